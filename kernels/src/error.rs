@@ -1,0 +1,29 @@
+//! What can be wrong with a spec, before anything runs.
+
+use alloc::string::String;
+
+/// A spec that cannot run. Nothing was dispatched and nothing written when one of these is returned.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// An argument or option has a value that the op does not define.
+    Shape { op: &'static str, arg: &'static str, expected: String, got: String },
+    /// The op needs more of something than the device has.
+    Limit { op: &'static str, what: &'static str, needs: u64, has: u64 },
+    /// A valid request that this executor has no form for.
+    Unsupported { op: &'static str, what: String },
+}
+
+pub type Result<T, E = Error> = core::result::Result<T, E>;
+
+impl core::fmt::Display for Error {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Error::Shape { op, arg, expected, got } => write!(f, "{op}: {arg} must be {expected}, got {got}"),
+            Error::Limit { op, what, needs, has } => write!(f, "{op}: needs {needs} of {what}, the device has {has}"),
+            Error::Unsupported { op, what } => write!(f, "{op}: {what} is not supported"),
+        }
+    }
+}
+
+impl core::error::Error for Error {}

@@ -1,0 +1,1 @@
+pub use foveate_core as core;
