@@ -1,0 +1,32 @@
+// out[r, i] = f(x[r, i]) [* x[r, DIM + i]]: one invocation an output, GROUP of them a workgroup.
+
+struct Params {
+    rows: u32,
+    dim: u32,
+    stride: u32,
+    x_start: u32,
+    out_start: u32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> out: array<f32>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+@compute @workgroup_size(GROUP)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = (group.y * groups.x + group.x) * GROUP + lane;
+    if index >= params.rows * params.dim {
+        return;
+    }
+    let i = index % params.dim;
+    let at = params.x_start + index / params.dim * params.stride + i;
+    var y = f(x[at]);
+    if GATED {
+        y *= x[at + params.dim];
+    }
+    out[params.out_start + index] = y;
+}

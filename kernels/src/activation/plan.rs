@@ -1,0 +1,41 @@
+use super::{Kind, NAME, Spec};
+use crate::error::Result;
+use crate::op::Kernel;
+use crate::part;
+use crate::plan::{Caps, PassBuilder, Plan};
+use crate::shader::{Const, Features, Part, Shader};
+use alloc::{vec, vec::Vec};
+
+/// Invocations of a workgroup: half of what WebGPU grants, so that two can share a compute unit of any width.
+const GROUP: u32 = 128;
+
+pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
+    let mut parts: Vec<Part> = match spec.kind {
+        Kind::Silu => vec![part!("activation/silu.wgsl")],
+        Kind::Gelu => vec![part!("wgsl/erf.wgsl"), part!("activation/gelu.wgsl")],
+        Kind::GeluTanh => vec![part!("activation/gelu_tanh.wgsl")],
+        Kind::Relu => vec![part!("activation/relu.wgsl")],
+    };
+    parts.push(part!("activation/activation.wgsl"));
+    let shader = Shader {
+        name: NAME,
+        parts,
+        consts: vec![("GROUP", Const::U32(GROUP)), ("GATED", Const::Bool(spec.gated))],
+        features: Features::default(),
+        workgroup_bytes: 0,
+    };
+    let outputs = u64::from(spec.rows) * u64::from(spec.dim);
+    if outputs == 0 {
+        return Ok(Plan::default());
+    }
+    let pass = PassBuilder::new(&spec.args(), shader)
+        .arg("x")
+        .arg("out")
+        .u32("rows", spec.rows)
+        .u32("dim", spec.dim)
+        .u32("stride", spec.stride)
+        .start("x_start", "x", 4)
+        .start("out_start", "out", 4)
+        .dispatch(NAME, caps, caps.grid(NAME, outputs.div_ceil(u64::from(GROUP)))?)?;
+    Ok(Plan { passes: vec![pass], scratch: Vec::new() })
+}

@@ -1,0 +1,100 @@
+//! Writing keys and values of new tokens into a paged cache.
+//!
+//! ```text
+//! k_pool[slots[t]] = k[t]        v_pool[slots[t]] = v[t]
+//! ```
+//!
+//! | argument | shape | type | note |
+//! |---|---|---|---|
+//! | `slots` | `[tokens]` | u32 | row of the pool: `page * tokens of a page + offset` |
+//! | `k` | `[tokens, k_width]` | f32 | rows `k_stride` apart |
+//! | `v` | `[tokens, v_width]` | f32 | rows `v_stride` apart |
+//! | `k_pool` | `[pool, k_width]` | f32 | only the named rows are written |
+//! | `v_pool` | `[pool, v_width]` | f32 | |
+//!
+//! Edge values: a slot of `pool` or more is skipped. Of two tokens with one slot, either may win.
+//!
+//! Errors: `Shape` for a stride below the row or too many elements.
+//!
+//! Cost: no arithmetic; every key and value is read and written once.
+//!
+//! Source: the slot mapping of PagedAttention (Kwon et al., 2309.06180).
+
+pub(crate) mod cases;
+mod plan;
+mod reference;
+
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::host::{Args, Host};
+use crate::op::{Access, Arg, Kernel};
+use crate::plan::{Caps, Plan};
+use crate::shape::{elements, strided};
+use alloc::vec::Vec;
+
+pub const NAME: &str = "append";
+
+/// See the [module](self).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Spec {
+    pub tokens: u32,
+    /// Rows of the pool.
+    pub pool: u32,
+    pub k_width: u32,
+    pub v_width: u32,
+    pub k_stride: u32,
+    pub v_stride: u32,
+}
+
+impl Kernel for Spec {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn validate(&self) -> Result<()> {
+        strided(NAME, "k", self.tokens, self.k_stride, self.k_width)?;
+        strided(NAME, "v", self.tokens, self.v_stride, self.v_width)?;
+        elements(NAME, "k_pool", &[self.pool, self.k_width])?;
+        elements(NAME, "v_pool", &[self.pool, self.v_width])?;
+        Ok(())
+    }
+
+    fn args(&self) -> Vec<Arg> {
+        let rows = |name, width, stride| {
+            let span = strided(NAME, name, self.tokens, stride, width).unwrap_or(0);
+            Arg::new(name, DType::F32, &[self.tokens, width], Access::Read).spanning(span)
+        };
+        alloc::vec![
+            Arg::new("slots", DType::U32, &[self.tokens], Access::Read),
+            rows("k", self.k_width, self.k_stride),
+            rows("v", self.v_width, self.v_stride),
+            Arg::new("k_pool", DType::F32, &[self.pool, self.k_width], Access::ReadWrite),
+            Arg::new("v_pool", DType::F32, &[self.pool, self.v_width], Access::ReadWrite),
+        ]
+    }
+
+    fn plan(&self, caps: &Caps) -> Result<Plan> {
+        plan::plan(self, caps)
+    }
+
+    fn reference(&self, args: &mut Args<'_>) {
+        reference::run(self, args)
+    }
+
+    fn cpu(&self, _host: &dyn Host, args: &mut Args<'_>) {
+        // Copies of a few rows: the definition is as fast as it gets.
+        reference::run(self, args)
+    }
+
+    fn flop(&self) -> u64 {
+        0
+    }
+
+    fn inputs(&self, rng: &mut crate::cases::Rng) -> Vec<Vec<u8>> {
+        let mut all = crate::cases::draws(&self.args(), rng);
+        // Distinct slots where the pool has room, beginning anywhere; those past its end are skipped.
+        let first = rng.below(self.pool + 1);
+        all[0] = crate::cases::u32_bytes(&(0..self.tokens).map(|t| first + t).collect::<Vec<_>>());
+        all
+    }
+}

@@ -1,0 +1,106 @@
+//! Named cases, and the inputs that every check draws.
+
+use crate::close::Tolerance;
+use crate::dtype::DType;
+use crate::op::{Access, Arg, Op};
+use alloc::{string::String, vec, vec::Vec};
+
+/// A spec under a name that carries its shape, and how close its outputs must come on an executor.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Case {
+    pub id: String,
+    pub op: Op,
+    pub tolerance: Tolerance,
+}
+
+impl Case {
+    /// A case with the executors' ordinary tolerance in f32.
+    pub fn new(id: impl Into<String>, op: impl Into<Op>) -> Self {
+        Self { id: id.into(), op: op.into(), tolerance: Tolerance::EXECUTOR }
+    }
+}
+
+/// A small generator with 64 bits of state (SplitMix64, Steele, Lea and Flood 2014): the same numbers everywhere.
+#[derive(Clone, Debug)]
+pub struct Rng(u64);
+
+impl Rng {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Uniform in `0 <= x < 1`, a multiple of 2^-24.
+    pub fn unit(&mut self) -> f32 {
+        (self.next_u64() >> 40) as f32 / (1u32 << 24) as f32
+    }
+
+    /// Uniform below `n`; `n` is not 0.
+    pub fn below(&mut self, n: u32) -> u32 {
+        ((self.next_u64() >> 32) * u64::from(n) >> 32) as u32
+    }
+
+    /// Mean 0 and variance 1, from twelve uniform numbers: bounded by 6.
+    pub fn normal(&mut self) -> f32 {
+        (0..12).map(|_| self.unit()).sum::<f32>() - 6.0
+    }
+
+    pub fn normals(&mut self, n: usize, scale: f32) -> Vec<f32> {
+        (0..n).map(|_| self.normal() * scale).collect()
+    }
+}
+
+/// The bytes of f32 values.
+pub fn f32_bytes(values: &[f32]) -> Vec<u8> {
+    bytemuck::cast_slice(values).to_vec()
+}
+
+/// The bytes of u32 values.
+pub fn u32_bytes(values: &[u32]) -> Vec<u8> {
+    bytemuck::cast_slice(values).to_vec()
+}
+
+/// Values of about unit variance in any weight format, as its bytes.
+pub fn weights(dtype: DType, elements: usize, rng: &mut Rng) -> Vec<u8> {
+    let half = |x: f32| half::f16::from_f32(x).to_le_bytes();
+    let blocks = elements / dtype.block_len() as usize;
+    let mut out = Vec::with_capacity(blocks * dtype.block_bytes() as usize);
+    for _ in 0..blocks {
+        match dtype {
+            DType::F32 => out.extend(rng.normal().to_le_bytes()),
+            DType::F16 => out.extend(half(rng.normal())),
+            DType::BF16 => out.extend(half::bf16::from_f32(rng.normal()).to_le_bytes()),
+            DType::I32 | DType::U32 => out.extend(rng.below(1 << 16).to_le_bytes()),
+            DType::Q8_0 => {
+                out.extend(half(0.005 + 0.01 * rng.unit()));
+                out.extend((0..32).map(|_| rng.next_u64() as u8));
+            }
+            DType::Q4_0 | DType::Q4_1 => {
+                out.extend(half((0.1 + 0.2 * rng.unit()) * if rng.below(2) == 0 { 1.0 } else { -1.0 }));
+                if dtype == DType::Q4_1 {
+                    out.extend(half(rng.normal()));
+                }
+                out.extend((0..16).map(|_| rng.next_u64() as u8));
+            }
+        }
+    }
+    out
+}
+
+/// Draws for every argument: normal values for what is read, all bits set (NaN) for what is only written. An op whose
+/// arguments have a meaning (ids, positions, page tables) replaces those.
+pub fn draws(args: &[Arg], rng: &mut Rng) -> Vec<Vec<u8>> {
+    args.iter()
+        .map(|a| match a.access {
+            Access::Write => vec![0xff; a.bytes() as usize],
+            _ => weights(a.dtype, a.elements as usize, rng),
+        })
+        .collect()
+}

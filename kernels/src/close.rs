@@ -1,0 +1,123 @@
+//! The comparison that every check uses.
+
+/// How far a result may be from what is expected.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Tolerance {
+    /// Root mean square of the error over that of the expectation.
+    pub relative_rms: f64,
+    /// `e` in `|got - want| <= e (1 + |want|)` for every element, where that is asked besides.
+    pub elementwise: Option<f64>,
+}
+
+impl Tolerance {
+    /// Outputs and states of a reference: f32 in and out around f64 sums.
+    pub const REFERENCE: Tolerance = Tolerance { relative_rms: 2e-6, elementwise: None };
+    /// Gradients of a reference.
+    pub const REFERENCE_GRADIENT: Tolerance = Tolerance { relative_rms: 1e-5, elementwise: None };
+    /// Outputs and states of the executors in f32.
+    pub const EXECUTOR: Tolerance = Tolerance { relative_rms: 5e-5, elementwise: Some(1e-3) };
+    /// Gradients of the executors in f32.
+    pub const EXECUTOR_GRADIENT: Tolerance = Tolerance { relative_rms: 5e-4, elementwise: Some(1e-3) };
+    /// Logits of a whole model on the reference.
+    pub const MODEL_REFERENCE: Tolerance = Tolerance { relative_rms: 1e-5, elementwise: None };
+    /// Logits of a whole model on the executors.
+    pub const MODEL_EXECUTOR: Tolerance = Tolerance { relative_rms: 2e-4, elementwise: None };
+    /// Copies: nothing may change.
+    pub const EXACT: Tolerance = Tolerance { relative_rms: 0.0, elementwise: None };
+}
+
+/// What a comparison found.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Difference {
+    pub relative_rms: f64,
+    /// Largest `|got - want|`, where it is, and both values.
+    pub largest: f64,
+    pub index: usize,
+    pub got: f32,
+    pub want: f32,
+    /// The first element that is not finite although its expectation is.
+    pub not_finite: Option<usize>,
+    pub within: bool,
+}
+
+/// Compares element by element.
+///
+/// A length that differs is never within. An expectation that is not finite must be met exactly (NaN by NaN) and counts
+/// for nothing else. Where the expectation is zero throughout, the root mean square of the error itself is taken.
+pub fn compare(got: &[f32], want: &[f32], tolerance: Tolerance) -> Difference {
+    let mut found = Difference {
+        relative_rms: f64::INFINITY,
+        largest: f64::INFINITY,
+        index: 0,
+        got: f32::NAN,
+        want: f32::NAN,
+        not_finite: None,
+        within: false,
+    };
+    if got.len() != want.len() {
+        return found;
+    }
+    let (mut error, mut size, mut exceeded) = (0.0, 0.0, false);
+    (found.largest, found.relative_rms) = (-1.0, 0.0);
+    for (i, (&g, &w)) in got.iter().zip(want).enumerate() {
+        let same = g == w || (g.is_nan() && w.is_nan());
+        if !w.is_finite() || !g.is_finite() {
+            if !same {
+                found.not_finite = found.not_finite.or(Some(i));
+            }
+            continue;
+        }
+        let d = f64::from(g) - f64::from(w);
+        error += d * d;
+        size += f64::from(w) * f64::from(w);
+        exceeded |= tolerance.elementwise.is_some_and(|e| d.abs() > e * (1.0 + f64::from(w).abs()));
+        if d.abs() > found.largest {
+            (found.largest, found.index, found.got, found.want) = (d.abs(), i, g, w);
+        }
+    }
+    found.largest = found.largest.max(0.0);
+    let n = got.len().max(1) as f64;
+    found.relative_rms = if size > 0.0 { libm::sqrt(error / size) } else { libm::sqrt(error / n) };
+    found.within = found.not_finite.is_none() && !exceeded && found.relative_rms <= tolerance.relative_rms;
+    found
+}
+
+impl core::fmt::Display for Difference {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        if let Some(i) = self.not_finite {
+            return write!(f, "not finite at {i}");
+        }
+        if self.largest.is_infinite() {
+            return f.write_str("lengths differ");
+        }
+        write!(
+            f,
+            "relative rms {:.2e}, largest {:.2e} at {} (got {}, want {})",
+            self.relative_rms, self.largest, self.index, self.got, self.want
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compare_refuses_what_is_not_there() {
+        assert!(!compare(&[1.0], &[1.0, 2.0], Tolerance::EXECUTOR).within);
+        assert!(!compare(&[f32::NAN], &[1.0], Tolerance::EXECUTOR).within);
+        assert!(!compare(&[1.0], &[f32::INFINITY], Tolerance::EXECUTOR).within);
+        assert!(compare(&[f32::NEG_INFINITY], &[f32::NEG_INFINITY], Tolerance::EXECUTOR).within);
+    }
+
+    #[test]
+    fn compare_holds_both_bounds() {
+        // One element in ten thousand off by 0.1: a small root mean square, but beyond the elementwise bound.
+        let want = alloc::vec![1.0f32; 10_000_000];
+        let mut got = want.clone();
+        got[77] = 1.1;
+        let found = compare(&got, &want, Tolerance::EXECUTOR);
+        assert!(found.relative_rms < 5e-5 && !found.within && found.index == 77);
+        assert!(compare(&want, &want, Tolerance::EXACT).within);
+    }
+}

@@ -1,0 +1,138 @@
+//! Root-mean-square and layer normalisation, with the residual addition in front of it.
+//!
+//! ```text
+//! x[r, g]  += residual[r, g]                                        with `residual`; the sum stays in x
+//! rms:      out[r, g] = x / sqrt(mean(x^2) + eps) * w
+//! layer:    out[r, g] = (x - mean(x)) / sqrt(var(x) + eps) * w + bias
+//! ```
+//!
+//! over the `dim` elements of each group. `w` is `weight`, or `1 + weight` with `one_plus`.
+//!
+//! | argument | shape | type | note |
+//! |---|---|---|---|
+//! | `x` | `[rows, groups, dim]` | f32 | rows `stride` apart; written with `residual` or `in_place` |
+//! | `residual` | `[rows, groups, dim]` | f32 | only with `residual`; dense |
+//! | `weight` | `[dim]` | f32 | the same for every group |
+//! | `bias` | `[dim]` | f32 | only with `bias` |
+//! | `out` | `[rows, groups, dim]` | f32 | dense; absent with `in_place`, where `x` is replaced |
+//!
+//! Edge values: a row of zeros gives zeros (plus the bias). `var` is the mean of squared deviations, not the unbiased one.
+//!
+//! Errors: `Shape` for `dim` 0, a stride below the row, `residual` together with `in_place`, or an `eps` that is negative
+//! or not finite.
+//!
+//! Cost: about `4 rows groups dim` flop; every element is read once and written once, twice each with `residual`.
+//!
+//! Source: RMSNorm (Zhang and Sennrich, 1910.07467), layer norm (Ba et al., 1607.06450); `one_plus` is Gemma's; groups
+//! serve the per-head norms of queries and keys.
+
+pub(crate) mod cases;
+mod cpu;
+mod plan;
+mod reference;
+
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::host::{Args, Host};
+use crate::op::{Access, Arg, Kernel};
+use crate::plan::{Caps, Plan};
+use crate::shape::{elements, require, strided};
+use alloc::vec::Vec;
+
+pub const NAME: &str = "norm";
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Kind {
+    Rms,
+    Layer,
+}
+
+/// See the [module](self).
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Spec {
+    pub rows: u32,
+    /// Separately normalised parts of a row, one behind the other.
+    pub groups: u32,
+    pub dim: u32,
+    pub kind: Kind,
+    pub eps: f32,
+    pub one_plus: bool,
+    pub bias: bool,
+    pub residual: bool,
+    pub in_place: bool,
+    /// Elements between the beginnings of two rows of `x`.
+    pub stride: u32,
+}
+
+impl Spec {
+    /// A dense root-mean-square norm of whole rows.
+    pub fn rms(rows: u32, dim: u32, eps: f32) -> Self {
+        Self {
+            rows,
+            groups: 1,
+            dim,
+            kind: Kind::Rms,
+            eps,
+            one_plus: false,
+            bias: false,
+            residual: false,
+            in_place: false,
+            stride: dim,
+        }
+    }
+}
+
+impl Kernel for Spec {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn validate(&self) -> Result<()> {
+        require(self.dim > 0, NAME, "dim", "at least 1", self.dim)?;
+        require(self.eps >= 0.0 && self.eps.is_finite(), NAME, "eps", "finite and not negative", self.eps)?;
+        require(!(self.residual && self.in_place), NAME, "in_place", "false with a residual", self.in_place)?;
+        let width = elements(NAME, "x", &[self.groups, self.dim])?;
+        strided(NAME, "x", self.rows, self.stride, width)?;
+        elements(NAME, "out", &[self.rows, self.groups, self.dim])?;
+        Ok(())
+    }
+
+    fn args(&self) -> Vec<Arg> {
+        let shape = [self.rows, self.groups, self.dim];
+        let span = strided(NAME, "x", self.rows, self.stride, self.groups * self.dim).unwrap_or(0);
+        let access = if self.residual || self.in_place { Access::ReadWrite } else { Access::Read };
+        let mut args = alloc::vec![Arg::new("x", DType::F32, &shape, access).spanning(span)];
+        if self.residual {
+            args.push(Arg::new("residual", DType::F32, &shape, Access::Read));
+        }
+        args.push(Arg::new("weight", DType::F32, &[self.dim], Access::Read));
+        if self.bias {
+            args.push(Arg::new("bias", DType::F32, &[self.dim], Access::Read));
+        }
+        if !self.in_place {
+            args.push(Arg::new("out", DType::F32, &shape, Access::Write));
+        }
+        args
+    }
+
+    fn plan(&self, caps: &Caps) -> Result<Plan> {
+        plan::plan(self, caps)
+    }
+
+    fn reference(&self, args: &mut Args<'_>) {
+        reference::run(self, args)
+    }
+
+    fn cpu(&self, host: &dyn Host, args: &mut Args<'_>) {
+        cpu::run(self, host, args)
+    }
+
+    fn flop(&self) -> u64 {
+        4 * u64::from(self.rows) * u64::from(self.groups) * u64::from(self.dim)
+    }
+
+    fn inputs(&self, rng: &mut crate::cases::Rng) -> Vec<Vec<u8>> {
+        crate::cases::draws(&self.args(), rng)
+    }
+}

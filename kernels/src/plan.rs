@@ -1,0 +1,220 @@
+//! What a device can do, and what an op asks of it: passes as plain data.
+//!
+//! A [`Plan`] can be run by any engine: for each [`Pass`], bind `bindings` in order to group 0 as storage buffers, the
+//! [`params`](Pass::params) as a uniform buffer at group 1 binding 0, and dispatch `workgroups`. Passes run in order, each
+//! seeing what the ones before it wrote.
+
+use crate::error::{Error, Result};
+use crate::op::Access;
+use crate::shader::Shader;
+use alloc::vec::Vec;
+
+/// Limits and features that plans are chosen by.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Caps {
+    pub shader_f16: bool,
+    pub subgroups: bool,
+    /// Smallest and largest subgroup that the device may run a shader with; 0 without `subgroups`.
+    pub subgroup_min: u32,
+    pub subgroup_max: u32,
+    /// Bytes of workgroup memory.
+    pub workgroup_bytes: u32,
+    pub invocations: u32,
+    pub storage_buffers: u32,
+    /// Bytes that one binding can span.
+    pub binding_bytes: u64,
+    /// Bytes of one buffer.
+    pub buffer_bytes: u64,
+    /// Workgroups in each dimension of a dispatch.
+    pub workgroups: u32,
+    /// Bytes to which the offset of a storage binding is aligned.
+    pub alignment: u32,
+    /// A driver that runs on the host's processor.
+    pub software: bool,
+}
+
+impl Caps {
+    /// What every WebGPU device has: the defaults of the specification, no optional feature.
+    pub const WEBGPU: Caps = Caps {
+        shader_f16: false,
+        subgroups: false,
+        subgroup_min: 0,
+        subgroup_max: 0,
+        workgroup_bytes: 16384,
+        invocations: 256,
+        storage_buffers: 8,
+        binding_bytes: 128 << 20,
+        buffer_bytes: 256 << 20,
+        workgroups: 65535,
+        alignment: 256,
+        software: false,
+    };
+
+    /// Rows of `row_bytes` that one binding holds such that the next rows begin at an aligned offset, at least one.
+    ///
+    /// Tensors above [`binding_bytes`](Caps::binding_bytes) are cut at multiples of this, on the device and in plans.
+    pub fn rows_per_binding(&self, op: &'static str, row_bytes: u64) -> Result<u32> {
+        let align = self.alignment as u64;
+        // The fewest rows whose bytes are a multiple of the alignment (a power of two).
+        let step = align >> row_bytes.trailing_zeros().min(align.trailing_zeros());
+        let room = self.binding_bytes.min(self.buffer_bytes);
+        match (room / row_bytes.max(1)) / step * step {
+            0 => Err(Error::Limit { op, what: "bytes in a binding", needs: row_bytes * step, has: room }),
+            rows => Ok(rows.min(u32::MAX as u64) as u32),
+        }
+    }
+
+    /// A grid of at least `n` workgroups in two dimensions; kernels take `y * num_workgroups.x + x` and return beyond `n`.
+    pub fn grid(&self, op: &'static str, n: u64) -> Result<[u32; 3]> {
+        let max = self.workgroups as u64;
+        let y = n.div_ceil(max).max(1);
+        if y > max {
+            return Err(Error::Limit { op, what: "workgroups in a dispatch", needs: n, has: max * max });
+        }
+        Ok([n.div_ceil(y) as u32, y as u32, 1])
+    }
+}
+
+/// The memory behind a binding.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Memory {
+    /// Argument `.0` of the op, in the order of its `args`.
+    Arg(usize),
+    /// Scratch `.0` of the plan.
+    Scratch(usize),
+}
+
+/// One storage buffer of a pass, at group 0 and the binding of its position.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Binding {
+    /// The variable's name in the shader.
+    pub name: &'static str,
+    pub memory: Memory,
+    /// Whether the shader writes it.
+    pub access: Access,
+    /// Bytes to skip at the front, a multiple of [`Caps::alignment`].
+    pub offset: u64,
+    /// Bytes to bind.
+    pub bytes: u64,
+}
+
+/// A member of the pass's `struct Params`, four bytes each, in order.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Param {
+    pub name: &'static str,
+    pub value: Value,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Value {
+    U32(u32),
+    F32(f32),
+    /// Where argument `arg` begins in its binding, in units of `unit` bytes: 0 when the caller's buffer begins with the
+    /// argument. It lets a caller hand over a part of a buffer that starts at any multiple of `unit`, not only of the
+    /// device's alignment.
+    Start {
+        arg: usize,
+        unit: u32,
+    },
+}
+
+/// One dispatch.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Pass {
+    pub shader: Shader,
+    pub bindings: Vec<Binding>,
+    pub params: Vec<Param>,
+    pub workgroups: [u32; 3],
+}
+
+/// The passes of an op on a device.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Plan {
+    pub passes: Vec<Pass>,
+    /// Bytes of each scratch buffer.
+    pub scratch: Vec<u64>,
+}
+
+/// Parameters of a pass take at most this many words: they share one uniform buffer, 256 bytes apart.
+pub const MAX_PARAMS: usize = 64;
+
+impl Pass {
+    /// Checks what every device would refuse, so that a plan which cannot fit is a typed error.
+    pub fn check(&self, op: &'static str, caps: &Caps) -> Result<()> {
+        let limit = |what, needs: u64, has: u64| {
+            if needs > has { Err(Error::Limit { op, what, needs, has }) } else { Ok(()) }
+        };
+        limit("bytes of workgroup memory", self.shader.workgroup_bytes as u64, caps.workgroup_bytes as u64)?;
+        limit("storage buffers in a pass", self.bindings.len() as u64, caps.storage_buffers as u64)?;
+        limit("parameter words", self.params.len() as u64, MAX_PARAMS as u64)?;
+        for b in &self.bindings {
+            limit("bytes in a binding", b.bytes, caps.binding_bytes)?;
+        }
+        for n in self.workgroups {
+            limit("workgroups in a dimension", n as u64, caps.workgroups as u64)?;
+        }
+        Ok(())
+    }
+}
+
+/// Builds a [`Pass`] of an op: bindings by argument name, parameters in order.
+pub struct PassBuilder<'a> {
+    args: &'a [crate::op::Arg],
+    pass: Pass,
+}
+
+impl<'a> PassBuilder<'a> {
+    pub fn new(args: &'a [crate::op::Arg], shader: Shader) -> Self {
+        Self { args, pass: Pass { shader, bindings: Vec::new(), params: Vec::new(), workgroups: [1, 1, 1] } }
+    }
+
+    fn position(&self, name: &str) -> usize {
+        self.args.iter().position(|a| a.name == name).expect("a plan names arguments of its op")
+    }
+
+    /// Binds a whole argument; read-only unless the op writes it.
+    pub fn arg(self, name: &'static str) -> Self {
+        let bytes = self.args[self.position(name)].bytes();
+        self.arg_range(name, 0, bytes)
+    }
+
+    /// Binds `bytes` bytes of an argument from `offset`.
+    pub fn arg_range(mut self, name: &'static str, offset: u64, bytes: u64) -> Self {
+        let index = self.position(name);
+        let access = self.args[index].access;
+        self.pass.bindings.push(Binding { name, memory: Memory::Arg(index), access, offset, bytes });
+        self
+    }
+
+    /// Binds scratch `index`.
+    pub fn scratch(mut self, name: &'static str, index: usize, bytes: u64, access: Access) -> Self {
+        self.pass.bindings.push(Binding { name, memory: Memory::Scratch(index), access, offset: 0, bytes });
+        self
+    }
+
+    pub fn u32(self, name: &'static str, value: u32) -> Self {
+        self.param(name, Value::U32(value))
+    }
+
+    pub fn f32(self, name: &'static str, value: f32) -> Self {
+        self.param(name, Value::F32(value))
+    }
+
+    /// The offset of argument `arg` inside its binding, in units of `unit` bytes; see [`Value::Start`].
+    pub fn start(self, name: &'static str, arg: &'static str, unit: u32) -> Self {
+        let arg = self.position(arg);
+        self.param(name, Value::Start { arg, unit })
+    }
+
+    fn param(mut self, name: &'static str, value: Value) -> Self {
+        self.pass.params.push(Param { name, value });
+        self
+    }
+
+    /// The finished pass over `workgroups`, checked against `caps`.
+    pub fn dispatch(mut self, op: &'static str, caps: &Caps, workgroups: [u32; 3]) -> Result<Pass> {
+        self.pass.workgroups = workgroups;
+        self.pass.check(op, caps)?;
+        Ok(self.pass)
+    }
+}

@@ -1,0 +1,58 @@
+//! The letters that shapes are written in, and checked arithmetic on them.
+//!
+//! | letter | meaning | letter | meaning |
+//! |---|---|---|---|
+//! | `B` | batch | `D` | key dimension of a head |
+//! | `T` | query tokens | `V` | value dimension of a head |
+//! | `S` | key tokens | `C` | tokens of a chunk |
+//! | `H` | query heads | `K` | clusters, or inputs of a dense product |
+//! | `G` | key/value heads | `W` | window |
+//! | `N` | outputs of a dense product | `P` | pages of a pool |
+//!
+//! Tensors are row-major. A *row stride* is the distance between consecutive rows in elements; it lets an op read or
+//! write a part of a wider row, as the queries inside a fused `[T, (H + 2 G) D]` product.
+
+use crate::error::{Error, Result};
+use alloc::{format, string::String};
+
+/// The product of `dims`, at most `u32::MAX`: kernels index with 32 bits.
+pub fn elements(op: &'static str, arg: &'static str, dims: &[u32]) -> Result<u32> {
+    dims.iter().try_fold(1u32, |product, &d| product.checked_mul(d)).ok_or_else(|| Error::Shape {
+        op,
+        arg,
+        expected: String::from("at most 4294967295 elements"),
+        got: format!("{dims:?}"),
+    })
+}
+
+/// Elements that `rows` rows of `width` take when they stand `stride` apart: `(rows - 1) stride + width`, 0 for no rows.
+pub fn strided(op: &'static str, arg: &'static str, rows: u32, stride: u32, width: u32) -> Result<u32> {
+    if stride < width {
+        return Err(Error::Shape {
+            op,
+            arg,
+            expected: format!("a row stride of at least {width}"),
+            got: format!("{stride}"),
+        });
+    }
+    if rows == 0 {
+        return Ok(0);
+    }
+    (rows - 1).checked_mul(stride).and_then(|n| n.checked_add(width)).ok_or_else(|| Error::Shape {
+        op,
+        arg,
+        expected: String::from("at most 4294967295 elements"),
+        got: format!("{rows} rows {stride} apart"),
+    })
+}
+
+/// An error unless `ok`.
+pub fn require(
+    ok: bool,
+    op: &'static str,
+    arg: &'static str,
+    expected: impl Into<String>,
+    got: impl core::fmt::Display,
+) -> Result<()> {
+    if ok { Ok(()) } else { Err(Error::Shape { op, arg, expected: expected.into(), got: format!("{got}") }) }
+}
