@@ -51,6 +51,11 @@ impl Error {
         Error::Tokenizer { reason: one_line(&reason.to_string()) }
     }
 
+    /// A device that can't do what was asked of it.
+    pub(crate) fn device(reason: impl Into<String>) -> Self {
+        Error::Device { reason: reason.into() }
+    }
+
     /// A refused template.
     pub(crate) fn template(reason: impl fmt::Display) -> Self {
         Error::Template { reason: one_line(&reason.to_string()) }
