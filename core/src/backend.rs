@@ -1,13 +1,10 @@
 //! What runs ops: memory, a queue of recorded ops, and a way back.
 
 use crate::error::Result;
+use crate::weights::SharedBytes;
 use foveate_kernels::op::Op;
 use std::future::Future;
 use std::ops::Range;
-use std::sync::Arc;
-
-/// Bytes that many may hold and nobody changes: a mapped file.
-pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 /// An argument of an op: a buffer from `offset` bytes on.
 pub struct Operand<'a, B: Backend> {

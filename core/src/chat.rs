@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! Chat templates: how a model wants the turns of a conversation written down.
 //!
 //! A template is Jinja as Hugging Face runs it: `trim_blocks`, `lstrip_blocks`, loop controls, the methods of Python's
@@ -225,4 +222,3 @@ impl Date {
         Ok(text)
     }
 }
->>>>>>> readers

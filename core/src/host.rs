@@ -1,7 +1,8 @@
 //! The executors on the host's processor: the definitions, and the fast forms.
 
-use crate::backend::{Backend, Operand, SharedBytes, Stats};
+use crate::backend::{Backend, Operand, Stats};
 use crate::error::{Error, Result};
+use crate::weights::SharedBytes;
 use foveate_kernels::host::{Args, View};
 use foveate_kernels::op::Op;
 use std::ops::Range;

@@ -1,15 +1,21 @@
 //! Executors, weights, tokenizers, models and caches over `foveate-kernels`.
 
+pub mod any;
 pub mod backend;
+pub mod cache;
 pub mod chat;
+pub mod check;
 pub mod cpu;
 pub mod error;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 pub mod host;
+pub mod model;
+pub mod sample;
 pub mod tokenizer;
 pub mod weights;
 
+pub use any::Any;
 pub use backend::{Backend, Operand, Stats};
 pub use error::{Error, Result};
 pub use foveate_kernels as kernels;

@@ -1,0 +1,131 @@
+//! An executor chosen at run time.
+
+use crate::backend::{Backend, Operand, Stats};
+use crate::error::{Error, Result};
+#[cfg(feature = "gpu")]
+use crate::gpu::{Gpu, GpuBuffer};
+use crate::host::{HostBackend, HostBuffer};
+use crate::weights::SharedBytes;
+use foveate_kernels::op::Op;
+use std::ops::Range;
+
+/// Any of the executors, so that a program needs its models only once.
+pub enum Any {
+    Host(HostBackend),
+    #[cfg(feature = "gpu")]
+    Gpu(Gpu),
+}
+
+/// Memory of an [`Any`].
+#[derive(Clone)]
+pub enum AnyBuffer {
+    Host(HostBuffer),
+    #[cfg(feature = "gpu")]
+    Gpu(GpuBuffer),
+}
+
+macro_rules! each {
+    ($self:expr, $backend:ident => $body:expr) => {
+        match $self {
+            Any::Host($backend) => $body,
+            #[cfg(feature = "gpu")]
+            Any::Gpu($backend) => $body,
+        }
+    };
+}
+
+fn foreign() -> Error {
+    Error::device("a buffer of another executor")
+}
+
+impl AnyBuffer {
+    fn host(&self) -> Result<&HostBuffer> {
+        match self {
+            AnyBuffer::Host(buffer) => Ok(buffer),
+            #[cfg(feature = "gpu")]
+            AnyBuffer::Gpu(_) => Err(foreign()),
+        }
+    }
+
+    #[cfg(feature = "gpu")]
+    fn gpu(&self) -> Result<&GpuBuffer> {
+        match self {
+            AnyBuffer::Gpu(buffer) => Ok(buffer),
+            AnyBuffer::Host(_) => Err(foreign()),
+        }
+    }
+}
+
+impl Backend for Any {
+    type Buffer = AnyBuffer;
+
+    fn describe(&self) -> String {
+        each!(self, b => b.describe())
+    }
+
+    fn alloc(&self, label: &'static str, bytes: u64) -> Result<AnyBuffer> {
+        match self {
+            Any::Host(b) => b.alloc(label, bytes).map(AnyBuffer::Host),
+            #[cfg(feature = "gpu")]
+            Any::Gpu(b) => b.alloc(label, bytes).map(AnyBuffer::Gpu),
+        }
+    }
+
+    fn alloc_rows(&self, label: &'static str, rows: u64, row_bytes: u64) -> Result<AnyBuffer> {
+        match self {
+            Any::Host(b) => b.alloc_rows(label, rows, row_bytes).map(AnyBuffer::Host),
+            #[cfg(feature = "gpu")]
+            Any::Gpu(b) => b.alloc_rows(label, rows, row_bytes).map(AnyBuffer::Gpu),
+        }
+    }
+
+    fn adopt(&self, bytes: &SharedBytes, range: Range<usize>) -> Option<AnyBuffer> {
+        match self {
+            Any::Host(b) => b.adopt(bytes, range).map(AnyBuffer::Host),
+            #[cfg(feature = "gpu")]
+            Any::Gpu(b) => b.adopt(bytes, range).map(AnyBuffer::Gpu),
+        }
+    }
+
+    fn upload(&self, buffer: &AnyBuffer, offset: u64, data: &[u8]) -> Result<()> {
+        match self {
+            Any::Host(b) => b.upload(buffer.host()?, offset, data),
+            #[cfg(feature = "gpu")]
+            Any::Gpu(b) => b.upload(buffer.gpu()?, offset, data),
+        }
+    }
+
+    fn run(&self, op: &Op, operands: &[Operand<'_, Self>]) -> Result<()> {
+        match self {
+            Any::Host(b) => {
+                let own = operands.iter().map(|o| Ok(Operand::at(o.buffer.host()?, o.offset)));
+                b.run(op, &own.collect::<Result<Vec<_>>>()?)
+            }
+            #[cfg(feature = "gpu")]
+            Any::Gpu(b) => {
+                let own = operands.iter().map(|o| Ok(Operand::at(o.buffer.gpu()?, o.offset)));
+                b.run(op, &own.collect::<Result<Vec<_>>>()?)
+            }
+        }
+    }
+
+    fn submit(&self) -> Result<()> {
+        each!(self, b => b.submit())
+    }
+
+    async fn download(&self, buffer: &AnyBuffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
+        match self {
+            Any::Host(b) => b.download(buffer.host()?, offset, bytes).await,
+            #[cfg(feature = "gpu")]
+            Any::Gpu(b) => b.download(buffer.gpu()?, offset, bytes).await,
+        }
+    }
+
+    fn prepare(&self, ops: &[Op], progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
+        each!(self, b => b.prepare(ops, progress))
+    }
+
+    fn stats(&self) -> Stats {
+        each!(self, b => b.stats())
+    }
+}

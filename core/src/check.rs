@@ -1,0 +1,71 @@
+//! Running cases with known results: the files that `foveate check` and the tests read.
+
+use crate::backend::Backend;
+use crate::error::{Error, Result};
+use crate::model::{Files, Model, Session};
+use crate::sample::{Sampler, Sampling};
+use crate::weights::Checkpoint;
+use foveate_kernels::close::{Difference, Tolerance, compare};
+use std::sync::Arc;
+
+/// What a check of one expectation found.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// The expectation, as the case names it.
+    pub name: String,
+    pub passed: bool,
+    /// The largest error, or what differs.
+    pub detail: String,
+}
+
+impl Finding {
+    fn compared(name: &str, found: &Difference) -> Self {
+        Self { name: name.into(), passed: found.within, detail: found.to_string() }
+    }
+}
+
+/// Compares a model with the logits and greedy tokens that `golden` holds: `input_ids [1, T]`, `want.logits
+/// [1, T, vocab]`, `want.greedy [n]`.
+///
+/// # Errors
+/// Whatever keeps the model from loading or running, and a case without expectations.
+pub async fn model<B: Backend>(backend: B, files: Files, golden: &Checkpoint, tolerance: Tolerance) -> Result<Vec<Finding>> {
+    let model = Arc::new(Model::load(backend, files, &mut |_| Ok(())).await?);
+    let ids: Vec<u32> = words(golden, "input_ids").await?;
+    let mut findings = Vec::new();
+    if golden.get("want.logits").is_some() {
+        let wanted: Vec<f32> = words(golden, "want.logits").await?;
+        let mut got = Vec::new();
+        let mut session = Session::new(model.clone(), ids.len() as u32)?;
+        session.logits(&ids, |rows| got.extend_from_slice(rows)).await?;
+        findings.push(Finding::compared("logits", &compare(&got, &wanted, tolerance)));
+    }
+    if golden.get("want.greedy").is_some() {
+        let wanted: Vec<u32> = words(golden, "want.greedy").await?;
+        let mut session = Session::new(model, (ids.len() + wanted.len()) as u32)?;
+        let mut sampler = Sampler::new(Sampling::default())?;
+        let (mut next, mut got) = (ids, Vec::new());
+        while got.len() < wanted.len() {
+            let id = session.next(&next, &mut sampler).await?;
+            got.push(id);
+            next = vec![id];
+        }
+        let same = got.iter().zip(&wanted).take_while(|(g, w)| g == w).count();
+        let detail = format!("{same} of {} tokens equal", wanted.len());
+        findings.push(Finding { name: "greedy".into(), passed: got == wanted, detail });
+    }
+    if findings.is_empty() {
+        return Err(Error::Format { what: "case".into(), reason: "it expects nothing".into() });
+    }
+    Ok(findings)
+}
+
+/// A tensor of 32-bit elements.
+async fn words<T: bytemuck::Pod>(file: &Checkpoint, name: &str) -> Result<Vec<T>> {
+    let missing = || Error::Format { what: "case".into(), reason: format!("{name} is missing") };
+    let tensor = file.get(name).ok_or_else(missing)?;
+    if tensor.dtype()?.block_bytes() != 4 {
+        return Err(Error::UnsupportedTensorType { tensor: name.into(), dtype: tensor.dtype()?.name().into() });
+    }
+    Ok(bytemuck::pod_collect_to_vec(&file.read(tensor, 0, tensor.bytes).await?))
+}

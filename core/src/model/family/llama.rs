@@ -1,0 +1,148 @@
+//! Llama and what followed its shape: Mistral, Qwen2, Qwen3.
+
+use super::json::{Json, bounded, layers};
+use crate::error::{Error, Result};
+use crate::model::config::{Attention, Config, Layer, Mixer, Mlp, Norm, Rope};
+use foveate_kernels::rope::{Frequencies, Pairing, Scaling};
+use foveate_kernels::{activation, norm};
+
+pub(super) fn config(json: &Json) -> Result<Config> {
+    let architecture = json.str("model_type")?.unwrap_or_default();
+    let (dim, heads) = (json.size("hidden_size")?, json.size("num_attention_heads")?);
+    let kv_heads = bounded("num_key_value_heads", json.u32("num_key_value_heads")?.unwrap_or(heads))?;
+    let head_dim = bounded("head_dim", json.u32("head_dim")?.unwrap_or(dim / heads))?;
+    let norm = rms(json.f64("rms_norm_eps")?.unwrap_or(1e-6));
+    let bias = json.bool("attention_bias")?.unwrap_or(false);
+    let count = layers("num_hidden_layers", json.size("num_hidden_layers")?)?;
+    let windows = windows(json, architecture, count)?;
+    let attention = Attention {
+        heads,
+        kv_heads,
+        dim: head_dim,
+        scale: 1.0 / (head_dim as f32).sqrt(),
+        window: None,
+        rope: Some(Rope { frequencies: frequencies(json, head_dim)?, pairing: Pairing::Half }),
+        head_norm: (architecture == "qwen3").then_some(norm),
+        input_bias: bias || architecture == "qwen2",
+        output_bias: bias && architecture != "qwen2",
+    };
+    let mlp = Mlp {
+        inner: json.size("intermediate_size")?,
+        kind: activation(json.str("hidden_act")?.unwrap_or("silu"))?,
+        gated: true,
+        bias: json.bool("mlp_bias")?.unwrap_or(false),
+    };
+    let layer = |window| Layer {
+        input_norm: norm,
+        mixer: Mixer::Attention(Attention { window, ..attention.clone() }),
+        post_norm: norm,
+        mlp,
+    };
+    Ok(Config {
+        architecture: architecture.into(),
+        vocab: json.size("vocab_size")?,
+        dim,
+        context: bounded("max_position_embeddings", json.u32("max_position_embeddings")?.unwrap_or(2048))?,
+        embed_scale: 1.0,
+        learned_positions: false,
+        layers: windows.into_iter().map(layer).collect(),
+        final_norm: norm,
+        tied: json.bool("tie_word_embeddings")?,
+        stops: json.ids("eos_token_id")?,
+    })
+}
+
+pub(super) fn rms(eps: f64) -> Norm {
+    Norm { kind: norm::Kind::Rms, eps: eps as f32, one_plus: false, bias: false }
+}
+
+/// The sliding window of each layer.
+fn windows(json: &Json, architecture: &str, layers: u32) -> Result<Vec<Option<u32>>> {
+    let window = json.u32("sliding_window")?;
+    if let Some(types) = json.strings("layer_types")? {
+        if types.len() != layers as usize {
+            return Err(Error::Config { reason: format!("layer_types names {} layers of {layers}", types.len()) });
+        }
+        let window = |kind: &&str| match *kind {
+            "full_attention" => Ok(None),
+            "sliding_attention" => window.map(Some).ok_or_else(|| Error::Config {
+                reason: "layer_types has sliding_attention, and sliding_window is missing".into(),
+            }),
+            other => Err(Error::Config { reason: format!("layer type {} is not supported", crate::error::one_line(other)) }),
+        };
+        return types.iter().map(window).collect();
+    }
+    let slides = |layer: u32| -> Result<bool> {
+        Ok(match architecture {
+            "mistral" => true,
+            "qwen2" | "qwen3" => {
+                json.bool("use_sliding_window")?.unwrap_or(false)
+                    && layer >= json.u32("max_window_layers")?.unwrap_or(28)
+            }
+            _ => false,
+        })
+    };
+    (0..layers).map(|layer| Ok(if slides(layer)? { window } else { None })).collect()
+}
+
+/// Rope parameters in the hub's older form (`rope_theta`, `rope_scaling`) or its newer one (`rope_parameters`).
+fn frequencies(json: &Json, head_dim: u32) -> Result<Frequencies> {
+    let (newer, older) = (json.object("rope_parameters")?, json.object("rope_scaling")?);
+    let scaling = newer.as_ref().or(older.as_ref());
+    let theta = match newer.as_ref().map(|j| j.f64("rope_theta")).transpose()?.flatten() {
+        Some(theta) => theta,
+        None => json.f64("rope_theta")?.unwrap_or(10000.0),
+    };
+    let partial = match newer.as_ref().map(|j| j.f64("partial_rotary_factor")).transpose()?.flatten() {
+        Some(partial) => partial,
+        None => json.f64("partial_rotary_factor")?.unwrap_or(1.0),
+    };
+    if !(theta > 0.0 && (0.0..=1.0).contains(&partial)) {
+        return Err(Error::Config { reason: format!("rope_theta {theta} or partial_rotary_factor {partial} is out of range") });
+    }
+    let rotary = (f64::from(head_dim) * partial) as u32 / 2 * 2;
+    Ok(Frequencies { theta, rotary, scaling: scaling.map_or(Ok(Scaling::None), |j| self::scaling(j, json))? })
+}
+
+fn scaling(rope: &Json, json: &Json) -> Result<Scaling> {
+    let need = |key: &str| {
+        let value = rope.f64(key)?.filter(|v| *v > 0.0);
+        value.ok_or_else(|| Error::Config { reason: format!("the rope scaling needs a positive {key}") })
+    };
+    let kind = match rope.str("rope_type")? {
+        Some(kind) => kind,
+        None => rope.str("type")?.unwrap_or("default"),
+    };
+    Ok(match kind {
+        "default" => Scaling::None,
+        "linear" => Scaling::Linear { factor: need("factor")? },
+        "llama3" => {
+            let original = match rope.f64("original_max_position_embeddings")? {
+                Some(original) => original,
+                None => f64::from(json.size("max_position_embeddings")?),
+            };
+            let (low, high) = (need("low_freq_factor")?, need("high_freq_factor")?);
+            if high <= low || original <= 0.0 {
+                return Err(Error::Config { reason: "high_freq_factor must be above low_freq_factor".into() });
+            }
+            Scaling::Llama3 { factor: need("factor")?, low, high, original }
+        }
+        other => {
+            let other = crate::error::one_line(other);
+            return Err(Error::Config { reason: format!("rope type {other} is not supported (default, linear, llama3 are)") });
+        }
+    })
+}
+
+pub(super) fn activation(name: &str) -> Result<activation::Kind> {
+    Ok(match name {
+        "silu" | "swish" => activation::Kind::Silu,
+        "gelu" => activation::Kind::Gelu,
+        "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => activation::Kind::GeluTanh,
+        "relu" => activation::Kind::Relu,
+        other => {
+            let other = crate::error::one_line(other);
+            return Err(Error::Config { reason: format!("activation {other} is not supported") });
+        }
+    })
+}

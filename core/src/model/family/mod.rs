@@ -1,0 +1,93 @@
+//! The families of models: how a configuration maps to layers, and how tensors are named.
+
+mod gguf;
+mod gpt2;
+mod hub;
+mod json;
+mod llama;
+
+use super::config::Config;
+use crate::error::{Error, Result};
+use crate::weights::gguf::Metadata;
+use std::ops::Range;
+
+/// A tensor's part in the model.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    Embedding,
+    Positions,
+    FinalNorm,
+    Head,
+    InputNorm,
+    PostNorm,
+    Query,
+    Key,
+    Value,
+    QueryNorm,
+    KeyNorm,
+    Output,
+    Gate,
+    Up,
+    Down,
+}
+
+/// Where a matrix or vector lies in the files.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    pub name: String,
+    /// Stored `[in, out]` instead of `[out, in]`.
+    pub transposed: bool,
+    /// The part of the stored outputs, where several matrices share a tensor, and all its outputs.
+    pub part: Option<(Range<u64>, u64)>,
+}
+
+impl Place {
+    /// A whole tensor, `[out, in]`.
+    pub(crate) fn plain(name: String) -> Self {
+        Self { name, transposed: false, part: None }
+    }
+}
+
+/// A model's plan: its configuration, and where its tensors lie.
+pub struct Family {
+    pub config: Config,
+    place: fn(&Config, Role, usize, &str) -> Place,
+}
+
+impl Family {
+    /// From a hub's `config.json`.
+    ///
+    /// # Errors
+    /// `Config` for JSON that is no configuration, `UnsupportedArchitecture` for a family that is not here.
+    pub fn from_json(bytes: &[u8]) -> Result<Self> {
+        let json = json::Json::parse(bytes)?;
+        match json.str("model_type")?.unwrap_or("") {
+            "llama" | "mistral" | "qwen2" | "qwen3" => Ok(Self { config: llama::config(&json)?, place: hub::llama }),
+            "gpt2" => Ok(Self { config: gpt2::config(&json)?, place: hub::gpt2 }),
+            other => Err(unsupported(other)),
+        }
+    }
+
+    /// From a GGUF file's metadata.
+    pub fn from_gguf(metadata: &Metadata) -> Result<Self> {
+        Ok(Self { config: gguf::config(metadata)?, place: gguf::place })
+    }
+
+    /// Where the weight of `role` in layer `layer` lies (the layer of what is not in one does not matter).
+    pub fn weight(&self, role: Role, layer: usize) -> Place {
+        (self.place)(&self.config, role, layer, "weight")
+    }
+
+    /// Where its bias lies.
+    pub fn bias(&self, role: Role, layer: usize) -> Place {
+        (self.place)(&self.config, role, layer, "bias")
+    }
+}
+
+/// Families that can be loaded.
+const SUPPORTED: &str = "llama, mistral, qwen2, qwen3, gpt2";
+
+fn unsupported(name: &str) -> Error {
+    let name = if name.is_empty() { "without a name".into() } else { crate::error::one_line(name) };
+    Error::UnsupportedArchitecture { name, supported: SUPPORTED.into() }
+}

@@ -1,0 +1,86 @@
+//! Models: a configuration, the decoder that runs it, and the words around it.
+
+pub mod config;
+mod decoder;
+mod family;
+mod load;
+mod session;
+mod workspace;
+
+pub use decoder::Decoder;
+pub use family::Family;
+pub use load::Progress;
+pub use session::Session;
+
+use crate::backend::Backend;
+use crate::chat::Template;
+use crate::error::{Error, Result};
+use crate::tokenizer::Tokenizer;
+use crate::weights::Checkpoint;
+use config::Config;
+
+/// What a model is made of, opened but not loaded.
+pub struct Files {
+    pub weights: Checkpoint,
+    pub family: Family,
+    pub tokenizer: Option<Tokenizer>,
+    pub template: Option<Template>,
+}
+
+impl Files {
+    /// A GGUF file holds everything.
+    pub fn from_gguf(weights: Checkpoint) -> Result<Self> {
+        let missing = || Error::Config { reason: "a GGUF file has no metadata".into() };
+        let metadata = weights.gguf_metadata().ok_or_else(missing)?;
+        let family = Family::from_gguf(metadata)?;
+        let tokenizer = Some(Tokenizer::from_gguf(metadata)?);
+        // A model without a template can still complete texts.
+        let template = Template::from_gguf(metadata).ok();
+        Ok(Self { family, tokenizer, template, weights })
+    }
+}
+
+/// A model in an executor's memory.
+pub struct Model<B: Backend> {
+    backend: B,
+    decoder: Decoder<B>,
+    tokenizer: Option<Tokenizer>,
+    template: Option<Template>,
+}
+
+impl<B: Backend> Model<B> {
+    /// Streams the weights into `backend`, reporting bytes; an error from `report` ends the loading, and everything
+    /// allocated is freed.
+    pub async fn load(backend: B, files: Files, report: &mut dyn FnMut(Progress) -> Result<()>) -> Result<Self> {
+        let Files { weights, family, tokenizer, template } = files;
+        let progress = Progress { bytes: 0, of: 0 };
+        let loader =
+            load::Loader { backend: &backend, files: &weights, family: &family, report, progress };
+        let decoder = loader.decoder().await?;
+        Ok(Self { backend, decoder, tokenizer, template })
+    }
+
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    pub fn config(&self) -> &Config {
+        self.decoder.config()
+    }
+
+    pub fn decoder(&self) -> &Decoder<B> {
+        &self.decoder
+    }
+
+    /// # Errors
+    /// `Tokenizer` if the model came without one.
+    pub fn tokenizer(&self) -> Result<&Tokenizer> {
+        self.tokenizer.as_ref().ok_or_else(|| Error::tokenizer("the model has none"))
+    }
+
+    /// # Errors
+    /// `Template` if the model came without one.
+    pub fn template(&self) -> Result<&Template> {
+        self.template.as_ref().ok_or_else(|| Error::template("the model has none"))
+    }
+}
