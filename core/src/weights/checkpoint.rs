@@ -119,8 +119,7 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::MissingTensor`], [`Error::TensorShape`], [`Error::UnsupportedTensorType`].
     pub fn require(&self, name: &str, shape: &[u64]) -> Result<&TensorInfo> {
-        let tensor =
-            self.get(name).ok_or_else(|| Error::MissingTensor { name: name.into(), shape: shape.to_vec() })?;
+        let tensor = self.get(name).ok_or_else(|| Error::MissingTensor { name: name.into(), shape: shape.to_vec() })?;
         if tensor.shape != shape {
             let got = tensor.shape.clone();
             return Err(Error::TensorShape { name: name.into(), expected: shape.to_vec(), got });

@@ -128,8 +128,11 @@ impl RawTensor {
         if self.shape.contains(&0) {
             return Err(bad("has a dimension of 0"));
         }
-        let elements =
-            self.shape.iter().try_fold(1u64, |product, &dim| product.checked_mul(dim)).ok_or_else(|| bad("overflows"))?;
+        let elements = self
+            .shape
+            .iter()
+            .try_fold(1u64, |product, &dim| product.checked_mul(dim))
+            .ok_or_else(|| bad("overflows"))?;
         let Some((block_len, block_bytes)) = types::block(self.ggml_type) else { return Ok(None) };
         if !self.shape.last().unwrap_or(&1).is_multiple_of(block_len) {
             return Err(bad("has rows that are not whole blocks"));
@@ -154,9 +157,10 @@ fn place(mut raw: Vec<RawTensor>, data_start: u64, alignment: u64, size: u64) ->
             Some(bytes) => bytes,
             None => next.unwrap_or(size).saturating_sub(start).max(1),
         };
-        let end = start.checked_add(bytes).filter(|&end| end <= size).ok_or_else(|| {
-            bad(format!("of {bytes} bytes at {start} leaves the file of {size} bytes"))
-        })?;
+        let end = start
+            .checked_add(bytes)
+            .filter(|&end| end <= size)
+            .ok_or_else(|| bad(format!("of {bytes} bytes at {start} leaves the file of {size} bytes")))?;
         if next.is_some_and(|next| next < end) {
             return Err(bad("overlaps another".into()));
         }
