@@ -6,9 +6,12 @@ use foveate_kernels::dtype::DType;
 
 use crate::weights::Stored;
 
-/// Number in the file, name, elements and bytes of a block. Source: `GGML_QUANT_SIZES` of gguf-py. Types that occur
+/// Number in the file, name, elements and bytes of a block.
+type Row = (u32, &'static str, Option<(u64, u64)>);
+
+/// Source: `GGML_QUANT_SIZES` of gguf-py. Types that occur
 /// in no file, or whose block has changed, stand without a size.
-const TYPES: [(u32, &str, Option<(u64, u64)>); 34] = [
+const TYPES: [Row; 34] = [
     (0, "F32", Some((1, 4))),
     (1, "F16", Some((1, 2))),
     (2, "Q4_0", Some((32, 18))),
@@ -45,7 +48,7 @@ const TYPES: [(u32, &str, Option<(u64, u64)>); 34] = [
     (41, "Q1_0", None),
 ];
 
-fn find(number: u32) -> Option<&'static (u32, &'static str, Option<(u64, u64)>)> {
+fn find(number: u32) -> Option<&'static Row> {
     TYPES.iter().find(|(known, ..)| *known == number)
 }
 
