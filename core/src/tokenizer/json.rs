@@ -1,11 +1,13 @@
 //! What must hold of a `tokenizer.json` before the library sees it, because the library relies on it: a merge whose
-//! result is not in the vocabulary writes past a buffer, an id at the end of the range overflows a counter.
+//! result is not in the vocabulary writes past a buffer, an id at the end of the range overflows a counter, a template
+//! that names an unknown special token is only found out by the first text.
 
 use std::collections::HashMap;
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 
 use crate::error::{Error, Result, one_line};
 
@@ -15,6 +17,8 @@ const MAX_ID: u64 = i32::MAX as u64;
 #[derive(Deserialize)]
 struct File {
     model: Model,
+    #[serde(default)]
+    post_processor: Value,
 }
 
 /// The fields of a byte pair model; other models have others, and their vocabularies are lists.
@@ -69,7 +73,8 @@ impl<'de> Deserialize<'de> for Vocab {
 /// # Errors
 /// [`Error::Tokenizer`] if the file is no tokenizer or its merges and vocabulary disagree.
 pub(super) fn check(bytes: &[u8]) -> Result<()> {
-    let File { model } = serde_json::from_slice(bytes).map_err(Error::tokenizer)?;
+    let File { model, post_processor } = serde_json::from_slice(bytes).map_err(Error::tokenizer)?;
+    check_templates(&post_processor)?;
     if let Some((token, id)) = model.vocab.0.iter().find(|(_, id)| **id > MAX_ID) {
         return Err(Error::tokenizer(format!("token {:?} has id {id}", one_line(token))));
     }
@@ -88,4 +93,23 @@ pub(super) fn check(bytes: &[u8]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Templates around texts, also those within sequences: each special token they name must be listed beside them.
+fn check_templates(post_processor: &Value) -> Result<()> {
+    match post_processor {
+        Value::Array(steps) => steps.iter().try_for_each(check_templates),
+        Value::Object(fields) => {
+            let listed = fields.get("special_tokens");
+            let pieces = ["single", "pair"].iter().filter_map(|key| fields.get(*key)?.as_array()).flatten();
+            for token in pieces.filter_map(|piece| piece.get("SpecialToken")?.get("id")?.as_str()) {
+                if listed.is_none_or(|listed| listed.get(token).is_none()) {
+                    let token = one_line(token);
+                    return Err(Error::tokenizer(format!("special token {token:?} is used and not listed")));
+                }
+            }
+            fields.values().try_for_each(check_templates)
+        }
+        _ => Ok(()),
+    }
 }

@@ -9,6 +9,7 @@ mod stream;
 
 pub use stream::Stream;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -48,7 +49,7 @@ impl Tokenizer {
     /// [`Error::Tokenizer`] if it is no such file or its parts disagree.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
         json::check(bytes)?;
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(Error::tokenizer)?;
+        let mut inner = guarded(|| tokenizers::Tokenizer::from_bytes(bytes))?;
         // Both are settings of the batch that a file was saved from: a prompt is neither cut nor filled up.
         inner.with_truncation(None).map_err(Error::tokenizer)?;
         inner.with_padding(None);
@@ -74,7 +75,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] if a splitting rule gives up on the text.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
-        let encoding = self.inner.encode_fast(text, add_special).map_err(Error::tokenizer)?;
+        let encoding = guarded(|| self.inner.encode_fast(text, add_special))?;
         let around = if add_special { self.around } else { Around::default() };
         Ok(around.bos.into_iter().chain(encoding.get_ids().iter().copied()).chain(around.eos).collect())
     }
@@ -84,7 +85,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] if a decoding rule fails.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
-        self.inner.decode(ids, skip_special).map_err(Error::tokenizer)
+        guarded(|| self.inner.decode(ids, skip_special))
     }
 
     /// Decodes ids as they are generated.
@@ -126,5 +127,14 @@ impl Tokenizer {
 
     pub fn eot(&self) -> Option<u32> {
         self.special.eot
+    }
+}
+
+/// Runs the library on what a stranger's file says. It panics on some contradictions that it does not look for; those
+/// that are known are refused before, and this keeps the others from taking the process along, where panics unwind.
+fn guarded<T>(run: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(result) => result.map_err(Error::tokenizer),
+        Err(_) => Err(Error::tokenizer("its parts contradict each other")),
     }
 }

@@ -129,6 +129,13 @@ fn tokenizer_json_that_would_break_the_library_is_refused() {
         (r#""c":3"#, r#""c":4294967295"#),
         (r#""c":3"#, r#""c":-1"#),
         (r#""unk_token":null"#, r#""continuing_subword_prefix":"zzzz""#),
+        (
+            r#""post_processor":null"#,
+            concat!(
+                r#""post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"x","type_id":0}},"#,
+                r#"{"Sequence":{"id":"A","type_id":0}}],"pair":[],"special_tokens":{}}"#
+            ),
+        ),
         (r#""BPE""#, r#""XYZ""#),
         ("}}", "}"),
     ] {
