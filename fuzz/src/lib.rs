@@ -1,5 +1,8 @@
 //! What must hold whatever the bytes are. Each function is the body of the fuzz target of its name.
 
+mod ops;
+pub use ops::ops;
+
 use foveate_core::Error;
 use foveate_core::chat::{Message, Template};
 use foveate_core::tokenizer::Tokenizer;
