@@ -1,0 +1,130 @@
+//! From text to token ids and back, exactly as Hugging Face's `tokenizers` does it.
+//!
+//! A tokenizer comes from a `tokenizer.json`, or is rebuilt from the metadata of a GGUF file.
+
+mod byte_level;
+mod json;
+mod pre;
+mod stream;
+
+pub use stream::Stream;
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::weights::gguf::Metadata;
+
+/// The ids that generation asks for by role; `None` where the model has none or its files don't say.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Special {
+    /// Begins a text.
+    pub bos: Option<u32>,
+    /// Ends a text.
+    pub eos: Option<u32>,
+    /// Ends a turn of a chat; often the same as `eos`.
+    pub eot: Option<u32>,
+}
+
+/// Which special tokens stand around a text; a `tokenizer.json` says it in its post-processor instead.
+#[derive(Clone, Copy, Default, Debug)]
+struct Around {
+    bos: Option<u32>,
+    eos: Option<u32>,
+}
+
+/// A vocabulary and the rules that split text into it. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct Tokenizer {
+    inner: Arc<tokenizers::Tokenizer>,
+    around: Around,
+    special: Special,
+}
+
+impl Tokenizer {
+    /// Reads the contents of a `tokenizer.json`. It does not say which token begins or ends a text: the
+    /// caller does, with [`set_special`](Self::set_special).
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if it is no such file or its parts disagree.
+    pub fn from_json(bytes: &[u8]) -> Result<Self> {
+        json::check(bytes)?;
+        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(Error::tokenizer)?;
+        // Both are settings of the batch that a file was saved from: a prompt is neither cut nor filled up.
+        inner.with_truncation(None).map_err(Error::tokenizer)?;
+        inner.with_padding(None);
+        Ok(Tokenizer { inner: Arc::new(inner), around: Around::default(), special: Special::default() })
+    }
+
+    /// Rebuilds the tokenizer that a GGUF file describes.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if the description is incomplete or contradicts itself, or is of a kind or a splitting rule
+    /// that is not implemented.
+    pub fn from_gguf(metadata: &Metadata) -> Result<Self> {
+        match metadata.str("tokenizer.ggml.model") {
+            Some("gpt2") => byte_level::build(metadata),
+            Some(model) => Err(Error::tokenizer(format!("model {model} is not supported, gpt2 is"))),
+            None => Err(Error::tokenizer("the file does not describe one")),
+        }
+    }
+
+    /// The ids of a text. Special tokens that the text spells out are recognised, as chat templates need it; with
+    /// `add_special` the model's own are put around it (a chat template has them already).
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if a splitting rule gives up on the text.
+    pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
+        let encoding = self.inner.encode_fast(text, add_special).map_err(Error::tokenizer)?;
+        let around = if add_special { self.around } else { Around::default() };
+        Ok(around.bos.into_iter().chain(encoding.get_ids().iter().copied()).chain(around.eos).collect())
+    }
+
+    /// The text of some ids. Ids outside the vocabulary have no text; bytes that are not UTF-8 become U+FFFD.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if a decoding rule fails.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
+        self.inner.decode(ids, skip_special).map_err(Error::tokenizer)
+    }
+
+    /// Decodes ids as they are generated.
+    pub fn stream(&self, skip_special: bool) -> Stream {
+        Stream::new(self.clone(), skip_special)
+    }
+
+    /// The vocabulary's spelling of an id: bytes of byte-level vocabularies are in their printable form.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// The id of a token by the vocabulary's spelling.
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// Tokens of the vocabulary, added ones included. A model's embedding may have more rows.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    pub fn special(&self) -> Special {
+        self.special
+    }
+
+    /// Says which ids begin and end texts, where the tokenizer's own file does not.
+    pub fn set_special(&mut self, special: Special) {
+        self.special = special;
+    }
+
+    pub fn bos(&self) -> Option<u32> {
+        self.special.bos
+    }
+
+    pub fn eos(&self) -> Option<u32> {
+        self.special.eos
+    }
+
+    pub fn eot(&self) -> Option<u32> {
+        self.special.eot
+    }
+}
