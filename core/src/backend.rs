@@ -1,0 +1,96 @@
+//! What runs ops: memory, a queue of recorded ops, and a way back.
+
+use crate::error::Result;
+use foveate_kernels::op::Op;
+use std::future::Future;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Bytes that many may hold and nobody changes: a mapped file.
+pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// An argument of an op: a buffer from `offset` bytes on.
+pub struct Operand<'a, B: Backend> {
+    pub buffer: &'a B::Buffer,
+    pub offset: u64,
+}
+
+impl<'a, B: Backend> Operand<'a, B> {
+    /// The whole buffer.
+    pub fn new(buffer: &'a B::Buffer) -> Self {
+        Self { buffer, offset: 0 }
+    }
+
+    /// The buffer from `offset` bytes on, a multiple of 4 (of 16 where the op's rows are multiples of 4 elements).
+    pub fn at(buffer: &'a B::Buffer, offset: u64) -> Self {
+        Self { buffer, offset }
+    }
+}
+
+/// What an executor has done so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// Bytes allocated now, and the most that ever were. Mapped files count for nothing.
+    pub bytes: u64,
+    pub peak_bytes: u64,
+    /// Buffers ever created, of any kind.
+    pub buffers: u64,
+    pub submissions: u64,
+    pub dispatches: u64,
+    /// Transfers back to the host, and their bytes.
+    pub downloads: u64,
+    pub downloaded_bytes: u64,
+}
+
+/// An executor. Ops are recorded by [`run`](Backend::run) and take effect in that order; what they wrote can be read after
+/// [`submit`](Backend::submit), by [`download`](Backend::download), which submits.
+pub trait Backend {
+    /// A handle: cloning it is cheap and shares the memory.
+    type Buffer: Clone;
+
+    /// One line that names executor and device.
+    fn describe(&self) -> String;
+
+    /// A buffer of `bytes` bytes, holding zeros.
+    ///
+    /// # Errors
+    /// `OutOfMemory`, and whatever went wrong on the device before.
+    fn alloc(&self, label: &'static str, bytes: u64) -> Result<Self::Buffer>;
+
+    /// A buffer for `rows` rows that ops may cut between rows, where one binding can't span it.
+    fn alloc_rows(&self, label: &'static str, rows: u64, row_bytes: u64) -> Result<Self::Buffer> {
+        let bytes = rows.checked_mul(row_bytes).ok_or(crate::Error::OutOfMemory { needs: u64::MAX, has: 0 })?;
+        self.alloc(label, bytes)
+    }
+
+    /// A buffer over bytes that already lie in the host's memory, if this executor can use them in place.
+    fn adopt(&self, _bytes: &SharedBytes, _range: Range<usize>) -> Option<Self::Buffer> {
+        None
+    }
+
+    /// Copies `data` into the buffer. Offset and length are multiples of 4, but for the end of the buffer. Ops recorded
+    /// before see the old contents, ops recorded after the new.
+    fn upload(&self, buffer: &Self::Buffer, offset: u64, data: &[u8]) -> Result<()>;
+
+    /// Records an op. Operands stand in the order of the op's arguments; one that is written may not share its buffer with
+    /// another.
+    ///
+    /// # Errors
+    /// A spec or an operand that does not fit; then nothing is recorded.
+    fn run(&self, op: &Op, operands: &[Operand<'_, Self>]) -> Result<()>
+    where
+        Self: Sized;
+
+    /// Hands everything recorded to the device.
+    fn submit(&self) -> Result<()>;
+
+    /// Submits, waits and copies `bytes` bytes from `offset` on. Offset and length are multiples of 4.
+    fn download(&self, buffer: &Self::Buffer, offset: u64, bytes: u64) -> impl Future<Output = Result<Vec<u8>>>;
+
+    /// Compiles what these ops need, with `progress(done, of)`.
+    fn prepare(&self, _ops: &[Op], _progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
+        Ok(())
+    }
+
+    fn stats(&self) -> Stats;
+}

@@ -1,0 +1,139 @@
+//! Finding a device, and asking it for no more than it has.
+
+use super::{Gpu, Ledger, lock, pipeline::Pipelines};
+use crate::error::{Error, Result};
+use foveate_kernels::plan::Caps;
+use std::sync::{Arc, Mutex};
+
+/// How to open a device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// WebGPU's default limits and no optional feature, whatever the adapter has.
+    pub baseline: bool,
+    /// Take a driver that runs on the host's processor, too.
+    pub software: bool,
+}
+
+/// Every adapter of the system, real devices first.
+pub async fn adapters() -> Vec<wgpu::Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    let mut all = instance.enumerate_adapters(wgpu::Backends::all()).await;
+    all.sort_by_key(|a| match a.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu | wgpu::DeviceType::Other => 2,
+        wgpu::DeviceType::Cpu => 3,
+    });
+    all
+}
+
+/// The limits that a model or a kernel can use; everything else stays at WebGPU's defaults.
+fn wanted(adapter: &wgpu::Limits) -> wgpu::Limits {
+    wgpu::Limits {
+        max_storage_buffer_binding_size: adapter.max_storage_buffer_binding_size,
+        max_buffer_size: adapter.max_buffer_size,
+        max_storage_buffers_per_shader_stage: adapter.max_storage_buffers_per_shader_stage,
+        max_compute_workgroup_storage_size: adapter.max_compute_workgroup_storage_size,
+        max_compute_invocations_per_workgroup: adapter.max_compute_invocations_per_workgroup,
+        max_compute_workgroup_size_x: adapter.max_compute_workgroup_size_x,
+        max_compute_workgroups_per_dimension: adapter.max_compute_workgroups_per_dimension,
+        min_storage_buffer_offset_alignment: adapter.min_storage_buffer_offset_alignment,
+        ..wgpu::Limits::default()
+    }
+}
+
+/// What plans may count on, on this device.
+fn caps(device: &wgpu::Device, info: &wgpu::AdapterInfo) -> Caps {
+    let (limits, features) = (device.limits(), device.features());
+    let subgroups = features.contains(wgpu::Features::SUBGROUP);
+    Caps {
+        shader_f16: features.contains(wgpu::Features::SHADER_F16),
+        subgroups,
+        subgroup_min: if subgroups { info.subgroup_min_size } else { 0 },
+        subgroup_max: if subgroups { info.subgroup_max_size } else { 0 },
+        workgroup_bytes: limits.max_compute_workgroup_storage_size,
+        invocations: limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x),
+        storage_buffers: limits.max_storage_buffers_per_shader_stage,
+        binding_bytes: limits.max_storage_buffer_binding_size,
+        buffer_bytes: limits.max_buffer_size,
+        workgroups: limits.max_compute_workgroups_per_dimension,
+        alignment: limits.min_storage_buffer_offset_alignment,
+        software: info.device_type == wgpu::DeviceType::Cpu,
+    }
+}
+
+/// Blocks until the device has done what was submitted; in a browser the event loop does that.
+pub(super) fn wait(device: &wgpu::Device) -> Result<()> {
+    device.poll(wgpu::PollType::wait_indefinitely()).map(|_| ()).map_err(|e| Error::device(format!("{e}")))
+}
+
+impl Gpu {
+    /// The best adapter of the system.
+    ///
+    /// # Errors
+    /// `Device` if there is none, or only software drivers and `options.software` is false.
+    pub async fn open(options: Options) -> Result<Self> {
+        #[cfg(not(target_arch = "wasm32"))]
+        let adapter = adapters().await.into_iter().next();
+        #[cfg(target_arch = "wasm32")]
+        let adapter = {
+            let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+            let request = wgpu::RequestAdapterOptions {
+                power_preference: wgpu::PowerPreference::HighPerformance,
+                ..Default::default()
+            };
+            instance.request_adapter(&request).await.ok()
+        };
+        let adapter = adapter.ok_or_else(|| Error::device("no GPU adapter was found"))?;
+        let info = adapter.get_info();
+        if info.device_type == wgpu::DeviceType::Cpu && !options.software {
+            return Err(Error::device(format!("the only adapter is a software driver ({})", info.name)));
+        }
+        Self::from_adapter(&adapter, options).await
+    }
+
+    /// A device of this adapter, with the features and limits that kernels can use.
+    pub async fn from_adapter(adapter: &wgpu::Adapter, options: Options) -> Result<Self> {
+        let (features, limits) = match options.baseline {
+            true => (wgpu::Features::empty(), wgpu::Limits::default()),
+            false => (
+                adapter.features() & (wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP),
+                wanted(&adapter.limits()),
+            ),
+        };
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("foveate"),
+            required_features: features,
+            required_limits: limits,
+            ..Default::default()
+        };
+        let (device, queue) = adapter.request_device(&descriptor).await.map_err(|e| Error::device(format!("{e}")))?;
+        Ok(Self::from_device(device, queue, &adapter.get_info()))
+    }
+
+    /// A device and queue that the caller already has; nothing of theirs is changed but the handlers for uncaptured
+    /// errors and for the loss of the device.
+    pub fn from_device(device: wgpu::Device, queue: wgpu::Queue, info: &wgpu::AdapterInfo) -> Self {
+        let ledger = Arc::new(Ledger::default());
+        let to = ledger.clone();
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            to.fail(match error {
+                wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { needs: 0, has: lock(&to.stats).bytes },
+                other => Error::device(crate::error::one_line(&other.to_string())),
+            });
+        }));
+        let to = ledger.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            to.fail(Error::device(format!("the device was lost ({reason:?}): {}", crate::error::one_line(&message))));
+        });
+        let caps = caps(&device, info);
+        let pipelines = Pipelines::new(&device);
+        let (recorder, readbacks) = (Mutex::default(), Mutex::default());
+        Gpu { name: describe(info), caps, device, queue, ledger, pipelines, recorder, readbacks }
+    }
+}
+
+fn describe(info: &wgpu::AdapterInfo) -> String {
+    let driver = if info.driver.is_empty() { String::new() } else { format!(", {} {}", info.driver, info.driver_info) };
+    format!("gpu, {} ({:?}{driver})", info.name, info.backend)
+}

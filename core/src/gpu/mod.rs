@@ -1,0 +1,163 @@
+//! The executor on a GPU, through wgpu: natively and in browsers alike.
+//!
+//! Ops are planned when they are recorded; [`submit`](crate::Backend::submit) encodes all of them into one compute pass of
+//! one submission. Pipelines are kept by shader, bind groups by what they bind, scratch by its index in a plan, so that a
+//! loop which repeats itself creates nothing.
+
+mod buffer;
+mod device;
+mod pipeline;
+mod readback;
+mod record;
+
+pub use buffer::GpuBuffer;
+pub use device::{Options, adapters};
+
+use crate::backend::{Backend, Operand, Stats};
+use crate::error::{Error, Result};
+use foveate_kernels::{op::Op, plan::Caps};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A GPU, or a driver that plays one.
+pub struct Gpu {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    name: String,
+    caps: Caps,
+    ledger: Arc<Ledger>,
+    pipelines: pipeline::Pipelines,
+    recorder: Mutex<record::Recorder>,
+    readbacks: Mutex<readback::Pool>,
+}
+
+/// What buffers and device callbacks report to.
+#[derive(Default)]
+struct Ledger {
+    stats: Mutex<Stats>,
+    /// The first thing that went wrong on the device.
+    failure: Mutex<Option<Error>>,
+    /// Buffers that are gone, whose bind groups can go.
+    dropped: Mutex<Vec<u64>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Ledger {
+    fn fail(&self, error: Error) {
+        lock(&self.failure).get_or_insert(error);
+    }
+
+    fn check(&self) -> Result<()> {
+        lock(&self.failure).clone().map_or(Ok(()), Err)
+    }
+}
+
+impl Gpu {
+    /// What plans are chosen by.
+    pub fn caps(&self) -> &Caps {
+        &self.caps
+    }
+
+    /// The device, for a caller's own work on it.
+    pub fn device(&self) -> &wgpu::Device {
+        &self.device
+    }
+
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.queue
+    }
+
+    /// A buffer of the caller's on the same device as an operand. It needs the usages `STORAGE`, `COPY_DST` to be
+    /// uploaded to and `COPY_SRC` to be downloaded from; its memory is not counted.
+    pub fn wrap(&self, buffer: wgpu::Buffer) -> GpuBuffer {
+        GpuBuffer::wrap(buffer, &self.ledger)
+    }
+
+    /// Takes the pending state apart from errors of the device.
+    fn healthy(&self) -> Result<()> {
+        self.ledger.check()
+    }
+}
+
+impl Backend for Gpu {
+    type Buffer = GpuBuffer;
+
+    fn describe(&self) -> String {
+        self.name.clone()
+    }
+
+    fn alloc(&self, label: &'static str, bytes: u64) -> Result<GpuBuffer> {
+        let buffer = GpuBuffer::new(&self.device, &self.caps, &self.ledger, label, bytes, bytes)?;
+        self.healthy()?;
+        Ok(buffer)
+    }
+
+    fn alloc_rows(&self, label: &'static str, rows: u64, row_bytes: u64) -> Result<GpuBuffer> {
+        let bytes = rows.checked_mul(row_bytes).ok_or(Error::OutOfMemory { needs: u64::MAX, has: 0 })?;
+        let piece = match bytes <= self.caps.binding_bytes.min(self.caps.buffer_bytes) {
+            true => bytes,
+            false => u64::from(self.caps.rows_per_binding("tensor", row_bytes)?) * row_bytes,
+        };
+        let buffer = GpuBuffer::new(&self.device, &self.caps, &self.ledger, label, bytes, piece)?;
+        self.healthy()?;
+        Ok(buffer)
+    }
+
+    fn upload(&self, buffer: &GpuBuffer, offset: u64, data: &[u8]) -> Result<()> {
+        // What is recorded must still see the old contents.
+        if lock(&self.recorder).is_pending() {
+            self.submit()?;
+        }
+        buffer.write(&self.queue, offset, data)?;
+        // Staging memory is returned when the queue moves on.
+        if lock(&self.recorder).staged(data.len() as u64) {
+            self.queue.submit([]);
+            device::wait(&self.device)?;
+        }
+        self.healthy()
+    }
+
+    fn run(&self, op: &Op, operands: &[Operand<'_, Self>]) -> Result<()> {
+        self.healthy()?;
+        lock(&self.recorder).record(self, op, operands)
+    }
+
+    fn submit(&self) -> Result<()> {
+        lock(&self.recorder).submit(self, |_| {});
+        self.healthy()
+    }
+
+    async fn download(&self, buffer: &GpuBuffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
+        self.healthy()?;
+        let staging = lock(&self.readbacks).take(self, bytes)?;
+        let copies = buffer.copies(offset, bytes)?;
+        lock(&self.recorder).submit(self, |encoder| {
+            for copy in copies {
+                encoder.copy_buffer_to_buffer(copy.buffer, copy.offset, &staging, copy.to, Some(copy.bytes));
+            }
+        });
+        let mut stats = lock(&self.ledger.stats);
+        stats.downloads += 1;
+        stats.downloaded_bytes += bytes;
+        drop(stats);
+        let data = readback::read(self, &staging, bytes).await?;
+        lock(&self.readbacks).put(staging);
+        Ok(data)
+    }
+
+    fn prepare(&self, ops: &[Op], progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
+        let mut shaders = Vec::new();
+        for op in ops {
+            op.kernel().validate()?;
+            shaders.extend(op.kernel().plan(&self.caps)?.passes.into_iter().map(|pass| pass.into()));
+        }
+        self.pipelines.compile(&self.device, shaders, progress);
+        self.healthy()
+    }
+
+    fn stats(&self) -> Stats {
+        *lock(&self.ledger.stats)
+    }
+}

@@ -1,0 +1,248 @@
+//! Ops recorded for one submission.
+
+use super::buffer::GpuBuffer;
+use super::pipeline::{PARAMS_STRIDE, Pipeline};
+use super::{Gpu, lock};
+use crate::backend::Operand;
+use crate::error::{Error, Result};
+use foveate_kernels::op::{Arg, Op};
+use foveate_kernels::plan::{Binding, Memory, Pass, Value};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+struct Dispatch {
+    pipeline: Arc<Pipeline>,
+    group: wgpu::BindGroup,
+    workgroups: [u32; 3],
+}
+
+/// A pipeline and what it binds: buffer, piece, offset and bytes of each binding.
+type GroupKey = (usize, Vec<(u64, usize, u64, u64)>);
+
+#[derive(Default)]
+pub(super) struct Recorder {
+    dispatches: Vec<Dispatch>,
+    /// Parameters of the dispatches, each at a multiple of `PARAMS_STRIDE`.
+    params: Vec<u8>,
+    uniform: Option<(wgpu::Buffer, wgpu::BindGroup)>,
+    groups: HashMap<GroupKey, wgpu::BindGroup>,
+    scratch: Vec<GpuBuffer>,
+    /// Bytes uploaded since the queue last moved on.
+    staged: u64,
+}
+
+/// Uploads that may wait in staging memory at a time.
+const STAGED_BYTES: u64 = 32 << 20;
+
+/// A binding, resolved: where it begins, and how far before the argument that is.
+struct Place<'a> {
+    buffer: &'a wgpu::Buffer,
+    id: u64,
+    piece: usize,
+    offset: u64,
+    bytes: u64,
+    /// Bytes between the aligned offset and the argument.
+    skip: u64,
+}
+
+impl Recorder {
+    pub(super) fn is_pending(&self) -> bool {
+        !self.dispatches.is_empty()
+    }
+
+    /// Counts an upload; true when it is time to let the queue move on.
+    pub(super) fn staged(&mut self, bytes: u64) -> bool {
+        self.staged += bytes;
+        let full = self.staged >= STAGED_BYTES;
+        if full {
+            self.staged = 0;
+        }
+        full
+    }
+
+    pub(super) fn record(&mut self, gpu: &Gpu, op: &Op, operands: &[Operand<'_, Gpu>]) -> Result<()> {
+        let lengths: Vec<u64> = operands.iter().map(|o| o.buffer.len().saturating_sub(o.offset)).collect();
+        let args = op.check(&lengths)?;
+        check_sharing(op, &args, operands)?;
+        let plan = op.kernel().plan(&gpu.caps)?;
+        for (i, &bytes) in plan.scratch.iter().enumerate() {
+            if self.scratch.get(i).is_none_or(|s| s.len() < bytes) {
+                let buffer = crate::Backend::alloc(gpu, "scratch", bytes.next_power_of_two())?;
+                match self.scratch.get_mut(i) {
+                    Some(old) => *old = buffer,
+                    None => self.scratch.push(buffer),
+                }
+            }
+        }
+        let (dispatches, params) = (self.dispatches.len(), self.params.len());
+        for pass in &plan.passes {
+            if let Err(error) = self.pass(gpu, op, pass, operands) {
+                self.dispatches.truncate(dispatches);
+                self.params.truncate(params);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn pass(&mut self, gpu: &Gpu, op: &Op, pass: &Pass, operands: &[Operand<'_, Gpu>]) -> Result<()> {
+        let pipeline = gpu.pipelines.get(&gpu.device, pass);
+        let places: Vec<Place<'_>> =
+            pass.bindings.iter().map(|b| place(gpu, &self.scratch, operands, b)).collect::<Result<_>>()?;
+        let words = params(op, pass, &places)?;
+        let key = (pipeline.id, places.iter().map(|p| (p.id, p.piece, p.offset, p.bytes)).collect());
+        let group = self.groups.entry(key).or_insert_with(|| {
+            let entries: Vec<_> = (0..)
+                .zip(&places)
+                .map(|(binding, p)| wgpu::BindGroupEntry {
+                    binding,
+                    resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                        buffer: p.buffer,
+                        offset: p.offset,
+                        size: wgpu::BufferSize::new(p.bytes),
+                    }),
+                })
+                .collect();
+            let layout = &pipeline.storage;
+            gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some(pass.shader.name),
+                layout,
+                entries: &entries,
+            })
+        });
+        self.params.extend(bytemuck::cast_slice(&words));
+        self.params.resize(self.params.len().next_multiple_of(PARAMS_STRIDE as usize), 0);
+        self.dispatches.push(Dispatch { pipeline, group: group.clone(), workgroups: pass.workgroups });
+        Ok(())
+    }
+
+    /// Encodes everything recorded, then what `then` adds, as one submission.
+    pub(super) fn submit(&mut self, gpu: &Gpu, then: impl FnOnce(&mut wgpu::CommandEncoder)) {
+        if !self.dispatches.is_empty() {
+            self.write_params(gpu);
+        }
+        let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: None });
+        if let (false, Some((_, uniform))) = (self.dispatches.is_empty(), &self.uniform) {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            let mut current = None;
+            for (i, d) in self.dispatches.iter().enumerate() {
+                if current != Some(d.pipeline.id) {
+                    pass.set_pipeline(&d.pipeline.pipeline);
+                    current = Some(d.pipeline.id);
+                }
+                pass.set_bind_group(0, &d.group, &[]);
+                pass.set_bind_group(1, uniform, &[i as u32 * PARAMS_STRIDE as u32]);
+                pass.dispatch_workgroups(d.workgroups[0], d.workgroups[1], d.workgroups[2]);
+            }
+        }
+        then(&mut encoder);
+        gpu.queue.submit([encoder.finish()]);
+        let mut stats = lock(&gpu.ledger.stats);
+        stats.submissions += 1;
+        stats.dispatches += self.dispatches.len() as u64;
+        drop(stats);
+        self.dispatches.clear();
+        self.params.clear();
+        self.staged = 0;
+        let dropped = std::mem::take(&mut *lock(&gpu.ledger.dropped));
+        // Shapes that never come back leave groups behind: a bound keeps them few.
+        if self.groups.len() > 8192 {
+            self.groups.clear();
+        } else if !dropped.is_empty() {
+            self.groups.retain(|(_, bound), _| !bound.iter().any(|b| dropped.contains(&b.0)));
+        }
+    }
+
+    fn write_params(&mut self, gpu: &Gpu) {
+        let bytes = self.params.len() as u64;
+        if self.uniform.as_ref().is_none_or(|(buffer, _)| buffer.size() < bytes) {
+            let size = bytes.next_power_of_two().max(1024 * PARAMS_STRIDE);
+            let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("params"),
+                size,
+                usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            });
+            let group = gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some("params"),
+                layout: &gpu.pipelines.params,
+                entries: &[wgpu::BindGroupEntry {
+                    binding: 0,
+                    resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                        buffer: &buffer,
+                        offset: 0,
+                        size: wgpu::BufferSize::new(PARAMS_STRIDE),
+                    }),
+                }],
+            });
+            lock(&gpu.ledger.stats).buffers += 1;
+            self.uniform = Some((buffer, group));
+        }
+        if let Some((buffer, _)) = &self.uniform {
+            gpu.queue.write_buffer(buffer, 0, &self.params);
+        }
+    }
+}
+
+/// Refuses an argument that is written and shares its buffer: no device runs that.
+fn check_sharing(op: &Op, args: &[Arg], operands: &[Operand<'_, Gpu>]) -> Result<()> {
+    for (i, (arg, operand)) in args.iter().zip(operands).enumerate() {
+        let shares = |j: usize| j != i && operands[j].buffer.id() == operand.buffer.id();
+        if arg.access.writes() && (0..operands.len()).any(shares) {
+            return Err(Error::device(format!("{}: {} shares its buffer with another argument", op.name(), arg.name)));
+        }
+    }
+    Ok(())
+}
+
+fn place<'a>(
+    gpu: &Gpu,
+    scratch: &'a [GpuBuffer],
+    operands: &'a [Operand<'_, Gpu>],
+    binding: &Binding,
+) -> Result<Place<'a>> {
+    let (buffer, from) = match binding.memory {
+        Memory::Arg(i) => (operands[i].buffer, operands[i].offset),
+        Memory::Scratch(i) => (&scratch[i], 0),
+    };
+    let (piece_buffer, piece, at) = buffer.piece(from + binding.offset);
+    let skip = at % u64::from(gpu.caps.alignment);
+    let bytes = (skip + binding.bytes).next_multiple_of(4);
+    if at - skip + bytes > piece_buffer.size() {
+        let reason = format!("{}: {bytes} bytes at {at} cross a piece of {}", binding.name, piece_buffer.size());
+        return Err(Error::device(reason));
+    }
+    // Kernels that read vectors may read to the end of the last one.
+    let bytes = bytes.next_multiple_of(16).min(piece_buffer.size() - (at - skip));
+    Ok(Place { buffer: piece_buffer, id: buffer.id(), piece, offset: at - skip, bytes, skip })
+}
+
+/// The words of the pass's parameters.
+fn params(op: &Op, pass: &Pass, places: &[Place<'_>]) -> Result<Vec<u32>> {
+    let mut started = vec![false; places.len()];
+    let words = pass
+        .params
+        .iter()
+        .map(|param| match param.value {
+            Value::U32(v) => Ok(v),
+            Value::F32(v) => Ok(v.to_bits()),
+            Value::Start { arg, unit } => {
+                let bound = pass.bindings.iter().position(|b| b.memory == Memory::Arg(arg));
+                let i = bound.ok_or_else(|| Error::device(format!("{}: {} is not bound", op.name(), param.name)))?;
+                started[i] = true;
+                if places[i].skip % u64::from(unit) != 0 {
+                    let reason = format!("{}: {} at no multiple of {unit} bytes", op.name(), pass.bindings[i].name);
+                    return Err(Error::device(reason));
+                }
+                Ok((places[i].skip / u64::from(unit)) as u32)
+            }
+        })
+        .collect::<Result<_>>()?;
+    for ((place, binding), started) in places.iter().zip(&pass.bindings).zip(started) {
+        if place.skip != 0 && !started {
+            let reason = format!("{}: {} must begin at the device's alignment", op.name(), binding.name);
+            return Err(Error::device(reason));
+        }
+    }
+    Ok(words)
+}

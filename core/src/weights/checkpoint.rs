@@ -1,0 +1,177 @@
+//! The table of a model's tensors, over one file or many.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use foveate_kernels::dtype::DType;
+
+use super::gguf::{self, Metadata};
+use super::safetensors;
+use super::source::{SharedBytes, Source, check_range};
+use crate::error::{Error, Result, one_line};
+
+/// How a tensor's elements are stored.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Stored {
+    /// A type that buffers and kernels know.
+    Known(DType),
+    /// Another type, by the name its format gives it: the tensor can be listed, not used.
+    Other(Cow<'static, str>),
+}
+
+impl std::fmt::Display for Stored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Stored::Known(dtype) => dtype.fmt(f),
+            Stored::Other(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Where a tensor lies and what it is. The range `offset..offset + bytes` is inside the file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TensorInfo {
+    pub name: String,
+    pub stored: Stored,
+    /// Row-major, outermost first, as PyTorch prints it: `[out, in]`. A scalar has no dimensions.
+    pub shape: Vec<u64>,
+    /// Which of the checkpoint's files holds it.
+    pub file: usize,
+    /// Bytes from the start of that file.
+    pub offset: u64,
+    pub bytes: u64,
+}
+
+impl TensorInfo {
+    /// The element type.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedTensorType`] if no kernel reads it.
+    pub fn dtype(&self) -> Result<DType> {
+        match &self.stored {
+            Stored::Known(dtype) => Ok(*dtype),
+            Stored::Other(name) => {
+                Err(Error::UnsupportedTensorType { tensor: self.name.clone(), dtype: name.to_string() })
+            }
+        }
+    }
+
+    /// Elements of the tensor. The product cannot overflow: it was checked when the file was opened.
+    pub fn elements(&self) -> u64 {
+        self.shape.iter().product()
+    }
+}
+
+/// The tensors of a model and the files that hold them.
+pub struct Checkpoint {
+    files: Vec<Box<dyn Source>>,
+    /// Sorted by name, without duplicates.
+    tensors: Vec<TensorInfo>,
+    metadata: Option<Metadata>,
+}
+
+impl std::fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let files: Vec<&str> = self.files.iter().map(|file| file.name()).collect();
+        f.debug_struct("Checkpoint").field("files", &files).field("tensors", &self.tensors.len()).finish()
+    }
+}
+
+impl Checkpoint {
+    /// Opens one safetensors file, or all shards of a model in any order. Reads the headers.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for a damaged header or a tensor that two shards hold, and what the sources return.
+    pub async fn safetensors(files: Vec<Box<dyn Source>>) -> Result<Self> {
+        let mut tensors = Vec::new();
+        for (index, file) in files.iter().enumerate() {
+            tensors.append(&mut safetensors::read_header(file.as_ref(), index).await?);
+        }
+        Self::new(files, tensors, None)
+    }
+
+    /// Opens a GGUF file. Reads its header, which holds the metadata and with it the vocabulary.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for a damaged header, and what the source returns.
+    pub async fn gguf(file: Box<dyn Source>) -> Result<Self> {
+        let header = gguf::read_header(file.as_ref()).await?;
+        Self::new(vec![file], header.tensors, Some(header.metadata))
+    }
+
+    fn new(files: Vec<Box<dyn Source>>, mut tensors: Vec<TensorInfo>, metadata: Option<Metadata>) -> Result<Self> {
+        tensors.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        if let Some(pair) = tensors.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            let file = files[pair[1].file].name();
+            return Err(Error::format(file, format!("tensor {} occurs twice", one_line(&pair[0].name))));
+        }
+        Ok(Checkpoint { files, tensors, metadata })
+    }
+
+    /// The tensor called `name`.
+    pub fn get(&self, name: &str) -> Option<&TensorInfo> {
+        let index = self.tensors.binary_search_by(|tensor| tensor.name.as_str().cmp(name)).ok()?;
+        Some(&self.tensors[index])
+    }
+
+    /// The tensor called `name`, of exactly this shape and of a type that kernels read.
+    ///
+    /// # Errors
+    /// [`Error::MissingTensor`], [`Error::TensorShape`], [`Error::UnsupportedTensorType`].
+    pub fn require(&self, name: &str, shape: &[u64]) -> Result<&TensorInfo> {
+        let tensor = self.get(name).ok_or_else(|| Error::MissingTensor { name: name.into(), shape: shape.to_vec() })?;
+        if tensor.shape != shape {
+            let got = tensor.shape.clone();
+            return Err(Error::TensorShape { name: name.into(), expected: shape.to_vec(), got });
+        }
+        tensor.dtype()?;
+        Ok(tensor)
+    }
+
+    /// All tensors, in the order of their names.
+    pub fn tensors(&self) -> impl ExactSizeIterator<Item = &TensorInfo> {
+        self.tensors.iter()
+    }
+
+    /// The names of all tensors, sorted.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.tensors.iter().map(|tensor| tensor.name.as_str())
+    }
+
+    /// `len` bytes of a tensor from its byte `offset` on, in its storage format.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if the range leaves the tensor, and what the source returns.
+    pub async fn read(&self, tensor: &TensorInfo, offset: u64, len: u64) -> Result<Vec<u8>> {
+        check_range(&tensor.name, tensor.bytes, offset, len)?;
+        let file = self.file(tensor)?;
+        let start = tensor.offset.checked_add(offset).ok_or_else(|| foreign(tensor))?;
+        let bytes = file.read(start, len).await?;
+        if bytes.len() as u64 != len {
+            let reason = format!("asked for {len} bytes, got {}", bytes.len());
+            return Err(Error::Read { what: file.name().into(), reason });
+        }
+        Ok(bytes)
+    }
+
+    /// The bytes of a tensor where its file is in memory: the file's bytes, and the tensor's range in them.
+    pub fn shared(&self, tensor: &TensorInfo) -> Option<(SharedBytes, Range<usize>)> {
+        let bytes = self.file(tensor).ok()?.shared()?;
+        let start = usize::try_from(tensor.offset).ok()?;
+        let end = start.checked_add(usize::try_from(tensor.bytes).ok()?)?;
+        (end <= (*bytes).as_ref().len()).then_some((bytes, start..end))
+    }
+
+    /// The metadata of a GGUF file; `None` for safetensors.
+    pub fn gguf_metadata(&self) -> Option<&Metadata> {
+        self.metadata.as_ref()
+    }
+
+    fn file(&self, tensor: &TensorInfo) -> Result<&dyn Source> {
+        self.files.get(tensor.file).map(|file| file.as_ref()).ok_or_else(|| foreign(tensor))
+    }
+}
+
+fn foreign(tensor: &TensorInfo) -> Error {
+    Error::Read { what: tensor.name.clone(), reason: "it is a tensor of another checkpoint".into() }
+}

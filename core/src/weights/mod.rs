@@ -1,0 +1,14 @@
+//! Weights as files hold them: safetensors and GGUF.
+//!
+//! Opening a [`Checkpoint`] reads headers only. Tensors stay in their storage format and are read in ranges, so a
+//! model larger than memory can be streamed to a device. Files are untrusted: every count is bounded by the bytes
+//! that could hold it, every range is checked against the file, and tensors never overlap.
+
+mod checkpoint;
+pub mod gguf;
+mod safetensors;
+mod source;
+
+pub use checkpoint::{Checkpoint, Stored, TensorInfo};
+pub use safetensors::shard_names;
+pub use source::{LocalFuture, Memory, SharedBytes, Source, check_range};

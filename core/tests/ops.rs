@@ -1,0 +1,127 @@
+//! Every case of every op on every executor and every adapter, against the definition.
+//!
+//! A case on a GPU runs twice: with all that the adapter has, and with WebGPU's defaults. Outputs hold NaN before the run,
+//! every operand stands in the middle of a larger buffer, and what stands around it must survive.
+
+use foveate_core::gpu::{self, Gpu};
+use foveate_core::host::HostBackend;
+use foveate_core::{Backend, Operand};
+use foveate_kernels::cases::{Case, Rng};
+use foveate_kernels::close::{Tolerance, compare};
+use foveate_kernels::op::{self, Arg};
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::sync::{Arc, Mutex};
+
+/// Bytes in front of every operand: a multiple of 16, of no device's alignment.
+const FRONT: usize = 48;
+/// Bytes behind.
+const BEHIND: usize = 64;
+const GUARD: u8 = 0xa5;
+
+/// Runs `case` and returns the bytes of all its arguments afterwards.
+fn run<B: Backend>(backend: &B, case: &Case, args: &[Arg], inputs: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Failed> {
+    let buffers: Vec<B::Buffer> = args
+        .iter()
+        .zip(inputs)
+        .map(|(arg, bytes)| {
+            // A tensor that may be cut begins at the beginning of its buffer.
+            let front = if arg.rows.is_some() { 0 } else { FRONT };
+            let mut all = vec![GUARD; front];
+            all.extend(bytes);
+            all.resize(all.len().next_multiple_of(4), GUARD);
+            let whole = all.len();
+            if arg.rows.is_none() {
+                all.resize(whole + BEHIND, GUARD);
+            }
+            let buffer = match arg.rows {
+                Some((rows, row_bytes)) => backend.alloc_rows(arg.name, rows.into(), row_bytes)?,
+                None => backend.alloc(arg.name, all.len() as u64)?,
+            };
+            backend.upload(&buffer, 0, if arg.rows.is_some() { bytes } else { &all })?;
+            Ok::<_, foveate_core::Error>(buffer)
+        })
+        .collect::<Result<_, _>>()?;
+    let operands: Vec<Operand<'_, B>> = args
+        .iter()
+        .zip(&buffers)
+        .map(|(arg, buffer)| Operand::at(buffer, if arg.rows.is_some() { 0 } else { FRONT as u64 }))
+        .collect();
+    backend.run(&case.op, &operands)?;
+    let mut results = Vec::new();
+    for ((arg, buffer), input) in args.iter().zip(&buffers).zip(inputs) {
+        if !arg.access.writes() {
+            results.push(input.clone());
+            continue;
+        }
+        let whole = FRONT + input.len().next_multiple_of(4);
+        let all = pollster::block_on(backend.download(buffer, 0, (whole + BEHIND) as u64))?;
+        let (front, rest) = all.split_at(FRONT);
+        if front.iter().chain(&rest[input.len()..]).any(|b| *b != GUARD) {
+            return Err(format!("{} was written outside of its bounds", arg.name).into());
+        }
+        results.push(rest[..input.len()].to_vec());
+    }
+    Ok(results)
+}
+
+fn words<T: bytemuck::Pod>(bytes: &[u8]) -> Vec<T> {
+    bytemuck::pod_collect_to_vec(bytes)
+}
+
+fn check<B: Backend>(backend: &B, case: &Case) -> Result<(), Failed> {
+    let mut rng = Rng::new(0x5eed);
+    let inputs = case.op.kernel().inputs(&mut rng);
+    let lengths: Vec<u64> = inputs.iter().map(|b| b.len() as u64).collect();
+    let args = case.op.check(&lengths)?;
+    let wanted = run(&HostBackend::reference(), case, &args, &inputs)?;
+    let got = run(backend, case, &args, &inputs)?;
+    for ((arg, got), wanted) in args.iter().zip(&got).zip(&wanted) {
+        if arg.dtype != foveate_kernels::dtype::DType::F32 {
+            if got != wanted {
+                let (got, wanted) = (words::<u32>(got), words::<u32>(wanted));
+                let i = got.iter().zip(&wanted).position(|(g, w)| g != w).unwrap_or(0);
+                return Err(format!("{}[{i}] is {}, not {}", arg.name, got[i], wanted[i]).into());
+            }
+        } else if arg.access.writes() {
+            let exact = case.tolerance == Tolerance::EXACT;
+            let found = compare(&words::<f32>(got), &words::<f32>(wanted), case.tolerance);
+            if !found.within || (exact && got != wanted) {
+                return Err(format!("{}: {found}", arg.name).into());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let mut trials = Vec::new();
+    let cpu = Arc::new(HostBackend::cpu(2));
+    for case in op::cases() {
+        let (cpu, name) = (cpu.clone(), format!("cpu::{}", case.id));
+        trials.push(Trial::test(name, move || check(&*cpu, &case)));
+    }
+    let adapters = pollster::block_on(gpu::adapters());
+    for adapter in &adapters {
+        for baseline in [false, true] {
+            let options = gpu::Options { baseline, software: true };
+            let name = adapter.get_info().name.split_whitespace().next().unwrap_or("gpu").to_lowercase();
+            let kind = if baseline { "baseline" } else { "full" };
+            let device = pollster::block_on(Gpu::from_adapter(adapter, options)).expect("the adapter gives a device");
+            let device = Arc::new(Mutex::new(device));
+            for case in op::cases() {
+                let device = device.clone();
+                trials.push(Trial::test(format!("gpu::{name}::{kind}::{}", case.id), move || {
+                    let device = device.lock().unwrap_or_else(|p| p.into_inner());
+                    check(&*device, &case)
+                }));
+            }
+        }
+    }
+    if adapters.is_empty() {
+        let required = std::env::var("REQUIRE_GPU").is_ok_and(|v| v == "1");
+        let missing = Trial::test("gpu", || Err("no adapter was found, and REQUIRE_GPU is set".into()));
+        trials.push(missing.with_ignored_flag(!required));
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}
