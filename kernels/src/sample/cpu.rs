@@ -6,7 +6,7 @@ use alloc::{borrow::Cow, vec::Vec};
 
 pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let mut z = Cow::Borrowed(args.f32("logits"));
-    let mut seen = spec.penalised().then(|| args.out_u32("seen"));
+    let seen = spec.penalised().then(|| args.out_u32("seen"));
     let token = args.out_u32("token");
     if let Some(seen) = seen.as_deref() {
         let z = z.to_mut();
@@ -21,7 +21,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
         Some(draw) => drawn(draw, &z, max),
     };
     token[0] = chosen as u32;
-    if let Some(seen) = seen.as_deref_mut() {
+    if let Some(seen) = seen {
         seen[chosen / 32] |= 1 << (chosen % 32);
     }
 }

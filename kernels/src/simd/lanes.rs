@@ -64,7 +64,11 @@ pub(crate) trait Lanes: Copy {
     /// The polynomial of `coefficients`, the highest power first.
     #[inline(always)]
     fn horner(self, x: Self::V, coefficients: &[f32]) -> Self::V {
-        coefficients[1..].iter().fold(self.splat(coefficients[0]), |p, &c| self.fma(p, x, self.splat(c)))
+        let mut p = self.splat(coefficients[0]);
+        for &c in &coefficients[1..] {
+            p = self.fma(p, x, self.splat(c));
+        }
+        p
     }
 
     /// Replaces every element by `f` of it.

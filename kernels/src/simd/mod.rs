@@ -9,6 +9,9 @@
 //! | `neon` | aarch64 | 4 |
 //! | `simd128` | wasm32 compiled with `-C target-feature=+simd128` | 4 |
 //!
+//! Intrinsics are inlined only into functions that enable their unit, so everything between a body and an intrinsic is
+//! `#[inline(always)]`, closures included: one that is not costs a call for every intrinsic in it.
+//!
 //! On x86-64 the unit is detected with the feature `std`; without it, a level is used if the crate is compiled for it.
 
 mod lanes;

@@ -47,7 +47,13 @@ pub(super) fn dot<L: Lanes>(l: L, a: &[f32], b: &[f32]) -> f32 {
 
 #[inline(always)]
 pub(super) fn sum<L: Lanes>(l: L, x: &[f32]) -> f32 {
-    l.sum(fold(l, x, 0.0, |a, b| l.add(a, b)))
+    l.sum(fold(
+        l,
+        x,
+        0.0,
+        #[inline(always)]
+        |a, b| l.add(a, b),
+    ))
 }
 
 #[inline(always)]
@@ -66,13 +72,25 @@ pub(super) fn squares<L: Lanes>(l: L, x: &[f32], mean: f32) -> f32 {
 
 #[inline(always)]
 pub(super) fn max<L: Lanes>(l: L, x: &[f32]) -> f32 {
-    l.largest(fold(l, x, f32::NEG_INFINITY, |a, b| l.max(b, a)))
+    l.largest(fold(
+        l,
+        x,
+        f32::NEG_INFINITY,
+        #[inline(always)]
+        |a, b| l.max(b, a),
+    ))
 }
 
 #[inline(always)]
 pub(super) fn max_finite<L: Lanes>(l: L, x: &[f32]) -> f32 {
     // Nothing is less than a NaN, so that it never replaces what is there.
-    let largest = fold(l, x, f32::MIN, |a, b| l.pick_less(a, b, b, a));
+    let largest = fold(
+        l,
+        x,
+        f32::MIN,
+        #[inline(always)]
+        |a, b| l.pick_less(a, b, b, a),
+    );
     l.largest(largest).min(f32::MAX)
 }
 
@@ -126,7 +144,10 @@ pub(super) fn add_rows<L: Lanes>(l: L, a: &[f32], rows: &[f32], stride: usize, o
 #[inline(always)]
 fn add_columns<L: Lanes, const R: usize>(l: L, a: &[f32], rows: &[f32], stride: usize, at: usize, out: &mut [f32]) {
     let out = &mut out[at..][..R * L::N];
-    let mut acc: [L::V; R] = core::array::from_fn(|i| l.load(&out[i * L::N..]));
+    let mut acc = [l.splat(0.0); R];
+    for (i, acc) in acc.iter_mut().enumerate() {
+        *acc = l.load(&out[i * L::N..]);
+    }
     for (j, &a) in a.iter().enumerate() {
         let row = &rows[j * stride + at..][..R * L::N];
         let a = l.splat(a);
@@ -142,26 +163,45 @@ fn add_columns<L: Lanes, const R: usize>(l: L, a: &[f32], rows: &[f32], stride: 
 #[inline(always)]
 pub(super) fn scale<L: Lanes>(l: L, x: &mut [f32], factor: f32) {
     let factor = l.splat(factor);
-    l.map(x, |x| l.mul(x, factor));
+    l.map(
+        x,
+        #[inline(always)]
+        |x| l.mul(x, factor),
+    );
 }
 
 #[inline(always)]
 pub(super) fn add<L: Lanes>(l: L, x: &mut [f32], y: &[f32]) {
     assert_eq!(x.len(), y.len(), "a sum");
-    l.zip(x, y, |x, y| l.add(x, y));
+    l.zip(
+        x,
+        y,
+        #[inline(always)]
+        |x, y| l.add(x, y),
+    );
 }
 
 #[inline(always)]
 pub(super) fn mul<L: Lanes>(l: L, x: &mut [f32], y: &[f32]) {
     assert_eq!(x.len(), y.len(), "a product");
-    l.zip(x, y, |x, y| l.mul(x, y));
+    l.zip(
+        x,
+        y,
+        #[inline(always)]
+        |x, y| l.mul(x, y),
+    );
 }
 
 #[inline(always)]
 pub(super) fn normalise<L: Lanes>(l: L, x: &mut [f32], mean: f32, factor: f32, weight: &[f32], offset: f32) {
     assert_eq!(x.len(), weight.len(), "a weight for every element");
     let (mean, factor, offset) = (l.splat(mean), l.splat(factor), l.splat(offset));
-    l.zip(x, weight, |x, w| l.mul(l.mul(l.sub(x, mean), factor), l.add(w, offset)));
+    l.zip(
+        x,
+        weight,
+        #[inline(always)]
+        |x, w| l.mul(l.mul(l.sub(x, mean), factor), l.add(w, offset)),
+    );
 }
 
 #[inline(always)]

@@ -8,8 +8,14 @@ use crate::quant;
 trait Format {
     const BYTES: usize;
 
-    /// Calls `each` with the registers of a block of [`BYTES`](Format::BYTES), and where their elements begin.
-    fn decode<L: Lanes>(l: L, block: &[u8], each: impl FnMut(usize, L::V));
+    /// The factor and the offset of a block; unused where there are none.
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, _block: &[u8]) -> [L::V; 2] {
+        [l.splat(0.0); 2]
+    }
+
+    /// The elements from `at` on, and those from `16 + at` on, as a nibble format stores them together.
+    fn pair<L: Lanes>(l: L, block: &[u8], scales: [L::V; 2], at: usize) -> [L::V; 2];
 }
 
 /// Elements of a block.
@@ -26,9 +32,9 @@ impl Format for F32 {
     const BYTES: usize = 128;
 
     #[inline(always)]
-    fn decode<L: Lanes>(l: L, block: &[u8], mut each: impl FnMut(usize, L::V)) {
+    fn pair<L: Lanes>(l: L, block: &[u8], _: [L::V; 2], at: usize) -> [L::V; 2] {
         let values: &[f32] = bytemuck::cast_slice(block);
-        (0..BLOCK).step_by(L::N).for_each(|at| each(at, l.load(&values[at..])));
+        [l.load(&values[at..]), l.load(&values[16 + at..])]
     }
 }
 
@@ -36,8 +42,8 @@ impl Format for F16 {
     const BYTES: usize = 64;
 
     #[inline(always)]
-    fn decode<L: Lanes>(l: L, block: &[u8], mut each: impl FnMut(usize, L::V)) {
-        (0..BLOCK).step_by(L::N).for_each(|at| each(at, l.f16s(&block[2 * at..])));
+    fn pair<L: Lanes>(l: L, block: &[u8], _: [L::V; 2], at: usize) -> [L::V; 2] {
+        [l.f16s(&block[2 * at..]), l.f16s(&block[32 + 2 * at..])]
     }
 }
 
@@ -45,8 +51,8 @@ impl Format for BF16 {
     const BYTES: usize = 64;
 
     #[inline(always)]
-    fn decode<L: Lanes>(l: L, block: &[u8], mut each: impl FnMut(usize, L::V)) {
-        (0..BLOCK).step_by(L::N).for_each(|at| each(at, l.bf16s(&block[2 * at..])));
+    fn pair<L: Lanes>(l: L, block: &[u8], _: [L::V; 2], at: usize) -> [L::V; 2] {
+        [l.bf16s(&block[2 * at..]), l.bf16s(&block[32 + 2 * at..])]
     }
 }
 
@@ -54,29 +60,28 @@ impl Format for Q8_0 {
     const BYTES: usize = 34;
 
     #[inline(always)]
-    fn decode<L: Lanes>(l: L, block: &[u8], mut each: impl FnMut(usize, L::V)) {
-        let d = l.splat_f16(block);
-        (0..BLOCK).step_by(L::N).for_each(|at| each(at, l.mul(d, l.i8s(&block[2 + at..]))));
+    fn scales<L: Lanes>(l: L, block: &[u8]) -> [L::V; 2] {
+        [l.splat_f16(block); 2]
     }
-}
 
-/// `d q + m` of 16 bytes of nibbles.
-#[inline(always)]
-fn nibbles<L: Lanes>(l: L, bytes: &[u8], d: L::V, m: L::V, mut each: impl FnMut(usize, L::V)) {
-    (0..16).step_by(L::N).for_each(|at| {
-        let [low, high] = l.nibbles(&bytes[at..], d, m);
-        each(at, low);
-        each(16 + at, high);
-    });
+    #[inline(always)]
+    fn pair<L: Lanes>(l: L, block: &[u8], [d, _]: [L::V; 2], at: usize) -> [L::V; 2] {
+        [l.mul(d, l.i8s(&block[2 + at..])), l.mul(d, l.i8s(&block[18 + at..]))]
+    }
 }
 
 impl Format for Q4_0 {
     const BYTES: usize = 18;
 
     #[inline(always)]
-    fn decode<L: Lanes>(l: L, block: &[u8], each: impl FnMut(usize, L::V)) {
+    fn scales<L: Lanes>(l: L, block: &[u8]) -> [L::V; 2] {
         let d = l.splat_f16(block);
-        nibbles(l, &block[2..], d, l.mul(d, l.splat(-8.0)), each);
+        [d, l.mul(d, l.splat(-8.0))]
+    }
+
+    #[inline(always)]
+    fn pair<L: Lanes>(l: L, block: &[u8], [d, m]: [L::V; 2], at: usize) -> [L::V; 2] {
+        l.nibbles(&block[2 + at..], d, m)
     }
 }
 
@@ -84,8 +89,13 @@ impl Format for Q4_1 {
     const BYTES: usize = 20;
 
     #[inline(always)]
-    fn decode<L: Lanes>(l: L, block: &[u8], each: impl FnMut(usize, L::V)) {
-        nibbles(l, &block[4..], l.splat_f16(block), l.splat_f16(&block[2..]), each);
+    fn scales<L: Lanes>(l: L, block: &[u8]) -> [L::V; 2] {
+        [l.splat_f16(block), l.splat_f16(&block[2..])]
+    }
+
+    #[inline(always)]
+    fn pair<L: Lanes>(l: L, block: &[u8], [d, m]: [L::V; 2], at: usize) -> [L::V; 2] {
+        l.nibbles(&block[4 + at..], d, m)
     }
 }
 
@@ -117,7 +127,14 @@ pub(super) fn decode<L: Lanes>(l: L, format: DType, bytes: &[u8], out: &mut [f32
 #[inline(always)]
 fn decode_blocks<L: Lanes, F: Format>(l: L, bytes: &[u8], out: &mut [f32]) {
     for (block, out) in bytes.chunks_exact(F::BYTES).zip(out.chunks_exact_mut(BLOCK)) {
-        F::decode(l, block, |at, v| l.store(v, &mut out[at..]));
+        let scales = F::scales(l, block);
+        let mut at = 0;
+        while at < 16 {
+            let [low, high] = F::pair(l, block, scales, at);
+            l.store(low, &mut out[at..]);
+            l.store(high, &mut out[16 + at..]);
+            at += L::N;
+        }
     }
 }
 
@@ -152,32 +169,33 @@ fn row_dots<L: Lanes, F: Format>(l: L, format: DType, row: &[u8], x: &[&[f32]], 
 
 #[inline(always)]
 fn row_dot<L: Lanes, F: Format, const T: usize>(l: L, format: DType, row: &[u8], x: [&[f32]; T], out: &mut [f32]) {
-    // One token alone would leave the multiply-adds waiting for each other.
-    let chains = if T == 1 { 4 } else { 2 };
-    let mut acc = [[l.splat(0.0); 4]; T];
+    // [token][chain]: chains of multiply-adds that do not wait for each other.
+    let mut acc = [[l.splat(0.0); 2]; T];
     let blocks = row.chunks_exact(F::BYTES);
     let tail = blocks.remainder();
-    let mut at = 0;
+    let mut from = 0;
     for block in blocks {
-        let x = x.map(|x| x[at..].first_chunk::<BLOCK>().expect("a block of x"));
-        F::decode(l, block, |i, w| {
+        let scales = F::scales(l, block);
+        let mut at = 0;
+        while at < 16 {
+            let [low, high] = F::pair(l, block, scales, at);
             for t in 0..T {
-                let chain = &mut acc[t][i / L::N % chains];
-                *chain = l.fma(w, l.load(&x[t][i..]), *chain);
+                let x: &[f32; BLOCK] = x[t][from..].first_chunk().expect("a block of x");
+                acc[t] = [l.fma(low, l.load(&x[at..]), acc[t][0]), l.fma(high, l.load(&x[16 + at..]), acc[t][1])];
             }
-        });
-        at += BLOCK;
+            at += L::N;
+        }
+        from += BLOCK;
     }
     for t in 0..T {
-        let [a, b, c, d] = acc[t];
-        out[t] = l.sum(l.add(l.add(a, b), l.add(c, d)));
+        out[t] = l.sum(l.add(acc[t][0], acc[t][1]));
     }
     if !tail.is_empty() {
         let mut last = [0.0; BLOCK];
-        let last = &mut last[..x[0].len() - at];
+        let last = &mut last[..x[0].len() - from];
         quant::decode(format, tail, last);
         for t in 0..T {
-            out[t] += last.iter().zip(&x[t][at..]).map(|(w, x)| w * x).sum::<f32>();
+            out[t] += last.iter().zip(&x[t][from..]).map(|(w, x)| w * x).sum::<f32>();
         }
     }
 }
