@@ -6,7 +6,6 @@ use foveate_kernels::host::{Host, Matrix, Tile};
 pub struct Cpu {
     #[cfg(feature = "threads")]
     pool: Option<rayon::ThreadPool>,
-    exact: bool,
 }
 
 impl Cpu {
@@ -21,19 +20,13 @@ impl Cpu {
             let name = |i| format!("foveate-{i}");
             let start = || rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build();
             let pool = if threads > 1 { start().ok() } else { None };
-            Self { pool, exact: true }
+            Self { pool }
         }
         #[cfg(not(feature = "threads"))]
         {
             let _ = threads;
-            Self { exact: true }
+            Self {}
         }
-    }
-
-    /// Lets a few tokens be multiplied with quantised weights as integers; see [`Host::exact`].
-    pub fn rounding(mut self) -> Self {
-        self.exact = false;
-        self
     }
 
     /// Runs `body` on a thread of the pool. The parallel parts of ops that run inside start without waking the pool anew,
@@ -114,10 +107,6 @@ impl Host for Cpu {
                 gemm::Parallelism::None,
             );
         }
-    }
-
-    fn exact(&self) -> bool {
-        self.exact
     }
 }
 

@@ -105,12 +105,6 @@ pub trait Host: Sync {
     fn simd(&self) -> Simd {
         Simd::detect()
     }
-
-    /// Whether products keep to f32. Otherwise a few tokens against quantised weights are rounded to 8 bits in blocks of
-    /// 32 and multiplied as integers, which is faster and off by about 0.5 % of the result's root mean square.
-    fn exact(&self) -> bool {
-        true
-    }
 }
 
 /// Calls `body` with ranges that cover `0..items`, of at least `least` items wherever there are that many.

@@ -7,8 +7,9 @@ use crate::host::{Args, Host, Matrix, Shared, split};
 use alloc::vec;
 use core::ops::Range;
 
-/// Most tokens of the matrix-vector form, and most that a weight is decoded for at once.
-const DECODE: usize = 8;
+/// Most tokens that do without panels, and most that a weight is decoded for at once. A dense product has to pack the
+/// panel anew, which pays from about 32 tokens on.
+const DECODE: usize = 32;
 const TOGETHER: usize = 4;
 
 /// Elements of a panel of decoded weights: 1 MiB, half of a large core's second-level cache.

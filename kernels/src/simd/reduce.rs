@@ -100,7 +100,10 @@ pub(super) fn dots<L: Lanes>(l: L, a: &[f32], rows: &[f32], stride: usize, out: 
     let mut fours = out.chunks_exact_mut(4);
     let mut at = 0;
     for out in &mut fours {
-        let row: [&[f32]; 4] = core::array::from_fn(|i| &rows[at + i * stride..][..d]);
+        let mut row = [&rows[..0]; 4];
+        for (i, row) in row.iter_mut().enumerate() {
+            *row = &rows[at + i * stride..][..d];
+        }
         let mut acc = [l.splat(0.0); 4];
         let mut k = 0;
         while k + L::N <= d {

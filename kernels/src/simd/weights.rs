@@ -138,7 +138,7 @@ fn decode_blocks<L: Lanes, F: Format>(l: L, bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-/// `size` is tokens (1 to 4), elements of a row, and the distance between two tokens of `x`.
+/// The sizes of a product: tokens (1 to 4), elements of a row, and elements between two tokens of `x`.
 #[inline(always)]
 pub(super) fn dots<L: Lanes>(
     l: L,
@@ -150,52 +150,96 @@ pub(super) fn dots<L: Lanes>(
     out: &mut [f32],
 ) {
     let x: [&[f32]; 4] = core::array::from_fn(|t| &x[t.min(tokens - 1) * stride..][..inputs]);
-    for (n, out) in out.chunks_exact_mut(tokens).enumerate() {
-        let row = &rows[n * row_bytes..][..row_bytes];
-        by_format!(format, row_dots::<L>(l, format, row, &x[..tokens], out));
-    }
+    by_format!(format, format_dots::<L>(l, format, rows, row_bytes, &x[..tokens], out));
 }
 
 #[inline(always)]
-fn row_dots<L: Lanes, F: Format>(l: L, format: DType, row: &[u8], x: &[&[f32]], out: &mut [f32]) {
+fn format_dots<L: Lanes, F: Format>(l: L, format: DType, rows: &[u8], row_bytes: usize, x: &[&[f32]], out: &mut [f32]) {
     match *x {
-        [a] => row_dot::<L, F, 1>(l, format, row, [a], out),
-        [a, b] => row_dot::<L, F, 2>(l, format, row, [a, b], out),
-        [a, b, c] => row_dot::<L, F, 3>(l, format, row, [a, b, c], out),
-        [a, b, c, d] => row_dot::<L, F, 4>(l, format, row, [a, b, c, d], out),
+        [a] => token_dots::<L, F, 1>(l, format, rows, row_bytes, [a], out),
+        [a, b] => token_dots::<L, F, 2>(l, format, rows, row_bytes, [a, b], out),
+        [a, b, c] => token_dots::<L, F, 3>(l, format, rows, row_bytes, [a, b, c], out),
+        [a, b, c, d] => token_dots::<L, F, 4>(l, format, rows, row_bytes, [a, b, c, d], out),
         _ => panic!("1 to 4 tokens"),
     }
 }
 
 #[inline(always)]
-fn row_dot<L: Lanes, F: Format, const T: usize>(l: L, format: DType, row: &[u8], x: [&[f32]; T], out: &mut [f32]) {
-    // [token][chain]: chains of multiply-adds that do not wait for each other.
-    let mut acc = [[l.splat(0.0); 2]; T];
-    let blocks = row.chunks_exact(F::BYTES);
-    let tail = blocks.remainder();
-    let mut from = 0;
-    for block in blocks {
-        let scales = F::scales(l, block);
+fn token_dots<L: Lanes, F: Format, const T: usize>(
+    l: L,
+    format: DType,
+    rows: &[u8],
+    row_bytes: usize,
+    x: [&[f32]; T],
+    out: &mut [f32],
+) {
+    let row = |n: usize| &rows[n * row_bytes..][..row_bytes];
+    // As many rows together as leave their sums in registers: AVX-512 has 32 of those, AVX2 16.
+    let together = if L::N == 16 { 4 } else { 2 };
+    let whole = out.len() / T / together * together;
+    let (many, rest) = out.split_at_mut(whole * T);
+    for (i, out) in many.chunks_exact_mut(together * T).enumerate() {
+        let n = i * together;
+        if L::N == 16 {
+            row_dots::<L, F, 4, T>(l, format, [row(n), row(n + 1), row(n + 2), row(n + 3)], x, out);
+        } else {
+            row_dots::<L, F, 2, T>(l, format, [row(n), row(n + 1)], x, out);
+        }
+    }
+    for (i, out) in rest.chunks_exact_mut(T).enumerate() {
+        row_dots::<L, F, 1, T>(l, format, [row(whole + i)], x, out);
+    }
+}
+
+/// `out[r, t] = rows[r] . x[t]`
+#[inline(always)]
+fn row_dots<L: Lanes, F: Format, const R: usize, const T: usize>(
+    l: L,
+    format: DType,
+    rows: [&[u8]; R],
+    x: [&[f32]; T],
+    out: &mut [f32],
+) {
+    let mut acc = [[l.splat(0.0); T]; R];
+    let blocks = rows[0].len() / F::BYTES;
+    for i in 0..blocks {
+        // Loops, since the methods of arrays are not always inlined.
+        let (mut xs, mut block) = ([&[0.0; BLOCK]; T], [&[][..]; R]);
+        for t in 0..T {
+            xs[t] = x[t][i * BLOCK..].first_chunk().expect("a block of x");
+        }
+        for r in 0..R {
+            block[r] = &rows[r][i * F::BYTES..][..F::BYTES];
+        }
         let mut at = 0;
         while at < 16 {
-            let [low, high] = F::pair(l, block, scales, at);
+            let mut w = [[l.splat(0.0); 2]; R];
+            for r in 0..R {
+                w[r] = F::pair(l, block[r], F::scales(l, block[r]), at);
+            }
             for t in 0..T {
-                let x: &[f32; BLOCK] = x[t][from..].first_chunk().expect("a block of x");
-                acc[t] = [l.fma(low, l.load(&x[at..]), acc[t][0]), l.fma(high, l.load(&x[16 + at..]), acc[t][1])];
+                let (low, high) = (l.load(&xs[t][at..]), l.load(&xs[t][16 + at..]));
+                for r in 0..R {
+                    acc[r][t] = l.fma(w[r][1], high, l.fma(w[r][0], low, acc[r][t]));
+                }
             }
             at += L::N;
         }
-        from += BLOCK;
     }
-    for t in 0..T {
-        out[t] = l.sum(l.add(acc[t][0], acc[t][1]));
+    for r in 0..R {
+        for t in 0..T {
+            out[r * T + t] = l.sum(acc[r][t]);
+        }
     }
-    if !tail.is_empty() {
+    let from = blocks * BLOCK;
+    if from < x[0].len() {
         let mut last = [0.0; BLOCK];
         let last = &mut last[..x[0].len() - from];
-        quant::decode(format, tail, last);
-        for t in 0..T {
-            out[t] += last.iter().zip(&x[t][from..]).map(|(w, x)| w * x).sum::<f32>();
+        for r in 0..R {
+            quant::decode(format, &rows[r][blocks * F::BYTES..], last);
+            for t in 0..T {
+                out[r * T + t] += last.iter().zip(&x[t][from..]).map(|(w, x)| w * x).sum::<f32>();
+            }
         }
     }
 }
