@@ -94,8 +94,13 @@ pub(crate) fn get(agent: &ureq::Agent, url: &str, from: u64) -> Result<ureq::htt
 /// # Errors
 /// `Download` if the server does not give the file, `Checksum` if it gives another one, `File` if it can't be kept.
 pub fn fetch(url: &str, path: &Path, bytes: Option<u64>, checksum: Option<&Checksum>, report: Report<'_>) -> Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
     let mut part = Part::open(path)?;
     if path.exists() {
+        // Another process was at it, and what is locked here is its finished file or an empty new one.
+        let _ = std::fs::remove_file(&part.path);
         return Ok(());
     }
     let what = part.name.clone();
@@ -124,26 +129,19 @@ pub(crate) struct Part {
     name: String,
     path: PathBuf,
     file: File,
-    lock: (PathBuf, File),
 }
 
 impl Part {
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let beside = |ending: &str| {
-            let mut name = path.as_os_str().to_owned();
-            name.push(ending);
-            PathBuf::from(name)
-        };
         let folder = path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, plain(&e)))?;
-        let open = |path: &Path| OpenOptions::new().read(true).append(true).create(true).open(path);
-        let lock = beside(".lock");
-        let guard = open(&lock).and_then(|file| file.lock().map(|()| file));
-        let guard = guard.map_err(|e| Error::file(&lock, plain(&e)))?;
-        let part = beside(".part");
-        let file = open(&part).map_err(|e| Error::file(&part, plain(&e)))?;
+        let mut part = path.as_os_str().to_owned();
+        part.push(".part");
+        let part = PathBuf::from(part);
+        let file = OpenOptions::new().read(true).append(true).create(true).open(&part);
+        let file = file.and_then(|file| file.lock().map(|()| file)).map_err(|e| Error::file(&part, plain(&e)))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self { name, path: part, file, lock: (lock, guard) })
+        Ok(Self { name, path: part, file })
     }
 
     fn len(&self) -> Result<u64> {
@@ -151,7 +149,7 @@ impl Part {
     }
 
     /// Forgets the bytes from `len` on.
-    fn keep(&mut self, len: u64) -> Result<()> {
+    pub(crate) fn keep(&mut self, len: u64) -> Result<()> {
         self.file.set_len(len).map_err(|e| self.wrong(&e))
     }
 
@@ -244,7 +242,7 @@ impl Part {
         self.file.write_all(bytes).map_err(|e| self.wrong(&e))
     }
 
-    /// Refuses and deletes what is not the file that was published.
+    /// Refuses and throws away what is not the file that was published.
     pub(crate) fn check(&mut self, checksum: Option<&Checksum>) -> Result<()> {
         let Some(checksum) = checksum else { return Ok(()) };
         let got = checksum.of(&mut self.file).map_err(|e| self.wrong(&e))?;
@@ -252,15 +250,6 @@ impl Part {
             return Ok(());
         }
         self.keep(0)?;
-        // The lock is held: nobody else writes here.
-        let _ = std::fs::remove_file(&self.path);
-        self.file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(&self.path)
-            .map_err(|e| self.wrong(&e))?;
-        let _ = std::fs::remove_file(&self.path);
         Err(Error::Checksum { what: self.name.clone(), expected: checksum.expected().into(), got })
     }
 
@@ -272,8 +261,6 @@ impl Part {
         if let Ok(folder) = File::open(path.parent().unwrap_or(Path::new("."))) {
             let _ = folder.sync_all();
         }
-        let _ = std::fs::remove_file(&self.lock.0);
-        drop(self.lock.1);
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ pub enum Error {
     UnknownModel { name: String },
     /// A source that did not give what was asked of it.
     Download { what: String, reason: String },
-    /// A download whose bytes are not those that were published. It was deleted.
+    /// A download whose bytes are not those that were published. They were thrown away.
     Checksum { what: String, expected: String, got: String },
     /// An option that makes no sense.
     Usage { reason: String },
@@ -47,7 +47,7 @@ impl fmt::Display for Error {
             ),
             Error::Download { what, reason } => write!(f, "cannot download {what}: {reason}"),
             Error::Checksum { what, expected, got } => {
-                write!(f, "{what} is not what was published: its checksum is {got}, not {expected}; it was deleted")
+                write!(f, "{what} is not what was published: its checksum is {got}, not {expected}; it was thrown away")
             }
             Error::Usage { reason } => f.write_str(reason),
             Error::Output(error) => write!(f, "cannot write the output: {error}"),
