@@ -39,16 +39,19 @@ fn format(u: &mut Unstructured<'_>) -> Result<DType> {
 
 fn op(u: &mut Unstructured<'_>) -> Result<Op> {
     Ok(match u.int_in_range(0..=7)? {
+        // embed: ids beyond the table among them.
         0 => {
             let (tokens, vocab, dim) = (size(u)?, size(u)?, size(u)?);
             let (format, scale, accumulate) = (format(u)?, number(u)?, u.arbitrary()?);
             embed::Spec { tokens, vocab, dim, format, scale, accumulate }.into()
         }
+        // linear: every format, strided or not.
         1 => {
             let (tokens, inputs, outputs, format) = (size(u)?, size(u)?, size(u)?, format(u)?);
             let (x_stride, y_stride, bias) = (stride(u, inputs)?, stride(u, outputs)?, u.arbitrary()?);
             linear::Spec { tokens, inputs, outputs, format, bias, x_stride, y_stride }.into()
         }
+        // norm: groups, residual, in place.
         2 => {
             let (rows, groups, dim) = (size(u)?, size(u)?, size(u)?);
             norm::Spec {
@@ -65,6 +68,7 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
             }
             .into()
         }
+        // rope: both pairings, partial.
         3 => {
             let (tokens, heads, dim) = (size(u)?, size(u)?, size(u)?);
             rope::Spec {
@@ -78,20 +82,24 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
             }
             .into()
         }
+        // activation: plain and gated.
         4 => {
             let kinds =
                 [activation::Kind::Silu, activation::Kind::Gelu, activation::Kind::GeluTanh, activation::Kind::Relu];
             let (rows, dim, kind, gated) = (size(u)?, size(u)?, *u.choose(&kinds)?, u.arbitrary()?);
             activation::Spec { rows, dim, kind, gated, stride: stride(u, dim.saturating_mul(1 + u32::from(gated)))? }.into()
         }
+        // attention: every option.
         5 => attention(u)?.into(),
+        // append: slots past the pool among them.
         6 => {
             let (tokens, pool, k_width, v_width) = (size(u)?, size(u)?, size(u)?, size(u)?);
             let (k_stride, v_stride) = (stride(u, k_width)?, stride(u, v_width)?);
             cache::Spec { tokens, pool, k_width, v_width, k_stride, v_stride }.into()
         }
+        // sample: argmax, and draws of the likeliest.
         _ => {
-            // Whether the likeliest token is chosen; draws near a boundary may differ by rounding and are left to cases.
+            // Draws near a boundary may differ by rounding and are left to cases.
             let penalty = if u.arbitrary()? { 1.0 } else { number(u)? };
             let draw = match u.ratio(1, 8)? {
                 true => Some(sample::Draw {

@@ -17,7 +17,10 @@ pub enum Event<'a> {
     /// One line for the user.
     Note(&'a str),
     /// A file begins, of this many bytes if that is known.
-    Begin { what: &'a str, bytes: Option<u64> },
+    Begin {
+        what: &'a str,
+        bytes: Option<u64>,
+    },
     /// This many bytes of it are here.
     At(u64),
     End,
@@ -93,7 +96,13 @@ pub(crate) fn get(agent: &ureq::Agent, url: &str, from: u64) -> Result<ureq::htt
 ///
 /// # Errors
 /// `Download` if the server does not give the file, `Checksum` if it gives another one, `File` if it can't be kept.
-pub fn fetch(url: &str, path: &Path, bytes: Option<u64>, checksum: Option<&Checksum>, report: Report<'_>) -> Result<()> {
+pub fn fetch(
+    url: &str,
+    path: &Path,
+    bytes: Option<u64>,
+    checksum: Option<&Checksum>,
+    report: Report<'_>,
+) -> Result<()> {
     if path.exists() {
         return Ok(());
     }

@@ -62,7 +62,8 @@ fn cache() -> Result<PathBuf> {
     }
     let user = || directories::BaseDirs::new().map(|dirs| dirs.home_dir().join(".cache").join("huggingface"));
     let home = set("HF_HOME").or_else(user);
-    let home = home.ok_or_else(|| Error::Usage { reason: "no home folder: set HF_HOME to a folder for models".into() })?;
+    let home =
+        home.ok_or_else(|| Error::Usage { reason: "no home folder: set HF_HOME to a folder for models".into() })?;
     Ok(home.join("hub"))
 }
 
@@ -105,7 +106,14 @@ pub(crate) fn pull(repository: &str, report: Report<'_>) -> Result<PathBuf> {
 }
 
 /// Fetches one file of a repository to `path`; its bytes must have this checksum.
-pub(crate) fn file(repository: &str, file: &str, path: &Path, bytes: u64, sha256: &str, report: Report<'_>) -> Result<()> {
+pub(crate) fn file(
+    repository: &str,
+    file: &str,
+    path: &Path,
+    bytes: u64,
+    sha256: &str,
+    report: Report<'_>,
+) -> Result<()> {
     let url = format!("{}/{repository}/resolve/main/{file}", endpoint());
     download::fetch(&url, path, Some(bytes), Some(&Checksum::Sha256(sha256.into())), report)
 }
@@ -173,7 +181,9 @@ fn place(
         return Ok(());
     }
     let checksum = match (&sibling.lfs, &sibling.blob_id) {
-        (Some(lfs), _) if hexadecimal(&lfs.sha256, 64) => Some((lfs.sha256.clone(), Checksum::Sha256(lfs.sha256.clone()))),
+        (Some(lfs), _) if hexadecimal(&lfs.sha256, 64) => {
+            Some((lfs.sha256.clone(), Checksum::Sha256(lfs.sha256.clone())))
+        }
         (None, Some(id)) if hexadecimal(id, 40) => Some((id.clone(), Checksum::GitBlob(id.clone()))),
         _ => None,
     };

@@ -31,7 +31,10 @@ const MAX_DIMS: usize = 16;
 /// # Errors
 /// [`Error::Format`] for a header that is too long, not JSON, or lists tensors that leave gaps, overlap, leave the file
 /// or have sizes that disagree with their shape; and what the source returns.
-pub(super) async fn read_header(file: &dyn Source, index: usize) -> Result<(Vec<TensorInfo>, BTreeMap<String, String>)> {
+pub(super) async fn read_header(
+    file: &dyn Source,
+    index: usize,
+) -> Result<(Vec<TensorInfo>, BTreeMap<String, String>)> {
     let bad = |reason: String| Error::format(file.name(), reason);
     let size = file.len();
     if size < LENGTH {
@@ -46,7 +49,8 @@ pub(super) async fn read_header(file: &dyn Source, index: usize) -> Result<(Vec<
         return Err(bad(format!("a header of {length} bytes in a file of {size} bytes, at most {MAX_HEADER}")));
     }
     let header = file.read(LENGTH, length).await?;
-    let Header(mut tensors, notes) = serde_json::from_slice(&header).map_err(|error| bad(one_line(&error.to_string())))?;
+    let Header(mut tensors, notes) =
+        serde_json::from_slice(&header).map_err(|error| bad(one_line(&error.to_string())))?;
     place(&mut tensors, LENGTH + length, room - length).map_err(bad)?;
     let info = |entry: Entry| TensorInfo {
         name: entry.name,

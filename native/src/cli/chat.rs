@@ -60,7 +60,9 @@ impl Conversation {
         let most = model.config().context;
         let context = arguments.context.unwrap_or(most.min(CONTEXT));
         if !(1..=most).contains(&context) {
-            return Err(Error::Usage { reason: format!("--context must be 1 to {most} for this model, got {context}") });
+            return Err(Error::Usage {
+                reason: format!("--context must be 1 to {most} for this model, got {context}"),
+            });
         }
         let system = arguments.system.iter().map(|text| Message::new("system", text.clone()));
         Ok(Self {

@@ -32,7 +32,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut ids = model.tokenizer()?.encode(&text, true)?;
     ids.truncate(arguments.tokens.unwrap_or(usize::MAX));
     if ids.len() < 2 {
-        let reason = format!("nothing to score: the text has {} tokens, the first of which nothing predicts", ids.len());
+        let reason =
+            format!("nothing to score: the text has {} tokens, the first of which nothing predicts", ids.len());
         return Err(Error::Usage { reason });
     }
     let most = model.config().context;
