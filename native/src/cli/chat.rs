@@ -1,7 +1,7 @@
 //! `foveate chat`
 
 use super::generate::{Answer, Rules, Stop, answer, stops};
-use super::{ModelArguments, SamplingArguments, interrupt, print};
+use super::{ModelArguments, SamplingArguments, interrupt, print, progress};
 use clap::Args;
 use foveate::core::Any;
 use foveate::core::chat::Message;
@@ -120,6 +120,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     arguments.sampling.sampler()?;
     let model = arguments.model.load()?;
     let mut conversation = Conversation::new(&model, arguments)?;
+    progress::prepare(&conversation.session)?;
     interrupt::watch();
     let asks = std::io::stdin().is_terminal();
     if asks {

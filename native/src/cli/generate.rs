@@ -1,7 +1,7 @@
 //! `foveate generate`
 
 use super::interrupt::{self, Answering};
-use super::{ModelArguments, SamplingArguments, print};
+use super::{ModelArguments, SamplingArguments, print, progress};
 use clap::Args;
 use foveate::core::model::{Model, Session};
 use foveate::core::sample::{Sampler, Sampling};
@@ -113,7 +113,7 @@ pub(super) fn answer(
         let (tokens, context) = ((session.tokens().len() + prompt.len()) as u64, session.context().into());
         return Err(foveate::core::Error::ContextFull { tokens, context }.into());
     }
-    let mut unheard = Session::<Any>::sampler(Sampling::default())?;
+    let mut unheard = Sampler::new(Sampling::default())?;
     for piece in earlier {
         wait(session.next(piece, &mut unheard))?;
         if answering.interrupted() {
@@ -176,7 +176,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let loading = Instant::now();
     let model = arguments.model.load()?;
-    let load_ms = loading.elapsed().as_secs_f64() * 1e3;
     let ids = model.tokenizer()?.encode(&text, true)?;
     let most = model.config().context;
     let context = arguments.context.unwrap_or(most);
@@ -190,6 +189,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Err(foveate::core::Error::ContextFull { tokens, context: context.into() }.into());
     }
     let mut session = Session::new(model.clone(), wanted as u32)?;
+    progress::prepare(&session)?;
+    let load_ms = loading.elapsed().as_secs_f64() * 1e3;
     interrupt::watch();
     let rules = Rules {
         max_tokens: arguments.max_tokens,

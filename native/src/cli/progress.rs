@@ -1,6 +1,6 @@
 //! Bars on standard error; nothing but notes where that is no terminal.
 
-use foveate::core::model::{Files, Model, Progress};
+use foveate::core::model::{Files, Model, Progress, Session};
 use foveate::core::{Any, Error};
 use foveate::{Event, Result};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
@@ -68,4 +68,17 @@ pub(super) fn load(device: Any, files: Files) -> Result<Model<Any>> {
         bar.finish_and_clear();
     }
     Ok(model?)
+}
+
+/// Compiles what a session needs, with a bar of kernels.
+pub(super) fn prepare(session: &Session<Any>) -> Result<()> {
+    let bar = ProgressBar::new(0);
+    let style = ProgressStyle::with_template("compiling kernels {bar:30} {pos}/{len}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let prepared = session.prepare(&mut |done, of| {
+        bar.set_length(of as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    Ok(prepared?)
 }
