@@ -89,7 +89,8 @@ fn errors_are_one_helpful_line() -> Check {
     refused(&run(&["generate", "x", "--model", &torn.to_string_lossy()])?, &["torn.gguf"])?;
     refused(&run(&["score", "no-such-file"])?, &["no-such-file", "no such file"])?;
     // Arguments that the parser refuses.
-    for wrong in [&["generate", "x", "--device", "abacus"][..], &["generate", "x", "--max-tokens", "many"], &["check"]] {
+    for wrong in [&["generate", "x", "--device", "abacus"][..], &["generate", "x", "--max-tokens", "many"], &["check"]]
+    {
         let output = run(wrong)?;
         ensure(output.status.code() == Some(2) && err(&output).starts_with("error: "), || shown(&output))?;
     }

@@ -16,12 +16,17 @@ const WANT: &str = "want.";
 /// Runs the op of a case file and compares everything that the file expects: inputs under the names of the op's
 /// arguments, expectations as `want.NAME`, the metadata `op` and `params`.
 ///
-/// An expectation that nothing computes (a gradient of an op without a backward form) is a finding that failed.
+/// An expectation that nothing computes (of an op that is not here, or a gradient of one without a backward form) is a
+/// finding that failed.
 ///
 /// # Errors
-/// Whatever keeps the op from running: a file that is no case, an op that is not known, a spec that it refuses.
+/// Whatever keeps the op from running: a file that is no case, a spec that the op refuses.
 pub async fn op<B: Backend>(backend: &B, file: &Checkpoint, tolerance: Tolerance) -> Result<Vec<Finding>> {
-    let spec::Case { op, renamed } = spec::read(file)?;
+    let wanted = || file.names().filter_map(|name| name.strip_prefix(WANT));
+    let spec::Case { op, renamed } = match spec::read(file)? {
+        Ok(case) => case,
+        Err(missing) => return Ok(wanted().map(|name| Finding::failed(name, missing.clone())).collect()),
+    };
     op.kernel().validate()?;
     let args = op.kernel().args();
     let mut inputs = Vec::new();
@@ -34,7 +39,7 @@ pub async fn op<B: Backend>(backend: &B, file: &Checkpoint, tolerance: Tolerance
     }
     let outputs = run(backend, &op, &args, &inputs).await?;
     let mut findings = Vec::new();
-    for name in file.names().filter_map(|name| name.strip_prefix(WANT)) {
+    for name in wanted() {
         let written = args.iter().position(|arg| arg.name == name && arg.access.writes());
         findings.push(match written {
             Some(index) => {

@@ -13,16 +13,19 @@ pub(super) struct Case {
     pub(super) renamed: &'static [(&'static str, &'static str)],
 }
 
-/// The op that a file's `op` and `params` describe.
+/// What the mapping knows.
+const OPS: [&str; 1] = [attention::NAME];
+
+/// The op that a file's `op` and `params` describe; as `Err` its name, where the mapping does not know it.
 ///
 /// # Errors
-/// `Format` for a file that is no case, `Kernel` for an op or a spec that can't run.
-pub(super) fn read(file: &Checkpoint) -> Result<Case> {
+/// `Format` for a file that is no case.
+pub(super) fn read(file: &Checkpoint) -> Result<Result<Case, String>> {
     let op = file.note("op").ok_or_else(|| bad("its metadata does not name an op"))?;
     let params = file.note("params").unwrap_or("{}");
     match op {
-        "attention" => attention(file, params),
-        other => Err(bad(format!("op {} can't be checked yet, attention can", crate::error::one_line(other)))),
+        attention::NAME => attention(file, params).map(Ok),
+        other => Ok(Err(format!("op {} is not implemented, {} is", crate::error::one_line(other), OPS.join(", ")))),
     }
 }
 
