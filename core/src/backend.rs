@@ -84,7 +84,7 @@ pub trait Backend {
     /// Submits, waits and copies `bytes` bytes from `offset` on. Offset and length are multiples of 4.
     fn download(&self, buffer: &Self::Buffer, offset: u64, bytes: u64) -> impl Future<Output = Result<Vec<u8>>>;
 
-    /// Compiles what these ops need, with `progress(done, of)`.
+    /// Compiles what these ops need and reserves their scratch, with `progress(done, of)`.
     fn prepare(&self, _ops: &[Op], _progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
         Ok(())
     }

@@ -206,6 +206,14 @@ impl<'a> PassBuilder<'a> {
         self.param(name, Value::Start { arg, unit })
     }
 
+    /// [`start`](Self::start) of an argument that the spec may leave out; 0 where it does.
+    pub fn start_if_present(self, name: &'static str, arg: &'static str, unit: u32) -> Self {
+        match self.args.iter().position(|a| a.name == arg) {
+            Some(arg) => self.param(name, Value::Start { arg, unit }),
+            None => self.u32(name, 0),
+        }
+    }
+
     fn param(mut self, name: &'static str, value: Value) -> Self {
         self.pass.params.push(Param { name, value });
         self

@@ -65,7 +65,9 @@ impl Shader {
     /// Joins header and parts.
     pub fn link(&self) -> Linked {
         let mut source = String::new();
-        for (on, name) in [(self.features.f16, "f16"), (self.features.subgroups, "subgroups")] {
+        // A browser demands the line for subgroups; naga knows the functions without it and refuses the line.
+        let subgroups = self.features.subgroups && cfg!(target_arch = "wasm32");
+        for (on, name) in [(self.features.f16, "f16"), (subgroups, "subgroups")] {
             if on {
                 writeln!(source, "enable {name};").expect("a String takes every write");
             }

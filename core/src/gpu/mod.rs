@@ -151,7 +151,9 @@ impl Backend for Gpu {
         let mut shaders = Vec::new();
         for op in ops {
             op.kernel().validate()?;
-            shaders.extend(op.kernel().plan(&self.caps)?.passes.into_iter().map(|pass| pass.into()));
+            let plan = op.kernel().plan(&self.caps)?;
+            lock(&self.recorder).reserve(self, &plan)?;
+            shaders.extend(plan.passes.into_iter().map(|pass| pass.into()));
         }
         self.pipelines.compile(&self.device, shaders, progress);
         self.healthy()

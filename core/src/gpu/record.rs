@@ -6,7 +6,7 @@ use super::{Gpu, lock};
 use crate::backend::Operand;
 use crate::error::{Error, Result};
 use foveate_kernels::op::{Arg, Op};
-use foveate_kernels::plan::{Binding, Memory, Pass, Value};
+use foveate_kernels::plan::{Binding, Memory, Pass, Plan, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -65,6 +65,20 @@ impl Recorder {
         let args = op.check(&lengths)?;
         check_sharing(op, &args, operands)?;
         let plan = op.kernel().plan(&gpu.caps)?;
+        self.reserve(gpu, &plan)?;
+        let (dispatches, params) = (self.dispatches.len(), self.params.len());
+        for pass in &plan.passes {
+            if let Err(error) = self.pass(gpu, op, pass, operands) {
+                self.dispatches.truncate(dispatches);
+                self.params.truncate(params);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes scratch large enough for a plan. Ops run one after the other, so all share it.
+    pub(super) fn reserve(&mut self, gpu: &Gpu, plan: &Plan) -> Result<()> {
         for (i, &bytes) in plan.scratch.iter().enumerate() {
             if self.scratch.get(i).is_none_or(|s| s.len() < bytes) {
                 let buffer = crate::Backend::alloc(gpu, "scratch", bytes.next_power_of_two())?;
@@ -72,14 +86,6 @@ impl Recorder {
                     Some(old) => *old = buffer,
                     None => self.scratch.push(buffer),
                 }
-            }
-        }
-        let (dispatches, params) = (self.dispatches.len(), self.params.len());
-        for pass in &plan.passes {
-            if let Err(error) = self.pass(gpu, op, pass, operands) {
-                self.dispatches.truncate(dispatches);
-                self.params.truncate(params);
-                return Err(error);
             }
         }
         Ok(())

@@ -70,7 +70,13 @@ impl<B: Backend> Matrix<B> {
     }
 
     /// `y = x W^T + bias`, all dense, `x` from `x_offset` bytes on.
-    fn apply(&self, to: &mut dyn FnMut(Op, &[Operand<'_, B>]) -> Result<()>, tokens: u32, x: Operand<'_, B>, y: &B::Buffer) -> Result<()> {
+    fn apply(
+        &self,
+        to: &mut dyn FnMut(Op, &[Operand<'_, B>]) -> Result<()>,
+        tokens: u32,
+        x: Operand<'_, B>,
+        y: &B::Buffer,
+    ) -> Result<()> {
         let mut row = 0u64;
         for part in &self.parts {
             let spec = linear::Spec {
@@ -136,7 +142,12 @@ impl<B: Backend> Decoder<B> {
         self.head.apply(to, rows, Operand::new(&w.normed), &w.logits)
     }
 
-    fn embed(&self, to: &mut dyn FnMut(Op, &[Operand<'_, B>]) -> Result<()>, w: &Workspace<B>, tokens: u32) -> Result<()> {
+    fn embed(
+        &self,
+        to: &mut dyn FnMut(Op, &[Operand<'_, B>]) -> Result<()>,
+        w: &Workspace<B>,
+        tokens: u32,
+    ) -> Result<()> {
         let mut table = |matrix: &Matrix<B>, ids: Operand<'_, B>, accumulate: bool| {
             // Tables are never cut into parts.
             let part = &matrix.parts[0];

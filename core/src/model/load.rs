@@ -52,9 +52,7 @@ impl<'a, B: Backend> Loader<'a, B> {
         self.progress.of = self.files.tensors().map(|t| t.bytes).sum();
         let embedding = self.matrix(&[(family.weight(Role::Embedding, 0), None, config.vocab)], config.dim).await?;
         let positions = match config.learned_positions {
-            true => {
-                Some(self.matrix(&[(family.weight(Role::Positions, 0), None, config.context)], config.dim).await?)
-            }
+            true => Some(self.matrix(&[(family.weight(Role::Positions, 0), None, config.context)], config.dim).await?),
             false => None,
         };
         let mut layers = Vec::new();
@@ -64,7 +62,8 @@ impl<'a, B: Backend> Loader<'a, B> {
         let final_norm = self.norm(Role::FinalNorm, 0, config.final_norm, config.dim).await?;
         let head = family.weight(Role::Head, 0);
         let tied = config.tied.unwrap_or_else(|| self.files.get(&head.name).is_none());
-        let head = if tied { embedding.share() } else { self.matrix(&[(head, None, config.vocab)], config.dim).await? };
+        let head =
+            if tied { embedding.share() } else { self.matrix(&[(head, None, config.vocab)], config.dim).await? };
         self.backend.submit()?;
         Ok(Decoder { config: config.clone(), embedding, positions, layers, final_norm, head })
     }
@@ -73,9 +72,8 @@ impl<'a, B: Backend> Loader<'a, B> {
         let family = self.family;
         let Mixer::Attention(a) = &config.layers[index].mixer;
         let (layer, dim) = (&config.layers[index], config.dim);
-        let weight = |role, rows, bias: bool| {
-            (family.weight(role, index), bias.then(|| family.bias(role, index)), rows)
-        };
+        let weight =
+            |role, rows, bias: bool| (family.weight(role, index), bias.then(|| family.bias(role, index)), rows);
         let input_norm = self.norm(Role::InputNorm, index, layer.input_norm, dim).await?;
         let (q, kv) = (a.heads * a.dim, a.kv_width());
         let input = [
@@ -97,12 +95,7 @@ impl<'a, B: Backend> Loader<'a, B> {
         let (gate, up) = (weight(Role::Gate, mlp.inner, mlp.bias), weight(Role::Up, mlp.inner, mlp.bias));
         let up = if mlp.gated { self.matrix(&[gate, up], dim).await? } else { self.matrix(&[up], dim).await? };
         let down = self.matrix(&[weight(Role::Down, dim, mlp.bias)], mlp.inner).await?;
-        Ok(Layer {
-            input_norm,
-            attention: Attention { input, head_norms, output },
-            post_norm,
-            mlp: Mlp { up, down },
-        })
+        Ok(Layer { input_norm, attention: Attention { input, head_norms, output }, post_norm, mlp: Mlp { up, down } })
     }
 
     /// Several matrices `[rows, cols]` that share their inputs, as one product where they can be.

@@ -54,8 +54,7 @@ impl<B: Backend> Model<B> {
     pub async fn load(backend: B, files: Files, report: &mut dyn FnMut(Progress) -> Result<()>) -> Result<Self> {
         let Files { weights, family, tokenizer, template } = files;
         let progress = Progress { bytes: 0, of: 0 };
-        let loader =
-            load::Loader { backend: &backend, files: &weights, family: &family, report, progress };
+        let loader = load::Loader { backend: &backend, files: &weights, family: &family, report, progress };
         let decoder = loader.decoder().await?;
         Ok(Self { backend, decoder, tokenizer, template })
     }

@@ -5,7 +5,7 @@ use super::workspace::{Step, Workspace};
 use crate::backend::{Backend, Operand};
 use crate::cache::{Pool, Sequence};
 use crate::error::{Error, Result};
-use crate::sample::{Sampler, Sampling};
+use crate::sample::Sampler;
 use std::sync::Arc;
 
 /// Tokens that one step reads at most: prompts are read in pieces of this.
@@ -44,6 +44,23 @@ impl<B: Backend> Session<B> {
         let pool = Pool::new(backend, config, context)?;
         let seen = backend.alloc("seen", u64::from(config.vocab.div_ceil(32)) * 4)?;
         Ok(Self { workspace, pool, seen, sequence: Sequence::default(), tokens: Vec::new(), on_device: None, model })
+    }
+
+    /// Compiles what reading prompts and decoding need, with `progress(done, of)`; what is left out here is compiled when
+    /// it first runs.
+    pub fn prepare(&self, progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
+        let (decoder, w) = (self.model.decoder(), &self.workspace);
+        let mut ops = Vec::new();
+        let mut collect = |op, _: &[Operand<'_, B>]| {
+            ops.push(op);
+            Ok(())
+        };
+        for tokens in [1, w.batch] {
+            let step = Step { tokens, keys: w.context };
+            decoder.layers(&mut collect, w, &self.pool, &step)?;
+        }
+        decoder.logits(&mut collect, w, 0, 1)?;
+        self.model.backend().prepare(&ops, progress)
     }
 
     /// Tokens that the session has room for.
@@ -183,10 +200,5 @@ impl<B: Backend> Session<B> {
         let mut bits = vec![0u32; self.model.config().vocab.div_ceil(32) as usize];
         self.tokens.iter().chain(more).for_each(|&id| bits[id as usize / 32] |= 1 << (id % 32));
         self.model.backend().upload(&self.seen, 0, bytemuck::cast_slice(&bits))
-    }
-
-    /// The settings' sampler, checked.
-    pub fn sampler(settings: Sampling) -> Result<Sampler> {
-        Sampler::new(settings)
     }
 }

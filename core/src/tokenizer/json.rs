@@ -1,6 +1,7 @@
 //! What must hold of a `tokenizer.json` before the library sees it, because the library relies on it: a merge whose
 //! result is not in the vocabulary writes past a buffer, an id at the end of the range overflows a counter, a template
-//! that names an unknown special token is only found out by the first text.
+//! that names an unknown special token is only found out by the first text, and decoders and normalizers must be sound
+//! JSON before their kind is looked at.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,6 +20,10 @@ struct File {
     model: Model,
     #[serde(default)]
     post_processor: Value,
+    #[serde(default, rename = "decoder")]
+    _decoder: Value,
+    #[serde(default)]
+    normalizer: Value,
 }
 
 /// The fields of a byte pair model; other models have others, and their vocabularies are lists.
@@ -73,8 +78,10 @@ impl<'de> Deserialize<'de> for Vocab {
 /// # Errors
 /// [`Error::Tokenizer`] if the file is no tokenizer or its merges and vocabulary disagree.
 pub(super) fn check(bytes: &[u8]) -> Result<()> {
-    let File { model, post_processor } = serde_json::from_slice(bytes).map_err(Error::tokenizer)?;
+    let text = std::str::from_utf8(bytes).map_err(Error::tokenizer)?;
+    let File { model, post_processor, normalizer, .. } = serde_json::from_str(text).map_err(Error::tokenizer)?;
     check_templates(&post_processor)?;
+    check_normalizers(&normalizer)?;
     if let Some((token, id)) = model.vocab.0.iter().find(|(_, id)| **id > MAX_ID) {
         return Err(Error::tokenizer(format!("token {:?} has id {id}", one_line(token))));
     }
@@ -109,6 +116,21 @@ fn check_templates(post_processor: &Value) -> Result<()> {
                 }
             }
             fields.values().try_for_each(check_templates)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The table of a `Precompiled` normalizer must be a string: the library takes it for one.
+fn check_normalizers(normalizer: &Value) -> Result<()> {
+    match normalizer {
+        Value::Array(steps) => steps.iter().try_for_each(check_normalizers),
+        Value::Object(fields) => {
+            let precompiled = fields.get("type").and_then(Value::as_str) == Some("Precompiled");
+            if precompiled && !fields.get("precompiled_charsmap").is_some_and(Value::is_string) {
+                return Err(Error::tokenizer("a normalizer has no table"));
+            }
+            fields.values().try_for_each(check_normalizers)
         }
         _ => Ok(()),
     }

@@ -28,5 +28,30 @@ pub(crate) fn cases() -> Vec<Case> {
             all.push(Case::new(format!("{id}_page{page}"), Spec { paged, q_stride, lengths: batch > 1, ..spec }));
         }
     }
+    // Every option, on the form for many queries and on the one for few.
+    for (queries, keys) in [(40, 150), (2, 300)] {
+        let spec = Spec::causal(2, queries, keys, 4, 2, 32);
+        let pages = Some(Pages { pages: 21, page: 16, width: keys.div_ceil(16) });
+        let options = [
+            ("window", Spec { window: Some(17), lse: true, ..spec }),
+            ("window_full", Spec { window: Some(17), causal: false, ..spec }),
+            ("window_lengths", Spec { window: Some(70), lengths: true, paged: pages, ..spec }),
+            ("softcap", Spec { softcap: Some(0.7), lse: true, ..spec }),
+            ("alibi", Spec { alibi: true, lse: true, ..spec }),
+            ("sinks", Spec { sinks: true, lse: true, lengths: true, ..spec }),
+            (
+                "all_but_lse",
+                Spec { window: Some(29), softcap: Some(2.0), alibi: true, sinks: true, paged: pages, ..spec },
+            ),
+            ("value_dim_24", Spec { value_dim: 24, ..spec }),
+            ("value_dim_200", Spec { value_dim: 200, ..spec }),
+            ("value_dim_7", Spec { value_dim: 7, ..spec }),
+            ("stride_131", Spec { q_stride: 131, ..spec }),
+            ("no_keys", Spec { keys: 0, sinks: true, lse: true, ..spec }),
+        ];
+        for (name, spec) in options {
+            all.push(Case::new(format!("attention_t{queries}_s{keys}_{name}"), spec));
+        }
+    }
     all
 }

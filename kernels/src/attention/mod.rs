@@ -37,6 +37,7 @@ pub(crate) mod cases;
 mod cpu;
 mod plan;
 mod reference;
+mod tile;
 
 use crate::dtype::DType;
 use crate::error::Result;

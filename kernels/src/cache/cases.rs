@@ -4,11 +4,14 @@ use crate::close::Tolerance;
 use alloc::{format, vec::Vec};
 
 pub(crate) fn cases() -> Vec<Case> {
-    [(1, 64, 192, 192), (37, 64, 32, 32), (5, 3, 7, 9), (0, 4, 8, 8)]
-        .map(|(tokens, pool, k_width, v_width)| {
-            let spec = Spec { tokens, pool, k_width, v_width, k_stride: k_width + v_width, v_stride: v_width + 1 };
-            let id = format!("append_t{tokens}_p{pool}_k{k_width}_v{v_width}");
-            Case { tolerance: Tolerance::EXACT, ..Case::new(id, spec) }
-        })
-        .into()
+    let mut all = Vec::new();
+    for (tokens, pool, k_width, v_width) in [(1, 64, 192, 192), (37, 64, 32, 32), (5, 3, 7, 9), (0, 4, 8, 8)] {
+        // Rows inside a wider one, at distances that are and are not multiples of four elements.
+        for v_stride in [v_width + 1, v_width + 4] {
+            let spec = Spec { tokens, pool, k_width, v_width, k_stride: k_width + v_width, v_stride };
+            let id = format!("append_t{tokens}_p{pool}_k{k_width}_v{v_width}_stride{v_stride}");
+            all.push(Case { tolerance: Tolerance::EXACT, ..Case::new(id, spec) });
+        }
+    }
+    all
 }

@@ -15,5 +15,7 @@ pub(crate) fn cases() -> Vec<Case> {
     all.push(Case::new("embed_f16_accumulate_scaled_d13", odd));
     all.push(Case::new("embed_bf16_d1", Spec { dim: 1, format: DType::BF16, ..odd }));
     all.push(Case::new("embed_f32_no_tokens", Spec { tokens: 0, format: DType::F32, ..odd }));
+    all.push(Case::new("embed_f32_no_vocab", Spec { vocab: 0, accumulate: false, format: DType::F32, ..odd }));
+    all.push(Case::new("embed_f32_accumulate_d13", Spec { format: DType::F32, ..odd }));
     all
 }

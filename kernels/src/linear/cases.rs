@@ -30,8 +30,14 @@ pub(crate) fn cases() -> Vec<Case> {
             all.push(Case::new(format!("linear_{format}_ragged_t{tokens}_k{inputs}"), spec));
         }
     }
+    // Enough tiles for the largest ones, with edges; a long row, whose lanes a larger workgroup splits.
+    for format in [DType::F32, DType::Q8_0, DType::Q4_0] {
+        all.push(Case::new(format!("linear_{format}_t515_k32_n1030"), Spec::new(515, 32, 1030, format)));
+        all.push(Case::new(format!("linear_{format}_t2_k4096_n9"), Spec::new(2, 4096, 9, format)));
+    }
     all.push(Case::new("linear_f32_no_tokens", Spec::new(0, 8, 8, DType::F32)));
     all.push(Case::new("linear_f32_no_outputs", Spec::new(2, 8, 0, DType::F32)));
+    all.push(Case::new("linear_f32_no_inputs_no_bias", Spec::new(70, 0, 3, DType::F32)));
     all.push(Case::new("linear_f32_no_inputs", Spec { bias: true, ..Spec::new(2, 0, 3, DType::F32) }));
     all
 }

@@ -36,6 +36,8 @@ use crate::plan::{Caps, Plan};
 use crate::shape::{elements, require, strided};
 use alloc::{format, vec::Vec};
 
+pub(crate) use plan::{pieces, weight_parts};
+
 pub const NAME: &str = "linear";
 
 /// See the [module](self).

@@ -1,7 +1,162 @@
-use super::{NAME, Spec};
-use crate::error::{Error, Result};
-use crate::plan::{Caps, Plan};
+//! Which form of the product runs, and over which pieces of the weight.
 
-pub(super) fn plan(_spec: &Spec, _caps: &Caps) -> Result<Plan> {
-    Err(Error::Unsupported { op: NAME, what: "a GPU form".into() })
+use super::{NAME, Spec};
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::op::Kernel;
+use crate::part;
+use crate::plan::{Caps, PassBuilder, Plan};
+use crate::shader::{Const, Features, Part, Shader};
+use alloc::{vec, vec::Vec};
+
+/// Most tokens of the matrix-vector form.
+const FEW: u32 = 4;
+/// Outputs of a tile, for any number of tokens.
+const TILE_OUTPUTS: u32 = 64;
+/// Workgroups below which a device is better filled by smaller tiles: two each for 64 compute units.
+const FILLED: u64 = 128;
+
+/// The parts that decode `[rows, width]` weights, and the bytes of the element that they bind.
+pub(crate) fn weight_parts(format: DType, width: u32) -> (Vec<Part>, u32) {
+    let aligned = width.is_multiple_of(8);
+    let half = |decode| {
+        if aligned {
+            (vec![decode, part!("wgsl/weights/half.wgsl")], 16)
+        } else {
+            (vec![decode, part!("wgsl/weights/half_ragged.wgsl"), part!("wgsl/weights/ragged.wgsl")], 4)
+        }
+    };
+    let blocks = |parts: &[Part]| ([&[part!("wgsl/weights/blocks.wgsl")], parts].concat(), 4);
+    match format {
+        DType::F16 => half(part!("wgsl/weights/f16.wgsl")),
+        DType::BF16 => half(part!("wgsl/weights/bf16.wgsl")),
+        DType::Q8_0 => blocks(&[part!("wgsl/weights/q8_0.wgsl")]),
+        DType::Q4_0 => blocks(&[part!("wgsl/weights/q4_0.wgsl"), part!("wgsl/weights/q4.wgsl")]),
+        DType::Q4_1 => blocks(&[part!("wgsl/weights/q4_1.wgsl"), part!("wgsl/weights/q4.wgsl")]),
+        _ if aligned => (vec![part!("wgsl/weights/f32.wgsl")], 16),
+        _ => (vec![part!("wgsl/weights/f32_ragged.wgsl"), part!("wgsl/weights/ragged.wgsl")], 4),
+    }
+}
+
+/// The pieces of a weight that one binding each can span: `(first row, rows)`.
+pub(crate) fn pieces(op: &'static str, caps: &Caps, rows: u32, row_bytes: u64) -> Result<Vec<(u32, u32)>> {
+    let most = caps.rows_per_binding(op, row_bytes)?;
+    Ok((0..rows.div_ceil(most)).map(|i| (i * most, most.min(rows - i * most))).collect())
+}
+
+/// A kernel and the workgroups that it needs for a piece.
+struct Form {
+    shader: Shader,
+    /// Outputs and tokens of a workgroup.
+    tile: (u32, u32),
+}
+
+fn matvec(spec: &Spec, caps: &Caps) -> Form {
+    // Many units and few outputs: more lanes to a row, so that the device has something to do.
+    let group = if spec.inputs >= 2048 && spec.outputs <= 2048 { 256 } else { 64 };
+    let reduce =
+        if caps.subgroups { part!("wgsl/reduce4_subgroup.wgsl") } else { part!("wgsl/reduce4_workgroup.wgsl") };
+    Form {
+        shader: Shader {
+            name: "linear.matvec",
+            parts: vec![reduce, part!("linear/matvec.wgsl")],
+            consts: vec![("GROUP", Const::U32(group)), ("TOKENS", Const::U32(spec.tokens))],
+            features: Features { subgroups: caps.subgroups, ..Features::default() },
+            workgroup_bytes: 16 * group,
+        },
+        tile: (4, spec.tokens),
+    }
+}
+
+fn tiled(spec: &Spec) -> Form {
+    let tiles = |tokens| u64::from(spec.tokens.div_ceil(tokens)) * u64::from(spec.outputs.div_ceil(TILE_OUTPUTS));
+    let (tokens, tile) = match spec.tokens {
+        ..=16 => (16, part!("linear/tile_4x4.wgsl")),
+        33.. if tiles(64) >= FILLED => (64, part!("linear/tile_8x8.wgsl")),
+        _ => (32, part!("linear/tile_4x8.wgsl")),
+    };
+    Form {
+        shader: Shader {
+            name: "linear.tiled",
+            parts: vec![tile, part!("linear/tiled.wgsl")],
+            consts: Vec::new(),
+            features: Features::default(),
+            workgroup_bytes: 16 * 4 * (tokens + TILE_OUTPUTS),
+        },
+        tile: (TILE_OUTPUTS, tokens),
+    }
+}
+
+fn fill() -> Form {
+    const GROUP: u32 = 64;
+    Form {
+        shader: Shader {
+            name: "linear.fill",
+            parts: vec![part!("linear/fill.wgsl")],
+            consts: vec![("GROUP", Const::U32(GROUP))],
+            features: Features::default(),
+            workgroup_bytes: 0,
+        },
+        tile: (GROUP, 1),
+    }
+}
+
+pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
+    if spec.tokens == 0 || spec.outputs == 0 {
+        return Ok(Plan::default());
+    }
+    let args = spec.args();
+    let row_bytes = args[1].rows.map_or(0, |(_, bytes)| bytes);
+    let reads = spec.inputs > 0;
+    let mut form = match spec.tokens {
+        _ if !reads => fill(),
+        ..=FEW => matvec(spec, caps),
+        _ => tiled(spec),
+    };
+    let whole = vec![(0, spec.outputs)];
+    let pieces = if reads { pieces(NAME, caps, spec.outputs, row_bytes)? } else { whole };
+    let mut parts = vec![part!("linear/params.wgsl"), part!("linear/y.wgsl")];
+    parts.push(if spec.bias { part!("linear/bias.wgsl") } else { part!("linear/no_bias.wgsl") });
+    let (mut x_unit, mut weight_unit) = (4, 4);
+    if reads {
+        if spec.inputs.is_multiple_of(4) && spec.x_stride.is_multiple_of(4) {
+            parts.push(part!("linear/x_vec4.wgsl"));
+            x_unit = 16;
+        } else {
+            parts.push(part!("linear/x_scalar.wgsl"));
+        }
+        let (weight, unit) = weight_parts(spec.format, spec.inputs);
+        parts.extend(weight);
+        weight_unit = unit;
+    }
+    form.shader.parts.splice(0..0, parts);
+    // The binding of y comes after those of x and weight, where there are inputs, and of the bias.
+    form.shader.consts.push(("Y", Const::U32(2 * u32::from(reads) + u32::from(spec.bias))));
+
+    let mut plan = Plan::default();
+    for (row0, rows) in pieces {
+        let mut pass = PassBuilder::new(&args, form.shader.clone());
+        if reads {
+            pass = pass.arg("x").arg_range("weight", u64::from(row0) * row_bytes, u64::from(rows) * row_bytes);
+        }
+        if spec.bias {
+            pass = pass.arg("bias");
+        }
+        pass = pass
+            .arg("y")
+            .u32("tokens", spec.tokens)
+            .u32("rows", rows)
+            .u32("row0", row0)
+            .u32("width", spec.inputs)
+            .u32("x_stride", spec.x_stride)
+            .u32("y_stride", spec.y_stride);
+        pass = if reads { pass.start("x_start", "x", x_unit) } else { pass.u32("x_start", 0) };
+        pass = if reads { pass.start("weight_start", "weight", weight_unit) } else { pass.u32("weight_start", 0) };
+        pass = if spec.bias { pass.start("bias_start", "bias", 4) } else { pass.u32("bias_start", 0) };
+        let (tile_outputs, tile_tokens) = form.tile;
+        let workgroups = u64::from(rows.div_ceil(tile_outputs)) * u64::from(spec.tokens.div_ceil(tile_tokens));
+        let grid = caps.grid(NAME, workgroups)?;
+        plan.passes.push(pass.start("y_start", "y", 4).dispatch(NAME, caps, grid)?);
+    }
+    Ok(plan)
 }

@@ -1,7 +1,73 @@
-use super::{NAME, Spec};
-use crate::error::{Error, Result};
-use crate::plan::{Caps, Plan};
+use super::{Kind, NAME, Spec};
+use crate::error::Result;
+use crate::op::Kernel;
+use crate::part;
+use crate::plan::{Caps, PassBuilder, Plan};
+use crate::shader::{Const, Features, Shader};
+use alloc::{vec, vec::Vec};
 
-pub(super) fn plan(_spec: &Spec, _caps: &Caps) -> Result<Plan> {
-    Err(Error::Unsupported { op: NAME, what: "a GPU form".into() })
+/// Lanes that share a group: the norms of single heads are narrow and many, those of whole rows wide and few.
+fn lanes(dim: u32) -> u32 {
+    if dim <= 256 { 64 } else { 256 }
+}
+
+pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
+    let norms = u64::from(spec.rows) * u64::from(spec.groups);
+    if norms == 0 {
+        return Ok(Plan::default());
+    }
+    let lanes = lanes(spec.dim).min(caps.invocations);
+    let args = spec.args();
+    let binding = |name| args.iter().position(|a| a.name == name).map(|at| Const::U32(at as u32));
+    let mut parts = vec![
+        if caps.subgroups { part!("wgsl/reduce_subgroup.wgsl") } else { part!("wgsl/reduce_workgroup.wgsl") },
+        if spec.residual {
+            part!("norm/residual.wgsl")
+        } else if spec.in_place {
+            part!("norm/in_place.wgsl")
+        } else {
+            part!("norm/read.wgsl")
+        },
+        if spec.bias { part!("norm/bias.wgsl") } else { part!("norm/no_bias.wgsl") },
+    ];
+    if !spec.in_place {
+        parts.push(part!("norm/out.wgsl"));
+    }
+    parts.push(part!("norm/norm.wgsl"));
+    let mut consts = vec![
+        ("GROUP", Const::U32(lanes)),
+        ("LAYER", Const::Bool(spec.kind == Kind::Layer)),
+        ("ONE_PLUS", Const::Bool(spec.one_plus)),
+    ];
+    for (name, arg) in [("WEIGHT_BINDING", "weight"), ("BIAS_BINDING", "bias"), ("OUT_BINDING", "out")] {
+        consts.extend(binding(arg).map(|at| (name, at)));
+    }
+    let shader = Shader {
+        name: NAME,
+        parts,
+        consts,
+        features: Features { subgroups: caps.subgroups, ..Features::default() },
+        workgroup_bytes: 4 * lanes,
+    };
+    let mut pass = PassBuilder::new(&args, shader);
+    for arg in &args {
+        pass = pass.arg(arg.name);
+    }
+    pass = pass
+        .u32("rows", spec.rows)
+        .u32("groups", spec.groups)
+        .u32("dim", spec.dim)
+        .u32("stride", spec.stride)
+        .f32("eps", spec.eps);
+    for (name, arg) in [
+        ("x_start", "x"),
+        ("residual_start", "residual"),
+        ("weight_start", "weight"),
+        ("bias_start", "bias"),
+        ("out_start", "out"),
+    ] {
+        pass = pass.start_if_present(name, arg, 4);
+    }
+    let pass = pass.dispatch(NAME, caps, caps.grid(NAME, norms)?)?;
+    Ok(Plan { passes: vec![pass], scratch: Vec::new() })
 }

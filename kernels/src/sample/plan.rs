@@ -1,7 +1,119 @@
-use super::{NAME, Spec};
-use crate::error::{Error, Result};
-use crate::plan::{Caps, Plan};
+use super::{Draw, NAME, Spec};
+use crate::error::Result;
+use crate::op::{Access, Kernel};
+use crate::part;
+use crate::plan::{Caps, Pass, PassBuilder, Plan};
+use crate::shader::{Const, Features, Part, Shader};
+use alloc::{vec, vec::Vec};
 
-pub(super) fn plan(_spec: &Spec, _caps: &Caps) -> Result<Plan> {
-    Err(Error::Unsupported { op: NAME, what: "a GPU form".into() })
+/// Invocations of every workgroup, and branches of the tree that a draw walks.
+const GROUP: u32 = 256;
+/// Most workgroups of the first pass of argmax: as many partials as the second has lanes.
+const PARTIALS: u32 = GROUP;
+
+fn shader(name: &'static str, parts: &[Part], workgroup_bytes: u32) -> Shader {
+    Shader {
+        name,
+        parts: parts.to_vec(),
+        consts: vec![("GROUP", Const::U32(GROUP))],
+        features: Features::default(),
+        workgroup_bytes,
+    }
+}
+
+/// Begins the pass that reads logits and leaves `output` in scratch 0.
+fn from_logits<'a>(
+    spec: &Spec,
+    args: &'a [crate::op::Arg],
+    mut shader: Shader,
+    output: (&'static str, &'static str),
+    bytes: u64,
+) -> PassBuilder<'a> {
+    let penalised = spec.penalised();
+    let by = if penalised { part!("sample/seen.wgsl") } else { part!("sample/unseen.wgsl") };
+    shader.parts.splice(0..0, [part!("sample/params.wgsl"), by, part!("sample/key.wgsl")]);
+    shader.consts.push((output.0, Const::U32(1 + u32::from(penalised))));
+    let mut pass = PassBuilder::new(args, shader).arg("logits");
+    if penalised {
+        pass = pass.arg("seen");
+    }
+    pass = pass.scratch(output.1, 0, bytes, Access::Write).u32("vocab", spec.vocab).f32("penalty", spec.penalty).start(
+        "logits_start",
+        "logits",
+        4,
+    );
+    seen_start(spec, pass)
+}
+
+fn seen_start<'a>(spec: &Spec, pass: PassBuilder<'a>) -> PassBuilder<'a> {
+    if spec.penalised() { pass.start("seen_start", "seen", 4) } else { pass.u32("seen_start", 0) }
+}
+
+/// Begins the pass that reads `input` from scratch 0 and chooses the token.
+fn to_token<'a>(
+    spec: &Spec,
+    args: &'a [crate::op::Arg],
+    mut shader: Shader,
+    input: &'static str,
+    bytes: u64,
+) -> PassBuilder<'a> {
+    shader.parts.push(if spec.penalised() { part!("sample/choose_seen.wgsl") } else { part!("sample/choose.wgsl") });
+    let mut pass = PassBuilder::new(args, shader).scratch(input, 0, bytes, Access::Read);
+    if spec.penalised() {
+        pass = pass.arg("seen");
+    }
+    pass.arg("token")
+}
+
+fn argmax(spec: &Spec, caps: &Caps) -> Result<(Vec<Pass>, u64)> {
+    let args = spec.args();
+    let groups = spec.vocab.div_ceil(4 * GROUP).min(PARTIALS);
+    let bytes = 8 * u64::from(groups);
+    let best = part!("sample/best.wgsl");
+    let first = shader("sample.argmax", &[best, part!("sample/argmax.wgsl")], 8 * GROUP);
+    let first =
+        from_logits(spec, &args, first, ("PARTIALS", "partials"), bytes).dispatch(NAME, caps, [groups, 1, 1])?;
+    let last = shader("sample.argmax_last", &[best, part!("sample/argmax_last.wgsl")], 8 * GROUP);
+    let last = to_token(spec, &args, last, "partials", bytes).u32("groups", groups);
+    let last = seen_start(spec, last).start("token_start", "token", 4).dispatch(NAME, caps, [1, 1, 1])?;
+    Ok((vec![first, last], bytes))
+}
+
+fn draw(spec: &Spec, draw: Draw, caps: &Caps) -> Result<(Vec<Pass>, u64)> {
+    let args = spec.args();
+    let quads = spec.vocab.div_ceil(4);
+    let bytes = 16 * u64::from(quads);
+    let keys = shader("sample.keys", &[part!("sample/keys.wgsl")], 0);
+    let grid = caps.grid(NAME, u64::from(quads.div_ceil(GROUP)))?;
+    let keys = from_logits(spec, &args, keys, ("KEYS", "keys"), bytes).dispatch(NAME, caps, grid)?;
+
+    let parts = [
+        part!("wgsl/reduce4_workgroup.wgsl"),
+        part!("sample/census.wgsl"),
+        part!("sample/walk.wgsl"),
+        part!("sample/draw.wgsl"),
+    ];
+    // Sums of four, two arrays of the walk, four counters, a range and two places.
+    let shader = shader("sample.draw", &parts, (16 + 4 + 4) * GROUP + 4 * 16);
+    let half = draw.temperature.max(f32::MIN_POSITIVE * 2.0) / 2.0;
+    let pass = to_token(spec, &args, shader, "keys", bytes)
+        .u32("vocab", spec.vocab)
+        .u32("quads", quads)
+        .u32("top_k", if draw.top_k < spec.vocab { draw.top_k } else { 0 })
+        .f32("top_p", draw.top_p)
+        .f32("min_p", draw.min_p)
+        .f32("random", draw.uniform)
+        .f32("half_temperature", half)
+        .f32("reach", (80.0 * f64::from(half)).min(f64::from(f32::MAX)) as f32)
+        .u32("levels", spec.vocab.ilog2() / GROUP.ilog2() + 1);
+    let pass = seen_start(spec, pass).start("token_start", "token", 4).dispatch(NAME, caps, [1, 1, 1])?;
+    Ok((vec![keys, pass], bytes))
+}
+
+pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
+    let (passes, scratch) = match spec.draw {
+        None => argmax(spec, caps)?,
+        Some(options) => draw(spec, options, caps)?,
+    };
+    Ok(Plan { passes, scratch: vec![scratch] })
 }

@@ -68,7 +68,9 @@ fn windows(json: &Json, architecture: &str, layers: u32) -> Result<Vec<Option<u3
             "sliding_attention" => window.map(Some).ok_or_else(|| Error::Config {
                 reason: "layer_types has sliding_attention, and sliding_window is missing".into(),
             }),
-            other => Err(Error::Config { reason: format!("layer type {} is not supported", crate::error::one_line(other)) }),
+            other => {
+                Err(Error::Config { reason: format!("layer type {} is not supported", crate::error::one_line(other)) })
+            }
         };
         return types.iter().map(window).collect();
     }
@@ -98,7 +100,9 @@ fn frequencies(json: &Json, head_dim: u32) -> Result<Frequencies> {
         None => json.f64("partial_rotary_factor")?.unwrap_or(1.0),
     };
     if !(theta > 0.0 && (0.0..=1.0).contains(&partial)) {
-        return Err(Error::Config { reason: format!("rope_theta {theta} or partial_rotary_factor {partial} is out of range") });
+        return Err(Error::Config {
+            reason: format!("rope_theta {theta} or partial_rotary_factor {partial} is out of range"),
+        });
     }
     let rotary = (f64::from(head_dim) * partial) as u32 / 2 * 2;
     Ok(Frequencies { theta, rotary, scaling: scaling.map_or(Ok(Scaling::None), |j| self::scaling(j, json))? })
@@ -129,7 +133,9 @@ fn scaling(rope: &Json, json: &Json) -> Result<Scaling> {
         }
         other => {
             let other = crate::error::one_line(other);
-            return Err(Error::Config { reason: format!("rope type {other} is not supported (default, linear, llama3 are)") });
+            return Err(Error::Config {
+                reason: format!("rope type {other} is not supported (default, linear, llama3 are)"),
+            });
         }
     })
 }

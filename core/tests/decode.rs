@@ -1,0 +1,101 @@
+//! What a decoded token costs: one submission, one small transfer back, nothing created.
+
+use foveate_core::gpu::{self, Gpu};
+use foveate_core::model::{Family, Files, Model, Session};
+use foveate_core::sample::{Sampler, Sampling};
+use foveate_core::weights::{Checkpoint, Memory, Source};
+use foveate_core::{Any, Backend, Error};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The small llama on the first adapter; `None`, with the reason, where there is no adapter or no golden case.
+fn model() -> Option<Arc<Model<Any>>> {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/golden/models/llama"));
+    let required = |name| std::env::var(name).is_ok_and(|v| v == "1");
+    let Ok(weights) = std::fs::read(folder.join("model.safetensors")) else {
+        assert!(!required("REQUIRE_GOLDEN"), "no golden model at {}", folder.display());
+        println!("ignored: no golden model at {}", folder.display());
+        return None;
+    };
+    let Some(adapter) = pollster::block_on(gpu::adapters()).into_iter().next() else {
+        assert!(!required("REQUIRE_GPU"), "no adapter was found");
+        println!("ignored: no adapter was found");
+        return None;
+    };
+    let options = gpu::Options { baseline: false, software: true };
+    let backend = pollster::block_on(Gpu::from_adapter(&adapter, options)).expect("a device");
+    let source: Box<dyn Source> = Box::new(Memory::new("model.safetensors", weights));
+    let config = std::fs::read(folder.join("config.json")).expect("a configuration beside the weights");
+    let files = Files {
+        weights: pollster::block_on(Checkpoint::safetensors(vec![source])).expect("a whole file"),
+        family: Family::from_json(&config).expect("a known family"),
+        tokenizer: None,
+        template: None,
+    };
+    let mut report = |_| Ok(());
+    let load = Model::load(Any::Gpu(backend), files, &mut report);
+    Some(Arc::new(pollster::block_on(load).expect("the model loads")))
+}
+
+#[test]
+fn decoding_submits_once_a_token_and_creates_nothing() {
+    let Some(model) = model() else { return };
+    let settings = [
+        Sampling::default(),
+        Sampling { temperature: 0.7, top_k: 20, top_p: 0.9, min_p: 0.01, repetition_penalty: 1.2, seed: 7 },
+    ];
+    for settings in settings {
+        let mut session = Session::new(model.clone(), 200).expect("room");
+        session.prepare(&mut |_, _| {}).expect("pipelines");
+        let mut sampler = Sampler::new(settings).expect("settings in range");
+        let mut token = pollster::block_on(session.next(&[1, 2, 3], &mut sampler)).expect("a token");
+        let mut step = |session: &mut Session<Any>| {
+            token = pollster::block_on(session.next(&[token], &mut sampler)).expect("a token");
+        };
+        // The first steps find their scratch and staging memory.
+        (0..3).for_each(|_| step(&mut session));
+        let before = model.backend().stats();
+        // Over the end of a page of the cache.
+        (0..100).for_each(|_| step(&mut session));
+        let after = model.backend().stats();
+        assert_eq!(after.submissions - before.submissions, 100);
+        assert_eq!(after.downloads - before.downloads, 100);
+        assert_eq!(after.downloaded_bytes - before.downloaded_bytes, 400);
+        assert_eq!(after.buffers, before.buffers, "buffers were created while decoding");
+        assert_eq!(after.bytes, before.bytes);
+    }
+}
+
+#[test]
+fn sessions_give_their_memory_back() {
+    let Some(model) = model() else { return };
+    let before = model.backend().stats().bytes;
+    for _ in 0..5 {
+        let mut session = Session::new(model.clone(), 100).expect("room");
+        let mut sampler = Sampler::new(Sampling::default()).expect("settings in range");
+        pollster::block_on(session.next(&[1, 2, 3], &mut sampler)).expect("a token");
+        assert!(model.backend().stats().bytes > before);
+    }
+    // Scratch stays with the executor for whatever comes next.
+    let after = model.backend().stats().bytes;
+    assert!(after - before < 1 << 20, "{before} bytes before, {after} after");
+}
+
+#[test]
+fn sessions_refuse_what_does_not_fit_and_stay_as_they_were() {
+    let Some(model) = model() else { return };
+    assert!(matches!(Session::new(model.clone(), 0), Err(Error::ContextFull { .. })));
+    assert!(matches!(Session::new(model.clone(), 100_000), Err(Error::ContextFull { .. })));
+    let mut session = Session::new(model.clone(), 10).expect("room");
+    let mut sampler = Sampler::new(Sampling::default()).expect("settings in range");
+    let mut next = |session: &mut Session<Any>, ids: &[u32]| pollster::block_on(session.next(ids, &mut sampler));
+    assert_eq!(next(&mut session, &[]), Err(Error::EmptyPrompt));
+    assert!(matches!(next(&mut session, &[1; 11]), Err(Error::ContextFull { tokens: 11, context: 10 })));
+    assert!(matches!(next(&mut session, &[1, 999_999]), Err(Error::Tokenizer { .. })));
+    assert!(session.tokens().is_empty());
+    let whole = next(&mut session, &[5, 6, 7, 8]).expect("a token");
+    assert!(matches!(next(&mut session, &[1; 7]), Err(Error::ContextFull { .. })));
+    // Taken back and read again in two pieces, the same token follows.
+    session.truncate(2);
+    assert_eq!(next(&mut session, &[7, 8]), Ok(whole));
+}

@@ -1,0 +1,204 @@
+//! Arbitrary specs: validation and planning never panic, and where a spec is valid and small, the CPU executor gives what
+//! the reference gives.
+
+use arbitrary::{Result, Unstructured};
+use foveate_core::host::HostBackend;
+use foveate_core::kernels::attention::Pages;
+use foveate_core::kernels::cases::Rng;
+use foveate_core::kernels::close::{Tolerance, compare};
+use foveate_core::kernels::dtype::DType;
+use foveate_core::kernels::op::Op;
+use foveate_core::kernels::plan::Caps;
+use foveate_core::kernels::rope::Pairing;
+use foveate_core::kernels::{activation, attention, cache, embed, linear, norm, rope, sample};
+use foveate_core::{Backend, Operand};
+
+/// Mostly small, sometimes anything.
+fn size(u: &mut Unstructured<'_>) -> Result<u32> {
+    Ok(match u.int_in_range(0..=15)? {
+        0 => u.arbitrary()?,
+        1 => u.int_in_range(0..=300)?,
+        2 => 32 * u.int_in_range(0..=6)?,
+        _ => u.int_in_range(0..=20)?,
+    })
+}
+
+/// A stride that often fits a width.
+fn stride(u: &mut Unstructured<'_>, width: u32) -> Result<u32> {
+    Ok(if u.arbitrary()? { width.saturating_add(u.int_in_range(0..=5)?) } else { size(u)? })
+}
+
+fn number(u: &mut Unstructured<'_>) -> Result<f32> {
+    Ok(if u.ratio(7, 8)? { u.int_in_range(0..=200)? as f32 / 100.0 } else { u.arbitrary()? })
+}
+
+fn format(u: &mut Unstructured<'_>) -> Result<DType> {
+    let all = [&DType::WEIGHTS[..], &[DType::I32, DType::U32]].concat();
+    Ok(*u.choose(&all)?)
+}
+
+fn op(u: &mut Unstructured<'_>) -> Result<Op> {
+    Ok(match u.int_in_range(0..=7)? {
+        // embed: ids beyond the table among them.
+        0 => {
+            let (tokens, vocab, dim) = (size(u)?, size(u)?, size(u)?);
+            let (format, scale, accumulate) = (format(u)?, number(u)?, u.arbitrary()?);
+            embed::Spec { tokens, vocab, dim, format, scale, accumulate }.into()
+        }
+        // linear: every format, strided or not.
+        1 => {
+            let (tokens, inputs, outputs, format) = (size(u)?, size(u)?, size(u)?, format(u)?);
+            let (x_stride, y_stride, bias) = (stride(u, inputs)?, stride(u, outputs)?, u.arbitrary()?);
+            linear::Spec { tokens, inputs, outputs, format, bias, x_stride, y_stride }.into()
+        }
+        // norm: groups, residual, in place.
+        2 => {
+            let (rows, groups, dim) = (size(u)?, size(u)?, size(u)?);
+            norm::Spec {
+                rows,
+                groups,
+                dim,
+                kind: *u.choose(&[norm::Kind::Rms, norm::Kind::Layer])?,
+                eps: number(u)?,
+                one_plus: u.arbitrary()?,
+                bias: u.arbitrary()?,
+                residual: u.arbitrary()?,
+                in_place: u.arbitrary()?,
+                stride: stride(u, groups.saturating_mul(dim))?,
+            }
+            .into()
+        }
+        // rope: both pairings, partial.
+        3 => {
+            let (tokens, heads, dim) = (size(u)?, size(u)?, size(u)?);
+            rope::Spec {
+                tokens,
+                heads,
+                dim,
+                rotary: if u.arbitrary()? { dim / 2 * 2 } else { size(u)? },
+                pairing: *u.choose(&[Pairing::Half, Pairing::Interleaved])?,
+                positions: size(u)?,
+                stride: stride(u, heads.saturating_mul(dim))?,
+            }
+            .into()
+        }
+        // activation: plain and gated.
+        4 => {
+            let kinds =
+                [activation::Kind::Silu, activation::Kind::Gelu, activation::Kind::GeluTanh, activation::Kind::Relu];
+            let (rows, dim, kind, gated) = (size(u)?, size(u)?, *u.choose(&kinds)?, u.arbitrary()?);
+            activation::Spec { rows, dim, kind, gated, stride: stride(u, dim.saturating_mul(1 + u32::from(gated)))? }.into()
+        }
+        // attention: every option.
+        5 => attention(u)?.into(),
+        // append: slots past the pool among them.
+        6 => {
+            let (tokens, pool, k_width, v_width) = (size(u)?, size(u)?, size(u)?, size(u)?);
+            let (k_stride, v_stride) = (stride(u, k_width)?, stride(u, v_width)?);
+            cache::Spec { tokens, pool, k_width, v_width, k_stride, v_stride }.into()
+        }
+        // sample: argmax, and draws of the likeliest.
+        _ => {
+            // Draws near a boundary may differ by rounding and are left to cases.
+            let penalty = if u.arbitrary()? { 1.0 } else { number(u)? };
+            let draw = match u.ratio(1, 8)? {
+                true => Some(sample::Draw {
+                    temperature: number(u)?,
+                    top_k: 1,
+                    top_p: number(u)?,
+                    min_p: number(u)?,
+                    uniform: number(u)?,
+                }),
+                false => None,
+            };
+            sample::Spec { vocab: size(u)?, draw, penalty }.into()
+        }
+    })
+}
+
+fn attention(u: &mut Unstructured<'_>) -> Result<attention::Spec> {
+    let (kv_heads, keys) = (size(u)?, size(u)?);
+    let heads = if u.arbitrary()? { kv_heads.saturating_mul(u.int_in_range(1..=3)?) } else { size(u)? };
+    let dim = size(u)?;
+    let paged = match u.arbitrary()? {
+        true => {
+            let page = if u.ratio(7, 8)? { 1 << u.int_in_range(0..=6)? } else { size(u)? };
+            let width = if u.arbitrary()? { keys.div_ceil(page.max(1)) } else { size(u)? };
+            Some(Pages { pages: size(u)?, page, width })
+        }
+        false => None,
+    };
+    Ok(attention::Spec {
+        batch: size(u)?,
+        queries: size(u)?,
+        keys,
+        heads,
+        kv_heads,
+        dim,
+        value_dim: if u.arbitrary()? { dim } else { size(u)? },
+        scale: number(u)?,
+        causal: u.arbitrary()?,
+        window: if u.arbitrary()? { Some(size(u)?) } else { None },
+        softcap: if u.arbitrary()? { Some(number(u)?) } else { None },
+        alibi: u.arbitrary()?,
+        sinks: u.arbitrary()?,
+        lengths: u.arbitrary()?,
+        paged,
+        q_stride: stride(u, heads.saturating_mul(dim))?,
+        lse: u.arbitrary()?,
+    })
+}
+
+/// Bytes of all arguments, and operations, of a spec that is run.
+const BYTES: u64 = 1 << 20;
+const FLOP: u64 = 4_000_000;
+
+/// See the [module](self).
+pub fn ops(bytes: &[u8]) {
+    let mut u = Unstructured::new(bytes);
+    let Ok(op) = op(&mut u) else { return };
+    let kernel = op.kernel();
+    if kernel.validate().is_err() {
+        return;
+    }
+    let args = kernel.args();
+    let small = Caps { binding_bytes: 4096, buffer_bytes: 4096, workgroups: 64, ..Caps::WEBGPU };
+    let rich = Caps { subgroups: true, subgroup_min: 4, subgroup_max: 64, shader_f16: true, workgroup_bytes: 32768, ..Caps::WEBGPU };
+    for caps in [Caps::WEBGPU, small, rich] {
+        if let Ok(plan) = kernel.plan(&caps) {
+            for pass in plan.passes {
+                pass.check(op.name(), &caps).expect("a plan fits the device that it is for");
+            }
+        }
+    }
+    let total = args.iter().fold(0u64, |sum, a| sum.saturating_add(a.bytes()));
+    if total > BYTES || kernel.flop() > FLOP {
+        return;
+    }
+    let inputs = kernel.inputs(&mut Rng::new(u.arbitrary().unwrap_or(0)));
+    let (reference, cpu) = (run(&HostBackend::reference(), &op, &inputs), run(&HostBackend::cpu(1), &op, &inputs));
+    for ((arg, got), want) in args.iter().zip(&cpu).zip(&reference) {
+        if arg.dtype != DType::F32 {
+            assert_eq!(got, want, "{} of {op:?}", arg.name);
+            continue;
+        }
+        let (got, want): (Vec<f32>, Vec<f32>) = (bytemuck::pod_collect_to_vec(got), bytemuck::pod_collect_to_vec(want));
+        // Of a few numbers, one that cancels can be all: then only the elementwise bound means something.
+        let relative_rms = if want.len() < 64 { f64::INFINITY } else { Tolerance::EXECUTOR.relative_rms };
+        let found = compare(&got, &want, Tolerance { relative_rms, ..Tolerance::EXECUTOR });
+        assert!(found.within, "{} of {op:?}: {found}", arg.name);
+    }
+}
+
+fn run(backend: &HostBackend, op: &Op, inputs: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let buffer = |bytes: &Vec<u8>| {
+        let buffer = backend.alloc("fuzz", bytes.len() as u64).expect("a small buffer");
+        backend.upload(&buffer, 0, bytes).expect("its own bytes");
+        buffer
+    };
+    let buffers: Vec<_> = inputs.iter().map(buffer).collect();
+    let operands: Vec<_> = buffers.iter().map(Operand::new).collect();
+    backend.run(op, &operands).expect("a valid spec runs");
+    let download = |(b, i): (&_, &Vec<u8>)| pollster::block_on(backend.download(b, 0, i.len() as u64));
+    buffers.iter().zip(inputs).map(|pair| download(pair).expect("its bytes")).collect()
+}

@@ -1,0 +1,166 @@
+// Few queries over many keys: a workgroup owns ROWS rows of one key head (a row being a query of one of its GROUPED query
+// heads), so that a key is read once for all of them, and one split of the keys, which it walks in tiles of KEYS:
+//
+//   scores    four lanes a key, each a quarter of the product, straight from memory
+//   softmax   sixteen lanes a row
+//   values    V4 lanes a key, each one vector of the sum for all rows
+//
+// `finish` takes the split's share. Source: split keys as in FlashDecoding (Dao et al., 2023).
+
+const LANES = 16u;
+// Keys whose values are read at a time.
+const AT_ONCE = GROUP / V4;
+
+var<workgroup> rows: array<vec4f, ROWS * D4>;
+// [ROWS, KEYS, 4]: the four parts of a product; then its logit, then its weight in the place of the first
+var<workgroup> scores: array<f32, ROWS * KEYS * 4>;
+var<workgroup> shares: array<f32, ROWS * LANES>;
+var<workgroup> factors: array<f32, ROWS>;
+// (largest logit, sum of weights)
+var<workgroup> states: array<vec2f, ROWS>;
+var<workgroup> key_rows: array<u32, KEYS>;
+var<workgroup> sums: array<vec4f, GROUP>;
+
+@compute @workgroup_size(GROUP)
+fn main(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) ids: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let count = params.queries * GROUPED;
+    let tiles = (count + ROWS - 1) / ROWS;
+    let index = id.y * ids.x + id.x;
+    if index >= params.splits * tiles * params.kv_heads * params.batch {
+        return;
+    }
+    let split = index % params.splits;
+    let first = index / params.splits % tiles * ROWS;
+    let g = index / params.splits / tiles % params.kv_heads;
+    let b = index / params.splits / tiles / params.kv_heads;
+    let length = length_of(b);
+
+    for (var i = lane; i < ROWS * D4; i += GROUP) {
+        let row = min(first + i / D4, count - 1);
+        let token = b * params.queries + row / GROUPED;
+        rows[i] = load_q(params.q_start + token * params.q_stride + (g * GROUPED + row % GROUPED) * K_WIDTH, i % D4);
+    }
+
+    // For the softmax: the row of this lane.
+    let r = lane / LANES;
+    let mine = min(first + r, count - 1);
+    let position = position_of(mine / GROUPED, length);
+    var largest = NONE;
+    var sum = 0.0;
+    // For the values: the vector of this lane, and which keys it takes.
+    let column = lane % V4;
+    let share = lane / V4;
+    var value: array<vec4f, ROWS>;
+    for (var i = 0u; i < ROWS; i += 1) {
+        value[i] = vec4f();
+    }
+
+    let last = min(first + ROWS, count) - 1;
+    let span = reach(position_of(first / GROUPED, length), position_of(last / GROUPED, length), length);
+    let begin = span.x + split * params.split_keys;
+    let end = min(span.y, begin + params.split_keys);
+    for (var start = begin; start < end; start += KEYS) {
+        let here = min(KEYS, end - start);
+        // The tile before this one has been used.
+        workgroupBarrier();
+        for (var i = lane; i < here; i += GROUP) {
+            key_rows[i] = key_row(b, start + i);
+        }
+        workgroupBarrier();
+        for (var j = lane / 4; j < here; j += GROUP / 4) {
+            let at = params.k_start + (key_rows[j] * params.kv_heads + g) * K_WIDTH;
+            var product: array<f32, ROWS>;
+            for (var i = 0u; i < ROWS; i += 1) {
+                product[i] = 0.0;
+            }
+            for (var d = lane % 4; d < D4; d += 4) {
+                let key = load_k(at, d);
+                for (var i = 0u; i < ROWS; i += 1) {
+                    let q = rows[i * D4 + d];
+                    product[i] = q.w * key.w + (q.z * key.z + (q.y * key.y + (q.x * key.x + product[i])));
+                }
+            }
+            for (var i = 0u; i < ROWS; i += 1) {
+                scores[(i * KEYS + j) * 4 + lane % 4] = product[i];
+            }
+        }
+        workgroupBarrier();
+
+        var top = largest;
+        if r < ROWS {
+            for (var j = lane % LANES; j < here; j += LANES) {
+                let at = (r * KEYS + j) * 4;
+                let product = scores[at] + scores[at + 1] + (scores[at + 2] + scores[at + 3]);
+                let z = logit(product, start + j, position, g * GROUPED + mine % GROUPED);
+                let seen = select(NONE, z, visible(start + j, position));
+                scores[at] = seen;
+                top = max(top, seen);
+            }
+            shares[lane] = top;
+        }
+        workgroupBarrier();
+        if r < ROWS {
+            for (var i = 0u; i < LANES; i += 1) {
+                top = max(top, shares[r * LANES + i]);
+            }
+            let factor = rescale(largest, top);
+            largest = top;
+            sum *= factor;
+            for (var j = lane % LANES; j < here; j += LANES) {
+                let at = (r * KEYS + j) * 4;
+                let weight = rescale(scores[at], top);
+                scores[at] = weight;
+                sum += weight;
+            }
+            if lane % LANES == 0 {
+                factors[r] = factor;
+            }
+        }
+        workgroupBarrier();
+
+        for (var i = 0u; i < ROWS; i += 1) {
+            value[i] *= factors[i];
+        }
+        if share < AT_ONCE {
+            for (var j = share; j < here; j += AT_ONCE) {
+                let part = load_v(params.v_start + (key_rows[j] * params.kv_heads + g) * V_WIDTH, column);
+                for (var i = 0u; i < ROWS; i += 1) {
+                    value[i] += scores[(i * KEYS + j) * 4] * part;
+                }
+            }
+        }
+    }
+
+    // The softmax has read the shares of the last tile before its last barrier.
+    if r < ROWS {
+        shares[lane] = sum;
+    }
+    workgroupBarrier();
+    if r < ROWS && lane % LANES == 0 {
+        var total = 0.0;
+        for (var i = 0u; i < LANES; i += 1) {
+            total += shares[lane + i];
+        }
+        states[r] = vec2f(largest, total);
+    }
+    for (var i = 0u; i < ROWS; i += 1) {
+        // The sums of the row before this one have been read.
+        workgroupBarrier();
+        sums[lane] = value[i];
+        workgroupBarrier();
+        let row = first + i;
+        if lane < V4 && row < count {
+            var total = sums[lane];
+            for (var s = 1u; s < AT_ONCE; s += 1) {
+                total += sums[s * V4 + lane];
+            }
+            let h = g * GROUPED + row % GROUPED;
+            let at = (b * params.queries + row / GROUPED) * params.kv_heads * GROUPED + h;
+            finish(at, h, split, lane, states[i].x, states[i].y, total);
+        }
+    }
+}

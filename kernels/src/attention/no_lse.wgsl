@@ -1,0 +1,1 @@
+fn store_lse(row: u32, value: f32) {}

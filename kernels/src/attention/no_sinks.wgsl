@@ -1,0 +1,3 @@
+fn sink(h: u32) -> f32 {
+    return NONE;
+}

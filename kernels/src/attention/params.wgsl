@@ -1,0 +1,66 @@
+// Parameters of the forms that read keys, and what decides whether and how a query sees a key. Logits are in units of
+// log2(e), for exp2. Starts and `q_stride` count elements of the arrays.
+
+struct Params {
+    batch: u32,
+    queries: u32,
+    keys: u32,
+    kv_heads: u32,
+    splits: u32,
+    split_keys: u32,
+    window: u32,
+    // log2(e) scale; with SOFTCAP scale / cap
+    scale: f32,
+    // log2(e) cap
+    cap: f32,
+    q_stride: u32,
+    pages: u32,
+    page_shift: u32,
+    table_width: u32,
+    q_start: u32,
+    k_start: u32,
+    v_start: u32,
+    table_start: u32,
+    lengths_start: u32,
+    sinks_start: u32,
+    alibi_start: u32,
+    out_start: u32,
+    lse_start: u32,
+}
+
+@group(1) @binding(0) var<uniform> params: Params;
+
+// What a query at `position` of head `h` gives to `key`, from the product of the two.
+fn logit(product: f32, key: u32, position: i32, h: u32) -> f32 {
+    var z = product * params.scale;
+    if SOFTCAP {
+        // tanh is 1 in f32 beyond 10, where some devices overflow.
+        z = params.cap * tanh(clamp(z, -10.0, 10.0));
+    }
+    if ALIBI {
+        z += slope(h) * f32(i32(key) - position);
+    }
+    return z;
+}
+
+fn visible(key: u32, position: i32) -> bool {
+    let behind = position - i32(key);
+    return (!CAUSAL || behind >= 0) && (!WINDOW || behind < i32(params.window));
+}
+
+// The keys [x, y) out of `length` that some query between two positions sees.
+fn reach(first: i32, last: i32, length: u32) -> vec2u {
+    var keys = vec2u(0, length);
+    if CAUSAL {
+        keys.y = u32(clamp(last + 1, 0, i32(length)));
+    }
+    if WINDOW {
+        keys.x = u32(clamp(first - i32(params.window) + 1, 0, i32(keys.y)));
+    }
+    return keys;
+}
+
+// Query t, counted from the end of the sequence's keys.
+fn position_of(t: u32, length: u32) -> i32 {
+    return i32(t) + i32(length) - i32(params.queries);
+}

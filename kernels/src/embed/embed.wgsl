@@ -1,0 +1,53 @@
+// out[t] = scale * weight[ids[t]] or added to out[t]: one invocation for 4 weights of a token.
+//
+// A pass has `rows` rows of the table from `row0`, and touches only the tokens whose ids are among them; the pass of row 0
+// also clears the tokens whose ids are outside of the table.
+
+struct Params {
+    tokens: u32,
+    vocab: u32,
+    rows: u32,
+    row0: u32,
+    width: u32,
+    scale: f32,
+    ids_start: u32,
+    weight_start: u32,
+    out_start: u32,
+}
+
+@group(0) @binding(0) var<storage, read> ids: array<u32>;
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+@compute @workgroup_size(GROUP)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let quads = (params.width + 3) / 4;
+    let index = (group.y * groups.x + group.x) * GROUP + lane;
+    let token = index / quads;
+    if token >= params.tokens {
+        return;
+    }
+    let id = ids[params.ids_start + token];
+    let inside = id >= params.row0 && id - params.row0 < params.rows;
+    let clears = !ACCUMULATE && params.row0 == 0 && id >= params.vocab;
+    if !inside && !clears {
+        return;
+    }
+    let k = index % quads * 4;
+    var values = vec4f();
+    if inside {
+        values = params.scale * weight4(id - params.row0, k);
+    }
+    let at = params.out_start + token * params.width + k;
+    for (var i = 0u; i < min(4, params.width - k); i++) {
+        if ACCUMULATE {
+            out[at + i] += values[i];
+        } else {
+            out[at + i] = values[i];
+        }
+    }
+}

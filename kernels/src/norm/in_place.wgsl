@@ -1,0 +1,11 @@
+@group(0) @binding(0) var<storage, read_write> x: array<f32>;
+
+fn input(at: u32, dense: u32) -> f32 {
+    return x[at];
+}
+
+fn keep(at: u32, value: f32) {}
+
+fn store(at: u32, dense: u32, value: f32) {
+    x[at] = value;
+}

@@ -1,0 +1,73 @@
+// Pass 2 of a draw, by one workgroup: no sorting.
+//
+// The k-th largest key is found by its bits, two a scan, as the largest key that k tokens reach; then, among these tokens,
+// the largest key whose tokens and all above hold top_p of their probability. What is kept is then `threshold` (keys above
+// it) and `ties` (the first so many tokens with that key), in which the draw walks down a tree of 256 branches.
+
+struct Params {
+    vocab: u32,
+    quads: u32,
+    // 0: no limit.
+    top_k: u32,
+    // 1: no limit.
+    top_p: f32,
+    min_p: f32,
+    random: f32,
+    half_temperature: f32,
+    // Half of a distance from the likeliest z at which the probability is as good as 0.
+    reach: f32,
+    // Levels of the tree.
+    levels: u32,
+    seen_start: u32,
+    token_start: u32,
+}
+
+@group(1) @binding(0) var<uniform> params: Params;
+
+struct Kept {
+    threshold: u32,
+    ties: u32,
+}
+
+@compute @workgroup_size(GROUP)
+fn main(@builtin(local_invocation_index) lane: u32) {
+    let most = likeliest(lane);
+    let top = bitcast<f32>(select(~most, most & 0x7fffffff, most >= 0x80000000));
+    var kept = Kept(0, 0);
+    if params.top_k > 0 {
+        kept = keep_top_k(lane);
+    }
+    if params.top_p < 1 {
+        kept = keep_top_p(kept, most, top, lane);
+    }
+    let id = walk(kept, most, top, lane);
+    if lane == 0 {
+        choose(id);
+    }
+}
+
+fn keep_top_k(lane: u32) -> Kept {
+    var key = 0u;
+    for (var step = 0x40000000u; step > 0; step /= 4) {
+        let enough = count(vec4u(key) + step * vec4u(1, 2, 3, 3), lane) >= vec4u(params.top_k);
+        key += step * select(select(select(0u, 1u, enough.x), 2u, enough.y), 3u, enough.z);
+    }
+    return Kept(key, params.top_k - count(vec4u(key + 1), lane).x);
+}
+
+fn keep_top_p(within: Kept, most: u32, top: f32, lane: u32) -> Kept {
+    let tied = f32(within.ties) * probability(vec4u(max(within.threshold, 1)), top).x;
+    let wanted = params.top_p * (mass(vec4u(within.threshold + 1), top, lane).x + tied);
+    var key = 0u;
+    for (var step = 0x40000000u; step > 0; step /= 4) {
+        let least = vec4u(key) + step * vec4u(1, 2, 3, 3);
+        // All that is within reaches what is wanted, and a key above the largest does not.
+        let reaches = mass(least, top, lane) >= vec4f(wanted);
+        let enough = (least <= vec4u(within.threshold)) | (reaches & (least <= vec4u(most)));
+        key += step * select(select(select(0u, 1u, enough.x), 2u, enough.y), 3u, enough.z);
+    }
+    let lacking = (wanted - mass(vec4u(key + 1), top, lane).x) / probability(vec4u(max(key, 1)), top).x;
+    // As many as lack, at least one; more than there are does no harm.
+    let ties = u32(clamp(ceil(lacking), 1, 4e9));
+    return Kept(key, select(ties, min(ties, within.ties), key == within.threshold));
+}

@@ -1,0 +1,20 @@
+// Pass 1 of a draw: the key of every token, four an invocation, 0 behind the last.
+
+@group(0) @binding(KEYS) var<storage, read_write> keys: array<vec4u>;
+
+@compute @workgroup_size(GROUP)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = (group.y * groups.x + group.x) * GROUP + lane;
+    if index >= (params.vocab + 3) / 4 {
+        return;
+    }
+    var four = vec4u();
+    for (var i = 0u; i < min(4, params.vocab - 4 * index); i++) {
+        four[i] = key_of(4 * index + i);
+    }
+    keys[index] = four;
+}

@@ -1,0 +1,3 @@
+fn penalised(i: u32, z: u32) -> u32 {
+    return z;
+}

@@ -1,0 +1,28 @@
+// Blocks of 32 weights that begin at any half-word. Places count half-words in the binding, which reach 8 GiB.
+
+@group(0) @binding(1) var<storage, read> weight: array<u32>;
+
+struct Eight {
+    near: vec4f,
+    far: vec4f,
+}
+
+// The half-word at `place` as f16.
+fn half_at(place: u32) -> f32 {
+    let two = unpack2x16float(weight[params.weight_start + place / 2]);
+    return select(two.x, two.y, (place & 1) == 1);
+}
+
+// The 32 bits from `place`. An even place reads one word twice and nothing behind it.
+fn word_at(place: u32) -> u32 {
+    let at = params.weight_start + place / 2;
+    let odd = place & 1;
+    let low = weight[at];
+    let high = weight[at + odd];
+    return select(low, (low >> 16) | (high << 16), odd == 1);
+}
+
+// Where the block of `k` begins.
+fn block_at(row: u32, k: u32) -> u32 {
+    return (row * (params.width / 32) + k / 32) * BLOCK;
+}

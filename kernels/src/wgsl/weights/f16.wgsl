@@ -1,0 +1,3 @@
+fn halves(word: u32) -> vec2f {
+    return unpack2x16float(word);
+}

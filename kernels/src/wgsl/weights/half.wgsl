@@ -1,0 +1,25 @@
+// Rows of 16-bit floats, a multiple of 8 long: sixteen bytes are a unit of eight. `halves` decodes two.
+
+@group(0) @binding(1) var<storage, read> weight: array<vec4u>;
+
+const FAR = 4u;
+
+struct Eight {
+    near: vec4f,
+    far: vec4f,
+}
+
+fn unit_start(unit: u32) -> u32 {
+    return 8 * unit;
+}
+
+fn weight4(row: u32, k: u32) -> vec4f {
+    let words = weight[params.weight_start + row * (params.width / 8) + k / 8];
+    let two = select(words.xy, words.zw, (k & 4) != 0);
+    return vec4f(halves(two.x), halves(two.y));
+}
+
+fn weight8(row: u32, unit: u32) -> Eight {
+    let words = weight[params.weight_start + row * (params.width / 8) + unit];
+    return Eight(vec4f(halves(words.x), halves(words.y)), vec4f(halves(words.z), halves(words.w)));
+}

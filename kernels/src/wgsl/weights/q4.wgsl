@@ -1,0 +1,27 @@
+// d q[i] + m: sixteen bytes hold weight i in the low half of byte i and weight i + 16 in the high half. `scale_at` gives
+// (d, m) of a block, NIBBLES is where its bytes begin.
+
+// A unit is one word: four weights from its low halves, four from its high ones.
+const FAR = 16u;
+
+fn unit_start(unit: u32) -> u32 {
+    return 32 * (unit / 4) + 4 * (unit % 4);
+}
+
+fn low_nibbles(word: u32) -> vec4f {
+    return vec4f((vec4u(word) >> vec4u(0, 8, 16, 24)) & vec4u(15));
+}
+
+fn weight4(row: u32, k: u32) -> vec4f {
+    let block = block_at(row, k);
+    let scale = scale_at(block);
+    let word = word_at(block + NIBBLES + (k % 16) / 2);
+    return scale.x * low_nibbles(word >> ((k % 32) / 16 * 4)) + scale.y;
+}
+
+fn weight8(row: u32, unit: u32) -> Eight {
+    let block = block_at(row, 8 * unit);
+    let scale = scale_at(block);
+    let word = word_at(block + NIBBLES + 2 * (unit % 4));
+    return Eight(scale.x * low_nibbles(word) + scale.y, scale.x * low_nibbles(word >> 4) + scale.y);
+}

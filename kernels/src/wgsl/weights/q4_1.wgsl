@@ -1,0 +1,8 @@
+// d q[i] + m: f16 d, f16 m, then the nibbles; blocks are whole words.
+
+const BLOCK = 10u;
+const NIBBLES = 2u;
+
+fn scale_at(block: u32) -> vec2f {
+    return unpack2x16float(weight[params.weight_start + block / 2]);
+}

@@ -1,0 +1,106 @@
+use super::{FORMS, assert_close, bytes, floats, run, run_in_place};
+use foveate_kernels::cases::{Rng, u32_bytes, weights};
+use foveate_kernels::dtype::DType;
+use foveate_kernels::op::Op;
+use foveate_kernels::{cache, embed, linear, quant};
+use proptest::prelude::*;
+
+fn decoded(format: DType, stored: &[u8], elements: usize) -> Vec<f32> {
+    let mut out = vec![0.0; elements];
+    quant::decode(format, stored, &mut out);
+    out
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn linear_is_linear_in_its_input(seed: u64, tokens in 1u32..6, outputs in 1u32..20, a in -2f32..2.0, b in -2f32..2.0) {
+        let (inputs, mut rng) = (64u32, Rng::new(seed));
+        for form in FORMS {
+            for format in DType::WEIGHTS {
+                let spec = linear::Spec::new(tokens, inputs, outputs, format);
+                let weight = weights(format, (inputs * outputs) as usize, &mut rng);
+                let (x, z) = (rng.normals((tokens * inputs) as usize, 1.0), rng.normals((tokens * inputs) as usize, 1.0));
+                let mixed: Vec<f32> = x.iter().zip(&z).map(|(x, z)| a * x + b * z).collect();
+                let apply = |x: &[f32]| run(form, spec, &[bytes(x), weight.clone()], (tokens * outputs) as usize);
+                let sum: Vec<f32> = apply(&x).iter().zip(apply(&z)).map(|(x, z)| a * x + b * z).collect();
+                // 64 products of about 6 by 3 each.
+                assert_close(&apply(&mixed), &sum, 1e-3);
+            }
+        }
+    }
+
+    #[test]
+    fn linear_over_stored_weights_is_linear_over_their_values(seed: u64, tokens in 1u32..9, outputs in 1u32..40) {
+        let (inputs, mut rng) = (96u32, Rng::new(seed));
+        for form in FORMS {
+            for format in DType::WEIGHTS {
+                let stored = weights(format, (inputs * outputs) as usize, &mut rng);
+                let values = decoded(format, &stored, (inputs * outputs) as usize);
+                let x = bytes(&rng.normals((tokens * inputs) as usize, 1.0));
+                let len = (tokens * outputs) as usize;
+                let got = run(form, linear::Spec::new(tokens, inputs, outputs, format), &[x.clone(), stored], len);
+                let want = run(form, linear::Spec::new(tokens, inputs, outputs, DType::F32), &[x, bytes(&values)], len);
+                assert_close(&got, &want, 2e-4);
+            }
+        }
+    }
+
+    #[test]
+    fn linear_leaves_the_gaps_of_its_output(seed: u64, tokens in 1u32..9, outputs in 1u32..20, gap in 0u32..5) {
+        let mut rng = Rng::new(seed);
+        for form in FORMS {
+            let spec = linear::Spec { y_stride: outputs + gap, ..linear::Spec::new(tokens, 32, outputs, DType::Q8_0) };
+            let op = Op::from(spec);
+            let mut memory = op.kernel().inputs(&mut rng);
+            run_in_place(form, &op, &mut memory);
+            for (i, y) in floats(&memory[2]).iter().enumerate() {
+                prop_assert_eq!(y.is_nan(), i as u32 % (outputs + gap) >= outputs);
+            }
+        }
+    }
+
+    #[test]
+    fn embed_is_the_rows_of_the_table(seed: u64, vocab in 1u32..30, tokens in 0u32..20) {
+        let (dim, mut rng) = (64u32, Rng::new(seed));
+        for form in FORMS {
+            for format in DType::WEIGHTS {
+                let stored = weights(format, (vocab * dim) as usize, &mut rng);
+                let values = decoded(format, &stored, (vocab * dim) as usize);
+                let ids: Vec<u32> = (0..tokens).map(|_| rng.below(vocab + 1)).collect();
+                let spec = embed::Spec { tokens, vocab, dim, format, scale: 1.0, accumulate: false };
+                let out = run(form, spec, &[u32_bytes(&ids), stored], (tokens * dim) as usize);
+                for (row, id) in out.chunks(dim as usize).zip(&ids) {
+                    match values.chunks(dim as usize).nth(*id as usize) {
+                        Some(want) => prop_assert_eq!(row, want),
+                        None => prop_assert!(row.iter().all(|x| *x == 0.0)),
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn append_writes_the_named_rows_and_no_other(seed: u64, tokens in 0u32..10, pool in 1u32..20) {
+        let mut rng = Rng::new(seed);
+        for form in FORMS {
+            let spec = cache::Spec { tokens, pool, k_width: 5, v_width: 3, k_stride: 9, v_stride: 8 };
+            let op = Op::from(spec);
+            let mut memory = op.kernel().inputs(&mut rng);
+            let before = memory.clone();
+            run_in_place(form, &op, &mut memory);
+            let slots: Vec<u32> = bytemuck::pod_collect_to_vec(&before[0]);
+            for (from, to, width, stride) in [(1, 3, 5, 9), (2, 4, 3, 8)] {
+                let (source, old, new) = (floats(&before[from]), floats(&before[to]), floats(&memory[to]));
+                for slot in 0..pool as usize {
+                    let row = slot * width..(slot + 1) * width;
+                    match slots.iter().position(|s| *s as usize == slot) {
+                        Some(t) => prop_assert_eq!(&new[row], &source[t * stride..t * stride + width]),
+                        None => prop_assert_eq!(&new[row.clone()], &old[row]),
+                    }
+                }
+            }
+        }
+    }
+}
