@@ -38,7 +38,8 @@ pub(crate) fn thrown(error: Error) -> JsValue {
 /// What JavaScript threw while it read a file.
 pub(crate) fn caught(what: &str, value: &JsValue) -> Error {
     let property = |name: &str| Reflect::get(value, &name.into()).ok().and_then(|v| v.as_string());
-    let cancelled = property("code").as_deref() == Some("cancelled") || property("name").as_deref() == Some("AbortError");
+    let cancelled =
+        property("code").as_deref() == Some("cancelled") || property("name").as_deref() == Some("AbortError");
     if cancelled {
         return Error::Cancelled;
     }

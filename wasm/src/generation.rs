@@ -69,6 +69,7 @@ impl Generation {
         let room = (prompt + u64::from(most.max(1)) - 1).min(context);
         let left = most.min((room - prompt + 1) as u32);
         let session = Session::new(model.clone(), room as u32)?;
+        session.prepare(&mut |_, _| {})?;
         let stream = model.tokenizer().ok().map(|t| t.stream(true));
         Ok(Self { running: RefCell::new(Some(Running { session, sampler, stream, pending, left })) })
     }

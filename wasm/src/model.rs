@@ -30,12 +30,14 @@ pub async fn load(files: JsFiles, device: String, baseline: bool, report: Functi
 async fn open(files: JsFiles, device: &str, baseline: bool, report: &Function) -> Result<Model> {
     let files = read(&files).await?;
     let backend = executor(device, baseline).await?;
-    let mut tell = |Progress { bytes, of }: Progress| {
-        match report.call2(&JsValue::NULL, &(bytes as f64).into(), &(of as f64).into()) {
-            Ok(go_on) if go_on.as_bool() == Some(false) => Err(Error::Cancelled),
-            Ok(_) => Ok(()),
-            Err(error) => Err(crate::error::caught("the progress callback", &error)),
-        }
+    let mut tell = |Progress { bytes, of }: Progress| match report.call2(
+        &JsValue::NULL,
+        &(bytes as f64).into(),
+        &(of as f64).into(),
+    ) {
+        Ok(go_on) if go_on.as_bool() == Some(false) => Err(Error::Cancelled),
+        Ok(_) => Ok(()),
+        Err(error) => Err(crate::error::caught("the progress callback", &error)),
     };
     let inner = model::Model::load(backend, files, &mut tell).await?;
     // Not shared between threads: a session wants it so.
@@ -55,12 +57,13 @@ async fn read(files: &JsFiles) -> Result<Files> {
     let weights = Checkpoint::safetensors(shards.collect::<Result<_>>()?).await?;
     let [generation, tokenizer, tokenizer_config] =
         [files.generation(), files.tokenizer(), files.tokenizer_config()].map(|file| file.map(|bytes| bytes.to_vec()));
+    let template = files.template();
     let hub = model::Hub {
         config: &config,
         generation: generation.as_deref(),
         tokenizer: tokenizer.as_deref(),
         tokenizer_config: tokenizer_config.as_deref(),
-        template: files.template(),
+        template: template.as_deref(),
     };
     Files::from_hub(weights, hub)
 }
