@@ -19,7 +19,10 @@ fn every_op_has_cases_a_bench_properties_and_a_fuzz_target() {
         };
         need("cases", cases().iter().any(|case| case.op.name() == *name));
         need("bench", foveate_benches::shapes().iter().any(|(_, op)| op.name() == *name));
-        need("property test (fn <op>_<claim> in kernels/tests/properties)", properties.contains(&format!("fn {name}_")));
+        need(
+            "property test (fn <op>_<claim> in kernels/tests/properties)",
+            properties.contains(&format!("fn {name}_")),
+        );
         need("arm in fuzz/src/ops.rs", fuzz.contains(&format!("// {name}:")));
     }
     assert!(missing.is_empty(), "{}", missing.join("\n"));

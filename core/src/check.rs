@@ -29,7 +29,12 @@ impl Finding {
 ///
 /// # Errors
 /// Whatever keeps the model from loading or running, and a case without expectations.
-pub async fn model<B: Backend>(backend: B, files: Files, golden: &Checkpoint, tolerance: Tolerance) -> Result<Vec<Finding>> {
+pub async fn model<B: Backend>(
+    backend: B,
+    files: Files,
+    golden: &Checkpoint,
+    tolerance: Tolerance,
+) -> Result<Vec<Finding>> {
     let model = Arc::new(Model::load(backend, files, &mut |_| Ok(())).await?);
     let ids: Vec<u32> = words(golden, "input_ids").await?;
     let mut findings = Vec::new();

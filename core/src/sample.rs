@@ -37,7 +37,9 @@ impl Sampler {
     /// `Kernel` for a setting out of its range.
     pub fn new(settings: Sampling) -> Result<Self> {
         if settings.temperature.is_nan() || settings.temperature < 0.0 {
-            return Err(Error::Config { reason: format!("temperature must be 0 or more, got {}", settings.temperature) });
+            return Err(Error::Config {
+                reason: format!("temperature must be 0 or more, got {}", settings.temperature),
+            });
         }
         let mut sampler = Self { settings, rng: Rng::new(settings.seed) };
         foveate_kernels::op::Kernel::validate(&sampler.clone().next(1))?;

@@ -11,6 +11,8 @@
 const KEYS = 32u;
 // Vectors between two rows of a chunk of keys: odd, so that eight rows lie in different banks.
 const STRIDE = CHUNK | 1;
+// Whether chunks divide a row.
+const EVEN = D4 % CHUNK == 0;
 const V_PADDED = 8 * COLUMNS;
 
 var<workgroup> rows: array<vec4f, ROWS * D4>;
@@ -64,6 +66,7 @@ fn main(
     let span = reach(nearest, farthest, length);
     for (var start = span.x / KEYS * KEYS; start < span.y; start += KEYS) {
         if lane < KEYS {
+            // Behind the last key it stands again, where nothing sees it: what memory holds there must not be read.
             key_rows[lane] = key_row(b, min(start + lane, length - 1));
         }
         var score: array<vec4f, PER>;
@@ -73,15 +76,15 @@ fn main(
         for (var chunk = 0u; chunk < D4; chunk += CHUNK) {
             // The rows of keys are known, and what stood in the tile has been used.
             workgroupBarrier();
-            for (var i = lane; i < KEYS * CHUNK; i += GROUP) {
+            for (var n = 0u; n < (KEYS * CHUNK + GROUP - 1) / GROUP; n += 1) {
+                let i = n * GROUP + lane;
                 let j = i / CHUNK;
-                let d = chunk + i % CHUNK;
-                var part = vec4f();
-                if start + j < length && d < D4 {
-                    part = load_k(params.k_start + (key_rows[j] * params.kv_heads + g) * K_WIDTH, d);
+                let d = i % CHUNK;
+                if (KEYS * CHUNK % GROUP == 0 || j < KEYS) && (EVEN || chunk + d < D4) {
+                    let at = params.k_start + (key_rows[j] * params.kv_heads + g) * K_WIDTH;
+                    // Keys 4x .. 4x + 3 of lane x lie eight rows apart.
+                    tile[(j / 4 + j % 4 * 8) * STRIDE + d] = load_k(at, chunk + d);
                 }
-                // Keys 4x .. 4x + 3 of lane x lie eight rows apart.
-                tile[(j / 4 + j % 4 * 8) * STRIDE + i % CHUNK] = part;
             }
             workgroupBarrier();
             let width = min(CHUNK, D4 - chunk);
@@ -129,13 +132,13 @@ fn main(
         for (var step = 0u; step < KEYS; step += STEP) {
             // The weights are there, and what stood in the tile has been used.
             workgroupBarrier();
-            for (var i = lane; i < STEP * V_PADDED; i += GROUP) {
-                let j = step + i / V_PADDED;
-                var part = vec4f();
-                if start + j < length && i % V_PADDED < V4 {
-                    part = load_v(params.v_start + (key_rows[j] * params.kv_heads + g) * V_WIDTH, i % V_PADDED);
+            for (var n = 0u; n < (STEP * V_PADDED + GROUP - 1) / GROUP; n += 1) {
+                let i = n * GROUP + lane;
+                let j = i / V_PADDED;
+                let d = i % V_PADDED;
+                if (STEP * V_PADDED % GROUP == 0 || j < STEP) && (V_PADDED == V4 || d < V4) {
+                    tile[i] = load_v(params.v_start + (key_rows[step + j] * params.kv_heads + g) * V_WIDTH, d);
                 }
-                tile[i] = part;
             }
             workgroupBarrier();
             for (var j = 0u; j < STEP; j += 4) {

@@ -66,7 +66,7 @@ fn keep_top_p(within: Kept, most: u32, top: f32, lane: u32) -> Kept {
         let enough = (least <= vec4u(within.threshold)) | (reaches & (least <= vec4u(most)));
         key += step * select(select(select(0u, 1u, enough.x), 2u, enough.y), 3u, enough.z);
     }
-    let lacking = (wanted - mass(vec4u(key + 1), top, lane).x) / probability(vec4u(max(key, 1)), top).x;
+    let lacking = (wanted - mass(vec4u(key + 1), top, lane).x) / max(probability(vec4u(max(key, 1)), top).x, 1e-30);
     // As many as lack, at least one; more than there are does no harm.
     let ties = u32(clamp(ceil(lacking), 1, 4e9));
     return Kept(key, select(ties, min(ties, within.ties), key == within.threshold));

@@ -95,7 +95,7 @@ fn draw(spec: &Spec, draw: Draw, caps: &Caps) -> Result<(Vec<Pass>, u64)> {
     ];
     // Sums of four, two arrays of the walk, four counters, a range and two places.
     let shader = shader("sample.draw", &parts, (16 + 4 + 4) * GROUP + 4 * 16);
-    let half = draw.temperature.max(f32::MIN_POSITIVE * 2.0) / 2.0;
+    let half = draw.temperature.max(f32::MIN_POSITIVE * 4.0) / 2.0;
     let pass = to_token(spec, &args, shader, "keys", bytes)
         .u32("vocab", spec.vocab)
         .u32("quads", quads)
@@ -104,7 +104,7 @@ fn draw(spec: &Spec, draw: Draw, caps: &Caps) -> Result<(Vec<Pass>, u64)> {
         .f32("min_p", draw.min_p)
         .f32("random", draw.uniform)
         .f32("half_temperature", half)
-        .f32("reach", (80.0 * f64::from(half)).min(f64::from(f32::MAX)) as f32)
+        .f32("reach", (800.0 * f64::from(half)).min(f64::from(f32::MAX)) as f32)
         .u32("levels", spec.vocab.ilog2() / GROUP.ilog2() + 1);
     let pass = seen_start(spec, pass).start("token_start", "token", 4).dispatch(NAME, caps, [1, 1, 1])?;
     Ok((vec![keys, pass], bytes))
