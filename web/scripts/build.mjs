@@ -39,10 +39,7 @@ function wasm() {
     ...[join(folder, target, "wasm", "foveate_wasm.wasm"), pkg],
   ]);
   const [file, optimised] = [join(pkg, "foveate_bg.wasm"), join(pkg, "optimised.wasm")];
-  // What rustc counts on in every wasm it makes, and the vectors that .cargo/config.toml asks for.
-  const features = ["simd", "bulk-memory", "bulk-memory-opt", "sign-ext", "mutable-globals", "nontrapping-float-to-int"];
-  features.push("reference-types", "multivalue", "extended-const", "call-indirect-overlong");
-  tool("binaryen", "wasm-opt", [file, "-o", optimised, "-O3", ...features.map((f) => `--enable-${f}`)]);
+  tool("binaryen", "wasm-opt", [file, "-o", optimised, "-O3", "--strip-debug"]);
   renameSync(optimised, file);
   const gzipped = gzipSync(readFileSync(file), { level: 9 }).length;
   console.log(`wasm: ${statSync(file).size} bytes, ${gzipped} gzipped`);
