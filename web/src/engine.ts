@@ -108,6 +108,22 @@ const breathe = () =>
     port2.postMessage(undefined);
   });
 
+/** What is asked of WebGPU; TypeScript has no types for it yet. */
+interface Gpu {
+  requestAdapter(options: object): Promise<{ info?: Partial<Record<string, string>> } | null>;
+}
+
+/** One line that names executor and device. Browsers give GPUs no name but a vendor and an architecture. */
+async function describe(model: WasmModel): Promise<string> {
+  const plain = model.describe();
+  const gpu = (globalThis.navigator as { gpu?: Gpu } | undefined)?.gpu;
+  if (!plain.startsWith("gpu") || !gpu) return plain;
+  const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" }).catch(() => null);
+  const { description, device, vendor, architecture } = adapter?.info ?? {};
+  const name = description || device || [vendor, architecture].filter(Boolean).join(" ");
+  return name ? `gpu, ${name} (WebGPU)` : plain;
+}
+
 /** Runs the methods in this thread. */
 export class LocalEngine implements Engine {
   #model: WasmModel | undefined;
@@ -151,7 +167,7 @@ export class LocalEngine implements Engine {
     }
     this.#model = model;
     const { architecture, context, vocabSize, hasTokenizer, hasTemplate } = model;
-    return { architecture, context, vocabSize, hasTokenizer, hasTemplate, device: model.describe() };
+    return { architecture, context, vocabSize, hasTokenizer, hasTemplate, device: await describe(model) };
   }
 
   tokenize(text: string, addSpecial: boolean): Uint32Array {
