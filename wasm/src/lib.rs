@@ -1,1 +1,34 @@
+//! foveate for browsers: converts between JavaScript's values and `foveate-core`, and nothing else.
+//!
+//! The package `foveate` in `web/` is the interface for people; this is what it calls.
 
+mod error;
+mod generation;
+mod model;
+mod options;
+mod source;
+
+pub use generation::Generation;
+pub use model::{Model, load};
+
+use wasm_bindgen::prelude::*;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = console, js_name = error)]
+    fn console_error(message: &str);
+}
+
+/// A panic is a mistake of ours: it is reported before the trap that follows.
+#[wasm_bindgen(start)]
+fn start() {
+    std::panic::set_hook(Box::new(|info| console_error(&format!("foveate: {info}"))));
+}
+
+/// Bytes of the wasm memory, which never shrinks.
+#[wasm_bindgen(js_name = wasmBytes)]
+pub fn wasm_bytes() -> f64 {
+    let memory: js_sys::WebAssembly::Memory = wasm_bindgen::memory().unchecked_into();
+    let buffer: js_sys::ArrayBuffer = memory.buffer().unchecked_into();
+    f64::from(buffer.byte_length())
+}

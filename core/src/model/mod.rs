@@ -3,12 +3,14 @@
 pub mod config;
 mod decoder;
 mod family;
+mod hub;
 mod load;
 mod session;
 mod workspace;
 
 pub use decoder::Decoder;
 pub use family::Family;
+pub use hub::Hub;
 pub use load::Progress;
 pub use session::Session;
 

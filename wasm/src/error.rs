@@ -1,0 +1,48 @@
+//! Errors of the core as errors of JavaScript.
+
+use foveate_core::{Error, kernels};
+use js_sys::Reflect;
+use wasm_bindgen::prelude::*;
+
+/// The word by which a program tells errors apart; `FoveateErrorCode` in web/src/error.ts lists them.
+fn code(error: &Error) -> &'static str {
+    match error {
+        Error::Kernel(kernels::error::Error::Limit { .. }) => "limit",
+        Error::Kernel(kernels::error::Error::Unsupported { .. }) => "unsupported",
+        Error::Kernel(_) | Error::Config { .. } => "config",
+        Error::Read { .. } => "read",
+        Error::Format { .. } => "format",
+        Error::MissingTensor { .. } => "missing-tensor",
+        Error::TensorShape { .. } => "tensor-shape",
+        Error::UnsupportedTensorType { .. } => "unsupported-tensor-type",
+        Error::UnsupportedArchitecture { .. } => "unsupported-architecture",
+        Error::Tokenizer { .. } => "tokenizer",
+        Error::Template { .. } => "template",
+        Error::Device { .. } => "device",
+        Error::OutOfMemory { .. } => "out-of-memory",
+        Error::ContextFull { .. } => "context-full",
+        Error::EmptyPrompt => "empty-prompt",
+        Error::Cancelled => "cancelled",
+        _ => "failed",
+    }
+}
+
+/// An `Error` with the same message, and a `code`.
+pub(crate) fn thrown(error: Error) -> JsValue {
+    let value = JsValue::from(js_sys::Error::new(&error.to_string()));
+    // Setting a property of an object that was made just now cannot fail.
+    let _ = Reflect::set(&value, &"code".into(), &code(&error).into());
+    value
+}
+
+/// What JavaScript threw while it read a file.
+pub(crate) fn caught(what: &str, value: &JsValue) -> Error {
+    let property = |name: &str| Reflect::get(value, &name.into()).ok().and_then(|v| v.as_string());
+    let cancelled =
+        property("code").as_deref() == Some("cancelled") || property("name").as_deref() == Some("AbortError");
+    if cancelled {
+        return Error::Cancelled;
+    }
+    let reason = property("message").or_else(|| value.as_string()).unwrap_or_else(|| "it gave no reason".into());
+    Error::Read { what: what.into(), reason }
+}

@@ -1,0 +1,177 @@
+//! Loading a model, and the words around it.
+
+use crate::error::thrown;
+use crate::generation::Generation;
+use crate::options::{JsFiles, JsOptions};
+use crate::source::File;
+use foveate_core::chat::{Date, Message};
+use foveate_core::gpu::{self, Gpu};
+use foveate_core::host::HostBackend;
+use foveate_core::model::{self, Files, Progress};
+use foveate_core::weights::{Checkpoint, Source};
+use foveate_core::{Any, Backend, Error, Result};
+use js_sys::{Function, Reflect};
+use std::sync::Arc;
+use wasm_bindgen::prelude::*;
+
+/// A model in an executor's memory.
+#[wasm_bindgen]
+pub struct Model {
+    inner: Arc<model::Model<Any>>,
+}
+
+/// Streams a model into an executor: `device` is `auto`, `gpu` or `cpu`. `report(bytes, of)` hears of every piece; if it
+/// returns `false` the loading ends as cancelled. With `baseline` the GPU shows no more than WebGPU guarantees.
+#[wasm_bindgen]
+pub async fn load(files: JsFiles, device: String, baseline: bool, report: Function) -> Result<Model, JsValue> {
+    open(files, &device, baseline, &report).await.map_err(thrown)
+}
+
+async fn open(files: JsFiles, device: &str, baseline: bool, report: &Function) -> Result<Model> {
+    let files = read(&files).await?;
+    let backend = executor(device, baseline).await?;
+    let mut tell = |Progress { bytes, of }: Progress| match report.call2(
+        &JsValue::NULL,
+        &(bytes as f64).into(),
+        &(of as f64).into(),
+    ) {
+        Ok(go_on) if go_on.as_bool() == Some(false) => Err(Error::Cancelled),
+        Ok(_) => Ok(()),
+        Err(error) => Err(crate::error::caught("the progress callback", &error)),
+    };
+    let inner = model::Model::load(backend, files, &mut tell).await?;
+    // Not shared between threads: a session wants it so.
+    #[allow(clippy::arc_with_non_send_sync)]
+    let inner = Arc::new(inner);
+    Ok(Model { inner })
+}
+
+async fn read(files: &JsFiles) -> Result<Files> {
+    if let Some(gguf) = files.gguf() {
+        return Files::from_gguf(Checkpoint::gguf(Box::new(File::new(gguf)?)).await?);
+    }
+    let missing = |what: &str| Error::Config { reason: format!("{what} is missing") };
+    let config = files.config().ok_or_else(|| missing("config.json"))?.to_vec();
+    let shards = files.weights().filter(|w| !w.is_empty()).ok_or_else(|| missing("model.safetensors"))?;
+    let shards = shards.into_iter().map(|shard| Ok(Box::new(File::new(shard)?) as Box<dyn Source>));
+    let weights = Checkpoint::safetensors(shards.collect::<Result<_>>()?).await?;
+    let [generation, tokenizer, tokenizer_config] =
+        [files.generation(), files.tokenizer(), files.tokenizer_config()].map(|file| file.map(|bytes| bytes.to_vec()));
+    let template = files.template();
+    let hub = model::Hub {
+        config: &config,
+        generation: generation.as_deref(),
+        tokenizer: tokenizer.as_deref(),
+        tokenizer_config: tokenizer_config.as_deref(),
+        template: template.as_deref(),
+    };
+    Files::from_hub(weights, hub)
+}
+
+/// WebGPU as this thread sees it: absent in Node.js and in browsers without it.
+fn has_webgpu() -> bool {
+    let get = |from: &JsValue, name: &str| Reflect::get(from, &name.into()).unwrap_or(JsValue::UNDEFINED);
+    let navigator = get(&js_sys::global(), "navigator");
+    navigator.is_object() && get(&navigator, "gpu").is_object()
+}
+
+async fn executor(device: &str, baseline: bool) -> Result<Any> {
+    let software = device == "gpu";
+    match device {
+        "cpu" => Ok(Any::Host(HostBackend::cpu(1))),
+        "gpu" | "auto" if has_webgpu() => match Gpu::open(gpu::Options { software, baseline }).await {
+            Ok(gpu) => Ok(Any::Gpu(gpu)),
+            // A software driver does the processor's work, slower.
+            Err(_) if !software => Ok(Any::Host(HostBackend::cpu(1))),
+            Err(error) => Err(error),
+        },
+        "auto" => Ok(Any::Host(HostBackend::cpu(1))),
+        "gpu" => Err(Error::Device { reason: "this environment has no WebGPU".into() }),
+        other => Err(Error::Config { reason: format!("device must be auto, gpu or cpu, got {other:?}") }),
+    }
+}
+
+#[wasm_bindgen]
+impl Model {
+    /// One line that names executor and device.
+    pub fn describe(&self) -> String {
+        self.inner.backend().describe()
+    }
+
+    /// The family, as the files name it.
+    #[wasm_bindgen(getter)]
+    pub fn architecture(&self) -> String {
+        self.inner.config().architecture.clone()
+    }
+
+    /// Tokens that the model was made for.
+    #[wasm_bindgen(getter)]
+    pub fn context(&self) -> u32 {
+        self.inner.config().context
+    }
+
+    #[wasm_bindgen(getter, js_name = vocabSize)]
+    pub fn vocab_size(&self) -> u32 {
+        self.inner.config().vocab
+    }
+
+    #[wasm_bindgen(getter, js_name = hasTokenizer)]
+    pub fn has_tokenizer(&self) -> bool {
+        self.inner.tokenizer().is_ok()
+    }
+
+    #[wasm_bindgen(getter, js_name = hasTemplate)]
+    pub fn has_template(&self) -> bool {
+        self.inner.template().is_ok()
+    }
+
+    pub fn tokenize(&self, text: &str, add_special: bool) -> Result<Vec<u32>, JsValue> {
+        self.inner.tokenizer().and_then(|t| t.encode(text, add_special)).map_err(thrown)
+    }
+
+    pub fn detokenize(&self, ids: &[u32], skip_special: bool) -> Result<String, JsValue> {
+        self.inner.tokenizer().and_then(|t| t.decode(ids, skip_special)).map_err(thrown)
+    }
+
+    /// Writes a conversation, JSON of `[{role, content}]`, as the model expects it.
+    pub fn render(&self, messages: &str, add_generation_prompt: bool) -> Result<String, JsValue> {
+        let render = || {
+            let wrong = |e: serde_json::Error| Error::Template { reason: format!("messages: {e}") };
+            let messages: Vec<Message> = serde_json::from_str(messages).map_err(wrong)?;
+            let now = js_sys::Date::new_0();
+            let date = Date::new(now.get_full_year() as i32, now.get_month() as u8 + 1, now.get_date() as u8);
+            let template = self.inner.template()?.clone();
+            let template = match date {
+                Some(date) => template.with_date(date),
+                None => template,
+            };
+            template.render(&messages, add_generation_prompt)
+        };
+        render().map_err(thrown)
+    }
+
+    /// Begins an answer to these tokens.
+    pub fn generate(&self, ids: Vec<u32>, options: &JsOptions) -> Result<Generation, JsValue> {
+        Generation::new(&self.inner, ids, options).map_err(thrown)
+    }
+
+    /// What the executor has done so far, as numbers by their names.
+    pub fn stats(&self) -> js_sys::Object {
+        let stats = self.inner.backend().stats();
+        let object = js_sys::Object::new();
+        let entries = [
+            ("bytes", stats.bytes),
+            ("peakBytes", stats.peak_bytes),
+            ("buffers", stats.buffers),
+            ("submissions", stats.submissions),
+            ("dispatches", stats.dispatches),
+            ("downloads", stats.downloads),
+            ("downloadedBytes", stats.downloaded_bytes),
+        ];
+        for (name, value) in entries {
+            // Setting a property of an object that was made just now cannot fail.
+            let _ = Reflect::set(&object, &name.into(), &(value as f64).into());
+        }
+        object
+    }
+}

@@ -1,0 +1,106 @@
+//! What callers choose, read from objects of JavaScript.
+
+use crate::source::JsSource;
+use foveate_core::sample::Sampling;
+use foveate_core::{Error, Result};
+use js_sys::Uint8Array;
+use wasm_bindgen::prelude::*;
+
+#[wasm_bindgen(typescript_custom_section)]
+const TYPES: &str = r#"
+/** What a model is made of: one GGUF file, or a folder of the hub. */
+export interface JsFiles {
+  gguf?: JsSource | undefined;
+  weights?: JsSource[] | undefined;
+  /** `config.json` and what else is there, as their bytes. */
+  config?: Uint8Array | undefined;
+  generation?: Uint8Array | undefined;
+  tokenizer?: Uint8Array | undefined;
+  tokenizerConfig?: Uint8Array | undefined;
+  template?: string | undefined;
+}
+export interface JsOptions {
+  maxTokens?: number | undefined;
+  temperature?: number | undefined;
+  topK?: number | undefined;
+  topP?: number | undefined;
+  minP?: number | undefined;
+  repetitionPenalty?: number | undefined;
+  seed?: number | undefined;
+}
+"#;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(typescript_type = "JsFiles")]
+    pub type JsFiles;
+    #[wasm_bindgen(method, getter)]
+    pub(crate) fn gguf(this: &JsFiles) -> Option<JsSource>;
+    #[wasm_bindgen(method, getter)]
+    pub(crate) fn weights(this: &JsFiles) -> Option<Vec<JsSource>>;
+    #[wasm_bindgen(method, getter)]
+    pub(crate) fn config(this: &JsFiles) -> Option<Uint8Array>;
+    #[wasm_bindgen(method, getter)]
+    pub(crate) fn generation(this: &JsFiles) -> Option<Uint8Array>;
+    #[wasm_bindgen(method, getter)]
+    pub(crate) fn tokenizer(this: &JsFiles) -> Option<Uint8Array>;
+    #[wasm_bindgen(method, getter, js_name = tokenizerConfig)]
+    pub(crate) fn tokenizer_config(this: &JsFiles) -> Option<Uint8Array>;
+    #[wasm_bindgen(method, getter)]
+    pub(crate) fn template(this: &JsFiles) -> Option<String>;
+
+    #[wasm_bindgen(typescript_type = "JsOptions")]
+    pub type JsOptions;
+    #[wasm_bindgen(method, getter, js_name = maxTokens)]
+    fn max_tokens(this: &JsOptions) -> JsValue;
+    #[wasm_bindgen(method, getter)]
+    fn temperature(this: &JsOptions) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = topK)]
+    fn top_k(this: &JsOptions) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = topP)]
+    fn top_p(this: &JsOptions) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = minP)]
+    fn min_p(this: &JsOptions) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = repetitionPenalty)]
+    fn repetition_penalty(this: &JsOptions) -> JsValue;
+    #[wasm_bindgen(method, getter)]
+    fn seed(this: &JsOptions) -> JsValue;
+}
+
+const MAX_TOKENS: u32 = 256;
+
+fn number(name: &str, value: &JsValue) -> Result<Option<f64>> {
+    if value.is_undefined() || value.is_null() {
+        return Ok(None);
+    }
+    let wrong = || Error::Config { reason: format!("{name} must be a number") };
+    value.as_f64().filter(|v| v.is_finite()).map(Some).ok_or_else(wrong)
+}
+
+/// A whole number of at most `most`.
+fn whole(name: &str, value: &JsValue, most: f64) -> Result<Option<f64>> {
+    match number(name, value)? {
+        Some(v) if v < 0.0 || v.fract() != 0.0 || v > most => {
+            Err(Error::Config { reason: format!("{name} must be a whole number within 0 and {most}, got {v}") })
+        }
+        valid => Ok(valid),
+    }
+}
+
+impl JsOptions {
+    /// The most tokens to generate, and how they are chosen.
+    pub(crate) fn read(&self) -> Result<(u32, Sampling)> {
+        let default = Sampling::default();
+        let real = |name, value: JsValue, default| Ok::<_, Error>(number(name, &value)?.map_or(default, |v| v as f32));
+        let sampling = Sampling {
+            temperature: real("temperature", self.temperature(), default.temperature)?,
+            top_k: whole("topK", &self.top_k(), u32::MAX.into())?.map_or(default.top_k, |v| v as u32),
+            top_p: real("topP", self.top_p(), default.top_p)?,
+            min_p: real("minP", self.min_p(), default.min_p)?,
+            repetition_penalty: real("repetitionPenalty", self.repetition_penalty(), default.repetition_penalty)?,
+            seed: whole("seed", &self.seed(), 2f64.powi(53))?.map_or(default.seed, |v| v as u64),
+        };
+        let most = whole("maxTokens", &self.max_tokens(), u32::MAX.into())?.map_or(MAX_TOKENS, |v| v as u32);
+        Ok((most, sampling))
+    }
+}

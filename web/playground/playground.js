@@ -1,0 +1,183 @@
+import { load } from "../dist/index.js";
+
+const $ = (id) => document.getElementById(id);
+
+let model;
+let loading;
+let answering;
+const messages = [];
+
+const mega = (bytes) => (bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0);
+
+function show(element, visible) {
+  element.hidden = !visible;
+}
+
+function complain(element, error) {
+  element.textContent = error ? `${error.message} (${error.code})` : "";
+  show(element, Boolean(error));
+}
+
+/** What can be used now. */
+function update() {
+  $("prompt").disabled = !model;
+  $("send").disabled = !model || Boolean(answering);
+  $("clear").disabled = Boolean(answering) || messages.length === 0;
+  $("load").disabled = Boolean(loading);
+  show($("loading"), Boolean(loading));
+  show($("about"), Boolean(model));
+  show($("stop"), Boolean(answering));
+  show($("send"), !answering);
+}
+
+async function open(source, name) {
+  loading?.abort();
+  answering?.abort();
+  const mine = new AbortController();
+  loading = mine;
+  complain($("load-error"));
+  model?.close();
+  model = undefined;
+  clear();
+  $("progress").removeAttribute("value");
+  $("amount").textContent = "Opening…";
+  update();
+  const began = performance.now();
+  try {
+    const onProgress = ({ bytes, of }) => {
+      if (loading !== mine) return;
+      $("progress").value = of ? bytes / of : 1;
+      $("amount").textContent = `${mega(bytes)} of ${mega(of)} MB`;
+    };
+    const loaded = await load(source, { device: $("device").value, onProgress, signal: mine.signal });
+    if (loading !== mine) return loaded.close();
+    model = loaded;
+    const seconds = ((performance.now() - began) / 1000).toFixed(1);
+    $("about-model").textContent = `${name} (${model.architecture}), loaded in ${seconds} s`;
+    $("about-device").textContent = model.device;
+    $("about-context").textContent = `${model.context.toLocaleString("en")} tokens`;
+    $("empty").textContent = model.hasTemplate ? "Ask it something." : "Begin a text, and the model goes on with it.";
+  } catch (error) {
+    if (error.code !== "cancelled") complain($("load-error"), error);
+  } finally {
+    if (loading === mine) loading = undefined;
+    update();
+    if (model) $("prompt").focus();
+  }
+}
+
+function turn(role, text) {
+  show($("empty"), false);
+  const p = document.createElement("p");
+  p.className = `turn ${role}`;
+  p.textContent = text;
+  $("turns").append(p);
+  p.scrollIntoView({ block: "nearest" });
+  return p;
+}
+
+function clear() {
+  messages.length = 0;
+  $("turns").querySelectorAll(".turn").forEach((p) => p.remove());
+  show($("empty"), true);
+  $("speed").textContent = "";
+  complain($("talk-error"));
+}
+
+/** Tokens a second, from the first token on: what comes before is reading the prompt. */
+function speedometer() {
+  let first;
+  let count = 0;
+  return {
+    token() {
+      first ??= performance.now();
+      count++;
+      this.show();
+    },
+    show() {
+      const seconds = (performance.now() - first) / 1000;
+      const rate = count > 1 ? `, ${((count - 1) / seconds).toFixed(1)} tokens/s` : "";
+      $("speed").textContent = `${count} ${count === 1 ? "token" : "tokens"}${rate}`;
+    },
+  };
+}
+
+async function answer(text) {
+  const mine = new AbortController();
+  answering = mine;
+  complain($("talk-error"));
+  turn("user", text);
+  messages.push({ role: "user", content: text });
+  const place = turn("assistant", "");
+  place.classList.add("running");
+  const speed = speedometer();
+  $("speed").textContent = "reading the prompt…";
+  update();
+  try {
+    const prompt = model.hasTemplate ? messages : text;
+    const options = {
+      maxTokens: $("max-tokens").valueAsNumber || undefined,
+      temperature: $("temperature").valueAsNumber || 0,
+      topP: 0.95,
+      seed: crypto.getRandomValues(new Uint32Array(1))[0],
+      signal: mine.signal,
+    };
+    for await (const token of model.generateTokens(prompt, options)) {
+      place.append(token.text);
+      speed.token();
+      place.scrollIntoView({ block: "nearest" });
+    }
+  } catch (error) {
+    if (error.code !== "cancelled") complain($("talk-error"), error);
+  } finally {
+    place.classList.remove("running");
+    if (place.textContent) messages.push({ role: "assistant", content: place.textContent });
+    // Turns alternate: a question without an answer is forgotten.
+    else messages.pop();
+    if ($("speed").textContent.endsWith("…")) $("speed").textContent = "";
+    answering = undefined;
+    update();
+  }
+}
+
+$("loader").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const url = $("url").value.trim();
+  if (url) open(new URL(url, location.href), url.replace(/\/+$/, "").split("/").pop());
+  else $("url").focus();
+});
+
+$("file").addEventListener("change", () => {
+  const files = [...$("file").files];
+  if (files.length > 0) open(files.length === 1 ? files[0] : files, files[0].name);
+  $("file").value = "";
+});
+
+$("cancel").addEventListener("click", () => loading?.abort());
+$("stop").addEventListener("click", () => answering?.abort());
+$("clear").addEventListener("click", () => {
+  clear();
+  update();
+});
+
+$("ask").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const text = $("prompt").value.trim();
+  if (!text || !model || answering) return;
+  $("prompt").value = "";
+  answer(text);
+});
+
+$("prompt").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  $("ask").requestSubmit();
+});
+
+const asked = new URLSearchParams(location.search);
+if (asked.has("device")) $("device").value = asked.get("device");
+if (asked.has("model")) {
+  $("url").value = asked.get("model");
+  $("loader").requestSubmit();
+}
+update();

@@ -1,0 +1,90 @@
+// A small server of files, for the playground and the tests.
+//
+// usage: npm start [-- PORT [FOLDER]]       FOLDER appears as /models/
+
+import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
+import { createServer } from "node:http";
+import { extname, join, resolve, sep } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const web = fileURLToPath(new URL(".", import.meta.url));
+
+const TYPES = {
+  ".css": "text/css; charset=utf-8",
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript; charset=utf-8",
+  ".json": "application/json",
+  ".mjs": "text/javascript; charset=utf-8",
+  ".svg": "image/svg+xml",
+  ".wasm": "application/wasm",
+};
+
+/** The file of a path below one of `mounts`, `{ "/prefix/": folder }`; the longest prefix wins. */
+function locate(mounts, path) {
+  const prefixes = Object.keys(mounts).sort((a, b) => b.length - a.length);
+  const prefix = prefixes.find((p) => path.startsWith(p));
+  if (prefix === undefined) return undefined;
+  const folder = resolve(mounts[prefix]);
+  const file = resolve(join(folder, path.slice(prefix.length)));
+  return file === folder || file.startsWith(folder + sep) ? file : undefined;
+}
+
+/** The first and last byte that a Range header asks for; `undefined` for all. */
+function range(header, size) {
+  const match = /^bytes=(\d*)-(\d*)$/.exec(header ?? "");
+  if (!match || (!match[1] && !match[2])) return undefined;
+  const start = match[1] ? Number(match[1]) : Math.max(0, size - Number(match[2]));
+  const end = match[1] && match[2] ? Math.min(Number(match[2]), size - 1) : size - 1;
+  return { start, end };
+}
+
+/**
+ * Serves folders on a free port of this machine, or on `port`. `on(request)` may give `{ ranges: false }` for a server
+ * without ranges, `{ status }` for one that fails, or `{ delay }` in ms.
+ */
+export async function serve({ mounts = { "/": web }, port = 0, on = () => undefined } = {}) {
+  const server = createServer(async (request, response) => {
+    const fail = (status) => response.writeHead(status, { "Content-Type": "text/plain" }).end(`${status}\n`);
+    try {
+      const path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
+      const { ranges = true, status, delay = 0 } = on({ path, headers: request.headers, method: request.method }) ?? {};
+      if (delay) await new Promise((done) => setTimeout(done, delay));
+      if (status) return fail(status);
+      if (path === "/") return response.writeHead(302, { Location: "/playground/" }).end();
+      let file = locate(mounts, path);
+      if (file && path.endsWith("/")) file = join(file, "index.html");
+      const found = file && (await stat(file).catch(() => undefined));
+      if (!found?.isFile()) return fail(404);
+      const headers = {
+        "Content-Type": TYPES[extname(file)] ?? "application/octet-stream",
+        "Cache-Control": "no-store",
+        ...(ranges ? { "Accept-Ranges": "bytes" } : {}),
+      };
+      const part = ranges ? range(request.headers.range, found.size) : undefined;
+      const { start, end } = part ?? { start: 0, end: found.size - 1 };
+      if (part && start >= found.size) {
+        return response.writeHead(416, { "Content-Range": `bytes */${found.size}` }).end();
+      }
+      headers["Content-Length"] = Math.max(0, end - start + 1);
+      if (part) headers["Content-Range"] = `bytes ${start}-${end}/${found.size}`;
+      response.writeHead(part ? 206 : 200, headers);
+      if (request.method === "HEAD" || found.size === 0) return response.end();
+      createReadStream(file, { start, end }).on("error", () => response.destroy()).pipe(response);
+    } catch {
+      fail(400);
+    }
+  });
+  await new Promise((done) => server.listen(port, "127.0.0.1", done));
+  return {
+    url: `http://localhost:${server.address().port}`,
+    close: () => (server.closeAllConnections(), new Promise((done) => server.close(done))),
+  };
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const [port = "8000", folder] = process.argv.slice(2);
+  const mounts = { "/": web, ...(folder ? { "/models/": resolve(folder) } : {}) };
+  const { url } = await serve({ mounts, port: Number(port) });
+  console.log(`the playground is at ${url}/playground/`);
+}

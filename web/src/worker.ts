@@ -1,0 +1,35 @@
+/** The engine in a worker: calls come as messages, and answers go back. */
+
+import { LocalEngine, type Method, type Progress } from "./engine.js";
+import { FoveateError } from "./error.js";
+
+export type Request = { id: number; method: Method; args: unknown[] } | { abort: number };
+
+export type Reply =
+  | { id: number; value: unknown }
+  | { id: number; error: { code: FoveateError["code"]; message: string } }
+  | { id: number; progress: Progress };
+
+const engine = new LocalEngine();
+const running = new Map<number, AbortController>();
+const reply = (message: Reply) => postMessage(message);
+
+addEventListener("message", async ({ data }: MessageEvent<Request>) => {
+  if ("abort" in data) {
+    running.get(data.abort)?.abort();
+    return;
+  }
+  const { id, method, args } = data;
+  const controller = new AbortController();
+  running.set(id, controller);
+  try {
+    const onProgress = (progress: Progress) => reply({ id, progress });
+    const value = await engine.call(method, args as never, { onProgress, signal: controller.signal });
+    reply({ id, value });
+  } catch (thrown) {
+    const { code, message } = FoveateError.from(thrown);
+    reply({ id, error: { code, message } });
+  } finally {
+    running.delete(id);
+  }
+});

@@ -1,0 +1,237 @@
+// What goes wrong, and what callers stop, in Chromium.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import * as support from "./support.mjs";
+
+describe("the life of a model in Chromium", { skip: support.skipBrowser || support.skipGolden }, () => {
+  let browser, server, page;
+  /** What the server does with a request, and those that it got. */
+  let on = () => undefined;
+  let requests = [];
+
+  before(async () => {
+    server = await support.serveAll((request) => {
+      requests.push(request);
+      return on(request);
+    });
+    browser = await support.launch();
+    page = await support.blank(browser, server.url);
+  });
+
+  after(async () => {
+    await browser?.close();
+    await server?.close();
+  });
+
+  const serving = (behaviour) => {
+    on = behaviour;
+    requests = [];
+  };
+
+  const { prompt, greedy } = support.skipGolden ? {} : support.goldenTokens("llama");
+
+  const answer = (source, options) =>
+    page.evaluate((args) => window.answer(...args), [source, { device: "cpu" }, prompt, { maxTokens: 4, ...options }]);
+
+  test("a load that is aborted ends at once, and asks for nothing more", { skip: support.skipModel }, async () => {
+    serving(({ path }) => ({ delay: path.endsWith(".gguf") ? 50 : 0 }));
+    const got = await page.evaluate(async (source) => {
+      const controller = new AbortController();
+      let aborted;
+      let later = 0;
+      const onProgress = ({ bytes }) => {
+        if (aborted !== undefined) later++;
+        if (bytes < 20e6 || aborted !== undefined) return;
+        aborted = performance.now();
+        controller.abort();
+      };
+      const error = await window.thrown(() =>
+        window.foveate.load(source, { device: "cpu", signal: controller.signal, onProgress }),
+      );
+      return { error, later, ms: performance.now() - aborted };
+    }, `/models/${support.smollm2}`);
+    assert.equal(got.error.code, "cancelled");
+    assert.ok(got.error.ours && got.later === 0 && got.ms < 100, JSON.stringify(got));
+    const before = requests.length;
+    await new Promise((done) => setTimeout(done, 500));
+    assert.ok(requests.length <= before + 1, "the rest of the file was not asked for");
+    assert.ok(before < 15, `${before} requests`);
+  });
+
+  test("an aborted signal stops a load before it begins", async () => {
+    serving(() => undefined);
+    const got = await page.evaluate(() =>
+      window.thrown(() => window.foveate.load("/nothing.gguf", { signal: AbortSignal.abort() })),
+    );
+    assert.equal(got.code, "cancelled");
+    assert.equal(requests.length, 0);
+  });
+
+  for (const device of ["cpu", "gpu"]) {
+    test(`an answer on ${device} that is aborted ends at once, and the model goes on`, async () => {
+      const got = await page.evaluate(
+        async ({ prompt, device }) => {
+          const model = await window.foveate.load("/golden/models/llama/", { device });
+          const controller = new AbortController();
+          const ids = [];
+          let aborted;
+          const error = await window.thrown(async () => {
+            const options = { maxTokens: 100, signal: controller.signal };
+            for await (const { id } of model.generateTokens(prompt, options)) {
+              ids.push(id);
+              if (ids.length < 3) continue;
+              // In the midst of the next step.
+              setTimeout(() => {
+                aborted = performance.now();
+                controller.abort();
+              }, 0);
+            }
+          });
+          const ms = performance.now() - aborted;
+          const again = [];
+          for await (const { id } of model.generateTokens(prompt, { maxTokens: 3 })) again.push(id);
+          model.close();
+          return { error, ids, again, ms };
+        },
+        { prompt, device },
+      );
+      assert.equal(got.error.code, "cancelled");
+      assert.ok(got.ms < 100, `${got.ms} ms`);
+      assert.deepEqual(got.again, greedy.slice(0, 3));
+    });
+  }
+
+  test("leaving the loop frees the answer", async () => {
+    const got = await page.evaluate(async (prompt) => {
+      const model = await window.foveate.load("/golden/models/llama/", { device: "cpu" });
+      const { bytes } = await model.stats();
+      for await (const { id } of model.generateTokens(prompt)) if (id >= 0) break;
+      const after = (await model.stats()).bytes;
+      model.close();
+      return { bytes, after };
+    }, prompt);
+    assert.equal(got.after, got.bytes);
+  });
+
+  test("a model that is closed in the midst of an answer says so", async () => {
+    const got = await page.evaluate(async (prompt) => {
+      const model = await window.foveate.load("/golden/models/llama/", { device: "cpu" });
+      return window.thrown(async () => {
+        for await (const { id } of model.generateTokens(prompt)) if (id >= 0) model.close();
+      });
+    }, prompt);
+    assert.equal(got.code, "closed");
+  });
+
+  test("a server without ranges is read once, and the answer is the same", async () => {
+    serving(() => ({ ranges: false }));
+    const got = await answer("/golden/models/llama/");
+    assert.deepEqual(got.ids, greedy.slice(0, 4));
+    assert.equal(requests.filter(({ path }) => path.endsWith("model.safetensors")).length, 1);
+  });
+
+  test("a server that is busy is asked again", async () => {
+    let busy = 2;
+    serving(({ headers }) => (headers.range && busy-- > 0 ? { status: 503 } : undefined));
+    assert.deepEqual((await answer("/golden/models/llama/")).ids, greedy.slice(0, 4));
+  });
+
+  test("a server that stays broken gives an error of its own", async () => {
+    serving(({ headers }) => (headers.range && headers.range !== "bytes=0-0" ? { status: 500 } : undefined));
+    const got = await page.evaluate(() => window.thrown(() => window.foveate.load("/golden/models/llama/")));
+    assert.equal(got.code, "read");
+    assert.match(got.message, /model\.safetensors.*status 500/);
+    serving(() => undefined);
+  });
+
+  test("files that are not there, and files that are no models, give typed errors", async () => {
+    serving(() => undefined);
+    const got = await page.evaluate(async () => {
+      const bytes = new Uint8Array(await (await fetch("/golden/models/llama/model.safetensors")).arrayBuffer());
+      const config = await (await fetch("/golden/models/llama/config.json")).text();
+      const file = (name, ...parts) => new File(parts, name);
+      const folder = (config, weights) => [file("config.json", config), file("model.safetensors", weights)];
+      const other = config.replace('"llama"', '"mamba"');
+      const deeper = config.replace('"num_hidden_layers": 3', '"num_hidden_layers": 4');
+      const wider = config.replace('"vocab_size": 320', '"vocab_size": 321');
+      const header = bytes.slice();
+      header.fill(0x20, 8, 200);
+      const sources = {
+        noFile: "/golden/nothing.gguf",
+        noFolder: "/golden/models/nothing/",
+        noise: file("noise.gguf", crypto.getRandomValues(new Uint8Array(4096))),
+        empty: file("empty.gguf"),
+        cut: folder(config, bytes.slice(0, bytes.length - 1000)),
+        header: folder(config, header),
+        noJson: folder("{", bytes),
+        other: folder(other, bytes),
+        deeper: folder(deeper, bytes),
+        wider: folder(wider, bytes),
+      };
+      const codes = {};
+      for (const [name, source] of Object.entries(sources)) {
+        const error = await window.thrown(() => window.foveate.load(source, { device: "cpu" }));
+        codes[name] = error?.ours && error.code;
+      }
+      return codes;
+    });
+    assert.deepEqual(got, {
+      noFile: "read",
+      noFolder: "read",
+      noise: "format",
+      empty: "format",
+      cut: "format",
+      header: "format",
+      noJson: "config",
+      other: "unsupported-architecture",
+      deeper: "missing-tensor",
+      wider: "tensor-shape",
+    });
+  });
+
+  test("a damaged GGUF gives a typed error", { skip: support.skipModel }, async () => {
+    const got = await page.evaluate(async (source) => {
+      const blob = await (await fetch(source)).blob();
+      const damage = async (at, byte) => new Blob([blob.slice(0, at), new Uint8Array([byte]), blob.slice(at + 1)]);
+      const sources = { cut: blob.slice(0, 1e6), short: blob.slice(0, -1), magic: await damage(0, 0), count: await damage(15, 255) };
+      const codes = {};
+      for (const [name, source] of Object.entries(sources)) {
+        const error = await window.thrown(() => window.foveate.load(source, { device: "cpu" }));
+        codes[name] = error?.ours && error.code;
+      }
+      return codes;
+    }, `/models/${support.smollm2}`);
+    assert.deepEqual(got, { cut: "format", short: "format", magic: "format", count: "format" });
+  });
+
+  test("a GGUF file chats, and the page stays quick meanwhile", { skip: support.skipModel }, async () => {
+    const { text, ids } = support.smollm2Golden().prompts[0];
+    const got = await page.evaluate(
+      async ({ source, text }) => {
+        const file = new File([await (await fetch(source)).blob()], "model.gguf");
+        const model = await window.foveate.load(file, { device: "cpu" });
+        const ids = [...(await model.tokenize(text))];
+        const back = await model.detokenize(ids);
+        const messages = [{ role: "user", content: "Say hello." }];
+        const rendered = await model.render(messages);
+        let [ticks, pieces] = [0, ""];
+        const timer = setInterval(() => ticks++, 10);
+        const began = performance.now();
+        for await (const piece of model.generate(messages, { maxTokens: 12 })) pieces += piece;
+        const ms = performance.now() - began;
+        clearInterval(timer);
+        model.close();
+        return { ids, back, rendered, pieces, ticks, ms };
+      },
+      { source: `/models/${support.smollm2}`, text },
+    );
+    assert.deepEqual(got.ids, ids);
+    assert.equal(got.back, text);
+    assert.match(got.rendered, /<\|im_start\|>user\nSay hello\.<\|im_end\|>\n<\|im_start\|>assistant\n$/);
+    assert.ok(got.pieces.length > 0);
+    assert.ok(got.ticks > got.ms / 50, `${got.ticks} ticks in ${got.ms} ms`);
+  });
+
+  test("no page complained", () => assert.deepEqual(page.complaints, []));
+});

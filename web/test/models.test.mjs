@@ -1,0 +1,75 @@
+// Models in Chromium, on both executors, against tokens that third-party code computed.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import * as support from "./support.mjs";
+
+const MIB = 1 << 20;
+
+describe("models in Chromium", { skip: support.skipBrowser || support.skipGolden }, () => {
+  let browser, server, page;
+
+  before(async () => {
+    [browser, server] = await Promise.all([support.launch(), support.serveAll()]);
+    page = await support.blank(browser, server.url);
+  });
+
+  after(async () => {
+    await browser?.close();
+    await server?.close();
+  });
+
+  const answer = (...args) => page.evaluate((args) => window.answer(...args), args);
+
+  for (const device of ["cpu", "gpu"]) {
+    for (const family of ["llama", "qwen2", "qwen3", "gpt2"]) {
+      test(`${family} on ${device} gives the golden tokens`, async () => {
+        const { prompt, greedy } = support.goldenTokens(family);
+        const options = { maxTokens: greedy.length };
+        const got = await answer(`/golden/models/${family}/`, { device }, prompt, options);
+        assert.deepEqual(got.ids, greedy);
+        assert.match(got.device, device === "gpu" ? /^gpu, / : /^cpu, /);
+      });
+    }
+
+    test(`SmolLM2 on ${device} gives the golden tokens, within its means`, { skip: support.skipModel }, async (t) => {
+      const { text, greedy } = support.smollm2Golden().prompts[0];
+      const got = await answer(`/models/${support.smollm2}`, { device }, text, { maxTokens: 16 });
+      assert.deepEqual(got.ids, greedy.slice(0, 16));
+      const { device: name, loadMs, firstMs, rate, wasmPeak } = got;
+      t.diagnostic(`${name}: loaded in ${loadMs.toFixed()} ms, first token after ${firstMs.toFixed()} ms`);
+      t.diagnostic(`${rate.toFixed(2)} tokens/s, wasm memory at most ${(wasmPeak / MIB).toFixed(1)} MiB`);
+      if (device === "gpu") {
+        // The tokenizer is in this, too.
+        assert.ok(wasmPeak < 64 * MIB, `wasm memory of ${wasmPeak} bytes`);
+      }
+      for (let i = 2; i < got.stats.length; i++) {
+        const [was, is] = [got.stats[i - 1], got.stats[i]];
+        const step = (name) => is[name] - was[name];
+        const took = ["submissions", "downloads", "downloadedBytes", "buffers"].map(step);
+        assert.deepEqual(took, [1, 1, 4, 0], `token ${i}`);
+      }
+    });
+  }
+
+  test("auto takes the processor where the GPU is a software driver", async () => {
+    const { prompt, greedy } = support.goldenTokens("llama");
+    const got = await answer("/golden/models/llama/", { device: "auto" }, prompt, { maxTokens: 2 });
+    assert.match(got.device, /^cpu, /);
+    assert.deepEqual(got.ids, greedy.slice(0, 2));
+  });
+
+  test("without a worker, the answer is the same", async () => {
+    const { prompt, greedy } = support.goldenTokens("llama");
+    const got = await answer("/golden/models/llama/", { device: "gpu", worker: false }, prompt, { maxTokens: 4 });
+    assert.deepEqual(got.ids, greedy.slice(0, 4));
+  });
+
+  test("with no more than WebGPU guarantees, the answer is the same", async () => {
+    const { prompt, greedy } = support.goldenTokens("qwen3");
+    const got = await answer("/golden/models/qwen3/", { device: "gpu", baseline: true }, prompt, { maxTokens: 8 });
+    assert.deepEqual(got.ids, greedy.slice(0, 8));
+  });
+
+  test("no page complained", () => assert.deepEqual(page.complaints, []));
+});

@@ -1,0 +1,100 @@
+// The package as it is installed, in Node.js.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { gzipSync } from "node:zlib";
+import { FoveateError, load } from "../dist/index.js";
+import * as support from "./support.mjs";
+
+test("the wasm is smaller than 1.5 MB when gzipped", (t) => {
+  const wasm = readFileSync(new URL("../pkg/foveate_bg.wasm", import.meta.url));
+  const gzipped = gzipSync(wasm, { level: 9 }).length;
+  t.diagnostic(`${wasm.length} bytes, ${gzipped} gzipped`);
+  assert.ok(gzipped < 1_500_000, `${gzipped} bytes`);
+});
+
+const folder = (family) =>
+  ["config.json", "model.safetensors"].map((name) => new File([support.goldenFile(`models/${family}/${name}`)], name));
+
+test("a folder of files runs in Node.js on the processor", { skip: support.skipGolden }, async () => {
+  const { prompt, greedy } = support.goldenTokens("llama");
+  const seen = [];
+  const model = await load(folder("llama"), { onProgress: ({ bytes, of }) => seen.push(bytes / of) });
+  assert.match(model.device, /^cpu, /);
+  assert.equal(model.architecture, "llama");
+  assert.equal(model.hasTokenizer, false);
+  assert.equal(seen.at(-1), 1);
+  const ids = [];
+  for await (const { id } of model.generateTokens(prompt, { maxTokens: greedy.length })) ids.push(id);
+  assert.deepEqual(ids, greedy);
+  model.close();
+  await assert.rejects(model.stats(), { name: "FoveateError", code: "closed" });
+});
+
+test("two answers at once do not disturb each other", { skip: support.skipGolden }, async () => {
+  const { prompt, greedy } = support.goldenTokens("qwen2");
+  const model = await load(folder("qwen2"));
+  const all = async () => {
+    const ids = [];
+    for await (const { id } of model.generateTokens(prompt, { maxTokens: 8 })) ids.push(id);
+    return ids;
+  };
+  assert.deepEqual(await Promise.all([all(), all()]), [greedy.slice(0, 8), greedy.slice(0, 8)]);
+  const { bytes } = await model.stats();
+  await all();
+  // The end of an answer frees its cache.
+  await new Promise((done) => setTimeout(done, 50));
+  assert.ok((await model.stats()).bytes <= bytes);
+  model.close();
+});
+
+test("requests that make no sense are refused by name", { skip: support.skipGolden }, async () => {
+  const model = await load(folder("llama"));
+  const first = async (...args) => (await model.generateTokens(...args).next()).value;
+  await assert.rejects(first([]), { code: "empty-prompt", message: "the prompt has no tokens" });
+  await assert.rejects(first(new Array(model.context + 1).fill(1)), { code: "context-full" });
+  await assert.rejects(first([model.vocabSize]), { code: "tokenizer" });
+  await assert.rejects(first([1.5]), { code: "config" });
+  await assert.rejects(first([1], { temperature: -1 }), { code: "config" });
+  await assert.rejects(first([1], { maxTokens: 1.5 }), { code: "config" });
+  await assert.rejects(first([1], { topP: "all" }), { code: "config" });
+  await assert.rejects(first("a text"), { code: "tokenizer" });
+  await assert.rejects(first([{ role: "user", content: "hello" }]), { code: "template" });
+  await assert.rejects(load(folder("llama"), { device: "gpu" }), { code: "device" });
+  await assert.rejects(load(folder("llama"), { device: "tpu" }), { code: "config" });
+  await assert.rejects(load("not a url"), { code: "read" });
+  await assert.rejects(load(folder("llama").slice(1)), { code: "config" });
+  // Nothing of that did any harm.
+  assert.equal((await first([1])).id, (await first([1])).id);
+  model.close();
+});
+
+test("no answer is longer than the context", { skip: support.skipGolden }, async () => {
+  const model = await load(folder("llama"));
+  const answer = model.generateTokens(new Array(model.context - 2).fill(1), { maxTokens: 100 });
+  let count = 0;
+  let last;
+  while (!(last = await answer.next()).done) count++;
+  assert.ok(count <= 3);
+  assert.ok(last.value === "length" || last.value === "stop");
+  model.close();
+});
+
+test("the same seed gives the same answer, others give others", { skip: support.skipGolden }, async () => {
+  const model = await load(folder("llama"));
+  const draw = async (seed) => {
+    const ids = [];
+    for await (const { id } of model.generateTokens([1, 2, 3], { maxTokens: 12, temperature: 1.5, seed })) ids.push(id);
+    return ids.join();
+  };
+  assert.equal(await draw(1), await draw(1));
+  assert.notEqual(await draw(1), await draw(2));
+  model.close();
+});
+
+test("an error is one of ours whatever was thrown", () => {
+  assert.equal(FoveateError.from(new TypeError("x")).code, "internal");
+  assert.equal(FoveateError.from("x").message, "x");
+  assert.equal(FoveateError.from(new DOMException("x", "AbortError")).code, "cancelled");
+});

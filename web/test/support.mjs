@@ -1,0 +1,79 @@
+// What the tests share: golden files, a server and a browser.
+
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+import { serve } from "../serve.mjs";
+
+const required = process.env.REQUIRE_GPU === "1";
+
+const web = fileURLToPath(new URL("..", import.meta.url));
+const golden = process.env.FOVEATE_GOLDEN ?? fileURLToPath(new URL("../../../shared/golden", import.meta.url));
+const models = process.env.FOVEATE_MODELS ?? fileURLToPath(new URL("../../target/models", import.meta.url));
+const executable = process.env.CHROMIUM ?? "/usr/bin/chromium";
+
+/** A reason to skip a test that needs `path`; where everything is required, the test fails instead. */
+function unless(path, what) {
+  return existsSync(path) || required ? false : `${what} is not at ${path}`;
+}
+
+export const smollm2 = "SmolLM2-135M-Instruct.Q4_1.gguf";
+export const skipBrowser = unless(executable, "Chromium");
+export const skipGolden = unless(golden, "the golden cases");
+export const skipModel = unless(join(models, smollm2), "the model") || skipGolden;
+
+export const smollm2Golden = () => JSON.parse(readFileSync(join(golden, "smollm2.json"), "utf8"));
+export const goldenFile = (path) => readFileSync(join(golden, path));
+
+/** The ids that a golden model was given, and those that it chose. */
+export function goldenTokens(family) {
+  const file = goldenFile(`models/${family}/golden.safetensors`);
+  const length = Number(file.readBigUInt64LE(0));
+  const header = JSON.parse(file.subarray(8, 8 + length).toString());
+  const read = (name) => {
+    const { dtype, data_offsets } = header[name];
+    const [from, to] = data_offsets.map((offset) => 8 + length + offset);
+    if (dtype !== "I32" && dtype !== "U32") throw new Error(`${name} is ${dtype}`);
+    return [...new Int32Array(file.buffer.slice(file.byteOffset + from, file.byteOffset + to))];
+  };
+  return { prompt: read("input_ids"), greedy: read("want.greedy") };
+}
+
+/** A server of the package, of golden cases at /golden/ and of models at /models/. */
+export function serveAll(on) {
+  return serve({ mounts: { "/": web, "/golden/": golden, "/models/": models }, on });
+}
+
+/** Debian's Chromium with WebGPU on SwiftShader, and no requests of its own. */
+export function launch() {
+  return chromium.launch({
+    executablePath: executable,
+    headless: true,
+    args: [
+      "--no-sandbox",
+      "--enable-unsafe-webgpu",
+      "--use-webgpu-adapter=swiftshader",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+}
+
+/** A blank page with the package as `foveate`; what it complains about fails the test that looks at `complaints`. */
+export async function blank(browser, url) {
+  const page = await browser.newPage();
+  page.setDefaultTimeout(0);
+  page.complaints = [];
+  page.on("console", (message) => {
+    if (message.type() === "error" && !message.text().includes("Failed to load resource")) {
+      page.complaints.push(message.text());
+    }
+  });
+  page.on("pageerror", (error) => page.complaints.push(String(error)));
+  await page.goto(`${url}/test/blank.html`);
+  return page;
+}
