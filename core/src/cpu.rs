@@ -124,7 +124,9 @@ mod tests {
             let cpu = Cpu::new(NonZeroUsize::new(threads));
             for tasks in [0, 1, 2, 7, 1000] {
                 let counts: Vec<AtomicU32> = (0..tasks).map(|_| AtomicU32::new(0)).collect();
-                let count = |i: usize| drop(counts[i].fetch_add(1, Ordering::Relaxed));
+                let count = |i: usize| {
+                    counts[i].fetch_add(1, Ordering::Relaxed);
+                };
                 cpu.parallel(tasks, &count);
                 cpu.enter(|| cpu.parallel(tasks, &count));
                 assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 2));
