@@ -3,7 +3,7 @@
 use crate::backend::{Backend, Operand, Stats};
 use crate::error::{Error, Result};
 use crate::weights::SharedBytes;
-use foveate_kernels::host::{Args, View};
+use foveate_kernels::host::{Args, Host, View};
 use foveate_kernels::op::Op;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 /// Which host form of an op runs.
 enum Form {
     Reference,
-    Fast(crate::cpu::Threads),
+    Fast(crate::cpu::Cpu),
 }
 
 /// Memory and ops of the host.
@@ -72,7 +72,7 @@ impl HostBackend {
 
     /// Runs the fast forms on `threads` threads; 0 takes one for each core.
     pub fn cpu(threads: usize) -> Self {
-        Self::new(Form::Fast(crate::cpu::Threads::new(threads)))
+        Self::new(Form::Fast(crate::cpu::Cpu::new(std::num::NonZeroUsize::new(threads))))
     }
 
     fn new(form: Form) -> Self {
@@ -88,7 +88,10 @@ impl Backend for HostBackend {
     fn describe(&self) -> String {
         match &self.form {
             Form::Reference => "reference".into(),
-            Form::Fast(threads) => threads.describe(),
+            Form::Fast(cpu) => match cpu.threads() {
+                1 => "cpu, 1 thread".into(),
+                n => format!("cpu, {n} threads"),
+            },
         }
     }
 
@@ -182,7 +185,7 @@ impl Backend for HostBackend {
         let mut views = Args::new(&args, views);
         match &self.form {
             Form::Reference => op.kernel().reference(&mut views),
-            Form::Fast(threads) => op.kernel().cpu(threads, &mut views),
+            Form::Fast(cpu) => op.kernel().cpu(cpu, &mut views),
         }
         lock(&self.stats).dispatches += 1;
         Ok(())

@@ -44,7 +44,7 @@ impl Rng {
 
     /// Uniform below `n`; `n` is not 0.
     pub fn below(&mut self, n: u32) -> u32 {
-        ((self.next_u64() >> 32) * u64::from(n) >> 32) as u32
+        (((self.next_u64() >> 32) * u64::from(n)) >> 32) as u32
     }
 
     /// Mean 0 and variance 1, from twelve uniform numbers: bounded by 6.

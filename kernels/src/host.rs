@@ -1,5 +1,10 @@
 //! What the host forms of ops work on: views of buffers, and the threads that a caller lends.
 
+mod matrix;
+
+pub use crate::simd::Simd;
+pub use matrix::{Matrix, Tile};
+
 use crate::op::{Access, Arg};
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -91,11 +96,29 @@ pub trait Host: Sync {
     /// Calls `body` with every number below `tasks`, in any order and on any thread, and returns when all are done.
     fn parallel(&self, tasks: usize, body: &(dyn Fn(usize) + Sync));
 
-    /// Dense `c[M, N] = a[M, K] b[N, K]^T`, rows `stride` elements apart, on the calling thread.
-    fn matmul(&self, size: [usize; 3], a: (&[f32], usize), b: (&[f32], usize), c: (&mut [f32], usize));
+    /// Dense `c = a b`, or `c += a b` with `add`, on the calling thread.
+    fn matmul(&self, a: Matrix<'_>, b: Matrix<'_>, c: &mut Tile<'_>, add: bool) {
+        matrix::product(self.simd(), a, b, c, add);
+    }
+
+    /// The vector units that the host forms use.
+    fn simd(&self) -> Simd {
+        Simd::detect()
+    }
 }
 
-/// One thread and plain loops: for tests, and where nothing better is lent.
+/// Calls `body` with ranges that cover `0..items`, of at least `least` items wherever there are that many.
+pub fn split(host: &dyn Host, items: usize, least: usize, body: &(dyn Fn(Range<usize>) + Sync)) {
+    // A few ranges a thread, so that a thread that is held up does not hold up the others.
+    let most = if host.threads() > 1 { 4 * host.threads() } else { 1 };
+    let tasks = (items / least.max(1)).clamp(1, most);
+    match tasks {
+        1 => body(0..items),
+        _ => host.parallel(tasks, &|i| body(items * i / tasks..items * (i + 1) / tasks)),
+    }
+}
+
+/// One thread and no libraries: for tests, and where nothing better is lent.
 pub struct SingleThread;
 
 impl Host for SingleThread {
@@ -105,15 +128,6 @@ impl Host for SingleThread {
 
     fn parallel(&self, tasks: usize, body: &(dyn Fn(usize) + Sync)) {
         (0..tasks).for_each(body);
-    }
-
-    fn matmul(&self, [m, n, k]: [usize; 3], a: (&[f32], usize), b: (&[f32], usize), c: (&mut [f32], usize)) {
-        for i in 0..m {
-            for j in 0..n {
-                let (a, b) = (&a.0[i * a.1..][..k], &b.0[j * b.1..][..k]);
-                c.0[i * c.1 + j] = a.iter().zip(b).map(|(x, y)| x * y).sum();
-            }
-        }
     }
 }
 
@@ -141,5 +155,16 @@ impl<'a, T> Shared<'a, T> {
         assert!(range.start <= range.end && range.end <= self.len, "part outside of the slice");
         // SAFETY: inside of the slice by the assertion, disjoint by the caller's promise.
         unsafe { core::slice::from_raw_parts_mut(self.data.add(range.start), range.end - range.start) }
+    }
+}
+
+impl Shared<'_, f32> {
+    /// A matrix inside of the slice, its rows `stride` apart from element `start` on.
+    ///
+    /// # Safety
+    /// No two parts or tiles that live at the same time share an element.
+    pub unsafe fn tile(&self, start: usize, shape: [usize; 2], stride: usize) -> Tile<'_> {
+        // SAFETY: the pointer and the length are those of the slice, disjoint by the caller's promise.
+        unsafe { Tile::from_raw(self.data, self.len, start, shape, stride) }
     }
 }

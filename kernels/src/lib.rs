@@ -38,6 +38,7 @@ pub mod plan;
 pub mod quant;
 pub mod shader;
 pub mod shape;
+pub mod simd;
 
 pub mod activation;
 pub mod attention;

@@ -1,1 +1,28 @@
-fn main() {}
+//! The command line.
+
+mod cli;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hush();
+    match cli::run(cli::Cli::parse()) {
+        Ok(code) => code,
+        // Whoever read the output has seen enough.
+        Err(foveate::Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", error.to_string().replace(['\n', '\r'], " "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Mesa looks for a Wayland display when it lists devices, and complains on standard error where there can be none.
+fn hush() {
+    #[cfg(target_os = "linux")]
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: nothing else runs yet in this process.
+        unsafe { std::env::set_var("XDG_RUNTIME_DIR", "/nonexistent") };
+    }
+}

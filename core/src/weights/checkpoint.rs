@@ -1,6 +1,7 @@
 //! The table of a model's tensors, over one file or many.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use foveate_kernels::dtype::DType;
@@ -68,6 +69,8 @@ pub struct Checkpoint {
     /// Sorted by name, without duplicates.
     tensors: Vec<TensorInfo>,
     metadata: Option<Metadata>,
+    /// The texts of `__metadata__`, over all safetensors files.
+    notes: BTreeMap<String, String>,
 }
 
 impl std::fmt::Debug for Checkpoint {
@@ -83,11 +86,13 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Format`] for a damaged header or a tensor that two shards hold, and what the sources return.
     pub async fn safetensors(files: Vec<Box<dyn Source>>) -> Result<Self> {
-        let mut tensors = Vec::new();
+        let (mut tensors, mut all) = (Vec::new(), BTreeMap::new());
         for (index, file) in files.iter().enumerate() {
-            tensors.append(&mut safetensors::read_header(file.as_ref(), index).await?);
+            let (mut more, mut notes) = safetensors::read_header(file.as_ref(), index).await?;
+            tensors.append(&mut more);
+            all.append(&mut notes);
         }
-        Self::new(files, tensors, None)
+        Ok(Checkpoint { notes: all, ..Self::new(files, tensors, None)? })
     }
 
     /// Opens a GGUF file. Reads its header, which holds the metadata and with it the vocabulary.
@@ -105,7 +110,7 @@ impl Checkpoint {
             let file = files[pair[1].file].name();
             return Err(Error::format(file, format!("tensor {} occurs twice", one_line(&pair[0].name))));
         }
-        Ok(Checkpoint { files, tensors, metadata })
+        Ok(Checkpoint { files, tensors, metadata, notes: BTreeMap::new() })
     }
 
     /// The tensor called `name`.
@@ -165,6 +170,11 @@ impl Checkpoint {
     /// The metadata of a GGUF file; `None` for safetensors.
     pub fn gguf_metadata(&self) -> Option<&Metadata> {
         self.metadata.as_ref()
+    }
+
+    /// A text of a safetensors file's `__metadata__`.
+    pub fn note(&self, key: &str) -> Option<&str> {
+        self.notes.get(key).map(String::as_str)
     }
 
     fn file(&self, tensor: &TensorInfo) -> Result<&dyn Source> {

@@ -5,6 +5,7 @@
 //! element type that it does not know. The element types and their sizes are the crate's.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use foveate_kernels::dtype::DType;
@@ -30,7 +31,10 @@ const MAX_DIMS: usize = 16;
 /// # Errors
 /// [`Error::Format`] for a header that is too long, not JSON, or lists tensors that leave gaps, overlap, leave the file
 /// or have sizes that disagree with their shape; and what the source returns.
-pub(super) async fn read_header(file: &dyn Source, index: usize) -> Result<Vec<TensorInfo>> {
+pub(super) async fn read_header(
+    file: &dyn Source,
+    index: usize,
+) -> Result<(Vec<TensorInfo>, BTreeMap<String, String>)> {
     let bad = |reason: String| Error::format(file.name(), reason);
     let size = file.len();
     if size < LENGTH {
@@ -45,7 +49,8 @@ pub(super) async fn read_header(file: &dyn Source, index: usize) -> Result<Vec<T
         return Err(bad(format!("a header of {length} bytes in a file of {size} bytes, at most {MAX_HEADER}")));
     }
     let header = file.read(LENGTH, length).await?;
-    let Header(mut tensors) = serde_json::from_slice(&header).map_err(|error| bad(one_line(&error.to_string())))?;
+    let Header(mut tensors, notes) =
+        serde_json::from_slice(&header).map_err(|error| bad(one_line(&error.to_string())))?;
     place(&mut tensors, LENGTH + length, room - length).map_err(bad)?;
     let info = |entry: Entry| TensorInfo {
         name: entry.name,
@@ -55,7 +60,7 @@ pub(super) async fn read_header(file: &dyn Source, index: usize) -> Result<Vec<T
         offset: LENGTH + length + entry.range.0,
         bytes: entry.range.1 - entry.range.0,
     };
-    Ok(tensors.into_iter().map(info).collect())
+    Ok((tensors.into_iter().map(info).collect(), notes))
 }
 
 /// Checks that the tensors fill `data` bytes exactly, one after the other, and that each has the size of its shape.
@@ -150,8 +155,16 @@ fn shape<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u64>, D::Erro
     deserializer.deserialize_seq(Dims)
 }
 
-/// The tensors of a header, in the order of the file. Equal names are found by the checkpoint.
-struct Header(Vec<Entry>);
+/// A value of `__metadata__`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Note {
+    Text(String),
+    Other(IgnoredAny),
+}
+
+/// The tensors of a header, in the order of the file, and its notes. Equal names are found by the checkpoint.
+struct Header(Vec<Entry>, BTreeMap<String, String>);
 
 impl<'de> Deserialize<'de> for Header {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -164,16 +177,22 @@ impl<'de> Deserialize<'de> for Header {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
-                let mut tensors = Vec::new();
+                let (mut tensors, mut notes) = (Vec::new(), BTreeMap::new());
                 while let Some(name) = map.next_key::<String>()? {
                     if name == "__metadata__" {
-                        map.next_value::<IgnoredAny>()?;
+                        // Texts by the format's rules; what breaks them in files at large was never read by anyone.
+                        let all: BTreeMap<String, Note> = map.next_value()?;
+                        let text = |(key, note)| match note {
+                            Note::Text(text) => Some((key, text)),
+                            Note::Other(_) => None,
+                        };
+                        notes = all.into_iter().filter_map(text).collect();
                         continue;
                     }
                     let Fields { dtype, shape, data_offsets: range } = map.next_value()?;
                     tensors.push(Entry { name, dtype, shape, range });
                 }
-                Ok(Header(tensors))
+                Ok(Header(tensors, notes))
             }
         }
         deserializer.deserialize_map(Tensors)

@@ -1,6 +1,34 @@
-use super::Spec;
-use crate::host::{Args, Host};
+//! Pieces of rows in parallel: copied to the output, replaced there, and gated.
 
-pub(super) fn run(spec: &Spec, _host: &dyn Host, args: &mut Args<'_>) {
-    super::reference::run(spec, args)
+use super::{Kind, Spec};
+use crate::host::{Args, Host, Shared, split};
+use crate::simd::Function;
+
+/// Elements of a piece, and the least pieces that are worth a task.
+const PIECE: usize = 512;
+const TASK: usize = 16;
+
+pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
+    let (x, out) = (args.f32("x"), Shared::new(args.out("out")));
+    let (dim, stride, simd) = (spec.dim as usize, spec.stride as usize, host.simd());
+    let function = match spec.kind {
+        Kind::Silu => Function::Silu,
+        Kind::Gelu => Function::Gelu,
+        Kind::GeluTanh => Function::GeluTanh,
+        Kind::Relu => Function::Relu,
+    };
+    let pieces = dim.div_ceil(PIECE); // of a row
+    split(host, spec.rows as usize * pieces, TASK, &|range| {
+        for i in range {
+            let (row, first) = (i / pieces, i % pieces * PIECE);
+            let (x, n) = (&x[row * stride + first..], (dim - first).min(PIECE));
+            // SAFETY: a piece belongs to one range.
+            let out = unsafe { out.part(row * dim + first..row * dim + first + n) };
+            out.copy_from_slice(&x[..n]);
+            simd.apply(function, out);
+            if spec.gated {
+                simd.mul(out, &x[dim..][..n]);
+            }
+        }
+    });
 }

@@ -212,20 +212,50 @@ impl Kernel for Spec {
         use crate::cases::u32_bytes;
         let args = self.args();
         let mut all = crate::cases::draws(&args, rng);
+        let (mut table, mut lengths) = (Vec::new(), alloc::vec![self.keys; self.batch as usize]);
         for (arg, bytes) in args.iter().zip(&mut all) {
             match arg.name {
                 "table" => {
                     let Some(p) = self.paged else { continue };
                     // Pages in reverse, so that none stands where it would without a table.
                     let n = arg.elements;
-                    *bytes = u32_bytes(&(0..n).map(|i| (n - 1 - i) % p.pages).collect::<Vec<_>>());
+                    table = (0..n).map(|i| (n - 1 - i) % p.pages).collect();
+                    *bytes = u32_bytes(&table);
                 }
                 "lengths" => {
-                    *bytes = u32_bytes(&(0..self.batch).map(|_| rng.below(self.keys + 1)).collect::<Vec<_>>());
+                    lengths = lengths.iter().map(|_| rng.below(self.keys + 1)).collect();
+                    *bytes = u32_bytes(&lengths);
                 }
                 _ => {}
             }
         }
+        self.poison(&mut all[1..3], &table, &lengths);
         all
+    }
+}
+
+impl Spec {
+    /// Sets the keys and values that no sequence has to NaN: an op that reads them shows it.
+    fn poison(&self, kv: &mut [Vec<u8>], table: &[u32], lengths: &[u32]) {
+        let (rows, page, width) = match self.paged {
+            Some(p) => (p.pages * p.page, p.page, p.width),
+            None => (self.batch * self.keys, 1, 0),
+        };
+        let mut held = alloc::vec![false; rows as usize];
+        for (b, &length) in (0..self.batch).zip(lengths) {
+            for j in 0..length {
+                let row = match self.paged {
+                    Some(_) => table[(b * width + j / page) as usize] * page + j % page,
+                    None => b * self.keys + j,
+                };
+                held[row as usize] = true;
+            }
+        }
+        for bytes in kv.iter_mut().filter(|_| rows > 0) {
+            let row = bytes.len() / rows as usize;
+            for (row, _) in bytes.chunks_mut(row).zip(&held).filter(|(_, held)| !**held) {
+                row.fill(0xff);
+            }
+        }
     }
 }

@@ -34,6 +34,19 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     Ok(Plan { passes, scratch: vec![bytes] })
 }
 
+/// What the forms that read keys differ in.
+struct Form {
+    name: &'static str,
+    kernel: Part,
+    consts: Vec<(&'static str, Const)>,
+    workgroup_bytes: u32,
+    /// Splits of the keys, and the keys of one.
+    splits: (u32, u32),
+    /// Bytes of the scratch that takes the share of each split; without it, rows end here.
+    partial: Option<u64>,
+    workgroups: u64,
+}
+
 struct Planner<'a> {
     spec: &'a Spec,
     caps: &'a Caps,
@@ -76,34 +89,23 @@ impl Planner<'_> {
         (parts, bound.collect())
     }
 
-    /// A pass that reads keys, and ends its rows or leaves them in `partial` scratch of so many bytes.
-    fn keys_pass(
-        &self,
-        name: &'static str,
-        kernel: Part,
-        mut consts: Vec<(&'static str, Const)>,
-        workgroup_bytes: u32,
-        (splits, split_keys): (u32, u32),
-        partial: Option<u64>,
-        workgroups: u64,
-    ) -> Result<Pass> {
+    /// A pass that reads keys, and ends its rows or leaves them to be combined.
+    fn keys_pass(&self, form: Form) -> Result<Pass> {
         let (spec, unit) = (self.spec, self.unit());
         let mut parts = vec![part!("attention/state.wgsl")];
         parts.extend(self.input_parts());
         let inputs = ["q", "k", "v", "table", "lengths", "alibi"].into_iter().filter(|arg| self.has(arg));
         let mut bound: Vec<&'static str> = inputs.collect();
-        match partial {
-            Some(_) => {
-                parts.push(part!("attention/partial.wgsl"));
-                bound.push("partial");
-            }
-            None => {
-                let (output, outputs) = self.output_parts();
-                parts.extend(output);
-                bound.extend(outputs);
-            }
+        if form.partial.is_some() {
+            parts.push(part!("attention/partial.wgsl"));
+            bound.push("partial");
+        } else {
+            let (output, outputs) = self.output_parts();
+            parts.extend(output);
+            bound.extend(outputs);
         }
-        parts.push(kernel);
+        parts.push(form.kernel);
+        let mut consts = form.consts;
         consts.extend([
             ("GROUPED", Const::U32(spec.heads / spec.kv_heads)),
             ("CAUSAL", Const::Bool(spec.causal)),
@@ -114,17 +116,27 @@ impl Planner<'_> {
             ("K_WIDTH", Const::U32(spec.dim / unit)),
         ]);
         consts.extend(self.row_consts(&bound));
+        let (name, workgroup_bytes) = (form.name, form.workgroup_bytes);
         let shader = Shader { name, parts, consts, features: Features::default(), workgroup_bytes };
-
         let mut pass = PassBuilder::new(self.args, shader);
         for &arg in &bound {
-            pass = match partial {
+            pass = match form.partial {
                 Some(bytes) if arg == "partial" => pass.scratch(arg, 0, bytes, Access::Write),
                 _ => pass.arg(arg),
             };
         }
-        let pages = spec.paged;
-        pass = pass
+        self.params(pass, form.splits, &bound).dispatch(NAME, self.caps, self.caps.grid(NAME, form.workgroups)?)
+    }
+
+    /// The members of `Params` in params.wgsl.
+    fn params<'b>(
+        &self,
+        pass: PassBuilder<'b>,
+        (splits, split_keys): (u32, u32),
+        bound: &[&'static str],
+    ) -> PassBuilder<'b> {
+        let (spec, pages, unit) = (self.spec, self.spec.paged, self.unit());
+        let mut pass = pass
             .u32("batch", spec.batch)
             .u32("queries", spec.queries)
             .u32("keys", spec.keys)
@@ -152,7 +164,7 @@ impl Planner<'_> {
         ] {
             pass = if bound.contains(&arg) { pass.start(name, arg, size) } else { pass.u32(name, 0) };
         }
-        pass.dispatch(NAME, self.caps, self.caps.grid(NAME, workgroups)?)
+        pass
     }
 
     /// What the parts that store rows are told, and the places of the bindings that only some variants have.
@@ -191,9 +203,15 @@ impl Planner<'_> {
             ("TILE", Const::U32(tile.tile)),
             ("COLUMNS", Const::U32(Prefill::columns(self.spec))),
         ];
-        let kernel = part!("attention/prefill.wgsl");
-        let bytes = tile.bytes(self.spec);
-        self.keys_pass("attention.prefill", kernel, consts, bytes, (1, 0), None, self.groups(tile.rows()))
+        self.keys_pass(Form {
+            name: "attention.prefill",
+            kernel: part!("attention/prefill.wgsl"),
+            consts,
+            workgroup_bytes: tile.bytes(self.spec),
+            splits: (1, 0),
+            partial: None,
+            workgroups: self.groups(tile.rows()),
+        })
     }
 
     fn decode(&self, tile: Decode, partial: Option<u64>) -> Result<Pass> {
@@ -202,10 +220,15 @@ impl Planner<'_> {
             ("ROWS", Const::U32(tile.rows)),
             ("KEYS", Const::U32(tile.keys)),
         ];
-        let kernel = part!("attention/decode.wgsl");
-        let (splits, bytes) = ((tile.splits, tile.split_keys), tile.bytes(self.spec));
-        let workgroups = self.groups(tile.rows) * u64::from(tile.splits);
-        self.keys_pass("attention.decode", kernel, consts, bytes, splits, partial, workgroups)
+        self.keys_pass(Form {
+            name: "attention.decode",
+            kernel: part!("attention/decode.wgsl"),
+            consts,
+            workgroup_bytes: tile.bytes(self.spec),
+            splits: (tile.splits, tile.split_keys),
+            partial,
+            workgroups: self.groups(tile.rows) * u64::from(tile.splits),
+        })
     }
 
     /// The pass that adds up `splits` splits, which stand in scratch of `bytes`; no splits are a row without keys.

@@ -23,7 +23,8 @@
 //! Errors: `Shape` for an empty vocabulary, a temperature or penalty that is not positive and finite, `top_p`, `min_p` or
 //! `uniform` outside of 0 to 1 (`uniform` below 1).
 //!
-//! Cost: argmax reads the logits once; a draw reads them about 70 times (it selects by bisection, without sorting).
+//! Cost: argmax reads the logits once; a draw on a GPU makes keys of them, which it reads up to 40 times (it selects by
+//! the bits of the keys, without sorting).
 //!
 //! Source: nucleus sampling (Holtzman et al., 1904.09751), min-p (Nguyen et al., 2407.01082), the penalty of CTRL (Keskar
 //! et al., 1909.05858). The order of the filters is that of Hugging Face's generation.

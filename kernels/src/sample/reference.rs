@@ -5,7 +5,7 @@ use libm::exp;
 
 pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
     let logits = args.f32("logits");
-    let mut seen = spec.penalised().then(|| args.out_u32("seen"));
+    let seen = spec.penalised().then(|| args.out_u32("seen"));
     let token = args.out_u32("token");
     let z: Vec<f32> = logits
         .iter()
@@ -50,7 +50,7 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
         }
     };
     token[0] = chosen as u32;
-    if let Some(seen) = seen.as_deref_mut() {
+    if let Some(seen) = seen {
         seen[chosen / 32] |= 1 << (chosen % 32);
     }
 }

@@ -1,4 +1,5 @@
-// Rows of any length, element by element through `element`; weights behind the end of a row are 0.
+// Rows of any length, element by element through `element`; weights behind the end of a row are 0. Without branches:
+// SwiftShader needs minutes and gigabytes to compile the many that would be inlined.
 
 const FAR = 4u;
 
@@ -12,10 +13,7 @@ fn unit_start(unit: u32) -> u32 {
 }
 
 fn element_or_zero(row: u32, k: u32) -> f32 {
-    if k < params.width {
-        return element(row * params.width + k);
-    }
-    return 0.0;
+    return select(0.0, element(row * params.width + min(k, params.width - 1)), k < params.width);
 }
 
 fn weight4(row: u32, k: u32) -> vec4f {

@@ -1,5 +1,10 @@
 //! Running cases with known results: the files that `foveate check` and the tests read.
 
+mod op;
+mod spec;
+
+pub use op::{case, op};
+
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::model::{Files, Model, Session};
@@ -21,6 +26,10 @@ pub struct Finding {
 impl Finding {
     fn compared(name: &str, found: &Difference) -> Self {
         Self { name: name.into(), passed: found.within, detail: found.to_string() }
+    }
+
+    fn failed(name: &str, detail: impl Into<String>) -> Self {
+        Self { name: name.into(), passed: false, detail: detail.into() }
     }
 }
 

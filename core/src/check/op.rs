@@ -1,0 +1,139 @@
+//! One op against the outputs that a case file expects, or against its own definition.
+
+use super::{Finding, spec};
+use crate::backend::{Backend, Operand};
+use crate::error::Result;
+use crate::host::HostBackend;
+use crate::weights::Checkpoint;
+use foveate_kernels::cases::{Case, Rng};
+use foveate_kernels::close::{Difference, Tolerance, compare};
+use foveate_kernels::dtype::DType;
+use foveate_kernels::op::{Access, Arg, Op};
+
+/// Tensors of a file that are expectations begin with this.
+const WANT: &str = "want.";
+
+/// Runs the op of a case file and compares everything that the file expects: inputs under the names of the op's
+/// arguments, expectations as `want.NAME`, the metadata `op` and `params`.
+///
+/// An expectation that nothing computes (of an op that is not here, or a gradient of one without a backward form) is a
+/// finding that failed.
+///
+/// # Errors
+/// Whatever keeps the op from running: a file that is no case, a spec that the op refuses.
+pub async fn op<B: Backend>(backend: &B, file: &Checkpoint, tolerance: Tolerance) -> Result<Vec<Finding>> {
+    let wanted = || file.names().filter_map(|name| name.strip_prefix(WANT));
+    let spec::Case { op, renamed } = match spec::read(file)? {
+        Ok(case) => case,
+        Err(missing) => return Ok(wanted().map(|name| Finding::failed(name, missing.clone())).collect()),
+    };
+    op.kernel().validate()?;
+    let args = op.kernel().args();
+    let mut inputs = Vec::new();
+    for arg in &args {
+        let renamed = renamed.iter().find(|(name, _)| *name == arg.name);
+        inputs.push(match arg.access {
+            Access::Write => vec![0xff; arg.bytes() as usize],
+            _ => input(file, arg, renamed.map_or(arg.name, |(_, tensor)| tensor)).await?,
+        });
+    }
+    let outputs = run(backend, &op, &args, &inputs).await?;
+    let mut findings = Vec::new();
+    for name in wanted() {
+        let written = args.iter().position(|arg| arg.name == name && arg.access.writes());
+        findings.push(match written {
+            Some(index) => {
+                let want: Vec<f32> = super::words(file, &[WANT, name].concat()).await?;
+                Finding::compared(name, &compare(&outputs[index], &want, tolerance))
+            }
+            None => Finding::failed(name, missing(op.name(), name)),
+        });
+    }
+    if findings.is_empty() {
+        return Err(spec::bad("it expects nothing"));
+    }
+    Ok(findings)
+}
+
+/// Why nothing computes an expectation.
+fn missing(op: &str, name: &str) -> String {
+    match name.strip_prefix('d') {
+        Some(of) => format!("the gradient of {of} is missing: {op} has no backward form"),
+        None => format!("{op} has no output of this name"),
+    }
+}
+
+/// The bytes of an input, of exactly the shape that the op expects.
+async fn input(file: &Checkpoint, arg: &Arg, tensor: &str) -> Result<Vec<u8>> {
+    let shape: Vec<u64> = arg.shape.iter().map(|&d| d.into()).collect();
+    let info = file.require(tensor, &shape)?;
+    let stored = info.dtype()?;
+    // Counts are stored signed, since few libraries have an unsigned type.
+    let counts = stored == DType::I32 && arg.dtype == DType::U32;
+    if stored != arg.dtype && !counts {
+        return Err(spec::bad(format!("{tensor} is stored as {stored}, {} is needed", arg.dtype)));
+    }
+    let bytes = file.read(info, 0, info.bytes).await?;
+    if counts && bytemuck::pod_collect_to_vec::<u8, i32>(&bytes).iter().any(|&n| n < 0) {
+        return Err(spec::bad(format!("{tensor} holds a negative count")));
+    }
+    Ok(bytes)
+}
+
+/// Runs a named case of an op on drawn inputs, on `backend` and by the definition, and compares every output: the
+/// self-test of a device.
+///
+/// # Errors
+/// Whatever keeps the op from running.
+pub async fn case<B: Backend>(backend: &B, case: &Case) -> Result<Finding> {
+    let inputs = case.op.kernel().inputs(&mut Rng::new(0x5eed));
+    let lengths: Vec<u64> = inputs.iter().map(|bytes| bytes.len() as u64).collect();
+    let args = case.op.check(&lengths)?;
+    let wanted = run(&HostBackend::reference(), &case.op, &args, &inputs).await?;
+    let got = run(backend, &case.op, &args, &inputs).await?;
+    let mut worst: Option<(&str, Difference)> = None;
+    for (arg, (got, wanted)) in args.iter().zip(got.iter().zip(&wanted)).filter(|(arg, _)| arg.access.writes()) {
+        let found = match arg.dtype {
+            DType::F32 => compare(got, wanted, case.tolerance),
+            // Ids and counts are bits: as numbers they would be compared with a tolerance.
+            _ => compare(&whole(got), &whole(wanted), Tolerance::EXACT),
+        };
+        if worst.as_ref().is_none_or(|(_, w)| w.within && (!found.within || found.relative_rms > w.relative_rms)) {
+            worst = Some((arg.name, found));
+        }
+    }
+    Ok(match worst {
+        Some((name, found)) => Finding { detail: format!("{name}: {found}"), ..Finding::compared(&case.id, &found) },
+        None => Finding::failed(&case.id, "the op writes nothing"),
+    })
+}
+
+/// Words as numbers: exact below 2^24, which holds every vocabulary.
+fn whole(bits: &[f32]) -> Vec<f32> {
+    bits.iter().map(|x| x.to_bits() as f32).collect()
+}
+
+/// The words of every argument that the op writes; nothing for the others.
+async fn run<B: Backend>(backend: &B, op: &Op, args: &[Arg], inputs: &[Vec<u8>]) -> Result<Vec<Vec<f32>>> {
+    let mut buffers = Vec::new();
+    for (arg, bytes) in args.iter().zip(inputs) {
+        let mut bytes = bytes.clone();
+        bytes.resize(bytes.len().next_multiple_of(4).max(4), 0);
+        let buffer = match arg.rows {
+            Some((rows, row_bytes)) => backend.alloc_rows(arg.name, rows.into(), row_bytes)?,
+            None => backend.alloc(arg.name, bytes.len() as u64)?,
+        };
+        backend.upload(&buffer, 0, if arg.rows.is_some() { &bytes[..arg.bytes() as usize] } else { &bytes })?;
+        buffers.push(buffer);
+    }
+    let operands: Vec<Operand<'_, B>> = buffers.iter().map(Operand::new).collect();
+    backend.run(op, &operands)?;
+    let mut outputs = Vec::new();
+    for (arg, buffer) in args.iter().zip(&buffers) {
+        outputs.push(match arg.access.writes() {
+            true => bytemuck::pod_collect_to_vec(&backend.download(buffer, 0, arg.bytes()).await?),
+            false => Vec::new(),
+        });
+    }
+    Ok(outputs)
+}

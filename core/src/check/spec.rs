@@ -1,0 +1,76 @@
+//! From a case file's words to an op: the mapping that case files are defined by.
+
+use crate::error::{Error, Result};
+use crate::weights::Checkpoint;
+use foveate_kernels::attention;
+use foveate_kernels::op::Op;
+use serde::Deserialize;
+
+/// An op, and which tensor of the file each of its inputs is called.
+pub(super) struct Case {
+    pub(super) op: Op,
+    /// `(argument, tensor)` where the two names differ.
+    pub(super) renamed: &'static [(&'static str, &'static str)],
+}
+
+/// What the mapping knows.
+const OPS: [&str; 1] = [attention::NAME];
+
+/// The op that a file's `op` and `params` describe; as `Err` its name, where the mapping does not know it.
+///
+/// # Errors
+/// `Format` for a file that is no case.
+pub(super) fn read(file: &Checkpoint) -> Result<Result<Case, String>> {
+    let op = file.note("op").ok_or_else(|| bad("its metadata does not name an op"))?;
+    let params = file.note("params").unwrap_or("{}");
+    match op {
+        attention::NAME => attention(file, params).map(Ok),
+        other => Ok(Err(format!("op {} is not implemented, {} is", crate::error::one_line(other), OPS.join(", ")))),
+    }
+}
+
+pub(super) fn bad(reason: impl Into<String>) -> Error {
+    Error::format("case", reason)
+}
+
+fn parse<'a, T: Deserialize<'a>>(params: &'a str) -> Result<T> {
+    serde_json::from_str(params).map_err(|e| bad(format!("params: {}", crate::error::one_line(&e.to_string()))))
+}
+
+/// The dimensions of a tensor that must be there.
+fn shape<const N: usize>(file: &Checkpoint, name: &str) -> Result<[u32; N]> {
+    let tensor = file.get(name).ok_or_else(|| bad(format!("{name} is missing")))?;
+    let dims: Option<Vec<u32>> = tensor.shape.iter().map(|&d| u32::try_from(d).ok()).collect();
+    let dims = dims.and_then(|dims| dims.try_into().ok());
+    dims.ok_or_else(|| bad(format!("{name} must have {N} dimensions, it has shape {:?}", tensor.shape)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Attention {
+    causal: bool,
+    scale: f32,
+    window: Option<u32>,
+    softcap: Option<f32>,
+}
+
+fn attention(file: &Checkpoint, params: &str) -> Result<Case> {
+    let Attention { causal, scale, window, softcap } = parse(params)?;
+    let [batch, queries, heads, dim] = shape(file, "q")?;
+    let [_, keys, kv_heads, _] = shape(file, "k")?;
+    let [_, _, _, value_dim] = shape(file, "v")?;
+    let has = |name| file.get(name).is_some();
+    let spec = attention::Spec {
+        value_dim,
+        scale,
+        causal,
+        window,
+        softcap,
+        alibi: has("alibi"),
+        sinks: has("sinks"),
+        lengths: has("kv_len"),
+        lse: has("want.lse"),
+        ..attention::Spec::causal(batch, queries, keys, heads, kv_heads, dim)
+    };
+    Ok(Case { op: spec.into(), renamed: &[("lengths", "kv_len")] })
+}

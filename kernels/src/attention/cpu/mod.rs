@@ -1,0 +1,113 @@
+//! Online softmax over tiles of keys, in memory linear in `T`.
+//!
+//! A unit is one key head and the rows (query token, query head) that read it, up to 64 of them. Many rows multiply a
+//! tile of keys, and then of values, as matrices; a few rows, as in decoding, take each key from memory once and
+//! multiply it in registers. Where the queries of a sequence fit into one unit its keys are cut into chunks of 512,
+//! whatever the number of threads, so that the result does not depend on it; the chunks' states are merged at the end.
+//!
+//! Source: FlashAttention-2 (Dao, 2307.08691); the chunks are flash decoding's.
+
+mod unit;
+
+use super::{NO_KEYS, Spec};
+use crate::host::{Args, Host, Shared, split};
+use alloc::vec;
+use unit::{Inputs, Scratch, State};
+
+/// Rows of a unit, where a query token has no more heads than that.
+const ROWS: usize = 64;
+/// Keys of a chunk.
+const CHUNK: usize = 512;
+/// Least multiplications that are worth a task.
+const TASK: usize = 1 << 16;
+
+pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
+    let (queries, value_dim) = (spec.queries as usize, spec.value_dim as usize);
+    let inputs = Inputs::new(spec, host, args);
+    let sinks = args.optional("sinks");
+    let out = Shared::new(args.out("out"));
+    let lse = args.optional_out("lse").map(Shared::new);
+
+    let tokens = (ROWS / inputs.group.max(1)).clamp(1, queries.max(1));
+    let (tiles, rows) = (queries.div_ceil(tokens), tokens * inputs.group);
+    let chunks = if tiles == 1 { (spec.keys as usize).div_ceil(CHUNK).max(1) } else { 1 };
+    let keys = if chunks == 1 { spec.keys as usize } else { CHUNK };
+    let units = spec.batch as usize * spec.kv_heads as usize * tiles;
+    if units == 0 || rows == 0 {
+        return;
+    }
+    let cost = rows * keys * (spec.dim + spec.value_dim) as usize;
+    // The rows of a unit, and what `finish` makes of the states of its chunks.
+    let at = |unit: usize| (unit / tiles / inputs.kv_heads, unit / tiles % inputs.kv_heads, unit % tiles * tokens);
+    let finish = |unit: usize, states: &[f32]| {
+        let (b, g, first) = at(unit);
+        let count = (queries - first).min(tokens) * inputs.group;
+        for r in 0..count {
+            let head = g * inputs.group + r % inputs.group;
+            let row = (b * queries + first + r / inputs.group) * spec.heads as usize + head;
+            // SAFETY: a row belongs to one unit, and a unit is finished once.
+            let out = unsafe { out.part(row * value_dim..(row + 1) * value_dim) };
+            let parts = states.chunks_exact(State::len(rows, value_dim));
+            let sum = merge(host, parts.map(|part| State::row(part, rows, r, value_dim)), sinks.map(|s| s[head]), out);
+            if let Some(lse) = &lse {
+                // SAFETY: as above.
+                let lse = unsafe { lse.part(row..row + 1) };
+                lse[0] = sum;
+            }
+        }
+    };
+    let attend = |task: usize, scratch: &mut Scratch, state: &mut [f32]| {
+        let (unit, chunk) = (task / chunks, task % chunks);
+        let (b, g, first) = at(unit);
+        let range = if chunks == 1 { 0..usize::MAX } else { chunk * CHUNK..(chunk + 1) * CHUNK };
+        let tokens = first..queries.min(first + tokens);
+        inputs.attend([b, g], tokens, range, scratch, State::new(state, rows, value_dim));
+    };
+    let least = TASK.div_ceil(cost.max(1));
+    if chunks == 1 {
+        return split(host, units, least, &|range| {
+            let (mut scratch, mut state) = (Scratch::new(&inputs, rows), vec![0.0; State::len(rows, value_dim)]);
+            for unit in range {
+                attend(unit, &mut scratch, &mut state);
+                finish(unit, &state);
+            }
+        });
+    }
+    let len = State::len(rows, value_dim);
+    let mut states = vec![0.0; units * chunks * len];
+    let shared = Shared::new(&mut states);
+    split(host, units * chunks, least, &|range| {
+        let mut scratch = Scratch::new(&inputs, rows);
+        for task in range {
+            // SAFETY: every task has its own state.
+            attend(task, &mut scratch, unsafe { shared.part(task * len..(task + 1) * len) });
+        }
+    });
+    let size = chunks * len;
+    split(host, units, TASK.div_ceil(size), &|range| range.for_each(|u| finish(u, &states[u * size..(u + 1) * size])));
+}
+
+/// Merges states `(acc, max, sum)` of one row and its sink into `out`; returns the log-sum-exp.
+fn merge<'a>(
+    host: &dyn Host,
+    parts: impl Iterator<Item = (&'a [f32], f32, f32)> + Clone,
+    sink: Option<f32>,
+    out: &mut [f32],
+) -> f32 {
+    let max = parts.clone().map(|part| part.1).chain(sink).fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = sink.map_or(0.0, |s| libm::expf(s - max));
+    out.fill(0.0);
+    if max == f32::NEG_INFINITY {
+        return NO_KEYS;
+    }
+    for (acc, part_max, part_sum) in parts {
+        let weight = libm::expf(part_max - max);
+        // What saw no key weighs nothing.
+        if weight != 0.0 {
+            sum += weight * part_sum;
+            host.simd().add_rows(&[weight], acc, acc.len(), out);
+        }
+    }
+    host.simd().scale(out, 1.0 / sum);
+    max + libm::logf(sum)
+}

@@ -1,0 +1,271 @@
+//! The queries of one unit against a range of keys.
+
+use crate::attention::{Pages, Spec};
+use crate::host::{Args, Host, Matrix, Simd, Tile};
+use alloc::{vec, vec::Vec};
+use core::ops::Range;
+
+/// Keys of a tile.
+const TILE: usize = 128;
+/// Most rows that are multiplied key by key, without a matrix.
+const FEW: usize = 8;
+
+/// What is read, and the sizes it is read with.
+pub(super) struct Inputs<'a> {
+    spec: &'a Spec,
+    host: &'a dyn Host,
+    simd: Simd,
+    q: &'a [f32],
+    k: &'a [f32],
+    v: &'a [f32],
+    table: Option<(Pages, &'a [u32])>,
+    lengths: Option<&'a [u32]>,
+    alibi: Option<&'a [f32]>,
+    pub(super) kv_heads: usize,
+    /// Query heads of a key head.
+    pub(super) group: usize,
+}
+
+/// `[rows, V]` of unnormalised output, and each row's largest logit and sum of exponentials.
+pub(super) struct State<'a> {
+    acc: &'a mut [f32],
+    max: &'a mut [f32],
+    sum: &'a mut [f32],
+}
+
+impl<'a> State<'a> {
+    pub(super) fn len(rows: usize, value_dim: usize) -> usize {
+        rows * (value_dim + 2)
+    }
+
+    /// A state of `memory` that has seen no key.
+    pub(super) fn new(memory: &'a mut [f32], rows: usize, value_dim: usize) -> Self {
+        let (acc, rest) = memory.split_at_mut(rows * value_dim);
+        let (max, sum) = rest.split_at_mut(rows);
+        acc.fill(0.0);
+        max.fill(f32::NEG_INFINITY);
+        sum.fill(0.0);
+        Self { acc, max, sum }
+    }
+
+    /// Row `r` of what [`new`](State::new) laid out.
+    pub(super) fn row(memory: &[f32], rows: usize, r: usize, value_dim: usize) -> (&[f32], f32, f32) {
+        let rest = &memory[rows * value_dim..];
+        (&memory[r * value_dim..][..value_dim], rest[r], rest[rows + r])
+    }
+}
+
+/// Memory of one task.
+pub(super) struct Scratch {
+    q: Vec<f32>,      // [rows, D], scaled
+    scores: Vec<f32>, // [rows, TILE]
+    k: Vec<f32>,      // [TILE, D], and
+    v: Vec<f32>,      // [TILE, V], where the keys of a tile are scattered
+}
+
+impl Scratch {
+    pub(super) fn new(inputs: &Inputs<'_>, rows: usize) -> Self {
+        let (dim, value_dim) = (inputs.spec.dim as usize, inputs.spec.value_dim as usize);
+        let tile = if inputs.table.is_some() && rows > FEW { TILE } else { 0 };
+        Self {
+            q: vec![0.0; rows * dim],
+            scores: vec![0.0; rows * TILE],
+            k: vec![0.0; tile * dim],
+            v: vec![0.0; tile * value_dim],
+        }
+    }
+}
+
+impl<'a> Inputs<'a> {
+    pub(super) fn new(spec: &'a Spec, host: &'a dyn Host, args: &Args<'a>) -> Self {
+        Self {
+            spec,
+            host,
+            simd: host.simd(),
+            q: args.f32("q"),
+            k: args.f32("k"),
+            v: args.f32("v"),
+            table: spec.paged.map(|p| (p, args.u32("table"))),
+            lengths: spec.lengths.then(|| args.u32("lengths")),
+            alibi: args.optional("alibi"),
+            kv_heads: spec.kv_heads as usize,
+            group: (spec.heads / spec.kv_heads) as usize,
+        }
+    }
+
+    /// Row of key `j` of sequence `b`, and the end of the keys that follow it there, at most `end`.
+    fn run(&self, b: usize, j: usize, end: usize) -> (usize, usize) {
+        let Some((p, table)) = self.table else {
+            return (b * self.spec.keys as usize + j, end);
+        };
+        let page = p.page as usize;
+        let row = table[b * p.width as usize + j / page].min(p.pages - 1) as usize * page;
+        (row + j % page, end.min((j / page + 1) * page))
+    }
+
+    /// The runs of `keys`, each with the key it begins at and its length.
+    fn runs(&self, b: usize, keys: Range<usize>) -> impl Iterator<Item = (usize, usize, usize)> {
+        let mut j = keys.start;
+        core::iter::from_fn(move || {
+            (j < keys.end).then(|| {
+                let (row, end) = self.run(b, j, keys.end);
+                let from = core::mem::replace(&mut j, end);
+                (row, from, end - from)
+            })
+        })
+    }
+
+    /// Attends the query `tokens` of sequence `b` and key head `g` to the keys in `range` that they see.
+    pub(super) fn attend(
+        &self,
+        [b, g]: [usize; 2],
+        tokens: Range<usize>,
+        range: Range<usize>,
+        scratch: &mut Scratch,
+        mut state: State<'_>,
+    ) {
+        let (spec, dim) = (self.spec, self.spec.dim as usize);
+        let rows = tokens.len() * self.group;
+        for r in 0..rows {
+            let token = b * spec.queries as usize + tokens.start + r / self.group;
+            let head = g * self.group + r % self.group;
+            let q = &mut scratch.q[r * dim..][..dim];
+            q.copy_from_slice(&self.q[token * spec.q_stride as usize + head * dim..][..dim]);
+            self.simd.scale(q, spec.scale);
+        }
+        let length = self.lengths.map_or(spec.keys, |l| l[b].min(spec.keys)) as usize;
+        // Position of a token, which may be before the first key.
+        let position = |token: usize| token as i64 + length as i64 - i64::from(spec.queries);
+        let visible = |token: usize| {
+            let p = position(token);
+            let begin = spec.window.map_or(0, |w| (p - i64::from(w) + 1).max(0)) as usize;
+            begin..if spec.causal { (p + 1).clamp(0, length as i64) as usize } else { length }
+        };
+        let end = visible(tokens.end - 1).end.min(range.end);
+        let mut tile = visible(tokens.start).start.max(range.start);
+        while tile < end {
+            let keys = tile..end.min(tile + TILE);
+            self.scores(b, g, rows, keys.clone(), scratch);
+            for r in 0..rows {
+                let token = tokens.start + r / self.group;
+                let seen = visible(token);
+                let inside = |j: usize| j.clamp(keys.start, keys.end) - keys.start;
+                let scores = &mut scratch.scores[r * TILE..][..keys.len()];
+                let alibi = self.alibi.map(|a| a[g * self.group + r % self.group]);
+                let behind = keys.start as i64 - position(token);
+                self.weigh(scores, inside(seen.start)..inside(seen.end), alibi, behind, r, &mut state);
+            }
+            self.accumulate(b, g, rows, keys.clone(), scratch, &mut state);
+            tile = keys.end;
+        }
+    }
+
+    /// `scores[r, j] = q[r] . k[j]`
+    fn scores(&self, b: usize, g: usize, rows: usize, keys: Range<usize>, scratch: &mut Scratch) {
+        let (dim, count) = (self.spec.dim as usize, keys.len());
+        if rows > FEW {
+            let k = self.matrix(self.k, dim, b, g, keys, &mut scratch.k);
+            let q = Matrix::new(&scratch.q, [rows, dim], dim);
+            let mut scores = Tile::new(&mut scratch.scores, [rows, count], TILE);
+            return self.host.matmul(q, k.transposed(), &mut scores, false);
+        }
+        for (row, from, n) in self.runs(b, keys.clone()) {
+            let k = &self.k[(row * self.kv_heads + g) * dim..];
+            for r in 0..rows {
+                let scores = &mut scratch.scores[r * TILE + from - keys.start..][..n];
+                self.simd.dots(&scratch.q[r * dim..][..dim], k, self.kv_heads * dim, scores);
+            }
+        }
+    }
+
+    /// Makes weights of a row's scores, those outside of `seen` 0, and brings the row's state to their maximum.
+    /// `behind` is `j - p` of the first.
+    fn weigh(
+        &self,
+        scores: &mut [f32],
+        seen: Range<usize>,
+        alibi: Option<f32>,
+        behind: i64,
+        r: usize,
+        state: &mut State<'_>,
+    ) {
+        if seen.is_empty() {
+            return scores.fill(0.0);
+        }
+        scores[..seen.start].fill(0.0);
+        scores[seen.end..].fill(0.0);
+        let behind = behind + seen.start as i64;
+        let scores = &mut scores[seen];
+        if let Some(cap) = self.spec.softcap {
+            self.simd.softcap(scores, cap);
+        }
+        if let Some(slope) = alibi {
+            scores.iter_mut().enumerate().for_each(|(i, z)| *z += slope * (behind + i as i64) as f32);
+        }
+        let (was, max) = (state.max[r], state.max[r].max(self.simd.max(scores)));
+        if max == f32::NEG_INFINITY {
+            return scores.fill(0.0);
+        }
+        if max > was {
+            let value_dim = self.spec.value_dim as usize;
+            let factor = libm::expf(was - max);
+            state.sum[r] *= factor;
+            self.simd.scale(&mut state.acc[r * value_dim..][..value_dim], factor);
+            state.max[r] = max;
+        }
+        state.sum[r] += self.simd.exp_sum(scores, max);
+    }
+
+    /// `acc[r] += sum_j scores[r, j] v[j]`
+    fn accumulate(
+        &self,
+        b: usize,
+        g: usize,
+        rows: usize,
+        keys: Range<usize>,
+        scratch: &mut Scratch,
+        state: &mut State<'_>,
+    ) {
+        let (value_dim, count) = (self.spec.value_dim as usize, keys.len());
+        if rows > FEW {
+            let v = self.matrix(self.v, value_dim, b, g, keys, &mut scratch.v);
+            let scores = Matrix::new(&scratch.scores, [rows, count], TILE);
+            return self.host.matmul(scores, v, &mut Tile::new(state.acc, [rows, value_dim], value_dim), true);
+        }
+        for (row, from, n) in self.runs(b, keys.clone()) {
+            let v = &self.v[(row * self.kv_heads + g) * value_dim..];
+            for r in 0..rows {
+                let scores = &scratch.scores[r * TILE + from - keys.start..][..n];
+                let acc = &mut state.acc[r * value_dim..][..value_dim];
+                self.simd.add_rows(scores, v, self.kv_heads * value_dim, acc);
+            }
+        }
+    }
+
+    /// `[keys, width]` of one head of `data`: in place where the keys follow each other, otherwise copied to `gathered`.
+    fn matrix<'m>(
+        &self,
+        data: &'m [f32],
+        width: usize,
+        b: usize,
+        g: usize,
+        keys: Range<usize>,
+        gathered: &'m mut [f32],
+    ) -> Matrix<'m>
+    where
+        'a: 'm,
+    {
+        let (stride, count) = (self.kv_heads * width, keys.len());
+        let head = |row: usize| &data[row * stride + g * width..];
+        let (row, end) = self.run(b, keys.start, keys.end);
+        if end == keys.end {
+            return Matrix::new(head(row), [count, width], stride);
+        }
+        for (row, from, n) in self.runs(b, keys.clone()) {
+            for i in 0..n {
+                gathered[(from - keys.start + i) * width..][..width].copy_from_slice(&head(row + i)[..width]);
+            }
+        }
+        Matrix::new(gathered, [count, width], width)
+    }
+}

@@ -1,0 +1,207 @@
+//! One vector register of f32, and what the bodies do with it.
+
+/// A token that the processor has a vector unit, and that unit's operations. Bodies are generic over it and become
+/// vector code when they are inlined into a function that enables the unit; see [`dispatch`](super::dispatch).
+///
+/// Loads and stores take the first [`N`](Lanes::N) elements of a slice and panic where there are fewer.
+/// Where an operand of `max`, `min` is NaN, a NaN in `b` comes out.
+pub(crate) trait Lanes: Copy {
+    /// The register.
+    type V: Copy;
+    /// Elements of the register: 4, 8 or 16.
+    const N: usize;
+
+    fn splat(self, x: f32) -> Self::V;
+    fn load(self, x: &[f32]) -> Self::V;
+    fn store(self, v: Self::V, out: &mut [f32]);
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a b + c`, in one rounding where the unit has it.
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    fn min(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `x` where `a < b`, `y` elsewhere.
+    fn pick_less(self, a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;
+    /// `2^v` of whole numbers from -126 to 127.
+    fn power_of_two(self, v: Self::V) -> Self::V;
+    /// Sum over the lanes.
+    fn sum(self, v: Self::V) -> f32;
+    /// Largest of the lanes.
+    fn largest(self, v: Self::V) -> f32;
+
+    /// `N` signed bytes.
+    fn i8s(self, bytes: &[u8]) -> Self::V;
+    /// `N` little-endian f16.
+    fn f16s(self, bytes: &[u8]) -> Self::V;
+    /// `N` little-endian bf16.
+    fn bf16s(self, bytes: &[u8]) -> Self::V;
+    /// One little-endian f16 in every lane.
+    fn splat_f16(self, bytes: &[u8]) -> Self::V;
+    /// `d q + m` of the low and of the high nibbles of `N` bytes.
+    fn nibbles(self, bytes: &[u8], d: Self::V, m: Self::V) -> [Self::V; 2];
+
+    /// Sums over the lanes of four registers.
+    #[inline(always)]
+    fn sums(self, v: [Self::V; 4]) -> [f32; 4] {
+        [self.sum(v[0]), self.sum(v[1]), self.sum(v[2]), self.sum(v[3])]
+    }
+
+    /// The nearest whole number, of magnitudes below 2^22.
+    #[inline(always)]
+    fn round(self, v: Self::V) -> Self::V {
+        // 1.5 * 2^23 pushes the fraction out of the mantissa.
+        let shift = self.splat(12_582_912.0);
+        self.sub(self.add(v, shift), shift)
+    }
+
+    #[inline(always)]
+    fn abs(self, v: Self::V) -> Self::V {
+        self.max(self.sub(self.splat(0.0), v), v)
+    }
+
+    /// The polynomial of `coefficients`, the highest power first.
+    #[inline(always)]
+    fn horner(self, x: Self::V, coefficients: &[f32]) -> Self::V {
+        let mut p = self.splat(coefficients[0]);
+        for &c in &coefficients[1..] {
+            p = self.fma(p, x, self.splat(c));
+        }
+        p
+    }
+
+    /// Replaces every element by `f` of it.
+    #[inline(always)]
+    fn map(self, x: &mut [f32], f: impl Fn(Self::V) -> Self::V) {
+        let mut chunks = x.chunks_exact_mut(Self::N);
+        for chunk in &mut chunks {
+            self.store(f(self.load(chunk)), chunk);
+        }
+        let tail = chunks.into_remainder();
+        if !tail.is_empty() {
+            let mut padded = [0.0; 16];
+            padded[..tail.len()].copy_from_slice(tail);
+            let v = f(self.load(&padded));
+            self.store(v, &mut padded);
+            tail.copy_from_slice(&padded[..tail.len()]);
+        }
+    }
+
+    /// Replaces every element of `x` by `f` of it and of its neighbour in `y`, which is as long.
+    #[inline(always)]
+    fn zip(self, x: &mut [f32], y: &[f32], f: impl Fn(Self::V, Self::V) -> Self::V) {
+        let (mut xs, ys) = (x.chunks_exact_mut(Self::N), y.chunks_exact(Self::N));
+        let rest = ys.remainder();
+        for (x, y) in (&mut xs).zip(ys) {
+            self.store(f(self.load(x), self.load(y)), x);
+        }
+        let tail = xs.into_remainder();
+        if !tail.is_empty() {
+            let (mut a, mut b) = ([0.0; 16], [0.0; 16]);
+            a[..tail.len()].copy_from_slice(tail);
+            b[..tail.len()].copy_from_slice(rest);
+            let v = f(self.load(&a), self.load(&b));
+            self.store(v, &mut a);
+            tail.copy_from_slice(&a[..tail.len()]);
+        }
+    }
+}
+
+/// Eight lanes as an array: what every processor can do, and what the compiler makes vector code of where it can.
+#[derive(Clone, Copy)]
+pub(crate) struct Portable;
+
+impl Portable {
+    #[inline(always)]
+    fn each(f: impl Fn(usize) -> f32) -> [f32; 8] {
+        core::array::from_fn(f)
+    }
+}
+
+fn f16_at(bytes: &[u8], i: usize) -> f32 {
+    half::f16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]]).to_f32()
+}
+
+impl Lanes for Portable {
+    type V = [f32; 8];
+    const N: usize = 8;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> [f32; 8] {
+        [x; 8]
+    }
+    #[inline(always)]
+    fn load(self, x: &[f32]) -> [f32; 8] {
+        *x.first_chunk().expect("8 elements")
+    }
+    #[inline(always)]
+    fn store(self, v: [f32; 8], out: &mut [f32]) {
+        *out.first_chunk_mut().expect("8 elements") = v;
+    }
+    #[inline(always)]
+    fn add(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        Self::each(|i| a[i] + b[i])
+    }
+    #[inline(always)]
+    fn sub(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        Self::each(|i| a[i] - b[i])
+    }
+    #[inline(always)]
+    fn mul(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        Self::each(|i| a[i] * b[i])
+    }
+    #[inline(always)]
+    fn div(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        Self::each(|i| a[i] / b[i])
+    }
+    #[inline(always)]
+    fn fma(self, a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
+        Self::each(|i| a[i] * b[i] + c[i])
+    }
+    #[inline(always)]
+    fn max(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        Self::each(|i| if a[i] > b[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    fn min(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        Self::each(|i| if a[i] < b[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    fn pick_less(self, a: [f32; 8], b: [f32; 8], x: [f32; 8], y: [f32; 8]) -> [f32; 8] {
+        Self::each(|i| if a[i] < b[i] { x[i] } else { y[i] })
+    }
+    #[inline(always)]
+    fn power_of_two(self, v: [f32; 8]) -> [f32; 8] {
+        Self::each(|i| f32::from_bits(((v[i] as i32 + 127) as u32) << 23))
+    }
+    #[inline(always)]
+    fn sum(self, v: [f32; 8]) -> f32 {
+        let half: [f32; 4] = core::array::from_fn(|i| v[i] + v[i + 4]);
+        (half[0] + half[2]) + (half[1] + half[3])
+    }
+    #[inline(always)]
+    fn largest(self, v: [f32; 8]) -> f32 {
+        v.into_iter().fold(f32::NEG_INFINITY, |a, b| if a > b { a } else { b })
+    }
+    #[inline(always)]
+    fn i8s(self, bytes: &[u8]) -> [f32; 8] {
+        Self::each(|i| f32::from(bytes[i] as i8))
+    }
+    #[inline(always)]
+    fn f16s(self, bytes: &[u8]) -> [f32; 8] {
+        Self::each(|i| f16_at(bytes, i))
+    }
+    #[inline(always)]
+    fn bf16s(self, bytes: &[u8]) -> [f32; 8] {
+        Self::each(|i| f32::from_bits(u32::from(u16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]])) << 16))
+    }
+    #[inline(always)]
+    fn splat_f16(self, bytes: &[u8]) -> [f32; 8] {
+        [f16_at(bytes, 0); 8]
+    }
+    #[inline(always)]
+    fn nibbles(self, bytes: &[u8], d: [f32; 8], m: [f32; 8]) -> [[f32; 8]; 2] {
+        [Self::each(|i| d[i] * f32::from(bytes[i] & 15) + m[i]), Self::each(|i| d[i] * f32::from(bytes[i] >> 4) + m[i])]
+    }
+}

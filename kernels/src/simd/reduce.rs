@@ -1,0 +1,224 @@
+//! Sums, products and largest elements.
+
+use super::lanes::Lanes;
+
+/// Folds the registers of `x` into `start`, the elements behind the last register beside it.
+#[inline(always)]
+fn fold<L: Lanes>(l: L, x: &[f32], start: f32, f: impl Fn(L::V, L::V) -> L::V) -> L::V {
+    // Four chains, so that one does not wait for the other.
+    let mut acc = [l.splat(start); 4];
+    let wide = x.chunks_exact(4 * L::N);
+    let rest = wide.remainder().chunks_exact(L::N);
+    for x in wide {
+        for (i, acc) in acc.iter_mut().enumerate() {
+            *acc = f(*acc, l.load(&x[i * L::N..]));
+        }
+    }
+    let tail = rest.remainder();
+    for (i, x) in rest.enumerate() {
+        acc[i] = f(acc[i], l.load(x));
+    }
+    for &x in tail {
+        // One lane counts; `start` leaves the others as they are.
+        let mut padded = [start; 16];
+        padded[0] = x;
+        acc[3] = f(acc[3], l.load(&padded));
+    }
+    f(f(acc[0], acc[1]), f(acc[2], acc[3]))
+}
+
+#[inline(always)]
+pub(super) fn dot<L: Lanes>(l: L, a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len(), "a dot product");
+    let mut acc = [l.splat(0.0); 4];
+    let (wide_a, wide_b) = (a.chunks_exact(4 * L::N), b.chunks_exact(4 * L::N));
+    let (rest_a, rest_b) = (wide_a.remainder().chunks_exact(L::N), wide_b.remainder().chunks_exact(L::N));
+    for (a, b) in wide_a.zip(wide_b) {
+        for (i, acc) in acc.iter_mut().enumerate() {
+            *acc = l.fma(l.load(&a[i * L::N..]), l.load(&b[i * L::N..]), *acc);
+        }
+    }
+    let tail: f32 = rest_a.remainder().iter().zip(rest_b.remainder()).map(|(a, b)| a * b).sum();
+    for (i, (a, b)) in rest_a.zip(rest_b).enumerate() {
+        acc[i] = l.fma(l.load(a), l.load(b), acc[i]);
+    }
+    l.sum(l.add(l.add(acc[0], acc[1]), l.add(acc[2], acc[3]))) + tail
+}
+
+#[inline(always)]
+pub(super) fn sum<L: Lanes>(l: L, x: &[f32]) -> f32 {
+    l.sum(fold(
+        l,
+        x,
+        0.0,
+        #[inline(always)]
+        |a, b| l.add(a, b),
+    ))
+}
+
+#[inline(always)]
+pub(super) fn squares<L: Lanes>(l: L, x: &[f32], mean: f32) -> f32 {
+    let (chunks, shift) = (x.chunks_exact(2 * L::N), l.splat(mean));
+    let tail: f32 = chunks.remainder().iter().map(|x| (x - mean) * (x - mean)).sum();
+    let mut acc = [l.splat(0.0); 2];
+    for x in chunks {
+        for (i, acc) in acc.iter_mut().enumerate() {
+            let d = l.sub(l.load(&x[i * L::N..]), shift);
+            *acc = l.fma(d, d, *acc);
+        }
+    }
+    l.sum(l.add(acc[0], acc[1])) + tail
+}
+
+#[inline(always)]
+pub(super) fn max<L: Lanes>(l: L, x: &[f32]) -> f32 {
+    l.largest(fold(
+        l,
+        x,
+        f32::NEG_INFINITY,
+        #[inline(always)]
+        |a, b| l.max(b, a),
+    ))
+}
+
+#[inline(always)]
+pub(super) fn max_finite<L: Lanes>(l: L, x: &[f32]) -> f32 {
+    // Nothing is less than a NaN, so that it never replaces what is there.
+    let largest = fold(
+        l,
+        x,
+        f32::MIN,
+        #[inline(always)]
+        |a, b| l.pick_less(a, b, b, a),
+    );
+    l.largest(largest).min(f32::MAX)
+}
+
+#[inline(always)]
+pub(super) fn dots<L: Lanes>(l: L, a: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) {
+    let d = a.len();
+    let mut fours = out.chunks_exact_mut(4);
+    let mut at = 0;
+    for out in &mut fours {
+        let mut row = [&rows[..0]; 4];
+        for (i, row) in row.iter_mut().enumerate() {
+            *row = &rows[at + i * stride..][..d];
+        }
+        let mut acc = [l.splat(0.0); 4];
+        let mut k = 0;
+        while k + L::N <= d {
+            let v = l.load(&a[k..]);
+            for (acc, row) in acc.iter_mut().zip(row) {
+                *acc = l.fma(v, l.load(&row[k..]), *acc);
+            }
+            k += L::N;
+        }
+        out.copy_from_slice(&l.sums(acc));
+        for k in k..d {
+            out.iter_mut().zip(row).for_each(|(o, row)| *o += a[k] * row[k]);
+        }
+        at += 4 * stride;
+    }
+    for out in fours.into_remainder() {
+        *out = dot(l, a, &rows[at..][..d]);
+        at += stride;
+    }
+}
+
+/// Columns in groups of up to four registers, which stay in registers for all the rows.
+#[inline(always)]
+pub(super) fn add_rows<L: Lanes>(l: L, a: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) {
+    let width = out.len();
+    let mut at = 0;
+    while at + 4 * L::N <= width {
+        add_columns::<L, 4>(l, a, rows, stride, at, out);
+        at += 4 * L::N;
+    }
+    while at + L::N <= width {
+        add_columns::<L, 1>(l, a, rows, stride, at, out);
+        at += L::N;
+    }
+    for (j, &a) in a.iter().enumerate() {
+        let row = &rows[j * stride..][..width];
+        out[at..].iter_mut().zip(&row[at..]).for_each(|(o, x)| *o += a * x);
+    }
+}
+
+#[inline(always)]
+fn add_columns<L: Lanes, const R: usize>(l: L, a: &[f32], rows: &[f32], stride: usize, at: usize, out: &mut [f32]) {
+    let out = &mut out[at..][..R * L::N];
+    let mut acc = [l.splat(0.0); R];
+    for (i, acc) in acc.iter_mut().enumerate() {
+        *acc = l.load(&out[i * L::N..]);
+    }
+    for (j, &a) in a.iter().enumerate() {
+        let row = &rows[j * stride + at..][..R * L::N];
+        let a = l.splat(a);
+        for (i, acc) in acc.iter_mut().enumerate() {
+            *acc = l.fma(a, l.load(&row[i * L::N..]), *acc);
+        }
+    }
+    for (i, acc) in acc.into_iter().enumerate() {
+        l.store(acc, &mut out[i * L::N..]);
+    }
+}
+
+#[inline(always)]
+pub(super) fn scale<L: Lanes>(l: L, x: &mut [f32], factor: f32) {
+    let factor = l.splat(factor);
+    l.map(
+        x,
+        #[inline(always)]
+        |x| l.mul(x, factor),
+    );
+}
+
+#[inline(always)]
+pub(super) fn add<L: Lanes>(l: L, x: &mut [f32], y: &[f32]) {
+    assert_eq!(x.len(), y.len(), "a sum");
+    l.zip(
+        x,
+        y,
+        #[inline(always)]
+        |x, y| l.add(x, y),
+    );
+}
+
+#[inline(always)]
+pub(super) fn mul<L: Lanes>(l: L, x: &mut [f32], y: &[f32]) {
+    assert_eq!(x.len(), y.len(), "a product");
+    l.zip(
+        x,
+        y,
+        #[inline(always)]
+        |x, y| l.mul(x, y),
+    );
+}
+
+#[inline(always)]
+pub(super) fn normalise<L: Lanes>(l: L, x: &mut [f32], mean: f32, factor: f32, weight: &[f32], offset: f32) {
+    assert_eq!(x.len(), weight.len(), "a weight for every element");
+    let (mean, factor, offset) = (l.splat(mean), l.splat(factor), l.splat(offset));
+    l.zip(
+        x,
+        weight,
+        #[inline(always)]
+        |x, w| l.mul(l.mul(l.sub(x, mean), factor), l.add(w, offset)),
+    );
+}
+
+#[inline(always)]
+pub(super) fn rotate<L: Lanes>(l: L, a: &mut [f32], b: &mut [f32], cos: &[f32], sin: &[f32]) {
+    let n = a.len();
+    let (b, cos, sin) = (&mut b[..n], &cos[..n], &sin[..n]);
+    let mut i = 0;
+    while i + L::N <= n {
+        let (va, vb, c, s) = (l.load(&a[i..]), l.load(&b[i..]), l.load(&cos[i..]), l.load(&sin[i..]));
+        l.store(l.sub(l.mul(va, c), l.mul(vb, s)), &mut a[i..]);
+        l.store(l.fma(va, s, l.mul(vb, c)), &mut b[i..]);
+        i += L::N;
+    }
+    for i in i..n {
+        (a[i], b[i]) = (a[i] * cos[i] - b[i] * sin[i], a[i] * sin[i] + b[i] * cos[i]);
+    }
+}

