@@ -39,6 +39,7 @@ async function open(source, name) {
   model?.close();
   model = undefined;
   clear();
+  $("empty").textContent = "Load a model, then ask it something.";
   $("progress").removeAttribute("value");
   $("amount").textContent = "Opening…";
   update();
@@ -53,7 +54,8 @@ async function open(source, name) {
     if (loading !== mine) return loaded.close();
     model = loaded;
     const seconds = ((performance.now() - began) / 1000).toFixed(1);
-    $("about-model").textContent = `${name} (${model.architecture}), loaded in ${seconds} s`;
+    $("about-model").textContent = name;
+    $("about-time").textContent = `${seconds} s`;
     $("about-device").textContent = model.device;
     $("about-context").textContent = `${model.context.toLocaleString("en")} tokens`;
     $("empty").textContent = model.hasTemplate ? "Ask it something." : "Begin a text, and the model goes on with it.";

@@ -46,6 +46,16 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
     assert.match(text, /Paris/);
     assert.ok(early < text.length, "it streamed");
     assert.match(await page.locator("#speed").innerText(), /^\d+ tokens, [\d.]+ tokens\/s$/);
+  });
+
+  test("a conversation goes on", async () => {
+    await page.getByLabel("Tokens at most").fill(process.env.SCREENSHOT ? "90" : "6");
+    await page.getByLabel("Prompt").fill("Tell me more about that city.");
+    await page.getByRole("button", { name: "Send" }).click();
+    await page.getByRole("button", { name: "Stop" }).waitFor();
+    await page.getByRole("button", { name: "Send" }).waitFor({ timeout: 120_000 });
+    assert.equal(await page.locator(".turn").count(), 4);
+    assert.ok((await page.locator(".turn.assistant").last().innerText()).length > 0);
     if (process.env.SCREENSHOT) await page.screenshot({ path: process.env.SCREENSHOT });
   });
 
@@ -53,7 +63,7 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
     await page.getByLabel("Tokens at most").fill("400");
     await page.getByLabel("Prompt").fill("Tell me a long story.");
     await page.getByRole("button", { name: "Send" }).click();
-    await page.waitForFunction(() => document.querySelectorAll(".turn.assistant")[1]?.textContent.length > 0, null, {
+    await page.waitForFunction(() => document.querySelectorAll(".turn.assistant")[2]?.textContent.length > 0, null, {
       timeout: 60_000,
     });
     await page.getByRole("button", { name: "Stop" }).click();
