@@ -6,10 +6,8 @@ use crate::error::{Error, Result};
 use crate::mapped::{Mapped, plain};
 use crate::{hub, pypi, wait};
 use foveate_core::chat::{Date, Template};
-use foveate_core::model::{Family, Files};
-use foveate_core::tokenizer::{Special, Tokenizer};
+use foveate_core::model::{Files, Hub};
 use foveate_core::weights::{Checkpoint, Source, shard_names};
-use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -134,35 +132,30 @@ fn folder(path: &Path, words: bool) -> Result<Files> {
             None => Err(Error::file(path, "it holds no config.json and no single .gguf file")),
         };
     };
-    let mut family = Family::from_json(&config)?;
     let mut files: Vec<Box<dyn Source>> = Vec::new();
     for name in weights(path)? {
         files.push(Box::new(Mapped::open(&path.join(name))?));
     }
     let weights = wait(Checkpoint::safetensors(files))?;
     if !words {
-        return Ok(Files { weights, family, tokenizer: None, template: None });
+        return Ok(Files::from_hub(weights, Hub { config: &config, ..Hub::default() })?);
     }
-    let settings = json(path, "tokenizer_config.json")?;
-    let mut tokenizer = match optional(path, "tokenizer.json")? {
-        Some(bytes) => Some(Tokenizer::from_json(&bytes)?),
-        None => None,
+    let [generation, tokenizer, tokenizer_config, template] =
+        ["generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]
+            .map(|name| optional(path, name));
+    let (generation, tokenizer, tokenizer_config) = (generation?, tokenizer?, tokenizer_config?);
+    let text = |bytes| String::from_utf8(bytes).map_err(|_| Error::file(&path.join("chat_template.jinja"), "no UTF-8"));
+    let template = template?.map(text).transpose()?;
+    let hub = Hub {
+        config: &config,
+        generation: generation.as_deref(),
+        tokenizer: tokenizer.as_deref(),
+        tokenizer_config: tokenizer_config.as_deref(),
+        template: template.as_deref(),
     };
-    // A token stands there as its text, or as an object around it.
-    let text = |key: &str| settings[key].as_str().or_else(|| settings[key]["content"].as_str());
-    if let Some(tokenizer) = &mut tokenizer {
-        let id = |key| text(key).and_then(|token| tokenizer.id(token));
-        let special = Special { bos: id("bos_token"), eos: id("eos_token"), eot: None };
-        tokenizer.set_special(special);
-    }
-    let ends = &json(path, "generation_config.json")?["eos_token_id"];
-    let ends = ends.as_array().map_or(std::slice::from_ref(ends), Vec::as_slice);
-    family.config.stops.extend(ends.iter().filter_map(|id| id.as_u64().and_then(|id| u32::try_from(id).ok())));
-    let template = match template_source(path, &settings)? {
-        Some(source) => Some(dated(Template::from_source(&source, text("bos_token"), text("eos_token"))?)),
-        None => None,
-    };
-    Ok(Files { weights, family, tokenizer, template })
+    let mut files = Files::from_hub(weights, hub)?;
+    files.template = files.template.map(dated);
+    Ok(files)
 }
 
 /// The files of a folder's weights.
@@ -179,18 +172,6 @@ fn weights(path: &Path) -> Result<Vec<String>> {
     }
 }
 
-/// A template of its own, the only one of the settings, or that one of several which is called `default`.
-fn template_source(path: &Path, settings: &Value) -> Result<Option<String>> {
-    if let Some(bytes) = optional(path, "chat_template.jinja")? {
-        let text = String::from_utf8(bytes);
-        return text.map(Some).map_err(|_| Error::file(&path.join("chat_template.jinja"), "it is not UTF-8"));
-    }
-    let stored = &settings["chat_template"];
-    let several = stored.as_array().into_iter().flatten();
-    let default = several.into_iter().find(|t| t["name"] == "default").map(|t| &t["template"]);
-    Ok(default.unwrap_or(stored).as_str().map(str::to_owned))
-}
-
 /// The contents of a file that may be missing.
 fn optional(folder: &Path, name: &str) -> Result<Option<Vec<u8>>> {
     let path = folder.join(name);
@@ -199,11 +180,6 @@ fn optional(folder: &Path, name: &str) -> Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::file(&path, plain(&error))),
     }
-}
-
-fn json(folder: &Path, name: &str) -> Result<Value> {
-    let Some(bytes) = optional(folder, name)? else { return Ok(Value::Null) };
-    serde_json::from_slice(&bytes).map_err(|e| Error::file(&folder.join(name), e))
 }
 
 /// The one file of a folder with this ending.
