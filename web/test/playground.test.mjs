@@ -55,7 +55,7 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
     await page.getByRole("button", { name: "Send" }).waitFor({ timeout: 120_000 });
     assert.equal(await page.locator(".turn").count(), 4);
     assert.ok((await page.locator(".turn.assistant").last().innerText()).length > 0);
-    if (process.env.SCREENSHOT) await page.screenshot({ path: process.env.SCREENSHOT });
+    if (process.env.SCREENSHOT) await page.screenshot({ path: process.env.SCREENSHOT, fullPage: true });
   });
 
   test("the stop button ends an answer, and the next one begins", async () => {
