@@ -41,10 +41,11 @@ impl Sampler {
                 reason: format!("temperature must be 0 or more, got {}", settings.temperature),
             });
         }
-        let mut sampler = Self { settings, rng: Rng::new(settings.seed) };
-        foveate_kernels::op::Kernel::validate(&sampler.clone().next(1))?;
-        sampler.rng = Rng::new(settings.seed);
-        Ok(sampler)
+        // Also what temperature 0 leaves unused: a setting out of its range is a slip either way.
+        let drawn =
+            Sampling { temperature: if settings.temperature > 0.0 { settings.temperature } else { 1.0 }, ..settings };
+        foveate_kernels::op::Kernel::validate(&Self { settings: drawn, rng: Rng::new(0) }.next(1))?;
+        Ok(Self { settings, rng: Rng::new(settings.seed) })
     }
 
     pub fn settings(&self) -> &Sampling {

@@ -120,19 +120,19 @@ impl ModelArguments {
 #[derive(Args)]
 struct SamplingArguments {
     /// How freely to choose; 0 takes the likeliest token.
-    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
     temperature: f32,
     /// Choose among the N likeliest tokens; 0: no limit.
     #[arg(long, value_name = "N", default_value_t = 0)]
     top_k: u32,
     /// Choose among the likeliest tokens that hold this much probability together.
-    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true)]
     top_p: f32,
     /// Leave out tokens with less than this share of the likeliest one's probability.
-    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
     min_p: f32,
     /// Divide the logits of tokens that were there before; 1 leaves them.
-    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true)]
     repetition_penalty: f32,
     /// The same seed gives the same text.
     #[arg(long, value_name = "N", default_value_t = 0)]

@@ -4,14 +4,14 @@ use libtest_mimic::Failed;
 use std::path::{Path, PathBuf};
 
 /// Golden cases, if they are here.
-pub fn golden() -> Option<PathBuf> {
+pub(crate) fn golden() -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/golden");
     let path = std::env::var_os("FOVEATE_GOLDEN").map_or_else(beside, PathBuf::from);
     present(path, "golden cases")
 }
 
 /// The SmolLM2 file, if it is here.
-pub fn smollm2() -> Option<PathBuf> {
+pub(crate) fn smollm2() -> Option<PathBuf> {
     let folder = std::env::var_os("FOVEATE_MODELS").map(PathBuf::from).unwrap_or_default();
     present(folder.join("SmolLM2-135M-Instruct.Q4_1.gguf"), "the model file in FOVEATE_MODELS")
 }
@@ -23,6 +23,6 @@ fn present(path: PathBuf, what: &str) -> Option<PathBuf> {
 }
 
 /// An assertion whose message reaches the report.
-pub fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Failed> {
+pub(crate) fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Failed> {
     if holds { Ok(()) } else { Err(otherwise().into()) }
 }
