@@ -1,7 +1,6 @@
 // The playground as a person uses it. With SCREENSHOT=FILE it leaves a picture.
 
 import assert from "node:assert/strict";
-import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import * as support from "./support.mjs";
 
@@ -56,7 +55,7 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
     await page.getByRole("button", { name: "Send" }).waitFor({ timeout: 120_000 });
     assert.equal(await page.locator(".turn").count(), 4);
     assert.ok((await page.locator(".turn.assistant").last().innerText()).length > 0);
-    if (process.env.SCREENSHOT) await page.screenshot({ path: process.env.SCREENSHOT });
+    if (process.env.SCREENSHOT) await page.screenshot({ path: process.env.SCREENSHOT, fullPage: true });
   });
 
   test("the stop button ends an answer, and the next one begins", async () => {
@@ -94,9 +93,6 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
       [...document.querySelectorAll("input, select, textarea")].filter((e) => e.labels.length === 0).map((e) => e.id),
     );
     assert.deepEqual(unlabelled, []);
-    if (process.env.SCREENSHOT) {
-      await page.screenshot({ path: join(process.env.SCREENSHOT, "..", "phone.png") });
-    }
     await page.getByLabel("Address").focus();
     for (const id of ["device", "load", "file"]) {
       await page.keyboard.press("Tab");
