@@ -10,6 +10,8 @@ use foveate_kernels::op::Op;
 use std::ops::Range;
 
 /// Any of the executors, so that a program needs its models only once.
+// A program has one or two of these.
+#[allow(clippy::large_enum_variant)]
 pub enum Any {
     Host(HostBackend),
     #[cfg(feature = "gpu")]

@@ -67,9 +67,7 @@ impl GpuBuffer {
             }));
             allocated += size;
             left -= left.min(piece_bytes);
-            if let Err(error) = ledger.check() {
-                return Err(error);
-            }
+            ledger.check()?;
         }
         let mut stats = lock(&ledger.stats);
         stats.bytes += allocated;
@@ -109,7 +107,7 @@ impl GpuBuffer {
 
     fn range(&self, offset: u64, bytes: u64) -> Result<()> {
         match offset.checked_add(bytes) {
-            Some(end) if end <= self.0.bytes.div_ceil(4) * 4 && offset % 4 == 0 => Ok(()),
+            Some(end) if end <= self.0.bytes.div_ceil(4) * 4 && offset.is_multiple_of(4) => Ok(()),
             _ => Err(Error::device(format!("{bytes} bytes at {offset} of a buffer of {}", self.0.bytes))),
         }
     }
@@ -117,7 +115,7 @@ impl GpuBuffer {
     /// The parts of pieces that make up a range.
     pub(super) fn copies(&self, offset: u64, bytes: u64) -> Result<Vec<Copy<'_>>> {
         self.range(offset, bytes)?;
-        if bytes % 4 != 0 {
+        if !bytes.is_multiple_of(4) {
             return Err(Error::device(format!("a transfer of {bytes} bytes, no multiple of 4")));
         }
         let mut copies = Vec::new();

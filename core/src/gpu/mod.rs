@@ -49,6 +49,12 @@ impl Ledger {
         lock(&self.failure).get_or_insert(error);
     }
 
+    fn downloaded(&self, bytes: u64) {
+        let mut stats = lock(&self.stats);
+        stats.downloads += 1;
+        stats.downloaded_bytes += bytes;
+    }
+
     fn check(&self) -> Result<()> {
         lock(&self.failure).clone().map_or(Ok(()), Err)
     }
@@ -138,10 +144,7 @@ impl Backend for Gpu {
                 encoder.copy_buffer_to_buffer(copy.buffer, copy.offset, &staging, copy.to, Some(copy.bytes));
             }
         });
-        let mut stats = lock(&self.ledger.stats);
-        stats.downloads += 1;
-        stats.downloaded_bytes += bytes;
-        drop(stats);
+        self.ledger.downloaded(bytes);
         let data = readback::read(self, &staging, bytes).await?;
         lock(&self.readbacks).put(staging);
         Ok(data)

@@ -236,7 +236,7 @@ fn params(op: &Op, pass: &Pass, places: &[Place<'_>]) -> Result<Vec<u32>> {
                 let bound = pass.bindings.iter().position(|b| b.memory == Memory::Arg(arg));
                 let i = bound.ok_or_else(|| Error::device(format!("{}: {} is not bound", op.name(), param.name)))?;
                 started[i] = true;
-                if places[i].skip % u64::from(unit) != 0 {
+                if !places[i].skip.is_multiple_of(u64::from(unit)) {
                     let reason = format!("{}: {} at no multiple of {unit} bytes", op.name(), pass.bindings[i].name);
                     return Err(Error::device(reason));
                 }

@@ -9,6 +9,9 @@ use foveate_kernels::dtype::DType;
 use foveate_kernels::op::Op;
 use foveate_kernels::{activation, attention, cache, embed, linear, norm, rope};
 
+/// Takes an op and its operands: to run them, or to know them.
+pub(super) type Record<'a, B> = dyn FnMut(Op, &[Operand<'_, B>]) -> Result<()> + 'a;
+
 /// The weights of a model.
 pub struct Decoder<B: Backend> {
     pub(super) config: Config,
@@ -70,13 +73,7 @@ impl<B: Backend> Matrix<B> {
     }
 
     /// `y = x W^T + bias`, all dense, `x` from `x_offset` bytes on.
-    fn apply(
-        &self,
-        to: &mut dyn FnMut(Op, &[Operand<'_, B>]) -> Result<()>,
-        tokens: u32,
-        x: Operand<'_, B>,
-        y: &B::Buffer,
-    ) -> Result<()> {
+    fn apply(&self, to: &mut Record<'_, B>, tokens: u32, x: Operand<'_, B>, y: &B::Buffer) -> Result<()> {
         let mut row = 0u64;
         for part in &self.parts {
             let spec = linear::Spec {
@@ -101,13 +98,7 @@ impl<B: Backend> Decoder<B> {
 
     /// Records the layers over a step's tokens, whose ids, positions and slots lie in the workspace. The residual stream
     /// is left in `w.x`, to which `w.branch` is still to be added.
-    pub(super) fn layers(
-        &self,
-        to: &mut dyn FnMut(Op, &[Operand<'_, B>]) -> Result<()>,
-        w: &Workspace<B>,
-        pool: &Pool<B>,
-        step: &Step,
-    ) -> Result<()> {
+    pub(super) fn layers(&self, to: &mut Record<'_, B>, w: &Workspace<B>, pool: &Pool<B>, step: &Step) -> Result<()> {
         let (config, tokens) = (&self.config, step.tokens);
         self.embed(to, w, tokens)?;
         for (i, (layer, weights)) in config.layers.iter().zip(&self.layers).enumerate() {
@@ -131,23 +122,12 @@ impl<B: Backend> Decoder<B> {
     }
 
     /// Records the final norm and the logits of `rows` tokens from token `first` on.
-    pub(super) fn logits(
-        &self,
-        to: &mut dyn FnMut(Op, &[Operand<'_, B>]) -> Result<()>,
-        w: &Workspace<B>,
-        first: u32,
-        rows: u32,
-    ) -> Result<()> {
+    pub(super) fn logits(&self, to: &mut Record<'_, B>, w: &Workspace<B>, first: u32, rows: u32) -> Result<()> {
         self.norm(to, w, &self.config.final_norm, &self.final_norm, rows, first, true)?;
         self.head.apply(to, rows, Operand::new(&w.normed), &w.logits)
     }
 
-    fn embed(
-        &self,
-        to: &mut dyn FnMut(Op, &[Operand<'_, B>]) -> Result<()>,
-        w: &Workspace<B>,
-        tokens: u32,
-    ) -> Result<()> {
+    fn embed(&self, to: &mut Record<'_, B>, w: &Workspace<B>, tokens: u32) -> Result<()> {
         let mut table = |matrix: &Matrix<B>, ids: Operand<'_, B>, accumulate: bool| {
             // Tables are never cut into parts.
             let part = &matrix.parts[0];
@@ -172,7 +152,7 @@ impl<B: Backend> Decoder<B> {
     #[allow(clippy::too_many_arguments)]
     fn norm(
         &self,
-        to: &mut dyn FnMut(Op, &[Operand<'_, B>]) -> Result<()>,
+        to: &mut Record<'_, B>,
         w: &Workspace<B>,
         config: &config::Norm,
         weights: &Norm<B>,
@@ -195,7 +175,7 @@ impl<B: Backend> Decoder<B> {
     #[allow(clippy::too_many_arguments)]
     fn attention(
         &self,
-        to: &mut dyn FnMut(Op, &[Operand<'_, B>]) -> Result<()>,
+        to: &mut Record<'_, B>,
         w: &Workspace<B>,
         pool: &Pool<B>,
         step: &Step,
