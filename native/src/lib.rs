@@ -1,7 +1,7 @@
 //! Language models on whatever computes: a GPU through Vulkan, Metal or DX12, or the processor.
 //!
 //! This crate opens what lies in files, on the hub and in caches, and finds devices; everything else is
-//! [`foveate_core`] and [`foveate_kernels`], which are here under [`core`] and [`kernels`].
+//! `foveate_core` and `foveate_kernels`, which are here under [`core`] and [`kernels`].
 //!
 //! ```no_run
 //! use foveate::core::model::{Model, Session};

@@ -1,4 +1,4 @@
-//! Vector building blocks of the host forms: each written once over [`Lanes`](lanes::Lanes) and compiled once for every
+//! Vector building blocks of the host forms: each written once over `Lanes` and compiled once for every
 //! vector unit, of which the best that the processor has is chosen at run time.
 //!
 //! | level | needs | lanes |
