@@ -1,7 +1,9 @@
 //! An executor chosen at run time.
 
 use crate::backend::{Backend, Operand, Stats};
-use crate::error::{Error, Result};
+#[cfg(feature = "gpu")]
+use crate::error::Error;
+use crate::error::Result;
 #[cfg(feature = "gpu")]
 use crate::gpu::{Gpu, GpuBuffer};
 use crate::host::{HostBackend, HostBuffer};
@@ -36,6 +38,7 @@ macro_rules! each {
     };
 }
 
+#[cfg(feature = "gpu")]
 fn foreign() -> Error {
     Error::device("a buffer of another executor")
 }
