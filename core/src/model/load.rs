@@ -45,6 +45,13 @@ impl Rows<'_> {
     }
 }
 
+/// A tensor by its name, or by that name without its first word: some checkpoints hold the decoder alone, without the
+/// `model.` or `transformer.` of the model around it.
+fn find<'a>(files: &'a Checkpoint, name: &str, shape: &[u64]) -> Result<&'a TensorInfo> {
+    let bare = name.split_once('.').map(|(_, rest)| rest).filter(|rest| files.get(rest).is_some());
+    files.require(if files.get(name).is_some() { name } else { bare.unwrap_or(name) }, shape)
+}
+
 impl<'a, B: Backend> Loader<'a, B> {
     pub(super) async fn decoder(mut self) -> Result<Decoder<B>> {
         let family = self.family;
@@ -105,7 +112,7 @@ impl<'a, B: Backend> Loader<'a, B> {
         for (place, _, rows) in places {
             let stored = place.part.as_ref().map_or(u64::from(*rows), |(_, all)| *all);
             let shape = if place.transposed { [cols.into(), stored] } else { [stored, cols.into()] };
-            let tensor = files.require(&place.name, &shape)?;
+            let tensor = find(files, &place.name, &shape)?;
             let format = tensor.dtype()?;
             if !format.is_weight() {
                 let dtype = format.name().into();
@@ -228,7 +235,7 @@ impl<'a, B: Backend> Loader<'a, B> {
     /// A vector in f32.
     async fn vector(&mut self, place: &Place, len: u32) -> Result<Vec<f32>> {
         let stored = place.part.as_ref().map_or(u64::from(len), |(_, all)| *all);
-        let tensor = self.files.require(&place.name, &[stored])?;
+        let tensor = find(self.files, &place.name, &[stored])?;
         let format = tensor.dtype()?;
         if !format.is_weight() || format.block_len() != 1 {
             let dtype = format.name().into();
