@@ -47,7 +47,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
                 let software = if caps.software { ", a software driver: taken only with --device gpu" } else { "" };
                 print(&format!("\n{}{software}\n{}", gpu.describe(), limits(&caps)))?;
                 for (step, tokens) in [("decode", 1), ("prefill", 256)] {
-                    print(&format!("  kernels of a {step} step ({tokens} tokens):\n{}", variants(&caps, tokens)))?;
+                    print(&format!("  kernels of a {step} step ({tokens} at a time):\n{}", variants(&caps, tokens)))?;
                 }
                 healthy &= test(&Any::Gpu(gpu), arguments)?;
             }
