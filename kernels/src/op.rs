@@ -81,6 +81,13 @@ pub trait Kernel {
     /// Floating-point operations, a multiply-add counted as two.
     fn flop(&self) -> u64;
 
+    /// Least bytes that must move: every argument once, twice if it is read and written. Ops that touch a part of an
+    /// argument say so.
+    fn bytes(&self) -> u64 {
+        let once = |a: Arg| a.bytes() * if a.access == Access::ReadWrite { 2 } else { 1 };
+        self.args().into_iter().map(once).sum()
+    }
+
     /// Bytes for every argument that make a meaningful run: ids inside the vocabulary, page tables inside the pool.
     /// What is only written is filled with NaN bits.
     fn inputs(&self, rng: &mut Rng) -> Vec<Vec<u8>>;
@@ -158,9 +165,8 @@ impl Op {
         Ok(args)
     }
 
-    /// Least bytes that must move: every argument once.
+    /// Least bytes that must move.
     pub fn bytes(&self) -> u64 {
-        let once = |a: Arg| a.bytes() * if a.access == Access::ReadWrite { 2 } else { 1 };
-        self.kernel().args().into_iter().map(once).sum()
+        self.kernel().bytes()
     }
 }

@@ -208,6 +208,12 @@ impl Kernel for Spec {
         if self.causal && self.queries == self.keys { all / 2 } else { all }
     }
 
+    fn bytes(&self) -> u64 {
+        let (dims, tokens) = (u64::from(self.dim) + u64::from(self.value_dim), u64::from(self.queries));
+        let (keys, heads) = (u64::from(self.keys) * u64::from(self.kv_heads), u64::from(self.heads));
+        4 * u64::from(self.batch) * dims * (keys + tokens * heads)
+    }
+
     fn inputs(&self, rng: &mut crate::cases::Rng) -> Vec<Vec<u8>> {
         use crate::cases::u32_bytes;
         let args = self.args();

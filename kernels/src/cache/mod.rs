@@ -90,6 +90,10 @@ impl Kernel for Spec {
         0
     }
 
+    fn bytes(&self) -> u64 {
+        u64::from(self.tokens) * (4 + 8 * (u64::from(self.k_width) + u64::from(self.v_width)))
+    }
+
     fn inputs(&self, rng: &mut crate::cases::Rng) -> Vec<Vec<u8>> {
         let mut all = crate::cases::draws(&self.args(), rng);
         // Distinct slots where the pool has room, beginning anywhere; those past its end are skipped.

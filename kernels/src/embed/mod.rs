@@ -81,6 +81,12 @@ impl Kernel for Spec {
         u64::from(self.tokens) * u64::from(self.dim)
     }
 
+    fn bytes(&self) -> u64 {
+        let row = self.format.bytes(u64::from(self.dim)).unwrap_or(0);
+        let out = u64::from(self.dim) * if self.accumulate { 8 } else { 4 };
+        u64::from(self.tokens) * (4 + row + out)
+    }
+
     fn inputs(&self, rng: &mut crate::cases::Rng) -> Vec<Vec<u8>> {
         let mut all = crate::cases::draws(&self.args(), rng);
         // One id in eight lies outside of the table.

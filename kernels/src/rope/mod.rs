@@ -107,6 +107,11 @@ impl Kernel for Spec {
         3 * u64::from(self.tokens) * u64::from(self.heads) * u64::from(self.rotary)
     }
 
+    fn bytes(&self) -> u64 {
+        // A position, a row of the table, and the rotated elements there and back.
+        u64::from(self.tokens) * (4 + 4 * u64::from(self.rotary) * (1 + 2 * u64::from(self.heads)))
+    }
+
     fn inputs(&self, rng: &mut crate::cases::Rng) -> Vec<Vec<u8>> {
         let mut all = crate::cases::draws(&self.args(), rng);
         let positions: Vec<u32> = (0..self.tokens).map(|_| rng.below(self.positions)).collect();
