@@ -99,3 +99,20 @@ fn sessions_refuse_what_does_not_fit_and_stay_as_they_were() {
     session.truncate(2);
     assert_eq!(next(&mut session, &[7, 8]), Ok(whole));
 }
+
+#[test]
+fn a_penalty_knows_every_token_that_was_read_or_chosen() {
+    let Some(model) = model() else { return };
+    let settings = Sampling { repetition_penalty: 1.3, ..Sampling::default() };
+    let mut sampler = Sampler::new(settings).expect("settings in range");
+    let mut session = Session::new(model.clone(), 40).expect("room");
+    let (mut all, mut next) = (vec![1, 2, 3], vec![1, 2, 3]);
+    for _ in 0..12 {
+        let token = pollster::block_on(session.next(&next, &mut sampler)).expect("a token");
+        // A session that reads everything anew marks everything anew.
+        let mut fresh = Session::new(model.clone(), 40).expect("room");
+        assert_eq!(pollster::block_on(fresh.next(&all, &mut sampler)), Ok(token));
+        all.push(token);
+        next = vec![token];
+    }
+}

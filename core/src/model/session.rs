@@ -25,6 +25,8 @@ pub struct Session<B: Backend> {
     workspace: Workspace<B>,
     /// One bit a token of the vocabulary, for the repetition penalty.
     seen: B::Buffer,
+    /// Tokens that `seen` knows of: those read, and the one that the last step chose, which the device marked itself.
+    marked: usize,
     /// The id that the last step left at `workspace.ids[0]`.
     on_device: Option<u32>,
 }
@@ -43,7 +45,16 @@ impl<B: Backend> Session<B> {
         let workspace = Workspace::new(backend, config, BATCH.min(context), context, LOGIT_ROWS.min(context))?;
         let pool = Pool::new(backend, config, context)?;
         let seen = backend.alloc("seen", u64::from(config.vocab.div_ceil(32)) * 4)?;
-        Ok(Self { workspace, pool, seen, sequence: Sequence::default(), tokens: Vec::new(), on_device: None, model })
+        Ok(Self {
+            workspace,
+            pool,
+            seen,
+            sequence: Sequence::default(),
+            tokens: Vec::new(),
+            marked: 0,
+            on_device: None,
+            model,
+        })
     }
 
     /// Compiles what reading prompts and decoding need, with `progress(done, of)`; what is left out here is compiled when
@@ -81,6 +92,7 @@ impl<B: Backend> Session<B> {
     pub fn truncate(&mut self, len: u32) {
         self.sequence.truncate(&mut self.pool, len);
         self.tokens.truncate(len as usize);
+        self.marked = 0;
         self.on_device = None;
     }
 
@@ -102,7 +114,9 @@ impl<B: Backend> Session<B> {
         self.admit(tokens)?;
         let model = self.model.clone();
         let (backend, vocab) = (model.backend(), model.config().vocab);
-        if sampler.settings().repetition_penalty != 1.0 {
+        let penalised = sampler.settings().repetition_penalty != 1.0;
+        let known = tokens.len() == 1 && self.on_device == Some(tokens[0]) && self.marked == self.tokens.len() + 1;
+        if penalised && !known {
             self.mark(tokens)?;
         }
         let pieces = tokens.chunks(self.workspace.batch as usize);
@@ -127,6 +141,7 @@ impl<B: Backend> Session<B> {
         let bytes = backend.download(&self.workspace.ids, 0, 4).await?;
         let id = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         self.on_device = Some(id);
+        self.marked = if penalised { self.tokens.len() + 1 } else { 0 };
         Ok(id)
     }
 
