@@ -2,14 +2,14 @@
 
 use foveate_kernels::host::{Host, Matrix, Tile};
 
-/// The processor: a pool of threads, and products by the `gemm` crate.
+/// The processor: threads, and products by the `gemm` crate.
 pub struct Cpu {
     #[cfg(feature = "threads")]
-    pool: Option<rayon::ThreadPool>,
+    team: Option<crate::team::Team>,
 }
 
 impl Cpu {
-    /// As many threads as were asked for, or one for each physical core.
+    /// As many threads as were asked for, or one for each physical core; the caller's is one of them.
     ///
     /// Where the system starts no threads, as in a browser without workers, everything runs on the caller's; see
     /// [`threads`](Host::threads).
@@ -17,26 +17,13 @@ impl Cpu {
         #[cfg(feature = "threads")]
         {
             let threads = threads.map_or_else(num_cpus::get_physical, std::num::NonZeroUsize::get);
-            let name = |i| format!("foveate-{i}");
-            let start = || rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build();
-            let pool = if threads > 1 { start().ok() } else { None };
-            Self { pool }
+            Self { team: if threads > 1 { crate::team::Team::new(threads - 1) } else { None } }
         }
         #[cfg(not(feature = "threads"))]
         {
             let _ = threads;
             Self {}
         }
-    }
-
-    /// Runs `body` on a thread of the pool. The parallel parts of ops that run inside start without waking the pool anew,
-    /// which matters where a step is many small ops.
-    pub fn enter<R: Send>(&self, body: impl FnOnce() -> R + Send) -> R {
-        #[cfg(feature = "threads")]
-        if let Some(pool) = &self.pool {
-            return pool.install(body);
-        }
-        body()
     }
 }
 
@@ -49,31 +36,16 @@ impl Default for Cpu {
 impl Host for Cpu {
     fn threads(&self) -> usize {
         #[cfg(feature = "threads")]
-        if let Some(pool) = &self.pool {
-            return pool.current_num_threads();
+        if let Some(team) = &self.team {
+            return team.threads();
         }
         1
     }
 
     fn parallel(&self, tasks: usize, body: &(dyn Fn(usize) + Sync)) {
         #[cfg(feature = "threads")]
-        if let (Some(pool), true) = (&self.pool, tasks > 1) {
-            use std::sync::atomic::{AtomicUsize, Ordering};
-            // Tasks are taken in order, one by one: an op puts its longest first.
-            let next = AtomicUsize::new(0);
-            let work = || {
-                loop {
-                    match next.fetch_add(1, Ordering::Relaxed) {
-                        task if task < tasks => body(task),
-                        _ => break,
-                    }
-                }
-            };
-            let helpers = pool.current_num_threads().min(tasks) - 1;
-            return pool.in_place_scope(|scope| {
-                (0..helpers).for_each(|_| scope.spawn(|_| work()));
-                work();
-            });
+        if let (Some(team), true) = (&self.team, tasks > 1) {
+            return team.run(tasks, body);
         }
         (0..tasks).for_each(body);
     }
@@ -81,6 +53,9 @@ impl Host for Cpu {
     fn matmul(&self, a: Matrix<'_>, b: Matrix<'_>, c: &mut Tile<'_>, add: bool) {
         let ([m, k], n) = (a.shape(), b.shape()[1]);
         assert!(b.shape()[0] == k && c.shape() == [m, n], "shapes of a product");
+        if let (Some(tiles), true) = (self.tiles(), m >= 16 && n >= 16 && k >= 16) {
+            return tiles.product(a, b, c, add);
+        }
         let ([a_row, a_column], [b_row, b_column]) = (a.strides().map(|s| s as isize), b.strides().map(|s| s as isize));
         let c_row = c.stride() as isize;
         // SAFETY: the matrices lie inside of their slices, as their constructors have checked, and have these shapes.
@@ -128,8 +103,8 @@ mod tests {
                     counts[i].fetch_add(1, Ordering::Relaxed);
                 };
                 cpu.parallel(tasks, &count);
-                cpu.enter(|| cpu.parallel(tasks, &count));
-                assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 2));
+                cpu.parallel(tasks, &count);
+                assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1));
             }
         }
     }

@@ -12,6 +12,8 @@ pub mod gpu;
 pub mod host;
 pub mod model;
 pub mod sample;
+#[cfg(feature = "threads")]
+mod team;
 pub mod tokenizer;
 pub mod weights;
 

@@ -2,7 +2,7 @@
 
 mod matrix;
 
-pub use crate::simd::Simd;
+pub use crate::simd::{Bytes, Simd, Tiles};
 pub use matrix::{Matrix, Tile};
 
 use crate::op::{Access, Arg};
@@ -104,6 +104,16 @@ pub trait Host: Sync {
     /// The vector units that the host forms use.
     fn simd(&self) -> Simd {
         Simd::detect()
+    }
+
+    /// The instruction for products of bytes, which quantised weights are multiplied with.
+    fn bytes(&self) -> Option<Bytes> {
+        Bytes::detect()
+    }
+
+    /// The unit for products of tiles, which larger dense products run on.
+    fn tiles(&self) -> Option<Tiles> {
+        Tiles::detect()
     }
 }
 

@@ -31,6 +31,13 @@ impl<'a> Matrix<'a> {
         Self { shape: [columns, rows], strides: [column, row], ..self }
     }
 
+    /// Some of the rows.
+    pub(crate) fn rows(self, rows: core::ops::Range<usize>) -> Self {
+        assert!(rows.end <= self.shape[0], "rows of a matrix");
+        let start = (rows.start * self.strides[0]).min(self.data.len());
+        Self { data: &self.data[start..], shape: [rows.len(), self.shape[1]], ..self }
+    }
+
     pub fn shape(&self) -> [usize; 2] {
         self.shape
     }
@@ -38,6 +45,10 @@ impl<'a> Matrix<'a> {
     /// Distances between rows and between columns, in elements.
     pub fn strides(&self) -> [usize; 2] {
         self.strides
+    }
+
+    pub(crate) fn data(&self) -> &'a [f32] {
+        self.data
     }
 
     pub fn as_ptr(&self) -> *const f32 {
@@ -49,7 +60,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// Row `i`, where its elements stand next to each other.
-    fn row(&self, i: usize) -> Option<&'a [f32]> {
+    pub(crate) fn row(&self, i: usize) -> Option<&'a [f32]> {
         (self.strides[1] == 1).then(|| &self.data[i * self.strides[0]..][..self.shape[1]])
     }
 }

@@ -1,16 +1,20 @@
 //! Few tokens: every weight is decoded in registers and multiplied there, parallel over outputs. More: weights are decoded
-//! into panels that stay in the cache, and multiplied by the host's dense product, parallel over panels.
+//! into panels that stay in the cache, and multiplied by the host's dense product, parallel over panels. Where the host
+//! lends products of bytes, the same in integers.
 
 use super::Spec;
 use crate::dtype::DType;
-use crate::host::{Args, Host, Matrix, Shared, split};
-use alloc::vec;
+use crate::host::{Args, Bytes, Host, Matrix, Shared, Tile, Tiles, split};
+use crate::simd::{GROUP, Panel, Rounded, Split};
+use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
 /// Most tokens that do without panels, and most that a weight is decoded for at once. A dense product has to pack the
 /// panel anew, which pays from about 32 tokens on.
 const DECODE: usize = 32;
 const TOGETHER: usize = 4;
+/// Most tokens of integer products that read weights as they are stored; more are worth a panel.
+const UNPACKED: usize = 8;
 
 /// Elements of a panel of decoded weights: 1 MiB, half of a large core's second-level cache.
 const PANEL: usize = 1 << 18;
@@ -36,6 +40,13 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     if tokens == 0 || outputs == 0 {
         return;
     }
+    if inputs > 0 {
+        match (host.tiles(), host.bytes()) {
+            (Some(tiles), _) if tokens > UNPACKED => return run.tiles(tiles),
+            (_, Some(bytes)) if Bytes::takes(spec.format) => return run.integer(bytes),
+            _ => {}
+        }
+    }
     if tokens <= DECODE || inputs == 0 {
         let least = TASK / (inputs * tokens).max(1);
         return split(host, outputs, least.max(16), &|rows| run.decode(rows));
@@ -55,23 +66,115 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
 }
 
 impl Run<'_> {
+    /// All outputs, in integers.
+    fn integer(&self, bytes: Bytes) {
+        let (spec, host) = (self.spec, self.host);
+        let (tokens, inputs, outputs) = (spec.tokens as usize, spec.inputs as usize, spec.outputs as usize);
+        let mut x = Rounded::new(tokens, inputs);
+        self.each_group(1, x.rows_mut(), |x, row| bytes.round(x.row(0).unwrap_or(&[]), row));
+        if tokens <= UNPACKED {
+            let least = TASK / (inputs * tokens);
+            return split(host, outputs, least.max(16), &|range| {
+                self.each_16(range, |weight, t, dots| bytes.dots(spec.format, weight, self.row_bytes, &x, t, dots));
+            });
+        }
+        self.each_panel(|rows, y| {
+            let mut panel = Panel::new(rows.len(), inputs);
+            bytes.pack(spec.format, self.weight(&rows), self.row_bytes, &mut panel);
+            bytes.multiply(&panel, &x, 0..tokens, y);
+        });
+    }
+
+    /// All outputs, on a unit for products of tiles.
+    fn tiles(&self, tiles: Tiles) {
+        let (tokens, inputs) = (self.spec.tokens as usize, self.spec.inputs as usize);
+        let mut x = Split::new(tokens, inputs);
+        self.each_group(GROUP, x.groups_mut(), |x, group| tiles.split_rows(x, group));
+        self.each_panel(|rows, y| {
+            let (mut weight, mut decoded) = (Split::new(rows.len(), inputs), vec![]);
+            for (i, group) in weight.groups_mut().enumerate() {
+                let rows = rows.start + i * GROUP..rows.end.min(rows.start + (i + 1) * GROUP);
+                let decoded = self.decoded(&rows, &mut decoded);
+                tiles.split_columns(Matrix::new(decoded, [rows.len(), inputs], inputs).transposed(), group);
+            }
+            tiles.multiply(&x, &weight, y, false);
+        });
+    }
+
+    /// Calls `body` with every `size` rows of `x` and what belongs to them.
+    fn each_group<T: Send>(&self, size: usize, groups: impl Iterator<Item = T>, body: impl Fn(Matrix<'_>, T) + Sync) {
+        let (tokens, inputs) = (self.spec.tokens as usize, self.spec.inputs as usize);
+        let x = Matrix::new(self.x, [tokens, inputs], self.spec.x_stride as usize);
+        let mut groups: Vec<_> = groups.map(Some).collect();
+        let (count, shared) = (groups.len(), Shared::new(&mut groups));
+        split(self.host, count, (TASK / (inputs * size)).max(1), &|range| {
+            for i in range {
+                // SAFETY: every group belongs to one task.
+                if let Some(group) = unsafe { shared.part(i..i + 1) }[0].take() {
+                    body(x.rows(i * size..tokens.min((i + 1) * size)), group);
+                }
+            }
+        });
+    }
+
+    /// Calls `body` with outputs and their part of `y` until all are there, and adds the bias.
+    fn each_panel(&self, body: impl Fn(Range<usize>, &mut Tile<'_>) + Sync) {
+        let (tokens, outputs) = (self.spec.tokens as usize, self.spec.outputs as usize);
+        let height = outputs.div_ceil(4 * self.host.threads()).next_multiple_of(32).clamp(32, 128);
+        self.host.parallel(outputs.div_ceil(height), &|task| {
+            let rows = task * height..outputs.min((task + 1) * height);
+            // SAFETY: every output of a token belongs to one panel.
+            let mut y = unsafe { self.y.tile(rows.start, [tokens, rows.len()], self.spec.y_stride as usize) };
+            body(rows.clone(), &mut y);
+            if let Some(bias) = self.bias {
+                (0..tokens).for_each(|t| self.host.simd().add(y.row(t), &bias[rows.clone()]));
+            }
+        });
+    }
+
+    /// Weights in f32, in place where they are.
+    fn decoded<'m>(&'m self, rows: &Range<usize>, memory: &'m mut Vec<f32>) -> &'m [f32] {
+        let (format, inputs) = (self.spec.format, self.spec.inputs as usize);
+        if format == DType::F32 {
+            return bytemuck::cast_slice(self.weight(rows));
+        }
+        memory.resize(rows.len() * inputs, 0.0);
+        for (bytes, row) in self.weight(rows).chunks_exact(self.row_bytes).zip(memory.chunks_exact_mut(inputs)) {
+            self.host.simd().decode(format, bytes, row);
+        }
+        memory
+    }
+
+    /// The weights of some outputs.
+    fn weight(&self, rows: &Range<usize>) -> &[u8] {
+        &self.weight[rows.start * self.row_bytes..rows.end * self.row_bytes]
+    }
+
     fn decode(&self, rows: Range<usize>) {
         let (spec, simd) = (self.spec, self.host.simd());
         let stride = spec.x_stride as usize;
-        let mut dots = [0.0; 16 * TOGETHER]; // [16, tokens]
+        self.each_16(rows, |weight, tokens, dots| {
+            let size = [tokens.len(), spec.inputs as usize, stride];
+            simd.weight_dots(spec.format, weight, self.row_bytes, &self.x[tokens.start * stride..], size, dots);
+        });
+    }
+
+    /// Calls `dots` with the weights of up to 16 outputs, up to [`TOGETHER`] tokens, and memory for their products
+    /// `[outputs, tokens]`, which go to `y`.
+    fn each_16(&self, rows: Range<usize>, dots: impl Fn(&[u8], Range<usize>, &mut [f32])) {
+        let mut out = [0.0; 16 * TOGETHER];
         for first in rows.clone().step_by(16) {
             let height = (rows.end - first).min(16);
-            let weight = &self.weight[first * self.row_bytes..][..height * self.row_bytes];
-            for t in (0..spec.tokens as usize).step_by(TOGETHER) {
-                let tokens = (spec.tokens as usize - t).min(TOGETHER);
-                let (x, dots) = (&self.x[t * stride..], &mut dots[..height * tokens]);
-                simd.weight_dots(spec.format, weight, self.row_bytes, x, [tokens, spec.inputs as usize, stride], dots);
-                for token in 0..tokens {
-                    let start = (t + token) * spec.y_stride as usize + first;
+            for t in (0..self.spec.tokens as usize).step_by(TOGETHER) {
+                let tokens = t..(t + TOGETHER).min(self.spec.tokens as usize);
+                let out = &mut out[..height * tokens.len()];
+                dots(self.weight(&(first..first + height)), tokens.clone(), out);
+                for (i, token) in tokens.clone().enumerate() {
+                    let start = token * self.spec.y_stride as usize + first;
                     // SAFETY: every output belongs to one range of rows.
                     let y = unsafe { self.y.part(start..start + height) };
-                    for (i, y) in y.iter_mut().enumerate() {
-                        *y = dots[i * tokens + token] + self.bias.map_or(0.0, |b| b[first + i]);
+                    for (n, y) in y.iter_mut().enumerate() {
+                        *y = out[n * tokens.len() + i] + self.bias.map_or(0.0, |b| b[first + n]);
                     }
                 }
             }
@@ -87,17 +190,8 @@ impl Run<'_> {
             unsafe { self.y.tile(tokens.start * spec.y_stride as usize + rows.start, shape, spec.y_stride as usize) };
         let x =
             Matrix::new(&self.x[tokens.start * spec.x_stride as usize..], [shape[0], inputs], spec.x_stride as usize);
-        let weight = &self.weight[rows.start * self.row_bytes..rows.end * self.row_bytes];
         let mut decoded = vec![];
-        let weight = if spec.format == DType::F32 {
-            bytemuck::cast_slice(weight)
-        } else {
-            decoded.resize(rows.len() * inputs, 0.0);
-            for (bytes, row) in weight.chunks_exact(self.row_bytes).zip(decoded.chunks_exact_mut(inputs)) {
-                self.host.simd().decode(spec.format, bytes, row);
-            }
-            &decoded[..]
-        };
+        let weight = self.decoded(&rows, &mut decoded);
         let weight = Matrix::new(weight, [rows.len(), inputs], inputs).transposed();
         if let Some(bias) = self.bias {
             (0..shape[0]).for_each(|t| y.row(t).copy_from_slice(&bias[rows.clone()]));

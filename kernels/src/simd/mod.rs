@@ -14,18 +14,36 @@
 //!
 //! On x86-64 the unit is detected with the feature `std`; without it, a level is used if the crate is compiled for it.
 
+/// Whether the processor has a feature.
+#[cfg(target_arch = "x86_64")]
+macro_rules! has {
+    ($($feature:tt),*) => {{
+        #[cfg(feature = "std")]
+        let all = true $(&& std::is_x86_feature_detected!($feature))*;
+        #[cfg(not(feature = "std"))]
+        let all = true $(&& cfg!(target_feature = $feature))*;
+        all
+    }};
+}
+
+mod bytes;
 mod lanes;
 mod math;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 mod neon;
 mod reduce;
+mod tiles;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm;
 mod weights;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub use bytes::Bytes;
+pub(crate) use bytes::{Panel, Rounded};
 pub use math::Function;
+pub use tiles::Tiles;
+pub(crate) use tiles::{GROUP, Split};
 
 use crate::dtype::DType;
 use alloc::vec::Vec;
@@ -45,18 +63,6 @@ enum Level {
     Neon,
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     Simd128,
-}
-
-/// Whether the processor has a feature.
-#[cfg(target_arch = "x86_64")]
-macro_rules! has {
-    ($($feature:tt),*) => {{
-        #[cfg(feature = "std")]
-        let all = true $(&& std::is_x86_feature_detected!($feature))*;
-        #[cfg(not(feature = "std"))]
-        let all = true $(&& cfg!(target_feature = $feature))*;
-        all
-    }};
 }
 
 impl Simd {

@@ -1,0 +1,229 @@
+//! Fork and join with little delay: a model step is hundreds of parallel parts of a few microseconds each.
+//!
+//! The threads are rayon's. One that has been called stays for [`PATIENCE`] and takes part in whatever else comes, seeing
+//! it without a call to the system; after that it goes back to rayon and sleeps.
+
+use std::cell::UnsafeCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How long a thread waits for the next part.
+const PATIENCE: Duration = Duration::from_micros(500);
+/// Looks at the next part before the processor is offered to others in between.
+const SPINS: u32 = 200;
+
+/// The caller's thread and the workers beside it.
+pub(crate) struct Team {
+    pool: rayon::ThreadPool,
+    shared: Arc<Shared>,
+    /// Held by the caller whose part runs.
+    caller: Mutex<()>,
+}
+
+type Body = dyn Fn(usize) + Sync;
+
+/// What a part runs; the lifetime of the body is the caller's.
+#[derive(Clone, Copy)]
+struct Part {
+    body: *const Body,
+    tasks: usize,
+}
+
+struct Shared {
+    /// Goes up when a part begins and when it ends: odd while one runs.
+    round: AtomicUsize,
+    /// Workers that may be reading `part`.
+    inside: AtomicUsize,
+    /// Written while no part runs and nobody is inside.
+    part: UnsafeCell<Part>,
+    /// The next task of the part.
+    next: AtomicUsize,
+    /// Workers that stay for the next part.
+    present: AtomicUsize,
+    panicked: AtomicBool,
+}
+
+// SAFETY: `part` is written by the one caller that holds `Team::caller`, between the end of a part, when `inside` has been
+// seen at 0, and the next odd `round`. Workers read it after they have counted themselves inside and seen that round. The
+// body is `Sync`.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Team {
+    /// A team of the caller and `workers` more; none where the system starts no threads.
+    pub(crate) fn new(workers: usize) -> Option<Self> {
+        let name = |i| format!("foveate-{i}");
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(workers).thread_name(name).build().ok()?;
+        let nothing: &'static Body = &|_| {};
+        let shared = Shared {
+            round: AtomicUsize::new(0),
+            inside: AtomicUsize::new(0),
+            part: UnsafeCell::new(Part { body: nothing, tasks: 0 }),
+            next: AtomicUsize::new(0),
+            present: AtomicUsize::new(0),
+            panicked: AtomicBool::new(false),
+        };
+        Some(Self { pool, shared: Arc::new(shared), caller: Mutex::new(()) })
+    }
+
+    /// Threads of the team, the caller's included.
+    pub(crate) fn threads(&self) -> usize {
+        self.pool.current_num_threads() + 1
+    }
+
+    /// Calls `body` with every number below `tasks`. Tasks are taken in order, one by one: an op puts its longest first.
+    ///
+    /// A part inside of a part, or beside that of another caller, runs on its caller's thread alone.
+    pub(crate) fn run(&self, tasks: usize, body: &(dyn Fn(usize) + Sync)) {
+        let Ok(_caller) = self.caller.try_lock() else {
+            return (0..tasks).for_each(body);
+        };
+        let shared = &*self.shared;
+        let wanted = self.pool.current_num_threads().min(tasks.saturating_sub(1));
+        while shared.present.load(Ordering::Relaxed) < wanted {
+            shared.present.fetch_add(1, Ordering::Relaxed);
+            let shared = self.shared.clone();
+            self.pool.spawn(move || shared.stay());
+        }
+        // SAFETY: only the lifetime changes; the part ends before this function returns or unwinds.
+        let part: &'static Body = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static Body>(body) };
+        // SAFETY: no part runs and nobody is inside: the last part's end has waited for that.
+        unsafe { *shared.part.get() = Part { body: part, tasks } };
+        shared.next.store(0, Ordering::Relaxed);
+        shared.round.fetch_add(1, Ordering::SeqCst);
+        let end = End(shared);
+        shared.work(body, tasks);
+        drop(end);
+        if shared.panicked.swap(false, Ordering::Relaxed) {
+            resume_unwind(Box::new("a task on another thread panicked"));
+        }
+    }
+}
+
+/// Ends a part, also where the caller's own task panics.
+struct End<'a>(&'a Shared);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let shared = self.0;
+        if std::thread::panicking() {
+            shared.next.store(usize::MAX / 2, Ordering::Relaxed);
+        }
+        // A worker counts itself inside before it looks at the round again: it is seen here, or sees that the round is over.
+        shared.round.fetch_add(1, Ordering::SeqCst);
+        let mut spins = 0;
+        while shared.inside.load(Ordering::SeqCst) > 0 {
+            pause(&mut spins);
+        }
+    }
+}
+
+/// Waits a moment, for longer moments after many.
+fn pause(spins: &mut u32) {
+    *spins = spins.saturating_add(1);
+    match *spins < SPINS {
+        true => std::hint::spin_loop(),
+        false => std::thread::yield_now(),
+    }
+}
+
+impl Shared {
+    fn work(&self, body: &(dyn Fn(usize) + Sync), tasks: usize) {
+        loop {
+            match self.next.fetch_add(1, Ordering::Relaxed) {
+                task if task < tasks => body(task),
+                _ => break,
+            }
+        }
+    }
+
+    /// What a worker does until nothing has come for a while.
+    fn stay(&self) {
+        let (mut last, mut spins, mut since) = (0, 0, Instant::now());
+        loop {
+            let round = self.round.load(Ordering::Acquire);
+            if round % 2 == 1 && round != last {
+                self.join(round);
+                (last, spins, since) = (round, 0, Instant::now());
+            }
+            pause(&mut spins);
+            if spins % 64 == 0 && since.elapsed() > PATIENCE {
+                break;
+            }
+        }
+        self.present.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Takes part in `round`, unless it is over.
+    fn join(&self, round: usize) {
+        self.inside.fetch_add(1, Ordering::SeqCst);
+        if self.round.load(Ordering::SeqCst) == round {
+            // SAFETY: the round's caller waits until nobody is inside before it goes on.
+            let (body, tasks) = unsafe {
+                let part = *self.part.get();
+                (&*part.body, part.tasks)
+            };
+            if catch_unwind(AssertUnwindSafe(|| self.work(body, tasks))).is_err() {
+                self.panicked.store(true, Ordering::Relaxed);
+            }
+        }
+        self.inside.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU32;
+
+    #[test]
+    fn parts_run_every_task_once() {
+        let team = Team::new(3).unwrap();
+        for round in 0..2000 {
+            let counts: Vec<AtomicU32> = (0..round % 37).map(|_| AtomicU32::new(0)).collect();
+            team.run(counts.len(), &|i| {
+                counts[i].fetch_add(1, Ordering::Relaxed);
+            });
+            assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1), "{round}");
+            if round % 500 == 0 {
+                // Long enough for the workers to go away.
+                std::thread::sleep(3 * PATIENCE);
+            }
+        }
+    }
+
+    #[test]
+    fn parts_may_nest_and_have_several_callers() {
+        let team = Team::new(2).unwrap();
+        let count = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        team.run(5, &|_| {
+                            team.run(3, &|_| {
+                                count.fetch_add(1, Ordering::Relaxed);
+                            })
+                        });
+                    }
+                });
+            }
+        });
+        assert_eq!(count.into_inner(), 4 * 200 * 15);
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_team_goes_on() {
+        let team = Team::new(2).unwrap();
+        for task in [0, 40, 99] {
+            let run = || team.run(100, &|i| assert_ne!(i, task));
+            assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
+            let sum = AtomicUsize::new(0);
+            team.run(100, &|i| drop(sum.fetch_add(i, Ordering::Relaxed)));
+            assert_eq!(sum.into_inner(), 4950);
+        }
+    }
+}
