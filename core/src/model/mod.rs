@@ -12,7 +12,7 @@ pub use decoder::Decoder;
 pub use family::Family;
 pub use hub::Hub;
 pub use load::Progress;
-pub use session::Session;
+pub use session::{BATCH, Session};
 
 use crate::backend::Backend;
 use crate::chat::Template;

@@ -9,7 +9,7 @@ use crate::sample::Sampler;
 use std::sync::Arc;
 
 /// Tokens that one step reads at most: prompts are read in pieces of this.
-const BATCH: u32 = 256;
+pub const BATCH: u32 = 512;
 /// Rows of logits that are computed at a time.
 const LOGIT_ROWS: u32 = 32;
 

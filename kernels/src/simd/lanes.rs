@@ -56,6 +56,14 @@ pub(crate) trait Lanes: Copy {
         self.sub(self.add(v, shift), shift)
     }
 
+    /// `v 2^n` of whole numbers from -150 to 128.
+    #[inline(always)]
+    fn times_power_of_two(self, v: Self::V, n: Self::V) -> Self::V {
+        // As two factors, each of which is a normal number.
+        let half = self.round(self.mul(n, self.splat(0.5)));
+        self.mul(self.mul(v, self.power_of_two(half)), self.power_of_two(self.sub(n, half)))
+    }
+
     #[inline(always)]
     fn abs(self, v: Self::V) -> Self::V {
         self.max(self.sub(self.splat(0.0), v), v)

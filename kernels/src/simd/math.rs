@@ -28,9 +28,7 @@ fn exp<L: Lanes>(l: L, x: L::V) -> L::V {
     let r = l.fma(n, l.splat(-355.0 / 512.0), x);
     let r = l.fma(n, l.splat(2.121_944_4e-4), r);
     let p = l.horner(r, &[1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0]);
-    // 2^n as two factors: n reaches from -150 to 128.
-    let half = l.round(l.mul(n, l.splat(0.5)));
-    l.mul(l.mul(p, l.power_of_two(half)), l.power_of_two(l.sub(n, half)))
+    l.times_power_of_two(p, n)
 }
 
 /// The series to `x^13` below 0.35, `(1 - e) / (1 + e)` with `e = exp(-2 |x|)` above.

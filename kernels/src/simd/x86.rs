@@ -221,6 +221,14 @@ impl Lanes for Avx512 {
         on!(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent)))
     }
     #[inline(always)]
+    fn round(self, v: __m512) -> __m512 {
+        on!(_mm512_roundscale_ps::<0>(v))
+    }
+    #[inline(always)]
+    fn times_power_of_two(self, v: __m512, n: __m512) -> __m512 {
+        on!(_mm512_scalef_ps(v, n))
+    }
+    #[inline(always)]
     fn sum(self, v: __m512) -> f32 {
         on!(Avx2::new()).sum(self.fold(v))
     }

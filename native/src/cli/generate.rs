@@ -3,7 +3,7 @@
 use super::interrupt::{self, Answering};
 use super::{ModelArguments, SamplingArguments, print, progress};
 use clap::Args;
-use foveate::core::model::{Model, Session};
+use foveate::core::model::{BATCH, Model, Session};
 use foveate::core::sample::{Sampler, Sampling};
 use foveate::core::tokenizer::Stream;
 use foveate::core::{Any, Backend};
@@ -11,9 +11,6 @@ use foveate::{Error, Result, wait};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Instant;
-
-/// Tokens that are read before Ctrl-C is looked at again.
-const PIECE: usize = 256;
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -101,9 +98,9 @@ pub(super) fn answer(
         }
         None => Ok(()),
     };
-    // A long prompt is read in pieces for Ctrl-C's sake; what would follow the earlier ones is not wanted, and the
+    // A long prompt is read step by step for Ctrl-C's sake; what would follow the earlier ones is not wanted, and the
     // sampler's own random numbers are not spent on it.
-    let pieces: Vec<&[u32]> = prompt.chunks(PIECE).collect();
+    let pieces: Vec<&[u32]> = prompt.chunks(BATCH as usize).collect();
     let (last, earlier) = pieces.split_last().ok_or(foveate::core::Error::EmptyPrompt)?;
     if rules.max_tokens == 0 {
         return Ok(answer);

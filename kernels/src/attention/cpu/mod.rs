@@ -15,7 +15,7 @@ use alloc::vec;
 use unit::{Inputs, Scratch, State};
 
 /// Rows of a unit, where a query token has no more heads than that.
-const ROWS: usize = 64;
+const ROWS: usize = 128;
 /// Keys of a chunk.
 const CHUNK: usize = 512;
 /// Least multiplications that are worth a task.
@@ -48,11 +48,12 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
             // SAFETY: a row belongs to one unit, and a unit is finished once.
             let out = unsafe { out.part(row * value_dim..(row + 1) * value_dim) };
             let parts = states.chunks_exact(State::len(rows, value_dim));
-            let sum = merge(host, parts.map(|part| State::row(part, rows, r, value_dim)), sinks.map(|s| s[head]), out);
+            let [max, sum] =
+                merge(host, parts.map(|part| State::row(part, rows, r, value_dim)), sinks.map(|s| s[head]), out);
             if let Some(lse) = &lse {
                 // SAFETY: as above.
                 let lse = unsafe { lse.part(row..row + 1) };
-                lse[0] = sum;
+                lse[0] = if sum == 0.0 { NO_KEYS } else { max + libm::logf(sum) };
             }
         }
     };
@@ -65,9 +66,11 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     };
     let least = TASK.div_ceil(cost.max(1));
     if chunks == 1 {
-        return split(host, units, least, &|range| {
+        // Units cost more from tile to tile where masks are causal: each task takes some of all.
+        let tasks = (units / least).clamp(1, 4 * host.threads());
+        return host.parallel(tasks, &|task| {
             let (mut scratch, mut state) = (Scratch::new(&inputs, rows), vec![0.0; State::len(rows, value_dim)]);
-            for unit in range {
+            for unit in (task..units).step_by(tasks) {
                 attend(unit, &mut scratch, &mut state);
                 finish(unit, &state);
             }
@@ -87,21 +90,23 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     split(host, units, TASK.div_ceil(size), &|range| range.for_each(|u| finish(u, &states[u * size..(u + 1) * size])));
 }
 
-/// Merges states `(acc, max, sum)` of one row and its sink into `out`; returns the log-sum-exp.
+/// Merges states `(acc, max, sum)` of one row and its sink into `out`; returns the largest logit and the sum of what the
+/// others weigh beside it.
 fn merge<'a>(
     host: &dyn Host,
     parts: impl Iterator<Item = (&'a [f32], f32, f32)> + Clone,
     sink: Option<f32>,
     out: &mut [f32],
-) -> f32 {
+) -> [f32; 2] {
     let max = parts.clone().map(|part| part.1).chain(sink).fold(f32::NEG_INFINITY, f32::max);
+    if max == f32::NEG_INFINITY {
+        out.fill(0.0);
+        return [max, 0.0];
+    }
     let mut sum = sink.map_or(0.0, |s| libm::expf(s - max));
     out.fill(0.0);
-    if max == f32::NEG_INFINITY {
-        return NO_KEYS;
-    }
     for (acc, part_max, part_sum) in parts {
-        let weight = libm::expf(part_max - max);
+        let weight = if part_max == max { 1.0 } else { libm::expf(part_max - max) };
         // What saw no key weighs nothing.
         if weight != 0.0 {
             sum += weight * part_sum;
@@ -109,5 +114,5 @@ fn merge<'a>(
         }
     }
     host.simd().scale(out, 1.0 / sum);
-    max + libm::logf(sum)
+    [max, sum]
 }

@@ -1,12 +1,14 @@
 //! The queries of one unit against a range of keys.
 
 use crate::attention::{Pages, Spec};
-use crate::host::{Args, Host, Matrix, Simd, Tile};
+use crate::host::{Args, Host, Matrix, Simd, Tile, Tiles};
+use crate::simd::Split;
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
-/// Keys of a tile.
+/// Keys of a tile, and the least that lie together for which a tile ends early.
 const TILE: usize = 128;
+const TOGETHER: usize = 64;
 /// Most rows that are multiplied key by key, without a matrix.
 const FEW: usize = 8;
 
@@ -15,6 +17,7 @@ pub(super) struct Inputs<'a> {
     spec: &'a Spec,
     host: &'a dyn Host,
     simd: Simd,
+    tiles: Option<Tiles>,
     q: &'a [f32],
     k: &'a [f32],
     v: &'a [f32],
@@ -57,10 +60,12 @@ impl<'a> State<'a> {
 
 /// Memory of one task.
 pub(super) struct Scratch {
-    q: Vec<f32>,      // [rows, D], scaled
-    scores: Vec<f32>, // [rows, TILE]
-    k: Vec<f32>,      // [TILE, D], and
-    v: Vec<f32>,      // [TILE, V], where the keys of a tile are scattered
+    q: Vec<f32>,           // [rows, D], scaled
+    scores: Vec<f32>,      // [rows, TILE], of which
+    seen: Vec<[usize; 2]>, // a range counts in each row
+    k: Vec<f32>,           // [TILE, D], and
+    v: Vec<f32>,           // [TILE, V], where the keys of a tile are scattered
+    split: [Split; 3],     // queries, and both sides of a product
 }
 
 impl Scratch {
@@ -70,8 +75,10 @@ impl Scratch {
         Self {
             q: vec![0.0; rows * dim],
             scores: vec![0.0; rows * TILE],
+            seen: vec![[0; 2]; rows],
             k: vec![0.0; tile * dim],
             v: vec![0.0; tile * value_dim],
+            split: core::array::from_fn(|_| Split::new(0, 0)),
         }
     }
 }
@@ -82,6 +89,7 @@ impl<'a> Inputs<'a> {
             spec,
             host,
             simd: host.simd(),
+            tiles: host.tiles(),
             q: args.f32("q"),
             k: args.f32("k"),
             v: args.f32("v"),
@@ -133,6 +141,9 @@ impl<'a> Inputs<'a> {
             q.copy_from_slice(&self.q[token * spec.q_stride as usize + head * dim..][..dim]);
             self.simd.scale(q, spec.scale);
         }
+        if let (Some(tiles), true) = (self.tiles, rows > FEW) {
+            tiles.left(Matrix::new(&scratch.q, [rows, dim], dim), &mut scratch.split[0]);
+        }
         let length = self.lengths.map_or(spec.keys, |l| l[b].min(spec.keys)) as usize;
         // Position of a token, which may be before the first key.
         let position = |token: usize| token as i64 + length as i64 - i64::from(spec.queries);
@@ -144,17 +155,23 @@ impl<'a> Inputs<'a> {
         let end = visible(tokens.end - 1).end.min(range.end);
         let mut tile = visible(tokens.start).start.max(range.start);
         while tile < end {
-            let keys = tile..end.min(tile + TILE);
+            let mut keys = tile..end.min(tile + TILE);
+            // Keys that lie together need not be gathered.
+            let (_, together) = self.run(b, tile, keys.end);
+            if together - tile >= TOGETHER {
+                keys.end = together;
+            }
             self.scores(b, g, rows, keys.clone(), scratch);
             for r in 0..rows {
                 let token = tokens.start + r / self.group;
                 let seen = visible(token);
                 let inside = |j: usize| j.clamp(keys.start, keys.end) - keys.start;
-                let scores = &mut scratch.scores[r * TILE..][..keys.len()];
-                let alibi = self.alibi.map(|a| a[g * self.group + r % self.group]);
+                scratch.seen[r] = [inside(seen.start), inside(seen.end)];
                 let behind = keys.start as i64 - position(token);
-                self.weigh(scores, inside(seen.start)..inside(seen.end), alibi, behind, r, &mut state);
+                self.bias(g, r, behind, &mut scratch.scores[r * TILE..][..keys.len()]);
             }
+            let (size, acc) = ([TILE, keys.len()], &mut state.acc[..rows * spec.value_dim as usize]);
+            self.simd.online_softmax(&mut scratch.scores, size, &scratch.seen[..rows], state.max, state.sum, acc);
             self.accumulate(b, g, rows, keys.clone(), scratch, &mut state);
             tile = keys.end;
         }
@@ -165,8 +182,13 @@ impl<'a> Inputs<'a> {
         let (dim, count) = (self.spec.dim as usize, keys.len());
         if rows > FEW {
             let k = self.matrix(self.k, dim, b, g, keys, &mut scratch.k);
-            let q = Matrix::new(&scratch.q, [rows, dim], dim);
             let mut scores = Tile::new(&mut scratch.scores, [rows, count], TILE);
+            if let Some(tiles) = self.tiles {
+                let [q, _, right] = &mut scratch.split;
+                tiles.right(k.transposed(), right);
+                return tiles.multiply(q, right, &mut scores, false);
+            }
+            let q = Matrix::new(&scratch.q, [rows, dim], dim);
             return self.host.matmul(q, k.transposed(), &mut scores, false);
         }
         for (row, from, n) in self.runs(b, keys.clone()) {
@@ -178,42 +200,15 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// Makes weights of a row's scores, those outside of `seen` 0, and brings the row's state to their maximum.
-    /// `behind` is `j - p` of the first.
-    fn weigh(
-        &self,
-        scores: &mut [f32],
-        seen: Range<usize>,
-        alibi: Option<f32>,
-        behind: i64,
-        r: usize,
-        state: &mut State<'_>,
-    ) {
-        if seen.is_empty() {
-            return scores.fill(0.0);
-        }
-        scores[..seen.start].fill(0.0);
-        scores[seen.end..].fill(0.0);
-        let behind = behind + seen.start as i64;
-        let scores = &mut scores[seen];
+    /// Logits of the scores of row `r`. `behind` is `j - p` of the first.
+    fn bias(&self, g: usize, r: usize, behind: i64, scores: &mut [f32]) {
         if let Some(cap) = self.spec.softcap {
             self.simd.softcap(scores, cap);
         }
-        if let Some(slope) = alibi {
+        if let Some(alibi) = self.alibi {
+            let slope = alibi[g * self.group + r % self.group];
             scores.iter_mut().enumerate().for_each(|(i, z)| *z += slope * (behind + i as i64) as f32);
         }
-        let (was, max) = (state.max[r], state.max[r].max(self.simd.max(scores)));
-        if max == f32::NEG_INFINITY {
-            return scores.fill(0.0);
-        }
-        if max > was {
-            let value_dim = self.spec.value_dim as usize;
-            let factor = libm::expf(was - max);
-            state.sum[r] *= factor;
-            self.simd.scale(&mut state.acc[r * value_dim..][..value_dim], factor);
-            state.max[r] = max;
-        }
-        state.sum[r] += self.simd.exp_sum(scores, max);
     }
 
     /// `acc[r] += sum_j scores[r, j] v[j]`
@@ -230,7 +225,14 @@ impl<'a> Inputs<'a> {
         if rows > FEW {
             let v = self.matrix(self.v, value_dim, b, g, keys, &mut scratch.v);
             let scores = Matrix::new(&scratch.scores, [rows, count], TILE);
-            return self.host.matmul(scores, v, &mut Tile::new(state.acc, [rows, value_dim], value_dim), true);
+            let mut acc = Tile::new(state.acc, [rows, value_dim], value_dim);
+            if let Some(tiles) = self.tiles {
+                let [_, left, right] = &mut scratch.split;
+                tiles.left(scores, left);
+                tiles.right(v, right);
+                return tiles.multiply(left, right, &mut acc, true);
+            }
+            return self.host.matmul(scores, v, &mut acc, true);
         }
         for (row, from, n) in self.runs(b, keys.clone()) {
             let v = &self.v[(row * self.kv_heads + g) * value_dim..];

@@ -57,9 +57,16 @@ pub(crate) struct Group<'a> {
 impl Split {
     /// Room for `count` rows or columns of `terms` terms.
     pub(crate) fn new(count: usize, terms: usize) -> Self {
-        let steps = terms.div_ceil(STEP);
-        let lines = vec![Uninit::uninit(); count.next_multiple_of(BLOCK) * steps * 2];
-        Self { count, steps, lines, written: AtomicUsize::new(0) }
+        let mut split = Self { count: 0, steps: 0, lines: Vec::new(), written: AtomicUsize::new(0) };
+        split.resize(count, terms);
+        split
+    }
+
+    /// The same for another matrix, in the same memory if that is large enough.
+    pub(crate) fn resize(&mut self, count: usize, terms: usize) {
+        (self.count, self.steps) = (count, terms.div_ceil(STEP));
+        self.lines.resize(count.next_multiple_of(BLOCK) * self.steps * 2, Uninit::uninit());
+        *self.written.get_mut() = 0;
     }
 
     /// The groups, to be filled; the last one with fewer rows or columns.
@@ -118,14 +125,28 @@ impl Tiles {
         let ([m, k], [_, n]) = (a.shape(), b.shape());
         assert!(b.shape()[0] == k && c.shape() == [m, n], "shapes of a product");
         let (mut left, mut right) = (Split::new(m, k), Split::new(n, k));
-        for (i, group) in left.groups_mut().enumerate() {
-            self.split_rows(a.rows(i * GROUP..m.min((i + 1) * GROUP)), group);
+        self.left(a, &mut left);
+        self.right(b, &mut right);
+        self.multiply(&left, &right, c, add);
+    }
+
+    /// Splits a matrix for the left side, on the calling thread.
+    pub(crate) fn left(self, a: Matrix<'_>, to: &mut Split) {
+        let [rows, terms] = a.shape();
+        to.resize(rows, terms);
+        for (i, group) in to.groups_mut().enumerate() {
+            self.split_rows(a.rows(i * GROUP..rows.min((i + 1) * GROUP)), group);
         }
-        for (i, group) in right.groups_mut().enumerate() {
-            let columns = b.transposed().rows(i * GROUP..n.min((i + 1) * GROUP));
+    }
+
+    /// Splits a matrix for the right side, on the calling thread.
+    pub(crate) fn right(self, b: Matrix<'_>, to: &mut Split) {
+        let [terms, columns] = b.shape();
+        to.resize(columns, terms);
+        for (i, group) in to.groups_mut().enumerate() {
+            let columns = b.transposed().rows(i * GROUP..columns.min((i + 1) * GROUP));
             self.split_columns(columns.transposed(), group);
         }
-        self.multiply(&left, &right, c, add);
     }
 }
 
