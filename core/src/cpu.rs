@@ -1,9 +1,10 @@
 //! Threads and dense products for the fast host forms of the kernels.
 
-use foveate_kernels::host::{Host, Matrix, Tile};
+use foveate_kernels::host::{Bytes, Host, Matrix, Tile};
 
 /// The processor: threads, and products by the `gemm` crate.
 pub struct Cpu {
+    bytes: Option<Bytes>,
     #[cfg(feature = "threads")]
     team: Option<crate::team::Team>,
 }
@@ -17,13 +18,18 @@ impl Cpu {
         #[cfg(feature = "threads")]
         {
             let threads = threads.map_or_else(num_cpus::get_physical, std::num::NonZeroUsize::get);
-            Self { team: if threads > 1 { crate::team::Team::new(threads - 1) } else { None } }
+            Self { bytes: Bytes::detect(), team: if threads > 1 { crate::team::Team::new(threads - 1) } else { None } }
         }
         #[cfg(not(feature = "threads"))]
         {
             let _ = threads;
-            Self {}
+            Self { bytes: Bytes::detect() }
         }
+    }
+
+    /// Multiplies quantised weights in f32, where otherwise activations are rounded to 16 bits and multiplied as bytes.
+    pub fn exact(self) -> Self {
+        Self { bytes: None, ..self }
     }
 }
 
@@ -40,6 +46,10 @@ impl Host for Cpu {
             return team.threads();
         }
         1
+    }
+
+    fn bytes(&self) -> Option<Bytes> {
+        self.bytes
     }
 
     fn parallel(&self, tasks: usize, body: &(dyn Fn(usize) + Sync)) {

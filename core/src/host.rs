@@ -70,9 +70,15 @@ impl HostBackend {
         Self::new(Form::Reference)
     }
 
-    /// Runs the fast forms on `threads` threads; 0 takes one for each core.
+    /// Runs the fast forms on `threads` threads; 0 takes one for each core. Where the processor multiplies bytes, products
+    /// with quantised weights round their activations to 16 bits; see [`exact_cpu`](Self::exact_cpu).
     pub fn cpu(threads: usize) -> Self {
         Self::new(Form::Fast(crate::cpu::Cpu::new(std::num::NonZeroUsize::new(threads))))
+    }
+
+    /// As [`cpu`](Self::cpu), but quantised weights are multiplied in f32: what checks run.
+    pub fn exact_cpu(threads: usize) -> Self {
+        Self::new(Form::Fast(crate::cpu::Cpu::new(std::num::NonZeroUsize::new(threads)).exact()))
     }
 
     fn new(form: Form) -> Self {
@@ -88,10 +94,13 @@ impl Backend for HostBackend {
     fn describe(&self) -> String {
         match &self.form {
             Form::Reference => "reference".into(),
-            Form::Fast(cpu) => match cpu.threads() {
-                1 => "cpu, 1 thread".into(),
-                n => format!("cpu, {n} threads"),
-            },
+            Form::Fast(cpu) => {
+                let exact = if cpu.bytes().is_some() { "" } else { ", exact" };
+                match cpu.threads() {
+                    1 => format!("cpu, 1 thread{exact}"),
+                    n => format!("cpu, {n} threads{exact}"),
+                }
+            }
         }
     }
 

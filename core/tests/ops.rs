@@ -106,7 +106,7 @@ fn cut() -> Vec<Case> {
 fn main() {
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
-    let cpu = Arc::new(HostBackend::cpu(2));
+    let cpu = Arc::new(HostBackend::exact_cpu(2));
     for case in op::cases() {
         let (cpu, name) = (cpu.clone(), format!("cpu::{}", case.id));
         trials.push(Trial::test(name, move || check(&*cpu, &case)));

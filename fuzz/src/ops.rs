@@ -176,7 +176,7 @@ pub fn ops(bytes: &[u8]) {
         return;
     }
     let inputs = kernel.inputs(&mut Rng::new(u.arbitrary().unwrap_or(0)));
-    let (reference, cpu) = (run(&HostBackend::reference(), &op, &inputs), run(&HostBackend::cpu(1), &op, &inputs));
+    let (reference, cpu) = (run(&HostBackend::reference(), &op, &inputs), run(&HostBackend::exact_cpu(1), &op, &inputs));
     for ((arg, got), want) in args.iter().zip(&cpu).zip(&reference) {
         if arg.dtype != DType::F32 {
             assert_eq!(got, want, "{} of {op:?}", arg.name);

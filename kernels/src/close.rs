@@ -16,6 +16,8 @@ impl Tolerance {
     pub const REFERENCE_GRADIENT: Tolerance = Tolerance { relative_rms: 1e-5, elementwise: None };
     /// Outputs and states of the executors in f32.
     pub const EXECUTOR: Tolerance = Tolerance { relative_rms: 5e-5, elementwise: Some(1e-3) };
+    /// Outputs of products whose activations are rounded to 16 bits; none of the exact forms is measured by it.
+    pub const ROUNDED: Tolerance = Tolerance { relative_rms: 5e-5, elementwise: None };
     /// Gradients of the executors in f32.
     pub const EXECUTOR_GRADIENT: Tolerance = Tolerance { relative_rms: 5e-4, elementwise: Some(1e-3) };
     /// Logits of a whole model on the reference.

@@ -106,9 +106,10 @@ pub trait Host: Sync {
         Simd::detect()
     }
 
-    /// The instruction for products of bytes, which quantised weights are multiplied with.
+    /// The instruction for products of bytes that quantised weights are multiplied with; none for products that round
+    /// nothing but f32.
     fn bytes(&self) -> Option<Bytes> {
-        Bytes::detect()
+        None
     }
 
     /// The unit for products of tiles, which larger dense products run on.

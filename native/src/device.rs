@@ -26,6 +26,8 @@ pub struct Options {
     pub baseline: bool,
     /// On the processor: threads, 0 for one on each core.
     pub threads: usize,
+    /// On the processor: multiply quantised weights in f32, where otherwise activations may be rounded to 16 bits.
+    pub exact: bool,
 }
 
 /// An executor of the given kind, with the default [`Options`].
@@ -54,6 +56,7 @@ pub fn device_with(kind: Device, options: Options) -> Result<Any> {
     let gpu = |software| gpu::Options { baseline: options.baseline, software };
     match kind {
         Device::Reference => Ok(Any::Host(HostBackend::reference())),
+        Device::Cpu if options.exact => Ok(Any::Host(HostBackend::exact_cpu(options.threads))),
         Device::Cpu => Ok(Any::Host(HostBackend::cpu(options.threads))),
         Device::Gpu => Ok(Any::Gpu(pollster::block_on(Gpu::open(gpu(true)))?)),
         // A software driver is slower than the processor's own executor.

@@ -102,13 +102,6 @@ impl<'a> Tile<'a> {
         self.data
     }
 
-    /// Where element `[i, j]` lies.
-    pub(crate) fn at(&mut self, i: usize, j: usize) -> *mut f32 {
-        assert!(i < self.shape[0] && j < self.shape[1], "an element of the tile");
-        // SAFETY: inside of the tile.
-        unsafe { self.data.add(i * self.stride + j) }
-    }
-
     pub fn row(&mut self, i: usize) -> &mut [f32] {
         assert!(i < self.shape[0], "row {i} of {}", self.shape[0]);
         if self.shape[1] == 0 {

@@ -18,6 +18,13 @@ pub(super) struct Arguments {
     device: DeviceArguments,
 }
 
+impl Arguments {
+    /// The device as checks run it: exact.
+    fn device(&self) -> DeviceArguments {
+        DeviceArguments { exact: true, ..self.device }
+    }
+}
+
 /// One case that was found.
 enum Case {
     Op(PathBuf),
@@ -50,8 +57,9 @@ fn collect(path: &Path, cases: &mut Vec<Case>) -> std::io::Result<()> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let mut device = arguments.device.open()?;
-    let exact = arguments.device.device == DeviceName::Reference;
+    let asked = arguments.device();
+    let mut device = asked.open()?;
+    let exact = asked.device == DeviceName::Reference;
     let (mut checked, mut failed) = (0, 0);
     for path in &arguments.paths {
         let mut cases = Vec::new();
@@ -66,7 +74,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
                 Case::Op(path) => (path, op(&device, path, exact)),
                 Case::Model(path) => {
                     // A model takes its executor; the next case gets a fresh one.
-                    let taken = std::mem::replace(&mut device, arguments.device.quietly()?);
+                    let taken = std::mem::replace(&mut device, asked.quietly()?);
                     (path, model(taken, path, exact))
                 }
             };

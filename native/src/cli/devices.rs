@@ -32,7 +32,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut healthy = true;
-    let cpu = Any::Host(HostBackend::cpu(0));
+    let cpu = Any::Host(HostBackend::exact_cpu(0));
     print(&format!("{}\n", cpu.describe()))?;
     healthy &= test(&cpu, arguments)?;
     let adapters = wait(gpu::adapters());

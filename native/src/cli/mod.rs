@@ -65,7 +65,7 @@ enum DeviceName {
     Reference,
 }
 
-#[derive(Args)]
+#[derive(Args, Clone, Copy)]
 struct DeviceArguments {
     /// What computes.
     #[arg(long, value_enum, default_value = "auto")]
@@ -76,6 +76,10 @@ struct DeviceArguments {
     /// Threads of the processor's executor; 0 takes one for each core.
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
+    /// On the processor: multiply quantised weights in f32. Otherwise, where it multiplies bytes, activations are rounded to
+    /// 16 bits.
+    #[arg(long)]
+    exact: bool,
 }
 
 impl DeviceArguments {
@@ -94,7 +98,7 @@ impl DeviceArguments {
             DeviceName::Reference => foveate::Device::Reference,
         };
         // More threads than this are a slip of the finger, and each costs memory.
-        let options = foveate::Options { baseline: self.baseline, threads: self.threads.min(1024) };
+        let options = foveate::Options { baseline: self.baseline, threads: self.threads.min(1024), exact: self.exact };
         foveate::device_with(kind, options)
     }
 }

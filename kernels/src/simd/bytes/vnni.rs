@@ -201,8 +201,7 @@ macro_rules! turn {
             }
             index
         };
-        // SAFETY: the array has 64 bytes.
-        unsafe { _mm512_loadu_si512(INDEX.as_ptr().cast()) }
+        _mm512_loadu_si512(INDEX.as_ptr().cast())
     }};
 }
 
@@ -213,7 +212,7 @@ impl Format for Q4_0 {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     unsafe fn pair(blocks: *const u8, second: bool) -> __m512i {
-        // SAFETY: one or two blocks of nine words.
+        // SAFETY: one or two blocks of nine words, and an array of 64 bytes.
         unsafe { nibbles(blocks, if second { (1 << 18) - 1 } else { (1 << 9) - 1 }, turn!(1, 10)) }
     }
 }
@@ -225,7 +224,7 @@ impl Format for Q4_1 {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     unsafe fn pair(blocks: *const u8, second: bool) -> __m512i {
-        // SAFETY: one or two blocks of ten words.
+        // SAFETY: one or two blocks of ten words, and an array of 64 bytes.
         unsafe { nibbles(blocks, if second { (1 << 20) - 1 } else { (1 << 10) - 1 }, turn!(2, 12)) }
     }
 }

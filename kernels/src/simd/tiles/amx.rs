@@ -7,6 +7,11 @@ use core::arch::x86_64::*;
 
 /// Whether the processor has AMX for bf16, and the system lets this process use it.
 pub(super) fn lent() -> bool {
+    static LENT: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *LENT.get_or_init(ask)
+}
+
+fn ask() -> bool {
     let features = __cpuid_count(7, 0).edx;
     let amx = features >> 22 & 1 == 1 && features >> 24 & 1 == 1;
     if !amx || !has!("avx512f", "avx512bw", "avx512vl", "avx512bf16") {
@@ -31,13 +36,7 @@ fn halves(x: [__m512; 2]) -> [__m512i; 2] {
     let high = pack(x);
     let lower = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(high));
     let upper = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64::<1>(high));
-    let rest = |x: __m512, bits: __m512i| {
-        let high = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits));
-        let rest = _mm512_sub_ps(x, high);
-        // Infinity less infinity is no number.
-        let infinite = _mm512_cmpeq_epi32_mask(_mm512_slli_epi32::<17>(bits), _mm512_set1_epi32(0xff << 24));
-        _mm512_mask_mov_ps(rest, infinite, _mm512_setzero_ps())
-    };
+    let rest = |x: __m512, bits: __m512i| _mm512_sub_ps(x, _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits)));
     [high, pack([rest(x[0], lower), rest(x[1], upper)])]
 }
 
@@ -173,7 +172,7 @@ const ROWS: usize = 128;
 
 /// Eight tiles of 16 rows of 64 bytes.
 #[repr(align(64))]
-struct Configuration([u8; 64]);
+struct Configuration(#[allow(dead_code, reason = "read by assembly")] [u8; 64]);
 
 const CONFIGURATION: Configuration = {
     let mut bytes = [0; 64];

@@ -6,16 +6,21 @@
 //! ```
 //!
 //! Each product of f32 becomes three of bf16, summed up in f32, and is off by 2^-16 of itself at most: well within the
-//! tolerance of f32 kernels. Where x is infinite, low is 0; a NaN stays one. Numbers below 2^-126 count as 0.
+//! tolerance of f32 kernels. What is not finite becomes NaN in every sum that it takes part in. Numbers below 2^-126
+//! count as 0.
 //!
 //! The unit is AMX, which Linux lends on request: a tile product is 16 x 16 x 32, 16 times what one AVX-512 instruction
 //! does in as many cycles.
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux", feature = "std"))]
 mod amx;
+/// Where there is no such unit, or no way to ask for it.
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux", feature = "std")))]
+#[path = "none.rs"]
+mod amx;
 
 use crate::host::{Matrix, Tile};
-use alloc::{vec, vec::Vec};
+use alloc::vec::Vec;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -87,12 +92,10 @@ impl Split {
     }
 }
 
-#[cfg(all(target_arch = "x86_64", target_os = "linux", feature = "std"))]
 impl Tiles {
     /// The unit, if the processor has one and the system lends it.
     pub fn detect() -> Option<Self> {
-        static LENT: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-        LENT.get_or_init(amx::lent).then_some(Self(()))
+        amx::lent().then_some(Self(()))
     }
 
     /// Splits up to 16 rows of a matrix for the left side.
@@ -150,10 +153,5 @@ impl Tiles {
     }
 }
 
-#[cfg(not(all(target_arch = "x86_64", target_os = "linux", feature = "std")))]
-impl Tiles {
-    /// None: there is no such unit, or no way to ask for it.
-    pub fn detect() -> Option<Self> {
-        None
-    }
-}
+#[cfg(test)]
+mod tests;
