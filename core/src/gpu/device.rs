@@ -97,7 +97,8 @@ impl Gpu {
         let (features, limits) = match options.baseline {
             true => (wgpu::Features::empty(), wgpu::Limits::default()),
             false => (
-                adapter.features() & (wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP),
+                adapter.features()
+                    & (wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY),
                 wanted(&adapter.limits()),
             ),
         };
