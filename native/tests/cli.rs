@@ -320,8 +320,8 @@ fn bench_refuses_what_it_cannot_time() -> Check {
     refused(&bench(&["linear", "--sweep", "T=8..4"])?, &["NAME=FROM..TO", "got T=8..4"])?;
     refused(&bench(&["linear", "--sweep", "T=8..4294967295"])?, &["out of memory: needs"])?;
     refused(&bench(&["linear", "--sweep", "X=8..16"])?, &["no setting X"])?;
-    refused(&bench(&["linear", "--seconds", "nan"])?, &["--seconds 0 to 3600", "NaN"])?;
-    refused(&bench(&["linear", "--runs", "0"])?, &["--runs must be 1"])?;
+    refused(&run(&["bench", "linear", "--seconds", "nan"])?, &["--seconds 0 to 3600", "NaN"])?;
+    refused(&run(&["bench", "linear", "--runs", "0"])?, &["--runs must be 1"])?;
     let output = run(&["bench", "--set", "T=4"])?;
     ensure(output.status.code() == Some(2), || shown(&output))
 }
