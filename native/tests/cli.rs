@@ -326,11 +326,12 @@ fn bench_refuses_what_it_cannot_time() -> Check {
     ensure(output.status.code() == Some(2), || shown(&output))
 }
 
-fn bench_times_a_model(device: &str) -> Check {
+fn bench_times_a_model(device: &[&str], clocks: &[&str]) -> Check {
     let folder = support::golden().ok_or("no golden cases")?.join("models/llama");
     let folder = folder.to_string_lossy();
-    let on = ["--model", &folder, "--device", device, "--tokens", "3"];
-    let report = json(&bench(&[&on[..], &["--contexts", "5,8"]].concat())?)?;
+    let on = [&["--model", &folder, "--device"], device].concat();
+    let report = json(&bench(&[&on[..], &["--tokens", "3", "--contexts", "5,8"]].concat())?)?;
+    ensure(clocks.iter().any(|clock| report["clock"] == *clock), || report.to_string())?;
     ensure(report["speeds"].as_array().is_some_and(|s| s.len() == 2) && report["context"] == 8, || report.to_string())?;
     positive(&report, &["/speeds/0/prefill/median", "/speeds/1/decode/median", "/peak_device_bytes"])?;
     for phase in ["prefill", "decode"] {
@@ -343,7 +344,7 @@ fn bench_times_a_model(device: &str) -> Check {
         })?;
     }
     refused(&bench(&[&on[..], &["--contexts", "1000000"]].concat())?, &["--contexts must be 1 to", "1000000"])?;
-    refused(&bench(&["--model", &folder, "--device", device, "--tokens", "0"])?, &["--tokens must be 1 to"])
+    refused(&bench(&[&on[..], &["--tokens", "0"]].concat())?, &["--tokens must be 1 to"])
 }
 
 fn main() {
@@ -366,7 +367,7 @@ fn main() {
         always("bench_picks_shapes_by_name", bench_picks_shapes_by_name),
         always("bench_sweeps_a_length_on_the_cpu", || bench_sweeps_a_length("cpu")),
         always("bench_refuses_what_it_cannot_time", bench_refuses_what_it_cannot_time),
-        given(golden, "bench_times_a_model_on_the_cpu", || bench_times_a_model("cpu")),
+        given(golden, "bench_times_a_model_on_the_cpu", || bench_times_a_model(&["cpu"], &["host"])),
         given(model, "generate_streams_text", generate_streams_text),
         given(model, "generate_reports_json", generate_reports_json),
         given(model, "generate_bounds_its_length", generate_bounds_its_length),
@@ -386,6 +387,11 @@ fn main() {
     let there = gpu || required;
     trials.push(given(there, "bench_times_an_op_on_a_gpu", || bench_times_an_op_against_the_machine("gpu")));
     trials.push(given(there, "bench_sweeps_a_length_on_a_gpu", || bench_sweeps_a_length("gpu")));
-    trials.push(given(there && golden, "bench_times_a_model_on_a_gpu", || bench_times_a_model("gpu")));
+    let there = there && golden;
+    let clocks = &["timestamps", "submissions"];
+    trials.push(given(there, "bench_times_a_model_on_a_gpu", || bench_times_a_model(&["gpu"], clocks)));
+    trials.push(given(there, "bench_times_a_model_on_a_gpu_without_a_clock", || {
+        bench_times_a_model(&["gpu", "--baseline"], &["submissions"])
+    }));
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -68,7 +68,8 @@ pub struct Row {
 pub fn row(device: &Any, ceiling: &Ceiling, name: &str, op: &Op, effort: Effort) -> Result<Row> {
     let seconds = Loaded::new(device, op.clone())?.time(effort)?;
     let (flop, bytes) = (op.kernel().flop(), op.bytes());
-    let rate = |work: u64| work as f64 / seconds.median.max(1e-12);
+    // A coarse clock may see no time at all; then there is no rate.
+    let rate = |work: u64| if seconds.median > 0.0 { work as f64 / seconds.median } else { 0.0 };
     let (flop_share, bytes_share) = (rate(flop) / ceiling.flop_s, rate(bytes) / ceiling.bytes_s);
     Ok(Row {
         name: name.into(),

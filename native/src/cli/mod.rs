@@ -40,6 +40,10 @@ enum Command {
     /// Lists GPU adapters, what they can do and which kernels they would get, and tests them.
     Devices(devices::Arguments),
     /// Times ops or a model, and holds them against what the machine can do.
+    ///
+    /// Without arguments every op runs in the shapes of SmolLM2-135M, decoding and reading a prompt; a part of a shape's
+    /// name picks some of them. With --set or --sweep one op runs in any shape. With --model a whole model runs, and the
+    /// time of its ops is told apart.
     Bench(bench::Arguments),
     /// Downloads a model by name.
     Pull(pull::Arguments),

@@ -12,11 +12,6 @@ use foveate::{Error, Result};
 use serde_json::json;
 use std::process::ExitCode;
 
-/// Times ops or a model, and holds them against what the machine can do.
-///
-/// Without arguments every op runs in the shapes of SmolLM2-135M, decoding and reading a prompt; a part of a shape's name
-/// picks some of them. With --set or --sweep one op runs in any shape. With --model a whole model runs, and the time of
-/// its ops is told apart.
 #[derive(Args)]
 #[command(after_help = "Examples:
   foveate bench linear --device cpu
