@@ -150,10 +150,7 @@ fn peers(root: &Area<'_>, file: &Value) -> Result<()> {
     for (i, (row, ratio)) in rows.iter().zip(&ratios).enumerate() {
         let (top, bottom) = (count - i as f64 - 0.2, count - i as f64 - 0.8);
         let colour = if *ratio >= 1.0 { COLOURS[0] } else { COLOURS[1] };
-        chart.draw_series([Rectangle::new(
-            [(ratio.min(1.0), bottom), (ratio.max(1.0), top)],
-            colour.mix(0.85).filled(),
-        )])?;
+        chart.draw_series([Rectangle::new([(ratio.min(1.0), bottom), (ratio.max(1.0), top)], colour.filled())])?;
         let (end, middle) = chart.backend_coord(&(ratio.max(1.0), (top + bottom) / 2.0));
         let figure = format!("{ratio:.2}x");
         root.draw(&Text::new(figure, (end + 8, middle - 8), (FONT, 15).into_font().color(&INK)))?;
