@@ -388,8 +388,9 @@ fn main() {
     trials.push(given(there, "bench_times_an_op_on_a_gpu", || bench_times_an_op_against_the_machine("gpu")));
     trials.push(given(there, "bench_sweeps_a_length_on_a_gpu", || bench_sweeps_a_length("gpu")));
     let there = there && golden;
-    let clocks = &["timestamps", "submissions"];
-    trials.push(given(there, "bench_times_a_model_on_a_gpu", || bench_times_a_model(&["gpu"], clocks)));
+    trials.push(given(there, "bench_times_a_model_on_a_gpu", || {
+        bench_times_a_model(&["gpu"], &["timestamps", "submissions"])
+    }));
     trials.push(given(there, "bench_times_a_model_on_a_gpu_without_a_clock", || {
         bench_times_a_model(&["gpu", "--baseline"], &["submissions"])
     }));
