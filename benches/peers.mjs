@@ -101,6 +101,7 @@ function lavapipe() {
   return name ? { VK_ICD_FILENAMES: join(folder, name), NODEVICE_SELECT: "1" } : undefined;
 }
 
+/** Its time holds submitting and reading the result back, ours is the device's own: a difference that a GPU would show. */
 function burn() {
   const rows = run(BURN, [], { env: lavapipe() });
   const ms = (op, T) => rows.find((row) => row.op === op && row.T === T).ms;
