@@ -1,4 +1,4 @@
-//! An op with its operands in an executor's memory.
+//! Taking the time of an op.
 
 use super::statistics::{Effort, Spread};
 use crate::error::Result;
@@ -81,7 +81,7 @@ fn timestamps(gpu: &Gpu, run: impl FnOnce() -> Result<()>) -> Result<Vec<f64>> {
     Ok(times?)
 }
 
-/// See the [module](self).
+/// An op with its operands in an executor's memory.
 pub struct Loaded<'a> {
     device: &'a Any,
     op: Op,

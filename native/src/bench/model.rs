@@ -42,7 +42,7 @@ pub struct OpTime {
     pub flop: f64,
 }
 
-/// See the [module](self).
+/// Speeds, and tables of ops for one of the contexts.
 #[derive(Clone, Debug, Serialize)]
 pub struct ModelReport {
     pub device: String,

@@ -65,7 +65,7 @@ impl Point {
     }
 }
 
-/// See the [module](self).
+/// Points in the order of their lengths, and how they grow.
 #[derive(Clone, Debug, Serialize)]
 pub struct Sweep {
     pub name: String,
