@@ -1,13 +1,13 @@
 //! Every op in the shapes of a real model: `cargo bench -p foveate-benches -- cpu` or `-- gpu`, or any part of a name.
+//! Criterion compares with the run before; `foveate bench` holds against the machine.
 //!
 //! Throughput is in bytes that must move at least once when decoding, in operations when reading a prompt. A time on the
 //! GPU includes recording and submitting; on a software driver it says nothing about a GPU.
 
 use criterion::{Criterion, Throughput};
+use foveate::core::{Any, Backend};
+use foveate::{Device, device};
 use foveate_benches::{Loaded, shapes};
-use foveate_core::gpu::{Gpu, Options, adapters};
-use foveate_core::host::HostBackend;
-use foveate_core::{Any, Backend};
 use std::time::Instant;
 
 fn bench(criterion: &mut Criterion, name: &str, backend: &Any) {
@@ -33,14 +33,11 @@ fn bench(criterion: &mut Criterion, name: &str, backend: &Any) {
 
 fn main() {
     let mut criterion = Criterion::default().sample_size(10).configure_from_args();
-    bench(&mut criterion, "cpu", &Any::Host(HostBackend::cpu(0)));
-    let open = async {
-        let adapter = adapters().await.into_iter().next()?;
-        Gpu::from_adapter(&adapter, Options { software: true, baseline: false }).await.ok()
-    };
-    match pollster::block_on(open) {
-        Some(gpu) => bench(&mut criterion, "gpu", &Any::Gpu(gpu)),
-        None => eprintln!("gpu: no adapter was found"),
+    for (name, kind) in [("cpu", Device::Cpu), ("gpu", Device::Gpu)] {
+        match device(kind) {
+            Ok(device) => bench(&mut criterion, name, &device),
+            Err(error) => eprintln!("{name}: {error}"),
+        }
     }
     criterion.final_summary();
 }

@@ -81,6 +81,14 @@ impl HostBackend {
         Self::new(Form::Fast(crate::cpu::Cpu::new(std::num::NonZeroUsize::new(threads)).exact()))
     }
 
+    /// The threads that fast forms run on; the definitions use none.
+    pub fn threads(&self) -> Option<&crate::cpu::Cpu> {
+        match &self.form {
+            Form::Reference => None,
+            Form::Fast(cpu) => Some(cpu),
+        }
+    }
+
     fn new(form: Form) -> Self {
         // A wasm address space ends at 4 GiB; elsewhere the system decides.
         let limit = if cfg!(target_pointer_width = "32") { 3 << 30 } else { 1 << 46 };

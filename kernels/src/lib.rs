@@ -29,6 +29,7 @@
 extern crate alloc;
 
 pub mod cases;
+pub mod ceiling;
 pub mod close;
 pub mod dtype;
 pub mod error;
@@ -38,6 +39,7 @@ pub mod plan;
 pub mod quant;
 pub mod shader;
 pub mod shape;
+pub mod shapes;
 pub mod simd;
 
 pub mod activation;

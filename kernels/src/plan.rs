@@ -135,6 +135,35 @@ pub struct Plan {
     pub scratch: Vec<u64>,
 }
 
+impl Plan {
+    /// Bytes of everything that the passes bind, for each pass once, twice where it is read and written.
+    ///
+    /// What moves is this where every pass touches all that it binds and caches hold what it touches again. It is less
+    /// for a pass that picks rows (a page table, ids), and more for one whose tiles read an operand several times; at
+    /// least [`Kernel::bytes`](crate::op::Kernel::bytes) moves in any case.
+    pub fn bytes(&self) -> u64 {
+        let once = |b: &Binding| b.bytes * if b.access == Access::ReadWrite { 2 } else { 1 };
+        self.passes.iter().flat_map(|pass| &pass.bindings).map(once).sum()
+    }
+
+    /// Bytes of all scratch buffers.
+    pub fn scratch_bytes(&self) -> u64 {
+        self.scratch.iter().sum()
+    }
+
+    /// Points at which the whole device waits: between a pass and the next.
+    pub fn barriers(&self) -> usize {
+        self.passes.len().saturating_sub(1)
+    }
+
+    /// Barriers of a workgroup that the shaders of all passes hold, as they are written: one inside of a loop counts once.
+    pub fn workgroup_barriers(&self) -> usize {
+        let code = |line: &'static str| line.split("//").next().unwrap_or_default();
+        let parts = self.passes.iter().flat_map(|pass| &pass.shader.parts);
+        parts.flat_map(|part| part.source.lines()).map(|line| code(line).matches("Barrier()").count()).sum()
+    }
+}
+
 /// Parameters of a pass take at most this many words: they share one uniform buffer, 256 bytes apart.
 pub const MAX_PARAMS: usize = 64;
 

@@ -3,6 +3,7 @@
 //! it claims.
 
 use foveate_kernels::{
+    ceiling::Load,
     op,
     plan::{Caps, Memory, Pass},
     shader::Shader,
@@ -66,6 +67,9 @@ fn passes() -> Vec<Pass> {
                 }
             }
         }
+    }
+    for load in [Load::Copy { vectors: 1 }, Load::Multiply { invocations: 1, rounds: 1 }] {
+        all.extend(load.plan(&Caps::WEBGPU).expect("it fits every device").passes);
     }
     assert!(all.len() > 20, "the cases reach only {} shaders", all.len());
     all

@@ -5,6 +5,10 @@ mod cli;
 use clap::Parser;
 use std::process::ExitCode;
 
+/// `foveate bench` counts what ops allocate.
+#[global_allocator]
+static ALLOCATOR: foveate::bench::Counting = foveate::bench::Counting;
+
 fn main() -> ExitCode {
     hush();
     match cli::run(cli::Cli::parse()) {

@@ -58,7 +58,7 @@ fn json(output: &Output) -> Result<Value, Failed> {
 fn help_names_every_command() -> Check {
     let output = run(&["--help"])?;
     ensure(output.status.success(), || shown(&output))?;
-    for command in ["generate", "chat", "score", "check", "devices", "pull"] {
+    for command in ["generate", "chat", "score", "check", "devices", "bench", "pull"] {
         ensure(out(&output).contains(command), || format!("{command} is missing from {}", out(&output)))?;
         let own = run(&[command, "--help"])?;
         ensure(own.status.success() && out(&own).contains("Usage"), || shown(&own))?;
@@ -260,6 +260,93 @@ fn score_matches_the_golden_loss() -> Check {
     ensure((mean - 2.929908).abs() < 1e-3 && report["scored"] == 512, || report.to_string())
 }
 
+/// Quick measurements: what is tested is the instrument, not the machine.
+fn bench(more: &[&str]) -> Result<Output, Failed> {
+    run(&[&["bench", "--runs", "2", "--seconds", "0", "--json"][..], more].concat())
+}
+
+fn positive(value: &Value, keys: &[&str]) -> Check {
+    let missing = keys.iter().find(|key| !value.pointer(key).and_then(Value::as_f64).is_some_and(|n| n > 0.0));
+    ensure(missing.is_none(), || format!("{missing:?} is no positive number in {value}"))
+}
+
+fn bench_times_an_op_against_the_machine(device: &str) -> Check {
+    let report =
+        json(&bench(&["attention", "--set", "T=5,S=9,H=2,D=16", "--set", "causal=false", "--device", device])?)?;
+    positive(
+        &report,
+        &["/ceiling/bytes_s", "/ceiling/flop_s", "/ops/0/seconds/median", "/ops/0/flop_s", "/ops/0/bytes_s"],
+    )?;
+    positive(&report, &["/ops/0/share", "/ops/0/plan/dispatches", "/ops/0/plan/bytes"])?;
+    let (row, spread) = (&report["ops"][0], &report["ops"][0]["seconds"]);
+    ensure(row["op"] == "attention" && row["flop"] == 4 * 5 * 9 * 2 * 16, || report.to_string())?;
+    let order: Vec<f64> = ["min", "q1", "median", "q3", "max"].iter().filter_map(|key| spread[key].as_f64()).collect();
+    ensure(order.len() == 5 && order.is_sorted() && spread["runs"].as_u64() >= Some(1), || spread.to_string())?;
+    let clocks: &[&str] = if device == "gpu" { &["timestamps", "submissions"] } else { &["host"] };
+    ensure(clocks.iter().any(|clock| row["clock"] == *clock), || row.to_string())
+}
+
+fn bench_picks_shapes_by_name() -> Check {
+    let report = json(&bench(&["argmax", "--device", "cpu"])?)?;
+    let names = report["ops"].as_array().map(|rows| rows.iter().map(|row| row["name"].clone()).collect::<Vec<_>>());
+    ensure(names == Some(vec!["sample argmax/decode".into()]), || report.to_string())?;
+    let table = run(&["bench", "argmax", "--device", "cpu", "--runs", "1", "--seconds", "0"])?;
+    ensure(table.status.success() && out(&table).contains("sample argmax/decode"), || shown(&table))
+}
+
+fn bench_sweeps_a_length(device: &str) -> Check {
+    let more = ["linear", "--set", "K=32,N=32", "--sweep", "T=64..128", "--device", device];
+    let report = json(&bench(&more)?)?;
+    let sweep = &report["sweep"];
+    positive(sweep, &["/points/0/seconds/median", "/points/1/seconds/median", "/memory/exponent", "/memory/r2"])?;
+    ensure(sweep["time"]["exponent"].is_number() && sweep["name"] == "T", || sweep.to_string())?;
+    ensure(sweep["points"][1]["value"] == 128, || sweep.to_string())?;
+    // x, weight and y, at least: 64 and 128 rows of 32 there and back, and 32 by 32 weights.
+    for (point, least) in [(0, 4 * (2 * 64 * 32 + 1024)), (1, 4 * (2 * 128 * 32 + 1024))] {
+        let bytes = sweep["points"][point]["device_bytes"].as_u64();
+        ensure(bytes >= Some(least), || format!("{bytes:?} of {least}"))?;
+    }
+    ensure(sweep["points"][0]["working_bytes"].is_number() == (device != "gpu"), || sweep.to_string())
+}
+
+fn bench_refuses_what_it_cannot_time() -> Check {
+    refused(&bench(&["convolution", "--set", "T=4"])?, &["no op convolution", "attention", "linear"])?;
+    refused(&bench(&["no-such-shape"])?, &["no-such-shape", "sample argmax/decode"])?;
+    refused(&bench(&["attention", "--set", "T=many"])?, &["attention: T must be a whole number", "got many"])?;
+    refused(&bench(&["attention", "--set", "tokens=4"])?, &["no setting tokens", "T|queries"])?;
+    refused(&bench(&["attention", "--set", "D=257"])?, &["attention: dim must be 1 to 256, got 257"])?;
+    refused(&bench(&["linear", "--set", "T=100000,K=20000"])?, &["out of memory: needs"])?;
+    refused(&bench(&["linear", "--set", "T=4294967295,K=4294967295"])?, &["at most 4294967295 elements"])?;
+    refused(&bench(&["linear", "--sweep", "T=8..4"])?, &["NAME=FROM..TO", "got T=8..4"])?;
+    refused(&bench(&["linear", "--sweep", "T=8..4294967295"])?, &["out of memory: needs"])?;
+    refused(&bench(&["linear", "--sweep", "X=8..16"])?, &["no setting X"])?;
+    refused(&run(&["bench", "linear", "--seconds", "nan"])?, &["--seconds 0 to 3600", "NaN"])?;
+    refused(&run(&["bench", "linear", "--runs", "0"])?, &["--runs must be 1"])?;
+    let output = run(&["bench", "--set", "T=4"])?;
+    ensure(output.status.code() == Some(2), || shown(&output))
+}
+
+fn bench_times_a_model(device: &[&str], clocks: &[&str]) -> Check {
+    let folder = support::golden().ok_or("no golden cases")?.join("models/llama");
+    let folder = folder.to_string_lossy();
+    let on = [&["--model", &folder, "--device"], device].concat();
+    let report = json(&bench(&[&on[..], &["--tokens", "3", "--contexts", "5,8"]].concat())?)?;
+    ensure(clocks.iter().any(|clock| report["clock"] == *clock), || report.to_string())?;
+    ensure(report["speeds"].as_array().is_some_and(|s| s.len() == 2) && report["context"] == 8, || report.to_string())?;
+    positive(&report, &["/speeds/0/prefill/median", "/speeds/1/decode/median", "/peak_device_bytes"])?;
+    for phase in ["prefill", "decode"] {
+        let ops = report[phase].as_array().cloned().unwrap_or_default();
+        let sum = |key: &str| ops.iter().filter_map(|op| op[key].as_f64()).sum::<f64>();
+        ensure((sum("share") - 1.0).abs() < 1e-6, || format!("shares of {phase}: {report}"))?;
+        ensure(sum("dispatches") > 0.0 && sum("bytes") > 0.0 && sum("runs") > 0.0, || report.to_string())?;
+        ensure(ops.iter().any(|op| op["op"].as_str().is_some_and(|name| name.starts_with("attention"))), || {
+            report.to_string()
+        })?;
+    }
+    refused(&bench(&[&on[..], &["--contexts", "1000000"]].concat())?, &["--contexts must be 1 to", "1000000"])?;
+    refused(&bench(&[&on[..], &["--tokens", "0"]].concat())?, &["--tokens must be 1 to"])
+}
+
 fn main() {
     let arguments = Arguments::from_args();
     let (golden, model) = (support::golden().is_some(), support::smollm2().is_some());
@@ -275,6 +362,12 @@ fn main() {
         given(golden, "check_runs_golden_ops_on_the_cpu", || check_runs_golden_ops("cpu")),
         given(golden, "check_runs_golden_models_on_the_reference", || check_runs_golden_models("reference")),
         given(golden, "check_runs_golden_models_on_the_cpu", || check_runs_golden_models("cpu")),
+        always("bench_times_an_op_on_the_cpu", || bench_times_an_op_against_the_machine("cpu")),
+        always("bench_times_an_op_by_its_definition", || bench_times_an_op_against_the_machine("reference")),
+        always("bench_picks_shapes_by_name", bench_picks_shapes_by_name),
+        always("bench_sweeps_a_length_on_the_cpu", || bench_sweeps_a_length("cpu")),
+        always("bench_refuses_what_it_cannot_time", bench_refuses_what_it_cannot_time),
+        given(golden, "bench_times_a_model_on_the_cpu", || bench_times_a_model(&["cpu"], &["host"])),
         given(model, "generate_streams_text", generate_streams_text),
         given(model, "generate_reports_json", generate_reports_json),
         given(model, "generate_bounds_its_length", generate_bounds_its_length),
@@ -291,5 +384,15 @@ fn main() {
     let there = golden && (gpu || required);
     trials.push(given(there, "check_runs_golden_ops_on_a_gpu", || check_runs_golden_ops("gpu")));
     trials.push(given(there, "check_runs_golden_models_on_a_gpu", || check_runs_golden_models("gpu")));
+    let there = gpu || required;
+    trials.push(given(there, "bench_times_an_op_on_a_gpu", || bench_times_an_op_against_the_machine("gpu")));
+    trials.push(given(there, "bench_sweeps_a_length_on_a_gpu", || bench_sweeps_a_length("gpu")));
+    let there = there && golden;
+    trials.push(given(there, "bench_times_a_model_on_a_gpu", || {
+        bench_times_a_model(&["gpu"], &["timestamps", "submissions"])
+    }));
+    trials.push(given(there, "bench_times_a_model_on_a_gpu_without_a_clock", || {
+        bench_times_a_model(&["gpu", "--baseline"], &["submissions"])
+    }));
     libtest_mimic::run(&arguments, trials).exit();
 }

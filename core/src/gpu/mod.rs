@@ -1,20 +1,22 @@
 //! The executor on a GPU, through wgpu: natively and in browsers alike.
 //!
 //! Ops are planned when they are recorded; [`submit`](crate::Backend::submit) encodes all of them into one compute pass of
-//! one submission. Pipelines are kept by shader, bind groups by what they bind, scratch by its index in a plan, so that a
-//! loop which repeats itself creates nothing.
+//! one submission, or each into a pass of its own while they are timed. Pipelines are kept by shader, bind groups by what
+//! they bind, scratch by its index in a plan, so that a loop which repeats itself creates nothing.
 
 mod buffer;
 mod device;
 mod pipeline;
 mod readback;
 mod record;
+mod timing;
 
 pub use buffer::GpuBuffer;
 pub use device::{Options, adapters};
 
 use crate::backend::{Backend, Operand, Stats};
 use crate::error::{Error, Result};
+use foveate_kernels::ceiling::{self, Load};
 use foveate_kernels::{op::Op, plan::Caps};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -79,6 +81,16 @@ impl Gpu {
     /// uploaded to and `COPY_SRC` to be downloaded from; its memory is not counted.
     pub fn wrap(&self, buffer: wgpu::Buffer) -> GpuBuffer {
         GpuBuffer::wrap(buffer, &self.ledger)
+    }
+
+    /// Records what the device is measured by, as [`run`](Backend::run) records an op.
+    ///
+    /// # Errors
+    /// As [`run`](Backend::run).
+    pub fn run_load(&self, load: &Load, operands: &[Operand<'_, Self>]) -> Result<()> {
+        self.healthy()?;
+        let plan = load.plan(&self.caps)?;
+        lock(&self.recorder).plan(self, ceiling::NAME, &load.args(), &plan, operands)
     }
 
     /// Takes the pending state apart from errors of the device.

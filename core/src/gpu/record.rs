@@ -2,12 +2,14 @@
 
 use super::buffer::GpuBuffer;
 use super::pipeline::{PARAMS_STRIDE, Pipeline};
+use super::timing::Timer;
 use super::{Gpu, lock};
 use crate::backend::Operand;
 use crate::error::{Error, Result};
 use foveate_kernels::op::{Arg, Op};
 use foveate_kernels::plan::{Binding, Memory, Pass, Plan, Value};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 struct Dispatch {
@@ -29,6 +31,9 @@ pub(super) struct Recorder {
     scratch: Vec<GpuBuffer>,
     /// Bytes uploaded since the queue last moved on.
     staged: u64,
+    pub(super) timer: Timer,
+    /// While ops are timed, the dispatches of each that has any.
+    ops: Vec<Range<usize>>,
 }
 
 /// Uploads that may wait in staging memory at a time.
@@ -63,9 +68,20 @@ impl Recorder {
     pub(super) fn record(&mut self, gpu: &Gpu, op: &Op, operands: &[Operand<'_, Gpu>]) -> Result<()> {
         let lengths: Vec<u64> = operands.iter().map(|o| o.buffer.len().saturating_sub(o.offset)).collect();
         let args = op.check(&lengths)?;
-        check_sharing(op, &args, operands)?;
-        let plan = op.kernel().plan(&gpu.caps)?;
-        self.reserve(gpu, &plan)?;
+        self.plan(gpu, op.name(), &args, &op.kernel().plan(&gpu.caps)?, operands)
+    }
+
+    /// Records the passes of a plan over operands that hold `args`.
+    pub(super) fn plan(
+        &mut self,
+        gpu: &Gpu,
+        op: &'static str,
+        args: &[Arg],
+        plan: &Plan,
+        operands: &[Operand<'_, Gpu>],
+    ) -> Result<()> {
+        check_sharing(op, args, operands)?;
+        self.reserve(gpu, plan)?;
         let (dispatches, params) = (self.dispatches.len(), self.params.len());
         for pass in &plan.passes {
             if let Err(error) = self.pass(gpu, op, pass, operands) {
@@ -73,6 +89,10 @@ impl Recorder {
                 self.params.truncate(params);
                 return Err(error);
             }
+        }
+        if self.timer.on {
+            self.timer.recorded(!plan.passes.is_empty());
+            self.ops.extend((!plan.passes.is_empty()).then(|| dispatches..self.dispatches.len()));
         }
         Ok(())
     }
@@ -91,7 +111,7 @@ impl Recorder {
         Ok(())
     }
 
-    fn pass(&mut self, gpu: &Gpu, op: &Op, pass: &Pass, operands: &[Operand<'_, Gpu>]) -> Result<()> {
+    fn pass(&mut self, gpu: &Gpu, op: &str, pass: &Pass, operands: &[Operand<'_, Gpu>]) -> Result<()> {
         let pipeline = gpu.pipelines.get(&gpu.device, pass);
         let places: Vec<Place<'_>> =
             pass.bindings.iter().map(|b| place(gpu, &self.scratch, operands, b)).collect::<Result<_>>()?;
@@ -129,16 +149,22 @@ impl Recorder {
         }
         let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: None });
         if let (false, Some((_, uniform))) = (self.dispatches.is_empty(), &self.uniform) {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            let mut current = None;
-            for (i, d) in self.dispatches.iter().enumerate() {
-                if current != Some(d.pipeline.id) {
-                    pass.set_pipeline(&d.pipeline.pipeline);
-                    current = Some(d.pipeline.id);
+            let dispatches = &self.dispatches;
+            let encode = |pass: &mut wgpu::ComputePass<'_>, range: Range<usize>| {
+                let mut current = None;
+                for (i, d) in dispatches.iter().enumerate().take(range.end).skip(range.start) {
+                    if current != Some(d.pipeline.id) {
+                        pass.set_pipeline(&d.pipeline.pipeline);
+                        current = Some(d.pipeline.id);
+                    }
+                    pass.set_bind_group(0, &d.group, &[]);
+                    pass.set_bind_group(1, uniform, &[i as u32 * PARAMS_STRIDE as u32]);
+                    pass.dispatch_workgroups(d.workgroups[0], d.workgroups[1], d.workgroups[2]);
                 }
-                pass.set_bind_group(0, &d.group, &[]);
-                pass.set_bind_group(1, uniform, &[i as u32 * PARAMS_STRIDE as u32]);
-                pass.dispatch_workgroups(d.workgroups[0], d.workgroups[1], d.workgroups[2]);
+            };
+            match self.timer.on {
+                true => self.timer.encode(gpu, &mut encoder, &self.ops, encode),
+                false => encode(&mut encoder.begin_compute_pass(&Default::default()), 0..dispatches.len()),
             }
         }
         then(&mut encoder);
@@ -148,6 +174,7 @@ impl Recorder {
         stats.dispatches += self.dispatches.len() as u64;
         drop(stats);
         self.dispatches.clear();
+        self.ops.clear();
         self.params.clear();
         self.staged = 0;
         let dropped = std::mem::take(&mut *lock(&gpu.ledger.dropped));
@@ -191,11 +218,11 @@ impl Recorder {
 }
 
 /// Refuses an argument that is written and shares its buffer: no device runs that.
-fn check_sharing(op: &Op, args: &[Arg], operands: &[Operand<'_, Gpu>]) -> Result<()> {
+fn check_sharing(op: &str, args: &[Arg], operands: &[Operand<'_, Gpu>]) -> Result<()> {
     for (i, (arg, operand)) in args.iter().zip(operands).enumerate() {
         let shares = |j: usize| j != i && operands[j].buffer.id() == operand.buffer.id();
         if arg.access.writes() && (0..operands.len()).any(shares) {
-            return Err(Error::device(format!("{}: {} shares its buffer with another argument", op.name(), arg.name)));
+            return Err(Error::device(format!("{op}: {} shares its buffer with another argument", arg.name)));
         }
     }
     Ok(())
@@ -224,7 +251,7 @@ fn place<'a>(
 }
 
 /// The words of the pass's parameters.
-fn params(op: &Op, pass: &Pass, places: &[Place<'_>]) -> Result<Vec<u32>> {
+fn params(op: &str, pass: &Pass, places: &[Place<'_>]) -> Result<Vec<u32>> {
     let mut started = vec![false; places.len()];
     let words = pass
         .params
@@ -234,10 +261,10 @@ fn params(op: &Op, pass: &Pass, places: &[Place<'_>]) -> Result<Vec<u32>> {
             Value::F32(v) => Ok(v.to_bits()),
             Value::Start { arg, unit } => {
                 let bound = pass.bindings.iter().position(|b| b.memory == Memory::Arg(arg));
-                let i = bound.ok_or_else(|| Error::device(format!("{}: {} is not bound", op.name(), param.name)))?;
+                let i = bound.ok_or_else(|| Error::device(format!("{op}: {} is not bound", param.name)))?;
                 started[i] = true;
                 if !places[i].skip.is_multiple_of(u64::from(unit)) {
-                    let reason = format!("{}: {} at no multiple of {unit} bytes", op.name(), pass.bindings[i].name);
+                    let reason = format!("{op}: {} at no multiple of {unit} bytes", pass.bindings[i].name);
                     return Err(Error::device(reason));
                 }
                 Ok((places[i].skip / u64::from(unit)) as u32)
@@ -246,7 +273,7 @@ fn params(op: &Op, pass: &Pass, places: &[Place<'_>]) -> Result<Vec<u32>> {
         .collect::<Result<_>>()?;
     for ((place, binding), started) in places.iter().zip(&pass.bindings).zip(started) {
         if place.skip != 0 && !started {
-            let reason = format!("{}: {} must begin at the device's alignment", op.name(), binding.name);
+            let reason = format!("{op}: {} must begin at the device's alignment", binding.name);
             return Err(Error::device(reason));
         }
     }

@@ -1,5 +1,6 @@
 //! The commands: what they take, and what they share.
 
+mod bench;
 mod chat;
 mod check;
 mod devices;
@@ -38,6 +39,12 @@ enum Command {
     Check(check::Arguments),
     /// Lists GPU adapters, what they can do and which kernels they would get, and tests them.
     Devices(devices::Arguments),
+    /// Times ops or a model, and holds them against what the machine can do.
+    ///
+    /// Without arguments every op runs in the shapes of SmolLM2-135M, decoding and reading a prompt; a part of a shape's
+    /// name picks some of them. With --set or --sweep one op runs in any shape. With --model a whole model runs, and the
+    /// time of its ops is told apart.
+    Bench(bench::Arguments),
     /// Downloads a model by name.
     Pull(pull::Arguments),
 }
@@ -49,6 +56,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Score(arguments) => score::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Pull(arguments) => pull::run(&arguments),
     }
 }

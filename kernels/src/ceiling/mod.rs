@@ -1,0 +1,89 @@
+//! What a device can do at most: a copy for bytes, a loop of multiply-adds for flop.
+//!
+//! These are no ops, they compute nothing that a model needs: an op's time is held against theirs.
+//!
+//! ```text
+//! Copy:      b = a                                   2 * 16 * vectors bytes
+//! Multiply:  8 vectors of 4, rounds times x = x * factor + y     64 * rounds * invocations flop
+//! ```
+
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::op::{Access, Arg};
+use crate::part;
+use crate::plan::{Caps, PassBuilder, Plan};
+use crate::shader::{Const, Features, Part, Shader};
+use alloc::{vec, vec::Vec};
+
+pub const NAME: &str = "ceiling";
+
+/// Invocations of a workgroup.
+const GROUP: u32 = 256;
+
+/// See the [module](self).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Load {
+    /// Vectors of 16 bytes.
+    Copy {
+        vectors: u32,
+    },
+    Multiply {
+        invocations: u32,
+        rounds: u32,
+    },
+}
+
+impl Load {
+    pub fn args(&self) -> Vec<Arg> {
+        match *self {
+            Load::Copy { vectors } => vec![
+                Arg::new("a", DType::U32, &[vectors, 4], Access::Read),
+                Arg::new("b", DType::U32, &[vectors, 4], Access::Write),
+            ],
+            Load::Multiply { invocations, .. } => vec![Arg::new("out", DType::F32, &[invocations], Access::Write)],
+        }
+    }
+
+    /// # Errors
+    /// [`Error::Limit`](crate::error::Error::Limit) for more than the device binds or dispatches.
+    pub fn plan(&self, caps: &Caps) -> Result<Plan> {
+        let shader = |name, part: Part| Shader {
+            name,
+            parts: vec![part],
+            consts: vec![("GROUP", Const::U32(GROUP))],
+            features: Features::default(),
+            workgroup_bytes: 0,
+        };
+        let (args, grid) = (self.args(), |n: u32| caps.grid(NAME, u64::from(n.div_ceil(GROUP))));
+        let pass = match *self {
+            Load::Copy { vectors } => PassBuilder::new(&args, shader("ceiling.copy", part!("ceiling/copy.wgsl")))
+                .arg("a")
+                .arg("b")
+                .u32("vectors", vectors)
+                .dispatch(NAME, caps, grid(vectors)?)?,
+            Load::Multiply { invocations, rounds } => {
+                PassBuilder::new(&args, shader("ceiling.multiply", part!("ceiling/multiply.wgsl")))
+                    .arg("out")
+                    .u32("rounds", rounds)
+                    .u32("invocations", invocations)
+                    .f32("factor", 0.5)
+                    .dispatch(NAME, caps, grid(invocations)?)?
+            }
+        };
+        Ok(Plan { passes: vec![pass], scratch: Vec::new() })
+    }
+
+    pub fn flop(&self) -> u64 {
+        match *self {
+            Load::Copy { .. } => 0,
+            Load::Multiply { invocations, rounds } => 64 * u64::from(invocations) * u64::from(rounds),
+        }
+    }
+
+    pub fn bytes(&self) -> u64 {
+        match *self {
+            Load::Copy { vectors } => 32 * u64::from(vectors),
+            Load::Multiply { invocations, .. } => 4 * u64::from(invocations),
+        }
+    }
+}

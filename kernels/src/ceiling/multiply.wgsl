@@ -1,0 +1,45 @@
+// Multiply-adds in registers: eight vectors of four an invocation, each waiting only for itself; GROUP invocations a
+// workgroup. What comes out is stored so that it has to be computed.
+
+struct Params {
+    rounds: u32,
+    invocations: u32,
+    factor: f32,
+}
+
+@group(0) @binding(0) var<storage, read_write> out: array<f32>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+@compute @workgroup_size(GROUP)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = (group.y * groups.x + group.x) * GROUP + lane;
+    if index >= params.invocations {
+        return;
+    }
+    let x = vec4f(params.factor);
+    let y = vec4f(f32(lane));
+    var a = y;
+    var b = y + 1.0;
+    var c = y + 2.0;
+    var d = y + 3.0;
+    var e = y + 4.0;
+    var f = y + 5.0;
+    var g = y + 6.0;
+    var h = y + 7.0;
+    for (var i = 0u; i < params.rounds; i++) {
+        a = fma(a, x, y);
+        b = fma(b, x, y);
+        c = fma(c, x, y);
+        d = fma(d, x, y);
+        e = fma(e, x, y);
+        f = fma(f, x, y);
+        g = fma(g, x, y);
+        h = fma(h, x, y);
+    }
+    let sum = a + b + c + d + e + f + g + h;
+    out[index] = sum.x + sum.y + sum.z + sum.w;
+}

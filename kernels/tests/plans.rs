@@ -1,0 +1,28 @@
+//! What plans say of their cost.
+
+use foveate_kernels::dtype::DType;
+use foveate_kernels::op::{Kernel, Op};
+use foveate_kernels::plan::Caps;
+use foveate_kernels::shapes::shapes;
+use foveate_kernels::{linear, norm};
+
+#[test]
+fn plan_binds_at_least_what_its_op_must_move() {
+    for (name, op) in shapes() {
+        let plan = op.kernel().plan(&Caps::WEBGPU).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(plan.bytes() >= op.bytes(), "{name}: {} of {}", plan.bytes(), op.bytes());
+        assert_eq!(plan.barriers() + 1, plan.passes.len(), "{name}");
+    }
+}
+
+#[test]
+fn plan_counts_what_is_read_and_written_twice() {
+    let spec = norm::Spec { residual: true, ..norm::Spec::rms(8, 64, 1e-5) };
+    let plan = spec.plan(&Caps::WEBGPU).expect("a small plan");
+    // x there and back, residual, weight, out.
+    assert_eq!(plan.bytes(), 4 * (2 * 8 * 64 + 8 * 64 + 64 + 8 * 64));
+    assert!(plan.workgroup_barriers() > 0, "a reduction waits");
+    assert_eq!(plan.scratch_bytes(), 0);
+    let whole = Op::from(linear::Spec::new(1, 64, 1024, DType::F32));
+    assert_eq!(whole.kernel().plan(&Caps::WEBGPU).expect("a small plan").bytes(), whole.bytes());
+}

@@ -1,0 +1,132 @@
+//! Taking the time of an op.
+
+use super::statistics::{Effort, Spread};
+use crate::error::Result;
+use foveate_core::any::AnyBuffer;
+use foveate_core::gpu::Gpu;
+use foveate_core::kernels::cases::Rng;
+use foveate_core::kernels::op::{Arg, Op};
+use foveate_core::{Any, Backend, Operand};
+use serde::Serialize;
+use std::time::Instant;
+
+/// What times were taken with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Clock {
+    /// The host's clock around work on the host.
+    Host,
+    /// The device's own timestamps around each op.
+    Timestamps,
+    /// The host's clock around submissions to a device that has no timestamps.
+    Submissions,
+}
+
+impl Clock {
+    pub fn of(device: &Any) -> Self {
+        match device {
+            Any::Host(_) => Clock::Host,
+            Any::Gpu(gpu) if gpu.has_timestamps() => Clock::Timestamps,
+            Any::Gpu(_) => Clock::Submissions,
+        }
+    }
+
+    pub fn describe(self) -> &'static str {
+        match self {
+            Clock::Host => "the host's clock",
+            Clock::Timestamps => "the device's timestamps",
+            Clock::Submissions => "the host's clock around submissions, as the device has no timestamps",
+        }
+    }
+}
+
+/// Seconds that a sample takes at least: shorter work is repeated.
+const SAMPLE: f64 = 1e-3;
+
+/// Samples of `record` on `device`: the seconds of one run each. `wait` ends when all that was recorded is done.
+pub(super) fn samples(
+    device: &Any,
+    effort: Effort,
+    record: impl Fn() -> Result<()>,
+    wait: impl Fn() -> Result<()>,
+) -> Result<Spread> {
+    let many = |times: u64| (0..times).try_for_each(|_| record());
+    // A run before, so that this one finds everything compiled and allocated.
+    record()?;
+    wait()?;
+    let started = Instant::now();
+    record()?;
+    wait()?;
+    let times = (SAMPLE / started.elapsed().as_secs_f64().max(1e-9)).ceil().clamp(1.0, 1e5) as u64;
+    match (Clock::of(device), device) {
+        (Clock::Timestamps, Any::Gpu(gpu)) => {
+            let times = times.min(64);
+            effort.repeat(|| timestamps(gpu, || many(times)))
+        }
+        _ => effort.repeat(|| {
+            let started = Instant::now();
+            many(times)?;
+            wait()?;
+            Ok(vec![started.elapsed().as_secs_f64() / times as f64])
+        }),
+    }
+}
+
+fn timestamps(gpu: &Gpu, run: impl FnOnce() -> Result<()>) -> Result<Vec<f64>> {
+    gpu.set_timing(true)?;
+    let ran = run();
+    let times = crate::wait(gpu.timings());
+    gpu.set_timing(false)?;
+    ran?;
+    Ok(times?)
+}
+
+/// An op with its operands in an executor's memory.
+pub struct Loaded<'a> {
+    device: &'a Any,
+    op: Op,
+    buffers: Vec<AnyBuffer>,
+    /// What is downloaded to wait for the device.
+    fence: AnyBuffer,
+}
+
+impl<'a> Loaded<'a> {
+    /// The op over inputs that make a meaningful run.
+    ///
+    /// # Errors
+    /// A spec that is not valid, and whatever the device refuses.
+    pub fn new(device: &'a Any, op: Op) -> Result<Self> {
+        op.kernel().validate()?;
+        let inputs = op.kernel().inputs(&mut Rng::new(1));
+        let buffer = |(arg, bytes): (Arg, &Vec<u8>)| -> Result<AnyBuffer> {
+            let buffer = match arg.rows {
+                Some((rows, row_bytes)) => device.alloc_rows(arg.name, rows.into(), row_bytes)?,
+                None => device.alloc(arg.name, bytes.len() as u64)?,
+            };
+            device.upload(&buffer, 0, bytes)?;
+            Ok(buffer)
+        };
+        let buffers = op.kernel().args().into_iter().zip(&inputs).map(buffer).collect::<Result<_>>()?;
+        Ok(Self { device, op, buffers, fence: device.alloc("fence", 4)? })
+    }
+
+    fn record(&self) -> Result<()> {
+        let operands: Vec<Operand<'_, Any>> = self.buffers.iter().map(Operand::new).collect();
+        Ok(self.device.run(&self.op, &operands)?)
+    }
+
+    fn wait(&self) -> Result<()> {
+        Ok(crate::wait(self.device.download(&self.fence, 0, 4)).map(|_| ())?)
+    }
+
+    /// Records the op `times` times and waits until all of them are done.
+    pub fn run(&self, times: u64) -> Result<()> {
+        (0..times).try_for_each(|_| self.record())?;
+        self.wait()
+    }
+
+    /// Seconds of one run, all operands in the caches that hold them.
+    pub fn time(&self, effort: Effort) -> Result<Spread> {
+        samples(self.device, effort, || self.record(), || self.wait())
+    }
+}

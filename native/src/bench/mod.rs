@@ -1,0 +1,20 @@
+//! How fast ops and models are, and how far from what the machine can do.
+
+mod ceiling;
+mod loaded;
+mod memory;
+mod model;
+mod ops;
+mod spec;
+mod statistics;
+mod sweep;
+mod timed;
+
+pub use ceiling::Ceiling;
+pub use loaded::{Clock, Loaded};
+pub use memory::Counting;
+pub use model::{At, ModelReport, OpTime, model};
+pub use ops::{PlanCost, Row, row};
+pub use spec::op;
+pub use statistics::{Effort, Fit, Spread};
+pub use sweep::{Point, Range, Sweep, sweep};

@@ -1,0 +1,89 @@
+//! One op on one device.
+
+use super::ceiling::Ceiling;
+use super::loaded::{Clock, Loaded};
+use super::statistics::{Effort, Spread};
+use crate::error::Result;
+use foveate_core::Any;
+use foveate_core::kernels::op::Op;
+use foveate_core::kernels::plan::{Caps, Plan};
+use serde::Serialize;
+
+/// What a plan asks of a device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct PlanCost {
+    pub dispatches: usize,
+    /// Points at which the whole device waits, between dispatches.
+    pub barriers: usize,
+    /// Barriers of a workgroup as the shaders are written.
+    pub workgroup_barriers: usize,
+    /// All that the passes bind, see [`Plan::bytes`].
+    pub bytes: u64,
+    pub scratch_bytes: u64,
+}
+
+impl PlanCost {
+    /// Of the plan for this device; on the host of the plan for WebGPU's defaults. `None` if there is none.
+    pub fn of(device: &Any, op: &Op) -> Option<Self> {
+        let caps = match device {
+            Any::Gpu(gpu) => gpu.caps(),
+            Any::Host(_) => &Caps::WEBGPU,
+        };
+        let plan: Plan = op.kernel().plan(caps).ok()?;
+        Some(Self {
+            dispatches: plan.passes.len(),
+            barriers: plan.barriers(),
+            workgroup_barriers: plan.workgroup_barriers(),
+            bytes: plan.bytes(),
+            scratch_bytes: plan.scratch_bytes(),
+        })
+    }
+}
+
+/// What was measured of an op.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    pub name: String,
+    pub op: &'static str,
+    /// Every field of the spec.
+    pub spec: String,
+    pub clock: Clock,
+    pub seconds: Spread,
+    pub flop: u64,
+    /// Least bytes that must move.
+    pub bytes: u64,
+    pub flop_s: f64,
+    pub bytes_s: f64,
+    /// Parts of the ceilings, and the larger one: how much of the least possible time the op takes.
+    pub flop_share: f64,
+    pub bytes_share: f64,
+    pub share: f64,
+    pub plan: Option<PlanCost>,
+}
+
+/// Measures an op.
+///
+/// # Errors
+/// A spec that is not valid, and whatever the device refuses.
+pub fn row(device: &Any, ceiling: &Ceiling, name: &str, op: &Op, effort: Effort) -> Result<Row> {
+    let seconds = Loaded::new(device, op.clone())?.time(effort)?;
+    let (flop, bytes) = (op.kernel().flop(), op.bytes());
+    // A coarse clock may see no time at all; then there is no rate.
+    let rate = |work: u64| if seconds.median > 0.0 { work as f64 / seconds.median } else { 0.0 };
+    let (flop_share, bytes_share) = (rate(flop) / ceiling.flop_s, rate(bytes) / ceiling.bytes_s);
+    Ok(Row {
+        name: name.into(),
+        op: op.name(),
+        spec: format!("{op:?}"),
+        clock: Clock::of(device),
+        seconds,
+        flop,
+        bytes,
+        flop_s: rate(flop),
+        bytes_s: rate(bytes),
+        flop_share,
+        bytes_share,
+        share: flop_share.max(bytes_share),
+        plan: PlanCost::of(device, op),
+    })
+}

@@ -1,0 +1,310 @@
+//! From `name=value` pairs to an op: any shape, in the words of the specs and in the letters of their shapes.
+
+use crate::error::{Error, Result};
+use foveate_core::kernels::attention::{self, Pages};
+use foveate_core::kernels::dtype::DType;
+use foveate_core::kernels::op::Op;
+use foveate_core::kernels::{activation, cache, embed, linear, norm, rope, sample};
+
+/// Bytes that all operands of an op may take.
+const MOST_BYTES: u64 = 4 << 30;
+
+/// The op of this name with these settings, `T=1024,heads=8`; what is not named has a default, and strides are dense.
+///
+/// # Errors
+/// `Usage` for a name that is no op or no setting of it, or a value that can't be read; the op's own error for a spec that
+/// is not valid; `OutOfMemory` for one whose operands are too large to be made.
+pub fn op(name: &str, settings: &str) -> Result<Op> {
+    let mut values = Values::new(name, settings)?;
+    let v = &mut values;
+    let op: Op = match name {
+        activation::NAME => activation(v)?.into(),
+        attention::NAME => attention(v)?.into(),
+        cache::NAME => append(v)?.into(),
+        embed::NAME => embed(v)?.into(),
+        linear::NAME => linear(v)?.into(),
+        norm::NAME => norm(v)?.into(),
+        rope::NAME => rope(v)?.into(),
+        sample::NAME => sample(v)?.into(),
+        _ => {
+            let reason = format!("there is no op {name}; there are {}", Op::NAMES.join(", "));
+            return Err(Error::Usage { reason });
+        }
+    };
+    values.finish()?;
+    op.kernel().validate()?;
+    let args = op.kernel().args();
+    if let Some(empty) = args.iter().find(|arg| arg.bytes() == 0) {
+        let reason = format!("{name}: {} has no elements, there is nothing to time", empty.name);
+        return Err(Error::Usage { reason });
+    }
+    match args.iter().map(|arg| arg.bytes()).sum() {
+        needs if needs > MOST_BYTES => Err(foveate_core::Error::OutOfMemory { needs, has: MOST_BYTES }.into()),
+        _ => Ok(op),
+    }
+}
+
+fn activation(v: &mut Values) -> Result<activation::Spec> {
+    let (rows, dim) = (v.get("T|rows", 256)?, v.get("dim", 1536u32)?);
+    let kind = v.get("kind", activation::Kind::Silu)?;
+    let gated = v.get("gated", true)?;
+    let width = if gated { dim.saturating_mul(2) } else { dim };
+    Ok(activation::Spec { rows, dim, kind, gated, stride: v.get("stride", width)? })
+}
+
+fn attention(v: &mut Values) -> Result<attention::Spec> {
+    let (batch, queries) = (v.get("B|batch", 1u32)?, v.get("T|queries", 1024)?);
+    let keys = v.get("S|keys", queries)?;
+    let heads = v.get("H|heads", 8)?;
+    let (kv_heads, dim) = (v.get("G|kv_heads", heads)?, v.get("D|dim", 64)?);
+    let dense = attention::Spec::causal(batch, queries, keys, heads, kv_heads, dim);
+    // All sequences are as long as the longest.
+    let paged = v.get("page", None::<u32>)?.map(|page| {
+        let width = keys.div_ceil(page.max(1));
+        Pages { pages: batch.saturating_mul(width).max(1), page, width }
+    });
+    Ok(attention::Spec {
+        value_dim: v.get("V|value_dim", dim)?,
+        scale: v.get("scale", dense.scale)?,
+        causal: v.get("causal", true)?,
+        window: v.get("W|window", None)?,
+        softcap: v.get("softcap", None)?,
+        alibi: v.get("alibi", false)?,
+        sinks: v.get("sinks", false)?,
+        lengths: v.get("lengths", false)?,
+        q_stride: v.get("q_stride", dense.q_stride)?,
+        lse: v.get("lse", false)?,
+        paged,
+        ..dense
+    })
+}
+
+fn append(v: &mut Values) -> Result<cache::Spec> {
+    let (tokens, pool) = (v.get("T|tokens", 256)?, v.get("pool", 2048)?);
+    let k_width = v.get("k_width", 192)?;
+    let v_width = v.get("v_width", k_width)?;
+    let (k_stride, v_stride) = (v.get("k_stride", k_width)?, v.get("v_stride", v_width)?);
+    Ok(cache::Spec { tokens, pool, k_width, v_width, k_stride, v_stride })
+}
+
+fn embed(v: &mut Values) -> Result<embed::Spec> {
+    Ok(embed::Spec {
+        tokens: v.get("T|tokens", 256)?,
+        vocab: v.get("vocab", 49152)?,
+        dim: v.get("dim", 576)?,
+        format: v.get("format", DType::F32)?,
+        scale: v.get("scale", 1.0)?,
+        accumulate: v.get("accumulate", false)?,
+    })
+}
+
+fn linear(v: &mut Values) -> Result<linear::Spec> {
+    let (tokens, inputs) = (v.get("T|tokens", 256)?, v.get("K|inputs", 576)?);
+    let (outputs, format) = (v.get("N|outputs", 1536)?, v.get("format", DType::F32)?);
+    Ok(linear::Spec {
+        bias: v.get("bias", false)?,
+        x_stride: v.get("x_stride", inputs)?,
+        y_stride: v.get("y_stride", outputs)?,
+        ..linear::Spec::new(tokens, inputs, outputs, format)
+    })
+}
+
+fn norm(v: &mut Values) -> Result<norm::Spec> {
+    let (rows, groups, dim) = (v.get("T|rows", 256)?, v.get("groups", 1u32)?, v.get("dim", 576)?);
+    Ok(norm::Spec {
+        groups,
+        kind: v.get("kind", norm::Kind::Rms)?,
+        one_plus: v.get("one_plus", false)?,
+        bias: v.get("bias", false)?,
+        residual: v.get("residual", false)?,
+        in_place: v.get("in_place", false)?,
+        stride: v.get("stride", groups.saturating_mul(dim))?,
+        ..norm::Spec::rms(rows, dim, v.get("eps", 1e-5)?)
+    })
+}
+
+fn rope(v: &mut Values) -> Result<rope::Spec> {
+    let (tokens, heads) = (v.get("T|tokens", 256)?, v.get("H|heads", 12u32)?);
+    let dim = v.get("D|dim", 64)?;
+    Ok(rope::Spec {
+        tokens,
+        heads,
+        dim,
+        rotary: v.get("rotary", dim)?,
+        pairing: v.get("pairing", rope::Pairing::Half)?,
+        positions: v.get("positions", tokens.max(1))?,
+        stride: v.get("stride", heads.saturating_mul(dim))?,
+    })
+}
+
+fn sample(v: &mut Values) -> Result<sample::Spec> {
+    let vocab = v.get("vocab", 49152)?;
+    let temperature = v.get("temperature", 0.0)?;
+    let draw = sample::Draw {
+        temperature,
+        top_k: v.get("top_k", 0)?,
+        top_p: v.get("top_p", 1.0)?,
+        min_p: v.get("min_p", 0.0)?,
+        uniform: v.get("uniform", 0.37)?,
+    };
+    Ok(sample::Spec { vocab, draw: (temperature != 0.0).then_some(draw), penalty: v.get("penalty", 1.0)? })
+}
+
+/// A value of a setting, as text.
+trait Value: Sized {
+    /// What the text must be.
+    fn expected() -> String;
+    fn parse(text: &str) -> Option<Self>;
+}
+
+impl Value for u32 {
+    fn expected() -> String {
+        "a whole number below 2^32".into()
+    }
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Value for f32 {
+    fn expected() -> String {
+        "a number".into()
+    }
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl<T: Value> Value for Option<T> {
+    fn expected() -> String {
+        format!("{} or none", T::expected())
+    }
+    fn parse(text: &str) -> Option<Self> {
+        if text == "none" { Some(None) } else { T::parse(text).map(Some) }
+    }
+}
+
+/// A value with names.
+macro_rules! named {
+    ($type:ty: $($name:literal => $value:expr),* $(,)?) => {
+        impl Value for $type {
+            fn expected() -> String {
+                [$($name),*].join(" or ")
+            }
+            fn parse(text: &str) -> Option<Self> {
+                match text { $($name => Some($value),)* _ => None }
+            }
+        }
+    };
+}
+
+named!(bool: "true" => true, "false" => false);
+named!(norm::Kind: "rms" => norm::Kind::Rms, "layer" => norm::Kind::Layer);
+named!(rope::Pairing: "half" => rope::Pairing::Half, "interleaved" => rope::Pairing::Interleaved);
+named!(activation::Kind:
+    "silu" => activation::Kind::Silu, "gelu" => activation::Kind::Gelu,
+    "gelu_tanh" => activation::Kind::GeluTanh, "relu" => activation::Kind::Relu);
+
+impl Value for DType {
+    fn expected() -> String {
+        DType::WEIGHTS.map(DType::name).join(" or ")
+    }
+    fn parse(text: &str) -> Option<Self> {
+        DType::WEIGHTS.into_iter().find(|format| format.name() == text)
+    }
+}
+
+/// Pairs as they were given, and which names an op knows.
+struct Values<'a> {
+    op: &'a str,
+    pairs: Vec<(&'a str, &'a str)>,
+    known: Vec<&'static str>,
+}
+
+impl<'a> Values<'a> {
+    fn new(op: &'a str, settings: &'a str) -> Result<Self> {
+        let mut pairs: Vec<(&str, &str)> = Vec::new();
+        for setting in settings.split(',').map(str::trim).filter(|setting| !setting.is_empty()) {
+            let reason = format!("a setting must be NAME=VALUE, got {setting}");
+            let (name, value) = setting.split_once('=').ok_or(Error::Usage { reason })?;
+            pairs.push((name.trim(), value.trim()));
+        }
+        Ok(Self { op, pairs, known: Vec::new() })
+    }
+
+    /// The value of a setting that goes by any of `names`, separated by bars.
+    fn get<T: Value>(&mut self, names: &'static str, otherwise: T) -> Result<T> {
+        self.known.push(names);
+        let mut given = self.pairs.iter().filter(|(name, _)| names.split('|').any(|n| n == *name));
+        let Some((name, value)) = given.next() else { return Ok(otherwise) };
+        let wrong = |expected: String, got: &str| {
+            let reason = format!("{}: {name} must be {expected}, got {got}", self.op);
+            Error::Usage { reason }
+        };
+        if let Some((again, value)) = given.next() {
+            return Err(wrong("given once".into(), &format!("{again}={value} besides")));
+        }
+        T::parse(value).ok_or_else(|| wrong(T::expected(), value))
+    }
+
+    /// Refuses what no setting was asked for.
+    fn finish(&self) -> Result<()> {
+        let known = |name: &str| self.known.iter().any(|names| names.split('|').any(|n| n == name));
+        match self.pairs.iter().find(|(name, _)| !known(name)) {
+            None => Ok(()),
+            Some((name, _)) => Err(Error::Usage {
+                reason: format!("{} has no setting {name}; it has {}", self.op, self.known.join(", ")),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_op_can_be_set() {
+        for name in Op::NAMES {
+            let op = op(name, "").unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(op.name(), *name);
+        }
+    }
+
+    #[test]
+    fn settings_reach_the_spec_and_dense_strides_follow() {
+        let wanted = attention::Spec { causal: false, ..attention::Spec::causal(2, 1024, 1024, 8, 4, 80) };
+        assert_eq!(
+            op("attention", "B=2,queries=1024, H=8,kv_heads=4,dim=80,causal=false").expect("valid"),
+            wanted.into()
+        );
+        let wanted = linear::Spec::new(1, 64, 128, DType::Q4_1);
+        assert_eq!(op("linear", "T=1,K=64,N=128,format=q4_1").expect("valid"), wanted.into());
+        let Op::Attention(paged) = op("attention", "T=1,S=100,page=64").expect("valid") else { panic!("another op") };
+        assert_eq!(paged.paged, Some(Pages { pages: 2, page: 64, width: 2 }));
+    }
+
+    #[test]
+    fn wrong_settings_are_refused_before_anything_is_made() {
+        for (name, settings, words) in [
+            ("convolution", "", "there is no op convolution; there are embed, linear"),
+            ("attention", "T", "must be NAME=VALUE, got T"),
+            ("attention", "T=-1", "attention: T must be a whole number below 2^32, got -1"),
+            ("attention", "T=99999999999", "below 2^32, got 99999999999"),
+            ("attention", "tokens=4", "attention has no setting tokens; it has B|batch, T|queries"),
+            ("attention", "T=4,queries=4", "T must be given once"),
+            ("attention", "causal=yes", "true or false, got yes"),
+            ("attention", "H=3,G=2", "attention: heads must be a multiple of kv_heads"),
+            ("attention", "page=0", "attention: page must be a power of two"),
+            ("attention", "T=0", "no elements"),
+            ("linear", "format=q9", "f32 or f16 or bf16 or q8_0 or q4_0 or q4_1, got q9"),
+            ("linear", "T=4294967295,K=4294967295", "at most 4294967295 elements"),
+            ("linear", "N=2000000,K=2000", "out of memory: needs"),
+            ("norm", "eps=nan", "norm: eps must be finite"),
+            ("embed", "dim=0,vocab=4294967295", "no elements"),
+        ] {
+            let error = op(name, settings).expect_err(settings).to_string();
+            assert!(error.contains(words), "{name} {settings}: {error}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! `foveate bench`
+
+mod text;
+
+use super::{DeviceArguments, print, progress};
+use clap::Args;
+use foveate::bench::{self, Ceiling, Clock, Effort, Range};
+use foveate::core::kernels::op::Op;
+use foveate::core::kernels::shapes::shapes;
+use foveate::core::{Any, Backend};
+use foveate::{Error, Result};
+use serde_json::json;
+use std::process::ExitCode;
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  foveate bench linear --device cpu
+  foveate bench attention --set T=1024,heads=8,kv_heads=8,dim=64,causal=true
+  foveate bench attention --set H=8,D=64 --sweep T=256..32768 --json
+  foveate bench --model smollm2-135m --contexts 128,1024
+
+Settings are the fields of the op's spec, or the letters of its shapes (T tokens or queries, S keys, H heads, G key \
+heads, D dimension, K inputs, N outputs); a wrong one is answered with all that there are. GFLOP/s and GB/s are of the \
+flop and of the least bytes that the op needs; the share is of a loop of multiply-adds and of a copy, measured in the \
+same run, whichever is nearer.")]
+pub(super) struct Arguments {
+    /// A part of a shape's name; with --set or --sweep the name of an op.
+    op: Option<String>,
+    /// Settings of the op; without one it has a default.
+    #[arg(long, value_name = "NAME=VALUE,...", requires = "op")]
+    set: Vec<String>,
+    /// Vary one setting by a factor (2 if there is none) and fit how time and memory grow.
+    #[arg(long, value_name = "NAME=FROM..TO[:FACTOR]", requires = "op")]
+    sweep: Option<String>,
+    /// A .gguf file, a folder, a hub id or a name, as `generate` takes them.
+    #[arg(long, value_name = "PATH|NAME", conflicts_with_all = ["op", "set", "sweep"])]
+    model: Option<String>,
+    /// Lengths of prompts [default: of 128, 512, 1024 and 2048 what the model has room for].
+    #[arg(long, value_name = "N,...", value_delimiter = ',', requires = "model")]
+    contexts: Vec<u32>,
+    /// Tokens to make after each prompt.
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    tokens: u32,
+    /// Samples to take at least.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    runs: usize,
+    /// Seconds to take samples for at least, for each shape; what is slow ends after ten times this.
+    #[arg(long, value_name = "X", default_value_t = 0.5)]
+    seconds: f64,
+    #[command(flatten)]
+    device: DeviceArguments,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Arguments {
+    fn effort(&self) -> Result<Effort> {
+        // More would take a day; a sample is 8 bytes.
+        if !(1..=100_000).contains(&self.runs) || !(0.0..=3600.0).contains(&self.seconds) {
+            let (runs, seconds) = (self.runs, self.seconds);
+            let reason = format!("--runs must be 1 to 100000 and --seconds 0 to 3600, got {runs} and {seconds}");
+            return Err(Error::Usage { reason });
+        }
+        Ok(Effort { runs: self.runs, seconds: self.seconds })
+    }
+
+    /// The op with these settings and one more.
+    fn spec(&self, name: &str, more: &str) -> Result<Op> {
+        bench::op(name, &[&self.set.join(","), more].join(","))
+    }
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let effort = arguments.effort()?;
+    match (&arguments.model, &arguments.sweep, &arguments.op) {
+        (Some(path), _, _) => model(arguments, path, effort)?,
+        (_, Some(range), Some(name)) => sweep(arguments, name, &range.parse()?, effort)?,
+        _ => ops(arguments, effort)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn named(arguments: &Arguments) -> Result<Vec<(String, Op)>> {
+    let Some(name) = &arguments.op else { return Ok(shapes()) };
+    if !arguments.set.is_empty() {
+        let settings = arguments.set.join(",");
+        return Ok(vec![(format!("{name} {settings}"), arguments.spec(name, "")?)]);
+    }
+    let all = shapes();
+    let names: Vec<String> = all.iter().map(|(shape, _)| shape.clone()).collect();
+    let some: Vec<_> =
+        all.into_iter().filter(|(shape, op)| shape.contains(name.as_str()) || op.name() == name).collect();
+    match some.is_empty() {
+        true => {
+            Err(Error::Usage { reason: format!("no shape has {name} in its name; there are {}", names.join(", ")) })
+        }
+        false => Ok(some),
+    }
+}
+
+/// Opens the device and measures its ceilings.
+fn begin(arguments: &Arguments) -> Result<(Any, Ceiling)> {
+    let device = arguments.device.open()?;
+    let ceiling = Ceiling::of(&device)?;
+    if !arguments.json {
+        print(&text::ceiling(&ceiling, Clock::of(&device)))?;
+    }
+    Ok((device, ceiling))
+}
+
+fn ops(arguments: &Arguments, effort: Effort) -> Result<()> {
+    let shapes = named(arguments)?;
+    let (device, ceiling) = begin(arguments)?;
+    let mut rows = Vec::new();
+    for (i, (name, op)) in shapes.iter().enumerate() {
+        let row = bench::row(&device, &ceiling, name, op, effort)?;
+        if !arguments.json {
+            let head = if i == 0 { text::HEAD } else { "" };
+            print(&format!("{head}{}", text::row(&row)))?;
+        }
+        rows.push(row);
+    }
+    match arguments.json {
+        true => print(&format!("{}\n", json!({"device": device.describe(), "ceiling": ceiling, "ops": rows}))),
+        false => print(text::LEGEND),
+    }
+}
+
+fn sweep(arguments: &Arguments, name: &str, range: &Range, effort: Effort) -> Result<()> {
+    // All of them are refused before the first one runs.
+    let spec = |value: &u32| arguments.spec(name, &format!("{}={value}", range.name));
+    let ops: Vec<Op> = range.values.iter().map(spec).collect::<Result<_>>()?;
+    let (device, ceiling) = begin(arguments)?;
+    let described = device.describe();
+    drop(device);
+    if !arguments.json {
+        print(text::SWEEP_HEAD)?;
+    }
+    let mut done = |point: &bench::Point| if arguments.json { Ok(()) } else { print(&text::point(point)) };
+    let open = || arguments.device.quietly();
+    let sweep = bench::sweep(&open, &ceiling, range, &ops, effort, &mut done)?;
+    match arguments.json {
+        true => print(&format!("{}\n", json!({"device": described, "ceiling": ceiling, "sweep": sweep}))),
+        false => print(&text::fits(&sweep)),
+    }
+}
+
+fn model(arguments: &Arguments, path: &str, effort: Effort) -> Result<()> {
+    let files = foveate::open_with(path, &mut progress::Bars::default().report())?;
+    let device = arguments.device.open()?;
+    let report = bench::model(device, files, &arguments.contexts, arguments.tokens, effort)?;
+    print(&match arguments.json {
+        true => format!("{}\n", json!(report)),
+        false => text::model(&report),
+    })
+}
