@@ -2,7 +2,7 @@
 //!
 //! A unit is one key head and the rows (query token, query head) that read it, up to 64 of them. Many rows multiply a
 //! tile of keys, and then of values, as matrices; a few rows, as in decoding, take each key from memory once and
-//! multiply it in registers. Where the queries of a sequence fit into one unit its keys are cut into chunks of 512,
+//! multiply it in registers. Where the queries of a sequence fit into one unit its keys are cut into chunks of 256,
 //! whatever the number of threads, so that the result does not depend on it; the chunks' states are merged at the end.
 //!
 //! Source: FlashAttention-2 (Dao, 2307.08691); the chunks are flash decoding's.
@@ -17,7 +17,7 @@ use unit::{Inputs, Scratch, State};
 /// Rows of a unit, where a query token has no more heads than that.
 const ROWS: usize = 128;
 /// Keys of a chunk.
-const CHUNK: usize = 512;
+const CHUNK: usize = 256;
 /// Least multiplications that are worth a task.
 const TASK: usize = 1 << 16;
 
@@ -57,8 +57,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
             }
         }
     };
-    let attend = |task: usize, scratch: &mut Scratch, state: &mut [f32]| {
-        let (unit, chunk) = (task / chunks, task % chunks);
+    let attend = |unit: usize, chunk: usize, scratch: &mut Scratch, state: &mut [f32]| {
         let (b, g, first) = at(unit);
         let range = if chunks == 1 { 0..usize::MAX } else { chunk * CHUNK..(chunk + 1) * CHUNK };
         let tokens = first..queries.min(first + tokens);
@@ -71,7 +70,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
         return host.parallel(tasks, &|task| {
             let (mut scratch, mut state) = (Scratch::new(&inputs, rows), vec![0.0; State::len(rows, value_dim)]);
             for unit in (task..units).step_by(tasks) {
-                attend(unit, &mut scratch, &mut state);
+                attend(unit, 0, &mut scratch, &mut state);
                 finish(unit, &state);
             }
         });
@@ -81,9 +80,12 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let shared = Shared::new(&mut states);
     split(host, units * chunks, least, &|range| {
         let mut scratch = Scratch::new(&inputs, rows);
+        // All heads of some keys, then the next keys: a head's keys alone lie far apart.
         for task in range {
+            let (unit, chunk) = (task % units, task / units);
+            let at = (unit * chunks + chunk) * len;
             // SAFETY: every task has its own state.
-            attend(task, &mut scratch, unsafe { shared.part(task * len..(task + 1) * len) });
+            attend(unit, chunk, &mut scratch, unsafe { shared.part(at..at + len) });
         }
     });
     let size = chunks * len;
