@@ -1,5 +1,7 @@
 //! What is timed: every op of the registry in the shapes of SmolLM2-135M, decoding and reading a prompt.
 
+pub mod listing;
+
 use foveate_core::{Backend, Operand, Result};
 use foveate_kernels::attention::Pages;
 use foveate_kernels::cases::Rng;
