@@ -70,16 +70,21 @@ fn matvec(spec: &Spec, caps: &Caps) -> Form {
 
 fn tiled(spec: &Spec) -> Form {
     let tiles = |tokens| u64::from(spec.tokens.div_ceil(tokens)) * u64::from(spec.outputs.div_ceil(TILE_OUTPUTS));
-    let (tokens, tile) = match spec.tokens {
-        ..=16 => (16, part!("linear/tile_4x4.wgsl")),
-        33.. if tiles(64) >= FILLED => (64, part!("linear/tile_8x8.wgsl")),
-        _ => (32, part!("linear/tile_4x8.wgsl")),
+    let (tokens, columns) = match spec.tokens {
+        ..=16 => (16, 16),
+        33.. if tiles(64) >= FILLED => (64, 8),
+        _ => (32, 8),
     };
     Form {
         shader: Shader {
             name: "linear.tiled",
-            parts: vec![tile, part!("linear/tiled.wgsl")],
-            consts: Vec::new(),
+            parts: vec![part!("linear/tiled.wgsl")],
+            consts: vec![
+                ("TOKENS", Const::U32(tokens)),
+                ("COLUMNS", Const::U32(columns)),
+                // Whether steps of 16 divide a row.
+                ("WHOLE", Const::Bool(spec.inputs.is_multiple_of(16))),
+            ],
             features: Features::default(),
             workgroup_bytes: 16 * 4 * (tokens + TILE_OUTPUTS),
         },
