@@ -53,10 +53,18 @@ impl Prefill {
     }
 
     /// The most rows of a lane that fit, and of those the longest chunks and steps.
+    ///
+    /// Predicted for `D = V = 64` and one tile of 32 keys: a lane issues 2,048 multiply-adds, 224 reads of workgroup memory
+    /// for them, 8 or 16 loads of about four instructions, 16 scores of about 8 and 4 rows of about 25 instructions of
+    /// softmax, and waits: 70%. 32 sums of values, 16 of scores and 32 words of operands are about 100 registers. Least
+    /// bytes: q, k, v and out once; read are k and v once for each `rows()` rows of their head. docs/benchmarks.md lists
+    /// what compilers make of it.
     pub(super) fn choose(spec: &Spec, caps: &Caps) -> Result<Self> {
         let rows = spec.queries.saturating_mul(spec.heads / spec.kv_heads);
         let mut smallest = u32::MAX;
-        for (lanes, x, per) in [
+        // All that a software driver does is reading: the more rows a lane has, the less of it.
+        let software = caps.software.then_some((64, 8, 8));
+        let tiles = [
             (128, 8, 4),
             (128, 16, 4),
             (64, 8, 4),
@@ -66,7 +74,9 @@ impl Prefill {
             (64, 16, 2),
             (64, 8, 1),
             (64, 16, 1),
-        ] {
+        ];
+        for (lanes, x, per) in software.into_iter().chain(tiles) {
+            let most = if per == 8 { caps.workgroup_bytes } else { caps.workgroup_bytes.min(LANE_BYTES * lanes) };
             for (chunk, step) in [(16, 16), (16, 8), (8, 16), (8, 8), (8, 4), (4, 8), (4, 4)] {
                 let chunk = vectors(spec.dim).next_power_of_two().min(chunk);
                 let choice = Self { lanes, x, per, chunk, step };
@@ -76,7 +86,7 @@ impl Prefill {
                     continue;
                 }
                 smallest = smallest.min(choice.bytes(spec));
-                if choice.bytes(spec) <= caps.workgroup_bytes.min(LANE_BYTES * lanes) {
+                if choice.bytes(spec) <= most {
                     return Ok(choice);
                 }
             }
