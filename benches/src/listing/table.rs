@@ -1,7 +1,7 @@
 //! Rows as text for a terminal, and as a table for a page.
 
 use super::Row;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 const HEAD: [&str; 11] =
@@ -59,27 +59,40 @@ pub fn text(rows: &[Row]) -> String {
     text
 }
 
-/// The table of docs/benchmarks.md: the timed variants of products and attention one by one, the others by kernel.
+/// The tables of docs/benchmarks.md: the timed variants of products and attention one by one, the others by kernel. Where
+/// families differ, all their values stand in a cell.
 pub fn markdown(rows: &[Row]) -> String {
-    let mut text = format!("| variant | {} |\n|---|{}\n", HEAD.join(" | "), "---|".repeat(HEAD.len()));
-    let mut others: BTreeMap<(&str, &str), Vec<&Row>> = BTreeMap::new();
+    let mut listed: Vec<(&str, Vec<[String; 11]>)> = Vec::new();
+    let mut others: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
     for row in rows {
         let kernel = row.name.split(' ').next().unwrap_or_default();
-        if row.timed && (kernel.starts_with("linear") || kernel.starts_with("attention")) {
-            writeln!(text, "| {} | {} |", row.name, cells(row).join(" | ")).expect("a String takes every write");
+        if !row.timed || !(kernel.starts_with("linear") || kernel.starts_with("attention")) {
+            others.entry(kernel).or_default().push(row);
+        } else if let Some((_, families)) = listed.iter_mut().find(|(name, _)| *name == row.name) {
+            families.push(cells(row));
         } else {
-            others.entry((kernel, &row.family)).or_default().push(row);
+            listed.push((&row.name, vec![cells(row)]));
         }
     }
+    let mut text = format!("| variant | {} |\n|---|{}\n", HEAD[1..].join(" | "), "---|".repeat(HEAD.len() - 1));
+    for (name, families) in listed {
+        let cell = |i: usize| {
+            let mut values: Vec<&str> = families.iter().map(|cells| cells[i].as_str()).collect();
+            values.dedup();
+            values.join(" / ")
+        };
+        let cells: Vec<String> = (1..HEAD.len()).map(cell).collect();
+        writeln!(text, "| {name} | {} |", cells.join(" | ")).expect("a String takes every write");
+    }
     text.push_str(
-        "\n| others | family | variants | VGPRs at most | waves at least | LDS at most |\n|---|---|---|---|---|---|\n",
+        "\n| all others | variants | VGPRs at most | waves at least | LDS at most |\n|---|---|---|---|---|\n",
     );
-    for ((kernel, family), rows) in others {
+    for (kernel, rows) in others {
         let most = |f: fn(&Row) -> u64| rows.iter().map(|r| f(r)).max().unwrap_or(0);
         let waves = rows.iter().map(|r| r.waves).min().unwrap_or(0);
-        let (vgprs, lds, n) = (most(|r| r.vgprs), most(|r| r.lds), rows.len());
-        writeln!(text, "| {kernel} | {family} | {n} | {vgprs} | {waves} | {lds} |")
-            .expect("a String takes every write");
+        let names: BTreeSet<&str> = rows.iter().map(|r| r.name.as_str()).collect();
+        let (vgprs, lds, n) = (most(|r| r.vgprs), most(|r| r.lds), names.len());
+        writeln!(text, "| {kernel} | {n} | {vgprs} | {waves} | {lds} |").expect("a String takes every write");
     }
     text
 }
