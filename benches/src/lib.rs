@@ -1,4 +1,7 @@
-//! What is timed here: every op of the registry in the shapes of a real model.
+//! What is timed here: every op of the registry in the shapes of a real model; and what a GPU's compiler makes of the
+//! shaders.
+
+pub mod listing;
 
 pub use foveate::bench::Loaded;
 pub use foveate::kernels::shapes::shapes;

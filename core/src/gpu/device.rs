@@ -111,6 +111,12 @@ impl Gpu {
         Ok(Self::from_device(device, queue, &adapter.get_info()))
     }
 
+    /// Plans for a software driver as for a GPU: tests run the forms of both.
+    pub fn as_gpu(mut self) -> Self {
+        self.caps.software = false;
+        self
+    }
+
     /// A device and queue that the caller already has; nothing of theirs is changed but the handlers for uncaptured
     /// errors and for the loss of the device.
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue, info: &wgpu::AdapterInfo) -> Self {

@@ -32,7 +32,11 @@ struct Params {
 
 // What a query at `position` of head `h` gives to `key`, from the product of the two.
 fn logit(product: f32, key: u32, position: i32, h: u32) -> f32 {
-    var z = product * params.scale;
+    return logit_of_scaled(product * params.scale, key, position, h);
+}
+
+fn logit_of_scaled(product: f32, key: u32, position: i32, h: u32) -> f32 {
+    var z = product;
     if SOFTCAP {
         // tanh is 1 in f32 beyond 10, where some devices overflow.
         z = params.cap * tanh(clamp(z, -10.0, 10.0));

@@ -196,12 +196,13 @@ impl Planner<'_> {
     fn prefill(&self, tile: Prefill) -> Result<Pass> {
         let consts = vec![
             ("GROUP", Const::U32(tile.lanes)),
+            ("X", Const::U32(tile.x)),
             ("ROWS", Const::U32(tile.rows())),
             ("PER", Const::U32(tile.per)),
             ("CHUNK", Const::U32(tile.chunk)),
             ("STEP", Const::U32(tile.step)),
-            ("TILE", Const::U32(tile.tile)),
-            ("COLUMNS", Const::U32(Prefill::columns(self.spec))),
+            ("TILE", Const::U32(tile.tile(self.spec))),
+            ("COLUMNS", Const::U32(tile.columns(self.spec))),
         ];
         self.keys_pass(Form {
             name: "attention.prefill",

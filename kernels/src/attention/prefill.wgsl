@@ -2,24 +2,35 @@
 // and walks tiles of KEYS keys. FlashAttention-2 (Dao, 2307.08691) with all of a tile's operands in workgroup memory:
 //
 //   scores    lane (x, y) holds those of rows y PER .. and keys 4x ..; keys come in chunks of CHUNK vectors of each
-//   softmax   the eight lanes of a row exchange their maxima; each keeps its share of the row's sum until the end
-//   values    lane (x, y) holds vectors x, x + 8, .. of the same rows; values come STEP keys at a time
+//   softmax   the X lanes of a row exchange their maxima; each keeps its share of the row's sum until the end
+//   values    lane (x, y) holds vectors x, x + X, .. of the same rows; values come STEP keys at a time
 //
 // Both products are outer products of registers: PER x 4 x 4 and PER x COLUMNS x 16 multiply-adds for PER + 4 and
-// PER + 4 COLUMNS loads of a vector.
+// PER + 4 COLUMNS reads of a vector. A score that is not seen is NONE, and the largest begins at FLOOR, so far above it
+// that exp2 of the difference is nothing beside any other weight.
 
-const KEYS = 32u;
+const Y = GROUP / X;
+const KEYS = 4 * X;
 // Vectors between two rows of a chunk of keys: odd, so that eight rows lie in different banks.
 const STRIDE = CHUNK | 1;
 // Whether chunks divide a row.
 const EVEN = D4 % CHUNK == 0;
-const V_PADDED = 8 * COLUMNS;
+// Vectors of a chunk in one turn of the loop over them, which not every compiler unrolls.
+const UNROLLED = min(CHUNK, 4);
+const FLOOR = 0.5 * NONE;
+// Keys that all lanes load of a chunk at once, and how often.
+const AT_ONCE = GROUP / CHUNK;
+const LOADS = (KEYS + AT_ONCE - 1) / AT_ONCE;
+const V_PADDED = X * COLUMNS;
+// Values lie behind the weights.
+const VALUES = ROWS * X;
 
 var<workgroup> rows: array<vec4f, ROWS * D4>;
+// A chunk of keys, [4, X] rows of STRIDE vectors, key 4x + c in row (c, x); then [ROWS, X] exp2 of the scores, four keys in
+// a vector, and [STEP, V_PADDED] values.
 var<workgroup> tile: array<vec4f, TILE>;
-// [ROWS, 8]: exp2 of the scores, four keys in a vector
-var<workgroup> weights: array<vec4f, ROWS * 8>;
-var<workgroup> shares: array<f32, ROWS * 8>;
+var<workgroup> shares: array<f32, ROWS * X>;
+// Rows of the tile's keys, counted in heads.
 var<workgroup> key_rows: array<u32, KEYS>;
 
 @compute @workgroup_size(GROUP)
@@ -39,22 +50,26 @@ fn main(
     let g = index / tiles % params.kv_heads;
     let b = index / tiles / params.kv_heads;
     let length = length_of(b);
-    let x = lane % 8;
-    let y = lane / 8;
+    let x = lane % X;
+    let y = lane / X;
 
     for (var i = lane; i < ROWS * D4; i += GROUP) {
         let row = min(first + i / D4, count - 1);
         let token = b * params.queries + row / GROUPED;
-        rows[i] = load_q(params.q_start + token * params.q_stride + (g * GROUPED + row % GROUPED) * K_WIDTH, i % D4);
+        let at = params.q_start + token * params.q_stride + (g * GROUPED + row % GROUPED) * K_WIDTH;
+        rows[i] = params.scale * load_q(at, i % D4);
     }
 
     var position: array<i32, PER>;
+    // Keys before this one are seen.
+    var end: array<i32, PER>;
     var largest: array<f32, PER>;
     var sum: array<f32, PER>;
     var value: array<vec4f, PER * COLUMNS>;
     for (var r = 0u; r < PER; r += 1) {
         position[r] = position_of(min(first + y * PER + r, count - 1) / GROUPED, length);
-        largest[r] = NONE;
+        end[r] = select(i32(length), min(i32(length), position[r] + 1), CAUSAL);
+        largest[r] = FLOOR;
         sum[r] = 0.0;
         for (var c = 0u; c < COLUMNS; c += 1) {
             value[r * COLUMNS + c] = vec4f();
@@ -64,90 +79,98 @@ fn main(
     let nearest = position_of(first / GROUPED, length);
     let farthest = position_of((min(first + ROWS, count) - 1) / GROUPED, length);
     let span = reach(nearest, farthest, length);
+    // What this lane loads: vector `d` of keys `j`, `j` + AT_ONCE, ..
+    let d = lane % CHUNK;
+    let j = lane / CHUNK;
+    let key_to = (j / 4 + j % 4 * X) * STRIDE + d;
     for (var start = span.x / KEYS * KEYS; start < span.y; start += KEYS) {
         if lane < KEYS {
             // Behind the last key it stands again, where nothing sees it: what memory holds there must not be read.
-            key_rows[lane] = key_row(b, min(start + lane, length - 1));
+            key_rows[lane] = key_row(b, min(start + lane, length - 1)) * params.kv_heads + g;
+        }
+        // The rows of keys are known, and what stood in the tile has been used.
+        workgroupBarrier();
+        var places: array<u32, LOADS>;
+        for (var n = 0u; n < LOADS; n += 1) {
+            places[n] = params.k_start + key_rows[min(j + n * AT_ONCE, KEYS - 1)] * K_WIDTH;
         }
         var score: array<vec4f, PER>;
         for (var r = 0u; r < PER; r += 1) {
             score[r] = vec4f();
         }
         for (var chunk = 0u; chunk < D4; chunk += CHUNK) {
-            // The rows of keys are known, and what stood in the tile has been used.
-            workgroupBarrier();
-            for (var n = 0u; n < (KEYS * CHUNK + GROUP - 1) / GROUP; n += 1) {
-                let i = n * GROUP + lane;
-                let j = i / CHUNK;
-                let d = i % CHUNK;
-                if (KEYS * CHUNK % GROUP == 0 || j < KEYS) && (EVEN || chunk + d < D4) {
-                    let at = params.k_start + (key_rows[j] * params.kv_heads + g) * K_WIDTH;
-                    // Keys 4x .. 4x + 3 of lane x lie eight rows apart.
-                    tile[(j / 4 + j % 4 * 8) * STRIDE + d] = load_k(at, chunk + d);
+            if chunk > 0 {
+                workgroupBarrier();
+            }
+            if (EVEN || chunk + d < D4) && (AT_ONCE <= KEYS || j < KEYS) {
+                for (var n = 0u; n < LOADS; n += 1) {
+                    tile[key_to + n * (AT_ONCE / 4 * STRIDE)] = load_k(places[n], chunk + d);
                 }
             }
             workgroupBarrier();
-            let width = min(CHUNK, D4 - chunk);
-            for (var d = 0u; d < width; d += 1) {
-                let at = x * STRIDE + d;
-                let keys = transpose(
-                    mat4x4f(tile[at], tile[at + 8 * STRIDE], tile[at + 16 * STRIDE], tile[at + 24 * STRIDE]));
-                for (var r = 0u; r < PER; r += 1) {
-                    let q = rows[(y * PER + r) * D4 + chunk + d];
-                    score[r] = q.w * keys[3] + (q.z * keys[2] + (q.y * keys[1] + (q.x * keys[0] + score[r])));
+            let width = select(min(CHUNK, D4 - chunk), CHUNK, EVEN);
+            for (var i = 0u; i < width; i += UNROLLED) {
+                for (var u = 0u; u < UNROLLED; u += 1) {
+                    if EVEN || i + u < width {
+                        add_product(&score, x * STRIDE + i + u, y * PER * D4 + chunk + i + u);
+                    }
                 }
             }
         }
 
-        // Whether every row sees every key of the tile.
-        let whole = start + KEYS <= length && visible(start + KEYS - 1, nearest) && visible(start, farthest);
+        let mine = start + 4 * x;
         for (var r = 0u; r < PER; r += 1) {
             let h = g * GROUPED + (first + y * PER + r) % GROUPED;
+            let last = end[r] - i32(mine);
+            let behind = position[r] - i32(mine);
             for (var c = 0u; c < 4; c += 1) {
-                let key = start + 4 * x + c;
-                let seen = whole || (key < length && visible(key, position[r]));
-                score[r][c] = select(NONE, logit(score[r][c], key, position[r], h), seen);
+                let seen = i32(c) < last && (!WINDOW || behind - i32(c) < i32(params.window));
+                score[r][c] = select(NONE, logit_of_scaled(score[r][c], mine + c, position[r], h), seen);
             }
             let s = score[r];
-            shares[(y * PER + r) * 8 + x] = max(max(s.x, s.y), max(s.z, s.w));
+            shares[(y * PER + r) * X + x] = max(max(s.x, s.y), max(s.z, s.w));
         }
+        // The maxima are there, and the last chunk has been used.
         workgroupBarrier();
         for (var r = 0u; r < PER; r += 1) {
             let row = y * PER + r;
             var top = largest[r];
-            for (var i = 0u; i < 8; i += 1) {
-                top = max(top, shares[row * 8 + i]);
+            for (var i = 0u; i < X; i += 1) {
+                top = max(top, shares[row * X + i]);
             }
-            let factor = rescale(largest[r], top);
+            let factor = exp2(largest[r] - top);
             largest[r] = top;
-            let s = score[r];
-            let w = select(exp2(s - top), vec4f(), s <= vec4f(NONE));
-            weights[row * 8 + x] = w;
-            sum[r] = sum[r] * factor + w.x + w.y + w.z + w.w;
+            let w = exp2(score[r] - top);
+            tile[row * X + x] = w;
+            sum[r] = sum[r] * factor + (w.x + w.y + (w.z + w.w));
             for (var c = 0u; c < COLUMNS; c += 1) {
                 value[r * COLUMNS + c] *= factor;
             }
         }
 
         for (var step = 0u; step < KEYS; step += STEP) {
-            // The weights are there, and what stood in the tile has been used.
-            workgroupBarrier();
-            for (var n = 0u; n < (STEP * V_PADDED + GROUP - 1) / GROUP; n += 1) {
-                let i = n * GROUP + lane;
-                let j = i / V_PADDED;
-                let d = i % V_PADDED;
-                if (STEP * V_PADDED % GROUP == 0 || j < STEP) && (V_PADDED == V4 || d < V4) {
-                    tile[i] = load_v(params.v_start + (key_rows[step + j] * params.kv_heads + g) * V_WIDTH, d);
+            if step > 0 {
+                workgroupBarrier();
+            }
+            for (var n = 0u; n < STEP; n += Y) {
+                if STEP % Y == 0 || n + y < STEP {
+                    let place = params.v_start + key_rows[step + n + y] * V_WIDTH;
+                    for (var c = 0u; c < COLUMNS; c += 1) {
+                        if V_PADDED == V4 || x + X * c < V4 {
+                            tile[VALUES + (n + y) * V_PADDED + x + X * c] = load_v(place, x + X * c);
+                        }
+                    }
                 }
             }
+            // The values are there and, at the first step, the weights.
             workgroupBarrier();
-            for (var j = 0u; j < STEP; j += 4) {
+            for (var k = 0u; k < STEP; k += 4) {
                 var w: array<vec4f, PER>;
                 for (var r = 0u; r < PER; r += 1) {
-                    w[r] = weights[(y * PER + r) * 8 + (step + j) / 4];
+                    w[r] = tile[(y * PER + r) * X + (step + k) / 4];
                 }
                 for (var c = 0u; c < COLUMNS; c += 1) {
-                    let at = j * V_PADDED + x + 8 * c;
+                    let at = VALUES + k * V_PADDED + x + X * c;
                     let v0 = tile[at];
                     let v1 = tile[at + V_PADDED];
                     let v2 = tile[at + 2 * V_PADDED];
@@ -162,7 +185,7 @@ fn main(
     }
 
     for (var r = 0u; r < PER; r += 1) {
-        shares[(y * PER + r) * 8 + x] = sum[r];
+        shares[(y * PER + r) * X + x] = sum[r];
     }
     workgroupBarrier();
     for (var r = 0u; r < PER; r += 1) {
@@ -171,15 +194,30 @@ fn main(
             continue;
         }
         var total = 0.0;
-        for (var i = 0u; i < 8; i += 1) {
-            total += shares[(y * PER + r) * 8 + i];
+        for (var i = 0u; i < X; i += 1) {
+            total += shares[(y * PER + r) * X + i];
         }
         let h = g * GROUPED + row % GROUPED;
         let at = (b * params.queries + row / GROUPED) * params.kv_heads * GROUPED + h;
+        let top = select(largest[r], NONE, largest[r] <= FLOOR);
         for (var c = 0u; c < COLUMNS; c += 1) {
-            if x + 8 * c < V4 {
-                finish(at, h, 0, x + 8 * c, largest[r], total, value[r * COLUMNS + c]);
+            if x + X * c < V4 {
+                finish(at, h, 0, x + X * c, top, total, value[r * COLUMNS + c]);
             }
         }
+    }
+}
+
+// Adds vector `q_at` of PER rows times the vectors of four keys, the first of them `k_at`.
+fn add_product(score: ptr<function, array<vec4f, PER>>, k_at: u32, q_at: u32) {
+    let keys = transpose(mat4x4f(
+        tile[k_at],
+        tile[k_at + X * STRIDE],
+        tile[k_at + 2 * X * STRIDE],
+        tile[k_at + 3 * X * STRIDE],
+    ));
+    for (var r = 0u; r < PER; r += 1) {
+        let q = rows[q_at + r * D4];
+        (*score)[r] = q.w * keys[3] + (q.z * keys[2] + (q.y * keys[1] + (q.x * keys[0] + (*score)[r])));
     }
 }

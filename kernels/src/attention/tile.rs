@@ -4,8 +4,9 @@ use super::{NAME, Spec};
 use crate::error::{Error, Result};
 use crate::plan::Caps;
 
-/// More than this for one workgroup, and a GPU could no longer hold several at a time.
-const MOST_BYTES: u32 = 32 << 10;
+/// Bytes of workgroup memory for each lane: with more, a GPU could no longer hold several workgroups at a time. RDNA has
+/// 128 KiB for four units that compute 64 lanes each, so 256 bytes leave each of them two waves.
+const LANE_BYTES: u32 = 256;
 
 fn limit(needs: u32, has: u32) -> Error {
     Error::Limit { op: NAME, what: "bytes of workgroup memory", needs: needs.into(), has: has.into() }
@@ -19,58 +20,78 @@ pub(super) fn vectors(dim: u32) -> u32 {
 /// The sizes in `prefill.wgsl`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Prefill {
-    /// Lanes, eight for each `per` rows.
+    /// Lanes, `x` for each `per` rows.
     pub(super) lanes: u32,
+    /// Lanes of a row, each with four keys of a tile.
+    pub(super) x: u32,
     /// Rows of a lane.
     pub(super) per: u32,
-    /// Vectors of a key in a chunk.
+    /// Vectors of a key in a chunk, a power of two.
     pub(super) chunk: u32,
     /// Keys in a step of the values.
     pub(super) step: u32,
-    /// Vectors of the chunk or step.
-    pub(super) tile: u32,
 }
 
 impl Prefill {
-    pub(super) const KEYS: u32 = 32;
-
     pub(super) fn rows(&self) -> u32 {
-        self.lanes / 8 * self.per
+        self.lanes / self.x * self.per
     }
 
     /// Vectors of a value that a lane sums.
-    pub(super) fn columns(spec: &Spec) -> u32 {
-        vectors(spec.value_dim).div_ceil(8)
+    pub(super) fn columns(&self, spec: &Spec) -> u32 {
+        vectors(spec.value_dim).div_ceil(self.x)
+    }
+
+    /// Vectors that hold a chunk of keys, then the weights and a step of values.
+    pub(super) fn tile(&self, spec: &Spec) -> u32 {
+        let keys = 4 * self.x * (self.chunk | 1);
+        keys.max(self.rows() * self.x + self.step * self.x * self.columns(spec))
     }
 
     pub(super) fn bytes(&self, spec: &Spec) -> u32 {
-        let row = 16 * vectors(spec.dim) + 16 * 8 + 4 * 8;
-        self.rows() * row + 16 * self.tile + 4 * Self::KEYS
+        self.rows() * (16 * vectors(spec.dim) + 4 * self.x) + 16 * self.tile(spec) + 4 * 4 * self.x
     }
 
-    /// The most rows of a lane that fit, and of those the longest chunks.
+    /// The most rows of a lane that fit, and of those the longest chunks and steps.
+    ///
+    /// Predicted for `D = V = 64` and one tile of 32 keys: a lane issues 2,048 multiply-adds, 224 reads of workgroup memory
+    /// for them, 8 or 16 loads of about four instructions, 16 scores of about 8 and 4 rows of about 25 instructions of
+    /// softmax, and waits: 70%. 32 sums of values, 16 of scores and 32 words of operands are about 100 registers. Least
+    /// bytes: q, k, v and out once; read are k and v once for each `rows()` rows of their head. docs/benchmarks.md lists
+    /// what compilers make of it.
     pub(super) fn choose(spec: &Spec, caps: &Caps) -> Result<Self> {
-        let budget = caps.workgroup_bytes.min(MOST_BYTES);
-        let (columns, d4) = (Self::columns(spec), vectors(spec.dim));
         let rows = spec.queries.saturating_mul(spec.heads / spec.kv_heads);
         let mut smallest = u32::MAX;
-        for (lanes, per) in [(128, 4), (64, 4), (64, 3), (64, 2), (64, 1)] {
-            // Sums beyond 16 vectors a lane would leave the registers of many GPUs; twice as many lanes are for many rows.
-            if lanes > caps.invocations || per * columns > 16 || (lanes == 128 && rows <= 32) {
-                continue;
-            }
-            for longest in [16, 8, 4] {
-                let chunk = d4.div_ceil(d4.div_ceil(longest));
-                let tile = (Self::KEYS * (chunk | 1)).max(4 * 8 * columns);
-                let step = [32, 16, 8, 4].into_iter().find(|s| s * 8 * columns <= tile).unwrap_or(4);
-                let choice = Self { lanes, per, chunk, step, tile };
+        // All that a software driver does is reading: the more rows a lane has, the less of it.
+        let software = caps.software.then_some((64, 8, 8));
+        let tiles = [
+            (128, 8, 4),
+            (128, 16, 4),
+            (64, 8, 4),
+            (64, 16, 4),
+            (128, 16, 2),
+            (64, 8, 2),
+            (64, 16, 2),
+            (64, 8, 1),
+            (64, 16, 1),
+        ];
+        for (lanes, x, per) in software.into_iter().chain(tiles) {
+            let most = if per == 8 { caps.workgroup_bytes } else { caps.workgroup_bytes.min(LANE_BYTES * lanes) };
+            for (chunk, step) in [(16, 16), (16, 8), (8, 16), (8, 8), (8, 4), (4, 8), (4, 4)] {
+                let chunk = vectors(spec.dim).next_power_of_two().min(chunk);
+                let choice = Self { lanes, x, per, chunk, step };
+                // Sums beyond 16 vectors a lane would leave the registers of many GPUs; twice as many lanes are for many
+                // rows.
+                if lanes > caps.invocations || per * choice.columns(spec) > 16 || (lanes == 128 && rows <= 32) {
+                    continue;
+                }
                 smallest = smallest.min(choice.bytes(spec));
-                if choice.bytes(spec) <= budget {
+                if choice.bytes(spec) <= most {
                     return Ok(choice);
                 }
             }
         }
-        Err(limit(smallest, budget))
+        Err(limit(smallest, caps.workgroup_bytes))
     }
 }
 
@@ -105,7 +126,7 @@ impl Decode {
     }
 
     pub(super) fn choose(spec: &Spec, caps: &Caps) -> Result<Self> {
-        let budget = caps.workgroup_bytes.min(MOST_BYTES / 2);
+        let budget = caps.workgroup_bytes.min(LANE_BYTES / 2 * Self::LANES);
         let count = spec.queries.saturating_mul(spec.heads / spec.kv_heads);
         let rows = count.min(8);
         let groups = u64::from(spec.batch) * u64::from(spec.kv_heads) * u64::from(count.div_ceil(rows));

@@ -25,7 +25,7 @@ pub(crate) fn cases() -> Vec<Case> {
         all.push(Case::new(format!("linear_{format}_bias_t1"), Spec { tokens: 1, ..spec }));
     }
     for format in [DType::F32, DType::F16, DType::BF16] {
-        for (tokens, inputs) in [(1, 13), (9, 1), (70, 131)] {
+        for (tokens, inputs) in [(1, 13), (2, 12), (9, 1), (7, 20), (70, 131)] {
             let spec = Spec::new(tokens, inputs, 19, format);
             all.push(Case::new(format!("linear_{format}_ragged_t{tokens}_k{inputs}"), spec));
         }

@@ -68,18 +68,43 @@ fn matvec(spec: &Spec, caps: &Caps) -> Form {
     }
 }
 
+/// Without workgroup memory, for software drivers.
+fn direct(spec: &Spec) -> Form {
+    let tokens = spec.tokens.next_power_of_two().clamp(16, 64);
+    Form {
+        shader: Shader {
+            name: "linear.direct",
+            parts: vec![part!("linear/direct.wgsl")],
+            consts: vec![("PER", Const::U32(tokens / 8))],
+            features: Features::default(),
+            workgroup_bytes: 0,
+        },
+        tile: (TILE_OUTPUTS, tokens),
+    }
+}
+
+/// On a GPU the product is bound by the multiply-adds that are issued. Of 64 tokens, for each 16 k: a lane issues 1,024 of
+/// them, and besides 64 reads of workgroup memory, 8 loads, 8 stores and about 100 waits, branches and addresses: 85%.
+/// 64 sums, 32 words of weights, 8 of x and 10 places are 114 registers, 8 KiB of workgroup memory are 8 waves a unit of
+/// RDNA. Least bytes: `4 tokens (inputs + outputs)` and the weights; read are x once for each 64 outputs, the weights once
+/// for each tile of tokens, 32 flop a byte of f32. docs/benchmarks.md lists what compilers make of it.
 fn tiled(spec: &Spec) -> Form {
     let tiles = |tokens| u64::from(spec.tokens.div_ceil(tokens)) * u64::from(spec.outputs.div_ceil(TILE_OUTPUTS));
-    let (tokens, tile) = match spec.tokens {
-        ..=16 => (16, part!("linear/tile_4x4.wgsl")),
-        33.. if tiles(64) >= FILLED => (64, part!("linear/tile_8x8.wgsl")),
-        _ => (32, part!("linear/tile_4x8.wgsl")),
+    let (tokens, columns) = match spec.tokens {
+        ..=16 => (16, 16),
+        33.. if tiles(64) >= FILLED => (64, 8),
+        _ => (32, 8),
     };
     Form {
         shader: Shader {
             name: "linear.tiled",
-            parts: vec![tile, part!("linear/tiled.wgsl")],
-            consts: Vec::new(),
+            parts: vec![part!("linear/tiled.wgsl")],
+            consts: vec![
+                ("TOKENS", Const::U32(tokens)),
+                ("COLUMNS", Const::U32(columns)),
+                // Whether steps of 16 divide a row.
+                ("WHOLE", Const::Bool(spec.inputs.is_multiple_of(16))),
+            ],
             features: Features::default(),
             workgroup_bytes: 16 * 4 * (tokens + TILE_OUTPUTS),
         },
@@ -111,6 +136,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     let mut form = match spec.tokens {
         _ if !reads => fill(),
         ..=FEW => matvec(spec, caps),
+        _ if caps.software => direct(spec),
         _ => tiled(spec),
     };
     let whole = vec![(0, spec.outputs)];
@@ -119,7 +145,8 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     parts.push(if spec.bias { part!("linear/bias.wgsl") } else { part!("linear/no_bias.wgsl") });
     let (mut x_unit, mut weight_unit) = (4, 4);
     if reads {
-        if spec.inputs.is_multiple_of(4) && spec.x_stride.is_multiple_of(4) {
+        // Weights come in units of 8, and so does what is read of x.
+        if spec.inputs.is_multiple_of(8) && spec.x_stride.is_multiple_of(4) {
             parts.push(part!("linear/x_vec4.wgsl"));
             x_unit = 16;
         } else {

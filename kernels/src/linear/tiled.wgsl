@@ -1,16 +1,27 @@
-// y[t, n] for many tokens: a workgroup of 64 owns TILE_TOKENS x 64 outputs and walks K in steps of 16.
+// y[t, n] for many tokens: a workgroup of 64 owns TOKENS x 64 outputs and walks K in steps of 16, two units of weights.
 //
-// A step: each lane loads a block of 4 rows by 4 k of the weights (decoded) and of x into registers, transposes it, and
-// stores it k-major, so that the product (in the tile part) reads four tokens or four outputs of one k as a vec4. Four
-// neighbouring lanes read 16 neighbouring k of a row. Slots of a k are permuted by exclusive-or with its block, which
-// spreads the stores of these four lanes over all banks. Rows behind an edge repeat the last row and are not written.
-// Workgroup memory: 16 (TILE_TOKENS + 64) f32. Weights are read once for each TILE_TOKENS tokens.
+// A step is copied as it is in memory: each lane decodes one unit of two weight rows and loads a vec4 of x for every 16
+// tokens. The product reads vectors of four k: lane (column, row) has tokens row + ROWS t and outputs column + COLUMNS c,
+// and PER + 4 QUADS reads feed 16 PER QUADS multiply-adds:
+//
+//   TOKENS    lanes     of a lane    multiply-adds a read
+//   64        8 x 8     8 x 8        16
+//   32        8 x 8     4 x 8        10.7
+//   16        16 x 4    4 x 4        8
+//
+// The vectors of a weight row are permuted by exclusive-or so that eight lanes read from all banks; those of x are read by
+// many lanes at once. Rows behind an edge repeat the last row and are not written.
+// Workgroup memory: 16 (TOKENS + 64) f32. Weights are read once for each TOKENS tokens, x once for each 64 outputs.
 
-const X_SLOTS = TILE_TOKENS / 4;
-const W_SLOTS = 16u;
+const ROWS = 64 / COLUMNS;
+const PER = TOKENS / ROWS;
+const QUADS = 16 / COLUMNS;
+// Vectors of a row in a step.
+const STEP = 4u;
+const LOADS = TOKENS / 16;
 
-var<workgroup> x_tile: array<vec4f, 16 * X_SLOTS>; // [16, TILE_TOKENS]
-var<workgroup> w_tile: array<vec4f, 16 * W_SLOTS>; // [16, 64]
+var<workgroup> x_tile: array<vec4f, TOKENS * STEP>;
+var<workgroup> w_tile: array<vec4f, 64 * STEP>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -19,66 +30,84 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     // Workgroups that follow each other share weights.
-    let token_tiles = (params.tokens + TILE_TOKENS - 1) / TILE_TOKENS;
+    let token_tiles = (params.tokens + TOKENS - 1) / TOKENS;
     let index = group.y * groups.x + group.x;
-    let token0 = index % token_tiles * TILE_TOKENS;
+    let token0 = index % token_tiles * TOKENS;
     let row0 = index / token_tiles * 64;
     if row0 >= params.rows {
         return;
     }
-    let block = lane / 4;
-    let quad = lane % 4;
-    let four = vec4u(4 * block) + vec4u(0, 1, 2, 3);
-    let rows = min(row0 + four, vec4u(params.rows - 1));
-    let tokens = min(token0 + four, vec4u(params.tokens - 1));
-    let w_at = 4 * quad * W_SLOTS + (block ^ (2 * quad));
-    let x_at = 4 * quad * X_SLOTS + (block ^ ((2 * quad) % X_SLOTS));
-    var sums: Sums;
-    for (var k0 = 0u; k0 < params.width; k0 += 16) {
-        let k = k0 + 4 * quad;
-        var w_block = mat4x4f();
-        var x_block = mat4x4f();
-        if k < params.width {
-            w_block = transpose(mat4x4f(weight4(rows.x, k), weight4(rows.y, k), weight4(rows.z, k), weight4(rows.w, k)));
-            if lane < TILE_TOKENS {
-                x_block = transpose(mat4x4f(x4(tokens.x, k), x4(tokens.y, k), x4(tokens.z, k), x4(tokens.w, k)));
-            }
-        }
+    // What this lane loads: unit `half` of weight rows lane / 2 and 32 behind it, vector lane % 4 of tokens lane / 4 + 16 i.
+    let half = lane % 2;
+    let upper_place = weight_row(min(row0 + lane / 2, params.rows - 1));
+    let lower_place = weight_row(min(row0 + lane / 2 + 32, params.rows - 1));
+    let swap = lane / 4 % 4;
+    let w_to = lane / 2 * STEP;
+    var x_places: array<u32, LOADS>;
+    for (var i = 0u; i < LOADS; i += 1) {
+        x_places[i] = x_row(min(token0 + lane / 4 + 16 * i, params.tokens - 1));
+    }
+    // What it multiplies.
+    let column = lane % COLUMNS;
+    let row = lane / COLUMNS;
+    var sums: array<vec4f, PER * QUADS>;
+    for (var i = 0u; i < PER * QUADS; i += 1) {
+        sums[i] = vec4f();
+    }
+    let units = (params.width + 7) / 8;
+    for (var unit0 = 0u; unit0 < units; unit0 += 2) {
         // The step before may still be read.
         workgroupBarrier();
-        w_tile[w_at] = w_block[0];
-        w_tile[w_at + W_SLOTS] = w_block[1];
-        w_tile[w_at + 2 * W_SLOTS] = w_block[2];
-        w_tile[w_at + 3 * W_SLOTS] = w_block[3];
-        if lane < TILE_TOKENS {
-            x_tile[x_at] = x_block[0];
-            x_tile[x_at + X_SLOTS] = x_block[1];
-            x_tile[x_at + 2 * X_SLOTS] = x_block[2];
-            x_tile[x_at + 3 * X_SLOTS] = x_block[3];
+        var upper: Eight;
+        var lower: Eight;
+        if WHOLE || unit0 + half < units {
+            upper = weight8_at(upper_place, unit0 + half);
+            lower = weight8_at(lower_place, unit0 + half);
+        }
+        w_tile[w_to + ((2 * half) ^ swap)] = upper.near;
+        w_tile[w_to + ((2 * half + 1) ^ swap)] = upper.far;
+        w_tile[w_to + 32 * STEP + ((2 * half) ^ swap)] = lower.near;
+        w_tile[w_to + 32 * STEP + ((2 * half + 1) ^ swap)] = lower.far;
+        let k = unit_start(unit0 + lane / 2 % 2) + lane % 2 * FAR;
+        for (var i = 0u; i < LOADS; i += 1) {
+            var four: vec4f;
+            if WHOLE || k < params.width {
+                four = x4_at(x_places[i], k);
+            }
+            x_tile[lane + 64 * i] = four;
         }
         workgroupBarrier();
-        for (var i = 0u; i < 16; i++) {
-            let swap = i / 4 * 2;
-            multiply(&sums, i * X_SLOTS, swap % X_SLOTS, i * W_SLOTS, swap, lane);
+        for (var i = 0u; i < STEP; i += 1) {
+            var w: array<mat4x4f, QUADS>;
+            for (var c = 0u; c < QUADS; c += 1) {
+                w[c] = outputs((column + 4 * COLUMNS * c) * STEP + (i ^ (column / 2 % 4)));
+            }
+            for (var t = 0u; t < PER; t += 1) {
+                let x = x_tile[(row + ROWS * t) * STEP + i];
+                for (var c = 0u; c < QUADS; c += 1) {
+                    let s = QUADS * t + c;
+                    sums[s] = x.w * w[c][3] + (x.z * w[c][2] + (x.y * w[c][1] + (x.x * w[c][0] + sums[s])));
+                }
+            }
         }
     }
-    write_sums(&sums, token0, row0, lane);
+    for (var t = 0u; t < PER; t += 1) {
+        let token = token0 + row + ROWS * t;
+        for (var c = 0u; c < 4 * QUADS; c += 1) {
+            let n = row0 + column + COLUMNS * c;
+            if token < params.tokens && n < params.rows {
+                write(token, n, sums[QUADS * t + c / 4][c % 4]);
+            }
+        }
+    }
 }
 
-fn write4(token: u32, row: u32, values: vec4f) {
-    if token >= params.tokens {
-        return;
-    }
-    if row < params.rows {
-        write(token, row, values.x);
-    }
-    if row + 1 < params.rows {
-        write(token, row + 1, values.y);
-    }
-    if row + 2 < params.rows {
-        write(token, row + 2, values.z);
-    }
-    if row + 3 < params.rows {
-        write(token, row + 3, values.w);
-    }
+// One vector of four rows of weights, COLUMNS apart: column k holds element k of each.
+fn outputs(at: u32) -> mat4x4f {
+    return transpose(mat4x4f(
+        w_tile[at],
+        w_tile[at + COLUMNS * STEP],
+        w_tile[at + 2 * COLUMNS * STEP],
+        w_tile[at + 3 * COLUMNS * STEP],
+    ));
 }

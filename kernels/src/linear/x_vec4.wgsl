@@ -1,6 +1,14 @@
 @group(0) @binding(0) var<storage, read> x: array<vec4f>;
 
-// Rows and their stride are multiples of 4.
+// Rows are a multiple of 8 long, a multiple of 4 apart.
+fn x_row(token: u32) -> u32 {
+    return params.x_start + token * (params.x_stride / 4);
+}
+
+fn x4_at(place: u32, k: u32) -> vec4f {
+    return x[place + k / 4];
+}
+
 fn x4(token: u32, k: u32) -> vec4f {
-    return x[params.x_start + token * (params.x_stride / 4) + k / 4];
+    return x4_at(x_row(token), k);
 }

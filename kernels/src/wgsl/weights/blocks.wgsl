@@ -22,7 +22,15 @@ fn word_at(place: u32) -> u32 {
     return select(low, (low >> 16) | (high << 16), odd == 1);
 }
 
+fn weight_row(row: u32) -> u32 {
+    return row * (params.width / 32) * BLOCK;
+}
+
 // Where the block of `k` begins.
 fn block_at(row: u32, k: u32) -> u32 {
-    return (row * (params.width / 32) + k / 32) * BLOCK;
+    return weight_row(row) + k / 32 * BLOCK;
+}
+
+fn weight8(row: u32, unit: u32) -> Eight {
+    return weight8_at(weight_row(row), unit);
 }

@@ -19,7 +19,15 @@ fn weight4(row: u32, k: u32) -> vec4f {
     return vec4f(halves(two.x), halves(two.y));
 }
 
-fn weight8(row: u32, unit: u32) -> Eight {
-    let words = weight[params.weight_start + row * (params.width / 8) + unit];
+fn weight_row(row: u32) -> u32 {
+    return params.weight_start + row * (params.width / 8);
+}
+
+fn weight8_at(place: u32, unit: u32) -> Eight {
+    let words = weight[place + unit];
     return Eight(vec4f(halves(words.x), halves(words.y)), vec4f(halves(words.z), halves(words.w)));
+}
+
+fn weight8(row: u32, unit: u32) -> Eight {
+    return weight8_at(weight_row(row), unit);
 }

@@ -19,8 +19,8 @@ fn weight4(row: u32, k: u32) -> vec4f {
     return scale.x * low_nibbles(word >> ((k % 32) / 16 * 4)) + scale.y;
 }
 
-fn weight8(row: u32, unit: u32) -> Eight {
-    let block = block_at(row, 8 * unit);
+fn weight8_at(place: u32, unit: u32) -> Eight {
+    let block = place + unit / 4 * BLOCK;
     let scale = scale_at(block);
     let word = word_at(block + NIBBLES + 2 * (unit % 4));
     return Eight(scale.x * low_nibbles(word) + scale.y, scale.x * low_nibbles(word >> 4) + scale.y);

@@ -16,8 +16,8 @@ fn weight4(row: u32, k: u32) -> vec4f {
     return half_at(block) * signed_bytes(word_at(block + 1 + (k % 32) / 2));
 }
 
-fn weight8(row: u32, unit: u32) -> Eight {
-    let block = block_at(row, 8 * unit);
+fn weight8_at(place: u32, unit: u32) -> Eight {
+    let block = place + unit / 4 * BLOCK;
     let d = half_at(block);
     let at = block + 1 + 4 * (unit % 4);
     return Eight(d * signed_bytes(word_at(at)), d * signed_bytes(word_at(at + 2)));

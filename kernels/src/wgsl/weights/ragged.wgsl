@@ -12,19 +12,31 @@ fn unit_start(unit: u32) -> u32 {
     return 8 * unit;
 }
 
-fn element_or_zero(row: u32, k: u32) -> f32 {
-    return select(0.0, element(row * params.width + min(k, params.width - 1)), k < params.width);
+fn weight_row(row: u32) -> u32 {
+    return row * params.width;
 }
 
-fn weight4(row: u32, k: u32) -> vec4f {
+fn element_or_zero(place: u32, k: u32) -> f32 {
+    return select(0.0, element(place + min(k, params.width - 1)), k < params.width);
+}
+
+fn four_at(place: u32, k: u32) -> vec4f {
     return vec4f(
-        element_or_zero(row, k),
-        element_or_zero(row, k + 1),
-        element_or_zero(row, k + 2),
-        element_or_zero(row, k + 3),
+        element_or_zero(place, k),
+        element_or_zero(place, k + 1),
+        element_or_zero(place, k + 2),
+        element_or_zero(place, k + 3),
     );
 }
 
+fn weight4(row: u32, k: u32) -> vec4f {
+    return four_at(weight_row(row), k);
+}
+
+fn weight8_at(place: u32, unit: u32) -> Eight {
+    return Eight(four_at(place, 8 * unit), four_at(place, 8 * unit + 4));
+}
+
 fn weight8(row: u32, unit: u32) -> Eight {
-    return Eight(weight4(row, 8 * unit), weight4(row, 8 * unit + 4));
+    return weight8_at(weight_row(row), unit);
 }
