@@ -92,7 +92,7 @@ impl Recorder {
         }
         if self.timer.on {
             self.timer.recorded(!plan.passes.is_empty());
-            self.ops.extend((!plan.passes.is_empty()).then(|| dispatches..self.dispatches.len()));
+            self.ops.extend((!plan.passes.is_empty()).then_some(dispatches..self.dispatches.len()));
         }
         Ok(())
     }

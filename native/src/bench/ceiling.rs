@@ -94,8 +94,11 @@ fn multiply(rounds: u64) -> f32 {
                     *sum = _mm512_fmadd_ps(*sum, x, y);
                 }
             }
-            let sums = sums.map(|sum| _mm512_reduce_add_ps(sum));
-            sums.into_iter().sum()
+            let mut all = 0.0;
+            for sum in sums {
+                all += _mm512_reduce_add_ps(sum);
+            }
+            all
         }
         #[target_feature(enable = "avx2,fma")]
         fn avx2(rounds: u64) -> f32 {
@@ -105,8 +108,11 @@ fn multiply(rounds: u64) -> f32 {
                     *sum = _mm256_fmadd_ps(*sum, x, y);
                 }
             }
-            let sums = sums.map(|sum| _mm256_cvtss_f32(sum));
-            sums.into_iter().sum()
+            let mut all = 0.0;
+            for sum in sums {
+                all += _mm256_cvtss_f32(sum);
+            }
+            all
         }
         if lanes() == 16 {
             // SAFETY: there are 16 lanes only with AVX-512.
