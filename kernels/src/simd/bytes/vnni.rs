@@ -1,4 +1,5 @@
 //! AVX-512 with VNNI: 64 products of bytes an instruction, added up by fours.
+#![allow(clippy::needless_range_loop, reason = "counted loops over registers unroll")]
 
 use super::{BLOCK, GROUP, LARGEST, PADDED, Panel, Rounded, Row, RowMut};
 use crate::dtype::DType;

@@ -1,4 +1,5 @@
 //! AMX, with AVX-512 to split numbers for it.
+#![allow(clippy::needless_range_loop, reason = "counted loops over registers unroll")]
 
 use super::{BLOCK, Line, STEP, Uninit};
 use crate::host::{Matrix, Tile};
