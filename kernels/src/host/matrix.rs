@@ -47,7 +47,8 @@ impl<'a> Matrix<'a> {
         self.strides
     }
 
-    pub(crate) fn data(&self) -> &'a [f32] {
+    /// What the elements lie in.
+    pub fn data(&self) -> &'a [f32] {
         self.data
     }
 

@@ -182,7 +182,7 @@ dispatch! {
     apply = math::apply, (function: Function, x: &mut [f32]);
     /// `x[i] = exp(x[i] - shift)`, and their sum.
     exp_sum = math::exp_sum, (x: &mut [f32], shift: f32) -> f32;
-    /// The weights of a tile of logits, and the state of its rows; see [`online`](softmax::online).
+    /// The weights of a tile of logits, and the state of its rows: see the module `softmax`.
     online_softmax = softmax::online, (logits: &mut [f32], size: [usize; 2], seen: &[[usize; 2]], max: &mut [f32],
         sum: &mut [f32], acc: &mut [f32]);
     /// `x[i] = cap tanh(x[i] / cap)`

@@ -7,7 +7,7 @@
 //! y    = sum over blocks of s d (u . q) + s m sum(q)
 //! ```
 //!
-//! The rounding leaves 1e-5 of each block's largest activation, as [`Tolerance::ROUNDED`](crate::close::Tolerance) asks.
+//! The rounding leaves 1e-5 of each block's largest activation, as `Tolerance::ROUNDED` asks.
 //! One byte alone, as GGML's `Q8_0` products have it, is a third faster and leaves 4e-3, which changes the words that a
 //! model chooses. Both sides of a product are exact after the rounding: the sums are 32-bit integers, scaled in f32.
 
