@@ -84,8 +84,8 @@ struct DeviceArguments {
     /// Threads of the processor's executor; 0 takes one for each core.
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
-    /// On the processor: multiply quantised weights in f32. Otherwise, where it multiplies bytes, activations are rounded to
-    /// 16 bits.
+    /// On the processor: keep activations in f32 where few tokens meet quantised weights. Otherwise, where it multiplies
+    /// bytes, they are rounded to 16 bits.
     #[arg(long)]
     exact: bool,
 }
