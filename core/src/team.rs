@@ -6,7 +6,7 @@
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, TryLockError};
 use std::time::{Duration, Instant};
 
 /// How long a thread waits for the next part.
@@ -78,10 +78,14 @@ impl Team {
     ///
     /// A part inside of a part, or beside that of another caller, runs on its caller's thread alone.
     pub(crate) fn run(&self, tasks: usize, body: &(dyn Fn(usize) + Sync)) {
-        let Ok(_caller) = self.caller.try_lock() else {
-            return (0..tasks).for_each(body);
+        let _caller = match self.caller.try_lock() {
+            Ok(caller) => caller,
+            // A task has panicked before: its part has ended all the same.
+            Err(TryLockError::Poisoned(caller)) => caller.into_inner(),
+            Err(TryLockError::WouldBlock) => return (0..tasks).for_each(body),
         };
         let shared = &*self.shared;
+        shared.panicked.store(false, Ordering::Relaxed);
         let wanted = self.pool.current_num_threads().min(tasks.saturating_sub(1));
         while shared.present.load(Ordering::Relaxed) < wanted {
             shared.present.fetch_add(1, Ordering::Relaxed);
@@ -97,7 +101,7 @@ impl Team {
         let end = End(shared);
         shared.work(body, tasks);
         drop(end);
-        if shared.panicked.swap(false, Ordering::Relaxed) {
+        if shared.panicked.load(Ordering::Relaxed) {
             resume_unwind(Box::new("a task on another thread panicked"));
         }
     }
@@ -177,6 +181,7 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
     use std::sync::atomic::AtomicU32;
 
     #[test]
@@ -227,5 +232,16 @@ mod tests {
             });
             assert_eq!(sum.into_inner(), 4950);
         }
+        // Tasks that panic on the caller's thread and beside it are one panic, and the threads still come afterwards.
+        assert!(catch_unwind(AssertUnwindSafe(|| team.run(3, &|i| panic!("{i}")))).is_err());
+        let threads = Mutex::new(HashSet::new());
+        let start = Instant::now();
+        while threads.lock().unwrap().len() < 2 && start.elapsed() < Duration::from_secs(10) {
+            team.run(3, &|_| {
+                threads.lock().unwrap().insert(std::thread::current().id());
+                std::thread::sleep(Duration::from_millis(1));
+            });
+        }
+        assert!(threads.into_inner().unwrap().len() > 1);
     }
 }

@@ -16,7 +16,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
         Kind::GeluTanh => vec![part!("activation/gelu_tanh.wgsl")],
         Kind::Relu => vec![part!("activation/relu.wgsl")],
     };
-    parts.push(part!("activation/activation.wgsl"));
+    parts.extend([part!("wgsl/each.wgsl"), part!("activation/activation.wgsl")]);
     let shader = Shader {
         name: NAME,
         parts,

@@ -13,13 +13,7 @@ struct Params {
 @group(0) @binding(0) var<storage, read> partial: array<vec4f>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-@compute @workgroup_size(GROUP)
-fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = (group.y * groups.x + group.x) * GROUP + lane;
+fn element(index: u32) {
     if index >= params.rows * V4 {
         return;
     }

@@ -237,7 +237,7 @@ impl Planner<'_> {
         let spec = self.spec;
         let (mut parts, outputs) = self.output_parts();
         parts.insert(0, part!("attention/state.wgsl"));
-        parts.push(part!("attention/combine.wgsl"));
+        parts.extend([part!("wgsl/each.wgsl"), part!("attention/combine.wgsl")]);
         let mut bound = vec!["partial"];
         bound.extend(&outputs);
         let mut consts = vec![("GROUP", Const::U32(COMBINE))];

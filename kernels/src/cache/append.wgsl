@@ -22,13 +22,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> v_pool: array<Element>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-@compute @workgroup_size(GROUP)
-fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = (group.y * groups.x + group.x) * GROUP + lane;
+fn element(index: u32) {
     let width = params.k_width + params.v_width;
     if index >= params.tokens * width {
         return;

@@ -21,7 +21,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     let (element, unit) = if lengths.iter().all(|n| n.is_multiple_of(4)) { ("vec4f", 4) } else { ("f32", 1) };
     let shader = Shader {
         name: NAME,
-        parts: vec![part!("cache/append.wgsl")],
+        parts: vec![part!("wgsl/each.wgsl"), part!("cache/append.wgsl")],
         consts: vec![("GROUP", Const::U32(GROUP)), ("Element", Const::Alias(element))],
         features: Features::default(),
         workgroup_bytes: 0,

@@ -49,7 +49,7 @@ impl Load {
     pub fn plan(&self, caps: &Caps) -> Result<Plan> {
         let shader = |name, part: Part| Shader {
             name,
-            parts: vec![part],
+            parts: vec![part!("wgsl/each.wgsl"), part],
             consts: vec![("GROUP", Const::U32(GROUP))],
             features: Features::default(),
             workgroup_bytes: 0,

@@ -10,18 +10,12 @@ struct Params {
 @group(0) @binding(0) var<storage, read_write> out: array<f32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-@compute @workgroup_size(GROUP)
-fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = (group.y * groups.x + group.x) * GROUP + lane;
+fn element(index: u32) {
     if index >= params.invocations {
         return;
     }
     let x = vec4f(params.factor);
-    let y = vec4f(f32(lane));
+    let y = vec4f(f32(index % GROUP));
     var a = y;
     var b = y + 1.0;
     var c = y + 2.0;

@@ -19,14 +19,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-@compute @workgroup_size(GROUP)
-fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
-    @builtin(local_invocation_index) lane: u32,
-) {
+fn element(index: u32) {
     let quads = (params.width + 3) / 4;
-    let index = (group.y * groups.x + group.x) * GROUP + lane;
     let token = index / quads;
     if token >= params.tokens {
         return;

@@ -23,7 +23,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     let args = spec.args();
     let grid = |invocations: u64| caps.grid(NAME, invocations.div_ceil(u64::from(GROUP)));
     if spec.vocab == 0 {
-        let pass = PassBuilder::new(&args, shader(vec![part!("embed/zeros.wgsl")], &[]))
+        let pass = PassBuilder::new(&args, shader(vec![part!("wgsl/each.wgsl"), part!("embed/zeros.wgsl")], &[]))
             .arg("out")
             .u32("elements", elements)
             .start("out_start", "out", 4)
@@ -31,7 +31,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
         return Ok(Plan { passes: vec![pass], scratch: Vec::new() });
     }
     let (mut parts, unit) = weight_parts(spec.format, spec.dim);
-    parts.push(part!("embed/embed.wgsl"));
+    parts.extend([part!("wgsl/each.wgsl"), part!("embed/embed.wgsl")]);
     let shader = shader(parts, &[("ACCUMULATE", Const::Bool(spec.accumulate))]);
     let row_bytes = args[1].rows.map_or(0, |(_, bytes)| bytes);
     let quads = u64::from(spec.tokens) * u64::from(spec.dim.div_ceil(4));

@@ -81,7 +81,7 @@ impl Run<'_> {
         self.each_panel(|rows, y| {
             let mut panel = Panel::new(rows.len(), inputs);
             bytes.pack(spec.format, self.weight(&rows), self.row_bytes, &mut panel);
-            bytes.multiply(&panel, &x, 0..tokens, y);
+            bytes.multiply(&panel, &x, y);
         });
     }
 

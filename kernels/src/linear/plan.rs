@@ -117,7 +117,7 @@ fn fill() -> Form {
     Form {
         shader: Shader {
             name: "linear.fill",
-            parts: vec![part!("linear/fill.wgsl")],
+            parts: vec![part!("wgsl/each.wgsl"), part!("linear/fill.wgsl")],
             consts: vec![("GROUP", Const::U32(GROUP))],
             features: Features::default(),
             workgroup_bytes: 0,

@@ -16,7 +16,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     }
     let shader = Shader {
         name: NAME,
-        parts: vec![part!("rope/rope.wgsl")],
+        parts: vec![part!("wgsl/each.wgsl"), part!("rope/rope.wgsl")],
         consts: vec![("GROUP", Const::U32(GROUP)), ("INTERLEAVED", Const::Bool(spec.pairing == Pairing::Interleaved))],
         features: Features::default(),
         workgroup_bytes: 0,

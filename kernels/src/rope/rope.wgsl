@@ -17,13 +17,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> x: array<f32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-@compute @workgroup_size(GROUP)
-fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = (group.y * groups.x + group.x) * GROUP + lane;
+fn element(index: u32) {
     if index >= params.tokens * params.heads * params.pairs {
         return;
     }

@@ -2,13 +2,7 @@
 
 @group(0) @binding(KEYS) var<storage, read_write> keys: array<vec4u>;
 
-@compute @workgroup_size(GROUP)
-fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = (group.y * groups.x + group.x) * GROUP + lane;
+fn element(index: u32) {
     if index >= (params.vocab + 3) / 4 {
         return;
     }

@@ -83,7 +83,7 @@ fn draw(spec: &Spec, draw: Draw, caps: &Caps) -> Result<(Vec<Pass>, u64)> {
     let args = spec.args();
     let quads = spec.vocab.div_ceil(4);
     let bytes = 16 * u64::from(quads);
-    let keys = shader("sample.keys", &[part!("sample/keys.wgsl")], 0);
+    let keys = shader("sample.keys", &[part!("wgsl/each.wgsl"), part!("sample/keys.wgsl")], 0);
     let grid = caps.grid(NAME, u64::from(quads.div_ceil(GROUP)))?;
     let keys = from_logits(spec, &args, keys, ("KEYS", "keys"), bytes).dispatch(NAME, caps, grid)?;
 

@@ -16,7 +16,8 @@ pub struct Effort {
 impl Effort {
     fn is_met(&self, samples: usize, elapsed: f64) -> bool {
         let (enough, long) = (samples >= self.runs, elapsed >= self.seconds);
-        (enough && long) || (samples >= 3 && elapsed >= 10.0 * self.seconds) || elapsed >= 60.0 * self.seconds
+        let over = |times: f64| self.seconds > 0.0 && elapsed >= times * self.seconds;
+        (enough && long) || (samples >= 3 && over(10.0)) || over(60.0)
     }
 
     /// Samples that `run` gives, one or several at a time. The caller has run it before: a first time compiles, allocates
@@ -158,5 +159,8 @@ mod tests {
         let effort = Effort { runs: 10, seconds: 0.5 };
         assert!(effort.is_met(10, 0.6) && !effort.is_met(10, 0.4) && !effort.is_met(9, 1.0));
         assert!(effort.is_met(3, 5.0) && !effort.is_met(2, 5.0) && effort.is_met(1, 30.0));
+        // Without a time, the runs count.
+        let effort = Effort { runs: 10, seconds: 0.0 };
+        assert!(!effort.is_met(9, 0.1) && effort.is_met(10, 0.1));
     }
 }

@@ -94,15 +94,10 @@ pub fn sweep(
     for (&value, op) in range.values.iter().zip(ops) {
         // Memory that a thread keeps for its next product counts, so every length has new threads.
         let measured = std::thread::scope(|scope| {
-            scope
-                .spawn(|| point(open, ceiling, &range.name, value, op, effort))
-                .join()
-                .map_err(std::panic::resume_unwind)
+            let thread = scope.spawn(|| point(open, ceiling, &range.name, value, op, effort));
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
-        let point = match measured {
-            Ok(point) => point?,
-            Err(never) => never,
-        };
+        let point = measured?;
         done(&point)?;
         points.push(point);
     }

@@ -7,9 +7,8 @@
 //! y    = sum over blocks of s d (u . q) + s m sum(q)
 //! ```
 //!
-//! The rounding leaves 1e-5 of each block's largest activation, as `Tolerance::ROUNDED` asks.
-//! One byte alone, as GGML's `Q8_0` products have it, is a third faster and leaves 4e-3, which changes the words that a
-//! model chooses. Both sides of a product are exact after the rounding: the sums are 32-bit integers, scaled in f32.
+//! The rounding leaves 1e-5 of each block's largest activation, as `Tolerance::ROUNDED` asks. One byte
+//! alone, as GGML's `Q8_0` products have it, is a third faster and leaves 4e-3, which changes the words that a model chooses. Both sides of a product are exact after the rounding: the sums are 32-bit integers, scaled in f32.
 
 mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -24,6 +23,8 @@ pub(crate) const BLOCK: usize = 32;
 pub(crate) const GROUP: usize = 16;
 /// The largest integer.
 const LARGEST: f32 = 32512.0;
+/// Blocks that are smaller count as 0: their scales would leave f32.
+const SMALLEST: f32 = 1e-30;
 /// Scales and sums of a row are padded to a multiple of this, with zeros.
 const PADDED: usize = 16;
 
@@ -38,7 +39,7 @@ enum Unit {
     Vnni,
 }
 
-/// Rows of activations in 8 bits.
+/// Rows of activations in 16 bits.
 pub(crate) struct Rounded {
     blocks: usize,
     /// Per row, pairs of blocks, their high bytes and their low bytes, of which four of each block follow in turn:
@@ -167,8 +168,8 @@ dispatch! {
     round(x: &[f32], row: RowMut<'_>);
     /// Fills a panel with rows of weights of `row_bytes` each, at most as many as it was made for.
     pack(format: DType, rows: &[u8], row_bytes: usize, panel: &mut Panel);
-    /// `y[t, n] = x[t] . w[n]` for the rows `tokens` of `x` and the outputs of the panel.
-    multiply(panel: &Panel, x: &Rounded, tokens: core::ops::Range<usize>, y: &mut crate::host::Tile<'_>);
+    /// `y[t, n] = x[t] . w[n]` for every row of `y` and the outputs of the panel.
+    multiply(panel: &Panel, x: &Rounded, y: &mut crate::host::Tile<'_>);
     /// `out[n, t] = x[tokens[t]] . row n` for rows of weights of `row_bytes` each and 1 to 4 tokens.
     dots(format: DType, rows: &[u8], row_bytes: usize, x: &Rounded, tokens: core::ops::Range<usize>, out: &mut [f32]);
 }

@@ -1,6 +1,6 @@
 //! The definition of the integer products, for tests and for units of which nobody has written a faster form.
 
-use super::{BLOCK, GROUP, LARGEST, Panel, Rounded, Row, RowMut, unpack};
+use super::{BLOCK, GROUP, LARGEST, Panel, Rounded, Row, RowMut, SMALLEST, unpack};
 use crate::dtype::DType;
 use crate::host::Tile;
 use core::ops::Range;
@@ -15,7 +15,7 @@ pub(super) fn round(x: &[f32], row: RowMut<'_>) {
         // NaN has the largest bits.
         let bits = x.iter().map(|x| x.abs().to_bits()).max().unwrap_or(0);
         let max = f32::from_bits(bits);
-        let inverse = if max > 0.0 { LARGEST / max } else { 0.0 };
+        let inverse = if max > SMALLEST { LARGEST / max } else { 0.0 };
         let mut sum = 0;
         for (i, x) in x.iter().enumerate() {
             let q = libm::rintf(x * inverse) as i32;
@@ -53,8 +53,8 @@ fn share(u: &[u8; BLOCK], [d, m]: [f32; 2], x: Row<'_>, b: usize) -> f32 {
     x.scale[b] * d * dot as f32 + m * x.sum[b]
 }
 
-pub(super) fn multiply(panel: &Panel, x: &Rounded, tokens: Range<usize>, y: &mut Tile<'_>) {
-    for (t, token) in tokens.enumerate() {
+pub(super) fn multiply(panel: &Panel, x: &Rounded, y: &mut Tile<'_>) {
+    for t in 0..y.shape()[0] {
         for (n, y) in y.row(t)[..panel.outputs].iter_mut().enumerate() {
             *y = 0.0;
             for (b, words) in panel.group(n / GROUP).iter().enumerate() {
@@ -63,7 +63,7 @@ pub(super) fn multiply(panel: &Panel, x: &Rounded, tokens: Range<usize>, y: &mut
                     u.copy_from_slice(&words[j * GROUP + n % GROUP].to_le_bytes());
                 }
                 let scales = [8, 9].map(|part| f32::from_bits(words[part * GROUP + n % GROUP]));
-                *y += share(&u, scales, x.row(token), b);
+                *y += share(&u, scales, x.row(t), b);
             }
         }
     }

@@ -28,7 +28,7 @@ fn bytes_multiply_as_decoded_weights_do() {
             let mut panel = Panel::new(outputs, inputs);
             bytes.pack(format, &rows, row_bytes, &mut panel);
             let mut y = vec![f32::NAN; tokens * (outputs + 1)];
-            bytes.multiply(&panel, &rounded, 0..tokens, &mut Tile::new(&mut y, [tokens, outputs], outputs + 1));
+            bytes.multiply(&panel, &rounded, &mut Tile::new(&mut y, [tokens, outputs], outputs + 1));
             for first in (0..tokens).step_by(4) {
                 let some = first..tokens.min(first + 4);
                 let mut dots = vec![f32::NAN; outputs * some.len()];
@@ -59,6 +59,21 @@ fn bytes_hand_on_what_is_not_finite() {
             }
             bytes.dots(DType::Q8_0, &weights(DType::Q8_0, 64, &mut Rng::new(3)), 68, &rounded, 0..1, &mut out);
             assert!(!out[0].is_finite());
+        }
+    }
+}
+
+#[test]
+fn bytes_take_the_smallest_activations_as_0() {
+    for bytes in [Bytes::PORTABLE].into_iter().chain(Bytes::detect()) {
+        for tiny in [1e-45, 1e-42, 1e-38, 1e-31] {
+            let (mut rounded, mut out) = (Rounded::new(1, 64), [f32::NAN]);
+            let x: Vec<f32> = (0..64).map(|i| if i % 2 == 0 { tiny } else { -tiny / 2.0 }).collect();
+            for row in rounded.rows_mut() {
+                bytes.round(&x, row);
+            }
+            bytes.dots(DType::Q8_0, &weights(DType::Q8_0, 64, &mut Rng::new(3)), 68, &rounded, 0..1, &mut out);
+            assert_eq!(out[0], 0.0, "{tiny}");
         }
     }
 }

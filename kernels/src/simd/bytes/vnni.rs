@@ -1,7 +1,7 @@
 //! AVX-512 with VNNI: 64 products of bytes an instruction, added up by fours.
 #![allow(clippy::needless_range_loop, reason = "counted loops over registers unroll")]
 
-use super::{BLOCK, GROUP, LARGEST, PADDED, Panel, Rounded, Row, RowMut};
+use super::{BLOCK, GROUP, LARGEST, PADDED, Panel, Rounded, Row, RowMut, SMALLEST};
 use crate::dtype::DType;
 use crate::host::Tile;
 use core::arch::x86_64::*;
@@ -15,11 +15,17 @@ const AHEAD: usize = 2048;
 /// Rows that [`dots`] takes together, so that one sum does not wait for the other.
 const ROWS: usize = 4;
 
+/// Dwords of two blocks in turn.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn in_turn(a: __m256i, b: __m256i) -> __m512i {
+    let order = _mm512_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
+    _mm512_permutexvar_epi32(order, _mm512_inserti64x4::<1>(_mm512_castsi256_si512(a), b))
+}
+
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma,f16c")]
 pub(super) fn round(x: &[f32], row: RowMut<'_>) {
     let magnitude = _mm512_set1_epi32(0x7fff_ffff);
-    // Dwords of two blocks in turn.
-    let turn = _mm512_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
     let blocks = x.len() / BLOCK;
     for (pair, out) in row.q.chunks_exact_mut(4 * BLOCK).enumerate() {
         // High and low bytes of both blocks.
@@ -35,7 +41,7 @@ pub(super) fn round(x: &[f32], row: RowMut<'_>) {
             let bits = |v| _mm512_and_si512(_mm512_castps_si512(v), magnitude);
             // As integers, NaN is the largest.
             let max = f32::from_bits(_mm512_reduce_max_epi32(_mm512_max_epi32(bits(low), bits(high))) as u32);
-            let inverse = _mm512_set1_ps(if max > 0.0 { LARGEST / max } else { 0.0 });
+            let inverse = _mm512_set1_ps(if max > SMALLEST { LARGEST / max } else { 0.0 });
             let low = _mm512_cvtps_epi32(_mm512_mul_ps(low, inverse));
             let high = _mm512_cvtps_epi32(_mm512_mul_ps(high, inverse));
             let tops = [low, high].map(|q| _mm512_srai_epi32::<8>(_mm512_add_epi32(q, _mm512_set1_epi32(128))));
@@ -49,9 +55,8 @@ pub(super) fn round(x: &[f32], row: RowMut<'_>) {
             row.sum[b] = max / LARGEST * _mm512_reduce_add_epi32(_mm512_add_epi32(low, high)) as f32;
         }
         for (out, [a, b]) in out.chunks_exact_mut(2 * BLOCK).zip(bytes) {
-            let both = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(a), b);
             // SAFETY: the chunk has 64 bytes.
-            unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), _mm512_permutexvar_epi32(turn, both)) };
+            unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), in_turn(a, b)) };
         }
     }
 }
@@ -62,43 +67,36 @@ pub(super) fn pack(format: DType, rows: &[u8], row_bytes: usize, panel: &mut Pan
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
-pub(super) fn multiply(panel: &Panel, x: &Rounded, tokens: Range<usize>, y: &mut Tile<'_>) {
-    let groups = panel.outputs.div_ceil(GROUP);
+pub(super) fn multiply(panel: &Panel, x: &Rounded, y: &mut Tile<'_>) {
+    assert_eq!(panel.blocks, x.blocks, "rows as long as those of the panel");
+    let (groups, tokens) = (panel.outputs.div_ceil(GROUP), y.shape()[0]);
     for g in (0..groups).step_by(GROUPS) {
-        for t in (0..tokens.len()).step_by(TOKENS) {
-            let rows = (tokens.start + t)..(tokens.start + t + TOKENS).min(tokens.end);
-            match (groups - g, rows.len()) {
-                (1, 6) => tile::<1, 6>(panel, x, g, rows, t, y),
-                (1, 5) => tile::<1, 5>(panel, x, g, rows, t, y),
-                (1, 4) => tile::<1, 4>(panel, x, g, rows, t, y),
-                (1, 3) => tile::<1, 3>(panel, x, g, rows, t, y),
-                (1, 2) => tile::<1, 2>(panel, x, g, rows, t, y),
-                (1, _) => tile::<1, 1>(panel, x, g, rows, t, y),
-                (_, 6) => tile::<GROUPS, 6>(panel, x, g, rows, t, y),
-                (_, 5) => tile::<GROUPS, 5>(panel, x, g, rows, t, y),
-                (_, 4) => tile::<GROUPS, 4>(panel, x, g, rows, t, y),
-                (_, 3) => tile::<GROUPS, 3>(panel, x, g, rows, t, y),
-                (_, 2) => tile::<GROUPS, 2>(panel, x, g, rows, t, y),
-                (_, _) => tile::<GROUPS, 1>(panel, x, g, rows, t, y),
+        for t in (0..tokens).step_by(TOKENS) {
+            match (groups - g, tokens - t) {
+                (1, 1) => tile::<1, 1>(panel, x, g, t, y),
+                (1, 2) => tile::<1, 2>(panel, x, g, t, y),
+                (1, 3) => tile::<1, 3>(panel, x, g, t, y),
+                (1, 4) => tile::<1, 4>(panel, x, g, t, y),
+                (1, 5) => tile::<1, 5>(panel, x, g, t, y),
+                (1, _) => tile::<1, TOKENS>(panel, x, g, t, y),
+                (_, 1) => tile::<GROUPS, 1>(panel, x, g, t, y),
+                (_, 2) => tile::<GROUPS, 2>(panel, x, g, t, y),
+                (_, 3) => tile::<GROUPS, 3>(panel, x, g, t, y),
+                (_, 4) => tile::<GROUPS, 4>(panel, x, g, t, y),
+                (_, 5) => tile::<GROUPS, 5>(panel, x, g, t, y),
+                (_, _) => tile::<GROUPS, TOKENS>(panel, x, g, t, y),
             }
         }
     }
 }
 
-/// `T` tokens times `G` groups of outputs, into the rows of `y` from `to` on.
+/// `T` tokens from `token` on times `G` groups of outputs from `first` on.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
-fn tile<const G: usize, const T: usize>(
-    panel: &Panel,
-    x: &Rounded,
-    first: usize,
-    tokens: Range<usize>,
-    to: usize,
-    y: &mut Tile<'_>,
-) {
-    let mut row = [x.row(tokens.start); T];
+fn tile<const G: usize, const T: usize>(panel: &Panel, x: &Rounded, first: usize, token: usize, y: &mut Tile<'_>) {
+    let mut row = [x.row(token); T];
     for t in 1..T {
-        row[t] = x.row(tokens.start + t);
+        row[t] = x.row(token + t);
     }
     let mut group = [panel.group(first); G];
     for g in 1..G {
@@ -148,7 +146,7 @@ fn tile<const G: usize, const T: usize>(
         }
     }
     for t in 0..T {
-        let y = y.row(to + t);
+        let y = y.row(token + t);
         for g in 0..G {
             let from = (first + g) * GROUP;
             let count = (panel.outputs - from).min(GROUP);
@@ -237,14 +235,12 @@ impl Format for Q8_0 {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     unsafe fn pair(blocks: *const u8, second: bool) -> __m512i {
-        let turn = _mm512_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
         // SAFETY: one or two blocks of 34 bytes.
         let (a, b) = unsafe {
             let b = if second { _mm256_loadu_si256(blocks.add(36).cast()) } else { _mm256_setzero_si256() };
             (_mm256_loadu_si256(blocks.add(2).cast()), b)
         };
-        let both = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(a), b);
-        _mm512_xor_si512(_mm512_permutexvar_epi32(turn, both), _mm512_set1_epi8(-128))
+        _mm512_xor_si512(in_turn(a, b), _mm512_set1_epi8(-128))
     }
 }
 

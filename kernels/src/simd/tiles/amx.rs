@@ -62,18 +62,14 @@ fn store(line: &mut Uninit, bits: __m512i) {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
 pub(super) fn split_rows(x: Matrix<'_>, to: &mut [Uninit]) {
-    let [rows, terms] = x.shape();
+    let ([rows, terms], [next_row, next_term]) = (x.shape(), x.strides());
+    assert_eq!(next_term, 1, "the terms of a row lie together");
     for (step, lines) in to.chunks_exact_mut(32).enumerate() {
         let here = step * STEP..terms.min((step + 1) * STEP);
         for i in 0..16 {
-            let [high, low] = match x.row(i.min(rows - 1)) {
-                _ if i >= rows => [_mm512_setzero_si512(); 2],
-                Some(row) => halves(load(&row[here.clone()])),
-                None => {
-                    let mut values = [0.0; STEP];
-                    values.iter_mut().zip(here.clone()).for_each(|(v, j)| *v = x.get(i, j));
-                    halves(load(&values))
-                }
+            let [high, low] = match i < rows {
+                true => halves(load(&x.data()[i * next_row..][here.clone()])),
+                false => [_mm512_setzero_si512(); 2],
             };
             store(&mut lines[i], high);
             store(&mut lines[16 + i], low);
@@ -85,6 +81,7 @@ pub(super) fn split_rows(x: Matrix<'_>, to: &mut [Uninit]) {
 pub(super) fn split_columns(b: Matrix<'_>, to: &mut [Uninit]) {
     let [terms, columns] = b.shape();
     let [next_term, next_column] = b.strides();
+    assert!(next_term == 1 || next_column == 1, "rows or columns lie together");
     for (step, lines) in to.chunks_exact_mut(32).enumerate() {
         let here = step * STEP..terms.min((step + 1) * STEP);
         if next_term == 1 {
@@ -104,14 +101,7 @@ pub(super) fn split_columns(b: Matrix<'_>, to: &mut [Uninit]) {
             let mut x = [_mm512_setzero_ps(); 2];
             for (x, term) in x.iter_mut().zip(here.start + 2 * pair..here.end) {
                 let row = &b.data()[term * next_term..];
-                *x = match next_column {
-                    1 => load(&row[..columns])[0],
-                    _ => {
-                        let mut values = [0.0; 16];
-                        values[..columns].iter_mut().enumerate().for_each(|(n, v)| *v = row[n * next_column]);
-                        load(&values)[0]
-                    }
-                };
+                *x = load(&row[..columns])[0];
             }
             // The first term's numbers are in the lower half, the second's in the upper.
             for (part, bits) in halves(x).into_iter().enumerate() {
@@ -231,7 +221,7 @@ unsafe fn block(left: &[Uninit], right: &[Uninit], c: *mut f32, stride: usize, a
     // SAFETY: both halves of both sides have as many steps; the rest is the caller's promise.
     unsafe {
         asm!(
-        "test {add:e}, {add:e}",
+            "test {add:e}, {add:e}",
             "jnz 2f",
             "tilezero tmm0",
             "tilezero tmm1",

@@ -123,16 +123,6 @@ impl Tiles {
         unsafe { amx::multiply(a.lines(), b.lines(), a.steps, c, add) };
     }
 
-    /// `c = a b`, or `c += a b` with `add`.
-    pub fn product(self, a: Matrix<'_>, b: Matrix<'_>, c: &mut Tile<'_>, add: bool) {
-        let ([m, k], [_, n]) = (a.shape(), b.shape());
-        assert!(b.shape()[0] == k && c.shape() == [m, n], "shapes of a product");
-        let (mut left, mut right) = (Split::new(m, k), Split::new(n, k));
-        self.left(a, &mut left);
-        self.right(b, &mut right);
-        self.multiply(&left, &right, c, add);
-    }
-
     /// Splits a matrix for the left side, on the calling thread.
     pub(crate) fn left(self, a: Matrix<'_>, to: &mut Split) {
         let [rows, terms] = a.shape();
