@@ -13,7 +13,7 @@ struct Params {
 @group(0) @binding(0) var<storage, read> partial: array<vec4f>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-fn element(index: u32) {
+fn invocation(index: u32) {
     if index >= params.rows * V4 {
         return;
     }

@@ -22,7 +22,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> v_pool: array<Element>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-fn element(index: u32) {
+fn invocation(index: u32) {
     let width = params.k_width + params.v_width;
     if index >= params.tokens * width {
         return;

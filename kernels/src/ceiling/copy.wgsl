@@ -8,7 +8,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> b: array<vec4u>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-fn element(index: u32) {
+fn invocation(index: u32) {
     if index < params.vectors {
         b[index] = a[index];
     }

@@ -10,7 +10,7 @@ struct Params {
 @group(0) @binding(0) var<storage, read_write> out: array<f32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-fn element(index: u32) {
+fn invocation(index: u32) {
     if index >= params.invocations {
         return;
     }

@@ -19,7 +19,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-fn element(index: u32) {
+fn invocation(index: u32) {
     let quads = (params.width + 3) / 4;
     let token = index / quads;
     if token >= params.tokens {

@@ -1,6 +1,6 @@
 // A product over no inputs: y[t, n] = bias[n] or 0, one invocation an output.
 
-fn element(index: u32) {
+fn invocation(index: u32) {
     if index < params.tokens * params.rows {
         write(index / params.rows, index % params.rows, 0.0);
     }

@@ -17,7 +17,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> x: array<f32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-fn element(index: u32) {
+fn invocation(index: u32) {
     if index >= params.tokens * params.heads * params.pairs {
         return;
     }

@@ -2,7 +2,7 @@
 
 @group(0) @binding(KEYS) var<storage, read_write> keys: array<vec4u>;
 
-fn element(index: u32) {
+fn invocation(index: u32) {
     if index >= (params.vocab + 3) / 4 {
         return;
     }

@@ -1,4 +1,4 @@
-// One invocation an element, GROUP of them a workgroup: calls `element` with every number from 0 on, also with some behind
+// One invocation an index, GROUP of them a workgroup: calls `invocation` with every number from 0 on, also with some behind
 // the last, which it leaves alone.
 
 @compute @workgroup_size(GROUP)
@@ -7,5 +7,5 @@ fn main(
     @builtin(num_workgroups) groups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    element((group.y * groups.x + group.x) * GROUP + lane);
+    invocation((group.y * groups.x + group.x) * GROUP + lane);
 }
