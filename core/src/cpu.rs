@@ -1,10 +1,11 @@
 //! Threads and dense products for the fast host forms of the kernels.
 
-use foveate_kernels::host::{Bytes, Host, Matrix, Tile};
+use foveate_kernels::host::{Bytes, Host, Matrix, Tile, Tiles};
 
 /// The processor: threads, and products by the `gemm` crate.
 pub struct Cpu {
     bytes: Option<Bytes>,
+    tiles: Option<Tiles>,
     #[cfg(feature = "threads")]
     team: Option<crate::team::Team>,
 }
@@ -18,18 +19,20 @@ impl Cpu {
         #[cfg(feature = "threads")]
         {
             let threads = threads.map_or_else(num_cpus::get_physical, std::num::NonZeroUsize::get);
-            Self { bytes: Bytes::detect(), team: if threads > 1 { crate::team::Team::new(threads - 1) } else { None } }
+            let team = if threads > 1 { crate::team::Team::new(threads - 1) } else { None };
+            Self { bytes: Bytes::detect(), tiles: Tiles::detect(), team }
         }
         #[cfg(not(feature = "threads"))]
         {
             let _ = threads;
-            Self { bytes: Bytes::detect() }
+            Self { bytes: Bytes::detect(), tiles: Tiles::detect() }
         }
     }
 
-    /// Multiplies quantised weights in f32, where otherwise activations are rounded to 16 bits and multiplied as bytes.
+    /// Multiplies in f32, where otherwise activations are rounded to 16 bits for quantised weights and the numbers of
+    /// larger products are split in two bfloat16.
     pub fn exact(self) -> Self {
-        Self { bytes: None, ..self }
+        Self { bytes: None, tiles: None, ..self }
     }
 }
 
@@ -50,6 +53,10 @@ impl Host for Cpu {
 
     fn bytes(&self) -> Option<Bytes> {
         self.bytes
+    }
+
+    fn tiles(&self) -> Option<Tiles> {
+        self.tiles
     }
 
     fn parallel(&self, tasks: usize, body: &(dyn Fn(usize) + Sync)) {

@@ -112,9 +112,10 @@ pub trait Host: Sync {
         None
     }
 
-    /// The unit for products of tiles, which larger dense products run on.
+    /// The unit for products of tiles of numbers split in two bfloat16, which larger products run on; none for products
+    /// that round nothing but f32.
     fn tiles(&self) -> Option<Tiles> {
-        Tiles::detect()
+        None
     }
 }
 
