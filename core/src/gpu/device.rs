@@ -119,6 +119,31 @@ impl Gpu {
 
     /// A device and queue that the caller already has; nothing of theirs is changed but the handlers for uncaptured
     /// errors and for the loss of the device.
+    ///
+    /// ```
+    /// use foveate_core::{Backend, Operand, gpu::Gpu, kernels::attention};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    /// # let Ok(adapter) = pollster::block_on(instance.request_adapter(&Default::default())) else { return Ok(()) };
+    /// # let (device, queue) = pollster::block_on(adapter.request_device(&Default::default()))?;
+    /// # let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+    /// # let buffer = |heads: u64| {
+    /// #     let size = 512 * heads * 64 * 4;
+    /// #     device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false })
+    /// # };
+    /// # let (q, k, v, out) = (buffer(8), buffer(2), buffer(2), buffer(8));
+    /// # queue.write_buffer(&v, 0, &2.5f32.to_le_bytes().repeat(512 * 2 * 64));
+    /// let gpu = Gpu::from_device(device, queue, &adapter.get_info());
+    /// let [q, k, v, out] = [q, k, v, out].map(|buffer| gpu.wrap(buffer));
+    /// let spec = attention::Spec::causal(1, 512, 512, 8, 2, 64); // batch, queries, keys, heads, key heads, dimension
+    /// gpu.run(&spec.into(), &[&q, &k, &v, &out].map(Operand::new))?;
+    /// gpu.submit()?;
+    /// # let mean = pollster::block_on(gpu.download(&out, 0, 4))?;
+    /// # assert!((f32::from_le_bytes(mean[..].try_into()?) - 2.5).abs() < 1e-5);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue, info: &wgpu::AdapterInfo) -> Self {
         let ledger = Arc::new(Ledger::default());
         let to = ledger.clone();
