@@ -10,6 +10,8 @@ pub(crate) trait Lanes: Copy {
     type V: Copy;
     /// Elements of the register: 4, 8 or 16.
     const N: usize;
+    /// Registers of the unit.
+    const REGISTERS: usize;
 
     fn splat(self, x: f32) -> Self::V;
     fn load(self, x: &[f32]) -> Self::V;
@@ -134,6 +136,7 @@ fn f16_at(bytes: &[u8], i: usize) -> f32 {
 impl Lanes for Portable {
     type V = [f32; 8];
     const N: usize = 8;
+    const REGISTERS: usize = 16;
 
     #[inline(always)]
     fn splat(self, x: f32) -> [f32; 8] {

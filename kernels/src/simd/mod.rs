@@ -31,6 +31,7 @@ mod lanes;
 mod math;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 mod neon;
+mod product;
 mod reduce;
 mod softmax;
 mod tiles;
@@ -43,6 +44,7 @@ mod x86;
 pub use bytes::Bytes;
 pub(crate) use bytes::{Panel, Rounded};
 pub use math::Function;
+pub(crate) use product::PADDED;
 pub use tiles::Tiles;
 pub(crate) use tiles::{GROUP, Split};
 
@@ -187,6 +189,11 @@ dispatch! {
         sum: &mut [f32], acc: &mut [f32]);
     /// `x[i] = cap tanh(x[i] / cap)`
     softcap = math::softcap, (x: &mut [f32], cap: f32);
+
+    /// `c = a b`, or `c += a b`, of cached matrices: see the module `product`.
+    multiply = product::multiply, (a: &[f32], b: &[f32], c: &mut [f32], size: [usize; 3], strides: [usize; 3], add: bool);
+    /// `out[i, j] = rows[j, i]` for `size` rows and columns of `rows`; `strides` of both.
+    transpose = product::transpose, (rows: &[f32], out: &mut [f32], size: [usize; 2], strides: [usize; 2]);
 
     /// Decodes weights, as [`quant::decode`](crate::quant::decode) does.
     decode = weights::decode, (format: DType, bytes: &[u8], out: &mut [f32]);

@@ -39,6 +39,7 @@ fn widen(h: uint32x4_t) -> float32x4_t {
 impl Lanes for Neon {
     type V = float32x4_t;
     const N: usize = 4;
+    const REGISTERS: usize = 32;
 
     #[inline(always)]
     fn splat(self, x: f32) -> float32x4_t {

@@ -66,6 +66,33 @@ fn simd_rows_and_columns_are_products() {
 }
 
 #[test]
+fn simd_products_of_cached_matrices() {
+    for simd in Simd::available() {
+        let sizes: [[usize; 3]; 7] =
+            [[1, 1, 1], [6, 5, 16], [13, 33, 131], [9, 0, 40], [2, 64, 80], [0, 3, 4], [7, 8, 0]];
+        for [rows, terms, columns] in sizes {
+            for add in [false, true] {
+                let [a_stride, b_stride, c_stride] = [terms + 3, columns.next_multiple_of(super::PADDED), columns + 1];
+                let mut rng = Rng::new((rows + terms) as u64);
+                let (a, b) = (rng.normals(rows * a_stride, 1.0), rng.normals(columns * terms, 1.0));
+                // Rows of `b` from its columns; what fills them up counts for nothing.
+                let mut right = vec![f32::NAN; terms * b_stride];
+                simd.transpose(&b, &mut right, [columns, terms], [terms, b_stride]);
+                let mut c = vec![2.0; rows * c_stride];
+                simd.multiply(&a, &right, &mut c, [rows, terms, columns], [a_stride, b_stride, c_stride], add);
+                for (r, line) in c.chunks_exact(c_stride).enumerate() {
+                    for (n, &got) in line[..columns].iter().enumerate() {
+                        let at = |t: usize| f64::from(a[r * a_stride + t]) * f64::from(b[n * terms + t]);
+                        close(got, (0..terms).map(at).sum::<f64>() + if add { 2.0 } else { 0.0 }, terms as f64);
+                    }
+                    assert_eq!(line[columns], 2.0, "written behind a row");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn simd_functions_are_accurate_and_reach_their_limits() {
     let tanh_gelu =
         |x: f64| x / (1.0 + libm::exp(-2.0 * libm::sqrt(2.0 / core::f64::consts::PI) * (x + 0.044715 * x * x * x)));

@@ -32,6 +32,8 @@ fn widen(h: v128) -> v128 {
 impl Lanes for Simd128 {
     type V = v128;
     const N: usize = 4;
+    // Those of the processors below, the least of them.
+    const REGISTERS: usize = 16;
 
     #[inline(always)]
     fn splat(self, x: f32) -> v128 {

@@ -54,6 +54,7 @@ fn sums_256(v: [__m256; 4]) -> [f32; 4] {
 impl Lanes for Avx2 {
     type V = __m256;
     const N: usize = 8;
+    const REGISTERS: usize = 16;
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
@@ -169,6 +170,7 @@ impl Avx512 {
 impl Lanes for Avx512 {
     type V = __m512;
     const N: usize = 16;
+    const REGISTERS: usize = 32;
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {

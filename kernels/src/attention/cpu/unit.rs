@@ -2,7 +2,7 @@
 
 use crate::attention::{Pages, Spec};
 use crate::host::{Args, Host, Matrix, Simd, Tile, Tiles};
-use crate::simd::Split;
+use crate::simd::{PADDED, Split};
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
@@ -15,7 +15,6 @@ const FEW: usize = 8;
 /// What is read, and the sizes it is read with.
 pub(super) struct Inputs<'a> {
     spec: &'a Spec,
-    host: &'a dyn Host,
     simd: Simd,
     tiles: Option<Tiles>,
     q: &'a [f32],
@@ -63,21 +62,21 @@ pub(super) struct Scratch {
     q: Vec<f32>,           // [rows, D], scaled
     scores: Vec<f32>,      // [rows, TILE], of which
     seen: Vec<[usize; 2]>, // a range counts in each row
-    k: Vec<f32>,           // [TILE, D], and
-    v: Vec<f32>,           // [TILE, V], where the keys of a tile are scattered
+    k: Vec<f32>,           // keys of a tile, [TILE, D], or [D, TILE] where they are multiplied as vectors
+    v: Vec<f32>,           // and their values, [TILE, V] with rows of whole vectors
     split: [Split; 3],     // queries, and both sides of a product
 }
 
 impl Scratch {
     pub(super) fn new(inputs: &Inputs<'_>, rows: usize) -> Self {
         let (dim, value_dim) = (inputs.spec.dim as usize, inputs.spec.value_dim as usize);
-        let tile = if inputs.table.is_some() && rows > FEW { TILE } else { 0 };
+        let tile = if rows > FEW { TILE } else { 0 };
         Self {
             q: vec![0.0; rows * dim],
             scores: vec![0.0; rows * TILE],
             seen: vec![[0; 2]; rows],
             k: vec![0.0; tile * dim],
-            v: vec![0.0; tile * value_dim],
+            v: vec![0.0; tile * value_dim.next_multiple_of(PADDED)],
             split: core::array::from_fn(|_| Split::new(0, 0)),
         }
     }
@@ -87,7 +86,6 @@ impl<'a> Inputs<'a> {
     pub(super) fn new(spec: &'a Spec, host: &'a dyn Host, args: &Args<'a>) -> Self {
         Self {
             spec,
-            host,
             simd: host.simd(),
             tiles: host.tiles(),
             q: args.f32("q"),
@@ -180,16 +178,20 @@ impl<'a> Inputs<'a> {
     /// `scores[r, j] = q[r] . k[j]`
     fn scores(&self, b: usize, g: usize, rows: usize, keys: Range<usize>, scratch: &mut Scratch) {
         let (dim, count) = (self.spec.dim as usize, keys.len());
-        if rows > FEW {
+        if let (Some(tiles), true) = (self.tiles, rows > FEW) {
             let k = self.matrix(self.k, dim, b, g, keys, &mut scratch.k);
-            let mut scores = Tile::new(&mut scratch.scores, [rows, count], TILE);
-            if let Some(tiles) = self.tiles {
-                let [q, _, right] = &mut scratch.split;
-                tiles.right(k.transposed(), right);
-                return tiles.multiply(q, right, &mut scores, false);
+            let [q, _, right] = &mut scratch.split;
+            tiles.right(k.transposed(), right);
+            return tiles.multiply(q, right, &mut Tile::new(&mut scratch.scores, [rows, count], TILE), false);
+        }
+        if rows > FEW {
+            for (row, from, n) in self.runs(b, keys.clone()) {
+                let k = &self.k[(row * self.kv_heads + g) * dim..];
+                let columns = &mut scratch.k[from - keys.start..];
+                self.simd.transpose(k, columns, [n, dim], [self.kv_heads * dim, TILE]);
             }
-            let q = Matrix::new(&scratch.q, [rows, dim], dim);
-            return self.host.matmul(q, k.transposed(), &mut scores, false);
+            let (size, strides) = ([rows, dim, count], [dim, TILE, TILE]);
+            return self.simd.multiply(&scratch.q, &scratch.k, &mut scratch.scores, size, strides, false);
         }
         for (row, from, n) in self.runs(b, keys.clone()) {
             let k = &self.k[(row * self.kv_heads + g) * dim..];
@@ -222,17 +224,24 @@ impl<'a> Inputs<'a> {
         state: &mut State<'_>,
     ) {
         let (value_dim, count) = (self.spec.value_dim as usize, keys.len());
-        if rows > FEW {
+        if let (Some(tiles), true) = (self.tiles, rows > FEW) {
             let v = self.matrix(self.v, value_dim, b, g, keys, &mut scratch.v);
-            let scores = Matrix::new(&scratch.scores, [rows, count], TILE);
+            let [_, left, right] = &mut scratch.split;
+            tiles.left(Matrix::new(&scratch.scores, [rows, count], TILE), left);
+            tiles.right(v, right);
             let mut acc = Tile::new(state.acc, [rows, value_dim], value_dim);
-            if let Some(tiles) = self.tiles {
-                let [_, left, right] = &mut scratch.split;
-                tiles.left(scores, left);
-                tiles.right(v, right);
-                return tiles.multiply(left, right, &mut acc, true);
+            return tiles.multiply(left, right, &mut acc, true);
+        }
+        if rows > FEW {
+            let padded = value_dim.next_multiple_of(PADDED);
+            for (row, from, n) in self.runs(b, keys.clone()) {
+                let rows = self.v[(row * self.kv_heads + g) * value_dim..].chunks(self.kv_heads * value_dim);
+                for (row, to) in rows.zip(scratch.v[(from - keys.start) * padded..].chunks_exact_mut(padded)).take(n) {
+                    to[..value_dim].copy_from_slice(&row[..value_dim]);
+                }
             }
-            return self.host.matmul(scores, v, &mut acc, true);
+            let (size, strides) = ([rows, count, value_dim], [TILE, padded, value_dim]);
+            return self.simd.multiply(&scratch.scores, &scratch.v, state.acc, size, strides, true);
         }
         for (row, from, n) in self.runs(b, keys.clone()) {
             let v = &self.v[(row * self.kv_heads + g) * value_dim..];

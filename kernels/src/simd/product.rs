@@ -1,0 +1,149 @@
+//! Products of matrices that fit into caches: `c = a b`, where `b` has been laid out in rows of whole registers.
+
+use super::lanes::Lanes;
+use core::ops::Range;
+
+/// Elements that a row of the right side is padded to: the widest register.
+pub(crate) const PADDED: usize = 16;
+
+/// Rows of the left side that are multiplied at a time.
+const ROWS: usize = 6;
+
+/// `c = a b`, or `c += a b` with `add`: rows of `a`, `b` and `c` are `strides` apart. Rows of `b` hold `columns` elements
+/// and whatever fills them up to a multiple of [`PADDED`].
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+pub(super) fn multiply<L: Lanes>(
+    l: L,
+    a: &[f32],
+    b: &[f32],
+    c: &mut [f32],
+    [rows, terms, columns]: [usize; 3],
+    strides: [usize; 3],
+    add: bool,
+) {
+    let mut at = 0;
+    // With 32 registers 24 sums stay in them, with 16 registers 12.
+    if L::REGISTERS >= 32 {
+        while at + 4 * L::N <= columns {
+            column::<L, 4>(l, a, b, c, [rows, terms], at..at + 4 * L::N, strides, add);
+            at += 4 * L::N;
+        }
+    }
+    while at + 2 * L::N <= columns {
+        column::<L, 2>(l, a, b, c, [rows, terms], at..at + 2 * L::N, strides, add);
+        at += 2 * L::N;
+    }
+    while at < columns {
+        column::<L, 1>(l, a, b, c, [rows, terms], at..columns.min(at + L::N), strides, add);
+        at += L::N;
+    }
+}
+
+/// All rows of `C` registers of columns, the last of which may be partly behind the end.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn column<L: Lanes, const C: usize>(
+    l: L,
+    a: &[f32],
+    b: &[f32],
+    c: &mut [f32],
+    [rows, terms]: [usize; 2],
+    columns: Range<usize>,
+    strides: [usize; 3],
+    add: bool,
+) {
+    let mut r = 0;
+    while r + ROWS <= rows {
+        block::<L, ROWS, C>(l, a, b, c, [r, terms], columns.clone(), strides, add);
+        r += ROWS;
+    }
+    while r + 2 <= rows {
+        block::<L, 2, C>(l, a, b, c, [r, terms], columns.clone(), strides, add);
+        r += 2;
+    }
+    if r < rows {
+        block::<L, 1, C>(l, a, b, c, [r, terms], columns, strides, add);
+    }
+}
+
+/// `R` rows from row `first` on.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn block<L: Lanes, const R: usize, const C: usize>(
+    l: L,
+    a: &[f32],
+    b: &[f32],
+    c: &mut [f32],
+    [first, terms]: [usize; 2],
+    columns: Range<usize>,
+    [a_stride, b_stride, c_stride]: [usize; 3],
+    add: bool,
+) {
+    let mut left = [&a[..0]; R];
+    for (r, left) in left.iter_mut().enumerate() {
+        *left = &a[(first + r) * a_stride..][..terms];
+    }
+    let mut sums = [[l.splat(0.0); C]; R];
+    for t in 0..terms {
+        let row = &b[t * b_stride + columns.start..][..C * L::N];
+        let mut right = [l.splat(0.0); C];
+        for (i, right) in right.iter_mut().enumerate() {
+            *right = l.load(&row[i * L::N..]);
+        }
+        for (sums, left) in sums.iter_mut().zip(left) {
+            let x = l.splat(left[t]);
+            for (sum, right) in sums.iter_mut().zip(right) {
+                *sum = l.fma(x, right, *sum);
+            }
+        }
+    }
+    for (r, sums) in sums.into_iter().enumerate() {
+        let out = &mut c[(first + r) * c_stride..][columns.clone()];
+        for (i, sum) in sums.into_iter().enumerate() {
+            let out = &mut out[i * L::N..];
+            if out.len() >= L::N {
+                let sum = if add { l.add(sum, l.load(out)) } else { sum };
+                l.store(sum, out);
+            } else {
+                let mut padded = [0.0; PADDED];
+                l.store(sum, &mut padded);
+                for (out, sum) in out.iter_mut().zip(padded) {
+                    *out = if add { *out + sum } else { sum };
+                }
+            }
+        }
+    }
+}
+
+/// `out[i, j] = rows[j, i]` for `count` rows of `width` elements, each of the two matrices with its stride.
+#[inline(always)]
+pub(super) fn transpose<L: Lanes>(
+    _: L,
+    rows: &[f32],
+    out: &mut [f32],
+    [count, width]: [usize; 2],
+    strides: [usize; 2],
+) {
+    let (from, to) = (strides[0], strides[1]);
+    let four = |j: usize, i: usize| rows[j * from + i..].first_chunk::<4>().expect("four elements");
+    let mut j = 0;
+    while j + 4 <= count {
+        let mut i = 0;
+        while i + 4 <= width {
+            let block = [four(j, i), four(j + 1, i), four(j + 2, i), four(j + 3, i)];
+            for k in 0..4 {
+                let line = out[(i + k) * to + j..].first_chunk_mut::<4>().expect("four elements");
+                *line = [block[0][k], block[1][k], block[2][k], block[3][k]];
+            }
+            i += 4;
+        }
+        for i in i..width {
+            (0..4).for_each(|k| out[i * to + j + k] = rows[(j + k) * from + i]);
+        }
+        j += 4;
+    }
+    for j in j..count {
+        (0..width).for_each(|i| out[i * to + j] = rows[j * from + i]);
+    }
+}
