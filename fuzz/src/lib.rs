@@ -5,10 +5,11 @@ pub use ops::ops;
 
 use foveate_core::Error;
 use foveate_core::chat::{Message, Template};
+use foveate_core::model::Family;
 use foveate_core::tokenizer::Tokenizer;
 use foveate_core::weights::{Checkpoint, Memory, shard_names};
 
-/// A GGUF file is refused, or all its tensors can be read and its tokenizer and template are refused or work.
+/// A GGUF file is refused, or all its tensors can be read, and its family, tokenizer and template are refused or work.
 pub fn gguf(bytes: &[u8]) {
     let file = Box::new(Memory::new("fuzz.gguf", bytes.to_vec()));
     let checkpoint = match pollster::block_on(Checkpoint::gguf(file)) {
@@ -21,6 +22,9 @@ pub fn gguf(bytes: &[u8]) {
         if let Some(array) = value.as_array() {
             assert_eq!(array.integer(array.len()), None);
         }
+    }
+    if let Ok(family) = Family::from_gguf(metadata) {
+        assert!(!family.config.layers.is_empty());
     }
     if let Ok(tokenizer) = Tokenizer::from_gguf(metadata) {
         tokenize(&tokenizer, "Hello, 12 w\u{f6}rlds \u{1f600}\n\n");

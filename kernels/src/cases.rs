@@ -89,6 +89,23 @@ pub fn weights(dtype: DType, elements: usize, rng: &mut Rng) -> Vec<u8> {
                 }
                 out.extend((0..16).map(|_| rng.next_u64() as u8));
             }
+            DType::Q5_0 | DType::Q5_1 => {
+                out.extend(half((0.05 + 0.1 * rng.unit()) * if rng.below(2) == 0 { 1.0 } else { -1.0 }));
+                if dtype == DType::Q5_1 {
+                    out.extend(half(rng.normal()));
+                }
+                out.extend((0..20).map(|_| rng.next_u64() as u8));
+            }
+            DType::Q4K | DType::Q5K => {
+                let (d, rest) = if dtype == DType::Q4K { (0.006, 140) } else { (0.003, 172) };
+                out.extend(half(d * (0.5 + rng.unit())));
+                out.extend(half(0.045 * (0.5 + rng.unit())));
+                out.extend((0..rest).map(|_| rng.next_u64() as u8));
+            }
+            DType::Q6K => {
+                out.extend((0..208).map(|_| rng.next_u64() as u8));
+                out.extend(half(0.0007 * (0.5 + rng.unit())));
+            }
         }
     }
     out

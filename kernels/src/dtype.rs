@@ -10,8 +10,19 @@
 /// | `Q8_0` | `f16 d`, 32 x `i8 q` | `d q[i]` |
 /// | `Q4_0` | `f16 d`, 16 bytes of nibbles | `d (q[i] - 8)` |
 /// | `Q4_1` | `f16 d`, `f16 m`, 16 bytes of nibbles | `d q[i] + m` |
+/// | `Q5_0` | `f16 d`, `u32 h`, 16 bytes of nibbles | `d (q[i] - 16)` |
+/// | `Q5_1` | `f16 d`, `f16 m`, `u32 h`, 16 bytes of nibbles | `d q[i] + m` |
+/// | `Q4K` | `f16 d`, `f16 e`, 12 bytes `s`, `m`, 128 bytes of nibbles | `d s[j] q[i] - e m[j]`, `j = i / 32` |
+/// | `Q5K` | `f16 d`, `f16 e`, 12 bytes `s`, `m`, 32 bytes `h`, 128 bytes of nibbles | the same |
+/// | `Q6K` | 128 bytes of nibbles, 64 bytes `h`, 16 x `i8 s`, `f16 d` | `d s[i / 16] (q[i] - 32)` |
 ///
-/// Nibbles: `q[i]` is the low half of byte `i` for `i < 16` and the high half of byte `i - 16` after that.
+/// Nibbles: `q[i]` is the low half of byte `i` for `i < 16` and the high half of byte `i - 16` after that; bit `i` of `h`
+/// is a fifth bit above it. In blocks of 256, `q[i]` is in byte `i % 32` of each `32 (i / 64)`, the low half for even
+/// `i / 32`, and bit `i / 32` of `h[i % 32]` is the fifth. In `Q6K` it is in byte `i % 64` of each `64 (i / 128)`, the
+/// low half for even `i / 64`, and above it are two bits of `h[32 (i / 128) + i % 32]`, from bit `2 (i / 32 % 4)` on.
+///
+/// Twelve bytes hold eight `s` and eight `m` of 6 bits: byte `j` has `s[j]` and byte `j + 4` has `m[j]` for `j < 4`, byte
+/// `j + 4` has the low halves of `s[j]` and `m[j]` after that, whose upper two bits are those of bytes `j - 4` and `j`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum DType {
@@ -23,13 +34,19 @@ pub enum DType {
     Q8_0,
     Q4_0,
     Q4_1,
+    Q5_0,
+    Q5_1,
+    Q4K,
+    Q5K,
+    Q6K,
 }
 
 impl DType {
     /// Elements of one block; 1 where every element stands alone.
     pub const fn block_len(self) -> u32 {
         match self {
-            DType::Q8_0 | DType::Q4_0 | DType::Q4_1 => 32,
+            DType::Q8_0 | DType::Q4_0 | DType::Q4_1 | DType::Q5_0 | DType::Q5_1 => 32,
+            DType::Q4K | DType::Q5K | DType::Q6K => 256,
             _ => 1,
         }
     }
@@ -42,6 +59,11 @@ impl DType {
             DType::Q8_0 => 34,
             DType::Q4_0 => 18,
             DType::Q4_1 => 20,
+            DType::Q5_0 => 22,
+            DType::Q5_1 => 24,
+            DType::Q4K => 144,
+            DType::Q5K => 176,
+            DType::Q6K => 210,
         }
     }
 
@@ -55,7 +77,19 @@ impl DType {
     }
 
     /// The formats that `linear` and `embed` take as weights.
-    pub const WEIGHTS: [DType; 6] = [DType::F32, DType::F16, DType::BF16, DType::Q8_0, DType::Q4_0, DType::Q4_1];
+    pub const WEIGHTS: [DType; 11] = [
+        DType::F32,
+        DType::F16,
+        DType::BF16,
+        DType::Q8_0,
+        DType::Q4_0,
+        DType::Q4_1,
+        DType::Q5_0,
+        DType::Q5_1,
+        DType::Q4K,
+        DType::Q5K,
+        DType::Q6K,
+    ];
 
     /// Whether `linear` and `embed` have kernels for weights of this type.
     pub fn is_weight(self) -> bool {
@@ -73,6 +107,11 @@ impl DType {
             DType::Q8_0 => "q8_0",
             DType::Q4_0 => "q4_0",
             DType::Q4_1 => "q4_1",
+            DType::Q5_0 => "q5_0",
+            DType::Q5_1 => "q5_1",
+            DType::Q4K => "q4_k",
+            DType::Q5K => "q5_k",
+            DType::Q6K => "q6_k",
         }
     }
 }

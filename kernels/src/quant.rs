@@ -21,6 +21,32 @@ pub fn decode(dtype: DType, bytes: &[u8], out: &mut [f32]) {
         }),
         DType::Q4_0 => blocks.for_each(|(b, o)| nibbles(&b[2..], half(b), -8.0 * half(b), o)),
         DType::Q4_1 => blocks.for_each(|(b, o)| nibbles(&b[4..], half(b), half(&b[2..]), o)),
+        DType::Q5_0 => blocks.for_each(|(b, o)| fives(&b[2..], half(b), -16.0 * half(b), o)),
+        DType::Q5_1 => blocks.for_each(|(b, o)| fives(&b[4..], half(b), half(&b[2..]), o)),
+        DType::Q4K => blocks.for_each(|(b, o)| {
+            for (i, o) in o.iter_mut().enumerate() {
+                let j = i / 32;
+                let q = b[16 + 32 * (j / 2) + i % 32] >> (4 * (j % 2)) & 15;
+                let [d, m] = sub_scales(b, j);
+                *o = d * f32::from(q) + m;
+            }
+        }),
+        DType::Q5K => blocks.for_each(|(b, o)| {
+            for (i, o) in o.iter_mut().enumerate() {
+                let j = i / 32;
+                let q = b[48 + 32 * (j / 2) + i % 32] >> (4 * (j % 2)) & 15 | (b[16 + i % 32] >> j & 1) << 4;
+                let [d, m] = sub_scales(b, j);
+                *o = d * f32::from(q) + m;
+            }
+        }),
+        DType::Q6K => blocks.for_each(|(b, o)| {
+            for (i, o) in o.iter_mut().enumerate() {
+                let low = b[64 * (i / 128) + i % 64] >> (4 * (i / 64 % 2)) & 15;
+                let high = b[128 + 32 * (i / 128) + i % 32] >> (2 * (i / 32 % 4)) & 3;
+                let scale = half(&b[208..]) * f32::from(b[192 + i / 16] as i8);
+                *o = scale * (f32::from(low | high << 4) - 32.0);
+            }
+        }),
         DType::I32 | DType::U32 => panic!("{dtype} is no weight format"),
     }
 }
@@ -32,6 +58,27 @@ fn nibbles(q: &[u8], d: f32, m: f32, out: &mut [f32]) {
         *low = d * f32::from(q & 15) + m;
         *high = d * f32::from(q >> 4) + m;
     }
+}
+
+/// `out[i] = d q[i] + m` over 32 nibbles, each with a fifth bit.
+fn fives(b: &[u8], d: f32, m: f32, out: &mut [f32]) {
+    let high = u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+    for (i, out) in out.iter_mut().enumerate() {
+        let q = b[4 + i % 16] >> (4 * (i / 16)) & 15 | ((high >> i & 1) << 4) as u8;
+        *out = d * f32::from(q) + m;
+    }
+}
+
+/// The factor and the offset of sub-block `j` of a block of `Q4K` or `Q5K`, both exact.
+#[inline(always)]
+pub(crate) fn sub_scales(b: &[u8], j: usize) -> [f32; 2] {
+    let half = |b: &[u8]| f16::from_le_bytes([b[0], b[1]]).to_f32();
+    let s = &b[4..16];
+    let [scale, min] = match j {
+        0..4 => [s[j] & 63, s[j + 4] & 63],
+        _ => [s[j + 4] & 15 | s[j - 4] >> 6 << 4, s[j + 4] >> 4 | s[j] >> 6 << 4],
+    };
+    [half(b) * f32::from(scale), -half(&b[2..]) * f32::from(min)]
 }
 
 #[cfg(test)]
@@ -57,5 +104,47 @@ mod tests {
         assert_eq!((out[0], out[16], out[31]), (-32.0, 0.0, 30.0));
         decode(DType::BF16, &[0x80, 0x3f], &mut out[..1]);
         assert_eq!(out[0], 1.0);
+    }
+
+    /// Blocks of a fixed pattern, and what gguf-py's `dequantize` makes of them: some elements, and the sum of each element
+    /// times its number from 1 on.
+    #[test]
+    fn decode_agrees_with_gguf_py() {
+        let cases: [(DType, &[(usize, f32)], &[(usize, f32)], f64); 5] = [
+            (DType::Q5_0, &[(0, 0.5)], &[(0, 4.5), (1, -1.0), (17, 0.0), (31, 1.0)], 184.5),
+            (DType::Q5_1, &[(0, 0.5), (2, -3.0)], &[(0, 12.0), (1, 7.5), (17, -1.0), (31, 0.0)], 2319.5),
+            (
+                DType::Q4K,
+                &[(0, 0.125), (2, 0.5)],
+                &[(0, -19.125), (5, 31.25), (63, -0.5), (130, 30.25), (191, 21.25), (255, -10.125)],
+                628722.25,
+            ),
+            (
+                DType::Q5K,
+                &[(0, 0.125), (2, 0.5)],
+                &[(0, 58.375), (5, 15.75), (63, 9.0), (130, 93.25), (191, 15.125), (255, -12.875)],
+                1748198.25,
+            ),
+            (
+                DType::Q6K,
+                &[(208, 0.0625)],
+                &[(0, 194.0625), (5, -201.25), (63, 149.625), (130, -7.125), (191, -95.8125), (255, -41.5625)],
+                -49838.25,
+            ),
+        ];
+        for (format, scales, elements, weighted) in cases {
+            let mut block: Vec<u8> =
+                (0..format.block_bytes()).map(|i| ((i * 37 + 11) ^ ((i >> 3) * 29)) as u8).collect();
+            for &(at, scale) in scales {
+                block[at..at + 2].copy_from_slice(&f16::from_f32(scale).to_le_bytes());
+            }
+            let mut out = vec![0.0; format.block_len() as usize];
+            decode(format, &block, &mut out);
+            for &(i, want) in elements {
+                assert_eq!(out[i], want, "{format} {i}");
+            }
+            let got: f64 = out.iter().zip(1..).map(|(&x, i)| f64::from(x) * f64::from(i)).sum();
+            assert_eq!(got, weighted, "{format}");
+        }
     }
 }

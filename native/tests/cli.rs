@@ -146,7 +146,7 @@ fn check_runs_golden_models(device: &str) -> Check {
 
 /// The model with a device that every machine has.
 fn model() -> Result<[String; 4], Failed> {
-    let path = support::smollm2().ok_or("no model")?.to_string_lossy().into_owned();
+    let path = support::model("SmolLM2-135M-Instruct.Q4_1.gguf").ok_or("no model")?.to_string_lossy().into_owned();
     Ok(["--model".into(), path, "--device".into(), "cpu".into()])
 }
 
@@ -349,7 +349,7 @@ fn bench_times_a_model(device: &[&str], clocks: &[&str]) -> Check {
 
 fn main() {
     let arguments = Arguments::from_args();
-    let (golden, model) = (support::golden().is_some(), support::smollm2().is_some());
+    let (golden, model) = (support::golden().is_some(), support::model("SmolLM2-135M-Instruct.Q4_1.gguf").is_some());
     let always = |name: &str, test: fn() -> Check| Trial::test(name, test);
     let given = |there: bool, name: &str, test: fn() -> Check| Trial::test(name, test).with_ignored_flag(!there);
     let mut trials = vec![

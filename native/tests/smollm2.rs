@@ -1,129 +1,33 @@
-//! SmolLM2-135M on the executors: ids, greedy tokens, a conversation and a loss that transformers computed in float32.
-//!
-//! The smallest gap between best and second best logit along the greedy paths is in the golden file: an executor in f32
-//! reproduces them.
+//! SmolLM2-135M on the executors, with its conversation.
 
+#[path = "support/golden_model.rs"]
+mod golden_model;
 mod support;
 
 use foveate::core::chat::Message;
-use foveate::core::gpu;
-use foveate::core::model::{Model, Session};
-use foveate::core::sample::{Sampler, Sampling};
-use foveate::core::{Any, Backend};
-use foveate::{Device, wait};
-use libtest_mimic::{Arguments, Failed, Trial};
+use golden_model::{Case, Share, ids};
+use libtest_mimic::Failed;
 use serde_json::Value;
-use std::sync::{Arc, Mutex};
+use std::path::Path;
 use support::ensure;
 
-/// How much of it is run: a software driver takes minutes for what the processor does in seconds.
-#[derive(Clone, Copy)]
-struct Share {
-    prompts: usize,
-    tokens: usize,
-    /// Tokens of the text whose loss is compared: with the golden mean if all, else with the first losses.
-    scored: usize,
-}
-
-const ALL: Share = Share { prompts: usize::MAX, tokens: usize::MAX, scored: 513 };
-/// On a GPU, which may be a software driver.
-const SOME: Share = Share { prompts: 1, tokens: 16, scored: 17 };
-
-fn ids(value: &Value) -> Vec<u32> {
-    value.as_array().into_iter().flatten().filter_map(|id| id.as_u64()).map(|id| id as u32).collect()
-}
-
-fn load(device: Device) -> Result<Arc<Model<Any>>, Failed> {
-    let path = support::smollm2().ok_or("no model")?;
-    let files = foveate::open(&path.to_string_lossy())?;
-    Ok(Arc::new(wait(Model::load(foveate::device(device)?, files, &mut |_| Ok(())))?))
-}
-
-fn greedy(model: &Arc<Model<Any>>, golden: &Value, share: Share) -> Result<(), Failed> {
-    for prompt in golden["prompts"].as_array().ok_or("no prompts")?.iter().take(share.prompts) {
-        let text = prompt["text"].as_str().ok_or("no text")?;
-        let read = model.tokenizer()?.encode(text, true)?;
-        ensure(read == ids(&prompt["ids"]), || format!("ids of {text:?}: {read:?}"))?;
-        let wanted: Vec<u32> = ids(&prompt["greedy"]).into_iter().take(share.tokens).collect();
-        let mut session = Session::new(model.clone(), (read.len() + wanted.len()) as u32)?;
-        let mut sampler = Sampler::new(Sampling::default())?;
-        let (mut next, mut got) = (read, Vec::new());
-        while got.len() < wanted.len() {
-            let id = wait(session.next(&next, &mut sampler))?;
-            got.push(id);
-            next = vec![id];
-        }
-        ensure(got == wanted, || format!("after {text:?}: {got:?}, not {wanted:?}"))?;
-        if share.tokens == usize::MAX {
-            let made = model.tokenizer()?.decode(&got, false)?;
-            ensure(Some(made.as_str()) == prompt["greedy_text"].as_str(), || format!("text: {made:?}"))?;
-        }
-    }
-    Ok(())
-}
-
-fn loss(model: &Arc<Model<Any>>, golden: &Value, share: Share) -> Result<(), Failed> {
-    let all = ids(&golden["loss"]["ids"]);
-    let read = &all[..share.scored.min(all.len())];
-    let mut session = Session::new(model.clone(), read.len() as u32)?;
-    let losses = wait(session.score(read))?;
-    let first = golden["loss"]["first_nll"].as_array().ok_or("no losses")?;
-    for (i, (got, want)) in losses.iter().zip(first.iter().filter_map(Value::as_f64)).enumerate() {
-        ensure((got - want).abs() < 1e-3, || format!("loss of token {}: {got}, not {want}", i + 1))?;
-    }
-    if read.len() == all.len() {
-        let mean = losses.iter().sum::<f64>() / losses.len() as f64;
-        let want = golden["loss"]["mean_nll"].as_f64().ok_or("no mean")?;
-        ensure((mean - want).abs() < 1e-3, || format!("mean loss {mean}, not {want}"))?;
-    }
-    Ok(())
-}
-
-/// Template and tokenizer, which no executor touches.
-fn words(golden: &Value) -> Result<(), Failed> {
-    let files = foveate::open(&support::smollm2().ok_or("no model")?.to_string_lossy())?;
+fn words(model: &Path, golden: &Value) -> Result<(), Failed> {
+    let files = foveate::open(&model.to_string_lossy())?;
     let (tokenizer, template) = (files.tokenizer.ok_or("no tokenizer")?, files.template.ok_or("no template")?);
     let rendered = template.render(&[Message::new("user", "Name three fruits.")], true)?;
     ensure(Some(rendered.as_str()) == golden["chat"]["rendered"].as_str(), || format!("rendered: {rendered:?}"))?;
     let chat = tokenizer.encode(&rendered, false)?;
     ensure(chat == ids(&golden["chat"]["ids"]), || format!("ids of the conversation: {chat:?}"))?;
-    // The text whose loss is compared is one that Debian ships.
-    if let Ok(text) = std::fs::read_to_string("/usr/share/common-licenses/GPL-3") {
-        let wanted = ids(&golden["loss"]["ids"]);
-        let got = tokenizer.encode(&text, true)?;
-        ensure(got[..wanted.len()] == wanted, || "the ids of the licence differ".into())?;
-    }
-    Ok(())
+    golden_model::licence(&tokenizer, golden)
 }
 
 fn main() {
-    let arguments = Arguments::from_args();
-    let golden = support::golden().and_then(|folder| std::fs::read(folder.join("smollm2.json")).ok());
-    let missing = golden.is_none() || support::smollm2().is_none();
-    let golden: Arc<Value> = Arc::new(golden.map_or(Value::Null, |json| serde_json::from_slice(&json).expect("JSON")));
-    let mut trials = Vec::new();
-    {
-        let golden = golden.clone();
-        trials.push(Trial::test("words", move || words(&golden)).with_ignored_flag(missing));
-    }
-    let serial = Arc::new(Mutex::new(()));
-    let mut add = |name: &str, device: Device, share: Share, ignored: bool| {
-        let (golden, serial) = (golden.clone(), serial.clone());
-        let trial = move || {
-            // Each uses every core.
-            let _one = serial.lock().unwrap_or_else(|p| p.into_inner());
-            let model = load(device)?;
-            greedy(&model, &golden, share)?;
-            loss(&model, &golden, share)?;
-            let peak = model.backend().stats().peak_bytes;
-            // 135 million weights are 540 MB in f32: they must have stayed as they are stored.
-            ensure(peak < 400 << 20, || format!("{peak} bytes of device memory"))
-        };
-        trials.push(Trial::test(name, trial).with_ignored_flag(ignored));
-    };
-    add("cpu", Device::Cpu, ALL, missing);
-    let no_gpu = wait(gpu::adapters()).is_empty();
-    let required = std::env::var("REQUIRE_GPU").is_ok_and(|v| v == "1");
-    add("gpu", Device::Gpu, SOME, missing || (no_gpu && !required));
-    libtest_mimic::run(&arguments, trials).exit();
+    golden_model::run(Case {
+        model: support::model("SmolLM2-135M-Instruct.Q4_1.gguf"),
+        golden: "smollm2.json",
+        words,
+        // 135 million weights are 540 MB in f32.
+        peak: 400 << 20,
+        some: Share { prompts: 1, tokens: 16, scored: 17 },
+    });
 }

@@ -32,6 +32,8 @@ pub struct Layer {
     pub mixer: Mixer,
     pub post_norm: Norm,
     pub mlp: Mlp,
+    /// A norm, with weights of its own, of what the mixer and of what the MLP gives, before each is added.
+    pub branch_norm: Option<Norm>,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -57,6 +59,8 @@ pub struct Attention {
     pub dim: u32,
     pub scale: f32,
     pub window: Option<u32>,
+    /// Scores become `c tanh(s / c)`.
+    pub softcap: Option<f32>,
     pub rope: Option<Rope>,
     /// A norm of each query and key head before the rotation.
     pub head_norm: Option<Norm>,

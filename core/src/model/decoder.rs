@@ -27,6 +27,8 @@ pub(super) struct Layer<B: Backend> {
     pub(super) attention: Attention<B>,
     pub(super) post_norm: Norm<B>,
     pub(super) mlp: Mlp<B>,
+    /// Of what attention gives, and of what the MLP gives.
+    pub(super) branch_norms: Option<(Norm<B>, Norm<B>)>,
 }
 
 pub(super) struct Attention<B: Backend> {
@@ -105,6 +107,10 @@ impl<B: Backend> Decoder<B> {
             self.norm(to, w, &layer.input_norm, &weights.input_norm, tokens, 0, i > 0)?;
             let Mixer::Attention(attention) = &layer.mixer;
             self.attention(to, w, pool, step, i, attention, &weights.attention)?;
+            let branch_norms = layer.branch_norm.as_ref().zip(weights.branch_norms.as_ref());
+            if let Some((norm, (mixed, _))) = branch_norms {
+                self.branch_norm(to, w, norm, mixed, tokens)?;
+            }
             self.norm(to, w, &layer.post_norm, &weights.post_norm, tokens, 0, true)?;
             weights.mlp.up.apply(to, tokens, Operand::new(&w.normed), &w.inner)?;
             let mlp = layer.mlp;
@@ -117,6 +123,9 @@ impl<B: Backend> Decoder<B> {
             };
             to(act.into(), &[Operand::new(&w.inner), Operand::new(&w.activated)])?;
             weights.mlp.down.apply(to, tokens, Operand::new(&w.activated), &w.branch)?;
+            if let Some((norm, (_, inner))) = branch_norms {
+                self.branch_norm(to, w, norm, inner, tokens)?;
+            }
         }
         Ok(())
     }
@@ -172,6 +181,21 @@ impl<B: Backend> Decoder<B> {
         to(spec.into(), &operands)
     }
 
+    /// `branch = norm(branch)`
+    fn branch_norm(
+        &self,
+        to: &mut Record<'_, B>,
+        w: &Workspace<B>,
+        config: &config::Norm,
+        weights: &Norm<B>,
+        rows: u32,
+    ) -> Result<()> {
+        let spec = norm::Spec { in_place: true, ..norm_spec(config, rows, 1, self.config.dim) };
+        let mut operands = vec![Operand::new(&w.branch), Operand::new(&weights.weight)];
+        operands.extend(weights.bias.iter().map(Operand::new));
+        to(spec.into(), &operands)
+    }
+
     #[allow(clippy::too_many_arguments)]
     fn attention(
         &self,
@@ -220,6 +244,7 @@ impl<B: Backend> Decoder<B> {
         let spec = attention::Spec {
             scale: a.scale,
             window: a.window,
+            softcap: a.softcap,
             paged: Some(pool.pages(w.table_width)),
             q_stride: stride,
             ..attention::Spec::causal(1, tokens, step.keys, a.heads, a.kv_heads, a.dim)

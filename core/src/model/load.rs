@@ -102,7 +102,15 @@ impl<'a, B: Backend> Loader<'a, B> {
         let (gate, up) = (weight(Role::Gate, mlp.inner, mlp.bias), weight(Role::Up, mlp.inner, mlp.bias));
         let up = if mlp.gated { self.matrix(&[gate, up], dim).await? } else { self.matrix(&[up], dim).await? };
         let down = self.matrix(&[weight(Role::Down, dim, mlp.bias)], mlp.inner).await?;
-        Ok(Layer { input_norm, attention: Attention { input, head_norms, output }, post_norm, mlp: Mlp { up, down } })
+        let branch_norms = match layer.branch_norm {
+            Some(norm) => Some((
+                self.norm(Role::MixedNorm, index, norm, dim).await?,
+                self.norm(Role::MlpNorm, index, norm, dim).await?,
+            )),
+            None => None,
+        };
+        let attention = Attention { input, head_norms, output };
+        Ok(Layer { input_norm, attention, post_norm, mlp: Mlp { up, down }, branch_norms })
     }
 
     /// Several matrices `[rows, cols]` that share their inputs, as one product where they can be.

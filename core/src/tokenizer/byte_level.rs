@@ -9,7 +9,7 @@ use tokenizers::models::bpe::{BPE, Merges, Vocab};
 use tokenizers::normalizers::unicode::NFC;
 
 use super::pre::Rule;
-use super::{Around, Special, Tokenizer};
+use super::{Around, Model, Special, Tokenizer};
 use crate::error::{Error, Result, one_line};
 use crate::weights::gguf::{Metadata, Strings};
 
@@ -29,8 +29,8 @@ pub(super) fn build(metadata: &Metadata) -> Result<Tokenizer> {
     let tokens = list("tokenizer.ggml.tokens")?;
     let ids = ids(tokens)?;
     let merges = merges(list("tokenizer.ggml.merges")?, &ids)?;
-    let special = special(metadata, &ids)?;
-    let around = around(metadata, rule, special)?;
+    let special = special(metadata, ids.len(), |token| ids.get(token).copied())?;
+    let around = around(metadata, rule.add_bos, special)?;
     let added = added(metadata, tokens)?;
 
     let mut vocab = Vocab::default();
@@ -42,7 +42,7 @@ pub(super) fn build(metadata: &Metadata) -> Result<Tokenizer> {
     }
     inner.with_pre_tokenizer(Some(rule.steps()?)).with_decoder(Some(ByteLevel::default()));
     inner.add_tokens(added).map_err(Error::tokenizer)?;
-    Ok(Tokenizer { inner: Arc::new(inner), around, special })
+    Ok(Tokenizer { model: Model::Library(Arc::new(inner)), around, special })
 }
 
 fn ids(tokens: &Strings) -> Result<HashMap<&str, u32>> {
@@ -75,18 +75,20 @@ fn merges(lines: &Strings, ids: &HashMap<&str, u32>) -> Result<Merges> {
     Ok(merges)
 }
 
-fn special(metadata: &Metadata, ids: &HashMap<&str, u32>) -> Result<Special> {
+/// The roles of a vocabulary of `count` tokens, whose ids `find` knows.
+pub(super) fn special(metadata: &Metadata, count: usize, find: impl Fn(&str) -> Option<u32>) -> Result<Special> {
     let id = |role: &str| -> Result<Option<u32>> {
         let key = format!("tokenizer.ggml.{role}_token_id");
         let Some(value) = metadata.get(&key) else { return Ok(None) };
-        let id = value.as_u64().filter(|&id| id < ids.len() as u64);
+        let id = value.as_u64().filter(|&id| id < count as u64);
         id.map(|id| Some(id as u32)).ok_or_else(|| Error::tokenizer(format!("{key} is outside the vocabulary")))
     };
-    let by_name = || END_OF_TURN.iter().find_map(|token| ids.get(token).copied());
+    let by_name = || END_OF_TURN.iter().find_map(|token| find(token));
     Ok(Special { bos: id("bos")?, eos: id("eos")?, eot: id("eot")?.or_else(by_name) })
 }
 
-fn around(metadata: &Metadata, rule: Rule, special: Special) -> Result<Around> {
+/// What stands around a text; `add_bos` if the file does not say it.
+pub(super) fn around(metadata: &Metadata, add_bos: bool, special: Special) -> Result<Around> {
     let asked = |role: &str, default: bool, id: Option<u32>| {
         let asked = metadata.bool(&format!("tokenizer.ggml.add_{role}_token")).unwrap_or(default);
         if asked && id.is_none() {
@@ -94,7 +96,7 @@ fn around(metadata: &Metadata, rule: Rule, special: Special) -> Result<Around> {
         }
         Ok(id.filter(|_| asked))
     };
-    Ok(Around { bos: asked("bos", rule.add_bos, special.bos)?, eos: asked("eos", false, special.eos)? })
+    Ok(Around { bos: asked("bos", add_bos, special.bos)?, eos: asked("eos", false, special.eos)? })
 }
 
 fn added(metadata: &Metadata, tokens: &Strings) -> Result<Vec<AddedToken>> {

@@ -1,10 +1,11 @@
-//! From text to token ids and back, exactly as Hugging Face's `tokenizers` does it.
+//! From text to token ids and back, as Hugging Face's `tokenizers` does it.
 //!
 //! A tokenizer comes from a `tokenizer.json`, or is rebuilt from the metadata of a GGUF file.
 
 mod byte_level;
 mod json;
 mod pre;
+mod sentencepiece;
 mod stream;
 
 pub use stream::Stream;
@@ -36,9 +37,15 @@ struct Around {
 /// A vocabulary and the rules that split text into it. Cloning is cheap.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
-    inner: Arc<tokenizers::Tokenizer>,
+    model: Model,
     around: Around,
     special: Special,
+}
+
+#[derive(Clone, Debug)]
+enum Model {
+    Library(Arc<tokenizers::Tokenizer>),
+    SentencePiece(Arc<sentencepiece::SentencePiece>),
 }
 
 impl Tokenizer {
@@ -53,7 +60,7 @@ impl Tokenizer {
         // Both are settings of the batch that a file was saved from: a prompt is neither cut nor filled up.
         inner.with_truncation(None).map_err(Error::tokenizer)?;
         inner.with_padding(None);
-        Ok(Tokenizer { inner: Arc::new(inner), around: Around::default(), special: Special::default() })
+        Ok(Tokenizer { model: Model::Library(Arc::new(inner)), around: Around::default(), special: Special::default() })
     }
 
     /// Rebuilds the tokenizer that a GGUF file describes.
@@ -64,7 +71,11 @@ impl Tokenizer {
     pub fn from_gguf(metadata: &Metadata) -> Result<Self> {
         match metadata.str("tokenizer.ggml.model") {
             Some("gpt2") => byte_level::build(metadata),
-            Some(model) => Err(Error::tokenizer(format!("model {model} is not supported, gpt2 is"))),
+            Some("llama") => sentencepiece::build(metadata),
+            Some(model) => {
+                let model = crate::error::one_line(model);
+                Err(Error::tokenizer(format!("model {model} is not supported, gpt2 and llama are")))
+            }
             None => Err(Error::tokenizer("the file does not describe one")),
         }
     }
@@ -75,9 +86,12 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] if a splitting rule gives up on the text.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
-        let encoding = guarded(|| self.inner.encode_fast(text, add_special))?;
+        let ids = match &self.model {
+            Model::Library(library) => guarded(|| library.encode_fast(text, add_special))?.get_ids().to_vec(),
+            Model::SentencePiece(model) => model.encode(text),
+        };
         let around = if add_special { self.around } else { Around::default() };
-        Ok(around.bos.into_iter().chain(encoding.get_ids().iter().copied()).chain(around.eos).collect())
+        Ok(around.bos.into_iter().chain(ids).chain(around.eos).collect())
     }
 
     /// The text of some ids. Ids outside the vocabulary have no text; bytes that are not UTF-8 become U+FFFD.
@@ -85,7 +99,10 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] if a decoding rule fails.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
-        guarded(|| self.inner.decode(ids, skip_special))
+        match &self.model {
+            Model::Library(library) => guarded(|| library.decode(ids, skip_special)),
+            Model::SentencePiece(model) => Ok(model.decode(ids, skip_special)),
+        }
     }
 
     /// Decodes ids as they are generated.
@@ -95,17 +112,26 @@ impl Tokenizer {
 
     /// The vocabulary's spelling of an id: bytes of byte-level vocabularies are in their printable form.
     pub fn token(&self, id: u32) -> Option<String> {
-        self.inner.id_to_token(id)
+        match &self.model {
+            Model::Library(library) => library.id_to_token(id),
+            Model::SentencePiece(model) => model.token(id).map(str::to_owned),
+        }
     }
 
     /// The id of a token by the vocabulary's spelling.
     pub fn id(&self, token: &str) -> Option<u32> {
-        self.inner.token_to_id(token)
+        match &self.model {
+            Model::Library(library) => library.token_to_id(token),
+            Model::SentencePiece(model) => model.id(token),
+        }
     }
 
     /// Tokens of the vocabulary, added ones included. A model's embedding may have more rows.
     pub fn vocab_size(&self) -> usize {
-        self.inner.get_vocab_size(true)
+        match &self.model {
+            Model::Library(library) => library.get_vocab_size(true),
+            Model::SentencePiece(model) => model.len(),
+        }
     }
 
     pub fn special(&self) -> Special {

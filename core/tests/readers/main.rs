@@ -9,4 +9,5 @@ mod files;
 mod gguf;
 mod golden;
 mod safetensors;
+mod sentencepiece;
 mod tokenizer;

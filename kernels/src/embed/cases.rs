@@ -7,6 +7,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let mut all = Vec::new();
     for format in DType::WEIGHTS {
         for (tokens, vocab, dim) in [(1, 7, 32), (5, 320, 64), (67, 33, 96)] {
+            let dim = u32::next_multiple_of(dim, format.block_len());
             let spec = Spec { tokens, vocab, dim, format, scale: 1.0, accumulate: false };
             all.push(Case::new(format!("embed_{format}_t{tokens}_n{vocab}_d{dim}"), spec));
         }

@@ -17,10 +17,12 @@ pub(crate) fn cases() -> Vec<Case> {
             (65, 192, 127),
             (131, 32, 1),
         ] {
+            let inputs = u32::next_multiple_of(inputs, format.block_len());
             let spec = Spec::new(tokens, inputs, outputs, format);
             all.push(Case::new(format!("linear_{format}_t{tokens}_k{inputs}_n{outputs}"), spec));
         }
-        let spec = Spec { bias: true, x_stride: 100, y_stride: 50, ..Spec::new(7, 96, 37, format) };
+        let inputs = 96u32.next_multiple_of(format.block_len());
+        let spec = Spec { bias: true, x_stride: inputs + 4, y_stride: 50, ..Spec::new(7, inputs, 37, format) };
         all.push(Case::new(format!("linear_{format}_bias_strides"), spec));
         all.push(Case::new(format!("linear_{format}_bias_t1"), Spec { tokens: 1, ..spec }));
     }

@@ -33,6 +33,11 @@ pub(crate) fn weight_parts(format: DType, width: u32) -> (Vec<Part>, u32) {
         DType::Q8_0 => blocks(&[part!("wgsl/weights/q8_0.wgsl")]),
         DType::Q4_0 => blocks(&[part!("wgsl/weights/q4_0.wgsl"), part!("wgsl/weights/q4.wgsl")]),
         DType::Q4_1 => blocks(&[part!("wgsl/weights/q4_1.wgsl"), part!("wgsl/weights/q4.wgsl")]),
+        DType::Q5_0 => blocks(&[part!("wgsl/weights/q5_0.wgsl"), part!("wgsl/weights/q5.wgsl")]),
+        DType::Q5_1 => blocks(&[part!("wgsl/weights/q5_1.wgsl"), part!("wgsl/weights/q5.wgsl")]),
+        DType::Q4K => blocks(&[part!("wgsl/weights/q4_k.wgsl"), part!("wgsl/weights/k.wgsl")]),
+        DType::Q5K => blocks(&[part!("wgsl/weights/q5_k.wgsl"), part!("wgsl/weights/k.wgsl")]),
+        DType::Q6K => blocks(&[part!("wgsl/weights/q6_k.wgsl")]),
         _ if aligned => (vec![part!("wgsl/weights/f32.wgsl")], 16),
         _ => (vec![part!("wgsl/weights/f32_ragged.wgsl"), part!("wgsl/weights/ragged.wgsl")], 4),
     }

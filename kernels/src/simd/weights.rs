@@ -4,22 +4,25 @@ use super::lanes::Lanes;
 use crate::dtype::DType;
 use crate::quant;
 
-/// 32 elements of a row in their storage format.
+/// A row in its storage format, 32 elements at a time.
 trait Format {
+    /// Bytes of a block.
     const BYTES: usize;
+    /// Groups of 32 elements in a block.
+    const GROUPS: usize = 1;
 
-    /// The factor and the offset of a block; unused where there are none.
+    /// Two numbers that the elements of group `g` share, as a rule a factor and an offset; unused where there are none.
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, _block: &[u8]) -> [L::V; 2] {
+    fn scales<L: Lanes>(l: L, _block: &[u8], _g: usize) -> [L::V; 2] {
         [l.splat(0.0); 2]
     }
 
-    /// The elements from `at` on, and those from `16 + at` on, as a nibble format stores them together.
-    fn pair<L: Lanes>(l: L, block: &[u8], scales: [L::V; 2], at: usize) -> [L::V; 2];
+    /// The elements of group `g` from `at` on, and those from `16 + at` on, as a nibble format stores them together.
+    fn pair<L: Lanes>(l: L, block: &[u8], g: usize, scales: [L::V; 2], at: usize) -> [L::V; 2];
 }
 
-/// Elements of a block.
-const BLOCK: usize = 32;
+/// Elements of a group.
+const GROUP: usize = 32;
 
 struct F32;
 struct F16;
@@ -27,12 +30,17 @@ struct BF16;
 struct Q8_0;
 struct Q4_0;
 struct Q4_1;
+struct Q5_0;
+struct Q5_1;
+struct Q4K;
+struct Q5K;
+struct Q6K;
 
 impl Format for F32 {
     const BYTES: usize = 128;
 
     #[inline(always)]
-    fn pair<L: Lanes>(l: L, block: &[u8], _: [L::V; 2], at: usize) -> [L::V; 2] {
+    fn pair<L: Lanes>(l: L, block: &[u8], _: usize, _: [L::V; 2], at: usize) -> [L::V; 2] {
         let values: &[f32] = bytemuck::cast_slice(block);
         [l.load(&values[at..]), l.load(&values[16 + at..])]
     }
@@ -42,7 +50,7 @@ impl Format for F16 {
     const BYTES: usize = 64;
 
     #[inline(always)]
-    fn pair<L: Lanes>(l: L, block: &[u8], _: [L::V; 2], at: usize) -> [L::V; 2] {
+    fn pair<L: Lanes>(l: L, block: &[u8], _: usize, _: [L::V; 2], at: usize) -> [L::V; 2] {
         [l.f16s(&block[2 * at..]), l.f16s(&block[32 + 2 * at..])]
     }
 }
@@ -51,7 +59,7 @@ impl Format for BF16 {
     const BYTES: usize = 64;
 
     #[inline(always)]
-    fn pair<L: Lanes>(l: L, block: &[u8], _: [L::V; 2], at: usize) -> [L::V; 2] {
+    fn pair<L: Lanes>(l: L, block: &[u8], _: usize, _: [L::V; 2], at: usize) -> [L::V; 2] {
         [l.bf16s(&block[2 * at..]), l.bf16s(&block[32 + 2 * at..])]
     }
 }
@@ -60,12 +68,12 @@ impl Format for Q8_0 {
     const BYTES: usize = 34;
 
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, block: &[u8]) -> [L::V; 2] {
+    fn scales<L: Lanes>(l: L, block: &[u8], _: usize) -> [L::V; 2] {
         [l.splat_f16(block); 2]
     }
 
     #[inline(always)]
-    fn pair<L: Lanes>(l: L, block: &[u8], [d, _]: [L::V; 2], at: usize) -> [L::V; 2] {
+    fn pair<L: Lanes>(l: L, block: &[u8], _: usize, [d, _]: [L::V; 2], at: usize) -> [L::V; 2] {
         [l.mul(d, l.i8s(&block[2 + at..])), l.mul(d, l.i8s(&block[18 + at..]))]
     }
 }
@@ -74,13 +82,13 @@ impl Format for Q4_0 {
     const BYTES: usize = 18;
 
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, block: &[u8]) -> [L::V; 2] {
+    fn scales<L: Lanes>(l: L, block: &[u8], _: usize) -> [L::V; 2] {
         let d = l.splat_f16(block);
         [d, l.mul(d, l.splat(-8.0))]
     }
 
     #[inline(always)]
-    fn pair<L: Lanes>(l: L, block: &[u8], [d, m]: [L::V; 2], at: usize) -> [L::V; 2] {
+    fn pair<L: Lanes>(l: L, block: &[u8], _: usize, [d, m]: [L::V; 2], at: usize) -> [L::V; 2] {
         l.nibbles(&block[2 + at..], d, m)
     }
 }
@@ -89,13 +97,127 @@ impl Format for Q4_1 {
     const BYTES: usize = 20;
 
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, block: &[u8]) -> [L::V; 2] {
+    fn scales<L: Lanes>(l: L, block: &[u8], _: usize) -> [L::V; 2] {
         [l.splat_f16(block), l.splat_f16(&block[2..])]
     }
 
     #[inline(always)]
-    fn pair<L: Lanes>(l: L, block: &[u8], [d, m]: [L::V; 2], at: usize) -> [L::V; 2] {
+    fn pair<L: Lanes>(l: L, block: &[u8], _: usize, [d, m]: [L::V; 2], at: usize) -> [L::V; 2] {
         l.nibbles(&block[4 + at..], d, m)
+    }
+}
+
+/// Sixteen numbers below 2^7, of which a register takes the first.
+#[inline(always)]
+fn small(q: impl Fn(usize) -> u8) -> [u8; 16] {
+    core::array::from_fn(q)
+}
+
+/// `d q + m` of nibbles with a fifth bit each: bit `i` of the word before the sixteen bytes.
+#[inline(always)]
+fn fives<L: Lanes>(l: L, b: &[u8], [d, m]: [L::V; 2], at: usize) -> [L::V; 2] {
+    let bits = u32::from_le_bytes([b[0], b[1], b[2], b[3]]) >> at;
+    // Behind the last register there may be fewer than sixteen bytes, which it does not take.
+    let q: &[u8; 16] = b[4..].first_chunk().expect("sixteen bytes");
+    let low = small(|i| q[(at + i) % 16] & 15 | ((bits >> i & 1) << 4) as u8);
+    let high = small(|i| q[(at + i) % 16] >> 4 | ((bits >> 16 >> i & 1) << 4) as u8);
+    [l.fma(d, l.i8s(&low), m), l.fma(d, l.i8s(&high), m)]
+}
+
+impl Format for Q5_0 {
+    const BYTES: usize = 22;
+
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, block: &[u8], _: usize) -> [L::V; 2] {
+        let d = l.splat_f16(block);
+        [d, l.mul(d, l.splat(-16.0))]
+    }
+
+    #[inline(always)]
+    fn pair<L: Lanes>(l: L, block: &[u8], _: usize, scales: [L::V; 2], at: usize) -> [L::V; 2] {
+        fives(l, &block[2..], scales, at)
+    }
+}
+
+impl Format for Q5_1 {
+    const BYTES: usize = 24;
+
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, block: &[u8], _: usize) -> [L::V; 2] {
+        [l.splat_f16(block), l.splat_f16(&block[2..])]
+    }
+
+    #[inline(always)]
+    fn pair<L: Lanes>(l: L, block: &[u8], _: usize, scales: [L::V; 2], at: usize) -> [L::V; 2] {
+        fives(l, &block[4..], scales, at)
+    }
+}
+
+impl Format for Q4K {
+    const BYTES: usize = 144;
+    const GROUPS: usize = 8;
+
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, block: &[u8], g: usize) -> [L::V; 2] {
+        quant::sub_scales(block, g).map(|x| l.splat(x))
+    }
+
+    #[inline(always)]
+    fn pair<L: Lanes>(l: L, block: &[u8], g: usize, [d, m]: [L::V; 2], at: usize) -> [L::V; 2] {
+        let q: &[u8; 32] = block[16 + 32 * (g / 2)..].first_chunk().expect("nibbles");
+        let shift = 4 * (g % 2);
+        let of = |from: usize| small(|i| q[from + (at + i) % 16] >> shift & 15);
+        [l.fma(d, l.i8s(&of(0)), m), l.fma(d, l.i8s(&of(16)), m)]
+    }
+}
+
+impl Format for Q5K {
+    const BYTES: usize = 176;
+    const GROUPS: usize = 8;
+
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, block: &[u8], g: usize) -> [L::V; 2] {
+        quant::sub_scales(block, g).map(|x| l.splat(x))
+    }
+
+    #[inline(always)]
+    fn pair<L: Lanes>(l: L, block: &[u8], g: usize, [d, m]: [L::V; 2], at: usize) -> [L::V; 2] {
+        let high: &[u8; 32] = block[16..].first_chunk().expect("fifth bits");
+        let q: &[u8; 32] = block[48 + 32 * (g / 2)..].first_chunk().expect("nibbles");
+        let shift = 4 * (g % 2);
+        let of = |from: usize| {
+            small(|i| {
+                let i = from + (at + i) % 16;
+                q[i] >> shift & 15 | (high[i] >> g & 1) << 4
+            })
+        };
+        [l.fma(d, l.i8s(&of(0)), m), l.fma(d, l.i8s(&of(16)), m)]
+    }
+}
+
+impl Format for Q6K {
+    const BYTES: usize = 210;
+    const GROUPS: usize = 8;
+
+    /// The factors of both halves of a group.
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, block: &[u8], g: usize) -> [L::V; 2] {
+        let d = l.splat_f16(&block[208..]);
+        [0, 1].map(|half| l.mul(d, l.splat(f32::from(block[192 + 2 * g + half] as i8))))
+    }
+
+    #[inline(always)]
+    fn pair<L: Lanes>(l: L, block: &[u8], g: usize, [first, second]: [L::V; 2], at: usize) -> [L::V; 2] {
+        let q: &[u8; 32] = block[64 * (g / 4) + 32 * (g % 2)..].first_chunk().expect("nibbles");
+        let high: &[u8; 32] = block[128 + 32 * (g / 4)..].first_chunk().expect("upper bits");
+        let (shift, bit) = (4 * (g / 2 % 2), 2 * (g % 4));
+        let of = |from: usize| {
+            small(|i| {
+                let i = from + (at + i) % 16;
+                (q[i] >> shift & 15 | (high[i] >> bit & 3) << 4).wrapping_sub(32)
+            })
+        };
+        [l.mul(first, l.i8s(&of(0))), l.mul(second, l.i8s(&of(16)))]
     }
 }
 
@@ -109,6 +231,11 @@ macro_rules! by_format {
             DType::Q8_0 => $f::<$($g,)* Q8_0>($($arg),*),
             DType::Q4_0 => $f::<$($g,)* Q4_0>($($arg),*),
             DType::Q4_1 => $f::<$($g,)* Q4_1>($($arg),*),
+            DType::Q5_0 => $f::<$($g,)* Q5_0>($($arg),*),
+            DType::Q5_1 => $f::<$($g,)* Q5_1>($($arg),*),
+            DType::Q4K => $f::<$($g,)* Q4K>($($arg),*),
+            DType::Q5K => $f::<$($g,)* Q5K>($($arg),*),
+            DType::Q6K => $f::<$($g,)* Q6K>($($arg),*),
             DType::I32 | DType::U32 => panic!("{} is no weight format", $format),
         }
     };
@@ -117,7 +244,7 @@ macro_rules! by_format {
 #[inline(always)]
 pub(super) fn decode<L: Lanes>(l: L, format: DType, bytes: &[u8], out: &mut [f32]) {
     assert_eq!(format.bytes(out.len() as u64), Some(bytes.len() as u64), "whole blocks of {format}");
-    let whole = out.len() / BLOCK * BLOCK;
+    let whole = out.len() / GROUP * GROUP;
     let (bytes, tail) = bytes.split_at(format.bytes(whole as u64).map_or(0, |b| b as usize));
     let (out, out_tail) = out.split_at_mut(whole);
     by_format!(format, decode_blocks::<L>(l, bytes, out));
@@ -126,14 +253,16 @@ pub(super) fn decode<L: Lanes>(l: L, format: DType, bytes: &[u8], out: &mut [f32
 
 #[inline(always)]
 fn decode_blocks<L: Lanes, F: Format>(l: L, bytes: &[u8], out: &mut [f32]) {
-    for (block, out) in bytes.chunks_exact(F::BYTES).zip(out.chunks_exact_mut(BLOCK)) {
-        let scales = F::scales(l, block);
-        let mut at = 0;
-        while at < 16 {
-            let [low, high] = F::pair(l, block, scales, at);
-            l.store(low, &mut out[at..]);
-            l.store(high, &mut out[16 + at..]);
-            at += L::N;
+    for (block, out) in bytes.chunks_exact(F::BYTES).zip(out.chunks_exact_mut(GROUP * F::GROUPS)) {
+        for (g, out) in out.chunks_exact_mut(GROUP).enumerate() {
+            let scales = F::scales(l, block, g);
+            let mut at = 0;
+            while at < 16 {
+                let [low, high] = F::pair(l, block, g, scales, at);
+                l.store(low, &mut out[at..]);
+                l.store(high, &mut out[16 + at..]);
+                at += L::N;
+            }
         }
     }
 }
@@ -202,20 +331,21 @@ fn row_dots<L: Lanes, F: Format, const R: usize, const T: usize>(
 ) {
     let mut acc = [[l.splat(0.0); T]; R];
     let blocks = rows[0].len() / F::BYTES;
-    for i in 0..blocks {
+    for i in 0..blocks * F::GROUPS {
+        let (g, from) = (i % F::GROUPS, i / F::GROUPS * F::BYTES);
         // Loops, since the methods of arrays are not always inlined.
-        let (mut xs, mut block) = ([&[0.0; BLOCK]; T], [&[][..]; R]);
+        let (mut xs, mut block) = ([&[0.0; GROUP]; T], [&[][..]; R]);
         for t in 0..T {
-            xs[t] = x[t][i * BLOCK..].first_chunk().expect("a block of x");
+            xs[t] = x[t][i * GROUP..].first_chunk().expect("a group of x");
         }
         for r in 0..R {
-            block[r] = &rows[r][i * F::BYTES..][..F::BYTES];
+            block[r] = &rows[r][from..][..F::BYTES];
         }
         let mut at = 0;
         while at < 16 {
             let mut w = [[l.splat(0.0); 2]; R];
             for r in 0..R {
-                w[r] = F::pair(l, block[r], F::scales(l, block[r]), at);
+                w[r] = F::pair(l, block[r], g, F::scales(l, block[r], g), at);
             }
             for t in 0..T {
                 let (low, high) = (l.load(&xs[t][at..]), l.load(&xs[t][16 + at..]));
@@ -231,9 +361,9 @@ fn row_dots<L: Lanes, F: Format, const R: usize, const T: usize>(
             out[r * T + t] = l.sum(acc[r][t]);
         }
     }
-    let from = blocks * BLOCK;
+    let from = blocks * F::GROUPS * GROUP;
     if from < x[0].len() {
-        let mut last = [0.0; BLOCK];
+        let mut last = [0.0; GROUP];
         let last = &mut last[..x[0].len() - from];
         for r in 0..R {
             quant::decode(format, &rows[r][blocks * F::BYTES..], last);

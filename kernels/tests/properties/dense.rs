@@ -16,16 +16,17 @@ proptest! {
 
     #[test]
     fn linear_is_linear_in_its_input(seed: u64, tokens in 1u32..6, outputs in 1u32..20, a in -2f32..2.0, b in -2f32..2.0) {
-        let (inputs, mut rng) = (64u32, Rng::new(seed));
+        let mut rng = Rng::new(seed);
         for form in FORMS {
             for format in DType::WEIGHTS {
+                let inputs = 64u32.next_multiple_of(format.block_len());
                 let spec = linear::Spec::new(tokens, inputs, outputs, format);
                 let weight = weights(format, (inputs * outputs) as usize, &mut rng);
                 let (x, z) = (rng.normals((tokens * inputs) as usize, 1.0), rng.normals((tokens * inputs) as usize, 1.0));
                 let mixed: Vec<f32> = x.iter().zip(&z).map(|(x, z)| a * x + b * z).collect();
                 let apply = |x: &[f32]| run(form, spec, &[bytes(x), weight.clone()], (tokens * outputs) as usize);
                 let sum: Vec<f32> = apply(&x).iter().zip(apply(&z)).map(|(x, z)| a * x + b * z).collect();
-                // 64 products of about 6 by 3 each.
+                // Up to 256 products of about 6 by 3 each.
                 assert_close(&apply(&mixed), &sum, 1e-3);
             }
         }
@@ -33,9 +34,10 @@ proptest! {
 
     #[test]
     fn linear_over_stored_weights_is_linear_over_their_values(seed: u64, tokens in 1u32..9, outputs in 1u32..40) {
-        let (inputs, mut rng) = (96u32, Rng::new(seed));
+        let mut rng = Rng::new(seed);
         for form in FORMS {
             for format in DType::WEIGHTS {
+                let inputs = 96u32.next_multiple_of(format.block_len());
                 let stored = weights(format, (inputs * outputs) as usize, &mut rng);
                 let values = decoded(format, &stored, (inputs * outputs) as usize);
                 let x = bytes(&rng.normals((tokens * inputs) as usize, 1.0));
@@ -63,9 +65,10 @@ proptest! {
 
     #[test]
     fn embed_is_the_rows_of_the_table(seed: u64, vocab in 1u32..30, tokens in 0u32..20) {
-        let (dim, mut rng) = (64u32, Rng::new(seed));
+        let mut rng = Rng::new(seed);
         for form in FORMS {
             for format in DType::WEIGHTS {
+                let dim = 64u32.next_multiple_of(format.block_len());
                 let stored = weights(format, (vocab * dim) as usize, &mut rng);
                 let values = decoded(format, &stored, (vocab * dim) as usize);
                 let ids: Vec<u32> = (0..tokens).map(|_| rng.below(vocab + 1)).collect();

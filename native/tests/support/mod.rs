@@ -10,10 +10,10 @@ pub(crate) fn golden() -> Option<PathBuf> {
     present(path, "golden cases")
 }
 
-/// The SmolLM2 file, if it is here.
-pub(crate) fn smollm2() -> Option<PathBuf> {
+/// The file of a model, if it is here.
+pub(crate) fn model(name: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("FOVEATE_MODELS").map(PathBuf::from).unwrap_or_default();
-    present(folder.join("SmolLM2-135M-Instruct.Q4_1.gguf"), "the model file in FOVEATE_MODELS")
+    present(folder.join(name), "the model file in FOVEATE_MODELS")
 }
 
 fn present(path: PathBuf, what: &str) -> Option<PathBuf> {

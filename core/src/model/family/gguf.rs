@@ -6,17 +6,17 @@
 
 use super::json::{bounded, layers};
 use super::{Place, Role, hub, unsupported};
-use super::{gpt2, llama};
+use super::{gemma3, gpt2, llama};
 use crate::error::{Error, Result};
-use crate::model::config::{Attention, Config, Layer, Mixer, Mlp, Rope};
-use crate::weights::gguf::Metadata;
+use crate::model::config::{Attention, Config, Layer, Mixer, Mlp, Norm, Rope};
+use crate::weights::gguf::{Array, Metadata, Value};
 use foveate_kernels::activation::Kind;
 use foveate_kernels::rope::{Frequencies, Pairing, Scaling};
 
 pub(super) fn config(metadata: &Metadata) -> Result<Config> {
     let architecture = metadata.str("general.architecture").unwrap_or("");
     let read = Keys { metadata, architecture };
-    if !matches!(architecture, "llama" | "qwen2" | "qwen3" | "gpt2") {
+    if !matches!(architecture, "llama" | "qwen2" | "qwen3" | "gemma3" | "gpt2") {
         return Err(unsupported(architecture));
     }
     if metadata.u64("llama.expert_count").is_some_and(|n| n > 0) {
@@ -31,7 +31,9 @@ pub(super) fn config(metadata: &Metadata) -> Result<Config> {
         true => gpt2::layer_norm(read.f64("attention.layer_norm_epsilon")?.unwrap_or(1e-5)),
         false => llama::rms(read.f64("attention.layer_norm_rms_epsilon")?.unwrap_or(1e-6)),
     };
-    let scale = 1.0 / (head_dim as f32).sqrt();
+    // Gemma 3 27B, which files tell by its layers alone, scales as if its heads filled the residual stream.
+    let scaled = if architecture == "gemma3" && count == 62 { dim / heads } else { head_dim };
+    let scale = 1.0 / (scaled as f32).sqrt();
     let attention = if gpt2 {
         gpt2::attention(heads, head_dim, scale)
     } else {
@@ -47,6 +49,7 @@ pub(super) fn config(metadata: &Metadata) -> Result<Config> {
             dim: head_dim,
             scale,
             window: read.u32("attention.sliding_window")?,
+            softcap: None,
             rope: Some(Rope { frequencies, pairing }),
             head_norm: (architecture == "qwen3").then_some(norm),
             input_bias: architecture == "qwen2",
@@ -58,7 +61,13 @@ pub(super) fn config(metadata: &Metadata) -> Result<Config> {
         true => Mlp { inner, kind: Kind::GeluTanh, gated: false, bias: true },
         false => Mlp { inner, kind: Kind::Silu, gated: true, bias: false },
     };
-    let layer = Layer { input_norm: norm, mixer: Mixer::Attention(attention), post_norm: norm, mlp };
+    let layers = match architecture {
+        "gemma3" => read.gemma3(count, norm, &attention, inner)?,
+        _ => {
+            let mixer = Mixer::Attention(attention);
+            vec![Layer { input_norm: norm, mixer, post_norm: norm, mlp, branch_norm: None }; count as usize]
+        }
+    };
     let tokens = metadata.strings("tokenizer.ggml.tokens").map(|t| t.len() as u64);
     let vocab = tokens.or(metadata.u64(&read.key("vocab_size"))).unwrap_or(0);
     let stop = |key: &str| metadata.u64(key).and_then(|id| u32::try_from(id).ok());
@@ -68,9 +77,9 @@ pub(super) fn config(metadata: &Metadata) -> Result<Config> {
         vocab: bounded("vocab_size", u32::try_from(vocab).unwrap_or(0))?,
         dim,
         context: read.size("context_length")?,
-        embed_scale: 1.0,
+        embed_scale: if architecture == "gemma3" { gemma3::embed_scale(dim) } else { 1.0 },
         learned_positions: gpt2,
-        layers: vec![layer; count as usize],
+        layers,
         final_norm: norm,
         tied: None,
         stops: stops.into_iter().filter_map(stop).collect(),
@@ -85,6 +94,8 @@ pub(super) fn place(config: &Config, role: Role, layer: usize, kind: &str) -> Pl
         Role::Head => return Place::plain(format!("output.{kind}")),
         Role::InputNorm => "attn_norm",
         Role::PostNorm => "ffn_norm",
+        Role::MixedNorm => "post_attention_norm",
+        Role::MlpNorm => "post_ffw_norm",
         Role::Query | Role::Key | Role::Value if config.architecture == "gpt2" => "attn_qkv",
         Role::Query => "attn_q",
         Role::Key => "attn_k",
@@ -132,6 +143,40 @@ impl Keys<'_> {
         let Some(value) = self.metadata.get(&key) else { return Ok(None) };
         let value = value.as_f64().filter(|v| v.is_finite());
         value.map(Some).ok_or_else(|| Error::Config { reason: format!("{key} must be a number") })
+    }
+
+    /// Layers of Gemma 3. Files hold `1 + w` as the weights of norms.
+    fn gemma3(&self, count: u32, norm: Norm, attention: &Attention, inner: u32) -> Result<Vec<Layer>> {
+        let Some(Rope { frequencies: full, .. }) = attention.rope else { return Ok(Vec::new()) };
+        gemma3::refuse_logit_cap(self.f64("final_logit_softcapping")?)?;
+        let theta = self.f64("rope.freq_base_swa")?.filter(|t| *t > 0.0).unwrap_or(gemma3::LOCAL_THETA);
+        let window = attention.window.filter(|window| *window > 0);
+        let slides: Box<dyn Fn(u32) -> bool> = match self.metadata.get(&self.key("attention.sliding_window_pattern")) {
+            Some(Value::Array(Array::Bool(all))) if all.len() == count as usize => {
+                Box::new(|layer| all[layer as usize])
+            }
+            Some(Value::Array(_)) => {
+                let reason = format!("{} must have {count} truth values", self.key("attention.sliding_window_pattern"));
+                return Err(Error::Config { reason });
+            }
+            _ => {
+                let period = self.u32("attention.sliding_window_pattern")?.unwrap_or(gemma3::PERIOD);
+                Box::new(move |layer| gemma3::slides(layer, period))
+            }
+        };
+        let shape = gemma3::Shape {
+            heads: attention.heads,
+            kv_heads: attention.kv_heads,
+            head_dim: attention.dim,
+            scale: attention.scale,
+            softcap: gemma3::softcap(self.f64("attn_logit_softcapping")?)?,
+            bias: false,
+            norm,
+            mlp: Mlp { inner, kind: Kind::GeluTanh, gated: true, bias: false },
+            full,
+            local: Frequencies { theta, scaling: Scaling::None, ..full },
+        };
+        Ok((0..count).map(|layer| shape.layer(window.filter(|_| slides(layer)))).collect())
     }
 
     fn scaling(&self) -> Result<Scaling> {

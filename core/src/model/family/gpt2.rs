@@ -24,6 +24,7 @@ pub(super) fn config(json: &Json) -> Result<Config> {
             mixer: Mixer::Attention(attention(heads, head_dim, scale)),
             post_norm: norm,
             mlp: Mlp { inner, kind, gated: false, bias: true },
+            branch_norm: None,
         }
     };
     Ok(Config {
@@ -51,6 +52,7 @@ pub(super) fn attention(heads: u32, dim: u32, scale: f32) -> Attention {
         dim,
         scale,
         window: None,
+        softcap: None,
         rope: None,
         head_norm: None,
         input_bias: true,

@@ -11,6 +11,8 @@ pub(super) fn llama(_: &Config, role: Role, layer: usize, kind: &str) -> Place {
         Role::Head => return Place::plain(format!("lm_head.{kind}")),
         Role::InputNorm => "input_layernorm",
         Role::PostNorm => "post_attention_layernorm",
+        Role::MixedNorm => "self_attn.norm",
+        Role::MlpNorm => "mlp.norm",
         Role::Query => "self_attn.q_proj",
         Role::Key => "self_attn.k_proj",
         Role::Value => "self_attn.v_proj",
@@ -24,6 +26,17 @@ pub(super) fn llama(_: &Config, role: Role, layer: usize, kind: &str) -> Place {
     Place::plain(format!("model.layers.{layer}.{inside}.{kind}"))
 }
 
+/// Gemma has a norm on both sides of attention and of the MLP.
+pub(super) fn gemma3(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+    let inside = match role {
+        Role::MixedNorm => "post_attention_layernorm",
+        Role::PostNorm => "pre_feedforward_layernorm",
+        Role::MlpNorm => "post_feedforward_layernorm",
+        _ => return llama(config, role, layer, kind),
+    };
+    Place::plain(format!("model.layers.{layer}.{inside}.{kind}"))
+}
+
 /// GPT-2 stores its products `[in, out]`, and queries, keys and values as one.
 pub(super) fn gpt2(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
     let inside = match role {
@@ -33,6 +46,8 @@ pub(super) fn gpt2(config: &Config, role: Role, layer: usize, kind: &str) -> Pla
         Role::Head => return Place::plain(format!("lm_head.{kind}")),
         Role::InputNorm => return Place::plain(format!("transformer.h.{layer}.ln_1.{kind}")),
         Role::PostNorm => return Place::plain(format!("transformer.h.{layer}.ln_2.{kind}")),
+        Role::MixedNorm => "attn.out_norm",
+        Role::MlpNorm => "mlp.out_norm",
         Role::Query | Role::Key | Role::Value => "attn.c_attn",
         Role::QueryNorm | Role::KeyNorm => "attn.norm",
         Role::Output => "attn.c_proj",

@@ -14,13 +14,24 @@ pub(super) fn config(json: &Json) -> Result<Config> {
     let norm = rms(json.f64("rms_norm_eps")?.unwrap_or(1e-6));
     let bias = json.bool("attention_bias")?.unwrap_or(false);
     let count = layers("num_hidden_layers", json.size("num_hidden_layers")?)?;
-    let windows = windows(json, architecture, count)?;
+    let slides = |layer| {
+        Ok(match architecture {
+            "mistral" => true,
+            "qwen2" | "qwen3" => {
+                json.bool("use_sliding_window")?.unwrap_or(false)
+                    && layer >= json.u32("max_window_layers")?.unwrap_or(28)
+            }
+            _ => false,
+        })
+    };
+    let windows = windows(json, json.u32("sliding_window")?, count, slides)?;
     let attention = Attention {
         heads,
         kv_heads,
         dim: head_dim,
         scale: 1.0 / (head_dim as f32).sqrt(),
         window: None,
+        softcap: None,
         rope: Some(Rope { frequencies: frequencies(json, head_dim)?, pairing: Pairing::Half }),
         head_norm: (architecture == "qwen3").then_some(norm),
         input_bias: bias || architecture == "qwen2",
@@ -37,6 +48,7 @@ pub(super) fn config(json: &Json) -> Result<Config> {
         mixer: Mixer::Attention(Attention { window, ..attention.clone() }),
         post_norm: norm,
         mlp,
+        branch_norm: None,
     };
     Ok(Config {
         architecture: architecture.into(),
@@ -56,9 +68,13 @@ pub(super) fn rms(eps: f64) -> Norm {
     Norm { kind: norm::Kind::Rms, eps: eps as f32, one_plus: false, bias: false }
 }
 
-/// The sliding window of each layer.
-fn windows(json: &Json, architecture: &str, layers: u32) -> Result<Vec<Option<u32>>> {
-    let window = json.u32("sliding_window")?;
+/// The sliding window of each layer: of those that `layer_types` names, or else of those that slide by `slides`.
+pub(super) fn windows(
+    json: &Json,
+    window: Option<u32>,
+    layers: u32,
+    slides: impl Fn(u32) -> Result<bool>,
+) -> Result<Vec<Option<u32>>> {
     if let Some(types) = json.strings("layer_types")? {
         if types.len() != layers as usize {
             return Err(Error::Config { reason: format!("layer_types names {} layers of {layers}", types.len()) });
@@ -74,16 +90,6 @@ fn windows(json: &Json, architecture: &str, layers: u32) -> Result<Vec<Option<u3
         };
         return types.iter().map(window).collect();
     }
-    let slides = |layer: u32| -> Result<bool> {
-        Ok(match architecture {
-            "mistral" => true,
-            "qwen2" | "qwen3" => {
-                json.bool("use_sliding_window")?.unwrap_or(false)
-                    && layer >= json.u32("max_window_layers")?.unwrap_or(28)
-            }
-            _ => false,
-        })
-    };
     (0..layers).map(|layer| Ok(if slides(layer)? { window } else { None })).collect()
 }
 
@@ -99,16 +105,19 @@ fn frequencies(json: &Json, head_dim: u32) -> Result<Frequencies> {
         Some(partial) => partial,
         None => json.f64("partial_rotary_factor")?.unwrap_or(1.0),
     };
+    rotation(head_dim, theta, partial, scaling.map_or(Ok(Scaling::None), |j| self::scaling(j, json))?)
+}
+
+pub(super) fn rotation(head_dim: u32, theta: f64, partial: f64, scaling: Scaling) -> Result<Frequencies> {
     if !(theta > 0.0 && (0.0..=1.0).contains(&partial)) {
         return Err(Error::Config {
             reason: format!("rope_theta {theta} or partial_rotary_factor {partial} is out of range"),
         });
     }
-    let rotary = (f64::from(head_dim) * partial) as u32 / 2 * 2;
-    Ok(Frequencies { theta, rotary, scaling: scaling.map_or(Ok(Scaling::None), |j| self::scaling(j, json))? })
+    Ok(Frequencies { theta, rotary: (f64::from(head_dim) * partial) as u32 / 2 * 2, scaling })
 }
 
-fn scaling(rope: &Json, json: &Json) -> Result<Scaling> {
+pub(super) fn scaling(rope: &Json, json: &Json) -> Result<Scaling> {
     let need = |key: &str| {
         let value = rope.f64(key)?.filter(|v| *v > 0.0);
         value.ok_or_else(|| Error::Config { reason: format!("the rope scaling needs a positive {key}") })

@@ -1,5 +1,6 @@
 //! The families of models: how a configuration maps to layers, and how tensors are named.
 
+mod gemma3;
 mod gguf;
 mod gpt2;
 mod hub;
@@ -20,6 +21,10 @@ pub enum Role {
     Head,
     InputNorm,
     PostNorm,
+    /// Of what attention gives.
+    MixedNorm,
+    /// Of what the MLP gives.
+    MlpNorm,
     Query,
     Key,
     Value,
@@ -63,6 +68,7 @@ impl Family {
         let json = json::Json::parse(bytes)?;
         match json.str("model_type")?.unwrap_or("") {
             "llama" | "mistral" | "qwen2" | "qwen3" => Ok(Self { config: llama::config(&json)?, place: hub::llama }),
+            "gemma3_text" => Ok(Self { config: gemma3::config(&json)?, place: hub::gemma3 }),
             "gpt2" => Ok(Self { config: gpt2::config(&json)?, place: hub::gpt2 }),
             other => Err(unsupported(other)),
         }
@@ -85,7 +91,7 @@ impl Family {
 }
 
 /// Families that can be loaded.
-const SUPPORTED: &str = "llama, mistral, qwen2, qwen3, gpt2";
+const SUPPORTED: &str = "llama, mistral, qwen2, qwen3, gemma3_text, gpt2";
 
 fn unsupported(name: &str) -> Error {
     let name = if name.is_empty() { "without a name".into() } else { crate::error::one_line(name) };

@@ -64,7 +64,12 @@ pub(super) fn stored(number: u32) -> Stored {
         1 => DType::F16,
         2 => DType::Q4_0,
         3 => DType::Q4_1,
+        6 => DType::Q5_0,
+        7 => DType::Q5_1,
         8 => DType::Q8_0,
+        12 => DType::Q4K,
+        13 => DType::Q5K,
+        14 => DType::Q6K,
         26 => DType::I32,
         30 => DType::BF16,
         _ => {
@@ -90,6 +95,6 @@ mod tests {
                 known += 1;
             }
         }
-        assert_eq!(known, 7);
+        assert_eq!(known, 12);
     }
 }

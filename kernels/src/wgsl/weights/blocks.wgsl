@@ -1,4 +1,4 @@
-// Blocks of 32 weights that begin at any half-word. Places count half-words in the binding, which reach 8 GiB.
+// Blocks of LEN weights, BLOCK half-words, that begin at any half-word. Places count half-words in the binding, which reach 8 GiB.
 
 @group(0) @binding(1) var<storage, read> weight: array<u32>;
 
@@ -23,12 +23,12 @@ fn word_at(place: u32) -> u32 {
 }
 
 fn weight_row(row: u32) -> u32 {
-    return row * (params.width / 32) * BLOCK;
+    return row * (params.width / LEN) * BLOCK;
 }
 
 // Where the block of `k` begins.
 fn block_at(row: u32, k: u32) -> u32 {
-    return weight_row(row) + k / 32 * BLOCK;
+    return weight_row(row) + k / LEN * BLOCK;
 }
 
 fn weight8(row: u32, unit: u32) -> Eight {

@@ -1,5 +1,6 @@
 // d (q[i] - 8): f16 d, then the nibbles.
 
+const LEN = 32u;
 const BLOCK = 9u;
 const NIBBLES = 1u;
 

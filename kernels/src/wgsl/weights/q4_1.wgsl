@@ -1,5 +1,6 @@
 // d q[i] + m: f16 d, f16 m, then the nibbles; blocks are whole words.
 
+const LEN = 32u;
 const BLOCK = 10u;
 const NIBBLES = 2u;
 

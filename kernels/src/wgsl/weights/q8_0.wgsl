@@ -1,5 +1,6 @@
 // d q[i]: f16 d, then 32 signed bytes.
 
+const LEN = 32u;
 const BLOCK = 17u;
 const FAR = 4u;
 

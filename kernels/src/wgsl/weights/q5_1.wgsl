@@ -1,0 +1,9 @@
+// d q[i] + m: f16 d, f16 m, the fifth bits, then the nibbles; blocks are whole words.
+
+const LEN = 32u;
+const BLOCK = 12u;
+const NIBBLES = 4u;
+
+fn scale_at(block: u32) -> vec2f {
+    return unpack2x16float(weight[params.weight_start + block / 2]);
+}
