@@ -113,17 +113,8 @@ fn check_fails_on_what_it_cannot_run() -> Check {
 fn check_runs_golden_ops(device: &str) -> Check {
     let ops = support::golden().ok_or("no golden cases")?.join("ops");
     let case = |name: &str| ops.join(format!("{name}.safetensors")).to_string_lossy().into_owned();
-    let forward = [
-        "alibi",
-        "chunked_prefill",
-        "decode",
-        "mha_causal",
-        "sinks",
-        "softcap",
-        "value_dim",
-        "varlen_kv",
-        "window",
-    ];
+    let forward =
+        ["alibi", "chunked_prefill", "decode", "mha_causal", "sinks", "softcap", "value_dim", "varlen_kv", "window"];
     let backward = ["gqa_causal_backward", "gqa_full"];
     let all: Vec<String> = forward.iter().chain(&backward).map(|name| case(&format!("attention_{name}"))).collect();
     let mut arguments = vec!["check", "--device", device];

@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::weights::Checkpoint;
-use foveate_kernels::{attention, attention_backward};
 use foveate_kernels::op::Op;
+use foveate_kernels::{attention, attention_backward};
 use serde::Deserialize;
 
 /// An op, what computes its gradients, and which tensor of the file each of their inputs is called.

@@ -49,21 +49,22 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     });
     let [q_sums, k_sums, v_sums] = &sums;
     // Element 0 of the terms of output row (b, token, head), their distance and number, and what they are multiplied by.
-    let add = |out: &mut [f32], width: usize, factor: f32, terms: &(dyn Fn(usize) -> [usize; 3] + Sync), sums: &[f32]| {
-        let (out_rows, out) = (out.len() / width, Shared::new(out));
-        split(host, out_rows, TASK.div_ceil(width * group), &|range| {
-            for row in range {
-                let [start, distance, count] = terms(row);
-                // SAFETY: every row is written once.
-                let out = unsafe { out.part(row * width..(row + 1) * width) };
-                out.fill(0.0);
-                for i in 0..count {
-                    host.simd().add(out, &sums[start + i * distance..][..width]);
+    let add =
+        |out: &mut [f32], width: usize, factor: f32, terms: &(dyn Fn(usize) -> [usize; 3] + Sync), sums: &[f32]| {
+            let (out_rows, out) = (out.len() / width, Shared::new(out));
+            split(host, out_rows, TASK.div_ceil(width * group), &|range| {
+                for row in range {
+                    let [start, distance, count] = terms(row);
+                    // SAFETY: every row is written once.
+                    let out = unsafe { out.part(row * width..(row + 1) * width) };
+                    out.fill(0.0);
+                    for i in 0..count {
+                        host.simd().add(out, &sums[start + i * distance..][..width]);
+                    }
+                    host.simd().scale(out, factor);
                 }
-                host.simd().scale(out, factor);
-            }
-        });
-    };
+            });
+        };
     let of_query = |row: usize| {
         let (b, t, h) = (row / heads / queries, row / heads % queries, row % heads);
         [((b * heads + h) * parts * queries + t) * dim, queries * dim, parts]

@@ -65,8 +65,11 @@ impl Planner<'_> {
 
     fn rows(&self) -> Result<Pass> {
         let forward = &self.spec.forward;
-        let alibi =
-            if forward.alibi { part!("attention_backward/alibi.wgsl") } else { part!("attention_backward/no_alibi.wgsl") };
+        let alibi = if forward.alibi {
+            part!("attention_backward/alibi.wgsl")
+        } else {
+            part!("attention_backward/no_alibi.wgsl")
+        };
         let shader = Shader {
             name: "attention_backward.rows",
             parts: vec![part!("attention_backward/rows.wgsl"), alibi],
@@ -126,9 +129,7 @@ impl Planner<'_> {
         let mut bound = vec!["q", "k", "v", "dout", "rows"];
         bound.extend(forward.lengths.then_some("lengths"));
         let (name, part, outputs) = match owner {
-            Owner::Queries => {
-                ("attention_backward.queries", part!("attention_backward/own_queries.wgsl"), &["dq"][..])
-            }
+            Owner::Queries => ("attention_backward.queries", part!("attention_backward/own_queries.wgsl"), &["dq"][..]),
             Owner::Keys => ("attention_backward.keys", part!("attention_backward/own_keys.wgsl"), &["dk", "dv"][..]),
         };
         bound.extend(outputs);

@@ -78,18 +78,18 @@ fn unsigned_zeros(values: &[f32]) -> Vec<u32> {
 
 /// Sizes with grouped heads: batch, queries, keys, heads, kv_heads, dim, value_dim.
 fn spec() -> impl Strategy<Value = Spec> {
-    (1u32..3, 1u32..20, 1u32..40, 1u32..4, 1u32..3, 1u32..12, 1u32..12).prop_map(|(b, t, s, grouped, g, d, v)| Spec {
-        value_dim: v,
-        ..Spec::causal(b, t, s, grouped * g, g, d)
-    })
+    (1u32..3, 1u32..20, 1u32..40, 1u32..4, 1u32..3, 1u32..12, 1u32..12)
+        .prop_map(|(b, t, s, grouped, g, d, v)| Spec { value_dim: v, ..Spec::causal(b, t, s, grouped * g, g, d) })
 }
 
 /// With any of the options.
 fn optioned() -> impl Strategy<Value = Spec> {
-    (spec(), any::<[bool; 5]>(), proptest::option::of(1u32..30)).prop_map(|(spec, [causal, capped, alibi, sinks, lengths], window)| {
-        let softcap = capped.then_some(1.5);
-        Spec { causal, softcap, alibi, sinks, lengths, window, ..spec }
-    })
+    (spec(), any::<[bool; 5]>(), proptest::option::of(1u32..30)).prop_map(
+        |(spec, [causal, capped, alibi, sinks, lengths], window)| {
+            let softcap = capped.then_some(1.5);
+            Spec { causal, softcap, alibi, sinks, lengths, window, ..spec }
+        },
+    )
 }
 
 proptest! {
