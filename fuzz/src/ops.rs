@@ -10,7 +10,7 @@ use foveate_core::kernels::dtype::DType;
 use foveate_core::kernels::op::Op;
 use foveate_core::kernels::plan::Caps;
 use foveate_core::kernels::rope::Pairing;
-use foveate_core::kernels::{activation, attention, cache, embed, linear, norm, rope, sample};
+use foveate_core::kernels::{activation, attention, attention_backward, cache, embed, linear, norm, rope, sample};
 use foveate_core::{Backend, Operand};
 
 /// Mostly small, sometimes anything.
@@ -38,7 +38,7 @@ fn format(u: &mut Unstructured<'_>) -> Result<DType> {
 }
 
 fn op(u: &mut Unstructured<'_>) -> Result<Op> {
-    Ok(match u.int_in_range(0..=7)? {
+    Ok(match u.int_in_range(0..=8)? {
         // embed: ids beyond the table among them.
         0 => {
             let (tokens, vocab, dim) = (size(u)?, size(u)?, size(u)?);
@@ -96,6 +96,12 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
             let (tokens, pool, k_width, v_width) = (size(u)?, size(u)?, size(u)?, size(u)?);
             let (k_stride, v_stride) = (stride(u, k_width)?, stride(u, v_width)?);
             cache::Spec { tokens, pool, k_width, v_width, k_stride, v_stride }.into()
+        }
+        // attention_backward: every option.
+        7 => {
+            let forward = attention(u)?;
+            let paged = if u.ratio(1, 8)? { forward.paged } else { None };
+            attention_backward::Spec { forward: attention::Spec { paged, ..forward } }.into()
         }
         // sample: argmax, and draws of the likeliest.
         _ => {
@@ -183,9 +189,11 @@ pub fn ops(bytes: &[u8]) {
             continue;
         }
         let (got, want): (Vec<f32>, Vec<f32>) = (bytemuck::pod_collect_to_vec(got), bytemuck::pod_collect_to_vec(want));
+        let gradient = matches!(op, Op::AttentionBackward(_));
+        let tolerance = if gradient { Tolerance::EXECUTOR_GRADIENT } else { Tolerance::EXECUTOR };
         // Of a few numbers, one that cancels can be all: then only the elementwise bound means something.
-        let relative_rms = if want.len() < 64 { f64::INFINITY } else { Tolerance::EXECUTOR.relative_rms };
-        let found = compare(&got, &want, Tolerance { relative_rms, ..Tolerance::EXECUTOR });
+        let relative_rms = if want.len() < 64 { f64::INFINITY } else { tolerance.relative_rms };
+        let found = compare(&got, &want, Tolerance { relative_rms, ..tolerance });
         assert!(found.within, "{} of {op:?}: {found}", arg.name);
     }
 }

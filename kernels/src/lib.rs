@@ -44,6 +44,7 @@ pub mod simd;
 
 pub mod activation;
 pub mod attention;
+pub mod attention_backward;
 pub mod cache;
 pub mod embed;
 pub mod linear;

@@ -130,6 +130,7 @@ registry! {
     Rope => rope,
     Activation => activation,
     Attention => attention,
+    AttentionBackward => attention_backward,
     Append => cache,
     Sample => sample,
 }

@@ -128,7 +128,7 @@ mod random {
     //! Random specs; a failure prints the spec and the seed of its inputs.
 
     use super::{DType, Op, Rng, Threads, Tolerance, check};
-    use foveate_kernels::{activation, attention, embed, linear, norm, rope, sample};
+    use foveate_kernels::{activation, attention, attention_backward, embed, linear, norm, rope, sample};
     use proptest::prelude::*;
     use proptest::sample::select;
 
@@ -193,6 +193,22 @@ mod random {
                 ..attention::Spec::causal(batch, queries, keys, heads, kv_heads, dims.0)
             };
             agrees(spec, seed, Tolerance::EXECUTOR)?;
+        }
+
+        #[test]
+        fn attention_backward_cpu_matches_the_reference(
+            sizes in (1u32..4, size(140), size(300)), heads in (1u32..4, 1u32..4), dims in (1u32..40, 1u32..40),
+            options: [bool; 5], window in proptest::option::of(1u32..90), seed: u64,
+        ) {
+            let ((batch, queries, keys), (kv_heads, group)) = (sizes, heads);
+            let [causal, softcap, alibi, sinks, lengths] = options;
+            let heads = kv_heads * group;
+            let forward = attention::Spec {
+                value_dim: dims.1, causal, window, softcap: softcap.then_some(3.0), alibi, sinks, lengths,
+                q_stride: heads * dims.0 + seed as u32 % 9,
+                ..attention::Spec::causal(batch, queries, keys, heads, kv_heads, dims.0)
+            };
+            agrees(attention_backward::Spec { forward }, seed, Tolerance::EXECUTOR_GRADIENT)?;
         }
 
         #[test]

@@ -2,9 +2,10 @@
 //! repository: without them the tests print `ignored:` and pass, unless `REQUIRE_GOLDEN` is set.
 
 use foveate_kernels::attention::Spec;
+use foveate_kernels::attention_backward;
 use foveate_kernels::close::{Tolerance, compare};
 use foveate_kernels::host::{Args, SingleThread, View};
-use foveate_kernels::op::{Access, Kernel, Op};
+use foveate_kernels::op::{Access, Arg, Op};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -50,42 +51,63 @@ fn attention(tensors: &SafeTensors<'_>, params: &Value) -> Spec {
     }
 }
 
+/// Runs a form of `op` on `memory`, the words of its arguments in order.
+fn run(form: &str, op: &Op, args: &[Arg], memory: &mut [Vec<u32>]) {
+    op.check(&memory.iter().map(|m| 4 * m.len() as u64).collect::<Vec<_>>()).expect("operands of the spec");
+    let views = memory.iter_mut().zip(args).map(|(m, a)| match a.access {
+        Access::Read => View::In(bytemuck::cast_slice(m)),
+        _ => View::Out(bytemuck::cast_slice_mut(m)),
+    });
+    let mut views = Args::new(args, views.collect());
+    match form {
+        "reference" => op.kernel().reference(&mut views),
+        _ => op.kernel().cpu(&SingleThread, &mut views),
+    }
+}
+
 #[test]
-fn attention_agrees_with_golden_cases() {
+fn attention_and_its_gradients_agree_with_golden_cases() {
+    let forms = [
+        ("reference", Tolerance::REFERENCE, Tolerance::REFERENCE_GRADIENT),
+        ("cpu", Tolerance::EXECUTOR, Tolerance::EXECUTOR_GRADIENT),
+    ];
     for path in cases("attention") {
         let bytes = std::fs::read(&path).expect("a readable case");
         let (_, header) = SafeTensors::read_metadata(&bytes).expect("a case");
         let params = &header.metadata().as_ref().expect("metadata")["params"];
         let params: Value = serde_json::from_str(params).expect("params in JSON");
         let tensors = SafeTensors::deserialize(&bytes).expect("a case");
-        let spec = attention(&tensors, &params);
-        let op = Op::from(spec);
-        let args = spec.args();
-        for (form, tolerance) in [("reference", Tolerance::REFERENCE), ("cpu", Tolerance::EXECUTOR)] {
-            let stored = |name: &str| {
-                let name = if name == "lengths" { "kv_len" } else { name };
-                bytemuck::pod_collect_to_vec::<u8, u32>(tensors.tensor(name).expect("an operand").data())
-            };
-            let mut memory: Vec<Vec<u32>> = args
-                .iter()
-                .map(|a| if a.access == Access::Read { stored(a.name) } else { vec![u32::MAX; a.elements as usize] })
-                .collect();
-            op.check(&memory.iter().map(|m| 4 * m.len() as u64).collect::<Vec<_>>()).expect("operands of the spec");
-            let views = memory.iter_mut().zip(&args).map(|(m, a)| match a.access {
-                Access::Read => View::In(bytemuck::cast_slice(m)),
-                _ => View::Out(bytemuck::cast_slice_mut(m)),
-            });
-            let mut views = Args::new(&args, views.collect());
-            match form {
-                "reference" => spec.reference(&mut views),
-                _ => spec.cpu(&SingleThread, &mut views),
+        let forward = attention(&tensors, &params);
+        let case = path.file_stem().unwrap_or_default().to_string_lossy();
+        let stored = |name: &str| {
+            let name = if name == "lengths" { "kv_len" } else { name };
+            let tensor = tensors.tensor(name).ok()?;
+            Some(bytemuck::pod_collect_to_vec::<u8, u32>(tensor.data()))
+        };
+        for (form, tolerance, gradient) in forms {
+            let mut steps = vec![(Op::from(forward), tolerance)];
+            if stored("dout").is_some() {
+                steps.push((attention_backward::Spec { forward }.into(), gradient));
             }
-            for (arg, got) in args.iter().zip(&memory).filter(|(a, _)| a.access.writes()) {
-                let want: Vec<f32> = bytemuck::cast_vec(stored(&format!("want.{}", arg.name)));
-                let found = compare(bytemuck::cast_slice(got), &want, tolerance);
-                let case = path.file_stem().unwrap_or_default().to_string_lossy();
-                println!("{case} {form} {}: {found}", arg.name);
-                assert!(found.within, "{case} on {form}, {}: {found}", arg.name);
+            // What has been computed so far, by name.
+            let mut known: Vec<(&str, Vec<u32>)> = Vec::new();
+            for (op, tolerance) in steps {
+                let args = op.kernel().args();
+                let operand = |a: &Arg| match known.iter().find(|(name, _)| *name == a.name) {
+                    Some((_, words)) => words.clone(),
+                    None if a.access == Access::Read => stored(a.name).expect("an operand"),
+                    None => vec![u32::MAX; a.elements as usize],
+                };
+                let mut memory: Vec<Vec<u32>> = args.iter().map(operand).collect();
+                run(form, &op, &args, &mut memory);
+                for (arg, got) in args.iter().zip(memory).filter(|(a, _)| a.access.writes()) {
+                    let want = stored(&format!("want.{}", arg.name)).expect("an expectation");
+                    let want: Vec<f32> = bytemuck::cast_vec(want);
+                    let found = compare(bytemuck::cast_slice(&got), &want, tolerance);
+                    println!("{case} {form} {}: {found}", arg.name);
+                    assert!(found.within, "{case} on {form}, {}: {found}", arg.name);
+                    known.push((arg.name, got));
+                }
             }
         }
     }

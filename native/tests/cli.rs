@@ -109,17 +109,19 @@ fn check_fails_on_what_it_cannot_run() -> Check {
     ensure(output.status.code() == Some(1) && out(&output).contains("no such file"), || shown(&output))
 }
 
-/// Cases without gradients, and what is to be said of those with them.
+/// Every case of attention, with what it expects: `out` and `lse`, and where it has `dout` three gradients.
 fn check_runs_golden_ops(device: &str) -> Check {
     let ops = support::golden().ok_or("no golden cases")?.join("ops");
     let case = |name: &str| ops.join(format!("{name}.safetensors")).to_string_lossy().into_owned();
-    let forward = ["alibi", "decode", "sinks", "softcap", "value_dim", "varlen_kv", "window", "chunked_prefill"];
-    let forward: Vec<String> = forward.iter().map(|name| case(&format!("attention_{name}"))).collect();
+    let forward =
+        ["alibi", "chunked_prefill", "decode", "mha_causal", "sinks", "softcap", "value_dim", "varlen_kv", "window"];
+    let backward = ["gqa_causal_backward", "gqa_full"];
+    let all: Vec<String> = forward.iter().chain(&backward).map(|name| case(&format!("attention_{name}"))).collect();
     let mut arguments = vec!["check", "--device", device];
-    arguments.extend(forward.iter().map(String::as_str));
+    arguments.extend(all.iter().map(String::as_str));
     let output = run(&arguments)?;
     ensure(output.status.success(), || shown(&output))?;
-    ensure(out(&output).matches("ok ").count() == 2 * forward.len(), || shown(&output))
+    ensure(out(&output).matches("ok ").count() == 2 * forward.len() + 5 * backward.len(), || shown(&output))
 }
 
 fn check_notices_a_wrong_expectation() -> Check {

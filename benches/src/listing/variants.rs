@@ -3,7 +3,7 @@
 use foveate_kernels::dtype::DType;
 use foveate_kernels::op::{self, Op};
 use foveate_kernels::plan::{Caps, Pass};
-use foveate_kernels::{attention, linear};
+use foveate_kernels::{attention, attention_backward, linear};
 use std::collections::HashSet;
 
 /// A shader and where it was met first.
@@ -41,6 +41,9 @@ fn large() -> Vec<(String, Op)> {
         for (queries, keys) in [(1024, 1024), (1, 4096)] {
             let spec = attention::Spec::causal(1, queries, keys, 8, 8, dim);
             shapes.push((format!("t{queries} s{keys} d{dim}"), spec.into()));
+            if queries == keys {
+                shapes.push((format!("t{queries} d{dim}"), attention_backward::Spec { forward: spec }.into()));
+            }
         }
     }
     shapes

@@ -13,6 +13,20 @@ use crate::weights::Checkpoint;
 use foveate_kernels::close::{Difference, Tolerance, compare};
 use std::sync::Arc;
 
+/// How close outputs and gradients must come.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Bounds {
+    pub output: Tolerance,
+    pub gradient: Tolerance,
+}
+
+impl Bounds {
+    /// Those of the definitions.
+    pub const REFERENCE: Bounds = Bounds { output: Tolerance::REFERENCE, gradient: Tolerance::REFERENCE_GRADIENT };
+    /// Those of the executors in f32.
+    pub const EXECUTOR: Bounds = Bounds { output: Tolerance::EXECUTOR, gradient: Tolerance::EXECUTOR_GRADIENT };
+}
+
 /// What a check of one expectation found.
 #[derive(Clone, Debug)]
 pub struct Finding {

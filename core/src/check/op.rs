@@ -1,6 +1,6 @@
 //! One op against the outputs that a case file expects, or against its own definition.
 
-use super::{Finding, spec};
+use super::{Bounds, Finding, spec};
 use crate::backend::{Backend, Operand};
 use crate::error::Result;
 use crate::host::HostBackend;
@@ -16,37 +16,48 @@ const WANT: &str = "want.";
 /// Runs the op of a case file and compares everything that the file expects: inputs under the names of the op's
 /// arguments, expectations as `want.NAME`, the metadata `op` and `params`.
 ///
+/// Where the file has `dout`, the op's gradients are computed from its outputs.
+///
 /// An expectation that nothing computes (of an op that is not here, or a gradient of one without a backward form) is a
 /// finding that failed.
 ///
 /// # Errors
 /// Whatever keeps the op from running: a file that is no case, a spec that the op refuses.
-pub async fn op<B: Backend>(backend: &B, file: &Checkpoint, tolerance: Tolerance) -> Result<Vec<Finding>> {
+pub async fn op<B: Backend>(backend: &B, file: &Checkpoint, bounds: Bounds) -> Result<Vec<Finding>> {
     let wanted = || file.names().filter_map(|name| name.strip_prefix(WANT));
-    let spec::Case { op, renamed } = match spec::read(file)? {
+    let spec::Case { op, backward, renamed } = match spec::read(file)? {
         Ok(case) => case,
         Err(missing) => return Ok(wanted().map(|name| Finding::failed(name, missing.clone())).collect()),
     };
-    op.kernel().validate()?;
-    let args = op.kernel().args();
-    let mut inputs = Vec::new();
-    for arg in &args {
-        let renamed = renamed.iter().find(|(name, _)| *name == arg.name);
-        inputs.push(match arg.access {
-            Access::Write => vec![0xff; arg.bytes() as usize],
-            _ => input(file, arg, renamed.map_or(arg.name, |(_, tensor)| tensor)).await?,
-        });
+    let differentiable = backward.is_some();
+    let backward = backward.filter(|_| file.get("dout").is_some());
+    let mut computed: Vec<(&'static str, Vec<f32>, Tolerance)> = Vec::new();
+    for (op, tolerance) in [(Some(&op), bounds.output), (backward.as_ref(), bounds.gradient)] {
+        let Some(op) = op else { continue };
+        op.kernel().validate()?;
+        let args = op.kernel().args();
+        let mut inputs = Vec::new();
+        for arg in &args {
+            let known = computed.iter().find(|(name, ..)| *name == arg.name);
+            let renamed = renamed.iter().find(|(name, _)| *name == arg.name);
+            inputs.push(match (arg.access, known) {
+                (Access::Write, _) => vec![0xff; arg.bytes() as usize],
+                (_, Some((_, words, _))) => bytemuck::cast_slice(words).to_vec(),
+                _ => input(file, arg, renamed.map_or(arg.name, |(_, tensor)| tensor)).await?,
+            });
+        }
+        let outputs = run(backend, op, &args, &inputs).await?;
+        let written = args.iter().zip(outputs).filter(|(arg, _)| arg.access.writes());
+        computed.extend(written.map(|(arg, words)| (arg.name, words, tolerance)));
     }
-    let outputs = run(backend, &op, &args, &inputs).await?;
     let mut findings = Vec::new();
     for name in wanted() {
-        let written = args.iter().position(|arg| arg.name == name && arg.access.writes());
-        findings.push(match written {
-            Some(index) => {
+        findings.push(match computed.iter().find(|(written, ..)| *written == name) {
+            Some((_, got, tolerance)) => {
                 let want: Vec<f32> = super::words(file, &[WANT, name].concat()).await?;
-                Finding::compared(name, &compare(&outputs[index], &want, tolerance))
+                Finding::compared(name, &compare(got, &want, *tolerance))
             }
-            None => Finding::failed(name, missing(op.name(), name)),
+            None => Finding::failed(name, missing(op.name(), name, differentiable, backward.is_some())),
         });
     }
     if findings.is_empty() {
@@ -55,10 +66,12 @@ pub async fn op<B: Backend>(backend: &B, file: &Checkpoint, tolerance: Tolerance
     Ok(findings)
 }
 
-/// Why nothing computes an expectation.
-fn missing(op: &str, name: &str) -> String {
+/// Why nothing computes an expectation, of an op with a backward form or without, which ran or did not.
+fn missing(op: &str, name: &str, differentiable: bool, ran: bool) -> String {
     match name.strip_prefix('d') {
-        Some(of) => format!("the gradient of {of} is missing: {op} has no backward form"),
+        Some(of) if !differentiable => format!("the gradient of {of} is missing: {op} has no backward form"),
+        Some(of) if !ran => format!("the gradient of {of} needs dout, which is missing"),
+        Some(of) => format!("{op} has no gradient of {of}"),
         None => format!("{op} has no output of this name"),
     }
 }

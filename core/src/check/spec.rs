@@ -2,13 +2,15 @@
 
 use crate::error::{Error, Result};
 use crate::weights::Checkpoint;
-use foveate_kernels::attention;
 use foveate_kernels::op::Op;
+use foveate_kernels::{attention, attention_backward};
 use serde::Deserialize;
 
-/// An op, and which tensor of the file each of its inputs is called.
+/// An op, what computes its gradients, and which tensor of the file each of their inputs is called.
 pub(super) struct Case {
     pub(super) op: Op,
+    /// It reads what the op has written, and `dout`.
+    pub(super) backward: Option<Op>,
     /// `(argument, tensor)` where the two names differ.
     pub(super) renamed: &'static [(&'static str, &'static str)],
 }
@@ -69,8 +71,9 @@ fn attention(file: &Checkpoint, params: &str) -> Result<Case> {
         alibi: has("alibi"),
         sinks: has("sinks"),
         lengths: has("kv_len"),
-        lse: has("want.lse"),
+        lse: has("want.lse") || has("dout"),
         ..attention::Spec::causal(batch, queries, keys, heads, kv_heads, dim)
     };
-    Ok(Case { op: spec.into(), renamed: &[("lengths", "kv_len")] })
+    let backward = attention_backward::Spec { forward: spec };
+    Ok(Case { op: spec.into(), backward: Some(backward.into()), renamed: &[("lengths", "kv_len")] })
 }

@@ -23,7 +23,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     let args = spec.args();
     let grid = |invocations: u64| caps.grid(NAME, invocations.div_ceil(u64::from(GROUP)));
     if spec.vocab == 0 {
-        let pass = PassBuilder::new(&args, shader(vec![part!("wgsl/each.wgsl"), part!("embed/zeros.wgsl")], &[]))
+        let pass = PassBuilder::new(&args, shader(vec![part!("wgsl/each.wgsl"), part!("wgsl/zeros.wgsl")], &[]))
             .arg("out")
             .u32("elements", elements)
             .start("out_start", "out", 4)

@@ -3,6 +3,7 @@
 //! proptest prints the seed of a failure and keeps it; the bounds are those of f32 around the sums involved.
 
 mod attention;
+mod backward;
 mod dense;
 mod pointwise;
 mod sampling;

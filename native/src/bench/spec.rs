@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use foveate_core::kernels::attention::{self, Pages};
 use foveate_core::kernels::dtype::DType;
 use foveate_core::kernels::op::Op;
-use foveate_core::kernels::{activation, cache, embed, linear, norm, rope, sample};
+use foveate_core::kernels::{activation, attention_backward, cache, embed, linear, norm, rope, sample};
 
 /// Bytes that all operands of an op may take.
 const MOST_BYTES: u64 = 4 << 30;
@@ -20,6 +20,7 @@ pub fn op(name: &str, settings: &str) -> Result<Op> {
     let op: Op = match name {
         activation::NAME => activation(v)?.into(),
         attention::NAME => attention(v)?.into(),
+        attention_backward::NAME => attention_backward::Spec { forward: attention(v)? }.into(),
         cache::NAME => append(v)?.into(),
         embed::NAME => embed(v)?.into(),
         linear::NAME => linear(v)?.into(),

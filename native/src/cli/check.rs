@@ -3,7 +3,7 @@
 use super::{DeviceArguments, DeviceName, print};
 use clap::Args;
 use foveate::Result;
-use foveate::core::check::{self, Finding};
+use foveate::core::check::{self, Bounds, Finding};
 use foveate::core::kernels::close::Tolerance;
 use foveate::core::{Any, Backend};
 use std::path::{Path, PathBuf};
@@ -87,8 +87,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 fn op(device: &Any, path: &Path, exact: bool) -> Result<Vec<Finding>> {
-    let tolerance = if exact { Tolerance::REFERENCE } else { Tolerance::EXECUTOR };
-    Ok(foveate::wait(check::op(device, &foveate::checkpoint(path)?, tolerance))?)
+    let bounds = if exact { Bounds::REFERENCE } else { Bounds::EXECUTOR };
+    Ok(foveate::wait(check::op(device, &foveate::checkpoint(path)?, bounds))?)
 }
 
 fn model(device: Any, path: &Path, exact: bool) -> Result<Vec<Finding>> {

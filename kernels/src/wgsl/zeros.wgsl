@@ -1,4 +1,4 @@
-// Rows of an empty table: out = 0.
+// An output that nothing adds up to: 0, one invocation an element.
 
 struct Params {
     elements: u32,

@@ -1,0 +1,101 @@
+//! Golden cases of ops, gradients included, on every executor and on every adapter with all of its features and with
+//! WebGPU's defaults. Without the files the tests print `ignored:` and pass, unless `REQUIRE_GOLDEN` is set.
+
+use foveate_core::check::{self, Bounds};
+use foveate_core::gpu::{self, Gpu};
+use foveate_core::host::HostBackend;
+use foveate_core::weights::{Checkpoint, Memory};
+use foveate_core::{Backend, Operand};
+use foveate_kernels::cases::Rng;
+use foveate_kernels::op::{self, Access, Op};
+use std::path::PathBuf;
+
+/// The cases of attention, by name.
+fn cases() -> Vec<(String, Checkpoint)> {
+    let golden = std::env::var_os("FOVEATE_GOLDEN")
+        .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/golden").into(), PathBuf::from);
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(golden.join("ops")).into_iter().flatten() {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.starts_with("attention_") {
+            let file = Memory::new(&name, std::fs::read(&path).expect("a readable case"));
+            all.push((name, pollster::block_on(Checkpoint::safetensors(vec![Box::new(file)])).expect("a case")));
+        }
+    }
+    if all.is_empty() {
+        assert!(std::env::var_os("REQUIRE_GOLDEN").is_none(), "no cases in {}", golden.display());
+        println!("ignored: no cases in {}", golden.display());
+    }
+    all
+}
+
+/// Every adapter twice; none is a failure only where one is required.
+fn devices() -> Vec<Gpu> {
+    let adapters = pollster::block_on(gpu::adapters());
+    let required = std::env::var("REQUIRE_GPU").is_ok_and(|v| v == "1");
+    assert!(!required || !adapters.is_empty(), "no adapter was found, and REQUIRE_GPU is set");
+    let kinds = adapters.iter().flat_map(|adapter| [(adapter, false), (adapter, true)]);
+    let open = |(adapter, baseline)| {
+        let options = gpu::Options { baseline, software: true };
+        pollster::block_on(Gpu::from_adapter(adapter, options)).expect("a device")
+    };
+    kinds.map(open).collect()
+}
+
+/// Every expectation is met, and gradients are among them.
+fn agrees<B: Backend>(backend: &B, bounds: Bounds) {
+    let (mut gradients, cases) = (0, cases());
+    for (name, file) in &cases {
+        let findings = pollster::block_on(check::op(backend, file, bounds)).expect("a case that runs");
+        for finding in findings {
+            gradients += u32::from(finding.name.starts_with('d'));
+            assert!(finding.passed, "{name} on {}: {}: {}", backend.describe(), finding.name, finding.detail);
+        }
+    }
+    assert!(gradients > 0 || cases.is_empty(), "no case has gradients");
+}
+
+#[test]
+fn golden_attention_agrees_on_the_host() {
+    agrees(&HostBackend::reference(), Bounds::REFERENCE);
+    agrees(&HostBackend::exact_cpu(2), Bounds::EXECUTOR);
+}
+
+#[test]
+fn golden_attention_agrees_on_every_adapter() {
+    devices().iter().for_each(|device| agrees(device, Bounds::EXECUTOR));
+}
+
+/// The bytes of what an op writes.
+fn run<B: Backend>(backend: &B, op: &Op, inputs: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let upload = |bytes: &Vec<u8>| {
+        let buffer = backend.alloc("operand", (bytes.len() as u64).max(4)).expect("memory");
+        backend.upload(&buffer, 0, bytes).expect("room");
+        buffer
+    };
+    let buffers: Vec<_> = inputs.iter().map(upload).collect();
+    backend.run(op, &buffers.iter().map(Operand::new).collect::<Vec<_>>()).expect("the op runs");
+    let args = op.kernel().args();
+    let written = args.iter().zip(&buffers).filter(|(arg, _)| arg.access == Access::Write);
+    written
+        .map(|(arg, buffer)| pollster::block_on(backend.download(buffer, 0, arg.bytes())).expect("its bytes"))
+        .collect()
+}
+
+#[test]
+fn gradients_are_the_same_bits_in_every_run_and_on_any_number_of_threads() {
+    let cases: Vec<Op> =
+        op::cases().into_iter().map(|case| case.op).filter(|op| matches!(op, Op::AttentionBackward(_))).collect();
+    let hosts: Vec<HostBackend> = [1, 2, 5].map(HostBackend::exact_cpu).into();
+    let devices = devices();
+    for (i, op) in cases.iter().enumerate() {
+        let inputs = op.kernel().inputs(&mut Rng::new(3));
+        let first = run(&hosts[0], op, &inputs);
+        assert!(hosts.iter().all(|host| run(host, op, &inputs) == first), "{op:?}");
+        // A few of them: software drivers compile shaders slowly.
+        for device in devices.iter().filter(|_| i % 6 == 0) {
+            assert!(run(device, op, &inputs) == run(device, op, &inputs), "{op:?} on {}", device.describe());
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The gradients of softmax attention from what its forward pass saved; no matrix of weights is ever stored.
+//!
+//! ```text
+//! p[i, j]  = exp(z[i, j] - lse[i])                      weights, with the logits z and the visible keys of the forward
+//! delta[i] = dout[i] . out[i]
+//! dz[i, j] = p[i, j] (dout[i] . v[j] - delta[i])
+//! ds[i, j] = scale dz[i, j] (1 - tanh(scale q[i] . k[j] / c)^2)       the last factor with a soft-cap c
+//! dq[i]    = sum_j ds[i, j] k[j]
+//! dk[j]    = sum_i ds[i, j] q[i]
+//! dv[j]    = sum_i p[i, j] dout[i]
+//! dsink[h] = -sum_i exp(sink[h] - lse[i]) delta[i]
+//! ```
+//!
+//! The sums over `i` run over all tokens of a sequence and over the query heads that read the key head; that of a sink
+//! over all tokens of its head.
+//!
+//! | argument | shape | type | note |
+//! |---|---|---|---|
+//! | those of [`attention`](crate::attention), `out` and `lse` among them | | | all are read, `lse` is always there |
+//! | `dout` | as `out` | f32 | derivative of the loss by `out` |
+//! | `dq`, `dk`, `dv` | as `q`, `k`, `v` | f32 | dense |
+//! | `dsinks` | `[H]` | f32 | with `sinks` |
+//!
+//! Edge values: a query that sees no key, a key that no query sees, and what stands behind `L` have gradients of 0, and
+//! nothing there is read. Every sum has one order: results are the same bits in every run, on any number of threads.
+//!
+//! Errors: those of the forward; `Unsupported` for paged keys.
+//!
+//! Cost: `2 B H T S (3 D + 2 V)` flop, half of it if causal, for the five products above; a GPU, which cannot add up floats
+//! of several workgroups in a fixed order, computes the weights a second time, `2 B H T S (4 D + 3 V)` in all. Memory linear
+//! in `T` and `S`.
+//!
+//! Source: FlashAttention-2 (Dao, 2307.08691), section 2.2; sinks as in gpt-oss.
+
+pub(crate) mod cases;
+mod cpu;
+mod plan;
+mod reference;
+mod tile;
+
+use crate::attention;
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::host::{Args, Host, SingleThread, View};
+use crate::op::{Access, Arg, Kernel};
+use crate::plan::{Caps, Plan};
+use alloc::vec::Vec;
+
+pub const NAME: &str = "attention_backward";
+
+/// See the [module](self).
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Spec {
+    /// What ran; its `lse` counts as set.
+    pub forward: attention::Spec,
+}
+
+impl Spec {
+    fn saving(&self) -> attention::Spec {
+        attention::Spec { lse: true, ..self.forward }
+    }
+}
+
+impl Kernel for Spec {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn validate(&self) -> Result<()> {
+        self.saving().validate().map_err(|error| match error {
+            Error::Shape { arg, expected, got, .. } => Error::Shape { op: NAME, arg, expected, got },
+            Error::Limit { what, needs, has, .. } => Error::Limit { op: NAME, what, needs, has },
+            Error::Unsupported { what, .. } => Error::Unsupported { op: NAME, what },
+        })?;
+        match self.forward.paged {
+            Some(_) => Err(Error::Unsupported { op: NAME, what: "a gradient of paged keys".into() }),
+            None => Ok(()),
+        }
+    }
+
+    fn args(&self) -> Vec<Arg> {
+        let saved = self.saving().args().into_iter();
+        let mut args: Vec<Arg> = saved.map(|arg| Arg { access: Access::Read, ..arg }).collect();
+        let sinks = self.forward.sinks.then_some(("sinks", "dsinks"));
+        let gradients = [("out", "dout"), ("q", "dq"), ("k", "dk"), ("v", "dv")].into_iter().chain(sinks);
+        for (of, name) in gradients {
+            let shape = args.iter().find(|arg| arg.name == of).map(|arg| arg.shape.clone()).unwrap_or_default();
+            let access = if name == "dout" { Access::Read } else { Access::Write };
+            args.push(Arg::new(name, DType::F32, &shape, access));
+        }
+        args
+    }
+
+    fn plan(&self, caps: &Caps) -> Result<Plan> {
+        plan::plan(self, caps)
+    }
+
+    fn reference(&self, args: &mut Args<'_>) {
+        reference::run(&self.forward, args)
+    }
+
+    fn cpu(&self, host: &dyn Host, args: &mut Args<'_>) {
+        cpu::run(&self.forward, host, args)
+    }
+
+    fn flop(&self) -> u64 {
+        let (dim, value_dim) = (u64::from(self.forward.dim), u64::from(self.forward.value_dim));
+        self.forward.flop() / (dim + value_dim) * (3 * dim + 2 * value_dim)
+    }
+
+    fn inputs(&self, rng: &mut crate::cases::Rng) -> Vec<Vec<u8>> {
+        // `out` and `lse` are those of the other inputs.
+        let forward = self.saving();
+        let args = forward.args();
+        let mut memory: Vec<Vec<u32>> =
+            forward.inputs(rng).iter().map(|bytes| bytemuck::pod_collect_to_vec(bytes)).collect();
+        let views = memory.iter_mut().zip(&args).map(|(words, arg)| match arg.access {
+            Access::Read => View::In(bytemuck::cast_slice(words)),
+            _ => View::Out(bytemuck::cast_slice_mut(words)),
+        });
+        forward.cpu(&SingleThread, &mut Args::new(&args, views.collect()));
+        let saved = memory.iter().map(|words| bytemuck::cast_slice(words).to_vec());
+        saved.chain(crate::cases::draws(&self.args()[args.len()..], rng)).collect()
+    }
+}

@@ -1,0 +1,3 @@
+fn slope(h: u32) -> f32 {
+    return 0.0;
+}

@@ -1,0 +1,80 @@
+// A workgroup owns keys and walks the queries that see them, all tokens and in each the heads that read the key head, for
+// dk and dv.
+
+@group(0) @binding(DK_BINDING) var<storage, read_write> dk: array<f32>;
+@group(0) @binding(DV_BINDING) var<storage, read_write> dv: array<f32>;
+
+alias Own = u32;
+alias Other = Query;
+
+fn own_count() -> u32 {
+    return params.keys;
+}
+
+// The others [x, y) that items [first, end) and they have to do with.
+fn reach(first: u32, end: u32, length: u32) -> vec2u {
+    var tokens = vec2u(0, select(params.queries, 0, first >= length));
+    if CAUSAL {
+        tokens.x = u32(clamp(i32(first) - behind(length), 0, i32(tokens.y)));
+    }
+    if WINDOW {
+        // In this order every sum stays in 32 bits.
+        let last = i32(min(end, length)) - 1 - i32(length) + i32(params.window) + i32(params.queries);
+        tokens.y = u32(clamp(last, i32(tokens.x), i32(tokens.y)));
+    }
+    return GROUPED * tokens;
+}
+
+fn own_of(b: u32, g: u32, item: u32, length: u32) -> Own {
+    return item;
+}
+
+fn other_of(b: u32, g: u32, item: u32, length: u32) -> Other {
+    return query_of(b, g, item, length);
+}
+
+fn pair_of(own: Own, other: Other, product: f32, derivative: f32) -> vec2f {
+    return pair(other, own, product, derivative);
+}
+
+fn own_places(b: u32, g: u32, item: u32, length: u32) -> vec2u {
+    return key_places(b, g, item, length);
+}
+
+fn other_places(b: u32, g: u32, item: u32, length: u32) -> vec2u {
+    return query_places(b, g, item);
+}
+
+fn load_own(place: u32, i: u32) -> vec4f {
+    return load_k(place, i);
+}
+
+fn load_own_value(place: u32, i: u32) -> vec4f {
+    return load_v(place, i);
+}
+
+fn load_other(place: u32, i: u32) -> vec4f {
+    return load_q(place, i);
+}
+
+fn load_other_value(place: u32, i: u32) -> vec4f {
+    return load_dout(place, i);
+}
+
+fn store(b: u32, g: u32, item: u32, i: u32, value: vec4f) {
+    let at = params.dk_start + ((b * params.keys + item) * params.kv_heads + g) * D + 4 * i;
+    for (var c = 0u; c < 4; c += 1) {
+        if D % 4 == 0 || 4 * i + c < D {
+            dk[at + c] = value[c];
+        }
+    }
+}
+
+fn store_value(b: u32, g: u32, item: u32, i: u32, value: vec4f) {
+    let at = params.dv_start + ((b * params.keys + item) * params.kv_heads + g) * V + 4 * i;
+    for (var c = 0u; c < 4; c += 1) {
+        if V % 4 == 0 || 4 * i + c < V {
+            dv[at + c] = value[c];
+        }
+    }
+}

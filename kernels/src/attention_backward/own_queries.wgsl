@@ -1,0 +1,71 @@
+// A workgroup owns queries and walks the keys that they see, for dq.
+
+@group(0) @binding(DQ_BINDING) var<storage, read_write> dq: array<f32>;
+
+alias Own = Query;
+alias Other = u32;
+
+fn own_count() -> u32 {
+    return params.queries * GROUPED;
+}
+
+// The others [x, y) that items [first, end) and they have to do with.
+fn reach(first: u32, end: u32, length: u32) -> vec2u {
+    let nearest = i32(first / GROUPED) + behind(length);
+    let farthest = i32((end - 1) / GROUPED) + behind(length);
+    var keys = vec2u(0, length);
+    if CAUSAL {
+        keys.y = u32(clamp(farthest + 1, 0, i32(length)));
+    }
+    if WINDOW {
+        keys.x = u32(clamp(nearest - i32(params.window) + 1, 0, i32(keys.y)));
+    }
+    return keys;
+}
+
+fn own_of(b: u32, g: u32, item: u32, length: u32) -> Own {
+    return query_of(b, g, item, length);
+}
+
+fn other_of(b: u32, g: u32, item: u32, length: u32) -> Other {
+    return item;
+}
+
+fn pair_of(own: Own, other: Other, product: f32, derivative: f32) -> vec2f {
+    return pair(own, other, product, derivative);
+}
+
+fn own_places(b: u32, g: u32, item: u32, length: u32) -> vec2u {
+    return query_places(b, g, item);
+}
+
+fn other_places(b: u32, g: u32, item: u32, length: u32) -> vec2u {
+    return key_places(b, g, item, length);
+}
+
+fn load_own(place: u32, i: u32) -> vec4f {
+    return load_q(place, i);
+}
+
+fn load_own_value(place: u32, i: u32) -> vec4f {
+    return load_dout(place, i);
+}
+
+fn load_other(place: u32, i: u32) -> vec4f {
+    return load_k(place, i);
+}
+
+fn load_other_value(place: u32, i: u32) -> vec4f {
+    return load_v(place, i);
+}
+
+fn store(b: u32, g: u32, item: u32, i: u32, value: vec4f) {
+    let at = params.dq_start + (token_of(b, item) * params.kv_heads * GROUPED + head_of(g, item)) * D + 4 * i;
+    for (var c = 0u; c < 4; c += 1) {
+        if D % 4 == 0 || 4 * i + c < D {
+            dq[at + c] = value[c];
+        }
+    }
+}
+
+fn store_value(b: u32, g: u32, item: u32, i: u32, value: vec4f) {}

@@ -1,0 +1,222 @@
+//! A pass over rows of queries prepares what the others read of them; one over tiles of queries sums `dq`, one over tiles of
+//! keys `dk` and `dv`, one over heads `dsinks`.
+
+use super::tile::{Owner, Sizes, vectors};
+use super::{NAME, Spec};
+use crate::error::Result;
+use crate::op::{Access, Arg, Kernel};
+use crate::part;
+use crate::plan::{Caps, Pass, PassBuilder, Plan};
+use crate::shader::{Const, Features, Shader};
+use alloc::{vec, vec::Vec};
+use core::f32::consts::LOG2_E;
+
+/// Invocations of a workgroup outside of the tiles.
+const GROUP: u32 = 64;
+/// Lanes that add up a row's `delta`.
+const ROW_LANES: u32 = 16;
+
+pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
+    let (args, forward) = (spec.args(), &spec.forward);
+    let planner = Planner { spec, caps, args: &args };
+    if [forward.batch, forward.queries, forward.heads, forward.keys].contains(&0) {
+        let empty = args.iter().filter(|arg| arg.access.writes() && arg.elements > 0);
+        let passes = empty.map(|arg| planner.zeros(arg)).collect::<Result<_>>()?;
+        return Ok(Plan { passes, scratch: Vec::new() });
+    }
+    let mut passes = vec![planner.rows()?, planner.tiles(Owner::Queries)?, planner.tiles(Owner::Keys)?];
+    if forward.sinks {
+        passes.push(planner.sinks()?);
+    }
+    Ok(Plan { passes, scratch: vec![planner.row_bytes()] })
+}
+
+struct Planner<'a> {
+    spec: &'a Spec,
+    caps: &'a Caps,
+    args: &'a [Arg],
+}
+
+impl Planner<'_> {
+    /// Rows (b, t, h); fewer than 2^32, since `out` has at least as many elements.
+    fn row_count(&self) -> u32 {
+        self.spec.forward.batch * self.spec.forward.queries * self.spec.forward.heads
+    }
+
+    fn row_bytes(&self) -> u64 {
+        16 * u64::from(self.row_count())
+    }
+
+    fn zeros(&self, arg: &Arg) -> Result<Pass> {
+        let shader = Shader {
+            name: "attention_backward.zeros",
+            parts: vec![part!("wgsl/each.wgsl"), part!("wgsl/zeros.wgsl")],
+            consts: vec![("GROUP", Const::U32(GROUP))],
+            features: Features::default(),
+            workgroup_bytes: 0,
+        };
+        let groups = u64::from(arg.elements.div_ceil(GROUP));
+        PassBuilder::new(self.args, shader)
+            .arg_as("out", arg.name)
+            .u32("elements", arg.elements)
+            .start("out_start", arg.name, 4)
+            .dispatch(NAME, self.caps, self.caps.grid(NAME, groups)?)
+    }
+
+    fn rows(&self) -> Result<Pass> {
+        let forward = &self.spec.forward;
+        let alibi = if forward.alibi {
+            part!("attention_backward/alibi.wgsl")
+        } else {
+            part!("attention_backward/no_alibi.wgsl")
+        };
+        let shader = Shader {
+            name: "attention_backward.rows",
+            parts: vec![part!("attention_backward/rows.wgsl"), alibi],
+            consts: vec![
+                ("GROUP", Const::U32(GROUP)),
+                ("LANES", Const::U32(ROW_LANES)),
+                ("V", Const::U32(forward.value_dim)),
+            ],
+            features: Features::default(),
+            workgroup_bytes: 4 * GROUP,
+        };
+        let pass = PassBuilder::new(self.args, shader).arg("out").arg("lse").arg("dout");
+        let mut pass = pass.scratch("rows", 0, self.row_bytes(), Access::Write);
+        if forward.alibi {
+            pass = pass.arg("alibi");
+        }
+        let groups = u64::from(self.row_count().div_ceil(GROUP / ROW_LANES));
+        pass.u32("rows", self.row_count())
+            .u32("heads", forward.heads)
+            .start("out_start", "out", 4)
+            .start("lse_start", "lse", 4)
+            .start_if_present("alibi_start", "alibi", 4)
+            .start("dout_start", "dout", 4)
+            .dispatch(NAME, self.caps, self.caps.grid(NAME, groups)?)
+    }
+
+    fn sinks(&self) -> Result<Pass> {
+        let forward = &self.spec.forward;
+        let shader = Shader {
+            name: "attention_backward.sinks",
+            parts: vec![part!("wgsl/reduce_workgroup.wgsl"), part!("attention_backward/sinks.wgsl")],
+            consts: vec![("GROUP", Const::U32(GROUP))],
+            features: Features::default(),
+            workgroup_bytes: 4 * GROUP,
+        };
+        PassBuilder::new(self.args, shader)
+            .arg("sinks")
+            .scratch("rows", 0, self.row_bytes(), Access::Read)
+            .arg("dsinks")
+            .u32("tokens", forward.batch * forward.queries)
+            .u32("heads", forward.heads)
+            .start("sinks_start", "sinks", 4)
+            .start("dsinks_start", "dsinks", 4)
+            .dispatch(NAME, self.caps, self.caps.grid(NAME, forward.heads.into())?)
+    }
+
+    /// Elements of the arrays that are read: vectors of four where every row and stride is made of them.
+    fn unit(&self) -> u32 {
+        let forward = &self.spec.forward;
+        let lengths = [forward.dim, forward.value_dim, forward.q_stride];
+        if lengths.iter().all(|n| n.is_multiple_of(4)) { 4 } else { 1 }
+    }
+
+    fn tiles(&self, owner: Owner) -> Result<Pass> {
+        let (forward, unit) = (&self.spec.forward, self.unit());
+        let sizes = Sizes::choose(self.spec, owner, self.caps)?;
+        let mut bound = vec!["q", "k", "v", "dout", "rows"];
+        bound.extend(forward.lengths.then_some("lengths"));
+        let (name, part, outputs) = match owner {
+            Owner::Queries => ("attention_backward.queries", part!("attention_backward/own_queries.wgsl"), &["dq"][..]),
+            Owner::Keys => ("attention_backward.keys", part!("attention_backward/own_keys.wgsl"), &["dk", "dv"][..]),
+        };
+        bound.extend(outputs);
+        let mut parts = match unit {
+            4 => vec![part!("attention/load_vec4.wgsl"), part!("attention_backward/dout_vec4.wgsl")],
+            _ => vec![part!("attention/load_f32.wgsl"), part!("attention_backward/dout_f32.wgsl")],
+        };
+        parts.extend([
+            part!("attention_backward/params.wgsl"),
+            if forward.lengths {
+                part!("attention_backward/lengths.wgsl")
+            } else {
+                part!("attention_backward/no_lengths.wgsl")
+            },
+            part,
+            part!("attention_backward/tiles.wgsl"),
+        ]);
+        let mut consts = vec![
+            ("GROUP", Const::U32(sizes.lanes)),
+            ("X", Const::U32(sizes.x)),
+            ("OWN", Const::U32(sizes.own())),
+            ("PER", Const::U32(Sizes::PER)),
+            ("CHUNK", Const::U32(sizes.chunk)),
+            ("STEP", Const::U32(sizes.step)),
+            ("TILE", Const::U32(sizes.tile())),
+            ("K_COLUMNS", Const::U32(sizes.columns[0])),
+            ("V_COLUMNS", Const::U32(sizes.columns[1])),
+            ("VALUES", Const::Bool(owner == Owner::Keys)),
+            ("LAST_FIRST", Const::Bool(owner == Owner::Queries)),
+            ("GROUPED", Const::U32(forward.heads / forward.kv_heads)),
+            ("CAUSAL", Const::Bool(forward.causal)),
+            ("WINDOW", Const::Bool(forward.window.is_some())),
+            ("SOFTCAP", Const::Bool(forward.softcap.is_some())),
+            ("ALIBI", Const::Bool(forward.alibi)),
+            ("D", Const::U32(forward.dim)),
+            ("V", Const::U32(forward.value_dim)),
+            ("D4", Const::U32(vectors(forward.dim))),
+            ("V4", Const::U32(vectors(forward.value_dim))),
+            ("K_WIDTH", Const::U32(forward.dim / unit)),
+            ("V_WIDTH", Const::U32(forward.value_dim / unit)),
+        ];
+        for (name, arg) in [
+            ("ROWS_BINDING", "rows"),
+            ("LENGTHS_BINDING", "lengths"),
+            ("DQ_BINDING", "dq"),
+            ("DK_BINDING", "dk"),
+            ("DV_BINDING", "dv"),
+        ] {
+            consts.extend(bound.iter().position(|b| *b == arg).map(|at| (name, Const::U32(at as u32))));
+        }
+        let shader = Shader { name, parts, consts, features: Features::default(), workgroup_bytes: sizes.bytes() };
+        let mut pass = PassBuilder::new(self.args, shader);
+        for &arg in &bound {
+            pass = match arg {
+                "rows" => pass.scratch(arg, 0, self.row_bytes(), Access::Read),
+                _ => pass.arg(arg),
+            };
+        }
+        pass = pass
+            .u32("batch", forward.batch)
+            .u32("queries", forward.queries)
+            .u32("keys", forward.keys)
+            .u32("kv_heads", forward.kv_heads)
+            // Beyond any distance of two positions; their difference stays in 32 bits.
+            .u32("window", forward.window.unwrap_or(u32::MAX).min(1 << 30))
+            .f32("scale", forward.softcap.map_or(forward.scale * LOG2_E, |c| forward.scale / c))
+            .f32("cap", forward.softcap.unwrap_or(0.0) * LOG2_E)
+            .f32("gradient_scale", forward.scale)
+            .u32("q_stride", forward.q_stride / unit);
+        for (name, arg, size) in [
+            ("q_start", "q", 4 * unit),
+            ("k_start", "k", 4 * unit),
+            ("v_start", "v", 4 * unit),
+            ("dout_start", "dout", 4 * unit),
+            ("lengths_start", "lengths", 4),
+            ("dq_start", "dq", 4),
+            ("dk_start", "dk", 4),
+            ("dv_start", "dv", 4),
+        ] {
+            pass = if bound.contains(&arg) { pass.start(name, arg, size) } else { pass.u32(name, 0) };
+        }
+        let items = match owner {
+            Owner::Queries => u64::from(forward.queries) * u64::from(forward.heads / forward.kv_heads),
+            Owner::Keys => forward.keys.into(),
+        };
+        let tiles = items.div_ceil(sizes.own().into());
+        let groups = u64::from(forward.batch) * u64::from(forward.kv_heads) * tiles;
+        pass.dispatch(NAME, self.caps, self.caps.grid(NAME, groups)?)
+    }
+}

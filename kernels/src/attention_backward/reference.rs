@@ -1,0 +1,74 @@
+use crate::attention::Spec;
+use crate::host::Args;
+use alloc::vec;
+use libm::{exp, tanh};
+
+pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
+    let (q, k, v) = (args.f32("q"), args.f32("k"), args.f32("v"));
+    let lengths = spec.lengths.then(|| args.u32("lengths"));
+    let (sinks, alibi) = (args.optional("sinks"), args.optional("alibi"));
+    let (out, lse, dout) = (args.f32("out"), args.f32("lse"), args.f32("dout"));
+    let (dq_out, dk_out, dv_out) = (args.out("dq"), args.out("dk"), args.out("dv"));
+    let dsinks_out = args.optional_out("dsinks");
+    let size = |n: u32| n as usize;
+    let (t_len, s_len, heads, kv_heads) = (size(spec.queries), size(spec.keys), size(spec.heads), size(spec.kv_heads));
+    let (dim, value_dim, scale) = (size(spec.dim), size(spec.value_dim), f64::from(spec.scale));
+    let (mut dk, mut dv) = (vec![0.0; dk_out.len()], vec![0.0; dv_out.len()]);
+    let mut dsinks = vec![0.0; heads];
+    for b in 0..size(spec.batch) {
+        let length = lengths.map_or(s_len, |l| size(l[b]).min(s_len));
+        for t in 0..t_len {
+            let position = t as i64 + length as i64 - t_len as i64;
+            for h in 0..heads {
+                let at = (b * t_len + t) * heads + h;
+                let q = &q[(b * t_len + t) * size(spec.q_stride) + h * dim..][..dim];
+                let (out, dout) = (&out[at * value_dim..][..value_dim], &dout[at * value_dim..][..value_dim]);
+                let delta = dot(dout, out);
+                let visible = |j: &usize| {
+                    let behind = position - *j as i64;
+                    (!spec.causal || behind >= 0) && spec.window.is_none_or(|w| behind < i64::from(w))
+                };
+                let mut dq = vec![0.0; dim];
+                for j in (0..length).filter(visible) {
+                    let row = (b * s_len + j) * kv_heads + h / (heads / kv_heads);
+                    let (k, v) = (&k[row * dim..][..dim], &v[row * value_dim..][..value_dim]);
+                    let mut z = scale * dot(q, k);
+                    let mut slope = scale;
+                    if let Some(c) = spec.softcap.map(f64::from) {
+                        let share = tanh(z / c);
+                        z = c * share;
+                        slope *= 1.0 - share * share;
+                    }
+                    z += alibi.map_or(0.0, |a| f64::from(a[h]) * (j as i64 - position) as f64);
+                    let p = exp(z - f64::from(lse[at]));
+                    let ds = slope * p * (dot(dout, v) - delta);
+                    add(&mut dq, ds, k);
+                    add(&mut dk[row * dim..][..dim], ds, q);
+                    add(&mut dv[row * value_dim..][..value_dim], p, dout);
+                }
+                round(&dq, &mut dq_out[at * dim..][..dim]);
+                if let Some(sinks) = sinks {
+                    dsinks[h] -= exp(f64::from(sinks[h]) - f64::from(lse[at])) * delta;
+                }
+            }
+        }
+    }
+    round(&dk, dk_out);
+    round(&dv, dv_out);
+    if let Some(out) = dsinks_out {
+        round(&dsinks, out);
+    }
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+}
+
+/// `sum += factor x`
+fn add(sum: &mut [f64], factor: f64, x: &[f32]) {
+    sum.iter_mut().zip(x).for_each(|(s, x)| *s += factor * f64::from(*x));
+}
+
+fn round(sums: &[f64], out: &mut [f32]) {
+    out.iter_mut().zip(sums).for_each(|(o, s)| *o = *s as f32);
+}

@@ -1,0 +1,236 @@
+// The sums over pairs of a query and a key. A workgroup owns OWN items, queries or keys, of one key head, and walks the
+// others, keys or queries, OTHERS at a time:
+//
+//   products   lane (x, y) holds those of items y, y + Y, .. and others x, x + X, ..: of queries and keys, then of dout and
+//              values, both in chunks of CHUNK vectors
+//   pairs      make of them the weight, and the derivative by the product
+//   sums       lane (x, y) holds vectors x, x + X, .. of the same items; of the others they come 4 STEP at a time
+//
+// All products are outer products of registers: PER x 4 x 4 and PER x columns x 16 multiply-adds for PER + 4 and
+// PER + 4 columns reads of a vector. A sum has one order, so that results are the same bits in every run.
+
+const Y = GROUP / X;
+const OTHERS = 4 * X;
+// Vectors between two rows of a chunk: odd, so that rows lie in different banks.
+const STRIDE = CHUNK | 1;
+// Items that all lanes load of a chunk at once.
+const AT_ONCE = GROUP / CHUNK;
+// Vectors of an other in a step: behind the factors, [OWN, X] vectors.
+const FACTORS = OWN * X;
+const K_PADDED = X * K_COLUMNS;
+const V_PADDED = X * V_COLUMNS;
+
+// Chunks of the items and behind them of the others; then factors and a step.
+var<workgroup> tile: array<vec4f, TILE>;
+var<workgroup> own_at: array<vec2u, OWN>;
+var<workgroup> other_at: array<vec2u, OTHERS>;
+
+@compute @workgroup_size(GROUP)
+fn main(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) ids: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let count = own_count();
+    let tiles = (count + OWN - 1) / OWN;
+    let index = id.y * ids.x + id.x;
+    if index >= tiles * params.kv_heads * params.batch {
+        return;
+    }
+    // Causal, the last queries see the most keys and the first keys are seen by the most queries: they begin first.
+    let order = index % tiles;
+    let first = select(order, tiles - 1 - order, LAST_FIRST) * OWN;
+    let g = index / tiles % params.kv_heads;
+    let b = index / tiles / params.kv_heads;
+    let length = length_of(b);
+    let x = lane % X;
+    let y = lane / X;
+    let d = lane % CHUNK;
+    let j = lane / CHUNK;
+
+    let span = reach(first, min(first + OWN, count), length);
+    var own: array<Own, PER>;
+    var sum: array<vec4f, PER * K_COLUMNS>;
+    var value_sum: array<vec4f, PER * V_COLUMNS>;
+    for (var r = 0u; r < PER; r += 1) {
+        own[r] = own_of(b, g, first + y + Y * r, length);
+        for (var c = 0u; c < K_COLUMNS; c += 1) {
+            sum[r * K_COLUMNS + c] = vec4f();
+        }
+        for (var c = 0u; c < V_COLUMNS; c += 1) {
+            value_sum[r * V_COLUMNS + c] = vec4f();
+        }
+    }
+    for (var i = lane; i < OWN; i += GROUP) {
+        own_at[i] = own_places(b, g, first + i, length);
+    }
+
+    for (var start = span.x / OTHERS * OTHERS; start < span.y; start += OTHERS) {
+        for (var i = lane; i < OTHERS; i += GROUP) {
+            other_at[i] = other_places(b, g, start + i, length);
+        }
+        var product: array<vec4f, PER>;
+        var derivative: array<vec4f, PER>;
+        for (var r = 0u; r < PER; r += 1) {
+            product[r] = vec4f();
+            derivative[r] = vec4f();
+        }
+        for (var chunk = 0u; chunk < D4; chunk += CHUNK) {
+            // The places are known, and what stood in the tile has been used.
+            workgroupBarrier();
+            for (var i = j; i < OWN; i += AT_ONCE) {
+                var vector = vec4f();
+                if D4 % CHUNK == 0 || chunk + d < D4 {
+                    vector = load_own(own_at[i].x, chunk + d);
+                }
+                tile[i * STRIDE + d] = vector;
+            }
+            for (var i = j; i < OTHERS; i += AT_ONCE) {
+                var vector = vec4f();
+                if D4 % CHUNK == 0 || chunk + d < D4 {
+                    vector = load_other(other_at[i].x, chunk + d);
+                }
+                tile[(OWN + i) * STRIDE + d] = vector;
+            }
+            workgroupBarrier();
+            add_products(&product, x, y);
+        }
+        for (var chunk = 0u; chunk < V4; chunk += CHUNK) {
+            workgroupBarrier();
+            for (var i = j; i < OWN; i += AT_ONCE) {
+                var vector = vec4f();
+                if V4 % CHUNK == 0 || chunk + d < V4 {
+                    vector = load_own_value(own_at[i].y, chunk + d);
+                }
+                tile[i * STRIDE + d] = vector;
+            }
+            for (var i = j; i < OTHERS; i += AT_ONCE) {
+                var vector = vec4f();
+                if V4 % CHUNK == 0 || chunk + d < V4 {
+                    vector = load_other_value(other_at[i].y, chunk + d);
+                }
+                tile[(OWN + i) * STRIDE + d] = vector;
+            }
+            workgroupBarrier();
+            add_products(&derivative, x, y);
+        }
+
+        for (var c = 0u; c < 4; c += 1) {
+            let other = other_of(b, g, start + x + X * c, length);
+            for (var r = 0u; r < PER; r += 1) {
+                let both = pair_of(own[r], other, product[r][c], derivative[r][c]);
+                product[r][c] = both.x;
+                derivative[r][c] = both.y;
+            }
+        }
+
+        if VALUES {
+            workgroupBarrier();
+            for (var r = 0u; r < PER; r += 1) {
+                tile[(y + Y * r) * X + x] = product[r];
+            }
+            for (var step = 0u; step < X; step += STEP) {
+                if step > 0 {
+                    workgroupBarrier();
+                }
+                for (var n = y; n < 4 * STEP; n += Y) {
+                    let place = other_at[step + n / 4 + X * (n % 4)].y;
+                    for (var c = 0u; c < V_COLUMNS; c += 1) {
+                        if V_PADDED == V4 || x + X * c < V4 {
+                            tile[FACTORS + n * V_PADDED + x + X * c] = load_other_value(place, x + X * c);
+                        }
+                    }
+                }
+                // The vectors are there and, at the first step, the factors.
+                workgroupBarrier();
+                for (var k = 0u; k < STEP; k += 1) {
+                    var w: array<vec4f, PER>;
+                    for (var r = 0u; r < PER; r += 1) {
+                        w[r] = tile[(y + Y * r) * X + step + k];
+                    }
+                    for (var c = 0u; c < V_COLUMNS; c += 1) {
+                        let at = FACTORS + 4 * k * V_PADDED + x + X * c;
+                        let v0 = tile[at];
+                        let v1 = tile[at + V_PADDED];
+                        let v2 = tile[at + 2 * V_PADDED];
+                        let v3 = tile[at + 3 * V_PADDED];
+                        for (var r = 0u; r < PER; r += 1) {
+                            let i = r * V_COLUMNS + c;
+                            value_sum[i] = w[r].w * v3 + (w[r].z * v2 + (w[r].y * v1 + (w[r].x * v0 + value_sum[i])));
+                        }
+                    }
+                }
+            }
+        }
+
+        workgroupBarrier();
+        for (var r = 0u; r < PER; r += 1) {
+            tile[(y + Y * r) * X + x] = derivative[r];
+        }
+        for (var step = 0u; step < X; step += STEP) {
+            if step > 0 {
+                workgroupBarrier();
+            }
+            for (var n = y; n < 4 * STEP; n += Y) {
+                let place = other_at[step + n / 4 + X * (n % 4)].x;
+                for (var c = 0u; c < K_COLUMNS; c += 1) {
+                    if K_PADDED == D4 || x + X * c < D4 {
+                        tile[FACTORS + n * K_PADDED + x + X * c] = load_other(place, x + X * c);
+                    }
+                }
+            }
+            workgroupBarrier();
+            for (var k = 0u; k < STEP; k += 1) {
+                var w: array<vec4f, PER>;
+                for (var r = 0u; r < PER; r += 1) {
+                    w[r] = tile[(y + Y * r) * X + step + k];
+                }
+                for (var c = 0u; c < K_COLUMNS; c += 1) {
+                    let at = FACTORS + 4 * k * K_PADDED + x + X * c;
+                    let v0 = tile[at];
+                    let v1 = tile[at + K_PADDED];
+                    let v2 = tile[at + 2 * K_PADDED];
+                    let v3 = tile[at + 3 * K_PADDED];
+                    for (var r = 0u; r < PER; r += 1) {
+                        let i = r * K_COLUMNS + c;
+                        sum[i] = w[r].w * v3 + (w[r].z * v2 + (w[r].y * v1 + (w[r].x * v0 + sum[i])));
+                    }
+                }
+            }
+        }
+    }
+
+    for (var r = 0u; r < PER; r += 1) {
+        let item = first + y + Y * r;
+        if item >= count {
+            continue;
+        }
+        for (var c = 0u; c < K_COLUMNS; c += 1) {
+            if x + X * c < D4 {
+                store(b, g, item, x + X * c, params.gradient_scale * sum[r * K_COLUMNS + c]);
+            }
+        }
+        for (var c = 0u; c < V_COLUMNS; c += 1) {
+            if x + X * c < V4 {
+                store_value(b, g, item, x + X * c, value_sum[r * V_COLUMNS + c]);
+            }
+        }
+    }
+}
+
+// Adds the products of the chunks of PER items and four others.
+fn add_products(sums: ptr<function, array<vec4f, PER>>, x: u32, y: u32) {
+    let at = (OWN + x) * STRIDE;
+    for (var i = 0u; i < CHUNK; i += 1) {
+        let others = transpose(mat4x4f(
+            tile[at + i],
+            tile[at + X * STRIDE + i],
+            tile[at + 2 * X * STRIDE + i],
+            tile[at + 3 * X * STRIDE + i],
+        ));
+        for (var r = 0u; r < PER; r += 1) {
+            let a = tile[(y + Y * r) * STRIDE + i];
+            (*sums)[r] = a.w * others[3] + (a.z * others[2] + (a.y * others[1] + (a.x * others[0] + (*sums)[r])));
+        }
+    }
+}

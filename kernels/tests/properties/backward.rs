@@ -1,0 +1,270 @@
+use super::{FORMS, Form, assert_close, bytes, floats, run_in_place};
+use foveate_kernels::attention::Spec;
+use foveate_kernels::attention_backward;
+use foveate_kernels::cases::{Rng, u32_bytes};
+use foveate_kernels::op::{Access, Arg, Kernel, Op};
+use proptest::prelude::*;
+
+/// What a forward pass is given, in the order of its arguments, and `dout`.
+#[derive(Clone)]
+struct Given {
+    spec: Spec,
+    args: Vec<Arg>,
+    inputs: Vec<Vec<u8>>,
+    dout: Vec<f32>,
+}
+
+impl Given {
+    fn draw(spec: Spec, rng: &mut Rng) -> Self {
+        let spec = Spec { lse: true, ..spec };
+        let args = spec.args();
+        let draw = |arg: &Arg| match arg.name {
+            "lengths" => u32_bytes(&(0..spec.batch).map(|_| rng.below(spec.keys + 1)).collect::<Vec<_>>()),
+            _ => bytes(&rng.normals(arg.elements as usize, 1.0)),
+        };
+        let inputs = args.iter().filter(|arg| arg.access == Access::Read).map(draw).collect();
+        let out = args.iter().find(|arg| arg.name == "out").expect("an output").elements;
+        let dout = rng.normals(out as usize, 1.0);
+        Self { spec, args, inputs, dout }
+    }
+
+    fn input(&self, name: &str) -> Option<usize> {
+        self.args.iter().position(|arg| arg.name == name)
+    }
+
+    fn get(&self, name: &str) -> Vec<f32> {
+        floats(&self.inputs[self.input(name).expect("an input")])
+    }
+
+    fn set(&mut self, name: &str, values: &[f32]) {
+        let index = self.input(name).expect("an input");
+        self.inputs[index] = bytes(values);
+    }
+
+    /// Runs the forward pass; all of its arguments.
+    fn attend(&self, form: Form) -> Vec<Vec<u8>> {
+        let mut memory = self.inputs.clone();
+        memory.extend(self.args[memory.len()..].iter().map(|arg| vec![0xff; arg.bytes() as usize]));
+        run_in_place(form, &Op::from(self.spec), &mut memory);
+        memory
+    }
+
+    /// `sum(out dout)`, added up in f64.
+    fn loss(&self) -> f64 {
+        let out = floats(&self.attend(Form::Reference)[self.inputs.len()]);
+        out.iter().zip(&self.dout).map(|(o, d)| f64::from(*o) * f64::from(*d)).sum()
+    }
+
+    /// `dq`, `dk`, `dv` and, with sinks, `dsinks`.
+    fn gradients(&self, form: Form) -> Vec<Vec<f32>> {
+        let op = Op::from(attention_backward::Spec { forward: self.spec });
+        let mut memory = self.attend(form);
+        memory.push(bytes(&self.dout));
+        let first = memory.len();
+        memory.extend(op.kernel().args()[first..].iter().map(|arg| vec![0xff; arg.bytes() as usize]));
+        run_in_place(form, &op, &mut memory);
+        memory[first..].iter().map(|gradient| floats(gradient)).collect()
+    }
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
+/// Zeros of either sign are one number.
+fn unsigned_zeros(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| (v + 0.0).to_bits()).collect()
+}
+
+/// Sizes with grouped heads: batch, queries, keys, heads, kv_heads, dim, value_dim.
+fn spec() -> impl Strategy<Value = Spec> {
+    (1u32..3, 1u32..20, 1u32..40, 1u32..4, 1u32..3, 1u32..12, 1u32..12)
+        .prop_map(|(b, t, s, grouped, g, d, v)| Spec { value_dim: v, ..Spec::causal(b, t, s, grouped * g, g, d) })
+}
+
+/// With any of the options.
+fn optioned() -> impl Strategy<Value = Spec> {
+    (spec(), any::<[bool; 5]>(), proptest::option::of(1u32..30)).prop_map(
+        |(spec, [causal, capped, alibi, sinks, lengths], window)| {
+            let softcap = capped.then_some(1.5);
+            Spec { causal, softcap, alibi, sinks, lengths, window, ..spec }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn attention_backward_is_the_slope_of_the_loss(spec in optioned(), seed: u64) {
+        let mut rng = Rng::new(seed);
+        let given = Given::draw(spec, &mut rng);
+        let of = ["q", "k", "v", "sinks"];
+        for form in FORMS {
+            for (name, gradient) in of.iter().zip(given.gradients(form)) {
+                let at = given.get(name);
+                let direction = rng.normals(at.len(), 1.0);
+                let loss = |step: f32| {
+                    let mut moved = given.clone();
+                    let x: Vec<f32> = at.iter().zip(&direction).map(|(x, d)| x + step * d).collect();
+                    moved.set(name, &x);
+                    moved.loss()
+                };
+                // Central differences of the fourth order: what they leave out is some 1e-6 of a fifth derivative.
+                let h = 1.0f32 / 32.0;
+                let slope = (8.0 * (loss(h) - loss(-h)) - (loss(2.0 * h) - loss(-2.0 * h))) / (12.0 * f64::from(h));
+                let wanted: f64 = gradient.iter().zip(&direction).map(|(g, d)| f64::from(*g) * f64::from(*d)).sum();
+                let size = direction.iter().zip(&gradient).map(|(d, g)| f64::from(d * g).powi(2)).sum::<f64>().sqrt();
+                prop_assert!((slope - wanted).abs() <= 2e-3 * (1.0 + size), "d{} on {:?}: {} and {}", name, form, slope, wanted);
+            }
+        }
+    }
+
+    #[test]
+    fn attention_backward_of_grouped_heads_is_the_sum_of_repeated_keys(spec in spec(), seed: u64) {
+        let given = Given::draw(spec, &mut Rng::new(seed));
+        let (group, heads) = ((spec.heads / spec.kv_heads) as usize, spec.heads as usize);
+        let mut repeated = Given { spec: Spec { kv_heads: spec.heads, ..given.spec }, ..given.clone() };
+        for (name, dim) in [("k", spec.dim), ("v", spec.value_dim)] {
+            let rows: Vec<f32> = given.get(name).chunks(dim as usize).flat_map(|head| head.repeat(group)).collect();
+            repeated.set(name, &rows);
+        }
+        for form in FORMS {
+            let (few, many) = (given.gradients(form), repeated.gradients(form));
+            assert_close(&few[0], &many[0], 1e-4);
+            for (i, dim) in [(1, spec.dim as usize), (2, spec.value_dim as usize)] {
+                let sums: Vec<f32> = many[i]
+                    .chunks(group * dim)
+                    .flat_map(|heads| (0..dim).map(|c| (0..group).map(|h| heads[h * dim + c]).sum::<f32>()))
+                    .collect();
+                assert_eq!(sums.len() * heads, many[i].len() * spec.kv_heads as usize);
+                assert_close(&few[i], &sums, 1e-4);
+            }
+        }
+    }
+
+    /// A number added to all logits of a query and to its sink changes nothing: what the keys get adds up to what the sink
+    /// gives.
+    #[test]
+    fn attention_backward_of_a_row_adds_up_to_nothing(spec in spec(), seed: u64, sinks: bool) {
+        let spec = Spec { batch: 1, queries: 1, kv_heads: spec.heads, sinks, ..spec };
+        let given = Given::draw(spec, &mut Rng::new(seed));
+        let row = (spec.heads * spec.dim) as usize;
+        let q = given.get("q");
+        for form in FORMS {
+            let gradients = given.gradients(form);
+            let sums: Vec<f32> = (0..row).map(|c| gradients[1].chunks(row).map(|dk| dk[c]).sum()).collect();
+            let dsink = |c: usize| gradients.get(3).map_or(0.0, |d| d[c / spec.dim as usize]);
+            let of_sinks: Vec<f32> = (0..row).map(|c| -spec.scale * dsink(c) * q[c]).collect();
+            assert_close(&sums, &of_sinks, 1e-4);
+        }
+    }
+
+    #[test]
+    fn attention_backward_does_not_see_the_future(spec in spec(), seed: u64, cut in 0f32..1.0, window in 1u32..50) {
+        let spec = Spec { window: (window < 40).then_some(window), ..spec };
+        let mut rng = Rng::new(seed);
+        let given = Given::draw(spec, &mut rng);
+        // Keys from `first` on change, and queries that stand before it.
+        let first = (cut * spec.keys as f32) as i64;
+        let mut keys = given.clone();
+        for name in ["k", "v"] {
+            let mut rows = given.get(name);
+            let width = rows.len() / (spec.batch * spec.keys) as usize;
+            for (j, row) in rows.chunks_mut(width).enumerate().filter(|(j, _)| (j % spec.keys as usize) as i64 >= first) {
+                row.copy_from_slice(&rng.normals(row.len(), 1.0 + j as f32 / 99.0));
+            }
+            keys.set(name, &rows);
+        }
+        let position = |row: usize| (row % spec.queries as usize) as i64 + i64::from(spec.keys) - i64::from(spec.queries);
+        let before = |row: usize| position(row) < first;
+        let mut queries = given.clone();
+        let mut q = given.get("q");
+        let (q_row, dout_row) = ((spec.heads * spec.dim) as usize, (spec.heads * spec.value_dim) as usize);
+        for row in (0..(spec.batch * spec.queries) as usize).filter(|row| before(*row)) {
+            q[row * q_row..][..q_row].copy_from_slice(&rng.normals(q_row, 2.0));
+            queries.dout[row * dout_row..][..dout_row].copy_from_slice(&rng.normals(dout_row, 2.0));
+        }
+        queries.set("q", &q);
+        for form in FORMS {
+            let (as_given, with_keys, with_queries) = (given.gradients(form), keys.gradients(form), queries.gradients(form));
+            for (row, (a, b)) in as_given[0].chunks(q_row).zip(with_keys[0].chunks(q_row)).enumerate() {
+                if before(row) {
+                    prop_assert_eq!(unsigned_zeros(a), unsigned_zeros(b));
+                }
+            }
+            for i in [1, 2] {
+                let width = as_given[i].len() / (spec.batch * spec.keys) as usize;
+                for (j, (a, b)) in as_given[i].chunks(width).zip(with_queries[i].chunks(width)).enumerate() {
+                    let j = (j % spec.keys as usize) as i64;
+                    if j >= first {
+                        prop_assert_eq!(unsigned_zeros(a), unsigned_zeros(b));
+                    }
+                    // A key behind the window of the first query, or behind the last position, is seen by none.
+                    let gone = spec.window.is_some_and(|w| position(0) - j >= i64::from(w));
+                    prop_assert!(!gone || a.iter().all(|x| *x == 0.0));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn attention_backward_never_reads_behind_a_length(spec in optioned(), seed: u64) {
+        let given = Given::draw(Spec { lengths: true, ..spec }, &mut Rng::new(seed));
+        let lengths: Vec<u32> = bytemuck::pod_collect_to_vec(&given.inputs[given.input("lengths").expect("lengths")]);
+        let behind = |row: usize| row as u32 % spec.keys >= lengths[row / spec.keys as usize];
+        let mut poisoned = given.clone();
+        for name in ["k", "v"] {
+            let mut rows = given.get(name);
+            let width = rows.len() / (spec.batch * spec.keys) as usize;
+            rows.chunks_mut(width).enumerate().filter(|(row, _)| behind(*row)).for_each(|(_, row)| row.fill(f32::NAN));
+            poisoned.set(name, &rows);
+        }
+        for form in FORMS {
+            let (a, b) = (given.gradients(form), poisoned.gradients(form));
+            for (a, b) in a.iter().zip(&b) {
+                prop_assert_eq!(bits(a), bits(b));
+            }
+            for gradient in &a[1..3] {
+                let width = gradient.len() / (spec.batch * spec.keys) as usize;
+                for (row, values) in gradient.chunks(width).enumerate() {
+                    prop_assert!(!behind(row) || values.iter().all(|x| *x == 0.0));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn attention_backward_of_queries_without_keys_is_zero() {
+    for sinks in [false, true] {
+        let given = Given::draw(Spec { sinks, ..Spec::causal(1, 5, 2, 2, 1, 8) }, &mut Rng::new(1));
+        for form in FORMS {
+            let gradients = given.gradients(form);
+            assert!(gradients.iter().flatten().all(|x| x.is_finite()));
+            assert!(gradients[0][..3 * 16].iter().all(|x| *x == 0.0));
+            assert!(gradients[0][4 * 16..].iter().all(|x| *x != 0.0));
+        }
+    }
+}
+
+#[test]
+fn attention_backward_of_large_logits_is_finite() {
+    let mut given = Given::draw(Spec { sinks: true, ..Spec::causal(1, 9, 20, 2, 1, 16) }, &mut Rng::new(2));
+    let large: Vec<f32> = given.get("q").iter().map(|x| 1e4 * x).collect();
+    given.set("q", &large);
+    for form in FORMS {
+        assert!(given.gradients(form).iter().flatten().all(|x| x.is_finite()));
+    }
+}
+
+#[test]
+fn attention_backward_refuses_paged_keys() {
+    use foveate_kernels::attention::Pages;
+    use foveate_kernels::error::Error;
+    let paged = Some(Pages { pages: 1, page: 16, width: 1 });
+    let refused = attention_backward::Spec { forward: Spec { paged, ..Spec::causal(1, 2, 16, 1, 1, 8) } };
+    assert!(matches!(refused.validate(), Err(Error::Unsupported { op: attention_backward::NAME, .. })));
+    let wrong = attention_backward::Spec { forward: Spec { window: Some(0), ..Spec::causal(1, 2, 16, 1, 1, 8) } };
+    assert!(matches!(wrong.validate(), Err(Error::Shape { op: attention_backward::NAME, arg: "window", .. })));
+}
