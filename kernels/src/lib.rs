@@ -47,6 +47,7 @@ pub mod attention;
 pub mod cache;
 pub mod embed;
 pub mod linear;
+pub mod merge;
 pub mod norm;
 pub mod rope;
 pub mod sample;

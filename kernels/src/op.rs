@@ -130,6 +130,7 @@ registry! {
     Rope => rope,
     Activation => activation,
     Attention => attention,
+    Merge => merge,
     Append => cache,
     Sample => sample,
 }

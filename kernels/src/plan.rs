@@ -207,6 +207,15 @@ impl<'a> PassBuilder<'a> {
         self.arg_range(name, 0, bytes)
     }
 
+    /// Binds a whole argument as the variable `name`.
+    pub fn arg_as(mut self, name: &'static str, arg: &'static str) -> Self {
+        self = self.arg(arg);
+        if let Some(binding) = self.pass.bindings.last_mut() {
+            binding.name = name;
+        }
+        self
+    }
+
     /// Binds `bytes` bytes of an argument from `offset`.
     pub fn arg_range(mut self, name: &'static str, offset: u64, bytes: u64) -> Self {
         let index = self.position(name);

@@ -4,7 +4,7 @@ use crate::attention::Pages;
 use crate::dtype::DType;
 use crate::op::Op;
 use crate::rope::Pairing;
-use crate::{activation, attention, cache, embed, linear, norm, rope, sample};
+use crate::{activation, attention, cache, embed, linear, merge, norm, rope, sample};
 use alloc::{format, string::String, vec::Vec};
 
 /// Named shapes of every op: `op [what]/decode` or `/prefill`.
@@ -30,6 +30,7 @@ pub fn shapes() -> Vec<(String, Op)> {
         let paged = Some(Pages { pages: 32, page: 64, width: 32 });
         let causal = attention::Spec::causal(1, tokens, 1024, 9, 3, 64);
         add("attention s1024", attention::Spec { paged, q_stride: 960, ..causal }.into());
+        add("merge", merge::Spec { segments: 4, rows: 9 * tokens, dim: 64 }.into());
     }
     all.push(("linear q8_0 576x49152/decode".into(), linear::Spec::new(1, 576, 49152, DType::Q8_0).into()));
     let greedy = sample::Spec { vocab: 49152, draw: None, penalty: 1.0 };

@@ -1,5 +1,6 @@
 //! The queries of one unit against a range of keys.
 
+use crate::attention::sequence::Sequences;
 use crate::attention::{Pages, Spec};
 use crate::host::{Args, Host, Matrix, Simd, Tile, Tiles};
 use crate::simd::Split;
@@ -22,7 +23,7 @@ pub(super) struct Inputs<'a> {
     k: &'a [f32],
     v: &'a [f32],
     table: Option<(Pages, &'a [u32])>,
-    lengths: Option<&'a [u32]>,
+    pub(super) sequences: Sequences<'a>,
     alibi: Option<&'a [f32]>,
     pub(super) kv_heads: usize,
     /// Query heads of a key head.
@@ -94,7 +95,7 @@ impl<'a> Inputs<'a> {
             k: args.f32("k"),
             v: args.f32("v"),
             table: spec.paged.map(|p| (p, args.u32("table"))),
-            lengths: spec.lengths.then(|| args.u32("lengths")),
+            sequences: Sequences::new(spec, args),
             alibi: args.optional("alibi"),
             kv_heads: spec.kv_heads as usize,
             group: (spec.heads / spec.kv_heads) as usize,
@@ -104,7 +105,7 @@ impl<'a> Inputs<'a> {
     /// Row of key `j` of sequence `b`, and the end of the keys that follow it there, at most `end`.
     fn run(&self, b: usize, j: usize, end: usize) -> (usize, usize) {
         let Some((p, table)) = self.table else {
-            return (b * self.spec.keys as usize + j, end);
+            return (self.sequences.get(b).first_key + j, end);
         };
         let page = p.page as usize;
         let row = table[b * p.width as usize + j / page].min(p.pages - 1) as usize * page;
@@ -123,7 +124,8 @@ impl<'a> Inputs<'a> {
         })
     }
 
-    /// Attends the query `tokens` of sequence `b` and key head `g` to the keys in `range` that they see.
+    /// Attends the query `tokens` of sequence `b`, as far as it has them, and key head `g` to the keys in `range` that they
+    /// see.
     pub(super) fn attend(
         &self,
         [b, g]: [usize; 2],
@@ -133,9 +135,14 @@ impl<'a> Inputs<'a> {
         mut state: State<'_>,
     ) {
         let (spec, dim) = (self.spec, self.spec.dim as usize);
+        let sequence = self.sequences.get(b);
+        let tokens = tokens.start..tokens.end.min(sequence.queries);
         let rows = tokens.len() * self.group;
+        if rows == 0 {
+            return;
+        }
         for r in 0..rows {
-            let token = b * spec.queries as usize + tokens.start + r / self.group;
+            let token = sequence.first_query + tokens.start + r / self.group;
             let head = g * self.group + r % self.group;
             let q = &mut scratch.q[r * dim..][..dim];
             q.copy_from_slice(&self.q[token * spec.q_stride as usize + head * dim..][..dim]);
@@ -144,11 +151,9 @@ impl<'a> Inputs<'a> {
         if let (Some(tiles), true) = (self.tiles, rows > FEW) {
             tiles.left(Matrix::new(&scratch.q, [rows, dim], dim), &mut scratch.split[0]);
         }
-        let length = self.lengths.map_or(spec.keys, |l| l[b].min(spec.keys)) as usize;
-        // Position of a token, which may be before the first key.
-        let position = |token: usize| token as i64 + length as i64 - i64::from(spec.queries);
+        let length = sequence.keys;
         let visible = |token: usize| {
-            let p = position(token);
+            let p = sequence.position(token);
             let begin = spec.window.map_or(0, |w| (p - i64::from(w) + 1).max(0)) as usize;
             begin..if spec.causal { (p + 1).clamp(0, length as i64) as usize } else { length }
         };
@@ -167,7 +172,7 @@ impl<'a> Inputs<'a> {
                 let seen = visible(token);
                 let inside = |j: usize| j.clamp(keys.start, keys.end) - keys.start;
                 scratch.seen[r] = [inside(seen.start), inside(seen.end)];
-                let behind = keys.start as i64 - position(token);
+                let behind = keys.start as i64 - sequence.position(token);
                 self.bias(g, r, behind, &mut scratch.scores[r * TILE..][..keys.len()]);
             }
             let (size, acc) = ([TILE, keys.len()], &mut state.acc[..rows * spec.value_dim as usize]);
