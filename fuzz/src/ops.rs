@@ -95,7 +95,7 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
         6 => {
             let (tokens, pool, k_width, v_width) = (size(u)?, size(u)?, size(u)?, size(u)?);
             let (k_stride, v_stride) = (stride(u, k_width)?, stride(u, v_width)?);
-            cache::Spec { tokens, pool, k_width, v_width, k_stride, v_stride }.into()
+            cache::Spec { tokens, pool, k_width, v_width, k_stride, v_stride, format: format(u)? }.into()
         }
         // merge: empty segments among them.
         7 => merge::Spec { segments: size(u)?, rows: size(u)?, dim: size(u)? }.into(),
@@ -147,6 +147,7 @@ fn attention(u: &mut Unstructured<'_>) -> Result<attention::Spec> {
         lengths: u.arbitrary()?,
         paged,
         packed: if u.arbitrary()? { Some(Packed { queries: size(u)?, keys: size(u)? }) } else { None },
+        kv: if u.arbitrary()? { DType::F32 } else { format(u)? },
         q_stride: stride(u, heads.saturating_mul(dim))?,
         lse: u.arbitrary()?,
     })

@@ -25,7 +25,15 @@ pub fn shapes() -> Vec<(String, Op)> {
         add("rope", rope::Spec { tokens, heads, dim, rotary: 64, pairing: Pairing::Half, positions, stride }.into());
         let kind = activation::Kind::Silu;
         add("activation", activation::Spec { rows: tokens, dim: 1536, kind, gated: true, stride: 3072 }.into());
-        let append = cache::Spec { tokens, pool: 2048, k_width: 192, v_width: 192, k_stride: 960, v_stride: 960 };
+        let append = cache::Spec {
+            tokens,
+            pool: 2048,
+            k_width: 192,
+            v_width: 192,
+            k_stride: 960,
+            v_stride: 960,
+            format: DType::F32,
+        };
         add("append", append.into());
         let paged = Some(Pages { pages: 32, page: 64, width: 32 });
         let causal = attention::Spec::causal(1, tokens, 1024, 9, 3, 64);

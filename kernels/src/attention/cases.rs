@@ -1,5 +1,6 @@
 use super::{Packed, Pages, Spec};
 use crate::cases::Case;
+use crate::dtype::DType;
 use alloc::{format, vec::Vec};
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -82,6 +83,29 @@ pub(crate) fn cases() -> Vec<Case> {
         ];
         for (name, spec) in options {
             all.push(Case::new(format!("attention_t{queries}_s{keys}_{name}"), spec));
+        }
+    }
+    // Keys and values in f16 and in blocks.
+    for (queries, keys) in [(40, 150), (2, 300)] {
+        for (kv, dim, value_dim) in [
+            (DType::F16, 64, 64),
+            (DType::F16, 13, 7),
+            (DType::F16, 20, 128),
+            (DType::Q8_0, 64, 64),
+            (DType::Q8_0, 32, 96),
+            (DType::Q8_0, 256, 32),
+        ] {
+            let spec = Spec { kv, value_dim, lse: true, ..Spec::causal(2, queries, keys, 4, 2, dim) };
+            let pages = Some(Pages { pages: 21, page: 16, width: keys.div_ceil(16) });
+            let packed = Some(Packed { queries: 2 * queries - 1, keys: 2 * keys - 9 });
+            let options = [
+                ("", spec),
+                ("_paged", Spec { paged: pages, lengths: true, q_stride: 4 * dim + 1, window: Some(70), ..spec }),
+                ("_packed", Spec { packed, kv_heads: 4, causal: false, ..spec }),
+            ];
+            for (name, spec) in options {
+                all.push(Case::new(format!("attention_t{queries}_{kv}_d{dim}_v{value_dim}{name}"), spec));
+            }
         }
     }
     // Packed sequences of very different lengths, many of them empty.

@@ -47,7 +47,7 @@ fn main(
     for (var i = lane; i < ROWS * D4; i += GROUP) {
         let row = min(first + i / D4, count - 1);
         let token = token0 + row / GROUPED;
-        rows[i] = load_q(params.q_start + token * params.q_stride + (g * GROUPED + row % GROUPED) * K_WIDTH, i % D4);
+        rows[i] = load_q(params.q_start + token * params.q_stride + (g * GROUPED + row % GROUPED) * Q_WIDTH, i % D4);
     }
 
     // For the softmax: the row of this lane.

@@ -13,8 +13,8 @@
 //! | argument | shape | type | note |
 //! |---|---|---|---|
 //! | `q` | `[B, T, H, D]`, packed `[Tq, H, D]` | f32 | tokens `q_stride` apart |
-//! | `k` | `[B, S, G, D]`, packed `[Tk, G, D]`, paged `[P, page, G, D]` | f32 | |
-//! | `v` | as `k` with `V` for `D` | f32 | |
+//! | `k` | `[B, S, G, D]`, packed `[Tk, G, D]`, paged `[P, page, G, D]` | `kv` | f32, f16 or Q8_0; arithmetic is in f32 |
+//! | `v` | as `k` with `V` for `D` | `kv` | |
 //! | `table` | `[B, width]` | u32 | paged: key `j` of sequence `b` is row `j % page` of page `table[b, j / page]` |
 //! | `cu_q` | `[B + 1]` | u32 | packed: sequence `b` has the rows `cu_q[b] .. cu_q[b + 1]` of `q` and `out`, at most `T` |
 //! | `cu_k` | `[B + 1]` | u32 | packed and not paged: the same of `k` and `v`, at most `S` |
@@ -31,7 +31,7 @@
 //! give, either may win.
 //!
 //! Errors: `Shape` for heads that do not divide, a dimension of 0 or above 256, a window of 0, a soft-cap that is not
-//! positive, a page length that is not a power of two, a table narrower than `S`, more than 2^32 - 1 elements;
+//! positive, another format than those of `kv`, dimensions that are not whole blocks of it, a page length that is not a power of two, a table narrower than `S`, more than 2^32 - 1 elements;
 //! `Unsupported` where an executor lacks a form.
 //!
 //! Cost: `2 B H T S (D + V)` flop, half of it if causal; memory linear in `T` and `S`. Where a device binds fewer buffers
@@ -61,6 +61,9 @@ pub const NAME: &str = "attention";
 
 /// The log-sum-exp of a query that sees nothing: finite, since WGSL lets a compiler assume that infinity does not occur.
 pub const NO_KEYS: f32 = -3.0e38;
+
+/// The formats of keys and values, here and in [`append`](crate::cache).
+pub const KV: [DType; 3] = [DType::F32, DType::F16, DType::Q8_0];
 
 /// Keys and values that lie in pages of a pool.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -107,6 +110,8 @@ pub struct Spec {
     pub lengths: bool,
     pub paged: Option<Pages>,
     pub packed: Option<Packed>,
+    /// How `k` and `v` are stored: f32, f16 or Q8_0.
+    pub kv: DType,
     /// Elements between two tokens of `q`.
     pub q_stride: u32,
     pub lse: bool,
@@ -132,6 +137,7 @@ impl Spec {
             lengths: false,
             paged: None,
             packed: None,
+            kv: DType::F32,
             q_stride: heads.saturating_mul(dim),
             lse: false,
         }
@@ -200,6 +206,11 @@ impl Kernel for Spec {
         require(divides, NAME, "heads", format!("a multiple of kv_heads ({})", self.kv_heads), self.heads)?;
         require((1..=256).contains(&self.dim), NAME, "dim", "1 to 256", self.dim)?;
         require((1..=256).contains(&self.value_dim), NAME, "value_dim", "1 to 256", self.value_dim)?;
+        require(KV.contains(&self.kv), NAME, "kv", "f32, f16 or q8_0", self.kv)?;
+        for (arg, dim) in [("dim", self.dim), ("value_dim", self.value_dim)] {
+            let block = self.kv.block_len();
+            require(dim.is_multiple_of(block), NAME, arg, format!("a multiple of {block} with {}", self.kv), dim)?;
+        }
         require(self.scale.is_finite(), NAME, "scale", "finite", self.scale)?;
         require(self.window != Some(0), NAME, "window", "at least 1", 0)?;
         if let Some(c) = self.softcap {
@@ -229,8 +240,8 @@ impl Kernel for Spec {
         let mut args = alloc::vec![
             read("q", DType::F32, &[&self.tokens()[..], &[self.heads, self.dim]].concat())
                 .spanning(self.q_span().unwrap_or(0)),
-            read("k", DType::F32, &self.kv_shape(self.dim)),
-            read("v", DType::F32, &self.kv_shape(self.value_dim)),
+            read("k", self.kv, &self.kv_shape(self.dim)),
+            read("v", self.kv, &self.kv_shape(self.value_dim)),
         ];
         if let Some(p) = self.paged {
             args.push(read("table", DType::U32, &[self.batch, p.width]));
@@ -281,7 +292,8 @@ impl Kernel for Spec {
         let dims = u64::from(self.dim) + u64::from(self.value_dim);
         let keys = u64::from(self.batch) * u64::from(self.keys);
         let keys = self.packed_keys().map_or(keys, |rows| keys.min(rows.into()));
-        4 * dims * (keys * u64::from(self.kv_heads) + self.rows() * u64::from(self.heads))
+        let kv = keys * u64::from(self.kv_heads) * dims / u64::from(self.kv.block_len());
+        kv * u64::from(self.kv.block_bytes()) + 4 * dims * self.rows() * u64::from(self.heads)
     }
 
     fn inputs(&self, rng: &mut crate::cases::Rng) -> Vec<Vec<u8>> {

@@ -1,5 +1,5 @@
 // Parameters of the forms that read keys, and what decides whether and how a query sees a key. Logits are in units of
-// log2(e), for exp2. Starts and `q_stride` count elements of the arrays.
+// log2(e), for exp2. Starts and `q_stride` count elements of the arrays, of blocks half-words.
 
 struct Params {
     batch: u32,

@@ -1,5 +1,6 @@
 use super::tile::{Decode, Prefill, vectors};
 use super::{NAME, Spec};
+use crate::dtype::DType;
 use crate::error::Result;
 use crate::op::{Access, Arg, Kernel};
 use crate::part;
@@ -66,6 +67,19 @@ impl Planner<'_> {
         if lengths.iter().all(|n| n.is_multiple_of(4)) { 4 } else { 1 }
     }
 
+    /// Bytes of what places in k and v count.
+    fn kv_unit(&self) -> u32 {
+        match self.spec.kv {
+            DType::Q8_0 => 2,
+            kv => kv.block_bytes() * self.unit(),
+        }
+    }
+
+    /// Places of a row of k or v.
+    fn kv_row(&self, dim: u32) -> u32 {
+        dim / self.spec.kv.block_len() * self.spec.kv.block_bytes() / self.kv_unit()
+    }
+
     fn has(&self, arg: &str) -> bool {
         self.args.iter().any(|a| a.name == arg)
     }
@@ -76,10 +90,18 @@ impl Planner<'_> {
 
     /// The parts that read what queries, keys and values are.
     fn input_parts(&self) -> Vec<Part> {
+        let spec = self.spec;
         let keys = self.pick("cu_k", part!("attention/packed_keys.wgsl"), part!("attention/contiguous.wgsl"));
         vec![
             part!("attention/params.wgsl"),
-            if self.unit() == 4 { part!("attention/load_vec4.wgsl") } else { part!("attention/load_f32.wgsl") },
+            if self.unit() == 4 { part!("attention/load_q_vec4.wgsl") } else { part!("attention/load_q_f32.wgsl") },
+            match (spec.kv, self.unit()) {
+                (DType::Q8_0, _) => part!("attention/load_kv_q8_0.wgsl"),
+                (DType::F16, 4) => part!("attention/load_kv_f16_vec4.wgsl"),
+                (DType::F16, _) => part!("attention/load_kv_f16.wgsl"),
+                (_, 4) => part!("attention/load_kv_vec4.wgsl"),
+                _ => part!("attention/load_kv_f32.wgsl"),
+            },
             self.queries_part(),
             self.pick("table", part!("attention/paged.wgsl"), keys),
             self.pick("lengths", part!("attention/lengths.wgsl"), part!("attention/no_lengths.wgsl")),
@@ -153,7 +175,9 @@ impl Planner<'_> {
             ("SOFTCAP", Const::Bool(spec.softcap.is_some())),
             ("ALIBI", Const::Bool(spec.alibi)),
             ("D4", Const::U32(vectors(spec.dim))),
-            ("K_WIDTH", Const::U32(spec.dim / unit)),
+            ("Q_WIDTH", Const::U32(spec.dim / unit)),
+            ("K_WIDTH", Const::U32(self.kv_row(spec.dim))),
+            ("V_WIDTH", Const::U32(self.kv_row(spec.value_dim))),
         ]);
         consts.extend(self.row_consts(&bound));
         let (name, workgroup_bytes) = (form.name, form.workgroup_bytes);
@@ -230,8 +254,8 @@ impl Planner<'_> {
             .u32("table_width", pages.map_or(0, |p| p.width));
         for (name, arg, size) in [
             ("q_start", "q", 4 * unit),
-            ("k_start", "k", 4 * unit),
-            ("v_start", "v", 4 * unit),
+            ("k_start", "k", self.kv_unit()),
+            ("v_start", "v", self.kv_unit()),
             ("table_start", "table", 4),
             ("cu_q_start", "cu_q", 4),
             ("cu_k_start", "cu_k", 4),
@@ -254,7 +278,7 @@ impl Planner<'_> {
     fn row_consts(&self, bound: &[&'static str]) -> Vec<(&'static str, Const)> {
         let mut consts = vec![
             ("V4", Const::U32(vectors(self.spec.value_dim))),
-            ("V_WIDTH", Const::U32(self.spec.value_dim / self.unit())),
+            ("OUT_WIDTH", Const::U32(self.spec.value_dim / self.unit())),
         ];
         for (name, arg) in [
             ("TABLE_BINDING", "table"),

@@ -61,7 +61,7 @@ fn main(
     for (var i = lane; i < ROWS * D4; i += GROUP) {
         let row = min(first + i / D4, count - 1);
         let token = token0 + row / GROUPED;
-        let at = params.q_start + token * params.q_stride + (g * GROUPED + row % GROUPED) * K_WIDTH;
+        let at = params.q_start + token * params.q_stride + (g * GROUPED + row % GROUPED) * Q_WIDTH;
         rows[i] = params.scale * load_q(at, i % D4);
     }
 

@@ -1,11 +1,19 @@
 use super::sequence::Sequences;
 use super::{NO_KEYS, Spec};
+use crate::dtype::DType;
 use crate::host::Args;
+use crate::quant;
 use alloc::{vec, vec::Vec};
 use libm::{exp, log, tanh};
 
+fn decoded(format: DType, bytes: &[u8]) -> Vec<f32> {
+    let mut out = vec![0.0; bytes.len() / format.block_bytes() as usize * format.block_len() as usize];
+    quant::decode(format, bytes, &mut out);
+    out
+}
+
 pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
-    let (q, k, v) = (args.f32("q"), args.f32("k"), args.f32("v"));
+    let (q, k, v) = (args.f32("q"), decoded(spec.kv, args.bytes("k")), decoded(spec.kv, args.bytes("v")));
     let table = spec.paged.map(|p| (p, args.u32("table")));
     let sequences = Sequences::new(spec, args);
     let (sinks, alibi) = (args.optional("sinks"), args.optional("alibi"));

@@ -34,7 +34,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
         consts: vec![
             ("GROUP", Const::U32(GROUP)),
             ("V4", Const::U32(vectors)),
-            ("V_WIDTH", Const::U32(spec.dim / unit)),
+            ("OUT_WIDTH", Const::U32(spec.dim / unit)),
             ("OUT_BINDING", Const::U32(2)),
             ("LSE_BINDING", Const::U32(3)),
         ],

@@ -1,8 +1,10 @@
 use super::{FORMS, Form, assert_close, bytes, floats, run_in_place};
 use foveate_kernels::attention::{NO_KEYS, Packed, Pages, Spec};
 use foveate_kernels::cases::{Rng, u32_bytes};
+use foveate_kernels::dtype::DType;
 use foveate_kernels::merge;
 use foveate_kernels::op::{Kernel, Op};
+use foveate_kernels::quant;
 use proptest::prelude::*;
 
 /// Runs `spec` over its inputs, in the order of its arguments; `out`, and `lse` where the spec has it.
@@ -392,6 +394,32 @@ proptest! {
                 let untouched = lse.is_nan();
                 prop_assert!(out.iter().all(|x| x.is_nan() == untouched));
             }
+        }
+    }
+
+    #[test]
+    fn attention_of_stored_keys_is_that_of_their_numbers(spec in spec(), seed: u64, blocks: bool) {
+        let (kv, dim) = if blocks { (DType::Q8_0, 32) } else { (DType::F16, spec.dim) };
+        let spec = Spec { dim, value_dim: dim, q_stride: spec.heads * dim, lse: true, ..spec };
+        let [q, k, v] = draw(&spec, &mut Rng::new(seed));
+        let stored = |x: &[f32]| {
+            let mut bytes = vec![0; kv.bytes(x.len() as u64).expect("whole blocks") as usize];
+            quant::encode(kv, x, &mut bytes);
+            bytes
+        };
+        let numbers = |stored: &[u8], len: usize| {
+            let mut x = vec![0.0; len];
+            quant::decode(kv, stored, &mut x);
+            x
+        };
+        let (k, v) = (stored(&k), stored(&v));
+        let len = (spec.batch * spec.keys * spec.kv_heads * dim) as usize;
+        let plain = [bytes(&q), bytes(&numbers(&k, len)), bytes(&numbers(&v, len))];
+        for form in FORMS {
+            let a = attend(form, Spec { kv, ..spec }, &[bytes(&q), k.clone(), v.clone()]);
+            let b = attend(form, spec, &plain);
+            assert_close(&a.0, &b.0, 1e-5);
+            assert_close(&a.1, &b.1, 1e-5);
         }
     }
 

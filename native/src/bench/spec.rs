@@ -81,6 +81,7 @@ fn attention(v: &mut Values) -> Result<attention::Spec> {
         lse: v.get("lse", false)?,
         paged,
         packed,
+        kv: v.get("kv", DType::F32)?,
         ..dense
     })
 }
@@ -90,7 +91,8 @@ fn append(v: &mut Values) -> Result<cache::Spec> {
     let k_width = v.get("k_width", 192)?;
     let v_width = v.get("v_width", k_width)?;
     let (k_stride, v_stride) = (v.get("k_stride", k_width)?, v.get("v_stride", v_width)?);
-    Ok(cache::Spec { tokens, pool, k_width, v_width, k_stride, v_stride })
+    let format = v.get("format", DType::F32)?;
+    Ok(cache::Spec { tokens, pool, k_width, v_width, k_stride, v_stride, format })
 }
 
 fn embed(v: &mut Values) -> Result<embed::Spec> {

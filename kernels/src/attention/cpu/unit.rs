@@ -2,6 +2,7 @@
 
 use crate::attention::sequence::Sequences;
 use crate::attention::{Pages, Spec};
+use crate::dtype::DType;
 use crate::host::{Args, Host, Matrix, Simd, Tile, Tiles};
 use crate::simd::Split;
 use alloc::{vec, vec::Vec};
@@ -20,14 +21,35 @@ pub(super) struct Inputs<'a> {
     simd: Simd,
     tiles: Option<Tiles>,
     q: &'a [f32],
-    k: &'a [f32],
-    v: &'a [f32],
+    k: Rows<'a>,
+    v: Rows<'a>,
     table: Option<(Pages, &'a [u32])>,
     pub(super) sequences: Sequences<'a>,
     alibi: Option<&'a [f32]>,
     pub(super) kv_heads: usize,
     /// Query heads of a key head.
     pub(super) group: usize,
+}
+
+/// `[rows, G, width]` of keys or values, as they are stored.
+#[derive(Clone, Copy)]
+struct Rows<'a> {
+    format: DType,
+    bytes: &'a [u8],
+    width: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// The numbers, where they need not be decoded.
+    fn plain(&self) -> Option<&'a [f32]> {
+        (self.format == DType::F32).then(|| bytemuck::cast_slice(self.bytes))
+    }
+
+    /// Head `at` of all rows, to `out`.
+    fn decode(&self, simd: Simd, at: usize, out: &mut [f32]) {
+        let bytes = self.width / self.format.block_len() as usize * self.format.block_bytes() as usize;
+        simd.decode(self.format, &self.bytes[at * bytes..][..bytes], out);
+    }
 }
 
 /// `[rows, V]` of unnormalised output, and each row's largest logit and sum of exponentials.
@@ -65,14 +87,15 @@ pub(super) struct Scratch {
     scores: Vec<f32>,      // [rows, TILE], of which
     seen: Vec<[usize; 2]>, // a range counts in each row
     k: Vec<f32>,           // [TILE, D], and
-    v: Vec<f32>,           // [TILE, V], where the keys of a tile are scattered
+    v: Vec<f32>,           // [TILE, V], where the keys of a tile are scattered or decoded
     split: [Split; 3],     // queries, and both sides of a product
 }
 
 impl Scratch {
     pub(super) fn new(inputs: &Inputs<'_>, rows: usize) -> Self {
         let (dim, value_dim) = (inputs.spec.dim as usize, inputs.spec.value_dim as usize);
-        let tile = if inputs.table.is_some() && rows > FEW { TILE } else { 0 };
+        let scattered = inputs.table.is_some() && rows > FEW;
+        let tile = if scattered || inputs.k.plain().is_none() { TILE } else { 0 };
         Self {
             q: vec![0.0; rows * dim],
             scores: vec![0.0; rows * TILE],
@@ -92,8 +115,8 @@ impl<'a> Inputs<'a> {
             simd: host.simd(),
             tiles: host.tiles(),
             q: args.f32("q"),
-            k: args.f32("k"),
-            v: args.f32("v"),
+            k: Rows { format: spec.kv, bytes: args.bytes("k"), width: spec.dim as usize },
+            v: Rows { format: spec.kv, bytes: args.bytes("v"), width: spec.value_dim as usize },
             table: spec.paged.map(|p| (p, args.u32("table"))),
             sequences: Sequences::new(spec, args),
             alibi: args.optional("alibi"),
@@ -163,7 +186,7 @@ impl<'a> Inputs<'a> {
             let mut keys = tile..end.min(tile + TILE);
             // Keys that lie together need not be gathered.
             let (_, together) = self.run(b, tile, keys.end);
-            if together - tile >= TOGETHER {
+            if together - tile >= TOGETHER && self.k.plain().is_some() {
                 keys.end = together;
             }
             self.scores(b, g, rows, keys.clone(), scratch);
@@ -186,7 +209,7 @@ impl<'a> Inputs<'a> {
     fn scores(&self, b: usize, g: usize, rows: usize, keys: Range<usize>, scratch: &mut Scratch) {
         let (dim, count) = (self.spec.dim as usize, keys.len());
         if rows > FEW {
-            let k = self.matrix(self.k, dim, b, g, keys, &mut scratch.k);
+            let k = self.matrix(self.k, b, g, keys, &mut scratch.k);
             let mut scores = Tile::new(&mut scratch.scores, [rows, count], TILE);
             if let Some(tiles) = self.tiles {
                 let [q, _, right] = &mut scratch.split;
@@ -196,8 +219,16 @@ impl<'a> Inputs<'a> {
             let q = Matrix::new(&scratch.q, [rows, dim], dim);
             return self.host.matmul(q, k.transposed(), &mut scores, false);
         }
+        let Some(k) = self.k.plain() else {
+            self.decode(self.k, b, g, keys, &mut scratch.k);
+            for r in 0..rows {
+                let scores = &mut scratch.scores[r * TILE..][..count];
+                self.simd.dots(&scratch.q[r * dim..][..dim], &scratch.k, dim, scores);
+            }
+            return;
+        };
         for (row, from, n) in self.runs(b, keys.clone()) {
-            let k = &self.k[(row * self.kv_heads + g) * dim..];
+            let k = &k[(row * self.kv_heads + g) * dim..];
             for r in 0..rows {
                 let scores = &mut scratch.scores[r * TILE + from - keys.start..][..n];
                 self.simd.dots(&scratch.q[r * dim..][..dim], k, self.kv_heads * dim, scores);
@@ -228,7 +259,7 @@ impl<'a> Inputs<'a> {
     ) {
         let (value_dim, count) = (self.spec.value_dim as usize, keys.len());
         if rows > FEW {
-            let v = self.matrix(self.v, value_dim, b, g, keys, &mut scratch.v);
+            let v = self.matrix(self.v, b, g, keys, &mut scratch.v);
             let scores = Matrix::new(&scratch.scores, [rows, count], TILE);
             let mut acc = Tile::new(state.acc, [rows, value_dim], value_dim);
             if let Some(tiles) = self.tiles {
@@ -239,8 +270,16 @@ impl<'a> Inputs<'a> {
             }
             return self.host.matmul(scores, v, &mut acc, true);
         }
+        let Some(v) = self.v.plain() else {
+            self.decode(self.v, b, g, keys, &mut scratch.v);
+            for r in 0..rows {
+                let acc = &mut state.acc[r * value_dim..][..value_dim];
+                self.simd.add_rows(&scratch.scores[r * TILE..][..count], &scratch.v, value_dim, acc);
+            }
+            return;
+        };
         for (row, from, n) in self.runs(b, keys.clone()) {
-            let v = &self.v[(row * self.kv_heads + g) * value_dim..];
+            let v = &v[(row * self.kv_heads + g) * value_dim..];
             for r in 0..rows {
                 let scores = &scratch.scores[r * TILE + from - keys.start..][..n];
                 let acc = &mut state.acc[r * value_dim..][..value_dim];
@@ -249,21 +288,29 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// `[keys, width]` of one head of `data`: in place where the keys follow each other, otherwise copied to `gathered`.
-    fn matrix<'m>(
-        &self,
-        data: &'m [f32],
-        width: usize,
-        b: usize,
-        g: usize,
-        keys: Range<usize>,
-        gathered: &'m mut [f32],
-    ) -> Matrix<'m>
+    /// Decodes `keys` of one head to `[keys, width]`.
+    fn decode(&self, data: Rows<'_>, b: usize, g: usize, keys: Range<usize>, out: &mut [f32]) {
+        for (row, from, n) in self.runs(b, keys.clone()) {
+            for i in 0..n {
+                let out = &mut out[(from - keys.start + i) * data.width..][..data.width];
+                data.decode(self.simd, (row + i) * self.kv_heads + g, out);
+            }
+        }
+    }
+
+    /// `[keys, width]` of one head of `data`: in place where the keys follow each other as f32, otherwise copied or decoded
+    /// to `gathered`.
+    fn matrix<'m>(&self, data: Rows<'a>, b: usize, g: usize, keys: Range<usize>, gathered: &'m mut [f32]) -> Matrix<'m>
     where
         'a: 'm,
     {
-        let (stride, count) = (self.kv_heads * width, keys.len());
-        let head = |row: usize| &data[row * stride + g * width..];
+        let (width, count) = (data.width, keys.len());
+        let Some(plain) = data.plain() else {
+            self.decode(data, b, g, keys, gathered);
+            return Matrix::new(gathered, [count, width], width);
+        };
+        let stride = self.kv_heads * width;
+        let head = |row: usize| &plain[row * stride + g * width..];
         let (row, end) = self.run(b, keys.start, keys.end);
         if end == keys.end {
             return Matrix::new(head(row), [count, width], stride);
