@@ -3,14 +3,14 @@
 
 use arbitrary::{Result, Unstructured};
 use foveate_core::host::HostBackend;
-use foveate_core::kernels::attention::Pages;
+use foveate_core::kernels::attention::{Packed, Pages};
 use foveate_core::kernels::cases::Rng;
 use foveate_core::kernels::close::{Tolerance, compare};
 use foveate_core::kernels::dtype::DType;
 use foveate_core::kernels::op::Op;
 use foveate_core::kernels::plan::Caps;
 use foveate_core::kernels::rope::Pairing;
-use foveate_core::kernels::{activation, attention, attention_backward, cache, embed, linear, norm, rope, sample};
+use foveate_core::kernels::{activation, attention, attention_backward, cache, embed, linear, merge, norm, rope, sample};
 use foveate_core::{Backend, Operand};
 
 /// Mostly small, sometimes anything.
@@ -38,7 +38,7 @@ fn format(u: &mut Unstructured<'_>) -> Result<DType> {
 }
 
 fn op(u: &mut Unstructured<'_>) -> Result<Op> {
-    Ok(match u.int_in_range(0..=8)? {
+    Ok(match u.int_in_range(0..=9)? {
         // embed: ids beyond the table among them.
         0 => {
             let (tokens, vocab, dim) = (size(u)?, size(u)?, size(u)?);
@@ -95,7 +95,7 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
         6 => {
             let (tokens, pool, k_width, v_width) = (size(u)?, size(u)?, size(u)?, size(u)?);
             let (k_stride, v_stride) = (stride(u, k_width)?, stride(u, v_width)?);
-            cache::Spec { tokens, pool, k_width, v_width, k_stride, v_stride }.into()
+            cache::Spec { tokens, pool, k_width, v_width, k_stride, v_stride, format: format(u)? }.into()
         }
         // attention_backward: every option.
         7 => {
@@ -103,6 +103,8 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
             let paged = if u.ratio(1, 8)? { forward.paged } else { None };
             attention_backward::Spec { forward: attention::Spec { paged, ..forward } }.into()
         }
+        // merge: empty segments among them.
+        8 => merge::Spec { segments: size(u)?, rows: size(u)?, dim: size(u)? }.into(),
         // sample: argmax, and draws of the likeliest.
         _ => {
             // Draws near a boundary may differ by rounding and are left to cases.
@@ -150,6 +152,8 @@ fn attention(u: &mut Unstructured<'_>) -> Result<attention::Spec> {
         sinks: u.arbitrary()?,
         lengths: u.arbitrary()?,
         paged,
+        packed: if u.arbitrary()? { Some(Packed { queries: size(u)?, keys: size(u)? }) } else { None },
+        kv: if u.arbitrary()? { DType::F32 } else { format(u)? },
         q_stride: stride(u, heads.saturating_mul(dim))?,
         lse: u.arbitrary()?,
     })

@@ -48,6 +48,7 @@ pub mod attention_backward;
 pub mod cache;
 pub mod embed;
 pub mod linear;
+pub mod merge;
 pub mod norm;
 pub mod rope;
 pub mod sample;

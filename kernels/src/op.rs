@@ -131,6 +131,7 @@ registry! {
     Activation => activation,
     Attention => attention,
     AttentionBackward => attention_backward,
+    Merge => merge,
     Append => cache,
     Sample => sample,
 }

@@ -1,4 +1,4 @@
-//! Weight formats to f32, exactly.
+//! Storage formats to f32, exactly, and back.
 
 use crate::dtype::DType;
 use half::{bf16, f16};
@@ -48,6 +48,27 @@ pub fn decode(dtype: DType, bytes: &[u8], out: &mut [f32]) {
             }
         }),
         DType::I32 | DType::U32 => panic!("{dtype} is no weight format"),
+    }
+}
+
+/// Stores `x` as f32, f16 or Q8_0: f16 rounded to the nearest, of two the even one; Q8_0 as GGML does it, `d = max |x| / 127`
+/// and `x / d` to the nearest whole number, halves away from 0.
+///
+/// # Panics
+/// If the lengths do not belong together, or `dtype` is another one.
+pub fn encode(dtype: DType, x: &[f32], out: &mut [u8]) {
+    assert_eq!(dtype.bytes(x.len() as u64), Some(out.len() as u64), "whole blocks of {dtype}");
+    let blocks = x.chunks_exact(dtype.block_len() as usize).zip(out.chunks_exact_mut(dtype.block_bytes() as usize));
+    match dtype {
+        DType::F32 => blocks.for_each(|(x, o)| o.copy_from_slice(&x[0].to_le_bytes())),
+        DType::F16 => blocks.for_each(|(x, o)| o.copy_from_slice(&f16::from_f32(x[0]).to_le_bytes())),
+        DType::Q8_0 => blocks.for_each(|(x, o)| {
+            let d = x.iter().fold(0f32, |most, x| most.max(x.abs())) / 127.0;
+            let inverse = if d > 0.0 { 1.0 / d } else { 0.0 };
+            o[..2].copy_from_slice(&f16::from_f32(d).to_le_bytes());
+            o[2..].iter_mut().zip(x).for_each(|(o, x)| *o = libm::roundf(x * inverse) as i8 as u8);
+        }),
+        _ => panic!("{dtype} is not written"),
     }
 }
 
@@ -146,5 +167,25 @@ mod tests {
             let got: f64 = out.iter().zip(1..).map(|(&x, i)| f64::from(x) * f64::from(i)).sum();
             assert_eq!(got, weighted, "{format}");
         }
+    }
+
+    #[test]
+    fn encode_rounds_as_it_says() {
+        let halves = |x: f32| {
+            let mut out = [0; 2];
+            encode(DType::F16, &[x], &mut out);
+            u16::from_le_bytes(out)
+        };
+        // Ties to even, up and down; carries; the smallest and half of it; what overflows.
+        let ties =
+            [1.0 + 1.0 / 2048.0, 1.0 + 3.0 / 2048.0, 2047.9999, 65519.0, 65520.0, 5.960_464_5e-8, 2.980_232_2e-8];
+        assert_eq!(ties.map(halves), [0x3c00, 0x3c02, 0x6800, 0x7bff, 0x7c00, 1, 0]);
+        let mut x: Vec<f32> = (0..32).map(|i| i as f32 - 15.5).collect();
+        x[0] = -127.0;
+        let mut out = vec![0; 34];
+        encode(DType::Q8_0, &x, &mut out);
+        assert_eq!((&out[..2], out[2] as i8, out[3] as i8, out[17] as i8), (&[0, 0x3c][..], -127, -15, -1));
+        encode(DType::Q8_0, &[0.0; 32], &mut out);
+        assert_eq!(out, [0; 34]);
     }
 }

@@ -4,7 +4,7 @@ use crate::attention::Pages;
 use crate::dtype::DType;
 use crate::op::Op;
 use crate::rope::Pairing;
-use crate::{activation, attention, attention_backward, cache, embed, linear, norm, rope, sample};
+use crate::{activation, attention, attention_backward, cache, embed, linear, merge, norm, rope, sample};
 use alloc::{format, string::String, vec::Vec};
 
 /// Named shapes of every op: `op [what]/decode` or `/prefill`.
@@ -27,11 +27,20 @@ pub fn shapes() -> Vec<(String, Op)> {
         add("rope", rope::Spec { tokens, heads, dim, rotary: 64, pairing: Pairing::Half, positions, stride }.into());
         let kind = activation::Kind::Silu;
         add("activation", activation::Spec { rows: tokens, dim: 1536, kind, gated: true, stride: 3072 }.into());
-        let append = cache::Spec { tokens, pool: 2048, k_width: 192, v_width: 192, k_stride: 960, v_stride: 960 };
+        let append = cache::Spec {
+            tokens,
+            pool: 2048,
+            k_width: 192,
+            v_width: 192,
+            k_stride: 960,
+            v_stride: 960,
+            format: DType::F32,
+        };
         add("append", append.into());
         let paged = Some(Pages { pages: 32, page: 64, width: 32 });
         let causal = attention::Spec::causal(1, tokens, 1024, 9, 3, 64);
         add("attention s1024", attention::Spec { paged, q_stride: 960, ..causal }.into());
+        add("merge", merge::Spec { segments: 4, rows: 9 * tokens, dim: 64 }.into());
     }
     let forward = attention::Spec::causal(1, 256, 256, 9, 3, 64);
     all.push(("attention_backward s256/prefill".into(), attention_backward::Spec { forward }.into()));

@@ -128,7 +128,7 @@ mod random {
     //! Random specs; a failure prints the spec and the seed of its inputs.
 
     use super::{DType, Op, Rng, Threads, Tolerance, check};
-    use foveate_kernels::{activation, attention, attention_backward, embed, linear, norm, rope, sample};
+    use foveate_kernels::{activation, attention, attention_backward, embed, linear, merge, norm, rope, sample};
     use proptest::prelude::*;
     use proptest::sample::select;
 
@@ -174,7 +174,7 @@ mod random {
         fn attention_cpu_matches_the_reference(
             sizes in (1u32..4, size(70), size(140)), heads in (1u32..4, 1u32..5), dims in (1u32..80, 1u32..80),
             options: [bool; 6], window in proptest::option::of(1u32..90), page in proptest::option::of(0u32..7),
-            long: bool, seed: u64,
+            long: bool, kv in select(&attention::KV[..]), packed in proptest::option::of((size(140), size(300))), seed: u64,
         ) {
             let ((batch, queries, mut keys), (kv_heads, group)) = (sizes, heads);
             let [causal, softcap, alibi, sinks, lengths, lse] = options;
@@ -182,6 +182,7 @@ mod random {
                 // More than one chunk.
                 keys = 5 * keys + 400;
             }
+            let dims = if kv == DType::Q8_0 { (dims.0.next_multiple_of(32), dims.1.next_multiple_of(32)) } else { dims };
             let heads = kv_heads * group;
             let paged = page.map(|p| {
                 let width = keys.div_ceil(1 << p) + 1;
@@ -189,6 +190,7 @@ mod random {
             });
             let spec = attention::Spec {
                 value_dim: dims.1, causal, window, softcap: softcap.then_some(3.0), alibi, sinks, lengths, lse, paged,
+                kv, packed: packed.map(|(queries, keys)| attention::Packed { queries, keys }),
                 q_stride: heads * dims.0 + seed as u32 % 9,
                 ..attention::Spec::causal(batch, queries, keys, heads, kv_heads, dims.0)
             };
@@ -209,6 +211,11 @@ mod random {
                 ..attention::Spec::causal(batch, queries, keys, heads, kv_heads, dims.0)
             };
             agrees(attention_backward::Spec { forward }, seed, Tolerance::EXECUTOR_GRADIENT)?;
+        }
+
+        #[test]
+        fn merge_cpu_matches_the_reference(segments in 1u32..9, rows in size(140), dim in 1u32..140, seed: u64) {
+            agrees(merge::Spec { segments, rows, dim }, seed, Tolerance::EXECUTOR)?;
         }
 
         #[test]

@@ -238,6 +238,7 @@ impl<B: Backend> Decoder<B> {
             v_width: a.kv_width(),
             k_stride: stride,
             v_stride: stride,
+            format: DType::F32,
         };
         let (k, v) = (Operand::at(&w.qkv, q), Operand::at(&w.qkv, q + kv));
         to(append.into(), &[w.slots(), k, v, Operand::new(k_pool), Operand::new(v_pool)])?;

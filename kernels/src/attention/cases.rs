@@ -1,5 +1,6 @@
-use super::{Pages, Spec};
+use super::{Packed, Pages, Spec};
 use crate::cases::Case;
+use crate::dtype::DType;
 use alloc::{format, vec::Vec};
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -47,11 +48,78 @@ pub(crate) fn cases() -> Vec<Case> {
             ("value_dim_200", Spec { value_dim: 200, ..spec }),
             ("value_dim_7", Spec { value_dim: 7, ..spec }),
             ("stride_131", Spec { q_stride: 131, ..spec }),
+            ("packed_loose", Spec { packed: Some(Packed { queries: queries + 3, keys: keys + 5 }), lse: true, ..spec }),
+            ("packed_lengths", Spec { packed: Some(Packed { queries, keys }), lengths: true, sinks: true, ..spec }),
+            ("packed_empty_keys", Spec { packed: Some(Packed { queries, keys: 0 }), lse: true, sinks: true, ..spec }),
+            ("packed_paged", Spec { packed: Some(Packed { queries, keys: 0 }), paged: pages, alibi: true, ..spec }),
+            (
+                "everything",
+                Spec {
+                    window: Some(29),
+                    softcap: Some(2.0),
+                    alibi: true,
+                    sinks: true,
+                    lengths: true,
+                    paged: pages,
+                    packed: Some(Packed { queries: 2 * queries, keys: 0 }),
+                    lse: true,
+                    ..spec
+                },
+            ),
+            (
+                "packed_everything",
+                Spec {
+                    window: Some(29),
+                    softcap: Some(2.0),
+                    alibi: true,
+                    sinks: true,
+                    lengths: true,
+                    packed: Some(Packed { queries: 2 * queries - 1, keys: 2 * keys - 9 }),
+                    lse: true,
+                    ..spec
+                },
+            ),
             ("no_keys", Spec { keys: 0, sinks: true, lse: true, ..spec }),
         ];
         for (name, spec) in options {
             all.push(Case::new(format!("attention_t{queries}_s{keys}_{name}"), spec));
         }
+    }
+    // Keys and values in f16 and in blocks.
+    for (queries, keys) in [(40, 150), (2, 300)] {
+        for (kv, dim, value_dim) in [
+            (DType::F16, 64, 64),
+            (DType::F16, 13, 7),
+            (DType::F16, 20, 128),
+            (DType::Q8_0, 64, 64),
+            (DType::Q8_0, 32, 96),
+            (DType::Q8_0, 256, 32),
+        ] {
+            let spec = Spec { kv, value_dim, lse: true, ..Spec::causal(2, queries, keys, 4, 2, dim) };
+            let pages = Some(Pages { pages: 21, page: 16, width: keys.div_ceil(16) });
+            let packed = Some(Packed { queries: 2 * queries - 1, keys: 2 * keys - 9 });
+            let options = [
+                ("", spec),
+                ("_paged", Spec { paged: pages, lengths: true, q_stride: 4 * dim + 1, window: Some(70), ..spec }),
+                ("_packed", Spec { packed, kv_heads: 4, causal: false, ..spec }),
+            ];
+            for (name, spec) in options {
+                all.push(Case::new(format!("attention_t{queries}_{kv}_d{dim}_v{value_dim}{name}"), spec));
+            }
+        }
+    }
+    // Packed sequences of very different lengths, many of them empty.
+    for (batch, queries, keys, packed, heads, kv_heads, dim) in [
+        (7, 33, 90, Packed { queries: 70, keys: 200 }, 4, 2, 64),
+        (5, 19, 19, Packed { queries: 60, keys: 60 }, 3, 1, 13),
+        (9, 1, 200, Packed { queries: 6, keys: 700 }, 4, 1, 32),
+        (3, 4, 517, Packed { queries: 12, keys: 1551 }, 2, 2, 20),
+        (4, 30, 40, Packed { queries: 0, keys: 0 }, 2, 2, 16),
+    ] {
+        let spec = Spec { packed: Some(packed), lse: true, ..Spec::causal(batch, queries, keys, heads, kv_heads, dim) };
+        let id = format!("attention_packed_b{batch}_t{queries}_s{keys}_d{dim}");
+        all.push(Case::new(id.clone(), spec));
+        all.push(Case::new(format!("{id}_full"), Spec { causal: false, ..spec }));
     }
     all
 }

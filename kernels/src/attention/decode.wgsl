@@ -27,8 +27,7 @@ fn main(
     @builtin(num_workgroups) ids: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let count = params.queries * GROUPED;
-    let tiles = (count + ROWS - 1) / ROWS;
+    let tiles = (params.queries * GROUPED + ROWS - 1) / ROWS;
     let index = id.y * ids.x + id.x;
     if index >= params.splits * tiles * params.kv_heads * params.batch {
         return;
@@ -38,17 +37,23 @@ fn main(
     let g = index / params.splits / tiles % params.kv_heads;
     let b = index / params.splits / tiles / params.kv_heads;
     let length = length_of(b);
+    let queries = queries_of(b);
+    let count = queries * GROUPED;
+    if first >= count {
+        return;
+    }
+    let token0 = first_query(b);
 
     for (var i = lane; i < ROWS * D4; i += GROUP) {
         let row = min(first + i / D4, count - 1);
-        let token = b * params.queries + row / GROUPED;
-        rows[i] = load_q(params.q_start + token * params.q_stride + (g * GROUPED + row % GROUPED) * K_WIDTH, i % D4);
+        let token = token0 + row / GROUPED;
+        rows[i] = load_q(params.q_start + token * params.q_stride + (g * GROUPED + row % GROUPED) * Q_WIDTH, i % D4);
     }
 
     // For the softmax: the row of this lane.
     let r = lane / LANES;
     let mine = min(first + r, count - 1);
-    let position = position_of(mine / GROUPED, length);
+    let position = position_of(mine / GROUPED, length, queries);
     var largest = NONE;
     var sum = 0.0;
     // For the values: the vector of this lane, and which keys it takes.
@@ -60,7 +65,7 @@ fn main(
     }
 
     let last = min(first + ROWS, count) - 1;
-    let span = reach(position_of(first / GROUPED, length), position_of(last / GROUPED, length), length);
+    let span = reach(position_of(first / GROUPED, length, queries), position_of(last / GROUPED, length, queries), length);
     let begin = span.x + split * params.split_keys;
     let end = min(span.y, begin + params.split_keys);
     for (var start = begin; start < end; start += KEYS) {
@@ -159,7 +164,7 @@ fn main(
                 total += sums[s * V4 + lane];
             }
             let h = g * GROUPED + row % GROUPED;
-            let at = (b * params.queries + row / GROUPED) * params.kv_heads * GROUPED + h;
+            let at = (token0 + row / GROUPED) * params.kv_heads * GROUPED + h;
             finish(at, h, split, lane, states[i].x, states[i].y, total);
         }
     }

@@ -1,7 +1,7 @@
 //! Softmax attention, fused: scores never leave the chip.
 //!
 //! ```text
-//! p      = i + L - T                                            position of query i; L keys of this sequence
+//! p      = i + L - T                                            position of query i; T queries, L keys of its sequence
 //! z[j]   = softcap(scale q[i] . k[j]) + alibi[h] (j - p)        softcap(s) = c tanh(s / c)
 //! out[i] = sum_j exp(z[j]) v[j] / (exp(sink[h]) + sum_j exp(z[j]))
 //! lse[i] = ln(exp(sink[h]) + sum_j exp(z[j]))
@@ -12,24 +12,30 @@
 //!
 //! | argument | shape | type | note |
 //! |---|---|---|---|
-//! | `q` | `[B, T, H, D]` | f32 | tokens `q_stride` apart |
-//! | `k` | `[B, S, G, D]`, paged `[P, page, G, D]` | f32 | |
-//! | `v` | `[B, S, G, V]`, paged `[P, page, G, V]` | f32 | |
+//! | `q` | `[B, T, H, D]`, packed `[Tq, H, D]` | f32 | tokens `q_stride` apart |
+//! | `k` | `[B, S, G, D]`, packed `[Tk, G, D]`, paged `[P, page, G, D]` | `kv` | f32, f16 or Q8_0; arithmetic is in f32 |
+//! | `v` | as `k` with `V` for `D` | `kv` | |
 //! | `table` | `[B, width]` | u32 | paged: key `j` of sequence `b` is row `j % page` of page `table[b, j / page]` |
-//! | `lengths` | `[B]` | u32 | with `lengths`: `L` of each sequence, at most `S`; otherwise `L = S` |
+//! | `cu_q` | `[B + 1]` | u32 | packed: sequence `b` has the rows `cu_q[b] .. cu_q[b + 1]` of `q` and `out`, at most `T` |
+//! | `cu_k` | `[B + 1]` | u32 | packed and not paged: the same of `k` and `v`, at most `S` |
+//! | `lengths` | `[B]` | u32 | with `lengths`: `L` of each sequence, at most those it has; otherwise all of them |
 //! | `sinks` | `[H]` | f32 | with `sinks`: a logit without a value |
 //! | `alibi` | `[H]` | f32 | with `alibi`: slopes |
-//! | `out` | `[B, T, H, V]` | f32 | |
-//! | `lse` | `[B, T, H]` | f32 | with `lse`: natural logarithm |
+//! | `out` | `[B, T, H, V]`, packed `[Tq, H, V]` | f32 | |
+//! | `lse` | `[B, T, H]`, packed `[Tq, H]` | f32 | with `lse`: natural logarithm |
 //!
 //! Edge values: a query that sees no key gives 0 and an `lse` of `-3.0e38` (its sink with sinks). What stands in keys
 //! behind `L`, or in pages the table does not name, is never read into a result. A page behind the pool reads the last.
+//! Packed, a sequence may be empty, rows that no sequence has are not written, offsets are held inside of their tensor, and
+//! a sequence that ends before it begins is empty; of two sequences with one row of `out`, which only decreasing offsets
+//! give, either may win.
 //!
 //! Errors: `Shape` for heads that do not divide, a dimension of 0 or above 256, a window of 0, a soft-cap that is not
-//! positive, a page length that is not a power of two, a table narrower than `S`, more than 2^32 - 1 elements;
+//! positive, another format than those of `kv`, dimensions that are not whole blocks of it, a page length that is not a power of two, a table narrower than `S`, more than 2^32 - 1 elements;
 //! `Unsupported` where an executor lacks a form.
 //!
-//! Cost: `2 B H T S (D + V)` flop, half of it if causal; memory linear in `T` and `S`.
+//! Cost: `2 B H T S (D + V)` flop, half of it if causal; memory linear in `T` and `S`. Where a device binds fewer buffers
+//! than the options need, the small vectors are copied into one first.
 //!
 //! Source: FlashAttention-2 (Dao, 2307.08691); bottom-right causal alignment, as in its code; sinks as in gpt-oss.
 
@@ -37,6 +43,7 @@ pub(crate) mod cases;
 mod cpu;
 mod plan;
 mod reference;
+mod sequence;
 mod tile;
 
 use crate::dtype::DType;
@@ -46,11 +53,17 @@ use crate::op::{Access, Arg, Kernel};
 use crate::plan::{Caps, Plan};
 use crate::shape::{elements, require, strided};
 use alloc::{format, vec::Vec};
+use sequence::{Sequence, Sequences};
+
+pub(crate) use cpu::merge_row;
 
 pub const NAME: &str = "attention";
 
 /// The log-sum-exp of a query that sees nothing: finite, since WGSL lets a compiler assume that infinity does not occur.
 pub const NO_KEYS: f32 = -3.0e38;
+
+/// The formats of keys and values, here and in [`append`](crate::cache).
+pub const KV: [DType; 3] = [DType::F32, DType::F16, DType::Q8_0];
 
 /// Keys and values that lie in pages of a pool.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -63,11 +76,20 @@ pub struct Pages {
     pub width: u32,
 }
 
+/// Sequences of different lengths that stand one behind the other, without padding.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Packed {
+    /// `Tq`, rows of `q`.
+    pub queries: u32,
+    /// `Tk`, rows of `k` and `v`, unless they are paged.
+    pub keys: u32,
+}
+
 /// See the [module](self).
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Spec {
     pub batch: u32,
-    /// `T`
+    /// `T`, packed the most queries of a sequence.
     pub queries: u32,
     /// `S`, the most keys of a sequence.
     pub keys: u32,
@@ -87,6 +109,9 @@ pub struct Spec {
     pub sinks: bool,
     pub lengths: bool,
     pub paged: Option<Pages>,
+    pub packed: Option<Packed>,
+    /// How `k` and `v` are stored: f32, f16 or Q8_0.
+    pub kv: DType,
     /// Elements between two tokens of `q`.
     pub q_stride: u32,
     pub lse: bool,
@@ -111,21 +136,62 @@ impl Spec {
             sinks: false,
             lengths: false,
             paged: None,
+            packed: None,
+            kv: DType::F32,
             q_stride: heads.saturating_mul(dim),
             lse: false,
         }
     }
 
-    /// The shape of `k` (or of `v` with `value_dim`).
-    fn kv_shape(&self, dim: u32) -> [u32; 4] {
-        match self.paged {
-            Some(p) => [p.pages, p.page, self.kv_heads, dim],
-            None => [self.batch, self.keys, self.kv_heads, dim],
+    /// Causal attention over the sequences that `cu_q` and `cu_k` cut `q`, `k` and `v` into.
+    ///
+    /// # Errors
+    /// `Shape` for offsets that decrease, or of different numbers of sequences.
+    pub fn causal_packed(cu_q: &[u32], cu_k: &[u32], heads: u32, kv_heads: u32, dim: u32) -> Result<Self> {
+        let longest = |arg, offsets: &[u32]| {
+            let decreases = offsets.windows(2).find(|pair| pair[1] < pair[0]);
+            require(decreases.is_none(), NAME, arg, "offsets that never decrease", format!("{decreases:?}"))?;
+            Ok(offsets.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0))
+        };
+        let same = cu_q.len() == cu_k.len();
+        require(same, NAME, "cu_k", format!("{} offsets, as cu_q has", cu_q.len()), cu_k.len())?;
+        let some = (1..=u32::MAX as usize).contains(&cu_q.len());
+        require(some, NAME, "cu_q", "one offset for each sequence and one more", cu_q.len())?;
+        let (queries, keys) = (longest("cu_q", cu_q)?, longest("cu_k", cu_k)?);
+        let last = |offsets: &[u32]| offsets.last().copied().unwrap_or(0);
+        let packed = Some(Packed { queries: last(cu_q), keys: last(cu_k) });
+        Ok(Self { packed, ..Self::causal((cu_q.len() - 1) as u32, queries, keys, heads, kv_heads, dim) })
+    }
+
+    /// The shape of the rows of `q`, `out` and `lse`.
+    fn tokens(&self) -> Vec<u32> {
+        match self.packed {
+            Some(p) => alloc::vec![p.queries],
+            None => alloc::vec![self.batch, self.queries],
         }
     }
 
+    /// Rows of `k` and `v` that `cu_k` cuts into sequences.
+    fn packed_keys(&self) -> Option<u32> {
+        self.packed.filter(|_| self.paged.is_none()).map(|p| p.keys)
+    }
+
+    /// The shape of `k` (or of `v` with `value_dim`).
+    fn kv_shape(&self, dim: u32) -> Vec<u32> {
+        match (self.paged, self.packed) {
+            (Some(p), _) => alloc::vec![p.pages, p.page, self.kv_heads, dim],
+            (None, Some(p)) => alloc::vec![p.keys, self.kv_heads, dim],
+            (None, None) => alloc::vec![self.batch, self.keys, self.kv_heads, dim],
+        }
+    }
+
+    /// The shape of `out`.
+    fn out_shape(&self) -> Vec<u32> {
+        [&self.tokens()[..], &[self.heads, self.value_dim]].concat()
+    }
+
     fn q_span(&self) -> Result<u32> {
-        let tokens = elements(NAME, "q", &[self.batch, self.queries])?;
+        let tokens = elements(NAME, "q", &self.tokens())?;
         strided(NAME, "q", tokens, self.q_stride, elements(NAME, "q", &[self.heads, self.dim])?)
     }
 }
@@ -140,6 +206,11 @@ impl Kernel for Spec {
         require(divides, NAME, "heads", format!("a multiple of kv_heads ({})", self.kv_heads), self.heads)?;
         require((1..=256).contains(&self.dim), NAME, "dim", "1 to 256", self.dim)?;
         require((1..=256).contains(&self.value_dim), NAME, "value_dim", "1 to 256", self.value_dim)?;
+        require(KV.contains(&self.kv), NAME, "kv", "f32, f16 or q8_0", self.kv)?;
+        for (arg, dim) in [("dim", self.dim), ("value_dim", self.value_dim)] {
+            let block = self.kv.block_len();
+            require(dim.is_multiple_of(block), NAME, arg, format!("a multiple of {block} with {}", self.kv), dim)?;
+        }
         require(self.scale.is_finite(), NAME, "scale", "finite", self.scale)?;
         require(self.window != Some(0), NAME, "window", "at least 1", 0)?;
         if let Some(c) = self.softcap {
@@ -155,7 +226,9 @@ impl Kernel for Spec {
         self.q_span()?;
         elements(NAME, "k", &self.kv_shape(self.dim))?;
         elements(NAME, "v", &self.kv_shape(self.value_dim))?;
-        elements(NAME, "out", &[self.batch, self.queries, self.heads, self.value_dim])?;
+        elements(NAME, "out", &self.out_shape())?;
+        elements(NAME, "queries", &[self.batch, self.queries, self.heads])?;
+        require(self.batch < u32::MAX, NAME, "batch", "below 4294967295", self.batch)?;
         // Positions are computed in 32 bits: i + L - T stays in range of i32.
         let most = (i32::MAX / 2) as u32;
         require(self.queries <= most && self.keys <= most, NAME, "keys", format!("at most {most}"), self.keys)?;
@@ -165,13 +238,19 @@ impl Kernel for Spec {
     fn args(&self) -> Vec<Arg> {
         let read = |name, dtype, shape: &[u32]| Arg::new(name, dtype, shape, Access::Read);
         let mut args = alloc::vec![
-            read("q", DType::F32, &[self.batch, self.queries, self.heads, self.dim])
+            read("q", DType::F32, &[&self.tokens()[..], &[self.heads, self.dim]].concat())
                 .spanning(self.q_span().unwrap_or(0)),
-            read("k", DType::F32, &self.kv_shape(self.dim)),
-            read("v", DType::F32, &self.kv_shape(self.value_dim)),
+            read("k", self.kv, &self.kv_shape(self.dim)),
+            read("v", self.kv, &self.kv_shape(self.value_dim)),
         ];
         if let Some(p) = self.paged {
             args.push(read("table", DType::U32, &[self.batch, p.width]));
+        }
+        if self.packed.is_some() {
+            args.push(read("cu_q", DType::U32, &[self.batch + 1]));
+        }
+        if self.packed_keys().is_some() {
+            args.push(read("cu_k", DType::U32, &[self.batch + 1]));
         }
         if self.lengths {
             args.push(read("lengths", DType::U32, &[self.batch]));
@@ -182,10 +261,10 @@ impl Kernel for Spec {
         if self.alibi {
             args.push(read("alibi", DType::F32, &[self.heads]));
         }
-        let out = [self.batch, self.queries, self.heads, self.value_dim];
+        let out = self.out_shape();
         args.push(Arg::new("out", DType::F32, &out, Access::Write));
         if self.lse {
-            args.push(Arg::new("lse", DType::F32, &out[..3], Access::Write));
+            args.push(Arg::new("lse", DType::F32, &out[..out.len() - 1], Access::Write));
         }
         args
     }
@@ -203,58 +282,92 @@ impl Kernel for Spec {
     }
 
     fn flop(&self) -> u64 {
-        let pairs = u64::from(self.batch) * u64::from(self.heads) * u64::from(self.queries) * u64::from(self.keys);
+        // Packed sequences may have fewer keys than the longest.
+        let pairs = self.rows() * u64::from(self.heads) * u64::from(self.keys);
         let all = 2 * pairs * u64::from(self.dim + self.value_dim);
         if self.causal && self.queries == self.keys { all / 2 } else { all }
     }
 
     fn bytes(&self) -> u64 {
-        let (dims, tokens) = (u64::from(self.dim) + u64::from(self.value_dim), u64::from(self.queries));
-        let (keys, heads) = (u64::from(self.keys) * u64::from(self.kv_heads), u64::from(self.heads));
-        4 * u64::from(self.batch) * dims * (keys + tokens * heads)
+        let dims = u64::from(self.dim) + u64::from(self.value_dim);
+        let keys = u64::from(self.batch) * u64::from(self.keys);
+        let keys = self.packed_keys().map_or(keys, |rows| keys.min(rows.into()));
+        let kv = keys * u64::from(self.kv_heads) * dims / u64::from(self.kv.block_len());
+        kv * u64::from(self.kv.block_bytes()) + 4 * dims * self.rows() * u64::from(self.heads)
     }
 
     fn inputs(&self, rng: &mut crate::cases::Rng) -> Vec<Vec<u8>> {
         use crate::cases::u32_bytes;
         let args = self.args();
         let mut all = crate::cases::draws(&args, rng);
-        let (mut table, mut lengths) = (Vec::new(), alloc::vec![self.keys; self.batch as usize]);
+        let mut vectors: Vec<(&str, Vec<u32>)> = Vec::new();
         for (arg, bytes) in args.iter().zip(&mut all) {
             match arg.name {
                 "table" => {
                     let Some(p) = self.paged else { continue };
                     // Pages in reverse, so that none stands where it would without a table.
                     let n = arg.elements;
-                    table = (0..n).map(|i| (n - 1 - i) % p.pages).collect();
-                    *bytes = u32_bytes(&table);
+                    vectors.push((arg.name, (0..n).map(|i| (n - 1 - i) % p.pages).collect()));
+                }
+                "cu_q" => {
+                    let rows = self.packed.map_or(0, |p| p.queries);
+                    vectors.push((arg.name, offsets(self.batch, self.queries, rows, rng)));
+                }
+                "cu_k" => {
+                    let rows = self.packed_keys().unwrap_or(0);
+                    vectors.push((arg.name, offsets(self.batch, self.keys, rows, rng)));
                 }
                 "lengths" => {
-                    lengths = lengths.iter().map(|_| rng.below(self.keys + 1)).collect();
-                    *bytes = u32_bytes(&lengths);
+                    vectors.push((arg.name, (0..self.batch).map(|_| rng.below(self.keys + 1)).collect()));
                 }
-                _ => {}
+                _ => continue,
             }
+            *bytes = vectors.last().map_or(Vec::new(), |(_, values)| u32_bytes(values));
         }
-        self.poison(&mut all[1..3], &table, &lengths);
+        let vector = |name: &str| vectors.iter().find(|v| v.0 == name).map(|v| &v.1[..]);
+        self.poison(&mut all[1..3], vector("table").unwrap_or_default(), Sequences::of(self, vector));
         all
     }
 }
 
+/// Where sequences of up to `most` rows begin in `rows`: as long as there is room if that is for all of them, otherwise of
+/// any length, with a gap in front now and then.
+fn offsets(batch: u32, most: u32, rows: u32, rng: &mut crate::cases::Rng) -> Vec<u32> {
+    let full = u64::from(batch) * u64::from(most) <= u64::from(rows);
+    let mut at = if full { 0 } else { rng.below(rows.min(2) + 1) };
+    let mut all = alloc::vec![at];
+    for _ in 0..batch {
+        at += if full { most } else { rng.below(most.min(rows - at) + 1) };
+        all.push(at);
+    }
+    all
+}
+
 impl Spec {
+    /// Rows of `q` that sequences may have.
+    fn rows(&self) -> u64 {
+        let all = u64::from(self.batch) * u64::from(self.queries);
+        self.packed.map_or(all, |p| all.min(p.queries.into()))
+    }
+
     /// Sets the keys and values that no sequence has to NaN: an op that reads them shows it.
-    fn poison(&self, kv: &mut [Vec<u8>], table: &[u32], lengths: &[u32]) {
-        let (rows, page, width) = match self.paged {
-            Some(p) => (p.pages * p.page, p.page, p.width),
-            None => (self.batch * self.keys, 1, 0),
+    fn poison(&self, kv: &mut [Vec<u8>], table: &[u32], sequences: Sequences<'_>) {
+        let rows = match self.paged {
+            Some(p) => p.pages * p.page,
+            None => self.packed_keys().unwrap_or(self.batch * self.keys),
         };
         let mut held = alloc::vec![false; rows as usize];
-        for (b, &length) in (0..self.batch).zip(lengths) {
-            for j in 0..length {
+        for b in 0..self.batch as usize {
+            let Sequence { first_key, keys, .. } = sequences.get(b);
+            for j in 0..keys {
                 let row = match self.paged {
-                    Some(_) => table[(b * width + j / page) as usize] * page + j % page,
-                    None => b * self.keys + j,
+                    Some(p) => {
+                        let (page, width) = (p.page as usize, p.width as usize);
+                        table[b * width + j / page] as usize * page + j % page
+                    }
+                    None => first_key + j,
                 };
-                held[row as usize] = true;
+                held[row] = true;
             }
         }
         for bytes in kv.iter_mut().filter(|_| rows > 0) {

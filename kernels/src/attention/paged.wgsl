@@ -6,3 +6,7 @@ fn key_row(b: u32, key: u32) -> u32 {
     let offset = key & ((1u << params.page_shift) - 1);
     return (min(page, params.pages - 1) << params.page_shift) + offset;
 }
+
+fn keys_of(b: u32) -> u32 {
+    return params.keys;
+}

@@ -1,10 +1,13 @@
 // Parameters of the forms that read keys, and what decides whether and how a query sees a key. Logits are in units of
-// log2(e), for exp2. Starts and `q_stride` count elements of the arrays.
+// log2(e), for exp2. Starts and `q_stride` count elements of the arrays, of blocks half-words.
 
 struct Params {
     batch: u32,
     queries: u32,
     keys: u32,
+    // Packed: rows of q, and of k and v.
+    q_rows: u32,
+    k_rows: u32,
     kv_heads: u32,
     splits: u32,
     split_keys: u32,
@@ -21,6 +24,8 @@ struct Params {
     k_start: u32,
     v_start: u32,
     table_start: u32,
+    cu_q_start: u32,
+    cu_k_start: u32,
     lengths_start: u32,
     sinks_start: u32,
     alibi_start: u32,
@@ -64,7 +69,7 @@ fn reach(first: i32, last: i32, length: u32) -> vec2u {
     return keys;
 }
 
-// Query t, counted from the end of the sequence's keys.
-fn position_of(t: u32, length: u32) -> i32 {
-    return i32(t) + i32(length) - i32(params.queries);
+// Query t out of `queries`, counted from the end of the sequence's keys.
+fn position_of(t: u32, length: u32, queries: u32) -> i32 {
+    return i32(t) + i32(length) - i32(queries);
 }

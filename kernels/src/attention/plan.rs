@@ -1,5 +1,6 @@
 use super::tile::{Decode, Prefill, vectors};
 use super::{NAME, Spec};
+use crate::dtype::DType;
 use crate::error::Result;
 use crate::op::{Access, Arg, Kernel};
 use crate::part;
@@ -8,30 +9,36 @@ use crate::shader::{Const, Features, Part, Shader};
 use alloc::{vec, vec::Vec};
 use core::f32::consts::LOG2_E;
 
-/// Invocations of a workgroup that combines splits.
+/// Invocations of a workgroup that combines splits, or gathers.
 const COMBINE: u32 = 64;
 
+/// Arguments that have an entry for each sequence or head. A pass that would bind too many buffers finds all of them in
+/// one.
+const SMALL: [&str; 5] = ["cu_q", "cu_k", "lengths", "sinks", "alibi"];
+const GATHERED: &str = "gathered";
+
 pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
-    if spec.batch == 0 || spec.queries == 0 || spec.heads == 0 {
+    if spec.rows() == 0 || spec.heads == 0 {
         return Ok(Plan::default());
     }
     let args = spec.args();
     let planner = Planner { spec, caps, args: &args };
-    if spec.keys == 0 {
+    if spec.keys == 0 || spec.packed_keys() == Some(0) {
         return Ok(Plan { passes: vec![planner.combine(0, 16)?], scratch: vec![16] });
     }
     if !Decode::suits(spec) {
-        return Ok(Plan { passes: vec![planner.prefill(Prefill::choose(spec, caps)?)?], scratch: Vec::new() });
+        return planner.prefill(Prefill::choose(spec, caps)?);
     }
     let decode = Decode::choose(spec, caps)?;
     if decode.splits == 1 {
-        return Ok(Plan { passes: vec![planner.decode(decode, None)?], scratch: Vec::new() });
+        return planner.decode(decode, None);
     }
-    let rows = u64::from(spec.batch) * u64::from(spec.queries) * u64::from(spec.heads);
-    let split = 16 * rows * u64::from(vectors(spec.value_dim) + 1);
+    let tokens = spec.tokens().iter().map(|&n| u64::from(n)).product::<u64>();
+    let split = 16 * tokens * u64::from(spec.heads) * u64::from(vectors(spec.value_dim) + 1);
     let bytes = split * u64::from(decode.most_splits);
-    let passes = vec![planner.decode(decode, Some(bytes))?, planner.combine(decode.splits, bytes)?];
-    Ok(Plan { passes, scratch: vec![bytes] })
+    let mut plan = planner.decode(decode, Some(bytes))?;
+    plan.passes.push(planner.combine(decode.splits, bytes)?);
+    Ok(plan)
 }
 
 /// What the forms that read keys differ in.
@@ -60,42 +67,88 @@ impl Planner<'_> {
         if lengths.iter().all(|n| n.is_multiple_of(4)) { 4 } else { 1 }
     }
 
+    /// Bytes of what places in k and v count.
+    fn kv_unit(&self) -> u32 {
+        match self.spec.kv {
+            DType::Q8_0 => 2,
+            kv => kv.block_bytes() * self.unit(),
+        }
+    }
+
+    /// Places of a row of k or v.
+    fn kv_row(&self, dim: u32) -> u32 {
+        dim / self.spec.kv.block_len() * self.spec.kv.block_bytes() / self.kv_unit()
+    }
+
     fn has(&self, arg: &str) -> bool {
         self.args.iter().any(|a| a.name == arg)
     }
 
+    fn pick(&self, arg: &str, with: Part, without: Part) -> Part {
+        if self.has(arg) { with } else { without }
+    }
+
     /// The parts that read what queries, keys and values are.
     fn input_parts(&self) -> Vec<Part> {
-        let pick = |arg, with: Part, without: Part| if self.has(arg) { with } else { without };
+        let spec = self.spec;
+        let keys = self.pick("cu_k", part!("attention/packed_keys.wgsl"), part!("attention/contiguous.wgsl"));
         vec![
             part!("attention/params.wgsl"),
-            if self.unit() == 4 { part!("attention/load_vec4.wgsl") } else { part!("attention/load_f32.wgsl") },
-            pick("table", part!("attention/paged.wgsl"), part!("attention/contiguous.wgsl")),
-            pick("lengths", part!("attention/lengths.wgsl"), part!("attention/no_lengths.wgsl")),
-            pick("alibi", part!("attention/alibi.wgsl"), part!("attention/no_alibi.wgsl")),
+            if self.unit() == 4 { part!("attention/load_q_vec4.wgsl") } else { part!("attention/load_q_f32.wgsl") },
+            match (spec.kv, self.unit()) {
+                (DType::Q8_0, _) => part!("attention/load_kv_q8_0.wgsl"),
+                (DType::F16, 4) => part!("attention/load_kv_f16_vec4.wgsl"),
+                (DType::F16, _) => part!("attention/load_kv_f16.wgsl"),
+                (_, 4) => part!("attention/load_kv_vec4.wgsl"),
+                _ => part!("attention/load_kv_f32.wgsl"),
+            },
+            self.queries_part(),
+            self.pick("table", part!("attention/paged.wgsl"), keys),
+            self.pick("lengths", part!("attention/lengths.wgsl"), part!("attention/no_lengths.wgsl")),
+            self.pick("alibi", part!("attention/alibi.wgsl"), part!("attention/no_alibi.wgsl")),
         ]
+    }
+
+    /// The part that finds the queries of a sequence.
+    fn queries_part(&self) -> Part {
+        self.pick("cu_q", part!("attention/packed.wgsl"), part!("attention/padded.wgsl"))
+    }
+
+    /// The parts that read what is `bound` of the small arguments.
+    fn small_parts(bound: &[&str]) -> Vec<Part> {
+        [
+            (GATHERED, part!("attention/small/gathered.wgsl")),
+            ("cu_q", part!("attention/small/cu_q.wgsl")),
+            ("cu_k", part!("attention/small/cu_k.wgsl")),
+            ("lengths", part!("attention/small/lengths.wgsl")),
+            ("sinks", part!("attention/small/sinks.wgsl")),
+            ("alibi", part!("attention/small/alibi.wgsl")),
+        ]
+        .into_iter()
+        .filter_map(|(arg, part)| bound.contains(&arg).then_some(part))
+        .collect()
     }
 
     /// The parts that end a row, and what they bind.
     fn output_parts(&self) -> (Vec<Part>, Vec<&'static str>) {
-        let pick = |arg, with: Part, without: Part| if self.has(arg) { with } else { without };
         let parts = vec![
-            pick("sinks", part!("attention/sinks.wgsl"), part!("attention/no_sinks.wgsl")),
+            self.pick("sinks", part!("attention/sinks.wgsl"), part!("attention/no_sinks.wgsl")),
             if self.unit() == 4 { part!("attention/store_vec4.wgsl") } else { part!("attention/store_f32.wgsl") },
-            pick("lse", part!("attention/lse.wgsl"), part!("attention/no_lse.wgsl")),
+            self.pick("lse", part!("attention/lse.wgsl"), part!("attention/no_lse.wgsl")),
             part!("attention/whole.wgsl"),
         ];
         let bound = ["sinks", "out", "lse"].into_iter().filter(|name| self.has(name));
         (parts, bound.collect())
     }
 
-    /// A pass that reads keys, and ends its rows or leaves them to be combined.
-    fn keys_pass(&self, form: Form) -> Result<Pass> {
+    /// The pass that reads keys, and ends its rows or leaves them to be combined; before it what gathers, where the device
+    /// asks for that.
+    fn keys(&self, form: Form) -> Result<Plan> {
         let (spec, unit) = (self.spec, self.unit());
         let mut parts = vec![part!("attention/state.wgsl")];
         parts.extend(self.input_parts());
-        let inputs = ["q", "k", "v", "table", "lengths", "alibi"].into_iter().filter(|arg| self.has(arg));
-        let mut bound: Vec<&'static str> = inputs.collect();
+        let inputs = ["q", "k", "v", "table", "cu_q", "cu_k", "lengths", "alibi"];
+        let mut bound: Vec<&'static str> = inputs.into_iter().filter(|arg| self.has(arg)).collect();
         if form.partial.is_some() {
             parts.push(part!("attention/partial.wgsl"));
             bound.push("partial");
@@ -105,6 +158,15 @@ impl Planner<'_> {
             bound.extend(outputs);
         }
         parts.push(form.kernel);
+        let mut plan = Plan { passes: Vec::new(), scratch: form.partial.into_iter().collect() };
+        let mut places = Vec::new();
+        if bound.len() > self.caps.storage_buffers as usize {
+            let small: Vec<_> = bound.iter().copied().filter(|arg| SMALL.contains(arg)).collect();
+            bound.retain(|arg| !SMALL.contains(arg));
+            bound.push(GATHERED);
+            (plan.passes, places) = self.gather(&small, &mut plan.scratch)?;
+        }
+        parts.extend(Self::small_parts(&bound));
         let mut consts = form.consts;
         consts.extend([
             ("GROUPED", Const::U32(spec.heads / spec.kv_heads)),
@@ -113,7 +175,9 @@ impl Planner<'_> {
             ("SOFTCAP", Const::Bool(spec.softcap.is_some())),
             ("ALIBI", Const::Bool(spec.alibi)),
             ("D4", Const::U32(vectors(spec.dim))),
-            ("K_WIDTH", Const::U32(spec.dim / unit)),
+            ("Q_WIDTH", Const::U32(spec.dim / unit)),
+            ("K_WIDTH", Const::U32(self.kv_row(spec.dim))),
+            ("V_WIDTH", Const::U32(self.kv_row(spec.value_dim))),
         ]);
         consts.extend(self.row_consts(&bound));
         let (name, workgroup_bytes) = (form.name, form.workgroup_bytes);
@@ -122,10 +186,44 @@ impl Planner<'_> {
         for &arg in &bound {
             pass = match form.partial {
                 Some(bytes) if arg == "partial" => pass.scratch(arg, 0, bytes, Access::Write),
+                _ if arg == GATHERED => {
+                    let index = plan.scratch.len() - 1;
+                    pass.scratch(arg, index, plan.scratch[index], Access::Read)
+                }
                 _ => pass.arg(arg),
             };
         }
-        self.params(pass, form.splits, &bound).dispatch(NAME, self.caps, self.caps.grid(NAME, form.workgroups)?)
+        let pass = self.params(pass, form.splits, &bound, &places);
+        plan.passes.push(pass.dispatch(NAME, self.caps, self.caps.grid(NAME, form.workgroups)?)?);
+        Ok(plan)
+    }
+
+    /// The passes that copy the small arguments into one more scratch, and the places of those there.
+    fn gather(&self, small: &[&'static str], scratch: &mut Vec<u64>) -> Result<(Vec<Pass>, Vec<(&'static str, u32)>)> {
+        let args: Vec<&Arg> = self.args.iter().filter(|arg| small.contains(&arg.name)).collect();
+        let (index, bytes) = (scratch.len(), args.iter().map(|arg| arg.bytes()).sum());
+        scratch.push(bytes);
+        let shader = Shader {
+            name: "attention.gather",
+            parts: vec![part!("wgsl/each.wgsl"), part!("attention/small/gather.wgsl")],
+            consts: vec![("GROUP", Const::U32(COMBINE))],
+            features: Features::default(),
+            workgroup_bytes: 0,
+        };
+        let (mut passes, mut places, mut at) = (Vec::new(), Vec::new(), 0u32);
+        for arg in args {
+            let grid = self.caps.grid(NAME, u64::from(arg.elements.div_ceil(COMBINE)))?;
+            let pass = PassBuilder::new(self.args, shader.clone())
+                .arg_as("source", arg.name)
+                .scratch(GATHERED, index, bytes, Access::Write)
+                .u32("count", arg.elements)
+                .start("source_start", arg.name, 4)
+                .u32("gathered_start", at);
+            passes.push(pass.dispatch(NAME, self.caps, grid)?);
+            places.push((arg.name, at));
+            at = at.saturating_add(arg.elements);
+        }
+        Ok((passes, places))
     }
 
     /// The members of `Params` in params.wgsl.
@@ -134,12 +232,15 @@ impl Planner<'_> {
         pass: PassBuilder<'b>,
         (splits, split_keys): (u32, u32),
         bound: &[&'static str],
+        gathered: &[(&'static str, u32)],
     ) -> PassBuilder<'b> {
         let (spec, pages, unit) = (self.spec, self.spec.paged, self.unit());
         let mut pass = pass
             .u32("batch", spec.batch)
             .u32("queries", spec.queries)
             .u32("keys", spec.keys)
+            .u32("q_rows", spec.packed.map_or(0, |p| p.queries))
+            .u32("k_rows", spec.packed_keys().unwrap_or(0))
             .u32("kv_heads", spec.kv_heads)
             .u32("splits", splits)
             .u32("split_keys", split_keys)
@@ -153,16 +254,22 @@ impl Planner<'_> {
             .u32("table_width", pages.map_or(0, |p| p.width));
         for (name, arg, size) in [
             ("q_start", "q", 4 * unit),
-            ("k_start", "k", 4 * unit),
-            ("v_start", "v", 4 * unit),
+            ("k_start", "k", self.kv_unit()),
+            ("v_start", "v", self.kv_unit()),
             ("table_start", "table", 4),
+            ("cu_q_start", "cu_q", 4),
+            ("cu_k_start", "cu_k", 4),
             ("lengths_start", "lengths", 4),
             ("sinks_start", "sinks", 4),
             ("alibi_start", "alibi", 4),
             ("out_start", "out", 4 * unit),
             ("lse_start", "lse", 4),
         ] {
-            pass = if bound.contains(&arg) { pass.start(name, arg, size) } else { pass.u32(name, 0) };
+            pass = match gathered.iter().find(|place| place.0 == arg) {
+                Some(&(_, at)) => pass.u32(name, at),
+                None if bound.contains(&arg) => pass.start(name, arg, size),
+                None => pass.u32(name, 0),
+            };
         }
         pass
     }
@@ -171,10 +278,13 @@ impl Planner<'_> {
     fn row_consts(&self, bound: &[&'static str]) -> Vec<(&'static str, Const)> {
         let mut consts = vec![
             ("V4", Const::U32(vectors(self.spec.value_dim))),
-            ("V_WIDTH", Const::U32(self.spec.value_dim / self.unit())),
+            ("OUT_WIDTH", Const::U32(self.spec.value_dim / self.unit())),
         ];
         for (name, arg) in [
             ("TABLE_BINDING", "table"),
+            ("CU_Q_BINDING", "cu_q"),
+            ("CU_K_BINDING", "cu_k"),
+            ("GATHERED_BINDING", GATHERED),
             ("LENGTHS_BINDING", "lengths"),
             ("ALIBI_BINDING", "alibi"),
             ("SINKS_BINDING", "sinks"),
@@ -193,7 +303,7 @@ impl Planner<'_> {
         u64::from(spec.batch) * u64::from(spec.kv_heads) * count.div_ceil(u64::from(rows))
     }
 
-    fn prefill(&self, tile: Prefill) -> Result<Pass> {
+    fn prefill(&self, tile: Prefill) -> Result<Plan> {
         let consts = vec![
             ("GROUP", Const::U32(tile.lanes)),
             ("X", Const::U32(tile.x)),
@@ -204,7 +314,7 @@ impl Planner<'_> {
             ("TILE", Const::U32(tile.tile(self.spec))),
             ("COLUMNS", Const::U32(tile.columns(self.spec))),
         ];
-        self.keys_pass(Form {
+        self.keys(Form {
             name: "attention.prefill",
             kernel: part!("attention/prefill.wgsl"),
             consts,
@@ -215,13 +325,13 @@ impl Planner<'_> {
         })
     }
 
-    fn decode(&self, tile: Decode, partial: Option<u64>) -> Result<Pass> {
+    fn decode(&self, tile: Decode, partial: Option<u64>) -> Result<Plan> {
         let consts = vec![
             ("GROUP", Const::U32(Decode::LANES)),
             ("ROWS", Const::U32(tile.rows)),
             ("KEYS", Const::U32(tile.keys)),
         ];
-        self.keys_pass(Form {
+        self.keys(Form {
             name: "attention.decode",
             kernel: part!("attention/decode.wgsl"),
             consts,
@@ -235,29 +345,38 @@ impl Planner<'_> {
     /// The pass that adds up `splits` splits, which stand in scratch of `bytes`; no splits are a row without keys.
     fn combine(&self, splits: u32, bytes: u64) -> Result<Pass> {
         let spec = self.spec;
-        let (mut parts, outputs) = self.output_parts();
-        parts.insert(0, part!("attention/state.wgsl"));
-        parts.extend([part!("wgsl/each.wgsl"), part!("attention/combine.wgsl")]);
+        let (output, outputs) = self.output_parts();
         let mut bound = vec!["partial"];
+        bound.extend(self.has("cu_q").then_some("cu_q"));
         bound.extend(&outputs);
+        let mut parts = vec![part!("attention/state.wgsl"), part!("attention/split.wgsl"), self.queries_part()];
+        parts.extend(output);
+        parts.extend(Self::small_parts(&bound));
+        parts.extend([part!("wgsl/each.wgsl"), part!("attention/combine.wgsl")]);
         let mut consts = vec![("GROUP", Const::U32(COMBINE))];
-        // Its own declaration binds the partial results.
-        consts.extend(self.row_consts(&bound).into_iter().filter(|c| c.0 != "PARTIAL_BINDING"));
+        consts.extend(self.row_consts(&bound));
         let shader =
             Shader { name: "attention.combine", parts, consts, features: Features::default(), workgroup_bytes: 0 };
         let mut pass = PassBuilder::new(self.args, shader).scratch("partial", 0, bytes, Access::Read);
-        for arg in outputs {
+        for &arg in &bound[1..] {
             pass = pass.arg(arg);
         }
-        // Fewer than 2^32: the spec's `out` has at least as many elements.
-        let rows = spec.batch * spec.queries * spec.heads;
-        pass = pass.u32("rows", rows).u32("heads", spec.heads).u32("splits", splits);
-        for (name, arg, size) in
-            [("sinks_start", "sinks", 4), ("out_start", "out", 4 * self.unit()), ("lse_start", "lse", 4)]
-        {
+        pass = pass
+            .u32("batch", spec.batch)
+            .u32("queries", spec.queries)
+            .u32("heads", spec.heads)
+            .u32("q_rows", spec.packed.map_or(0, |p| p.queries))
+            .u32("segments", splits);
+        for (name, arg, size) in [
+            ("cu_q_start", "cu_q", 4),
+            ("sinks_start", "sinks", 4),
+            ("out_start", "out", 4 * self.unit()),
+            ("lse_start", "lse", 4),
+        ] {
             pass = pass.start_if_present(name, arg, size);
         }
-        let vectors = u64::from(rows) * u64::from(vectors(spec.value_dim));
+        let rows = u64::from(spec.batch) * u64::from(spec.queries) * u64::from(spec.heads);
+        let vectors = rows * u64::from(vectors(spec.value_dim));
         pass.dispatch(NAME, self.caps, self.caps.grid(NAME, vectors.div_ceil(u64::from(COMBINE)))?)
     }
 }

@@ -39,8 +39,7 @@ fn main(
     @builtin(num_workgroups) ids: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let count = params.queries * GROUPED;
-    let tiles = (count + ROWS - 1) / ROWS;
+    let tiles = (params.queries * GROUPED + ROWS - 1) / ROWS;
     let index = id.y * ids.x + id.x;
     if index >= tiles * params.kv_heads * params.batch {
         return;
@@ -50,13 +49,19 @@ fn main(
     let g = index / tiles % params.kv_heads;
     let b = index / tiles / params.kv_heads;
     let length = length_of(b);
+    let queries = queries_of(b);
+    let count = queries * GROUPED;
+    if first >= count {
+        return;
+    }
+    let token0 = first_query(b);
     let x = lane % X;
     let y = lane / X;
 
     for (var i = lane; i < ROWS * D4; i += GROUP) {
         let row = min(first + i / D4, count - 1);
-        let token = b * params.queries + row / GROUPED;
-        let at = params.q_start + token * params.q_stride + (g * GROUPED + row % GROUPED) * K_WIDTH;
+        let token = token0 + row / GROUPED;
+        let at = params.q_start + token * params.q_stride + (g * GROUPED + row % GROUPED) * Q_WIDTH;
         rows[i] = params.scale * load_q(at, i % D4);
     }
 
@@ -67,7 +72,7 @@ fn main(
     var sum: array<f32, PER>;
     var value: array<vec4f, PER * COLUMNS>;
     for (var r = 0u; r < PER; r += 1) {
-        position[r] = position_of(min(first + y * PER + r, count - 1) / GROUPED, length);
+        position[r] = position_of(min(first + y * PER + r, count - 1) / GROUPED, length, queries);
         end[r] = select(i32(length), min(i32(length), position[r] + 1), CAUSAL);
         largest[r] = FLOOR;
         sum[r] = 0.0;
@@ -76,8 +81,8 @@ fn main(
         }
     }
 
-    let nearest = position_of(first / GROUPED, length);
-    let farthest = position_of((min(first + ROWS, count) - 1) / GROUPED, length);
+    let nearest = position_of(first / GROUPED, length, queries);
+    let farthest = position_of((min(first + ROWS, count) - 1) / GROUPED, length, queries);
     let span = reach(nearest, farthest, length);
     // What this lane loads: vector `d` of keys `j`, `j` + AT_ONCE, ..
     let d = lane % CHUNK;
@@ -198,7 +203,7 @@ fn main(
             total += shares[(y * PER + r) * X + i];
         }
         let h = g * GROUPED + row % GROUPED;
-        let at = (b * params.queries + row / GROUPED) * params.kv_heads * GROUPED + h;
+        let at = (token0 + row / GROUPED) * params.kv_heads * GROUPED + h;
         let top = select(largest[r], NONE, largest[r] <= FLOOR);
         for (var c = 0u; c < COLUMNS; c += 1) {
             if x + X * c < V4 {

@@ -1,40 +1,50 @@
+use super::sequence::Sequences;
 use super::{NO_KEYS, Spec};
+use crate::dtype::DType;
 use crate::host::Args;
+use crate::quant;
 use alloc::{vec, vec::Vec};
 use libm::{exp, log, tanh};
 
+fn decoded(format: DType, bytes: &[u8]) -> Vec<f32> {
+    let mut out = vec![0.0; bytes.len() / format.block_bytes() as usize * format.block_len() as usize];
+    quant::decode(format, bytes, &mut out);
+    out
+}
+
 pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
-    let (q, k, v) = (args.f32("q"), args.f32("k"), args.f32("v"));
+    let (q, k, v) = (args.f32("q"), decoded(spec.kv, args.bytes("k")), decoded(spec.kv, args.bytes("v")));
     let table = spec.paged.map(|p| (p, args.u32("table")));
-    let lengths = spec.lengths.then(|| args.u32("lengths"));
+    let sequences = Sequences::new(spec, args);
     let (sinks, alibi) = (args.optional("sinks"), args.optional("alibi"));
     let (out, mut lse) = (args.out("out"), args.optional_out("lse"));
     let size = |n: u32| n as usize;
-    let (t_len, s_len, heads, kv_heads) = (size(spec.queries), size(spec.keys), size(spec.heads), size(spec.kv_heads));
-    let (dim, value_dim) = (size(spec.dim), size(spec.value_dim));
-    // Row of key j of sequence b in k and v.
-    let row = |b: usize, j: usize| match table {
-        Some((p, table)) => {
-            let page = table[b * size(p.width) + j / size(p.page)].min(p.pages - 1);
-            size(page) * size(p.page) + j % size(p.page)
-        }
-        None => b * s_len + j,
-    };
+    let (heads, kv_heads, dim, value_dim) =
+        (size(spec.heads), size(spec.kv_heads), size(spec.dim), size(spec.value_dim));
     for b in 0..size(spec.batch) {
-        let length = lengths.map_or(s_len, |l| size(l[b]).min(s_len));
-        for t in 0..t_len {
-            let position = t as i64 + length as i64 - t_len as i64;
+        let sequence = sequences.get(b);
+        // Row of key j in k and v.
+        let row = |j: usize| match table {
+            Some((p, table)) => {
+                let page = table[b * size(p.width) + j / size(p.page)].min(p.pages - 1);
+                size(page) * size(p.page) + j % size(p.page)
+            }
+            None => sequence.first_key + j,
+        };
+        for t in 0..sequence.queries {
+            let position = sequence.position(t);
+            let token = sequence.first_query + t;
             for h in 0..heads {
                 let g = h / (heads / kv_heads);
-                let q = &q[(b * t_len + t) * size(spec.q_stride) + h * dim..][..dim];
+                let q = &q[token * size(spec.q_stride) + h * dim..][..dim];
                 let visible = |j: &usize| {
                     let behind = position - *j as i64;
                     (!spec.causal || behind >= 0) && spec.window.is_none_or(|w| behind < i64::from(w))
                 };
-                let logits: Vec<(usize, f64)> = (0..length)
+                let logits: Vec<(usize, f64)> = (0..sequence.keys)
                     .filter(visible)
                     .map(|j| {
-                        let k = &k[(row(b, j) * kv_heads + g) * dim..][..dim];
+                        let k = &k[(row(j) * kv_heads + g) * dim..][..dim];
                         let dot: f64 = q.iter().zip(k).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum();
                         let mut z = dot * f64::from(spec.scale);
                         if let Some(c) = spec.softcap.map(f64::from) {
@@ -50,10 +60,10 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
                 for (j, z) in logits {
                     let p = exp(z - max);
                     sum += p;
-                    let v = &v[(row(b, j) * kv_heads + g) * value_dim..][..value_dim];
+                    let v = &v[(row(j) * kv_heads + g) * value_dim..][..value_dim];
                     acc.iter_mut().zip(v).for_each(|(a, v)| *a += p * f64::from(*v));
                 }
-                let at = (b * t_len + t) * heads + h;
+                let at = token * heads + h;
                 let none = sum == 0.0;
                 for (i, a) in acc.iter().enumerate() {
                     out[at * value_dim + i] = if none { 0.0 } else { (a / sum) as f32 };

@@ -24,7 +24,7 @@
 //! Edge values: a query that sees no key, a key that no query sees, and what stands behind `L` have gradients of 0, and
 //! nothing there is read. Every sum has one order: results are the same bits in every run, on any number of threads.
 //!
-//! Errors: those of the forward; `Unsupported` for paged keys.
+//! Errors: those of the forward; `Unsupported` for paged keys, packed sequences, and keys and values that are not f32.
 //!
 //! Cost: `2 B H T S (3 D + 2 V)` flop, half of it if causal, for the five products above; a GPU, which cannot add up floats
 //! of several workgroups in a fixed order, computes the weights a second time, `2 B H T S (4 D + 3 V)` in all. Memory linear
@@ -44,7 +44,7 @@ use crate::error::{Error, Result};
 use crate::host::{Args, Host, SingleThread, View};
 use crate::op::{Access, Arg, Kernel};
 use crate::plan::{Caps, Plan};
-use alloc::vec::Vec;
+use alloc::{format, vec::Vec};
 
 pub const NAME: &str = "attention_backward";
 
@@ -72,9 +72,12 @@ impl Kernel for Spec {
             Error::Limit { what, needs, has, .. } => Error::Limit { op: NAME, what, needs, has },
             Error::Unsupported { what, .. } => Error::Unsupported { op: NAME, what },
         })?;
-        match self.forward.paged {
-            Some(_) => Err(Error::Unsupported { op: NAME, what: "a gradient of paged keys".into() }),
-            None => Ok(()),
+        let unsupported = |what: &str| Err(Error::Unsupported { op: NAME, what: format!("a gradient of {what}") });
+        match self.forward {
+            attention::Spec { paged: Some(_), .. } => unsupported("paged keys"),
+            attention::Spec { packed: Some(_), .. } => unsupported("packed sequences"),
+            attention::Spec { kv, .. } if kv != DType::F32 => unsupported("rounded keys"),
+            _ => Ok(()),
         }
     }
 

@@ -134,8 +134,16 @@ impl Planner<'_> {
         };
         bound.extend(outputs);
         let mut parts = match unit {
-            4 => vec![part!("attention/load_vec4.wgsl"), part!("attention_backward/dout_vec4.wgsl")],
-            _ => vec![part!("attention/load_f32.wgsl"), part!("attention_backward/dout_f32.wgsl")],
+            4 => vec![
+                part!("attention/load_q_vec4.wgsl"),
+                part!("attention/load_kv_vec4.wgsl"),
+                part!("attention_backward/dout_vec4.wgsl"),
+            ],
+            _ => vec![
+                part!("attention/load_q_f32.wgsl"),
+                part!("attention/load_kv_f32.wgsl"),
+                part!("attention_backward/dout_f32.wgsl"),
+            ],
         };
         parts.extend([
             part!("attention_backward/params.wgsl"),
@@ -168,6 +176,7 @@ impl Planner<'_> {
             ("V", Const::U32(forward.value_dim)),
             ("D4", Const::U32(vectors(forward.dim))),
             ("V4", Const::U32(vectors(forward.value_dim))),
+            ("Q_WIDTH", Const::U32(forward.dim / unit)),
             ("K_WIDTH", Const::U32(forward.dim / unit)),
             ("V_WIDTH", Const::U32(forward.value_dim / unit)),
         ];

@@ -1,9 +1,10 @@
-// k_pool[slots[t]] = k[t], v_pool[slots[t]] = v[t]: one invocation an `Element` of one token's key and value. Widths,
-// strides and starts count elements.
+// k_pool[slots[t]] = k[t], v_pool[slots[t]] = v[t]: one invocation a unit of one token's key and value. `append` stores
+// unit `i` of a row; POOL is how many places of the pool a unit takes. Strides and starts count places.
 
 struct Params {
     tokens: u32,
     pool: u32,
+    // Units of a row.
     k_width: u32,
     v_width: u32,
     k_stride: u32,
@@ -16,10 +17,6 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> slots: array<u32>;
-@group(0) @binding(1) var<storage, read> k: array<Element>;
-@group(0) @binding(2) var<storage, read> v: array<Element>;
-@group(0) @binding(3) var<storage, read_write> k_pool: array<Element>;
-@group(0) @binding(4) var<storage, read_write> v_pool: array<Element>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 fn invocation(index: u32) {
@@ -34,9 +31,9 @@ fn invocation(index: u32) {
     }
     let i = index % width;
     if i < params.k_width {
-        k_pool[params.k_pool_start + slot * params.k_width + i] = k[params.k_start + token * params.k_stride + i];
+        append(false, params.k_start + token * params.k_stride, params.k_pool_start + slot * params.k_width * POOL, i);
     } else {
-        let j = i - params.k_width;
-        v_pool[params.v_pool_start + slot * params.v_width + j] = v[params.v_start + token * params.v_stride + j];
+        let to = params.v_pool_start + slot * params.v_width * POOL;
+        append(true, params.v_start + token * params.v_stride, to, i - params.k_width);
     }
 }

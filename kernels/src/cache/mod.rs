@@ -1,7 +1,7 @@
 //! Writing keys and values of new tokens into a paged cache.
 //!
 //! ```text
-//! k_pool[slots[t]] = k[t]        v_pool[slots[t]] = v[t]
+//! k_pool[slots[t]] = format(k[t])        v_pool[slots[t]] = format(v[t])
 //! ```
 //!
 //! | argument | shape | type | note |
@@ -9,12 +9,17 @@
 //! | `slots` | `[tokens]` | u32 | row of the pool: `page * tokens of a page + offset` |
 //! | `k` | `[tokens, k_width]` | f32 | rows `k_stride` apart |
 //! | `v` | `[tokens, v_width]` | f32 | rows `v_stride` apart |
-//! | `k_pool` | `[pool, k_width]` | f32 | only the named rows are written |
-//! | `v_pool` | `[pool, v_width]` | f32 | |
+//! | `k_pool` | `[pool, k_width]` | `format` | only the named rows are written |
+//! | `v_pool` | `[pool, v_width]` | `format` | |
 //!
-//! Edge values: a slot of `pool` or more is skipped. Of two tokens with one slot, either may win.
+//! f16 is rounded to the nearest, of two the even one. Q8_0 is GGML's: of each 32 elements `d = max |x| / 127`, stored as
+//! f16, and `q = x / d` to the nearest whole number, halves away from 0.
 //!
-//! Errors: `Shape` for a stride below the row or too many elements.
+//! Edge values: a slot of `pool` or more is skipped. Of two tokens with one slot, either may win. Q8_0 of what is not
+//! finite is undefined, and where a GPU's division is not exact, a code may differ by one.
+//!
+//! Errors: `Shape` for a stride below the row, another format, rows that are not whole blocks of it, or too many elements;
+//! `Unsupported` on a GPU for rows of the pool whose bytes are no multiple of 4: two rows would share a word.
 //!
 //! Cost: no arithmetic; every key and value is read and written once.
 //!
@@ -24,13 +29,14 @@ pub(crate) mod cases;
 mod plan;
 mod reference;
 
+use crate::attention::KV;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::host::{Args, Host};
 use crate::op::{Access, Arg, Kernel};
 use crate::plan::{Caps, Plan};
-use crate::shape::{elements, strided};
-use alloc::vec::Vec;
+use crate::shape::{elements, require, strided};
+use alloc::{format, vec::Vec};
 
 pub const NAME: &str = "append";
 
@@ -44,6 +50,8 @@ pub struct Spec {
     pub v_width: u32,
     pub k_stride: u32,
     pub v_stride: u32,
+    /// How the pool stores rows: f32, f16 or Q8_0.
+    pub format: DType,
 }
 
 impl Kernel for Spec {
@@ -54,6 +62,11 @@ impl Kernel for Spec {
     fn validate(&self) -> Result<()> {
         strided(NAME, "k", self.tokens, self.k_stride, self.k_width)?;
         strided(NAME, "v", self.tokens, self.v_stride, self.v_width)?;
+        require(KV.contains(&self.format), NAME, "format", "f32, f16 or q8_0", self.format)?;
+        for (arg, width) in [("k_width", self.k_width), ("v_width", self.v_width)] {
+            let block = self.format.block_len();
+            require(width.is_multiple_of(block), NAME, arg, format!("a multiple of {block}"), width)?;
+        }
         elements(NAME, "k_pool", &[self.pool, self.k_width])?;
         elements(NAME, "v_pool", &[self.pool, self.v_width])?;
         Ok(())
@@ -68,8 +81,8 @@ impl Kernel for Spec {
             Arg::new("slots", DType::U32, &[self.tokens], Access::Read),
             rows("k", self.k_width, self.k_stride),
             rows("v", self.v_width, self.v_stride),
-            Arg::new("k_pool", DType::F32, &[self.pool, self.k_width], Access::ReadWrite),
-            Arg::new("v_pool", DType::F32, &[self.pool, self.v_width], Access::ReadWrite),
+            Arg::new("k_pool", self.format, &[self.pool, self.k_width], Access::ReadWrite),
+            Arg::new("v_pool", self.format, &[self.pool, self.v_width], Access::ReadWrite),
         ]
     }
 
@@ -91,7 +104,8 @@ impl Kernel for Spec {
     }
 
     fn bytes(&self) -> u64 {
-        u64::from(self.tokens) * (4 + 8 * (u64::from(self.k_width) + u64::from(self.v_width)))
+        let row = u64::from(self.k_width) + u64::from(self.v_width);
+        u64::from(self.tokens) * (4 + 4 * row + self.format.bytes(row).unwrap_or(0))
     }
 
     fn inputs(&self, rng: &mut crate::cases::Rng) -> Vec<Vec<u8>> {

@@ -1,10 +1,11 @@
 use super::{NAME, Spec};
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::op::Kernel;
 use crate::part;
 use crate::plan::{Caps, PassBuilder, Plan};
 use crate::shader::{Const, Features, Shader};
-use alloc::{vec, vec::Vec};
+use alloc::{format, vec, vec::Vec};
 
 /// Invocations of a workgroup.
 const GROUP: u32 = 128;
@@ -13,21 +14,35 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     if spec.tokens == 0 || spec.pool == 0 || (spec.k_width, spec.v_width) == (0, 0) {
         return Ok(Plan::default());
     }
+    let unsupported = |what| Err(Error::Unsupported { op: NAME, what });
     if spec.k_width == 0 || spec.v_width == 0 {
         // A binding holds at least one element.
-        return Err(Error::Unsupported { op: NAME, what: "keys without values, or values without keys".into() });
+        return unsupported("keys without values, or values without keys".into());
     }
-    let lengths = [spec.k_width, spec.v_width, spec.k_stride, spec.v_stride];
-    let (element, unit) = if lengths.iter().all(|n| n.is_multiple_of(4)) { ("vec4f", 4) } else { ("f32", 1) };
-    let shader = Shader {
-        name: NAME,
-        parts: vec![part!("wgsl/each.wgsl"), part!("cache/append.wgsl")],
-        consts: vec![("GROUP", Const::U32(GROUP)), ("Element", Const::Alias(element))],
-        features: Features::default(),
-        workgroup_bytes: 0,
+    let widths = [spec.k_width, spec.v_width];
+    // Elements of a place in k and v, and of a unit.
+    let (place, unit) = match spec.format {
+        DType::F16 => (1, 2),
+        DType::Q8_0 => (1, 64),
+        _ if [spec.k_stride, spec.v_stride].iter().chain(&widths).all(|n| n.is_multiple_of(4)) => (4, 4),
+        _ => (1, 1),
     };
-    let [k_width, v_width, k_stride, v_stride] = lengths.map(|n| n / unit);
-    let elements = u64::from(spec.tokens) * (u64::from(k_width) + u64::from(v_width));
+    if widths.iter().any(|n| !n.is_multiple_of(unit)) {
+        return unsupported(format!("a row of {} whose bytes are no multiple of 4", spec.format));
+    }
+    let mut parts = match spec.format {
+        DType::F16 => vec![part!("cache/words.wgsl"), part!("cache/f16.wgsl")],
+        DType::Q8_0 => vec![part!("cache/words.wgsl"), part!("cache/q8_0.wgsl")],
+        _ => vec![part!("cache/copy.wgsl")],
+    };
+    parts.extend([part!("wgsl/each.wgsl"), part!("cache/append.wgsl")]);
+    let mut consts = vec![("GROUP", Const::U32(GROUP))];
+    if spec.format == DType::F32 {
+        consts.push(("Element", Const::Alias(if place == 4 { "vec4f" } else { "f32" })));
+    }
+    let shader = Shader { name: NAME, parts, consts, features: Features::default(), workgroup_bytes: 0 };
+    let [k_width, v_width] = widths.map(|n| n / unit);
+    let units = u64::from(spec.tokens) * (u64::from(k_width) + u64::from(v_width));
     let pass = PassBuilder::new(&spec.args(), shader)
         .arg("slots")
         .arg("k")
@@ -38,13 +53,13 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
         .u32("pool", spec.pool)
         .u32("k_width", k_width)
         .u32("v_width", v_width)
-        .u32("k_stride", k_stride)
-        .u32("v_stride", v_stride)
+        .u32("k_stride", spec.k_stride / place)
+        .u32("v_stride", spec.v_stride / place)
         .start("slots_start", "slots", 4)
-        .start("k_start", "k", 4 * unit)
-        .start("v_start", "v", 4 * unit)
-        .start("k_pool_start", "k_pool", 4 * unit)
-        .start("v_pool_start", "v_pool", 4 * unit)
-        .dispatch(NAME, caps, caps.grid(NAME, elements.div_ceil(u64::from(GROUP)))?)?;
+        .start("k_start", "k", 4 * place)
+        .start("v_start", "v", 4 * place)
+        .start("k_pool_start", "k_pool", 4 * place)
+        .start("v_pool_start", "v_pool", 4 * place)
+        .dispatch(NAME, caps, caps.grid(NAME, units.div_ceil(u64::from(GROUP)))?)?;
     Ok(Plan { passes: vec![pass], scratch: Vec::new() })
 }

@@ -88,7 +88,7 @@ proptest! {
     fn append_writes_the_named_rows_and_no_other(seed: u64, tokens in 0u32..10, pool in 1u32..20) {
         let mut rng = Rng::new(seed);
         for form in FORMS {
-            let spec = cache::Spec { tokens, pool, k_width: 5, v_width: 3, k_stride: 9, v_stride: 8 };
+            let spec = cache::Spec { tokens, pool, k_width: 5, v_width: 3, k_stride: 9, v_stride: 8, format: DType::F32 };
             let op = Op::from(spec);
             let mut memory = op.kernel().inputs(&mut rng);
             let before = memory.clone();
@@ -101,6 +101,43 @@ proptest! {
                     match slots.iter().position(|s| *s as usize == slot) {
                         Some(t) => prop_assert_eq!(&new[row], &source[t * stride..t * stride + width]),
                         None => prop_assert_eq!(&new[row.clone()], &old[row]),
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn append_stores_the_nearest_number(seed: u64, scale in 1e-6f32..1e3) {
+        let mut rng = Rng::new(seed);
+        let (tokens, width) = (3u32, 64u32);
+        for format in [DType::F32, DType::F16, DType::Q8_0] {
+            let spec = cache::Spec { tokens, pool: 4, k_width: width, v_width: 32, k_stride: width, v_stride: 33, format };
+            let op = Op::from(spec);
+            let k = rng.normals((tokens * width) as usize, scale);
+            for form in FORMS {
+                let mut memory = op.kernel().inputs(&mut Rng::new(seed));
+                memory[0] = u32_bytes(&[2, 0, 3]);
+                memory[1] = bytes(&k);
+                let before = memory[3].clone();
+                run_in_place(form, &op, &mut memory);
+                let stored = decoded(format, &memory[3], (4 * width) as usize);
+                let row = memory[3].len() / 4;
+                prop_assert_eq!(&memory[3][row..2 * row], &before[row..2 * row]);
+                for (t, slot) in [2usize, 0, 3].into_iter().enumerate() {
+                    let rows = |x: &[f32], row: usize| x[row * width as usize..][..width as usize].to_vec();
+                    for (x, got) in rows(&k, t).chunks(32).zip(rows(&stored, slot).chunks(32)) {
+                        let most = x.iter().fold(0f32, |most, x| most.max(x.abs()));
+                        for (x, got) in x.iter().zip(got) {
+                            let bound = match format {
+                                DType::F32 => 0.0,
+                                // Half of the last of 11 bits, or of the smallest number.
+                                DType::F16 => (x.abs() / 2048.0).max(3e-8),
+                                // Half a step, and the rounding of the step to f16, 127 times at most.
+                                _ => most / 254.0 * 1.001 + 127.0 * (most / 127.0 / 2048.0).max(3e-8),
+                            };
+                            prop_assert!((x - got).abs() <= bound, "{} of {} in {}", got, x, format);
+                        }
                     }
                 }
             }

@@ -1,10 +1,10 @@
 //! From `name=value` pairs to an op: any shape, in the words of the specs and in the letters of their shapes.
 
 use crate::error::{Error, Result};
-use foveate_core::kernels::attention::{self, Pages};
+use foveate_core::kernels::attention::{self, Packed, Pages};
 use foveate_core::kernels::dtype::DType;
 use foveate_core::kernels::op::Op;
-use foveate_core::kernels::{activation, attention_backward, cache, embed, linear, norm, rope, sample};
+use foveate_core::kernels::{activation, attention_backward, cache, embed, linear, merge, norm, rope, sample};
 
 /// Bytes that all operands of an op may take.
 const MOST_BYTES: u64 = 4 << 30;
@@ -24,6 +24,7 @@ pub fn op(name: &str, settings: &str) -> Result<Op> {
         cache::NAME => append(v)?.into(),
         embed::NAME => embed(v)?.into(),
         linear::NAME => linear(v)?.into(),
+        merge::NAME => merge(v)?.into(),
         norm::NAME => norm(v)?.into(),
         rope::NAME => rope(v)?.into(),
         sample::NAME => sample(v)?.into(),
@@ -64,6 +65,10 @@ fn attention(v: &mut Values) -> Result<attention::Spec> {
         let width = keys.div_ceil(page.max(1));
         Pages { pages: batch.saturating_mul(width).max(1), page, width }
     });
+    // The same without padding.
+    let packed = v
+        .get("packed", false)?
+        .then(|| Packed { queries: batch.saturating_mul(queries), keys: batch.saturating_mul(keys) });
     Ok(attention::Spec {
         value_dim: v.get("V|value_dim", dim)?,
         scale: v.get("scale", dense.scale)?,
@@ -76,6 +81,8 @@ fn attention(v: &mut Values) -> Result<attention::Spec> {
         q_stride: v.get("q_stride", dense.q_stride)?,
         lse: v.get("lse", false)?,
         paged,
+        packed,
+        kv: v.get("kv", DType::F32)?,
         ..dense
     })
 }
@@ -85,7 +92,8 @@ fn append(v: &mut Values) -> Result<cache::Spec> {
     let k_width = v.get("k_width", 192)?;
     let v_width = v.get("v_width", k_width)?;
     let (k_stride, v_stride) = (v.get("k_stride", k_width)?, v.get("v_stride", v_width)?);
-    Ok(cache::Spec { tokens, pool, k_width, v_width, k_stride, v_stride })
+    let format = v.get("format", DType::F32)?;
+    Ok(cache::Spec { tokens, pool, k_width, v_width, k_stride, v_stride, format })
 }
 
 fn embed(v: &mut Values) -> Result<embed::Spec> {
@@ -108,6 +116,10 @@ fn linear(v: &mut Values) -> Result<linear::Spec> {
         y_stride: v.get("y_stride", outputs)?,
         ..linear::Spec::new(tokens, inputs, outputs, format)
     })
+}
+
+fn merge(v: &mut Values) -> Result<merge::Spec> {
+    Ok(merge::Spec { segments: v.get("N|segments", 4)?, rows: v.get("rows", 2304)?, dim: v.get("V|dim", 64)? })
 }
 
 fn norm(v: &mut Values) -> Result<norm::Spec> {

@@ -2,7 +2,7 @@
 //!
 //! A unit is one key head and the rows (query token, query head) that read it, up to 128 of them. Many rows multiply a
 //! tile of keys, and then of values, as matrices; a few rows, as in decoding, take each key from memory once and
-//! multiply it in registers. Where the queries of a sequence fit into one unit its keys are cut into chunks of 256,
+//! multiply it in registers. Keys and values that are not f32 are decoded a tile at a time. Where the queries of a sequence fit into one unit its keys are cut into chunks of 256,
 //! whatever the number of threads, so that the result does not depend on it; the chunks' states are merged at the end.
 //!
 //! Source: FlashAttention-2 (Dao, 2307.08691); the chunks are flash decoding's.
@@ -24,6 +24,10 @@ const TASK: usize = 1 << 16;
 pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let (queries, value_dim) = (spec.queries as usize, spec.value_dim as usize);
     let inputs = Inputs::new(spec, host, args);
+    if inputs.sequences.overlap() {
+        // Tasks would share rows.
+        return super::reference::run(spec, args);
+    }
     let sinks = args.optional("sinks");
     let out = Shared::new(args.out("out"));
     let lse = args.optional_out("lse").map(Shared::new);
@@ -41,15 +45,16 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let at = |unit: usize| (unit / tiles / inputs.kv_heads, unit / tiles % inputs.kv_heads, unit % tiles * tokens);
     let finish = |unit: usize, states: &[f32]| {
         let (b, g, first) = at(unit);
-        let count = (queries - first).min(tokens) * inputs.group;
+        let sequence = inputs.sequences.get(b);
+        let count = sequence.queries.saturating_sub(first).min(tokens) * inputs.group;
         for r in 0..count {
             let head = g * inputs.group + r % inputs.group;
-            let row = (b * queries + first + r / inputs.group) * spec.heads as usize + head;
-            // SAFETY: a row belongs to one unit, and a unit is finished once.
+            let row = (sequence.first_query + first + r / inputs.group) * spec.heads as usize + head;
+            // SAFETY: a row belongs to one unit, since sequences do not overlap, and a unit is finished once.
             let out = unsafe { out.part(row * value_dim..(row + 1) * value_dim) };
             let parts = states.chunks_exact(State::len(rows, value_dim));
             let [max, sum] =
-                merge(host, parts.map(|part| State::row(part, rows, r, value_dim)), sinks.map(|s| s[head]), out);
+                merge_row(host, parts.map(|part| State::row(part, rows, r, value_dim)), sinks.map(|s| s[head]), out);
             if let Some(lse) = &lse {
                 // SAFETY: as above.
                 let lse = unsafe { lse.part(row..row + 1) };
@@ -60,8 +65,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let attend = |unit: usize, chunk: usize, scratch: &mut Scratch, state: &mut [f32]| {
         let (b, g, first) = at(unit);
         let range = if chunks == 1 { 0..usize::MAX } else { chunk * CHUNK..(chunk + 1) * CHUNK };
-        let tokens = first..queries.min(first + tokens);
-        inputs.attend([b, g], tokens, range, scratch, State::new(state, rows, value_dim));
+        inputs.attend([b, g], first..first + tokens, range, scratch, State::new(state, rows, value_dim));
     };
     let least = TASK.div_ceil(cost.max(1));
     if chunks == 1 {
@@ -94,7 +98,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
 
 /// Merges states `(acc, max, sum)` of one row and its sink into `out`; returns the largest logit and the sum of what the
 /// others weigh beside it.
-fn merge<'a>(
+pub(crate) fn merge_row<'a>(
     host: &dyn Host,
     parts: impl Iterator<Item = (&'a [f32], f32, f32)> + Clone,
     sink: Option<f32>,

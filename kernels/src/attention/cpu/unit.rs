@@ -1,6 +1,8 @@
 //! The queries of one unit against a range of keys.
 
+use crate::attention::sequence::Sequences;
 use crate::attention::{Pages, Spec};
+use crate::dtype::DType;
 use crate::host::{Args, Host, Matrix, Simd, Tile, Tiles};
 use crate::simd::{PADDED, Split};
 use alloc::{vec, vec::Vec};
@@ -18,14 +20,35 @@ pub(super) struct Inputs<'a> {
     simd: Simd,
     tiles: Option<Tiles>,
     q: &'a [f32],
-    k: &'a [f32],
-    v: &'a [f32],
+    k: Rows<'a>,
+    v: Rows<'a>,
     table: Option<(Pages, &'a [u32])>,
-    lengths: Option<&'a [u32]>,
+    pub(super) sequences: Sequences<'a>,
     alibi: Option<&'a [f32]>,
     pub(super) kv_heads: usize,
     /// Query heads of a key head.
     pub(super) group: usize,
+}
+
+/// `[rows, G, width]` of keys or values, as they are stored.
+#[derive(Clone, Copy)]
+struct Rows<'a> {
+    format: DType,
+    bytes: &'a [u8],
+    width: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// The numbers, where they need not be decoded.
+    fn plain(&self) -> Option<&'a [f32]> {
+        (self.format == DType::F32).then(|| bytemuck::cast_slice(self.bytes))
+    }
+
+    /// Head `at` of all rows, to `out`.
+    fn decode(&self, simd: Simd, at: usize, out: &mut [f32]) {
+        let bytes = self.width / self.format.block_len() as usize * self.format.block_bytes() as usize;
+        simd.decode(self.format, &self.bytes[at * bytes..][..bytes], out);
+    }
 }
 
 /// `[rows, V]` of unnormalised output, and each row's largest logit and sum of exponentials.
@@ -62,21 +85,26 @@ pub(super) struct Scratch {
     q: Vec<f32>,           // [rows, D], scaled
     scores: Vec<f32>,      // [rows, TILE], of which
     seen: Vec<[usize; 2]>, // a range counts in each row
-    k: Vec<f32>,           // keys of a tile, [TILE, D], or [D, TILE] where they are multiplied as vectors
-    v: Vec<f32>,           // and their values, [TILE, V] with rows of whole vectors
+    k: Vec<f32>,           // [TILE, D], and
+    v: Vec<f32>,           // [TILE, V], where the keys of a tile are scattered or decoded
+    panel: Vec<f32>,       // the right side of a product in registers: keys [D, TILE] or values [TILE, V], padded
     split: [Split; 3],     // queries, and both sides of a product
 }
 
 impl Scratch {
     pub(super) fn new(inputs: &Inputs<'_>, rows: usize) -> Self {
         let (dim, value_dim) = (inputs.spec.dim as usize, inputs.spec.value_dim as usize);
-        let tile = if rows > FEW { TILE } else { 0 };
+        let scattered = inputs.table.is_some() && rows > FEW;
+        let tile = if scattered || inputs.k.plain().is_none() { TILE } else { 0 };
+        let registers = inputs.tiles.is_none() && rows > FEW;
+        let panel = if registers { TILE * dim.max(value_dim.next_multiple_of(PADDED)) } else { 0 };
         Self {
             q: vec![0.0; rows * dim],
             scores: vec![0.0; rows * TILE],
             seen: vec![[0; 2]; rows],
             k: vec![0.0; tile * dim],
-            v: vec![0.0; tile * value_dim.next_multiple_of(PADDED)],
+            v: vec![0.0; tile * value_dim],
+            panel: vec![0.0; panel],
             split: core::array::from_fn(|_| Split::new(0, 0)),
         }
     }
@@ -89,10 +117,10 @@ impl<'a> Inputs<'a> {
             simd: host.simd(),
             tiles: host.tiles(),
             q: args.f32("q"),
-            k: args.f32("k"),
-            v: args.f32("v"),
+            k: Rows { format: spec.kv, bytes: args.bytes("k"), width: spec.dim as usize },
+            v: Rows { format: spec.kv, bytes: args.bytes("v"), width: spec.value_dim as usize },
             table: spec.paged.map(|p| (p, args.u32("table"))),
-            lengths: spec.lengths.then(|| args.u32("lengths")),
+            sequences: Sequences::new(spec, args),
             alibi: args.optional("alibi"),
             kv_heads: spec.kv_heads as usize,
             group: (spec.heads / spec.kv_heads) as usize,
@@ -102,7 +130,7 @@ impl<'a> Inputs<'a> {
     /// Row of key `j` of sequence `b`, and the end of the keys that follow it there, at most `end`.
     fn run(&self, b: usize, j: usize, end: usize) -> (usize, usize) {
         let Some((p, table)) = self.table else {
-            return (b * self.spec.keys as usize + j, end);
+            return (self.sequences.get(b).first_key + j, end);
         };
         let page = p.page as usize;
         let row = table[b * p.width as usize + j / page].min(p.pages - 1) as usize * page;
@@ -121,7 +149,8 @@ impl<'a> Inputs<'a> {
         })
     }
 
-    /// Attends the query `tokens` of sequence `b` and key head `g` to the keys in `range` that they see.
+    /// Attends the query `tokens` of sequence `b`, as far as it has them, and key head `g` to the keys in `range` that they
+    /// see.
     pub(super) fn attend(
         &self,
         [b, g]: [usize; 2],
@@ -131,9 +160,14 @@ impl<'a> Inputs<'a> {
         mut state: State<'_>,
     ) {
         let (spec, dim) = (self.spec, self.spec.dim as usize);
+        let sequence = self.sequences.get(b);
+        let tokens = tokens.start..tokens.end.min(sequence.queries);
         let rows = tokens.len() * self.group;
+        if rows == 0 {
+            return;
+        }
         for r in 0..rows {
-            let token = b * spec.queries as usize + tokens.start + r / self.group;
+            let token = sequence.first_query + tokens.start + r / self.group;
             let head = g * self.group + r % self.group;
             let q = &mut scratch.q[r * dim..][..dim];
             q.copy_from_slice(&self.q[token * spec.q_stride as usize + head * dim..][..dim]);
@@ -142,11 +176,9 @@ impl<'a> Inputs<'a> {
         if let (Some(tiles), true) = (self.tiles, rows > FEW) {
             tiles.left(Matrix::new(&scratch.q, [rows, dim], dim), &mut scratch.split[0]);
         }
-        let length = self.lengths.map_or(spec.keys, |l| l[b].min(spec.keys)) as usize;
-        // Position of a token, which may be before the first key.
-        let position = |token: usize| token as i64 + length as i64 - i64::from(spec.queries);
+        let length = sequence.keys;
         let visible = |token: usize| {
-            let p = position(token);
+            let p = sequence.position(token);
             let begin = spec.window.map_or(0, |w| (p - i64::from(w) + 1).max(0)) as usize;
             begin..if spec.causal { (p + 1).clamp(0, length as i64) as usize } else { length }
         };
@@ -156,7 +188,7 @@ impl<'a> Inputs<'a> {
             let mut keys = tile..end.min(tile + TILE);
             // Keys that lie together need not be gathered.
             let (_, together) = self.run(b, tile, keys.end);
-            if together - tile >= TOGETHER {
+            if together - tile >= TOGETHER && self.k.plain().is_some() {
                 keys.end = together;
             }
             self.scores(b, g, rows, keys.clone(), scratch);
@@ -165,7 +197,7 @@ impl<'a> Inputs<'a> {
                 let seen = visible(token);
                 let inside = |j: usize| j.clamp(keys.start, keys.end) - keys.start;
                 scratch.seen[r] = [inside(seen.start), inside(seen.end)];
-                let behind = keys.start as i64 - position(token);
+                let behind = keys.start as i64 - sequence.position(token);
                 self.bias(g, r, behind, &mut scratch.scores[r * TILE..][..keys.len()]);
             }
             let (size, acc) = ([TILE, keys.len()], &mut state.acc[..rows * spec.value_dim as usize]);
@@ -178,23 +210,27 @@ impl<'a> Inputs<'a> {
     /// `scores[r, j] = q[r] . k[j]`
     fn scores(&self, b: usize, g: usize, rows: usize, keys: Range<usize>, scratch: &mut Scratch) {
         let (dim, count) = (self.spec.dim as usize, keys.len());
-        if let (Some(tiles), true) = (self.tiles, rows > FEW) {
-            let k = self.matrix(self.k, dim, b, g, keys, &mut scratch.k);
-            let [q, _, right] = &mut scratch.split;
-            tiles.right(k.transposed(), right);
-            return tiles.multiply(q, right, &mut Tile::new(&mut scratch.scores, [rows, count], TILE), false);
-        }
         if rows > FEW {
-            for (row, from, n) in self.runs(b, keys.clone()) {
-                let k = &self.k[(row * self.kv_heads + g) * dim..];
-                let columns = &mut scratch.k[from - keys.start..];
-                self.simd.transpose(k, columns, [n, dim], [self.kv_heads * dim, TILE]);
+            let k = self.matrix(self.k, b, g, keys, &mut scratch.k);
+            if let Some(tiles) = self.tiles {
+                let [q, _, right] = &mut scratch.split;
+                tiles.right(k.transposed(), right);
+                return tiles.multiply(q, right, &mut Tile::new(&mut scratch.scores, [rows, count], TILE), false);
             }
+            self.simd.transpose(k.data(), &mut scratch.panel, k.shape(), [k.strides()[0], TILE]);
             let (size, strides) = ([rows, dim, count], [dim, TILE, TILE]);
-            return self.simd.multiply(&scratch.q, &scratch.k, &mut scratch.scores, size, strides, false);
+            return self.simd.multiply(&scratch.q, &scratch.panel, &mut scratch.scores, size, strides, false);
         }
+        let Some(k) = self.k.plain() else {
+            self.decode(self.k, b, g, keys, &mut scratch.k);
+            for r in 0..rows {
+                let scores = &mut scratch.scores[r * TILE..][..count];
+                self.simd.dots(&scratch.q[r * dim..][..dim], &scratch.k, dim, scores);
+            }
+            return;
+        };
         for (row, from, n) in self.runs(b, keys.clone()) {
-            let k = &self.k[(row * self.kv_heads + g) * dim..];
+            let k = &k[(row * self.kv_heads + g) * dim..];
             for r in 0..rows {
                 let scores = &mut scratch.scores[r * TILE + from - keys.start..][..n];
                 self.simd.dots(&scratch.q[r * dim..][..dim], k, self.kv_heads * dim, scores);
@@ -224,27 +260,31 @@ impl<'a> Inputs<'a> {
         state: &mut State<'_>,
     ) {
         let (value_dim, count) = (self.spec.value_dim as usize, keys.len());
-        if let (Some(tiles), true) = (self.tiles, rows > FEW) {
-            let v = self.matrix(self.v, value_dim, b, g, keys, &mut scratch.v);
-            let [_, left, right] = &mut scratch.split;
-            tiles.left(Matrix::new(&scratch.scores, [rows, count], TILE), left);
-            tiles.right(v, right);
-            let mut acc = Tile::new(state.acc, [rows, value_dim], value_dim);
-            return tiles.multiply(left, right, &mut acc, true);
-        }
         if rows > FEW {
+            let v = self.matrix(self.v, b, g, keys, &mut scratch.v);
+            if let Some(tiles) = self.tiles {
+                let [_, left, right] = &mut scratch.split;
+                tiles.left(Matrix::new(&scratch.scores, [rows, count], TILE), left);
+                tiles.right(v, right);
+                return tiles.multiply(left, right, &mut Tile::new(state.acc, [rows, value_dim], value_dim), true);
+            }
             let padded = value_dim.next_multiple_of(PADDED);
-            for (row, from, n) in self.runs(b, keys.clone()) {
-                let rows = self.v[(row * self.kv_heads + g) * value_dim..].chunks(self.kv_heads * value_dim);
-                for (row, to) in rows.zip(scratch.v[(from - keys.start) * padded..].chunks_exact_mut(padded)).take(n) {
-                    to[..value_dim].copy_from_slice(&row[..value_dim]);
-                }
+            for (row, to) in v.data().chunks(v.strides()[0]).zip(scratch.panel.chunks_exact_mut(padded)).take(count) {
+                to[..value_dim].copy_from_slice(&row[..value_dim]);
             }
             let (size, strides) = ([rows, count, value_dim], [TILE, padded, value_dim]);
-            return self.simd.multiply(&scratch.scores, &scratch.v, state.acc, size, strides, true);
+            return self.simd.multiply(&scratch.scores, &scratch.panel, state.acc, size, strides, true);
         }
+        let Some(v) = self.v.plain() else {
+            self.decode(self.v, b, g, keys, &mut scratch.v);
+            for r in 0..rows {
+                let acc = &mut state.acc[r * value_dim..][..value_dim];
+                self.simd.add_rows(&scratch.scores[r * TILE..][..count], &scratch.v, value_dim, acc);
+            }
+            return;
+        };
         for (row, from, n) in self.runs(b, keys.clone()) {
-            let v = &self.v[(row * self.kv_heads + g) * value_dim..];
+            let v = &v[(row * self.kv_heads + g) * value_dim..];
             for r in 0..rows {
                 let scores = &scratch.scores[r * TILE + from - keys.start..][..n];
                 let acc = &mut state.acc[r * value_dim..][..value_dim];
@@ -253,21 +293,29 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// `[keys, width]` of one head of `data`: in place where the keys follow each other, otherwise copied to `gathered`.
-    fn matrix<'m>(
-        &self,
-        data: &'m [f32],
-        width: usize,
-        b: usize,
-        g: usize,
-        keys: Range<usize>,
-        gathered: &'m mut [f32],
-    ) -> Matrix<'m>
+    /// Decodes `keys` of one head to `[keys, width]`.
+    fn decode(&self, data: Rows<'_>, b: usize, g: usize, keys: Range<usize>, out: &mut [f32]) {
+        for (row, from, n) in self.runs(b, keys.clone()) {
+            for i in 0..n {
+                let out = &mut out[(from - keys.start + i) * data.width..][..data.width];
+                data.decode(self.simd, (row + i) * self.kv_heads + g, out);
+            }
+        }
+    }
+
+    /// `[keys, width]` of one head of `data`: in place where the keys follow each other as f32, otherwise copied or decoded
+    /// to `gathered`.
+    fn matrix<'m>(&self, data: Rows<'a>, b: usize, g: usize, keys: Range<usize>, gathered: &'m mut [f32]) -> Matrix<'m>
     where
         'a: 'm,
     {
-        let (stride, count) = (self.kv_heads * width, keys.len());
-        let head = |row: usize| &data[row * stride + g * width..];
+        let (width, count) = (data.width, keys.len());
+        let Some(plain) = data.plain() else {
+            self.decode(data, b, g, keys, gathered);
+            return Matrix::new(gathered, [count, width], width);
+        };
+        let stride = self.kv_heads * width;
+        let head = |row: usize| &plain[row * stride + g * width..];
         let (row, end) = self.run(b, keys.start, keys.end);
         if end == keys.end {
             return Matrix::new(head(row), [count, width], stride);

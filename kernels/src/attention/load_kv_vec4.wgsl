@@ -1,12 +1,7 @@
-// Rows of q, k and v in vectors of four: every dimension and stride is a multiple of four.
+// Rows of k and v in vectors of four.
 
-@group(0) @binding(0) var<storage, read> q: array<vec4f>;
 @group(0) @binding(1) var<storage, read> k: array<vec4f>;
 @group(0) @binding(2) var<storage, read> v: array<vec4f>;
-
-fn load_q(row: u32, i: u32) -> vec4f {
-    return q[row + i];
-}
 
 fn load_k(row: u32, i: u32) -> vec4f {
     return k[row + i];

@@ -1,0 +1,16 @@
+// Rows as they are: `Element` is f32 or four of them.
+
+const POOL = 1u;
+
+@group(0) @binding(1) var<storage, read> k: array<Element>;
+@group(0) @binding(2) var<storage, read> v: array<Element>;
+@group(0) @binding(3) var<storage, read_write> k_pool: array<Element>;
+@group(0) @binding(4) var<storage, read_write> v_pool: array<Element>;
+
+fn append(values: bool, source: u32, to: u32, i: u32) {
+    if values {
+        v_pool[to + i] = v[source + i];
+    } else {
+        k_pool[to + i] = k[source + i];
+    }
+}
