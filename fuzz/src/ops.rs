@@ -3,7 +3,7 @@
 
 use arbitrary::{Result, Unstructured};
 use foveate_core::host::HostBackend;
-use foveate_core::kernels::attention::{Packed, Pages};
+use foveate_core::kernels::attention::{Bias, Packed, Pages};
 use foveate_core::kernels::cases::Rng;
 use foveate_core::kernels::close::{Tolerance, compare};
 use foveate_core::kernels::dtype::DType;
@@ -149,6 +149,7 @@ fn attention(u: &mut Unstructured<'_>) -> Result<attention::Spec> {
         window: if u.arbitrary()? { Some(size(u)?) } else { None },
         softcap: if u.arbitrary()? { Some(number(u)?) } else { None },
         alibi: u.arbitrary()?,
+        bias: if u.arbitrary()? { Some(Bias { batch: u.arbitrary()?, heads: u.arbitrary()? }) } else { None },
         sinks: u.arbitrary()?,
         lengths: u.arbitrary()?,
         paged,

@@ -174,7 +174,7 @@ mod random {
         fn attention_cpu_matches_the_reference(
             sizes in (1u32..4, size(70), size(140)), heads in (1u32..4, 1u32..5), dims in (1u32..80, 1u32..80),
             options: [bool; 6], window in proptest::option::of(1u32..90), page in proptest::option::of(0u32..7),
-            long: bool, kv in select(&attention::KV[..]), packed in proptest::option::of((size(140), size(300))), seed: u64,
+            long: bool, bias: [bool; 3], kv in select(&attention::KV[..]), packed in proptest::option::of((size(140), size(300))), seed: u64,
         ) {
             let ((batch, queries, mut keys), (kv_heads, group)) = (sizes, heads);
             let [causal, softcap, alibi, sinks, lengths, lse] = options;
@@ -190,7 +190,9 @@ mod random {
             });
             let spec = attention::Spec {
                 value_dim: dims.1, causal, window, softcap: softcap.then_some(3.0), alibi, sinks, lengths, lse, paged,
-                kv, packed: packed.map(|(queries, keys)| attention::Packed { queries, keys }),
+                kv,
+                bias: bias[0].then_some(attention::Bias { batch: bias[1], heads: bias[2] }),
+                packed: packed.map(|(queries, keys)| attention::Packed { queries, keys }),
                 q_stride: heads * dims.0 + seed as u32 % 9,
                 ..attention::Spec::causal(batch, queries, keys, heads, kv_heads, dims.0)
             };

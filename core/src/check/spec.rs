@@ -62,6 +62,10 @@ fn attention(file: &Checkpoint, params: &str) -> Result<Case> {
     let [_, keys, kv_heads, _] = shape(file, "k")?;
     let [_, _, _, value_dim] = shape(file, "v")?;
     let has = |name| file.get(name).is_some();
+    let bias = match has("bias") {
+        true => shape::<4>(file, "bias").map(|[b, h, ..]| Some(attention::Bias { batch: b != 1, heads: h != 1 }))?,
+        false => None,
+    };
     let spec = attention::Spec {
         value_dim,
         scale,
@@ -69,6 +73,7 @@ fn attention(file: &Checkpoint, params: &str) -> Result<Case> {
         window,
         softcap,
         alibi: has("alibi"),
+        bias,
         sinks: has("sinks"),
         lengths: has("kv_len"),
         lse: has("want.lse") || has("dout"),

@@ -1,4 +1,4 @@
-use super::{Packed, Pages, Spec};
+use super::{Bias, Packed, Pages, Spec};
 use crate::cases::Case;
 use crate::dtype::DType;
 use alloc::{format, vec::Vec};
@@ -59,6 +59,7 @@ pub(crate) fn cases() -> Vec<Case> {
                     softcap: Some(2.0),
                     alibi: true,
                     sinks: true,
+                    bias: Some(Bias { batch: true, heads: true }),
                     lengths: true,
                     paged: pages,
                     packed: Some(Packed { queries: 2 * queries, keys: 0 }),
@@ -73,12 +74,17 @@ pub(crate) fn cases() -> Vec<Case> {
                     softcap: Some(2.0),
                     alibi: true,
                     sinks: true,
+                    bias: Some(Bias { batch: true, heads: true }),
                     lengths: true,
                     packed: Some(Packed { queries: 2 * queries - 1, keys: 2 * keys - 9 }),
                     lse: true,
                     ..spec
                 },
             ),
+            ("bias", Spec { bias: Some(Bias { batch: true, heads: true }), lse: true, ..spec }),
+            ("bias_heads", Spec { bias: Some(Bias { batch: false, heads: true }), causal: false, ..spec }),
+            ("bias_batch", Spec { bias: Some(Bias { batch: true, heads: false }), softcap: Some(2.0), ..spec }),
+            ("bias_shared", Spec { bias: Some(Bias::default()), lengths: true, window: Some(33), lse: true, ..spec }),
             ("no_keys", Spec { keys: 0, sinks: true, lse: true, ..spec }),
         ];
         for (name, spec) in options {

@@ -54,6 +54,7 @@ fn main(
     let r = lane / LANES;
     let mine = min(first + r, count - 1);
     let position = position_of(mine / GROUPED, length, queries);
+    let bias_at = bias_row(b, g * GROUPED + mine % GROUPED, mine / GROUPED);
     var largest = NONE;
     var sum = 0.0;
     // For the values: the vector of this lane, and which keys it takes.
@@ -100,7 +101,7 @@ fn main(
             for (var j = lane % LANES; j < here; j += LANES) {
                 let at = (r * KEYS + j) * 4;
                 let product = scores[at] + scores[at + 1] + (scores[at + 2] + scores[at + 3]);
-                let z = logit(product, start + j, position, g * GROUPED + mine % GROUPED);
+                let z = logit(product, start + j, position, g * GROUPED + mine % GROUPED, bias_at);
                 let seen = select(NONE, z, visible(start + j, position));
                 scores[at] = seen;
                 top = max(top, seen);

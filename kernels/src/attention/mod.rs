@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! p      = i + L - T                                            position of query i; T queries, L keys of its sequence
-//! z[j]   = softcap(scale q[i] . k[j]) + alibi[h] (j - p)        softcap(s) = c tanh(s / c)
+//! z[j]   = softcap(scale q[i] . k[j]) + alibi[h] (j - p) + bias[b, h, i, j]        softcap(s) = c tanh(s / c)
 //! out[i] = sum_j exp(z[j]) v[j] / (exp(sink[h]) + sum_j exp(z[j]))
 //! lse[i] = ln(exp(sink[h]) + sum_j exp(z[j]))
 //! ```
@@ -21,11 +21,13 @@
 //! | `lengths` | `[B]` | u32 | with `lengths`: `L` of each sequence, at most those it has; otherwise all of them |
 //! | `sinks` | `[H]` | f32 | with `sinks`: a logit without a value |
 //! | `alibi` | `[H]` | f32 | with `alibi`: slopes |
+//! | `bias` | `[B or 1, H or 1, T, S]` | f32 | with `bias`: `i` and `j` count in the sequence |
 //! | `out` | `[B, T, H, V]`, packed `[Tq, H, V]` | f32 | |
 //! | `lse` | `[B, T, H]`, packed `[Tq, H]` | f32 | with `lse`: natural logarithm |
 //!
 //! Edge values: a query that sees no key gives 0 and an `lse` of `-3.0e38` (its sink with sinks). What stands in keys
 //! behind `L`, or in pages the table does not name, is never read into a result. A page behind the pool reads the last.
+//! A bias of [`HIDDEN`] or less, minus infinity among them, hides its key, as a mask does.
 //! Packed, a sequence may be empty, rows that no sequence has are not written, offsets are held inside of their tensor, and
 //! a sequence that ends before it begins is empty; of two sequences with one row of `out`, which only decreasing offsets
 //! give, either may win.
@@ -61,6 +63,17 @@ pub const NAME: &str = "attention";
 
 /// The log-sum-exp of a query that sees nothing: finite, since WGSL lets a compiler assume that infinity does not occur.
 pub const NO_KEYS: f32 = -3.0e38;
+
+/// The largest bias that hides its key: far enough from the end of f32 for sums, and above the usual masks, which are the
+/// smallest number or minus infinity.
+pub const HIDDEN: f32 = -1.0e38;
+
+/// Which sequences and heads have biases of their own; the others share one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Bias {
+    pub batch: bool,
+    pub heads: bool,
+}
 
 /// The formats of keys and values, here and in [`append`](crate::cache).
 pub const KV: [DType; 3] = [DType::F32, DType::F16, DType::Q8_0];
@@ -106,6 +119,7 @@ pub struct Spec {
     pub window: Option<u32>,
     pub softcap: Option<f32>,
     pub alibi: bool,
+    pub bias: Option<Bias>,
     pub sinks: bool,
     pub lengths: bool,
     pub paged: Option<Pages>,
@@ -133,6 +147,7 @@ impl Spec {
             window: None,
             softcap: None,
             alibi: false,
+            bias: None,
             sinks: false,
             lengths: false,
             paged: None,
@@ -185,6 +200,20 @@ impl Spec {
         }
     }
 
+    fn bias_shape(&self) -> Option<[u32; 4]> {
+        let own = self.bias?;
+        let planes = [if own.batch { self.batch } else { 1 }, if own.heads { self.heads } else { 1 }];
+        Some([planes[0], planes[1], self.queries, self.keys])
+    }
+
+    /// Where the biases of query `t` of head `h` in sequence `b` begin.
+    fn bias_row(&self, b: usize, h: usize, t: usize) -> usize {
+        let own = self.bias.unwrap_or_default();
+        let heads = if own.heads { self.heads as usize } else { 1 };
+        let plane = if own.batch { b * heads } else { 0 } + if own.heads { h } else { 0 };
+        (plane * self.queries as usize + t) * self.keys as usize
+    }
+
     /// The shape of `out`.
     fn out_shape(&self) -> Vec<u32> {
         [&self.tokens()[..], &[self.heads, self.value_dim]].concat()
@@ -229,6 +258,9 @@ impl Kernel for Spec {
         elements(NAME, "out", &self.out_shape())?;
         elements(NAME, "queries", &[self.batch, self.queries, self.heads])?;
         require(self.batch < u32::MAX, NAME, "batch", "below 4294967295", self.batch)?;
+        if let Some(shape) = self.bias_shape() {
+            elements(NAME, "bias", &shape)?;
+        }
         // Positions are computed in 32 bits: i + L - T stays in range of i32.
         let most = (i32::MAX / 2) as u32;
         require(self.queries <= most && self.keys <= most, NAME, "keys", format!("at most {most}"), self.keys)?;
@@ -260,6 +292,9 @@ impl Kernel for Spec {
         }
         if self.alibi {
             args.push(read("alibi", DType::F32, &[self.heads]));
+        }
+        if let Some(shape) = self.bias_shape() {
+            args.push(read("bias", DType::F32, &shape));
         }
         let out = self.out_shape();
         args.push(Arg::new("out", DType::F32, &out, Access::Write));
@@ -319,6 +354,15 @@ impl Kernel for Spec {
                 }
                 "lengths" => {
                     vectors.push((arg.name, (0..self.batch).map(|_| rng.below(self.keys + 1)).collect()));
+                }
+                "bias" => {
+                    // An eighth of the keys is hidden, in the ways that people do it.
+                    for bias in bytes.chunks_exact_mut(4) {
+                        if let Some(hidden) = [f32::NEG_INFINITY, f32::MIN, HIDDEN].get(rng.below(24) as usize) {
+                            bias.copy_from_slice(&hidden.to_le_bytes());
+                        }
+                    }
+                    continue;
                 }
                 _ => continue,
             }

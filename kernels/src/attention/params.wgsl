@@ -29,18 +29,22 @@ struct Params {
     lengths_start: u32,
     sinks_start: u32,
     alibi_start: u32,
+    bias_start: u32,
+    // Between two sequences and between two heads, 0 where they share one.
+    bias_batch: u32,
+    bias_head: u32,
     out_start: u32,
     lse_start: u32,
 }
 
 @group(1) @binding(0) var<uniform> params: Params;
 
-// What a query at `position` of head `h` gives to `key`, from the product of the two.
-fn logit(product: f32, key: u32, position: i32, h: u32) -> f32 {
-    return logit_of_scaled(product * params.scale, key, position, h);
+// What a query at `position` of head `h`, whose biases begin at `bias_at`, gives to `key`, from the product of the two.
+fn logit(product: f32, key: u32, position: i32, h: u32, bias_at: u32) -> f32 {
+    return logit_of_scaled(product * params.scale, key, position, h, bias_at);
 }
 
-fn logit_of_scaled(product: f32, key: u32, position: i32, h: u32) -> f32 {
+fn logit_of_scaled(product: f32, key: u32, position: i32, h: u32, bias_at: u32) -> f32 {
     var z = product;
     if SOFTCAP {
         // tanh is 1 in f32 beyond 10, where some devices overflow.
@@ -49,7 +53,7 @@ fn logit_of_scaled(product: f32, key: u32, position: i32, h: u32) -> f32 {
     if ALIBI {
         z += slope(h) * f32(i32(key) - position);
     }
-    return z;
+    return biased(z, bias_at, key);
 }
 
 fn visible(key: u32, position: i32) -> bool {

@@ -106,6 +106,7 @@ impl Planner<'_> {
             self.pick("table", part!("attention/paged.wgsl"), keys),
             self.pick("lengths", part!("attention/lengths.wgsl"), part!("attention/no_lengths.wgsl")),
             self.pick("alibi", part!("attention/alibi.wgsl"), part!("attention/no_alibi.wgsl")),
+            self.pick("bias", part!("attention/bias.wgsl"), part!("attention/no_bias.wgsl")),
         ]
     }
 
@@ -147,7 +148,7 @@ impl Planner<'_> {
         let (spec, unit) = (self.spec, self.unit());
         let mut parts = vec![part!("attention/state.wgsl")];
         parts.extend(self.input_parts());
-        let inputs = ["q", "k", "v", "table", "cu_q", "cu_k", "lengths", "alibi"];
+        let inputs = ["q", "k", "v", "table", "cu_q", "cu_k", "lengths", "alibi", "bias"];
         let mut bound: Vec<&'static str> = inputs.into_iter().filter(|arg| self.has(arg)).collect();
         if form.partial.is_some() {
             parts.push(part!("attention/partial.wgsl"));
@@ -235,6 +236,11 @@ impl Planner<'_> {
         gathered: &[(&'static str, u32)],
     ) -> PassBuilder<'b> {
         let (spec, pages, unit) = (self.spec, self.spec.paged, self.unit());
+        let start = |pass: PassBuilder<'b>, name, arg, size| match gathered.iter().find(|place| place.0 == arg) {
+            Some(&(_, at)) => pass.u32(name, at),
+            None if bound.contains(&arg) => pass.start(name, arg, size),
+            None => pass.u32(name, 0),
+        };
         let mut pass = pass
             .u32("batch", spec.batch)
             .u32("queries", spec.queries)
@@ -262,16 +268,18 @@ impl Planner<'_> {
             ("lengths_start", "lengths", 4),
             ("sinks_start", "sinks", 4),
             ("alibi_start", "alibi", 4),
-            ("out_start", "out", 4 * unit),
-            ("lse_start", "lse", 4),
+            ("bias_start", "bias", 4),
         ] {
-            pass = match gathered.iter().find(|place| place.0 == arg) {
-                Some(&(_, at)) => pass.u32(name, at),
-                None if bound.contains(&arg) => pass.start(name, arg, size),
-                None => pass.u32(name, 0),
-            };
+            pass = start(pass, name, arg, size);
         }
-        pass
+        // With a bias no more than it has elements, which validation has counted.
+        let (plane, own) = (spec.queries.wrapping_mul(spec.keys), spec.bias.unwrap_or_default());
+        let planes = if own.heads { spec.heads } else { 1 };
+        pass = pass
+            .u32("bias_batch", if own.batch { planes.wrapping_mul(plane) } else { 0 })
+            .u32("bias_head", if own.heads { plane } else { 0 });
+        pass = start(pass, "out_start", "out", 4 * unit);
+        start(pass, "lse_start", "lse", 4)
     }
 
     /// What the parts that store rows are told, and the places of the bindings that only some variants have.
@@ -287,6 +295,7 @@ impl Planner<'_> {
             ("GATHERED_BINDING", GATHERED),
             ("LENGTHS_BINDING", "lengths"),
             ("ALIBI_BINDING", "alibi"),
+            ("BIAS_BINDING", "bias"),
             ("SINKS_BINDING", "sinks"),
             ("OUT_BINDING", "out"),
             ("LSE_BINDING", "lse"),

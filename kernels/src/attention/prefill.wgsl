@@ -126,11 +126,12 @@ fn main(
         let mine = start + 4 * x;
         for (var r = 0u; r < PER; r += 1) {
             let h = g * GROUPED + (first + y * PER + r) % GROUPED;
+            let bias_at = bias_row(b, h, min(first + y * PER + r, count - 1) / GROUPED);
             let last = end[r] - i32(mine);
             let behind = position[r] - i32(mine);
             for (var c = 0u; c < 4; c += 1) {
                 let seen = i32(c) < last && (!WINDOW || behind - i32(c) < i32(params.window));
-                score[r][c] = select(NONE, logit_of_scaled(score[r][c], mine + c, position[r], h), seen);
+                score[r][c] = select(NONE, logit_of_scaled(score[r][c], mine + c, position[r], h, bias_at), seen);
             }
             let s = score[r];
             shares[(y * PER + r) * X + x] = max(max(s.x, s.y), max(s.z, s.w));

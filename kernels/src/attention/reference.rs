@@ -1,5 +1,5 @@
 use super::sequence::Sequences;
-use super::{NO_KEYS, Spec};
+use super::{HIDDEN, NO_KEYS, Spec};
 use crate::dtype::DType;
 use crate::host::Args;
 use crate::quant;
@@ -16,7 +16,7 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
     let (q, k, v) = (args.f32("q"), decoded(spec.kv, args.bytes("k")), decoded(spec.kv, args.bytes("v")));
     let table = spec.paged.map(|p| (p, args.u32("table")));
     let sequences = Sequences::new(spec, args);
-    let (sinks, alibi) = (args.optional("sinks"), args.optional("alibi"));
+    let (sinks, alibi, bias) = (args.optional("sinks"), args.optional("alibi"), args.optional("bias"));
     let (out, mut lse) = (args.out("out"), args.optional_out("lse"));
     let size = |n: u32| n as usize;
     let (heads, kv_heads, dim, value_dim) =
@@ -37,9 +37,12 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
             for h in 0..heads {
                 let g = h / (heads / kv_heads);
                 let q = &q[token * size(spec.q_stride) + h * dim..][..dim];
+                let bias = |j: usize| bias.map_or(0.0, |bias| bias[spec.bias_row(b, h, t) + j]);
                 let visible = |j: &usize| {
                     let behind = position - *j as i64;
-                    (!spec.causal || behind >= 0) && spec.window.is_none_or(|w| behind < i64::from(w))
+                    (bias(*j) > HIDDEN)
+                        && (!spec.causal || behind >= 0)
+                        && spec.window.is_none_or(|w| behind < i64::from(w))
                 };
                 let logits: Vec<(usize, f64)> = (0..sequence.keys)
                     .filter(visible)
@@ -50,7 +53,8 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
                         if let Some(c) = spec.softcap.map(f64::from) {
                             z = c * tanh(z / c);
                         }
-                        (j, z + alibi.map_or(0.0, |a| f64::from(a[h]) * (j as i64 - position) as f64))
+                        let alibi = alibi.map_or(0.0, |a| f64::from(a[h]) * (j as i64 - position) as f64);
+                        (j, z + alibi + f64::from(bias(j)))
                     })
                     .collect();
                 let sink = sinks.map(|s| f64::from(s[h]));

@@ -1,5 +1,5 @@
 use super::{FORMS, Form, assert_close, bytes, floats, run_in_place};
-use foveate_kernels::attention::{NO_KEYS, Packed, Pages, Spec};
+use foveate_kernels::attention::{Bias, NO_KEYS, Packed, Pages, Spec};
 use foveate_kernels::cases::{Rng, u32_bytes};
 use foveate_kernels::dtype::DType;
 use foveate_kernels::merge;
@@ -418,6 +418,53 @@ proptest! {
         for form in FORMS {
             let a = attend(form, Spec { kv, ..spec }, &[bytes(&q), k.clone(), v.clone()]);
             let b = attend(form, spec, &plain);
+            assert_close(&a.0, &b.0, 1e-5);
+            assert_close(&a.1, &b.1, 1e-5);
+        }
+    }
+
+    #[test]
+    fn attention_bias_of_a_row_shifts_its_lse(spec in spec(), seed: u64, own: [bool; 2]) {
+        let mut rng = Rng::new(seed);
+        let spec = Spec { lse: true, ..spec };
+        let with = Spec { bias: Some(Bias { batch: own[0], heads: own[1] }), ..spec };
+        let qkv = draw(&spec, &mut rng);
+        let [planes_b, planes_h] = [if own[0] { spec.batch } else { 1 }, if own[1] { spec.heads } else { 1 }];
+        let shifts = rng.normals((planes_b * planes_h * spec.queries) as usize, 3.0);
+        let bias: Vec<f32> = shifts.iter().flat_map(|s| vec![*s; spec.keys as usize]).collect();
+        for form in FORMS {
+            let plain = attend(form, spec, &inputs(&qkv));
+            let shifted = attend(form, with, &[inputs(&qkv), vec![bytes(&bias)]].concat());
+            assert_close(&shifted.0, &plain.0, 1e-5);
+            for (i, (shifted, plain)) in shifted.1.iter().zip(&plain.1).enumerate() {
+                let (h, t) = (i as u32 % spec.heads, i as u32 / spec.heads % spec.queries);
+                let b = i as u32 / spec.heads / spec.queries;
+                let plane = if own[0] { b * planes_h } else { 0 } + if own[1] { h } else { 0 };
+                let shift = shifts[(plane * spec.queries + t) as usize];
+                let want = if *plain == NO_KEYS { NO_KEYS } else { plain + shift };
+                assert_close(&[*shifted], &[want], 1e-5);
+            }
+        }
+    }
+
+    #[test]
+    fn attention_bias_is_any_mask_and_any_slope(spec in spec(), seed: u64, hidden in 0usize..3) {
+        let mut rng = Rng::new(seed);
+        let qkv = draw(&spec, &mut rng);
+        let slopes = rng.normals(spec.heads as usize, 0.3);
+        let mut bias = Vec::new();
+        for slope in &slopes {
+            for t in 0..spec.queries {
+                let position = t as f32 + spec.keys as f32 - spec.queries as f32;
+                let mask = [f32::NEG_INFINITY, f32::MIN, -1e38][hidden];
+                bias.extend((0..spec.keys).map(|j| if j as f32 > position { mask } else { slope * (j as f32 - position) }));
+            }
+        }
+        let by_bias = Spec { causal: false, bias: Some(Bias { batch: false, heads: true }), lse: true, ..spec };
+        let by_options = Spec { alibi: true, lse: true, ..spec };
+        for form in FORMS {
+            let a = attend(form, by_bias, &[inputs(&qkv), vec![bytes(&bias)]].concat());
+            let b = attend(form, by_options, &[inputs(&qkv), vec![bytes(&slopes)]].concat());
             assert_close(&a.0, &b.0, 1e-5);
             assert_close(&a.1, &b.1, 1e-5);
         }

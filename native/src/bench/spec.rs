@@ -1,7 +1,7 @@
 //! From `name=value` pairs to an op: any shape, in the words of the specs and in the letters of their shapes.
 
 use crate::error::{Error, Result};
-use foveate_core::kernels::attention::{self, Packed, Pages};
+use foveate_core::kernels::attention::{self, Bias, Packed, Pages};
 use foveate_core::kernels::dtype::DType;
 use foveate_core::kernels::op::Op;
 use foveate_core::kernels::{activation, attention_backward, cache, embed, linear, merge, norm, rope, sample};
@@ -76,6 +76,7 @@ fn attention(v: &mut Values) -> Result<attention::Spec> {
         window: v.get("W|window", None)?,
         softcap: v.get("softcap", None)?,
         alibi: v.get("alibi", false)?,
+        bias: v.get("bias", false)?.then_some(Bias { batch: true, heads: true }),
         sinks: v.get("sinks", false)?,
         lengths: v.get("lengths", false)?,
         q_stride: v.get("q_stride", dense.q_stride)?,

@@ -18,11 +18,16 @@ use unit::{Inputs, Scratch, State};
 const ROWS: usize = 128;
 /// Keys of a chunk.
 const CHUNK: usize = 256;
+/// How many times as much as their keys packed sequences would have if all were as long as the longest, at most, for chunks.
+const SPREAD: u64 = 8;
 /// Least multiplications that are worth a task.
 const TASK: usize = 1 << 16;
 
 pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
-    let (queries, value_dim) = (spec.queries as usize, spec.value_dim as usize);
+    let value_dim = spec.value_dim as usize;
+    // Packed, no sequence is longer than all of them.
+    let queries = spec.packed.map_or(spec.queries, |p| spec.queries.min(p.queries)) as usize;
+    let longest = spec.packed_keys().map_or(spec.keys, |rows| spec.keys.min(rows)) as usize;
     let inputs = Inputs::new(spec, host, args);
     if inputs.sequences.overlap() {
         // Tasks would share rows.
@@ -34,8 +39,11 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
 
     let tokens = (ROWS / inputs.group.max(1)).clamp(1, queries.max(1));
     let (tiles, rows) = (queries.div_ceil(tokens), tokens * inputs.group);
-    let chunks = if tiles == 1 { (spec.keys as usize).div_ceil(CHUNK).max(1) } else { 1 };
-    let keys = if chunks == 1 { spec.keys as usize } else { CHUNK };
+    // Chunks that most sequences do not have would only take memory.
+    let spread = u64::from(spec.batch) * longest as u64;
+    let alike = spec.packed_keys().is_none_or(|rows| spread <= SPREAD * u64::from(rows));
+    let chunks = if tiles == 1 && alike { longest.div_ceil(CHUNK).max(1) } else { 1 };
+    let keys = if chunks == 1 { longest } else { CHUNK };
     let units = spec.batch as usize * spec.kv_heads as usize * tiles;
     if units == 0 || rows == 0 {
         return;

@@ -1,7 +1,7 @@
 //! The queries of one unit against a range of keys.
 
 use crate::attention::sequence::Sequences;
-use crate::attention::{Pages, Spec};
+use crate::attention::{HIDDEN, Pages, Spec};
 use crate::dtype::DType;
 use crate::host::{Args, Host, Matrix, Simd, Tile, Tiles};
 use crate::simd::{PADDED, Split};
@@ -25,6 +25,7 @@ pub(super) struct Inputs<'a> {
     table: Option<(Pages, &'a [u32])>,
     pub(super) sequences: Sequences<'a>,
     alibi: Option<&'a [f32]>,
+    bias: Option<&'a [f32]>,
     pub(super) kv_heads: usize,
     /// Query heads of a key head.
     pub(super) group: usize,
@@ -122,6 +123,7 @@ impl<'a> Inputs<'a> {
             table: spec.paged.map(|p| (p, args.u32("table"))),
             sequences: Sequences::new(spec, args),
             alibi: args.optional("alibi"),
+            bias: args.optional("bias"),
             kv_heads: spec.kv_heads as usize,
             group: (spec.heads / spec.kv_heads) as usize,
         }
@@ -198,7 +200,9 @@ impl<'a> Inputs<'a> {
                 let inside = |j: usize| j.clamp(keys.start, keys.end) - keys.start;
                 scratch.seen[r] = [inside(seen.start), inside(seen.end)];
                 let behind = keys.start as i64 - sequence.position(token);
-                self.bias(g, r, behind, &mut scratch.scores[r * TILE..][..keys.len()]);
+                let head = g * self.group + r % self.group;
+                let bias = self.bias.map(|bias| &bias[spec.bias_row(b, head, token) + keys.start..][..keys.len()]);
+                self.logits(head, bias, behind, &mut scratch.scores[r * TILE..][..keys.len()]);
             }
             let (size, acc) = ([TILE, keys.len()], &mut state.acc[..rows * spec.value_dim as usize]);
             self.simd.online_softmax(&mut scratch.scores, size, &scratch.seen[..rows], state.max, state.sum, acc);
@@ -238,14 +242,18 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// Logits of the scores of row `r`. `behind` is `j - p` of the first.
-    fn bias(&self, g: usize, r: usize, behind: i64, scores: &mut [f32]) {
+    /// Logits of the scores of a query of `head`. `behind` is `j - p` of the first.
+    fn logits(&self, head: usize, bias: Option<&[f32]>, behind: i64, scores: &mut [f32]) {
         if let Some(cap) = self.spec.softcap {
             self.simd.softcap(scores, cap);
         }
         if let Some(alibi) = self.alibi {
-            let slope = alibi[g * self.group + r % self.group];
+            let slope = alibi[head];
             scores.iter_mut().enumerate().for_each(|(i, z)| *z += slope * (behind + i as i64) as f32);
+        }
+        if let Some(bias) = bias {
+            let biased = |z: f32, x: f32| if x > HIDDEN { z + x } else { f32::NEG_INFINITY };
+            scores.iter_mut().zip(bias).for_each(|(z, &x)| *z = biased(*z, x));
         }
     }
 
