@@ -126,11 +126,13 @@ macro_rules! registry {
 registry! {
     Embed => embed,
     Linear => linear,
+    FusedLinear => fused_linear,
     Norm => norm,
     Rope => rope,
     Activation => activation,
     Attention => attention,
     Append => cache,
+    RopeAppend => rope_append,
     Sample => sample,
 }
 
