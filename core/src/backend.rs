@@ -34,6 +34,8 @@ pub struct Stats {
     pub buffers: u64,
     pub submissions: u64,
     pub dispatches: u64,
+    /// Bytes that were uploaded; the parameters of dispatches, 256 bytes each on a GPU, are not among them.
+    pub uploaded_bytes: u64,
     /// Transfers back to the host, and their bytes.
     pub downloads: u64,
     pub downloaded_bytes: u64,

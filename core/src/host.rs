@@ -144,6 +144,7 @@ impl Backend for HostBackend {
         }
         let mut words = words.write().unwrap_or_else(PoisonError::into_inner);
         bytemuck::cast_slice_mut::<u32, u8>(&mut words)[offset as usize..][..data.len()].copy_from_slice(data);
+        lock(&self.stats).uploaded_bytes += data.len() as u64;
         Ok(())
     }
 

@@ -61,6 +61,15 @@ fn decoding_submits_once_a_token_and_creates_nothing() {
         assert_eq!(after.submissions - before.submissions, 100);
         assert_eq!(after.downloads - before.downloads, 100);
         assert_eq!(after.downloaded_bytes - before.downloaded_bytes, 400);
+        // A position and a slot each, and the pages that were new.
+        let uploaded = after.uploaded_bytes - before.uploaded_bytes;
+        if settings.repetition_penalty == 1.0 {
+            assert!((800..=800 + 4 * 2).contains(&uploaded), "{uploaded} bytes were uploaded");
+        }
+        // Besides the layers: the embedding, the logits and at most two for the token.
+        let (layers, dispatches) = (model.config().layers.len() as f64, (after.dispatches - before.dispatches) as f64);
+        let layer = (dispatches / 100.0 - 4.0) / layers;
+        assert!(layer <= 7.0, "{layer} dispatches a layer");
         assert_eq!(after.buffers, before.buffers, "buffers were created while decoding");
         assert_eq!(after.bytes, before.bytes);
     }

@@ -51,15 +51,16 @@ fn main() {
     }
     let adapters = pollster::block_on(gpu::adapters());
     for adapter in &adapters {
-        for baseline in [false, true] {
+        // With all that it has; the same by the plans of a GPU, where it is a software driver; with WebGPU's defaults.
+        for kind in ["full", "gpu", "baseline"] {
             let name = adapter.get_info().name.split_whitespace().next().unwrap_or("gpu").to_lowercase();
-            let kind = if baseline { "baseline" } else { "full" };
             for family in FAMILIES {
                 let (adapter, serial) = (adapter.clone(), serial.clone());
                 let gpu = move || {
                     let _one = serial.lock().unwrap_or_else(|p| p.into_inner());
-                    let options = gpu::Options { baseline, software: true };
+                    let options = gpu::Options { baseline: kind == "baseline", software: true };
                     let gpu = pollster::block_on(Gpu::from_adapter(&adapter, options))?;
+                    let gpu = if kind == "full" { gpu } else { gpu.as_gpu() };
                     run(Any::Gpu(gpu), family, Tolerance::MODEL_EXECUTOR)
                 };
                 let trial = Trial::test(format!("gpu::{name}::{kind}::{family}"), gpu);

@@ -10,7 +10,7 @@ use foveate_core::kernels::dtype::DType;
 use foveate_core::kernels::op::Op;
 use foveate_core::kernels::plan::Caps;
 use foveate_core::kernels::rope::Pairing;
-use foveate_core::kernels::{activation, attention, attention_backward, cache, embed, linear, merge, norm, rope, sample};
+use foveate_core::kernels::{activation, attention, attention_backward, cache, embed, fused_linear, linear, merge, norm, rope, rope_append, sample};
 use foveate_core::{Backend, Operand};
 
 /// Mostly small, sometimes anything.
@@ -37,8 +37,13 @@ fn format(u: &mut Unstructured<'_>) -> Result<DType> {
     Ok(*u.choose(&all)?)
 }
 
+fn kind(u: &mut Unstructured<'_>) -> Result<activation::Kind> {
+    use activation::Kind;
+    Ok(*u.choose(&[Kind::Silu, Kind::Gelu, Kind::GeluTanh, Kind::Relu])?)
+}
+
 fn op(u: &mut Unstructured<'_>) -> Result<Op> {
-    Ok(match u.int_in_range(0..=9)? {
+    Ok(match u.int_in_range(0..=11)? {
         // embed: ids beyond the table among them.
         0 => {
             let (tokens, vocab, dim) = (size(u)?, size(u)?, size(u)?);
@@ -84,9 +89,7 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
         }
         // activation: plain and gated.
         4 => {
-            let kinds =
-                [activation::Kind::Silu, activation::Kind::Gelu, activation::Kind::GeluTanh, activation::Kind::Relu];
-            let (rows, dim, kind, gated) = (size(u)?, size(u)?, *u.choose(&kinds)?, u.arbitrary()?);
+            let (rows, dim, kind, gated) = (size(u)?, size(u)?, kind(u)?, u.arbitrary()?);
             activation::Spec { rows, dim, kind, gated, stride: stride(u, dim.saturating_mul(1 + u32::from(gated)))? }.into()
         }
         // attention: every option.
@@ -105,6 +108,39 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
         }
         // merge: empty segments among them.
         8 => merge::Spec { segments: size(u)?, rows: size(u)?, dim: size(u)? }.into(),
+        // fused_linear: every option.
+        9 => {
+            let tokens = if u.ratio(7, 8)? { u.int_in_range(0..=4)? } else { size(u)? };
+            let (inputs, outputs, format) = (size(u)?, size(u)?, format(u)?);
+            let norm = match u.arbitrary()? {
+                true => Some(fused_linear::Norm { eps: number(u)?, one_plus: u.arbitrary()? }),
+                false => None,
+            };
+            let activation = match u.arbitrary()? {
+                true => Some(fused_linear::Activation { kind: kind(u)?, gated: u.arbitrary()? }),
+                false => None,
+            };
+            let (bias, residual) = (u.arbitrary()?, u.arbitrary()?);
+            let (x_stride, y_stride) = (stride(u, inputs)?, stride(u, outputs)?);
+            fused_linear::Spec { tokens, inputs, outputs, format, norm, bias, activation, residual, x_stride, y_stride }.into()
+        }
+        // rope_append: both pairings, partial, slots past the pool among them.
+        10 => {
+            let (tokens, heads, kv_heads, dim) = (size(u)?, size(u)?, size(u)?, size(u)?);
+            let width = heads.saturating_add(kv_heads.saturating_mul(2)).saturating_mul(dim);
+            rope_append::Spec {
+                tokens,
+                heads,
+                kv_heads,
+                dim,
+                rotary: if u.arbitrary()? { dim / 2 * 2 } else { size(u)? },
+                pairing: *u.choose(&[Pairing::Half, Pairing::Interleaved])?,
+                positions: size(u)?,
+                pool: size(u)?,
+                stride: stride(u, width)?,
+            }
+            .into()
+        }
         // sample: argmax, and draws of the likeliest.
         _ => {
             // Draws near a boundary may differ by rounding and are left to cases.
@@ -175,7 +211,8 @@ pub fn ops(bytes: &[u8]) {
     let args = kernel.args();
     let small = Caps { binding_bytes: 4096, buffer_bytes: 4096, workgroups: 64, ..Caps::WEBGPU };
     let rich = Caps { subgroups: true, subgroup_min: 4, subgroup_max: 64, shader_f16: true, workgroup_bytes: 32768, ..Caps::WEBGPU };
-    for caps in [Caps::WEBGPU, small, rich] {
+    let software = Caps { software: true, ..Caps::WEBGPU };
+    for caps in [Caps::WEBGPU, small, rich, software] {
         if let Ok(plan) = kernel.plan(&caps) {
             for pass in plan.passes {
                 pass.check(op.name(), &caps).expect("a plan fits the device that it is for");

@@ -18,6 +18,8 @@ impl Tolerance {
     pub const EXECUTOR: Tolerance = Tolerance { relative_rms: 5e-5, elementwise: Some(1e-3) };
     /// Outputs of products whose activations are rounded to 16 bits; none of the exact forms is measured by it.
     pub const ROUNDED: Tolerance = Tolerance { relative_rms: 5e-5, elementwise: None };
+    /// Outputs of two such products multiplied, gate by what it gates: each error counts in units of the other product.
+    pub const ROUNDED_GATED: Tolerance = Tolerance { relative_rms: 2e-4, elementwise: None };
     /// Gradients of the executors in f32.
     pub const EXECUTOR_GRADIENT: Tolerance = Tolerance { relative_rms: 5e-4, elementwise: Some(1e-3) };
     /// Logits of a whole model on the reference.

@@ -126,6 +126,7 @@ macro_rules! registry {
 registry! {
     Embed => embed,
     Linear => linear,
+    FusedLinear => fused_linear,
     Norm => norm,
     Rope => rope,
     Activation => activation,
@@ -133,6 +134,7 @@ registry! {
     AttentionBackward => attention_backward,
     Merge => merge,
     Append => cache,
+    RopeAppend => rope_append,
     Sample => sample,
 }
 

@@ -4,7 +4,10 @@ use crate::attention::Pages;
 use crate::dtype::DType;
 use crate::op::Op;
 use crate::rope::Pairing;
-use crate::{activation, attention, attention_backward, cache, embed, linear, merge, norm, rope, sample};
+use crate::{
+    activation, attention, attention_backward, cache, embed, fused_linear, linear, merge, norm, rope, rope_append,
+    sample,
+};
 use alloc::{format, string::String, vec::Vec};
 
 /// Named shapes of every op: `op [what]/decode` or `/prefill`.
@@ -37,6 +40,12 @@ pub fn shapes() -> Vec<(String, Op)> {
             format: DType::F32,
         };
         add("append", append.into());
+        let (heads, kv_heads, pairing) = (9, 3, Pairing::Half);
+        let rotary = dim;
+        add(
+            "rope_append",
+            rope_append::Spec { tokens, heads, kv_heads, dim, rotary, pairing, positions, pool: 2048, stride }.into(),
+        );
         let paged = Some(Pages { pages: 32, page: 64, width: 32 });
         let causal = attention::Spec::causal(1, tokens, 1024, 9, 3, 64);
         add("attention s1024", attention::Spec { paged, q_stride: 960, ..causal }.into());
@@ -44,6 +53,17 @@ pub fn shapes() -> Vec<(String, Op)> {
     }
     let forward = attention::Spec::causal(1, 256, 256, 9, 3, 64);
     all.push(("attention_backward s256/prefill".into(), attention_backward::Spec { forward }.into()));
+    let norm = Some(fused_linear::Norm { eps: 1e-5, one_plus: false });
+    let gate = Some(fused_linear::Activation { kind: activation::Kind::Silu, gated: true });
+    for format in DType::WEIGHTS {
+        let mut add = |name: &str, spec: fused_linear::Spec| {
+            all.push((format!("fused_linear {format} {name}/decode"), spec.into()));
+        };
+        let product = |inputs, outputs| linear::Spec::new(1, inputs, outputs, format).into();
+        add("norm 576x960", fused_linear::Spec { norm, ..product(576, 960) });
+        add("gated 576x1536", fused_linear::Spec { norm, activation: gate, ..product(576, 1536) });
+        add("residual 1536x576", fused_linear::Spec { residual: true, ..product(1536, 576) });
+    }
     all.push(("linear q8_0 576x49152/decode".into(), linear::Spec::new(1, 576, 49152, DType::Q8_0).into()));
     let greedy = sample::Spec { vocab: 49152, draw: None, penalty: 1.0 };
     all.push(("sample argmax/decode".into(), greedy.into()));

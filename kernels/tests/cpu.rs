@@ -5,6 +5,7 @@ use foveate_kernels::close::{Tolerance, compare};
 use foveate_kernels::dtype::DType;
 use foveate_kernels::host::{Args, Bytes, Host, Simd, SingleThread, Tiles, View};
 use foveate_kernels::op::{self, Access, Arg, Op};
+use foveate_kernels::{fused_linear, linear};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Three threads that take tasks as they come, from the last to the first, on some of the processor's units.
@@ -84,8 +85,16 @@ fn run(args: &[Arg], inputs: &[Vec<u8>], body: &dyn Fn(&mut Args<'_>)) -> Vec<Ve
 fn check(id: &str, op: &Op, inputs: &[Vec<u8>], host: &dyn Host, tolerance: Tolerance) -> Result<(), String> {
     // Bytes round activations; everything else keeps its tolerance.
     let bytes = |format| matches!(format, DType::Q8_0 | DType::Q4_0 | DType::Q4_1);
-    let rounded = matches!(op, Op::Linear(spec) if bytes(spec.format)) && host.bytes().is_some();
-    let tolerance = if rounded { Tolerance::ROUNDED } else { tolerance };
+    let rounded = |format| bytes(format) && host.bytes().is_some();
+    let tolerance = match op {
+        Op::FusedLinear(spec) if rounded(spec.format) && spec.activation.is_some() => Tolerance::ROUNDED_GATED,
+        Op::FusedLinear(fused_linear::Spec { format, .. }) | Op::Linear(linear::Spec { format, .. })
+            if rounded(*format) =>
+        {
+            Tolerance::ROUNDED
+        }
+        _ => tolerance,
+    };
     let kernel = op.kernel();
     kernel.validate().map_err(|e| format!("{id}: {e}"))?;
     let args = kernel.args();

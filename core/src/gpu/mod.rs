@@ -129,6 +129,7 @@ impl Backend for Gpu {
             self.submit()?;
         }
         buffer.write(&self.queue, offset, data)?;
+        lock(&self.ledger.stats).uploaded_bytes += data.len() as u64;
         // Staging memory is returned when the queue moves on.
         if lock(&self.recorder).staged(data.len() as u64) {
             self.queue.submit([]);

@@ -7,7 +7,7 @@ use crate::cache::Pool;
 use crate::error::Result;
 use foveate_kernels::dtype::DType;
 use foveate_kernels::op::Op;
-use foveate_kernels::{activation, attention, cache, embed, linear, norm, rope};
+use foveate_kernels::{activation, attention, cache, embed, fused_linear, linear, norm, rope_append};
 
 /// Takes an op and its operands: to run them, or to know them.
 pub(super) type Record<'a, B> = dyn FnMut(Op, &[Operand<'_, B>]) -> Result<()> + 'a;
@@ -74,23 +74,56 @@ impl<B: Backend> Matrix<B> {
         self.parts.iter().map(|p| p.rows).sum()
     }
 
-    /// `y = x W^T + bias`, all dense, `x` from `x_offset` bytes on.
-    fn apply(&self, to: &mut Record<'_, B>, tokens: u32, x: Operand<'_, B>, y: &B::Buffer) -> Result<()> {
-        let mut row = 0u64;
+    /// `y = f(input W^T + bias)`, all dense; see [`Then`].
+    fn apply(&self, to: &mut Record<'_, B>, tokens: u32, input: Input<'_, B>, then: Then, y: &B::Buffer) -> Result<()> {
+        let (mut row, halves) = (0u64, if then.activation.is_some_and(|a| a.gated) { 2 } else { 1 });
         for part in &self.parts {
             let spec = linear::Spec {
                 bias: self.bias.is_some(),
-                y_stride: self.outputs(),
-                ..linear::Spec::new(tokens, self.inputs, part.rows, part.format)
+                y_stride: self.outputs() / halves,
+                ..linear::Spec::new(tokens, self.inputs, part.rows / halves, part.format)
             };
-            let mut operands = vec![Operand::at(x.buffer, x.offset), Operand::new(&part.buffer)];
+            let mut operands = vec![Operand::at(input.x.buffer, input.x.offset), Operand::new(&part.buffer)];
+            operands.extend(input.norm.map(|(_, weight)| Operand::new(weight)));
             operands.extend(self.bias.iter().map(|bias| Operand::at(bias, row * 4)));
             operands.push(Operand::at(y, row * 4));
-            to(spec.into(), &operands)?;
+            let fused = input.norm.is_some() || then != Then::default();
+            let norm = input.norm.map(|(norm, _)| norm);
+            let Then { activation, residual } = then;
+            let op = match fused {
+                true => fused_linear::Spec { norm, activation, residual, ..spec.into() }.into(),
+                false => spec.into(),
+            };
+            to(op, &operands)?;
             row += u64::from(part.rows);
         }
         Ok(())
     }
+}
+
+/// What a product reads: the rows themselves, or those of which the product takes the norm.
+struct Input<'a, B: Backend> {
+    x: Operand<'a, B>,
+    norm: Option<(fused_linear::Norm, &'a B::Buffer)>,
+}
+
+impl<'a, B: Backend> Input<'a, B> {
+    fn plain(x: &'a B::Buffer) -> Self {
+        Self { x: Operand::new(x), norm: None }
+    }
+}
+
+/// What a product of [`few`] tokens does besides: an activation, for a matrix in one part, and adding to what `y` holds.
+#[derive(Clone, Copy, PartialEq, Default)]
+struct Then {
+    activation: Option<fused_linear::Activation>,
+    residual: bool,
+}
+
+/// Whether products of so many tokens take what stands before and behind them along, and are added to the residual stream
+/// at once.
+fn few(tokens: u32) -> bool {
+    tokens <= fused_linear::FEW
 }
 
 impl<B: Backend> Decoder<B> {
@@ -99,41 +132,71 @@ impl<B: Backend> Decoder<B> {
     }
 
     /// Records the layers over a step's tokens, whose ids, positions and slots lie in the workspace. The residual stream
-    /// is left in `w.x`, to which `w.branch` is still to be added.
+    /// is left in `w.x`, to which `w.branch` is still to be added where that is [`pending`](Self::pending).
     pub(super) fn layers(&self, to: &mut Record<'_, B>, w: &Workspace<B>, pool: &Pool<B>, step: &Step) -> Result<()> {
         let (config, tokens) = (&self.config, step.tokens);
+        let pending = self.pending(tokens);
         self.embed(to, w, tokens)?;
         for (i, (layer, weights)) in config.layers.iter().zip(&self.layers).enumerate() {
-            self.norm(to, w, &layer.input_norm, &weights.input_norm, tokens, 0, i > 0)?;
             let Mixer::Attention(attention) = &layer.mixer;
-            self.attention(to, w, pool, step, i, attention, &weights.attention)?;
+            let norm = (&layer.input_norm, &weights.input_norm);
+            let input = self.normed(to, w, norm, &weights.attention.input, tokens, 0, i > 0 && pending)?;
+            self.attention(to, w, pool, step, i, attention, &weights.attention, input)?;
             let branch_norms = layer.branch_norm.as_ref().zip(weights.branch_norms.as_ref());
-            if let Some((norm, (mixed, _))) = branch_norms {
-                self.branch_norm(to, w, norm, mixed, tokens)?;
+            let mixed_norm = branch_norms.map(|(norm, (mixed, _))| (norm, mixed));
+            self.branch(to, w, &weights.attention.output, tokens, &w.mixed, mixed_norm)?;
+
+            let (mlp, up) = (layer.mlp, &weights.mlp.up);
+            let norm = (&layer.post_norm, &weights.post_norm);
+            let input = self.normed(to, w, norm, up, tokens, 0, pending)?;
+            if few(tokens) && up.parts.len() == 1 {
+                let activation = Some(fused_linear::Activation { kind: mlp.kind, gated: mlp.gated });
+                up.apply(to, tokens, input, Then { activation, residual: false }, &w.activated)?;
+            } else {
+                up.apply(to, tokens, input, Then::default(), &w.inner)?;
+                let stride = if mlp.gated { 2 * mlp.inner } else { mlp.inner };
+                let act = activation::Spec { rows: tokens, dim: mlp.inner, kind: mlp.kind, gated: mlp.gated, stride };
+                to(act.into(), &[Operand::new(&w.inner), Operand::new(&w.activated)])?;
             }
-            self.norm(to, w, &layer.post_norm, &weights.post_norm, tokens, 0, true)?;
-            weights.mlp.up.apply(to, tokens, Operand::new(&w.normed), &w.inner)?;
-            let mlp = layer.mlp;
-            let act = activation::Spec {
-                rows: tokens,
-                dim: mlp.inner,
-                kind: mlp.kind,
-                gated: mlp.gated,
-                stride: if mlp.gated { 2 * mlp.inner } else { mlp.inner },
-            };
-            to(act.into(), &[Operand::new(&w.inner), Operand::new(&w.activated)])?;
-            weights.mlp.down.apply(to, tokens, Operand::new(&w.activated), &w.branch)?;
-            if let Some((norm, (_, inner))) = branch_norms {
-                self.branch_norm(to, w, norm, inner, tokens)?;
-            }
+            let inner_norm = branch_norms.map(|(norm, (_, inner))| (norm, inner));
+            self.branch(to, w, &weights.mlp.down, tokens, &w.activated, inner_norm)?;
         }
         Ok(())
     }
 
-    /// Records the final norm and the logits of `rows` tokens from token `first` on.
-    pub(super) fn logits(&self, to: &mut Record<'_, B>, w: &Workspace<B>, first: u32, rows: u32) -> Result<()> {
-        self.norm(to, w, &self.config.final_norm, &self.final_norm, rows, first, true)?;
-        self.head.apply(to, rows, Operand::new(&w.normed), &w.logits)
+    /// Records the final norm and the logits of the last `rows` of a step's `tokens`.
+    pub(super) fn logits(&self, to: &mut Record<'_, B>, w: &Workspace<B>, tokens: u32, rows: u32) -> Result<()> {
+        let norm = (&self.config.final_norm, &self.final_norm);
+        let input = self.normed(to, w, norm, &self.head, rows, tokens - rows, self.pending(tokens))?;
+        self.head.apply(to, rows, input, Then::default(), &w.logits)
+    }
+
+    /// Whether what a branch gives waits in `w.branch` for the next norm to add it: that of more than [`few`] tokens, and
+    /// that which has a norm of its own.
+    fn pending(&self, tokens: u32) -> bool {
+        !few(tokens) || self.config.layers.iter().any(|layer| layer.branch_norm.is_some())
+    }
+
+    /// `x += norm(y W^T + bias)`, with or without the norm; see [`pending`](Self::pending).
+    fn branch(
+        &self,
+        to: &mut Record<'_, B>,
+        w: &Workspace<B>,
+        matrix: &Matrix<B>,
+        tokens: u32,
+        y: &B::Buffer,
+        norm: Option<(&config::Norm, &Norm<B>)>,
+    ) -> Result<()> {
+        let residual = !self.pending(tokens);
+        let then = Then { residual, ..Then::default() };
+        matrix.apply(to, tokens, Input::plain(y), then, if residual { &w.x } else { &w.branch })?;
+        let Some((config, weights)) = norm else {
+            return Ok(());
+        };
+        let spec = norm::Spec { in_place: true, ..norm_spec(config, tokens, 1, self.config.dim) };
+        let mut operands = vec![Operand::new(&w.branch), Operand::new(&weights.weight)];
+        operands.extend(weights.bias.iter().map(Operand::new));
+        to(spec.into(), &operands)
     }
 
     fn embed(&self, to: &mut Record<'_, B>, w: &Workspace<B>, tokens: u32) -> Result<()> {
@@ -157,43 +220,35 @@ impl<B: Backend> Decoder<B> {
         }
     }
 
-    /// `x += branch` where asked, then `normed = norm(x)`, over `rows` tokens from token `first` on.
+    /// `norm(x)` over `rows` tokens from token `first` on, after `x += branch` where that is `pending`: what `matrix` reads.
+    /// A product of few tokens takes a root-mean-square norm along, unless it is several products.
     #[allow(clippy::too_many_arguments)]
-    fn norm(
+    fn normed<'a>(
         &self,
         to: &mut Record<'_, B>,
-        w: &Workspace<B>,
-        config: &config::Norm,
-        weights: &Norm<B>,
+        w: &'a Workspace<B>,
+        (config, weights): (&config::Norm, &'a Norm<B>),
+        matrix: &Matrix<B>,
         rows: u32,
         first: u32,
-        residual: bool,
-    ) -> Result<()> {
+        pending: bool,
+    ) -> Result<Input<'a, B>> {
         let offset = u64::from(first) * u64::from(self.config.dim) * 4;
-        let spec = norm::Spec { residual, ..norm_spec(config, rows, 1, self.config.dim) };
+        let plain = config.kind == norm::Kind::Rms && weights.bias.is_none();
+        if few(rows) && !pending && plain && matrix.parts.len() == 1 {
+            let norm = fused_linear::Norm { eps: config.eps, one_plus: config.one_plus };
+            return Ok(Input { x: Operand::at(&w.x, offset), norm: Some((norm, &weights.weight)) });
+        }
+        let spec = norm::Spec { residual: pending, ..norm_spec(config, rows, 1, self.config.dim) };
         let mut operands = vec![Operand::at(&w.x, offset)];
-        if residual {
+        if pending {
             operands.push(Operand::at(&w.branch, offset));
         }
         operands.push(Operand::new(&weights.weight));
         operands.extend(weights.bias.iter().map(Operand::new));
         operands.push(Operand::new(&w.normed));
-        to(spec.into(), &operands)
-    }
-
-    /// `branch = norm(branch)`
-    fn branch_norm(
-        &self,
-        to: &mut Record<'_, B>,
-        w: &Workspace<B>,
-        config: &config::Norm,
-        weights: &Norm<B>,
-        rows: u32,
-    ) -> Result<()> {
-        let spec = norm::Spec { in_place: true, ..norm_spec(config, rows, 1, self.config.dim) };
-        let mut operands = vec![Operand::new(&w.branch), Operand::new(&weights.weight)];
-        operands.extend(weights.bias.iter().map(Operand::new));
-        to(spec.into(), &operands)
+        to(spec.into(), &operands)?;
+        Ok(Input::plain(&w.normed))
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -206,9 +261,10 @@ impl<B: Backend> Decoder<B> {
         layer: usize,
         a: &config::Attention,
         weights: &Attention<B>,
+        input: Input<'_, B>,
     ) -> Result<()> {
         let (tokens, stride) = (step.tokens, a.width());
-        weights.input.apply(to, tokens, Operand::new(&w.normed), &w.qkv)?;
+        weights.input.apply(to, tokens, input, Then::default(), &w.qkv)?;
         let (q, kv) = (u64::from(a.heads * a.dim) * 4, u64::from(a.kv_width()) * 4);
         if let (Some(config), Some((query, key))) = (&a.head_norm, &weights.head_norms) {
             for (heads, offset, norm) in [(a.heads, 0, query), (a.kv_heads, q, key)] {
@@ -218,30 +274,34 @@ impl<B: Backend> Decoder<B> {
                 to(spec.into(), &operands)?;
             }
         }
+        let (k_pool, v_pool) = pool.layer(layer);
+        let (slots, k_to, v_to) = (w.slots(tokens), Operand::new(k_pool), Operand::new(v_pool));
         if let (Some(rope), Some(table)) = (&a.rope, w.rope(layer)) {
-            let spec = rope::Spec {
+            let spec = rope_append::Spec {
                 tokens,
-                heads: a.heads + a.kv_heads,
+                heads: a.heads,
+                kv_heads: a.kv_heads,
                 dim: a.dim,
                 rotary: rope.frequencies.rotary,
                 pairing: rope.pairing,
                 positions: w.context,
+                pool: pool.slots(),
                 stride,
             };
-            to(spec.into(), &[w.positions(), Operand::new(table), Operand::new(&w.qkv)])?;
+            to(spec.into(), &[w.positions(), Operand::new(table), slots, Operand::new(&w.qkv), k_to, v_to])?;
+        } else {
+            let append = cache::Spec {
+                tokens,
+                pool: pool.slots(),
+                k_width: a.kv_width(),
+                v_width: a.kv_width(),
+                k_stride: stride,
+                v_stride: stride,
+                format: DType::F32,
+            };
+            let (k, v) = (Operand::at(&w.qkv, q), Operand::at(&w.qkv, q + kv));
+            to(append.into(), &[slots, k, v, k_to, v_to])?;
         }
-        let (k_pool, v_pool) = pool.layer(layer);
-        let append = cache::Spec {
-            tokens,
-            pool: pool.slots(),
-            k_width: a.kv_width(),
-            v_width: a.kv_width(),
-            k_stride: stride,
-            v_stride: stride,
-            format: DType::F32,
-        };
-        let (k, v) = (Operand::at(&w.qkv, q), Operand::at(&w.qkv, q + kv));
-        to(append.into(), &[w.slots(), k, v, Operand::new(k_pool), Operand::new(v_pool)])?;
         let spec = attention::Spec {
             scale: a.scale,
             window: a.window,
@@ -252,8 +312,7 @@ impl<B: Backend> Decoder<B> {
         };
         let operands =
             [Operand::new(&w.qkv), Operand::new(k_pool), Operand::new(v_pool), w.table(), Operand::new(&w.mixed)];
-        to(spec.into(), &operands)?;
-        weights.output.apply(to, tokens, Operand::new(&w.mixed), &w.branch)
+        to(spec.into(), &operands)
     }
 }
 

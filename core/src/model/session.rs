@@ -69,8 +69,8 @@ impl<B: Backend> Session<B> {
         for tokens in [1, w.batch] {
             let step = Step { tokens, keys: w.context };
             decoder.layers(&mut collect, w, &self.pool, &step)?;
+            decoder.logits(&mut collect, w, tokens, 1)?;
         }
-        decoder.logits(&mut collect, w, 0, 1)?;
         self.model.backend().prepare(&ops, progress)
     }
 
@@ -125,7 +125,7 @@ impl<B: Backend> Session<B> {
             self.step(piece)?;
             if i == last {
                 let mut to = |op, operands: &[Operand<'_, B>]| backend.run(&op, operands);
-                model.decoder().logits(&mut to, &self.workspace, piece.len() as u32 - 1, 1)?;
+                model.decoder().logits(&mut to, &self.workspace, piece.len() as u32, 1)?;
                 let spec = sampler.next(vocab);
                 let mut operands = vec![Operand::new(&self.workspace.logits)];
                 if spec.penalty != 1.0 {
@@ -156,7 +156,7 @@ impl<B: Backend> Session<B> {
         for piece in tokens.chunks(LOGIT_ROWS.min(self.workspace.batch) as usize) {
             self.step(piece)?;
             let mut to = |op, operands: &[Operand<'_, B>]| backend.run(&op, operands);
-            model.decoder().logits(&mut to, &self.workspace, 0, piece.len() as u32)?;
+            model.decoder().logits(&mut to, &self.workspace, piece.len() as u32, piece.len() as u32)?;
             let bytes = backend.download(&self.workspace.logits, 0, piece.len() as u64 * vocab * 4).await?;
             rows(&bytemuck::pod_collect_to_vec::<u8, f32>(&bytes));
         }

@@ -19,8 +19,10 @@ pub(super) struct Workspace<B: Backend> {
     pub(super) table_width: u32,
     /// `[batch]`, and where the sampled token is left: `ids[0]`.
     pub(super) ids: B::Buffer,
-    /// Positions `[batch]`, slots `[batch]` and the page table, each at a multiple of 256 bytes.
-    pub(super) indices: B::Buffer,
+    /// Positions and slots of a step's tokens, one behind the other, and the page table behind room for a batch of both.
+    indices: B::Buffer,
+    /// What the device knows of the page table.
+    table: Vec<u32>,
     /// Residual stream `[batch, dim]`.
     pub(super) x: B::Buffer,
     /// What is added to it next.
@@ -38,9 +40,9 @@ pub(super) struct Workspace<B: Backend> {
     table_of: Vec<Option<usize>>,
 }
 
-/// Indices of a step take this many words each, so that every kind begins at the alignment of any device.
-fn padded(batch: u32) -> u64 {
-    u64::from(batch.next_multiple_of(64)) * 4
+/// Where the page table begins in the indices of steps, in bytes: at the alignment of any device.
+fn table_offset(batch: u32) -> u64 {
+    (u64::from(batch) * 8).next_multiple_of(256)
 }
 
 impl<B: Backend> Workspace<B> {
@@ -79,7 +81,8 @@ impl<B: Backend> Workspace<B> {
             context,
             table_width,
             ids: rows("ids", batch, 1)?,
-            indices: backend.alloc("indices", 2 * padded(batch) + u64::from(table_width) * 4)?,
+            indices: backend.alloc("indices", table_offset(batch) + u64::from(table_width) * 4)?,
+            table: Vec::new(),
             x: rows("x", batch, config.dim)?,
             branch: rows("branch", batch, config.dim)?,
             normed: rows("normed", batch, config.dim)?,
@@ -97,12 +100,13 @@ impl<B: Backend> Workspace<B> {
         Operand::new(&self.indices)
     }
 
-    pub(super) fn slots(&self) -> Operand<'_, B> {
-        Operand::at(&self.indices, padded(self.batch))
+    /// The slots of a step's `tokens`.
+    pub(super) fn slots(&self, tokens: u32) -> Operand<'_, B> {
+        Operand::at(&self.indices, u64::from(tokens) * 4)
     }
 
     pub(super) fn table(&self) -> Operand<'_, B> {
-        Operand::at(&self.indices, 2 * padded(self.batch))
+        Operand::at(&self.indices, table_offset(self.batch))
     }
 
     /// The rope table of a layer.
@@ -110,12 +114,17 @@ impl<B: Backend> Workspace<B> {
         self.table_of[layer].map(|index| &self.tables[index])
     }
 
-    /// Uploads what a step needs to know: where its tokens stand, and where they go.
-    pub(super) fn indices(&self, backend: &B, positions: &[u32], slots: &[u32], table: &[u32]) -> Result<()> {
-        let mut words = vec![0u32; (2 * padded(self.batch) / 4) as usize];
-        words[..positions.len()].copy_from_slice(positions);
-        words[(padded(self.batch) / 4) as usize..][..slots.len()].copy_from_slice(slots);
-        words.extend(table);
-        backend.upload(&self.indices, 0, bytemuck::cast_slice(&words))
+    /// Uploads what the device does not know yet: where the tokens of a step stand and where they go, and which pages are
+    /// new.
+    pub(super) fn indices(&mut self, backend: &B, positions: &[u32], slots: &[u32], table: &[u32]) -> Result<()> {
+        backend.upload(&self.indices, 0, bytemuck::cast_slice(&[positions, slots].concat()))?;
+        let same = self.table.iter().zip(table).take_while(|(old, new)| old == new).count();
+        self.table.truncate(same);
+        if same < table.len() {
+            let offset = table_offset(self.batch) + same as u64 * 4;
+            backend.upload(&self.indices, offset, bytemuck::cast_slice(&table[same..]))?;
+            self.table.extend(&table[same..]);
+        }
+        Ok(())
     }
 }

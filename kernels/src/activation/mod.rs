@@ -38,6 +38,8 @@ use crate::plan::{Caps, Plan};
 use crate::shape::{elements, strided};
 use alloc::vec::Vec;
 
+pub(crate) use plan::parts;
+
 pub const NAME: &str = "activation";
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

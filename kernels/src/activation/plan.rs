@@ -9,13 +9,18 @@ use alloc::{vec, vec::Vec};
 /// Invocations of a workgroup: half of what WebGPU grants, so that two can share a compute unit of any width.
 const GROUP: u32 = 128;
 
-pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
-    let mut parts: Vec<Part> = match spec.kind {
+/// The parts that define `f`.
+pub(crate) fn parts(kind: Kind) -> Vec<Part> {
+    match kind {
         Kind::Silu => vec![part!("activation/silu.wgsl")],
         Kind::Gelu => vec![part!("wgsl/erf.wgsl"), part!("activation/gelu.wgsl")],
         Kind::GeluTanh => vec![part!("activation/gelu_tanh.wgsl")],
         Kind::Relu => vec![part!("activation/relu.wgsl")],
-    };
+    }
+}
+
+pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
+    let mut parts = parts(spec.kind);
     parts.extend([part!("wgsl/each.wgsl"), part!("activation/activation.wgsl")]);
     let shader = Shader {
         name: NAME,

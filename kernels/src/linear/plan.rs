@@ -3,14 +3,13 @@
 use super::{NAME, Spec};
 use crate::dtype::DType;
 use crate::error::Result;
+use crate::fused_linear;
 use crate::op::Kernel;
 use crate::part;
 use crate::plan::{Caps, PassBuilder, Plan};
 use crate::shader::{Const, Features, Part, Shader};
 use alloc::{vec, vec::Vec};
 
-/// Most tokens of the matrix-vector form.
-const FEW: u32 = 4;
 /// Outputs of a tile, for any number of tokens.
 const TILE_OUTPUTS: u32 = 64;
 /// Workgroups below which a device is better filled by smaller tiles: two each for 64 compute units.
@@ -54,23 +53,6 @@ struct Form {
     shader: Shader,
     /// Outputs and tokens of a workgroup.
     tile: (u32, u32),
-}
-
-fn matvec(spec: &Spec, caps: &Caps) -> Form {
-    // Many units and few outputs: more lanes to a row, so that the device has something to do.
-    let group = if spec.inputs >= 2048 && spec.outputs <= 2048 { 256 } else { 64 };
-    let reduce =
-        if caps.subgroups { part!("wgsl/reduce4_subgroup.wgsl") } else { part!("wgsl/reduce4_workgroup.wgsl") };
-    Form {
-        shader: Shader {
-            name: "linear.matvec",
-            parts: vec![reduce, part!("linear/matvec.wgsl")],
-            consts: vec![("GROUP", Const::U32(group)), ("TOKENS", Const::U32(spec.tokens))],
-            features: Features { subgroups: caps.subgroups, ..Features::default() },
-            workgroup_bytes: 16 * group,
-        },
-        tile: (4, spec.tokens),
-    }
 }
 
 /// Without workgroup memory, for software drivers.
@@ -136,11 +118,13 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
         return Ok(Plan::default());
     }
     let args = spec.args();
+    if spec.tokens <= fused_linear::FEW && spec.inputs > 0 {
+        return fused_linear::few(&(*spec).into(), &args, caps);
+    }
     let row_bytes = args[1].rows.map_or(0, |(_, bytes)| bytes);
     let reads = spec.inputs > 0;
     let mut form = match spec.tokens {
         _ if !reads => fill(),
-        ..=FEW => matvec(spec, caps),
         _ if caps.software => direct(spec),
         _ => tiled(spec),
     };

@@ -6,9 +6,14 @@ use crate::plan::{Caps, PassBuilder, Plan};
 use crate::shader::{Const, Features, Shader};
 use alloc::{vec, vec::Vec};
 
-/// Lanes that share a group: the norms of single heads are narrow and many, those of whole rows wide and few.
-fn lanes(dim: u32) -> u32 {
-    if dim <= 256 { 64 } else { 256 }
+/// Lanes that share a group: the norms of single heads are narrow and many, those of whole rows wide and few. On a
+/// software driver every lane more is work.
+fn lanes(dim: u32, caps: &Caps) -> u32 {
+    match dim {
+        _ if caps.software => 8,
+        ..=256 => 64,
+        _ => caps.invocations.min(256),
+    }
 }
 
 pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
@@ -16,7 +21,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     if norms == 0 {
         return Ok(Plan::default());
     }
-    let lanes = lanes(spec.dim).min(caps.invocations);
+    let lanes = lanes(spec.dim, caps);
     let args = spec.args();
     let binding = |name| args.iter().position(|a| a.name == name).map(|at| Const::U32(at as u32));
     let mut parts = vec![

@@ -33,7 +33,9 @@ mod frequencies;
 mod plan;
 mod reference;
 
+pub(crate) use cpu::Angles;
 pub use frequencies::{Frequencies, Scaling};
+pub(crate) use reference::rotate;
 
 use crate::dtype::DType;
 use crate::error::Result;

@@ -2,7 +2,7 @@ use super::{FORMS, assert_close, bytes, floats, run, run_in_place};
 use foveate_kernels::cases::{Rng, u32_bytes, weights};
 use foveate_kernels::dtype::DType;
 use foveate_kernels::op::Op;
-use foveate_kernels::{cache, embed, linear, quant};
+use foveate_kernels::{activation, cache, embed, fused_linear, linear, norm, quant};
 use proptest::prelude::*;
 
 fn decoded(format: DType, stored: &[u8], elements: usize) -> Vec<f32> {
@@ -59,6 +59,33 @@ proptest! {
             run_in_place(form, &op, &mut memory);
             for (i, y) in floats(&memory[2]).iter().enumerate() {
                 prop_assert_eq!(y.is_nan(), i as u32 % (outputs + gap) >= outputs);
+            }
+        }
+    }
+
+    #[test]
+    fn fused_linear_is_its_ops_one_after_the_other(seed: u64, tokens in 1u32..5, outputs in 1u32..20, gated: bool) {
+        let (inputs, eps, kind, mut rng) = (64u32, 1e-5, activation::Kind::Silu, Rng::new(seed));
+        let rows = outputs * if gated { 2 } else { 1 };
+        for form in FORMS {
+            for format in DType::WEIGHTS {
+                let (x, g) = (rng.normals((tokens * inputs) as usize, 3.0), rng.normals(inputs as usize, 1.0));
+                let (weight, y) = (weights(format, (inputs * rows) as usize, &mut rng), rng.normals((tokens * outputs) as usize, 1.0));
+                let normed = run(form, norm::Spec::rms(tokens, inputs, eps), &[bytes(&x), bytes(&g)], x.len());
+                let product = linear::Spec::new(tokens, inputs, rows, format);
+                let products = run(form, product, &[bytes(&normed), weight.clone()], (tokens * rows) as usize);
+                let activation = activation::Spec { rows: tokens, dim: outputs, kind, gated, stride: rows };
+                let branch = run(form, activation, &[bytes(&products)], y.len());
+                let want: Vec<f32> = branch.iter().zip(&y).map(|(branch, y)| branch + y).collect();
+                let spec = fused_linear::Spec {
+                    norm: Some(fused_linear::Norm { eps, one_plus: false }),
+                    activation: Some(fused_linear::Activation { kind, gated }),
+                    residual: true,
+                    ..linear::Spec::new(tokens, inputs, outputs, format).into()
+                };
+                let mut memory = [bytes(&x), weight, bytes(&g), bytes(&y)];
+                run_in_place(form, &Op::from(spec), &mut memory);
+                assert_close(&floats(&memory[3]), &want, 2e-4);
             }
         }
     }

@@ -1,9 +1,10 @@
 use super::{FORMS, assert_close, bytes, floats, run, run_in_place};
 use foveate_kernels::activation::{self, Kind};
 use foveate_kernels::cases::{Rng, u32_bytes};
-use foveate_kernels::norm;
+use foveate_kernels::dtype::DType;
 use foveate_kernels::op::Op;
 use foveate_kernels::rope::{self, Frequencies, Pairing, Scaling};
+use foveate_kernels::{cache, norm, rope_append};
 use proptest::prelude::*;
 
 /// Queries rotated to `position`, one head.
@@ -60,6 +61,43 @@ proptest! {
             run_in_place(form, &Op::from(spec), &mut memory);
             prop_assert_eq!(floats(&memory[0]), sum);
             assert_close(&floats(&memory[3]), &want, 1e-6);
+        }
+    }
+
+    #[test]
+    fn rope_append_is_rope_and_then_append(seed: u64, tokens in 0u32..9, heads in 0u32..4, kv_heads in 1u32..3, rotary in 1u32..5) {
+        let (dim, positions, pool, rotary, mut rng) = (8, 40, 12, 2 * rotary, Rng::new(seed));
+        let width = (heads + 2 * kv_heads) * dim;
+        for (form, pairing) in FORMS.into_iter().flat_map(|form| [(form, Pairing::Half), (form, Pairing::Interleaved)]) {
+            let stride = width + 3;
+            let spec = rope_append::Spec { tokens, heads, kv_heads, dim, rotary, pairing, positions, pool, stride };
+            let both = Op::from(spec);
+            let mut memory = both.kernel().inputs(&mut rng);
+            let [at, table, slots, mut turned, k_pool, v_pool] = <[Vec<u8>; 6]>::try_from(memory.clone()).expect("six");
+            run_in_place(form, &both, &mut memory);
+
+            let rope = rope::Spec { tokens, heads: heads + kv_heads, dim, rotary, pairing, positions, stride };
+            let mut apart = [at, table, turned.clone()];
+            run_in_place(form, &Op::from(rope), &mut apart);
+            let (k_width, kv) = (kv_heads * dim, |row: &[f32], from: u32| row[from as usize..][..(kv_heads * dim) as usize].to_vec());
+            let rows: Vec<Vec<f32>> = floats(&apart[2]).chunks(stride as usize).map(<[f32]>::to_vec).collect();
+            let (mut k, mut v): (Vec<f32>, Vec<f32>) = (Vec::new(), Vec::new());
+            for row in &rows {
+                k.extend(kv(row, heads * dim));
+                v.extend(kv(row, heads * dim + k_width));
+            }
+            let append = cache::Spec { tokens, pool, k_width, v_width: k_width, k_stride: k_width, v_stride: k_width, format: DType::F32 };
+            let mut pools = [slots, bytes(&k), bytes(&v), k_pool, v_pool];
+            run_in_place(form, &Op::from(append), &mut pools);
+            prop_assert_eq!((&memory[4], &memory[5]), (&pools[3], &pools[4]));
+
+            // Queries are turned, all else in their rows is as it was.
+            let mut want = floats(&turned);
+            for (row, turned) in want.chunks_mut(stride as usize).zip(&rows) {
+                row[..(heads * dim) as usize].copy_from_slice(&turned[..(heads * dim) as usize]);
+            }
+            turned = bytes(&want);
+            prop_assert_eq!(&memory[3], &turned);
         }
     }
 

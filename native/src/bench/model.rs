@@ -182,6 +182,12 @@ fn class(op: &Op) -> String {
     match op {
         Op::Embed(s) => format!("embed {} {}", s.format, s.dim),
         Op::Linear(s) => format!("linear {} {}x{}", s.format, s.inputs, s.outputs),
+        Op::FusedLinear(s) => {
+            let gated = s.activation.is_some_and(|a| a.gated);
+            let parts = [("norm ", s.norm.is_some()), ("gated ", gated), ("residual ", s.residual)];
+            let parts: String = parts.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect();
+            format!("fused_linear {parts}{} {}x{}", s.format, s.inputs, s.outputs)
+        }
         Op::Norm(s) => format!("norm {}{}", s.dim, if s.groups > 1 { " of heads" } else { "" }),
         Op::Attention(s) => format!("attention H={} G={} D={}", s.heads, s.kv_heads, s.dim),
         Op::Activation(s) => format!("activation {}", s.dim),

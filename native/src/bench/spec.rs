@@ -4,7 +4,9 @@ use crate::error::{Error, Result};
 use foveate_core::kernels::attention::{self, Bias, Packed, Pages};
 use foveate_core::kernels::dtype::DType;
 use foveate_core::kernels::op::Op;
-use foveate_core::kernels::{activation, attention_backward, cache, embed, linear, merge, norm, rope, sample};
+use foveate_core::kernels::{
+    activation, attention_backward, cache, embed, fused_linear, linear, merge, norm, rope, rope_append, sample,
+};
 
 /// Bytes that all operands of an op may take.
 const MOST_BYTES: u64 = 4 << 30;
@@ -23,10 +25,12 @@ pub fn op(name: &str, settings: &str) -> Result<Op> {
         attention_backward::NAME => attention_backward::Spec { forward: attention(v)? }.into(),
         cache::NAME => append(v)?.into(),
         embed::NAME => embed(v)?.into(),
+        fused_linear::NAME => fused_linear(v)?.into(),
         linear::NAME => linear(v)?.into(),
         merge::NAME => merge(v)?.into(),
         norm::NAME => norm(v)?.into(),
         rope::NAME => rope(v)?.into(),
+        rope_append::NAME => rope_append(v)?.into(),
         sample::NAME => sample(v)?.into(),
         _ => {
             let reason = format!("there is no op {name}; there are {}", Op::NAMES.join(", "));
@@ -108,6 +112,26 @@ fn embed(v: &mut Values) -> Result<embed::Spec> {
     })
 }
 
+fn fused_linear(v: &mut Values) -> Result<fused_linear::Spec> {
+    let (tokens, inputs) = (v.get("T|tokens", 1)?, v.get("K|inputs", 576)?);
+    let (outputs, format) = (v.get("N|outputs", 1536)?, v.get("format", DType::F32)?);
+    let (eps, one_plus) = (v.get("eps", 1e-5)?, v.get("one_plus", false)?);
+    let gated = v.get("gated", true)?;
+    let activation = v.get("kind", Some(activation::Kind::Silu))?;
+    Ok(fused_linear::Spec {
+        tokens,
+        inputs,
+        outputs,
+        format,
+        norm: v.get("norm", true)?.then_some(fused_linear::Norm { eps, one_plus }),
+        bias: v.get("bias", false)?,
+        activation: activation.map(|kind| fused_linear::Activation { kind, gated }),
+        residual: v.get("residual", false)?,
+        x_stride: v.get("x_stride", inputs)?,
+        y_stride: v.get("y_stride", outputs)?,
+    })
+}
+
 fn linear(v: &mut Values) -> Result<linear::Spec> {
     let (tokens, inputs) = (v.get("T|tokens", 256)?, v.get("K|inputs", 576)?);
     let (outputs, format) = (v.get("N|outputs", 1536)?, v.get("format", DType::F32)?);
@@ -148,6 +172,23 @@ fn rope(v: &mut Values) -> Result<rope::Spec> {
         pairing: v.get("pairing", rope::Pairing::Half)?,
         positions: v.get("positions", tokens.max(1))?,
         stride: v.get("stride", heads.saturating_mul(dim))?,
+    })
+}
+
+fn rope_append(v: &mut Values) -> Result<rope_append::Spec> {
+    let (tokens, heads) = (v.get("T|tokens", 256)?, v.get("H|heads", 9u32)?);
+    let (kv_heads, dim) = (v.get("G|kv_heads", heads)?, v.get("D|dim", 64u32)?);
+    let width = heads.saturating_add(kv_heads.saturating_mul(2)).saturating_mul(dim);
+    Ok(rope_append::Spec {
+        tokens,
+        heads,
+        kv_heads,
+        dim,
+        rotary: v.get("rotary", dim)?,
+        pairing: v.get("pairing", rope::Pairing::Half)?,
+        positions: v.get("positions", tokens.max(1))?,
+        pool: v.get("pool", 2048)?,
+        stride: v.get("stride", width)?,
     })
 }
 
@@ -301,7 +342,7 @@ mod tests {
     #[test]
     fn wrong_settings_are_refused_before_anything_is_made() {
         for (name, settings, words) in [
-            ("convolution", "", "there is no op convolution; there are embed, linear"),
+            ("convolution", "", "there is no op convolution; there are embed, linear, fused_linear"),
             ("attention", "T", "must be NAME=VALUE, got T"),
             ("attention", "T=-1", "attention: T must be a whole number below 2^32, got -1"),
             ("attention", "T=99999999999", "below 2^32, got 99999999999"),

@@ -1,0 +1,18 @@
+struct Params {
+    // Outputs of this piece of the weight, and how many lie before it.
+    rows: u32,
+    row0: u32,
+    // Rows of the weight between a gate and what it gates.
+    up: u32,
+    width: u32,
+    x_stride: u32,
+    y_stride: u32,
+    eps: f32,
+    x_start: u32,
+    weight_start: u32,
+    norm_start: u32,
+    bias_start: u32,
+    y_start: u32,
+}
+
+@group(1) @binding(0) var<uniform> params: Params;
