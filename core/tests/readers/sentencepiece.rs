@@ -83,7 +83,7 @@ fn sentencepiece_merges_the_best_score_and_then_the_leftmost() {
     assert_eq!(encode(" aab"), [id("\u{2581}a"), id("ab")]);
     assert_eq!(encode("cc"), [id("cc")]);
     assert_eq!(encode("c\u{e9}c"), [id("c"), id("\u{e9}"), id("c")]);
-    assert_eq!(encode(""), []);
+    assert!(encode("").is_empty());
 }
 
 #[test]
