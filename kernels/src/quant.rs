@@ -131,7 +131,8 @@ mod tests {
     /// times its number from 1 on.
     #[test]
     fn decode_agrees_with_gguf_py() {
-        let cases: [(DType, &[(usize, f32)], &[(usize, f32)], f64); 5] = [
+        type Numbers<'a> = &'a [(usize, f32)];
+        let cases: [(DType, Numbers<'_>, Numbers<'_>, f64); 5] = [
             (DType::Q5_0, &[(0, 0.5)], &[(0, 4.5), (1, -1.0), (17, 0.0), (31, 1.0)], 184.5),
             (DType::Q5_1, &[(0, 0.5), (2, -3.0)], &[(0, 12.0), (1, 7.5), (17, -1.0), (31, 0.0)], 2319.5),
             (

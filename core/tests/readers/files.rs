@@ -71,11 +71,11 @@ impl Gguf {
             tensors: vec![
                 tensor("a.weight", &[3, 2], 0, 0),
                 tensor("b.weight", &[32, 1], 2, 32),
-                tensor("c.weight", &[256], 12, 64),
+                tensor("c.weight", &[256], 10, 64),
             ],
             counts: None,
             alignment: 32,
-            data: (0..64 + 144).map(|i| i as u8).collect(),
+            data: (0..64 + 84).map(|i| i as u8).collect(),
         }
     }
 

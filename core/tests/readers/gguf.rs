@@ -50,8 +50,8 @@ fn gguf_requires_name_shape_and_type() {
     assert_eq!(error("x", &[1]), Error::MissingTensor { name: "x".into(), shape: vec![1] });
     let got = Error::TensorShape { name: "a.weight".into(), expected: vec![3, 2], got: vec![2, 3] };
     assert_eq!(error("a.weight", &[3, 2]), got);
-    let q4_k = Error::UnsupportedTensorType { tensor: "c.weight".into(), dtype: "Q4_K".into() };
-    assert_eq!(error("c.weight", &[256]), q4_k);
+    let q2_k = Error::UnsupportedTensorType { tensor: "c.weight".into(), dtype: "Q2_K".into() };
+    assert_eq!(error("c.weight", &[256]), q2_k);
 }
 
 #[test]
