@@ -115,8 +115,8 @@ impl Kernel for Spec {
         // `out` and `lse` are those of the other inputs.
         let forward = self.saving();
         let args = forward.args();
-        let mut memory: Vec<Vec<u32>> =
-            forward.inputs(rng).iter().map(|bytes| bytemuck::pod_collect_to_vec(bytes)).collect();
+        let words = |bytes: &Vec<u8>| bytes.chunks_exact(4).map(bytemuck::pod_read_unaligned).collect();
+        let mut memory: Vec<Vec<u32>> = forward.inputs(rng).iter().map(words).collect();
         let views = memory.iter_mut().zip(&args).map(|(words, arg)| match arg.access {
             Access::Read => View::In(bytemuck::cast_slice(words)),
             _ => View::Out(bytemuck::cast_slice_mut(words)),

@@ -159,7 +159,7 @@ impl Planner<'_> {
             ("GROUP", Const::U32(sizes.lanes)),
             ("X", Const::U32(sizes.x)),
             ("OWN", Const::U32(sizes.own())),
-            ("PER", Const::U32(Sizes::PER)),
+            ("PER", Const::U32(sizes.per)),
             ("CHUNK", Const::U32(sizes.chunk)),
             ("STEP", Const::U32(sizes.step)),
             ("TILE", Const::U32(sizes.tile())),

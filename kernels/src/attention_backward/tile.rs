@@ -20,6 +20,8 @@ pub(super) enum Owner {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Sizes {
     pub(super) lanes: u32,
+    /// Items of a lane.
+    pub(super) per: u32,
     /// Lanes of an item, each with four others of a tile.
     pub(super) x: u32,
     /// Vectors of a row in a chunk, a power of two.
@@ -31,12 +33,9 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
-    /// Items of a lane.
-    pub(super) const PER: u32 = 4;
-
     /// Items of a workgroup.
     pub(super) fn own(&self) -> u32 {
-        self.lanes / self.x * Self::PER
+        self.lanes / self.x * self.per
     }
 
     /// Vectors that hold the chunks, or factors and a step.
@@ -50,8 +49,8 @@ impl Sizes {
         16 * self.tile() + 8 * (self.own() + 4 * self.x)
     }
 
-    /// The fewest lanes an item that leave a lane at most 16 vectors of sums, and of those the longest chunks and steps that
-    /// fit.
+    /// The fewest lanes an item that leave a lane at most 12 vectors of sums, keys 16 with 8 lanes, and of those the longest chunks
+    /// and steps that fit. With 16 vectors in more lanes, RADV spills registers on RDNA 3.
     ///
     /// Predicted for `D = V = 64` and a pair of tiles of queries and keys, 64 x 32 or 32 x 64 with 128 lanes: a lane issues
     /// 2,048 multiply-adds for the two products and 1,024 for each sum; for them 256 and 192 reads of workgroup memory, 12
@@ -67,14 +66,17 @@ impl Sizes {
         };
         let even = d4.is_multiple_of(8) && v4.is_multiple_of(8);
         let mut smallest = u32::MAX;
-        for (lanes, x) in [(128, 8), (128, 16), (128, 32), (64, 8), (64, 16), (64, 32)] {
+        let tiles =
+            [(128, 8, 4), (128, 16, 4), (128, 32, 4), (128, 32, 2), (64, 8, 4), (64, 16, 4), (64, 32, 4), (64, 32, 2)];
+        for (lanes, x, per) in tiles {
             let columns = [d4.div_ceil(x), if owner == Owner::Keys { v4.div_ceil(x) } else { 1 }];
+            let most = if x == 8 && owner == Owner::Keys { 16 } else { 12 };
             let sums = columns[0] + if owner == Owner::Keys { columns[1] } else { 0 };
             for (chunk, step) in [(8, 4), (8, 2), (8, 1), (4, 4), (4, 2), (4, 1)] {
-                let choice = Self { lanes, x, chunk, step, columns };
+                let choice = Self { lanes, per, x, chunk, step, columns };
                 // Twice as many lanes are for many items.
                 let few = lanes == 128 && items <= choice.own() / 2;
-                if lanes > caps.invocations || few || sums * Self::PER > 16 || (chunk == 8 && !even) {
+                if lanes > caps.invocations || few || sums * per > most || (chunk == 8 && !even) {
                     continue;
                 }
                 smallest = smallest.min(choice.bytes());
