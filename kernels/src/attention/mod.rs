@@ -29,12 +29,12 @@
 //! behind `L`, or in pages the table does not name, is never read into a result. A page behind the pool reads the last.
 //! A bias of [`HIDDEN`] or less, minus infinity among them, hides its key, as a mask does.
 //! Packed, a sequence may be empty, rows that no sequence has are not written, offsets are held inside of their tensor, and
-//! a sequence that ends before it begins is empty; of two sequences with one row of `out`, which only decreasing offsets
-//! give, either may win.
+//! a sequence that ends before it begins is empty; a row of `out` that two sequences have, which only decreasing offsets
+//! give, is of no meaning.
 //!
 //! Errors: `Shape` for heads that do not divide, a dimension of 0 or above 256, a window of 0, a soft-cap that is not
-//! positive, another format than those of `kv`, dimensions that are not whole blocks of it, a page length that is not a power of two, a table narrower than `S`, more than 2^32 - 1 elements;
-//! `Unsupported` where an executor lacks a form.
+//! positive, another format than those of `kv`, dimensions that are not whole blocks of it, a page length that is not a
+//! power of two, a table narrower than `S`, more than 2^32 - 1 elements; `Unsupported` where an executor lacks a form.
 //!
 //! Cost: `2 B H T S (D + V)` flop, half of it if causal; memory linear in `T` and `S`. Where a device binds fewer buffers
 //! than the options need, the small vectors are copied into one first.

@@ -17,6 +17,9 @@ const COMBINE: u32 = 64;
 const SMALL: [&str; 5] = ["cu_q", "cu_k", "lengths", "sinks", "alibi"];
 const GATHERED: &str = "gathered";
 
+/// A small argument, and the word at which it stands among the gathered ones.
+type Place = (&'static str, u32);
+
 pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     if spec.rows() == 0 || spec.heads == 0 {
         return Ok(Plan::default());
@@ -200,7 +203,7 @@ impl Planner<'_> {
     }
 
     /// The passes that copy the small arguments into one more scratch, and the places of those there.
-    fn gather(&self, small: &[&'static str], scratch: &mut Vec<u64>) -> Result<(Vec<Pass>, Vec<(&'static str, u32)>)> {
+    fn gather(&self, small: &[&'static str], scratch: &mut Vec<u64>) -> Result<(Vec<Pass>, Vec<Place>)> {
         let args: Vec<&Arg> = self.args.iter().filter(|arg| small.contains(&arg.name)).collect();
         let (index, bytes) = (scratch.len(), args.iter().map(|arg| arg.bytes()).sum());
         scratch.push(bytes);
@@ -233,7 +236,7 @@ impl Planner<'_> {
         pass: PassBuilder<'b>,
         (splits, split_keys): (u32, u32),
         bound: &[&'static str],
-        gathered: &[(&'static str, u32)],
+        gathered: &[Place],
     ) -> PassBuilder<'b> {
         let (spec, pages, unit) = (self.spec, self.spec.paged, self.unit());
         let start = |pass: PassBuilder<'b>, name, arg, size| match gathered.iter().find(|place| place.0 == arg) {

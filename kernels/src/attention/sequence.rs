@@ -38,7 +38,7 @@ impl<'a> Sequences<'a> {
         }
     }
 
-    /// Those of the bytes of `cu_q`, `cu_k` and `lengths`.
+    /// Those of the vectors that are there by the names of the arguments.
     pub(crate) fn of(spec: &'a Spec, vector: impl Fn(&str) -> Option<&'a [u32]>) -> Self {
         Self { spec, cu_q: vector("cu_q"), cu_k: vector("cu_k"), lengths: vector("lengths") }
     }

@@ -7,8 +7,11 @@ use foveate_kernels::op::{Kernel, Op};
 use foveate_kernels::quant;
 use proptest::prelude::*;
 
+/// `out` and `lse`.
+type Attended = (Vec<f32>, Vec<f32>);
+
 /// Runs `spec` over its inputs, in the order of its arguments; `out`, and `lse` where the spec has it.
-fn attend(form: Form, spec: Spec, inputs: &[Vec<u8>]) -> (Vec<f32>, Vec<f32>) {
+fn attend(form: Form, spec: Spec, inputs: &[Vec<u8>]) -> Attended {
     let op = Op::from(spec);
     let args = spec.args();
     let mut memory = inputs.to_vec();
@@ -44,13 +47,11 @@ fn rows(x: &[f32], sequences: u32, range: std::ops::Range<usize>, row: usize) ->
 }
 
 /// `out` and `lse` of segments `(out, lse)`.
-fn merged(form: Form, segments: &[(Vec<f32>, Vec<f32>)]) -> (Vec<f32>, Vec<f32>) {
+fn merged(form: Form, segments: &[Attended]) -> Attended {
     let rows = segments[0].1.len();
     let spec =
         merge::Spec { segments: segments.len() as u32, rows: rows as u32, dim: (segments[0].0.len() / rows) as u32 };
-    let of = |part: fn(&(Vec<f32>, Vec<f32>)) -> &Vec<f32>| {
-        bytes(&segments.iter().flat_map(part).copied().collect::<Vec<_>>())
-    };
+    let of = |part: fn(&Attended) -> &Vec<f32>| bytes(&segments.iter().flat_map(part).copied().collect::<Vec<_>>());
     let mut memory = vec![of(|s| &s.0), of(|s| &s.1), vec![0xff; 4 * segments[0].0.len()], vec![0xff; 4 * rows]];
     run_in_place(form, &Op::from(spec), &mut memory);
     (floats(&memory[2]), floats(&memory[3]))
