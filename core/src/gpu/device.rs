@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 /// How to open a device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Options {
-    /// WebGPU's default limits and no optional feature, whatever the adapter has.
+    /// WebGPU's default limits and no optional feature, whatever the adapter has, and the plans of a GPU.
     pub baseline: bool,
     /// Take a driver that runs on the host's processor, too.
     pub software: bool,
@@ -108,7 +108,8 @@ impl Gpu {
             ..Default::default()
         };
         let (device, queue) = adapter.request_device(&descriptor).await.map_err(|e| Error::device(format!("{e}")))?;
-        Ok(Self::from_device(device, queue, &adapter.get_info()))
+        let gpu = Self::from_device(device, queue, &adapter.get_info());
+        Ok(if options.baseline { gpu.as_gpu() } else { gpu })
     }
 
     /// Plans for a software driver as for a GPU: tests run the forms of both.
