@@ -10,17 +10,20 @@ pub(crate) fn cases() -> Vec<Case> {
     let norm = Some(Norm { eps: 1e-5, one_plus: false });
     let gate = |kind| Some(Activation { kind, gated: true });
     for format in DType::WEIGHTS {
-        let plain: Spec = linear::Spec::new(1, 64, 37, format).into();
+        let whole_blocks = |inputs: u32| inputs.next_multiple_of(format.block_len());
+        let inputs = whole_blocks(64);
+        let plain: Spec = linear::Spec::new(1, inputs, 37, format).into();
         let whole = Spec { norm, activation: gate(Kind::Silu), residual: true, ..plain };
         let mut case = |name: &str, spec: Spec| all.push(Case::new(format!("fused_linear_{format}_{name}"), spec));
         // One token and a few; outputs that are and are not whole groups.
         case("norm_t1", Spec { norm, ..plain });
         case("gated_t1", Spec { norm, activation: gate(Kind::Silu), ..plain });
         case("residual_t1", Spec { residual: true, ..plain });
-        case("all_t2_k576", Spec { tokens: 2, inputs: 576, x_stride: 576, ..whole });
+        let longer = whole_blocks(576);
+        case("all_t2_k576", Spec { tokens: 2, inputs: longer, x_stride: longer, ..whole });
         case("all_t3_n5", Spec { tokens: 3, outputs: 5, y_stride: 5, bias: true, ..whole });
         let one_plus = Some(Norm { eps: 0.0, one_plus: true });
-        let strides = Spec { tokens: 4, x_stride: 71, y_stride: 40, bias: true, ..whole };
+        let strides = Spec { tokens: 4, x_stride: inputs + 7, y_stride: 40, bias: true, ..whole };
         case("all_t4_bias_strides", Spec { norm: one_plus, ..strides });
         // In several bindings, where they are small.
         case("cut", Spec { outputs: 300, y_stride: 300, tokens: 2, bias: true, ..whole });

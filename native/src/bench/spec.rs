@@ -352,7 +352,7 @@ mod tests {
             ("attention", "H=3,G=2", "attention: heads must be a multiple of kv_heads"),
             ("attention", "page=0", "attention: page must be a power of two"),
             ("attention", "T=0", "no elements"),
-            ("linear", "format=q9", "f32 or f16 or bf16 or q8_0 or q4_0 or q4_1, got q9"),
+            ("linear", "format=q9", "or q4_k or q5_k or q6_k, got q9"),
             ("linear", "T=4294967295,K=4294967295", "at most 4294967295 elements"),
             ("linear", "N=2000000,K=2000", "out of memory: needs"),
             ("norm", "eps=nan", "norm: eps must be finite"),

@@ -43,9 +43,10 @@ pub(crate) fn ids(value: &Value) -> Vec<u32> {
     value.as_array().into_iter().flatten().filter_map(|id| id.as_u64()).map(|id| id as u32).collect()
 }
 
-fn load(path: &Path, device: Device) -> Result<Arc<Model<Any>>, Failed> {
+fn load(path: &Path, device: Device, exact: bool) -> Result<Arc<Model<Any>>, Failed> {
     let files = foveate::open(&path.to_string_lossy())?;
-    Ok(Arc::new(wait(Model::load(foveate::device(device)?, files, &mut |_| Ok(())))?))
+    let device = foveate::device_with(device, Options { exact, ..Options::default() })?;
+    Ok(Arc::new(wait(Model::load(device, files, &mut |_| Ok(())))?))
 }
 
 fn greedy(model: &Arc<Model<Any>>, golden: &Value, share: Share) -> Result<(), Failed> {
@@ -71,13 +72,15 @@ fn greedy(model: &Arc<Model<Any>>, golden: &Value, share: Share) -> Result<(), F
     Ok(())
 }
 
-fn loss(model: &Arc<Model<Any>>, golden: &Value, share: Share) -> Result<(), Failed> {
+/// The losses of a text: each of the first, unless activations are rounded, and the mean if all are asked for.
+fn loss(model: &Arc<Model<Any>>, golden: &Value, share: Share, each: bool) -> Result<(), Failed> {
     let all = ids(&golden["loss"]["ids"]);
     let read = &all[..share.scored.min(all.len())];
     let mut session = Session::new(model.clone(), read.len() as u32)?;
     let losses = wait(session.score(read))?;
     let first = golden["loss"]["first_nll"].as_array().ok_or("no losses")?;
-    for (i, (got, want)) in losses.iter().zip(first.iter().filter_map(Value::as_f64)).enumerate() {
+    let first = first.iter().filter_map(Value::as_f64).take(if each { usize::MAX } else { 0 });
+    for (i, (got, want)) in losses.iter().zip(first).enumerate() {
         ensure((got - want).abs() < 1e-3, || format!("loss of token {}: {got}, not {want}", i + 1))?;
     }
     if read.len() == all.len() {
@@ -110,23 +113,24 @@ pub(crate) fn run(case: Case) {
         trials.push(Trial::test("words", move || (case.words)(&path, &golden)).with_ignored_flag(missing));
     }
     let serial = Arc::new(Mutex::new(()));
-    let mut add = |name: &str, device: Device, share: Share, ignored: bool| {
+    let mut add = |name: &str, device: Device, exact: bool, share: Share, ignored: bool| {
         let (golden, path, serial) = (golden.clone(), path.clone(), serial.clone());
         let trial = move || {
             // Each uses every core.
             let _one = serial.lock().unwrap_or_else(|p| p.into_inner());
-            let model = load(&path, device)?;
+            let model = load(&path, device, exact)?;
             greedy(&model, &golden, share)?;
-            loss(&model, &golden, share)?;
+            loss(&model, &golden, share, exact || device != Device::Cpu)?;
             let peak = model.backend().stats().peak_bytes;
             // Weights must have stayed as they are stored.
             ensure(peak < case.peak, || format!("{peak} bytes of device memory"))
         };
         trials.push(Trial::test(name, trial).with_ignored_flag(ignored));
     };
-    add("cpu", Device::Cpu, ALL, missing);
+    add("cpu", Device::Cpu, false, ALL, missing);
+    add("cpu_exact", Device::Cpu, true, ALL, missing);
     let no_gpu = wait(gpu::adapters()).is_empty();
     let required = std::env::var("REQUIRE_GPU").is_ok_and(|v| v == "1");
-    add("gpu", Device::Gpu, case.some, missing || (no_gpu && !required));
+    add("gpu", Device::Gpu, false, case.some, missing || (no_gpu && !required));
     libtest_mimic::run(&arguments, trials).exit();
 }
