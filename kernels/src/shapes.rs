@@ -12,6 +12,8 @@ use alloc::{format, string::String, vec::Vec};
 
 /// Named shapes of every op: `op [what]/decode` or `/prefill`.
 pub fn shapes() -> Vec<(String, Op)> {
+    // Whole blocks of every format.
+    let width = |format: DType| if format.block_len() == 256 { 768 } else { 576 };
     let mut all: Vec<(String, Op)> = Vec::new();
     for (phase, tokens) in [("decode", 1u32), ("prefill", 256)] {
         let mut add = |name: &str, op: Op| all.push((format!("{name}/{phase}"), op));
@@ -20,8 +22,7 @@ pub fn shapes() -> Vec<(String, Op)> {
             embed::Spec { tokens, vocab: 49152, dim: 576, format: DType::Q8_0, scale: 1.0, accumulate: false }.into(),
         );
         for format in DType::WEIGHTS {
-            // Whole blocks of every format.
-            let inputs = if format.block_len() == 256 { 768 } else { 576 };
+            let inputs = width(format);
             add(&format!("linear {format} {inputs}x1536"), linear::Spec::new(tokens, inputs, 1536, format).into());
         }
         add("norm", norm::Spec { residual: true, ..norm::Spec::rms(tokens, 576, 1e-5) }.into());
@@ -60,8 +61,9 @@ pub fn shapes() -> Vec<(String, Op)> {
             all.push((format!("fused_linear {format} {name}/decode"), spec.into()));
         };
         let product = |inputs, outputs| linear::Spec::new(1, inputs, outputs, format).into();
-        add("norm 576x960", fused_linear::Spec { norm, ..product(576, 960) });
-        add("gated 576x1536", fused_linear::Spec { norm, activation: gate, ..product(576, 1536) });
+        let inputs = width(format);
+        add(&format!("norm {inputs}x960"), fused_linear::Spec { norm, ..product(inputs, 960) });
+        add(&format!("gated {inputs}x1536"), fused_linear::Spec { norm, activation: gate, ..product(inputs, 1536) });
         add("residual 1536x576", fused_linear::Spec { residual: true, ..product(1536, 576) });
     }
     all.push(("linear q8_0 576x49152/decode".into(), linear::Spec::new(1, 576, 49152, DType::Q8_0).into()));

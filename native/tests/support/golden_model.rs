@@ -9,7 +9,7 @@ use foveate::core::model::{Model, Session};
 use foveate::core::sample::{Sampler, Sampling};
 use foveate::core::tokenizer::Tokenizer;
 use foveate::core::{Any, Backend};
-use foveate::{Device, wait};
+use foveate::{Device, Options, wait};
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
