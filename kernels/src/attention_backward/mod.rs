@@ -16,7 +16,7 @@
 //!
 //! | argument | shape | type | note |
 //! |---|---|---|---|
-//! | those of [`attention`](crate::attention), `out` and `lse` among them | | | all are read, `lse` is always there |
+//! | those of [`attention`], `out` and `lse` among them | | | all are read, `lse` is always there |
 //! | `dout` | as `out` | f32 | derivative of the loss by `out` |
 //! | `dq`, `dk`, `dv` | as `q`, `k`, `v` | f32 | dense |
 //! | `dsinks` | `[H]` | f32 | with `sinks` |

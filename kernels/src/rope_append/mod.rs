@@ -86,7 +86,7 @@ impl Kernel for Spec {
         require(self.pool > 0, NAME, "pool", "at least 1", self.pool)?;
         elements(NAME, "table", &[self.positions, self.rotary])?;
         elements(NAME, "k_pool", &[self.pool, self.kv_heads, self.dim])?;
-        let heads = elements(NAME, "qkv", &[self.kv_heads, 2])?.checked_add(self.heads).unwrap_or(u32::MAX);
+        let heads = elements(NAME, "qkv", &[self.kv_heads, 2])?.saturating_add(self.heads);
         let width = elements(NAME, "qkv", &[heads, self.dim])?;
         strided(NAME, "qkv", self.tokens, self.stride, width)?;
         Ok(())
