@@ -3,7 +3,7 @@
 //!
 //! | level | needs | lanes |
 //! |---|---|---|
-//! | `portable` | nothing | 8, as an array |
+//! | `portable` | nothing; not in wasm that has `simd128` | 8, as an array |
 //! | `avx2` | AVX2, FMA, F16C | 8 |
 //! | `avx512` | AVX-512 F beside those | 16 |
 //! | `neon` | aarch64 | 4 |
@@ -26,11 +26,17 @@ macro_rules! has {
     }};
 }
 
+#[cfg_attr(
+    all(target_arch = "wasm32", target_feature = "simd128"),
+    allow(dead_code, unused_variables, reason = "wasm has no instruction for them, and no room for what is not used")
+)]
 mod bytes;
 mod lanes;
 mod math;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 mod neon;
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+mod portable;
 mod product;
 mod reduce;
 mod softmax;
@@ -57,6 +63,7 @@ pub struct Simd(Level);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Level {
+    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2,
@@ -70,6 +77,7 @@ enum Level {
 
 impl Simd {
     /// What every processor can do.
+    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
     pub const PORTABLE: Simd = Simd(Level::Portable);
 
     /// The best that the processor has.
@@ -83,18 +91,21 @@ impl Simd {
         return Simd(Level::Neon);
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
         return Simd(Level::Simd128);
+        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
         Simd::PORTABLE
     }
 
     /// Every level that the processor has, the portable one first.
     pub fn available() -> Vec<Self> {
-        let mut all = alloc::vec![Simd::PORTABLE];
+        let mut all = Vec::new();
+        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+        all.push(Simd::PORTABLE);
         let best = Simd::detect();
         #[cfg(target_arch = "x86_64")]
         if best.0 == Level::Avx512 {
             all.push(Simd(Level::Avx2));
         }
-        if best != Simd::PORTABLE {
+        if !all.contains(&best) {
             all.push(best);
         }
         all
@@ -102,6 +113,7 @@ impl Simd {
 
     pub fn name(self) -> &'static str {
         match self.0 {
+            #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
             Level::Portable => "portable",
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => "avx2",
@@ -123,7 +135,8 @@ macro_rules! dispatch {
             #[allow(clippy::too_many_arguments)]
             pub fn $name(self, $($arg: $type),*) $(-> $ret)? {
                 match self.0 {
-                    Level::Portable => $body(lanes::Portable, $($arg),*),
+                    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+                    Level::Portable => $body(portable::Portable, $($arg),*),
                     #[cfg(target_arch = "x86_64")]
                     Level::Avx2 => {
                         #[target_feature(enable = "avx2,fma,f16c")]

@@ -10,6 +10,7 @@
 //! The rounding leaves 1e-5 of each block's largest activation, as `Tolerance::ROUNDED` asks. One byte
 //! alone, as GGML's `Q8_0` products have it, is a third faster and leaves 4e-3, which changes the words that a model chooses. Both sides of a product are exact after the rounding: the sums are 32-bit integers, scaled in f32.
 
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
@@ -34,6 +35,7 @@ pub struct Bytes(Unit);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Unit {
+    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
     Portable,
     #[cfg(target_arch = "x86_64")]
     Vnni,
@@ -153,6 +155,7 @@ macro_rules! dispatch {
             $($(#[$doc])*
             pub(crate) fn $name(self, $($arg: $type),*) {
                 match self.0 {
+                    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
                     Unit::Portable => portable::$name($($arg),*),
                     // SAFETY: the unit is made only where its features have been detected.
                     #[cfg(target_arch = "x86_64")]
@@ -176,6 +179,7 @@ dispatch! {
 
 impl Bytes {
     /// What every processor can do, slower than products in f32.
+    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
     pub const PORTABLE: Bytes = Bytes(Unit::Portable);
 
     /// The best that the processor has, if that is faster than products in f32.
