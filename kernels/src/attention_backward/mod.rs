@@ -24,7 +24,8 @@
 //! Edge values: a query that sees no key, a key that no query sees, and what stands behind `L` have gradients of 0, and
 //! nothing there is read. Every sum has one order: results are the same bits in every run, on any number of threads.
 //!
-//! Errors: those of the forward; `Unsupported` for paged keys, packed sequences, and keys and values that are not f32.
+//! Errors: those of the forward; `Unsupported` for paged keys, packed sequences, a bias, and keys and values that are not
+//! f32.
 //!
 //! Cost: `2 B H T S (3 D + 2 V)` flop, half of it if causal, for the five products above; a GPU, which cannot add up floats
 //! of several workgroups in a fixed order, computes the weights a second time, `2 B H T S (4 D + 3 V)` in all. Memory linear
@@ -76,6 +77,7 @@ impl Kernel for Spec {
         match self.forward {
             attention::Spec { paged: Some(_), .. } => unsupported("paged keys"),
             attention::Spec { packed: Some(_), .. } => unsupported("packed sequences"),
+            attention::Spec { bias: Some(_), .. } => unsupported("a bias"),
             attention::Spec { kv, .. } if kv != DType::F32 => unsupported("rounded keys"),
             _ => Ok(()),
         }

@@ -259,12 +259,20 @@ fn attention_backward_of_large_logits_is_finite() {
 }
 
 #[test]
-fn attention_backward_refuses_paged_keys() {
-    use foveate_kernels::attention::Pages;
+fn attention_backward_refuses_what_it_has_no_gradient_of() {
+    use foveate_kernels::attention::{Bias, Pages};
+    use foveate_kernels::dtype::DType;
     use foveate_kernels::error::Error;
-    let paged = Some(Pages { pages: 1, page: 16, width: 1 });
-    let refused = attention_backward::Spec { forward: Spec { paged, ..Spec::causal(1, 2, 16, 1, 1, 8) } };
-    assert!(matches!(refused.validate(), Err(Error::Unsupported { op: attention_backward::NAME, .. })));
-    let wrong = attention_backward::Spec { forward: Spec { window: Some(0), ..Spec::causal(1, 2, 16, 1, 1, 8) } };
+    let spec = Spec::causal(1, 2, 16, 1, 1, 8);
+    let refused = [
+        Spec { paged: Some(Pages { pages: 1, page: 16, width: 1 }), ..spec },
+        Spec { bias: Some(Bias::default()), ..spec },
+        Spec { kv: DType::F16, ..spec },
+    ];
+    for forward in refused {
+        let error = attention_backward::Spec { forward }.validate();
+        assert!(matches!(error, Err(Error::Unsupported { op: attention_backward::NAME, .. })), "{forward:?}");
+    }
+    let wrong = attention_backward::Spec { forward: Spec { window: Some(0), ..spec } };
     assert!(matches!(wrong.validate(), Err(Error::Shape { op: attention_backward::NAME, arg: "window", .. })));
 }
