@@ -100,11 +100,14 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
             let (k_stride, v_stride) = (stride(u, k_width)?, stride(u, v_width)?);
             cache::Spec { tokens, pool, k_width, v_width, k_stride, v_stride, format: format(u)? }.into()
         }
-        // attention_backward: every option.
+        // attention_backward: every option, now and then those that it refuses.
         7 => {
             let forward = attention(u)?;
-            let paged = if u.ratio(1, 8)? { forward.paged } else { None };
-            attention_backward::Spec { forward: attention::Spec { paged, ..forward } }.into()
+            let forward = match u.ratio(1, 8)? {
+                true => forward,
+                false => attention::Spec { paged: None, bias: None, kv: DType::F32, ..forward },
+            };
+            attention_backward::Spec { forward }.into()
         }
         // merge: empty segments among them.
         8 => merge::Spec { segments: size(u)?, rows: size(u)?, dim: size(u)? }.into(),

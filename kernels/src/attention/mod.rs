@@ -45,7 +45,7 @@ pub(crate) mod cases;
 mod cpu;
 mod plan;
 mod reference;
-mod sequence;
+pub(crate) mod sequence;
 mod tile;
 
 use crate::dtype::DType;
@@ -179,7 +179,7 @@ impl Spec {
     }
 
     /// The shape of the rows of `q`, `out` and `lse`.
-    fn tokens(&self) -> Vec<u32> {
+    pub(crate) fn tokens(&self) -> Vec<u32> {
         match self.packed {
             Some(p) => alloc::vec![p.queries],
             None => alloc::vec![self.batch, self.queries],
@@ -187,7 +187,7 @@ impl Spec {
     }
 
     /// Rows of `k` and `v` that `cu_k` cuts into sequences.
-    fn packed_keys(&self) -> Option<u32> {
+    pub(crate) fn packed_keys(&self) -> Option<u32> {
         self.packed.filter(|_| self.paged.is_none()).map(|p| p.keys)
     }
 

@@ -1,5 +1,5 @@
 use super::Spec;
-use crate::attention;
+use crate::attention::{self, Packed};
 use crate::cases::Case;
 use crate::close::Tolerance;
 use alloc::{format, string::String, vec::Vec};
@@ -54,6 +54,34 @@ pub(crate) fn cases() -> Vec<Case> {
         ("no_queries", attention::Spec { queries: 0, sinks: true, ..spec }),
     ];
     all.extend(options.map(|(name, spec)| (format!("t40_s90_{name}"), spec)));
+    // Packed sequences of any length, some of them empty, and rows that none has.
+    for (batch, queries, keys, packed, heads, kv_heads, dim) in [
+        (7, 33, 90, Packed { queries: 70, keys: 200 }, 4, 2, 64),
+        (5, 19, 19, Packed { queries: 60, keys: 60 }, 3, 1, 13),
+        (2, 40, 90, Packed { queries: 83, keys: 185 }, 2, 2, 32),
+        (9, 1, 200, Packed { queries: 6, keys: 700 }, 4, 1, 32),
+        (4, 30, 40, Packed { queries: 5, keys: 0 }, 2, 2, 16),
+        (4, 30, 40, Packed { queries: 0, keys: 5 }, 2, 2, 16),
+    ] {
+        let (packed, sinks) = (Some(packed), true);
+        let spec = attention::Spec { packed, ..attention::Spec::causal(batch, queries, keys, heads, kv_heads, dim) };
+        let id = format!("packed_b{batch}_t{queries}_s{keys}_d{dim}");
+        all.push((id.clone(), spec));
+        all.push((format!("{id}_full"), attention::Spec { causal: false, sinks, ..spec }));
+        all.push((
+            format!("{id}_all"),
+            attention::Spec {
+                window: Some(29),
+                softcap: Some(2.0),
+                alibi: true,
+                sinks,
+                lengths: true,
+                value_dim: 24,
+                q_stride: heads * dim + 4,
+                ..spec
+            },
+        ));
+    }
     let case = |(id, forward)| Case {
         tolerance: Tolerance::EXECUTOR_GRADIENT,
         ..Case::new(format!("attention_backward_{id}"), Spec { forward })

@@ -5,6 +5,7 @@
 //! parts there are depends on the shape alone, so that no result depends on the number of threads.
 
 use crate::attention::Spec;
+use crate::attention::sequence::{Sequence, Sequences};
 use crate::host::{Args, Host, Matrix, Shared, Tile, split};
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
@@ -18,37 +19,51 @@ const TASK: usize = 1 << 16;
 
 pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let inputs = Inputs::new(spec, host, args);
+    if inputs.sequences.overlap() || inputs.sequences.overlap_in_keys() {
+        // Tasks would share rows.
+        return super::reference::run(spec, args);
+    }
     let (dq, dk, dv) = (args.out("dq"), args.out("dk"), args.out("dv"));
     if let Some(dsinks) = args.optional_out("dsinks") {
         inputs.sinks(args.f32("sinks"), dsinks);
     }
-    let Inputs { queries, keys, dim, value_dim, heads, group, .. } = inputs;
+    let Inputs { dim, value_dim, heads, group, .. } = inputs;
+    if group == 0 {
+        dk.fill(0.0);
+        dv.fill(0.0);
+        return;
+    }
+    // Rows of q, and of k and v.
+    let (queries, keys) = (dq.len() / (heads * dim), dk.len() / (heads / group * dim));
     let rows = spec.batch as usize * heads;
-    let tiles = keys.div_ceil(TILE);
+    let tiles = (spec.keys as usize).min(keys).div_ceil(TILE);
     let parts = (UNITS / rows.max(1)).clamp(1, tiles.max(1));
-    // [B H, parts, T, D], [B H, S, D] and [B H, S, V]
-    let mut sums = [rows * parts * queries * dim, rows * keys * dim, rows * keys * value_dim].map(|n| vec![0.0; n]);
+    // [H, parts, queries, D], [H, keys, D] and [H, keys, V]
+    let mut sums = [parts * queries * dim, keys * dim, keys * value_dim].map(|n| vec![0.0; heads * n]);
     let [q_sums, k_sums, v_sums] = &mut sums;
     let shared = [Shared::new(q_sums), Shared::new(k_sums), Shared::new(v_sums)];
-    let cost = queries * keys.div_ceil(parts) * (3 * dim + 2 * value_dim);
+    let cost = (spec.queries as usize).min(queries) * (tiles * TILE).div_ceil(parts) * (3 * dim + 2 * value_dim);
     split(host, rows * parts, TASK.div_ceil(cost.max(1)), &|range| {
         let mut scratch = Scratch::new(spec);
         for unit in range {
             let (row, part) = (unit / parts, unit % parts);
-            // SAFETY: every unit has its own queries.
-            let dq = unsafe { shared[0].part(unit * queries * dim..(unit + 1) * queries * dim) };
-            for first in (part..tiles).step_by(parts).map(|tile| tile * TILE) {
-                let tile = row * keys + first..row * keys + keys.min(first + TILE);
+            let (sequence, h) = (inputs.sequences.get(row / heads), row % heads);
+            let first = (h * parts + part) * queries + sequence.first_query;
+            // SAFETY: every unit has its own queries, since sequences do not overlap.
+            let dq = unsafe { shared[0].part(first * dim..(first + sequence.queries) * dim) };
+            for first in (part * TILE..sequence.keys).step_by(parts * TILE) {
+                let tile = first..sequence.keys.min(first + TILE);
+                let [start, end] = [tile.start, tile.end].map(|key| h * keys + sequence.first_key + key);
                 // SAFETY: every tile of keys belongs to one unit.
-                let dk = unsafe { shared[1].part(tile.start * dim..tile.end * dim) };
+                let dk = unsafe { shared[1].part(start * dim..end * dim) };
                 // SAFETY: as above.
-                let dv = unsafe { shared[2].part(tile.start * value_dim..tile.end * value_dim) };
-                inputs.keys([row / heads, row % heads], first, [dq, dk, dv], &mut scratch);
+                let dv = unsafe { shared[2].part(start * value_dim..end * value_dim) };
+                inputs.keys(sequence, h, tile, [dq, dk, dv], &mut scratch);
             }
         }
     });
     let [q_sums, k_sums, v_sums] = &sums;
-    // Element 0 of the terms of output row (b, token, head), their distance and number, and what they are multiplied by.
+    // Element 0 of the terms of output row (row of q or k, head), their distance and number, and what they are multiplied by.
     let add =
         |out: &mut [f32], width: usize, factor: f32, terms: &(dyn Fn(usize) -> [usize; 3] + Sync), sums: &[f32]| {
             let (out_rows, out) = (out.len() / width, Shared::new(out));
@@ -66,21 +81,16 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
             });
         };
     let of_query = |row: usize| {
-        let (b, t, h) = (row / heads / queries, row / heads % queries, row % heads);
-        [((b * heads + h) * parts * queries + t) * dim, queries * dim, parts]
+        let (token, h) = (row / heads, row % heads);
+        [(h * parts * queries + token) * dim, queries * dim, parts]
     };
     let of_key = |width: usize| {
         move |row: usize| {
-            let (b, j, g) = (row * group / heads / keys, row * group / heads % keys, row % (heads / group));
-            [((b * heads + g * group) * keys + j) * width, keys * width, group]
+            let (key, g) = (row / (heads / group), row % (heads / group));
+            [(g * group * keys + key) * width, keys * width, group]
         }
     };
     add(dq, dim, spec.scale, &of_query, q_sums);
-    if group == 0 {
-        dk.fill(0.0);
-        dv.fill(0.0);
-        return;
-    }
     add(dk, dim, spec.scale, &of_key(dim), k_sums);
     add(dv, value_dim, 1.0, &of_key(value_dim), v_sums);
 }
@@ -95,10 +105,8 @@ struct Inputs<'a> {
     out: &'a [f32],
     lse: &'a [f32],
     dout: &'a [f32],
-    lengths: Option<&'a [u32]>,
+    sequences: Sequences<'a>,
     alibi: Option<&'a [f32]>,
-    queries: usize,
-    keys: usize,
     dim: usize,
     value_dim: usize,
     heads: usize,
@@ -134,10 +142,8 @@ impl<'a> Inputs<'a> {
             out: args.f32("out"),
             lse: args.f32("lse"),
             dout: args.f32("dout"),
-            lengths: spec.lengths.then(|| args.u32("lengths")),
+            sequences: Sequences::new(spec, args),
             alibi: args.optional("alibi"),
-            queries: spec.queries as usize,
-            keys: spec.keys as usize,
             dim: spec.dim as usize,
             value_dim: spec.value_dim as usize,
             heads: spec.heads as usize,
@@ -145,11 +151,7 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    fn length(&self, b: usize) -> usize {
-        self.lengths.map_or(self.keys, |l| (l[b] as usize).min(self.keys))
-    }
-
-    /// `dout . out` of a row (b, token, head).
+    /// `dout . out` of a row (token, head).
     fn delta(&self, row: usize) -> f32 {
         let range = row * self.value_dim..(row + 1) * self.value_dim;
         self.host.simd().dot(&self.dout[range.clone()], &self.out[range])
@@ -157,46 +159,48 @@ impl<'a> Inputs<'a> {
 
     fn sinks(&self, sinks: &[f32], dsinks: &mut [f32]) {
         for (h, (sink, out)) in sinks.iter().zip(dsinks).enumerate() {
-            let rows = (h..self.lse.len()).step_by(self.heads);
+            let sequences = (0..self.spec.batch as usize).map(|b| self.sequences.get(b));
+            let tokens = sequences.flat_map(|s| s.first_query..s.first_query + s.queries);
+            let rows = tokens.map(|token| token * self.heads + h);
             let terms = rows.map(|row| f64::from(libm::expf(sink - self.lse[row])) * f64::from(self.delta(row)));
             *out = -terms.sum::<f64>() as f32;
         }
     }
 
-    /// Adds what the tile of keys from `first` on gives to a head's `dq` and takes from its queries into `dk` and `dv`, all
-    /// without the scale.
-    fn keys(&self, [b, h]: [usize; 2], first: usize, [dq, dk, dv]: [&mut [f32]; 3], scratch: &mut Scratch) {
-        let (spec, length) = (self.spec, self.length(b));
-        let keys = first..length.min(first + TILE);
-        if keys.is_empty() {
-            return;
-        }
-        // Query t stands at t + behind.
-        let behind = length as i64 - self.queries as i64;
-        let token = |position: i64| (position - behind).clamp(0, self.queries as i64) as usize;
-        let begin = if spec.causal { token(first as i64) } else { 0 };
-        let end = spec.window.map_or(self.queries, |w| token(keys.end as i64 - 1 + i64::from(w)));
+    /// Adds what a tile of keys gives to a head's `dq` and takes from its queries into `dk` and `dv`, all without the scale.
+    fn keys(
+        &self,
+        sequence: Sequence,
+        h: usize,
+        keys: Range<usize>,
+        [dq, dk, dv]: [&mut [f32]; 3],
+        scratch: &mut Scratch,
+    ) {
+        let (spec, queries) = (self.spec, sequence.queries);
+        let token = |position: i64| (position - sequence.position(0)).clamp(0, queries as i64) as usize;
+        let begin = if spec.causal { token(keys.start as i64) } else { 0 };
+        let end = spec.window.map_or(queries, |w| token(keys.end as i64 - 1 + i64::from(w)));
         let mut at = begin;
         while at < end {
             let tokens = at..end.min(at + TILE);
             at = tokens.end;
-            self.tile([b, h], tokens, keys.clone(), behind, [&mut *dq, &mut *dk, &mut *dv], scratch);
+            self.tile(sequence, h, tokens, keys.clone(), [&mut *dq, &mut *dk, &mut *dv], scratch);
         }
     }
 
     fn tile(
         &self,
-        [b, h]: [usize; 2],
+        sequence: Sequence,
+        h: usize,
         tokens: Range<usize>,
         keys: Range<usize>,
-        behind: i64,
         [dq, dk, dv]: [&mut [f32]; 3],
         scratch: &mut Scratch,
     ) {
         let (spec, host, simd) = (self.spec, self.host, self.host.simd());
         let (m, n, dim, value_dim) = (tokens.len(), keys.len(), self.dim, self.value_dim);
         let (kv_heads, g) = (self.heads / self.group, h / self.group);
-        let (token, key) = (b * self.queries + tokens.start, b * self.keys + keys.start);
+        let (token, key) = (sequence.first_query + tokens.start, sequence.first_key + keys.start);
         let matrix = |data: &'a [f32], rows, width, start, stride| Matrix::new(&data[start..], [rows, width], stride);
         let q = matrix(self.q, m, dim, token * spec.q_stride as usize + h * dim, spec.q_stride as usize);
         let dout = matrix(self.dout, m, value_dim, (token * self.heads + h) * value_dim, self.heads * value_dim);
@@ -206,7 +210,7 @@ impl<'a> Inputs<'a> {
         host.matmul(q, k.transposed(), &mut Tile::new(&mut scratch.weights, [m, n], TILE), false);
         host.matmul(dout, v.transposed(), &mut Tile::new(&mut scratch.ds, [m, n], TILE), false);
         for r in 0..m {
-            let position = (tokens.start + r) as i64 + behind;
+            let position = sequence.position(tokens.start + r);
             let inside = |j: i64| (j.clamp(keys.start as i64, keys.end as i64) as usize) - keys.start;
             let begin = spec.window.map_or(0, |w| inside(position - i64::from(w) + 1));
             let seen = begin..if spec.causal { inside(position + 1).max(begin) } else { n };

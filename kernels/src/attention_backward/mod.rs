@@ -22,14 +22,14 @@
 //! | `dsinks` | `[H]` | f32 | with `sinks` |
 //!
 //! Edge values: a query that sees no key, a key that no query sees, and what stands behind `L` have gradients of 0, and
-//! nothing there is read. Every sum has one order: results are the same bits in every run, on any number of threads.
+//! nothing there is read. Packed, so have rows that no sequence has; offsets that decrease give gradients of no meaning.
+//! Every sum has one order: results are the same bits in every run, on any number of threads.
 //!
-//! Errors: those of the forward; `Unsupported` for paged keys, packed sequences, a bias, and keys and values that are not
-//! f32.
+//! Errors: those of the forward; `Unsupported` for paged keys, a bias, and keys and values that are not f32.
 //!
 //! Cost: `2 B H T S (3 D + 2 V)` flop, half of it if causal, for the five products above; a GPU, which cannot add up floats
-//! of several workgroups in a fixed order, computes the weights a second time, `2 B H T S (4 D + 3 V)` in all. Memory linear
-//! in `T` and `S`.
+//! of several workgroups in a fixed order, computes the weights a second time, `2 B H T S (4 D + 3 V)` in all, and clears
+//! the gradients of packed rows first. Memory linear in `T` and `S`.
 //!
 //! Source: FlashAttention-2 (Dao, 2307.08691), section 2.2; sinks as in gpt-oss.
 
@@ -76,7 +76,6 @@ impl Kernel for Spec {
         let unsupported = |what: &str| Err(Error::Unsupported { op: NAME, what: format!("a gradient of {what}") });
         match self.forward {
             attention::Spec { paged: Some(_), .. } => unsupported("paged keys"),
-            attention::Spec { packed: Some(_), .. } => unsupported("packed sequences"),
             attention::Spec { bias: Some(_), .. } => unsupported("a bias"),
             attention::Spec { kv, .. } if kv != DType::F32 => unsupported("rounded keys"),
             _ => Ok(()),
