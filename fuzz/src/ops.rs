@@ -105,7 +105,7 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
             let forward = attention(u)?;
             let forward = match u.ratio(1, 8)? {
                 true => forward,
-                false => attention::Spec { paged: None, bias: None, kv: DType::F32, ..forward },
+                false => attention::Spec { paged: None, kv: DType::F32, ..forward },
             };
             attention_backward::Spec { forward }.into()
         }

@@ -200,14 +200,14 @@ impl Spec {
         }
     }
 
-    fn bias_shape(&self) -> Option<[u32; 4]> {
+    pub(crate) fn bias_shape(&self) -> Option<[u32; 4]> {
         let own = self.bias?;
         let planes = [if own.batch { self.batch } else { 1 }, if own.heads { self.heads } else { 1 }];
         Some([planes[0], planes[1], self.queries, self.keys])
     }
 
     /// Where the biases of query `t` of head `h` in sequence `b` begin.
-    fn bias_row(&self, b: usize, h: usize, t: usize) -> usize {
+    pub(crate) fn bias_row(&self, b: usize, h: usize, t: usize) -> usize {
         let own = self.bias.unwrap_or_default();
         let heads = if own.heads { self.heads as usize } else { 1 };
         let plane = if own.batch { b * heads } else { 0 } + if own.heads { h } else { 0 };

@@ -1,5 +1,5 @@
 use super::Spec;
-use crate::attention::{self, Packed};
+use crate::attention::{self, Bias, Packed};
 use crate::cases::Case;
 use crate::close::Tolerance;
 use alloc::{format, string::String, vec::Vec};
@@ -50,6 +50,14 @@ pub(crate) fn cases() -> Vec<Case> {
         ("value_dim_200", attention::Spec { value_dim: 200, ..spec }),
         ("value_dim_7", attention::Spec { value_dim: 7, ..spec }),
         ("stride_131", attention::Spec { q_stride: 131, ..spec }),
+        ("bias", attention::Spec { bias: Some(Bias { batch: true, heads: true }), ..spec }),
+        ("bias_heads", attention::Spec { bias: Some(Bias { batch: false, heads: true }), causal: false, ..spec }),
+        ("bias_batch", attention::Spec { bias: Some(Bias { batch: true, heads: false }), softcap: Some(2.0), ..spec }),
+        (
+            "bias_shared",
+            attention::Spec { bias: Some(Bias::default()), lengths: true, window: Some(33), value_dim: 7, ..spec },
+        ),
+        ("bias_d64", attention::Spec { dim: 64, value_dim: 64, q_stride: 256, bias: Some(Bias::default()), ..spec }),
         ("no_keys", attention::Spec { keys: 0, sinks: true, ..spec }),
         ("no_queries", attention::Spec { queries: 0, sinks: true, ..spec }),
     ];
@@ -78,6 +86,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 lengths: true,
                 value_dim: 24,
                 q_stride: heads * dim + 4,
+                bias: Some(Bias { batch: batch % 2 == 0, heads: heads % 3 == 0 }),
                 ..spec
             },
         ));

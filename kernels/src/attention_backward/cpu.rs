@@ -4,8 +4,8 @@
 //! from other units, and each head what it gives to `dk` and `dv`; both are added up at the end, in one order. How many
 //! parts there are depends on the shape alone, so that no result depends on the number of threads.
 
-use crate::attention::Spec;
 use crate::attention::sequence::{Sequence, Sequences};
+use crate::attention::{HIDDEN, Spec};
 use crate::host::{Args, Host, Matrix, Shared, Tile, split};
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
@@ -26,6 +26,9 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let (dq, dk, dv) = (args.out("dq"), args.out("dk"), args.out("dv"));
     if let Some(dsinks) = args.optional_out("dsinks") {
         inputs.sinks(args.f32("sinks"), dsinks);
+    }
+    if let Some(dbias) = args.optional_out("dbias") {
+        inputs.bias(dbias);
     }
     let Inputs { dim, value_dim, heads, group, .. } = inputs;
     if group == 0 {
@@ -58,7 +61,8 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
                 let dk = unsafe { shared[1].part(start * dim..end * dim) };
                 // SAFETY: as above.
                 let dv = unsafe { shared[2].part(start * value_dim..end * value_dim) };
-                inputs.keys(sequence, h, tile, [dq, dk, dv], &mut scratch);
+                let of = Pairs { b: row / heads, sequence, h, tokens: 0..0, keys: tile };
+                inputs.keys(of, [dq, dk, dv], &mut scratch);
             }
         }
     });
@@ -107,6 +111,7 @@ struct Inputs<'a> {
     dout: &'a [f32],
     sequences: Sequences<'a>,
     alibi: Option<&'a [f32]>,
+    bias: Option<&'a [f32]>,
     dim: usize,
     value_dim: usize,
     heads: usize,
@@ -131,6 +136,15 @@ impl Scratch {
     }
 }
 
+/// Queries and keys of a tile of head `h` in sequence `b`.
+struct Pairs {
+    b: usize,
+    sequence: Sequence,
+    h: usize,
+    tokens: Range<usize>,
+    keys: Range<usize>,
+}
+
 impl<'a> Inputs<'a> {
     fn new(spec: &'a Spec, host: &'a dyn Host, args: &Args<'a>) -> Self {
         Self {
@@ -144,6 +158,7 @@ impl<'a> Inputs<'a> {
             dout: args.f32("dout"),
             sequences: Sequences::new(spec, args),
             alibi: args.optional("alibi"),
+            bias: args.optional("bias"),
             dim: spec.dim as usize,
             value_dim: spec.value_dim as usize,
             heads: spec.heads as usize,
@@ -167,46 +182,99 @@ impl<'a> Inputs<'a> {
         }
     }
 
+    /// A unit is a tile of queries of a plane of biases: it adds up the sequences and heads that share it in their order.
+    fn bias(&self, dbias: &mut [f32]) {
+        let (spec, own) = (self.spec, self.spec.bias.unwrap_or_default());
+        let (batch, queries, keys) = (spec.batch as usize, spec.queries as usize, spec.keys as usize);
+        let head_planes = if own.heads { self.heads } else { 1 };
+        let (tiles, plane) = (queries.div_ceil(TILE), queries * keys);
+        if dbias.is_empty() {
+            return;
+        }
+        let (planes, dbias) = (dbias.len() / plane, Shared::new(dbias));
+        split(self.host, planes * tiles, 1, &|range| {
+            let mut scratch = Scratch::new(spec);
+            for unit in range {
+                let (p, first) = (unit / tiles, unit % tiles * TILE);
+                let rows = first..queries.min(first + TILE);
+                // SAFETY: every tile of queries of a plane belongs to one unit.
+                let sums = unsafe { dbias.part(p * plane + rows.start * keys..p * plane + rows.end * keys) };
+                sums.fill(0.0);
+                let (b, h) = (p / head_planes, p % head_planes);
+                let heads = if own.heads { h..h + 1 } else { 0..self.heads };
+                for b in if own.batch { b..b + 1 } else { 0..batch } {
+                    let sequence = self.sequences.get(b);
+                    let tokens = rows.start..rows.end.min(sequence.queries);
+                    if tokens.is_empty() {
+                        continue;
+                    }
+                    let seen = match spec.causal {
+                        true => (sequence.position(tokens.end - 1) + 1).clamp(0, sequence.keys as i64) as usize,
+                        false => sequence.keys,
+                    };
+                    for h in heads.clone() {
+                        for first in (0..seen).step_by(TILE) {
+                            let tile = first..sequence.keys.min(first + TILE);
+                            let of = Pairs { b, sequence, h, tokens: tokens.clone(), keys: tile.clone() };
+                            self.pairs(&of, &mut scratch, false);
+                            let dz = scratch.ds.chunks_exact(TILE).map(|dz| &dz[..tile.len()]);
+                            for (sums, dz) in sums.chunks_exact_mut(keys).zip(dz.take(tokens.len())) {
+                                self.host.simd().add(&mut sums[tile.clone()], dz);
+                            }
+                        }
+                    }
+                }
+            }
+        });
+    }
+
     /// Adds what a tile of keys gives to a head's `dq` and takes from its queries into `dk` and `dv`, all without the scale.
-    fn keys(
-        &self,
-        sequence: Sequence,
-        h: usize,
-        keys: Range<usize>,
-        [dq, dk, dv]: [&mut [f32]; 3],
-        scratch: &mut Scratch,
-    ) {
-        let (spec, queries) = (self.spec, sequence.queries);
+    fn keys(&self, of: Pairs, [dq, dk, dv]: [&mut [f32]; 3], scratch: &mut Scratch) {
+        let (spec, sequence, queries) = (self.spec, of.sequence, of.sequence.queries);
         let token = |position: i64| (position - sequence.position(0)).clamp(0, queries as i64) as usize;
-        let begin = if spec.causal { token(keys.start as i64) } else { 0 };
-        let end = spec.window.map_or(queries, |w| token(keys.end as i64 - 1 + i64::from(w)));
+        let begin = if spec.causal { token(of.keys.start as i64) } else { 0 };
+        let end = spec.window.map_or(queries, |w| token(of.keys.end as i64 - 1 + i64::from(w)));
         let mut at = begin;
         while at < end {
             let tokens = at..end.min(at + TILE);
             at = tokens.end;
-            self.tile(sequence, h, tokens, keys.clone(), [&mut *dq, &mut *dk, &mut *dv], scratch);
+            let of = Pairs { tokens, keys: of.keys.clone(), ..of };
+            self.tile(&of, [&mut *dq, &mut *dk, &mut *dv], scratch);
         }
     }
 
-    fn tile(
-        &self,
-        sequence: Sequence,
-        h: usize,
-        tokens: Range<usize>,
-        keys: Range<usize>,
-        [dq, dk, dv]: [&mut [f32]; 3],
-        scratch: &mut Scratch,
-    ) {
-        let (spec, host, simd) = (self.spec, self.host, self.host.simd());
-        let (m, n, dim, value_dim) = (tokens.len(), keys.len(), self.dim, self.value_dim);
-        let (kv_heads, g) = (self.heads / self.group, h / self.group);
-        let (token, key) = (sequence.first_query + tokens.start, sequence.first_key + keys.start);
-        let matrix = |data: &'a [f32], rows, width, start, stride| Matrix::new(&data[start..], [rows, width], stride);
-        let q = matrix(self.q, m, dim, token * spec.q_stride as usize + h * dim, spec.q_stride as usize);
-        let dout = matrix(self.dout, m, value_dim, (token * self.heads + h) * value_dim, self.heads * value_dim);
-        let k = matrix(self.k, n, dim, (key * kv_heads + g) * dim, kv_heads * dim);
-        let v = matrix(self.v, n, value_dim, (key * kv_heads + g) * value_dim, kv_heads * value_dim);
+    fn tile(&self, of: &Pairs, [dq, dk, dv]: [&mut [f32]; 3], scratch: &mut Scratch) {
+        self.pairs(of, scratch, true);
+        let (host, m, n, dim, value_dim) = (self.host, of.tokens.len(), of.keys.len(), self.dim, self.value_dim);
+        let [q, dout, k, _] = self.rows(of);
+        let weights = Matrix::new(&scratch.weights, [m, n], TILE);
+        let ds = Matrix::new(&scratch.ds, [m, n], TILE);
+        host.matmul(weights.transposed(), dout, &mut Tile::new(dv, [n, value_dim], value_dim), true);
+        host.matmul(ds.transposed(), q, &mut Tile::new(dk, [n, dim], dim), true);
+        host.matmul(ds, k, &mut Tile::new(&mut dq[of.tokens.start * dim..], [m, dim], dim), true);
+    }
 
+    /// Those of q, dout, k and v.
+    fn rows(&self, of: &Pairs) -> [Matrix<'a>; 4] {
+        let (m, n, dim, value_dim) = (of.tokens.len(), of.keys.len(), self.dim, self.value_dim);
+        let (heads, kv_heads, h, g) = (self.heads, self.heads / self.group, of.h, of.h / self.group);
+        let (token, key) = (of.sequence.first_query + of.tokens.start, of.sequence.first_key + of.keys.start);
+        let stride = self.spec.q_stride as usize;
+        let matrix = |data: &'a [f32], rows, width, start, stride| Matrix::new(&data[start..], [rows, width], stride);
+        [
+            matrix(self.q, m, dim, token * stride + h * dim, stride),
+            matrix(self.dout, m, value_dim, (token * heads + h) * value_dim, heads * value_dim),
+            matrix(self.k, n, dim, (key * kv_heads + g) * dim, kv_heads * dim),
+            matrix(self.v, n, value_dim, (key * kv_heads + g) * value_dim, kv_heads * value_dim),
+        ]
+    }
+
+    /// The weights and, in `ds`, the derivatives by the products or else by the logits.
+    fn pairs(&self, of: &Pairs, scratch: &mut Scratch, by_product: bool) {
+        let (spec, host, simd) = (self.spec, self.host, self.host.simd());
+        let Pairs { b, sequence, h, tokens, keys } = of;
+        let (m, n, token) = (tokens.len(), keys.len(), sequence.first_query + tokens.start);
+        let [q, dout, k, v] = self.rows(of);
         host.matmul(q, k.transposed(), &mut Tile::new(&mut scratch.weights, [m, n], TILE), false);
         host.matmul(dout, v.transposed(), &mut Tile::new(&mut scratch.ds, [m, n], TILE), false);
         for r in 0..m {
@@ -214,7 +282,7 @@ impl<'a> Inputs<'a> {
             let inside = |j: i64| (j.clamp(keys.start as i64, keys.end as i64) as usize) - keys.start;
             let begin = spec.window.map_or(0, |w| inside(position - i64::from(w) + 1));
             let seen = begin..if spec.causal { inside(position + 1).max(begin) } else { n };
-            let row = (token + r) * self.heads + h;
+            let row = (token + r) * self.heads + *h;
             let (weights, ds) = (&mut scratch.weights[r * TILE..][..n], &mut scratch.ds[r * TILE..][..n]);
             for x in [&mut *weights, &mut *ds] {
                 x[..seen.start].fill(0.0);
@@ -229,19 +297,19 @@ impl<'a> Inputs<'a> {
             }
             if let Some(alibi) = self.alibi {
                 let first = (keys.start + seen.start) as i64 - position;
-                weights.iter_mut().enumerate().for_each(|(i, z)| *z += alibi[h] * (first + i as i64) as f32);
+                weights.iter_mut().enumerate().for_each(|(i, z)| *z += alibi[*h] * (first + i as i64) as f32);
+            }
+            if let Some(bias) = self.bias {
+                let bias = &bias[spec.bias_row(*b, *h, tokens.start + r) + keys.start + seen.start..];
+                let biased = |z: f32, x: f32| if x > HIDDEN { z + x } else { f32::NEG_INFINITY };
+                weights.iter_mut().zip(bias).for_each(|(z, &x)| *z = biased(*z, x));
             }
             simd.exp_sum(weights, self.lse[row]);
             // weights (ds - delta)
             simd.normalise(ds, self.delta(row), 1.0, weights, 0.0);
-            if spec.softcap.is_some() {
+            if by_product && spec.softcap.is_some() {
                 simd.mul(ds, &scratch.slopes[r * TILE..][..ds.len()]);
             }
         }
-        let weights = Matrix::new(&scratch.weights, [m, n], TILE);
-        let ds = Matrix::new(&scratch.ds, [m, n], TILE);
-        host.matmul(weights.transposed(), dout, &mut Tile::new(dv, [n, value_dim], value_dim), true);
-        host.matmul(ds.transposed(), q, &mut Tile::new(dk, [n, dim], dim), true);
-        host.matmul(ds, k, &mut Tile::new(&mut dq[tokens.start * dim..], [m, dim], dim), true);
     }
 }

@@ -36,7 +36,7 @@ fn other_of(s: Sequence, g: u32, item: u32) -> Other {
 }
 
 fn pair_of(own: Own, other: Other, product: f32, derivative: f32) -> vec2f {
-    return pair(own, other, product, derivative);
+    return pair(own, other, product, derivative).xy;
 }
 
 fn own_places(s: Sequence, g: u32, item: u32) -> vec2u {

@@ -1,5 +1,5 @@
-use crate::attention::Spec;
 use crate::attention::sequence::Sequences;
+use crate::attention::{HIDDEN, Spec};
 use crate::host::Args;
 use alloc::vec;
 use libm::{exp, tanh};
@@ -7,15 +7,15 @@ use libm::{exp, tanh};
 pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
     let (q, k, v) = (args.f32("q"), args.f32("k"), args.f32("v"));
     let sequences = Sequences::new(spec, args);
-    let (sinks, alibi) = (args.optional("sinks"), args.optional("alibi"));
+    let (sinks, alibi, bias) = (args.optional("sinks"), args.optional("alibi"), args.optional("bias"));
     let (out, lse, dout) = (args.f32("out"), args.f32("lse"), args.f32("dout"));
     let (dq_out, dk_out, dv_out) = (args.out("dq"), args.out("dk"), args.out("dv"));
-    let dsinks_out = args.optional_out("dsinks");
+    let (dsinks_out, dbias_out) = (args.optional_out("dsinks"), args.optional_out("dbias"));
     let size = |n: u32| n as usize;
     let (heads, kv_heads) = (size(spec.heads), size(spec.kv_heads));
     let (dim, value_dim, scale) = (size(spec.dim), size(spec.value_dim), f64::from(spec.scale));
     let (mut dk, mut dv) = (vec![0.0; dk_out.len()], vec![0.0; dv_out.len()]);
-    let mut dsinks = vec![0.0; heads];
+    let (mut dsinks, mut dbias) = (vec![0.0; heads], vec![0.0; bias.map_or(0, <[f32]>::len)]);
     dq_out.fill(0.0);
     for b in 0..size(spec.batch) {
         let sequence = sequences.get(b);
@@ -27,9 +27,13 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
                 let q = &q[token * size(spec.q_stride) + h * dim..][..dim];
                 let (out, dout) = (&out[at * value_dim..][..value_dim], &dout[at * value_dim..][..value_dim]);
                 let delta = dot(dout, out);
+                let bias_row = spec.bias_row(b, h, t);
+                let bias = |j: usize| bias.map_or(0.0, |bias| bias[bias_row + j]);
                 let visible = |j: &usize| {
                     let behind = position - *j as i64;
-                    (!spec.causal || behind >= 0) && spec.window.is_none_or(|w| behind < i64::from(w))
+                    (bias(*j) > HIDDEN)
+                        && (!spec.causal || behind >= 0)
+                        && spec.window.is_none_or(|w| behind < i64::from(w))
                 };
                 let mut dq = vec![0.0; dim];
                 for j in (0..sequence.keys).filter(visible) {
@@ -42,9 +46,13 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
                         z = c * share;
                         slope *= 1.0 - share * share;
                     }
-                    z += alibi.map_or(0.0, |a| f64::from(a[h]) * (j as i64 - position) as f64);
+                    z += alibi.map_or(0.0, |a| f64::from(a[h]) * (j as i64 - position) as f64) + f64::from(bias(j));
                     let p = exp(z - f64::from(lse[at]));
-                    let ds = slope * p * (dot(dout, v) - delta);
+                    let dz = p * (dot(dout, v) - delta);
+                    let ds = slope * dz;
+                    if let Some(dbias) = dbias.get_mut(bias_row + j) {
+                        *dbias += dz;
+                    }
                     add(&mut dq, ds, k);
                     add(&mut dk[row * dim..][..dim], ds, q);
                     add(&mut dv[row * value_dim..][..value_dim], p, dout);
@@ -60,6 +68,9 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
     round(&dv, dv_out);
     if let Some(out) = dsinks_out {
         round(&dsinks, out);
+    }
+    if let Some(out) = dbias_out {
+        round(&dbias, out);
     }
 }
 

@@ -9,21 +9,10 @@
 // All products are outer products of registers: PER x 4 x 4 and PER x columns x 16 multiply-adds for PER + 4 and
 // PER + 4 columns reads of a vector. A sum has one order, so that results are the same bits in every run.
 
-const Y = GROUP / X;
-const OTHERS = 4 * X;
-// Vectors between two rows of a chunk: odd, so that rows lie in different banks.
-const STRIDE = CHUNK | 1;
-// Items that all lanes load of a chunk at once.
-const AT_ONCE = GROUP / CHUNK;
 // Vectors of an other in a step: behind the factors, [OWN, X] vectors.
 const FACTORS = OWN * X;
 const K_PADDED = X * K_COLUMNS;
 const V_PADDED = X * V_COLUMNS;
-
-// Chunks of the items and behind them of the others; then factors and a step.
-var<workgroup> tile: array<vec4f, TILE>;
-var<workgroup> own_at: array<vec2u, OWN>;
-var<workgroup> other_at: array<vec2u, OTHERS>;
 
 @compute @workgroup_size(GROUP)
 fn main(
@@ -217,23 +206,6 @@ fn main(
             if x + X * c < V4 {
                 store_value(s, g, item, x + X * c, value_sum[r * V_COLUMNS + c]);
             }
-        }
-    }
-}
-
-// Adds the products of the chunks of PER items and four others.
-fn add_products(sums: ptr<function, array<vec4f, PER>>, x: u32, y: u32) {
-    let at = (OWN + x) * STRIDE;
-    for (var i = 0u; i < CHUNK; i += 1) {
-        let others = transpose(mat4x4f(
-            tile[at + i],
-            tile[at + X * STRIDE + i],
-            tile[at + 2 * X * STRIDE + i],
-            tile[at + 3 * X * STRIDE + i],
-        ));
-        for (var r = 0u; r < PER; r += 1) {
-            let a = tile[(y + Y * r) * STRIDE + i];
-            (*sums)[r] = a.w * others[3] + (a.z * others[2] + (a.y * others[1] + (a.x * others[0] + (*sums)[r])));
         }
     }
 }

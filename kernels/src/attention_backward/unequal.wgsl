@@ -1,4 +1,4 @@
 fn sequence_of(b: u32) -> Sequence {
     let row = rows[params.sequences + b];
-    return Sequence(row.x, row.y, row.z, row.w);
+    return Sequence(b, row.x, row.y, row.z, row.w);
 }

@@ -1,5 +1,5 @@
 use super::{FORMS, Form, assert_close, bytes, floats, run_in_place};
-use foveate_kernels::attention::{Packed, Spec};
+use foveate_kernels::attention::{Bias, HIDDEN, Packed, Spec};
 use foveate_kernels::attention_backward;
 use foveate_kernels::cases::{Rng, u32_bytes};
 use foveate_kernels::op::{Access, Arg, Kernel, Op};
@@ -28,6 +28,11 @@ impl Given {
             "lengths" => u32_bytes(&(0..spec.batch).map(|_| rng.below(spec.keys + 1)).collect::<Vec<_>>()),
             "cu_q" => offsets(spec.packed.map_or(0, |p| p.queries), rng),
             "cu_k" => offsets(spec.packed.map_or(0, |p| p.keys), rng),
+            "bias" => {
+                let hide = |bias: f32, n: u32| *[f32::NEG_INFINITY, HIDDEN].get(n as usize).unwrap_or(&bias);
+                let values = rng.normals(arg.elements as usize, 1.0);
+                bytes(&values.iter().map(|&bias| hide(bias, rng.below(16))).collect::<Vec<_>>())
+            }
             _ => bytes(&rng.normals(arg.elements as usize, 1.0)),
         };
         let inputs = args.iter().filter(|arg| arg.access == Access::Read).map(draw).collect();
@@ -76,7 +81,7 @@ impl Given {
         out.iter().zip(&self.dout).filter(|(o, _)| !o.is_nan()).map(|(o, d)| f64::from(*o) * f64::from(*d)).sum()
     }
 
-    /// `dq`, `dk`, `dv` and, with sinks, `dsinks`.
+    /// `dq`, `dk`, `dv` and, with sinks and a bias, `dsinks` and `dbias`.
     fn gradients(&self, form: Form) -> Vec<Vec<f32>> {
         let op = Op::from(attention_backward::Spec { forward: self.spec });
         let mut memory = self.attend(form);
@@ -105,10 +110,11 @@ fn spec() -> impl Strategy<Value = Spec> {
 
 /// With any of the options.
 fn optioned() -> impl Strategy<Value = Spec> {
-    (spec(), any::<[bool; 5]>(), proptest::option::of(1u32..30)).prop_map(
-        |(spec, [causal, capped, alibi, sinks, lengths], window)| {
+    (spec(), any::<[bool; 5]>(), proptest::option::of(1u32..30), any::<[bool; 3]>()).prop_map(
+        |(spec, [causal, capped, alibi, sinks, lengths], window, [biased, batch, heads])| {
             let softcap = capped.then_some(1.5);
-            Spec { causal, softcap, alibi, sinks, lengths, window, ..spec }
+            let bias = biased.then_some(Bias { batch, heads });
+            Spec { causal, softcap, alibi, sinks, lengths, window, bias, ..spec }
         },
     )
 }
@@ -123,9 +129,9 @@ proptest! {
         let spec = Spec { packed: packed.map(|(queries, keys)| Packed { queries, keys }), ..spec };
         let mut rng = Rng::new(seed);
         let given = Given::draw(spec, &mut rng);
-        let of = ["q", "k", "v", "sinks"];
+        let of = ["q", "k", "v", "sinks", "bias"].into_iter().filter(|name| given.input(name).is_some());
         for form in FORMS {
-            for (name, gradient) in of.iter().zip(given.gradients(form)) {
+            for (name, gradient) in of.clone().zip(given.gradients(form)) {
                 let at = given.get(name);
                 let direction = rng.normals(at.len(), 1.0);
                 let loss = |step: f32| {
@@ -153,6 +159,15 @@ proptest! {
         let sequences = given.rows();
         let (q_row, k_row) = ((spec.heads * spec.dim) as usize, (spec.kv_heads * spec.dim) as usize);
         let (out_row, v_row) = ((spec.heads * spec.value_dim) as usize, (spec.kv_heads * spec.value_dim) as usize);
+        // Where the biases of a sequence stand, in the order that they have without the others.
+        let own = spec.bias;
+        let (planes, t_len, s_len) = (if own.is_some_and(|own| own.heads) { spec.heads } else { 1 }, spec.queries, spec.keys);
+        let biases = |b: usize, queries: &Range<usize>, keys: &Range<usize>| {
+            let first = if own.is_some_and(|own| own.batch) { b * planes as usize } else { 0 };
+            let (rows, keys) = (queries.len(), keys.len());
+            let row = move |i: usize| ((first + i / rows) * t_len as usize + i % rows) * s_len as usize;
+            (0..planes as usize * rows).flat_map(move |i| row(i)..row(i) + keys)
+        };
         // What no sequence has is never read.
         let poisoned = |values: &[f32], row: usize, side: usize| {
             let mut all = vec![f32::NAN; values.len()];
@@ -168,9 +183,16 @@ proptest! {
         for form in FORMS {
             let gradients = given.gradients(form);
             let mut wanted: Vec<Vec<f32>> = gradients.iter().map(|gradient| vec![0.0; gradient.len()]).collect();
-            for [queries, keys] in &sequences {
+            for (b, [queries, keys]) in sequences.iter().enumerate() {
                 let part = |values: &[f32], at: &Range<usize>, row: usize| values[at.start * row..at.end * row].to_vec();
-                let alone = Spec { packed: None, batch: 1, queries: queries.len() as u32, keys: keys.len() as u32, ..given.spec };
+                let alone = Spec {
+                    packed: None,
+                    batch: 1,
+                    queries: queries.len() as u32,
+                    keys: keys.len() as u32,
+                    bias: own.map(|own| Bias { batch: false, ..own }),
+                    ..given.spec
+                };
                 let mut one = Given::draw(alone, &mut Rng::new(0));
                 one.set("q", &part(&given.get("q"), queries, q_row));
                 one.set("k", &part(&given.get("k"), keys, k_row));
@@ -178,13 +200,21 @@ proptest! {
                 for name in ["sinks", "alibi"].into_iter().filter(|name| given.input(name).is_some()) {
                     one.set(name, &given.get(name));
                 }
+                if own.is_some() {
+                    let bias = given.get("bias");
+                    one.set("bias", &biases(b, queries, keys).map(|at| bias[at]).collect::<Vec<_>>());
+                }
                 one.dout = part(&given.dout, queries, out_row);
                 let got = one.gradients(form);
                 for (i, first) in [queries.start * q_row, keys.start * k_row, keys.start * v_row].into_iter().enumerate() {
                     wanted[i][first..first + got[i].len()].copy_from_slice(&got[i]);
                 }
-                if let Some(dsinks) = wanted.get_mut(3) {
-                    dsinks.iter_mut().zip(&got[3]).for_each(|(sum, part)| *sum += part);
+                if spec.sinks {
+                    wanted[3].iter_mut().zip(&got[3]).for_each(|(sum, part)| *sum += part);
+                }
+                if own.is_some() {
+                    let (dbias, parts) = (wanted.last_mut().expect("gradients"), got.last().expect("gradients"));
+                    biases(b, queries, keys).zip(parts).for_each(|(at, part)| dbias[at] += part);
                 }
             }
             for (gradient, wanted) in gradients.iter().zip(&wanted) {
@@ -347,15 +377,12 @@ fn attention_backward_of_large_logits_is_finite() {
 
 #[test]
 fn attention_backward_refuses_what_it_has_no_gradient_of() {
-    use foveate_kernels::attention::{Bias, Pages};
+    use foveate_kernels::attention::Pages;
     use foveate_kernels::dtype::DType;
     use foveate_kernels::error::Error;
     let spec = Spec::causal(1, 2, 16, 1, 1, 8);
-    let refused = [
-        Spec { paged: Some(Pages { pages: 1, page: 16, width: 1 }), ..spec },
-        Spec { bias: Some(Bias::default()), ..spec },
-        Spec { kv: DType::F16, ..spec },
-    ];
+    let refused =
+        [Spec { paged: Some(Pages { pages: 1, page: 16, width: 1 }), ..spec }, Spec { kv: DType::F16, ..spec }];
     for forward in refused {
         let error = attention_backward::Spec { forward }.validate();
         assert!(matches!(error, Err(Error::Unsupported { op: attention_backward::NAME, .. })), "{forward:?}");
