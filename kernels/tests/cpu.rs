@@ -211,13 +211,16 @@ mod random {
         #[test]
         fn attention_backward_cpu_matches_the_reference(
             sizes in (1u32..4, size(140), size(300)), heads in (1u32..4, 1u32..4), dims in (1u32..40, 1u32..40),
-            options: [bool; 5], window in proptest::option::of(1u32..90), seed: u64,
+            options: [bool; 5], window in proptest::option::of(1u32..90), bias: [bool; 3],
+            packed in proptest::option::of((0u32..300, 0u32..600)), seed: u64,
         ) {
             let ((batch, queries, keys), (kv_heads, group)) = (sizes, heads);
             let [causal, softcap, alibi, sinks, lengths] = options;
             let heads = kv_heads * group;
             let forward = attention::Spec {
                 value_dim: dims.1, causal, window, softcap: softcap.then_some(3.0), alibi, sinks, lengths,
+                packed: packed.map(|(queries, keys)| attention::Packed { queries, keys }),
+                bias: bias[0].then_some(attention::Bias { batch: bias[1], heads: bias[2] }),
                 q_stride: heads * dims.0 + seed as u32 % 9,
                 ..attention::Spec::causal(batch, queries, keys, heads, kv_heads, dims.0)
             };

@@ -45,7 +45,7 @@ pub(crate) mod cases;
 mod cpu;
 mod plan;
 mod reference;
-mod sequence;
+pub(crate) mod sequence;
 mod tile;
 
 use crate::dtype::DType;
@@ -179,7 +179,7 @@ impl Spec {
     }
 
     /// The shape of the rows of `q`, `out` and `lse`.
-    fn tokens(&self) -> Vec<u32> {
+    pub(crate) fn tokens(&self) -> Vec<u32> {
         match self.packed {
             Some(p) => alloc::vec![p.queries],
             None => alloc::vec![self.batch, self.queries],
@@ -187,7 +187,7 @@ impl Spec {
     }
 
     /// Rows of `k` and `v` that `cu_k` cuts into sequences.
-    fn packed_keys(&self) -> Option<u32> {
+    pub(crate) fn packed_keys(&self) -> Option<u32> {
         self.packed.filter(|_| self.paged.is_none()).map(|p| p.keys)
     }
 
@@ -200,14 +200,14 @@ impl Spec {
         }
     }
 
-    fn bias_shape(&self) -> Option<[u32; 4]> {
+    pub(crate) fn bias_shape(&self) -> Option<[u32; 4]> {
         let own = self.bias?;
         let planes = [if own.batch { self.batch } else { 1 }, if own.heads { self.heads } else { 1 }];
         Some([planes[0], planes[1], self.queries, self.keys])
     }
 
     /// Where the biases of query `t` of head `h` in sequence `b` begin.
-    fn bias_row(&self, b: usize, h: usize, t: usize) -> usize {
+    pub(crate) fn bias_row(&self, b: usize, h: usize, t: usize) -> usize {
         let own = self.bias.unwrap_or_default();
         let heads = if own.heads { self.heads as usize } else { 1 };
         let plane = if own.batch { b * heads } else { 0 } + if own.heads { h } else { 0 };

@@ -62,4 +62,9 @@ impl<'a> Sequences<'a> {
     pub(crate) fn overlap(&self) -> bool {
         self.cu_q.is_some_and(|offsets| !offsets.is_sorted())
     }
+
+    /// Whether a row of `k` may belong to two sequences.
+    pub(crate) fn overlap_in_keys(&self) -> bool {
+        self.cu_k.is_some_and(|offsets| !offsets.is_sorted())
+    }
 }

@@ -1,5 +1,5 @@
 use super::Spec;
-use crate::attention;
+use crate::attention::{self, Bias, Packed};
 use crate::cases::Case;
 use crate::close::Tolerance;
 use alloc::{format, string::String, vec::Vec};
@@ -50,10 +50,47 @@ pub(crate) fn cases() -> Vec<Case> {
         ("value_dim_200", attention::Spec { value_dim: 200, ..spec }),
         ("value_dim_7", attention::Spec { value_dim: 7, ..spec }),
         ("stride_131", attention::Spec { q_stride: 131, ..spec }),
+        ("bias", attention::Spec { bias: Some(Bias { batch: true, heads: true }), ..spec }),
+        ("bias_heads", attention::Spec { bias: Some(Bias { batch: false, heads: true }), causal: false, ..spec }),
+        ("bias_batch", attention::Spec { bias: Some(Bias { batch: true, heads: false }), softcap: Some(2.0), ..spec }),
+        (
+            "bias_shared",
+            attention::Spec { bias: Some(Bias::default()), lengths: true, window: Some(33), value_dim: 7, ..spec },
+        ),
+        ("bias_d64", attention::Spec { dim: 64, value_dim: 64, q_stride: 256, bias: Some(Bias::default()), ..spec }),
         ("no_keys", attention::Spec { keys: 0, sinks: true, ..spec }),
         ("no_queries", attention::Spec { queries: 0, sinks: true, ..spec }),
     ];
     all.extend(options.map(|(name, spec)| (format!("t40_s90_{name}"), spec)));
+    // Packed sequences of any length, some of them empty, and rows that none has.
+    for (batch, queries, keys, packed, heads, kv_heads, dim) in [
+        (7, 33, 90, Packed { queries: 70, keys: 200 }, 4, 2, 64),
+        (5, 19, 19, Packed { queries: 60, keys: 60 }, 3, 1, 13),
+        (2, 40, 90, Packed { queries: 83, keys: 185 }, 2, 2, 32),
+        (9, 1, 200, Packed { queries: 6, keys: 700 }, 4, 1, 32),
+        (4, 30, 40, Packed { queries: 5, keys: 0 }, 2, 2, 16),
+        (4, 30, 40, Packed { queries: 0, keys: 5 }, 2, 2, 16),
+    ] {
+        let (packed, sinks) = (Some(packed), true);
+        let spec = attention::Spec { packed, ..attention::Spec::causal(batch, queries, keys, heads, kv_heads, dim) };
+        let id = format!("packed_b{batch}_t{queries}_s{keys}_d{dim}");
+        all.push((id.clone(), spec));
+        all.push((format!("{id}_full"), attention::Spec { causal: false, sinks, ..spec }));
+        all.push((
+            format!("{id}_all"),
+            attention::Spec {
+                window: Some(29),
+                softcap: Some(2.0),
+                alibi: true,
+                sinks,
+                lengths: true,
+                value_dim: 24,
+                q_stride: heads * dim + 4,
+                bias: Some(Bias { batch: batch % 2 == 0, heads: heads % 3 == 0 }),
+                ..spec
+            },
+        ));
+    }
     let case = |(id, forward)| Case {
         tolerance: Tolerance::EXECUTOR_GRADIENT,
         ..Case::new(format!("attention_backward_{id}"), Spec { forward })

@@ -9,6 +9,7 @@
 //! dk[j]    = sum_i ds[i, j] q[i]
 //! dv[j]    = sum_i p[i, j] dout[i]
 //! dsink[h] = -sum_i exp(sink[h] - lse[i]) delta[i]
+//! dbias    = dz, summed over the sequences and the heads that share it
 //! ```
 //!
 //! The sums over `i` run over all tokens of a sequence and over the query heads that read the key head; that of a sink
@@ -20,15 +21,17 @@
 //! | `dout` | as `out` | f32 | derivative of the loss by `out` |
 //! | `dq`, `dk`, `dv` | as `q`, `k`, `v` | f32 | dense |
 //! | `dsinks` | `[H]` | f32 | with `sinks` |
+//! | `dbias` | as `bias` | f32 | with `bias` |
 //!
-//! Edge values: a query that sees no key, a key that no query sees, and what stands behind `L` have gradients of 0, and
-//! nothing there is read. Every sum has one order: results are the same bits in every run, on any number of threads.
+//! Edge values: a query that sees no key, a key that no query sees, a bias that hides its key, and what stands behind `L`
+//! have gradients of 0, and nothing there is read. Packed, so have rows that no sequence has; offsets that decrease give
+//! gradients of no meaning. Every sum has one order: results are the same bits in every run, on any number of threads.
 //!
-//! Errors: those of the forward; `Unsupported` for paged keys, packed sequences, and keys and values that are not f32.
+//! Errors: those of the forward; `Unsupported` for paged keys, and keys and values that are not f32.
 //!
 //! Cost: `2 B H T S (3 D + 2 V)` flop, half of it if causal, for the five products above; a GPU, which cannot add up floats
-//! of several workgroups in a fixed order, computes the weights a second time, `2 B H T S (4 D + 3 V)` in all. Memory linear
-//! in `T` and `S`.
+//! of several workgroups in a fixed order, computes the weights a second time, `2 B H T S (4 D + 3 V)` in all, and clears
+//! the gradients of packed rows first. `dbias` takes them once more, `2 B H T S (D + V)`. Memory is linear in `T` and `S`.
 //!
 //! Source: FlashAttention-2 (Dao, 2307.08691), section 2.2; sinks as in gpt-oss.
 
@@ -75,7 +78,6 @@ impl Kernel for Spec {
         let unsupported = |what: &str| Err(Error::Unsupported { op: NAME, what: format!("a gradient of {what}") });
         match self.forward {
             attention::Spec { paged: Some(_), .. } => unsupported("paged keys"),
-            attention::Spec { packed: Some(_), .. } => unsupported("packed sequences"),
             attention::Spec { kv, .. } if kv != DType::F32 => unsupported("rounded keys"),
             _ => Ok(()),
         }
@@ -85,7 +87,8 @@ impl Kernel for Spec {
         let saved = self.saving().args().into_iter();
         let mut args: Vec<Arg> = saved.map(|arg| Arg { access: Access::Read, ..arg }).collect();
         let sinks = self.forward.sinks.then_some(("sinks", "dsinks"));
-        let gradients = [("out", "dout"), ("q", "dq"), ("k", "dk"), ("v", "dv")].into_iter().chain(sinks);
+        let bias = self.forward.bias.map(|_| ("bias", "dbias"));
+        let gradients = [("out", "dout"), ("q", "dq"), ("k", "dk"), ("v", "dv")].into_iter().chain(sinks).chain(bias);
         for (of, name) in gradients {
             let shape = args.iter().find(|arg| arg.name == of).map(|arg| arg.shape.clone()).unwrap_or_default();
             let access = if name == "dout" { Access::Read } else { Access::Write };

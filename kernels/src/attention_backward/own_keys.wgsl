@@ -7,42 +7,47 @@
 alias Own = u32;
 alias Other = Query;
 
-fn own_count() -> u32 {
+fn own_most() -> u32 {
     return params.keys;
 }
 
+// Keys that nobody sees have gradients of 0, which are there already where sequences are packed.
+fn own_count(s: Sequence) -> u32 {
+    return select(params.keys, s.keys, PACKED);
+}
+
 // The others [x, y) that items [first, end) and they have to do with.
-fn reach(first: u32, end: u32, length: u32) -> vec2u {
-    var tokens = vec2u(0, select(params.queries, 0, first >= length));
+fn reach(first: u32, end: u32, s: Sequence) -> vec2u {
+    var tokens = vec2u(0, select(s.queries, 0, first >= s.keys));
     if CAUSAL {
-        tokens.x = u32(clamp(i32(first) - behind(length), 0, i32(tokens.y)));
+        tokens.x = u32(clamp(i32(first) - behind(s), 0, i32(tokens.y)));
     }
     if WINDOW {
         // In this order every sum stays in 32 bits.
-        let last = i32(min(end, length)) - 1 - i32(length) + i32(params.window) + i32(params.queries);
+        let last = i32(min(end, s.keys)) - 1 - i32(s.keys) + i32(params.window) + i32(s.queries);
         tokens.y = u32(clamp(last, i32(tokens.x), i32(tokens.y)));
     }
     return GROUPED * tokens;
 }
 
-fn own_of(b: u32, g: u32, item: u32, length: u32) -> Own {
+fn own_of(s: Sequence, g: u32, item: u32) -> Own {
     return item;
 }
 
-fn other_of(b: u32, g: u32, item: u32, length: u32) -> Other {
-    return query_of(b, g, item, length);
+fn other_of(s: Sequence, g: u32, item: u32) -> Other {
+    return query_of(s, g, item);
 }
 
 fn pair_of(own: Own, other: Other, product: f32, derivative: f32) -> vec2f {
-    return pair(other, own, product, derivative);
+    return pair(other, own, product, derivative).xy;
 }
 
-fn own_places(b: u32, g: u32, item: u32, length: u32) -> vec2u {
-    return key_places(b, g, item, length);
+fn own_places(s: Sequence, g: u32, item: u32) -> vec2u {
+    return key_places(s, g, item);
 }
 
-fn other_places(b: u32, g: u32, item: u32, length: u32) -> vec2u {
-    return query_places(b, g, item);
+fn other_places(s: Sequence, g: u32, item: u32) -> vec2u {
+    return query_places(s, g, item);
 }
 
 fn load_own(place: u32, i: u32) -> vec4f {
@@ -61,8 +66,8 @@ fn load_other_value(place: u32, i: u32) -> vec4f {
     return load_dout(place, i);
 }
 
-fn store(b: u32, g: u32, item: u32, i: u32, value: vec4f) {
-    let at = params.dk_start + ((b * params.keys + item) * params.kv_heads + g) * D + 4 * i;
+fn store(s: Sequence, g: u32, item: u32, i: u32, value: vec4f) {
+    let at = params.dk_start + ((s.first_key + item) * params.kv_heads + g) * D + 4 * i;
     for (var c = 0u; c < 4; c += 1) {
         if D % 4 == 0 || 4 * i + c < D {
             dk[at + c] = value[c];
@@ -70,8 +75,8 @@ fn store(b: u32, g: u32, item: u32, i: u32, value: vec4f) {
     }
 }
 
-fn store_value(b: u32, g: u32, item: u32, i: u32, value: vec4f) {
-    let at = params.dv_start + ((b * params.keys + item) * params.kv_heads + g) * V + 4 * i;
+fn store_value(s: Sequence, g: u32, item: u32, i: u32, value: vec4f) {
+    let at = params.dv_start + ((s.first_key + item) * params.kv_heads + g) * V + 4 * i;
     for (var c = 0u; c < 4; c += 1) {
         if V % 4 == 0 || 4 * i + c < V {
             dv[at + c] = value[c];

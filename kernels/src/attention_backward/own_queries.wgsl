@@ -5,17 +5,21 @@
 alias Own = Query;
 alias Other = u32;
 
-fn own_count() -> u32 {
+fn own_most() -> u32 {
     return params.queries * GROUPED;
 }
 
+fn own_count(s: Sequence) -> u32 {
+    return s.queries * GROUPED;
+}
+
 // The others [x, y) that items [first, end) and they have to do with.
-fn reach(first: u32, end: u32, length: u32) -> vec2u {
-    let nearest = i32(first / GROUPED) + behind(length);
-    let farthest = i32((end - 1) / GROUPED) + behind(length);
-    var keys = vec2u(0, length);
+fn reach(first: u32, end: u32, s: Sequence) -> vec2u {
+    let nearest = i32(first / GROUPED) + behind(s);
+    let farthest = i32((end - 1) / GROUPED) + behind(s);
+    var keys = vec2u(0, s.keys);
     if CAUSAL {
-        keys.y = u32(clamp(farthest + 1, 0, i32(length)));
+        keys.y = u32(clamp(farthest + 1, 0, i32(s.keys)));
     }
     if WINDOW {
         keys.x = u32(clamp(nearest - i32(params.window) + 1, 0, i32(keys.y)));
@@ -23,24 +27,24 @@ fn reach(first: u32, end: u32, length: u32) -> vec2u {
     return keys;
 }
 
-fn own_of(b: u32, g: u32, item: u32, length: u32) -> Own {
-    return query_of(b, g, item, length);
+fn own_of(s: Sequence, g: u32, item: u32) -> Own {
+    return query_of(s, g, item);
 }
 
-fn other_of(b: u32, g: u32, item: u32, length: u32) -> Other {
+fn other_of(s: Sequence, g: u32, item: u32) -> Other {
     return item;
 }
 
 fn pair_of(own: Own, other: Other, product: f32, derivative: f32) -> vec2f {
-    return pair(own, other, product, derivative);
+    return pair(own, other, product, derivative).xy;
 }
 
-fn own_places(b: u32, g: u32, item: u32, length: u32) -> vec2u {
-    return query_places(b, g, item);
+fn own_places(s: Sequence, g: u32, item: u32) -> vec2u {
+    return query_places(s, g, item);
 }
 
-fn other_places(b: u32, g: u32, item: u32, length: u32) -> vec2u {
-    return key_places(b, g, item, length);
+fn other_places(s: Sequence, g: u32, item: u32) -> vec2u {
+    return key_places(s, g, item);
 }
 
 fn load_own(place: u32, i: u32) -> vec4f {
@@ -59,8 +63,8 @@ fn load_other_value(place: u32, i: u32) -> vec4f {
     return load_v(place, i);
 }
 
-fn store(b: u32, g: u32, item: u32, i: u32, value: vec4f) {
-    let at = params.dq_start + (token_of(b, item) * params.kv_heads * GROUPED + head_of(g, item)) * D + 4 * i;
+fn store(s: Sequence, g: u32, item: u32, i: u32, value: vec4f) {
+    let at = params.dq_start + (token_of(s, item) * params.kv_heads * GROUPED + head_of(g, item)) * D + 4 * i;
     for (var c = 0u; c < 4; c += 1) {
         if D % 4 == 0 || 4 * i + c < D {
             dq[at + c] = value[c];
@@ -68,4 +72,4 @@ fn store(b: u32, g: u32, item: u32, i: u32, value: vec4f) {
     }
 }
 
-fn store_value(b: u32, g: u32, item: u32, i: u32, value: vec4f) {}
+fn store_value(s: Sequence, g: u32, item: u32, i: u32, value: vec4f) {}

@@ -1,36 +1,43 @@
-use crate::attention::Spec;
+use crate::attention::sequence::Sequences;
+use crate::attention::{HIDDEN, Spec};
 use crate::host::Args;
 use alloc::vec;
 use libm::{exp, tanh};
 
 pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
     let (q, k, v) = (args.f32("q"), args.f32("k"), args.f32("v"));
-    let lengths = spec.lengths.then(|| args.u32("lengths"));
-    let (sinks, alibi) = (args.optional("sinks"), args.optional("alibi"));
+    let sequences = Sequences::new(spec, args);
+    let (sinks, alibi, bias) = (args.optional("sinks"), args.optional("alibi"), args.optional("bias"));
     let (out, lse, dout) = (args.f32("out"), args.f32("lse"), args.f32("dout"));
     let (dq_out, dk_out, dv_out) = (args.out("dq"), args.out("dk"), args.out("dv"));
-    let dsinks_out = args.optional_out("dsinks");
+    let (dsinks_out, dbias_out) = (args.optional_out("dsinks"), args.optional_out("dbias"));
     let size = |n: u32| n as usize;
-    let (t_len, s_len, heads, kv_heads) = (size(spec.queries), size(spec.keys), size(spec.heads), size(spec.kv_heads));
+    let (heads, kv_heads) = (size(spec.heads), size(spec.kv_heads));
     let (dim, value_dim, scale) = (size(spec.dim), size(spec.value_dim), f64::from(spec.scale));
     let (mut dk, mut dv) = (vec![0.0; dk_out.len()], vec![0.0; dv_out.len()]);
-    let mut dsinks = vec![0.0; heads];
+    let (mut dsinks, mut dbias) = (vec![0.0; heads], vec![0.0; bias.map_or(0, <[f32]>::len)]);
+    dq_out.fill(0.0);
     for b in 0..size(spec.batch) {
-        let length = lengths.map_or(s_len, |l| size(l[b]).min(s_len));
-        for t in 0..t_len {
-            let position = t as i64 + length as i64 - t_len as i64;
+        let sequence = sequences.get(b);
+        for t in 0..sequence.queries {
+            let position = sequence.position(t);
+            let token = sequence.first_query + t;
             for h in 0..heads {
-                let at = (b * t_len + t) * heads + h;
-                let q = &q[(b * t_len + t) * size(spec.q_stride) + h * dim..][..dim];
+                let at = token * heads + h;
+                let q = &q[token * size(spec.q_stride) + h * dim..][..dim];
                 let (out, dout) = (&out[at * value_dim..][..value_dim], &dout[at * value_dim..][..value_dim]);
                 let delta = dot(dout, out);
+                let bias_row = spec.bias_row(b, h, t);
+                let bias = |j: usize| bias.map_or(0.0, |bias| bias[bias_row + j]);
                 let visible = |j: &usize| {
                     let behind = position - *j as i64;
-                    (!spec.causal || behind >= 0) && spec.window.is_none_or(|w| behind < i64::from(w))
+                    (bias(*j) > HIDDEN)
+                        && (!spec.causal || behind >= 0)
+                        && spec.window.is_none_or(|w| behind < i64::from(w))
                 };
                 let mut dq = vec![0.0; dim];
-                for j in (0..length).filter(visible) {
-                    let row = (b * s_len + j) * kv_heads + h / (heads / kv_heads);
+                for j in (0..sequence.keys).filter(visible) {
+                    let row = (sequence.first_key + j) * kv_heads + h / (heads / kv_heads);
                     let (k, v) = (&k[row * dim..][..dim], &v[row * value_dim..][..value_dim]);
                     let mut z = scale * dot(q, k);
                     let mut slope = scale;
@@ -39,9 +46,13 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
                         z = c * share;
                         slope *= 1.0 - share * share;
                     }
-                    z += alibi.map_or(0.0, |a| f64::from(a[h]) * (j as i64 - position) as f64);
+                    z += alibi.map_or(0.0, |a| f64::from(a[h]) * (j as i64 - position) as f64) + f64::from(bias(j));
                     let p = exp(z - f64::from(lse[at]));
-                    let ds = slope * p * (dot(dout, v) - delta);
+                    let dz = p * (dot(dout, v) - delta);
+                    let ds = slope * dz;
+                    if let Some(dbias) = dbias.get_mut(bias_row + j) {
+                        *dbias += dz;
+                    }
                     add(&mut dq, ds, k);
                     add(&mut dk[row * dim..][..dim], ds, q);
                     add(&mut dv[row * value_dim..][..value_dim], p, dout);
@@ -57,6 +68,9 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
     round(&dv, dv_out);
     if let Some(out) = dsinks_out {
         round(&dsinks, out);
+    }
+    if let Some(out) = dbias_out {
+        round(&dbias, out);
     }
 }
 

@@ -1,4 +1,4 @@
-// What the other passes need to know of a row (b, t, h): (log2(e) lse, delta, log2(e) slope, 0). LANES lanes own a row, GROUP
+// What the other passes need to know of a row (token, h): (log2(e) lse, delta, log2(e) slope, 0). LANES lanes own a row, GROUP
 // a workgroup.
 
 const LOG2_E = 1.44269504;

@@ -9,21 +9,10 @@
 // All products are outer products of registers: PER x 4 x 4 and PER x columns x 16 multiply-adds for PER + 4 and
 // PER + 4 columns reads of a vector. A sum has one order, so that results are the same bits in every run.
 
-const Y = GROUP / X;
-const OTHERS = 4 * X;
-// Vectors between two rows of a chunk: odd, so that rows lie in different banks.
-const STRIDE = CHUNK | 1;
-// Items that all lanes load of a chunk at once.
-const AT_ONCE = GROUP / CHUNK;
 // Vectors of an other in a step: behind the factors, [OWN, X] vectors.
 const FACTORS = OWN * X;
 const K_PADDED = X * K_COLUMNS;
 const V_PADDED = X * V_COLUMNS;
-
-// Chunks of the items and behind them of the others; then factors and a step.
-var<workgroup> tile: array<vec4f, TILE>;
-var<workgroup> own_at: array<vec2u, OWN>;
-var<workgroup> other_at: array<vec2u, OTHERS>;
 
 @compute @workgroup_size(GROUP)
 fn main(
@@ -31,8 +20,7 @@ fn main(
     @builtin(num_workgroups) ids: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let count = own_count();
-    let tiles = (count + OWN - 1) / OWN;
+    let tiles = (own_most() + OWN - 1) / OWN;
     let index = id.y * ids.x + id.x;
     if index >= tiles * params.kv_heads * params.batch {
         return;
@@ -42,18 +30,22 @@ fn main(
     let first = select(order, tiles - 1 - order, LAST_FIRST) * OWN;
     let g = index / tiles % params.kv_heads;
     let b = index / tiles / params.kv_heads;
-    let length = length_of(b);
+    let s = sequence_of(b);
+    let count = own_count(s);
+    if first >= count {
+        return;
+    }
     let x = lane % X;
     let y = lane / X;
     let d = lane % CHUNK;
     let j = lane / CHUNK;
 
-    let span = reach(first, min(first + OWN, count), length);
+    let span = reach(first, min(first + OWN, count), s);
     var own: array<Own, PER>;
     var sum: array<vec4f, PER * K_COLUMNS>;
     var value_sum: array<vec4f, PER * V_COLUMNS>;
     for (var r = 0u; r < PER; r += 1) {
-        own[r] = own_of(b, g, first + y + Y * r, length);
+        own[r] = own_of(s, g, first + y + Y * r);
         for (var c = 0u; c < K_COLUMNS; c += 1) {
             sum[r * K_COLUMNS + c] = vec4f();
         }
@@ -62,12 +54,12 @@ fn main(
         }
     }
     for (var i = lane; i < OWN; i += GROUP) {
-        own_at[i] = own_places(b, g, first + i, length);
+        own_at[i] = own_places(s, g, first + i);
     }
 
     for (var start = span.x / OTHERS * OTHERS; start < span.y; start += OTHERS) {
         for (var i = lane; i < OTHERS; i += GROUP) {
-            other_at[i] = other_places(b, g, start + i, length);
+            other_at[i] = other_places(s, g, start + i);
         }
         var product: array<vec4f, PER>;
         var derivative: array<vec4f, PER>;
@@ -116,7 +108,7 @@ fn main(
         }
 
         for (var c = 0u; c < 4; c += 1) {
-            let other = other_of(b, g, start + x + X * c, length);
+            let other = other_of(s, g, start + x + X * c);
             for (var r = 0u; r < PER; r += 1) {
                 let both = pair_of(own[r], other, product[r][c], derivative[r][c]);
                 product[r][c] = both.x;
@@ -207,30 +199,13 @@ fn main(
         }
         for (var c = 0u; c < K_COLUMNS; c += 1) {
             if x + X * c < D4 {
-                store(b, g, item, x + X * c, params.gradient_scale * sum[r * K_COLUMNS + c]);
+                store(s, g, item, x + X * c, params.gradient_scale * sum[r * K_COLUMNS + c]);
             }
         }
         for (var c = 0u; c < V_COLUMNS; c += 1) {
             if x + X * c < V4 {
-                store_value(b, g, item, x + X * c, value_sum[r * V_COLUMNS + c]);
+                store_value(s, g, item, x + X * c, value_sum[r * V_COLUMNS + c]);
             }
-        }
-    }
-}
-
-// Adds the products of the chunks of PER items and four others.
-fn add_products(sums: ptr<function, array<vec4f, PER>>, x: u32, y: u32) {
-    let at = (OWN + x) * STRIDE;
-    for (var i = 0u; i < CHUNK; i += 1) {
-        let others = transpose(mat4x4f(
-            tile[at + i],
-            tile[at + X * STRIDE + i],
-            tile[at + 2 * X * STRIDE + i],
-            tile[at + 3 * X * STRIDE + i],
-        ));
-        for (var r = 0u; r < PER; r += 1) {
-            let a = tile[(y + Y * r) * STRIDE + i];
-            (*sums)[r] = a.w * others[3] + (a.z * others[2] + (a.y * others[1] + (a.x * others[0] + (*sums)[r])));
         }
     }
 }

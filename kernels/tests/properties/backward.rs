@@ -1,9 +1,10 @@
 use super::{FORMS, Form, assert_close, bytes, floats, run_in_place};
-use foveate_kernels::attention::Spec;
+use foveate_kernels::attention::{Bias, HIDDEN, Packed, Spec};
 use foveate_kernels::attention_backward;
 use foveate_kernels::cases::{Rng, u32_bytes};
 use foveate_kernels::op::{Access, Arg, Kernel, Op};
 use proptest::prelude::*;
+use std::ops::Range;
 
 /// What a forward pass is given, in the order of its arguments, and `dout`.
 #[derive(Clone)]
@@ -18,8 +19,20 @@ impl Given {
     fn draw(spec: Spec, rng: &mut Rng) -> Self {
         let spec = Spec { lse: true, ..spec };
         let args = spec.args();
+        let offsets = |rows: u32, rng: &mut Rng| {
+            let mut all: Vec<u32> = (0..=spec.batch).map(|_| rng.below(rows + 1)).collect();
+            all.sort_unstable();
+            u32_bytes(&all)
+        };
         let draw = |arg: &Arg| match arg.name {
             "lengths" => u32_bytes(&(0..spec.batch).map(|_| rng.below(spec.keys + 1)).collect::<Vec<_>>()),
+            "cu_q" => offsets(spec.packed.map_or(0, |p| p.queries), rng),
+            "cu_k" => offsets(spec.packed.map_or(0, |p| p.keys), rng),
+            "bias" => {
+                let hide = |bias: f32, n: u32| *[f32::NEG_INFINITY, HIDDEN].get(n as usize).unwrap_or(&bias);
+                let values = rng.normals(arg.elements as usize, 1.0);
+                bytes(&values.iter().map(|&bias| hide(bias, rng.below(16))).collect::<Vec<_>>())
+            }
             _ => bytes(&rng.normals(arg.elements as usize, 1.0)),
         };
         let inputs = args.iter().filter(|arg| arg.access == Access::Read).map(draw).collect();
@@ -34,6 +47,18 @@ impl Given {
 
     fn get(&self, name: &str) -> Vec<f32> {
         floats(&self.inputs[self.input(name).expect("an input")])
+    }
+
+    fn words(&self, name: &str) -> Vec<u32> {
+        bytemuck::pod_collect_to_vec(&self.inputs[self.input(name).expect("an input")])
+    }
+
+    /// Packed, the rows of `q` and those of `k` that sequences have, sequence by sequence.
+    fn rows(&self) -> Vec<[Range<usize>; 2]> {
+        let part = |at: &[u32], most: u32| at[0] as usize..at[1].min(at[0] + most) as usize;
+        let (cu_q, cu_k) = (self.words("cu_q"), self.words("cu_k"));
+        let pairs = cu_q.windows(2).zip(cu_k.windows(2));
+        pairs.map(|(q, k)| [part(q, self.spec.queries), part(k, self.spec.keys)]).collect()
     }
 
     fn set(&mut self, name: &str, values: &[f32]) {
@@ -52,10 +77,11 @@ impl Given {
     /// `sum(out dout)`, added up in f64.
     fn loss(&self) -> f64 {
         let out = floats(&self.attend(Form::Reference)[self.inputs.len()]);
-        out.iter().zip(&self.dout).map(|(o, d)| f64::from(*o) * f64::from(*d)).sum()
+        // Rows that no sequence has are not written.
+        out.iter().zip(&self.dout).filter(|(o, _)| !o.is_nan()).map(|(o, d)| f64::from(*o) * f64::from(*d)).sum()
     }
 
-    /// `dq`, `dk`, `dv` and, with sinks, `dsinks`.
+    /// `dq`, `dk`, `dv` and, with sinks and a bias, `dsinks` and `dbias`.
     fn gradients(&self, form: Form) -> Vec<Vec<f32>> {
         let op = Op::from(attention_backward::Spec { forward: self.spec });
         let mut memory = self.attend(form);
@@ -84,10 +110,11 @@ fn spec() -> impl Strategy<Value = Spec> {
 
 /// With any of the options.
 fn optioned() -> impl Strategy<Value = Spec> {
-    (spec(), any::<[bool; 5]>(), proptest::option::of(1u32..30)).prop_map(
-        |(spec, [causal, capped, alibi, sinks, lengths], window)| {
+    (spec(), any::<[bool; 5]>(), proptest::option::of(1u32..30), any::<[bool; 3]>()).prop_map(
+        |(spec, [causal, capped, alibi, sinks, lengths], window, [biased, batch, heads])| {
             let softcap = capped.then_some(1.5);
-            Spec { causal, softcap, alibi, sinks, lengths, window, ..spec }
+            let bias = biased.then_some(Bias { batch, heads });
+            Spec { causal, softcap, alibi, sinks, lengths, window, bias, ..spec }
         },
     )
 }
@@ -96,12 +123,15 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn attention_backward_is_the_slope_of_the_loss(spec in optioned(), seed: u64) {
+    fn attention_backward_is_the_slope_of_the_loss(
+        spec in optioned(), packed in proptest::option::of((0u32..30, 0u32..60)), seed: u64,
+    ) {
+        let spec = Spec { packed: packed.map(|(queries, keys)| Packed { queries, keys }), ..spec };
         let mut rng = Rng::new(seed);
         let given = Given::draw(spec, &mut rng);
-        let of = ["q", "k", "v", "sinks"];
+        let of = ["q", "k", "v", "sinks", "bias"].into_iter().filter(|name| given.input(name).is_some());
         for form in FORMS {
-            for (name, gradient) in of.iter().zip(given.gradients(form)) {
+            for (name, gradient) in of.clone().zip(given.gradients(form)) {
                 let at = given.get(name);
                 let direction = rng.normals(at.len(), 1.0);
                 let loss = |step: f32| {
@@ -117,6 +147,93 @@ proptest! {
                 let size = direction.iter().zip(&gradient).map(|(d, g)| f64::from(d * g).powi(2)).sum::<f64>().sqrt();
                 prop_assert!((slope - wanted).abs() <= 2e-3 * (1.0 + size), "d{} on {:?}: {} and {}", name, form, slope, wanted);
             }
+        }
+    }
+
+    #[test]
+    fn attention_backward_of_packed_sequences_is_that_of_each(
+        spec in optioned(), rows in (0u32..40, 0u32..90), seed: u64,
+    ) {
+        let packed = Some(Packed { queries: rows.0, keys: rows.1 });
+        let mut given = Given::draw(Spec { packed, lengths: false, batch: 3 * spec.batch, ..spec }, &mut Rng::new(seed));
+        let sequences = given.rows();
+        let (q_row, k_row) = ((spec.heads * spec.dim) as usize, (spec.kv_heads * spec.dim) as usize);
+        let (out_row, v_row) = ((spec.heads * spec.value_dim) as usize, (spec.kv_heads * spec.value_dim) as usize);
+        // Where the biases of a sequence stand, in the order that they have without the others.
+        let own = spec.bias;
+        let (planes, t_len, s_len) = (if own.is_some_and(|own| own.heads) { spec.heads } else { 1 }, spec.queries, spec.keys);
+        let biases = |b: usize, queries: &Range<usize>, keys: &Range<usize>| {
+            let first = if own.is_some_and(|own| own.batch) { b * planes as usize } else { 0 };
+            let (rows, keys) = (queries.len(), keys.len());
+            let row = move |i: usize| ((first + i / rows) * t_len as usize + i % rows) * s_len as usize;
+            (0..planes as usize * rows).flat_map(move |i| row(i)..row(i) + keys)
+        };
+        // What no sequence has is never read.
+        let poisoned = |values: &[f32], row: usize, side: usize| {
+            let mut all = vec![f32::NAN; values.len()];
+            for at in sequences.iter().map(|rows| rows[side].start * row..rows[side].end * row) {
+                all[at.clone()].copy_from_slice(&values[at]);
+            }
+            all
+        };
+        for (name, row, side) in [("q", q_row, 0), ("k", k_row, 1), ("v", v_row, 1)] {
+            given.set(name, &poisoned(&given.get(name), row, side));
+        }
+        given.dout = poisoned(&given.dout, out_row, 0);
+        for form in FORMS {
+            let gradients = given.gradients(form);
+            let mut wanted: Vec<Vec<f32>> = gradients.iter().map(|gradient| vec![0.0; gradient.len()]).collect();
+            for (b, [queries, keys]) in sequences.iter().enumerate() {
+                let part = |values: &[f32], at: &Range<usize>, row: usize| values[at.start * row..at.end * row].to_vec();
+                let alone = Spec {
+                    packed: None,
+                    batch: 1,
+                    queries: queries.len() as u32,
+                    keys: keys.len() as u32,
+                    bias: own.map(|own| Bias { batch: false, ..own }),
+                    ..given.spec
+                };
+                let mut one = Given::draw(alone, &mut Rng::new(0));
+                one.set("q", &part(&given.get("q"), queries, q_row));
+                one.set("k", &part(&given.get("k"), keys, k_row));
+                one.set("v", &part(&given.get("v"), keys, v_row));
+                for name in ["sinks", "alibi"].into_iter().filter(|name| given.input(name).is_some()) {
+                    one.set(name, &given.get(name));
+                }
+                if own.is_some() {
+                    let bias = given.get("bias");
+                    one.set("bias", &biases(b, queries, keys).map(|at| bias[at]).collect::<Vec<_>>());
+                }
+                one.dout = part(&given.dout, queries, out_row);
+                let got = one.gradients(form);
+                for (i, first) in [queries.start * q_row, keys.start * k_row, keys.start * v_row].into_iter().enumerate() {
+                    wanted[i][first..first + got[i].len()].copy_from_slice(&got[i]);
+                }
+                if spec.sinks {
+                    wanted[3].iter_mut().zip(&got[3]).for_each(|(sum, part)| *sum += part);
+                }
+                if own.is_some() {
+                    let (dbias, parts) = (wanted.last_mut().expect("gradients"), got.last().expect("gradients"));
+                    biases(b, queries, keys).zip(parts).for_each(|(at, part)| dbias[at] += part);
+                }
+            }
+            for (gradient, wanted) in gradients.iter().zip(&wanted) {
+                assert_close(gradient, wanted, 1e-4);
+            }
+        }
+    }
+
+    #[test]
+    fn attention_backward_holds_any_offsets(offsets: [u32; 8], small: bool, seed: u64) {
+        let offsets = offsets.map(|o| if small { o % 12 } else { o });
+        let packed = Some(Packed { queries: 9, keys: 11 });
+        let mut given = Given::draw(Spec { packed, sinks: true, ..Spec::causal(3, 5, 7, 2, 1, 8) }, &mut Rng::new(seed));
+        for (name, offsets) in [("cu_q", &offsets[..4]), ("cu_k", &offsets[4..])] {
+            let index = given.input(name).expect("offsets");
+            given.inputs[index] = u32_bytes(offsets);
+        }
+        for form in FORMS {
+            prop_assert!(given.gradients(form).iter().flatten().all(|x| !x.is_nan()));
         }
     }
 
@@ -211,7 +328,7 @@ proptest! {
     #[test]
     fn attention_backward_never_reads_behind_a_length(spec in optioned(), seed: u64) {
         let given = Given::draw(Spec { lengths: true, ..spec }, &mut Rng::new(seed));
-        let lengths: Vec<u32> = bytemuck::pod_collect_to_vec(&given.inputs[given.input("lengths").expect("lengths")]);
+        let lengths = given.words("lengths");
         let behind = |row: usize| row as u32 % spec.keys >= lengths[row / spec.keys as usize];
         let mut poisoned = given.clone();
         for name in ["k", "v"] {
@@ -259,12 +376,17 @@ fn attention_backward_of_large_logits_is_finite() {
 }
 
 #[test]
-fn attention_backward_refuses_paged_keys() {
+fn attention_backward_refuses_what_it_has_no_gradient_of() {
     use foveate_kernels::attention::Pages;
+    use foveate_kernels::dtype::DType;
     use foveate_kernels::error::Error;
-    let paged = Some(Pages { pages: 1, page: 16, width: 1 });
-    let refused = attention_backward::Spec { forward: Spec { paged, ..Spec::causal(1, 2, 16, 1, 1, 8) } };
-    assert!(matches!(refused.validate(), Err(Error::Unsupported { op: attention_backward::NAME, .. })));
-    let wrong = attention_backward::Spec { forward: Spec { window: Some(0), ..Spec::causal(1, 2, 16, 1, 1, 8) } };
+    let spec = Spec::causal(1, 2, 16, 1, 1, 8);
+    let refused =
+        [Spec { paged: Some(Pages { pages: 1, page: 16, width: 1 }), ..spec }, Spec { kv: DType::F16, ..spec }];
+    for forward in refused {
+        let error = attention_backward::Spec { forward }.validate();
+        assert!(matches!(error, Err(Error::Unsupported { op: attention_backward::NAME, .. })), "{forward:?}");
+    }
+    let wrong = attention_backward::Spec { forward: Spec { window: Some(0), ..spec } };
     assert!(matches!(wrong.validate(), Err(Error::Shape { op: attention_backward::NAME, arg: "window", .. })));
 }

@@ -1,3 +1,0 @@
-fn length_of(b: u32) -> u32 {
-    return params.keys;
-}
