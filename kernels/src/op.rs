@@ -39,7 +39,9 @@ pub struct Arg {
 impl Arg {
     /// A dense argument; `shape` has been checked to have at most `u32::MAX` elements.
     pub fn new(name: &'static str, dtype: DType, shape: &[u32], access: Access) -> Self {
-        Self { name, dtype, shape: shape.to_vec(), elements: shape.iter().product(), access, rows: None }
+        // A factor of 0 may stand behind others that overflow.
+        let elements = if shape.contains(&0) { 0 } else { shape.iter().product() };
+        Self { name, dtype, shape: shape.to_vec(), elements, access, rows: None }
     }
 
     /// The same with `elements` in place of the product of the shape.
