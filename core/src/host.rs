@@ -70,13 +70,13 @@ impl HostBackend {
         Self::new(Form::Reference)
     }
 
-    /// Runs the fast forms on `threads` threads; 0 takes one for each core. Where the processor multiplies bytes, products
-    /// with quantised weights round their activations to 16 bits; see [`exact_cpu`](Self::exact_cpu).
+    /// Runs the fast forms on `threads` threads; 0 takes one for each core. Where the processor multiplies bytes or
+    /// tiles, products round; see [`exact_cpu`](Self::exact_cpu).
     pub fn cpu(threads: usize) -> Self {
         Self::new(Form::Fast(crate::cpu::Cpu::new(std::num::NonZeroUsize::new(threads))))
     }
 
-    /// As [`cpu`](Self::cpu), but quantised weights are multiplied in f32: what checks run.
+    /// As [`cpu`](Self::cpu), but all products are those of f32: what checks run.
     pub fn exact_cpu(threads: usize) -> Self {
         Self::new(Form::Fast(crate::cpu::Cpu::new(std::num::NonZeroUsize::new(threads)).exact()))
     }
@@ -103,7 +103,7 @@ impl Backend for HostBackend {
         match &self.form {
             Form::Reference => "reference".into(),
             Form::Fast(cpu) => {
-                let exact = if cpu.bytes().is_some() { "" } else { ", exact" };
+                let exact = if cpu.bytes().is_some() || cpu.tiles().is_some() { "" } else { ", exact" };
                 match cpu.threads() {
                     1 => format!("cpu, 1 thread{exact}"),
                     n => format!("cpu, {n} threads{exact}"),

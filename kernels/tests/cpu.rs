@@ -84,8 +84,7 @@ fn run(args: &[Arg], inputs: &[Vec<u8>], body: &dyn Fn(&mut Args<'_>)) -> Vec<Ve
 /// Compares what the host form writes with what the definition writes.
 fn check(id: &str, op: &Op, inputs: &[Vec<u8>], host: &dyn Host, tolerance: Tolerance) -> Result<(), String> {
     // Bytes round activations; everything else keeps its tolerance.
-    let bytes = |format| matches!(format, DType::Q8_0 | DType::Q4_0 | DType::Q4_1);
-    let rounded = |format| bytes(format) && host.bytes().is_some();
+    let rounded = |format| Bytes::takes(format) && host.bytes().is_some();
     let tolerance = match op {
         Op::FusedLinear(spec) if rounded(spec.format) && spec.activation.is_some() => Tolerance::ROUNDED_GATED,
         Op::FusedLinear(fused_linear::Spec { format, .. }) | Op::Linear(linear::Spec { format, .. })

@@ -26,7 +26,8 @@ pub struct Options {
     pub baseline: bool,
     /// On the processor: threads, 0 for one on each core.
     pub threads: usize,
-    /// On the processor: multiply quantised weights in f32, where otherwise activations may be rounded to 16 bits.
+    /// On the processor: multiply in f32, where otherwise activations may be rounded to 16 bits and larger products to
+    /// 2^-16 of themselves.
     pub exact: bool,
 }
 

@@ -84,8 +84,8 @@ struct DeviceArguments {
     /// Threads of the processor's executor; 0 takes one for each core.
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
-    /// On the processor: keep activations in f32 where few tokens meet quantised weights. Otherwise, where it multiplies
-    /// bytes, they are rounded to 16 bits.
+    /// On the processor: multiply in f32. Otherwise it rounds where that is faster: activations to 16 bits beside
+    /// quantised weights, larger products to 2^-16 of themselves.
     #[arg(long)]
     exact: bool,
 }

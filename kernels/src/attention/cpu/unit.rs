@@ -277,10 +277,14 @@ impl<'a> Inputs<'a> {
                 return tiles.multiply(left, right, &mut Tile::new(state.acc, [rows, value_dim], value_dim), true);
             }
             let padded = value_dim.next_multiple_of(PADDED);
+            let (size, strides) = ([rows, count, value_dim], [TILE, padded, value_dim]);
+            // Scattered and decoded values of whole registers lie as the product reads them.
+            if value_dim == padded && v.strides()[0] == padded {
+                return self.simd.multiply(&scratch.scores, v.data(), state.acc, size, strides, true);
+            }
             for (row, to) in v.data().chunks(v.strides()[0]).zip(scratch.panel.chunks_exact_mut(padded)).take(count) {
                 to[..value_dim].copy_from_slice(&row[..value_dim]);
             }
-            let (size, strides) = ([rows, count, value_dim], [TILE, padded, value_dim]);
             return self.simd.multiply(&scratch.scores, &scratch.panel, state.acc, size, strides, true);
         }
         let Some(v) = self.v.plain() else {

@@ -192,7 +192,7 @@ impl Bytes {
     }
 
     /// Whether weights of a format are multiplied.
-    pub(crate) fn takes(format: DType) -> bool {
+    pub fn takes(format: DType) -> bool {
         matches!(format, DType::Q8_0 | DType::Q4_0 | DType::Q4_1)
     }
 }
