@@ -44,6 +44,7 @@
 //! channels Kimi Linear (2510.26692), `EraseWrite` GDN-2 (2605.22791).
 
 pub(crate) mod cases;
+mod cpu;
 mod reference;
 pub(crate) mod sequence;
 
@@ -158,6 +159,7 @@ impl Kernel for Spec {
         for (name, dim) in [("key_dim", key_dim), ("value_dim", value_dim)] {
             require((1..=256).contains(&dim), NAME, name, "1 to 256", dim)?;
         }
+        require(self.scale.is_finite(), NAME, "scale", "finite", self.scale)?;
         require(self.packed.is_none() || batch == 1, NAME, "batch", "1 where sequences are packed", batch)?;
         if let Some(slots) = self.pool {
             require(!self.initial && !self.last, NAME, "pool", "without initial and last", "both")?;
@@ -219,8 +221,8 @@ impl Kernel for Spec {
         reference::run(self, args)
     }
 
-    fn cpu(&self, _host: &dyn Host, args: &mut Args<'_>) {
-        reference::run(self, args)
+    fn cpu(&self, host: &dyn Host, args: &mut Args<'_>) {
+        cpu::run(self, host, args)
     }
 
     fn flop(&self) -> u64 {
