@@ -164,7 +164,6 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
                 initial,
                 last,
                 pool: if !initial && !last && u.arbitrary()? { Some(size(u)?) } else { None },
-                chunk: if u.arbitrary()? { Some(*u.choose(&[1, 16, 32, 64, 3])?) } else { None },
             }
             .into()
         }

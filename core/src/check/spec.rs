@@ -100,11 +100,10 @@ struct Delta {
     scale: f32,
     #[serde(default)]
     normalize: bool,
-    chunk: Option<u32>,
 }
 
 fn delta(file: &Checkpoint, params: &str) -> Result<Case> {
-    let Delta { gate, scale, normalize, chunk } = parse(params)?;
+    let Delta { gate, scale, normalize } = parse(params)?;
     let [batch, tokens, heads, key_dim] = shape(file, "q")?;
     let [_, _, value_heads, value_dim] = shape(file, "v")?;
     let has = |name| file.get(name).is_some();
@@ -122,7 +121,6 @@ fn delta(file: &Checkpoint, params: &str) -> Result<Case> {
         packed,
         initial: has("state"),
         last: has("want.state") || has("dstate"),
-        chunk,
         ..delta::Spec::new(batch, tokens, heads, key_dim, value_dim)
     };
     Ok(Case { op: spec.into(), backward: None, renamed: &[("state0", "state")] })

@@ -22,9 +22,6 @@ pub(crate) fn cases() -> Vec<Case> {
         all.push((format!("{name}_packed"), Spec { packed: Some(5), initial: true, last: true, ..spec }));
         all.push((format!("{name}_packed_pool"), Spec { packed: Some(4), pool: Some(3), normalize: true, ..spec }));
         all.push((format!("{name}_pool"), Spec { batch: 3, tokens: 1, pool: Some(7), ..spec }));
-        for chunk in [1, 16, 32, 64] {
-            all.push((format!("{name}_chunk{chunk}"), Spec { chunk: Some(chunk), last: true, ..spec }));
-        }
     }
     let spec = Spec { gate: Gate::Head, initial: true, last: true, ..Spec::new(1, 40, 1, 256, 256) };
     all.push(("k256_v256".into(), spec));

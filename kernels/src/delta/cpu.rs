@@ -20,7 +20,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let inputs = Inputs::new(spec, host, args);
     let (state0, slots) = (args.optional("state0"), spec.pool.map(|_| args.u32("slots")));
     let out = args.out("out");
-    if spec.packed.is_some() {
+    if spec.packed.is_some() || spec.pool.is_some() {
         out.fill(0.0);
     }
     let out = Shared::new(out);
@@ -39,13 +39,14 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
             let (row, first) = (index / blocks, index % blocks * columns);
             let (n, head) = (row / value_heads, row % value_heads);
             let block = first..value_dim.min(first + columns);
-            // Where the state lies in `states`: nowhere if the pool has no such slot.
             let at = slots.map_or(n, |slots| slots[n] as usize) * value_heads + head;
-            let states = states.as_ref().filter(|_| spec.pool.is_none_or(|pool| at < pool as usize * value_heads));
+            if spec.pool.is_some_and(|pool| at >= pool as usize * value_heads) {
+                continue;
+            }
             let state_row = |k: usize| at * size + k * value_dim + block.start..at * size + k * value_dim + block.end;
             unit.state.fill(0.0);
             for (k, to) in unit.state.chunks_exact_mut(unit.stride).enumerate() {
-                let from: &[f32] = match (state0, states) {
+                let from: &[f32] = match (state0, &states) {
                     (Some(state0), _) => &state0[row * size + k * value_dim..][block.clone()],
                     // SAFETY: units have different columns, or run one after the other.
                     (None, Some(pool)) if spec.pool.is_some() => unsafe { pool.part(state_row(k)) },
@@ -59,7 +60,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
                 let out = unsafe { out.part(at + block.start..at + block.end) };
                 unit.token(&inputs, t, head, block.clone(), out);
             }
-            let Some(states) = states else { continue };
+            let Some(states) = &states else { continue };
             for (k, from) in unit.state.chunks_exact(unit.stride).enumerate() {
                 // SAFETY: as above.
                 let to = unsafe { states.part(state_row(k)) };

@@ -28,33 +28,36 @@
 //!
 //! Edge values: a sequence without tokens keeps its state. A decay of `exp(-1e4)` is 0: the state begins anew. Tokens with
 //! `k`, `beta` and `g` of 0 change nothing. Packed, `out` of tokens that no sequence has is 0, offsets are held inside of
-//! `T`, and what decreasing offsets give is of no meaning. A slot past the pool is one of zeros that is not written; two
-//! sequences with one slot leave the state of either.
+//! `T`, and what decreasing offsets give is of no meaning. A sequence whose slot is past the pool is left out, its `out` is 0;
+//! two sequences with one slot leave the state of either.
 //!
 //! Keys longer than 1 make the rule blow up: it is stable where `beta |k|^2 <= 2`. [`check_keys`] says how far a run is
 //! from that.
 //!
 //! Errors: `Shape` for heads that do not divide, a dimension of 0 or above 256, a batch besides packed sequences, a pool
-//! besides `initial` or `last`, a chunk of another length than 1, 16, 32 or 64, more than 2^32 - 1 elements of an argument.
+//! besides `initial` or `last`, more than 2^32 - 1 elements of an argument.
 //!
-//! Cost: `6 B T HV K V` flop token by token, `2 B T HV (2 K V + K V + C (K + V))` and `C^2` for a solve in chunks of `C`;
-//! time linear in `T`, memory besides the arguments `B T HV (K + V)` at most.
+//! Cost: `6 B T HV K V` flop, token by token on every executor; time linear in `T`. Columns of a state do not depend on each
+//! other, which is all the parallel work that there is besides heads and sequences: a GPU is busy with many of those, and
+//! not with one long sequence of few heads, which wants the form in chunks (2406.06484) that is not here yet. Memory besides
+//! the arguments does not grow with `T`: a GPU takes 32 MiB for the vectors of a piece of the tokens, and the states.
 //!
 //! Source: Schlag et al. (2102.11174); in chunks Yang et al. (2406.06484); gates of heads Yang et al. (2412.06464), of
 //! channels Kimi Linear (2510.26692), `EraseWrite` GDN-2 (2605.22791).
 
 pub(crate) mod cases;
 mod cpu;
+mod plan;
 mod reference;
 pub(crate) mod sequence;
 
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::host::{Args, Host};
 use crate::op::{Access, Arg, Kernel};
 use crate::plan::{Caps, Plan};
 use crate::shape::{elements, require};
-use alloc::{format, string::String, vec::Vec};
+use alloc::{format, vec::Vec};
 
 pub const NAME: &str = "delta";
 
@@ -102,8 +105,6 @@ pub struct Spec {
     pub last: bool,
     /// Slots of a pool that states are kept in.
     pub pool: Option<u32>,
-    /// Tokens of a chunk, 1 for token by token; chosen by the executor if `None`.
-    pub chunk: Option<u32>,
 }
 
 impl Spec {
@@ -123,7 +124,6 @@ impl Spec {
             initial: false,
             last: false,
             pool: None,
-            chunk: None,
         }
     }
 
@@ -164,9 +164,6 @@ impl Kernel for Spec {
         if let Some(slots) = self.pool {
             require(!self.initial && !self.last, NAME, "pool", "without initial and last", "both")?;
             elements(NAME, "pool", &[slots, value_heads, key_dim, value_dim])?;
-        }
-        if let Some(chunk) = self.chunk {
-            require([1, 16, 32, 64].contains(&chunk), NAME, "chunk", "1, 16, 32 or 64", chunk)?;
         }
         // Value heads are no fewer than those of keys.
         elements(NAME, "k", &[batch, tokens, value_heads, key_dim])?;
@@ -213,8 +210,8 @@ impl Kernel for Spec {
         args
     }
 
-    fn plan(&self, _caps: &Caps) -> Result<Plan> {
-        Err(Error::Unsupported { op: NAME, what: String::from("a GPU") })
+    fn plan(&self, caps: &Caps) -> Result<Plan> {
+        plan::plan(self, caps)
     }
 
     fn reference(&self, args: &mut Args<'_>) {

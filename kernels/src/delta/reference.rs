@@ -13,13 +13,11 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
     out.fill(0.0);
     for (n, tokens) in sequences.into_iter().enumerate() {
         for head in 0..inputs.value_heads {
-            // Where the state of this head lies in the pool, unless that has no such slot.
-            let slot = slots.map(|slots| (slots[n] as usize * inputs.value_heads + head) * size);
-            let at = (n * inputs.value_heads + head) * size;
-            let before: Option<&[f32]> = match (&pool, slot) {
-                (Some(pool), Some(slot)) => pool.get(slot..slot + size),
-                _ => state0.map(|states| &states[at..at + size]),
-            };
+            let at = (slots.map_or(n, |slots| slots[n] as usize) * inputs.value_heads + head) * size;
+            if pool.as_deref().is_some_and(|pool| at >= pool.len()) {
+                continue;
+            }
+            let before = pool.as_deref().or(state0).map(|states| &states[at..at + size]);
             let mut state: Vec<f64> = before.map_or(vec![0.0; size], |s| s.iter().map(|&x| x.into()).collect());
             for t in tokens.clone() {
                 let token = inputs.token(t, head);
@@ -29,10 +27,7 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
                     *to = (f64::from(spec.scale) * column(&state, &token.q, inputs.value_dim, v)) as f32;
                 }
             }
-            let after = match (&mut pool, slot) {
-                (Some(pool), Some(slot)) => pool.get_mut(slot..slot + size),
-                _ => last.as_deref_mut().map(|states| &mut states[at..at + size]),
-            };
+            let after = pool.as_deref_mut().or(last.as_deref_mut()).map(|states| &mut states[at..at + size]);
             if let Some(after) = after {
                 after.iter_mut().zip(&state).for_each(|(to, x)| *to = *x as f32);
             }

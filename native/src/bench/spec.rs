@@ -116,7 +116,6 @@ fn delta(v: &mut Values) -> Result<delta::Spec> {
         initial: v.get("initial", false)?,
         last: v.get("last", false)?,
         pool: v.get("pool", None)?,
-        chunk: v.get("C|chunk", None)?,
         ..plain
     })
 }
