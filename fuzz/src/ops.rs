@@ -10,7 +10,7 @@ use foveate_core::kernels::dtype::DType;
 use foveate_core::kernels::op::Op;
 use foveate_core::kernels::plan::Caps;
 use foveate_core::kernels::rope::Pairing;
-use foveate_core::kernels::{activation, attention, attention_backward, cache, embed, fused_linear, linear, merge, norm, rope, rope_append, sample};
+use foveate_core::kernels::{activation, attention, attention_backward, cache, delta, embed, fused_linear, linear, merge, norm, rope, rope_append, sample};
 use foveate_core::{Backend, Operand};
 
 /// Mostly small, sometimes anything.
@@ -43,7 +43,7 @@ fn kind(u: &mut Unstructured<'_>) -> Result<activation::Kind> {
 }
 
 fn op(u: &mut Unstructured<'_>) -> Result<Op> {
-    Ok(match u.int_in_range(0..=11)? {
+    Ok(match u.int_in_range(0..=12)? {
         // embed: ids beyond the table among them.
         0 => {
             let (tokens, vocab, dim) = (size(u)?, size(u)?, size(u)?);
@@ -143,6 +143,27 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
                 positions: size(u)?,
                 pool: size(u)?,
                 stride: stride(u, width)?,
+            }
+            .into()
+        }
+        // delta: every gate and option.
+        11 => {
+            let heads = size(u)?;
+            let (initial, last) = (u.arbitrary()?, u.arbitrary()?);
+            delta::Spec {
+                batch: if u.arbitrary()? { 1 } else { size(u)? },
+                tokens: size(u)?,
+                heads,
+                value_heads: if u.arbitrary()? { heads.saturating_mul(u.int_in_range(1..=3)?) } else { size(u)? },
+                key_dim: size(u)?,
+                value_dim: size(u)?,
+                scale: number(u)?,
+                gate: *u.choose(&[delta::Gate::None, delta::Gate::Head, delta::Gate::Channel, delta::Gate::EraseWrite])?,
+                normalize: u.arbitrary()?,
+                packed: if u.arbitrary()? { Some(size(u)?) } else { None },
+                initial,
+                last,
+                pool: if !initial && !last && u.arbitrary()? { Some(size(u)?) } else { None },
             }
             .into()
         }

@@ -46,6 +46,7 @@ pub mod activation;
 pub mod attention;
 pub mod attention_backward;
 pub mod cache;
+pub mod delta;
 pub mod embed;
 pub mod fused_linear;
 pub mod linear;

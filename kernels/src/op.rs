@@ -134,6 +134,7 @@ registry! {
     Activation => activation,
     Attention => attention,
     AttentionBackward => attention_backward,
+    Delta => delta,
     Merge => merge,
     Append => cache,
     RopeAppend => rope_append,

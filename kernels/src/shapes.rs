@@ -5,8 +5,8 @@ use crate::dtype::DType;
 use crate::op::Op;
 use crate::rope::Pairing;
 use crate::{
-    activation, attention, attention_backward, cache, embed, fused_linear, linear, merge, norm, rope, rope_append,
-    sample,
+    activation, attention, attention_backward, cache, delta, embed, fused_linear, linear, merge, norm, rope,
+    rope_append, sample,
 };
 use alloc::{format, string::String, vec::Vec};
 
@@ -52,6 +52,10 @@ pub fn shapes() -> Vec<(String, Op)> {
         add("attention s1024", attention::Spec { paged, q_stride: 960, ..causal }.into());
         add("merge", merge::Spec { segments: 4, rows: 9 * tokens, dim: 64 }.into());
     }
+    let gated = delta::Spec { gate: delta::Gate::Head, ..delta::Spec::new(1, 256, 8, 64, 64) };
+    all.push(("delta head/prefill".into(), delta::Spec { initial: true, last: true, ..gated }.into()));
+    all.push(("delta channel/prefill".into(), delta::Spec { gate: delta::Gate::Channel, ..gated }.into()));
+    all.push(("delta head/decode".into(), delta::Spec { tokens: 1, pool: Some(1), ..gated }.into()));
     let forward = attention::Spec::causal(1, 256, 256, 9, 3, 64);
     all.push(("attention_backward s256/prefill".into(), attention_backward::Spec { forward }.into()));
     let norm = Some(fused_linear::Norm { eps: 1e-5, one_plus: false });

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::weights::Checkpoint;
 use foveate_kernels::op::Op;
-use foveate_kernels::{attention, attention_backward};
+use foveate_kernels::{attention, attention_backward, delta};
 use serde::Deserialize;
 
 /// An op, what computes its gradients, and which tensor of the file each of their inputs is called.
@@ -16,7 +16,7 @@ pub(super) struct Case {
 }
 
 /// What the mapping knows.
-const OPS: [&str; 1] = [attention::NAME];
+const OPS: [&str; 2] = [attention::NAME, delta::NAME];
 
 /// The op that a file's `op` and `params` describe; as `Err` its name, where the mapping does not know it.
 ///
@@ -27,6 +27,7 @@ pub(super) fn read(file: &Checkpoint) -> Result<Result<Case, String>> {
     let params = file.note("params").unwrap_or("{}");
     match op {
         attention::NAME => attention(file, params).map(Ok),
+        delta::NAME => delta(file, params).map(Ok),
         other => Ok(Err(format!("op {} is not implemented, {} is", crate::error::one_line(other), OPS.join(", ")))),
     }
 }
@@ -81,4 +82,46 @@ fn attention(file: &Checkpoint, params: &str) -> Result<Case> {
     };
     let backward = attention_backward::Spec { forward: spec };
     Ok(Case { op: spec.into(), backward: Some(backward.into()), renamed: &[("lengths", "kv_len")] })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Gate {
+    None,
+    Head,
+    Channel,
+    EraseWrite,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Delta {
+    gate: Gate,
+    scale: f32,
+    #[serde(default)]
+    normalize: bool,
+}
+
+fn delta(file: &Checkpoint, params: &str) -> Result<Case> {
+    let Delta { gate, scale, normalize } = parse(params)?;
+    let [batch, tokens, heads, key_dim] = shape(file, "q")?;
+    let [_, _, value_heads, value_dim] = shape(file, "v")?;
+    let has = |name| file.get(name).is_some();
+    let packed = if has("cu") { Some(shape::<1>(file, "cu")?[0].saturating_sub(1)) } else { None };
+    let spec = delta::Spec {
+        value_heads,
+        scale,
+        gate: match gate {
+            Gate::None => delta::Gate::None,
+            Gate::Head => delta::Gate::Head,
+            Gate::Channel => delta::Gate::Channel,
+            Gate::EraseWrite => delta::Gate::EraseWrite,
+        },
+        normalize,
+        packed,
+        initial: has("state"),
+        last: has("want.state") || has("dstate"),
+        ..delta::Spec::new(batch, tokens, heads, key_dim, value_dim)
+    };
+    Ok(Case { op: spec.into(), backward: None, renamed: &[("state0", "state")] })
 }

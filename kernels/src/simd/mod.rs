@@ -31,6 +31,7 @@ macro_rules! has {
     allow(dead_code, unused_variables, reason = "wasm has no instruction for them, and no room for what is not used")
 )]
 mod bytes;
+mod delta;
 mod lanes;
 mod math;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
@@ -207,6 +208,9 @@ dispatch! {
     multiply = product::multiply, (a: &[f32], b: &[f32], c: &mut [f32], size: [usize; 3], strides: [usize; 3], add: bool);
     /// `out[i, j] = rows[j, i]` for `size` rows and columns of `rows`; `strides` of both.
     transpose = product::transpose, (rows: &[f32], out: &mut [f32], size: [usize; 2], strides: [usize; 2]);
+
+    /// One token of the delta rule: see the module `delta`.
+    delta_step = delta::step, (state: &mut [f32], size: [usize; 2], vectors: [&[f32]; 4], written: &[f32], out: &mut [f32]);
 
     /// Decodes weights, as [`quant::decode`](crate::quant::decode) does.
     decode = weights::decode, (format: DType, bytes: &[u8], out: &mut [f32]);

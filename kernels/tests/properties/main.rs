@@ -4,6 +4,7 @@
 
 mod attention;
 mod backward;
+mod delta;
 mod dense;
 mod pointwise;
 mod sampling;

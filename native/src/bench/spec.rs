@@ -5,7 +5,7 @@ use foveate_core::kernels::attention::{self, Bias, Packed, Pages};
 use foveate_core::kernels::dtype::DType;
 use foveate_core::kernels::op::Op;
 use foveate_core::kernels::{
-    activation, attention_backward, cache, embed, fused_linear, linear, merge, norm, rope, rope_append, sample,
+    activation, attention_backward, cache, delta, embed, fused_linear, linear, merge, norm, rope, rope_append, sample,
 };
 
 /// Bytes that all operands of an op may take.
@@ -24,6 +24,7 @@ pub fn op(name: &str, settings: &str) -> Result<Op> {
         attention::NAME => attention(v)?.into(),
         attention_backward::NAME => attention_backward::Spec { forward: attention(v)? }.into(),
         cache::NAME => append(v)?.into(),
+        delta::NAME => delta(v)?.into(),
         embed::NAME => embed(v)?.into(),
         fused_linear::NAME => fused_linear(v)?.into(),
         linear::NAME => linear(v)?.into(),
@@ -99,6 +100,24 @@ fn append(v: &mut Values) -> Result<cache::Spec> {
     let (k_stride, v_stride) = (v.get("k_stride", k_width)?, v.get("v_stride", v_width)?);
     let format = v.get("format", DType::F32)?;
     Ok(cache::Spec { tokens, pool, k_width, v_width, k_stride, v_stride, format })
+}
+
+fn delta(v: &mut Values) -> Result<delta::Spec> {
+    let (batch, tokens) = (v.get("B|batch", 1u32)?, v.get("T|tokens", 1024)?);
+    let heads = v.get("H|heads", 8)?;
+    let (key_dim, value_dim) = (v.get("K|key_dim", 64)?, v.get("V|value_dim", 64)?);
+    let plain = delta::Spec::new(batch, tokens, heads, key_dim, value_dim);
+    Ok(delta::Spec {
+        value_heads: v.get("HV|value_heads", heads)?,
+        scale: v.get("scale", plain.scale)?,
+        gate: v.get("gate", delta::Gate::Head)?,
+        normalize: v.get("normalize", false)?,
+        packed: v.get("packed", None)?,
+        initial: v.get("initial", false)?,
+        last: v.get("last", false)?,
+        pool: v.get("pool", None)?,
+        ..plain
+    })
 }
 
 fn embed(v: &mut Values) -> Result<embed::Spec> {
@@ -256,6 +275,9 @@ macro_rules! named {
 named!(bool: "true" => true, "false" => false);
 named!(norm::Kind: "rms" => norm::Kind::Rms, "layer" => norm::Kind::Layer);
 named!(rope::Pairing: "half" => rope::Pairing::Half, "interleaved" => rope::Pairing::Interleaved);
+named!(delta::Gate:
+    "none" => delta::Gate::None, "head" => delta::Gate::Head,
+    "channel" => delta::Gate::Channel, "erase_write" => delta::Gate::EraseWrite);
 named!(activation::Kind:
     "silu" => activation::Kind::Silu, "gelu" => activation::Kind::Gelu,
     "gelu_tanh" => activation::Kind::GeluTanh, "relu" => activation::Kind::Relu);

@@ -1,0 +1,197 @@
+//! Token by token, on columns of a state that stay in the first-level cache: columns do not depend on each other.
+//!
+//! A token multiplies each element of the state three times and reads it twice, which costs no more than what chunks of
+//! tokens multiply besides, needs no solve, and holds for every gate without a thought for the size of decays.
+
+use super::sequence::sequences;
+use super::{Gate, NORMALIZE_EPS, Spec};
+use crate::host::{Args, Host, Shared, SingleThread, split};
+use crate::simd::PADDED;
+use alloc::{vec, vec::Vec};
+use core::ops::Range;
+
+/// Elements of a state that a unit of work holds: 32 KiB.
+const HELD: usize = 8192;
+/// Least multiplications that are worth a task.
+const TASK: usize = 1 << 16;
+
+pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
+    let sequences = sequences(spec, args);
+    let inputs = Inputs::new(spec, host, args);
+    let (state0, slots) = (args.optional("state0"), spec.pool.map(|_| args.u32("slots")));
+    let out = args.out("out");
+    if spec.packed.is_some() || spec.pool.is_some() {
+        out.fill(0.0);
+    }
+    let out = Shared::new(out);
+    let states = args.optional_out(if spec.pool.is_some() { "pool" } else { "state" }).map(Shared::new);
+    // Sequences that share a slot take turns.
+    let host = if slots.is_some_and(repeats) { &SingleThread } else { host };
+    let Inputs { value_heads, key_dim, value_dim, .. } = inputs;
+    let size = key_dim * value_dim;
+    let columns = (HELD / key_dim / PADDED * PADDED).max(PADDED);
+    let blocks = value_dim.div_ceil(columns);
+    let rows = sequences.len() * value_heads;
+    let cost = sequences.iter().map(Range::len).sum::<usize>() / sequences.len().max(1) * 3 * size / blocks;
+    split(host, rows * blocks, TASK / cost.max(1) + 1, &|range| {
+        let mut unit = Unit::new(&inputs, columns);
+        for index in range {
+            let (row, first) = (index / blocks, index % blocks * columns);
+            let (n, head) = (row / value_heads, row % value_heads);
+            let block = first..value_dim.min(first + columns);
+            let at = slots.map_or(n, |slots| slots[n] as usize) * value_heads + head;
+            if spec.pool.is_some_and(|pool| at >= pool as usize * value_heads) {
+                continue;
+            }
+            let state_row = |k: usize| at * size + k * value_dim + block.start..at * size + k * value_dim + block.end;
+            unit.state.fill(0.0);
+            for (k, to) in unit.state.chunks_exact_mut(unit.stride).enumerate() {
+                let from: &[f32] = match (state0, &states) {
+                    (Some(state0), _) => &state0[row * size + k * value_dim..][block.clone()],
+                    // SAFETY: units have different columns, or run one after the other.
+                    (None, Some(pool)) if spec.pool.is_some() => unsafe { pool.part(state_row(k)) },
+                    _ => continue,
+                };
+                to[..from.len()].copy_from_slice(from);
+            }
+            for t in sequences[n].clone() {
+                let at = (t * value_heads + head) * value_dim;
+                // SAFETY: sequences share no token, heads and blocks no column.
+                let out = unsafe { out.part(at + block.start..at + block.end) };
+                unit.token(&inputs, t, head, block.clone(), out);
+            }
+            let Some(states) = &states else { continue };
+            for (k, from) in unit.state.chunks_exact(unit.stride).enumerate() {
+                // SAFETY: as above.
+                let to = unsafe { states.part(state_row(k)) };
+                to.copy_from_slice(&from[..to.len()]);
+            }
+        }
+    });
+}
+
+/// Whether a slot is named twice.
+fn repeats(slots: &[u32]) -> bool {
+    let mut sorted = slots.to_vec();
+    sorted.sort_unstable();
+    sorted.windows(2).any(|pair| pair[0] == pair[1])
+}
+
+struct Inputs<'a> {
+    host: &'a dyn Host,
+    q: &'a [f32],
+    k: &'a [f32],
+    v: &'a [f32],
+    beta: Option<&'a [f32]>,
+    g: Option<&'a [f32]>,
+    erase: Option<&'a [f32]>,
+    write: Option<&'a [f32]>,
+    gate: Gate,
+    normalize: bool,
+    scale: f32,
+    heads: usize,
+    value_heads: usize,
+    key_dim: usize,
+    value_dim: usize,
+}
+
+impl<'a> Inputs<'a> {
+    fn new(spec: &Spec, host: &'a dyn Host, args: &Args<'a>) -> Self {
+        Self {
+            host,
+            q: args.f32("q"),
+            k: args.f32("k"),
+            v: args.f32("v"),
+            beta: args.optional("beta"),
+            g: args.optional("g"),
+            erase: args.optional("erase"),
+            write: args.optional("write"),
+            gate: spec.gate,
+            normalize: spec.normalize,
+            scale: spec.scale,
+            heads: spec.heads as usize,
+            value_heads: spec.value_heads as usize,
+            key_dim: spec.key_dim as usize,
+            value_dim: spec.value_dim as usize,
+        }
+    }
+
+    /// What a query or key is multiplied by to have length 1, where the spec asks for that.
+    fn unit(&self, x: &[f32]) -> f32 {
+        if self.normalize { 1.0 / libm::sqrtf(self.host.simd().dot(x, x) + NORMALIZE_EPS) } else { 1.0 }
+    }
+}
+
+/// Some columns of a state, and the vectors of a token.
+struct Unit {
+    /// `[K, stride]`
+    state: Vec<f32>,
+    stride: usize,
+    decay: Vec<f32>,
+    read: Vec<f32>,
+    key: Vec<f32>,
+    query: Vec<f32>,
+    written: Vec<f32>,
+    out: Vec<f32>,
+}
+
+impl Unit {
+    fn new(inputs: &Inputs<'_>, columns: usize) -> Self {
+        let stride = inputs.value_dim.next_multiple_of(PADDED).min(columns);
+        let keys = || vec![0.0; inputs.key_dim];
+        let values = || vec![0.0; stride];
+        Self {
+            state: vec![0.0; inputs.key_dim * stride],
+            stride,
+            decay: vec![1.0; inputs.key_dim],
+            read: keys(),
+            key: keys(),
+            query: keys(),
+            written: values(),
+            out: values(),
+        }
+    }
+
+    /// Advances the columns `block` by token `t`.
+    fn token(&mut self, inputs: &Inputs<'_>, t: usize, head: usize, block: Range<usize>, out: &mut [f32]) {
+        let simd = inputs.host.simd();
+        let (key_dim, value_dim) = (inputs.key_dim, inputs.value_dim);
+        let row = t * inputs.value_heads + head;
+        let key_row = t * inputs.heads + head / (inputs.value_heads / inputs.heads);
+        let (q, k) = (&inputs.q[key_row * key_dim..][..key_dim], &inputs.k[key_row * key_dim..][..key_dim]);
+        self.query.copy_from_slice(q);
+        simd.scale(&mut self.query, inputs.scale * inputs.unit(q));
+        self.key.copy_from_slice(k);
+        simd.scale(&mut self.key, inputs.unit(k));
+        self.read.copy_from_slice(&self.key);
+        match (inputs.gate, inputs.g) {
+            (Gate::Head, Some(g)) => {
+                let decay = libm::expf(g[row]);
+                self.decay.fill(decay);
+                simd.scale(&mut self.read, decay);
+            }
+            (_, Some(g)) => {
+                self.decay.copy_from_slice(&g[row * key_dim..][..key_dim]);
+                simd.exp_sum(&mut self.decay, 0.0);
+                simd.mul(&mut self.read, &self.decay);
+            }
+            _ => {}
+        }
+        let width = block.len();
+        let written = &mut self.written[..width];
+        written.copy_from_slice(&inputs.v[row * value_dim..][block.clone()]);
+        if let Some(beta) = inputs.beta {
+            simd.scale(&mut self.read, beta[row]);
+            simd.scale(written, beta[row]);
+        }
+        if let (Some(erase), Some(write)) = (inputs.erase, inputs.write) {
+            simd.mul(&mut self.read, &erase[row * key_dim..][..key_dim]);
+            simd.mul(written, &write[row * value_dim..][block]);
+        }
+        // Columns past the last stay 0.
+        let size = [self.stride, width.next_multiple_of(PADDED)];
+        let vectors = [&self.decay[..], &self.read, &self.key, &self.query];
+        simd.delta_step(&mut self.state, size, vectors, &self.written, &mut self.out);
+        out.copy_from_slice(&self.out[..width]);
+    }
+}

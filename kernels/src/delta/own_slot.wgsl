@@ -1,0 +1,3 @@
+fn slot_of(n: u32) -> u32 {
+    return n;
+}

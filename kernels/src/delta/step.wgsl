@@ -1,0 +1,74 @@
+// Token by token: an invocation owns a column of a state, which it keeps in workgroup memory; columns do not depend on each
+// other, so nobody waits. A workgroup owns GROUP columns of a value head of a sequence.
+
+struct Params {
+    units: u32,
+    // Tokens of a sequence, packed of all; and which of them the piece has.
+    tokens: u32,
+    first: u32,
+    count: u32,
+    // States that there are.
+    slots: u32,
+    states_start: u32,
+    out_start: u32,
+    cu_start: u32,
+    slots_start: u32,
+}
+
+@group(0) @binding(0) var<storage, read> vectors: array<vec4f>;
+@group(0) @binding(1) var<storage, read> written: array<f32>;
+@group(0) @binding(2) var<storage, read_write> states: array<f32>;
+@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+// [K, GROUP]
+var<workgroup> columns: array<f32, COLUMNS>;
+
+@compute @workgroup_size(GROUP)
+fn main(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) ids: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let unit = id.y * ids.x + id.x;
+    let column = unit % BLOCKS * GROUP + lane;
+    if unit >= params.units || column >= V {
+        return;
+    }
+    let head = unit / BLOCKS % VALUE_HEADS;
+    let n = unit / BLOCKS / VALUE_HEADS;
+    let tokens = tokens_of(n);
+    let first = max(tokens.x, params.first);
+    let end = min(tokens.y, params.first + params.count);
+    let slot = slot_of(n);
+    let out_row = params.out_start + (batch_of(n) * params.tokens * VALUE_HEADS + head) * V + column;
+    if slot >= params.slots {
+        for (var t = first; t < end; t += 1) {
+            out[out_row + t * VALUE_HEADS * V] = 0.0;
+        }
+        return;
+    }
+    let state = params.states_start + (slot * VALUE_HEADS + head) * K * V + column;
+    for (var i = 0u; i < K; i += 1) {
+        columns[i * GROUP + lane] = states[state + i * V];
+    }
+    for (var t = first; t < end; t += 1) {
+        let row = (batch_of(n) * params.count + t - params.first) * VALUE_HEADS + head;
+        var held = 0.0;
+        for (var i = 0u; i < K; i += 1) {
+            held = fma(vectors[row * K + i].y, columns[i * GROUP + lane], held);
+        }
+        let update = written[row * V + column] - held;
+        var sum = 0.0;
+        for (var i = 0u; i < K; i += 1) {
+            let x = vectors[row * K + i];
+            let value = fma(x.z, update, x.x * columns[i * GROUP + lane]);
+            columns[i * GROUP + lane] = value;
+            sum = fma(x.w, value, sum);
+        }
+        out[out_row + t * VALUE_HEADS * V] = sum;
+    }
+    for (var i = 0u; i < K; i += 1) {
+        states[state + i * V] = columns[i * GROUP + lane];
+    }
+}

@@ -1,0 +1,291 @@
+use crate::{FORMS, Form, run_in_place};
+use foveate_kernels::cases::{Rng, f32_bytes, u32_bytes};
+use foveate_kernels::close::{Tolerance, compare};
+use foveate_kernels::delta::{Gate, Spec, check_keys};
+use foveate_kernels::error::Error;
+use foveate_kernels::op::{Kernel, Op};
+use proptest::prelude::*;
+
+/// Operands by name.
+#[derive(Clone)]
+struct Run {
+    spec: Spec,
+    memory: Vec<Vec<u8>>,
+}
+
+impl Run {
+    fn new(spec: Spec, seed: u64) -> Self {
+        Self { spec, memory: spec.inputs(&mut Rng::new(seed)) }
+    }
+
+    /// Another spec with the operands of the same names and `with` among them.
+    fn with(&self, spec: Spec, with: &[(&str, &[f32])]) -> Self {
+        let mut new = Run::new(spec, 1);
+        for (arg, memory) in spec.args().iter().zip(&mut new.memory) {
+            if let Some((_, values)) = with.iter().find(|(name, _)| *name == arg.name) {
+                *memory = f32_bytes(values);
+            } else if let Some(i) = self.spec.args().iter().position(|a| a.name == arg.name && a.shape == arg.shape) {
+                memory.clone_from(&self.memory[i]);
+            }
+        }
+        new
+    }
+
+    fn at(&self, name: &str) -> usize {
+        self.spec.args().iter().position(|arg| arg.name == name).expect("an argument")
+    }
+
+    fn f32(&self, name: &str) -> Vec<f32> {
+        bytemuck::pod_collect_to_vec(&self.memory[self.at(name)])
+    }
+
+    fn set(&mut self, name: &str, values: &[f32]) {
+        let at = self.at(name);
+        self.memory[at] = f32_bytes(values);
+    }
+
+    fn change(&mut self, name: &str, f: impl FnMut((usize, &mut f32))) {
+        let mut values = self.f32(name);
+        values.iter_mut().enumerate().for_each(f);
+        self.set(name, &values);
+    }
+
+    fn run(mut self, form: Form) -> Self {
+        run_in_place(form, &Op::from(self.spec), &mut self.memory);
+        self
+    }
+
+    /// Tokens `from..to` of every tensor that has tokens, of one sequence.
+    fn part(&self, from: u32, to: u32, state0: Option<&[f32]>) -> Self {
+        let spec = Spec { tokens: to - from, initial: state0.is_some() || self.spec.initial, ..self.spec };
+        let mut part = Run::new(spec, 1);
+        let tokens = self.spec.tokens as usize;
+        for ((memory, whole), arg) in
+            part.memory.iter_mut().zip(spec.args().iter().map(|arg| arg.name)).zip(spec.args())
+        {
+            if whole == "state0" {
+                *memory = state0.map_or_else(|| self.memory[self.at("state0")].clone(), f32_bytes);
+            } else if arg.shape.len() > 1 && !["out", "state"].contains(&whole) {
+                let bytes = &self.memory[self.at(whole)];
+                let row = bytes.len() / tokens;
+                *memory = bytes[from as usize * row..to as usize * row].to_vec();
+            }
+        }
+        part
+    }
+}
+
+#[track_caller]
+fn close(got: &[f32], want: &[f32]) {
+    let found = compare(got, want, Tolerance::EXECUTOR);
+    assert!(found.within, "{found}");
+}
+
+fn gate() -> impl Strategy<Value = Gate> {
+    prop_oneof![Just(Gate::None), Just(Gate::Head), Just(Gate::Channel), Just(Gate::EraseWrite)]
+}
+
+fn spec() -> impl Strategy<Value = Spec> {
+    (1u32..40, 1u32..3, 1u32..4, 1u32..40, 1u32..70, gate(), any::<bool>(), any::<bool>()).prop_map(
+        |(tokens, heads, group, key_dim, value_dim, gate, normalize, initial)| Spec {
+            value_heads: heads * group,
+            gate,
+            normalize,
+            initial,
+            last: true,
+            ..Spec::new(1, tokens, heads, key_dim, value_dim)
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn delta_cut_anywhere_is_one_run(spec in spec(), seed: u64, cut in 0f32..1.0) {
+        for form in FORMS {
+            let whole = Run::new(spec, seed);
+            let cut = (cut * spec.tokens as f32) as u32;
+            let first = whole.part(0, cut, None).run(form);
+            let second = whole.part(cut, spec.tokens, Some(&first.f32("state"))).run(form);
+            let whole = whole.run(form);
+            close(&[first.f32("out"), second.f32("out")].concat(), &whole.f32("out"));
+            close(&second.f32("state"), &whole.f32("state"));
+            if form == Form::Cpu {
+                prop_assert_eq!(second.f32("state"), whole.f32("state"));
+            }
+        }
+    }
+
+    #[test]
+    fn delta_of_packed_sequences_is_that_of_each(spec in spec(), seed: u64, sequences in 1u32..5) {
+        let spec = Spec { packed: Some(sequences), initial: true, ..spec };
+        for form in FORMS {
+            let packed = Run::new(spec, seed).run(form);
+            let cu: Vec<u32> = bytemuck::pod_collect_to_vec(&packed.memory[packed.at("cu")]);
+            let (states, ends) = (packed.f32("state0"), packed.f32("state"));
+            let size = ends.len() / sequences as usize;
+            let row = (spec.value_heads * spec.value_dim) as usize;
+            let mut out = vec![0.0; packed.f32("out").len()];
+            let alone = packed.with(Spec { packed: None, ..spec }, &[("state0", &states[..size])]);
+            for n in 0..sequences as usize {
+                let part = alone.part(cu[n], cu[n + 1], Some(&states[n * size..][..size])).run(form);
+                out[cu[n] as usize * row..cu[n + 1] as usize * row].copy_from_slice(&part.f32("out"));
+                prop_assert_eq!(&part.f32("state"), &ends[n * size..][..size]);
+            }
+            prop_assert_eq!(&packed.f32("out"), &out);
+        }
+    }
+
+    #[test]
+    fn delta_does_not_see_the_future(spec in spec(), seed: u64, cut in 0f32..1.0) {
+        let cut = (cut * spec.tokens as f32) as usize;
+        for form in FORMS {
+            let run = Run::new(spec, seed);
+            let mut other = run.clone();
+            for name in ["q", "k", "v"] {
+                let row = run.f32(name).len() / spec.tokens as usize;
+                other.change(name, |(i, x)| if i >= cut * row { *x = 0.5 - *x });
+            }
+            let row = (spec.value_heads * spec.value_dim) as usize;
+            prop_assert_eq!(&run.run(form).f32("out")[..cut * row], &other.run(form).f32("out")[..cut * row]);
+        }
+    }
+
+    #[test]
+    fn delta_gates_reduce_to_each_other(spec in spec(), seed: u64) {
+        let dim = spec.key_dim as usize;
+        let wide = |x: &[f32], n: usize| -> Vec<f32> { x.iter().flat_map(|x| vec![*x; n]).collect() };
+        for form in FORMS {
+            let head = Run::new(Spec { gate: Gate::Head, ..spec }, seed);
+            let (g, beta) = (head.f32("g"), head.f32("beta"));
+            let channel = head.with(Spec { gate: Gate::Channel, ..spec }, &[("g", &wide(&g, dim)), ("beta", &beta)]);
+            let (erase, write) = (wide(&beta, dim), wide(&beta, spec.value_dim as usize));
+            let gates: [(&str, &[f32]); 3] = [("g", &wide(&g, dim)), ("erase", &erase), ("write", &write)];
+            let both = channel.with(Spec { gate: Gate::EraseWrite, ..spec }, &gates);
+            let none = head.with(Spec { gate: Gate::None, ..spec }, &[]);
+            let still = head.with(Spec { gate: Gate::Head, ..spec }, &[("g", &vec![0.0; g.len()])]);
+            let [head, channel, both, none, still] = [head, channel, both, none, still].map(|run| run.run(form));
+            for name in ["out", "state"] {
+                close(&channel.f32(name), &head.f32(name));
+                close(&both.f32(name), &head.f32(name));
+                close(&still.f32(name), &none.f32(name));
+            }
+        }
+    }
+
+    #[test]
+    fn delta_of_grouped_heads_is_that_of_repeated_keys(spec in spec(), seed: u64) {
+        let group = (spec.value_heads / spec.heads) as usize;
+        let repeated = |x: Vec<f32>| -> Vec<f32> {
+            x.chunks(spec.key_dim as usize).flat_map(|row| row.repeat(group)).collect()
+        };
+        for form in FORMS {
+            let run = Run::new(spec, seed);
+            let (q, k) = (repeated(run.f32("q")), repeated(run.f32("k")));
+            let alone = run.with(Spec { heads: spec.value_heads, ..spec }, &[("q", &q), ("k", &k)]);
+            prop_assert_eq!(run.run(form).f32("out"), alone.run(form).f32("out"));
+        }
+    }
+
+    #[test]
+    fn delta_columns_do_not_depend_on_each_other(spec in spec(), seed: u64, column in 0f32..1.0) {
+        let (width, column) = (spec.value_dim as usize, (column * spec.value_dim as f32) as usize);
+        for form in FORMS {
+            let run = Run::new(spec, seed);
+            let mut other = run.clone();
+            other.change("v", |(i, x)| if i % width == column { *x += 1.0 });
+            let (a, b) = (run.run(form).f32("out"), other.run(form).f32("out"));
+            prop_assert!(a.iter().zip(&b).enumerate().all(|(i, (a, b))| i % width == column || a == b));
+        }
+    }
+
+    #[test]
+    fn delta_forgets_what_was_before_a_reset(spec in spec(), seed: u64, at in 0f32..1.0) {
+        let spec = Spec { gate: Gate::Channel, initial: true, ..spec };
+        let (at, width) = ((at * spec.tokens as f32) as usize, (spec.value_heads * spec.key_dim) as usize);
+        for form in FORMS {
+            let mut run = Run::new(spec, seed);
+            run.change("g", |(i, g)| if i / width == at { *g = -1e4 });
+            let mut other = run.clone();
+            other.change("state0", |(_, x)| *x = 3.0 - *x);
+            let row = at * (spec.value_heads * spec.value_dim) as usize;
+            let (a, b) = (run.run(form), other.run(form));
+            close(&a.f32("out")[row..], &b.f32("out")[row..]);
+            close(&a.f32("state"), &b.f32("state"));
+        }
+    }
+
+    #[test]
+    fn delta_writes_no_slot_that_no_sequence_has(spec in spec(), seed: u64) {
+        let spec = Spec { batch: 3, pool: Some(5), initial: false, last: false, ..spec };
+        for form in FORMS {
+            let mut run = Run::new(spec, seed);
+            let slots = run.at("slots");
+            run.memory[slots] = u32_bytes(&[3, 7, 0]);
+            let (before, after) = (run.f32("pool"), run.run(form));
+            let (pool, size) = (after.f32("pool"), before.len() / 5);
+            for slot in [1, 2, 4] {
+                prop_assert_eq!(&pool[slot * size..][..size], &before[slot * size..][..size]);
+            }
+            let out = after.f32("out");
+            prop_assert!(out[out.len() / 3..2 * out.len() / 3].iter().all(|x| *x == 0.0), "a slot past the pool");
+        }
+    }
+}
+
+/// Orthonormal keys with `beta` of 1 are recalled exactly, and a key written twice holds the last value.
+#[test]
+fn delta_recalls_what_it_wrote() {
+    let spec = Spec { last: true, ..Spec::new(1, 9, 1, 8, 5) };
+    for form in FORMS {
+        let mut run = Run::new(spec, 4);
+        let mut keys = vec![0.0; 72];
+        (0..9).for_each(|t| keys[t * 8 + t % 8] = 1.0);
+        run.set("k", &keys);
+        run.set("beta", &[1.0; 9]);
+        let (v, state) = (run.f32("v"), run.run(form).f32("state"));
+        // Token 8 has the key of token 0.
+        close(&state[..5], &v[40..]);
+        close(&state[5..], &v[5..40]);
+    }
+}
+
+#[test]
+fn delta_stays_finite_where_nothing_is_left() {
+    for gate in [Gate::Head, Gate::Channel, Gate::EraseWrite] {
+        let spec = Spec { gate, last: true, initial: true, ..Spec::new(1, 150, 1, 20, 20) };
+        for (form, g) in FORMS.into_iter().flat_map(|form| [-5.0, -320.0, -1e4].map(|g| (form, g))) {
+            let mut run = Run::new(spec, 4);
+            run.change("g", |(_, x)| *x = g);
+            let run = run.run(form);
+            assert!(run.f32("out").iter().chain(&run.f32("state")).all(|x| x.is_finite()), "{gate:?} {g}");
+        }
+    }
+}
+
+#[test]
+fn delta_tells_keys_that_are_too_long() {
+    let spec = Spec::new(1, 2, 1, 2, 2);
+    assert_eq!(check_keys(&spec, &[1.0, 0.0, 3.0, 4.0], &[1.0, 0.5]), 12.5);
+    assert!(check_keys(&Spec { normalize: true, ..spec }, &[1.0, 0.0, 3.0, 4.0], &[1.0, 0.5]) <= 1.0);
+}
+
+#[test]
+fn delta_refuses_what_it_does_not_define() {
+    let spec = Spec::new(1, 4, 2, 8, 8);
+    for (wrong, arg) in [
+        (Spec { heads: 0, ..spec }, "heads"),
+        (Spec { value_heads: 3, ..spec }, "value_heads"),
+        (Spec { value_heads: 0, ..spec }, "value_heads"),
+        (Spec { key_dim: 257, ..spec }, "key_dim"),
+        (Spec { value_dim: 0, ..spec }, "value_dim"),
+        (Spec { scale: f32::NAN, ..spec }, "scale"),
+        (Spec { batch: 2, packed: Some(2), ..spec }, "batch"),
+        (Spec { pool: Some(2), last: true, ..spec }, "pool"),
+        (Spec { tokens: u32::MAX, ..spec }, "k"),
+        (Spec { packed: Some(u32::MAX), key_dim: 1, value_dim: 1, value_heads: 1, heads: 1, ..spec }, "packed"),
+    ] {
+        assert!(matches!(wrong.validate(), Err(Error::Shape { arg: found, .. }) if found == arg), "{wrong:?}");
+    }
+}
