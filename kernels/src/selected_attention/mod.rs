@@ -45,7 +45,7 @@ pub(crate) mod cases;
 pub(crate) mod cpu;
 pub(crate) mod gather;
 pub(crate) mod lists;
-mod plan;
+pub(crate) mod plan;
 pub(crate) mod reference;
 
 pub use crate::attention::NO_KEYS;

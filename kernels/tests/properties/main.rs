@@ -6,6 +6,7 @@ mod attention;
 mod backward;
 mod dense;
 mod pointwise;
+mod routing;
 mod sampling;
 
 use foveate_kernels::host::{Args, SingleThread, View};

@@ -137,7 +137,7 @@ impl<'a> Head<'a> {
     fn new(spec: &'a Spec, simd: Simd, x: &'a [f32], centroids: &'a [f32], unit: usize) -> Self {
         let size = |n: u32| n as usize;
         let (heads, dim, clusters, tokens) = (size(spec.heads), size(spec.dim), size(spec.clusters), size(spec.tokens));
-        let x = &x[(unit / heads * tokens * heads + unit % heads) * dim..];
+        let x = x.get((unit / heads * tokens * heads + unit % heads) * dim..).unwrap_or_default();
         let centroids = &centroids[unit % heads * clusters * dim..][..clusters * dim];
         let exact = centroids.chunks_exact(dim).map(|c| Fixed::new(c, Norm::None)).collect();
         let length = |x: &[f32]| libm::sqrtf(simd.dot(x, x));
