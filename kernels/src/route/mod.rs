@@ -35,7 +35,7 @@
 //! the first has them all.
 //!
 //! Errors: `Shape` for `D` of 0 or above 256, no centroids, `W` of 0, more than 2^32 - 1 elements or places; `Limit` for
-//! prefixes with a `W` above the room for its members in a device's workgroup memory (1,280 with 16 KiB).
+//! prefixes with a `W` above the room for its members in a device's workgroup memory (1,272 with 16 KiB).
 //!
 //! Cost: `2 B T H C D` flop, or three multiplications of integers in place of one on a GPU, where the scores of all pairs
 //! are also stored once; a CPU needs memory for `E` places only.

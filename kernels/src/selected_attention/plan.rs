@@ -30,7 +30,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     let rows = u64::from(spec.batch) * u64::from(spec.heads) * u64::from(spec.tokens);
     let places = u64::from(planner.units()) * u64::from(spec.entries);
     let blocks = if spec.save { 4 } else { 4 * places * u64::from(spec.value_dim) };
-    let scratch = vec![planner.list_bytes(), 4 * rows, blocks, if spec.save { 4 } else { 4 * places }];
+    let scratch = vec![planner.list_bytes(), (4 * rows).max(16), blocks, if spec.save { 4 } else { 4 * places }];
     let mut passes = Vec::new();
     if spec.save {
         passes.push(planner.zeros("blocks")?);
@@ -82,23 +82,14 @@ impl<'a> Planner<'a> {
         self.args.iter().any(|a| a.name == arg && a.elements > 0)
     }
 
-    /// An argument, in its place another where it has no elements: nothing is read there then.
-    pub(crate) fn bind(&self, pass: PassBuilder<'a>, name: &'static str, other: &'static str) -> PassBuilder<'a> {
-        if self.has(name) { pass.arg(name) } else { pass.arg_as(name, other) }
+    /// An argument, in its place some scratch where it has no elements: nothing is read there then.
+    fn bind(&self, pass: PassBuilder<'a>, name: &'static str) -> PassBuilder<'a> {
+        if self.has(name) { pass.arg(name) } else { pass.scratch(name, FACTORS, 16, Access::Read) }
     }
 
-    /// Where what [`bind`](Self::bind) has bound begins; 0 for an argument that the spec leaves out.
-    fn start(
-        &self,
-        pass: PassBuilder<'a>,
-        name: &'static str,
-        [arg, other]: [&'static str; 2],
-        unit: u32,
-    ) -> PassBuilder<'a> {
-        match self.args.iter().find(|a| a.name == arg) {
-            None => pass.u32(name, 0),
-            Some(a) => pass.start(name, if a.elements > 0 { arg } else { other }, unit),
-        }
+    /// Where what [`bind`](Self::bind) has bound begins.
+    fn start(&self, pass: PassBuilder<'a>, name: &'static str, arg: &'static str, unit: u32) -> PassBuilder<'a> {
+        if self.has(arg) { pass.start(name, arg, unit) } else { pass.u32(name, 0) }
     }
 
     /// An output, or scratch where the op has no such output; bound for writing, also where it is read again.
@@ -173,10 +164,10 @@ impl<'a> Planner<'a> {
         };
         let mut pass = PassBuilder::new(self.args, shader).arg("members").arg("ranges");
         if spec.separate() {
-            pass = self.bind(pass, "k_members", "ranges").arg("k_ranges");
+            pass = self.bind(pass, "k_members").arg("k_ranges");
         }
         if spec.expires {
-            pass = self.bind(pass, "until", "ranges");
+            pass = self.bind(pass, "until");
         }
         pass = pass.scratch("lists", LISTS, bytes, Access::Write);
         let [ranges, members, _, _] = self.list_words();
@@ -195,7 +186,7 @@ impl<'a> Planner<'a> {
             .start("ranges_start", "ranges", 4);
         for (name, arg) in [("k_members_start", "k_members"), ("k_ranges_start", "k_ranges"), ("until_start", "until")]
         {
-            pass = self.start(pass, name, [arg, "ranges"], 4);
+            pass = self.start(pass, name, arg, 4);
         }
         let pass = match forward && spec.save {
             true => pass.start("lse_start", "lse", 4),
@@ -288,7 +279,7 @@ impl<'a> Planner<'a> {
             pass = match name {
                 "lists" => pass.scratch(name, LISTS, lists, Access::Read),
                 "factors" => pass.scratch(name, FACTORS, 4 * u64::from(self.units() * self.spec.tokens), Access::Read),
-                _ => self.bind(pass, name, "q"),
+                _ => self.bind(pass, name),
             };
         }
         pass
@@ -321,7 +312,7 @@ impl<'a> Planner<'a> {
             ("memory_k_start", "memory_k"),
             ("memory_v_start", "memory_v"),
         ] {
-            pass = self.start(pass, name, [arg, "q"], 4 * self.unit());
+            pass = self.start(pass, name, arg, 4 * self.unit());
         }
         pass
     }

@@ -28,7 +28,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     }
     let rows = 4 * u64::from(base.units()) * u64::from(spec.tokens);
     let dk = if spec.separate() { 4 } else { rows * u64::from(spec.dim) };
-    let scratch = vec![planner.list_bytes(), rows, planner.q_bytes(), planner.k_bytes(), dk];
+    let scratch = vec![planner.list_bytes(), rows.max(16), planner.q_bytes(), planner.k_bytes(), dk];
     let mut passes = vec![base.lists(false, planner.list_bytes())?, planner.rows()?];
     if spec.normalize() {
         passes.push(base.factors()?);
