@@ -83,7 +83,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
         let mut dk = vec![0.0; dim];
         for token in 0..spec.tokens as usize {
             let row = inputs.row(unit, spec.tokens, token);
-            // SAFETY: every row belongs to one task, here and below.
+            // SAFETY: every row belongs to one task.
             let dq = unsafe { q_out.part(part(row, dim)) };
             sum(&inverse[0], token, q_sums, spec.scale, dq);
             if !spec.separate() {
@@ -98,9 +98,13 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
         }
         for token in 0..spec.key_tokens() as usize {
             let row = inputs.row(unit, spec.key_tokens(), token);
-            sum(&inverse[1], token, v_sums, 1.0, unsafe { v_out.part(part(row, value_dim)) });
+            // SAFETY: as above.
+            let dv = unsafe { v_out.part(part(row, value_dim)) };
+            sum(&inverse[1], token, v_sums, 1.0, dv);
             if let Some(out) = &k_out {
-                sum(&inverse[1], token, k_sums, spec.scale, unsafe { out.part(part(row, dim)) });
+                // SAFETY: as above.
+                let dk = unsafe { out.part(part(row, dim)) };
+                sum(&inverse[1], token, k_sums, spec.scale, dk);
             }
         }
     });

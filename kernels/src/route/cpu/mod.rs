@@ -30,11 +30,11 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let heads: Vec<Head<'_>> = {
         let mut heads: Vec<Option<Head<'_>>> = (0..units).map(|_| None).collect();
         let shared = Shared::new(&mut heads);
-        // SAFETY: every task writes its own.
-        host.parallel(
-            units,
-            &|u| unsafe { shared.part(u..u + 1) }[0] = Some(Head::new(spec, host.simd(), x, centroids, u)),
-        );
+        host.parallel(units, &|unit| {
+            // SAFETY: every task writes its own.
+            let own = unsafe { shared.part(unit..unit + 1) };
+            own[0] = Some(Head::new(spec, host.simd(), x, centroids, unit));
+        });
         heads.into_iter().flatten().collect()
     };
     // Centroids, or where all of them are compared tokens, in parts for enough tasks.
