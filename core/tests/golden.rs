@@ -18,7 +18,7 @@ fn cases() -> Vec<(String, Checkpoint)> {
     for entry in std::fs::read_dir(golden.join("ops")).into_iter().flatten() {
         let path = entry.expect("an entry").path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if ["attention_", "delta_"].iter().any(|op| name.starts_with(op)) {
+        if ["attention_", "delta_", "routing_"].iter().any(|op| name.starts_with(op)) {
             let file = Memory::new(&name, std::fs::read(&path).expect("a readable case"));
             all.push((name, pollster::block_on(Checkpoint::safetensors(vec![Box::new(file)])).expect("a case")));
         }
@@ -85,8 +85,11 @@ fn run<B: Backend>(backend: &B, op: &Op, inputs: &[Vec<u8>]) -> Vec<Vec<u8>> {
 
 #[test]
 fn gradients_are_the_same_bits_in_every_run_and_on_any_number_of_threads() {
-    let cases: Vec<Op> =
-        op::cases().into_iter().map(|case| case.op).filter(|op| matches!(op, Op::AttentionBackward(_))).collect();
+    let cases: Vec<Op> = op::cases()
+        .into_iter()
+        .map(|case| case.op)
+        .filter(|op| matches!(op, Op::AttentionBackward(_) | Op::SelectedAttentionBackward(_)))
+        .collect();
     let hosts: Vec<HostBackend> = [1, 2, 5].map(HostBackend::exact_cpu).into();
     let devices = devices();
     for (i, op) in cases.iter().enumerate() {

@@ -10,7 +10,7 @@ use foveate_core::kernels::dtype::DType;
 use foveate_core::kernels::op::Op;
 use foveate_core::kernels::plan::Caps;
 use foveate_core::kernels::rope::Pairing;
-use foveate_core::kernels::{activation, attention, attention_backward, cache, delta, embed, fused_linear, linear, merge, norm, rope, rope_append, sample};
+use foveate_core::kernels::{activation, attention, attention_backward, cache, delta, embed, fused_linear, linear, merge, norm, rope, rope_append, route, sample, selected_attention, selected_attention_backward};
 use foveate_core::{Backend, Operand};
 
 /// Mostly small, sometimes anything.
@@ -43,7 +43,7 @@ fn kind(u: &mut Unstructured<'_>) -> Result<activation::Kind> {
 }
 
 fn op(u: &mut Unstructured<'_>) -> Result<Op> {
-    Ok(match u.int_in_range(0..=12)? {
+    Ok(match u.int_in_range(0..=15)? {
         // embed: ids beyond the table among them.
         0 => {
             let (tokens, vocab, dim) = (size(u)?, size(u)?, size(u)?);
@@ -167,6 +167,31 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
             }
             .into()
         }
+        // route: every selection and norm.
+        12 => {
+            use route::{Norm, Selection};
+            route::Spec {
+                batch: size(u)?,
+                tokens: size(u)?,
+                heads: size(u)?,
+                dim: size(u)?,
+                clusters: size(u)?,
+                window: size(u)?,
+                norm: *u.choose(&[Norm::None, Norm::L2, Norm::Layer])?,
+                selection: *u.choose(&[Selection::Balanced, Selection::Prefix, Selection::Nearest])?,
+                scores: u.arbitrary()?,
+            }
+            .into()
+        }
+        // selected_attention: every option.
+        13 => selected(u)?.into(),
+        // selected_attention_backward: every option.
+        14 => {
+            let forward = selected(u)?;
+            // Weights are taken from saved logarithms, which must have digits behind the point.
+            let forward = selected_attention::Spec { scale: forward.scale.clamp(-1.0, 1.0), ..forward };
+            selected_attention_backward::Spec { forward }.into()
+        }
         // sample: argmax, and draws of the likeliest.
         _ => {
             // Draws near a boundary may differ by rounding and are left to cases.
@@ -183,6 +208,31 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
             };
             sample::Spec { vocab: size(u)?, draw, penalty }.into()
         }
+    })
+}
+
+fn selected(u: &mut Unstructured<'_>) -> Result<selected_attention::Spec> {
+    use selected_attention::{Combine, Keys, Own};
+    let dim = size(u)?;
+    Ok(selected_attention::Spec {
+        batch: size(u)?,
+        tokens: size(u)?,
+        heads: size(u)?,
+        dim,
+        value_dim: if u.arbitrary()? { dim } else { size(u)? },
+        clusters: size(u)?,
+        entries: size(u)?,
+        keys: match u.arbitrary()? {
+            true => Keys::Shared { normalize: u.arbitrary()? },
+            false => Keys::Separate { tokens: size(u)?, entries: size(u)? },
+        },
+        scale: number(u)?,
+        causal: u.arbitrary()?,
+        expires: u.arbitrary()?,
+        own: *u.choose(&[Own::Included, Own::LastResort(-5e4), Own::Excluded])?,
+        memory: size(u)?,
+        combine: if u.arbitrary()? { Combine::Weighted } else { Combine::Mean { eps: number(u)? } },
+        save: u.arbitrary()?,
     })
 }
 
@@ -257,7 +307,7 @@ pub fn ops(bytes: &[u8]) {
             continue;
         }
         let (got, want): (Vec<f32>, Vec<f32>) = (bytemuck::pod_collect_to_vec(got), bytemuck::pod_collect_to_vec(want));
-        let gradient = matches!(op, Op::AttentionBackward(_));
+        let gradient = matches!(op, Op::AttentionBackward(_) | Op::SelectedAttentionBackward(_));
         let tolerance = if gradient { Tolerance::EXECUTOR_GRADIENT } else { Tolerance::EXECUTOR };
         // Of a few numbers, one that cancels can be all: then only the elementwise bound means something.
         let few = want.iter().filter(|x| **x != 0.0).count() < 64;

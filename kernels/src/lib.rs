@@ -54,4 +54,7 @@ pub mod merge;
 pub mod norm;
 pub mod rope;
 pub mod rope_append;
+pub mod route;
 pub mod sample;
+pub mod selected_attention;
+pub mod selected_attention_backward;

@@ -6,7 +6,7 @@ use crate::op::Op;
 use crate::rope::Pairing;
 use crate::{
     activation, attention, attention_backward, cache, delta, embed, fused_linear, linear, merge, norm, rope,
-    rope_append, sample,
+    rope_append, route, sample, selected_attention, selected_attention_backward,
 };
 use alloc::{format, string::String, vec::Vec};
 
@@ -58,6 +58,39 @@ pub fn shapes() -> Vec<(String, Op)> {
     all.push(("delta head/decode".into(), delta::Spec { tokens: 1, pool: Some(1), ..gated }.into()));
     let forward = attention::Spec::causal(1, 256, 256, 9, 3, 64);
     all.push(("attention_backward s256/prefill".into(), attention_backward::Spec { forward }.into()));
+    // 32 centroids with as many tokens each.
+    let routed = route::Spec {
+        batch: 1,
+        tokens: 1024,
+        heads: 9,
+        dim: 64,
+        clusters: 32,
+        window: 32,
+        norm: route::Norm::Layer,
+        selection: route::Selection::Balanced,
+        scores: false,
+    };
+    let selected = selected_attention::Spec {
+        batch: 1,
+        tokens: 1024,
+        heads: 9,
+        dim: 64,
+        value_dim: 64,
+        clusters: 32,
+        entries: 1024,
+        keys: selected_attention::Keys::Shared { normalize: true },
+        scale: 0.125,
+        causal: true,
+        expires: false,
+        own: selected_attention::Own::Included,
+        memory: 0,
+        combine: selected_attention::Combine::Mean { eps: 1e-5 },
+        save: false,
+    };
+    all.push(("route t1024/prefill".into(), routed.into()));
+    all.push(("selected_attention t1024/prefill".into(), selected.into()));
+    let backward = selected_attention_backward::Spec { forward: selected };
+    all.push(("selected_attention_backward t1024/prefill".into(), backward.into()));
     let norm = Some(fused_linear::Norm { eps: 1e-5, one_plus: false });
     let gate = Some(fused_linear::Activation { kind: activation::Kind::Silu, gated: true });
     for format in DType::WEIGHTS {

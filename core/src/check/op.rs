@@ -25,30 +25,31 @@ const WANT: &str = "want.";
 /// Whatever keeps the op from running: a file that is no case, a spec that the op refuses.
 pub async fn op<B: Backend>(backend: &B, file: &Checkpoint, bounds: Bounds) -> Result<Vec<Finding>> {
     let wanted = || file.names().filter_map(|name| name.strip_prefix(WANT));
-    let spec::Case { op, backward, renamed } = match spec::read(file)? {
+    let spec::Case { ops, backward } = match spec::read(file)? {
         Ok(case) => case,
         Err(missing) => return Ok(wanted().map(|name| Finding::failed(name, missing.clone())).collect()),
     };
     let differentiable = backward.is_some();
     let backward = backward.filter(|_| file.get("dout").is_some());
     let mut computed: Vec<(&'static str, Vec<f32>, Tolerance)> = Vec::new();
-    for (op, tolerance) in [(Some(&op), bounds.output), (backward.as_ref(), bounds.gradient)] {
-        let Some(op) = op else { continue };
+    let steps = ops.iter().map(|op| (op, bounds.output)).chain(backward.iter().map(|op| (op, bounds.gradient)));
+    for ((op, names), tolerance) in steps {
         op.kernel().validate()?;
         let args = op.kernel().args();
+        let named = |arg: &Arg| names.iter().find(|(name, _)| *name == arg.name).map_or(arg.name, |(_, tensor)| tensor);
         let mut inputs = Vec::new();
         for arg in &args {
-            let known = computed.iter().find(|(name, ..)| *name == arg.name);
-            let renamed = renamed.iter().find(|(name, _)| *name == arg.name);
+            // What the file has comes first: an op may write what another of its arguments is called in the file.
+            let known = computed.iter().find(|(name, ..)| *name == named(arg) && file.get(name).is_none());
             inputs.push(match (arg.access, known) {
                 (Access::Write, _) => vec![0xff; arg.bytes() as usize],
                 (_, Some((_, words, _))) => bytemuck::cast_slice(words).to_vec(),
-                _ => input(file, arg, renamed.map_or(arg.name, |(_, tensor)| tensor)).await?,
+                _ => input(file, arg, named(arg)).await?,
             });
         }
         let outputs = run(backend, op, &args, &inputs).await?;
         let written = args.iter().zip(outputs).filter(|(arg, _)| arg.access.writes());
-        computed.extend(written.map(|(arg, words)| (arg.name, words, tolerance)));
+        computed.extend(written.map(|(arg, words)| (named(arg), words, tolerance)));
     }
     let mut findings = Vec::new();
     for name in wanted() {
@@ -57,7 +58,10 @@ pub async fn op<B: Backend>(backend: &B, file: &Checkpoint, bounds: Bounds) -> R
                 let want: Vec<f32> = super::words(file, &[WANT, name].concat()).await?;
                 Finding::compared(name, &compare(got, &want, *tolerance))
             }
-            None => Finding::failed(name, missing(op.name(), name, differentiable, backward.is_some())),
+            None => Finding::failed(
+                name,
+                missing(file.note("op").unwrap_or_default(), name, differentiable, backward.is_some()),
+            ),
         });
     }
     if findings.is_empty() {

@@ -3,20 +3,22 @@
 use crate::error::{Error, Result};
 use crate::weights::Checkpoint;
 use foveate_kernels::op::Op;
-use foveate_kernels::{attention, attention_backward, delta};
+use foveate_kernels::{attention, attention_backward, delta, route, selected_attention, selected_attention_backward};
 use serde::Deserialize;
 
-/// An op, what computes its gradients, and which tensor of the file each of their inputs is called.
+/// `(argument, tensor)` where the two names differ.
+type Names = &'static [(&'static str, &'static str)];
+
+/// The ops of a case in the order in which they run, and what computes their gradients. Each finds its inputs among what
+/// those before it have written and in the file, and leaves its outputs, under the names of its arguments unless renamed.
 pub(super) struct Case {
-    pub(super) op: Op,
-    /// It reads what the op has written, and `dout`.
-    pub(super) backward: Option<Op>,
-    /// `(argument, tensor)` where the two names differ.
-    pub(super) renamed: &'static [(&'static str, &'static str)],
+    pub(super) ops: Vec<(Op, Names)>,
+    /// It reads what the ops have written, and `dout`.
+    pub(super) backward: Option<(Op, Names)>,
 }
 
 /// What the mapping knows.
-const OPS: [&str; 2] = [attention::NAME, delta::NAME];
+const OPS: [&str; 3] = [attention::NAME, delta::NAME, "routing"];
 
 /// The op that a file's `op` and `params` describe; as `Err` its name, where the mapping does not know it.
 ///
@@ -28,6 +30,7 @@ pub(super) fn read(file: &Checkpoint) -> Result<Result<Case, String>> {
     match op {
         attention::NAME => attention(file, params).map(Ok),
         delta::NAME => delta(file, params).map(Ok),
+        "routing" => routing(file, params).map(Ok),
         other => Ok(Err(format!("op {} is not implemented, {} is", crate::error::one_line(other), OPS.join(", ")))),
     }
 }
@@ -80,8 +83,113 @@ fn attention(file: &Checkpoint, params: &str) -> Result<Case> {
         lse: has("want.lse") || has("dout"),
         ..attention::Spec::causal(batch, queries, keys, heads, kv_heads, dim)
     };
+    let names: Names = &[("lengths", "kv_len")];
     let backward = attention_backward::Spec { forward: spec };
-    Ok(Case { op: spec.into(), backward: Some(backward.into()), renamed: &[("lengths", "kv_len")] })
+    Ok(Case { ops: vec![(spec.into(), names)], backward: Some((backward.into(), names)) })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Routing {
+    selection: Selection,
+    window: u32,
+    causal: bool,
+    shared_qk: bool,
+    normalize_k: bool,
+    self_mask: SelfMask,
+    self_mask_value: f32,
+    combine: Combine,
+    combine_eps: f32,
+    scale: f32,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Selection {
+    Balanced,
+    Prefix,
+    Nearest,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum SelfMask {
+    None,
+    LastResort,
+    Excluded,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Combine {
+    Mean,
+    Weighted,
+}
+
+/// Queries are routed, keys too unless they are the queries, and then they attend.
+fn routing(file: &Checkpoint, params: &str) -> Result<Case> {
+    use selected_attention::{Combine as Combined, Keys, Own};
+    let params: Routing = parse(params)?;
+    let [batch, tokens, heads, dim] = shape(file, "q")?;
+    let [_, key_tokens, _, value_dim] = shape(file, "v")?;
+    let [_, clusters, _] = shape(file, "centroids")?;
+    let memory = if file.get("memory_k").is_some() { shape::<4>(file, "memory_k")?[2] } else { 0 };
+    let queries = route::Spec {
+        batch,
+        tokens,
+        heads,
+        dim,
+        clusters,
+        window: params.window,
+        norm: route::Norm::L2,
+        selection: match params.selection {
+            Selection::Balanced => route::Selection::Balanced,
+            Selection::Prefix => route::Selection::Prefix,
+            Selection::Nearest => route::Selection::Nearest,
+        },
+        scores: true,
+    };
+    let keys = route::Spec { tokens: key_tokens, scores: false, ..queries };
+    let mut ops: Vec<(Op, Names)> = vec![(queries.into(), &[("x", "q")])];
+    let kind = match params.shared_qk {
+        true => Keys::Shared { normalize: params.normalize_k },
+        false if params.normalize_k => return Err(bad("normalize_k is for keys that are the queries")),
+        false => {
+            ops.push((
+                keys.into(),
+                &[("x", "k"), ("members", "k_members"), ("ranges", "k_ranges"), ("until", "k_until")],
+            ));
+            Keys::Separate { tokens: key_tokens, entries: keys.entries()? }
+        }
+    };
+    let spec = selected_attention::Spec {
+        batch,
+        tokens,
+        heads,
+        dim,
+        value_dim,
+        clusters,
+        entries: queries.entries()?,
+        keys: kind,
+        scale: params.scale,
+        causal: params.causal,
+        expires: queries.expires(),
+        own: match params.self_mask {
+            SelfMask::None => Own::Included,
+            SelfMask::LastResort => Own::LastResort(params.self_mask_value),
+            SelfMask::Excluded => Own::Excluded,
+        },
+        memory,
+        combine: match params.combine {
+            Combine::Mean => Combined::Mean { eps: params.combine_eps },
+            Combine::Weighted => Combined::Weighted,
+        },
+        save: file.get("dout").is_some(),
+    };
+    let names: Names = if params.shared_qk { &[] } else { &[("until", "k_until")] };
+    ops.push((spec.into(), names));
+    let backward = selected_attention_backward::Spec { forward: spec };
+    Ok(Case { ops, backward: Some((backward.into(), names)) })
 }
 
 #[derive(Deserialize)]
@@ -123,5 +231,5 @@ fn delta(file: &Checkpoint, params: &str) -> Result<Case> {
         last: has("want.state") || has("dstate"),
         ..delta::Spec::new(batch, tokens, heads, key_dim, value_dim)
     };
-    Ok(Case { op: spec.into(), backward: None, renamed: &[("state0", "state")] })
+    Ok(Case { ops: vec![(spec.into(), &[("state0", "state")])], backward: None })
 }

@@ -7,6 +7,7 @@ mod backward;
 mod delta;
 mod dense;
 mod pointwise;
+mod routing;
 mod sampling;
 
 use foveate_kernels::host::{Args, SingleThread, View};

@@ -5,7 +5,8 @@ use foveate_core::kernels::attention::{self, Bias, Packed, Pages};
 use foveate_core::kernels::dtype::DType;
 use foveate_core::kernels::op::Op;
 use foveate_core::kernels::{
-    activation, attention_backward, cache, delta, embed, fused_linear, linear, merge, norm, rope, rope_append, sample,
+    activation, attention_backward, cache, delta, embed, fused_linear, linear, merge, norm, rope, rope_append, route,
+    sample, selected_attention, selected_attention_backward,
 };
 
 /// Bytes that all operands of an op may take.
@@ -32,7 +33,12 @@ pub fn op(name: &str, settings: &str) -> Result<Op> {
         norm::NAME => norm(v)?.into(),
         rope::NAME => rope(v)?.into(),
         rope_append::NAME => rope_append(v)?.into(),
+        route::NAME => route(v)?.into(),
         sample::NAME => sample(v)?.into(),
+        selected_attention::NAME => selected_attention(v)?.into(),
+        selected_attention_backward::NAME => {
+            selected_attention_backward::Spec { forward: selected_attention(v)? }.into()
+        }
         _ => {
             let reason = format!("there is no op {name}; there are {}", Op::NAMES.join(", "));
             return Err(Error::Usage { reason });
@@ -211,6 +217,51 @@ fn rope_append(v: &mut Values) -> Result<rope_append::Spec> {
     })
 }
 
+fn route(v: &mut Values) -> Result<route::Spec> {
+    let (batch, tokens) = (v.get("B|batch", 1)?, v.get("T|tokens", 1024u32)?);
+    let root = tokens.isqrt().max(1);
+    Ok(route::Spec {
+        batch,
+        tokens,
+        heads: v.get("H|heads", 8)?,
+        dim: v.get("D|dim", 64)?,
+        clusters: v.get("C|clusters", root)?,
+        window: v.get("W|window", root)?,
+        norm: v.get("norm", route::Norm::L2)?,
+        selection: v.get("selection", route::Selection::Balanced)?,
+        scores: v.get("scores", false)?,
+    })
+}
+
+fn selected_attention(v: &mut Values) -> Result<selected_attention::Spec> {
+    use selected_attention::{Combine, Keys, Own, Spec};
+    let (batch, tokens) = (v.get("B|batch", 1)?, v.get("T|tokens", 1024u32)?);
+    let (dim, clusters) = (v.get("D|dim", 64u32)?, v.get("C|clusters", tokens.isqrt().max(1))?);
+    let entries = v.get("E|entries", tokens)?;
+    let keys = match v.get("shared", true)? {
+        true => Keys::Shared { normalize: v.get("normalize", true)? },
+        false => Keys::Separate { tokens: v.get("S|key_tokens", tokens)?, entries: v.get("key_entries", entries)? },
+    };
+    let eps = v.get("eps", 1e-5)?;
+    Ok(Spec {
+        batch,
+        tokens,
+        heads: v.get("H|heads", 8)?,
+        dim,
+        value_dim: v.get("V|value_dim", dim)?,
+        clusters,
+        entries,
+        keys,
+        scale: v.get("scale", 1.0 / (dim.max(1) as f32).sqrt())?,
+        causal: v.get("causal", true)?,
+        expires: v.get("expires", false)?,
+        own: v.get("own_logit", None)?.map_or(Own::Included, Own::LastResort),
+        memory: v.get("M|memory", 0)?,
+        combine: if v.get("weighted", false)? { Combine::Weighted } else { Combine::Mean { eps } },
+        save: v.get("save", false)?,
+    })
+}
+
 fn sample(v: &mut Values) -> Result<sample::Spec> {
     let vocab = v.get("vocab", 49152)?;
     let temperature = v.get("temperature", 0.0)?;
@@ -274,6 +325,10 @@ macro_rules! named {
 
 named!(bool: "true" => true, "false" => false);
 named!(norm::Kind: "rms" => norm::Kind::Rms, "layer" => norm::Kind::Layer);
+named!(route::Norm: "none" => route::Norm::None, "l2" => route::Norm::L2, "layer" => route::Norm::Layer);
+named!(route::Selection:
+    "balanced" => route::Selection::Balanced, "prefix" => route::Selection::Prefix,
+    "nearest" => route::Selection::Nearest);
 named!(rope::Pairing: "half" => rope::Pairing::Half, "interleaved" => rope::Pairing::Interleaved);
 named!(delta::Gate:
     "none" => delta::Gate::None, "head" => delta::Gate::Head,

@@ -1,0 +1,61 @@
+// The W best: the W-th key digit by digit from counts of those that begin alike, then the tokens above it and as many equal
+// ones as lack, in order.
+
+@group(0) @binding(0) var<storage, read> keys: array<u32>;
+@group(0) @binding(1) var<storage, read_write> members: array<u32>;
+@group(0) @binding(2) var<storage, read_write> ranges: array<u32>;
+
+var<workgroup> counts: array<atomic<u32>, GROUP>;
+// The digit that the W-th key has, and how many keys are wanted of those with it.
+var<workgroup> digit: vec2u;
+
+fn selection(list: u32, lane: u32) {
+    let first = list * params.tokens;
+    var begin = 0u;
+    var lacking = params.window;
+    for (var round = 0u; round < 4; round += 1) {
+        let shift = 24 - 8 * round;
+        atomicStore(&counts[lane], 0u);
+        workgroupBarrier();
+        for (var t = lane; t < params.tokens; t += GROUP) {
+            let key = keys[first + t];
+            if round == 0 || (key >> (shift + 8 * min(round, 1u))) == begin {
+                atomicAdd(&counts[(key >> shift) & 255u], 1u);
+            }
+        }
+        workgroupBarrier();
+        // From the largest digit down.
+        let own = atomicLoad(&counts[GROUP - 1 - lane]);
+        let reached = running(own, lane);
+        if reached >= lacking && reached - own < lacking {
+            digit = vec2u(GROUP - 1 - lane, lacking - (reached - own));
+        }
+        workgroupBarrier();
+        begin = begin * 256 + digit.x;
+        lacking = digit.y;
+        workgroupBarrier();
+    }
+    let mine = part(lane);
+    var found = vec2u();
+    for (var t = mine.x; t < mine.y; t += 1) {
+        let key = keys[first + t];
+        found += vec2u(select(0u, 1u, key > begin), select(0u, 1u, key == begin));
+    }
+    let above = running(found.x, lane) - found.x;
+    var ties = running(found.y, lane) - found.y;
+    let c = list % params.clusters;
+    var place = params.members_start + list / params.clusters * params.entries + c * params.window + above + min(ties, lacking);
+    for (var t = mine.x; t < mine.y; t += 1) {
+        let key = keys[first + t];
+        let tied = key == begin;
+        if key > begin || (tied && ties < lacking) {
+            members[place] = t;
+            place += 1;
+        }
+        ties += select(0u, 1u, tied);
+    }
+    if lane == 0 {
+        ranges[params.ranges_start + 2 * list] = c * params.window;
+        ranges[params.ranges_start + 2 * list + 1] = (c + 1) * params.window;
+    }
+}

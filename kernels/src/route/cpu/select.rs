@@ -1,0 +1,183 @@
+//! The selections, from products that are known up to a margin.
+
+use super::{Head, TILE};
+use alloc::collections::BinaryHeap;
+use alloc::{vec, vec::Vec};
+use core::cmp::{Ordering, Reverse};
+
+/// A token and its score, the better one greater.
+#[derive(Clone, Copy, PartialEq)]
+struct Scored {
+    score: f32,
+    token: u32,
+}
+
+impl Eq for Scored {}
+
+impl Ord for Scored {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // No score is NaN, and 0 has one sign.
+        self.score.total_cmp(&other.score).then(other.token.cmp(&self.token))
+    }
+}
+
+impl PartialOrd for Scored {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Products of a piece are looked at one by one only if the largest is.
+const PIECE: usize = 32;
+
+/// Calls `body` with every product of at least `floor`, which `body` may raise.
+fn above(head: &Head<'_>, first: usize, products: &[f32], floor: &mut f32, body: &mut dyn FnMut(Scored, &mut f32)) {
+    for (i, piece) in products.chunks(PIECE).enumerate() {
+        if head.simd.max(piece) < *floor {
+            continue;
+        }
+        for (j, &score) in piece.iter().enumerate() {
+            if score >= *floor {
+                body(Scored { score, token: (first + i * PIECE + j) as u32 }, floor);
+            }
+        }
+    }
+}
+
+/// The W best of all tokens: those that may be among them, thinned out as they become many.
+pub(super) struct Balanced<'a> {
+    head: &'a Head<'a>,
+    c: usize,
+    found: Vec<Scored>,
+    floor: f32,
+    /// How many are too many.
+    room: usize,
+}
+
+impl<'a> Balanced<'a> {
+    pub(super) fn new(head: &'a Head<'a>, c: usize) -> Self {
+        let room = 2 * head.spec.most() as usize + PIECE;
+        Self { head, c, found: Vec::new(), floor: f32::NEG_INFINITY, room }
+    }
+
+    pub(super) fn add(&mut self, first: usize, products: &[f32]) {
+        let (found, head) = (&mut self.found, self.head);
+        above(head, first, products, &mut self.floor, &mut |scored, _| found.push(scored));
+        if self.found.len() > self.room {
+            // W tokens have a score of at least the W-th product less the margin.
+            self.floor = self.least() - 2.0 * self.head.margin(self.c);
+            let floor = self.floor;
+            self.found.retain(|s| s.score >= floor);
+            self.room = self.room.max(2 * self.found.len());
+        }
+    }
+
+    /// The W-th largest product.
+    fn least(&mut self) -> f32 {
+        let at = self.head.spec.most() as usize - 1;
+        self.found.select_nth_unstable_by(at, |a, b| b.cmp(a)).1.score
+    }
+
+    /// The tokens, ascending, which never leave.
+    pub(super) fn finish(mut self) -> Vec<[u32; 2]> {
+        let (most, reach) = (self.head.spec.most() as usize, 2.0 * self.head.margin(self.c));
+        let mut tokens: Vec<u32> = Vec::new();
+        if self.found.len() > most {
+            let least = self.least();
+            let mut close = Vec::new();
+            for s in &self.found {
+                if s.score > least + reach {
+                    tokens.push(s.token);
+                } else if s.score >= least - reach {
+                    close.push(Scored { score: self.head.exact(s.token as usize, self.c), token: s.token });
+                }
+            }
+            close.sort_unstable_by(|a, b| b.cmp(a));
+            let lacking = most - tokens.len();
+            tokens.extend(close.iter().take(lacking).map(|s| s.token));
+        } else {
+            tokens.extend(self.found.iter().map(|s| s.token));
+        }
+        tokens.sort_unstable();
+        tokens.into_iter().map(|token| [token, 0]).collect()
+    }
+}
+
+/// The W best of the tokens so far, the least of them on top.
+pub(super) struct Prefix<'a> {
+    head: &'a Head<'a>,
+    c: usize,
+    best: BinaryHeap<Reverse<(Scored, usize)>>,
+    floor: f32,
+    /// `[token, time]` of all that were among them.
+    all: Vec<[u32; 2]>,
+}
+
+impl<'a> Prefix<'a> {
+    pub(super) fn new(head: &'a Head<'a>, c: usize) -> Self {
+        Self { head, c, best: BinaryHeap::new(), floor: f32::NEG_INFINITY, all: Vec::new() }
+    }
+
+    pub(super) fn add(&mut self, first: usize, products: &[f32]) {
+        let Self { head, c, best, all, .. } = self;
+        let (head, c, most) = (*head, *c, head.spec.most() as usize);
+        above(head, first, products, &mut self.floor, &mut |scored, floor| {
+            let scored = Scored { score: head.exact(scored.token as usize, c), ..scored };
+            if best.len() == most {
+                match best.peek() {
+                    Some(Reverse((least, place))) if scored > *least => all[*place][1] = scored.token,
+                    _ => return,
+                }
+                best.pop();
+            }
+            best.push(Reverse((scored, all.len())));
+            all.push([scored.token, head.tokens as u32]);
+            if let Some(Reverse((least, _))) = best.peek().filter(|_| best.len() == most) {
+                *floor = least.score - head.margin(c);
+            }
+        });
+    }
+
+    pub(super) fn finish(self) -> Vec<[u32; 2]> {
+        self.all
+    }
+}
+
+/// The tokens whose best centroid each is.
+pub(super) struct Nearest<'a> {
+    head: &'a Head<'a>,
+    pub(super) lists: Vec<Vec<[u32; 2]>>,
+    margins: Vec<f32>,
+}
+
+impl<'a> Nearest<'a> {
+    pub(super) fn new(head: &'a Head<'a>) -> Self {
+        let clusters = head.exact.len();
+        Self { head, lists: vec![Vec::new(); clusters], margins: (0..clusters).map(|c| head.margin(c)).collect() }
+    }
+
+    pub(super) fn add(&mut self, first: usize, count: usize, products: &[f32]) {
+        // The best score is at least the largest product less its margin, that of others at most theirs with it.
+        let mut least = [f32::NEG_INFINITY; TILE];
+        for (row, margin) in products.chunks_exact(TILE).zip(&self.margins) {
+            least.iter_mut().zip(row).for_each(|(least, s)| *least = least.max(s - margin));
+        }
+        let (mut found, mut nearest) = ([0u32; TILE], [0u32; TILE]);
+        for (c, (row, margin)) in products.chunks_exact(TILE).zip(&self.margins).enumerate() {
+            for t in 0..TILE {
+                let may = row[t] + margin >= least[t];
+                found[t] += u32::from(may);
+                nearest[t] = if may { c as u32 } else { nearest[t] };
+            }
+        }
+        for t in 0..count {
+            let token = first + t;
+            if found[t] > 1 {
+                let may = |c: &usize| products[c * TILE + t] + self.margins[*c] >= least[t];
+                let scored = |c: usize| Scored { score: self.head.exact(token, c), token: c as u32 };
+                nearest[t] = (0..self.lists.len()).filter(may).map(scored).max().map_or(0, |best| best.token);
+            }
+            self.lists[nearest[t] as usize].push([token as u32, 0]);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+// The tokens that went to a centroid, behind those of the centroids before it. Each leaves when the W-th after it comes.
+
+@group(0) @binding(0) var<storage, read> nearest: array<u32>;
+@group(0) @binding(1) var<storage, read_write> members: array<u32>;
+@group(0) @binding(2) var<storage, read_write> ranges: array<u32>;
+@group(0) @binding(3) var<storage, read_write> until: array<u32>;
+
+fn selection(list: u32, lane: u32) {
+    let c = list % params.clusters;
+    let unit = list / params.clusters;
+    let first = unit * params.tokens;
+    let mine = part(lane);
+    var found = vec2u();
+    for (var t = mine.x; t < mine.y; t += 1) {
+        let own = nearest[first + t];
+        found += vec2u(select(0u, 1u, own < c), select(0u, 1u, own == c));
+    }
+    // Read by all before the next sum takes the place.
+    _ = running(found.x, lane);
+    let begin = sums[GROUP - 1];
+    let before = running(found.y, lane) - found.y;
+    let end = begin + sums[GROUP - 1];
+    var place = begin + before;
+    for (var t = mine.x; t < mine.y; t += 1) {
+        if nearest[first + t] == c {
+            members[params.members_start + first + place] = t;
+            place += 1;
+        }
+    }
+    storageBarrier();
+    for (var i = begin + lane; i < end; i += GROUP) {
+        var time = params.tokens;
+        if params.window < end - i {
+            time = members[params.members_start + first + i + params.window];
+        }
+        until[params.until_start + first + i] = time;
+    }
+    if lane == 0 {
+        ranges[params.ranges_start + 2 * list] = begin;
+        ranges[params.ranges_start + 2 * list + 1] = end;
+    }
+}

@@ -1,0 +1,50 @@
+// What the selections share: a workgroup is a centroid of a head, whose tokens its lanes walk in equal parts.
+
+struct Params {
+    units: u32,
+    tokens: u32,
+    clusters: u32,
+    entries: u32,
+    window: u32,
+    members_start: u32,
+    ranges_start: u32,
+    until_start: u32,
+}
+
+@group(1) @binding(0) var<uniform> params: Params;
+
+const GROUP = 256u;
+
+var<workgroup> sums: array<u32, GROUP>;
+
+@compute @workgroup_size(GROUP)
+fn main(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) ids: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let list = id.y * ids.x + id.x;
+    if list < params.units * params.clusters {
+        selection(list, lane);
+    }
+}
+
+// The sum of `own` over the lanes up to this one.
+fn running(own: u32, lane: u32) -> u32 {
+    workgroupBarrier();
+    sums[lane] = own;
+    workgroupBarrier();
+    for (var reach = 1u; reach < GROUP; reach *= 2) {
+        let added = select(0u, sums[max(lane, reach) - reach], lane >= reach);
+        workgroupBarrier();
+        sums[lane] += added;
+        workgroupBarrier();
+    }
+    return sums[lane];
+}
+
+// The tokens of a lane.
+fn part(lane: u32) -> vec2u {
+    let width = (params.tokens + GROUP - 1) / GROUP;
+    return min(vec2u(lane * width, (lane + 1) * width), vec2u(params.tokens));
+}

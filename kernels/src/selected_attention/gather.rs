@@ -1,0 +1,205 @@
+//! The queries and keys of one list, next to each other.
+
+use super::lists::Side;
+use super::{Own, Spec};
+use crate::host::{Args, Simd};
+use crate::simd::PADDED;
+use alloc::{vec, vec::Vec};
+use core::ops::Range;
+
+/// Queries, and keys, of a tile.
+pub(crate) const TILE: usize = 128;
+
+/// What is read.
+pub(crate) struct Inputs<'a> {
+    pub(crate) spec: &'a Spec,
+    pub(crate) simd: Simd,
+    q: &'a [f32],
+    k: &'a [f32],
+    v: &'a [f32],
+    memory: Option<[&'a [f32]; 2]>,
+    until: Option<&'a [u32]>,
+    pub(crate) queries: Side<'a>,
+    pub(crate) keys: Side<'a>,
+    /// What keys are multiplied by, one number a row of `q`; nothing where they stand as they are.
+    pub(crate) factors: Vec<f32>,
+    pub(crate) heads: usize,
+    /// Elements of a row, and those that it takes in whole registers.
+    pub(crate) dim: [usize; 2],
+    pub(crate) value_dim: [usize; 2],
+}
+
+impl<'a> Inputs<'a> {
+    pub(crate) fn new(spec: &'a Spec, simd: Simd, args: &Args<'a>) -> Self {
+        let q = args.f32("q");
+        let [queries, keys] = Side::both(spec, args);
+        let padded = |dim: u32| [dim as usize, (dim as usize).next_multiple_of(PADDED)];
+        let inverse = |row: &[f32]| if row.iter().all(|x| *x == 0.0) { 0.0 } else { inverse_length(simd, row) };
+        let factors = match spec.normalize() {
+            true => q.chunks_exact(spec.dim as usize).map(inverse).collect(),
+            false => Vec::new(),
+        };
+        Self {
+            spec,
+            simd,
+            q,
+            k: if spec.separate() { args.f32("k") } else { q },
+            v: args.f32("v"),
+            memory: (spec.memory > 0).then(|| [args.f32("memory_k"), args.f32("memory_v")]),
+            until: spec.expires.then(|| args.u32("until")),
+            queries,
+            keys,
+            factors,
+            heads: spec.heads as usize,
+            dim: padded(spec.dim),
+            value_dim: padded(spec.value_dim),
+        }
+    }
+
+    /// Heads of all sequences.
+    pub(crate) fn units(&self) -> usize {
+        self.spec.batch as usize * self.heads
+    }
+
+    /// Whether lists share places, so that tasks would.
+    pub(crate) fn overlap(&self) -> bool {
+        (0..self.units()).any(|unit| self.queries.overlap(unit) || self.keys.overlap(unit))
+    }
+
+    /// The row of a token in tensors of `tokens`.
+    pub(crate) fn row(&self, unit: usize, tokens: u32, token: usize) -> usize {
+        ((unit / self.heads) * tokens as usize + token) * self.heads + unit % self.heads
+    }
+}
+
+/// `1 / |row|`, where squares leave the range of f32 by way of f64.
+fn inverse_length(simd: Simd, row: &[f32]) -> f32 {
+    let square = simd.dot(row, row);
+    if square > 1e-30 && square < 1e30 {
+        return 1.0 / libm::sqrtf(square);
+    }
+    (1.0 / libm::sqrt(row.iter().map(|x| f64::from(*x) * f64::from(*x)).sum())) as f32
+}
+
+/// A list: its queries, and its memory slots and keys.
+#[derive(Default)]
+pub(crate) struct List {
+    /// `(place, token)` of each query.
+    pub(crate) queries: Vec<(usize, usize)>,
+    /// `(place, token)` of each key; those of memory slots are in front of them and have none.
+    pub(crate) keys: Vec<(usize, usize)>,
+    pub(crate) q: Vec<f32>, // [queries, padded D]
+    pub(crate) k: Vec<f32>, // [slots and keys, padded D]
+    pub(crate) v: Vec<f32>, // [slots and keys, padded V]
+    until: Vec<usize>,
+    ascending: bool,
+    slots: usize,
+}
+
+impl List {
+    /// Gathers list `c` of a head, of its queries those that `count`.
+    pub(crate) fn gather(&mut self, of: &Inputs<'_>, unit: usize, c: usize, count: &dyn Fn(usize) -> bool) {
+        let (spec, [dim, width], [value_dim, value_width]) = (of.spec, of.dim, of.value_dim);
+        self.queries.clear();
+        self.queries.extend(of.queries.list(unit, c).filter(|(place, _)| count(*place)));
+        self.keys.clear();
+        self.keys.extend(of.keys.list(unit, c));
+        self.ascending = self.keys.is_sorted_by(|a, b| a.1 < b.1);
+        self.slots = spec.memory as usize;
+        let rows = self.slots + self.keys.len();
+        self.until.clear();
+        self.until.extend(self.keys.iter().map(|(place, _)| of.until.map_or(usize::MAX, |u| u[*place] as usize)));
+        // The fill of rows stays 0.
+        for (memory, len) in
+            [(&mut self.q, self.queries.len() * width), (&mut self.k, rows * width), (&mut self.v, rows * value_width)]
+        {
+            memory.clear();
+            memory.resize(len, 0.0);
+        }
+        for (to, (_, token)) in self.q.chunks_exact_mut(width).zip(&self.queries) {
+            to[..dim].copy_from_slice(&of.q[of.row(unit, spec.tokens, *token) * dim..][..dim]);
+        }
+        let (k, v) = (self.k.chunks_exact_mut(width), self.v.chunks_exact_mut(value_width));
+        let mut rows = k.zip(v);
+        if let Some([memory_k, memory_v]) = of.memory {
+            let first = (unit % of.heads * of.keys.clusters + c) * self.slots;
+            for (slot, (k, v)) in (&mut rows).take(self.slots).enumerate() {
+                k[..dim].copy_from_slice(&memory_k[(first + slot) * dim..][..dim]);
+                v[..value_dim].copy_from_slice(&memory_v[(first + slot) * value_dim..][..value_dim]);
+            }
+        }
+        for ((_, token), (k, v)) in self.keys.iter().zip(rows) {
+            let row = of.row(unit, spec.key_tokens(), *token);
+            k[..dim].copy_from_slice(&of.k[row * dim..][..dim]);
+            v[..value_dim].copy_from_slice(&of.v[row * value_dim..][..value_dim]);
+            if let Some(factor) = of.factors.get(row) {
+                of.simd.scale(&mut k[..dim], *factor);
+            }
+        }
+    }
+
+    /// Slots and keys.
+    pub(crate) fn len(&self) -> usize {
+        self.slots + self.keys.len()
+    }
+
+    /// Whether no query of `rows` sees anything in `tile`.
+    pub(crate) fn hidden(&self, spec: &Spec, rows: Range<usize>, tile: Range<usize>) -> bool {
+        let last = self.queries[rows].iter().map(|q| q.1).max();
+        let first = self.keys[tile.start.saturating_sub(self.slots)..tile.end.saturating_sub(self.slots)].iter();
+        spec.causal && tile.start >= self.slots && first.map(|k| k.1).min() > last
+    }
+
+    /// What query `row` sees of `tile`: the bounds of a range, in which logits that do not count become minus infinity and
+    /// that of its own position what it is; and where that stands.
+    pub(crate) fn mask(
+        &self,
+        spec: &Spec,
+        row: usize,
+        tile: Range<usize>,
+        logits: &mut [f32],
+    ) -> ([usize; 2], Option<usize>) {
+        let (token, slots) = (self.queries[row].1, self.slots.clamp(tile.start, tile.end) - tile.start);
+        let first = tile.start + slots - self.slots.min(tile.start + slots);
+        let keys = &self.keys[first..first + tile.len() - slots];
+        let until = &self.until[first..first + keys.len()];
+        let logits = &mut logits[slots..];
+        let mut end = keys.len();
+        match (spec.causal, self.ascending) {
+            (true, true) => end = keys.partition_point(|key| key.1 <= token),
+            (true, false) => (0..end).filter(|&i| keys[i].1 > token).for_each(|i| logits[i] = f32::NEG_INFINITY),
+            _ => {}
+        }
+        if spec.expires {
+            (0..end).filter(|&i| until[i] <= token).for_each(|i| logits[i] = f32::NEG_INFINITY);
+        }
+        let own = match self.ascending {
+            _ if spec.own == Own::Included => None,
+            true => keys.binary_search_by_key(&token, |key| key.1).ok(),
+            false => keys.iter().position(|key| key.1 == token),
+        };
+        if let Some(i) = own.filter(|&i| i < end && logits[i] > f32::NEG_INFINITY) {
+            logits[i] = if let Own::LastResort(logit) = spec.own { logit } else { f32::NEG_INFINITY };
+        }
+        ([0, slots + end], own.map(|i| slots + i))
+    }
+}
+
+/// Rows of a tile against a tile of keys: `[TILE, TILE]` of products, and the right side of them.
+pub(crate) struct Products {
+    panel: Vec<f32>,
+    pub(crate) out: Vec<f32>,
+}
+
+impl Products {
+    pub(crate) fn new(of: &Inputs<'_>) -> Self {
+        Self { panel: vec![0.0; TILE * of.spec.dim.max(of.spec.value_dim) as usize], out: vec![0.0; TILE * TILE] }
+    }
+
+    /// `out[r, j] = a[r] . b[j]` for rows of `dim` elements, each `width` apart.
+    pub(crate) fn multiply(&mut self, simd: Simd, a: &[f32], b: &[f32], [rows, count]: [usize; 2], dim: [usize; 2]) {
+        let [dim, width] = dim;
+        simd.transpose(b, &mut self.panel, [count, dim], [width, TILE]);
+        simd.multiply(a, &self.panel, &mut self.out, [rows, dim, count], [width, TILE, TILE], false);
+    }
+}

@@ -1,0 +1,1 @@
+fn clear(place: u32) {}

@@ -1,0 +1,68 @@
+// What a list is.
+
+const NONE = -3.0e38;
+const LOG2_E = 1.44269504;
+const LN_2 = 0.69314718;
+// A key from the memory.
+const SLOT = 0xfffffffeu;
+// What stands in for the position of a token that is none: later than all.
+const NEVER = 0xffffffffu;
+
+@group(0) @binding(LISTS_BINDING) var<storage, read> lists: array<u32>;
+
+// A key: where its row begins in `k` (or `memory_k`) and `v`, counted in rows, the first query that sees it and the first
+// that no longer does, and its token.
+struct Key {
+    row: u32,
+    since: u32,
+    until: u32,
+    token: u32,
+}
+
+// The places [x, y) of list `list` of the queries, and of the keys.
+fn queries_of(list: u32) -> vec2u {
+    return vec2u(lists[2 * list], lists[2 * list + 1]);
+}
+
+fn keys_of(list: u32) -> vec2u {
+    let first = 2 * params.units * params.clusters;
+    return vec2u(lists[first + 2 * list], lists[first + 2 * list + 1]);
+}
+
+fn query_token(unit: u32, place: u32) -> u32 {
+    return lists[params.members + unit * params.entries + place];
+}
+
+// Row of a token in tensors [B, tokens, H], also of one that is none.
+fn row_of(unit: u32, tokens: u32, token: u32) -> u32 {
+    return (unit / params.heads * tokens + min(token, tokens - 1)) * params.heads + unit % params.heads;
+}
+
+// Key `i` of a list, its memory slots first; behind the last there is one that nobody sees.
+fn key_of(list: u32, i: u32) -> Key {
+    let unit = list / params.clusters;
+    if i < params.slots {
+        let row = (unit % params.heads * params.clusters + list % params.clusters) * params.slots + i;
+        return Key(row, 0, NEVER, SLOT);
+    }
+    let places = keys_of(list);
+    let place = places.x + i - params.slots;
+    if place >= places.y {
+        // Some row that is there.
+        return Key(0, NEVER, NEVER, select(NEVER, SLOT, params.slots > 0));
+    }
+    let at = unit * params.key_entries + place;
+    let token = lists[params.key_members + at];
+    var key = Key(row_of(unit, params.key_tokens, token), select(0u, token, CAUSAL), NEVER, token);
+    if EXPIRES {
+        key.until = lists[params.until + at];
+    }
+    if token >= params.key_tokens {
+        key.since = NEVER;
+    }
+    return key;
+}
+
+fn sees(token: u32, key: Key) -> bool {
+    return token >= key.since && token < key.until && !(OWN_EXCLUDED && token == key.token);
+}

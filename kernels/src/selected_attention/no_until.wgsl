@@ -1,0 +1,3 @@
+fn time(index: u32) -> u32 {
+    return 0;
+}
