@@ -10,7 +10,7 @@ use foveate_kernels::cases::Rng;
 use foveate_kernels::op::{self, Access, Op};
 use std::path::PathBuf;
 
-/// The cases of attention, by name.
+/// The cases of attention and of the delta rule, by name.
 fn cases() -> Vec<(String, Checkpoint)> {
     let golden = std::env::var_os("FOVEATE_GOLDEN")
         .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/golden").into(), PathBuf::from);
@@ -18,7 +18,7 @@ fn cases() -> Vec<(String, Checkpoint)> {
     for entry in std::fs::read_dir(golden.join("ops")).into_iter().flatten() {
         let path = entry.expect("an entry").path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.starts_with("attention_") {
+        if name.starts_with("attention_") || name.starts_with("delta_") {
             let file = Memory::new(&name, std::fs::read(&path).expect("a readable case"));
             all.push((name, pollster::block_on(Checkpoint::safetensors(vec![Box::new(file)])).expect("a case")));
         }
@@ -57,13 +57,13 @@ fn agrees<B: Backend>(backend: &B, bounds: Bounds) {
 }
 
 #[test]
-fn golden_attention_agrees_on_the_host() {
+fn golden_cases_agree_on_the_host() {
     agrees(&HostBackend::reference(), Bounds::REFERENCE);
     agrees(&HostBackend::exact_cpu(2), Bounds::EXECUTOR);
 }
 
 #[test]
-fn golden_attention_agrees_on_every_adapter() {
+fn golden_cases_agree_on_every_adapter() {
     devices().iter().for_each(|device| agrees(device, Bounds::EXECUTOR));
 }
 
@@ -85,8 +85,11 @@ fn run<B: Backend>(backend: &B, op: &Op, inputs: &[Vec<u8>]) -> Vec<Vec<u8>> {
 
 #[test]
 fn gradients_are_the_same_bits_in_every_run_and_on_any_number_of_threads() {
-    let cases: Vec<Op> =
-        op::cases().into_iter().map(|case| case.op).filter(|op| matches!(op, Op::AttentionBackward(_))).collect();
+    let cases: Vec<Op> = op::cases()
+        .into_iter()
+        .map(|case| case.op)
+        .filter(|op| matches!(op, Op::AttentionBackward(_) | Op::DeltaBackward(_)))
+        .collect();
     let hosts: Vec<HostBackend> = [1, 2, 5].map(HostBackend::exact_cpu).into();
     let devices = devices();
     for (i, op) in cases.iter().enumerate() {

@@ -10,7 +10,7 @@ use foveate_core::kernels::dtype::DType;
 use foveate_core::kernels::op::Op;
 use foveate_core::kernels::plan::Caps;
 use foveate_core::kernels::rope::Pairing;
-use foveate_core::kernels::{activation, attention, attention_backward, cache, delta, embed, fused_linear, linear, merge, norm, rope, rope_append, sample};
+use foveate_core::kernels::{activation, attention, attention_backward, cache, delta, delta_backward, embed, fused_linear, linear, merge, norm, rope, rope_append, sample};
 use foveate_core::{Backend, Operand};
 
 /// Mostly small, sometimes anything.
@@ -43,7 +43,7 @@ fn kind(u: &mut Unstructured<'_>) -> Result<activation::Kind> {
 }
 
 fn op(u: &mut Unstructured<'_>) -> Result<Op> {
-    Ok(match u.int_in_range(0..=12)? {
+    Ok(match u.int_in_range(0..=13)? {
         // embed: ids beyond the table among them.
         0 => {
             let (tokens, vocab, dim) = (size(u)?, size(u)?, size(u)?);
@@ -147,27 +147,8 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
             .into()
         }
         // delta: every gate and option.
-        11 => {
-            let heads = size(u)?;
-            let (initial, last) = (u.arbitrary()?, u.arbitrary()?);
-            delta::Spec {
-                batch: if u.arbitrary()? { 1 } else { size(u)? },
-                tokens: size(u)?,
-                heads,
-                value_heads: if u.arbitrary()? { heads.saturating_mul(u.int_in_range(1..=3)?) } else { size(u)? },
-                key_dim: size(u)?,
-                value_dim: size(u)?,
-                scale: number(u)?,
-                gate: *u.choose(&[delta::Gate::None, delta::Gate::Head, delta::Gate::Channel, delta::Gate::EraseWrite])?,
-                normalize: u.arbitrary()?,
-                packed: if u.arbitrary()? { Some(size(u)?) } else { None },
-                initial,
-                last,
-                pool: if !initial && !last && u.arbitrary()? { Some(size(u)?) } else { None },
-                chunk: if u.arbitrary()? { Some(*u.choose(&[1, 16, 32, 64, 3])?) } else { None },
-            }
-            .into()
-        }
+        11 => delta(u)?.into(),
+        12 => delta_backward::Spec { forward: delta(u)? }.into(),
         // sample: argmax, and draws of the likeliest.
         _ => {
             // Draws near a boundary may differ by rounding and are left to cases.
@@ -184,6 +165,27 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
             };
             sample::Spec { vocab: size(u)?, draw, penalty }.into()
         }
+    })
+}
+
+fn delta(u: &mut Unstructured<'_>) -> Result<delta::Spec> {
+    let heads = size(u)?;
+    let (initial, last) = (u.arbitrary()?, u.arbitrary()?);
+    Ok(delta::Spec {
+        batch: if u.arbitrary()? { 1 } else { size(u)? },
+        tokens: size(u)?,
+        heads,
+        value_heads: if u.arbitrary()? { heads.saturating_mul(u.int_in_range(1..=3)?) } else { size(u)? },
+        key_dim: size(u)?,
+        value_dim: size(u)?,
+        scale: number(u)?,
+        gate: *u.choose(&[delta::Gate::None, delta::Gate::Head, delta::Gate::Channel, delta::Gate::EraseWrite])?,
+        normalize: u.arbitrary()?,
+        packed: if u.arbitrary()? { Some(size(u)?) } else { None },
+        initial,
+        last,
+        pool: if !initial && !last && u.arbitrary()? { Some(size(u)?) } else { None },
+        chunk: if u.arbitrary()? { Some(*u.choose(&[1, 16, 32, 64, 3])?) } else { None },
     })
 }
 
@@ -258,7 +260,7 @@ pub fn ops(bytes: &[u8]) {
             continue;
         }
         let (got, want): (Vec<f32>, Vec<f32>) = (bytemuck::pod_collect_to_vec(got), bytemuck::pod_collect_to_vec(want));
-        let gradient = matches!(op, Op::AttentionBackward(_));
+        let gradient = matches!(op, Op::AttentionBackward(_) | Op::DeltaBackward(_));
         let tolerance = if gradient { Tolerance::EXECUTOR_GRADIENT } else { Tolerance::EXECUTOR };
         // Of a few numbers, one that cancels can be all: then only the elementwise bound means something.
         let few = want.iter().filter(|x| **x != 0.0).count() < 64;

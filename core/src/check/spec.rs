@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::weights::Checkpoint;
 use foveate_kernels::op::Op;
-use foveate_kernels::{attention, attention_backward, delta};
+use foveate_kernels::{attention, attention_backward, delta, delta_backward};
 use serde::Deserialize;
 
 /// An op, what computes its gradients, and which tensor of the file each of their inputs is called.
@@ -125,5 +125,6 @@ fn delta(file: &Checkpoint, params: &str) -> Result<Case> {
         chunk,
         ..delta::Spec::new(batch, tokens, heads, key_dim, value_dim)
     };
-    Ok(Case { op: spec.into(), backward: None, renamed: &[("state0", "state")] })
+    let backward = delta_backward::Spec { forward: spec };
+    Ok(Case { op: spec.into(), backward: Some(backward.into()), renamed: &[("state0", "state")] })
 }

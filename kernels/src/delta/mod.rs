@@ -45,7 +45,7 @@
 
 pub(crate) mod cases;
 mod cpu;
-mod reference;
+pub(crate) mod reference;
 pub(crate) mod sequence;
 
 use crate::dtype::DType;

@@ -4,6 +4,7 @@
 
 mod attention;
 mod backward;
+mod delta_backward;
 mod dense;
 mod pointwise;
 mod sampling;
