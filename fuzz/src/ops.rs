@@ -148,6 +148,7 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
         }
         // delta: every gate and option.
         11 => delta(u)?.into(),
+        // delta_backward: the same, with a pool now and then, which it refuses.
         12 => delta_backward::Spec { forward: delta(u)? }.into(),
         // sample: argmax, and draws of the likeliest.
         _ => {

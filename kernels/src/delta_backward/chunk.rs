@@ -267,9 +267,9 @@ impl Chunk {
         let (n, dim) = (self.tokens, self.key_dim);
         for i in 0..n {
             for j in 0..n {
-                let (l, p) = (j < i, j <= i);
-                self.dl[i * n + j] = if l { -self.dl[i * n + j] } else { 0.0 };
-                self.dp[i * n + j] = if p { self.dp[i * n + j] } else { 0.0 };
+                let at = i * n + j;
+                self.dl[at] = if j < i { -self.dl[at] } else { 0.0 };
+                self.dp[at] = if j <= i { self.dp[at] } else { 0.0 };
             }
         }
         match self.decays {

@@ -31,9 +31,9 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let mut sums = [(); 2].map(|()| vec![0.0; dq.len() * group]);
     let [q_sums, k_sums] = &mut sums;
     let shared = [Shared::new(q_sums), Shared::new(k_sums)];
-    let (most, decays) = match spec.gate {
-        Gate::None | Gate::Head => (MOST, Decays::Tokens),
-        Gate::Channel | Gate::EraseWrite => (CHANNELS, Decays::Channels),
+    let (most, decays) = match spec.decays() {
+        0 | 1 => (MOST, Decays::Tokens),
+        _ => (CHANNELS, Decays::Channels),
     };
     let mean = sequences.iter().map(Range::len).sum::<usize>() / sequences.len().max(1);
     split(host, sequences.len() * value_heads, TASK / (mean * 7 * size).max(1) + 1, &|range| {
@@ -198,7 +198,6 @@ impl<'a> Inputs<'a> {
     /// Hands on what `chunk` has for its token `i`, which is `row` of the values.
     fn store(&self, chunk: &Chunk, i: usize, row: usize, [dq, dk]: [&mut [f32]; 2], outputs: &Outputs<'_>) {
         let (simd, dim, value_dim) = (self.host.simd(), self.key_dim, self.value_dim);
-
         let (key, dread) = (&chunk.k[i * dim..][..dim], &chunk.dread[i * dim..][..dim]);
         let dwritten = &chunk.dwritten[i * value_dim..][..value_dim];
         let v = &self.v[row * value_dim..][..value_dim];

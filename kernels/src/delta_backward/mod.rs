@@ -32,9 +32,9 @@
 //!
 //! Errors: those of the forward; `Unsupported` for a pool, whose states are gone.
 //!
-//! Cost: token by token `14 B T HV K V` flop, which [`flop`](Kernel::flop) counts; in chunks of `C` tokens that begin with
-//! states which are kept, `2 B T HV (6 K V + (3 K + 4 V) C)`, with memory of `B T HV (9 K + 3 V + 2 C + 2 K V / C)`.
-//! `chunk` of the forward is of no consequence.
+//! Cost: token by token `14 B T HV K V` flop, which [`flop`](Kernel::flop) counts; in chunks of `C` tokens, whose first
+//! states are kept, `2 B T HV (8 K V + (8 K + 4 V) C)`, with memory of `B T HV (2 K + V + K V / C)`. `C` is 64, or 16
+//! where channels have decays of their own; `chunk` of the forward is of no consequence.
 //!
 //! Source: Yang et al. (2406.06484) and Kimi Linear (2510.26692). They differentiate through the inverse of a chunk's
 //! triangular matrix `I + L`; here `du` solves with its transpose, which leaves `dL = -du u^T` as the only derivative.
