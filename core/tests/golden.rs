@@ -10,15 +10,15 @@ use foveate_kernels::cases::Rng;
 use foveate_kernels::op::{self, Access, Op};
 use std::path::PathBuf;
 
-/// The cases of the ops that are here, by name.
-fn cases() -> Vec<(String, Checkpoint)> {
+/// The cases whose names begin with one of `ops`.
+fn cases(ops: &[&str]) -> Vec<(String, Checkpoint)> {
     let golden = std::env::var_os("FOVEATE_GOLDEN")
         .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/golden").into(), PathBuf::from);
     let mut all = Vec::new();
     for entry in std::fs::read_dir(golden.join("ops")).into_iter().flatten() {
         let path = entry.expect("an entry").path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if ["attention_", "delta_", "routing_"].iter().any(|op| name.starts_with(op)) {
+        if ops.iter().any(|op| name.starts_with(op)) {
             let file = Memory::new(&name, std::fs::read(&path).expect("a readable case"));
             all.push((name, pollster::block_on(Checkpoint::safetensors(vec![Box::new(file)])).expect("a case")));
         }
@@ -44,8 +44,8 @@ fn devices() -> Vec<Gpu> {
 }
 
 /// Every expectation is met, and gradients are among them.
-fn agrees<B: Backend>(backend: &B, bounds: Bounds) {
-    let (mut gradients, cases) = (0, cases());
+fn agrees<B: Backend>(backend: &B, bounds: Bounds, ops: &[&str]) {
+    let (mut gradients, cases) = (0, cases(ops));
     for (name, file) in &cases {
         let findings = pollster::block_on(check::op(backend, file, bounds)).expect("a case that runs");
         for finding in findings {
@@ -58,13 +58,17 @@ fn agrees<B: Backend>(backend: &B, bounds: Bounds) {
 
 #[test]
 fn golden_cases_agree_on_the_host() {
-    agrees(&HostBackend::reference(), Bounds::REFERENCE);
-    agrees(&HostBackend::exact_cpu(2), Bounds::EXECUTOR);
+    agrees(&HostBackend::reference(), Bounds::REFERENCE, &["attention_", "delta_", "routing_"]);
+    agrees(&HostBackend::exact_cpu(2), Bounds::EXECUTOR, &["attention_", "delta_", "routing_"]);
 }
 
 #[test]
 fn golden_cases_agree_on_every_adapter() {
-    devices().iter().for_each(|device| agrees(device, Bounds::EXECUTOR));
+    // Gradients of the delta rule have no form for GPUs yet: of its cases those without.
+    let gradients = |name: &str| name.starts_with("delta_") && name.contains("backward");
+    let names: Vec<String> = cases(&["attention_", "delta_", "routing_"]).into_iter().map(|case| case.0).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).filter(|name| !gradients(name)).collect();
+    devices().iter().for_each(|device| agrees(device, Bounds::EXECUTOR, &names));
 }
 
 /// The bytes of what an op writes.
@@ -88,7 +92,7 @@ fn gradients_are_the_same_bits_in_every_run_and_on_any_number_of_threads() {
     let cases: Vec<Op> = op::cases()
         .into_iter()
         .map(|case| case.op)
-        .filter(|op| matches!(op, Op::AttentionBackward(_) | Op::SelectedAttentionBackward(_)))
+        .filter(|op| matches!(op, Op::AttentionBackward(_) | Op::SelectedAttentionBackward(_) | Op::DeltaBackward(_)))
         .collect();
     let hosts: Vec<HostBackend> = [1, 2, 5].map(HostBackend::exact_cpu).into();
     let devices = devices();
@@ -97,7 +101,7 @@ fn gradients_are_the_same_bits_in_every_run_and_on_any_number_of_threads() {
         let first = run(&hosts[0], op, &inputs);
         assert!(hosts.iter().all(|host| run(host, op, &inputs) == first), "{op:?}");
         // A few of them: software drivers compile shaders slowly.
-        for device in devices.iter().filter(|_| i % 6 == 0) {
+        for device in devices.iter().filter(|device| i % 6 == 0 && op.kernel().plan(device.caps()).is_ok()) {
             assert!(run(device, op, &inputs) == run(device, op, &inputs), "{op:?} on {}", device.describe());
         }
     }

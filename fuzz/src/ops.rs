@@ -10,7 +10,7 @@ use foveate_core::kernels::dtype::DType;
 use foveate_core::kernels::op::Op;
 use foveate_core::kernels::plan::Caps;
 use foveate_core::kernels::rope::Pairing;
-use foveate_core::kernels::{activation, attention, attention_backward, cache, delta, embed, fused_linear, linear, merge, norm, rope, rope_append, route, sample, selected_attention, selected_attention_backward};
+use foveate_core::kernels::{activation, attention, attention_backward, cache, delta, delta_backward, embed, fused_linear, linear, merge, norm, rope, rope_append, route, sample, selected_attention, selected_attention_backward};
 use foveate_core::{Backend, Operand};
 
 /// Mostly small, sometimes anything.
@@ -43,7 +43,7 @@ fn kind(u: &mut Unstructured<'_>) -> Result<activation::Kind> {
 }
 
 fn op(u: &mut Unstructured<'_>) -> Result<Op> {
-    Ok(match u.int_in_range(0..=15)? {
+    Ok(match u.int_in_range(0..=16)? {
         // embed: ids beyond the table among them.
         0 => {
             let (tokens, vocab, dim) = (size(u)?, size(u)?, size(u)?);
@@ -147,26 +147,9 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
             .into()
         }
         // delta: every gate and option.
-        11 => {
-            let heads = size(u)?;
-            let (initial, last) = (u.arbitrary()?, u.arbitrary()?);
-            delta::Spec {
-                batch: if u.arbitrary()? { 1 } else { size(u)? },
-                tokens: size(u)?,
-                heads,
-                value_heads: if u.arbitrary()? { heads.saturating_mul(u.int_in_range(1..=3)?) } else { size(u)? },
-                key_dim: size(u)?,
-                value_dim: size(u)?,
-                scale: number(u)?,
-                gate: *u.choose(&[delta::Gate::None, delta::Gate::Head, delta::Gate::Channel, delta::Gate::EraseWrite])?,
-                normalize: u.arbitrary()?,
-                packed: if u.arbitrary()? { Some(size(u)?) } else { None },
-                initial,
-                last,
-                pool: if !initial && !last && u.arbitrary()? { Some(size(u)?) } else { None },
-            }
-            .into()
-        }
+        11 => delta(u)?.into(),
+        // delta_backward: the same, with a pool now and then, which it refuses.
+        15 => delta_backward::Spec { forward: delta(u)? }.into(),
         // route: every selection and norm.
         12 => {
             use route::{Norm, Selection};
@@ -233,6 +216,26 @@ fn selected(u: &mut Unstructured<'_>) -> Result<selected_attention::Spec> {
         memory: size(u)?,
         combine: if u.arbitrary()? { Combine::Weighted } else { Combine::Mean { eps: number(u)? } },
         save: u.arbitrary()?,
+    })
+}
+
+fn delta(u: &mut Unstructured<'_>) -> Result<delta::Spec> {
+    let heads = size(u)?;
+    let (initial, last) = (u.arbitrary()?, u.arbitrary()?);
+    Ok(delta::Spec {
+        batch: if u.arbitrary()? { 1 } else { size(u)? },
+        tokens: size(u)?,
+        heads,
+        value_heads: if u.arbitrary()? { heads.saturating_mul(u.int_in_range(1..=3)?) } else { size(u)? },
+        key_dim: size(u)?,
+        value_dim: size(u)?,
+        scale: number(u)?,
+        gate: *u.choose(&[delta::Gate::None, delta::Gate::Head, delta::Gate::Channel, delta::Gate::EraseWrite])?,
+        normalize: u.arbitrary()?,
+        packed: if u.arbitrary()? { Some(size(u)?) } else { None },
+        initial,
+        last,
+        pool: if !initial && !last && u.arbitrary()? { Some(size(u)?) } else { None },
     })
 }
 
@@ -307,7 +310,7 @@ pub fn ops(bytes: &[u8]) {
             continue;
         }
         let (got, want): (Vec<f32>, Vec<f32>) = (bytemuck::pod_collect_to_vec(got), bytemuck::pod_collect_to_vec(want));
-        let gradient = matches!(op, Op::AttentionBackward(_) | Op::SelectedAttentionBackward(_));
+        let gradient = matches!(op, Op::AttentionBackward(_) | Op::SelectedAttentionBackward(_) | Op::DeltaBackward(_));
         let tolerance = if gradient { Tolerance::EXECUTOR_GRADIENT } else { Tolerance::EXECUTOR };
         // Of a few numbers, one that cancels can be all: then only the elementwise bound means something.
         let few = want.iter().filter(|x| **x != 0.0).count() < 64;

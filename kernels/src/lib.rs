@@ -47,6 +47,7 @@ pub mod attention;
 pub mod attention_backward;
 pub mod cache;
 pub mod delta;
+pub mod delta_backward;
 pub mod embed;
 pub mod fused_linear;
 pub mod linear;

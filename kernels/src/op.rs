@@ -135,6 +135,7 @@ registry! {
     Attention => attention,
     AttentionBackward => attention_backward,
     Delta => delta,
+    DeltaBackward => delta_backward,
     Merge => merge,
     Route => route,
     SelectedAttention => selected_attention,

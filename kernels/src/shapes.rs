@@ -5,8 +5,8 @@ use crate::dtype::DType;
 use crate::op::Op;
 use crate::rope::Pairing;
 use crate::{
-    activation, attention, attention_backward, cache, delta, embed, fused_linear, linear, merge, norm, rope,
-    rope_append, route, sample, selected_attention, selected_attention_backward,
+    activation, attention, attention_backward, cache, delta, delta_backward, embed, fused_linear, linear, merge, norm,
+    rope, rope_append, route, sample, selected_attention, selected_attention_backward,
 };
 use alloc::{format, string::String, vec::Vec};
 
@@ -56,6 +56,7 @@ pub fn shapes() -> Vec<(String, Op)> {
     all.push(("delta head/prefill".into(), delta::Spec { initial: true, last: true, ..gated }.into()));
     all.push(("delta channel/prefill".into(), delta::Spec { gate: delta::Gate::Channel, ..gated }.into()));
     all.push(("delta head/decode".into(), delta::Spec { tokens: 1, pool: Some(1), ..gated }.into()));
+    all.push(("delta_backward head/prefill".into(), delta_backward::Spec { forward: gated }.into()));
     let forward = attention::Spec::causal(1, 256, 256, 9, 3, 64);
     all.push(("attention_backward s256/prefill".into(), attention_backward::Spec { forward }.into()));
     // 32 centroids with as many tokens each.

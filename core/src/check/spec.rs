@@ -3,7 +3,9 @@
 use crate::error::{Error, Result};
 use crate::weights::Checkpoint;
 use foveate_kernels::op::Op;
-use foveate_kernels::{attention, attention_backward, delta, route, selected_attention, selected_attention_backward};
+use foveate_kernels::{
+    attention, attention_backward, delta, delta_backward, route, selected_attention, selected_attention_backward,
+};
 use serde::Deserialize;
 
 /// `(argument, tensor)` where the two names differ.
@@ -231,5 +233,7 @@ fn delta(file: &Checkpoint, params: &str) -> Result<Case> {
         last: has("want.state") || has("dstate"),
         ..delta::Spec::new(batch, tokens, heads, key_dim, value_dim)
     };
-    Ok(Case { ops: vec![(spec.into(), &[("state0", "state")])], backward: None })
+    let names: Names = &[("state0", "state")];
+    let backward = delta_backward::Spec { forward: spec };
+    Ok(Case { ops: vec![(spec.into(), names)], backward: Some((backward.into(), names)) })
 }

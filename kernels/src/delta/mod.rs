@@ -48,7 +48,7 @@
 pub(crate) mod cases;
 mod cpu;
 mod plan;
-mod reference;
+pub(crate) mod reference;
 pub(crate) mod sequence;
 
 use crate::dtype::DType;

@@ -5,6 +5,7 @@
 mod attention;
 mod backward;
 mod delta;
+mod delta_backward;
 mod dense;
 mod pointwise;
 mod routing;

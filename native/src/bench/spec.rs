@@ -5,8 +5,8 @@ use foveate_core::kernels::attention::{self, Bias, Packed, Pages};
 use foveate_core::kernels::dtype::DType;
 use foveate_core::kernels::op::Op;
 use foveate_core::kernels::{
-    activation, attention_backward, cache, delta, embed, fused_linear, linear, merge, norm, rope, rope_append, route,
-    sample, selected_attention, selected_attention_backward,
+    activation, attention_backward, cache, delta, delta_backward, embed, fused_linear, linear, merge, norm, rope,
+    rope_append, route, sample, selected_attention, selected_attention_backward,
 };
 
 /// Bytes that all operands of an op may take.
@@ -26,6 +26,7 @@ pub fn op(name: &str, settings: &str) -> Result<Op> {
         attention_backward::NAME => attention_backward::Spec { forward: attention(v)? }.into(),
         cache::NAME => append(v)?.into(),
         delta::NAME => delta(v)?.into(),
+        delta_backward::NAME => delta_backward::Spec { forward: delta(v)? }.into(),
         embed::NAME => embed(v)?.into(),
         fused_linear::NAME => fused_linear(v)?.into(),
         linear::NAME => linear(v)?.into(),

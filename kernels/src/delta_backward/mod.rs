@@ -1,0 +1,132 @@
+//! The gradients of the [delta rule](crate::delta) in all its forms, from its inputs alone: what the forward pass held on
+//! the way is computed again.
+//!
+//! ```text
+//! dq[t]   = scale S[t] dout[t]
+//! dS     += scale q[t] dout[t]^T                       dS begins as dstate
+//! du      = dS^T k[t]
+//! de      = -S' du                                     S' = diag(exp g[t]) S[t-1], and e = beta k or erase k reads it
+//! dk[t]   = dS u[t] + beta[t] de                       erase[t] de
+//! dv[t]   = beta[t] du                                 write[t] du
+//! dbeta   = v[t] . du + k[t] . de                      derase = k[t] de, dwrite = v[t] du
+//! dS     -= e du^T
+//! dg[t]   = rows of S' . rows of dS                    their sum where a head has one decay
+//! dS      = diag(exp g[t]) dS                          dstate0 where the sequence begins
+//! ```
+//!
+//! for `t` from the last token to the first, in the order of the lines. `dq` and `dk` are summed over the value heads that
+//! read a head; with `normalize`, where `y = x r` and `r = (sum x^2 + 1e-6)^-1/2`, they become `r (dy - y (y . dy))`.
+//!
+//! | argument | shape | note |
+//! |---|---|---|
+//! | the inputs of [`delta`] | | all are read |
+//! | `dout` | as `out` | derivative of the loss by `out` |
+//! | `dstate` | as `state` | with `last`: derivative by `state` |
+//! | `dq`, `dk`, `dv` | as `q`, `k`, `v` | |
+//! | `dbeta`, `dg`, `derase`, `dwrite` | as `beta`, `g`, `erase`, `write` | those that the gate has |
+//! | `dstate0` | as `state0` | with `initial` |
+//!
+//! Edge values: tokens that no packed sequence has have gradients of 0; a sequence without tokens hands `dstate` on to
+//! `dstate0`. Offsets are held inside of `T`, and what decreasing ones give is of no meaning. A decay below `exp(-100)`
+//! counts as that. Every sum has one order: results are the same bits in every run, on any number of threads.
+//!
+//! Errors: those of the forward; `Unsupported` for a pool, whose states are gone, and on a GPU, which has no form of it yet.
+//!
+//! Cost: token by token `14 B T HV K V` flop, which [`flop`](Kernel::flop) counts; in chunks of `C` tokens, whose first
+//! states are kept, `2 B T HV (8 K V + (8 K + 4 V) C)`, with memory of `B T HV (2 K + V + K V / C)`. `C` is 64, or 16
+//! where channels have decays of their own.
+//!
+//! Source: Yang et al. (2406.06484) and Kimi Linear (2510.26692). They differentiate through the inverse of a chunk's
+//! triangular matrix `I + L`; here `du` solves with its transpose, which leaves `dL = -du u^T` as the only derivative.
+
+pub(crate) mod cases;
+mod chunk;
+mod cpu;
+mod reference;
+
+use crate::delta;
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::host::{Args, Host};
+use crate::op::{Access, Arg, Kernel};
+use crate::plan::{Caps, Plan};
+use alloc::{string::String, vec::Vec};
+
+pub const NAME: &str = "delta_backward";
+
+/// Decays below `exp(FLOOR)` count as that: sums of logarithms keep their digits, and no f32 shows the difference.
+pub(crate) const FLOOR: f32 = -100.0;
+
+/// See the [module](self).
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Spec {
+    /// What ran.
+    pub forward: delta::Spec,
+}
+
+/// Gradients by the names of what they are derivatives by.
+const GRADIENTS: [(&str, &str); 8] = [
+    ("q", "dq"),
+    ("k", "dk"),
+    ("v", "dv"),
+    ("beta", "dbeta"),
+    ("g", "dg"),
+    ("erase", "derase"),
+    ("write", "dwrite"),
+    ("state0", "dstate0"),
+];
+
+impl Kernel for Spec {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn validate(&self) -> Result<()> {
+        self.forward.validate().map_err(|error| match error {
+            Error::Shape { arg, expected, got, .. } => Error::Shape { op: NAME, arg, expected, got },
+            Error::Limit { what, needs, has, .. } => Error::Limit { op: NAME, what, needs, has },
+            Error::Unsupported { what, .. } => Error::Unsupported { op: NAME, what },
+        })?;
+        match self.forward.pool {
+            Some(_) => Err(Error::Unsupported { op: NAME, what: String::from("a gradient of a pool of states") }),
+            None => Ok(()),
+        }
+    }
+
+    fn args(&self) -> Vec<Arg> {
+        let forward = self.forward.args();
+        let alike = |of: &str, name, access| {
+            let arg = forward.iter().find(|arg| arg.name == of)?;
+            Some(Arg::new(name, DType::F32, &arg.shape, access))
+        };
+        let mut args: Vec<Arg> = forward.iter().filter(|arg| arg.access == Access::Read).cloned().collect();
+        args.extend(alike("out", "dout", Access::Read));
+        args.extend(alike("state", "dstate", Access::Read));
+        args.extend(GRADIENTS.iter().filter_map(|(of, name)| alike(of, name, Access::Write)));
+        args
+    }
+
+    fn plan(&self, _caps: &Caps) -> Result<Plan> {
+        Err(Error::Unsupported { op: NAME, what: String::from("a GPU") })
+    }
+
+    fn reference(&self, args: &mut Args<'_>) {
+        reference::run(&self.forward, args)
+    }
+
+    fn cpu(&self, host: &dyn Host, args: &mut Args<'_>) {
+        cpu::run(&self.forward, host, args)
+    }
+
+    fn flop(&self) -> u64 {
+        self.forward.flop() / 6 * 14
+    }
+
+    fn inputs(&self, rng: &mut crate::cases::Rng) -> Vec<Vec<u8>> {
+        let read = self.forward.args().iter().filter(|arg| arg.access == Access::Read).count();
+        let mut inputs = self.forward.inputs(rng);
+        inputs.truncate(read);
+        inputs.extend(crate::cases::draws(&self.args()[read..], rng));
+        inputs
+    }
+}

@@ -1,0 +1,141 @@
+use super::{FORMS, Form, assert_close, bytes, floats, run_in_place};
+use foveate_kernels::cases::Rng;
+use foveate_kernels::delta::{Gate, Spec};
+use foveate_kernels::delta_backward;
+use foveate_kernels::op::{Access, Kernel, Op};
+use proptest::prelude::*;
+
+/// The arguments of an op by name.
+type Named = Vec<(&'static str, Vec<f32>)>;
+
+fn get<'a>(all: &'a Named, name: &str) -> &'a [f32] {
+    all.iter().find(|(n, _)| *n == name).map_or(&[], |(_, x)| x)
+}
+
+/// Runs an op on those of `given` that it reads; words of integers pass through as they are.
+fn run(form: Form, op: impl Into<Op>, given: &Named) -> Named {
+    let op = op.into();
+    let args = op.kernel().args();
+    let memory = args.iter().map(|arg| match arg.access {
+        Access::Read => bytes(get(given, arg.name)),
+        _ => vec![0xff; arg.bytes() as usize],
+    });
+    let mut memory: Vec<Vec<u8>> = memory.collect();
+    run_in_place(form, &op, &mut memory);
+    args.iter().zip(memory).map(|(arg, bytes)| (arg.name, floats(&bytes))).collect()
+}
+
+fn draw(forward: Spec, rng: &mut Rng) -> Named {
+    let spec = delta_backward::Spec { forward };
+    let inputs = spec.inputs(rng);
+    spec.args().iter().zip(inputs).map(|(arg, bytes)| (arg.name, floats(&bytes))).collect()
+}
+
+/// `sum(out dout) + sum(state dstate)`, added up in f64.
+fn loss(forward: Spec, given: &Named) -> f64 {
+    let of = run(Form::Reference, forward, given);
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    dot(get(&of, "out"), get(given, "dout")) + dot(get(&of, "state"), get(given, "dstate"))
+}
+
+fn spec() -> impl Strategy<Value = Spec> {
+    let sizes = (1u32..3, 0u32..40, 1u32..3, 1u32..3, 1u32..9, 1u32..9);
+    let gate = prop_oneof![Just(Gate::None), Just(Gate::Head), Just(Gate::Channel), Just(Gate::EraseWrite)];
+    (sizes, gate, any::<[bool; 3]>(), proptest::option::of(0u32..4)).prop_map(
+        |((b, t, h, grouped, k, v), gate, [normalize, initial, last], packed)| {
+            let batch = if packed.is_some() { 1 } else { b };
+            Spec { value_heads: h * grouped, gate, normalize, initial, last, packed, ..Spec::new(batch, t, h, k, v) }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn delta_backward_is_the_slope_of_the_loss(spec in spec(), seed: u64) {
+        let mut rng = Rng::new(seed);
+        let mut given = draw(spec, &mut rng);
+        // Gates that let gradients of all sizes through, and queries and keys that normalising does not blow up.
+        for (name, x) in &mut given {
+            match *name {
+                "g" => x.iter_mut().for_each(|g| *g = g.max(-2.0)),
+                "q" | "k" if spec.normalize => x.iter_mut().for_each(|x| *x += 2.0f32.copysign(*x)),
+                _ => {}
+            }
+        }
+        for form in FORMS {
+            let gradients = run(form, delta_backward::Spec { forward: spec }, &given);
+            for name in ["q", "k", "v", "beta", "g", "erase", "write", "state0"] {
+                let at = get(&given, name).to_vec();
+                let gradient = get(&gradients, &format!("d{name}"));
+                prop_assert_eq!(at.len(), gradient.len());
+                let direction = rng.normals(at.len(), 1.0);
+                let loss = |step: f32| {
+                    let mut moved = given.clone();
+                    let x = at.iter().zip(&direction).map(|(x, d)| x + step * d).collect();
+                    moved.iter_mut().filter(|(n, _)| *n == name).for_each(|(_, old)| *old = Vec::clone(&x));
+                    loss(spec, &moved)
+                };
+                let h = 1.0f32 / 128.0;
+                let slope = (8.0 * (loss(h) - loss(-h)) - (loss(2.0 * h) - loss(-2.0 * h))) / (12.0 * f64::from(h));
+                let wanted: f64 = gradient.iter().zip(&direction).map(|(g, d)| f64::from(*g) * f64::from(*d)).sum();
+                let size = direction.iter().zip(gradient).map(|(d, g)| f64::from(d * g).powi(2)).sum::<f64>().sqrt();
+                prop_assert!((slope - wanted).abs() <= 5e-3 * (1.0 + size), "d{} on {:?}: {} and {}", name, form, slope, wanted);
+            }
+        }
+    }
+
+    #[test]
+    fn delta_backward_of_value_heads_is_the_sum_of_repeated_keys(spec in spec(), seed: u64) {
+        let given = draw(spec, &mut Rng::new(seed));
+        let (dim, group) = (spec.key_dim as usize, (spec.value_heads / spec.heads) as usize);
+        let mut repeated = given.clone();
+        for (_, x) in repeated.iter_mut().filter(|(name, _)| ["q", "k"].contains(name)) {
+            *x = x.chunks_exact(dim).flat_map(|row| row.repeat(group)).collect();
+        }
+        let alone = Spec { heads: spec.value_heads, ..spec };
+        for form in FORMS {
+            let grouped = run(form, delta_backward::Spec { forward: spec }, &given);
+            let each = run(form, delta_backward::Spec { forward: alone }, &repeated);
+            for (name, got) in grouped {
+                let mut want = get(&each, name).to_vec();
+                if ["dq", "dk"].contains(&name) {
+                    let sum = |rows: &[f32]| (0..dim).map(|d| rows.iter().skip(d).step_by(dim).sum()).collect::<Vec<f32>>();
+                    want = want.chunks_exact(dim * group).flat_map(sum).collect();
+                } else if !name.starts_with('d') {
+                    continue;
+                }
+                assert_close(&got, &want, 2e-4);
+            }
+        }
+    }
+
+    #[test]
+    fn delta_backward_does_not_see_what_a_reset_hides(spec in spec(), seed: u64, gate in any::<bool>()) {
+        let gate = if gate { Gate::Head } else { Gate::Channel };
+        let spec = Spec { gate, packed: None, last: true, initial: true, tokens: spec.tokens.max(1), ..spec };
+        let mut given = draw(spec, &mut Rng::new(seed));
+        let last = (spec.tokens - 1) as usize;
+        for (_, x) in given.iter_mut().filter(|(name, _)| *name == "g") {
+            let per = x.len() / (spec.batch * spec.tokens) as usize;
+            x.chunks_exact_mut(per).skip(last).step_by(last + 1).for_each(|token| token.fill(-1e4));
+        }
+        for (_, x) in given.iter_mut().filter(|(name, _)| *name == "dout") {
+            let per = x.len() / (spec.batch * spec.tokens) as usize;
+            let tokens = x.chunks_exact_mut(per).enumerate();
+            tokens.filter(|(t, _)| t % (last + 1) != last).for_each(|(_, token)| token.fill(0.0));
+        }
+        for form in FORMS {
+            let of = run(form, delta_backward::Spec { forward: spec }, &given);
+            prop_assert!(get(&of, "dstate0").iter().all(|x| x.abs() < 1e-6));
+            prop_assert!(of.iter().all(|(name, x)| !name.starts_with('d') || x.iter().all(|x| x.is_finite())));
+        }
+    }
+}
+
+#[test]
+fn delta_backward_refuses_a_pool() {
+    let forward = Spec { pool: Some(2), ..Spec::new(1, 1, 1, 4, 4) };
+    assert!(delta_backward::Spec { forward }.validate().is_err());
+}
