@@ -3,5 +3,5 @@
 
 pub mod listing;
 
-pub use foveate::bench::Loaded;
+pub use foveate::bench::{Loaded, runs};
 pub use foveate::kernels::shapes::shapes;

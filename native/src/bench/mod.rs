@@ -14,7 +14,7 @@ pub use ceiling::Ceiling;
 pub use loaded::{Clock, Loaded};
 pub use memory::Counting;
 pub use model::{At, ModelReport, OpTime, model};
-pub use ops::{PlanCost, Row, row};
+pub use ops::{PlanCost, Row, row, runs};
 pub use spec::op;
 pub use statistics::{Effort, Fit, Spread};
 pub use sweep::{Point, Range, Sweep, sweep};

@@ -40,6 +40,11 @@ impl PlanCost {
     }
 }
 
+/// Whether a device has a form of an op.
+pub fn runs(device: &Any, op: &Op) -> bool {
+    matches!(device, Any::Host(_)) || PlanCost::of(device, op).is_some()
+}
+
 /// What was measured of an op.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {

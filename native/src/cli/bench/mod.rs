@@ -110,8 +110,17 @@ fn begin(arguments: &Arguments) -> Result<(Any, Ceiling)> {
 }
 
 fn ops(arguments: &Arguments, effort: Effort) -> Result<()> {
-    let shapes = named(arguments)?;
+    let mut shapes = named(arguments)?;
     let (device, ceiling) = begin(arguments)?;
+    if arguments.op.is_none() {
+        shapes.retain(|(name, op)| {
+            let runs = bench::runs(&device, op);
+            if !runs {
+                eprintln!("{name}: left out, it has no form for this device");
+            }
+            runs
+        });
+    }
     let mut rows = Vec::new();
     for (i, (name, op)) in shapes.iter().enumerate() {
         let row = bench::row(&device, &ceiling, name, op, effort)?;
