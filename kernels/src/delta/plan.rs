@@ -232,6 +232,7 @@ impl Planner<'_> {
             .start("out_start", "out", 4)
             .start_if_present("cu_start", "cu", 4)
             .start_if_present("slots_start", "slots", 4)
+            .u32("key_dim", spec.key_dim)
             .dispatch(NAME, self.caps, self.caps.grid(NAME, units)?)
     }
 }

@@ -13,6 +13,8 @@ struct Params {
     out_start: u32,
     cu_start: u32,
     slots_start: u32,
+    // K again: loops whose turns the compiler does not know are not unrolled into more registers than there are.
+    key_dim: u32,
 }
 
 @group(0) @binding(0) var<storage, read> vectors: array<vec4f>;
@@ -49,18 +51,18 @@ fn main(
         return;
     }
     let state = params.states_start + (slot * VALUE_HEADS + head) * K * V + column;
-    for (var i = 0u; i < K; i += 1) {
+    for (var i = 0u; i < params.key_dim; i += 1) {
         columns[i * GROUP + lane] = states[state + i * V];
     }
     for (var t = first; t < end; t += 1) {
         let row = (batch_of(n) * params.count + t - params.first) * VALUE_HEADS + head;
         var held = 0.0;
-        for (var i = 0u; i < K; i += 1) {
+        for (var i = 0u; i < params.key_dim; i += 1) {
             held = fma(vectors[row * K + i].y, columns[i * GROUP + lane], held);
         }
         let update = written[row * V + column] - held;
         var sum = 0.0;
-        for (var i = 0u; i < K; i += 1) {
+        for (var i = 0u; i < params.key_dim; i += 1) {
             let x = vectors[row * K + i];
             let value = fma(x.z, update, x.x * columns[i * GROUP + lane]);
             columns[i * GROUP + lane] = value;
@@ -68,7 +70,7 @@ fn main(
         }
         out[out_row + t * VALUE_HEADS * V] = sum;
     }
-    for (var i = 0u; i < K; i += 1) {
+    for (var i = 0u; i < params.key_dim; i += 1) {
         states[state + i * V] = columns[i * GROUP + lane];
     }
 }

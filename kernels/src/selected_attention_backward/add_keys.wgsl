@@ -4,6 +4,8 @@ struct Params {
     rows: u32,
     q_start: u32,
     dq_start: u32,
+    // D again: loops whose turns the compiler does not know are not unrolled into more registers than there are.
+    dim: u32,
 }
 
 @group(0) @binding(0) var<storage, read> q: array<f32>;
@@ -20,11 +22,11 @@ fn invocation(row: u32) {
     var along = 0.0;
     if NORMALIZE {
         factor = factors[row];
-        for (var d = 0u; d < D; d += 1) {
+        for (var d = 0u; d < params.dim; d += 1) {
             along += factor * q[params.q_start + row * D + d] * dk[row * D + d];
         }
     }
-    for (var d = 0u; d < D; d += 1) {
+    for (var d = 0u; d < params.dim; d += 1) {
         let unit = factor * q[params.q_start + row * D + d];
         dq[params.dq_start + row * D + d] += factor * (dk[row * D + d] - unit * along);
     }

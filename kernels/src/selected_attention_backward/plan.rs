@@ -239,7 +239,8 @@ impl<'a> Backward<'a> {
             .arg_as("dq", "dq")
             .u32("rows", rows)
             .start("q_start", "q", 4)
-            .start("dq_start", "dq", 4);
+            .start("dq_start", "dq", 4)
+            .u32("dim", self.spec.dim);
         self.each(pass, rows.into())
     }
 
