@@ -2,7 +2,8 @@
 
 use crate::close::Tolerance;
 use crate::dtype::DType;
-use crate::op::{Access, Arg, Op};
+use crate::host::{Args, SingleThread, View};
+use crate::op::{Access, Arg, Kernel, Op};
 use alloc::{string::String, vec, vec::Vec};
 
 /// A spec under a name that carries its shape, and how close its outputs must come on an executor.
@@ -120,4 +121,17 @@ pub fn draws(args: &[Arg], rng: &mut Rng) -> Vec<Vec<u8>> {
             _ => weights(a.dtype, a.elements as usize, rng),
         })
         .collect()
+}
+
+/// The arguments of an op after it ran on its own inputs: what its gradients read.
+pub(crate) fn ran(op: &dyn Kernel, rng: &mut Rng) -> Vec<Vec<u8>> {
+    let args = op.args();
+    let words = |bytes: &Vec<u8>| bytes.chunks_exact(4).map(bytemuck::pod_read_unaligned).collect();
+    let mut memory: Vec<Vec<u32>> = op.inputs(rng).iter().map(words).collect();
+    let views = memory.iter_mut().zip(&args).map(|(words, arg)| match arg.access {
+        Access::Read => View::In(bytemuck::cast_slice(words)),
+        _ => View::Out(bytemuck::cast_slice_mut(words)),
+    });
+    op.cpu(&SingleThread, &mut Args::new(&args, views.collect()));
+    memory.iter().map(|words| bytemuck::cast_slice(words).to_vec()).collect()
 }

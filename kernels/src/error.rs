@@ -27,3 +27,14 @@ impl core::fmt::Display for Error {
 }
 
 impl core::error::Error for Error {}
+
+impl Error {
+    /// The same of another op: of gradients, whose spec is that of what ran.
+    pub(crate) fn of(self, op: &'static str) -> Self {
+        match self {
+            Error::Shape { arg, expected, got, .. } => Error::Shape { op, arg, expected, got },
+            Error::Limit { what, needs, has, .. } => Error::Limit { op, what, needs, has },
+            Error::Unsupported { what, .. } => Error::Unsupported { op, what },
+        }
+    }
+}

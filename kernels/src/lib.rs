@@ -33,6 +33,7 @@ pub mod ceiling;
 pub mod close;
 pub mod dtype;
 pub mod error;
+mod fill;
 pub mod host;
 pub mod op;
 pub mod plan;

@@ -2,6 +2,7 @@ use super::tile::{Decode, Prefill, vectors};
 use super::{NAME, Spec};
 use crate::dtype::DType;
 use crate::error::Result;
+use crate::fill::{Fill, Target};
 use crate::op::{Access, Arg, Kernel};
 use crate::part;
 use crate::plan::{Caps, Pass, PassBuilder, Plan};
@@ -207,23 +208,10 @@ impl Planner<'_> {
         let args: Vec<&Arg> = self.args.iter().filter(|arg| small.contains(&arg.name)).collect();
         let (index, bytes) = (scratch.len(), args.iter().map(|arg| arg.bytes()).sum());
         scratch.push(bytes);
-        let shader = Shader {
-            name: "attention.gather",
-            parts: vec![part!("wgsl/each.wgsl"), part!("attention/small/gather.wgsl")],
-            consts: vec![("GROUP", Const::U32(COMBINE))],
-            features: Features::default(),
-            workgroup_bytes: 0,
-        };
         let (mut passes, mut places, mut at) = (Vec::new(), Vec::new(), 0u32);
         for arg in args {
-            let grid = self.caps.grid(NAME, u64::from(arg.elements.div_ceil(COMBINE)))?;
-            let pass = PassBuilder::new(self.args, shader.clone())
-                .arg_as("source", arg.name)
-                .scratch(GATHERED, index, bytes, Access::Write)
-                .u32("count", arg.elements)
-                .start("source_start", arg.name, 4)
-                .u32("gathered_start", at);
-            passes.push(pass.dispatch(NAME, self.caps, grid)?);
+            let to = Target::Scratch { index, bytes, start: at, elements: arg.elements };
+            passes.push(Fill { op: NAME, caps: self.caps, args: self.args }.copy(arg.name, to)?);
             places.push((arg.name, at));
             at = at.saturating_add(arg.elements);
         }

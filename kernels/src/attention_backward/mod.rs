@@ -44,7 +44,7 @@ mod tile;
 use crate::attention;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::host::{Args, Host, SingleThread, View};
+use crate::host::{Args, Host};
 use crate::op::{Access, Arg, Kernel};
 use crate::plan::{Caps, Plan};
 use alloc::{format, vec::Vec};
@@ -70,11 +70,7 @@ impl Kernel for Spec {
     }
 
     fn validate(&self) -> Result<()> {
-        self.saving().validate().map_err(|error| match error {
-            Error::Shape { arg, expected, got, .. } => Error::Shape { op: NAME, arg, expected, got },
-            Error::Limit { what, needs, has, .. } => Error::Limit { op: NAME, what, needs, has },
-            Error::Unsupported { what, .. } => Error::Unsupported { op: NAME, what },
-        })?;
+        self.saving().validate().map_err(|error| error.of(NAME))?;
         let unsupported = |what: &str| Err(Error::Unsupported { op: NAME, what: format!("a gradient of {what}") });
         match self.forward {
             attention::Spec { paged: Some(_), .. } => unsupported("paged keys"),
@@ -115,17 +111,9 @@ impl Kernel for Spec {
     }
 
     fn inputs(&self, rng: &mut crate::cases::Rng) -> Vec<Vec<u8>> {
-        // `out` and `lse` are those of the other inputs.
-        let forward = self.saving();
-        let args = forward.args();
-        let words = |bytes: &Vec<u8>| bytes.chunks_exact(4).map(bytemuck::pod_read_unaligned).collect();
-        let mut memory: Vec<Vec<u32>> = forward.inputs(rng).iter().map(words).collect();
-        let views = memory.iter_mut().zip(&args).map(|(words, arg)| match arg.access {
-            Access::Read => View::In(bytemuck::cast_slice(words)),
-            _ => View::Out(bytemuck::cast_slice_mut(words)),
-        });
-        forward.cpu(&SingleThread, &mut Args::new(&args, views.collect()));
-        let saved = memory.iter().map(|words| bytemuck::cast_slice(words).to_vec());
-        saved.chain(crate::cases::draws(&self.args()[args.len()..], rng)).collect()
+        let (saving, args) = (self.saving(), self.args());
+        let mut inputs = crate::cases::ran(&saving, rng);
+        inputs.extend(crate::cases::draws(&args[inputs.len()..], rng));
+        inputs
     }
 }

@@ -5,6 +5,7 @@
 use super::tile::{Owner, Sizes, vectors};
 use super::{NAME, Spec};
 use crate::error::Result;
+use crate::fill::{Fill, Target};
 use crate::op::{Access, Arg, Kernel};
 use crate::part;
 use crate::plan::{Caps, Pass, PassBuilder, Plan};
@@ -20,7 +21,7 @@ const ROW_LANES: u32 = 16;
 pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     let (args, forward) = (spec.args(), &spec.forward);
     let planner = Planner { spec, caps, args: &args };
-    let clear = |arg: &Arg| planner.zeros(arg);
+    let clear = |arg: &Arg| Fill { op: NAME, caps, args: &args }.zeros(Target::Arg(arg.name));
     let outputs = args.iter().filter(|arg| arg.access.writes() && arg.elements > 0);
     let keys = forward.packed_keys().map_or(forward.keys, |rows| forward.keys.min(rows));
     if [forward.batch, forward.queries, keys, planner.row_count()].contains(&0) {
@@ -130,22 +131,6 @@ impl Planner<'_> {
             .start_if_present("cu_k_start", "cu_k", 4)
             .start_if_present("lengths_start", "lengths", 4)
             .dispatch(NAME, self.caps, self.caps.grid(NAME, u64::from(forward.batch.div_ceil(GROUP)))?)
-    }
-
-    fn zeros(&self, arg: &Arg) -> Result<Pass> {
-        let shader = Shader {
-            name: "attention_backward.zeros",
-            parts: vec![part!("wgsl/each.wgsl"), part!("wgsl/zeros.wgsl")],
-            consts: vec![("GROUP", Const::U32(GROUP))],
-            features: Features::default(),
-            workgroup_bytes: 0,
-        };
-        let groups = u64::from(arg.elements.div_ceil(GROUP));
-        PassBuilder::new(self.args, shader)
-            .arg_as("out", arg.name)
-            .u32("elements", arg.elements)
-            .start("out_start", arg.name, 4)
-            .dispatch(NAME, self.caps, self.caps.grid(NAME, groups)?)
     }
 
     fn rows(&self) -> Result<Pass> {

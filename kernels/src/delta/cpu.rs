@@ -3,8 +3,9 @@
 //! A token multiplies each element of the state three times and reads it twice, which costs no more than what chunks of
 //! tokens multiply besides, needs no solve, and holds for every gate without a thought for the size of decays.
 
+use super::inputs::Inputs;
 use super::sequence::sequences;
-use super::{Gate, NORMALIZE_EPS, Spec};
+use super::{Gate, Spec};
 use crate::host::{Args, Host, Shared, SingleThread, split};
 use crate::simd::PADDED;
 use alloc::{vec, vec::Vec};
@@ -77,51 +78,6 @@ fn repeats(slots: &[u32]) -> bool {
     sorted.windows(2).any(|pair| pair[0] == pair[1])
 }
 
-struct Inputs<'a> {
-    host: &'a dyn Host,
-    q: &'a [f32],
-    k: &'a [f32],
-    v: &'a [f32],
-    beta: Option<&'a [f32]>,
-    g: Option<&'a [f32]>,
-    erase: Option<&'a [f32]>,
-    write: Option<&'a [f32]>,
-    gate: Gate,
-    normalize: bool,
-    scale: f32,
-    heads: usize,
-    value_heads: usize,
-    key_dim: usize,
-    value_dim: usize,
-}
-
-impl<'a> Inputs<'a> {
-    fn new(spec: &Spec, host: &'a dyn Host, args: &Args<'a>) -> Self {
-        Self {
-            host,
-            q: args.f32("q"),
-            k: args.f32("k"),
-            v: args.f32("v"),
-            beta: args.optional("beta"),
-            g: args.optional("g"),
-            erase: args.optional("erase"),
-            write: args.optional("write"),
-            gate: spec.gate,
-            normalize: spec.normalize,
-            scale: spec.scale,
-            heads: spec.heads as usize,
-            value_heads: spec.value_heads as usize,
-            key_dim: spec.key_dim as usize,
-            value_dim: spec.value_dim as usize,
-        }
-    }
-
-    /// What a query or key is multiplied by to have length 1, where the spec asks for that.
-    fn unit(&self, x: &[f32]) -> f32 {
-        if self.normalize { 1.0 / libm::sqrtf(self.host.simd().dot(x, x) + NORMALIZE_EPS) } else { 1.0 }
-    }
-}
-
 /// Some columns of a state, and the vectors of a token.
 struct Unit {
     /// `[K, stride]`
@@ -154,17 +110,11 @@ impl Unit {
 
     /// Advances the columns `block` by token `t`.
     fn token(&mut self, inputs: &Inputs<'_>, t: usize, head: usize, block: Range<usize>, out: &mut [f32]) {
-        let simd = inputs.host.simd();
-        let (key_dim, value_dim) = (inputs.key_dim, inputs.value_dim);
-        let row = t * inputs.value_heads + head;
-        let key_row = t * inputs.heads + head / (inputs.value_heads / inputs.heads);
-        let (q, k) = (&inputs.q[key_row * key_dim..][..key_dim], &inputs.k[key_row * key_dim..][..key_dim]);
-        self.query.copy_from_slice(q);
-        simd.scale(&mut self.query, inputs.scale * inputs.unit(q));
-        self.key.copy_from_slice(k);
-        simd.scale(&mut self.key, inputs.unit(k));
-        self.read.copy_from_slice(&self.key);
-        match (inputs.gate, inputs.g) {
+        let (simd, key_dim, row) = (inputs.host.simd(), inputs.key_dim, t * inputs.value_heads + head);
+        let width = block.len();
+        let vectors = [&mut self.query[..], &mut self.key, &mut self.read];
+        inputs.load(t, head, block, vectors, &mut self.written[..width]);
+        match (inputs.spec.gate, inputs.g) {
             (Gate::Head, Some(g)) => {
                 let decay = libm::expf(g[row]);
                 self.decay.fill(decay);
@@ -176,17 +126,6 @@ impl Unit {
                 simd.mul(&mut self.read, &self.decay);
             }
             _ => {}
-        }
-        let width = block.len();
-        let written = &mut self.written[..width];
-        written.copy_from_slice(&inputs.v[row * value_dim..][block.clone()]);
-        if let Some(beta) = inputs.beta {
-            simd.scale(&mut self.read, beta[row]);
-            simd.scale(written, beta[row]);
-        }
-        if let (Some(erase), Some(write)) = (inputs.erase, inputs.write) {
-            simd.mul(&mut self.read, &erase[row * key_dim..][..key_dim]);
-            simd.mul(written, &write[row * value_dim..][block]);
         }
         // Columns past the last stay 0.
         let size = [self.stride, width.next_multiple_of(PADDED)];

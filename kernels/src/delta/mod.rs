@@ -47,6 +47,7 @@
 
 pub(crate) mod cases;
 mod cpu;
+pub(crate) mod inputs;
 mod plan;
 pub(crate) mod reference;
 pub(crate) mod sequence;

@@ -6,6 +6,7 @@
 
 use super::{Gate, NAME, NORMALIZE_EPS, Spec};
 use crate::error::Result;
+use crate::fill::{Fill, Target};
 use crate::op::{Access, Arg, Kernel};
 use crate::part;
 use crate::plan::{Caps, Pass, PassBuilder, Plan};
@@ -25,7 +26,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     let planner = Planner { spec, caps, args: &args, rows: rows * u64::from(piece) };
     let mut passes = Vec::new();
     if spec.packed.is_some() && spec.tokens > 0 {
-        passes.push(planner.zeros("out", spec.batch * spec.tokens * spec.value_heads * spec.value_dim)?);
+        passes.push(planner.fill().zeros(Target::Arg("out"))?);
     }
     if spec.sequences() == 0 {
         return Ok(Plan { passes, scratch: Vec::new() });
@@ -66,11 +67,11 @@ impl Planner<'_> {
     }
 
     /// Where states are while the tokens pass.
-    fn states<'a>(&self, pass: PassBuilder<'a>, access: Access) -> PassBuilder<'a> {
+    fn states<'a>(&self, pass: PassBuilder<'a>) -> PassBuilder<'a> {
         match (self.spec.pool, self.spec.last) {
             (Some(_), _) => pass.arg_as("states", "pool"),
             (None, true) => pass.arg_as("states", "state"),
-            _ => pass.scratch("states", 2, self.scratch()[2], access),
+            _ => pass.scratch("states", 2, self.scratch()[2], Access::ReadWrite),
         }
     }
 
@@ -82,33 +83,18 @@ impl Planner<'_> {
         }
     }
 
-    fn zeros(&self, arg: &'static str, elements: u32) -> Result<Pass> {
-        let pass = PassBuilder::new(self.args, zeros("delta.zeros")).arg_as("out", arg).u32("elements", elements);
-        let groups = u64::from(elements.div_ceil(GROUP));
-        pass.start("out_start", arg, 4).dispatch(NAME, self.caps, self.caps.grid(NAME, groups)?)
-    }
-
+    /// The states before the first token.
     fn begin(&self) -> Result<Pass> {
         let elements = self.state_elements();
-        let grid = self.caps.grid(NAME, u64::from(elements.div_ceil(GROUP)))?;
-        if !self.spec.initial {
-            if self.spec.last {
-                return self.zeros("state", elements);
-            }
-            let pass = PassBuilder::new(self.args, zeros("delta.zeros"));
-            let pass = pass.scratch("out", 2, self.scratch()[2], Access::Write).u32("elements", elements);
-            return pass.u32("out_start", 0).dispatch(NAME, self.caps, grid);
-        }
-        let shader = Shader {
-            name: "delta.begin",
-            parts: vec![part!("wgsl/each.wgsl"), part!("delta/begin.wgsl")],
-            consts: vec![("GROUP", Const::U32(GROUP))],
-            features: Features::default(),
-            workgroup_bytes: 0,
+        let to = match self.spec.last {
+            true => Target::Arg("state"),
+            false => Target::Scratch { index: 2, bytes: self.scratch()[2], start: 0, elements },
         };
-        let pass = PassBuilder::new(self.args, shader).arg("state0");
-        let pass = self.states(pass, Access::Write).u32("elements", elements).start("state0_start", "state0", 4);
-        self.states_start(pass).dispatch(NAME, self.caps, grid)
+        if self.spec.initial { self.fill().copy("state0", to) } else { self.fill().zeros(to) }
+    }
+
+    fn fill(&self) -> Fill<'_> {
+        Fill { op: NAME, caps: self.caps, args: self.args }
     }
 
     fn vectors(&self, first: u32, count: u32) -> Result<Pass> {
@@ -214,7 +200,7 @@ impl Planner<'_> {
             written,
             Access::Read,
         );
-        let mut pass = self.states(pass, Access::ReadWrite).arg("out");
+        let mut pass = self.states(pass).arg("out");
         if spec.packed.is_some() {
             pass = pass.arg("cu");
         }
@@ -234,15 +220,5 @@ impl Planner<'_> {
             .start_if_present("slots_start", "slots", 4)
             .u32("key_dim", spec.key_dim)
             .dispatch(NAME, self.caps, self.caps.grid(NAME, units)?)
-    }
-}
-
-fn zeros(name: &'static str) -> Shader {
-    Shader {
-        name,
-        parts: vec![part!("wgsl/each.wgsl"), part!("wgsl/zeros.wgsl")],
-        consts: vec![("GROUP", Const::U32(GROUP))],
-        features: Features::default(),
-        workgroup_bytes: 0,
     }
 }

@@ -18,6 +18,9 @@
 use crate::host::{Host, Matrix, Tile};
 use alloc::{vec, vec::Vec};
 
+/// Tokens that a chunk has at most.
+pub(super) const MOST: usize = 64;
+
 /// Whose decays differ: in a token those of channels, or only those of tokens.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Decays {
@@ -303,6 +306,3 @@ impl Chunk {
         }
     }
 }
-
-/// Tokens that a chunk has at most.
-pub(super) const MOST: usize = 64;

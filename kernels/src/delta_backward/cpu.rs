@@ -1,14 +1,16 @@
 //! Chunk by chunk: a unit is a value head of a sequence, which keeps the state before each of its chunks on the way there
 //! and needs them on the way back. What the value heads of a head give to `dq` and `dk` is added up at the end, in one order.
 
-use super::FLOOR;
 use super::chunk::{Chunk, Decays, MOST};
+use crate::delta::inputs::Inputs;
 use crate::delta::sequence::sequences;
-use crate::delta::{Gate, NORMALIZE_EPS, Spec};
+use crate::delta::{Gate, Spec};
 use crate::host::{Args, Host, Shared, split};
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
+/// Decays below `exp(FLOOR)` count as that: sums of logarithms keep their digits, and no f32 shows the difference.
+const FLOOR: f32 = -100.0;
 /// Tokens of a chunk where channels have decays of their own, and every pair of tokens as many factors.
 const CHANNELS: usize = 16;
 /// Least multiplications that are worth a task.
@@ -17,6 +19,7 @@ const TASK: usize = 1 << 16;
 pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let sequences = sequences(spec, args);
     let inputs = Inputs::new(spec, host, args);
+    let (dout, state0, dstate) = (args.f32("dout"), args.optional("state0"), args.optional("dstate"));
     let (dq, dk) = (args.out("dq"), args.out("dk"));
     let mut outputs = ["dv", "dbeta", "dg", "derase", "dwrite"].map(|name| args.optional_out(name));
     if spec.packed.is_some() {
@@ -42,12 +45,12 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
             let (n, head) = (unit / value_heads, unit % value_heads);
             let tokens = sequences[n].clone();
             let begin = |states: Option<&[f32]>| states.map_or(vec![0.0; size], |s| s[unit * size..][..size].to_vec());
-            let mut state = begin(inputs.state0);
+            let mut state = begin(state0);
             let (mut kept, mut updates) = (Vec::new(), vec![0.0; tokens.len() * value_dim]);
             let chunks: Vec<Range<usize>> =
                 tokens.clone().step_by(most).map(|first| first..tokens.end.min(first + most)).collect();
             for of in &chunks {
-                inputs.load(&mut chunk, of.clone(), head);
+                load(&inputs, &mut chunk, of.clone(), head, dout);
                 chunk.prepare(host);
                 kept.extend_from_slice(&state);
                 chunk.solve(host, &state);
@@ -55,9 +58,9 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
                 updates[update.clone()].copy_from_slice(&chunk.update[..update.len()]);
                 chunk.advance(host, &mut state);
             }
-            let mut ds = begin(inputs.dstate);
+            let mut ds = begin(dstate);
             for (of, before) in chunks.iter().zip(kept.chunks_exact(size)).rev() {
-                inputs.load(&mut chunk, of.clone(), head);
+                load(&inputs, &mut chunk, of.clone(), head, dout);
                 chunk.prepare(host);
                 let update = &updates[(of.start - tokens.start) * value_dim..(of.end - tokens.start) * value_dim];
                 chunk.update[..update.len()].copy_from_slice(update);
@@ -67,7 +70,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
                     // SAFETY: every row belongs to one unit.
                     let [dq, dk] =
                         [&shared[0], &shared[1]].map(|s| unsafe { s.part(row * key_dim..(row + 1) * key_dim) });
-                    inputs.store(&chunk, i, row, [dq, dk], &outputs);
+                    store(&inputs, &chunk, i, row, [dq, dk], &outputs);
                 }
             }
             if let Some(dstate0) = &dstate0 {
@@ -98,26 +101,6 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     }
 }
 
-/// What is read, and the sizes it is read with.
-struct Inputs<'a> {
-    host: &'a dyn Host,
-    spec: &'a Spec,
-    q: &'a [f32],
-    k: &'a [f32],
-    v: &'a [f32],
-    beta: Option<&'a [f32]>,
-    g: Option<&'a [f32]>,
-    erase: Option<&'a [f32]>,
-    write: Option<&'a [f32]>,
-    dout: &'a [f32],
-    state0: Option<&'a [f32]>,
-    dstate: Option<&'a [f32]>,
-    heads: usize,
-    value_heads: usize,
-    key_dim: usize,
-    value_dim: usize,
-}
-
 /// `dv`, `dbeta`, `dg`, `derase` and `dwrite`, those that are there.
 struct Outputs<'a> {
     shared: [Option<Shared<'a, f32>>; 5],
@@ -133,104 +116,63 @@ impl Outputs<'_> {
     }
 }
 
-impl<'a> Inputs<'a> {
-    fn new(spec: &'a Spec, host: &'a dyn Host, args: &Args<'a>) -> Self {
-        Self {
-            host,
-            spec,
-            q: args.f32("q"),
-            k: args.f32("k"),
-            v: args.f32("v"),
-            beta: args.optional("beta"),
-            g: args.optional("g"),
-            erase: args.optional("erase"),
-            write: args.optional("write"),
-            dout: args.f32("dout"),
-            state0: args.optional("state0"),
-            dstate: args.optional("dstate"),
-            heads: spec.heads as usize,
-            value_heads: spec.value_heads as usize,
-            key_dim: spec.key_dim as usize,
-            value_dim: spec.value_dim as usize,
+/// Loads tokens into `chunk`, with their derivatives by `out`.
+fn load(inputs: &Inputs<'_>, chunk: &mut Chunk, tokens: Range<usize>, head: usize, dout: &[f32]) {
+    let (simd, dim, value_dim) = (inputs.host.simd(), inputs.key_dim, inputs.value_dim);
+    chunk.tokens = tokens.len();
+    for (i, t) in tokens.enumerate() {
+        let row = t * inputs.value_heads + head;
+        let (of_key, of_value) = (i * dim..(i + 1) * dim, i * value_dim..(i + 1) * value_dim);
+        let vectors = [&mut chunk.q, &mut chunk.k, &mut chunk.read].map(|x| &mut x[of_key.clone()]);
+        inputs.load(t, head, 0..value_dim, vectors, &mut chunk.written[of_value.clone()]);
+        chunk.dout[of_value].copy_from_slice(&dout[row * value_dim..][..value_dim]);
+        let (before, sums) = chunk.sums.split_at_mut(i * dim);
+        let sums = &mut sums[..dim];
+        match (inputs.spec.gate, inputs.g) {
+            (Gate::Head, Some(g)) => sums.fill(g[row].max(FLOOR)),
+            (_, Some(g)) => sums.iter_mut().zip(&g[row * dim..]).for_each(|(sum, g)| *sum = g.max(FLOOR)),
+            _ => sums.fill(0.0),
+        }
+        if i > 0 {
+            simd.add(sums, &before[(i - 1) * dim..]);
         }
     }
+}
 
-    /// What a query or key is multiplied by to have length 1, where the spec asks for that.
-    fn unit(&self, x: &[f32]) -> f32 {
-        if self.spec.normalize { 1.0 / libm::sqrtf(self.host.simd().dot(x, x) + NORMALIZE_EPS) } else { 1.0 }
-    }
-
-    fn load(&self, chunk: &mut Chunk, tokens: Range<usize>, head: usize) {
-        let (simd, dim, value_dim) = (self.host.simd(), self.key_dim, self.value_dim);
-        chunk.tokens = tokens.len();
-        for (i, t) in tokens.enumerate() {
-            let row = t * self.value_heads + head;
-            let key_row = t * self.heads + head / (self.value_heads / self.heads);
-            let (to, to_value) = (i * dim..(i + 1) * dim, i * value_dim..(i + 1) * value_dim);
-            let (q, k) = (&self.q[key_row * dim..][..dim], &self.k[key_row * dim..][..dim]);
-            for (x, to, scale) in [(q, &mut chunk.q[to.clone()], self.spec.scale), (k, &mut chunk.k[to.clone()], 1.0)] {
-                to.copy_from_slice(x);
-                simd.scale(to, scale * self.unit(x));
-            }
-            let (read, written) = (&mut chunk.read[to.clone()], &mut chunk.written[to_value.clone()]);
-            read.copy_from_slice(&chunk.k[to]);
-            written.copy_from_slice(&self.v[row * value_dim..][..value_dim]);
-            chunk.dout[to_value].copy_from_slice(&self.dout[row * value_dim..][..value_dim]);
-            if let Some(beta) = self.beta {
-                simd.scale(read, beta[row]);
-                simd.scale(written, beta[row]);
-            }
-            if let (Some(erase), Some(write)) = (self.erase, self.write) {
-                simd.mul(read, &erase[row * dim..][..dim]);
-                simd.mul(written, &write[row * value_dim..][..value_dim]);
-            }
-            let (before, sums) = chunk.sums.split_at_mut(i * dim);
-            let sums = &mut sums[..dim];
-            match (self.spec.gate, self.g) {
-                (Gate::Head, Some(g)) => sums.fill(g[row].max(FLOOR)),
-                (_, Some(g)) => sums.iter_mut().zip(&g[row * dim..]).for_each(|(sum, g)| *sum = g.max(FLOOR)),
-                _ => sums.fill(0.0),
-            }
-            if i > 0 {
-                simd.add(sums, &before[(i - 1) * dim..]);
-            }
-        }
-    }
-
-    /// Hands on what `chunk` has for its token `i`, which is `row` of the values.
-    fn store(&self, chunk: &Chunk, i: usize, row: usize, [dq, dk]: [&mut [f32]; 2], outputs: &Outputs<'_>) {
-        let (simd, dim, value_dim) = (self.host.simd(), self.key_dim, self.value_dim);
-        let (key, dread) = (&chunk.k[i * dim..][..dim], &chunk.dread[i * dim..][..dim]);
-        let dwritten = &chunk.dwritten[i * value_dim..][..value_dim];
-        let v = &self.v[row * value_dim..][..value_dim];
-        dq.copy_from_slice(&chunk.dq[i * dim..][..dim]);
-        dk.copy_from_slice(&chunk.dk[i * dim..][..dim]);
-        let mut through = dread.to_vec();
-        outputs.write(0, row, value_dim, |dv| {
-            dv.copy_from_slice(dwritten);
-            match (self.beta, self.write) {
-                (Some(beta), _) => simd.scale(dv, beta[row]),
-                (_, Some(write)) => simd.mul(dv, &write[row * value_dim..][..value_dim]),
-                _ => {}
-            }
-        });
-        match (self.beta, self.erase) {
-            (Some(beta), _) => simd.scale(&mut through, beta[row]),
-            (_, Some(erase)) => simd.mul(&mut through, &erase[row * dim..][..dim]),
+/// Hands on what `chunk` has for its token `i`, which is `row` of the values.
+fn store(inputs: &Inputs<'_>, chunk: &Chunk, i: usize, row: usize, [dq, dk]: [&mut [f32]; 2], outputs: &Outputs<'_>) {
+    let (simd, dim, value_dim) = (inputs.host.simd(), inputs.key_dim, inputs.value_dim);
+    let (key, dread) = (&chunk.k[i * dim..][..dim], &chunk.dread[i * dim..][..dim]);
+    let dwritten = &chunk.dwritten[i * value_dim..][..value_dim];
+    let v = &inputs.v[row * value_dim..][..value_dim];
+    dq.copy_from_slice(&chunk.dq[i * dim..][..dim]);
+    dk.copy_from_slice(&chunk.dk[i * dim..][..dim]);
+    outputs.write(0, row, value_dim, |dv| {
+        dv.copy_from_slice(dwritten);
+        match (inputs.beta, inputs.write) {
+            (Some(beta), _) => simd.scale(dv, beta[row]),
+            (_, Some(write)) => simd.mul(dv, &write[row * value_dim..][..value_dim]),
             _ => {}
         }
-        simd.add(dk, &through);
-        outputs.write(1, row, 1, |dbeta| dbeta[0] = simd.dot(v, dwritten) + simd.dot(key, dread));
-        let dg = &chunk.dg[i * dim..][..dim];
-        match self.spec.gate {
-            Gate::Head => outputs.write(2, row, 1, |out| out[0] = dg.iter().sum()),
-            _ => outputs.write(2, row, dim, |out| out.copy_from_slice(dg)),
+    });
+    match (inputs.beta, inputs.erase) {
+        (Some(beta), _) => simd.add_rows(&beta[row..=row], dread, dim, dk),
+        (_, Some(erase)) => {
+            let erase = &erase[row * dim..][..dim];
+            dk.iter_mut().zip(dread).zip(erase).for_each(|((dk, dread), erase)| *dk += dread * erase);
         }
-        for (index, a, b) in [(3, key, dread), (4, v, dwritten)] {
-            outputs.write(index, row, a.len(), |out| {
-                out.copy_from_slice(a);
-                simd.mul(out, b);
-            });
-        }
+        _ => {}
+    }
+    outputs.write(1, row, 1, |dbeta| dbeta[0] = simd.dot(v, dwritten) + simd.dot(key, dread));
+    let dg = &chunk.dg[i * dim..][..dim];
+    match inputs.spec.gate {
+        Gate::Head => outputs.write(2, row, 1, |out| out[0] = dg.iter().sum()),
+        _ => outputs.write(2, row, dim, |out| out.copy_from_slice(dg)),
+    }
+    for (index, a, b) in [(3, key, dread), (4, v, dwritten)] {
+        outputs.write(index, row, a.len(), |out| {
+            out.copy_from_slice(a);
+            simd.mul(out, b);
+        });
     }
 }

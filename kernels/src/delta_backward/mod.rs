@@ -54,9 +54,6 @@ use alloc::{string::String, vec::Vec};
 
 pub const NAME: &str = "delta_backward";
 
-/// Decays below `exp(FLOOR)` count as that: sums of logarithms keep their digits, and no f32 shows the difference.
-pub(crate) const FLOOR: f32 = -100.0;
-
 /// See the [module](self).
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Spec {
@@ -82,11 +79,7 @@ impl Kernel for Spec {
     }
 
     fn validate(&self) -> Result<()> {
-        self.forward.validate().map_err(|error| match error {
-            Error::Shape { arg, expected, got, .. } => Error::Shape { op: NAME, arg, expected, got },
-            Error::Limit { what, needs, has, .. } => Error::Limit { op: NAME, what, needs, has },
-            Error::Unsupported { what, .. } => Error::Unsupported { op: NAME, what },
-        })?;
+        self.forward.validate().map_err(|error| error.of(NAME))?;
         match self.forward.pool {
             Some(_) => Err(Error::Unsupported { op: NAME, what: String::from("a gradient of a pool of states") }),
             None => Ok(()),

@@ -1,5 +1,6 @@
 use super::{NAME, Spec};
 use crate::error::Result;
+use crate::fill::{Fill, Target};
 use crate::linear::{pieces, weight_parts};
 use crate::op::Kernel;
 use crate::part;
@@ -23,11 +24,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     let args = spec.args();
     let grid = |invocations: u64| caps.grid(NAME, invocations.div_ceil(u64::from(GROUP)));
     if spec.vocab == 0 {
-        let pass = PassBuilder::new(&args, shader(vec![part!("wgsl/each.wgsl"), part!("wgsl/zeros.wgsl")], &[]))
-            .arg("out")
-            .u32("elements", elements)
-            .start("out_start", "out", 4)
-            .dispatch(NAME, caps, grid(u64::from(elements))?)?;
+        let pass = Fill { op: NAME, caps, args: &args }.zeros(Target::Arg("out"))?;
         return Ok(Plan { passes: vec![pass], scratch: Vec::new() });
     }
     let (mut parts, unit) = weight_parts(spec.format, spec.dim);

@@ -1,6 +1,7 @@
 use super::score::{epsilon, least_exponent};
 use super::{NAME, Norm, Selection, Spec};
 use crate::error::{Error, Result};
+use crate::fill::{Fill, Target};
 use crate::op::{Access, Arg, Kernel};
 use crate::part;
 use crate::plan::{Caps, Pass, PassBuilder, Plan};
@@ -38,7 +39,9 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     }
     let planner = Planner { spec, caps, args };
     if spec.tokens == 0 {
-        return Ok(Plan { passes: vec![planner.empty()?], scratch: Vec::new() });
+        // Empty ranges.
+        let passes = vec![Fill { op: NAME, caps, args }.zeros(Target::Arg("ranges"))?];
+        return Ok(Plan { passes, scratch: Vec::new() });
     }
     use Scratch::*;
     let scratch = [Digits, Forms, CentroidDigits, CentroidForms, Keys, Nearest].map(|s| planner.bytes(s));
@@ -71,23 +74,6 @@ impl<'a> Planner<'a> {
 
     fn scratch(&self, pass: PassBuilder<'a>, name: &'static str, of: Scratch, access: Access) -> PassBuilder<'a> {
         pass.scratch(name, of as usize, self.bytes(of), access)
-    }
-
-    /// No tokens: empty ranges.
-    fn empty(&self) -> Result<Pass> {
-        let ranges = self.args.iter().find(|arg| arg.name == "ranges").map_or(0, |arg| arg.elements);
-        let shader = Shader {
-            name: "route.empty",
-            parts: vec![part!("wgsl/each.wgsl"), part!("wgsl/zeros.wgsl")],
-            consts: vec![("GROUP", Const::U32(GROUP))],
-            features: Features::default(),
-            workgroup_bytes: 0,
-        };
-        PassBuilder::new(self.args, shader)
-            .arg_as("out", "ranges")
-            .u32("elements", ranges)
-            .start("out_start", "ranges", 4)
-            .dispatch(NAME, self.caps, self.caps.grid(NAME, ranges.div_ceil(GROUP).into())?)
     }
 
     fn fixed(&self, centroids: bool) -> Result<Pass> {

@@ -1,5 +1,6 @@
 use super::{Combine, NAME, Own, Spec};
 use crate::error::Result;
+use crate::fill::{Fill, Target};
 use crate::op::{Access, Arg, Kernel};
 use crate::part;
 use crate::plan::{Caps, Pass, PassBuilder, Plan};
@@ -107,19 +108,7 @@ impl<'a> Planner<'a> {
     }
 
     pub(crate) fn zeros(&self, name: &'static str) -> Result<Pass> {
-        let elements = self.args.iter().find(|arg| arg.name == name).map_or(0, |arg| arg.elements);
-        let shader = Shader {
-            name: "selected_attention.zeros",
-            parts: vec![part!("wgsl/each.wgsl"), part!("wgsl/zeros.wgsl")],
-            consts: vec![("GROUP", Const::U32(GROUP))],
-            features: Features::default(),
-            workgroup_bytes: 0,
-        };
-        PassBuilder::new(self.args, shader)
-            .arg_as("out", name)
-            .u32("elements", elements)
-            .start("out_start", name, 4)
-            .dispatch(self.op, self.caps, self.caps.grid(self.op, elements.div_ceil(GROUP).into())?)
+        Fill { op: self.op, caps: self.caps, args: self.args }.zeros(Target::Arg(name))
     }
 
     /// The lists in scratch, and with `forward` the lse of every place that of nothing.

@@ -36,8 +36,8 @@ mod plan;
 mod reference;
 
 use crate::dtype::DType;
-use crate::error::{Error, Result};
-use crate::host::{Args, Host, SingleThread, View};
+use crate::error::Result;
+use crate::host::{Args, Host};
 use crate::op::{Access, Arg, Kernel};
 use crate::plan::{Caps, Plan};
 use crate::selected_attention;
@@ -64,11 +64,7 @@ impl Kernel for Spec {
     }
 
     fn validate(&self) -> Result<()> {
-        self.saving().validate().map_err(|error| match error {
-            Error::Shape { arg, expected, got, .. } => Error::Shape { op: NAME, arg, expected, got },
-            Error::Limit { what, needs, has, .. } => Error::Limit { op: NAME, what, needs, has },
-            Error::Unsupported { what, .. } => Error::Unsupported { op: NAME, what },
-        })
+        self.saving().validate().map_err(|error| error.of(NAME))
     }
 
     fn args(&self) -> Vec<Arg> {
@@ -108,17 +104,9 @@ impl Kernel for Spec {
     }
 
     fn inputs(&self, rng: &mut crate::cases::Rng) -> Vec<Vec<u8>> {
-        // What the forward pass writes is that of the other inputs.
-        let forward = self.saving();
-        let args = forward.args();
-        let words = |bytes: &Vec<u8>| bytes.chunks_exact(4).map(bytemuck::pod_read_unaligned).collect();
-        let mut memory: Vec<Vec<u32>> = Kernel::inputs(&forward, rng).iter().map(words).collect();
-        let views = memory.iter_mut().zip(&args).map(|(words, arg)| match arg.access {
-            Access::Read => View::In(bytemuck::cast_slice(words)),
-            _ => View::Out(bytemuck::cast_slice_mut(words)),
-        });
-        forward.cpu(&SingleThread, &mut Args::new(&args, views.collect()));
-        let saved = memory.iter().map(|words| bytemuck::cast_slice(words).to_vec());
-        saved.chain(crate::cases::draws(&self.args()[args.len()..], rng)).collect()
+        let (saving, args) = (self.saving(), self.args());
+        let mut inputs = crate::cases::ran(&saving, rng);
+        inputs.extend(crate::cases::draws(&args[inputs.len()..], rng));
+        inputs
     }
 }

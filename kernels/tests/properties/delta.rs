@@ -60,13 +60,11 @@ impl Run {
         let spec = Spec { tokens: to - from, initial: state0.is_some() || self.spec.initial, ..self.spec };
         let mut part = Run::new(spec, 1);
         let tokens = self.spec.tokens as usize;
-        for ((memory, whole), arg) in
-            part.memory.iter_mut().zip(spec.args().iter().map(|arg| arg.name)).zip(spec.args())
-        {
-            if whole == "state0" {
+        for (memory, arg) in part.memory.iter_mut().zip(spec.args()) {
+            if arg.name == "state0" {
                 *memory = state0.map_or_else(|| self.memory[self.at("state0")].clone(), f32_bytes);
-            } else if arg.shape.len() > 1 && !["out", "state"].contains(&whole) {
-                let bytes = &self.memory[self.at(whole)];
+            } else if arg.shape.len() > 1 && !["out", "state"].contains(&arg.name) {
+                let bytes = &self.memory[self.at(arg.name)];
                 let row = bytes.len() / tokens;
                 *memory = bytes[from as usize * row..to as usize * row].to_vec();
             }
