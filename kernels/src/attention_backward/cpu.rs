@@ -177,7 +177,9 @@ impl<'a> Inputs<'a> {
             let sequences = (0..self.spec.batch as usize).map(|b| self.sequences.get(b));
             let tokens = sequences.flat_map(|s| s.first_query..s.first_query + s.queries);
             let rows = tokens.map(|token| token * self.heads + h);
-            let terms = rows.map(|row| f64::from(libm::expf(sink - self.lse[row])) * f64::from(self.delta(row)));
+            // A weight that f32 has no digits for may be all that there is.
+            let weight = |row: usize| libm::exp(f64::from(*sink) - f64::from(self.lse[row]));
+            let terms = rows.map(|row| weight(row) * f64::from(self.delta(row)));
             *out = -terms.sum::<f64>() as f32;
         }
     }
