@@ -139,9 +139,9 @@ impl<'a> Backward<'a> {
         parts.push(part!("attention_backward/tiles.wgsl"));
         let (x, chunk) = (8, 4);
         let columns = [spec.dim, if keys { spec.value_dim } else { 1 }].map(|dim| dim.div_ceil(4).div_ceil(x));
-        // Sums of at most 16 vectors a lane, where one item has no more.
+        // Sums of at most 16 vectors a lane, where one item has no more; 16 of four items leave too few registers on RDNA 3.
         let sums = columns[0] + if keys { columns[1] } else { 0 };
-        let per = if sums <= 4 {
+        let per = if sums <= 2 {
             4
         } else if sums <= 8 {
             2
