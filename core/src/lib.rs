@@ -12,6 +12,7 @@ pub mod gpu;
 pub mod host;
 pub mod model;
 pub mod sample;
+pub mod settings;
 #[cfg(feature = "threads")]
 mod team;
 pub mod tokenizer;

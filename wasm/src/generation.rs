@@ -2,8 +2,12 @@
 
 use crate::error::thrown;
 use crate::options::JsOptions;
+use crate::score::{Likelihood, likeliest, likelihood};
+use foveate_core::check;
+use foveate_core::host::HostBackend;
+use foveate_core::kernels::op::{Access, Op};
 use foveate_core::model::{Model, Session};
-use foveate_core::sample::Sampler;
+use foveate_core::sample::{Sampler, Sampling};
 use foveate_core::tokenizer::Stream;
 use foveate_core::{Any, Error, Result};
 use std::cell::RefCell;
@@ -25,6 +29,8 @@ struct Running {
     /// Tokens that the next step reads: the prompt, then the last token.
     pending: Vec<u32>,
     left: u32,
+    /// How many of the likeliest tokens every step tells of, if probabilities were asked for.
+    likeliest: Option<usize>,
 }
 
 /// A token and the text that is complete with it, or the end of the answer.
@@ -33,6 +39,8 @@ pub struct Step {
     id: Option<u32>,
     text: String,
     end: Option<&'static str>,
+    /// Log-probability, entropy and rank, then pairs of the likeliest tokens and their log-probabilities.
+    probabilities: Vec<f64>,
 }
 
 #[wasm_bindgen]
@@ -47,6 +55,13 @@ impl Step {
         self.text.clone()
     }
 
+    /// Log-probability, entropy and rank of the token, then pairs of the likeliest tokens and their log-probabilities;
+    /// empty unless they were asked for.
+    #[wasm_bindgen(getter)]
+    pub fn probabilities(&self) -> Vec<f64> {
+        self.probabilities.clone()
+    }
+
     /// `stop` if the model ended the text, `length` if there is no room for more; otherwise it goes on.
     #[wasm_bindgen(getter)]
     pub fn end(&self) -> Option<String> {
@@ -55,9 +70,9 @@ impl Step {
 }
 
 impl Generation {
-    pub(crate) fn new(model: &Arc<Model<Any>>, pending: Vec<u32>, options: &JsOptions) -> Result<Self> {
+    pub(crate) fn new(model: &Arc<Model<Any>>, mut pending: Vec<u32>, options: &JsOptions) -> Result<Self> {
         let (most, sampling) = options.read()?;
-        let sampler = Sampler::new(sampling)?;
+        let mut sampler = Sampler::new(sampling)?;
         if pending.is_empty() {
             return Err(Error::EmptyPrompt);
         }
@@ -70,8 +85,25 @@ impl Generation {
         let left = most.min((room - prompt + 1) as u32);
         let session = Session::new(model.clone(), room as u32)?;
         session.prepare(&mut |_, _| {})?;
-        let stream = model.tokenizer().ok().map(|t| t.stream(true));
-        Ok(Self { running: RefCell::new(Some(Running { session, sampler, stream, pending, left })) })
+        let mut stream = model.tokenizer().ok().map(|t| t.stream(true));
+        // An answer that was cut off goes on as if it had not been: with its draws, its half characters and its tokens.
+        let replay = options.replayed();
+        for &id in &replay {
+            sampler.next(model.config().vocab);
+            stream.as_mut().and_then(|stream| stream.push(id));
+        }
+        let left = left.saturating_sub(replay.len() as u32);
+        pending.extend(replay);
+        Ok(Self {
+            running: RefCell::new(Some(Running {
+                session,
+                sampler,
+                stream,
+                pending,
+                left,
+                likeliest: options.likeliest()?,
+            })),
+        })
     }
 }
 
@@ -94,19 +126,60 @@ impl Running {
         if self.left == 0 {
             return Ok(self.end("length"));
         }
-        let id = self.session.next(&self.pending, &mut self.sampler).await?;
+        let (id, probabilities) = match self.likeliest {
+            None => (self.session.next(&self.pending, &mut self.sampler).await?, Vec::new()),
+            Some(count) => self.weighed(count).await?,
+        };
         if self.session.model().config().stops.contains(&id) {
             return Ok(self.end("stop"));
         }
         self.left -= 1;
         self.pending = vec![id];
         let text = self.stream.as_mut().and_then(|s| s.push(id)).unwrap_or_default();
-        Ok(Step { id: Some(id), text, end: None })
+        Ok(Step { id: Some(id), text, end: None, probabilities })
+    }
+
+    /// The next token, chosen here from logits that come back, and what [`Step`] tells of it.
+    async fn weighed(&mut self, count: usize) -> Result<(u32, Vec<f64>)> {
+        let Some((last, before)) = self.pending.split_last() else { return Err(Error::EmptyPrompt) };
+        if !before.is_empty() {
+            // What comes after the token before the last is known: it is the last.
+            self.session.next(before, &mut Sampler::new(Sampling::default())?).await?;
+        }
+        let mut row = Vec::new();
+        self.session.logits(&[*last], |logits| row.extend_from_slice(logits)).await?;
+        let id = chosen(&row, &mut self.sampler, self.session.tokens()).await?;
+        let Likelihood { log_probability, entropy, rank } = likelihood(&row, id);
+        let likeliest = likeliest(&row, count).into_iter().flat_map(|(id, log)| [id.into(), log]);
+        Ok((id, [log_probability, entropy, rank.into()].into_iter().chain(likeliest).collect()))
     }
 
     /// The end, with what the tokenizer still held back.
     fn end(&mut self, why: &'static str) -> Step {
         let text = self.stream.take().and_then(Stream::finish).unwrap_or_default();
-        Step { id: None, text, end: Some(why) }
+        Step { id: None, text, end: Some(why), probabilities: Vec::new() }
     }
+}
+
+/// The token that the op `sample` chooses, run on the processor: the same on every executor.
+async fn chosen(row: &[f32], sampler: &mut Sampler, seen: &[u32]) -> Result<u32> {
+    let op = Op::from(sampler.next(row.len() as u32));
+    let args = op.kernel().args();
+    let mut bits = vec![0u32; row.len().div_ceil(32)];
+    seen.iter().for_each(|&id| bits[id as usize / 32] |= 1 << (id % 32));
+    let to_bytes = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
+    let logits: Vec<u32> = row.iter().map(|z| z.to_bits()).collect();
+    let inputs: Vec<Vec<u8>> = args
+        .iter()
+        .enumerate()
+        .map(|(i, arg)| match (arg.access, i) {
+            (Access::Write, _) => vec![0; arg.bytes() as usize],
+            (_, 0) => to_bytes(&logits),
+            _ => to_bytes(&bits),
+        })
+        .collect();
+    let outputs = check::run(&HostBackend::cpu(1), &op, &args, &inputs).await?;
+    let written = outputs.iter().rev().find_map(|bytes| bytes.first_chunk::<4>());
+    let internal = || Error::Device { reason: "the choice of a token came to nothing".into() };
+    written.map(|bytes| u32::from_le_bytes(*bytes)).ok_or_else(internal)
 }

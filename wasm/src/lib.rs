@@ -2,14 +2,18 @@
 //!
 //! The package `foveate` in `web/` is the interface for people; this is what it calls.
 
+mod device;
 mod error;
 mod generation;
 mod model;
 mod options;
+mod score;
 mod source;
 
+pub use device::{Device, case_names, check_model, op_arguments, op_inputs, op_names, open_device};
 pub use generation::Generation;
 pub use model::{Model, load};
+pub use score::Scoring;
 
 use wasm_bindgen::prelude::*;
 

@@ -3,6 +3,7 @@
 use crate::error::thrown;
 use crate::generation::Generation;
 use crate::options::{JsFiles, JsOptions};
+use crate::score::Scoring;
 use crate::source::File;
 use foveate_core::chat::{Date, Message};
 use foveate_core::gpu::{self, Gpu};
@@ -20,7 +21,7 @@ pub struct Model {
     inner: Arc<model::Model<Any>>,
 }
 
-/// Streams a model into an executor: `device` is `auto`, `gpu` or `cpu`. `report(bytes, of)` hears of every piece; if it
+/// Streams a model into an executor: `device` is `auto`, `gpu`, `cpu` or `reference`. `report(bytes, of)` hears of every piece; if it
 /// returns `false` the loading ends as cancelled. With `baseline` the GPU shows no more than WebGPU guarantees.
 #[wasm_bindgen]
 pub async fn load(files: JsFiles, device: String, baseline: bool, report: Function) -> Result<Model, JsValue> {
@@ -46,7 +47,7 @@ async fn open(files: JsFiles, device: &str, baseline: bool, report: &Function) -
     Ok(Model { inner })
 }
 
-async fn read(files: &JsFiles) -> Result<Files> {
+pub(crate) async fn read(files: &JsFiles) -> Result<Files> {
     if let Some(gguf) = files.gguf() {
         return Files::from_gguf(Checkpoint::gguf(Box::new(File::new(gguf)?)).await?);
     }
@@ -75,10 +76,11 @@ fn has_webgpu() -> bool {
     navigator.is_object() && get(&navigator, "gpu").is_object()
 }
 
-async fn executor(device: &str, baseline: bool) -> Result<Any> {
+pub(crate) async fn executor(device: &str, baseline: bool) -> Result<Any> {
     let software = device == "gpu";
     match device {
         "cpu" => Ok(Any::Host(HostBackend::cpu(1))),
+        "reference" => Ok(Any::Host(HostBackend::reference())),
         "gpu" | "auto" if has_webgpu() => match Gpu::open(gpu::Options { software, baseline }).await {
             Ok(gpu) => Ok(Any::Gpu(gpu)),
             // A software driver does the processor's work, slower.
@@ -87,7 +89,7 @@ async fn executor(device: &str, baseline: bool) -> Result<Any> {
         },
         "auto" => Ok(Any::Host(HostBackend::cpu(1))),
         "gpu" => Err(Error::Device { reason: "this environment has no WebGPU".into() }),
-        other => Err(Error::Config { reason: format!("device must be auto, gpu or cpu, got {other:?}") }),
+        other => Err(Error::Config { reason: format!("device must be auto, gpu, cpu or reference, got {other:?}") }),
     }
 }
 
@@ -153,6 +155,11 @@ impl Model {
     /// Begins an answer to these tokens.
     pub fn generate(&self, ids: Vec<u32>, options: &JsOptions) -> Result<Generation, JsValue> {
         Generation::new(&self.inner, ids, options).map_err(thrown)
+    }
+
+    /// Begins to score these tokens.
+    pub fn score(&self, ids: Vec<u32>) -> Result<Scoring, JsValue> {
+        Scoring::new(&self.inner, ids).map_err(thrown)
     }
 
     /// What the executor has done so far, as numbers by their names.

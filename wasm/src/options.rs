@@ -3,7 +3,7 @@
 use crate::source::JsSource;
 use foveate_core::sample::Sampling;
 use foveate_core::{Error, Result};
-use js_sys::Uint8Array;
+use js_sys::{Uint8Array, Uint32Array};
 use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen(typescript_custom_section)]
@@ -27,6 +27,10 @@ export interface JsOptions {
   minP?: number | undefined;
   repetitionPenalty?: number | undefined;
   seed?: number | undefined;
+  /** Likeliest tokens to tell of with every token; undefined asks for no probabilities at all. */
+  logprobs?: number | undefined;
+  /** Tokens of this answer that were generated before, on a device that was lost. */
+  replay?: Uint32Array | undefined;
 }
 "#;
 
@@ -65,9 +69,15 @@ extern "C" {
     fn repetition_penalty(this: &JsOptions) -> JsValue;
     #[wasm_bindgen(method, getter)]
     fn seed(this: &JsOptions) -> JsValue;
+    #[wasm_bindgen(method, getter)]
+    fn logprobs(this: &JsOptions) -> JsValue;
+    #[wasm_bindgen(method, getter)]
+    fn replay(this: &JsOptions) -> Option<Uint32Array>;
 }
 
 const MAX_TOKENS: u32 = 256;
+/// Tokens that a step tells of at most.
+const MOST_LIKELY: f64 = 100.0;
 
 fn number(name: &str, value: &JsValue) -> Result<Option<f64>> {
     if value.is_undefined() || value.is_null() {
@@ -102,5 +112,15 @@ impl JsOptions {
         };
         let most = whole("maxTokens", &self.max_tokens(), u32::MAX.into())?.map_or(MAX_TOKENS, |v| v as u32);
         Ok((most, sampling))
+    }
+
+    /// Tokens of the answer that are there already.
+    pub(crate) fn replayed(&self) -> Vec<u32> {
+        self.replay().map(|ids| ids.to_vec()).unwrap_or_default()
+    }
+
+    /// How many of the likeliest tokens to tell of; none asks for no probabilities.
+    pub(crate) fn likeliest(&self) -> Result<Option<usize>> {
+        Ok(whole("logprobs", &self.logprobs(), MOST_LIKELY)?.map(|count| count as usize))
     }
 }

@@ -1,4 +1,4 @@
-import { load } from "../dist/index.js";
+import { cache, load } from "../dist/index.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -23,6 +23,8 @@ function update() {
   $("prompt").disabled = !model;
   $("send").disabled = !model || Boolean(answering);
   $("clear").disabled = Boolean(answering) || messages.length === 0;
+  $("again").disabled = Boolean(answering) || !messages.some(({ role }) => role === "user");
+  for (const button of document.querySelectorAll(".edit")) button.disabled = Boolean(answering);
   $("load").disabled = Boolean(loading);
   show($("loading"), Boolean(loading));
   show($("about"), Boolean(model));
@@ -65,17 +67,79 @@ async function open(source, name) {
     if (loading === mine) loading = undefined;
     update();
     if (model) $("prompt").focus();
+    showKept();
   }
 }
+
+function button(label, action, description = label) {
+  const made = Object.assign(document.createElement("button"), { type: "button", textContent: label });
+  made.setAttribute("aria-label", description);
+  made.addEventListener("click", action);
+  return made;
+}
+
+/** The models that need no network any more. */
+async function showKept() {
+  const models = await cache.list().catch(() => []);
+  const item = ({ source, bytes, of, complete }) => {
+    const name = nameOf(source);
+    const li = document.createElement("li");
+    const about = Object.assign(document.createElement("span"), { className: "grow" });
+    about.textContent = `${name}, ${complete ? "" : `${mega(bytes)} of `}${mega(of)} MB`;
+    const forget = async () => {
+      await cache.delete(source);
+      showKept();
+    };
+    li.append(about, button("Load", () => open(source, name), `Load ${name}`), button("Forget", forget, `Forget ${name}`));
+    return li;
+  };
+  $("models").replaceChildren(...models.map(item));
+  show($("kept"), models.length > 0);
+}
+
+const nameOf = (address) => decodeURIComponent(address.replace(/\/(resolve\/main\/?)?$/, "").split("/").pop());
 
 function turn(role, text) {
   show($("empty"), false);
   const p = document.createElement("p");
   p.className = `turn ${role}`;
   p.textContent = text;
+  if (role === "user") {
+    const change = () => {
+      forgetFrom(p);
+      $("prompt").value = text;
+      $("prompt").focus();
+    };
+    const edit = button("Edit", change, "Edit this message");
+    edit.className = "edit";
+    p.append(edit);
+  }
   $("turns").append(p);
   p.scrollIntoView({ block: "nearest" });
   return p;
+}
+
+/** Takes a turn and all after it out of the conversation. */
+function forgetFrom(turn) {
+  const turns = [...$("turns").querySelectorAll(".turn")];
+  const at = turns.indexOf(turn);
+  for (const later of turns.slice(at)) later.remove();
+  messages.length = Math.min(messages.length, at);
+  show($("empty"), messages.length === 0);
+  update();
+}
+
+/** A token, with what else it could have been where that is known. */
+function piece({ text, score }) {
+  if (!score) return text;
+  const span = Object.assign(document.createElement("span"), { className: "token", textContent: text });
+  const percent = (logprob) => `${(100 * Math.exp(logprob)).toPrecision(3)} %`;
+  span.style.setProperty("--doubt", String(1 - Math.exp(score.logprob)));
+  const others = score.likeliest.map(async ({ id, logprob }) => `${JSON.stringify(await model.detokenize([id]))} ${percent(logprob)}`);
+  Promise.all(others)
+    .then((words) => (span.title = `${percent(score.logprob)}; likeliest: ${words.join(", ")}`))
+    .catch(() => {});
+  return span;
 }
 
 function clear() {
@@ -120,12 +184,14 @@ async function answer(text) {
     const options = {
       maxTokens: $("max-tokens").valueAsNumber || undefined,
       temperature: $("temperature").valueAsNumber || 0,
-      topP: 0.95,
+      topP: $("top-p").valueAsNumber || 1,
+      topK: $("top-k").valueAsNumber || 0,
+      ...($("likely").checked ? { logprobs: 3 } : {}),
       seed: crypto.getRandomValues(new Uint32Array(1))[0],
       signal: mine.signal,
     };
     for await (const token of model.generateTokens(prompt, options)) {
-      place.append(token.text);
+      place.append(piece(token));
       speed.token();
       place.scrollIntoView({ block: "nearest" });
     }
@@ -135,7 +201,7 @@ async function answer(text) {
     place.classList.remove("running");
     if (place.textContent) messages.push({ role: "assistant", content: place.textContent });
     // Turns alternate: a question without an answer is forgotten.
-    else messages.pop();
+    else forgetFrom(place.previousElementSibling);
     if ($("speed").textContent.endsWith("…")) $("speed").textContent = "";
     answering = undefined;
     update();
@@ -145,7 +211,7 @@ async function answer(text) {
 $("loader").addEventListener("submit", (event) => {
   event.preventDefault();
   const url = $("url").value.trim();
-  if (url) open(new URL(url, location.href), url.replace(/\/+$/, "").split("/").pop());
+  if (url) open(url, nameOf(url));
   else $("url").focus();
 });
 
@@ -153,6 +219,28 @@ $("file").addEventListener("change", () => {
   const files = [...$("file").files];
   if (files.length > 0) open(files.length === 1 ? files[0] : files, files[0].name);
   $("file").value = "";
+});
+
+$("again").addEventListener("click", () => {
+  const last = [...$("turns").querySelectorAll(".turn.user")].pop();
+  const { content } = messages[[...$("turns").querySelectorAll(".turn")].indexOf(last)];
+  forgetFrom(last);
+  answer(content);
+});
+
+addEventListener("dragover", (event) => {
+  event.preventDefault();
+  $("loader").classList.add("target");
+});
+addEventListener("dragleave", (event) => event.relatedTarget ?? $("loader").classList.remove("target"));
+addEventListener("drop", async (event) => {
+  event.preventDefault();
+  $("loader").classList.remove("target");
+  const files = [...event.dataTransfer.files];
+  const [item] = event.dataTransfer.items;
+  const handle = files.length < 2 ? await item?.getAsFileSystemHandle?.() : undefined;
+  if (handle?.kind === "directory") open(handle, handle.name);
+  else if (files.length > 0) open(files.length === 1 ? files[0] : files, files[0].name);
 });
 
 $("cancel").addEventListener("click", () => loading?.abort());
@@ -183,3 +271,4 @@ if (asked.has("model")) {
   $("loader").requestSubmit();
 }
 update();
+showKept();

@@ -3,7 +3,7 @@
 // usage: npm run build [-- --only-ts]
 
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -46,6 +46,17 @@ function wasm() {
   console.log(`wasm: ${statSync(file).size} bytes, ${gzipped} gzipped`);
 }
 
-if (!process.argv.includes("--only-ts")) wasm();
+/** The names of ops as a type, from the registry itself. */
+async function names() {
+  const { default: init, opNames } = await import(new URL("../pkg/foveate.js", import.meta.url));
+  await init({ module_or_path: readFileSync(join(web, "pkg", "foveate_bg.wasm")) });
+  const names = opNames().map((name) => JSON.stringify(name));
+  writeFileSync(join(web, "pkg", "ops.d.ts"), `export type OpName = ${names.join(" | ")};\n`);
+}
+
+if (!process.argv.includes("--only-ts")) {
+  wasm();
+  await names();
+}
 rmSync(join(web, "dist"), { recursive: true, force: true });
 tool("typescript", "tsc", []);

@@ -15,27 +15,40 @@
  * @module
  */
 
-import { type Device, type Engine, type Info, LocalEngine, type Message, type Progress, type Stats } from "./engine.js";
+import type { Device as DeviceKind, Engine, Info, Message, Progress, Stats, Step } from "./engine.js";
 import { abortable, FoveateError, throwIfAborted } from "./error.js";
-import { WorkerEngine } from "./remote.js";
-import type { ModelSource } from "./source.js";
+import { type ModelSource, sendable, spawnEngine } from "./spawn.js";
 
-export type { Device, Message, ModelSource, Progress, Stats };
-export { FoveateError };
+export { type CachedModel, cache } from "./cache.js";
+export * from "./device.js";
 export type { FoveateErrorCode } from "./error.js";
+export type { DeviceKind, Message, ModelSource, Progress, Stats };
+export { FoveateError };
 
 export interface LoadOptions {
   /**
    * `auto` takes WebGPU where there is a real GPU, and the processor otherwise; `gpu` takes WebGPU also where a driver
-   * plays a GPU in software, or fails; `cpu` takes the processor.
+   * plays a GPU in software, or fails; `cpu` takes the processor; `reference` computes by the definitions, slowly.
    */
-  readonly device?: Device;
+  readonly device?: DeviceKind;
+  /**
+   * Hears that the GPU's driver took the device away in the midst of an answer. The model has been loaded onto a new one,
+   * from the cache where it is there, the answer's tokens have been read again, and it goes on as if nothing had been.
+   */
+  readonly onDeviceLost?: () => void;
   /** Hears of every piece that was loaded. */
   readonly onProgress?: (progress: Progress) => void;
   /** Ends the loading with an error of code `cancelled`, and frees what was loaded. */
   readonly signal?: AbortSignal;
   /** `false` runs everything in the calling thread; by default it runs in a worker where there are workers. */
   readonly worker?: boolean;
+  /**
+   * Keep what is downloaded in the browser, and take from there what was kept: the default where the browser can. A
+   * second load asks the server for nothing; `cache` lists and forgets.
+   */
+  readonly cache?: boolean;
+  /** Where models of a hub are, `https://huggingface.co` by default. */
+  readonly hub?: string;
   /** Use no more of the GPU than WebGPU guarantees everywhere: to see what others will see. */
   readonly baseline?: boolean;
 }
@@ -55,8 +68,34 @@ export interface GenerateOptions {
   readonly repetitionPenalty?: number;
   /** The same seed gives the same answer. */
   readonly seed?: number;
+  /**
+   * Tell how likely every token was, and of so many of the likeliest besides it: of 0 to 100. The logits come back from
+   * the device for it, which costs time.
+   */
+  readonly logprobs?: number;
   /** Ends the answer with an error of code `cancelled`. */
   readonly signal?: AbortSignal;
+}
+
+/** How likely a token was. */
+export interface Score {
+  /** Natural logarithm of its probability. */
+  readonly logprob: number;
+  /** Entropy of the whole distribution, in nats. */
+  readonly entropy: number;
+  /** How many tokens were likelier. */
+  readonly rank: number;
+}
+
+/** A token of a text that was scored. */
+export interface ScoredToken extends Score {
+  readonly id: number;
+}
+
+/** A token that could have been, and the natural logarithm of its probability. */
+export interface Candidate {
+  readonly id: number;
+  readonly logprob: number;
 }
 
 /** A text to go on with, a conversation for the model's chat template, or token ids. */
@@ -66,6 +105,8 @@ export type Prompt = string | readonly Message[] | Uint32Array | readonly number
 export interface Token {
   readonly id: number;
   readonly text: string;
+  /** How likely it was, if `logprobs` asked for it. */
+  readonly score?: Score & { readonly likeliest: readonly Candidate[] };
 }
 
 /** Why an answer ended: the model said so, or there was no room for more. */
@@ -77,28 +118,23 @@ export type End = "stop" | "length";
  * @throws {FoveateError}
  */
 export async function load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
-  const { device = "auto", baseline = false, onProgress, signal } = options;
+  const { device = "auto", baseline = false, cache = true, hub = "https://huggingface.co", onProgress, signal } = options;
   throwIfAborted(signal);
-  const engine = (options.worker ?? typeof Worker !== "undefined") ? new WorkerEngine() : new LocalEngine();
+  const sent = await sendable(source, hub, signal);
+  const engine = spawnEngine(options.worker);
   try {
-    // A worker has another base for addresses, and cannot be sent an URL.
-    const sent = typeof source === "string" || source instanceof URL ? absolute(source) : source;
-    const info = await engine.call("load", [sent, device, baseline], { onProgress, signal });
-    return new Model(engine, info);
+    const info = await engine.call("load", [sent, device, baseline, cache], { onProgress, signal });
+    return new Model(engine, info, options.onDeviceLost);
   } catch (error) {
     engine.close();
     throw error;
   }
 }
 
-function absolute(source: string | URL): string {
-  const base = globalThis.document?.baseURI ?? globalThis.location?.href;
-  return URL.canParse(source, base) ? new URL(source, base).href : String(source);
-}
-
 /** A loaded model. */
 export class Model {
   readonly #engine: Engine;
+  readonly #onDeviceLost: (() => void) | undefined;
   /** The family, as the model's files name it. */
   readonly architecture: string;
   /** Tokens that the model was made for. */
@@ -112,8 +148,9 @@ export class Model {
   readonly device: string;
 
   /** @internal */
-  constructor(engine: Engine, info: Info) {
+  constructor(engine: Engine, info: Info, onDeviceLost?: () => void) {
     this.#engine = engine;
+    this.#onDeviceLost = onDeviceLost;
     this.architecture = info.architecture;
     this.context = info.context;
     this.vocabSize = info.vocabSize;
@@ -149,12 +186,50 @@ export class Model {
     const { step, end } = await this.#begin(prompt, options);
     try {
       for (;;) {
-        const { id, text, end } = await step();
-        if (id !== undefined) yield { id, text };
+        const { id, text, end, probabilities } = await step();
+        if (id !== undefined) yield probabilities.length > 0 ? { id, text, score: scored(probabilities) } : { id, text };
         if (end) return end;
       }
     } finally {
       end();
+    }
+  }
+
+  /**
+   * The answer to a conversation, in pieces, and the whole message at the end: to be put behind `messages`.
+   *
+   * @throws {FoveateError}
+   */
+  async *chat(messages: readonly Message[], options: GenerateOptions = {}): AsyncGenerator<string, Message, void> {
+    let content = "";
+    for await (const piece of this.generate(messages, options)) {
+      content += piece;
+      yield piece;
+    }
+    return { role: "assistant", content };
+  }
+
+  /**
+   * How likely each token of a text is after those before it; the first has none before it, and is left out.
+   *
+   * @throws {FoveateError}
+   */
+  async score(text: Prompt, { signal }: { signal?: AbortSignal } = {}): Promise<ScoredToken[]> {
+    throwIfAborted(signal);
+    const ids = await this.#ids(text);
+    const scoring = await this.#engine.call("score", [ids]);
+    const all: ScoredToken[] = [];
+    try {
+      for (;;) {
+        const scores = await this.#engine.call("scores", [scoring]);
+        throwIfAborted(signal);
+        if (scores.length === 0) return all;
+        for (let i = 0; i < scores.length; i += 3) {
+          all.push({ id: ids[all.length + 1] as number, ...score(scores.subarray(i)) });
+        }
+      }
+    } finally {
+      this.#engine.call("end", [scoring]).catch(() => {});
     }
   }
 
@@ -200,11 +275,24 @@ export class Model {
       const next = this.#engine.call("next", [answer]);
       // A step that was given up ends before the answer does.
       last = next.catch(() => {});
-      return abortable(next, signal);
+      return abortable(next, signal).then((step) => {
+        if (step.recovered) this.#onDeviceLost?.();
+        return step;
+      });
     };
     const end = () => void last.then(() => this.#engine.call("end", [answer])).catch(() => {});
     return { step, end };
   }
+}
+
+const score = ([logprob = NaN, entropy = NaN, rank = NaN]: Float64Array): Score => ({ logprob, entropy, rank });
+
+function scored(probabilities: Step["probabilities"]): NonNullable<Token["score"]> {
+  const likeliest: Candidate[] = [];
+  for (let i = 3; i + 1 < probabilities.length; i += 2) {
+    likeliest.push({ id: probabilities[i] as number, logprob: probabilities[i + 1] as number });
+  }
+  return { ...score(probabilities), likeliest };
 }
 
 function checked(ids: Iterable<number>): Uint32Array {

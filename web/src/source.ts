@@ -1,21 +1,45 @@
 /** Where a model's files come from: ranges of a URL, or slices of a `File`. */
 
 import type { JsFiles, JsSource } from "../pkg/foveate.js";
+import { BLOCK, CachedFile } from "./cache.js";
 import { FoveateError, throwIfAborted } from "./error.js";
 
-/**
- * A model: the URL of a `.gguf` file, the URL of a folder with `config.json` and `model.safetensors` (as the hub keeps
- * them), a GGUF `File` or `Blob`, or all files of such a folder.
- */
-export type ModelSource = string | URL | Blob | readonly File[];
+/** What can be sent to a worker, and is one file or all files of a folder. */
+export type OpenSource = string | Blob | readonly File[];
+
+/** How files of a server are read. */
+export interface Reading {
+  readonly signal?: AbortSignal | undefined;
+  /** Keep what is downloaded, and take what was kept. */
+  readonly cache?: boolean;
+  /** Hears of bytes that came from the network. */
+  readonly onFetched?: (bytes: number) => void;
+}
 
 /** Opens the files of a model without reading the weights. */
-export async function openSource(source: ModelSource, signal?: AbortSignal): Promise<JsFiles> {
+export async function openSource(source: OpenSource, reading: Reading): Promise<JsFiles> {
   if (source instanceof Blob) return { gguf: new BlobSource(source, nameOf(source)) };
-  if (Array.isArray(source)) return openFiles(source as readonly File[]);
-  const url = address(source as string | URL);
-  if (url.pathname.toLowerCase().endsWith(".gguf")) return { gguf: await openUrl(url, signal) };
-  return openFolder(url, signal);
+  if (typeof source !== "string") return openFiles(source);
+  const url = address(source);
+  const files = new Files(source, reading);
+  if (url.pathname.toLowerCase().endsWith(".gguf")) return { gguf: await files.open(url) };
+  return openFolder(url, files);
+}
+
+/** A file with known results and, where they are those of a model, its files. */
+export async function openCase(
+  source: string | Blob,
+  signal?: AbortSignal,
+): Promise<{ golden: JsSource; files?: JsFiles }> {
+  if (source instanceof Blob) return { golden: new BlobSource(source, nameOf(source)) };
+  const url = address(source);
+  const server = new Files(source, { signal });
+  if (!url.pathname.endsWith("/")) return { golden: await server.open(url) };
+  const [golden, files] = await Promise.all([
+    server.open(new URL("golden.safetensors", url)),
+    openFolder(url, server),
+  ]);
+  return { golden, files };
 }
 
 function address(source: string | URL): URL {
@@ -47,7 +71,7 @@ function shardNames(index: Uint8Array): string[] {
   return names as string[];
 }
 
-async function openFolder(folder: URL, signal?: AbortSignal): Promise<JsFiles> {
+async function openFolder(folder: URL, files: Files): Promise<JsFiles> {
   const base = new URL(folder);
   if (!base.pathname.endsWith("/")) base.pathname += "/";
   const at = (name: string) => {
@@ -55,7 +79,7 @@ async function openFolder(folder: URL, signal?: AbortSignal): Promise<JsFiles> {
     url.search = base.search;
     return url;
   };
-  const small = (name: string) => download(at(name), signal);
+  const small = (name: string) => files.whole(at(name));
   const [config, generation, tokenizer, tokenizerConfig, template, index] = await Promise.all([
     small("config.json"),
     small("generation_config.json"),
@@ -66,7 +90,7 @@ async function openFolder(folder: URL, signal?: AbortSignal): Promise<JsFiles> {
   ]);
   if (!config) throw new FoveateError("read", `cannot read ${at("config.json")}: it is not there`);
   const shards = index ? shardNames(index) : ["model.safetensors"];
-  const weights = await Promise.all(shards.map((name) => openUrl(at(name), signal)));
+  const weights = await Promise.all(shards.map((name) => files.open(at(name))));
   return { config, generation, tokenizer, tokenizerConfig, template: text(template), weights };
 }
 
@@ -132,27 +156,8 @@ async function request(url: URL, init: RequestInit, signal?: AbortSignal): Promi
 const refused = (url: URL, response: Response) =>
   new FoveateError("read", `cannot read ${url}: status ${response.status} ${response.statusText}`.trimEnd());
 
-/** A small file as a whole; `undefined` if there is none. */
-async function download(url: URL, signal?: AbortSignal): Promise<Uint8Array | undefined> {
-  const response = await request(url, {}, signal);
-  // Storage services answer 403 for what does not exist.
-  if (response.status === 404 || response.status === 403) return undefined;
-  if (!response.ok) throw refused(url, response);
-  // Development servers answer with the page itself.
-  if (response.headers.get("Content-Type")?.startsWith("text/html")) return undefined;
-  return new Uint8Array(await response.arrayBuffer());
-}
-
-/**
- * A file behind a URL. Servers without ranges send it once, as a whole, into a `Blob`: browsers keep those outside of
- * the page's and the wasm's memory.
- */
-async function openUrl(url: URL, signal?: AbortSignal): Promise<JsSource> {
-  const name = decodeURIComponent(url.pathname.split("/").pop() || url.pathname);
-  const response = await request(url, { headers: { Range: "bytes=0-0" } }, signal);
-  if (response.status === 200) return new BlobSource(await response.blob(), name);
-  if (response.status !== 206) throw refused(url, response);
-  await response.body?.cancel();
+/** The size that a server tells of a file, from an answer to a range of it. */
+async function sizeOf(url: URL, response: Response, signal?: AbortSignal): Promise<number> {
   let size = Number(response.headers.get("Content-Range")?.match(/\/(\d+)$/)?.[1] ?? NaN);
   if (Number.isNaN(size)) {
     // Other origins show Content-Range only if they say so, Content-Length always.
@@ -160,27 +165,146 @@ async function openUrl(url: URL, signal?: AbortSignal): Promise<JsSource> {
     size = Number(head.headers.get("Content-Length") ?? NaN);
   }
   if (!Number.isSafeInteger(size)) throw new FoveateError("read", `cannot read ${url}: the server hides its size`);
-  return new UrlSource(url, name, size, signal);
+  return size;
 }
 
-/** Bytes of one request. */
-const BLOCK = 4 << 20;
-/** Blocks that are kept: a layer's tensors lie together, but not in the order they are asked for. */
-const KEPT = 8;
+/** The files of one model on a server, and in the cache. */
+class Files {
+  readonly #source: string;
+  readonly #reading: Reading;
 
-class UrlSource implements JsSource {
-  readonly name: string;
+  constructor(source: string, reading: Reading) {
+    this.#source = source;
+    this.#reading = reading;
+  }
+
+  /** A small file as a whole; `undefined` if there is none. */
+  async whole(url: URL): Promise<Uint8Array | undefined> {
+    const { signal, cache, onFetched } = this.#reading;
+    const kept = cache ? await CachedFile.find(url.href) : undefined;
+    if (kept?.absent) return undefined;
+    const blocks = kept ? await Promise.all([...Array(Math.ceil(kept.size / BLOCK)).keys()].map((i) => kept.read(i))) : [];
+    if (kept && blocks.every((block) => block)) return joined(blocks as Uint8Array[]);
+    const response = await request(url, {}, signal);
+    // Storage services answer 403 for what does not exist, development servers with the page itself.
+    const missing = response.status === 404 || response.status === 403;
+    if (!missing && !response.ok) throw refused(url, response);
+    if (missing || response.headers.get("Content-Type")?.startsWith("text/html")) {
+      if (cache && !url.pathname.endsWith("/config.json")) await CachedFile.begin(url.href, this.#source, 0, true);
+      return undefined;
+    }
+    const bytes = new Uint8Array(await response.arrayBuffer());
+    onFetched?.(bytes.length);
+    const file = cache ? await CachedFile.begin(url.href, this.#source, bytes.length) : undefined;
+    for (let at = 0; file && at < bytes.length; at += BLOCK) {
+      await file.write(at / BLOCK, bytes.subarray(at, at + BLOCK));
+    }
+    return bytes;
+  }
+
+  /**
+   * A large file. Servers without ranges send it once, as a whole, into a `Blob`: browsers keep those outside of the
+   * page's and the wasm's memory.
+   */
+  async open(url: URL): Promise<JsSource> {
+    const { signal, cache, onFetched } = this.#reading;
+    const name = decodeURIComponent(url.pathname.split("/").pop() || url.pathname);
+    const kept = cache ? await CachedFile.find(url.href) : undefined;
+    if (kept && !kept.absent) return new BlockSource(name, kept.size, kept, new Ranges(url, kept.size, this.#reading));
+    const response = await request(url, { headers: { Range: "bytes=0-0" } }, signal);
+    if (response.status !== 206 && response.status !== 200) throw refused(url, response);
+    let server: Blocks;
+    if (response.status === 200) {
+      const blob = await response.blob();
+      onFetched?.(blob.size);
+      server = new WholeFile(blob);
+    } else {
+      await response.body?.cancel();
+      server = new Ranges(url, await sizeOf(url, response, signal), this.#reading);
+    }
+    const file = cache ? await CachedFile.begin(url.href, this.#source, server.size) : undefined;
+    return new BlockSource(name, server.size, file, server);
+  }
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+/** A file in blocks of `BLOCK` bytes, the last one shorter. */
+interface Blocks {
+  readonly size: number;
+  fetch(index: number): Promise<Uint8Array>;
+}
+
+class WholeFile implements Blocks {
+  readonly size: number;
+  readonly #blob: Blob;
+
+  constructor(blob: Blob) {
+    this.#blob = blob;
+    this.size = blob.size;
+  }
+
+  async fetch(index: number): Promise<Uint8Array> {
+    return new Uint8Array(await this.#blob.slice(index * BLOCK, (index + 1) * BLOCK).arrayBuffer());
+  }
+}
+
+class Ranges implements Blocks {
   readonly size: number;
   readonly #url: URL;
-  readonly #signal: AbortSignal | undefined;
+  readonly #reading: Reading;
+
+  constructor(url: URL, size: number, reading: Reading) {
+    this.#url = url;
+    this.size = size;
+    this.#reading = reading;
+  }
+
+  async fetch(index: number): Promise<Uint8Array> {
+    const start = index * BLOCK;
+    const end = Math.min(start + BLOCK, this.size);
+    const range = { headers: { Range: `bytes=${start}-${end - 1}` } };
+    const response = await request(this.#url, range, this.#reading.signal);
+    let bytes: Uint8Array;
+    if (response.status === 206) bytes = new Uint8Array(await response.arrayBuffer());
+    // A cache that was filled from a server with ranges may be mended from one without.
+    else if (response.status === 200) bytes = new Uint8Array(await (await response.blob()).slice(start, end).arrayBuffer());
+    else throw refused(this.#url, response);
+    if (bytes.length !== end - start) {
+      const got = `asked for ${end - start} bytes from ${start} on, got ${bytes.length}`;
+      throw new FoveateError("read", `cannot read ${this.#url}: ${got}`);
+    }
+    this.#reading.onFetched?.(bytes.length);
+    return bytes;
+  }
+}
+
+/** Blocks that are kept in memory: a layer's tensors lie together, but not in the order they are asked for. */
+const KEPT = 8;
+/** Blocks that are on their way while one is used. */
+const AHEAD = 3;
+
+class BlockSource implements JsSource {
+  readonly name: string;
+  readonly size: number;
+  readonly #cached: CachedFile | undefined;
+  readonly #server: Blocks;
   /** By number, the one used last at the end. */
   readonly #blocks = new Map<number, Promise<Uint8Array>>();
 
-  constructor(url: URL, name: string, size: number, signal: AbortSignal | undefined) {
-    this.#url = url;
+  constructor(name: string, size: number, cached: CachedFile | undefined, server: Blocks) {
     this.name = name;
     this.size = size;
-    this.#signal = signal;
+    this.#cached = cached;
+    this.#server = server;
   }
 
   async read(offset: number, length: number): Promise<Uint8Array> {
@@ -188,13 +312,15 @@ class UrlSource implements JsSource {
     const end = offset + length;
     for (let at = offset; at < end; ) {
       const index = Math.floor(at / BLOCK);
-      const block = await this.#block(index);
-      // The next one is on its way while this one is used.
-      if ((index + 1) * BLOCK < this.size) this.#block(index + 1).catch(() => {});
+      const block = this.#block(index);
+      for (let next = index + 1; next <= index + AHEAD && next * BLOCK < this.size; next++) {
+        if (!this.#blocks.has(next)) this.#block(next).catch(() => {});
+      }
+      const bytes = await block;
       const from = at - index * BLOCK;
-      const take = Math.min(block.length - from, end - at);
-      if (take <= 0) throw new FoveateError("read", `cannot read ${this.#url}: it ended at byte ${at}`);
-      out.set(block.subarray(from, from + take), at - offset);
+      const take = Math.min(bytes.length - from, end - at);
+      if (take <= 0) throw new FoveateError("read", `cannot read ${this.name}: it ended at byte ${at}`);
+      out.set(bytes.subarray(from, from + take), at - offset);
       at += take;
     }
     return out;
@@ -204,7 +330,7 @@ class UrlSource implements JsSource {
     let block = this.#blocks.get(index);
     this.#blocks.delete(index);
     if (!block) {
-      block = this.#fetch(index);
+      block = this.#load(index);
       block.catch(() => this.#blocks.delete(index));
     }
     this.#blocks.set(index, block);
@@ -215,16 +341,11 @@ class UrlSource implements JsSource {
     return block;
   }
 
-  async #fetch(index: number): Promise<Uint8Array> {
-    const start = index * BLOCK;
-    const end = Math.min(start + BLOCK, this.size);
-    const response = await request(this.#url, { headers: { Range: `bytes=${start}-${end - 1}` } }, this.#signal);
-    if (response.status !== 206) throw refused(this.#url, response);
-    const bytes = new Uint8Array(await response.arrayBuffer());
-    if (bytes.length !== end - start) {
-      const got = `asked for ${end - start} bytes from ${start} on, got ${bytes.length}`;
-      throw new FoveateError("read", `cannot read ${this.#url}: ${got}`);
-    }
+  async #load(index: number): Promise<Uint8Array> {
+    const kept = await this.#cached?.read(index);
+    if (kept) return kept;
+    const bytes = await this.#server.fetch(index);
+    await this.#cached?.write(index, bytes);
     return bytes;
   }
 }

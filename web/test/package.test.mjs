@@ -93,6 +93,35 @@ test("the same seed gives the same answer, others give others", { skip: support.
   model.close();
 });
 
+test("a text is scored, and answers tell how likely they were", { skip: support.skipGolden }, async () => {
+  const { prompt } = support.goldenTokens("llama");
+  const model = await load(folder("llama"));
+  const scores = await model.score(prompt);
+  assert.deepEqual(scores.map(({ id }) => id), prompt.slice(1));
+  for (const { logprob, entropy, rank } of scores) {
+    assert.ok(logprob < 0 && entropy > 0 && entropy <= Math.log(model.vocabSize));
+    assert.ok(Number.isInteger(rank) && rank >= 0 && rank < model.vocabSize);
+  }
+  const plain = { maxTokens: 6, temperature: 1, seed: 3, repetitionPenalty: 1.2 };
+  const [ids, told] = [[], []];
+  for await (const { id } of model.generateTokens(prompt, plain)) ids.push(id);
+  for await (const token of model.generateTokens(prompt, { ...plain, logprobs: 2 })) told.push(token);
+  assert.deepEqual(told.map(({ id }) => id), ids, "the same are chosen");
+  // The answer, scored as a text, has the same probabilities.
+  const whole = (await model.score([...prompt, ...ids])).slice(-ids.length);
+  told.forEach(({ id, score }, i) => {
+    assert.equal(score.rank, whole[i].rank);
+    assert.ok(Math.abs(score.logprob - whole[i].logprob) < 1e-3 && Math.abs(score.entropy - whole[i].entropy) < 1e-3);
+    const [first, second] = score.likeliest;
+    assert.ok(score.likeliest.length === 2 && first.logprob >= second.logprob && first.logprob >= score.logprob - 1e-9);
+    assert.equal(score.rank === 0, first.id === id);
+  });
+  await assert.rejects(model.score([]), { code: "empty-prompt" });
+  await assert.rejects(model.score(prompt, { signal: AbortSignal.abort() }), { code: "cancelled" });
+  await assert.rejects(model.generateTokens(prompt, { logprobs: 1000 }).next(), { code: "config" });
+  model.close();
+});
+
 test("an error is one of ours whatever was thrown", () => {
   assert.equal(FoveateError.from(new TypeError("x")).code, "internal");
   assert.equal(FoveateError.from("x").message, "x");

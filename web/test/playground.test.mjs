@@ -1,6 +1,8 @@
 // The playground as a person uses it. With SCREENSHOT=FILE it leaves a picture.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { after, before, describe, test } from "node:test";
 import * as support from "./support.mjs";
 
@@ -58,11 +60,40 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
     if (process.env.SCREENSHOT) await page.screenshot({ path: process.env.SCREENSHOT, fullPage: true });
   });
 
+  test("the last answer is given again, and an earlier message can be changed", async () => {
+    await page.getByLabel("Tokens at most").fill("4");
+    const before = await page.locator(".turn.assistant").last().innerText();
+    await page.getByLabel("Probabilities").check();
+    await page.getByRole("button", { name: "Again" }).click();
+    await page.getByRole("button", { name: "Stop" }).waitFor();
+    await page.getByRole("button", { name: "Send" }).waitFor({ timeout: 120_000 });
+    assert.equal(await page.locator(".turn").count(), 4);
+    const again = page.locator(".turn.assistant").last();
+    assert.ok(before.startsWith((await again.innerText()).trim()), "the same, as it is greedy");
+    await page.waitForFunction(() => /^\d[\d.]* %; likeliest: "/.test(document.querySelector(".token")?.title));
+    await page.getByLabel("Probabilities").uncheck();
+    await page.getByRole("button", { name: "Edit this message" }).first().click();
+    assert.equal(await page.locator(".turn").count(), 0);
+    assert.equal(await page.getByLabel("Prompt").inputValue(), "What is the capital of France?");
+    await page.getByLabel("Prompt").fill("What is the capital of Italy?");
+    await page.keyboard.press("Enter");
+    await page.getByRole("button", { name: "Stop" }).waitFor();
+    await page.getByRole("button", { name: "Send" }).waitFor({ timeout: 120_000 });
+    assert.equal(await page.locator(".turn").count(), 2);
+  });
+
+  test("a model that is kept can be forgotten", async () => {
+    const kept = page.getByRole("list", { name: "Kept in this browser" }).getByRole("listitem");
+    assert.match(await kept.innerText(), /SmolLM2.*MB/);
+    await page.getByRole("button", { name: /^Forget SmolLM2/ }).click();
+    await kept.waitFor({ state: "detached" });
+  });
+
   test("the stop button ends an answer, and the next one begins", async () => {
     await page.getByLabel("Tokens at most").fill("400");
     await page.getByLabel("Prompt").fill("Tell me a long story.");
     await page.getByRole("button", { name: "Send" }).click();
-    await page.waitForFunction(() => document.querySelectorAll(".turn.assistant")[2]?.textContent.length > 0, null, {
+    await page.waitForFunction(() => document.querySelectorAll(".turn.assistant")[1]?.textContent.length > 0, null, {
       timeout: 60_000,
     });
     await page.getByRole("button", { name: "Stop" }).click();
@@ -98,6 +129,47 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
       await page.keyboard.press("Tab");
       assert.equal(await page.evaluate(() => document.activeElement.id), id);
     }
+  });
+
+  const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+  const faults = async () => {
+    await page.evaluate(axe);
+    const { violations } = await page.evaluate(() => window.axe.run());
+    const serious = violations.filter(({ impact }) => impact === "serious" || impact === "critical");
+    return serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
+  };
+
+  test("axe-core finds no serious fault, in the light and the dark", async () => {
+    assert.deepEqual(await faults(), []);
+    await page.emulateMedia({ colorScheme: "light" });
+    assert.deepEqual(await faults(), []);
+  });
+
+  test("the page of kernels runs an op on three devices", async () => {
+    await page.getByRole("link", { name: "Kernels" }).click();
+    await page.getByRole("button", { name: "Run" }).isEnabled();
+    await page.getByLabel("Op", { exact: true }).selectOption("norm");
+    await page.getByLabel("Settings").fill("T=16, dim=64");
+    await page.getByRole("button", { name: "Run" }).click();
+    const rows = page.locator("#results tr");
+    await page.waitForFunction(
+      () => document.querySelectorAll("#results td:nth-child(2)").length === 3 && !document.getElementById("run").disabled,
+      null,
+      { timeout: 60_000 },
+    );
+    for (const [i, device] of ["reference", "cpu", "gpu"].entries()) {
+      const [, ms, error, name] = await rows.nth(i).locator("th, td").allInnerTexts();
+      assert.match(ms, /^[\d.]+ ms$/);
+      if (device !== "reference") assert.ok(Number(error) < 1e-5, `${device}: ${error}`);
+      assert.match(name, device === "gpu" ? /^gpu/ : /./);
+    }
+    assert.match(await page.locator("#args").innerText(), /x f32 \[16, 1, 64\], read|x f32 \[16, 64\], read/);
+    await page.getByLabel("Settings").fill("tokens=1");
+    await page.getByRole("button", { name: "Run" }).click();
+    await page.locator("#error").waitFor({ state: "visible" });
+    assert.match(await page.locator("#error").innerText(), /norm has no setting tokens/);
+    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 360);
+    assert.deepEqual(await faults(), []);
   });
 
   test("the page did not complain", () => assert.deepEqual(complaints, []));

@@ -1,6 +1,6 @@
 // What the tests share: golden files, a server and a browser.
 
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
@@ -24,7 +24,8 @@ export const skipGolden = unless(golden, "the golden cases");
 export const skipModel = unless(join(models, smollm2), "the model") || skipGolden;
 
 export const smollm2Golden = () => JSON.parse(readFileSync(join(golden, "smollm2.json"), "utf8"));
-export const goldenFile = (path) => readFileSync(join(golden, path));
+export const goldenPath = (path) => join(golden, path);
+export const goldenFile = (path) => readFileSync(goldenPath(path));
 
 /** The ids that a golden model was given, and those that it chose. */
 export function goldenTokens(family) {
@@ -40,9 +41,14 @@ export function goldenTokens(family) {
   return { prompt: read("input_ids"), greedy: read("want.greedy") };
 }
 
-/** A server of the package, of golden cases at /golden/ and of models at /models/. */
+/** The paths of all golden cases of ops below `golden`, and of the folders of models. */
+export const goldenOps = () => readdirSync(join(golden, "ops")).filter((name) => name.endsWith(".safetensors"));
+export const goldenModels = () => readdirSync(join(golden, "models"));
+
+/** A server of the package, of golden cases at /golden/, of models at /models/, and of a hub with one of them. */
 export function serveAll(on) {
-  return serve({ mounts: { "/": web, "/golden/": golden, "/models/": models }, on });
+  const hub = { "/hub/acme/llama/resolve/main/": join(golden, "models", "llama") };
+  return serve({ mounts: { "/": web, "/golden/": golden, "/models/": models, ...hub }, on });
 }
 
 /** Debian's Chromium with WebGPU on SwiftShader, and no requests of its own. */

@@ -3,7 +3,7 @@
 mod op;
 mod spec;
 
-pub use op::{case, op};
+pub use op::{case, op, run};
 
 use crate::backend::Backend;
 use crate::error::{Error, Result};

@@ -49,7 +49,7 @@ pub async fn op<B: Backend>(backend: &B, file: &Checkpoint, bounds: Bounds) -> R
         }
         let outputs = run(backend, op, &args, &inputs).await?;
         let written = args.iter().zip(outputs).filter(|(arg, _)| arg.access.writes());
-        computed.extend(written.map(|(arg, words)| (named(arg), words, tolerance)));
+        computed.extend(written.map(|(arg, bytes)| (named(arg), bytemuck::pod_collect_to_vec(&bytes), tolerance)));
     }
     let mut findings = Vec::new();
     for name in wanted() {
@@ -110,10 +110,11 @@ pub async fn case<B: Backend>(backend: &B, case: &Case) -> Result<Finding> {
     let got = run(backend, &case.op, &args, &inputs).await?;
     let mut worst: Option<(&str, Difference)> = None;
     for (arg, (got, wanted)) in args.iter().zip(got.iter().zip(&wanted)).filter(|(arg, _)| arg.access.writes()) {
+        let [got, wanted]: [Vec<f32>; 2] = [got, wanted].map(|bytes| bytemuck::pod_collect_to_vec(bytes));
         let found = match arg.dtype {
-            DType::F32 => compare(got, wanted, case.tolerance),
+            DType::F32 => compare(&got, &wanted, case.tolerance),
             // Ids and counts are bits: as numbers they would be compared with a tolerance.
-            _ => compare(&whole(got), &whole(wanted), Tolerance::EXACT),
+            _ => compare(&whole(&got), &whole(&wanted), Tolerance::EXACT),
         };
         if worst.as_ref().is_none_or(|(_, w)| w.within && (!found.within || found.relative_rms > w.relative_rms)) {
             worst = Some((arg.name, found));
@@ -130,8 +131,11 @@ fn whole(bits: &[f32]) -> Vec<f32> {
     bits.iter().map(|x| x.to_bits() as f32).collect()
 }
 
-/// The words of every argument that the op writes; nothing for the others.
-async fn run<B: Backend>(backend: &B, op: &Op, args: &[Arg], inputs: &[Vec<u8>]) -> Result<Vec<Vec<f32>>> {
+/// Runs an op on bytes for every argument, and returns the bytes of those that it writes; of the others, nothing.
+///
+/// # Errors
+/// `OutOfMemory`, and whatever the op or the device refuses.
+pub async fn run<B: Backend>(backend: &B, op: &Op, args: &[Arg], inputs: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
     let mut buffers = Vec::new();
     for (arg, bytes) in args.iter().zip(inputs) {
         let mut bytes = bytes.clone();
@@ -148,7 +152,7 @@ async fn run<B: Backend>(backend: &B, op: &Op, args: &[Arg], inputs: &[Vec<u8>])
     let mut outputs = Vec::new();
     for (arg, buffer) in args.iter().zip(&buffers) {
         outputs.push(match arg.access.writes() {
-            true => bytemuck::pod_collect_to_vec(&backend.download(buffer, 0, arg.bytes()).await?),
+            true => backend.download(buffer, 0, arg.bytes()).await?,
             false => Vec::new(),
         });
     }

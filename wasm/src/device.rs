@@ -1,0 +1,186 @@
+//! Single ops on an executor, and checks of files with known results.
+
+use crate::error::thrown;
+use crate::model::{executor, read};
+use crate::options::JsFiles;
+use crate::source::{File, JsSource};
+use foveate_core::check::{self, Bounds, Finding};
+use foveate_core::kernels::cases::Rng;
+use foveate_core::kernels::close::Tolerance;
+use foveate_core::kernels::op::{self, Access, Arg, Op};
+use foveate_core::weights::Checkpoint;
+use foveate_core::{Any, Backend, Error, Result, settings};
+use js_sys::Uint8Array;
+use serde_json::{Value, json};
+use wasm_bindgen::prelude::*;
+
+/// An executor for single ops.
+#[wasm_bindgen]
+pub struct Device {
+    backend: Any,
+    /// Whether it runs the definitions, which are held to a closer tolerance.
+    exact: bool,
+}
+
+/// Opens `gpu`, `cpu`, `reference` or, with `auto`, the best that there is.
+#[wasm_bindgen(js_name = openDevice)]
+pub async fn open_device(kind: String, baseline: bool) -> Result<Device, JsValue> {
+    let backend = executor(&kind, baseline).await.map_err(thrown)?;
+    Ok(Device { backend, exact: kind == "reference" })
+}
+
+/// The names of every op.
+#[wasm_bindgen(js_name = opNames)]
+pub fn op_names() -> Vec<String> {
+    Op::NAMES.iter().map(|&name| name.into()).collect()
+}
+
+/// The names of the cases that every executor is tested by.
+#[wasm_bindgen(js_name = caseNames)]
+pub fn case_names() -> Vec<String> {
+    op::cases().iter().map(|case| format!("{}/{}", case.op.name(), case.id)).collect()
+}
+
+/// Compares a model with the logits and tokens that `golden` holds; JSON of `[{name, passed, detail}]`.
+#[wasm_bindgen(js_name = checkModel)]
+pub async fn check_model(files: JsFiles, golden: JsSource, kind: String, baseline: bool) -> Result<String, JsValue> {
+    let run = async {
+        let golden = Checkpoint::safetensors(vec![Box::new(File::new(golden)?)]).await?;
+        let tolerance = if kind == "reference" { Tolerance::MODEL_REFERENCE } else { Tolerance::MODEL_EXECUTOR };
+        check::model(executor(&kind, baseline).await?, read(&files).await?, &golden, tolerance).await
+    };
+    run.await.map(|found| findings(&found)).map_err(thrown)
+}
+
+fn findings(found: &[Finding]) -> String {
+    let all =
+        found.iter().map(|Finding { name, passed, detail }| json!({"name": name, "passed": passed, "detail": detail}));
+    all.collect::<Value>().to_string()
+}
+
+/// The op of a name, its settings (`causal=true,window=64`) and the shapes of its arguments: JSON of `{name: [sizes]}`.
+fn spec(name: &str, settings: &str, shapes: &str) -> Result<Op> {
+    let wrong = |e: serde_json::Error| Error::Config { reason: format!("shapes: {e}") };
+    let shapes: std::collections::BTreeMap<String, Vec<u32>> = serde_json::from_str(shapes).map_err(wrong)?;
+    let shapes: Vec<_> = shapes.into_iter().collect();
+    let op = settings::fitted(name, settings, &shapes)?;
+    for arg in op.kernel().args() {
+        if let Some((_, given)) = shapes.iter().find(|(name, _)| name == arg.name)
+            && *given != arg.shape
+        {
+            let reason = format!("{name}: {} must have the shape {:?}, it has {given:?}", arg.name, arg.shape);
+            return Err(Error::Config { reason });
+        }
+    }
+    Ok(op)
+}
+
+fn argument(arg: &Arg) -> Value {
+    let access = match arg.access {
+        Access::Read => "read",
+        Access::Write => "write",
+        Access::ReadWrite => "both",
+    };
+    json!({"name": arg.name, "dtype": arg.dtype.name(), "shape": arg.shape, "bytes": arg.bytes(), "access": access})
+}
+
+/// The arguments of an op in their order, as JSON of `[{name, dtype, shape, bytes, access}]`.
+#[wasm_bindgen(js_name = opArguments)]
+pub fn op_arguments(name: &str, settings: &str, shapes: &str) -> Result<String, JsValue> {
+    let op = spec(name, settings, shapes).map_err(thrown)?;
+    Ok(op.kernel().args().iter().map(argument).collect::<Value>().to_string())
+}
+
+/// Meaningful bytes for every argument of an op, those that it only writes among them.
+#[wasm_bindgen(js_name = opInputs)]
+pub fn op_inputs(name: &str, settings: &str, seed: f64) -> Result<Vec<Uint8Array>, JsValue> {
+    let op = settings::op(name, settings).map_err(thrown)?;
+    admit(&op).map_err(thrown)?;
+    let inputs = op.kernel().inputs(&mut Rng::new(seed as u64));
+    Ok(inputs.iter().map(|bytes| Uint8Array::from(bytes.as_slice())).collect())
+}
+
+/// What all arguments of an op may take: the wasm's memory ends at 4 GiB, and they are there twice.
+const MOST_BYTES: u64 = 1 << 30;
+
+fn admit(op: &Op) -> Result<()> {
+    match op.kernel().args().iter().map(Arg::bytes).sum() {
+        needs if needs > MOST_BYTES => Err(Error::OutOfMemory { needs, has: MOST_BYTES }),
+        _ => Ok(()),
+    }
+}
+
+#[wasm_bindgen]
+impl Device {
+    /// One line that names executor and device.
+    pub fn describe(&self) -> String {
+        self.backend.describe()
+    }
+
+    /// Runs an op on bytes for each argument that it reads, in their order, and gives the bytes of each that it writes.
+    pub async fn run(
+        &self,
+        name: String,
+        settings: String,
+        shapes: String,
+        inputs: Vec<Uint8Array>,
+    ) -> Result<Vec<Uint8Array>, JsValue> {
+        self.outputs(&name, &settings, &shapes, &inputs).await.map_err(thrown)
+    }
+
+    /// Runs the op of a case file and compares what it expects; JSON of `[{name, passed, detail}]`.
+    pub async fn check(&self, file: JsSource) -> Result<String, JsValue> {
+        let run = async {
+            let file = Checkpoint::safetensors(vec![Box::new(File::new(file)?)]).await?;
+            check::op(&self.backend, &file, if self.exact { Bounds::REFERENCE } else { Bounds::EXECUTOR }).await
+        };
+        run.await.map(|found| findings(&found)).map_err(thrown)
+    }
+
+    /// Runs one of [`case_names`] here and by the definition; JSON of `[{name, passed, detail}]`.
+    #[wasm_bindgen(js_name = checkCase)]
+    pub async fn check_case(&self, name: String) -> Result<String, JsValue> {
+        let run = async {
+            let (op, id) = name.split_once('/').unwrap_or(("", &name));
+            let case = op::cases().into_iter().find(|case| case.op.name() == op && case.id == id);
+            let case = case.ok_or_else(|| Error::Config { reason: format!("there is no case {name}") })?;
+            check::case(&self.backend, &case).await
+        };
+        run.await.map(|found| findings(&[found])).map_err(thrown)
+    }
+}
+
+impl Device {
+    async fn outputs(&self, name: &str, settings: &str, shapes: &str, given: &[Uint8Array]) -> Result<Vec<Uint8Array>> {
+        let op = spec(name, settings, shapes)?;
+        admit(&op)?;
+        let args = op.kernel().args();
+        let read = args.iter().filter(|arg| arg.access != Access::Write).count();
+        if read != given.len() {
+            let names: Vec<_> = args.iter().filter(|arg| arg.access != Access::Write).map(|arg| arg.name).collect();
+            let reason = format!("{name} reads {}; {} were given", names.join(", "), given.len());
+            return Err(Error::Config { reason });
+        }
+        let mut given = given.iter();
+        let bytes = |arg: &Arg| match arg.access {
+            // What an op leaves unwritten shows.
+            Access::Write => vec![0xff; arg.bytes() as usize],
+            _ => given.next().map_or_else(Vec::new, |bytes| bytes.to_vec()),
+        };
+        let inputs: Vec<_> = args.iter().map(bytes).collect();
+        for (arg, bytes) in args.iter().zip(&inputs) {
+            if bytes.len() as u64 != arg.bytes() {
+                let (shape, dtype, needs) = (&arg.shape, arg.dtype, arg.bytes());
+                let reason = format!(
+                    "{name}: {} must be {shape:?} of {dtype} in {needs} bytes, got {} bytes",
+                    arg.name,
+                    bytes.len()
+                );
+                return Err(Error::Config { reason });
+            }
+        }
+        let outputs = check::run(&self.backend, &op, &args, &inputs).await?;
+        let written = args.iter().zip(&outputs).filter(|(arg, _)| arg.access.writes());
+        Ok(written.map(|(_, bytes)| Uint8Array::from(bytes.as_slice())).collect())
+    }
+}

@@ -1,0 +1,63 @@
+/** What loads models and opens devices has in common. */
+
+import { type Engine, LocalEngine } from "./engine.js";
+import { abortable, FoveateError } from "./error.js";
+import { WorkerEngine } from "./remote.js";
+import type { OpenSource } from "./source.js";
+
+/**
+ * A model: the address of a `.gguf` file; the address of a folder with `config.json` and `model.safetensors`, as the hub
+ * keeps them; the name of a model on the hub, `owner/name`; a GGUF `File` or `Blob`, a stream of one, or a handle of one;
+ * all files of a folder, or a handle of it.
+ */
+export type ModelSource =
+  | string
+  | URL
+  | Blob
+  | readonly File[]
+  | ReadableStream<Uint8Array>
+  | FileSystemFileHandle
+  | FileSystemDirectoryHandle;
+
+/** An engine in a worker of its own where there are workers, or in this thread. */
+export function spawnEngine(worker: boolean | undefined): Engine {
+  return (worker ?? typeof Worker !== "undefined") ? new WorkerEngine() : new LocalEngine();
+}
+
+/** The same address for a worker, which has another base, and cannot be sent a `URL`. */
+export function absolute(source: string | URL): string {
+  const base = globalThis.document?.baseURI ?? globalThis.location?.href;
+  return URL.canParse(source, base) ? new URL(source, base).href : String(source);
+}
+
+/** Two words and a stroke, without the dots and endings of paths. */
+const HUB_NAME = /^[A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*$/;
+
+/** A source in a form that can be sent to a worker. `hub` is the address of a hub. */
+export async function sendable(source: ModelSource, hub: string, signal?: AbortSignal): Promise<OpenSource> {
+  if (typeof source === "string" && HUB_NAME.test(source) && !source.toLowerCase().endsWith(".gguf")) {
+    return absolute(`${hub.replace(/\/$/, "")}/${source}/resolve/main/`);
+  }
+  if (typeof source === "string" || source instanceof URL) return absolute(source);
+  if (source instanceof Blob) return source;
+  if ("getReader" in source) {
+    // Browsers keep blobs outside of the page's memory.
+    const read = new Response(source as ReadableStream<Uint8Array<ArrayBuffer>>).blob();
+    return abortable(read, signal).catch((error) => {
+      if (error instanceof FoveateError) throw error;
+      throw new FoveateError("read", `cannot read the stream: ${error}`, { cause: error });
+    });
+  }
+  if ("kind" in source) return source.kind === "file" ? source.getFile() : filesOf(source);
+  return source;
+}
+
+async function filesOf(folder: FileSystemDirectoryHandle): Promise<File[]> {
+  const files: Promise<File>[] = [];
+  // TypeScript's types lack the iteration of folders.
+  const all = (folder as unknown as { values(): AsyncIterable<FileSystemHandle> }).values();
+  for await (const entry of all) {
+    if (entry.kind === "file") files.push((entry as FileSystemFileHandle).getFile());
+  }
+  return Promise.all(files);
+}

@@ -1,0 +1,175 @@
+// What a browser keeps of models: read again without a server, checked, mended, listed and forgotten.
+
+import assert from "node:assert/strict";
+import { after, before, beforeEach, describe, test } from "node:test";
+import * as support from "./support.mjs";
+
+describe("the cache in Chromium", { skip: support.skipBrowser || support.skipGolden }, () => {
+  let browser, server, page;
+  let on = () => undefined;
+  let requests = [];
+
+  before(async () => {
+    server = await support.serveAll((request) => {
+      requests.push(request);
+      return on(request);
+    });
+    browser = await support.launch();
+    page = await support.blank(browser, server.url);
+  });
+
+  after(async () => {
+    await browser?.close();
+    await server?.close();
+  });
+
+  beforeEach(() => page.evaluate(() => window.foveate.cache.clear()));
+
+  const serving = (behaviour) => {
+    on = behaviour;
+    requests = [];
+  };
+  const asModel = ({ path }) => path.startsWith("/golden/") || path.startsWith("/models/") || path.startsWith("/hub/");
+  const gone = (request) => (asModel(request) ? { status: 500 } : undefined);
+
+  const { prompt, greedy } = support.skipGolden ? {} : support.goldenTokens("llama");
+  const llama = "/golden/models/llama/";
+  const wanted = greedy?.slice(0, 4);
+
+  /** Four tokens, and the bytes that came over the network. */
+  const load = (source = llama, options = {}) =>
+    page.evaluate(
+      async ({ source, options, prompt }) => {
+        let last;
+        const onProgress = (progress) => (last = progress);
+        const model = await window.foveate.load(source, { device: "cpu", cache: true, onProgress, ...options });
+        const ids = [];
+        for await (const { id } of model.generateTokens(prompt, { maxTokens: 4 })) ids.push(id);
+        model.close();
+        return { ids, fetched: last.fetched };
+      },
+      { source, options, prompt },
+    );
+
+  test("a second load asks the server for nothing, with the server gone", async () => {
+    serving(() => undefined);
+    const first = await load();
+    assert.deepEqual(first.ids, wanted);
+    assert.ok(first.fetched > 0);
+    serving(gone);
+    const second = await load();
+    assert.deepEqual(second.ids, wanted);
+    assert.equal(second.fetched, 0);
+    assert.deepEqual(requests.filter(asModel), []);
+  });
+
+  test("what is kept is listed, and gone when it is deleted", async () => {
+    serving(() => undefined);
+    await load();
+    await load("/golden/models/gpt2/").catch(() => {});
+    const kept = await page.evaluate(() => window.foveate.cache.list());
+    assert.equal(kept.length, 2);
+    const [model] = kept.filter(({ source }) => source.endsWith("/llama/"));
+    assert.ok(model.complete && model.bytes === model.of && model.of > 100_000, JSON.stringify(model));
+    const left = await page.evaluate(async (source) => {
+      await window.foveate.cache.delete(source);
+      return window.foveate.cache.list();
+    }, model.source);
+    assert.deepEqual(left.map(({ source }) => source.endsWith("/gpt2/")), [true]);
+    serving(() => undefined);
+    assert.ok((await load()).fetched > 0);
+    assert.ok(requests.some(asModel));
+  });
+
+  /** Turns a byte of every block over. */
+  const damage = () =>
+    page.evaluate(async () => {
+      const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("foveate");
+      let count = 0;
+      for await (const [name, handle] of folder.entries()) {
+        if (!name.startsWith("block-")) continue;
+        const bytes = new Uint8Array(await (await handle.getFile()).arrayBuffer());
+        bytes[bytes.length >> 1] ^= 1;
+        const stream = await handle.createWritable();
+        await stream.write(bytes);
+        await stream.close();
+        count++;
+      }
+      return count;
+    });
+
+  test("what is damaged is fetched again, and an error where nobody has it", async () => {
+    serving(() => undefined);
+    const { fetched } = await load();
+    assert.ok((await damage()) >= 2);
+    assert.deepEqual(await load(), { ids: wanted, fetched });
+    serving(gone);
+    assert.deepEqual(await load(), { ids: wanted, fetched: 0 });
+    await damage();
+    const error = await page.evaluate(
+      (source) => window.thrown(() => window.foveate.load(source, { device: "cpu", cache: true })),
+      llama,
+    );
+    assert.equal(error.code, "read");
+  });
+
+  test("a server without ranges fills the cache, too", async () => {
+    serving((request) => (asModel(request) ? { ranges: false } : undefined));
+    assert.deepEqual((await load()).ids, wanted);
+    serving(gone);
+    assert.deepEqual(await load(), { ids: wanted, fetched: 0 });
+  });
+
+  test("a model of a hub goes by its name", async () => {
+    serving(() => undefined);
+    assert.deepEqual((await load("acme/llama", { hub: `${server.url}/hub` })).ids, wanted);
+  });
+
+  test("a load that was stopped goes on where it was", { skip: support.skipModel }, async () => {
+    serving(() => undefined);
+    const stopped = await page.evaluate(async (source) => {
+      const controller = new AbortController();
+      let fetched = 0;
+      const onProgress = (progress) => {
+        fetched = progress.fetched;
+        if (fetched > 40e6) controller.abort();
+      };
+      const options = { device: "cpu", cache: true, signal: controller.signal, onProgress };
+      const { code } = await window.thrown(() => window.foveate.load(source, options));
+      return { code, fetched };
+    }, `/models/${support.smollm2}`);
+    assert.equal(stopped.code, "cancelled");
+    const [{ bytes, of, complete }] = await page.evaluate(() => window.foveate.cache.list());
+    assert.ok(bytes >= 30e6 && bytes < of && !complete, `${bytes} of ${of}`);
+    const { fetched } = await load(`/models/${support.smollm2}`);
+    assert.ok(fetched <= of - bytes, `${fetched} fetched, ${bytes} of ${of} were there`);
+    const [now] = await page.evaluate(() => window.foveate.cache.list());
+    assert.ok(now.complete);
+  });
+
+  test("a stream and a folder's handle are models, too", async () => {
+    serving(() => undefined);
+    const got = await page.evaluate(
+      async ({ llama, prompt }) => {
+        const root = await navigator.storage.getDirectory();
+        const folder = await root.getDirectoryHandle("model", { create: true });
+        for (const name of ["config.json", "model.safetensors"]) {
+          const stream = await (await folder.getFileHandle(name, { create: true })).createWritable();
+          await stream.write(await (await fetch(llama + name)).blob());
+          await stream.close();
+        }
+        const model = await window.foveate.load(folder, { device: "cpu" });
+        const ids = [];
+        for await (const { id } of model.generateTokens(prompt, { maxTokens: 4 })) ids.push(id);
+        model.close();
+        const noise = new Blob(["no model"]).stream();
+        const { code } = await window.thrown(() => window.foveate.load(noise, { device: "cpu" }));
+        return { ids, code };
+      },
+      { llama, prompt },
+    );
+    assert.deepEqual(got, { ids: wanted, code: "format" });
+  });
+
+  test("no page complained", () => assert.deepEqual(page.complaints, []));
+});

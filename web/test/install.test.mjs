@@ -1,0 +1,89 @@
+// The package as others get it: packed, installed, and used by Node.js alone and through a bundler.
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { serve } from "../serve.mjs";
+import * as support from "./support.mjs";
+
+const web = fileURLToPath(new URL("..", import.meta.url));
+const npm = (args, cwd) => execFileSync("npm", args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+
+describe("the packed package", { skip: support.skipGolden }, () => {
+  let root;
+
+  before(() => {
+    root = mkdtempSync(join(tmpdir(), "foveate-"));
+    const [{ filename, files }] = JSON.parse(npm(["pack", "--json", "--ignore-scripts", "--pack-destination", root], web));
+    const paths = files.map(({ path }) => path);
+    assert.ok(paths.includes("pkg/foveate_bg.wasm") && paths.includes("dist/worker.js"), paths.join());
+    assert.ok(!paths.some((path) => /^(src|test|playground)\//.test(path)), paths.join());
+    for (const name of ["plain", "bundled"]) {
+      mkdirSync(join(root, name));
+      writeFileSync(join(root, name, "package.json"), '{ "private": true, "type": "module" }\n');
+      npm(["install", "--offline", "--no-audit", "--no-fund", join(root, filename)], join(root, name));
+    }
+  });
+
+  after(() => root && rmSync(root, { recursive: true, force: true }));
+
+  test("runs in Node.js", () => {
+    const { prompt, greedy } = support.goldenTokens("llama");
+    const files = ["config.json", "model.safetensors"].map((name) => support.goldenPath(`models/llama/${name}`));
+    writeFileSync(
+      join(root, "plain", "index.js"),
+      `import { readFileSync } from "node:fs";
+      import { basename } from "node:path";
+      import { device, load } from "foveate";
+      const files = ${JSON.stringify(files)}.map((path) => new File([readFileSync(path)], basename(path)));
+      const model = await load(files);
+      const ids = [];
+      for await (const { id } of model.generateTokens(${JSON.stringify(prompt)}, { maxTokens: 4 })) ids.push(id);
+      const gpu = await device();
+      const x = { data: new Float32Array([3, 4]), shape: [1, 2] };
+      const { out } = await gpu.norm({ eps: 0 }, x, { data: new Float32Array([1, 1]), shape: [2] });
+      console.log(JSON.stringify({ ids, out: [...out.data] }));`,
+    );
+    const said = execFileSync(process.execPath, ["index.js"], { cwd: join(root, "plain"), encoding: "utf8" });
+    const { ids, out } = JSON.parse(said);
+    assert.deepEqual(ids, greedy.slice(0, 4));
+    assert.ok(Math.abs(out[0] - 3 / Math.sqrt(12.5)) < 1e-6, said);
+  });
+
+  test("is bundled by Vite without a word of configuration", { skip: support.skipBrowser }, async () => {
+    const { prompt, greedy } = support.goldenTokens("llama");
+    const folder = join(root, "bundled");
+    writeFileSync(
+      join(folder, "main.js"),
+      `import { load } from "foveate";
+      window.answer = async (source, prompt) => {
+        const model = await load(source, { device: "cpu" });
+        const ids = [];
+        for await (const { id } of model.generateTokens(prompt, { maxTokens: 4 })) ids.push(id);
+        model.close();
+        return ids;
+      };`,
+    );
+    writeFileSync(join(folder, "index.html"), '<!doctype html><link rel="icon" href="data:,"><script type="module" src="/main.js"></script>');
+    const { build } = await import(pathToFileURL(join(web, "node_modules/vite/dist/node/index.js")));
+    await build({ root: folder, configFile: false, logLevel: "error" });
+    const assets = readdirSync(join(folder, "dist", "assets"));
+    assert.equal(assets.filter((name) => name.endsWith(".wasm")).length, 1, assets.join());
+    const mounts = { "/": join(folder, "dist"), "/model/": support.goldenPath("models/llama") };
+    const [browser, server] = await Promise.all([support.launch(), serve({ mounts })]);
+    try {
+      const page = await browser.newPage();
+      await page.goto(`${server.url}/index.html`);
+      await page.waitForFunction(() => window.answer);
+      const ids = await page.evaluate((prompt) => window.answer("/model/", prompt), prompt);
+      assert.deepEqual(ids, greedy.slice(0, 4));
+    } finally {
+      await browser.close();
+      await server.close();
+    }
+  });
+});
