@@ -44,7 +44,7 @@ describe("the packed package", { skip: support.skipGolden }, () => {
       const ids = [];
       for await (const { id } of model.generateTokens(${JSON.stringify(prompt)}, { maxTokens: 4 })) ids.push(id);
       const gpu = await device();
-      const x = { data: new Float32Array([3, 4]), shape: [1, 2] };
+      const x = { data: new Float32Array([3, 4]), shape: [1, 1, 2] };
       const { out } = await gpu.norm({ eps: 0 }, x, { data: new Float32Array([1, 1]), shape: [2] });
       console.log(JSON.stringify({ ids, out: [...out.data] }));`,
     );
