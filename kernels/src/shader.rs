@@ -18,9 +18,68 @@ pub struct Part {
 #[macro_export]
 #[doc(hidden)]
 macro_rules! part {
-    ($path:literal) => {
-        $crate::shader::Part { name: $path, source: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/", $path)) }
+    ($path:literal) => {{
+        const FILE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/", $path));
+        $crate::shader::Part { name: $path, source: $crate::code!(FILE) }
+    }};
+}
+
+/// The text that is linked: natively as it was written.
+#[cfg(not(target_arch = "wasm32"))]
+#[macro_export]
+#[doc(hidden)]
+macro_rules! code {
+    ($file:ident) => {
+        $file
     };
+}
+
+/// The text that is linked: what browsers download has no comments and no indentation, a third of the whole.
+#[cfg(target_arch = "wasm32")]
+#[macro_export]
+#[doc(hidden)]
+macro_rules! code {
+    ($file:ident) => {{
+        const CODE: [u8; $crate::shader::code::<0>($file).1] = $crate::shader::code($file).0;
+        const TEXT: &str = match core::str::from_utf8(&CODE) {
+            Ok(text) => text,
+            Err(_) => panic!("comments and spaces are whole characters"),
+        };
+        TEXT
+    }};
+}
+
+/// The first `N` bytes of a WGSL text without its comments (`//` alone is used), indentation and spaces at line ends,
+/// and the number of all of them. Lines keep their numbers.
+#[doc(hidden)]
+pub const fn code<const N: usize>(text: &str) -> ([u8; N], usize) {
+    let text = text.as_bytes();
+    let (mut out, mut len) = ([0; N], 0);
+    // Spaces are written once something follows them in their line.
+    let (mut at, mut spaces, mut line_start) = (0, 0, true);
+    while at < text.len() {
+        if text[at] == b' ' {
+            spaces += 1;
+        } else if text[at] == b'/' && at + 1 < text.len() && text[at + 1] == b'/' {
+            while at + 1 < text.len() && text[at + 1] != b'\n' {
+                at += 1;
+            }
+        } else {
+            let newline = text[at] == b'\n';
+            while !newline && !line_start && spaces > 0 {
+                if len < N {
+                    out[len] = b' ';
+                }
+                (len, spaces) = (len + 1, spaces - 1);
+            }
+            if len < N {
+                out[len] = text[at];
+            }
+            (len, spaces, line_start) = (len + 1, 0, newline);
+        }
+        at += 1;
+    }
+    (out, len)
 }
 
 /// The value of a header line.
@@ -98,5 +157,19 @@ impl Linked {
     pub fn origin(&self, line: u32) -> Option<(&'static str, u32)> {
         let (first, name) = self.origins.iter().rev().find(|(first, _)| *first <= line)?;
         Some((name, line - first + 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_is_a_text_without_comments_and_indentation_line_for_line() {
+        const TEXT: &str = "// Two lines \u{3c0}.\n\nfn f() {  // why\n    let a = b / c;  \n}\n// end";
+        const LEN: usize = code::<0>(TEXT).1;
+        let (bytes, len) = code::<LEN>(TEXT);
+        assert_eq!(core::str::from_utf8(&bytes), Ok("\n\nfn f() {\nlet a = b / c;\n}\n"));
+        assert_eq!(len, LEN);
     }
 }

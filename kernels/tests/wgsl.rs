@@ -8,7 +8,7 @@ use foveate_kernels::{
     ceiling::Load,
     op,
     plan::{Caps, Memory, Pass},
-    shader::Shader,
+    shader::{Shader, code},
 };
 use std::collections::{HashMap, HashSet};
 
@@ -85,6 +85,19 @@ fn parse(shader: &Shader) -> naga::Module {
         let line = e.location(&linked.source).map_or(0, |l| l.line_number);
         panic!("{} at {:?}: {}", shader.name, linked.origin(line), e.emit_to_string(&linked.source))
     })
+}
+
+/// What browsers download in place of the text.
+#[test]
+fn code_of_every_part_is_its_text_without_comments_line_for_line() {
+    let passes = passes();
+    let parts: HashMap<&str, &str> =
+        passes.iter().flat_map(|pass| &pass.shader.parts).map(|part| (part.name, part.source)).collect();
+    for (name, text) in parts {
+        let (bytes, len) = code::<{ 1 << 16 }>(text);
+        let want = text.lines().map(|line| line.split("//").next().unwrap_or_default().trim());
+        assert!(std::str::from_utf8(&bytes[..len]).unwrap().lines().eq(want), "{name}");
+    }
 }
 
 #[test]

@@ -39,7 +39,8 @@ function wasm() {
     ...[join(folder, target, "wasm", "foveate_wasm.wasm"), pkg],
   ]);
   const [file, optimised] = [join(pkg, "foveate_bg.wasm"), join(pkg, "optimised.wasm")];
-  tool("binaryen", "wasm-opt", [file, "-o", optimised, "-O3", "--strip-debug"]);
+  // Higher levels are no faster, and larger once they are compressed.
+  tool("binaryen", "wasm-opt", [file, "-o", optimised, "-O1", "--strip-debug"]);
   renameSync(optimised, file);
   const gzipped = gzipSync(readFileSync(file), { level: 9 }).length;
   console.log(`wasm: ${statSync(file).size} bytes, ${gzipped} gzipped`);
