@@ -15,6 +15,19 @@ use alloc::{vec, vec::Vec};
 /// Invocations of a workgroup.
 const GROUP: u32 = 64;
 
+/// Where arguments begin in their bindings, by the names of the shaders.
+const STARTS: [(&str, &str); 9] = [
+    ("x_start", "x"),
+    ("weight_start", "weight"),
+    ("bias_start", "bias"),
+    ("cu_start", "cu"),
+    ("slots_start", "slots"),
+    ("pool_start", "pool"),
+    ("before_start", "state0"),
+    ("after_start", "state"),
+    ("out_start", "out"),
+];
+
 pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     let args = spec.args();
     let planner = Planner { spec, caps, args: &args };
@@ -118,12 +131,14 @@ impl Planner<'_> {
         }
         let shader = Shader { name, parts, consts, features: Features::default(), workgroup_bytes: 0 };
         let mut pass = PassBuilder::new(self.args, shader).arg("x");
-        for (name, _) in linked {
+        let names: Vec<_> = linked.into_iter().map(|(name, _)| name).collect();
+        for name in &names {
             pass = pass.arg(name);
         }
         let [first, second, _] = spec.parts.map(|part| part.channels);
         let invocations = u64::from(rows) * u64::from(spec.channels());
-        pass.u32("rows", spec.rows())
+        pass = pass
+            .u32("rows", spec.rows())
             .u32("tokens", spec.tokens)
             .u32("channels", spec.channels())
             .u32("window", spec.window)
@@ -131,16 +146,12 @@ impl Planner<'_> {
             .u32("second", first)
             .u32("third", first + second)
             .u32("sequences", spec.sequences())
-            .u32("slots", spec.pool.unwrap_or(spec.sequences()))
-            .start("x_start", "x", 4)
-            .start("weight_start", "weight", 4)
-            .start_if_present("bias_start", "bias", 4)
-            .start_if_present("cu_start", "cu", 4)
-            .start_if_present("slots_start", "slots", 4)
-            .start_if_present("pool_start", "pool", 4)
-            .start_if_present("before_start", "state0", 4)
-            .start_if_present("after_start", "state", 4)
-            .start("out_start", "out", 4)
-            .dispatch(NAME, self.caps, self.caps.grid(NAME, invocations.div_ceil(GROUP.into()))?)
+            .u32("slots", spec.pool.unwrap_or(spec.sequences()));
+        // A pass binds what it needs; the other beginnings stay 0.
+        for (start, arg) in STARTS {
+            let bound = arg == "x" || names.contains(&arg);
+            pass = if bound { pass.start(start, arg, 4) } else { pass.u32(start, 0) };
+        }
+        pass.dispatch(NAME, self.caps, self.caps.grid(NAME, invocations.div_ceil(GROUP.into()))?)
     }
 }
