@@ -32,6 +32,7 @@ pub(crate) fn cases() -> Vec<Case> {
     all.push(("window_1".into(), Spec::new(2, 3, 8, 1, Activation::Silu)));
     let spec = Spec { initial: true, last: true, ..Spec::new(1, 0, 8, 4, Activation::Silu) };
     all.push(("no_tokens".into(), spec));
+    all.push(("no_tokens_from_nothing".into(), Spec { initial: false, ..spec }));
     all.push(("no_sequences".into(), Spec { tokens: 3, packed: Some(0), ..spec }));
     all.push(("no_channels".into(), Spec::new(1, 3, 0, 4, Activation::Silu)));
     all.into_iter().map(|(id, spec)| Case::new(format!("conv_{id}"), spec)).collect()

@@ -31,19 +31,21 @@ const STARTS: [(&str, &str); 9] = [
 pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     let args = spec.args();
     let planner = Planner { spec, caps, args: &args };
-    let (outputs, states) = (spec.rows() > 0, spec.last || spec.pool.is_some());
     let mut passes = Vec::new();
     if spec.channels() == 0 {
         return Ok(Plan::default());
     }
-    if outputs {
-        passes.push(match spec.sequences() {
-            0 => Fill { op: NAME, caps, args: &args }.zeros(Target::Arg("out"))?,
-            _ => planner.outputs(states)?,
-        });
-    }
-    if states && !planner.steps() && spec.sequences() > 0 {
-        passes.push(planner.states()?);
+    let (fill, states) = (Fill { op: NAME, caps, args: &args }, spec.last || spec.pool.is_some());
+    match (spec.sequences() > 0 && spec.pool != Some(0), spec.rows() > 0) {
+        (true, true) => {
+            passes.push(planner.outputs(states)?);
+            passes.extend((states && !planner.steps()).then(|| planner.states()).transpose()?);
+        }
+        (false, true) => passes.push(fill.zeros(Target::Arg("out"))?),
+        // Without tokens a state stays what it was.
+        (true, false) if spec.last && spec.initial => passes.push(fill.copy("state0", Target::Arg("state"))?),
+        (true, false) if spec.last => passes.push(fill.zeros(Target::Arg("state"))?),
+        _ => {}
     }
     Ok(Plan { passes, scratch: Vec::new() })
 }
