@@ -1,4 +1,8 @@
-//! The paged cache of keys and values.
+//! The paged cache of keys and values, and the states of layers that have none.
+
+mod state;
+
+pub use state::{LayerStates, Slots, States};
 
 use crate::backend::Backend;
 use crate::error::{Error, Result};
@@ -10,9 +14,10 @@ pub const PAGE: u32 = 64;
 
 /// Pages for the keys and values of every layer. Page `p` is the same tokens in all layers.
 pub struct Pool<B: Backend> {
-    layers: Vec<(B::Buffer, B::Buffer)>,
+    layers: Vec<Option<(B::Buffer, B::Buffer)>>,
     pages: u32,
     free: Vec<u32>,
+    states: States<B>,
 }
 
 impl<B: Backend> Pool<B> {
@@ -21,19 +26,24 @@ impl<B: Backend> Pool<B> {
         let pages = tokens.div_ceil(PAGE).max(1);
         let slots = u64::from(pages) * u64::from(PAGE);
         let layer = |layer: &crate::model::config::Layer| {
-            let Mixer::Attention(a) = &layer.mixer;
+            let Mixer::Attention(a) = &layer.mixer else { return Ok(None) };
             let bytes = slots.checked_mul(u64::from(a.kv_width()) * 4);
             let bytes = bytes.ok_or(Error::OutOfMemory { needs: u64::MAX, has: 0 })?;
-            Ok((backend.alloc("keys", bytes)?, backend.alloc("values", bytes)?))
+            Ok(Some((backend.alloc("keys", bytes)?, backend.alloc("values", bytes)?)))
         };
         let layers = config.layers.iter().map(layer).collect::<Result<_>>()?;
-        Ok(Self { layers, pages, free: (0..pages).rev().collect() })
+        let states = States::new(backend, config, 1)?;
+        Ok(Self { layers, pages, free: (0..pages).rev().collect(), states })
     }
 
-    /// Keys and values of a layer, `[slots, G D]` each.
-    pub fn layer(&self, index: usize) -> (&B::Buffer, &B::Buffer) {
-        let (k, v) = &self.layers[index];
-        (k, v)
+    /// Keys and values of a layer that has them, `[slots, G D]` each.
+    pub fn layer(&self, index: usize) -> Option<(&B::Buffer, &B::Buffer)> {
+        self.layers[index].as_ref().map(|(k, v)| (k, v))
+    }
+
+    /// The states of layers that keep no keys.
+    pub fn states(&self) -> &States<B> {
+        &self.states
     }
 
     /// Tokens that the pool holds.
@@ -52,6 +62,8 @@ impl<B: Backend> Pool<B> {
 pub struct Sequence {
     pages: Vec<u32>,
     len: u32,
+    /// Its slot of the states.
+    state: u32,
 }
 
 impl Sequence {
@@ -62,6 +74,11 @@ impl Sequence {
 
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// The slot of its [`States`].
+    pub fn state(&self) -> u32 {
+        self.state
     }
 
     /// Page numbers in the order of the tokens.

@@ -3,7 +3,7 @@
 use super::Model;
 use super::workspace::{Step, Workspace};
 use crate::backend::{Backend, Operand};
-use crate::cache::{Pool, Sequence};
+use crate::cache::{Pool, Sequence, States};
 use crate::error::{Error, Result};
 use crate::sample::Sampler;
 use std::sync::Arc;
@@ -89,8 +89,11 @@ impl<B: Backend> Session<B> {
     }
 
     /// Forgets the tokens from `len` on.
+    ///
+    /// A state of the delta rule can't forget: where a model has them, all tokens are read anew before the next.
     pub fn truncate(&mut self, len: u32) {
-        self.sequence.truncate(&mut self.pool, len);
+        let forgets = len < self.sequence.len() && States::<B>::needed(self.model.config());
+        self.sequence.truncate(&mut self.pool, if forgets { 0 } else { len });
         self.tokens.truncate(len as usize);
         self.marked = 0;
         self.on_device = None;
@@ -119,6 +122,7 @@ impl<B: Backend> Session<B> {
         if penalised && !known {
             self.mark(tokens)?;
         }
+        self.catch_up()?;
         let pieces = tokens.chunks(self.workspace.batch as usize);
         let last = pieces.len() - 1;
         for (i, piece) in pieces.enumerate() {
@@ -153,6 +157,7 @@ impl<B: Backend> Session<B> {
         self.admit(tokens)?;
         let model = self.model.clone();
         let (backend, vocab) = (model.backend(), u64::from(model.config().vocab));
+        self.catch_up()?;
         for piece in tokens.chunks(LOGIT_ROWS.min(self.workspace.batch) as usize) {
             self.step(piece)?;
             let mut to = |op, operands: &[Operand<'_, B>]| backend.run(&op, operands);
@@ -194,12 +199,38 @@ impl<B: Backend> Session<B> {
         }
     }
 
+    /// Reads again what the states have not seen since the session went back.
+    fn catch_up(&mut self) -> Result<()> {
+        let known = self.sequence.len() as usize;
+        if known == self.tokens.len() {
+            return Ok(());
+        }
+        self.on_device = None;
+        let again = self.tokens.split_off(known);
+        let mut pieces = again.chunks(self.workspace.batch as usize);
+        let result = pieces.try_for_each(|piece| {
+            self.step(piece)?;
+            self.model.backend().submit()
+        });
+        if result.is_err() {
+            // All of it is still to be read.
+            self.sequence.truncate(&mut self.pool, 0);
+            self.tokens.truncate(known);
+            self.tokens.extend(&again);
+        }
+        result
+    }
+
     /// Records the layers over one piece.
     fn step(&mut self, piece: &[u32]) -> Result<()> {
-        let backend = self.model.backend();
+        let model = self.model.clone();
+        let backend = model.backend();
         let tokens = piece.len() as u32;
+        if self.sequence.is_empty() && States::<B>::needed(model.config()) {
+            self.pool.states().clear(backend, self.sequence.state())?;
+        }
         let (positions, slots) = self.sequence.extend(&mut self.pool, tokens)?;
-        self.workspace.indices(backend, &positions, &slots, self.sequence.table())?;
+        self.workspace.indices(backend, &positions, &slots, self.sequence.state(), self.sequence.table())?;
         // The token that the last step chose is already there.
         if self.on_device.take() != Some(piece[0]) || tokens > 1 {
             backend.upload(&self.workspace.ids, 0, bytemuck::cast_slice(piece))?;
@@ -207,7 +238,7 @@ impl<B: Backend> Session<B> {
         self.tokens.extend(piece);
         let mut to = |op, operands: &[Operand<'_, B>]| backend.run(&op, operands);
         let step = Step { tokens, keys: self.sequence.len() };
-        self.model.decoder().layers(&mut to, &self.workspace, &self.pool, &step)
+        model.decoder().layers(&mut to, &self.workspace, &self.pool, &step)
     }
 
     /// Marks tokens for the repetition penalty: all that the session has read, and `more`.
