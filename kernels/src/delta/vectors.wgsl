@@ -42,7 +42,8 @@ fn main(
     let key_row = (token * HEADS + head / (VALUE_HEADS / HEADS)) * K;
     let factors = factors_of(params.q_start + key_row, params.k_start + key_row, lane);
     for (var i = lane; i < K; i += GROUP) {
-        let decay = decay_of(row, i);
+        let log_decay = log_decay_of(row, i);
+        let decay = select(exp(log_decay), 0.0, log_decay <= -100.0);
         let key = factors.y * k[params.k_start + key_row + i];
         let query = params.scale * factors.x * q[params.q_start + key_row + i];
         vectors[index * K + i] = vec4f(decay, decay * erase_of(row, i) * key, key, query);
