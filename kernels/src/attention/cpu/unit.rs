@@ -91,6 +91,19 @@ impl<'a> State<'a> {
     }
 }
 
+/// Calls `body` with the first row, the number of rows and the keys of blocks that cover all rows and the keys that they
+/// see: one of all rows, and many on a diagonal.
+fn blocks(seen: &[[usize; 2]], keys: usize, mut body: impl FnMut(usize, usize, usize)) {
+    let block = if seen[0][1] == seen[seen.len() - 1][1] { seen.len() } else { 4 * ROWS };
+    for first in (0..seen.len()).step_by(block) {
+        let rows = block.min(seen.len() - first);
+        let count = seen[first + rows - 1][1].next_multiple_of(PADDED).min(keys);
+        if count > 0 {
+            body(first, rows, count);
+        }
+    }
+}
+
 /// Memory of one task.
 pub(super) struct Scratch {
     q: Vec<f32>,           // [rows, D], scaled
@@ -234,12 +247,13 @@ impl<'a> Inputs<'a> {
             if together - tile >= TOGETHER && self.k.plain().is_some() {
                 keys.end = together;
             }
+            for (r, inside) in scratch.seen[..rows].iter_mut().enumerate() {
+                let seen = visible(tokens.start + r / self.group);
+                *inside = [seen.start, seen.end].map(|j| j.clamp(keys.start, keys.end) - keys.start);
+            }
             self.scores(b, g, rows, keys.clone(), scratch);
             for r in 0..rows {
                 let token = tokens.start + r / self.group;
-                let seen = visible(token);
-                let inside = |j: usize| j.clamp(keys.start, keys.end) - keys.start;
-                scratch.seen[r] = [inside(seen.start), inside(seen.end)];
                 let behind = keys.start as i64 - sequence.position(token);
                 let head = g * self.group + r % self.group;
                 let bias = self.bias.map(|bias| &bias[spec.bias_row(b, head, token) + keys.start..][..keys.len()]);
@@ -269,8 +283,10 @@ impl<'a> Inputs<'a> {
                     Right::strips(&scratch.panel, dim)
                 }
             };
-            let size = [rows, dim, count];
-            return self.simd.product(&scratch.q, right, &mut scratch.scores, size, [dim, TILE], false);
+            return blocks(&scratch.seen[..rows], count, |first, rows, count| {
+                let (q, scores) = (&scratch.q[first * dim..], &mut scratch.scores[first * TILE..]);
+                self.simd.product(q, right, scores, [rows, dim, count], [dim, TILE], false);
+            });
         }
         let Some(k) = self.k.plain() else {
             self.decode(self.k, b, g, keys, &mut scratch.k);
@@ -330,8 +346,10 @@ impl<'a> Inputs<'a> {
                     Right::strips(&scratch.panel, TILE)
                 }
             };
-            let size = [rows, count, value_dim];
-            return self.simd.product(&scratch.scores, right, state.acc, size, [TILE, value_dim], true);
+            return blocks(&scratch.seen[..rows], count, |first, rows, count| {
+                let (weights, acc) = (&scratch.scores[first * TILE..], &mut state.acc[first * value_dim..]);
+                self.simd.product(weights, right, acc, [rows, count, value_dim], [TILE, value_dim], true);
+            });
         }
         let Some(v) = self.v.plain() else {
             self.decode(self.v, b, g, keys, &mut scratch.v);
