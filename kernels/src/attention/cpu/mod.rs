@@ -9,6 +9,7 @@
 //!
 //! Source: FlashAttention-2 (Dao, 2307.08691); the chunks are flash decoding's.
 
+mod panels;
 mod unit;
 
 use super::{NO_KEYS, Spec};
@@ -16,8 +17,6 @@ use crate::host::{Args, Host, Shared, split};
 use alloc::vec;
 use unit::{Inputs, Scratch, State};
 
-/// Rows of a unit, where a query token has no more heads than that.
-const ROWS: usize = 128;
 /// Keys of a chunk.
 const CHUNK: usize = 256;
 /// How many times as much as their keys packed sequences would have if all were as long as the longest, at most, for chunks.
@@ -39,7 +38,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let out = Shared::new(args.out("out"));
     let lse = args.optional_out("lse").map(Shared::new);
 
-    let tokens = (ROWS / inputs.group.max(1)).clamp(1, queries.max(1));
+    let tokens = (inputs.unit_rows() / inputs.group.max(1)).clamp(1, queries.max(1));
     let (tiles, rows) = (queries.div_ceil(tokens), tokens * inputs.group);
     // Chunks that most sequences do not have would only take memory.
     let spread = u64::from(spec.batch) * longest as u64;
@@ -50,9 +49,14 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     if units == 0 || rows == 0 {
         return;
     }
+    let inputs = if tiles > 1 { inputs.laid_out(host) } else { inputs };
     let cost = rows * keys * (spec.dim + spec.value_dim) as usize;
     // The rows of a unit, and what `finish` makes of the states of its chunks.
-    let at = |unit: usize| (unit / tiles / inputs.kv_heads, unit / tiles % inputs.kv_heads, unit % tiles * tokens);
+    let heads = units / tiles.max(1);
+    let at = |unit: usize| {
+        let head = unit % heads;
+        (head / inputs.kv_heads, head % inputs.kv_heads, (tiles - 1 - unit / heads) * tokens)
+    };
     let finish = |unit: usize, states: &[f32]| {
         let (b, g, first) = at(unit);
         let sequence = inputs.sequences.get(b);
@@ -79,8 +83,8 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     };
     let least = TASK.div_ceil(cost.max(1));
     if chunks == 1 {
-        // Units cost more from tile to tile where masks are causal: each task takes some of all.
-        let tasks = (units / least).clamp(1, 4 * host.threads());
+        // The last tiles cost the most where masks are causal: each task takes some of all, the longest first.
+        let tasks = (units / least).clamp(1, 16 * host.threads());
         return host.parallel(tasks, &|task| {
             let (mut scratch, mut state) = (Scratch::new(&inputs, rows), vec![0.0; State::len(rows, value_dim)]);
             for unit in (task..units).step_by(tasks) {
