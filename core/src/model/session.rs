@@ -226,11 +226,12 @@ impl<B: Backend> Session<B> {
         let model = self.model.clone();
         let backend = model.backend();
         let tokens = piece.len() as u32;
-        if self.sequence.is_empty() && States::<B>::needed(model.config()) {
-            self.pool.states().clear(backend, self.sequence.state())?;
+        let state = States::<B>::needed(model.config()).then_some(self.sequence.state());
+        if let (Some(slot), true) = (state, self.sequence.is_empty()) {
+            self.pool.states().clear(backend, slot)?;
         }
         let (positions, slots) = self.sequence.extend(&mut self.pool, tokens)?;
-        self.workspace.indices(backend, &positions, &slots, self.sequence.state(), self.sequence.table())?;
+        self.workspace.indices(backend, &positions, &slots, state, self.sequence.table())?;
         // The token that the last step chose is already there.
         if self.on_device.take() != Some(piece[0]) || tokens > 1 {
             backend.upload(&self.workspace.ids, 0, bytemuck::cast_slice(piece))?;
