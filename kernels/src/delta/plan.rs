@@ -4,7 +4,8 @@
 //! Predicted for K = V = 64 and 8 heads: `6 K V` flop and `24 K + 4 V` bytes a token and head; 64 invocations that each
 //! read two words of workgroup memory and 16 bytes that all of them share for three multiply-adds; no barrier.
 
-use super::{Gate, NAME, NORMALIZE_EPS, Spec};
+use super::vectors::Vectors;
+use super::{NAME, Spec};
 use crate::error::Result;
 use crate::fill::{Fill, Target};
 use crate::op::{Access, Arg, Kernel};
@@ -13,7 +14,7 @@ use crate::plan::{Caps, Pass, PassBuilder, Plan};
 use crate::shader::{Const, Features, Shader};
 use alloc::{vec, vec::Vec};
 
-/// Invocations of a workgroup outside of the steps, and the most of one in them.
+/// The most invocations of a workgroup.
 const GROUP: u32 = 64;
 /// Bytes that the vectors of a piece take, unless one token of every sequence takes more.
 const PIECE: u64 = 32 << 20;
@@ -24,6 +25,18 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     let rows = u64::from(spec.batch) * u64::from(spec.value_heads);
     let piece = (PIECE / (row_bytes * rows.max(1))).clamp(1, u64::from(spec.tokens.max(1))) as u32;
     let planner = Planner { spec, caps, args: &args, rows: rows * u64::from(piece) };
+    let [vectors, written, _] = planner.scratch();
+    let vectors = Vectors {
+        op: NAME,
+        spec,
+        caps,
+        args: &args,
+        logs: false,
+        channels: spec.key_dim,
+        columns: spec.value_dim,
+        stride: spec.value_dim,
+        bytes: [vectors, written],
+    };
     let mut passes = Vec::new();
     if spec.packed.is_some() && spec.tokens > 0 {
         passes.push(planner.fill().zeros(Target::Arg("out"))?);
@@ -37,7 +50,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     if spec.batch > 0 {
         for first in (0..spec.tokens).step_by(piece as usize) {
             let count = piece.min(spec.tokens - first);
-            passes.extend([planner.vectors(first, count)?, planner.step(first, count)?]);
+            passes.extend([vectors.pass(first, count)?, planner.step(first, count)?]);
         }
     }
     let mut scratch = planner.scratch().to_vec();
@@ -95,69 +108,6 @@ impl Planner<'_> {
 
     fn fill(&self) -> Fill<'_> {
         Fill { op: NAME, caps: self.caps, args: self.args }
-    }
-
-    fn vectors(&self, first: u32, count: u32) -> Result<Pass> {
-        let spec = self.spec;
-        let mut parts = vec![part!("delta/vectors.wgsl")];
-        parts.push(match spec.normalize {
-            true => part!("delta/normalize.wgsl"),
-            false => part!("delta/plain.wgsl"),
-        });
-        parts.push(match spec.gate {
-            Gate::None => part!("delta/no_decay.wgsl"),
-            _ => part!("delta/decay.wgsl"),
-        });
-        parts.push(match spec.gate {
-            Gate::EraseWrite => part!("delta/erase_write.wgsl"),
-            _ => part!("delta/beta.wgsl"),
-        });
-        let decays = u32::from(spec.gate != Gate::None);
-        let shader = Shader {
-            name: "delta.vectors",
-            parts,
-            consts: vec![
-                ("GATES_BINDING", Const::U32(5 + decays)),
-                ("WRITE_BINDING", Const::U32(6 + decays)),
-                ("GROUP", Const::U32(GROUP)),
-                ("HEADS", Const::U32(spec.heads)),
-                ("VALUE_HEADS", Const::U32(spec.value_heads)),
-                ("K", Const::U32(spec.key_dim)),
-                ("V", Const::U32(spec.value_dim)),
-                ("DECAYS", Const::U32(spec.decays())),
-            ],
-            features: Features::default(),
-            workgroup_bytes: if spec.normalize { 8 * GROUP } else { 0 },
-        };
-        let rows = u64::from(spec.batch) * u64::from(count) * u64::from(spec.value_heads);
-        let [vectors, written, _] = self.scratch();
-        let mut pass = PassBuilder::new(self.args, shader)
-            .arg("q")
-            .arg("k")
-            .arg("v")
-            .scratch("vectors", 0, vectors, Access::Write)
-            .scratch("written", 1, written, Access::Write);
-        if spec.gate != Gate::None {
-            pass = pass.arg("g");
-        }
-        pass = match spec.gate {
-            Gate::EraseWrite => pass.arg("erase").arg_as("write_gate", "write"),
-            _ => pass.arg("beta"),
-        };
-        pass.u32("rows", rows as u32)
-            .u32("tokens", spec.tokens)
-            .u32("first", first)
-            .u32("count", count)
-            .f32("scale", spec.scale)
-            .f32("eps", NORMALIZE_EPS)
-            .start("q_start", "q", 4)
-            .start("k_start", "k", 4)
-            .start("v_start", "v", 4)
-            .start_if_present("beta_start", "beta", 4)
-            .start_if_present("g_start", "g", 4)
-            .start_if_present("erase_start", "erase", 4)
-            .start_if_present("write_start", "write", 4)
-            .dispatch(NAME, self.caps, self.caps.grid(NAME, rows)?)
     }
 
     fn step(&self, first: u32, count: u32) -> Result<Pass> {
