@@ -97,20 +97,20 @@ fn pair_up(chunk: Chunk, lane: u32) {
         if below.x {
             let x_row = row(chunk, i) * 4 * K4;
             let y_row = (chunk.row + min(others, vec4u(chunk.tokens - 1)) * VALUE_HEADS) * 4 * K4;
-            var between = vec4f();
+            let g = vec4f(vectors[y_row.x].x, vectors[y_row.y].x, vectors[y_row.z].x, vectors[y_row.w].x);
+            let factor = exp(select(vec4f(), vectors[x_row].x - g, below));
             for (var d = 0u; d < params.channels; d += 1) {
                 let x = vectors[x_row + d];
                 let y = array<vec4f, 4>(vectors[y_row.x + d], vectors[y_row.y + d], vectors[y_row.z + d], vectors[y_row.w + d]);
-                between = x.x - vec4f(y[0].x, y[1].x, y[2].x, y[3].x);
                 var k = vec4f(y[0].z, y[1].z, y[2].z, y[3].z);
                 if CHANNELS {
+                    let between = x.x - vec4f(y[0].x, y[1].x, y[2].x, y[3].x);
                     k *= exp(select(vec4f(), between, below));
                 }
                 l_sum += x.y * k;
                 p_sum += x.w * k;
             }
             if !CHANNELS {
-                let factor = exp(select(vec4f(), between, below));
                 l_sum *= factor;
                 p_sum *= factor;
             }
@@ -138,7 +138,7 @@ fn decay(chunk: Chunk, keys_at: u32, lane: u32) {
     for (var at = lane; at < C * K4; at += GROUP) {
         let i = at / K4;
         let d = at % K4;
-        var decayed: array<vec4f, 3>;
+        var decayed = array<vec4f, 3>();
         if i < chunk.tokens {
             let x = channels(row(chunk, i), d);
             let last = channels(row(chunk, chunk.tokens - 1), d)[0];
@@ -158,8 +158,8 @@ fn solve_keys(keys_at: u32, lane: u32) {
     for (var at = lane; at < C / 4 * K4; at += GROUP) {
         let i = 4 * (at / K4);
         let d = at % K4;
-        var reads: array<vec4f, 4>;
-        var writes: array<vec4f, 4>;
+        var reads = array<vec4f, 4>();
+        var writes = array<vec4f, 4>();
         for (var j = 0u; j < params.most; j += 1) {
             let key = keys[keys_at + (C + j) * K4 + d];
             let read = keys[keys_at + (3 * C + j) * K4 + d];
@@ -179,8 +179,8 @@ fn solve_values(chunk: Chunk, lane: u32) {
     for (var at = lane; at < C / 4 * V4; at += GROUP) {
         let i = 4 * (at / V4);
         let column = at % V4;
-        var updates: array<vec4f, 4>;
-        var back: array<vec4f, 4>;
+        var updates = array<vec4f, 4>();
+        var back = array<vec4f, 4>();
         for (var j = 0u; j < chunk.tokens; j += 1) {
             let source = 2 * row(chunk, j) * V4 + column;
             let written = values[source];

@@ -143,7 +143,13 @@ impl<'a> Planner<'a> {
         Shader { name, parts, consts, features: Features::default(), workgroup_bytes }
     }
 
-    pub(super) fn bind(&self, pass: PassBuilder<'a>, name: &'static str, scratch: Scratch, access: Access) -> PassBuilder<'a> {
+    pub(super) fn bind(
+        &self,
+        pass: PassBuilder<'a>,
+        name: &'static str,
+        scratch: Scratch,
+        access: Access,
+    ) -> PassBuilder<'a> {
         pass.scratch(name, scratch as usize, self.sizes.bytes(scratch), access)
     }
 
@@ -180,7 +186,13 @@ impl<'a> Planner<'a> {
 
     fn intra(&self, piece: u32) -> Result<Pass> {
         let bytes = 12 * self.sizes.chunk * self.sizes.chunk;
-        let shader = self.shader("delta_backward.intra", vec![part!("delta_backward/intra.wgsl"), part!("delta_backward/channels.wgsl")], &[], bytes, 5);
+        let shader = self.shader(
+            "delta_backward.intra",
+            vec![part!("delta_backward/intra.wgsl"), part!("delta_backward/channels.wgsl")],
+            &[],
+            bytes,
+            5,
+        );
         let mut pass = PassBuilder::new(self.args, shader);
         pass = self.bind(pass, "vectors", Scratch::Vectors, Access::ReadWrite);
         pass = self.bind(pass, "values", Scratch::Values, Access::ReadWrite).arg("dout");
@@ -192,7 +204,8 @@ impl<'a> Planner<'a> {
 
     fn scan(&self, piece: u32, reverse: bool) -> Result<Pass> {
         let (spec, sizes) = (self.spec, &self.sizes);
-        let columns = COLUMNS.min(GROUP / sizes.channels.next_power_of_two().min(16)).min(sizes.columns.next_power_of_two());
+        let columns =
+            COLUMNS.min(GROUP / sizes.channels.next_power_of_two().min(16)).min(sizes.columns.next_power_of_two());
         let x = GROUP / columns;
         let blocks = sizes.columns.div_ceil(columns);
         let (begin, end) = if reverse { ("dstate", "dstate0") } else { ("state0", "") };
