@@ -236,6 +236,7 @@ fn delta(u: &mut Unstructured<'_>) -> Result<delta::Spec> {
         initial,
         last,
         pool: if !initial && !last && u.arbitrary()? { Some(size(u)?) } else { None },
+        chunk: if u.arbitrary()? { Some(u.int_in_range(1..=64)?) } else { None },
     })
 }
 

@@ -46,6 +46,7 @@
 //! channels Kimi Linear (2510.26692), `EraseWrite` GDN-2 (2605.22791).
 
 pub(crate) mod cases;
+pub(crate) mod chunk;
 mod cpu;
 pub(crate) mod inputs;
 mod plan;
@@ -107,6 +108,8 @@ pub struct Spec {
     pub last: bool,
     /// Slots of a pool that states are kept in.
     pub pool: Option<u32>,
+    /// Tokens that are computed together, at most, of 64: 1 for token by token. Chosen by the executor where there is none.
+    pub chunk: Option<u32>,
 }
 
 impl Spec {
@@ -126,6 +129,7 @@ impl Spec {
             initial: false,
             last: false,
             pool: None,
+            chunk: None,
         }
     }
 
@@ -163,6 +167,9 @@ impl Kernel for Spec {
         }
         require(self.scale.is_finite(), NAME, "scale", "finite", self.scale)?;
         require(self.packed.is_none() || batch == 1, NAME, "batch", "1 where sequences are packed", batch)?;
+        if let Some(chunk) = self.chunk {
+            require((1..=64).contains(&chunk), NAME, "chunk", "1 to 64", chunk)?;
+        }
         if let Some(slots) = self.pool {
             require(!self.initial && !self.last, NAME, "pool", "without initial and last", "both")?;
             elements(NAME, "pool", &[slots, value_heads, key_dim, value_dim])?;
@@ -250,10 +257,16 @@ impl Kernel for Spec {
                 "beta" | "erase" | "write" => {
                     f32_bytes(&rng.normals(n, 1.5).into_iter().map(sigmoid).collect::<Vec<_>>())
                 }
-                // From hardly any decay to one that leaves nothing.
+                // From hardly any decay to a reset; the last of several heads decays as much as KDA's gates can.
                 "g" => {
-                    let decay = |i: u32, x: f32| if i == 0 { -60.0 * x } else { -0.3 * x * x };
-                    f32_bytes(&(0..n).map(|_| decay(rng.below(24), rng.unit())).collect::<Vec<_>>())
+                    let (heads, decays) = (self.value_heads as usize, self.decays() as usize);
+                    let decay = |at: usize, i: u32, x: f32| match i {
+                        _ if heads > 1 && at / decays % heads == heads - 1 => -5.0,
+                        0 => -60.0 * x,
+                        1 if x < 0.25 => -1e4,
+                        _ => -0.3 * x * x,
+                    };
+                    f32_bytes(&(0..n).map(|at| decay(at, rng.below(24), rng.unit())).collect::<Vec<_>>())
                 }
                 "cu" => u32_bytes(&offsets(self.sequences(), self.tokens, rng)),
                 // Distinct where the pool has room, in reverse; the others are past it.

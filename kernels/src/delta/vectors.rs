@@ -1,5 +1,6 @@
 //! The pass that prepares what the state meets of every token.
 
+use super::plan::{decays, gates};
 use super::{Gate, NORMALIZE_EPS, Spec};
 use crate::error::Result;
 use crate::op::{Access, Arg};
@@ -38,18 +39,11 @@ pub(crate) fn lengths(spec: &Spec) -> Part {
 impl Vectors<'_> {
     fn shader(&self) -> Shader {
         let spec = self.spec;
-        let mut parts = vec![part!("delta/vectors.wgsl"), lengths(spec)];
-        parts.push(match (spec.gate, self.logs) {
-            (Gate::None, _) => part!("delta/no_decay.wgsl"),
-            (_, false) => part!("delta/decay.wgsl"),
-            (_, true) => part!("delta/log_decay.wgsl"),
-        });
-        match spec.gate {
-            Gate::EraseWrite => parts.extend([part!("delta/erase.wgsl"), part!("delta/write.wgsl")]),
-            _ => parts.push(part!("delta/beta.wgsl")),
-        }
+        let mut parts = vec![part!("delta/vectors.wgsl"), lengths(spec), decays(spec)];
+        parts.extend(gates(spec));
         let decays = u32::from(spec.gate != Gate::None);
         let consts: Vec<_> = [
+            ("G_BINDING", 5),
             ("GATES_BINDING", 5 + decays),
             ("WRITE_BINDING", 6 + decays),
             ("GROUP", GROUP),

@@ -45,10 +45,12 @@ fn main(
     for (var i = lane; i < KEYS; i += GROUP) {
         var channel = vec4f();
         if i < K {
-            let decay = decay_of(row, i);
+            let log_decay = log_decay_of(row, i);
+            let decay = select(exp(log_decay), 0.0, log_decay <= -100.0);
             let key = factors.y * k[params.k_start + key_row + i];
+            let read = erase_of(row, i) * key;
             let query = params.scale * factors.x * q[params.q_start + key_row + i];
-            channel = vec4f(decay, select(decay, 1.0, LOGS) * erase_of(row, i) * key, key, query);
+            channel = select(vec4f(decay, decay * read, key, query), vec4f(log_decay, read, key, query), LOGS);
         }
         vectors[index * KEYS + i] = channel;
     }

@@ -43,9 +43,9 @@ pub(super) struct Sizes {
 impl Sizes {
     pub(super) fn new(spec: &Spec, caps: &Caps) -> Self {
         // Where channels have decays of their own, every pair of tokens has as many factors.
-        let chunk = match spec.gate {
-            Gate::None | Gate::Head => 32,
-            Gate::Channel | Gate::EraseWrite => 16,
+        let chunk = match (spec.chunk, spec.gate) {
+            (Some(32..), _) | (None, Gate::None | Gate::Head) => 32,
+            _ => 16,
         };
         let room = PIECE.min(caps.binding_bytes);
         let mut tokens = spec.tokens.max(1).div_ceil(chunk);

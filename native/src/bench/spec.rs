@@ -123,6 +123,7 @@ fn delta(v: &mut Values) -> Result<delta::Spec> {
         initial: v.get("initial", false)?,
         last: v.get("last", false)?,
         pool: v.get("pool", None)?,
+        chunk: v.get("chunk", None)?,
         ..plain
     })
 }

@@ -1,6 +1,0 @@
-@group(0) @binding(5) var<storage, read> g: array<f32>;
-
-// DECAYS of them a row. What is below leaves nothing in f32, and sums keep their digits.
-fn decay_of(row: u32, i: u32) -> f32 {
-    return max(g[params.g_start + row * DECAYS + min(i, DECAYS - 1)], -100.0);
-}
