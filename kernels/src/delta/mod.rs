@@ -52,6 +52,7 @@ pub(crate) mod inputs;
 mod plan;
 pub(crate) mod reference;
 pub(crate) mod sequence;
+pub(crate) mod vectors;
 
 use crate::dtype::DType;
 use crate::error::Result;
@@ -146,7 +147,7 @@ impl Spec {
         }
     }
 
-    fn states(&self) -> [u32; 4] {
+    pub(crate) fn states(&self) -> [u32; 4] {
         [self.sequences(), self.value_heads, self.key_dim, self.value_dim]
     }
 }

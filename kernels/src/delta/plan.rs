@@ -5,7 +5,8 @@
 //! read two words of workgroup memory and 16 bytes that all of them share for three multiply-adds; no barrier.
 
 use super::chunk::{Chunks, States};
-use super::{Gate, NAME, NORMALIZE_EPS, Spec};
+use super::vectors::Vectors;
+use super::{Gate, NAME, Spec};
 use crate::error::Result;
 use crate::fill::{Fill, Target};
 use crate::op::{Access, Arg, Kernel};
@@ -14,7 +15,7 @@ use crate::plan::{Caps, Pass, PassBuilder, Plan};
 use crate::shader::{Const, Features, Part, Shader};
 use alloc::{vec, vec::Vec};
 
-/// Invocations of a workgroup outside of the steps, and the most of one in them.
+/// The most invocations of a workgroup.
 const GROUP: u32 = 64;
 /// Bytes that a piece takes, unless one token or chunk of every sequence takes more.
 const PIECE: u64 = 32 << 20;
@@ -97,6 +98,18 @@ fn token_by_token(spec: &Spec, caps: &Caps, args: &[Arg], mut passes: Vec<Pass>)
     let rows = u64::from(spec.batch) * u64::from(spec.value_heads);
     let piece = (PIECE / (row_bytes * rows.max(1))).clamp(1, u64::from(spec.tokens.max(1))) as u32;
     let planner = Planner { spec, caps, args, rows: rows * u64::from(piece) };
+    let [vectors, written, _] = planner.scratch();
+    let vectors = Vectors {
+        op: NAME,
+        spec,
+        caps,
+        args,
+        logs: false,
+        channels: spec.key_dim,
+        columns: spec.value_dim,
+        stride: spec.value_dim,
+        bytes: [vectors, written],
+    };
     let states = match spec.last {
         true => States::Arg("state"),
         false => States::Scratch { index: 2, bytes: planner.scratch()[2] },
@@ -105,7 +118,7 @@ fn token_by_token(spec: &Spec, caps: &Caps, args: &[Arg], mut passes: Vec<Pass>)
     if spec.batch > 0 {
         for first in (0..spec.tokens).step_by(piece as usize) {
             let count = piece.min(spec.tokens - first);
-            passes.extend([planner.vectors(first, count)?, planner.step(first, count)?]);
+            passes.extend([vectors.pass(first, count)?, planner.step(first, count)?]);
         }
     }
     let mut scratch = planner.scratch().to_vec();
@@ -145,63 +158,6 @@ impl Planner<'_> {
             (None, true) => pass.start("states_start", "state", 4),
             _ => pass.u32("states_start", 0),
         }
-    }
-
-    fn vectors(&self, first: u32, count: u32) -> Result<Pass> {
-        let spec = self.spec;
-        let mut parts = vec![part!("delta/vectors.wgsl")];
-        parts.push(match spec.normalize {
-            true => part!("delta/normalize.wgsl"),
-            false => part!("delta/plain.wgsl"),
-        });
-        parts.extend([decays(spec), gates(spec)]);
-        let decays = u32::from(spec.gate != Gate::None);
-        let shader = Shader {
-            name: "delta.vectors",
-            parts,
-            consts: vec![
-                ("G_BINDING", Const::U32(5)),
-                ("GATES_BINDING", Const::U32(5 + decays)),
-                ("WRITE_BINDING", Const::U32(6 + decays)),
-                ("GROUP", Const::U32(GROUP)),
-                ("HEADS", Const::U32(spec.heads)),
-                ("VALUE_HEADS", Const::U32(spec.value_heads)),
-                ("K", Const::U32(spec.key_dim)),
-                ("V", Const::U32(spec.value_dim)),
-                ("DECAYS", Const::U32(spec.decays())),
-            ],
-            features: Features::default(),
-            workgroup_bytes: if spec.normalize { 8 * GROUP } else { 0 },
-        };
-        let rows = u64::from(spec.batch) * u64::from(count) * u64::from(spec.value_heads);
-        let [vectors, written, _] = self.scratch();
-        let mut pass = PassBuilder::new(self.args, shader)
-            .arg("q")
-            .arg("k")
-            .arg("v")
-            .scratch("vectors", 0, vectors, Access::Write)
-            .scratch("written", 1, written, Access::Write);
-        if spec.gate != Gate::None {
-            pass = pass.arg("g");
-        }
-        pass = match spec.gate {
-            Gate::EraseWrite => pass.arg("erase").arg_as("write_gate", "write"),
-            _ => pass.arg("beta"),
-        };
-        pass.u32("rows", rows as u32)
-            .u32("tokens", spec.tokens)
-            .u32("first", first)
-            .u32("count", count)
-            .f32("scale", spec.scale)
-            .f32("eps", NORMALIZE_EPS)
-            .start("q_start", "q", 4)
-            .start("k_start", "k", 4)
-            .start("v_start", "v", 4)
-            .start_if_present("beta_start", "beta", 4)
-            .start_if_present("g_start", "g", 4)
-            .start_if_present("erase_start", "erase", 4)
-            .start_if_present("write_start", "write", 4)
-            .dispatch(NAME, self.caps, self.caps.grid(NAME, rows)?)
     }
 
     fn step(&self, first: u32, count: u32) -> Result<Pass> {
@@ -271,10 +227,10 @@ pub(super) fn decays(spec: &Spec) -> Part {
 }
 
 /// What erases and writes.
-pub(super) fn gates(spec: &Spec) -> Part {
+pub(super) fn gates(spec: &Spec) -> Vec<Part> {
     match spec.gate {
-        Gate::EraseWrite => part!("delta/erase_write.wgsl"),
-        _ => part!("delta/beta.wgsl"),
+        Gate::EraseWrite => vec![part!("delta/erase.wgsl"), part!("delta/write.wgsl")],
+        _ => vec![part!("delta/beta.wgsl")],
     }
 }
 

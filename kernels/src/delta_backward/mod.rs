@@ -42,7 +42,10 @@
 pub(crate) mod cases;
 mod chunk;
 mod cpu;
+mod outputs;
+mod plan;
 mod reference;
+mod sizes;
 
 use crate::delta;
 use crate::dtype::DType;
@@ -99,8 +102,8 @@ impl Kernel for Spec {
         args
     }
 
-    fn plan(&self, _caps: &Caps) -> Result<Plan> {
-        Err(Error::Unsupported { op: NAME, what: String::from("a GPU") })
+    fn plan(&self, caps: &Caps) -> Result<Plan> {
+        plan::plan(&self.forward, caps)
     }
 
     fn reference(&self, args: &mut Args<'_>) {

@@ -183,15 +183,15 @@ impl<'a> Chunks<'a> {
 
     pub(crate) fn vectors(&self, piece: Piece) -> Result<Pass> {
         let spec = self.spec;
-        let parts = vec![
+        let mut parts = vec![
             part!("delta/chunk/vectors.wgsl"),
             match spec.normalize {
                 true => part!("delta/chunk/normalize.wgsl"),
                 false => part!("delta/chunk/plain.wgsl"),
             },
             super::plan::decays(spec),
-            super::plan::gates(spec),
         ];
+        parts.extend(super::plan::gates(spec));
         let gates = 4 + u32::from(spec.gate != Gate::None);
         let cu = gates + if spec.gate == Gate::EraseWrite { 2 } else { 1 };
         let mut shader = self.shader("delta.chunk.vectors", parts, GROUP, cu);
