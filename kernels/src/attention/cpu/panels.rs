@@ -67,9 +67,11 @@ impl Panels {
 
 impl Inputs<'_> {
     /// With keys and values laid out beforehand, for more than one tile of queries.
-    pub(super) fn laid_out(self, host: &dyn Host) -> Self {
-        let panels = if self.tiles.is_none() { Panels::new(&self, host) } else { None };
-        Self { panels, ..self }
+    pub(super) fn laid_out(mut self, host: &dyn Host) -> Self {
+        if self.tiles.is_none() {
+            self.panels = Panels::new(&self, host);
+        }
+        self
     }
 
     /// Keys of a tile as strips of [D, 16] in `panel`, by way of `gathered` where they are scattered or decoded.

@@ -4,7 +4,6 @@ use super::panels::Panels;
 use super::rows::Rows;
 use crate::attention::sequence::Sequences;
 use crate::attention::{HIDDEN, Pages, Spec};
-use crate::dtype::DType;
 use crate::host::{Args, Host, Matrix, Simd, Tile, Tiles};
 use crate::simd::{PADDED, ROWS, Right, Split};
 use alloc::{vec, vec::Vec};
