@@ -1,4 +1,4 @@
-use super::tile::{Decode, Prefill, aligned, halves, vectors};
+use super::tile::{Decode, Prefill, aligned, exchange, halves, vectors};
 use super::{NAME, Spec};
 use crate::dtype::DType;
 use crate::error::Result;
@@ -43,14 +43,6 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     let mut plan = planner.decode(decode, Some(bytes))?;
     plan.passes.push(planner.combine(decode.splits, bytes)?);
     Ok(plan)
-}
-
-/// How lanes next to each other share values.
-fn exchange(subgroups: bool) -> Part {
-    match subgroups {
-        true => part!("attention/exchange_subgroup.wgsl"),
-        false => part!("attention/exchange_workgroup.wgsl"),
-    }
 }
 
 /// What the forms that read keys differ in.

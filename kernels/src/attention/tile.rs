@@ -3,7 +3,9 @@
 use super::{NAME, Spec};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::part;
 use crate::plan::Caps;
+use crate::shader::Part;
 
 /// Bytes of workgroup memory for each lane: with more, a GPU could no longer hold several workgroups at a time. RDNA has
 /// 128 KiB for four units that compute 64 lanes each, so 256 bytes leave each of them two waves.
@@ -26,6 +28,14 @@ pub(super) fn aligned(spec: &Spec) -> bool {
 /// Whether keys and values are read as the numbers that they are stored as.
 pub(super) fn halves(spec: &Spec, caps: &Caps) -> bool {
     caps.shader_f16 && spec.kv == DType::F16 && aligned(spec)
+}
+
+/// How lanes next to each other share values.
+pub(super) fn exchange(subgroups: bool) -> Part {
+    match subgroups {
+        true => part!("attention/exchange_subgroup.wgsl"),
+        false => part!("attention/exchange_workgroup.wgsl"),
+    }
 }
 
 /// The sizes in `prefill.wgsl`.

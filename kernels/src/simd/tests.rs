@@ -80,6 +80,13 @@ fn simd_products_of_cached_matrices() {
                 simd.transpose(&b, &mut right, [columns, terms], [terms, b_stride]);
                 let mut c = vec![2.0; rows * c_stride];
                 simd.multiply(&a, &right, &mut c, [rows, terms, columns], [a_stride, b_stride, c_stride], add);
+                // The same in strips of columns.
+                let mut strips = vec![f32::NAN; terms * b_stride];
+                let (size, between) = ([columns, terms], super::PADDED * terms);
+                simd.transpose_strips(&b, &mut strips, size, [terms, super::PADDED, between]);
+                let (right, mut same) = (super::Right::strips(&strips, terms), vec![2.0; rows * c_stride]);
+                simd.product(&a, right, &mut same, [rows, terms, columns], [a_stride, c_stride], add);
+                assert_eq!(same, c);
                 for (r, line) in c.chunks_exact(c_stride).enumerate() {
                     for (n, &got) in line[..columns].iter().enumerate() {
                         let at = |t: usize| f64::from(a[r * a_stride + t]) * f64::from(b[n * terms + t]);

@@ -2,7 +2,8 @@
 //!
 //! A unit is one key head and the rows (query token, query head) that read it, up to 128 of them. Many rows multiply a
 //! tile of keys, and then of values, as matrices; a few rows, as in decoding, take each key from memory once and
-//! multiply it in registers. Keys and values that are not f32 are decoded a tile at a time.
+//! multiply it in registers. Keys and values that are not f32 are decoded a tile at a time. Where several units read the
+//! same keys these are laid out for products once, before.
 //!
 //! Where the queries of a sequence fit into one unit its keys are cut into chunks of 256, whatever the number of threads,
 //! so that the result does not depend on it; the chunks' states are merged at the end.
@@ -10,6 +11,7 @@
 //! Source: FlashAttention-2 (Dao, 2307.08691); the chunks are flash decoding's.
 
 mod panels;
+mod rows;
 mod unit;
 
 use super::{NO_KEYS, Spec};

@@ -1,9 +1,9 @@
 //! The queries of one unit against a range of keys.
 
 use super::panels::Panels;
+use super::rows::Rows;
 use crate::attention::sequence::Sequences;
 use crate::attention::{HIDDEN, Pages, Spec};
-use crate::dtype::DType;
 use crate::host::{Args, Host, Matrix, Simd, Tile, Tiles};
 use crate::simd::{PADDED, ROWS, Right, Split};
 use alloc::{vec, vec::Vec};
@@ -20,13 +20,13 @@ const UNIT: usize = 128;
 /// What is read, and the sizes it is read with.
 pub(super) struct Inputs<'a> {
     pub(super) spec: &'a Spec,
-    simd: Simd,
-    tiles: Option<Tiles>,
+    pub(super) simd: Simd,
+    pub(super) tiles: Option<Tiles>,
     q: &'a [f32],
-    k: Rows<'a>,
-    v: Rows<'a>,
+    pub(super) k: Rows<'a>,
+    pub(super) v: Rows<'a>,
     /// Keys and values laid out for all queries.
-    panels: Option<Panels>,
+    pub(super) panels: Option<Panels>,
     table: Option<(Pages, &'a [u32])>,
     pub(super) sequences: Sequences<'a>,
     alibi: Option<&'a [f32]>,
@@ -34,32 +34,6 @@ pub(super) struct Inputs<'a> {
     pub(super) kv_heads: usize,
     /// Query heads of a key head.
     pub(super) group: usize,
-}
-
-/// `[rows, G, width]` of keys or values, as they are stored.
-#[derive(Clone, Copy)]
-struct Rows<'a> {
-    format: DType,
-    bytes: &'a [u8],
-    width: usize,
-}
-
-impl<'a> Rows<'a> {
-    /// The numbers, where they need not be decoded.
-    fn plain(&self) -> Option<&'a [f32]> {
-        (self.format == DType::F32).then(|| bytemuck::cast_slice(self.bytes))
-    }
-
-    /// Bytes of one head.
-    fn row_bytes(&self) -> usize {
-        self.width / self.format.block_len() as usize * self.format.block_bytes() as usize
-    }
-
-    /// Head `at` of all rows, to `out`.
-    fn decode(&self, simd: Simd, at: usize, out: &mut [f32]) {
-        let bytes = self.row_bytes();
-        simd.decode(self.format, &self.bytes[at * bytes..][..bytes], out);
-    }
 }
 
 /// `[rows, V]` of unnormalised output, and each row's largest logit and sum of exponentials.
@@ -151,12 +125,6 @@ impl<'a> Inputs<'a> {
             kv_heads: spec.kv_heads as usize,
             group: (spec.heads / spec.kv_heads) as usize,
         }
-    }
-
-    /// With keys and values laid out beforehand, for more than one tile of queries.
-    pub(super) fn laid_out(self, host: &dyn Host) -> Self {
-        let panels = if self.tiles.is_none() { Panels::new(&self, host) } else { None };
-        Self { panels, ..self }
     }
 
     /// Rows of units that waste no register.
@@ -369,31 +337,6 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// Keys of a tile as strips of [D, 16] in `panel`, by way of `gathered` where they are scattered or decoded.
-    pub(super) fn lay_keys(&self, b: usize, g: usize, keys: Range<usize>, gathered: &mut Vec<f32>, panel: &mut [f32]) {
-        let k = self.matrix(self.k, b, g, keys, gathered);
-        let [count, dim] = k.shape();
-        self.simd.transpose_strips(k.data(), panel, [count, dim], [k.strides()[0], PADDED, dim * PADDED]);
-    }
-
-    /// Values of a tile as strips of [TILE, 16].
-    pub(super) fn lay_values(
-        &self,
-        b: usize,
-        g: usize,
-        keys: Range<usize>,
-        gathered: &mut Vec<f32>,
-        panel: &mut [f32],
-    ) {
-        let v = self.matrix(self.v, b, g, keys, gathered);
-        let [count, width] = v.shape();
-        for (row, from) in v.data().chunks(v.strides()[0]).take(count).enumerate() {
-            for (strip, from) in from[..width].chunks(PADDED).enumerate() {
-                panel[(strip * TILE + row) * PADDED..][..from.len()].copy_from_slice(from);
-            }
-        }
-    }
-
     /// Decodes `keys` of one head to `[keys, width]`.
     fn decode(&self, data: Rows<'_>, b: usize, g: usize, keys: Range<usize>, out: &mut [f32]) {
         for (row, from, n) in self.runs(b, keys.clone()) {
@@ -406,7 +349,7 @@ impl<'a> Inputs<'a> {
 
     /// `[keys, width]` of one head of `data`: in place where the keys follow each other as f32, otherwise copied or decoded
     /// to `gathered`.
-    fn matrix<'m>(
+    pub(super) fn matrix<'m>(
         &self,
         data: Rows<'a>,
         b: usize,
