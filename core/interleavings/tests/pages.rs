@@ -8,7 +8,7 @@ mod sync {
 }
 
 #[allow(dead_code, unreachable_pub)]
-#[path = "../src/cache/pages.rs"]
+#[path = "../../src/cache/pages.rs"]
 mod pages;
 
 use loom::cell::UnsafeCell;
