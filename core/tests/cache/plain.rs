@@ -120,7 +120,7 @@ fn play(verbs: Vec<Verb>) {
     let pages = Pages::new(PAGES, PAGE);
     let mut world = World { pages: pages.clone(), memory: vec![(0, 0); (PAGES * PAGE) as usize], next: 1 };
     let empty = |pages: &Pages| {
-        let sequence = Sequence::new(pages);
+        let sequence = Sequence::new(pages, &Pages::new(0, 1));
         let past = vec![(sequence.version(), Vec::new())];
         Pair { sequence, rows: Vec::new(), ids: Vec::new(), past }
     };
@@ -144,7 +144,7 @@ fn play(verbs: Vec<Verb>) {
             }
             Verb::Rollback(s, len) => {
                 let s = pick(s);
-                all[s].sequence.truncate(len);
+                all[s].sequence.truncate(len).expect("pages forget");
                 all[s].rows.truncate(len as usize);
                 all[s].ids.truncate(len as usize);
                 let now = (all[s].sequence.version(), all[s].rows.clone());
@@ -156,7 +156,7 @@ fn play(verbs: Vec<Verb>) {
                 let (version, rows) = pair.past[n % pair.past.len()].clone();
                 // A version that it can go back to has what it had then.
                 if let Some(len) = pair.sequence.len_at(version) {
-                    pair.sequence.truncate(len);
+                    pair.sequence.truncate(len).expect("pages forget");
                     assert_eq!(pair.sequence.version(), version);
                     pair.ids.truncate(len as usize);
                     pair.rows = rows;
@@ -199,7 +199,7 @@ proptest! {
 #[test]
 fn a_segment_of_another_sequence_is_refused() {
     let pages = Pages::new(4, PAGE);
-    let (mut one, mut two) = (Sequence::new(&pages), Sequence::new(&pages));
+    let (mut one, mut two) = (Sequence::new(&pages, &Pages::new(0, 1)), Sequence::new(&pages, &Pages::new(0, 1)));
     let _ = one.append(Kind::Text, &[1, 2]).expect("room");
     assert!(matches!(two.remove(one.segments()[0].id), Err(Error::NoSuchSegment { .. })));
 }
