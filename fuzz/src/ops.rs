@@ -10,7 +10,7 @@ use foveate_core::kernels::dtype::DType;
 use foveate_core::kernels::op::Op;
 use foveate_core::kernels::plan::Caps;
 use foveate_core::kernels::rope::Pairing;
-use foveate_core::kernels::{activation, attention, attention_backward, cache, delta, delta_backward, embed, fused_linear, linear, merge, norm, rope, rope_append, route, sample, selected_attention, selected_attention_backward};
+use foveate_core::kernels::{activation, attention, attention_backward, cache, conv, delta, delta_backward, delta_gates, embed, fused_linear, linear, merge, norm, rope, rope_append, route, sample, selected_attention, selected_attention_backward};
 use foveate_core::{Backend, Operand};
 
 /// Mostly small, sometimes anything.
@@ -39,11 +39,11 @@ fn format(u: &mut Unstructured<'_>) -> Result<DType> {
 
 fn kind(u: &mut Unstructured<'_>) -> Result<activation::Kind> {
     use activation::Kind;
-    Ok(*u.choose(&[Kind::Silu, Kind::Gelu, Kind::GeluTanh, Kind::Relu])?)
+    Ok(*u.choose(&[Kind::Silu, Kind::Gelu, Kind::GeluTanh, Kind::Relu, Kind::Sigmoid])?)
 }
 
 fn op(u: &mut Unstructured<'_>) -> Result<Op> {
-    Ok(match u.int_in_range(0..=16)? {
+    Ok(match u.int_in_range(0..=18)? {
         // embed: ids beyond the table among them.
         0 => {
             let (tokens, vocab, dim) = (size(u)?, size(u)?, size(u)?);
@@ -56,7 +56,7 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
             let (x_stride, y_stride, bias) = (stride(u, inputs)?, stride(u, outputs)?, u.arbitrary()?);
             linear::Spec { tokens, inputs, outputs, format, bias, x_stride, y_stride }.into()
         }
-        // norm: groups, residual, in place.
+        // norm: groups, residual, in place, gated.
         2 => {
             let (rows, groups, dim) = (size(u)?, size(u)?, size(u)?);
             norm::Spec {
@@ -69,6 +69,10 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
                 bias: u.arbitrary()?,
                 residual: u.arbitrary()?,
                 in_place: u.arbitrary()?,
+                gate: match u.arbitrary()? {
+                    true => Some(norm::Gate { kind: kind(u)?, stride: stride(u, groups.saturating_mul(dim))? }),
+                    false => None,
+                },
                 stride: stride(u, groups.saturating_mul(dim))?,
             }
             .into()
@@ -87,10 +91,10 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
             }
             .into()
         }
-        // activation: plain and gated.
+        // activation: plain, gated and scaling.
         4 => {
             let (rows, dim, kind, gated) = (size(u)?, size(u)?, kind(u)?, u.arbitrary()?);
-            activation::Spec { rows, dim, kind, gated, stride: stride(u, dim.saturating_mul(1 + u32::from(gated)))? }.into()
+            activation::Spec { rows, dim, kind, gated, scales: u.ratio(1, 4)?, stride: stride(u, dim.saturating_mul(1 + u32::from(gated)))? }.into()
         }
         // attention: every option.
         5 => attention(u)?.into(),
@@ -150,6 +154,17 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
         11 => delta(u)?.into(),
         // delta_backward: the same, with a pool now and then, which it refuses.
         15 => delta_backward::Spec { forward: delta(u)? }.into(),
+        // conv: every option, parts and states.
+        17 => conv(u)?.into(),
+        // delta_gates: with and without decays.
+        18 => {
+            let (rows, heads, channels) = (size(u)?, size(u)?, size(u)?);
+            let decay = match u.arbitrary()? {
+                true => Some(delta_gates::Decay { channels, stride: stride(u, heads.saturating_mul(channels))? }),
+                false => None,
+            };
+            delta_gates::Spec { rows, heads, negative: u.arbitrary()?, stride: stride(u, heads)?, decay }.into()
+        }
         // route: every selection and norm.
         12 => {
             use route::{Norm, Selection};
@@ -216,6 +231,25 @@ fn selected(u: &mut Unstructured<'_>) -> Result<selected_attention::Spec> {
         memory: size(u)?,
         combine: if u.arbitrary()? { Combine::Weighted } else { Combine::Mean { eps: number(u)? } },
         save: u.arbitrary()?,
+    })
+}
+
+fn conv(u: &mut Unstructured<'_>) -> Result<conv::Spec> {
+    let mut part = || Ok(conv::Part { channels: size(u)?, activation: *u.choose(&conv::Activation::ALL)? });
+    let parts = [part()?, part()?, part()?];
+    let channels = parts.iter().fold(0u32, |sum, part| sum.saturating_add(part.channels));
+    let (initial, last) = (u.arbitrary()?, u.arbitrary()?);
+    Ok(conv::Spec {
+        batch: if u.arbitrary()? { 1 } else { size(u)? },
+        tokens: size(u)?,
+        parts,
+        window: if u.ratio(7, 8)? { u.int_in_range(0..=17)? } else { size(u)? },
+        bias: u.arbitrary()?,
+        stride: stride(u, channels)?,
+        packed: if u.arbitrary()? { Some(size(u)?) } else { None },
+        initial,
+        last,
+        pool: if !initial && !last && u.arbitrary()? { Some(size(u)?) } else { None },
     })
 }
 

@@ -7,7 +7,7 @@
 //! ```
 //! use foveate_kernels::{activation, host, op::Op, plan::Caps};
 //!
-//! let spec = activation::Spec { rows: 1, dim: 4, kind: activation::Kind::Silu, gated: false, stride: 4 };
+//! let spec = activation::Spec { rows: 1, dim: 4, kind: activation::Kind::Silu, gated: false, scales: false, stride: 4 };
 //! let op = Op::from(spec);
 //! let args = op.check(&[16, 16])?;
 //!
@@ -47,8 +47,10 @@ pub mod activation;
 pub mod attention;
 pub mod attention_backward;
 pub mod cache;
+pub mod conv;
 pub mod delta;
 pub mod delta_backward;
+pub mod delta_gates;
 pub mod embed;
 pub mod fused_linear;
 pub mod linear;

@@ -5,8 +5,8 @@ use crate::dtype::DType;
 use crate::op::Op;
 use crate::rope::Pairing;
 use crate::{
-    activation, attention, attention_backward, cache, delta, delta_backward, embed, fused_linear, linear, merge, norm,
-    rope, rope_append, route, sample, selected_attention, selected_attention_backward,
+    activation, attention, attention_backward, cache, conv, delta, delta_backward, delta_gates, embed, fused_linear,
+    linear, merge, norm, rope, rope_append, route, sample, selected_attention, selected_attention_backward,
 };
 use alloc::{format, string::String, vec::Vec};
 
@@ -30,7 +30,10 @@ pub fn shapes() -> Vec<(String, Op)> {
         let positions = 2048;
         add("rope", rope::Spec { tokens, heads, dim, rotary: 64, pairing: Pairing::Half, positions, stride }.into());
         let kind = activation::Kind::Silu;
-        add("activation", activation::Spec { rows: tokens, dim: 1536, kind, gated: true, stride: 3072 }.into());
+        add(
+            "activation",
+            activation::Spec { rows: tokens, dim: 1536, kind, gated: true, scales: false, stride: 3072 }.into(),
+        );
         let append = cache::Spec {
             tokens,
             pool: 2048,
@@ -50,6 +53,17 @@ pub fn shapes() -> Vec<(String, Op)> {
         let paged = Some(Pages { pages: 32, page: 64, width: 32 });
         let causal = attention::Spec::causal(1, tokens, 1024, 9, 3, 64);
         add("attention s1024", attention::Spec { paged, q_stride: 960, ..causal }.into());
+        // A layer of Qwen3.5: queries, keys and values of 16 heads.
+        let part = |channels| conv::Part { channels, activation: conv::Activation::Silu };
+        let parts = [part(2048), part(2048), part(2048)];
+        let conv = conv::Spec { parts, stride: 8224, ..conv::Spec::new(1, tokens, 6144, 4, conv::Activation::Silu) };
+        add("conv", conv::Spec { pool: Some(1), ..conv }.into());
+        let decay = Some(delta_gates::Decay { channels: 1, stride: 8224 });
+        let gates = delta_gates::Spec { rows: tokens, heads: 16, negative: false, stride: 8224, decay };
+        add("delta_gates", gates.into());
+        let gate = Some(norm::Gate { kind, stride: 8224 });
+        let gated = norm::Spec { groups: 16, stride: 2048, in_place: true, gate, ..norm::Spec::rms(tokens, 128, 1e-6) };
+        add("norm gated", gated.into());
         add("merge", merge::Spec { segments: 4, rows: 9 * tokens, dim: 64 }.into());
     }
     let gated = delta::Spec { gate: delta::Gate::Head, ..delta::Spec::new(1, 256, 8, 64, 64) };

@@ -1,4 +1,5 @@
-//! The cache of keys and values: a pool of pages, and sequences and snapshots that share them.
+//! The cache of keys and values, and of the states of layers that have none: pools of pages and slots, and sequences and
+//! snapshots that share them.
 //!
 //! A [`Sequence`] is a list of segments over pages of [`PAGE`] tokens. Snapshots and forks hold the same pages, which are
 //! counted; whoever writes into a page that others hold takes a copy of it first.
@@ -8,6 +9,7 @@ mod saved;
 mod segment;
 mod sequence;
 mod snapshot;
+mod state;
 
 /// What the counts of pages are shared and locked by; a model checker brings its own.
 mod sync {
@@ -19,6 +21,7 @@ pub use saved::Saved;
 pub use segment::{Kind, Segment, SegmentId, Version};
 pub use sequence::{Extent, Move, Moves, NO_TOKEN, Prefix, Sequence};
 pub use snapshot::Snapshot;
+pub use state::{LayerStates, Slots, States};
 
 use crate::backend::{Backend, Copy, Operand};
 use crate::error::{Error, Result};
@@ -28,11 +31,17 @@ use foveate_kernels::dtype::DType;
 
 /// Tokens of a page.
 pub const PAGE: u32 = 64;
+/// Slots of states, where a model has them: of sequences and snapshots that differ, and of checkpoints.
+pub const SLOTS: u32 = 8;
+/// Tokens between two checkpoints at least, where a model has states.
+pub const CHECKPOINT: u32 = 256;
 
 /// Pages for the keys and values of every layer. Page `p` is the same tokens in all layers.
 pub struct Pool<B: Backend> {
-    layers: Vec<Layer<B>>,
+    layers: Vec<Option<Layer<B>>>,
     pages: Pages,
+    states: States<B>,
+    slots: Pages,
     format: DType,
     /// Elements of an embedding.
     width: u32,
@@ -46,13 +55,13 @@ pub(crate) struct Layer<B: Backend> {
     pub(crate) row: u64,
 }
 
-/// Bytes of a token's keys in a layer.
-fn row_bytes(layer: &crate::model::config::Layer, format: DType) -> Result<u64> {
-    let Mixer::Attention(a) = &layer.mixer;
+/// Bytes of a token's keys in a layer that has them.
+fn row_bytes(layer: &crate::model::config::Layer, format: DType) -> Result<Option<u64>> {
+    let Mixer::Attention(a) = &layer.mixer else { return Ok(None) };
     // Heads are read one by one: each is whole blocks.
     let head = format.bytes(a.dim.into()).filter(|_| attention::KV.contains(&format));
     let refused = || Error::Config { reason: format!("keys of {} elements can't be stored as {format}", a.dim) };
-    Ok(head.ok_or_else(refused)? * u64::from(a.kv_heads))
+    Ok(Some(head.ok_or_else(refused)? * u64::from(a.kv_heads)))
 }
 
 impl<B: Backend> Pool<B> {
@@ -64,12 +73,15 @@ impl<B: Backend> Pool<B> {
         let pages = tokens.div_ceil(PAGE).max(1);
         let slots = u64::from(pages) * u64::from(PAGE);
         let layer = |layer: &crate::model::config::Layer| {
-            let row = row_bytes(layer, format)?;
+            let Some(row) = row_bytes(layer, format)? else { return Ok(None) };
             let bytes = slots.checked_mul(row).ok_or(Error::OutOfMemory { needs: u64::MAX, has: 0 })?;
-            Ok(Layer { k: backend.alloc("keys", bytes)?, v: backend.alloc("values", bytes)?, row })
+            Ok(Some(Layer { k: backend.alloc("keys", bytes)?, v: backend.alloc("values", bytes)?, row }))
         };
         let layers = config.layers.iter().map(layer).collect::<Result<_>>()?;
-        Ok(Self { layers, pages: Pages::new(pages, PAGE), format, width: config.dim })
+        let slots = if States::<B>::needed(config) { SLOTS } else { 0 };
+        let states = States::new(backend, config, slots.max(1))?;
+        let (pages, slots) = (Pages::new(pages, PAGE), Pages::new(slots, 1));
+        Ok(Self { layers, pages, states, slots, format, width: config.dim })
     }
 
     /// As many pages as `bytes` hold.
@@ -87,27 +99,38 @@ impl<B: Backend> Pool<B> {
 
     /// Bytes of one page in all layers.
     pub fn page_bytes(config: &Config, format: DType) -> Result<u64> {
-        let rows: Result<Vec<u64>> = config.layers.iter().map(|l| row_bytes(l, format)).collect();
-        Ok(rows?.iter().sum::<u64>() * 2 * u64::from(PAGE))
+        let rows: Result<Vec<_>> = config.layers.iter().map(|l| row_bytes(l, format)).collect();
+        Ok(rows?.iter().flatten().sum::<u64>() * 2 * u64::from(PAGE))
     }
 
     /// Refuses a model whose keys and values are not those of the pool.
     pub(crate) fn admit(&self, config: &Config) -> Result<()> {
-        let rows: Vec<u64> = config.layers.iter().map(|l| row_bytes(l, self.format)).collect::<Result<_>>()?;
-        match rows.iter().eq(self.layers.iter().map(|l| &l.row)) {
+        let rows: Vec<_> = config.layers.iter().map(|l| row_bytes(l, self.format)).collect::<Result<_>>()?;
+        let same = rows.into_iter().eq(self.layers.iter().map(|l| l.as_ref().map(|l| l.row)));
+        match same && self.width == config.dim {
             true => Ok(()),
             false => Err(Error::Config { reason: "a pool of pages that was made for another model".into() }),
         }
     }
 
-    /// Keys and values of a layer, `[slots, G D]` each.
-    pub fn layer(&self, index: usize) -> (&B::Buffer, &B::Buffer) {
-        let layer = &self.layers[index];
-        (&layer.k, &layer.v)
+    /// Keys and values of a layer that has them, `[slots, G D]` each.
+    pub fn layer(&self, index: usize) -> Option<(&B::Buffer, &B::Buffer)> {
+        self.layers[index].as_ref().map(|layer| (&layer.k, &layer.v))
     }
 
+    /// The layers that have keys.
     pub(crate) fn layers(&self) -> impl Iterator<Item = &Layer<B>> {
-        self.layers.iter()
+        self.layers.iter().flatten()
+    }
+
+    /// The states of layers that keep no keys.
+    pub fn states(&self) -> &States<B> {
+        &self.states
+    }
+
+    /// Who holds the slots of states; there are none where a model has no states.
+    pub fn state_slots(&self) -> &Pages {
+        &self.slots
     }
 
     /// Elements of the model's embeddings.
@@ -135,19 +158,25 @@ impl<B: Backend> Pool<B> {
         attention::Pages { pages: self.pages.count(), page: PAGE, width }
     }
 
-    /// Copies rows in every layer. They are not written by what was recorded before and not yet submitted.
+    /// Copies rows in every layer, and states.
     pub(crate) fn apply(&self, backend: &B, moves: &Moves) -> Result<()> {
-        if moves.rows.is_empty() {
-            return Ok(());
+        if let Some(slot) = moves.clear {
+            self.states.clear(backend, slot)?;
         }
         let mut copies = Vec::new();
-        for layer in &self.layers {
+        if let Some((from, to)) = moves.state {
+            for slots in self.states.buffers() {
+                let at = |slot: u32| Operand::at(&slots.buffer, u64::from(slot) * slots.bytes);
+                copies.push(Copy { from: at(from), to: at(to), bytes: slots.bytes });
+            }
+        }
+        for layer in self.layers() {
             for buffer in [&layer.k, &layer.v] {
                 let at = |row: u32| Operand::at(buffer, u64::from(row) * layer.row);
                 let copy = |m: &Move| Copy { from: at(m.from), to: at(m.to), bytes: u64::from(m.rows) * layer.row };
                 copies.extend(moves.rows.iter().map(copy));
             }
         }
-        backend.copy(&copies)
+        if copies.is_empty() { Ok(()) } else { backend.copy(&copies) }
     }
 }

@@ -12,7 +12,8 @@
 //! | tensor | shape | type |
 //! |---|---|---|
 //! | `tokens` | `[n]` | u32, 4294967295 for an embedding |
-//! | `keys.I`, `values.I` of layer `I` | `[bytes]` | u8: rows of the pool, one a token |
+//! | `states.I` | `[bytes]` | u8: what the `I`th buffer of states holds |
+//! | `keys.I`, `values.I` of the `I`th layer that has them `I` | `[bytes]` | u8: rows of the pool, one a token |
 
 use super::segment::Kind;
 use super::sequence::NO_TOKEN;
@@ -37,6 +38,8 @@ pub struct Saved {
     pub segments: Vec<(Kind, u32, u32)>,
     /// Rows of keys and of values, layer by layer.
     pub layers: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Of the layers that have states.
+    pub states: Vec<Vec<u8>>,
 }
 
 fn damaged(reason: impl Into<String>) -> Error {
@@ -59,6 +62,7 @@ impl Saved {
         }
         hash.add(bytemuck::cast_slice(&self.tokens));
         self.layers.iter().flat_map(|(k, v)| [k, v]).for_each(|rows| hash.add(rows));
+        self.states.iter().for_each(|state| hash.add(state));
         hash.text()
     }
 
@@ -75,6 +79,9 @@ impl Saved {
         for (i, (keys, values)) in self.layers.iter().enumerate() {
             tensors.push((format!("keys.{i}"), view(Dtype::U8, keys.len(), keys)?));
             tensors.push((format!("values.{i}"), view(Dtype::U8, values.len(), values)?));
+        }
+        for (i, state) in self.states.iter().enumerate() {
+            tensors.push((format!("states.{i}"), view(Dtype::U8, state.len(), state)?));
         }
         safetensors::serialize(tensors, Some(notes)).map_err(|e| damaged(e.to_string()))
     }
@@ -104,7 +111,12 @@ impl Saved {
             let values = tensor(format!("values.{}", layers.len())).await?;
             layers.push((keys, values.ok_or_else(|| damaged("a layer has no values"))?));
         }
+        let mut states = Vec::new();
+        while let Some(state) = tensor(format!("states.{}", states.len())).await? {
+            states.push(state);
+        }
         let saved = Saved {
+            states,
             model: note("model")?,
             kv: note("kv")?,
             rope: note("rope")?,

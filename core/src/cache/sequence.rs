@@ -31,6 +31,10 @@ pub(super) struct State {
     pub(super) segments: Vec<Segment>,
     /// Versions that a rollback can go back to, and how many tokens each has: the last one is this state's own.
     marks: Vec<(Version, u32)>,
+    /// The slot of the states behind the last token, where there are states and tokens.
+    slot: Table,
+    /// Lengths at which the states were kept, and their slots. A slot that others hold is not written.
+    checkpoints: Vec<(u32, Table)>,
 }
 
 /// A sequence of tokens over the pages of a pool.
@@ -51,7 +55,12 @@ pub struct Move {
 #[must_use]
 pub struct Moves {
     pub rows: Vec<Move>,
+    /// Slots of states: from and to.
+    pub state: Option<(u32, u32)>,
+    /// A slot that is to be one of no tokens.
+    pub clear: Option<u32>,
     _held: Option<Table>,
+    _slot: Option<Table>,
 }
 
 /// Where new tokens go.
@@ -83,11 +92,53 @@ impl Prefix {
 }
 
 impl Sequence {
-    /// An empty sequence.
-    pub fn new(pages: &Pages) -> Self {
-        let marks = vec![(Version(fresh()), 0)];
-        let state = State { table: Table::new(pages), tokens: Vec::new(), segments: Vec::new(), marks };
+    /// An empty sequence over pages, and over slots of states if there are any.
+    pub fn new(pages: &Pages, slots: &Pages) -> Self {
+        let state = State {
+            table: Table::new(pages),
+            tokens: Vec::new(),
+            segments: Vec::new(),
+            marks: vec![(Version(fresh()), 0)],
+            slot: Table::new(slots),
+            checkpoints: Vec::new(),
+        };
         Self { state: Arc::new(state) }
+    }
+
+    /// Whether there are states, which can't forget.
+    fn has_states(&self) -> bool {
+        self.state.slot.owner().count() > 0
+    }
+
+    /// The slot of its states; 0 where it has none.
+    pub fn slot(&self) -> u32 {
+        self.state.slot.pages().first().copied().unwrap_or(0)
+    }
+
+    /// Lengths at which states are kept.
+    pub fn checkpoints(&self) -> impl Iterator<Item = u32> {
+        self.state.checkpoints.iter().map(|c| c.0)
+    }
+
+    /// Keeps the states as they are now, for a rollback to this length. Nothing happens where there are none.
+    pub fn checkpoint(&mut self) {
+        let len = self.len();
+        if self.has_states() && len > 0 && self.state.checkpoints.last().is_none_or(|c| c.0 != len) {
+            let state = Arc::make_mut(&mut self.state);
+            let slot = state.slot.clone();
+            state.checkpoints.push((len, slot));
+        }
+    }
+
+    /// The longest length up to `len` that the sequence can go back to.
+    pub fn nearest(&self, len: u32) -> u32 {
+        if len >= self.len() {
+            return self.len();
+        }
+        if !self.has_states() {
+            return len;
+        }
+        self.checkpoints().filter(|&at| at <= len).last().unwrap_or(0)
     }
 
     /// A sequence of saved segments (kind, tokens, position), whose positions do not go back, and the rows of the pool for
@@ -142,7 +193,7 @@ impl Sequence {
     }
 
     /// The row of the pool that holds token `index`.
-    fn slot(table: &Table, index: u32) -> u32 {
+    fn row(table: &Table, index: u32) -> u32 {
         let page = table.owner().page();
         table.pages()[(index / page) as usize] * page + index % page
     }
@@ -165,13 +216,34 @@ impl Sequence {
         let missing = (end.div_ceil(page) as usize).saturating_sub(held) as u32;
         // The page that is partly filled is written in place by its only holder.
         let partly = (!first.is_multiple_of(page) && end > first).then_some((first / page) as usize);
-        let replaced = state.table.grow(missing, partly)?;
+        let states = state.slot.owner().count() > 0 && end > first;
+        let own = (states && first > 0).then_some(0);
+        let old = loop {
+            // Of checkpoints, the latest are the ones that are gone back to.
+            match state.slot.grow(u32::from(states && first == 0), own) {
+                Err(_) if !state.checkpoints.is_empty() => drop(state.checkpoints.remove(0)),
+                result => break result?,
+            }
+        };
+        let replaced = match state.table.grow(missing, partly) {
+            Ok(replaced) => replaced,
+            Err(exhausted) => {
+                // Of a fresh slot nothing is written yet.
+                match old {
+                    Some(old) => state.slot = old,
+                    None if first == 0 => state.slot = Table::new(state.slot.owner()),
+                    None => {}
+                }
+                return Err(exhausted.into());
+            }
+        };
+        let slot = state.slot.pages().first().copied().unwrap_or(0);
         let rows = replaced.iter().map(|old| Move {
             from: old.pages()[0] * page,
             to: first / page * page,
             rows: first % page,
         });
-        let rows = rows.map(|m| Move { to: Self::slot(&state.table, m.to), ..m }).collect();
+        let rows = rows.map(|m| Move { to: Self::row(&state.table, m.to), ..m }).collect();
         if end > first {
             state.tokens.extend_from_slice(tokens);
             match state.segments.last_mut() {
@@ -189,17 +261,33 @@ impl Sequence {
         Ok(Extent {
             first,
             positions: (position..position + (end - first)).collect(),
-            slots: (first..end).map(|i| Self::slot(&state.table, i)).collect(),
-            moves: Moves { rows, _held: replaced },
+            slots: (first..end).map(|i| Self::row(&state.table, i)).collect(),
+            moves: Moves {
+                rows,
+                state: old.as_ref().map(|old| (old.pages()[0], slot)),
+                clear: (states && first == 0).then_some(slot),
+                _held: replaced,
+                _slot: old,
+            },
         })
     }
 
     /// Forgets the tokens from `len` on. Nothing happens where there are none.
-    pub fn truncate(&mut self, len: u32) {
+    ///
+    /// # Errors
+    /// `Rollback` where states are not kept for that length. Then nothing has changed.
+    pub fn truncate(&mut self, len: u32) -> Result<()> {
         if len >= self.len() {
-            return;
+            return Ok(());
+        }
+        let nearest = self.nearest(len);
+        if nearest != len {
+            return Err(Error::Rollback { to: len, nearest, replay: len - nearest });
         }
         let state = Arc::make_mut(&mut self.state);
+        state.checkpoints.retain(|c| c.0 <= len);
+        let kept = state.checkpoints.last().filter(|_| len > 0).map(|c| c.1.clone());
+        state.slot = kept.unwrap_or_else(|| Table::new(state.slot.owner()));
         let page = state.table.owner().page();
         drop(state.table.split(len.div_ceil(page) as usize));
         state.tokens.truncate(len as usize);
@@ -211,6 +299,7 @@ impl Sequence {
         if state.marks.last().is_none_or(|mark| mark.1 != len) {
             state.marks.push((Version(fresh()), len));
         }
+        Ok(())
     }
 
     /// How many tokens the sequence had at `version`, if it can go back there.
@@ -224,13 +313,19 @@ impl Sequence {
     /// computed anew.
     ///
     /// # Errors
-    /// `NoSuchSegment`; `OutOfPages`, since what moves needs pages of its own until it has moved. Then nothing has changed.
+    /// `NoSuchSegment`; `OutOfPages`, since what moves needs pages of its own until it has moved; `Rollback` where there
+    /// are states, which have read the segment. Then nothing has changed.
     pub fn remove(&mut self, id: SegmentId) -> Result<Moves> {
         let at = self.state.segments.iter().position(|s| s.id == id).ok_or(Error::NoSuchSegment { id: id.0 })?;
         let gone = self.state.segments[at];
         if gone.end() == self.len() {
-            self.truncate(gone.start);
-            return Ok(Moves { rows: Vec::new(), _held: None });
+            self.truncate(gone.start)?;
+            return Ok(Moves { rows: Vec::new(), state: None, clear: None, _held: None, _slot: None });
+        }
+        if self.has_states() {
+            let nearest = self.nearest(gone.start);
+            let replay = self.len() - nearest - gone.len;
+            return Err(Error::Rollback { to: gone.start, nearest, replay });
         }
         let state = Arc::make_mut(&mut self.state);
         let page = state.table.owner().page();
@@ -239,8 +334,8 @@ impl Sequence {
         tail.grow(len.div_ceil(page) - kept, None)?;
         let mut rows: Vec<Move> = Vec::new();
         for i in kept * page..len {
-            let from = Self::slot(&state.table, if i < gone.start { i } else { i + gone.len });
-            let to = Self::slot(&tail, i - kept * page);
+            let from = Self::row(&state.table, if i < gone.start { i } else { i + gone.len });
+            let to = Self::row(&tail, i - kept * page);
             match rows.last_mut() {
                 Some(run) if run.from + run.rows == from && run.to + run.rows == to => run.rows += 1,
                 _ => rows.push(Move { from, to, rows: 1 }),
@@ -254,12 +349,12 @@ impl Sequence {
         // What stood there before the segment came is still the beginning.
         state.marks.retain(|mark| mark.1 <= gone.start);
         state.marks.push((Version(fresh()), len));
-        Ok(Moves { rows, _held: Some(held) })
+        Ok(Moves { rows, state: None, clear: None, _held: Some(held), _slot: None })
     }
 
     /// How much of `tokens` the sequence holds. An embedding equals no token.
     pub fn best_prefix(&self, tokens: &[u32]) -> Prefix {
         let same = self.tokens().iter().zip(tokens).take_while(|(old, new)| old == new && **old != NO_TOKEN).count();
-        Prefix { same: same as u32, len: same as u32 }
+        Prefix { same: same as u32, len: self.nearest(same as u32) }
     }
 }

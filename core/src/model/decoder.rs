@@ -1,6 +1,7 @@
 //! The one decoder: it records the ops of the layers that a [`Config`] lists.
 
-use super::config::{self, Config, Mixer};
+use super::config::{self, Config};
+use super::delta::Delta;
 use super::workspace::{Step, Workspace};
 use crate::backend::{Backend, Operand};
 use crate::cache::Pool;
@@ -24,15 +25,38 @@ pub struct Decoder<B: Backend> {
 
 pub(super) struct Layer<B: Backend> {
     pub(super) input_norm: Norm<B>,
-    pub(super) attention: Attention<B>,
+    pub(super) mixer: Mixer<B>,
     pub(super) post_norm: Norm<B>,
     pub(super) mlp: Mlp<B>,
     /// Of what attention gives, and of what the MLP gives.
     pub(super) branch_norms: Option<(Norm<B>, Norm<B>)>,
 }
 
+/// As [`config::Mixer`].
+pub(super) enum Mixer<B: Backend> {
+    Attention(Attention<B>),
+    Delta(Delta<B>),
+}
+
+impl<B: Backend> Mixer<B> {
+    /// What reads the residual stream.
+    fn input(&self) -> &Matrix<B> {
+        match self {
+            Mixer::Attention(attention) => &attention.input,
+            Mixer::Delta(delta) => &delta.input,
+        }
+    }
+
+    fn output(&self) -> &Matrix<B> {
+        match self {
+            Mixer::Attention(attention) => &attention.output,
+            Mixer::Delta(delta) => &delta.output,
+        }
+    }
+}
+
 pub(super) struct Attention<B: Backend> {
-    /// Queries, keys and values.
+    /// Queries, keys and values, and gates.
     pub(super) input: Matrix<B>,
     pub(super) head_norms: Option<(Norm<B>, Norm<B>)>,
     pub(super) output: Matrix<B>,
@@ -75,7 +99,14 @@ impl<B: Backend> Matrix<B> {
     }
 
     /// `y = f(input W^T + bias)`, all dense; see [`Then`].
-    fn apply(&self, to: &mut Record<'_, B>, tokens: u32, input: Input<'_, B>, then: Then, y: &B::Buffer) -> Result<()> {
+    pub(super) fn apply(
+        &self,
+        to: &mut Record<'_, B>,
+        tokens: u32,
+        input: Input<'_, B>,
+        then: Then,
+        y: &B::Buffer,
+    ) -> Result<()> {
         let (mut row, halves) = (0u64, if then.activation.is_some_and(|a| a.gated) { 2 } else { 1 });
         for part in &self.parts {
             let spec = linear::Spec {
@@ -102,7 +133,7 @@ impl<B: Backend> Matrix<B> {
 }
 
 /// What a product reads: the rows themselves, or those of which the product takes the norm.
-struct Input<'a, B: Backend> {
+pub(super) struct Input<'a, B: Backend> {
     x: Operand<'a, B>,
     norm: Option<(fused_linear::Norm, &'a B::Buffer)>,
 }
@@ -115,7 +146,7 @@ impl<'a, B: Backend> Input<'a, B> {
 
 /// What a product of [`few`] tokens does besides: an activation, for a matrix in one part, and adding to what `y` holds.
 #[derive(Clone, Copy, PartialEq, Default)]
-struct Then {
+pub(super) struct Then {
     activation: Option<fused_linear::Activation>,
     residual: bool,
 }
@@ -138,13 +169,21 @@ impl<B: Backend> Decoder<B> {
         let pending = self.pending(tokens);
         self.embed(to, w, step)?;
         for (i, (layer, weights)) in config.layers.iter().zip(&self.layers).enumerate() {
-            let Mixer::Attention(attention) = &layer.mixer;
             let norm = (&layer.input_norm, &weights.input_norm);
-            let input = self.normed(to, w, norm, &weights.attention.input, tokens, 0, i > 0 && pending)?;
-            self.attention(to, w, pool, step, i, attention, &weights.attention, input)?;
+            let input = self.normed(to, w, norm, weights.mixer.input(), tokens, 0, i > 0 && pending)?;
+            match (&layer.mixer, &weights.mixer) {
+                (config::Mixer::Attention(a), Mixer::Attention(weights)) => {
+                    self.attention(to, w, pool, step, i, a, weights, input)?;
+                }
+                (config::Mixer::Delta(d), Mixer::Delta(weights)) => {
+                    let states = pool.states();
+                    weights.record(to, w, (states.slots(), states.layer(i)), step.tokens, d, input)?;
+                }
+                _ => unreachable!("weights are loaded by the configuration"),
+            }
             let branch_norms = layer.branch_norm.as_ref().zip(weights.branch_norms.as_ref());
             let mixed_norm = branch_norms.map(|(norm, (mixed, _))| (norm, mixed));
-            self.branch(to, w, &weights.attention.output, tokens, &w.mixed, mixed_norm)?;
+            self.branch(to, w, weights.mixer.output(), tokens, &w.mixed, mixed_norm)?;
 
             let (mlp, up) = (layer.mlp, &weights.mlp.up);
             let norm = (&layer.post_norm, &weights.post_norm);
@@ -155,7 +194,14 @@ impl<B: Backend> Decoder<B> {
             } else {
                 up.apply(to, tokens, input, Then::default(), &w.inner)?;
                 let stride = if mlp.gated { 2 * mlp.inner } else { mlp.inner };
-                let act = activation::Spec { rows: tokens, dim: mlp.inner, kind: mlp.kind, gated: mlp.gated, stride };
+                let act = activation::Spec {
+                    rows: tokens,
+                    dim: mlp.inner,
+                    kind: mlp.kind,
+                    gated: mlp.gated,
+                    scales: false,
+                    stride,
+                };
                 to(act.into(), &[Operand::new(&w.inner), Operand::new(&w.activated)])?;
             }
             let inner_norm = branch_norms.map(|(norm, (_, inner))| (norm, inner));
@@ -302,7 +348,7 @@ impl<B: Backend> Decoder<B> {
                 to(spec.into(), &operands)?;
             }
         }
-        let (k_pool, v_pool) = pool.layer(layer);
+        let Some((k_pool, v_pool)) = pool.layer(layer) else { unreachable!("a layer of attention has keys") };
         let (slots, k_to, v_to) = (w.slots(tokens), Operand::new(k_pool), Operand::new(v_pool));
         let rope = a.rope.as_ref().zip(w.rope(layer));
         if let (Some((rope, table)), DType::F32) = (rope, pool.format()) {
@@ -354,11 +400,17 @@ impl<B: Backend> Decoder<B> {
         };
         let operands =
             [Operand::new(&w.qkv), Operand::new(k_pool), Operand::new(v_pool), w.table(), Operand::new(&w.mixed)];
-        to(spec.into(), &operands)
+        to(spec.into(), &operands)?;
+        if !a.gated {
+            return Ok(());
+        }
+        let (dim, kind) = (a.heads * a.dim, activation::Kind::Sigmoid);
+        let gate = activation::Spec { rows: tokens, dim, kind, gated: false, scales: true, stride };
+        to(gate.into(), &[Operand::at(&w.qkv, q + 2 * kv), Operand::new(&w.mixed)])
     }
 }
 
-fn norm_spec(config: &config::Norm, rows: u32, groups: u32, dim: u32) -> norm::Spec {
+pub(super) fn norm_spec(config: &config::Norm, rows: u32, groups: u32, dim: u32) -> norm::Spec {
     norm::Spec {
         groups,
         kind: config.kind,

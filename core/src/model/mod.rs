@@ -2,6 +2,7 @@
 
 pub mod config;
 mod decoder;
+mod delta;
 mod family;
 mod hub;
 mod load;

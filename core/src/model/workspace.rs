@@ -1,6 +1,6 @@
 //! The buffers that a step works in, made once for a session.
 
-use super::config::{Config, Mixer};
+use super::config::{Config, Delta, Mixer};
 use crate::backend::{Backend, Operand};
 use crate::cache::PAGE;
 use crate::error::{Error, Result};
@@ -27,7 +27,8 @@ pub(super) struct Workspace<B: Backend> {
     pub(super) table_width: u32,
     /// `[batch]`, and where the sampled token is left: `ids[0]`.
     pub(super) ids: B::Buffer,
-    /// Positions and slots of a step's tokens, one behind the other, and the page table behind room for a batch of both.
+    /// Positions and slots of a step's tokens, and the slot of the sequence's states, one behind the other, and the page
+    /// table behind room for a batch of them.
     indices: B::Buffer,
     /// What the device knows of the page table.
     table: Vec<u32>,
@@ -36,8 +37,13 @@ pub(super) struct Workspace<B: Backend> {
     /// What is added to it next.
     pub(super) branch: B::Buffer,
     pub(super) normed: B::Buffer,
+    /// What a mixer's product gives: queries, keys, values and what else it needs.
     pub(super) qkv: B::Buffer,
-    /// What attention gives, `[batch, H D]`.
+    /// Queries, keys and values of the delta rule behind their convolution, its strengths of writing and its decays.
+    pub(super) convolved: B::Buffer,
+    pub(super) beta: B::Buffer,
+    pub(super) decay: B::Buffer,
+    /// What a mixer gives, `[batch, H D]`.
     pub(super) mixed: B::Buffer,
     pub(super) inner: B::Buffer,
     pub(super) activated: B::Buffer,
@@ -52,7 +58,7 @@ pub(super) struct Workspace<B: Backend> {
 
 /// Where the page table begins in the indices of steps, in bytes: at the alignment of any device.
 fn table_offset(batch: u32) -> u64 {
-    (u64::from(batch) * 8).next_multiple_of(256)
+    (u64::from(batch) * 8 + 4).next_multiple_of(256)
 }
 
 impl<B: Backend> Workspace<B> {
@@ -60,10 +66,17 @@ impl<B: Backend> Workspace<B> {
         let wide = |f: fn(&super::config::Layer) -> u32| config.layers.iter().map(f).max().unwrap_or(0);
         let width = wide(|l| match &l.mixer {
             Mixer::Attention(a) => a.width(),
+            Mixer::Delta(d) => d.width(),
         });
         let mixed = wide(|l| match &l.mixer {
             Mixer::Attention(a) => a.heads * a.dim,
+            Mixer::Delta(d) => d.values(),
         });
+        let delta = |f: fn(&Delta) -> u32| {
+            let of =
+                config.layers.iter().filter_map(|l| if let Mixer::Delta(d) = &l.mixer { Some(f(d)) } else { None });
+            of.max().unwrap_or(1)
+        };
         let inner = wide(|l| l.mlp.inner);
         let rows = |label, rows: u32, width: u32| {
             let bytes = u64::from(rows).checked_mul(u64::from(width) * 4);
@@ -72,8 +85,11 @@ impl<B: Backend> Workspace<B> {
         let table_width = context.div_ceil(PAGE);
         let (mut tables, mut table_of, mut known) = (Vec::new(), Vec::new(), Vec::new());
         for layer in &config.layers {
-            let Mixer::Attention(attention) = &layer.mixer;
-            let Some(rope) = attention.rope else {
+            let rope = match &layer.mixer {
+                Mixer::Attention(attention) => attention.rope,
+                Mixer::Delta(_) => None,
+            };
+            let Some(rope) = rope else {
                 table_of.push(None);
                 continue;
             };
@@ -97,6 +113,9 @@ impl<B: Backend> Workspace<B> {
             branch: rows("branch", batch, config.dim)?,
             normed: rows("normed", batch, config.dim)?,
             qkv: rows("qkv", batch, width)?,
+            convolved: rows("convolved", batch, delta(Delta::channels))?,
+            beta: rows("beta", batch, delta(|d| d.value_heads))?,
+            decay: rows("decay", batch, delta(|d| d.value_heads))?,
             mixed: rows("mixed", batch, mixed)?,
             inner: rows("inner", batch, 2 * inner)?,
             activated: rows("activated", batch, inner)?,
@@ -121,6 +140,9 @@ impl<B: Backend> Workspace<B> {
             branch: self.branch.clone(),
             normed: self.normed.clone(),
             qkv: self.qkv.clone(),
+            convolved: self.convolved.clone(),
+            beta: self.beta.clone(),
+            decay: self.decay.clone(),
             mixed: self.mixed.clone(),
             inner: self.inner.clone(),
             activated: self.activated.clone(),
@@ -145,6 +167,11 @@ impl<B: Backend> Workspace<B> {
         Operand::at(&self.indices, u64::from(tokens) * 4)
     }
 
+    /// The slot of the sequence's states, in a step of `tokens`.
+    pub(super) fn state(&self, tokens: u32) -> Operand<'_, B> {
+        Operand::at(&self.indices, u64::from(tokens) * 8)
+    }
+
     pub(super) fn table(&self) -> Operand<'_, B> {
         Operand::at(&self.indices, table_offset(self.batch))
     }
@@ -154,10 +181,17 @@ impl<B: Backend> Workspace<B> {
         self.table_of[layer].map(|index| &self.tables[index])
     }
 
-    /// Uploads what the device does not know yet: where the tokens of a step stand and where they go, and which pages are
-    /// new.
-    pub(super) fn indices(&mut self, backend: &B, positions: &[u32], slots: &[u32], table: &[u32]) -> Result<()> {
-        backend.upload(&self.indices, 0, bytemuck::cast_slice(&[positions, slots].concat()))?;
+    /// Uploads what the device does not know yet: where the tokens of a step stand and where they go, the slot of their
+    /// sequence's states, and which pages are new.
+    pub(super) fn indices(
+        &mut self,
+        backend: &B,
+        positions: &[u32],
+        slots: &[u32],
+        state: u32,
+        table: &[u32],
+    ) -> Result<()> {
+        backend.upload(&self.indices, 0, bytemuck::cast_slice(&[positions, slots, &[state]].concat()))?;
         let same = self.table.iter().zip(table).take_while(|(old, new)| old == new).count();
         self.table.truncate(same);
         if same < table.len() {

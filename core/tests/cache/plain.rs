@@ -15,6 +15,7 @@ enum Verb {
     Rollback(usize, u32),
     Return(usize, usize),
     Remove(usize, usize),
+    Checkpoint(usize),
     Drop(usize),
 }
 
@@ -27,6 +28,7 @@ fn verbs() -> impl Strategy<Value = Vec<Verb>> {
         2 => (at.clone(), 0..40u32).prop_map(|(s, n)| Verb::Rollback(s, n)),
         2 => (at.clone(), 0..8usize).prop_map(|(s, n)| Verb::Return(s, n)),
         3 => (at.clone(), 0..6usize).prop_map(|(s, n)| Verb::Remove(s, n)),
+        2 => at.clone().prop_map(Verb::Checkpoint),
         1 => at.prop_map(Verb::Drop),
     ];
     prop::collection::vec(verb, 1..60)
@@ -48,6 +50,9 @@ struct Pair {
 struct World {
     pages: Pages,
     memory: Vec<Row>,
+    /// Slots of states that remember everything they have read.
+    slots: Pages,
+    states: Vec<Vec<Row>>,
     next: u64,
 }
 
@@ -56,6 +61,12 @@ impl World {
         for m in &moves.rows {
             let from = self.memory[m.from as usize..(m.from + m.rows) as usize].to_vec();
             self.memory[m.to as usize..(m.to + m.rows) as usize].copy_from_slice(&from);
+        }
+        if let Some((from, to)) = moves.state {
+            self.states[to as usize] = self.states[from as usize].clone();
+        }
+        if let Some(slot) = moves.clear {
+            self.states[slot as usize].clear();
         }
     }
 
@@ -71,13 +82,17 @@ impl World {
                     let row = (self.next, position);
                     self.next += 1;
                     self.memory[slot as usize] = row;
+                    if self.slots.count() > 0 {
+                        self.states[pair.sequence.slot() as usize].push(row);
+                    }
                     pair.rows.push(row);
                     pair.ids.push(id);
                 }
                 pair.past.push((pair.sequence.version(), pair.rows.clone()));
             }
             Err(Error::OutOfPages { needs, free: left }) => {
-                assert!(needs > left && left == free, "{needs} pages refused with {left} of {free} free");
+                let none = needs > left && (left == free || left == self.slots.free());
+                assert!(none, "{needs} refused with {left} of {free} free");
                 assert_eq!((pair.sequence.version(), self.pages.free()), (before, free));
             }
             Err(other) => panic!("{other}"),
@@ -93,6 +108,7 @@ impl World {
                 pair.past.push((pair.sequence.version(), pair.rows.clone()));
             }
             Err(Error::OutOfPages { .. }) => {}
+            Err(Error::Rollback { .. }) if self.slots.count() > 0 => {}
             Err(other) => panic!("{other}"),
         }
     }
@@ -103,6 +119,9 @@ impl World {
         let row = |i: u32| self.memory[(table[(i / PAGE) as usize] * PAGE + i % PAGE) as usize];
         assert_eq!((0..sequence.len()).map(row).collect::<Vec<_>>(), pair.rows);
         assert_eq!(sequence.tokens(), pair.ids);
+        if self.slots.count() > 0 && !sequence.is_empty() {
+            assert_eq!(self.states[sequence.slot() as usize], pair.rows, "the states have read something else");
+        }
         assert_eq!(table.len() as u32, sequence.len().div_ceil(PAGE));
         let positions: Vec<u32> = sequence.segments().iter().flat_map(|s| s.position..s.position + s.len).collect();
         assert_eq!(positions, pair.rows.iter().map(|row| row.1).collect::<Vec<_>>());
@@ -112,15 +131,18 @@ impl World {
         assert!(sequence.segments().iter().all(|s| s.len > 0));
         let known = pair.ids.iter().take_while(|id| **id != NO_TOKEN).count() as u32;
         let prefix = sequence.best_prefix(&pair.ids);
-        assert_eq!((prefix.same, prefix.len, prefix.replay()), (known, known, 0));
+        assert_eq!((prefix.same, prefix.len), (known, sequence.nearest(known)));
+        assert!(self.slots.count() > 0 || prefix.replay() == 0);
     }
 }
 
-fn play(verbs: Vec<Verb>) {
-    let pages = Pages::new(PAGES, PAGE);
-    let mut world = World { pages: pages.clone(), memory: vec![(0, 0); (PAGES * PAGE) as usize], next: 1 };
+fn play(verbs: Vec<Verb>, states: u32) {
+    let (pages, slots) = (Pages::new(PAGES, PAGE), Pages::new(states, 1));
+    let memory = vec![(0, 0); (PAGES * PAGE) as usize];
+    let states = vec![Vec::new(); states as usize];
+    let mut world = World { pages: pages.clone(), memory, slots: slots.clone(), states, next: 1 };
     let empty = |pages: &Pages| {
-        let sequence = Sequence::new(pages);
+        let sequence = Sequence::new(pages, &slots);
         let past = vec![(sequence.version(), Vec::new())];
         Pair { sequence, rows: Vec::new(), ids: Vec::new(), past }
     };
@@ -144,7 +166,11 @@ fn play(verbs: Vec<Verb>) {
             }
             Verb::Rollback(s, len) => {
                 let s = pick(s);
-                all[s].sequence.truncate(len);
+                if let Err(error) = all[s].sequence.truncate(len) {
+                    let nearest = all[s].sequence.nearest(len);
+                    assert_eq!(error, Error::Rollback { to: len, nearest, replay: len - nearest });
+                    continue;
+                }
                 all[s].rows.truncate(len as usize);
                 all[s].ids.truncate(len as usize);
                 let now = (all[s].sequence.version(), all[s].rows.clone());
@@ -155,8 +181,9 @@ fn play(verbs: Vec<Verb>) {
                 let pair = &mut all[s];
                 let (version, rows) = pair.past[n % pair.past.len()].clone();
                 // A version that it can go back to has what it had then.
-                if let Some(len) = pair.sequence.len_at(version) {
-                    pair.sequence.truncate(len);
+                let len = pair.sequence.len_at(version);
+                if let Some(len) = len.filter(|len| pair.sequence.nearest(*len) == *len) {
+                    pair.sequence.truncate(len).expect("it can go back there");
                     assert_eq!(pair.sequence.version(), version);
                     pair.ids.truncate(len as usize);
                     pair.rows = rows;
@@ -169,6 +196,10 @@ fn play(verbs: Vec<Verb>) {
                     let segment = segments[n % segments.len()];
                     world.remove(&mut all[s], segment);
                 }
+            }
+            Verb::Checkpoint(s) => {
+                let s = pick(s);
+                all[s].sequence.checkpoint();
             }
             Verb::Drop(s) => {
                 let s = pick(s);
@@ -186,20 +217,26 @@ fn play(verbs: Vec<Verb>) {
     }
     all.clear();
     assert_eq!(pages.free(), PAGES, "pages that nobody holds are not free");
+    assert_eq!(slots.free(), slots.count(), "slots that nobody holds are not free");
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
     #[test]
     fn sequences_hold_what_lists_hold(verbs in verbs()) {
-        play(verbs);
+        play(verbs, 0);
+    }
+
+    #[test]
+    fn states_have_read_what_lists_hold(verbs in verbs()) {
+        play(verbs, 7);
     }
 }
 
 #[test]
 fn a_segment_of_another_sequence_is_refused() {
     let pages = Pages::new(4, PAGE);
-    let (mut one, mut two) = (Sequence::new(&pages), Sequence::new(&pages));
+    let (mut one, mut two) = (Sequence::new(&pages, &Pages::new(0, 1)), Sequence::new(&pages, &Pages::new(0, 1)));
     let _ = one.append(Kind::Text, &[1, 2]).expect("room");
     assert!(matches!(two.remove(one.segments()[0].id), Err(Error::NoSuchSegment { .. })));
 }

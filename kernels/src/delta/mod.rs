@@ -229,7 +229,7 @@ impl Kernel for Spec {
     }
 
     fn inputs(&self, rng: &mut crate::cases::Rng) -> Vec<Vec<u8>> {
-        use crate::cases::{f32_bytes, u32_bytes};
+        use crate::cases::{f32_bytes, offsets, reversed_slots, u32_bytes};
         let args = self.args();
         let mut all = crate::cases::draws(&args, rng);
         for (arg, bytes) in args.iter().zip(&mut all) {
@@ -255,27 +255,12 @@ impl Kernel for Spec {
                     f32_bytes(&(0..n).map(|_| decay(rng.below(24), rng.unit())).collect::<Vec<_>>())
                 }
                 "cu" => u32_bytes(&offsets(self.sequences(), self.tokens, rng)),
-                // Distinct where the pool has room, in reverse; the others are past it.
-                "slots" => {
-                    let slots = self.pool.unwrap_or(0);
-                    u32_bytes(&(0..n as u32).map(|i| slots.wrapping_sub(1 + i)).collect::<Vec<_>>())
-                }
+                "slots" => u32_bytes(&reversed_slots(self.sequences(), self.pool.unwrap_or(0))),
                 _ => continue,
             };
         }
         all
     }
-}
-
-/// Where sequences begin that share `tokens`: of any length, some of them empty, with a gap in front now and then.
-fn offsets(sequences: u32, tokens: u32, rng: &mut crate::cases::Rng) -> Vec<u32> {
-    let mut cuts: Vec<u32> = (0..=sequences).map(|_| rng.below(tokens + 1)).collect();
-    cuts.sort_unstable();
-    if let [first, .., last] = &mut cuts[..] {
-        *first = rng.below((*first).min(2) + 1);
-        *last = tokens - rng.below((tokens - *last).min(2) + 1);
-    }
-    cuts
 }
 
 /// The largest `beta |k|^2` of a run, which is stable up to 2: `k` and `beta` as [`Spec`] has them, or for

@@ -10,6 +10,8 @@ pub enum Function {
     Tanh,
     /// `x / (1 + exp(-x))`
     Silu,
+    /// `1 / (1 + exp(-x))`
+    Sigmoid,
     /// `x/2 (1 + erf(x / sqrt 2))`; to 6e-7 of its value, and for `x` below -1 to `x^2` times that.
     Gelu,
     /// `x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`
@@ -74,6 +76,12 @@ fn silu<L: Lanes>(l: L, x: L::V) -> L::V {
     l.div(x, l.add(l.splat(1.0), exp(l, l.sub(l.splat(0.0), x))))
 }
 
+#[inline(always)]
+fn sigmoid<L: Lanes>(l: L, x: L::V) -> L::V {
+    let one = l.splat(1.0);
+    l.div(one, l.add(one, exp(l, l.sub(l.splat(0.0), x))))
+}
+
 /// With `1 + tanh(u) = 2 / (1 + exp(-2 u))`.
 #[inline(always)]
 fn gelu_tanh<L: Lanes>(l: L, x: L::V) -> L::V {
@@ -100,6 +108,11 @@ pub(super) fn apply<L: Lanes>(l: L, function: Function, x: &mut [f32]) {
             x,
             #[inline(always)]
             |x| silu(l, x),
+        ),
+        Function::Sigmoid => l.map(
+            x,
+            #[inline(always)]
+            |x| sigmoid(l, x),
         ),
         Function::Gelu => l.map(
             x,

@@ -97,10 +97,11 @@ fn simd_functions_are_accurate_and_reach_their_limits() {
     let tanh_gelu =
         |x: f64| x / (1.0 + libm::exp(-2.0 * libm::sqrt(2.0 / core::f64::consts::PI) * (x + 0.044715 * x * x * x)));
     #[allow(clippy::type_complexity)]
-    let functions: [(Function, &dyn Fn(f64) -> f64, f64); 6] = [
+    let functions: [(Function, &dyn Fn(f64) -> f64, f64); 7] = [
         (Function::Exp, &libm::exp, 2e-7),
         (Function::Tanh, &libm::tanh, 2e-7),
         (Function::Silu, &|x| x / (1.0 + libm::exp(-x)), 3e-7),
+        (Function::Sigmoid, &|x| 1.0 / (1.0 + libm::exp(-x)), 3e-7),
         (Function::Gelu, &|x| 0.5 * x * libm::erfc(-x / core::f64::consts::SQRT_2), 6e-7),
         (Function::GeluTanh, &tanh_gelu, 3e-7),
         (Function::Relu, &|x| x.max(0.0), 0.0),

@@ -5,8 +5,8 @@ use foveate_core::kernels::attention::{self, Bias, Packed, Pages};
 use foveate_core::kernels::dtype::DType;
 use foveate_core::kernels::op::Op;
 use foveate_core::kernels::{
-    activation, attention_backward, cache, delta, delta_backward, embed, fused_linear, linear, merge, norm, rope,
-    rope_append, route, sample, selected_attention, selected_attention_backward,
+    activation, attention_backward, cache, conv, delta, delta_backward, delta_gates, embed, fused_linear, linear,
+    merge, norm, rope, rope_append, route, sample, selected_attention, selected_attention_backward,
 };
 
 /// Bytes that all operands of an op may take.
@@ -26,6 +26,8 @@ pub fn op(name: &str, settings: &str) -> Result<Op> {
         attention_backward::NAME => attention_backward::Spec { forward: attention(v)? }.into(),
         cache::NAME => append(v)?.into(),
         delta::NAME => delta(v)?.into(),
+        conv::NAME => conv(v)?.into(),
+        delta_gates::NAME => gates(v)?.into(),
         delta_backward::NAME => delta_backward::Spec { forward: delta(v)? }.into(),
         embed::NAME => embed(v)?.into(),
         fused_linear::NAME => fused_linear(v)?.into(),
@@ -63,7 +65,8 @@ fn activation(v: &mut Values) -> Result<activation::Spec> {
     let kind = v.get("kind", activation::Kind::Silu)?;
     let gated = v.get("gated", true)?;
     let width = if gated { dim.saturating_mul(2) } else { dim };
-    Ok(activation::Spec { rows, dim, kind, gated, stride: v.get("stride", width)? })
+    let scales = v.get("scales", false)?;
+    Ok(activation::Spec { rows, dim, kind, gated, scales, stride: v.get("stride", width)? })
 }
 
 fn attention(v: &mut Values) -> Result<attention::Spec> {
@@ -127,6 +130,28 @@ fn delta(v: &mut Values) -> Result<delta::Spec> {
     })
 }
 
+fn conv(v: &mut Values) -> Result<conv::Spec> {
+    let (batch, tokens) = (v.get("B|batch", 1u32)?, v.get("T|tokens", 256)?);
+    let (channels, window) = (v.get("channels", 6144)?, v.get("W|window", 4)?);
+    Ok(conv::Spec {
+        bias: v.get("bias", false)?,
+        stride: v.get("stride", channels)?,
+        packed: v.get("packed", None)?,
+        initial: v.get("initial", false)?,
+        last: v.get("last", false)?,
+        pool: v.get("pool", None)?,
+        ..conv::Spec::new(batch, tokens, channels, window, v.get("activation", conv::Activation::Silu)?)
+    })
+}
+
+fn gates(v: &mut Values) -> Result<delta_gates::Spec> {
+    let (rows, heads) = (v.get("T|rows", 256)?, v.get("HV|heads", 16u32)?);
+    let channels = v.get("channels", 1u32)?;
+    let (stride, a_stride) = (v.get("stride", heads)?, v.get("a_stride", heads.saturating_mul(channels))?);
+    let decay = v.get("decay", true)?.then_some(delta_gates::Decay { channels, stride: a_stride });
+    Ok(delta_gates::Spec { rows, heads, negative: v.get("negative", false)?, stride, decay })
+}
+
 fn embed(v: &mut Values) -> Result<embed::Spec> {
     Ok(embed::Spec {
         tokens: v.get("T|tokens", 256)?,
@@ -182,6 +207,10 @@ fn norm(v: &mut Values) -> Result<norm::Spec> {
         bias: v.get("bias", false)?,
         residual: v.get("residual", false)?,
         in_place: v.get("in_place", false)?,
+        gate: match v.get("gated", false)? {
+            true => Some(norm::Gate { kind: activation::Kind::Silu, stride: groups.saturating_mul(dim) }),
+            false => None,
+        },
         stride: v.get("stride", groups.saturating_mul(dim))?,
         ..norm::Spec::rms(rows, dim, v.get("eps", 1e-5)?)
     })
@@ -334,9 +363,13 @@ named!(rope::Pairing: "half" => rope::Pairing::Half, "interleaved" => rope::Pair
 named!(delta::Gate:
     "none" => delta::Gate::None, "head" => delta::Gate::Head,
     "channel" => delta::Gate::Channel, "erase_write" => delta::Gate::EraseWrite);
+named!(conv::Activation:
+    "none" => conv::Activation::None, "silu" => conv::Activation::Silu,
+    "relu" => conv::Activation::Relu, "elu_plus_one" => conv::Activation::EluPlusOne);
 named!(activation::Kind:
     "silu" => activation::Kind::Silu, "gelu" => activation::Kind::Gelu,
-    "gelu_tanh" => activation::Kind::GeluTanh, "relu" => activation::Kind::Relu);
+    "gelu_tanh" => activation::Kind::GeluTanh, "relu" => activation::Kind::Relu,
+    "sigmoid" => activation::Kind::Sigmoid);
 
 impl Value for DType {
     fn expected() -> String {

@@ -32,10 +32,11 @@ pub(super) fn config(json: &Json) -> Result<Config> {
         scale: 1.0 / (head_dim as f32).sqrt(),
         window: None,
         softcap: None,
-        rope: Some(Rope { frequencies: frequencies(json, head_dim)?, pairing: Pairing::Half }),
+        rope: Some(Rope { frequencies: frequencies(json, head_dim, 1.0)?, pairing: Pairing::Half }),
         head_norm: (architecture == "qwen3").then_some(norm),
         input_bias: bias || architecture == "qwen2",
         output_bias: bias && architecture != "qwen2",
+        gated: false,
     };
     let mlp = Mlp {
         inner: json.size("intermediate_size")?,
@@ -93,8 +94,9 @@ pub(super) fn windows(
     (0..layers).map(|layer| Ok(if slides(layer)? { window } else { None })).collect()
 }
 
-/// Rope parameters in the hub's older form (`rope_theta`, `rope_scaling`) or its newer one (`rope_parameters`).
-fn frequencies(json: &Json, head_dim: u32) -> Result<Frequencies> {
+/// Rope parameters in the hub's older form (`rope_theta`, `rope_scaling`) or its newer one (`rope_parameters`); `partial` of
+/// a head turns unless they say otherwise.
+pub(super) fn frequencies(json: &Json, head_dim: u32, partial: f64) -> Result<Frequencies> {
     let (newer, older) = (json.object("rope_parameters")?, json.object("rope_scaling")?);
     let scaling = newer.as_ref().or(older.as_ref());
     let theta = match newer.as_ref().map(|j| j.f64("rope_theta")).transpose()?.flatten() {
@@ -103,7 +105,7 @@ fn frequencies(json: &Json, head_dim: u32) -> Result<Frequencies> {
     };
     let partial = match newer.as_ref().map(|j| j.f64("partial_rotary_factor")).transpose()?.flatten() {
         Some(partial) => partial,
-        None => json.f64("partial_rotary_factor")?.unwrap_or(1.0),
+        None => json.f64("partial_rotary_factor")?.unwrap_or(partial),
     };
     rotation(head_dim, theta, partial, scaling.map_or(Ok(Scaling::None), |j| self::scaling(j, json))?)
 }

@@ -2,7 +2,7 @@
 
 use super::{Session, To};
 use crate::backend::Backend;
-use crate::cache::{Prefix, SegmentId, Snapshot, Version};
+use crate::cache::{NO_TOKEN, Prefix, SegmentId, Snapshot, Version};
 use crate::error::{Error, Result};
 
 impl<B: Backend> Session<B> {
@@ -63,8 +63,13 @@ impl<B: Backend> Session<B> {
         if len > nearest {
             return Err(Error::Rollback { to: len, nearest, replay: len - nearest });
         }
-        self.forget(len);
-        Ok(())
+        self.forget(len)
+    }
+
+    /// Keeps the states of layers that have any, so that a rollback to this length is exact. Every
+    /// [`CHECKPOINT`](crate::cache::CHECKPOINT) tokens that is done anyway; where slots run out, the oldest are given up.
+    pub fn checkpoint(&mut self) {
+        self.sequence.checkpoint();
     }
 
     /// Takes a segment out of the sequence. What stands behind it keeps its positions and what it has read of the segment;
@@ -88,16 +93,22 @@ impl<B: Backend> Session<B> {
         self.sequence.best_prefix(tokens)
     }
 
-    /// Back to a version that it had: after an error.
+    /// Back to a version that it had, after an error: where states are not kept for it, what is missing is read again.
     pub(super) fn undo(&mut self, version: Version) {
-        if let Some(len) = self.sequence.len_at(version) {
-            self.forget(len);
+        let Some(len) = self.sequence.len_at(version) else { return };
+        let nearest = self.sequence.nearest(len);
+        let again = self.tokens().get(nearest as usize..len as usize).unwrap_or_default().to_vec();
+        // An error here is the error that led here: the session holds less, and says so.
+        let _ = self.forget(nearest);
+        if !again.is_empty() && !again.contains(&NO_TOKEN) {
+            let _ = self.reread(&again);
         }
     }
 
-    fn forget(&mut self, len: u32) {
-        self.sequence.truncate(len);
+    fn forget(&mut self, len: u32) -> Result<()> {
+        self.sequence.truncate(len)?;
         self.changed();
+        Ok(())
     }
 
     /// What the device remembers of the last step is of no use any more.

@@ -85,7 +85,7 @@ impl<B: Backend> Session<B> {
         let backend = model.backend();
         let workspace = Workspace::new(backend, config, BATCH.min(context), context, LOGIT_ROWS.min(context))?;
         let seen = backend.alloc("seen", u64::from(config.vocab.div_ceil(32)) * 4)?;
-        let sequence = Sequence::new(pool.pages());
+        let sequence = Sequence::new(pool.pages(), pool.state_slots());
         Ok(Self { workspace, sequence, pool, seen, marked: 0, on_device: None, model })
     }
 
@@ -166,12 +166,20 @@ impl<B: Backend> Session<B> {
     /// As [`next`](Self::next).
     pub fn read(&mut self, input: Input<'_>) -> Result<()> {
         let before = self.version();
-        let (model, batch) = (self.model.clone(), self.workspace.batch);
-        let submit = |_: &Workspace<B>, _, _| model.backend().submit();
-        let result = self.admit(input).and_then(|()| self.pieces(input, batch, submit));
+        let result = self.admit(input).and_then(|()| self.steps(input));
         if result.is_err() {
             self.undo(before);
         }
         result
+    }
+
+    fn steps(&mut self, input: Input<'_>) -> Result<()> {
+        let (model, batch) = (self.model.clone(), self.workspace.batch);
+        self.pieces(input, batch, |_, _, _| model.backend().submit())
+    }
+
+    /// What was there before an error, again.
+    fn reread(&mut self, tokens: &[u32]) -> Result<()> {
+        self.steps(Input::Tokens(tokens))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Input, LOGIT_ROWS, Session};
 use crate::backend::{Backend, Operand};
-use crate::cache::{Kind, NO_TOKEN};
+use crate::cache::{CHECKPOINT, Kind, NO_TOKEN};
 use crate::error::{Error, Result};
 use crate::model::workspace::{Step, Workspace, take};
 use crate::sample::Sampler;
@@ -231,7 +231,8 @@ impl<B: Backend> Session<B> {
             Input::Embeddings(kind, _) => self.sequence.append(kind, &vec![NO_TOKEN; tokens as usize])?,
         };
         self.pool.apply(backend, &extent.moves)?;
-        self.workspace.indices(backend, &extent.positions, &extent.slots, self.sequence.table())?;
+        let (state, table) = (self.sequence.slot(), self.sequence.table());
+        self.workspace.indices(backend, &extent.positions, &extent.slots, state, table)?;
         let chosen = self.on_device.take();
         match input {
             // The token that the last step chose is already there.
@@ -243,6 +244,10 @@ impl<B: Backend> Session<B> {
         let embedded = matches!(input, Input::Embeddings(..));
         let step = Step { tokens, keys: self.sequence.len(), embedded };
         model.decoder().layers(&mut to, &self.workspace, &self.pool, &step)?;
+        let last = self.sequence.checkpoints().last().unwrap_or(0);
+        if self.sequence.len() - last >= CHECKPOINT {
+            self.sequence.checkpoint();
+        }
         then(&self.workspace, tokens)
     }
 

@@ -39,6 +39,7 @@ impl<B: Backend> Session<B> {
             tokens: self.tokens().to_vec(),
             segments: self.segments().iter().map(|s| (s.kind, s.len, s.position)).collect(),
             layers,
+            states: self.states().await?,
         };
         saved.write()
     }
@@ -51,7 +52,8 @@ impl<B: Backend> Session<B> {
     pub async fn restore(&mut self, bytes: Vec<u8>) -> Result<()> {
         let saved = Saved::read(bytes).await?;
         self.admit_saved(&saved)?;
-        let (sequence, slots) = Sequence::restored(self.pool.pages(), &saved.tokens, &saved.segments)?;
+        let pages = [self.pool.pages(), self.pool.state_slots()];
+        let (sequence, slots) = Sequence::restored(pages, &saved.tokens, &saved.segments)?;
         let backend = self.model.backend();
         let page = self.pool.pages().page() as usize;
         for (layer, (keys, values)) in self.pool.layers().zip(&saved.layers) {
@@ -62,9 +64,24 @@ impl<B: Backend> Session<B> {
                 }
             }
         }
+        for (slots, state) in self.pool.states().buffers().zip(&saved.states) {
+            backend.upload(&slots.buffer, u64::from(sequence.slot()) * slots.bytes, state)?;
+        }
         self.sequence = sequence;
         self.changed();
         Ok(())
+    }
+
+    /// The states of layers that have any; none before the first token.
+    async fn states(&self) -> Result<Vec<Vec<u8>>> {
+        let mut states = Vec::new();
+        if !self.sequence.is_empty() {
+            for slots in self.pool.states().buffers() {
+                let at = u64::from(self.sequence.slot()) * slots.bytes;
+                states.push(self.model.backend().download(&slots.buffer, at, slots.bytes).await?);
+            }
+        }
+        Ok(states)
     }
 
     fn admit_saved(&self, saved: &Saved) -> Result<()> {
@@ -86,7 +103,9 @@ impl<B: Backend> Session<B> {
         self.admit_ids(&ids)?;
         let rows: Vec<u64> = self.pool.layers().map(|l| l.row * saved.tokens.len() as u64).collect();
         let sizes = |(keys, values): &(Vec<u8>, Vec<u8>)| [keys.len() as u64, values.len() as u64];
-        match saved.layers.iter().map(sizes).eq(rows.iter().map(|bytes| [*bytes; 2])) {
+        let states = self.pool.states().buffers().map(|s| s.bytes).filter(|_| !saved.tokens.is_empty());
+        let whole = saved.states.iter().map(|s| s.len() as u64).eq(states);
+        match whole && saved.layers.iter().map(sizes).eq(rows.iter().map(|bytes| [*bytes; 2])) {
             true => Ok(()),
             false => Err(Error::format("the saved cache", "its layers are not the model's")),
         }
@@ -100,8 +119,8 @@ impl<B: Backend> Session<B> {
     /// The rope parameters of every layer, as text.
     fn rope(&self) -> String {
         let rope = self.model.config().layers.iter().map(|layer| {
-            let Mixer::Attention(a) = &layer.mixer;
-            a.rope.map_or("none".into(), |r| format!("{:?} {:?}", r.pairing, r.frequencies))
+            let rope = if let Mixer::Attention(a) = &layer.mixer { a.rope } else { None };
+            rope.map_or("none".into(), |r| format!("{:?} {:?}", r.pairing, r.frequencies))
         });
         let mut rope: Vec<String> = rope.collect();
         rope.dedup();

@@ -1,8 +1,8 @@
 //! Taking in what a coprocessor made.
 
-use super::{Input, Session, To};
+use super::{Input, Session};
 use crate::backend::Backend;
-use crate::cache::{Kind, NO_TOKEN};
+use crate::cache::{Kind, NO_TOKEN, Snapshot};
 use crate::coprocessor::{Job, Policy, Splice};
 use crate::error::{Error, Result};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ impl<B: Backend> Session<B> {
             let fresh = job.snapshot.version() == self.version();
             match policy {
                 Policy::DropIfStale if !fresh => Err(self.stale(job)),
-                Policy::AtSnapshot if !fresh => self.insert(at, &rows),
+                Policy::AtSnapshot if !fresh => self.insert(&job.snapshot, at, &rows),
                 _ => self.read(Input::Embeddings(Kind::Latent, &rows)),
             }
         });
@@ -45,17 +45,17 @@ impl<B: Backend> Session<B> {
         Error::Stale { version: job.snapshot.version().number(), now: self.version().number() }
     }
 
-    /// Reads latents behind the first `at` tokens, and what stood there again.
-    fn insert(&mut self, at: u32, rows: &[f32]) -> Result<()> {
+    /// Reads latents behind the first `at` tokens, which are the snapshot's, and what stood there again.
+    fn insert(&mut self, snapshot: &Snapshot<B>, at: u32, rows: &[f32]) -> Result<()> {
         let tail = self.tokens()[at as usize..].to_vec();
         if tail.contains(&NO_TOKEN) {
             return Err(Error::Embeddings {
                 reason: "embeddings stand behind the snapshot, which are not kept".into(),
             });
         }
-        let before = self.sequence.clone();
-        let mut inserted = self.rollback(To::Len(at));
-        inserted = inserted.and_then(|()| self.read(Input::Embeddings(Kind::Latent, rows)));
+        let before = std::mem::replace(&mut self.sequence, snapshot.sequence.clone());
+        self.changed();
+        let mut inserted = self.read(Input::Embeddings(Kind::Latent, rows));
         inserted = inserted.and_then(|()| self.read(Input::Tokens(&tail)));
         if inserted.is_err() {
             self.sequence = before;
