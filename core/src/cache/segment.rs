@@ -1,5 +1,7 @@
 //! What a sequence is made of.
 
+use std::ops::Range;
+
 /// What the tokens of a segment are.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Kind {
@@ -58,5 +60,17 @@ impl Segment {
     /// The token behind its last.
     pub fn end(&self) -> u32 {
         self.start + self.len
+    }
+
+    /// What is left of it when a range of the sequence's tokens is taken out: nothing, one part or two. The first keeps
+    /// its name.
+    pub(super) fn without(self, gone: &Range<u32>) -> impl Iterator<Item = Segment> + use<> {
+        let (end, count) = (self.end(), gone.end - gone.start);
+        let front = Segment { len: end.min(gone.start).saturating_sub(self.start), ..self };
+        let from = self.start.max(gone.end);
+        let back = Segment { position: self.position + (from - self.start), len: end.saturating_sub(from), ..self };
+        let id = if front.len == 0 { self.id } else { SegmentId(super::sequence::fresh()) };
+        let back = Segment { id, start: from - count, ..back };
+        [front, back].into_iter().filter(|s| s.len > 0)
     }
 }

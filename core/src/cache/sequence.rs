@@ -3,6 +3,7 @@
 use super::pages::{Exhausted, Pages, Table};
 use super::segment::{Kind, Segment, SegmentId, Version};
 use crate::error::{Error, Result};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,7 +13,7 @@ pub const NO_TOKEN: u32 = u32::MAX;
 /// Numbers that are given out once: of versions and of segments.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-fn fresh() -> u64 {
+pub(super) fn fresh() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
@@ -146,8 +147,12 @@ impl Sequence {
     ///
     /// # Errors
     /// `OutOfPages`.
-    pub(crate) fn restored(pages: &Pages, tokens: &[u32], segments: &[(Kind, u32, u32)]) -> Result<(Self, Vec<u32>)> {
-        let mut sequence = Self::new(pages);
+    pub(crate) fn restored(
+        [pages, slots]: [&Pages; 2],
+        tokens: &[u32],
+        segments: &[(Kind, u32, u32)],
+    ) -> Result<(Self, Vec<u32>)> {
+        let mut sequence = Self::new(pages, slots);
         // Nobody else holds its pages: nothing moves.
         let Extent { slots, .. } = sequence.append(Kind::Text, tokens)?;
         let state = Arc::make_mut(&mut sequence.state);
@@ -318,23 +323,41 @@ impl Sequence {
     pub fn remove(&mut self, id: SegmentId) -> Result<Moves> {
         let at = self.state.segments.iter().position(|s| s.id == id).ok_or(Error::NoSuchSegment { id: id.0 })?;
         let gone = self.state.segments[at];
-        if gone.end() == self.len() {
-            self.truncate(gone.start)?;
-            return Ok(Moves { rows: Vec::new(), state: None, clear: None, _held: None, _slot: None });
+        self.cut(gone.start..gone.end())
+    }
+
+    /// Keeps the first `sinks` tokens and the last `recent` ones, and takes out what stands between. As with
+    /// [`remove`](Self::remove), positions stay: unlike in StreamingLLM, no row is turned anew.
+    ///
+    /// # Errors
+    /// As [`remove`](Self::remove).
+    pub fn evict(&mut self, sinks: u32, recent: u32) -> Result<Moves> {
+        let start = sinks.min(self.len());
+        self.cut(start..self.len().saturating_sub(recent).max(start))
+    }
+
+    fn cut(&mut self, gone: Range<u32>) -> Result<Moves> {
+        let nothing = Moves { rows: Vec::new(), state: None, clear: None, _held: None, _slot: None };
+        let count = gone.end - gone.start;
+        if gone.end == self.len() || count == 0 {
+            if count > 0 {
+                self.truncate(gone.start)?;
+            }
+            return Ok(nothing);
         }
         if self.has_states() {
             let nearest = self.nearest(gone.start);
-            let replay = self.len() - nearest - gone.len;
+            let replay = self.len() - count - nearest;
             return Err(Error::Rollback { to: gone.start, nearest, replay });
         }
         let state = Arc::make_mut(&mut self.state);
         let page = state.table.owner().page();
-        let (kept, len) = (gone.start / page, state.tokens.len() as u32 - gone.len);
+        let (kept, len) = (gone.start / page, state.tokens.len() as u32 - count);
         let mut tail = Table::new(state.table.owner());
         tail.grow(len.div_ceil(page) - kept, None)?;
         let mut rows: Vec<Move> = Vec::new();
         for i in kept * page..len {
-            let from = Self::row(&state.table, if i < gone.start { i } else { i + gone.len });
+            let from = Self::row(&state.table, if i < gone.start { i } else { i + count });
             let to = Self::row(&tail, i - kept * page);
             match rows.last_mut() {
                 Some(run) if run.from + run.rows == from && run.to + run.rows == to => run.rows += 1,
@@ -343,13 +366,12 @@ impl Sequence {
         }
         let held = state.table.split(kept as usize);
         state.table.join(tail);
-        state.tokens.drain(gone.start as usize..gone.end() as usize);
-        state.segments.remove(at);
-        state.segments[at..].iter_mut().for_each(|s| s.start -= gone.len);
+        state.tokens.drain(gone.start as usize..gone.end as usize);
+        state.segments = std::mem::take(&mut state.segments).into_iter().flat_map(|s| s.without(&gone)).collect();
         // What stood there before the segment came is still the beginning.
         state.marks.retain(|mark| mark.1 <= gone.start);
         state.marks.push((Version(fresh()), len));
-        Ok(Moves { rows, state: None, clear: None, _held: Some(held), _slot: None })
+        Ok(Moves { rows, _held: Some(held), ..nothing })
     }
 
     /// How much of `tokens` the sequence holds. An embedding equals no token.

@@ -15,6 +15,7 @@ enum Verb {
     Rollback(usize, u32),
     Return(usize, usize),
     Remove(usize, usize),
+    Evict(usize, u32, u32),
     Checkpoint(usize),
     Drop(usize),
 }
@@ -28,6 +29,7 @@ fn verbs() -> impl Strategy<Value = Vec<Verb>> {
         2 => (at.clone(), 0..40u32).prop_map(|(s, n)| Verb::Rollback(s, n)),
         2 => (at.clone(), 0..8usize).prop_map(|(s, n)| Verb::Return(s, n)),
         3 => (at.clone(), 0..6usize).prop_map(|(s, n)| Verb::Remove(s, n)),
+        1 => (at.clone(), 0..9u32, 0..20u32).prop_map(|(s, n, m)| Verb::Evict(s, n, m)),
         2 => at.clone().prop_map(Verb::Checkpoint),
         1 => at.prop_map(Verb::Drop),
     ];
@@ -100,11 +102,24 @@ impl World {
     }
 
     fn remove(&mut self, pair: &mut Pair, segment: Segment) {
-        match pair.sequence.remove(segment.id) {
+        let range = segment.start as usize..segment.end() as usize;
+        let removed = pair.sequence.remove(segment.id);
+        self.cut(pair, range, removed);
+    }
+
+    fn evict(&mut self, pair: &mut Pair, sinks: u32, recent: u32) {
+        let start = (sinks as usize).min(pair.rows.len());
+        let range = start..pair.rows.len().saturating_sub(recent as usize).max(start);
+        let evicted = pair.sequence.evict(sinks, recent);
+        self.cut(pair, range, evicted);
+    }
+
+    fn cut(&mut self, pair: &mut Pair, range: std::ops::Range<usize>, cut: foveate_core::Result<Moves>) {
+        match cut {
             Ok(moves) => {
                 self.apply(&moves);
-                pair.rows.drain(segment.start as usize..segment.end() as usize);
-                pair.ids.drain(segment.start as usize..segment.end() as usize);
+                pair.rows.drain(range.clone());
+                pair.ids.drain(range);
                 pair.past.push((pair.sequence.version(), pair.rows.clone()));
             }
             Err(Error::OutOfPages { .. }) => {}
@@ -196,6 +211,10 @@ fn play(verbs: Vec<Verb>, states: u32) {
                     let segment = segments[n % segments.len()];
                     world.remove(&mut all[s], segment);
                 }
+            }
+            Verb::Evict(s, sinks, recent) => {
+                let s = pick(s);
+                world.evict(&mut all[s], sinks, recent);
             }
             Verb::Checkpoint(s) => {
                 let s = pick(s);

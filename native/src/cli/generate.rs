@@ -224,6 +224,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
             "load_ms": load_ms, "first_token_ms": speed.first_ms, "prefill_tok_s": speed.prefill,
             "decode_tok_s": speed.decode, "peak_device_bytes": stats.peak_bytes,
             "submissions": stats.submissions - before.submissions, "stop": answer.stop.name(),
+            "fingerprint": model.fingerprint(),
         });
         if let Some(augmenter) = augmenter {
             json["augmentations"] = augmenter.report();

@@ -2,7 +2,7 @@
 
 use super::{Session, To};
 use crate::backend::Backend;
-use crate::cache::{NO_TOKEN, Prefix, SegmentId, Snapshot, Version};
+use crate::cache::{Moves, NO_TOKEN, Prefix, SegmentId, Sequence, Snapshot, Version};
 use crate::error::{Error, Result};
 
 impl<B: Backend> Session<B> {
@@ -78,8 +78,21 @@ impl<B: Backend> Session<B> {
     /// # Errors
     /// `NoSuchSegment`; `OutOfPages` for as many pages as stand behind it. Then nothing has changed.
     pub fn remove(&mut self, segment: SegmentId) -> Result<()> {
+        self.cut(|sequence| sequence.remove(segment))
+    }
+
+    /// Keeps the first `sinks` tokens and the last `recent` ones, as a way to go on in a bounded cache. Positions stay as
+    /// they were, so the session's context bounds what it reads all the same.
+    ///
+    /// # Errors
+    /// As [`remove`](Self::remove).
+    pub fn evict(&mut self, sinks: u32, recent: u32) -> Result<()> {
+        self.cut(|sequence| sequence.evict(sinks, recent))
+    }
+
+    fn cut(&mut self, cut: impl FnOnce(&mut Sequence) -> Result<Moves>) -> Result<()> {
         let before = self.sequence.clone();
-        let moves = self.sequence.remove(segment)?;
+        let moves = cut(&mut self.sequence)?;
         let moved = self.pool.apply(self.model.backend(), &moves);
         match moved {
             Ok(()) => self.changed(),

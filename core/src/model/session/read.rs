@@ -116,6 +116,7 @@ impl<B: Backend> Session<B> {
             match bytes {
                 Ok(bytes) => rows(&bytemuck::pod_collect_to_vec::<u8, f32>(&bytes)),
                 Err(error) => {
+                    turn.take();
                     self.undo(before);
                     return Err(error);
                 }
