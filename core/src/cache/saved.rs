@@ -1,13 +1,15 @@
 //! A sequence's cache as bytes: a safetensors file.
 //!
-//! | in `__metadata__` | |
+//! `cache` in its `__metadata__` is an object of JSON:
+//!
+//! | key | |
 //! |---|---|
 //! | `format` | `foveate-cache-1` |
 //! | `model` | fingerprint of the model's files |
 //! | `kv` | how keys and values are stored |
 //! | `rope` | rope parameters of every layer |
 //! | `segments` | `[[kind, tokens, position], ...]` |
-//! | `checksum` | FNV-1a of the texts above and of all tensors |
+//! | `checksum` | FNV-1a of all of the above and of all tensors |
 //!
 //! | tensor | shape | type |
 //! |---|---|---|
@@ -17,15 +19,17 @@
 
 use super::segment::Kind;
 use super::sequence::NO_TOKEN;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, one_line};
 use crate::hash::Hash;
 use crate::weights::{Checkpoint, Memory};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 const FORMAT: &str = "foveate-cache-1";
-const CHECKSUM: &str = "checksum";
+const HEADER: &str = "cache";
 
 /// What a saved cache holds, read and whole; whether it fits a model is another question.
 #[derive(Clone, PartialEq, Debug)]
@@ -46,33 +50,50 @@ fn damaged(reason: impl Into<String>) -> Error {
     Error::format("the saved cache", reason)
 }
 
-impl Saved {
-    fn notes(&self) -> HashMap<String, String> {
-        let segments: Vec<_> = self.segments.iter().map(|(kind, len, at)| (kind.name(), len, at)).collect();
-        let segments = serde_json::to_string(&segments).unwrap_or_default();
-        [("format", FORMAT), ("model", &self.model), ("kv", &self.kv), ("rope", &self.rope), ("segments", &segments)]
-            .map(|(key, text)| (key.to_string(), text.to_string()))
-            .into()
-    }
+/// The text in `__metadata__`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    format: String,
+    model: String,
+    kv: String,
+    rope: String,
+    segments: Vec<(String, u32, u32)>,
+    checksum: String,
+}
 
-    fn checksum(&self) -> String {
-        let (mut hash, notes) = (Hash::default(), self.notes());
-        for key in ["format", "model", "kv", "rope", "segments"] {
-            hash.add(notes[key].as_bytes());
+impl Saved {
+    fn header(&self) -> Header {
+        let segment = |(kind, len, at): &(Kind, u32, u32)| (kind.name().to_string(), *len, *at);
+        let mut header = Header {
+            format: FORMAT.into(),
+            model: self.model.clone(),
+            kv: self.kv.clone(),
+            rope: self.rope.clone(),
+            segments: self.segments.iter().map(segment).collect(),
+            checksum: String::new(),
+        };
+        let mut hash = Hash::default();
+        for text in [&header.format, &header.model, &header.kv, &header.rope] {
+            hash.add(text.as_bytes());
+        }
+        for (kind, len, at) in &header.segments {
+            hash.add(kind.as_bytes());
+            hash.add(bytemuck::bytes_of(&[*len, *at]));
         }
         hash.add(bytemuck::cast_slice(&self.tokens));
-        self.layers.iter().flat_map(|(k, v)| [k, v]).for_each(|rows| hash.add(rows));
-        self.states.iter().for_each(|state| hash.add(state));
-        hash.text()
+        let rows = self.layers.iter().flat_map(|(k, v)| [k, v]);
+        rows.chain(&self.states).for_each(|bytes| hash.add(bytes));
+        header.checksum = hash.text();
+        header
     }
 
-    /// The file.
+    /// The file: the same bytes for the same cache.
     ///
     /// # Errors
     /// `Format` if it can't be written.
     pub fn write(&self) -> Result<Vec<u8>> {
-        let mut notes = self.notes();
-        notes.insert(CHECKSUM.into(), self.checksum());
+        let header = serde_json::to_string(&self.header()).map_err(|e| damaged(e.to_string()))?;
         let view = |dtype, len, bytes| TensorView::new(dtype, vec![len], bytes).map_err(|e| damaged(e.to_string()));
         let ids: &[u8] = bytemuck::cast_slice(&self.tokens);
         let mut tensors = vec![("tokens".to_string(), view(Dtype::U32, self.tokens.len(), ids)?)];
@@ -83,6 +104,7 @@ impl Saved {
         for (i, state) in self.states.iter().enumerate() {
             tensors.push((format!("states.{i}"), view(Dtype::U8, state.len(), state)?));
         }
+        let notes = HashMap::from([(HEADER.to_string(), header)]);
         safetensors::serialize(tensors, Some(notes)).map_err(|e| damaged(e.to_string()))
     }
 
@@ -91,41 +113,35 @@ impl Saved {
     /// # Errors
     /// `Format` for bytes that are damaged or no saved cache; `CacheMismatch` for another version of the format.
     pub async fn read(bytes: Vec<u8>) -> Result<Self> {
-        let file = Checkpoint::safetensors(vec![Box::new(Memory::new("the saved cache", bytes))]).await?;
-        let note = |key: &str| file.note(key).map(String::from).ok_or_else(|| damaged(format!("it has no {key}")));
-        let format = note("format")?;
-        if format != FORMAT {
-            let got = crate::error::one_line(&format);
+        let bytes = Arc::new(bytes);
+        let file = Checkpoint::safetensors(vec![Box::new(Memory::new("the saved cache", bytes.clone()))]).await?;
+        let header = file.note(HEADER).ok_or_else(|| damaged("it is a safetensors file of something else"))?;
+        let header: Header = serde_json::from_str(header).map_err(|e| damaged(one_line(&e.to_string())))?;
+        if header.format != FORMAT {
+            let got = one_line(&header.format);
             return Err(Error::CacheMismatch { what: "the format", expected: FORMAT.into(), got });
         }
-        let tensor = async |name: String| match file.get(&name) {
-            Some(tensor) => file.read(tensor, 0, tensor.bytes).await.map(Some),
-            None => Ok(None),
-        };
-        let ids = tensor("tokens".into()).await?.ok_or_else(|| damaged("it has no tokens"))?;
+        let ids = tensor(&file, "tokens".into()).await?.ok_or_else(|| damaged("it has no tokens"))?;
         if !ids.len().is_multiple_of(4) {
             return Err(damaged("its tokens are no whole numbers"));
         }
-        let mut layers = Vec::new();
-        while let Some(keys) = tensor(format!("keys.{}", layers.len())).await? {
-            let values = tensor(format!("values.{}", layers.len())).await?;
+        let (mut layers, mut states) = (Vec::new(), Vec::new());
+        while let Some(keys) = tensor(&file, format!("keys.{}", layers.len())).await? {
+            let values = tensor(&file, format!("values.{}", layers.len())).await?;
             layers.push((keys, values.ok_or_else(|| damaged("a layer has no values"))?));
         }
-        let mut states = Vec::new();
-        while let Some(state) = tensor(format!("states.{}", states.len())).await? {
+        while let Some(state) = tensor(&file, format!("states.{}", states.len())).await? {
             states.push(state);
         }
-        let saved = Saved {
-            states,
-            model: note("model")?,
-            kv: note("kv")?,
-            rope: note("rope")?,
-            tokens: bytemuck::pod_collect_to_vec(&ids),
-            segments: segments(&note("segments")?)?,
-            layers,
-        };
+        let kind = |name: &str| Kind::ALL.into_iter().find(|k| k.name() == name);
+        let segments = header.segments.iter().map(|(name, len, at)| Some((kind(name)?, *len, *at)));
+        let segments = segments.collect::<Option<_>>().ok_or_else(|| damaged("a segment is of no known kind"))?;
+        let tokens = bytemuck::pod_collect_to_vec(&ids);
+        let Header { model, kv, rope, checksum, .. } = header;
+        let saved = Saved { model, kv, rope, tokens, segments, layers, states };
         saved.consistent()?;
-        match note(CHECKSUM)? == saved.checksum() {
+        // What is written is the same bytes for the same cache, so any other bytes are damage.
+        match checksum == saved.header().checksum && saved.write()? == *bytes {
             true => Ok(saved),
             false => Err(damaged("its checksum differs")),
         }
@@ -153,10 +169,9 @@ impl Saved {
     }
 }
 
-fn segments(text: &str) -> Result<Vec<(Kind, u32, u32)>> {
-    let rows: Vec<(String, u32, u32)> =
-        serde_json::from_str(text).map_err(|_| damaged("its segments can't be read"))?;
-    let kind = |name: &str| Kind::ALL.into_iter().find(|k| k.name() == name);
-    let known = |(name, len, at): (String, u32, u32)| Some((kind(&name)?, len, at));
-    rows.into_iter().map(known).collect::<Option<_>>().ok_or_else(|| damaged("a segment is of no known kind"))
+async fn tensor(file: &Checkpoint, name: String) -> Result<Option<Vec<u8>>> {
+    match file.get(&name) {
+        Some(tensor) => file.read(tensor, 0, tensor.bytes).await.map(Some),
+        None => Ok(None),
+    }
 }

@@ -9,7 +9,7 @@ use crate::weights::Checkpoint;
 use std::sync::Arc;
 
 /// The tensor of soft tokens in a coprocessor's file, `[N, dim]` in f32.
-pub const TENSOR: &str = "soft_tokens";
+pub(super) const TENSOR: &str = "soft_tokens";
 
 /// A model and the embeddings that it reads behind a snapshot, in one pass over the keys and values that the frozen model
 /// left there. What its final norm gives for each is a latent.
