@@ -8,7 +8,7 @@ use crate::cache::Pool;
 use crate::error::Result;
 use foveate_kernels::dtype::DType;
 use foveate_kernels::op::Op;
-use foveate_kernels::{activation, attention, cache, embed, fused_linear, linear, norm, rope_append};
+use foveate_kernels::{activation, attention, cache, embed, fused_linear, linear, norm, rope, rope_append};
 
 /// Takes an op and its operands: to run them, or to know them.
 pub(super) type Record<'a, B> = dyn FnMut(Op, &[Operand<'_, B>]) -> Result<()> + 'a;
@@ -167,7 +167,7 @@ impl<B: Backend> Decoder<B> {
     pub(super) fn layers(&self, to: &mut Record<'_, B>, w: &Workspace<B>, pool: &Pool<B>, step: &Step) -> Result<()> {
         let (config, tokens) = (&self.config, step.tokens);
         let pending = self.pending(tokens);
-        self.embed(to, w, tokens)?;
+        self.embed(to, w, step)?;
         for (i, (layer, weights)) in config.layers.iter().zip(&self.layers).enumerate() {
             let norm = (&layer.input_norm, &weights.input_norm);
             let input = self.normed(to, w, norm, weights.mixer.input(), tokens, 0, i > 0 && pending)?;
@@ -245,25 +245,53 @@ impl<B: Backend> Decoder<B> {
         to(spec.into(), &operands)
     }
 
-    fn embed(&self, to: &mut Record<'_, B>, w: &Workspace<B>, tokens: u32) -> Result<()> {
-        let mut table = |matrix: &Matrix<B>, ids: Operand<'_, B>, accumulate: bool| {
-            // Tables are never cut into parts.
-            let part = &matrix.parts[0];
-            let spec = embed::Spec {
-                tokens,
-                vocab: part.rows,
-                dim: self.config.dim,
-                format: part.format,
-                scale: if accumulate { 1.0 } else { self.config.embed_scale },
-                accumulate,
-            };
-            to(spec.into(), &[ids, Operand::new(&part.buffer), Operand::new(&w.x)])
-        };
-        table(&self.embedding, Operand::new(&w.ids), false)?;
+    fn embed(&self, to: &mut Record<'_, B>, w: &Workspace<B>, step: &Step) -> Result<()> {
+        if !step.embedded {
+            self.embed_ids(to, w, step.tokens)?;
+        }
         match &self.positions {
-            Some(positions) => table(positions, w.positions(), true),
+            Some(positions) => self.rows(to, w, step.tokens, (positions, w.positions()), true),
             None => Ok(()),
         }
+    }
+
+    /// Records the embeddings of a step's ids, without positions.
+    pub(super) fn embed_ids(&self, to: &mut Record<'_, B>, w: &Workspace<B>, tokens: u32) -> Result<()> {
+        self.rows(to, w, tokens, (&self.embedding, Operand::new(&w.ids)), false)
+    }
+
+    /// Rows of a table, as the residual stream or added to it.
+    fn rows(
+        &self,
+        to: &mut Record<'_, B>,
+        w: &Workspace<B>,
+        tokens: u32,
+        (matrix, ids): (&Matrix<B>, Operand<'_, B>),
+        accumulate: bool,
+    ) -> Result<()> {
+        // Tables are never cut into parts.
+        let part = &matrix.parts[0];
+        let spec = embed::Spec {
+            tokens,
+            vocab: part.rows,
+            dim: self.config.dim,
+            format: part.format,
+            scale: if accumulate { 1.0 } else { self.config.embed_scale },
+            accumulate,
+        };
+        to(spec.into(), &[ids, Operand::new(&part.buffer), Operand::new(&w.x)])
+    }
+
+    /// Records the final norm of all of a step's `tokens`, into `w.normed`.
+    pub(super) fn hidden(&self, to: &mut Record<'_, B>, w: &Workspace<B>, tokens: u32) -> Result<()> {
+        let (config, pending) = (&self.config.final_norm, self.pending(tokens));
+        let spec = norm::Spec { residual: pending, ..norm_spec(config, tokens, 1, self.config.dim) };
+        let mut operands = vec![Operand::new(&w.x)];
+        operands.extend(pending.then(|| Operand::new(&w.branch)));
+        operands.push(Operand::new(&self.final_norm.weight));
+        operands.extend(self.final_norm.bias.iter().map(Operand::new));
+        operands.push(Operand::new(&w.normed));
+        to(spec.into(), &operands)
     }
 
     /// `norm(x)` over `rows` tokens from token `first` on, after `x += branch` where that is `pending`: what `matrix` reads.
@@ -322,7 +350,8 @@ impl<B: Backend> Decoder<B> {
         }
         let Some((k_pool, v_pool)) = pool.layer(layer) else { unreachable!("a layer of attention has keys") };
         let (slots, k_to, v_to) = (w.slots(tokens), Operand::new(k_pool), Operand::new(v_pool));
-        if let (Some(rope), Some(table)) = (&a.rope, w.rope(layer)) {
+        let rope = a.rope.as_ref().zip(w.rope(layer));
+        if let (Some((rope, table)), DType::F32) = (rope, pool.format()) {
             let spec = rope_append::Spec {
                 tokens,
                 heads: a.heads,
@@ -336,6 +365,18 @@ impl<B: Backend> Decoder<B> {
             };
             to(spec.into(), &[w.positions(), Operand::new(table), slots, Operand::new(&w.qkv), k_to, v_to])?;
         } else {
+            if let Some((rope, table)) = rope {
+                let spec = rope::Spec {
+                    tokens,
+                    heads: a.heads + a.kv_heads,
+                    dim: a.dim,
+                    rotary: rope.frequencies.rotary,
+                    pairing: rope.pairing,
+                    positions: w.context,
+                    stride,
+                };
+                to(spec.into(), &[w.positions(), Operand::new(table), Operand::new(&w.qkv)])?;
+            }
             let append = cache::Spec {
                 tokens,
                 pool: pool.slots(),
@@ -343,7 +384,7 @@ impl<B: Backend> Decoder<B> {
                 v_width: a.kv_width(),
                 k_stride: stride,
                 v_stride: stride,
-                format: DType::F32,
+                format: pool.format(),
             };
             let (k, v) = (Operand::at(&w.qkv, q), Operand::at(&w.qkv, q + kv));
             to(append.into(), &[slots, k, v, k_to, v_to])?;
@@ -352,7 +393,8 @@ impl<B: Backend> Decoder<B> {
             scale: a.scale,
             window: a.window,
             softcap: a.softcap,
-            paged: Some(pool.pages(w.table_width)),
+            paged: Some(pool.layout(w.table_width)),
+            kv: pool.format(),
             q_stride: stride,
             ..attention::Spec::causal(1, tokens, step.keys, a.heads, a.kv_heads, a.dim)
         };

@@ -4,12 +4,20 @@ use super::config::{Config, Delta, Mixer};
 use crate::backend::{Backend, Operand};
 use crate::cache::PAGE;
 use crate::error::{Error, Result};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Tokens of one step, and the keys that its last token sees.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Step {
     pub(super) tokens: u32,
     pub(super) keys: u32,
+    /// The residual stream is in the workspace already, but for learned positions.
+    pub(super) embedded: bool,
+}
+
+/// Waits for a turn. Nothing lies behind the lock that a panic could leave half changed.
+pub(super) fn take(turn: &Mutex<()>) -> MutexGuard<'_, ()> {
+    turn.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Memory for steps of at most `batch` tokens in a context of `context`.
@@ -44,6 +52,8 @@ pub(super) struct Workspace<B: Backend> {
     /// Rope tables, and which one each layer uses.
     tables: Vec<B::Buffer>,
     table_of: Vec<Option<usize>>,
+    /// Held while a step is recorded, by the sessions that share the buffers above.
+    turn: Arc<Mutex<()>>,
 }
 
 /// Where the page table begins in the indices of steps, in bytes: at the alignment of any device.
@@ -112,7 +122,40 @@ impl<B: Backend> Workspace<B> {
             logits: rows("logits", logit_rows, config.vocab)?,
             tables,
             table_of,
+            turn: Arc::default(),
         })
+    }
+
+    /// A second workspace: what a step leaves for the next one is its own, all else is shared.
+    pub(super) fn fork(&self, backend: &B) -> Result<Self> {
+        let batch = u64::from(self.batch);
+        Ok(Self {
+            ids: backend.alloc("ids", batch * 4)?,
+            indices: backend.alloc("indices", table_offset(self.batch) + u64::from(self.table_width) * 4)?,
+            table: Vec::new(),
+            batch: self.batch,
+            context: self.context,
+            table_width: self.table_width,
+            x: self.x.clone(),
+            branch: self.branch.clone(),
+            normed: self.normed.clone(),
+            qkv: self.qkv.clone(),
+            convolved: self.convolved.clone(),
+            beta: self.beta.clone(),
+            decay: self.decay.clone(),
+            mixed: self.mixed.clone(),
+            inner: self.inner.clone(),
+            activated: self.activated.clone(),
+            logits: self.logits.clone(),
+            tables: self.tables.clone(),
+            table_of: self.table_of.clone(),
+            turn: self.turn.clone(),
+        })
+    }
+
+    /// What is held while steps are recorded, so that no session that shares the buffers does meanwhile.
+    pub(super) fn turn(&self) -> Arc<Mutex<()>> {
+        self.turn.clone()
     }
 
     pub(super) fn positions(&self) -> Operand<'_, B> {
