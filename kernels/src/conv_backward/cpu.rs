@@ -66,25 +66,18 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
         dbias: args.optional_out("dbias").map(Shared::new),
         dstate0: args.optional_out("dstate0").map(Shared::new),
     };
-    let mut blocks: Vec<(Activation, usize, Range<usize>)> = Vec::new(); // function, part's first channel, channels
+    // The function of a part, all its channels, and those of the block.
+    let mut blocks: Vec<(Activation, Range<usize>, Range<usize>)> = Vec::new();
     let mut first = 0;
     for part in spec.parts {
         let end = first + part.channels as usize;
-        blocks.extend((first..end).step_by(BLOCK).map(|c| (part.activation, first, c..end.min(c + BLOCK))));
+        let block = |c: usize| (part.activation, first..end, c..end.min(c + BLOCK));
+        blocks.extend((first..end).step_by(BLOCK).map(block));
         first = end;
     }
     split(host, blocks.len(), 1, &|range| {
-        for (activation, first, channels) in &blocks[range] {
-            let end = first
-                + spec
-                    .parts
-                    .iter()
-                    .fold((0, 0), |(at, width), part| {
-                        let part = part.channels as usize;
-                        if at <= *first && *first < at + part { (at + part, part) } else { (at + part, width) }
-                    })
-                    .1;
-            block(spec, &sequences, &inputs, &gradients, (*activation, *first..end), channels.clone());
+        for (activation, part, channels) in &blocks[range] {
+            block(spec, &sequences, &inputs, &gradients, (*activation, part.clone()), channels.clone());
         }
     });
 }

@@ -112,11 +112,10 @@ impl Family {
         match json.str("model_type")?.unwrap_or("") {
             "llama" | "mistral" | "qwen2" | "qwen3" => Ok(Self { config: llama::config(&json)?, place: hub::llama }),
             // A model that also sees has the text model's configuration inside.
-            "gemma3" if json.object("text_config")?.is_some() => {
-                let text = json.object("text_config")?.unwrap_or(json);
-                Ok(Self { config: gemma3::config(&text)?, place: hub::gemma3 })
+            "gemma3_text" | "gemma3" => {
+                let inside = json.object("text_config")?;
+                Ok(Self { config: gemma3::config(inside.as_ref().unwrap_or(&json))?, place: hub::gemma3 })
             }
-            "gemma3_text" => Ok(Self { config: gemma3::config(&json)?, place: hub::gemma3 }),
             "gpt2" => Ok(Self { config: gpt2::config(&json)?, place: hub::gpt2 }),
             "qwen3_5" | "qwen3_5_text" => Ok(Self { config: qwen3_5::config(&json)?, place: hub::qwen3_5 }),
             "delta_net" | "gated_deltanet" => Ok(Self { config: fla::config(&json)?, place: hub::fla }),
