@@ -10,7 +10,7 @@ use foveate_core::kernels::dtype::DType;
 use foveate_core::kernels::op::Op;
 use foveate_core::kernels::plan::Caps;
 use foveate_core::kernels::rope::Pairing;
-use foveate_core::kernels::{activation, attention, attention_backward, cache, conv, delta, delta_backward, delta_gates, embed, fused_linear, linear, merge, norm, rope, rope_append, route, sample, selected_attention, selected_attention_backward};
+use foveate_core::kernels::{activation, attention, attention_backward, cache, conv, conv_backward, delta, delta_backward, delta_gates, embed, fused_linear, linear, merge, norm, rope, rope_append, route, sample, selected_attention, selected_attention_backward};
 use foveate_core::{Backend, Operand};
 
 /// Mostly small, sometimes anything.
@@ -43,7 +43,7 @@ fn kind(u: &mut Unstructured<'_>) -> Result<activation::Kind> {
 }
 
 fn op(u: &mut Unstructured<'_>) -> Result<Op> {
-    Ok(match u.int_in_range(0..=18)? {
+    Ok(match u.int_in_range(0..=19)? {
         // embed: ids beyond the table among them.
         0 => {
             let (tokens, vocab, dim) = (size(u)?, size(u)?, size(u)?);
@@ -156,6 +156,8 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
         15 => delta_backward::Spec { forward: delta(u)? }.into(),
         // conv: every option, parts and states.
         17 => conv(u)?.into(),
+        // conv_backward: the same, with a pool now and then, which it refuses.
+        19 => conv_backward::Spec { forward: conv(u)? }.into(),
         // delta_gates: with and without decays.
         18 => {
             let (rows, heads, channels) = (size(u)?, size(u)?, size(u)?);

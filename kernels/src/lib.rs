@@ -48,6 +48,7 @@ pub mod attention;
 pub mod attention_backward;
 pub mod cache;
 pub mod conv;
+pub mod conv_backward;
 pub mod delta;
 pub mod delta_backward;
 pub mod delta_gates;

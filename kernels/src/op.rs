@@ -135,6 +135,7 @@ registry! {
     Attention => attention,
     AttentionBackward => attention_backward,
     Conv => conv,
+    ConvBackward => conv_backward,
     Delta => delta,
     DeltaGates => delta_gates,
     DeltaBackward => delta_backward,

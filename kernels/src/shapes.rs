@@ -5,8 +5,9 @@ use crate::dtype::DType;
 use crate::op::Op;
 use crate::rope::Pairing;
 use crate::{
-    activation, attention, attention_backward, cache, conv, delta, delta_backward, delta_gates, embed, fused_linear,
-    linear, merge, norm, rope, rope_append, route, sample, selected_attention, selected_attention_backward,
+    activation, attention, attention_backward, cache, conv, conv_backward, delta, delta_backward, delta_gates, embed,
+    fused_linear, linear, merge, norm, rope, rope_append, route, sample, selected_attention,
+    selected_attention_backward,
 };
 use alloc::{format, string::String, vec::Vec};
 
@@ -71,6 +72,8 @@ pub fn shapes() -> Vec<(String, Op)> {
     all.push(("delta channel/prefill".into(), delta::Spec { gate: delta::Gate::Channel, ..gated }.into()));
     all.push(("delta head/decode".into(), delta::Spec { tokens: 1, pool: Some(1), ..gated }.into()));
     all.push(("delta_backward head/prefill".into(), delta_backward::Spec { forward: gated }.into()));
+    let forward = conv::Spec::new(1, 256, 6144, 4, conv::Activation::Silu);
+    all.push(("conv_backward/prefill".into(), conv_backward::Spec { forward }.into()));
     let forward = attention::Spec::causal(1, 256, 256, 9, 3, 64);
     all.push(("attention_backward s256/prefill".into(), attention_backward::Spec { forward }.into()));
     // 32 centroids with as many tokens each.

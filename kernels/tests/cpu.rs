@@ -137,7 +137,8 @@ mod random {
 
     use super::{DType, Op, Rng, Threads, Tolerance, check};
     use foveate_kernels::{
-        activation, attention, attention_backward, conv, delta_gates, embed, linear, merge, norm, rope, sample,
+        activation, attention, attention_backward, conv, conv_backward, delta_gates, embed, linear, merge, norm, rope,
+        sample,
     };
     use proptest::prelude::*;
     use proptest::sample::select;
@@ -273,6 +274,8 @@ mod random {
                 pool: (states == 4).then_some(2),
             };
             agrees(spec, seed, Tolerance::EXECUTOR)?;
+            let backward = conv_backward::Spec { forward: conv::Spec { pool: None, ..spec } };
+            agrees(backward, seed, Tolerance::EXECUTOR_GRADIENT)?;
         }
 
         #[test]

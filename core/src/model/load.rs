@@ -63,7 +63,7 @@ impl<'a, B: Backend> Loader<'a, B> {
     pub(super) async fn decoder(mut self) -> Result<Decoder<B>> {
         let family = self.family;
         let config = &family.config;
-        self.progress.of = self.files.tensors().map(|t| t.bytes).sum();
+        self.progress.of = self.files.tensors().filter(|t| !family.ignores(&t.name)).map(|t| t.bytes).sum();
         let embedding = self.matrix(&[(family.weight(Role::Embedding, 0), None, config.vocab)], config.dim).await?;
         let positions = match config.learned_positions {
             true => Some(self.matrix(&[(family.weight(Role::Positions, 0), None, config.context)], config.dim).await?),

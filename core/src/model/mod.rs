@@ -44,6 +44,13 @@ impl Files {
     }
 }
 
+impl Files {
+    /// How many tensors belong to parts of the model that are not run.
+    pub fn ignored(&self) -> usize {
+        self.weights.names().filter(|name| self.family.ignores(name)).count()
+    }
+}
+
 /// A model in an executor's memory.
 pub struct Model<B: Backend> {
     backend: Arc<B>,

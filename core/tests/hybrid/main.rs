@@ -137,6 +137,12 @@ fn a_refused_prompt_leaves_a_hybrid_as_it_was() {
 }
 
 #[test]
+fn tensors_of_parts_that_see_or_draft_are_ignored() {
+    assert_eq!(Folder::qwen3_5().files().expect("a known family").ignored(), 2);
+    assert_eq!(Folder::delta_net("").files().expect("a known family").ignored(), 0);
+}
+
+#[test]
 fn what_has_no_form_here_is_refused() {
     for option in [
         r#""qk_norm":"sum""#,

@@ -19,13 +19,7 @@ fn invocation(index: u32) {
     }
     let row = index / params.channels;
     let c = index % params.channels;
-    // The part's first channel, its channels and its function.
-    var part = vec3u(0, params.second, FIRST);
-    if c >= params.third {
-        part = vec3u(params.third, params.channels - params.third, THIRD);
-    } else if c >= params.second {
-        part = vec3u(params.second, params.third - params.second, SECOND);
-    }
+    let part = part_of(c);
     let to = params.out_start + params.rows * part.x + row * part.y + c - part.x;
     let n = sequence_of(row);
     let tokens = tokens_of(n);

@@ -47,6 +47,9 @@ use crate::plan::{Caps, Plan};
 use crate::shape::{elements, require, strided};
 use alloc::vec::Vec;
 
+pub(crate) use plan::{activations, parameters};
+pub(crate) use sequence::Sequences;
+
 pub const NAME: &str = "conv";
 
 /// The widest window.
@@ -124,7 +127,7 @@ impl Spec {
         self.parts.iter().map(|part| part.channels).sum()
     }
 
-    fn rows(&self) -> u32 {
+    pub(crate) fn rows(&self) -> u32 {
         self.batch * self.tokens
     }
 }

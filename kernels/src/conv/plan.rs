@@ -3,13 +3,13 @@
 //!
 //! Predicted: `2 W` flop and, with caches, 8 bytes an output: bound by memory.
 
-use super::{Activation, NAME, Spec};
+use super::{Activation, NAME, Part, Spec};
 use crate::error::Result;
 use crate::fill::{Fill, Target};
 use crate::op::{Arg, Kernel};
 use crate::part;
 use crate::plan::{Caps, Pass, PassBuilder, Plan};
-use crate::shader::{Const, Features, Part, Shader};
+use crate::shader::{self, Const, Features, Shader};
 use alloc::{vec, vec::Vec};
 
 /// Invocations of a workgroup.
@@ -27,6 +27,46 @@ const STARTS: [(&str, &str); 9] = [
     ("after_start", "state"),
     ("out_start", "out"),
 ];
+
+/// What the shaders call functions, and those of the parts.
+pub(crate) fn activations(parts: &[Part; 3]) -> Vec<(&'static str, Const)> {
+    let [first, second, third] = parts.map(|part| Const::U32(part.activation as u32));
+    vec![
+        ("SILU", Const::U32(Activation::Silu as u32)),
+        ("RELU", Const::U32(Activation::Relu as u32)),
+        ("ELU_PLUS_ONE", Const::U32(Activation::EluPlusOne as u32)),
+        ("FIRST", first),
+        ("SECOND", second),
+        ("THIRD", third),
+    ]
+}
+
+/// The parameters of `inputs.wgsl`; arguments of `starts` that are there begin where they do, the others at 0.
+pub(crate) fn parameters<'a>(
+    pass: PassBuilder<'a>,
+    spec: &Spec,
+    starts: &[(&'static str, &'static str)],
+    args: &[Arg],
+) -> PassBuilder<'a> {
+    let [first, second, _] = spec.parts.map(|part| part.channels);
+    let pass = pass
+        .u32("rows", spec.rows())
+        .u32("tokens", spec.tokens)
+        .u32("channels", spec.channels())
+        .u32("window", spec.window)
+        .u32("stride", spec.stride)
+        .u32("second", first)
+        .u32("third", first + second)
+        .u32("sequences", spec.sequences())
+        .u32("slots", spec.pool.unwrap_or(spec.sequences()));
+    STARTS.iter().fold(pass, |pass, (name, _)| {
+        let arg = starts.iter().find(|(start, arg)| start == name && args.iter().any(|a| a.name == *arg));
+        match arg {
+            Some((_, arg)) => pass.start(name, arg, 4),
+            None => pass.u32(name, 0),
+        }
+    })
+}
 
 pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     let args = spec.args();
@@ -76,15 +116,8 @@ impl Planner<'_> {
             true => linked.push(("bias", Some(("BIAS_BINDING", part!("norm/bias.wgsl"))))),
             false => parts.push(part!("norm/no_bias.wgsl")),
         }
-        let [first, second, third] = spec.parts.map(|part| Const::U32(part.activation as u32));
-        let consts = [
-            ("SILU", Const::U32(Activation::Silu as u32)),
-            ("RELU", Const::U32(Activation::Relu as u32)),
-            ("ELU_PLUS_ONE", Const::U32(Activation::EluPlusOne as u32)),
-            ("FIRST", first),
-            ("SECOND", second),
-            ("THIRD", third),
-        ];
+        parts.push(part!("conv/parts.wgsl"));
+        let consts = activations(&spec.parts);
         self.pass("conv", parts, &consts, linked, keeps, spec.rows())
     }
 
@@ -98,9 +131,9 @@ impl Planner<'_> {
     fn pass(
         &self,
         name: &'static str,
-        mut parts: Vec<Part>,
+        mut parts: Vec<shader::Part>,
         consts: &[(&'static str, Const)],
-        mut linked: Vec<(&'static str, Option<(&'static str, Part)>)>,
+        mut linked: Vec<(&'static str, Option<(&'static str, shader::Part)>)>,
         keeps: bool,
         rows: u32,
     ) -> Result<Pass> {
@@ -137,23 +170,13 @@ impl Planner<'_> {
         for name in &names {
             pass = pass.arg(name);
         }
-        let [first, second, _] = spec.parts.map(|part| part.channels);
         let invocations = u64::from(rows) * u64::from(spec.channels());
-        pass = pass
-            .u32("rows", spec.rows())
-            .u32("tokens", spec.tokens)
-            .u32("channels", spec.channels())
-            .u32("window", spec.window)
-            .u32("stride", spec.stride)
-            .u32("second", first)
-            .u32("third", first + second)
-            .u32("sequences", spec.sequences())
-            .u32("slots", spec.pool.unwrap_or(spec.sequences()));
         // A pass binds what it needs; the other beginnings stay 0.
-        for (start, arg) in STARTS {
-            let bound = arg == "x" || names.contains(&arg);
-            pass = if bound { pass.start(start, arg, 4) } else { pass.u32(start, 0) };
-        }
-        pass.dispatch(NAME, self.caps, self.caps.grid(NAME, invocations.div_ceil(GROUP.into()))?)
+        let starts: Vec<_> = STARTS.into_iter().filter(|(_, arg)| *arg == "x" || names.contains(arg)).collect();
+        parameters(pass, spec, &starts, self.args).dispatch(
+            NAME,
+            self.caps,
+            self.caps.grid(NAME, invocations.div_ceil(GROUP.into()))?,
+        )
     }
 }

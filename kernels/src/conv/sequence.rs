@@ -4,15 +4,15 @@ use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
 /// The sequences of a run, and where their states are.
-pub(super) struct Sequences<'a> {
+pub(crate) struct Sequences<'a> {
     /// The rows of every sequence: in order, inside of the tensor, and of one sequence each.
-    pub(super) rows: Vec<Range<usize>>,
+    pub(crate) rows: Vec<Range<usize>>,
     slots: Option<&'a [u32]>,
     pool: usize,
 }
 
 impl<'a> Sequences<'a> {
-    pub(super) fn new(spec: &Spec, args: &Args<'a>) -> Self {
+    pub(crate) fn new(spec: &Spec, args: &Args<'a>) -> Self {
         let tokens = spec.tokens as usize;
         let slots = spec.pool.map(|_| args.u32("slots"));
         let pool = spec.pool.unwrap_or(0) as usize;
@@ -31,7 +31,7 @@ impl<'a> Sequences<'a> {
     }
 
     /// Which state is that of sequence `n`; none of one that is left out.
-    pub(super) fn state(&self, n: usize) -> Option<usize> {
+    pub(crate) fn state(&self, n: usize) -> Option<usize> {
         match self.slots {
             Some(slots) => Some(slots[n] as usize).filter(|slot| *slot < self.pool),
             None => Some(n),
@@ -39,7 +39,7 @@ impl<'a> Sequences<'a> {
     }
 
     /// The sequence of each row of a tensor of `rows`, of those that are not left out.
-    pub(super) fn by_row(&self, rows: usize) -> Vec<Option<usize>> {
+    pub(crate) fn by_row(&self, rows: usize) -> Vec<Option<usize>> {
         let mut all = vec![None; rows];
         for (n, range) in self.rows.iter().enumerate().filter(|(n, _)| self.state(*n).is_some()) {
             all[range.clone()].fill(Some(n));

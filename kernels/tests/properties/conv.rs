@@ -1,8 +1,8 @@
 use crate::{FORMS, Form, assert_close, bytes, floats, run, run_in_place};
 use foveate_kernels::cases::{Rng, u32_bytes};
 use foveate_kernels::conv::{Activation, Part, Spec};
-use foveate_kernels::delta_gates;
-use foveate_kernels::op::{Kernel, Op};
+use foveate_kernels::op::{Arg, Kernel, Op};
+use foveate_kernels::{conv_backward, delta_gates};
 use proptest::prelude::*;
 
 const CHANNELS: u32 = 5;
@@ -136,6 +136,46 @@ proptest! {
                 let out = run(form, alone, &inputs, n);
                 prop_assert_eq!(&whole[first * tokens as usize..][..n], &out[..]);
                 first += c;
+            }
+        }
+    }
+
+    #[test]
+    fn conv_backward_is_the_slope_of_the_loss(seed: u64, tokens in 0u32..9, window in 2u32..6, packed: bool) {
+        let parts = [(3, Activation::Silu), (2, Activation::EluPlusOne), (1, Activation::None)];
+        let parts = parts.map(|(channels, activation)| Part { channels, activation });
+        let packed = packed.then_some(2);
+        let forward = Spec { parts, stride: 6, bias: true, packed, ..spec(tokens, window) };
+        let (op, spec) = (Op::from(forward), conv_backward::Spec { forward });
+        let mut rng = Rng::new(seed);
+        let given = spec.inputs(&mut rng);
+        let args = spec.args();
+        let at = |name: &str| args.iter().position(|arg| arg.name == name).expect("an argument");
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+        let loss = |given: &[Vec<u8>]| {
+            let blank = |arg: &Arg| vec![0xff; arg.bytes() as usize];
+            let mut memory: Vec<Vec<u8>> = given[..at("dout")].to_vec();
+            memory.extend(forward.args()[at("dout")..].iter().map(blank));
+            run_in_place(Form::Reference, &op, &mut memory);
+            let of = [at("dout"), at("dstate")].map(|i| dot(&floats(&memory[i]), &floats(&given[i])));
+            of[0] + of[1]
+        };
+        for form in FORMS {
+            let mut memory = given.clone();
+            run_in_place(form, &Op::from(spec), &mut memory);
+            for name in ["x", "weight", "bias", "state0"] {
+                let (from, gradient) = (floats(&given[at(name)]), floats(&memory[at(&format!("d{name}"))]));
+                let direction = rng.normals(from.len(), 1.0);
+                let moved = |step: f32| {
+                    let mut given = given.clone();
+                    given[at(name)] = bytes(&from.iter().zip(&direction).map(|(x, d)| x + step * d).collect::<Vec<_>>());
+                    loss(&given)
+                };
+                let h = 1.0f32 / 128.0;
+                let slope = (8.0 * (moved(h) - moved(-h)) - (moved(2.0 * h) - moved(-2.0 * h))) / (12.0 * f64::from(h));
+                let wanted = dot(&gradient, &direction);
+                let size = direction.iter().zip(&gradient).map(|(d, g)| f64::from(d * g).powi(2)).sum::<f64>().sqrt();
+                prop_assert!((slope - wanted).abs() <= 5e-3 * (1.0 + size), "d{} on {:?}: {} and {}", name, form, slope, wanted);
             }
         }
     }

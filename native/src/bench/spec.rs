@@ -5,8 +5,9 @@ use foveate_core::kernels::attention::{self, Bias, Packed, Pages};
 use foveate_core::kernels::dtype::DType;
 use foveate_core::kernels::op::Op;
 use foveate_core::kernels::{
-    activation, attention_backward, cache, conv, delta, delta_backward, delta_gates, embed, fused_linear, linear,
-    merge, norm, rope, rope_append, route, sample, selected_attention, selected_attention_backward,
+    activation, attention_backward, cache, conv, conv_backward, delta, delta_backward, delta_gates, embed,
+    fused_linear, linear, merge, norm, rope, rope_append, route, sample, selected_attention,
+    selected_attention_backward,
 };
 
 /// Bytes that all operands of an op may take.
@@ -27,6 +28,7 @@ pub fn op(name: &str, settings: &str) -> Result<Op> {
         cache::NAME => append(v)?.into(),
         delta::NAME => delta(v)?.into(),
         conv::NAME => conv(v)?.into(),
+        conv_backward::NAME => conv_backward::Spec { forward: conv(v)? }.into(),
         delta_gates::NAME => gates(v)?.into(),
         delta_backward::NAME => delta_backward::Spec { forward: delta(v)? }.into(),
         embed::NAME => embed(v)?.into(),

@@ -111,7 +111,11 @@ impl Family {
         let json = json::Json::parse(bytes)?;
         match json.str("model_type")?.unwrap_or("") {
             "llama" | "mistral" | "qwen2" | "qwen3" => Ok(Self { config: llama::config(&json)?, place: hub::llama }),
-            "gemma3_text" => Ok(Self { config: gemma3::config(&json)?, place: hub::gemma3 }),
+            // A model that also sees has the text model's configuration inside.
+            "gemma3_text" | "gemma3" => {
+                let inside = json.object("text_config")?;
+                Ok(Self { config: gemma3::config(inside.as_ref().unwrap_or(&json))?, place: hub::gemma3 })
+            }
             "gpt2" => Ok(Self { config: gpt2::config(&json)?, place: hub::gpt2 }),
             "qwen3_5" | "qwen3_5_text" => Ok(Self { config: qwen3_5::config(&json)?, place: hub::qwen3_5 }),
             "delta_net" | "gated_deltanet" => Ok(Self { config: fla::config(&json)?, place: hub::fla }),
@@ -122,6 +126,20 @@ impl Family {
     /// From a GGUF file's metadata.
     pub fn from_gguf(metadata: &Metadata) -> Result<Self> {
         Ok(Self { config: gguf::config(metadata)?, place: gguf::place })
+    }
+
+    /// Whether a tensor belongs to a part of the model that is not run: to what sees, or to what drafts tokens.
+    pub fn ignores(&self, tensor: &str) -> bool {
+        const APART: [&str; 7] = [
+            "visual.",
+            "vision_tower.",
+            "multi_modal_projector.",
+            "mtp.",
+            "model.visual.",
+            "model.vision_tower.",
+            "model.multi_modal_projector.",
+        ];
+        APART.iter().any(|part| tensor.starts_with(part))
     }
 
     /// Where the weight of `role` in layer `layer` lies (the layer of what is not in one does not matter).
