@@ -35,14 +35,18 @@
 //! from that.
 //!
 //! Errors: `Shape` for heads that do not divide, a dimension of 0 or above 256, a batch besides packed sequences, a pool
-//! besides `initial` or `last`, more than 2^32 - 1 elements of an argument.
+//! besides `initial` or `last`, chunks of 0 or more than 64 tokens, more than 2^32 - 1 elements of an argument.
 //!
-//! Cost: `6 B T HV K V` flop, token by token on every executor; time linear in `T`. Columns of a state do not depend on each
-//! other, which is all the parallel work that there is besides heads and sequences: a GPU is busy with many of those, and
-//! not with one long sequence of few heads, which wants the form in chunks (2406.06484) that is not here yet. Memory besides
-//! the arguments does not grow with `T`: a GPU takes 32 MiB for the vectors of a piece of the tokens, and the states.
+//! Cost: token by token `6 B T HV K V` flop, which [`flop`](Kernel::flop) counts; in chunks of `C` tokens
+//! `2 B T HV (3 K V + (3 K + 2 V) C)` at most, in products of matrices that are parallel over chunks but for the scan of the
+//! states, which is over sequences, heads and columns. Time is linear in `T`. [`chunk`](Spec::chunk) chooses; by itself a GPU
+//! takes chunks for sequences of more than 16 tokens, of 32 tokens, or 16 where channels have decays of their own, unless
+//! there are so many sequences and heads that a chunk of each takes more than 32 MiB. A processor, as an executor or as a
+//! software driver, goes token by token. Memory besides the arguments does not grow with `T`: a GPU takes 32 MiB for the
+//! vectors of a piece of the tokens, and the states, in chunks of packed sequences twice.
 //!
-//! Source: Schlag et al. (2102.11174); in chunks Yang et al. (2406.06484); gates of heads Yang et al. (2412.06464), of
+//! Source: Schlag et al. (2102.11174); in chunks Yang et al. (2406.06484), whose `W` and `U` are kept as they are and whose
+//! matrix is inverted in blocks of four; gates of heads Yang et al. (2412.06464), of
 //! channels Kimi Linear (2510.26692), `EraseWrite` GDN-2 (2605.22791).
 
 pub(crate) mod cases;

@@ -32,15 +32,15 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     if spec.sequences() == 0 {
         return Ok(Plan { passes, scratch: Vec::new() });
     }
-    match chunk_tokens(spec) {
+    match chunk_tokens(spec, caps) {
         None => token_by_token(spec, caps, &args, passes),
         Some(tokens) => in_chunks(&Chunks::new(NAME, spec, caps, &args, tokens, PIECE), passes),
     }
 }
 
-/// Tokens of a chunk, unless the rule goes token by token: few of them, and so many sequences and heads that these are work
+/// Tokens of a chunk, unless the rule goes token by token: on a processor, where that is faster, for few of them, and so many sequences and heads that these are work
 /// enough and a chunk of each takes more memory than a piece.
-fn chunk_tokens(spec: &Spec) -> Option<u32> {
+fn chunk_tokens(spec: &Spec, caps: &Caps) -> Option<u32> {
     let own = if spec.decays() > 1 { 16 } else { 32 };
     match spec.chunk {
         Some(1) => None,
@@ -49,7 +49,7 @@ fn chunk_tokens(spec: &Spec) -> Option<u32> {
             let rows = u64::from(spec.batch) * u64::from(spec.value_heads);
             let bytes = 16 * u64::from(spec.key_dim + spec.value_dim) * u64::from(own);
             let mean = spec.tokens / spec.packed.unwrap_or(1).max(1);
-            (mean > FEW && rows * bytes <= PIECE).then_some(own)
+            (mean > FEW && !caps.software && rows * bytes <= PIECE).then_some(own)
         }
     }
 }

@@ -1,8 +1,5 @@
-//! In chunks of tokens where these are many and a head decays as a whole, or token by token on columns of a state that stay
-//! in the first-level cache: columns do not depend on each other.
-//!
-//! A token multiplies each element of the state three times and reads it twice. A chunk multiplies about twice as often, but
-//! in products of registers.
+//! Token by token on columns of a state that stay in the first-level cache: columns do not depend on each other. In chunks
+//! where a spec asks for that: they multiply about twice as often in products of registers, and were not seen to be faster.
 
 mod chunk;
 
@@ -17,9 +14,6 @@ use core::ops::Range;
 
 /// Elements of a state that a unit of work holds: 32 KiB.
 const HELD: usize = 8192;
-/// Tokens of a chunk, and tokens of a sequence that are not worth one.
-const CHUNK: usize = 64;
-const FEW: usize = 16;
 /// Least multiplications that are worth a task.
 const TASK: usize = 1 << 16;
 
@@ -39,7 +33,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let size = key_dim * value_dim;
     let rows = sequences.len() * value_heads;
     let mean = sequences.iter().map(Range::len).sum::<usize>() / sequences.len().max(1);
-    let chunk = chunk_tokens(spec, mean);
+    let chunk = spec.chunk.unwrap_or(1) as usize;
     let columns = match chunk {
         1 => HELD / key_dim,
         // A block of its own for each thread that a head does not keep busy.
@@ -98,15 +92,6 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
             }
         }
     });
-}
-
-/// Tokens of a chunk, 1 for token by token, where sequences have `mean` tokens.
-fn chunk_tokens(spec: &Spec, mean: usize) -> usize {
-    match (spec.chunk, spec.gate) {
-        (Some(tokens), _) => tokens as usize,
-        (None, Gate::None | Gate::Head) if mean > FEW => CHUNK,
-        _ => 1,
-    }
 }
 
 /// Whether a slot is named twice.
