@@ -1,8 +1,12 @@
-//! Token by token, on columns of a state that stay in the first-level cache: columns do not depend on each other.
+//! In chunks of tokens where these are many and a head decays as a whole, or token by token on columns of a state that stay
+//! in the first-level cache: columns do not depend on each other.
 //!
-//! A token multiplies each element of the state three times and reads it twice, which costs no more than what chunks of
-//! tokens multiply besides, needs no solve, and holds for every gate without a thought for the size of decays.
+//! A token multiplies each element of the state three times and reads it twice. A chunk multiplies about twice as often, but
+//! in products of registers.
 
+mod chunk;
+
+use self::chunk::Chunk;
 use super::inputs::Inputs;
 use super::sequence::sequences;
 use super::{Gate, Spec};
@@ -13,6 +17,9 @@ use core::ops::Range;
 
 /// Elements of a state that a unit of work holds: 32 KiB.
 const HELD: usize = 8192;
+/// Tokens of a chunk, and tokens of a sequence that are not worth one.
+const CHUNK: usize = 64;
+const FEW: usize = 16;
 /// Least multiplications that are worth a task.
 const TASK: usize = 1 << 16;
 
@@ -30,12 +37,20 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let host = if slots.is_some_and(repeats) { &SingleThread } else { host };
     let Inputs { value_heads, key_dim, value_dim, .. } = inputs;
     let size = key_dim * value_dim;
-    let columns = (HELD / key_dim / PADDED * PADDED).max(PADDED);
-    let blocks = value_dim.div_ceil(columns);
     let rows = sequences.len() * value_heads;
-    let cost = sequences.iter().map(Range::len).sum::<usize>() / sequences.len().max(1) * 3 * size / blocks;
+    let mean = sequences.iter().map(Range::len).sum::<usize>() / sequences.len().max(1);
+    let chunk = chunk_tokens(spec, mean);
+    let columns = match chunk {
+        1 => HELD / key_dim,
+        // A block of its own for each thread that a head does not keep busy.
+        _ => value_dim.div_ceil((host.threads() / rows.max(1)).max(1)).next_multiple_of(PADDED),
+    };
+    let columns = (columns / PADDED * PADDED).max(PADDED);
+    let blocks = value_dim.div_ceil(columns);
+    let cost = mean * 3 * size / blocks;
     split(host, rows * blocks, TASK / cost.max(1) + 1, &|range| {
         let mut unit = Unit::new(&inputs, columns);
+        let mut tile = (chunk > 1).then(|| Chunk::new(chunk, key_dim, unit.stride));
         for index in range {
             let (row, first) = (index / blocks, index % blocks * columns);
             let (n, head) = (row / value_heads, row % value_heads);
@@ -55,11 +70,25 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
                 };
                 to[..from.len()].copy_from_slice(from);
             }
-            for t in sequences[n].clone() {
+            // SAFETY: sequences share no token, heads and blocks no column.
+            let out_row = |t: usize| unsafe {
                 let at = (t * value_heads + head) * value_dim;
-                // SAFETY: sequences share no token, heads and blocks no column.
-                let out = unsafe { out.part(at + block.start..at + block.end) };
-                unit.token(&inputs, t, head, block.clone(), out);
+                out.part(at + block.start..at + block.end)
+            };
+            match &mut tile {
+                None => {
+                    for t in sequences[n].clone() {
+                        unit.token(&inputs, t, head, block.clone(), out_row(t));
+                    }
+                }
+                Some(tile) => {
+                    let end = sequences[n].end;
+                    for first in sequences[n].clone().step_by(chunk) {
+                        let tokens = first..end.min(first + chunk);
+                        let store = |t: usize, row: &[f32]| out_row(t).copy_from_slice(row);
+                        tile.run(&inputs, (tokens, head, block.clone()), &mut unit.state, unit.stride, store);
+                    }
+                }
             }
             let Some(states) = &states else { continue };
             for (k, from) in unit.state.chunks_exact(unit.stride).enumerate() {
@@ -69,6 +98,15 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
             }
         }
     });
+}
+
+/// Tokens of a chunk, 1 for token by token, where sequences have `mean` tokens.
+fn chunk_tokens(spec: &Spec, mean: usize) -> usize {
+    match (spec.chunk, spec.gate) {
+        (Some(tokens), _) => tokens as usize,
+        (None, Gate::None | Gate::Head) if mean > FEW => CHUNK,
+        _ => 1,
+    }
 }
 
 /// Whether a slot is named twice.
