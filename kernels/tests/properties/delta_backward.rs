@@ -148,8 +148,8 @@ proptest! {
         };
         for form in FORMS {
             let packed = run(form, delta_backward::Spec { forward: spec }, &given);
-            for n in 0..3 {
-                let forward = Spec { tokens: lengths[n], packed: None, ..spec };
+            for (n, &tokens) in lengths.iter().enumerate() {
+                let forward = Spec { tokens, packed: None, ..spec };
                 let alone = run(form, delta_backward::Spec { forward }, &cut(&given, n));
                 for ((_, got), (_, want)) in cut(&packed, n).iter().zip(&alone).filter(|((name, _), _)| name.starts_with('d')) {
                     assert_close(got, want, 1e-6);
