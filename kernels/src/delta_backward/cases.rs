@@ -29,9 +29,6 @@ pub(crate) fn cases() -> Vec<Case> {
     }
     let spec = delta::Spec { gate: Gate::Channel, initial: true, last: true, ..delta::Spec::new(1, 19, 1, 256, 256) };
     all.push(("k256_v256".into(), spec));
-    // More states than one piece has room for.
-    let pieces = delta::Spec { batch: 33, tokens: 17, value_heads: 2, gate: Gate::Head, chunk: Some(16), ..spec };
-    all.push(("pieces".into(), pieces));
     all.push(("k1_v1".into(), delta::Spec { key_dim: 1, value_dim: 1, ..spec }));
     all.push(("no_tokens".into(), delta::Spec { tokens: 0, key_dim: 8, value_dim: 8, ..spec }));
     all.push(("no_sequences".into(), delta::Spec { packed: Some(0), key_dim: 8, value_dim: 8, ..spec }));
