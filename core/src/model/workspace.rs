@@ -182,16 +182,16 @@ impl<B: Backend> Workspace<B> {
     }
 
     /// Uploads what the device does not know yet: where the tokens of a step stand and where they go, the slot of their
-    /// sequence's states, and which pages are new.
+    /// sequence's states if it has any, and which pages are new.
     pub(super) fn indices(
         &mut self,
         backend: &B,
         positions: &[u32],
         slots: &[u32],
-        state: u32,
+        state: Option<u32>,
         table: &[u32],
     ) -> Result<()> {
-        backend.upload(&self.indices, 0, bytemuck::cast_slice(&[positions, slots, &[state]].concat()))?;
+        backend.upload(&self.indices, 0, bytemuck::cast_slice(&[positions, slots, state.as_slice()].concat()))?;
         let same = self.table.iter().zip(table).take_while(|(old, new)| old == new).count();
         self.table.truncate(same);
         if same < table.len() {
