@@ -111,9 +111,9 @@ impl Sequence {
         self.state.slot.owner().count() > 0
     }
 
-    /// The slot of its states; 0 where it has none.
-    pub fn slot(&self) -> u32 {
-        self.state.slot.pages().first().copied().unwrap_or(0)
+    /// The slot of its states, where there are states and it has read anything.
+    pub fn slot(&self) -> Option<u32> {
+        self.state.slot.pages().first().copied()
     }
 
     /// Lengths at which states are kept.

@@ -85,7 +85,8 @@ impl World {
                     self.next += 1;
                     self.memory[slot as usize] = row;
                     if self.slots.count() > 0 {
-                        self.states[pair.sequence.slot() as usize].push(row);
+                        let slot = pair.sequence.slot().expect("a slot");
+                        self.states[slot as usize].push(row);
                     }
                     pair.rows.push(row);
                     pair.ids.push(id);
@@ -135,7 +136,8 @@ impl World {
         assert_eq!((0..sequence.len()).map(row).collect::<Vec<_>>(), pair.rows);
         assert_eq!(sequence.tokens(), pair.ids);
         if self.slots.count() > 0 && !sequence.is_empty() {
-            assert_eq!(self.states[sequence.slot() as usize], pair.rows, "the states have read something else");
+            let slot = sequence.slot().expect("a slot");
+            assert_eq!(self.states[slot as usize], pair.rows, "the states have read something else");
         }
         assert_eq!(table.len() as u32, sequence.len().div_ceil(PAGE));
         let positions: Vec<u32> = sequence.segments().iter().flat_map(|s| s.position..s.position + s.len).collect();

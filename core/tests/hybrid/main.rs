@@ -110,14 +110,14 @@ fn a_session_that_went_back_is_one_that_never_went_there() {
 
         let mut back = session();
         read(&mut back, &IDS);
-        back.truncate(9);
+        back.rewind(9).expect("it was that long");
         assert_eq!(back.tokens(), &IDS[..9]);
         assert_eq!(read(&mut back, &[1, 2, 3]), wanted);
         // Twice without reading between, and to the beginning.
-        back.truncate(10);
-        back.truncate(9);
+        back.rewind(10).expect("it was that long");
+        back.rewind(9).expect("it was that long");
         assert_eq!(read(&mut back, &[1, 2, 3]), wanted);
-        back.truncate(0);
+        back.rewind(0).expect("it was that long");
         read(&mut back, &IDS[..9]);
         assert_eq!(read(&mut back, &[1, 2, 3]), wanted);
     }

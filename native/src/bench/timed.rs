@@ -84,8 +84,11 @@ impl Backend for Timed {
     }
 
     fn copy(&self, copies: &[Copy<'_, Self>]) -> foveate_core::Result<()> {
-        let own = |o: &Operand<'_, Self>| -> Operand<'_, Any> { Operand::at(o.buffer, o.offset) };
-        let copies = copies.iter().map(|c| Copy { from: own(&c.from), to: own(&c.to), bytes: c.bytes });
+        let copies = copies.iter().map(|c| Copy {
+            from: Operand::at(c.from.buffer, c.from.offset),
+            to: Operand::at(c.to.buffer, c.to.offset),
+            bytes: c.bytes,
+        });
         self.device.copy(&copies.collect::<Vec<_>>())
     }
 

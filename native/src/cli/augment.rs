@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Instant;
 
 #[derive(Args)]
-pub(super) struct Arguments {
+pub(super) struct AugmentArguments {
     /// A coprocessor's file (safetensors): its latents join the sequence at its end as soon as they are there.
     #[arg(long, value_name = "FILE")]
     coprocessor: Option<PathBuf>,
@@ -40,7 +40,7 @@ fn when(text: &str) -> std::result::Result<When, String> {
     }
 }
 
-impl Arguments {
+impl AugmentArguments {
     /// Tokens that latents may take in a text of `tokens`, and pages' worth that the coprocessor works in.
     pub(super) fn room(&self, tokens: u64) -> (u64, u64) {
         if self.coprocessor.is_none() {
@@ -149,7 +149,7 @@ impl Augmenter {
 }
 
 /// Refuses numbers that leave no room, before anything is loaded.
-pub(super) fn check(arguments: &Arguments) -> Result<()> {
+pub(super) fn check(arguments: &AugmentArguments) -> Result<()> {
     match arguments.coprocessor.is_some() && arguments.latents == 0 {
         true => Err(Error::Usage { reason: "--latents must be at least 1".into() }),
         false => Ok(()),

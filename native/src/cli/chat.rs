@@ -110,9 +110,11 @@ impl Conversation {
             ids = self.ids()?;
         }
         // What stands there already need not be read again, but for the last token: the next one follows from it.
-        let reused = (self.session.best_prefix(&ids).len as usize).min(ids.len().saturating_sub(1));
-        self.session.rollback(To::Len(reused as u32))?;
+        let reused = self.session.best_prefix(&ids[..ids.len().saturating_sub(1)]).len;
+        self.session.rollback(To::Len(reused))?;
+        let reused = reused as usize;
         let answer = answer(&mut self.session, &ids[reused..], &mut self.sampler, &self.rules, None, show)?;
+        self.session.checkpoint();
         self.messages.push(Message::new("assistant", answer.text.clone()));
         Ok(Turn { answer, reused, read: ids.len() - reused, forgotten })
     }

@@ -33,7 +33,7 @@ pub(super) struct Arguments {
     #[arg(long, value_enum, default_value = "f32")]
     kv: Kv,
     #[command(flatten)]
-    augment: augment::Arguments,
+    augment: augment::AugmentArguments,
     /// Go on after the token that ends a text, and print such tokens.
     #[arg(long)]
     ignore_eos: bool,

@@ -66,6 +66,23 @@ impl<B: Backend> Session<B> {
         self.forget(len)
     }
 
+    /// Forgets the tokens from `len` on, and where the sequence can't go back there, reads again what leads there.
+    ///
+    /// # Errors
+    /// `Rollback` for a length that it never had, or behind embeddings that would have to be read again; then nothing has
+    /// changed. What reading gives.
+    pub fn rewind(&mut self, len: u32) -> Result<()> {
+        let nearest = self.sequence.nearest(len);
+        let again = self.tokens().get(nearest as usize..len as usize).map(<[u32]>::to_vec);
+        match again.filter(|tokens| !tokens.contains(&NO_TOKEN)) {
+            Some(again) => {
+                self.forget(nearest)?;
+                if again.is_empty() { Ok(()) } else { self.reread(&again) }
+            }
+            None => Err(Error::Rollback { to: len, nearest, replay: len.saturating_sub(nearest) }),
+        }
+    }
+
     /// Keeps the states of layers that have any, so that a rollback to this length is exact. Every
     /// [`CHECKPOINT`](crate::cache::CHECKPOINT) tokens that is done anyway; where slots run out, the oldest are given up.
     pub fn checkpoint(&mut self) {

@@ -65,7 +65,8 @@ impl<B: Backend> Session<B> {
             }
         }
         for (slots, state) in self.pool.states().buffers().zip(&saved.states) {
-            backend.upload(&slots.buffer, u64::from(sequence.slot()) * slots.bytes, state)?;
+            let slot = sequence.slot().unwrap_or(0);
+            backend.upload(&slots.buffer, u64::from(slot) * slots.bytes, state)?;
         }
         self.sequence = sequence;
         self.changed();
@@ -75,9 +76,9 @@ impl<B: Backend> Session<B> {
     /// The states of layers that have any; none before the first token.
     async fn states(&self) -> Result<Vec<Vec<u8>>> {
         let mut states = Vec::new();
-        if !self.sequence.is_empty() {
+        if let Some(slot) = self.sequence.slot() {
             for slots in self.pool.states().buffers() {
-                let at = u64::from(self.sequence.slot()) * slots.bytes;
+                let at = u64::from(slot) * slots.bytes;
                 states.push(self.model.backend().download(&slots.buffer, at, slots.bytes).await?);
             }
         }
