@@ -10,7 +10,7 @@ use foveate_core::kernels::dtype::DType;
 use foveate_core::kernels::op::Op;
 use foveate_core::kernels::plan::Caps;
 use foveate_core::kernels::rope::Pairing;
-use foveate_core::kernels::{activation, attention, attention_backward, cache, delta, delta_backward, embed, fused_linear, linear, merge, norm, rope, rope_append, route, sample, selected_attention, selected_attention_backward};
+use foveate_core::kernels::{activation, attention, attention_backward, cache, centroids, delta, delta_backward, embed, fused_linear, linear, merge, norm, rope, rope_append, route, route_step, sample, selected_attention, selected_attention_backward};
 use foveate_core::{Backend, Operand};
 
 /// Mostly small, sometimes anything.
@@ -43,7 +43,7 @@ fn kind(u: &mut Unstructured<'_>) -> Result<activation::Kind> {
 }
 
 fn op(u: &mut Unstructured<'_>) -> Result<Op> {
-    Ok(match u.int_in_range(0..=16)? {
+    Ok(match u.int_in_range(0..=18)? {
         // embed: ids beyond the table among them.
         0 => {
             let (tokens, vocab, dim) = (size(u)?, size(u)?, size(u)?);
@@ -151,18 +151,22 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
         // delta_backward: the same, with a pool now and then, which it refuses.
         15 => delta_backward::Spec { forward: delta(u)? }.into(),
         // route: every selection and norm.
-        12 => {
-            use route::{Norm, Selection};
-            route::Spec {
+        12 => route(u)?.into(),
+        // route_step: the same from states of any number of tokens, now and then those that it refuses.
+        16 => route_step::Spec { route: route(u)? }.into(),
+        // centroids: every update and norm.
+        17 => {
+            use centroids::Update;
+            centroids::Spec {
                 batch: size(u)?,
                 tokens: size(u)?,
                 heads: size(u)?,
                 dim: size(u)?,
                 clusters: size(u)?,
-                window: size(u)?,
-                norm: *u.choose(&[Norm::None, Norm::L2, Norm::Layer])?,
-                selection: *u.choose(&[Selection::Balanced, Selection::Prefix, Selection::Nearest])?,
-                scores: u.arbitrary()?,
+                norm: *u.choose(&[route::Norm::None, route::Norm::L2, route::Norm::Layer])?,
+                update: *u.choose(&[Update::Counted, Update::Sums, Update::Unit, Update::Smoothed])?,
+                decay: number(u)?,
+                commitment: if u.arbitrary()? { Some(number(u)?) } else { None },
             }
             .into()
         }
@@ -194,6 +198,21 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
     })
 }
 
+fn route(u: &mut Unstructured<'_>) -> Result<route::Spec> {
+    use route::{Norm, Selection};
+    Ok(route::Spec {
+        batch: size(u)?,
+        tokens: size(u)?,
+        heads: size(u)?,
+        dim: size(u)?,
+        clusters: size(u)?,
+        window: size(u)?,
+        norm: *u.choose(&[Norm::None, Norm::L2, Norm::Layer])?,
+        selection: *u.choose(&[Selection::Balanced, Selection::Prefix, Selection::Nearest])?,
+        scores: u.ratio(1, 4)?,
+    })
+}
+
 fn selected(u: &mut Unstructured<'_>) -> Result<selected_attention::Spec> {
     use selected_attention::{Combine, Keys, Own};
     let dim = size(u)?;
@@ -212,6 +231,7 @@ fn selected(u: &mut Unstructured<'_>) -> Result<selected_attention::Spec> {
         scale: number(u)?,
         causal: u.arbitrary()?,
         expires: u.arbitrary()?,
+        offset: u.ratio(1, 4)?,
         own: *u.choose(&[Own::Included, Own::LastResort(-5e4), Own::Excluded])?,
         memory: size(u)?,
         combine: if u.arbitrary()? { Combine::Weighted } else { Combine::Mean { eps: number(u)? } },

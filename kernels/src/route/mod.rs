@@ -44,10 +44,10 @@
 //! Theirs assign by the dot product, as here, and not by a distance.
 
 pub(crate) mod cases;
-mod cpu;
-mod plan;
+pub(crate) mod cpu;
+pub(crate) mod plan;
 mod reference;
-mod score;
+pub(crate) mod score;
 
 use crate::dtype::DType;
 use crate::error::Result;
@@ -131,7 +131,7 @@ impl Spec {
     }
 
     /// Sequences times heads, and times centroids.
-    fn units(&self) -> [usize; 2] {
+    pub(crate) fn units(&self) -> [usize; 2] {
         let units = self.batch as usize * self.heads as usize;
         [units, units * self.clusters as usize]
     }

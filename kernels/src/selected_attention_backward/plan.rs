@@ -213,7 +213,7 @@ impl<'a> Backward<'a> {
             "dk" => slots * u64::from(spec.dim),
             _ => rows * u64::from(spec.dim) + slots * u64::from(spec.value_dim),
         };
-        let [members, key_members, _] = self.base.list_starts();
+        let [members, key_members, ..] = self.base.list_starts();
         let pass = pass
             .u32("units", self.base.units())
             .u32("heads", spec.heads)

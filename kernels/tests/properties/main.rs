@@ -4,6 +4,7 @@
 
 mod attention;
 mod backward;
+mod centroids;
 mod delta;
 mod delta_backward;
 mod dense;
