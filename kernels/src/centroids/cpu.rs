@@ -109,7 +109,7 @@ impl Head<'_> {
         let all: f32 = new.iter().sum();
         let (mut n, mut sum) = (vec![0.0; dim], vec![0.0; dim]);
         for (c, centroid) in centroids.chunks_exact_mut(dim).enumerate() {
-            if number(c) == 0.0 && self.spec.update != Update::Smoothed {
+            if (number(c) == 0.0 || decay == 1.0) && self.spec.update != Update::Smoothed {
                 continue;
             }
             sum.fill(0.0);

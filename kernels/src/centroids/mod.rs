@@ -25,7 +25,8 @@
 //! | `loss` | `[1]` | f32 | with `commitment` |
 //! | `dx` | `[B, T, H, D]` | f32 | with `commitment` |
 //!
-//! With a `decay` of 1 nothing moves; with one of 0 counted centroids become the means of their tokens. **Counts begin at
+//! With a `decay` of 1 nothing moves (of smoothed centroids neither counts nor means do); with one of 0 counted centroids
+//! become the means of their tokens. **Counts begin at
 //! 1**: from 0, as in one of the published codes, smoothed centroids grow to `1 / (1 - decay)` of their length in the first
 //! step. [`plus_plus`] and [`lloyd`] find centroids to begin with.
 //!
@@ -33,8 +34,8 @@
 //! above counts in `N` and adds nothing. Ranges are held inside of the places; lists that overlap or hold a token twice give
 //! a `dx` of no meaning. `n` of a token of zeros is 0 with L2.
 //!
-//! Errors: `Shape` for `D` of 0 or above 256, no tokens, heads or centroids, a `decay` outside of 0 to 1, a `beta` that is not finite or
-//! negative, more than 2^32 - 1 elements.
+//! Errors: `Shape` for `D` of 0 or above 256, no tokens, heads or centroids, a `decay` outside of 0 to 1, a `beta` that is
+//! not finite or negative, more than 2^32 - 1 elements.
 //!
 //! Cost: about `4 B T H D` flop, twice that with the loss. Sums are in the order of tokens, in one thread of a GPU for each
 //! element: the same bits in every run.

@@ -44,7 +44,7 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
         let new: Vec<f64> = old.iter().enumerate().map(|(c, old)| decay * old + (1.0 - decay) * number(c)).collect();
         let all: f64 = new.iter().sum();
         for c in 0..clusters {
-            if number(c) == 0.0 && spec.update != Update::Smoothed {
+            if (number(c) == 0.0 || decay == 1.0) && spec.update != Update::Smoothed {
                 continue;
             }
             let mut sum = vec![0.0; dim];

@@ -30,16 +30,16 @@ fn invocation(head: u32) {
             number += places.y - places.x;
         }
         let at = head * params.clusters + c;
-        let moves = SMOOTHED || number > 0;
+        let moves = SMOOTHED || (number > 0 && params.decay < 1.0);
         var weight = vec4f(params.decay, fresh, 1.0, select(0.0, 1.0, moves));
         if COUNTS && moves {
             let old = count_of(at);
-            let new = params.decay * old + fresh * f32(number);
-            store_count(at, new);
-            all += new;
-            weight.z = new;
+            let now = params.decay * old + fresh * f32(number);
+            store_count(at, now);
+            all += now;
+            weight.z = now;
             if !SMOOTHED {
-                let share = select(0.0, 1.0 / max(new, 1e-37), new > 0.0);
+                let share = select(0.0, 1.0 / max(now, 1e-37), now > 0.0);
                 weight = vec4f(params.decay * old * share, fresh * share, 1.0, 1.0);
             }
         }
@@ -47,7 +47,7 @@ fn invocation(head: u32) {
     }
     for (var c = 0u; SMOOTHED && c < params.clusters; c += 1) {
         let at = head * params.clusters + c;
-        let smooth = (weights[at].z + SMOOTHING) / (all + f32(params.clusters) * SMOOTHING) * all;
-        weights[at].z = select(0.0, 1.0 / max(smooth, 1e-37), smooth > 0.0);
+        let evened = (weights[at].z + SMOOTHING) / (all + f32(params.clusters) * SMOOTHING) * all;
+        weights[at].z = select(0.0, 1.0 / max(evened, 1e-37), evened > 0.0);
     }
 }

@@ -26,10 +26,10 @@ fn selection(list: u32, lane: u32) {
     let held = min(used, W);
     for (var i = lane; i < held; i += GROUP) {
         let place = held_place[i];
-        let of = place / width;
-        var rank = kept(list, vec2u(of * width, place));
-        if of > 0 {
-            rank += sums[of - 1];
+        let chunk = place / width;
+        var rank = kept(list, vec2u(chunk * width, place));
+        if chunk > 0 {
+            rank += sums[chunk - 1];
         }
         state[own + 1 + rank] = held_token[i];
         state[own + 1 + W + rank] = select(~held_key[i], held_key[i] & 0x7fffffffu, held_key[i] >= 0x80000000u);

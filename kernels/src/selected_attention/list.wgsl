@@ -71,14 +71,6 @@ fn key_of(list: u32, i: u32) -> Key {
     return key;
 }
 
-// The position of a head's query 0.
-fn first_of(unit: u32) -> u32 {
-    if OFFSET {
-        return lists[params.first + unit / params.heads];
-    }
-    return 0;
-}
-
 fn sees(token: u32, key: Key) -> bool {
     return token >= key.since && token < key.until && !(OWN_EXCLUDED && token == key.token);
 }

@@ -335,6 +335,10 @@ impl<'a> Planner<'a> {
         let spec = self.spec;
         let (mut parts, mut bound) = self.rows();
         bound.extend(["blocks", "lse"]);
+        parts.push(match spec.offset {
+            true => part!("selected_attention/offset.wgsl"),
+            false => part!("selected_attention/no_offset.wgsl"),
+        });
         parts.push(part!("selected_attention/params.wgsl"));
         parts.push(part!("selected_attention/list.wgsl"));
         parts.push(part!("selected_attention/attend.wgsl"));
