@@ -41,7 +41,8 @@
 //! are also stored once; a CPU needs memory for `E` places only.
 //!
 //! Source: Routing Transformer (Roy et al., 2003.05997): balanced with layer norm is the paper, with L2 lucidrains' code.
-//! Theirs assign by the dot product, as here, and not by a distance. `README.md` has what selections keep of full attention.
+//! Theirs assign by the dot product, as here, and not by a distance. What selections keep of full attention is in the
+//! README beside this.
 
 pub(crate) mod cases;
 pub(crate) mod cpu;
