@@ -10,7 +10,11 @@ use foveate_core::kernels::dtype::DType;
 use foveate_core::kernels::op::Op;
 use foveate_core::kernels::plan::Caps;
 use foveate_core::kernels::rope::Pairing;
-use foveate_core::kernels::{activation, attention, attention_backward, cache, conv, conv_backward, delta, delta_backward, delta_gates, embed, fused_linear, linear, merge, norm, rope, rope_append, route, sample, selected_attention, selected_attention_backward};
+use foveate_core::kernels::{
+    activation, attention, attention_backward, cache, centroids, conv, conv_backward, delta, delta_backward,
+    delta_gates, embed, fused_linear, linear, merge, norm, rope, rope_append, route, route_step, sample,
+    selected_attention, selected_attention_backward,
+};
 use foveate_core::{Backend, Operand};
 
 /// Mostly small, sometimes anything.
@@ -43,7 +47,7 @@ fn kind(u: &mut Unstructured<'_>) -> Result<activation::Kind> {
 }
 
 fn op(u: &mut Unstructured<'_>) -> Result<Op> {
-    Ok(match u.int_in_range(0..=19)? {
+    Ok(match u.int_in_range(0..=21)? {
         // embed: ids beyond the table among them.
         0 => {
             let (tokens, vocab, dim) = (size(u)?, size(u)?, size(u)?);
@@ -94,7 +98,15 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
         // activation: plain, gated and scaling.
         4 => {
             let (rows, dim, kind, gated) = (size(u)?, size(u)?, kind(u)?, u.arbitrary()?);
-            activation::Spec { rows, dim, kind, gated, scales: u.ratio(1, 4)?, stride: stride(u, dim.saturating_mul(1 + u32::from(gated)))? }.into()
+            activation::Spec {
+                rows,
+                dim,
+                kind,
+                gated,
+                scales: u.ratio(1, 4)?,
+                stride: stride(u, dim.saturating_mul(1 + u32::from(gated)))?,
+            }
+            .into()
         }
         // attention: every option.
         5 => attention(u)?.into(),
@@ -131,7 +143,8 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
             };
             let (bias, residual) = (u.arbitrary()?, u.arbitrary()?);
             let (x_stride, y_stride) = (stride(u, inputs)?, stride(u, outputs)?);
-            fused_linear::Spec { tokens, inputs, outputs, format, norm, bias, activation, residual, x_stride, y_stride }.into()
+            fused_linear::Spec { tokens, inputs, outputs, format, norm, bias, activation, residual, x_stride, y_stride }
+                .into()
         }
         // rope_append: both pairings, partial, slots past the pool among them.
         10 => {
@@ -168,18 +181,22 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
             delta_gates::Spec { rows, heads, negative: u.arbitrary()?, stride: stride(u, heads)?, decay }.into()
         }
         // route: every selection and norm.
-        12 => {
-            use route::{Norm, Selection};
-            route::Spec {
+        12 => route(u)?.into(),
+        // route_step: the same from states of any number of tokens, now and then those that it refuses.
+        20 => route_step::Spec { route: route(u)? }.into(),
+        // centroids: every update and norm.
+        21 => {
+            use centroids::Update;
+            centroids::Spec {
                 batch: size(u)?,
                 tokens: size(u)?,
                 heads: size(u)?,
                 dim: size(u)?,
                 clusters: size(u)?,
-                window: size(u)?,
-                norm: *u.choose(&[Norm::None, Norm::L2, Norm::Layer])?,
-                selection: *u.choose(&[Selection::Balanced, Selection::Prefix, Selection::Nearest])?,
-                scores: u.arbitrary()?,
+                norm: *u.choose(&[route::Norm::None, route::Norm::L2, route::Norm::Layer])?,
+                update: *u.choose(&[Update::Counted, Update::Sums, Update::Unit, Update::Smoothed])?,
+                decay: number(u)?,
+                commitment: if u.arbitrary()? { Some(number(u)?) } else { None },
             }
             .into()
         }
@@ -211,6 +228,21 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
     })
 }
 
+fn route(u: &mut Unstructured<'_>) -> Result<route::Spec> {
+    use route::{Norm, Selection};
+    Ok(route::Spec {
+        batch: size(u)?,
+        tokens: size(u)?,
+        heads: size(u)?,
+        dim: size(u)?,
+        clusters: size(u)?,
+        window: size(u)?,
+        norm: *u.choose(&[Norm::None, Norm::L2, Norm::Layer])?,
+        selection: *u.choose(&[Selection::Balanced, Selection::Prefix, Selection::Nearest])?,
+        scores: u.ratio(1, 4)?,
+    })
+}
+
 fn selected(u: &mut Unstructured<'_>) -> Result<selected_attention::Spec> {
     use selected_attention::{Combine, Keys, Own};
     let dim = size(u)?;
@@ -229,6 +261,7 @@ fn selected(u: &mut Unstructured<'_>) -> Result<selected_attention::Spec> {
         scale: number(u)?,
         causal: u.arbitrary()?,
         expires: u.arbitrary()?,
+        offset: u.ratio(1, 4)?,
         own: *u.choose(&[Own::Included, Own::LastResort(-5e4), Own::Excluded])?,
         memory: size(u)?,
         combine: if u.arbitrary()? { Combine::Weighted } else { Combine::Mean { eps: number(u)? } },
@@ -326,7 +359,14 @@ pub fn ops(bytes: &[u8]) {
     }
     let args = kernel.args();
     let small = Caps { binding_bytes: 4096, buffer_bytes: 4096, workgroups: 64, ..Caps::WEBGPU };
-    let rich = Caps { subgroups: true, subgroup_min: 4, subgroup_max: 64, shader_f16: true, workgroup_bytes: 32768, ..Caps::WEBGPU };
+    let rich = Caps {
+        subgroups: true,
+        subgroup_min: 4,
+        subgroup_max: 64,
+        shader_f16: true,
+        workgroup_bytes: 32768,
+        ..Caps::WEBGPU
+    };
     let software = Caps { software: true, ..Caps::WEBGPU };
     for caps in [Caps::WEBGPU, small, rich, software] {
         if let Ok(plan) = kernel.plan(&caps) {
@@ -340,7 +380,8 @@ pub fn ops(bytes: &[u8]) {
         return;
     }
     let inputs = kernel.inputs(&mut Rng::new(u.arbitrary().unwrap_or(0)));
-    let (reference, cpu) = (run(&HostBackend::reference(), &op, &inputs), run(&HostBackend::exact_cpu(1), &op, &inputs));
+    let (reference, cpu) =
+        (run(&HostBackend::reference(), &op, &inputs), run(&HostBackend::exact_cpu(1), &op, &inputs));
     for ((arg, got), want) in args.iter().zip(&cpu).zip(&reference) {
         if arg.dtype != DType::F32 {
             assert_eq!(got, want, "{} of {op:?}", arg.name);

@@ -141,6 +141,8 @@ registry! {
     DeltaBackward => delta_backward,
     Merge => merge,
     Route => route,
+    RouteStep => route_step,
+    Centroids => centroids,
     SelectedAttention => selected_attention,
     SelectedAttentionBackward => selected_attention_backward,
     Append => cache,

@@ -5,9 +5,9 @@ use crate::dtype::DType;
 use crate::op::Op;
 use crate::rope::Pairing;
 use crate::{
-    activation, attention, attention_backward, cache, conv, conv_backward, delta, delta_backward, delta_gates, embed,
-    fused_linear, linear, merge, norm, rope, rope_append, route, sample, selected_attention,
-    selected_attention_backward,
+    activation, attention, attention_backward, cache, centroids, conv, conv_backward, delta, delta_backward,
+    delta_gates, embed, fused_linear, linear, merge, norm, rope, rope_append, route, route_step, sample,
+    selected_attention, selected_attention_backward,
 };
 use alloc::{format, string::String, vec::Vec};
 
@@ -100,12 +100,29 @@ pub fn shapes() -> Vec<(String, Op)> {
         scale: 0.125,
         causal: true,
         expires: false,
+        offset: false,
         own: selected_attention::Own::Included,
         memory: 0,
         combine: selected_attention::Combine::Mean { eps: 1e-5 },
         save: false,
     };
     all.push(("route t1024/prefill".into(), routed.into()));
+    let centroids = centroids::Spec {
+        batch: 1,
+        tokens: 1024,
+        heads: 9,
+        dim: 64,
+        clusters: 32,
+        norm: routed.norm,
+        update: centroids::Update::Counted,
+        decay: 0.999,
+        commitment: Some(1e-4),
+    };
+    all.push(("centroids t1024/prefill".into(), centroids.into()));
+    let step = route_step::Spec {
+        route: route::Spec { tokens: 1, clusters: 32, selection: route::Selection::Prefix, ..routed },
+    };
+    all.push(("route_step w32/decode".into(), step.into()));
     all.push(("selected_attention t1024/prefill".into(), selected.into()));
     let backward = selected_attention_backward::Spec { forward: selected };
     all.push(("selected_attention_backward t1024/prefill".into(), backward.into()));

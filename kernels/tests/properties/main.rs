@@ -4,6 +4,7 @@
 
 mod attention;
 mod backward;
+mod centroids;
 mod conv;
 mod delta;
 mod delta_backward;

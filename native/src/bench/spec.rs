@@ -5,8 +5,8 @@ use foveate_core::kernels::attention::{self, Bias, Packed, Pages};
 use foveate_core::kernels::dtype::DType;
 use foveate_core::kernels::op::Op;
 use foveate_core::kernels::{
-    activation, attention_backward, cache, conv, conv_backward, delta, delta_backward, delta_gates, embed,
-    fused_linear, linear, merge, norm, rope, rope_append, route, sample, selected_attention,
+    activation, attention_backward, cache, centroids, conv, conv_backward, delta, delta_backward, delta_gates, embed,
+    fused_linear, linear, merge, norm, rope, rope_append, route, route_step, sample, selected_attention,
     selected_attention_backward,
 };
 
@@ -26,6 +26,7 @@ pub fn op(name: &str, settings: &str) -> Result<Op> {
         attention::NAME => attention(v)?.into(),
         attention_backward::NAME => attention_backward::Spec { forward: attention(v)? }.into(),
         cache::NAME => append(v)?.into(),
+        centroids::NAME => centroids(v)?.into(),
         delta::NAME => delta(v)?.into(),
         conv::NAME => conv(v)?.into(),
         conv_backward::NAME => conv_backward::Spec { forward: conv(v)? }.into(),
@@ -38,7 +39,8 @@ pub fn op(name: &str, settings: &str) -> Result<Op> {
         norm::NAME => norm(v)?.into(),
         rope::NAME => rope(v)?.into(),
         rope_append::NAME => rope_append(v)?.into(),
-        route::NAME => route(v)?.into(),
+        route::NAME => route(v, 1024, route::Selection::Balanced)?.into(),
+        route_step::NAME => route_step::Spec { route: route(v, 1, route::Selection::Prefix)? }.into(),
         sample::NAME => sample(v)?.into(),
         selected_attention::NAME => selected_attention(v)?.into(),
         selected_attention_backward::NAME => {
@@ -112,6 +114,21 @@ fn append(v: &mut Values) -> Result<cache::Spec> {
     let (k_stride, v_stride) = (v.get("k_stride", k_width)?, v.get("v_stride", v_width)?);
     let format = v.get("format", DType::F32)?;
     Ok(cache::Spec { tokens, pool, k_width, v_width, k_stride, v_stride, format })
+}
+
+fn centroids(v: &mut Values) -> Result<centroids::Spec> {
+    let (batch, tokens) = (v.get("B|batch", 1)?, v.get("T|tokens", 1024u32)?);
+    Ok(centroids::Spec {
+        batch,
+        tokens,
+        heads: v.get("H|heads", 8)?,
+        dim: v.get("D|dim", 64)?,
+        clusters: v.get("C|clusters", tokens.isqrt().max(1))?,
+        norm: v.get("norm", route::Norm::L2)?,
+        update: v.get("update", centroids::Update::Counted)?,
+        decay: v.get("decay", 0.999)?,
+        commitment: v.get("commitment", Some(1e-4))?,
+    })
 }
 
 fn delta(v: &mut Values) -> Result<delta::Spec> {
@@ -250,9 +267,10 @@ fn rope_append(v: &mut Values) -> Result<rope_append::Spec> {
     })
 }
 
-fn route(v: &mut Values) -> Result<route::Spec> {
-    let (batch, tokens) = (v.get("B|batch", 1)?, v.get("T|tokens", 1024u32)?);
-    let root = tokens.isqrt().max(1);
+/// `sqrt(T)` clusters of as many tokens, of a step as for 1024 tokens.
+fn route(v: &mut Values, tokens: u32, selection: route::Selection) -> Result<route::Spec> {
+    let (batch, tokens) = (v.get("B|batch", 1)?, v.get("T|tokens", tokens)?);
+    let root = if v.op == route_step::NAME { 32 } else { tokens.isqrt().max(1) };
     Ok(route::Spec {
         batch,
         tokens,
@@ -261,7 +279,7 @@ fn route(v: &mut Values) -> Result<route::Spec> {
         clusters: v.get("C|clusters", root)?,
         window: v.get("W|window", root)?,
         norm: v.get("norm", route::Norm::L2)?,
-        selection: v.get("selection", route::Selection::Balanced)?,
+        selection: v.get("selection", selection)?,
         scores: v.get("scores", false)?,
     })
 }
@@ -288,6 +306,7 @@ fn selected_attention(v: &mut Values) -> Result<selected_attention::Spec> {
         scale: v.get("scale", 1.0 / (dim.max(1) as f32).sqrt())?,
         causal: v.get("causal", true)?,
         expires: v.get("expires", false)?,
+        offset: v.get("offset", false)?,
         own: v.get("own_logit", None)?.map_or(Own::Included, Own::LastResort),
         memory: v.get("M|memory", 0)?,
         combine: if v.get("weighted", false)? { Combine::Weighted } else { Combine::Mean { eps } },
@@ -362,6 +381,9 @@ named!(route::Norm: "none" => route::Norm::None, "l2" => route::Norm::L2, "layer
 named!(route::Selection:
     "balanced" => route::Selection::Balanced, "prefix" => route::Selection::Prefix,
     "nearest" => route::Selection::Nearest);
+named!(centroids::Update:
+    "counted" => centroids::Update::Counted, "sums" => centroids::Update::Sums,
+    "unit" => centroids::Update::Unit, "smoothed" => centroids::Update::Smoothed);
 named!(rope::Pairing: "half" => rope::Pairing::Half, "interleaved" => rope::Pairing::Interleaved);
 named!(delta::Gate:
     "none" => delta::Gate::None, "head" => delta::Gate::Head,
