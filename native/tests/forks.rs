@@ -16,8 +16,8 @@ use std::time::Instant;
 fn eight_forks_of_a_prompt_cost_what_they_write() {
     let Some(path) = support::model("SmolLM2-135M-Instruct.Q4_1.gguf") else { return };
     let files = foveate::open(&path.to_string_lossy()).expect("a model");
-    let load = Model::load(device(Device::Cpu).expect("a processor"), files, &mut |_| Ok(()));
-    let model = Arc::new(wait(load).expect("it loads"));
+    let cpu = device(Device::Cpu).expect("a processor");
+    let model = Arc::new(wait(Model::load(cpu, files, &mut |_| Ok(()))).expect("it loads"));
     let (prompt, forks) = (1000, 8);
     let tokens = prompt + forks * 2 * PAGE;
     let pool = Pool::new(model.backend(), model.config(), DType::F16, tokens).expect("memory");

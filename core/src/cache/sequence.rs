@@ -107,7 +107,7 @@ impl Sequence {
     }
 
     /// Whether there are states, which can't forget.
-    pub(crate) fn has_states(&self) -> bool {
+    fn has_states(&self) -> bool {
         self.state.slot.owner().count() > 0
     }
 

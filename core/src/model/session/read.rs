@@ -232,7 +232,7 @@ impl<B: Backend> Session<B> {
             Input::Embeddings(kind, _) => self.sequence.append(kind, &vec![NO_TOKEN; tokens as usize])?,
         };
         self.pool.apply(backend, &extent.moves)?;
-        let state = self.sequence.has_states().then(|| self.sequence.slot());
+        let state = self.sequence.slot();
         let table = self.sequence.table();
         self.workspace.indices(backend, &extent.positions, &extent.slots, state, table)?;
         let chosen = self.on_device.take();
