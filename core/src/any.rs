@@ -1,6 +1,6 @@
 //! An executor chosen at run time.
 
-use crate::backend::{Backend, Operand, Stats};
+use crate::backend::{Backend, Copy, Operand, Stats};
 #[cfg(feature = "gpu")]
 use crate::error::Error;
 use crate::error::Result;
@@ -41,6 +41,15 @@ macro_rules! each {
 #[cfg(feature = "gpu")]
 fn foreign() -> Error {
     Error::device("a buffer of another executor")
+}
+
+fn on_host<'a>(operand: &Operand<'a, Any>) -> Result<Operand<'a, HostBackend>> {
+    Ok(Operand::at(operand.buffer.host()?, operand.offset))
+}
+
+#[cfg(feature = "gpu")]
+fn on_gpu<'a>(operand: &Operand<'a, Any>) -> Result<Operand<'a, Gpu>> {
+    Ok(Operand::at(operand.buffer.gpu()?, operand.offset))
 }
 
 impl AnyBuffer {
@@ -100,15 +109,31 @@ impl Backend for Any {
         }
     }
 
+    fn copy(&self, copies: &[Copy<'_, Self>]) -> Result<()> {
+        match self {
+            Any::Host(b) => {
+                let own =
+                    copies.iter().map(|c| Ok(Copy { from: on_host(&c.from)?, to: on_host(&c.to)?, bytes: c.bytes }));
+                b.copy(&own.collect::<Result<Vec<_>>>()?)
+            }
+            #[cfg(feature = "gpu")]
+            Any::Gpu(b) => {
+                let own =
+                    copies.iter().map(|c| Ok(Copy { from: on_gpu(&c.from)?, to: on_gpu(&c.to)?, bytes: c.bytes }));
+                b.copy(&own.collect::<Result<Vec<_>>>()?)
+            }
+        }
+    }
+
     fn run(&self, op: &Op, operands: &[Operand<'_, Self>]) -> Result<()> {
         match self {
             Any::Host(b) => {
-                let own = operands.iter().map(|o| Ok(Operand::at(o.buffer.host()?, o.offset)));
+                let own = operands.iter().map(on_host);
                 b.run(op, &own.collect::<Result<Vec<_>>>()?)
             }
             #[cfg(feature = "gpu")]
             Any::Gpu(b) => {
-                let own = operands.iter().map(|o| Ok(Operand::at(o.buffer.gpu()?, o.offset)));
+                let own = operands.iter().map(on_gpu);
                 b.run(op, &own.collect::<Result<Vec<_>>>()?)
             }
         }

@@ -24,6 +24,13 @@ impl<'a, B: Backend> Operand<'a, B> {
     }
 }
 
+/// Bytes that go from one buffer to another, or to another place in the same.
+pub struct Copy<'a, B: Backend> {
+    pub from: Operand<'a, B>,
+    pub to: Operand<'a, B>,
+    pub bytes: u64,
+}
+
 /// What an executor has done so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Stats {
@@ -70,6 +77,15 @@ pub trait Backend {
     /// Copies `data` into the buffer. Offset and length are multiples of 4, but for the end of the buffer. Ops recorded
     /// before see the old contents, ops recorded after the new.
     fn upload(&self, buffer: &Self::Buffer, offset: u64, data: &[u8]) -> Result<()>;
+
+    /// Copies within the device's memory, behind everything recorded so far. Offsets and lengths are multiples of 4; no
+    /// copy writes what another one of the call reads or writes.
+    ///
+    /// # Errors
+    /// `Device` for a range outside of its buffer; then nothing is copied.
+    fn copy(&self, copies: &[Copy<'_, Self>]) -> Result<()>
+    where
+        Self: Sized;
 
     /// Records an op. Operands stand in the order of the op's arguments; one that is written may not share its buffer with
     /// another.

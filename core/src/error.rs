@@ -32,6 +32,25 @@ pub enum Error {
     OutOfMemory { needs: u64, has: u64 },
     /// More tokens than the sequence has room for.
     ContextFull { tokens: u64, context: u64 },
+    /// More pages than the pool has free. No sequence has changed.
+    OutOfPages { needs: u32, free: u32 },
+    /// A length that a sequence can't go back to; `nearest` is one that it can, from which `replay` tokens are to be read
+    /// again.
+    Rollback { to: u32, nearest: u32, replay: u32 },
+    /// A version that a sequence does not have in its past.
+    NoSuchVersion { version: u64 },
+    /// A segment that a sequence does not have.
+    NoSuchSegment { id: u64 },
+    /// Latents for a version that the sequence has left behind.
+    Stale { version: u64, now: u64 },
+    /// A coprocessor that gave no latents.
+    Coprocessor { reason: String },
+    /// A file of changes, or a saved cache, that was made for another model, by the fingerprints of both.
+    WrongBase { expected: String, got: String },
+    /// A saved cache that is whole, and of another kind than the session's.
+    CacheMismatch { what: &'static str, expected: String, got: String },
+    /// Embeddings that are no rows of the model's width, or not finite.
+    Embeddings { reason: String },
     /// A prompt without tokens, from which nothing can be predicted.
     EmptyPrompt,
     /// Work that its caller cancelled.
@@ -96,6 +115,21 @@ impl fmt::Display for Error {
             Error::ContextFull { tokens, context } => {
                 write!(f, "{tokens} tokens do not fit the context of {context}")
             }
+            Error::OutOfPages { needs, free } => write!(f, "out of pages: needs {needs}, {free} are free"),
+            Error::Rollback { to, nearest, replay } => {
+                write!(f, "cannot go back to {to} tokens; to {nearest}, and read {replay} again, is possible")
+            }
+            Error::NoSuchVersion { version } => write!(f, "the sequence has no version {version} in its past"),
+            Error::NoSuchSegment { id } => write!(f, "the sequence has no segment {id}"),
+            Error::Stale { version, now } => write!(f, "made for version {version} of the sequence, which is at {now}"),
+            Error::Coprocessor { reason } => write!(f, "coprocessor: {reason}"),
+            Error::WrongBase { expected, got } => {
+                write!(f, "made for the model with fingerprint {got}, this is {expected}")
+            }
+            Error::CacheMismatch { what, expected, got } => {
+                write!(f, "saved cache: {what} must be {expected}, got {got}")
+            }
+            Error::Embeddings { reason } => write!(f, "embeddings: {reason}"),
             Error::EmptyPrompt => f.write_str("the prompt has no tokens"),
             Error::Cancelled => f.write_str("cancelled"),
         }

@@ -1,6 +1,6 @@
 //! The executors on the host's processor: the definitions, and the fast forms.
 
-use crate::backend::{Backend, Operand, Stats};
+use crate::backend::{Backend, Copy, Operand, Stats};
 use crate::error::{Error, Result};
 use crate::weights::SharedBytes;
 use foveate_kernels::host::{Args, Host, View};
@@ -61,6 +61,24 @@ impl HostBuffer {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Refuses what leaves the buffer or does not begin at a word.
+    fn range(&self, offset: u64, bytes: u64) -> Result<()> {
+        match offset.checked_add(bytes) {
+            Some(end) if end <= self.len() && offset.is_multiple_of(4) => Ok(()),
+            _ => Err(Error::device(format!("{bytes} bytes at {offset} of a buffer of {}", self.len()))),
+        }
+    }
+
+    fn bytes(&self, range: Range<usize>) -> Vec<u8> {
+        match &*self.0 {
+            Memory::Owned { words, .. } => {
+                let words = words.read().unwrap_or_else(PoisonError::into_inner);
+                bytemuck::cast_slice::<u32, u8>(&words)[range].to_vec()
+            }
+            Memory::Mapped { bytes, range: whole } => (**bytes).as_ref()[whole.clone()][range].to_vec(),
+        }
     }
 }
 
@@ -148,6 +166,31 @@ impl Backend for HostBackend {
         Ok(())
     }
 
+    fn copy(&self, copies: &[Copy<'_, Self>]) -> Result<()> {
+        for copy in copies {
+            for place in [&copy.from, &copy.to] {
+                place.buffer.range(place.offset, copy.bytes)?;
+            }
+            if matches!(&*copy.to.buffer.0, Memory::Mapped { .. }) {
+                return Err(Error::device("mapped memory is read-only"));
+            }
+        }
+        for copy in copies {
+            let range = copy.from.offset as usize..(copy.from.offset + copy.bytes) as usize;
+            let Memory::Owned { words, .. } = &*copy.to.buffer.0 else { continue };
+            if Arc::ptr_eq(&copy.from.buffer.0, &copy.to.buffer.0) {
+                let mut words = words.write().unwrap_or_else(PoisonError::into_inner);
+                bytemuck::cast_slice_mut::<u32, u8>(&mut words).copy_within(range, copy.to.offset as usize);
+                continue;
+            }
+            let bytes = copy.from.buffer.bytes(range);
+            let mut words = words.write().unwrap_or_else(PoisonError::into_inner);
+            bytemuck::cast_slice_mut::<u32, u8>(&mut words)[copy.to.offset as usize..][..bytes.len()]
+                .copy_from_slice(&bytes);
+        }
+        Ok(())
+    }
+
     fn run(&self, op: &Op, operands: &[Operand<'_, Self>]) -> Result<()> {
         let lengths: Vec<u64> = operands.iter().map(|o| o.buffer.len().saturating_sub(o.offset)).collect();
         let args = op.check(&lengths)?;
@@ -223,14 +266,8 @@ impl Backend for HostBackend {
         let mut stats = lock(&self.stats);
         stats.downloads += 1;
         stats.downloaded_bytes += bytes;
-        let range = offset as usize..end as usize;
-        Ok(match &*buffer.0 {
-            Memory::Owned { words, .. } => {
-                let words = words.read().unwrap_or_else(PoisonError::into_inner);
-                bytemuck::cast_slice::<u32, u8>(&words)[range].to_vec()
-            }
-            Memory::Mapped { bytes, range: whole } => (**bytes).as_ref()[whole.clone()][range].to_vec(),
-        })
+        drop(stats);
+        Ok(buffer.bytes(offset as usize..end as usize))
     }
 
     fn stats(&self) -> Stats {

@@ -5,10 +5,12 @@ pub mod backend;
 pub mod cache;
 pub mod chat;
 pub mod check;
+pub mod coprocessor;
 pub mod cpu;
 pub mod error;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+mod hash;
 pub mod host;
 pub mod model;
 pub mod sample;

@@ -5,8 +5,9 @@ use foveate_kernels::attention::{self, Bias, Packed, Pages};
 use foveate_kernels::dtype::DType;
 use foveate_kernels::op::{Arg, Op};
 use foveate_kernels::{
-    activation, attention_backward, cache, delta, delta_backward, embed, fused_linear, linear, merge, norm, rope,
-    rope_append, route, sample, selected_attention, selected_attention_backward,
+    activation, attention_backward, cache, centroids, conv, conv_backward, delta, delta_backward, delta_gates, embed,
+    fused_linear, linear, merge, norm, rope, rope_append, route, route_step, sample, selected_attention,
+    selected_attention_backward,
 };
 
 /// The op of this name with these settings, `T=1024,heads=8`; what is not named has a default, and strides are dense.
@@ -67,7 +68,11 @@ fn spec(name: &str, v: &mut Values) -> Result<Op> {
         attention::NAME => attention(v)?.into(),
         attention_backward::NAME => attention_backward::Spec { forward: attention(v)? }.into(),
         cache::NAME => append(v)?.into(),
+        centroids::NAME => centroids(v)?.into(),
         delta::NAME => delta(v)?.into(),
+        conv::NAME => conv(v)?.into(),
+        conv_backward::NAME => conv_backward::Spec { forward: conv(v)? }.into(),
+        delta_gates::NAME => gates(v)?.into(),
         delta_backward::NAME => delta_backward::Spec { forward: delta(v)? }.into(),
         embed::NAME => embed(v)?.into(),
         fused_linear::NAME => fused_linear(v)?.into(),
@@ -76,7 +81,8 @@ fn spec(name: &str, v: &mut Values) -> Result<Op> {
         norm::NAME => norm(v)?.into(),
         rope::NAME => rope(v)?.into(),
         rope_append::NAME => rope_append(v)?.into(),
-        route::NAME => route(v)?.into(),
+        route::NAME => route(v, 1024, route::Selection::Balanced)?.into(),
+        route_step::NAME => route_step::Spec { route: route(v, 1, route::Selection::Prefix)? }.into(),
         sample::NAME => sample(v)?.into(),
         selected_attention::NAME => selected_attention(v)?.into(),
         selected_attention_backward::NAME => {
@@ -94,7 +100,8 @@ fn activation(v: &mut Values) -> Result<activation::Spec> {
     let kind = v.get("kind", activation::Kind::Silu)?;
     let gated = v.get("gated", true)?;
     let width = if gated { dim.saturating_mul(2) } else { dim };
-    Ok(activation::Spec { rows, dim, kind, gated, stride: v.get("stride", width)? })
+    let scales = v.get("scales", false)?;
+    Ok(activation::Spec { rows, dim, kind, gated, scales, stride: v.get("stride", width)? })
 }
 
 fn attention(v: &mut Values) -> Result<attention::Spec> {
@@ -140,6 +147,21 @@ fn append(v: &mut Values) -> Result<cache::Spec> {
     Ok(cache::Spec { tokens, pool, k_width, v_width, k_stride, v_stride, format })
 }
 
+fn centroids(v: &mut Values) -> Result<centroids::Spec> {
+    let (batch, tokens) = (v.get("B|batch", 1)?, v.get("T|tokens", 1024u32)?);
+    Ok(centroids::Spec {
+        batch,
+        tokens,
+        heads: v.get("H|heads", 8)?,
+        dim: v.get("D|dim", 64)?,
+        clusters: v.get("C|clusters", tokens.isqrt().max(1))?,
+        norm: v.get("norm", route::Norm::L2)?,
+        update: v.get("update", centroids::Update::Counted)?,
+        decay: v.get("decay", 0.999)?,
+        commitment: v.get("commitment", Some(1e-4))?,
+    })
+}
+
 fn delta(v: &mut Values) -> Result<delta::Spec> {
     let (batch, tokens) = (v.get("B|batch", 1u32)?, v.get("T|tokens", 1024)?);
     let heads = v.get("H|heads", 8)?;
@@ -154,8 +176,31 @@ fn delta(v: &mut Values) -> Result<delta::Spec> {
         initial: v.get("initial", false)?,
         last: v.get("last", false)?,
         pool: v.get("pool", None)?,
+        chunk: v.get("chunk", None)?,
         ..plain
     })
+}
+
+fn conv(v: &mut Values) -> Result<conv::Spec> {
+    let (batch, tokens) = (v.get("B|batch", 1u32)?, v.get("T|tokens", 256)?);
+    let (channels, window) = (v.get("channels", 6144)?, v.get("W|window", 4)?);
+    Ok(conv::Spec {
+        bias: v.get("bias", false)?,
+        stride: v.get("stride", channels)?,
+        packed: v.get("packed", None)?,
+        initial: v.get("initial", false)?,
+        last: v.get("last", false)?,
+        pool: v.get("pool", None)?,
+        ..conv::Spec::new(batch, tokens, channels, window, v.get("activation", conv::Activation::Silu)?)
+    })
+}
+
+fn gates(v: &mut Values) -> Result<delta_gates::Spec> {
+    let (rows, heads) = (v.get("T|rows", 256)?, v.get("HV|heads", 16u32)?);
+    let channels = v.get("channels", 1u32)?;
+    let (stride, a_stride) = (v.get("stride", heads)?, v.get("a_stride", heads.saturating_mul(channels))?);
+    let decay = v.get("decay", true)?.then_some(delta_gates::Decay { channels, stride: a_stride });
+    Ok(delta_gates::Spec { rows, heads, negative: v.get("negative", false)?, stride, decay })
 }
 
 fn embed(v: &mut Values) -> Result<embed::Spec> {
@@ -213,6 +258,10 @@ fn norm(v: &mut Values) -> Result<norm::Spec> {
         bias: v.get("bias", false)?,
         residual: v.get("residual", false)?,
         in_place: v.get("in_place", false)?,
+        gate: match v.get("gated", false)? {
+            true => Some(norm::Gate { kind: activation::Kind::Silu, stride: groups.saturating_mul(dim) }),
+            false => None,
+        },
         stride: v.get("stride", groups.saturating_mul(dim))?,
         ..norm::Spec::rms(rows, dim, v.get("eps", 1e-5)?)
     })
@@ -249,9 +298,10 @@ fn rope_append(v: &mut Values) -> Result<rope_append::Spec> {
     })
 }
 
-fn route(v: &mut Values) -> Result<route::Spec> {
-    let (batch, tokens) = (v.get("B|batch", 1)?, v.get("T|tokens", 1024u32)?);
-    let root = tokens.isqrt().max(1);
+/// `sqrt(T)` clusters of as many tokens, of a step as for 1024 tokens.
+fn route(v: &mut Values, tokens: u32, selection: route::Selection) -> Result<route::Spec> {
+    let (batch, tokens) = (v.get("B|batch", 1)?, v.get("T|tokens", tokens)?);
+    let root = if v.op == route_step::NAME { 32 } else { tokens.isqrt().max(1) };
     Ok(route::Spec {
         batch,
         tokens,
@@ -260,7 +310,7 @@ fn route(v: &mut Values) -> Result<route::Spec> {
         clusters: v.get("C|clusters", root)?,
         window: v.get("W|window", root)?,
         norm: v.get("norm", route::Norm::L2)?,
-        selection: v.get("selection", route::Selection::Balanced)?,
+        selection: v.get("selection", selection)?,
         scores: v.get("scores", false)?,
     })
 }
@@ -287,6 +337,7 @@ fn selected_attention(v: &mut Values) -> Result<selected_attention::Spec> {
         scale: v.get("scale", 1.0 / (dim.max(1) as f32).sqrt())?,
         causal: v.get("causal", true)?,
         expires: v.get("expires", false)?,
+        offset: v.get("offset", false)?,
         own: v.get("own_logit", None)?.map_or(Own::Included, Own::LastResort),
         memory: v.get("M|memory", 0)?,
         combine: if v.get("weighted", false)? { Combine::Weighted } else { Combine::Mean { eps } },
@@ -361,13 +412,20 @@ named!(route::Norm: "none" => route::Norm::None, "l2" => route::Norm::L2, "layer
 named!(route::Selection:
     "balanced" => route::Selection::Balanced, "prefix" => route::Selection::Prefix,
     "nearest" => route::Selection::Nearest);
+named!(centroids::Update:
+    "counted" => centroids::Update::Counted, "sums" => centroids::Update::Sums,
+    "unit" => centroids::Update::Unit, "smoothed" => centroids::Update::Smoothed);
 named!(rope::Pairing: "half" => rope::Pairing::Half, "interleaved" => rope::Pairing::Interleaved);
 named!(delta::Gate:
     "none" => delta::Gate::None, "head" => delta::Gate::Head,
     "channel" => delta::Gate::Channel, "erase_write" => delta::Gate::EraseWrite);
+named!(conv::Activation:
+    "none" => conv::Activation::None, "silu" => conv::Activation::Silu,
+    "relu" => conv::Activation::Relu, "elu_plus_one" => conv::Activation::EluPlusOne);
 named!(activation::Kind:
     "silu" => activation::Kind::Silu, "gelu" => activation::Kind::Gelu,
-    "gelu_tanh" => activation::Kind::GeluTanh, "relu" => activation::Kind::Relu);
+    "gelu_tanh" => activation::Kind::GeluTanh, "relu" => activation::Kind::Relu,
+    "sigmoid" => activation::Kind::Sigmoid);
 
 impl Value for DType {
     fn expected() -> String {

@@ -1,7 +1,7 @@
 //! What a decoded token costs: one submission, one small transfer back, nothing created.
 
 use foveate_core::gpu::{self, Gpu};
-use foveate_core::model::{Family, Files, Model, Session};
+use foveate_core::model::{Family, Files, Model, Session, To};
 use foveate_core::sample::{Sampler, Sampling};
 use foveate_core::weights::{Checkpoint, Memory, Source};
 use foveate_core::{Any, Backend, Error};
@@ -105,7 +105,7 @@ fn sessions_refuse_what_does_not_fit_and_stay_as_they_were() {
     let whole = next(&mut session, &[5, 6, 7, 8]).expect("a token");
     assert!(matches!(next(&mut session, &[1; 7]), Err(Error::ContextFull { .. })));
     // Taken back and read again in two pieces, the same token follows.
-    session.truncate(2);
+    session.rollback(To::Len(2)).expect("two tokens are there");
     assert_eq!(next(&mut session, &[7, 8]), Ok(whole));
 }
 

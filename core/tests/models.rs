@@ -10,7 +10,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-const FAMILIES: [&str; 5] = ["llama", "qwen2", "qwen3", "gemma3", "gpt2"];
+const FAMILIES: [&str; 6] = ["llama", "qwen2", "qwen3", "qwen3_5", "gemma3", "gpt2"];
 
 fn golden() -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/golden/models")).into()

@@ -10,9 +10,8 @@ use foveate_core::{Backend, Operand};
 use foveate_kernels::cases::{Case, Rng};
 use foveate_kernels::close::{Tolerance, compare};
 use foveate_kernels::dtype::DType;
-use foveate_kernels::error::Error;
-use foveate_kernels::op::{self, Arg};
-use foveate_kernels::{delta_backward, embed, linear};
+use foveate_kernels::op::{self, Arg, Op};
+use foveate_kernels::{attention, embed, linear, quant};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::sync::{Arc, Mutex};
 
@@ -97,6 +96,43 @@ fn check<B: Backend>(backend: &B, case: &Case) -> Result<(), Failed> {
     Ok(())
 }
 
+/// Keys and values in f16 cost at most twice the error that the definition has with all three operands rounded so.
+fn check_halves<B: Backend>(backend: &B, spec: attention::Spec) -> Result<(), Failed> {
+    let reference = HostBackend::reference();
+    let attend =
+        |backend: &dyn Fn(&Case, &[Arg], &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Failed>, kv, qkv: &[Vec<u8>; 3]| {
+            let case = Case::new("halves", attention::Spec { kv, ..spec });
+            let args = case.op.kernel().args();
+            let out = vec![0xff; args[3].bytes() as usize];
+            let results = backend(&case, &args, &[&qkv[..], &[out]].concat())?;
+            Ok::<_, Failed>(words::<f32>(&results[3]))
+        };
+    let inputs = Op::from(attention::Spec { kv: DType::F32, ..spec }).kernel().inputs(&mut Rng::new(7));
+    let [q, k, v] = [0, 1, 2].map(|i| inputs[i].clone());
+    let rounded = |x: &[u8]| {
+        let mut halves = vec![0; x.len() / 2];
+        quant::encode(DType::F16, &words::<f32>(x), &mut halves);
+        halves
+    };
+    let mut same = vec![0.0; q.len() / 4];
+    quant::decode(DType::F16, &rounded(&q), &mut same);
+    let definition = |case: &Case, args: &[Arg], inputs: &[Vec<u8>]| run(&reference, case, args, inputs);
+    let form = |case: &Case, args: &[Arg], inputs: &[Vec<u8>]| run(backend, case, args, inputs);
+    let exact = attend(&definition, DType::F32, &[q.clone(), k.clone(), v.clone()])?;
+    let halves = [rounded(&k), rounded(&v)];
+    let allowed =
+        attend(&definition, DType::F16, &[bytemuck::cast_slice(&same).to_vec(), halves[0].clone(), halves[1].clone()])?;
+    let [k, v] = halves;
+    let got = attend(&form, DType::F16, &[q, k, v])?;
+    let [allowed, got] = [&allowed, &got].map(|x| compare(x, &exact, Tolerance::EXACT));
+    let within = got.not_finite.is_none() && got.largest <= 2.0 * allowed.largest;
+    if within && got.relative_rms <= 2.0 * allowed.relative_rms {
+        Ok(())
+    } else {
+        Err(format!("{got}, allowed {allowed}").into())
+    }
+}
+
 /// Weights of 129 MiB, which WebGPU's default bindings can't span.
 fn cut() -> Vec<Case> {
     let (vocab, dim, format) = (33_000, 1024, DType::F32);
@@ -118,7 +154,7 @@ fn main() {
         for kind in ["full", "gpu", "baseline"] {
             let baseline = kind == "baseline";
             let options = gpu::Options { baseline, software: true };
-            let name = adapter.get_info().name.split_whitespace().next().unwrap_or("gpu").to_lowercase();
+            let adapter_name = adapter.get_info().name.split_whitespace().next().unwrap_or("gpu").to_lowercase();
             let device = pollster::block_on(Gpu::from_adapter(adapter, options)).expect("the adapter gives a device");
             let own = *device.caps();
             let device = if kind == "full" { device } else { device.as_gpu() };
@@ -126,16 +162,19 @@ fn main() {
             let device = Arc::new(Mutex::new(device));
             let cut = if baseline { cut() } else { Vec::new() };
             let another_plan = |case: &Case| case.op.kernel().plan(&own) != case.op.kernel().plan(&caps);
+            for (name, queries) in [("prefill", 70), ("decode", 1)] {
+                let (device, name) = (device.clone(), format!("gpu::{adapter_name}::{kind}::attention_halves_{name}"));
+                let spec = attention::Spec { kv: DType::F16, ..attention::Spec::causal(1, queries, 200, 4, 2, 64) };
+                trials.push(Trial::test(name, move || {
+                    check_halves(&*device.lock().unwrap_or_else(|p| p.into_inner()), spec)
+                }));
+            }
             for case in op::cases().into_iter().filter(|case| kind != "gpu" || another_plan(case)).chain(cut) {
-                // Counted as ignored: an op that has no form for a GPU yet.
-                let missing =
-                    matches!(case.op.kernel().plan(&caps), Err(Error::Unsupported { op: delta_backward::NAME, .. }));
                 let device = device.clone();
-                let trial = Trial::test(format!("gpu::{name}::{kind}::{}", case.id), move || {
+                trials.push(Trial::test(format!("gpu::{adapter_name}::{kind}::{}", case.id), move || {
                     let device = device.lock().unwrap_or_else(|p| p.into_inner());
                     check(&*device, &case)
-                });
-                trials.push(trial.with_ignored_flag(missing));
+                }));
             }
         }
     }

@@ -4,6 +4,7 @@ mod ops;
 pub use ops::ops;
 
 use foveate_core::Error;
+use foveate_core::cache::Saved;
 use foveate_core::chat::{Message, Template};
 use foveate_core::model::Family;
 use foveate_core::tokenizer::Tokenizer;
@@ -43,6 +44,18 @@ pub fn safetensors(bytes: &[u8]) {
     }
     for name in shard_names(bytes).unwrap_or_default() {
         assert!(!name.contains(['/', '\\', '\0']) && name != ".." && name != ".", "{name:?}");
+    }
+}
+
+/// A saved cache is refused, or is written as it was read.
+pub fn saved_cache(bytes: &[u8]) {
+    match pollster::block_on(Saved::read(bytes.to_vec())) {
+        Ok(saved) => {
+            let written = saved.write().expect("what was read can be written");
+            assert_eq!(pollster::block_on(Saved::read(written)), Ok(saved));
+        }
+        Err(Error::Format { .. } | Error::CacheMismatch { .. }) => {}
+        Err(error) => panic!("{error:?}"),
     }
 }
 

@@ -10,7 +10,11 @@ use foveate_core::kernels::dtype::DType;
 use foveate_core::kernels::op::Op;
 use foveate_core::kernels::plan::Caps;
 use foveate_core::kernels::rope::Pairing;
-use foveate_core::kernels::{activation, attention, attention_backward, cache, delta, delta_backward, embed, fused_linear, linear, merge, norm, rope, rope_append, route, sample, selected_attention, selected_attention_backward};
+use foveate_core::kernels::{
+    activation, attention, attention_backward, cache, centroids, conv, conv_backward, delta, delta_backward,
+    delta_gates, embed, fused_linear, linear, merge, norm, rope, rope_append, route, route_step, sample,
+    selected_attention, selected_attention_backward,
+};
 use foveate_core::{Backend, Operand};
 
 /// Mostly small, sometimes anything.
@@ -39,11 +43,11 @@ fn format(u: &mut Unstructured<'_>) -> Result<DType> {
 
 fn kind(u: &mut Unstructured<'_>) -> Result<activation::Kind> {
     use activation::Kind;
-    Ok(*u.choose(&[Kind::Silu, Kind::Gelu, Kind::GeluTanh, Kind::Relu])?)
+    Ok(*u.choose(&[Kind::Silu, Kind::Gelu, Kind::GeluTanh, Kind::Relu, Kind::Sigmoid])?)
 }
 
 fn op(u: &mut Unstructured<'_>) -> Result<Op> {
-    Ok(match u.int_in_range(0..=16)? {
+    Ok(match u.int_in_range(0..=21)? {
         // embed: ids beyond the table among them.
         0 => {
             let (tokens, vocab, dim) = (size(u)?, size(u)?, size(u)?);
@@ -56,7 +60,7 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
             let (x_stride, y_stride, bias) = (stride(u, inputs)?, stride(u, outputs)?, u.arbitrary()?);
             linear::Spec { tokens, inputs, outputs, format, bias, x_stride, y_stride }.into()
         }
-        // norm: groups, residual, in place.
+        // norm: groups, residual, in place, gated.
         2 => {
             let (rows, groups, dim) = (size(u)?, size(u)?, size(u)?);
             norm::Spec {
@@ -69,6 +73,10 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
                 bias: u.arbitrary()?,
                 residual: u.arbitrary()?,
                 in_place: u.arbitrary()?,
+                gate: match u.arbitrary()? {
+                    true => Some(norm::Gate { kind: kind(u)?, stride: stride(u, groups.saturating_mul(dim))? }),
+                    false => None,
+                },
                 stride: stride(u, groups.saturating_mul(dim))?,
             }
             .into()
@@ -87,10 +95,18 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
             }
             .into()
         }
-        // activation: plain and gated.
+        // activation: plain, gated and scaling.
         4 => {
             let (rows, dim, kind, gated) = (size(u)?, size(u)?, kind(u)?, u.arbitrary()?);
-            activation::Spec { rows, dim, kind, gated, stride: stride(u, dim.saturating_mul(1 + u32::from(gated)))? }.into()
+            activation::Spec {
+                rows,
+                dim,
+                kind,
+                gated,
+                scales: u.ratio(1, 4)?,
+                stride: stride(u, dim.saturating_mul(1 + u32::from(gated)))?,
+            }
+            .into()
         }
         // attention: every option.
         5 => attention(u)?.into(),
@@ -127,7 +143,8 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
             };
             let (bias, residual) = (u.arbitrary()?, u.arbitrary()?);
             let (x_stride, y_stride) = (stride(u, inputs)?, stride(u, outputs)?);
-            fused_linear::Spec { tokens, inputs, outputs, format, norm, bias, activation, residual, x_stride, y_stride }.into()
+            fused_linear::Spec { tokens, inputs, outputs, format, norm, bias, activation, residual, x_stride, y_stride }
+                .into()
         }
         // rope_append: both pairings, partial, slots past the pool among them.
         10 => {
@@ -150,19 +167,36 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
         11 => delta(u)?.into(),
         // delta_backward: the same, with a pool now and then, which it refuses.
         15 => delta_backward::Spec { forward: delta(u)? }.into(),
+        // conv: every option, parts and states.
+        17 => conv(u)?.into(),
+        // conv_backward: the same, with a pool now and then, which it refuses.
+        19 => conv_backward::Spec { forward: conv(u)? }.into(),
+        // delta_gates: with and without decays.
+        18 => {
+            let (rows, heads, channels) = (size(u)?, size(u)?, size(u)?);
+            let decay = match u.arbitrary()? {
+                true => Some(delta_gates::Decay { channels, stride: stride(u, heads.saturating_mul(channels))? }),
+                false => None,
+            };
+            delta_gates::Spec { rows, heads, negative: u.arbitrary()?, stride: stride(u, heads)?, decay }.into()
+        }
         // route: every selection and norm.
-        12 => {
-            use route::{Norm, Selection};
-            route::Spec {
+        12 => route(u)?.into(),
+        // route_step: the same from states of any number of tokens, now and then those that it refuses.
+        20 => route_step::Spec { route: route(u)? }.into(),
+        // centroids: every update and norm.
+        21 => {
+            use centroids::Update;
+            centroids::Spec {
                 batch: size(u)?,
                 tokens: size(u)?,
                 heads: size(u)?,
                 dim: size(u)?,
                 clusters: size(u)?,
-                window: size(u)?,
-                norm: *u.choose(&[Norm::None, Norm::L2, Norm::Layer])?,
-                selection: *u.choose(&[Selection::Balanced, Selection::Prefix, Selection::Nearest])?,
-                scores: u.arbitrary()?,
+                norm: *u.choose(&[route::Norm::None, route::Norm::L2, route::Norm::Layer])?,
+                update: *u.choose(&[Update::Counted, Update::Sums, Update::Unit, Update::Smoothed])?,
+                decay: number(u)?,
+                commitment: if u.arbitrary()? { Some(number(u)?) } else { None },
             }
             .into()
         }
@@ -194,6 +228,21 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
     })
 }
 
+fn route(u: &mut Unstructured<'_>) -> Result<route::Spec> {
+    use route::{Norm, Selection};
+    Ok(route::Spec {
+        batch: size(u)?,
+        tokens: size(u)?,
+        heads: size(u)?,
+        dim: size(u)?,
+        clusters: size(u)?,
+        window: size(u)?,
+        norm: *u.choose(&[Norm::None, Norm::L2, Norm::Layer])?,
+        selection: *u.choose(&[Selection::Balanced, Selection::Prefix, Selection::Nearest])?,
+        scores: u.ratio(1, 4)?,
+    })
+}
+
 fn selected(u: &mut Unstructured<'_>) -> Result<selected_attention::Spec> {
     use selected_attention::{Combine, Keys, Own};
     let dim = size(u)?;
@@ -212,10 +261,30 @@ fn selected(u: &mut Unstructured<'_>) -> Result<selected_attention::Spec> {
         scale: number(u)?,
         causal: u.arbitrary()?,
         expires: u.arbitrary()?,
+        offset: u.ratio(1, 4)?,
         own: *u.choose(&[Own::Included, Own::LastResort(-5e4), Own::Excluded])?,
         memory: size(u)?,
         combine: if u.arbitrary()? { Combine::Weighted } else { Combine::Mean { eps: number(u)? } },
         save: u.arbitrary()?,
+    })
+}
+
+fn conv(u: &mut Unstructured<'_>) -> Result<conv::Spec> {
+    let mut part = || Ok(conv::Part { channels: size(u)?, activation: *u.choose(&conv::Activation::ALL)? });
+    let parts = [part()?, part()?, part()?];
+    let channels = parts.iter().fold(0u32, |sum, part| sum.saturating_add(part.channels));
+    let (initial, last) = (u.arbitrary()?, u.arbitrary()?);
+    Ok(conv::Spec {
+        batch: if u.arbitrary()? { 1 } else { size(u)? },
+        tokens: size(u)?,
+        parts,
+        window: if u.ratio(7, 8)? { u.int_in_range(0..=17)? } else { size(u)? },
+        bias: u.arbitrary()?,
+        stride: stride(u, channels)?,
+        packed: if u.arbitrary()? { Some(size(u)?) } else { None },
+        initial,
+        last,
+        pool: if !initial && !last && u.arbitrary()? { Some(size(u)?) } else { None },
     })
 }
 
@@ -236,6 +305,7 @@ fn delta(u: &mut Unstructured<'_>) -> Result<delta::Spec> {
         initial,
         last,
         pool: if !initial && !last && u.arbitrary()? { Some(size(u)?) } else { None },
+        chunk: if u.arbitrary()? { Some(u.int_in_range(1..=64)?) } else { None },
     })
 }
 
@@ -289,7 +359,14 @@ pub fn ops(bytes: &[u8]) {
     }
     let args = kernel.args();
     let small = Caps { binding_bytes: 4096, buffer_bytes: 4096, workgroups: 64, ..Caps::WEBGPU };
-    let rich = Caps { subgroups: true, subgroup_min: 4, subgroup_max: 64, shader_f16: true, workgroup_bytes: 32768, ..Caps::WEBGPU };
+    let rich = Caps {
+        subgroups: true,
+        subgroup_min: 4,
+        subgroup_max: 64,
+        shader_f16: true,
+        workgroup_bytes: 32768,
+        ..Caps::WEBGPU
+    };
     let software = Caps { software: true, ..Caps::WEBGPU };
     for caps in [Caps::WEBGPU, small, rich, software] {
         if let Ok(plan) = kernel.plan(&caps) {
@@ -303,7 +380,8 @@ pub fn ops(bytes: &[u8]) {
         return;
     }
     let inputs = kernel.inputs(&mut Rng::new(u.arbitrary().unwrap_or(0)));
-    let (reference, cpu) = (run(&HostBackend::reference(), &op, &inputs), run(&HostBackend::exact_cpu(1), &op, &inputs));
+    let (reference, cpu) =
+        (run(&HostBackend::reference(), &op, &inputs), run(&HostBackend::exact_cpu(1), &op, &inputs));
     for ((arg, got), want) in args.iter().zip(&cpu).zip(&reference) {
         if arg.dtype != DType::F32 {
             assert_eq!(got, want, "{} of {op:?}", arg.name);

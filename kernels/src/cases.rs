@@ -112,6 +112,22 @@ pub fn weights(dtype: DType, elements: usize, rng: &mut Rng) -> Vec<u8> {
     out
 }
 
+/// Where sequences begin that share `tokens`: of any length, some of them empty, with a gap in front now and then.
+pub(crate) fn offsets(sequences: u32, tokens: u32, rng: &mut Rng) -> Vec<u32> {
+    let mut cuts: Vec<u32> = (0..=sequences).map(|_| rng.below(tokens + 1)).collect();
+    cuts.sort_unstable();
+    if let [first, .., last] = &mut cuts[..] {
+        *first = rng.below((*first).min(2) + 1);
+        *last = tokens - rng.below((tokens - *last).min(2) + 1);
+    }
+    cuts
+}
+
+/// Slots of a pool in reverse: distinct where it has room, the others past it.
+pub(crate) fn reversed_slots(sequences: u32, pool: u32) -> Vec<u32> {
+    (0..sequences).map(|i| pool.wrapping_sub(1 + i)).collect()
+}
+
 /// Draws for every argument: normal values for what is read, all bits set (NaN) for what is only written. An op whose
 /// arguments have a meaning (ids, positions, page tables) replaces those.
 pub fn draws(args: &[Arg], rng: &mut Rng) -> Vec<Vec<u8>> {

@@ -7,7 +7,7 @@
 //! ```
 //! use foveate_kernels::{activation, host, op::Op, plan::Caps};
 //!
-//! let spec = activation::Spec { rows: 1, dim: 4, kind: activation::Kind::Silu, gated: false, stride: 4 };
+//! let spec = activation::Spec { rows: 1, dim: 4, kind: activation::Kind::Silu, gated: false, scales: false, stride: 4 };
 //! let op = Op::from(spec);
 //! let args = op.check(&[16, 16])?;
 //!
@@ -47,8 +47,12 @@ pub mod activation;
 pub mod attention;
 pub mod attention_backward;
 pub mod cache;
+pub mod centroids;
+pub mod conv;
+pub mod conv_backward;
 pub mod delta;
 pub mod delta_backward;
+pub mod delta_gates;
 pub mod embed;
 pub mod fused_linear;
 pub mod linear;
@@ -57,6 +61,7 @@ pub mod norm;
 pub mod rope;
 pub mod rope_append;
 pub mod route;
+pub mod route_step;
 pub mod sample;
 pub mod selected_attention;
 pub mod selected_attention_backward;

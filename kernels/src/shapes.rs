@@ -5,8 +5,9 @@ use crate::dtype::DType;
 use crate::op::Op;
 use crate::rope::Pairing;
 use crate::{
-    activation, attention, attention_backward, cache, delta, delta_backward, embed, fused_linear, linear, merge, norm,
-    rope, rope_append, route, sample, selected_attention, selected_attention_backward,
+    activation, attention, attention_backward, cache, centroids, conv, conv_backward, delta, delta_backward,
+    delta_gates, embed, fused_linear, linear, merge, norm, rope, rope_append, route, route_step, sample,
+    selected_attention, selected_attention_backward,
 };
 use alloc::{format, string::String, vec::Vec};
 
@@ -30,7 +31,10 @@ pub fn shapes() -> Vec<(String, Op)> {
         let positions = 2048;
         add("rope", rope::Spec { tokens, heads, dim, rotary: 64, pairing: Pairing::Half, positions, stride }.into());
         let kind = activation::Kind::Silu;
-        add("activation", activation::Spec { rows: tokens, dim: 1536, kind, gated: true, stride: 3072 }.into());
+        add(
+            "activation",
+            activation::Spec { rows: tokens, dim: 1536, kind, gated: true, scales: false, stride: 3072 }.into(),
+        );
         let append = cache::Spec {
             tokens,
             pool: 2048,
@@ -50,6 +54,17 @@ pub fn shapes() -> Vec<(String, Op)> {
         let paged = Some(Pages { pages: 32, page: 64, width: 32 });
         let causal = attention::Spec::causal(1, tokens, 1024, 9, 3, 64);
         add("attention s1024", attention::Spec { paged, q_stride: 960, ..causal }.into());
+        // A layer of Qwen3.5: queries, keys and values of 16 heads.
+        let part = |channels| conv::Part { channels, activation: conv::Activation::Silu };
+        let parts = [part(2048), part(2048), part(2048)];
+        let conv = conv::Spec { parts, stride: 8224, ..conv::Spec::new(1, tokens, 6144, 4, conv::Activation::Silu) };
+        add("conv", conv::Spec { pool: Some(1), ..conv }.into());
+        let decay = Some(delta_gates::Decay { channels: 1, stride: 8224 });
+        let gates = delta_gates::Spec { rows: tokens, heads: 16, negative: false, stride: 8224, decay };
+        add("delta_gates", gates.into());
+        let gate = Some(norm::Gate { kind, stride: 8224 });
+        let gated = norm::Spec { groups: 16, stride: 2048, in_place: true, gate, ..norm::Spec::rms(tokens, 128, 1e-6) };
+        add("norm gated", gated.into());
         add("merge", merge::Spec { segments: 4, rows: 9 * tokens, dim: 64 }.into());
     }
     let gated = delta::Spec { gate: delta::Gate::Head, ..delta::Spec::new(1, 256, 8, 64, 64) };
@@ -57,6 +72,8 @@ pub fn shapes() -> Vec<(String, Op)> {
     all.push(("delta channel/prefill".into(), delta::Spec { gate: delta::Gate::Channel, ..gated }.into()));
     all.push(("delta head/decode".into(), delta::Spec { tokens: 1, pool: Some(1), ..gated }.into()));
     all.push(("delta_backward head/prefill".into(), delta_backward::Spec { forward: gated }.into()));
+    let forward = conv::Spec::new(1, 256, 6144, 4, conv::Activation::Silu);
+    all.push(("conv_backward/prefill".into(), conv_backward::Spec { forward }.into()));
     let forward = attention::Spec::causal(1, 256, 256, 9, 3, 64);
     all.push(("attention_backward s256/prefill".into(), attention_backward::Spec { forward }.into()));
     // 32 centroids with as many tokens each.
@@ -83,12 +100,29 @@ pub fn shapes() -> Vec<(String, Op)> {
         scale: 0.125,
         causal: true,
         expires: false,
+        offset: false,
         own: selected_attention::Own::Included,
         memory: 0,
         combine: selected_attention::Combine::Mean { eps: 1e-5 },
         save: false,
     };
     all.push(("route t1024/prefill".into(), routed.into()));
+    let centroids = centroids::Spec {
+        batch: 1,
+        tokens: 1024,
+        heads: 9,
+        dim: 64,
+        clusters: 32,
+        norm: routed.norm,
+        update: centroids::Update::Counted,
+        decay: 0.999,
+        commitment: Some(1e-4),
+    };
+    all.push(("centroids t1024/prefill".into(), centroids.into()));
+    let step = route_step::Spec {
+        route: route::Spec { tokens: 1, clusters: 32, selection: route::Selection::Prefix, ..routed },
+    };
+    all.push(("route_step w32/decode".into(), step.into()));
     all.push(("selected_attention t1024/prefill".into(), selected.into()));
     let backward = selected_attention_backward::Spec { forward: selected };
     all.push(("selected_attention_backward t1024/prefill".into(), backward.into()));

@@ -136,7 +136,10 @@ mod random {
     //! Random specs; a failure prints the spec and the seed of its inputs.
 
     use super::{DType, Op, Rng, Threads, Tolerance, check};
-    use foveate_kernels::{activation, attention, attention_backward, embed, linear, merge, norm, rope, sample};
+    use foveate_kernels::{
+        activation, attention, attention_backward, conv, conv_backward, delta_gates, embed, linear, merge, norm, rope,
+        sample,
+    };
     use proptest::prelude::*;
     use proptest::sample::select;
 
@@ -240,8 +243,48 @@ mod random {
             let (residual, in_place) = (other && seed & 1 == 0, other && seed & 1 == 1);
             let kind = if layer { norm::Kind::Layer } else { norm::Kind::Rms };
             let stride = groups * dim + gap;
-            let spec = norm::Spec { groups, kind, one_plus, bias, residual, in_place, stride, ..norm::Spec::rms(rows, dim, 1e-5) };
+            let gate_kind = if seed & 4 == 0 { activation::Kind::Silu } else { activation::Kind::Sigmoid };
+            let gate = (seed & 2 == 0).then_some(norm::Gate { kind: gate_kind, stride: stride + 1 });
+            let spec = norm::Spec { groups, kind, one_plus, bias, residual, in_place, gate, stride, ..norm::Spec::rms(rows, dim, 1e-5) };
             agrees(spec, seed, Tolerance::EXECUTOR)?;
+        }
+
+        #[test]
+        fn conv_cpu_matches_the_reference(
+            batch in 0u32..4, tokens in size(70), parts in [0u32..70, 0u32..70, 0u32..20], window in 2u32..7,
+            bias: bool, states in 0u32..5, packed: bool, gap in 0u32..5, seed: u64,
+        ) {
+            let all = conv::Activation::ALL;
+            let mut at = seed as usize;
+            let parts = parts.map(|channels| {
+                at = at.wrapping_add(1);
+                conv::Part { channels, activation: all[at % 4] }
+            });
+            let stride = parts.iter().map(|part| part.channels).sum::<u32>() + gap;
+            let spec = conv::Spec {
+                batch: if packed { 1 } else { batch },
+                tokens,
+                parts,
+                window,
+                bias,
+                stride,
+                packed: packed.then_some(batch + 1),
+                initial: states == 1 || states == 2,
+                last: states == 2 || states == 3,
+                pool: (states == 4).then_some(2),
+            };
+            agrees(spec, seed, Tolerance::EXECUTOR)?;
+            let backward = conv_backward::Spec { forward: conv::Spec { pool: None, ..spec } };
+            agrees(backward, seed, Tolerance::EXECUTOR_GRADIENT)?;
+        }
+
+        #[test]
+        fn delta_gates_cpu_matches_the_reference(
+            rows in size(70), heads in 0u32..9, channels in 1u32..20, decays: bool, negative: bool, gap in 0u32..5,
+            seed: u64,
+        ) {
+            let decay = decays.then_some(delta_gates::Decay { channels, stride: heads * channels + gap });
+            agrees(delta_gates::Spec { rows, heads, negative, stride: heads + gap, decay }, seed, Tolerance::EXECUTOR)?;
         }
 
         #[test]
@@ -256,11 +299,12 @@ mod random {
 
         #[test]
         fn activation_cpu_matches_the_reference(
-            rows in size(70), dim in size(1200), gated: bool, gap in 0u32..5, seed: u64,
-            kind in select(&[activation::Kind::Silu, activation::Kind::Gelu, activation::Kind::GeluTanh, activation::Kind::Relu][..]),
+            rows in size(70), dim in size(1200), how in 0u32..3, gap in 0u32..5, seed: u64,
+            kind in select(&[activation::Kind::Silu, activation::Kind::Gelu, activation::Kind::GeluTanh, activation::Kind::Relu, activation::Kind::Sigmoid][..]),
         ) {
+            let (gated, scales) = (how == 1, how == 2);
             let stride = dim * if gated { 2 } else { 1 } + gap;
-            agrees(activation::Spec { rows, dim, kind, gated, stride }, seed, Tolerance::EXECUTOR)?;
+            agrees(activation::Spec { rows, dim, kind, gated, scales, stride }, seed, Tolerance::EXECUTOR)?;
         }
 
         #[test]

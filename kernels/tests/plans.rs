@@ -1,20 +1,15 @@
 //! What plans say of their cost.
 
 use foveate_kernels::dtype::DType;
-use foveate_kernels::error::Error;
 use foveate_kernels::op::{Kernel, Op};
 use foveate_kernels::plan::Caps;
 use foveate_kernels::shapes::shapes;
-use foveate_kernels::{delta_backward, linear, norm};
+use foveate_kernels::{linear, norm};
 
 #[test]
 fn plan_binds_at_least_what_its_op_must_move() {
     for (name, op) in shapes() {
-        let plan = match op.kernel().plan(&Caps::WEBGPU) {
-            // It says itself that GPUs have no form of it yet.
-            Err(Error::Unsupported { op: delta_backward::NAME, .. }) => continue,
-            plan => plan.unwrap_or_else(|e| panic!("{name}: {e}")),
-        };
+        let plan = op.kernel().plan(&Caps::WEBGPU).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(plan.bytes() >= op.bytes(), "{name}: {} of {}", plan.bytes(), op.bytes());
         assert_eq!(plan.barriers() + 1, plan.passes.len(), "{name}");
     }

@@ -2,7 +2,6 @@
 //! capabilities that it declares, its bindings and parameters are those of the Rust side, and its workgroup memory is what
 //! it claims.
 
-use foveate_kernels::delta_backward;
 use foveate_kernels::error::Error;
 use foveate_kernels::{
     ceiling::Load,
@@ -47,8 +46,6 @@ fn passes() -> Vec<Pass> {
                 Ok(plan) => plan,
                 // Only the device with tiny bindings may be too small.
                 Err(Error::Limit { .. }) if caps.binding_bytes < (1 << 20) => continue,
-                // It says itself that GPUs have no form of it yet.
-                Err(Error::Unsupported { op: delta_backward::NAME, .. }) => continue,
                 Err(e) => panic!("{}: {e}", case.id),
             };
             for pass in plan.passes {

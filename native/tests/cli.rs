@@ -217,6 +217,55 @@ fn generate_repeats_a_seed() -> Check {
     ensure(one == again && one != other, || format!("{one} {again} {other}"))
 }
 
+fn generate_keeps_keys_in_less_memory() -> Check {
+    let peak = |kv: &str| -> Result<f64, Failed> {
+        let report = json(&generate(&[FRANCE, "--max-tokens", "600", "--context", "700", "--kv", kv, "--json"])?)?;
+        ensure(report["text"].as_str().is_some_and(|text| text.starts_with(" Paris")), || report.to_string())?;
+        report["peak_device_bytes"].as_f64().ok_or_else(|| report.to_string().into())
+    };
+    let (f32, f16, q8_0) = (peak("f32")?, peak("f16")?, peak("q8_0")?);
+    ensure(f32 > f16 && f16 > q8_0, || format!("{f32} {f16} {q8_0} bytes"))
+}
+
+/// A coprocessor of soft tokens alone, over a base with this fingerprint.
+fn soft_tokens(base: &str, rows: usize) -> Result<tempfile::NamedTempFile, Failed> {
+    let bytes = rows * 576 * 4;
+    let header = serde_json::json!({
+        "__metadata__": { "base": base },
+        "soft_tokens": { "dtype": "F32", "shape": [rows, 576], "data_offsets": [0, bytes] },
+    });
+    let header = header.to_string();
+    let mut file = tempfile::NamedTempFile::new()?;
+    file.write_all(&(header.len() as u64).to_le_bytes())?;
+    file.write_all(header.as_bytes())?;
+    for i in 0..rows * 576 {
+        file.write_all(&((i as f32).sin() * 0.1).to_le_bytes())?;
+    }
+    Ok(file)
+}
+
+fn generate_takes_latents_in() -> Check {
+    let path = |file: &tempfile::NamedTempFile| file.path().to_string_lossy().into_owned();
+    let wrong = soft_tokens("0123456789abcdef", 2)?;
+    let refusal = generate(&[FRANCE, "--coprocessor", &path(&wrong)])?;
+    refused(&refusal, &["0123456789abcdef"])?;
+    let plain = json(&generate(&[FRANCE, "--max-tokens", "40", "--ignore-eos", "--json"])?)?;
+    let right = soft_tokens(plain["fingerprint"].as_str().ok_or("no fingerprint")?, 2)?;
+    let more = ["--max-tokens", "40", "--ignore-eos", "--json", "--latents", "2", "--augment-at", "every:10"];
+    let report = json(&generate(&[&[FRANCE, "--coprocessor", &path(&right)][..], &more].concat())?)?;
+    let events = report["augmentations"].as_array().ok_or("no augmentations")?;
+    let spliced = events.iter().find(|e| e["outcome"] == "spliced");
+    let spliced = spliced.ok_or_else(|| format!("nothing was spliced: {report}"))?;
+    let at = |key: &str| spliced[key].as_f64().unwrap_or(f64::NAN);
+    ensure(at("asked_ms") <= at("ready_ms") && at("ready_ms") <= at("outcome_ms"), || spliced.to_string())?;
+    // Until the first latents are in, the tokens are those of the model alone.
+    let same = (at("spliced_at") - 2.0 - 5.0) as usize;
+    let ids = |report: &Value| report["ids"].as_array().map(|ids| ids[..same.min(ids.len())].to_vec());
+    ensure(ids(&report) == ids(&plain), || format!("{report}\n{plain}"))?;
+    refused(&generate(&[FRANCE, "--coprocessor", &path(&right), "--latents", "0"])?, &["--latents"])?;
+    refused(&generate(&[FRANCE, "--coprocessor", "/no/such/file"])?, &["/no/such/file"])
+}
+
 #[cfg(unix)]
 fn generate_stops_at_an_interrupt() -> Check {
     use std::io::Read;
@@ -376,6 +425,8 @@ fn main() {
         given(model, "generate_ends_with_the_text", generate_ends_with_the_text),
         given(model, "generate_reads_standard_input", generate_reads_standard_input),
         given(model, "generate_repeats_a_seed", generate_repeats_a_seed),
+        given(model, "generate_keeps_keys_in_less_memory", generate_keeps_keys_in_less_memory),
+        given(model, "generate_takes_latents_in", generate_takes_latents_in),
         given(model, "chat_reads_only_what_is_new", chat_reads_only_what_is_new),
         given(model && golden, "score_matches_the_golden_loss", score_matches_the_golden_loss),
     ];

@@ -19,7 +19,7 @@ fn code(error: &Error) -> &'static str {
         Error::Tokenizer { .. } => "tokenizer",
         Error::Template { .. } => "template",
         Error::Device { .. } => "device",
-        Error::OutOfMemory { .. } => "out-of-memory",
+        Error::OutOfMemory { .. } | Error::OutOfPages { .. } => "out-of-memory",
         Error::ContextFull { .. } => "context-full",
         Error::EmptyPrompt => "empty-prompt",
         Error::Cancelled => "cancelled",

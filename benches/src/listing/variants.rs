@@ -41,6 +41,8 @@ fn large() -> Vec<(String, Op)> {
         for (queries, keys) in [(1024, 1024), (1, 4096)] {
             let spec = attention::Spec::causal(1, queries, keys, 8, 8, dim);
             shapes.push((format!("t{queries} s{keys} d{dim}"), spec.into()));
+            let halves = attention::Spec { kv: DType::F16, ..spec };
+            shapes.push((format!("t{queries} s{keys} d{dim} f16"), halves.into()));
             if queries == keys {
                 shapes.push((format!("t{queries} d{dim}"), attention_backward::Spec { forward: spec }.into()));
             }

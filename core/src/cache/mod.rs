@@ -1,95 +1,182 @@
-//! The paged cache of keys and values.
+//! The cache of keys and values, and of the states of layers that have none: pools of pages and slots, and sequences and
+//! snapshots that share them.
+//!
+//! A [`Sequence`] is a list of segments over pages of [`PAGE`] tokens. Snapshots and forks hold the same pages, which are
+//! counted; whoever writes into a page that others hold takes a copy of it first.
 
-use crate::backend::Backend;
+mod pages;
+mod saved;
+mod segment;
+mod sequence;
+mod snapshot;
+mod state;
+
+/// What the counts of pages are shared and locked by; a model checker brings its own.
+mod sync {
+    pub(super) use std::sync::{Arc, Mutex, MutexGuard};
+}
+
+pub use pages::{Exhausted, Pages, Table};
+pub use saved::Saved;
+pub use segment::{Kind, Segment, SegmentId, Version};
+pub use sequence::{Extent, Move, Moves, NO_TOKEN, Prefix, Sequence};
+pub use snapshot::Snapshot;
+pub use state::{LayerStates, Slots, States};
+
+use crate::backend::{Backend, Copy, Operand};
 use crate::error::{Error, Result};
 use crate::model::config::{Config, Mixer};
-use foveate_kernels::attention::Pages;
+use foveate_kernels::attention;
+use foveate_kernels::dtype::DType;
 
 /// Tokens of a page.
 pub const PAGE: u32 = 64;
+/// Slots of states, where a model has them: of sequences and snapshots that differ, and of checkpoints.
+pub const SLOTS: u32 = 8;
+/// Tokens between two checkpoints at least, where a model has states.
+pub const CHECKPOINT: u32 = 256;
 
 /// Pages for the keys and values of every layer. Page `p` is the same tokens in all layers.
 pub struct Pool<B: Backend> {
-    layers: Vec<(B::Buffer, B::Buffer)>,
-    pages: u32,
-    free: Vec<u32>,
+    layers: Vec<Option<Layer<B>>>,
+    pages: Pages,
+    states: States<B>,
+    slots: Pages,
+    format: DType,
+    /// Elements of an embedding.
+    width: u32,
+}
+
+/// Keys and values of a layer.
+pub(crate) struct Layer<B: Backend> {
+    pub(crate) k: B::Buffer,
+    pub(crate) v: B::Buffer,
+    /// Bytes of a token's keys, and of its values.
+    pub(crate) row: u64,
+}
+
+/// Bytes of a token's keys in a layer that has them.
+fn row_bytes(layer: &crate::model::config::Layer, format: DType) -> Result<Option<u64>> {
+    let Mixer::Attention(a) = &layer.mixer else { return Ok(None) };
+    // Heads are read one by one: each is whole blocks.
+    let head = format.bytes(a.dim.into()).filter(|_| attention::KV.contains(&format));
+    let refused = || Error::Config { reason: format!("keys of {} elements can't be stored as {format}", a.dim) };
+    Ok(Some(head.ok_or_else(refused)? * u64::from(a.kv_heads)))
 }
 
 impl<B: Backend> Pool<B> {
-    /// Room for `tokens` tokens, rounded up to whole pages.
-    pub fn new(backend: &B, config: &Config, tokens: u32) -> Result<Self> {
+    /// Room for `tokens` tokens in `format`, rounded up to whole pages.
+    ///
+    /// # Errors
+    /// `Config` for a format that keys are not stored in, `OutOfMemory`.
+    pub fn new(backend: &B, config: &Config, format: DType, tokens: u32) -> Result<Self> {
         let pages = tokens.div_ceil(PAGE).max(1);
         let slots = u64::from(pages) * u64::from(PAGE);
         let layer = |layer: &crate::model::config::Layer| {
-            let Mixer::Attention(a) = &layer.mixer;
-            let bytes = slots.checked_mul(u64::from(a.kv_width()) * 4);
-            let bytes = bytes.ok_or(Error::OutOfMemory { needs: u64::MAX, has: 0 })?;
-            Ok((backend.alloc("keys", bytes)?, backend.alloc("values", bytes)?))
+            let Some(row) = row_bytes(layer, format)? else { return Ok(None) };
+            let bytes = slots.checked_mul(row).ok_or(Error::OutOfMemory { needs: u64::MAX, has: 0 })?;
+            Ok(Some(Layer { k: backend.alloc("keys", bytes)?, v: backend.alloc("values", bytes)?, row }))
         };
         let layers = config.layers.iter().map(layer).collect::<Result<_>>()?;
-        Ok(Self { layers, pages, free: (0..pages).rev().collect() })
+        let slots = if States::<B>::needed(config) { SLOTS } else { 0 };
+        let states = States::new(backend, config, slots.max(1))?;
+        let (pages, slots) = (Pages::new(pages, PAGE), Pages::new(slots, 1));
+        Ok(Self { layers, pages, states, slots, format, width: config.dim })
     }
 
-    /// Keys and values of a layer, `[slots, G D]` each.
-    pub fn layer(&self, index: usize) -> (&B::Buffer, &B::Buffer) {
-        let (k, v) = &self.layers[index];
-        (k, v)
+    /// As many pages as `bytes` hold.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); `OutOfMemory` if not even one fits.
+    pub fn with_budget(backend: &B, config: &Config, format: DType, bytes: u64) -> Result<Self> {
+        let page = Self::page_bytes(config, format)?;
+        let pages = u32::try_from(bytes / page.max(1)).unwrap_or(u32::MAX).min(u32::MAX / PAGE);
+        if pages == 0 {
+            return Err(Error::OutOfMemory { needs: page, has: bytes });
+        }
+        Self::new(backend, config, format, pages * PAGE)
+    }
+
+    /// Bytes of one page in all layers.
+    pub fn page_bytes(config: &Config, format: DType) -> Result<u64> {
+        let rows: Result<Vec<_>> = config.layers.iter().map(|l| row_bytes(l, format)).collect();
+        Ok(rows?.iter().flatten().sum::<u64>() * 2 * u64::from(PAGE))
+    }
+
+    /// Refuses a model whose keys and values are not those of the pool.
+    pub(crate) fn admit(&self, config: &Config) -> Result<()> {
+        let rows: Vec<_> = config.layers.iter().map(|l| row_bytes(l, self.format)).collect::<Result<_>>()?;
+        let same = rows.into_iter().eq(self.layers.iter().map(|l| l.as_ref().map(|l| l.row)));
+        match same && self.width == config.dim {
+            true => Ok(()),
+            false => Err(Error::Config { reason: "a pool of pages that was made for another model".into() }),
+        }
+    }
+
+    /// Keys and values of a layer that has them, `[slots, G D]` each.
+    pub fn layer(&self, index: usize) -> Option<(&B::Buffer, &B::Buffer)> {
+        self.layers[index].as_ref().map(|layer| (&layer.k, &layer.v))
+    }
+
+    /// The layers that have keys.
+    pub(crate) fn layers(&self) -> impl Iterator<Item = &Layer<B>> {
+        self.layers.iter().flatten()
+    }
+
+    /// The states of layers that keep no keys.
+    pub fn states(&self) -> &States<B> {
+        &self.states
+    }
+
+    /// Who holds the slots of states; there are none where a model has no states.
+    pub fn state_slots(&self) -> &Pages {
+        &self.slots
+    }
+
+    /// Elements of the model's embeddings.
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// How keys and values are stored.
+    pub fn format(&self) -> DType {
+        self.format
     }
 
     /// Tokens that the pool holds.
     pub fn slots(&self) -> u32 {
-        self.pages * PAGE
+        self.pages.count() * PAGE
     }
 
-    /// How attention finds keys in a table of `width` pages.
-    pub fn pages(&self, width: u32) -> Pages {
-        Pages { pages: self.pages, page: PAGE, width }
-    }
-}
-
-/// The tokens of one sequence, and the pages that hold their keys and values.
-#[derive(Debug, Default)]
-pub struct Sequence {
-    pages: Vec<u32>,
-    len: u32,
-}
-
-impl Sequence {
-    /// Tokens in the cache.
-    pub fn len(&self) -> u32 {
-        self.len
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Page numbers in the order of the tokens.
-    pub fn table(&self) -> &[u32] {
+    /// Who holds its pages.
+    pub fn pages(&self) -> &Pages {
         &self.pages
     }
 
-    /// Makes room for `tokens` more and returns their positions and slots. Nothing changes on an error.
-    pub fn extend<B: Backend>(&mut self, pool: &mut Pool<B>, tokens: u32) -> Result<(Vec<u32>, Vec<u32>)> {
-        let full = Error::ContextFull { tokens: u64::from(self.len) + u64::from(tokens), context: pool.slots().into() };
-        let end = self.len.checked_add(tokens).ok_or(full.clone())?;
-        let missing = (end.div_ceil(PAGE) as usize).saturating_sub(self.pages.len());
-        if pool.free.len() < missing {
-            return Err(full);
-        }
-        let rest = pool.free.len() - missing;
-        self.pages.extend(pool.free.drain(rest..).rev());
-        let slot = |position: u32| self.pages[(position / PAGE) as usize] * PAGE + position % PAGE;
-        let positions: Vec<u32> = (self.len..end).collect();
-        let slots = positions.iter().map(|&p| slot(p)).collect();
-        self.len = end;
-        Ok((positions, slots))
+    /// How attention finds keys in a table of `width` pages.
+    pub fn layout(&self, width: u32) -> attention::Pages {
+        attention::Pages { pages: self.pages.count(), page: PAGE, width }
     }
 
-    /// Forgets the tokens from `len` on; their pages go back to the pool.
-    pub fn truncate<B: Backend>(&mut self, pool: &mut Pool<B>, len: u32) {
-        self.len = self.len.min(len);
-        let keep = self.len.div_ceil(PAGE) as usize;
-        pool.free.extend(self.pages.drain(keep..).rev());
+    /// Copies rows in every layer, and states.
+    pub(crate) fn apply(&self, backend: &B, moves: &Moves) -> Result<()> {
+        if let Some(slot) = moves.clear {
+            self.states.clear(backend, slot)?;
+        }
+        let mut copies = Vec::new();
+        if let Some((from, to)) = moves.state {
+            for slots in self.states.buffers() {
+                let at = |slot: u32| Operand::at(&slots.buffer, u64::from(slot) * slots.bytes);
+                copies.push(Copy { from: at(from), to: at(to), bytes: slots.bytes });
+            }
+        }
+        for layer in self.layers() {
+            for buffer in [&layer.k, &layer.v] {
+                let at = |row: u32| Operand::at(buffer, u64::from(row) * layer.row);
+                let copy = |m: &Move| Copy { from: at(m.from), to: at(m.to), bytes: u64::from(m.rows) * layer.row };
+                copies.extend(moves.rows.iter().map(copy));
+            }
+        }
+        if copies.is_empty() { Ok(()) } else { backend.copy(&copies) }
     }
 }

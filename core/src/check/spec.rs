@@ -176,6 +176,7 @@ fn routing(file: &Checkpoint, params: &str) -> Result<Case> {
         scale: params.scale,
         causal: params.causal,
         expires: queries.expires(),
+        offset: false,
         own: match params.self_mask {
             SelfMask::None => Own::Included,
             SelfMask::LastResort => Own::LastResort(params.self_mask_value),

@@ -5,6 +5,7 @@
 //! they bind, scratch by its index in a plan, so that a loop which repeats itself creates nothing.
 
 mod buffer;
+mod copy;
 mod device;
 mod pipeline;
 mod readback;
@@ -14,7 +15,7 @@ mod timing;
 pub use buffer::GpuBuffer;
 pub use device::{Options, adapters};
 
-use crate::backend::{Backend, Operand, Stats};
+use crate::backend::{Backend, Copy, Operand, Stats};
 use crate::error::{Error, Result};
 use foveate_kernels::ceiling::{self, Load};
 use foveate_kernels::{op::Op, plan::Caps};
@@ -135,6 +136,12 @@ impl Backend for Gpu {
             self.queue.submit([]);
             device::wait(&self.device)?;
         }
+        self.healthy()
+    }
+
+    fn copy(&self, copies: &[Copy<'_, Self>]) -> Result<()> {
+        self.healthy()?;
+        lock(&self.recorder).copy(self, copies)?;
         self.healthy()
     }
 

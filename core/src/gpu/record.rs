@@ -29,6 +29,8 @@ pub(super) struct Recorder {
     uniform: Option<(wgpu::Buffer, wgpu::BindGroup)>,
     groups: HashMap<GroupKey, wgpu::BindGroup>,
     scratch: Vec<GpuBuffer>,
+    /// What copies within one buffer go through.
+    pub(super) between: Option<GpuBuffer>,
     /// Bytes uploaded since the queue last moved on.
     staged: u64,
     pub(super) timer: Timer,

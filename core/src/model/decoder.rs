@@ -1,13 +1,14 @@
 //! The one decoder: it records the ops of the layers that a [`Config`] lists.
 
-use super::config::{self, Config, Mixer};
+use super::config::{self, Config};
+use super::delta::Delta;
 use super::workspace::{Step, Workspace};
 use crate::backend::{Backend, Operand};
 use crate::cache::Pool;
 use crate::error::Result;
 use foveate_kernels::dtype::DType;
 use foveate_kernels::op::Op;
-use foveate_kernels::{activation, attention, cache, embed, fused_linear, linear, norm, rope_append};
+use foveate_kernels::{activation, attention, cache, embed, fused_linear, linear, norm, rope, rope_append};
 
 /// Takes an op and its operands: to run them, or to know them.
 pub(super) type Record<'a, B> = dyn FnMut(Op, &[Operand<'_, B>]) -> Result<()> + 'a;
@@ -24,15 +25,38 @@ pub struct Decoder<B: Backend> {
 
 pub(super) struct Layer<B: Backend> {
     pub(super) input_norm: Norm<B>,
-    pub(super) attention: Attention<B>,
+    pub(super) mixer: Mixer<B>,
     pub(super) post_norm: Norm<B>,
     pub(super) mlp: Mlp<B>,
     /// Of what attention gives, and of what the MLP gives.
     pub(super) branch_norms: Option<(Norm<B>, Norm<B>)>,
 }
 
+/// As [`config::Mixer`].
+pub(super) enum Mixer<B: Backend> {
+    Attention(Attention<B>),
+    Delta(Delta<B>),
+}
+
+impl<B: Backend> Mixer<B> {
+    /// What reads the residual stream.
+    fn input(&self) -> &Matrix<B> {
+        match self {
+            Mixer::Attention(attention) => &attention.input,
+            Mixer::Delta(delta) => &delta.input,
+        }
+    }
+
+    fn output(&self) -> &Matrix<B> {
+        match self {
+            Mixer::Attention(attention) => &attention.output,
+            Mixer::Delta(delta) => &delta.output,
+        }
+    }
+}
+
 pub(super) struct Attention<B: Backend> {
-    /// Queries, keys and values.
+    /// Queries, keys and values, and gates.
     pub(super) input: Matrix<B>,
     pub(super) head_norms: Option<(Norm<B>, Norm<B>)>,
     pub(super) output: Matrix<B>,
@@ -75,7 +99,14 @@ impl<B: Backend> Matrix<B> {
     }
 
     /// `y = f(input W^T + bias)`, all dense; see [`Then`].
-    fn apply(&self, to: &mut Record<'_, B>, tokens: u32, input: Input<'_, B>, then: Then, y: &B::Buffer) -> Result<()> {
+    pub(super) fn apply(
+        &self,
+        to: &mut Record<'_, B>,
+        tokens: u32,
+        input: Input<'_, B>,
+        then: Then,
+        y: &B::Buffer,
+    ) -> Result<()> {
         let (mut row, halves) = (0u64, if then.activation.is_some_and(|a| a.gated) { 2 } else { 1 });
         for part in &self.parts {
             let spec = linear::Spec {
@@ -102,7 +133,7 @@ impl<B: Backend> Matrix<B> {
 }
 
 /// What a product reads: the rows themselves, or those of which the product takes the norm.
-struct Input<'a, B: Backend> {
+pub(super) struct Input<'a, B: Backend> {
     x: Operand<'a, B>,
     norm: Option<(fused_linear::Norm, &'a B::Buffer)>,
 }
@@ -115,7 +146,7 @@ impl<'a, B: Backend> Input<'a, B> {
 
 /// What a product of [`few`] tokens does besides: an activation, for a matrix in one part, and adding to what `y` holds.
 #[derive(Clone, Copy, PartialEq, Default)]
-struct Then {
+pub(super) struct Then {
     activation: Option<fused_linear::Activation>,
     residual: bool,
 }
@@ -136,15 +167,23 @@ impl<B: Backend> Decoder<B> {
     pub(super) fn layers(&self, to: &mut Record<'_, B>, w: &Workspace<B>, pool: &Pool<B>, step: &Step) -> Result<()> {
         let (config, tokens) = (&self.config, step.tokens);
         let pending = self.pending(tokens);
-        self.embed(to, w, tokens)?;
+        self.embed(to, w, step)?;
         for (i, (layer, weights)) in config.layers.iter().zip(&self.layers).enumerate() {
-            let Mixer::Attention(attention) = &layer.mixer;
             let norm = (&layer.input_norm, &weights.input_norm);
-            let input = self.normed(to, w, norm, &weights.attention.input, tokens, 0, i > 0 && pending)?;
-            self.attention(to, w, pool, step, i, attention, &weights.attention, input)?;
+            let input = self.normed(to, w, norm, weights.mixer.input(), tokens, 0, i > 0 && pending)?;
+            match (&layer.mixer, &weights.mixer) {
+                (config::Mixer::Attention(a), Mixer::Attention(weights)) => {
+                    self.attention(to, w, pool, step, i, a, weights, input)?;
+                }
+                (config::Mixer::Delta(d), Mixer::Delta(weights)) => {
+                    let states = pool.states();
+                    weights.record(to, w, (states.slots(), states.layer(i)), step.tokens, d, input)?;
+                }
+                _ => unreachable!("weights are loaded by the configuration"),
+            }
             let branch_norms = layer.branch_norm.as_ref().zip(weights.branch_norms.as_ref());
             let mixed_norm = branch_norms.map(|(norm, (mixed, _))| (norm, mixed));
-            self.branch(to, w, &weights.attention.output, tokens, &w.mixed, mixed_norm)?;
+            self.branch(to, w, weights.mixer.output(), tokens, &w.mixed, mixed_norm)?;
 
             let (mlp, up) = (layer.mlp, &weights.mlp.up);
             let norm = (&layer.post_norm, &weights.post_norm);
@@ -155,7 +194,14 @@ impl<B: Backend> Decoder<B> {
             } else {
                 up.apply(to, tokens, input, Then::default(), &w.inner)?;
                 let stride = if mlp.gated { 2 * mlp.inner } else { mlp.inner };
-                let act = activation::Spec { rows: tokens, dim: mlp.inner, kind: mlp.kind, gated: mlp.gated, stride };
+                let act = activation::Spec {
+                    rows: tokens,
+                    dim: mlp.inner,
+                    kind: mlp.kind,
+                    gated: mlp.gated,
+                    scales: false,
+                    stride,
+                };
                 to(act.into(), &[Operand::new(&w.inner), Operand::new(&w.activated)])?;
             }
             let inner_norm = branch_norms.map(|(norm, (_, inner))| (norm, inner));
@@ -199,25 +245,53 @@ impl<B: Backend> Decoder<B> {
         to(spec.into(), &operands)
     }
 
-    fn embed(&self, to: &mut Record<'_, B>, w: &Workspace<B>, tokens: u32) -> Result<()> {
-        let mut table = |matrix: &Matrix<B>, ids: Operand<'_, B>, accumulate: bool| {
-            // Tables are never cut into parts.
-            let part = &matrix.parts[0];
-            let spec = embed::Spec {
-                tokens,
-                vocab: part.rows,
-                dim: self.config.dim,
-                format: part.format,
-                scale: if accumulate { 1.0 } else { self.config.embed_scale },
-                accumulate,
-            };
-            to(spec.into(), &[ids, Operand::new(&part.buffer), Operand::new(&w.x)])
-        };
-        table(&self.embedding, Operand::new(&w.ids), false)?;
+    fn embed(&self, to: &mut Record<'_, B>, w: &Workspace<B>, step: &Step) -> Result<()> {
+        if !step.embedded {
+            self.embed_ids(to, w, step.tokens)?;
+        }
         match &self.positions {
-            Some(positions) => table(positions, w.positions(), true),
+            Some(positions) => self.rows(to, w, step.tokens, (positions, w.positions()), true),
             None => Ok(()),
         }
+    }
+
+    /// Records the embeddings of a step's ids, without positions.
+    pub(super) fn embed_ids(&self, to: &mut Record<'_, B>, w: &Workspace<B>, tokens: u32) -> Result<()> {
+        self.rows(to, w, tokens, (&self.embedding, Operand::new(&w.ids)), false)
+    }
+
+    /// Rows of a table, as the residual stream or added to it.
+    fn rows(
+        &self,
+        to: &mut Record<'_, B>,
+        w: &Workspace<B>,
+        tokens: u32,
+        (matrix, ids): (&Matrix<B>, Operand<'_, B>),
+        accumulate: bool,
+    ) -> Result<()> {
+        // Tables are never cut into parts.
+        let part = &matrix.parts[0];
+        let spec = embed::Spec {
+            tokens,
+            vocab: part.rows,
+            dim: self.config.dim,
+            format: part.format,
+            scale: if accumulate { 1.0 } else { self.config.embed_scale },
+            accumulate,
+        };
+        to(spec.into(), &[ids, Operand::new(&part.buffer), Operand::new(&w.x)])
+    }
+
+    /// Records the final norm of all of a step's `tokens`, into `w.normed`.
+    pub(super) fn hidden(&self, to: &mut Record<'_, B>, w: &Workspace<B>, tokens: u32) -> Result<()> {
+        let (config, pending) = (&self.config.final_norm, self.pending(tokens));
+        let spec = norm::Spec { residual: pending, ..norm_spec(config, tokens, 1, self.config.dim) };
+        let mut operands = vec![Operand::new(&w.x)];
+        operands.extend(pending.then(|| Operand::new(&w.branch)));
+        operands.push(Operand::new(&self.final_norm.weight));
+        operands.extend(self.final_norm.bias.iter().map(Operand::new));
+        operands.push(Operand::new(&w.normed));
+        to(spec.into(), &operands)
     }
 
     /// `norm(x)` over `rows` tokens from token `first` on, after `x += branch` where that is `pending`: what `matrix` reads.
@@ -274,9 +348,10 @@ impl<B: Backend> Decoder<B> {
                 to(spec.into(), &operands)?;
             }
         }
-        let (k_pool, v_pool) = pool.layer(layer);
+        let Some((k_pool, v_pool)) = pool.layer(layer) else { unreachable!("a layer of attention has keys") };
         let (slots, k_to, v_to) = (w.slots(tokens), Operand::new(k_pool), Operand::new(v_pool));
-        if let (Some(rope), Some(table)) = (&a.rope, w.rope(layer)) {
+        let rope = a.rope.as_ref().zip(w.rope(layer));
+        if let (Some((rope, table)), DType::F32) = (rope, pool.format()) {
             let spec = rope_append::Spec {
                 tokens,
                 heads: a.heads,
@@ -290,6 +365,18 @@ impl<B: Backend> Decoder<B> {
             };
             to(spec.into(), &[w.positions(), Operand::new(table), slots, Operand::new(&w.qkv), k_to, v_to])?;
         } else {
+            if let Some((rope, table)) = rope {
+                let spec = rope::Spec {
+                    tokens,
+                    heads: a.heads + a.kv_heads,
+                    dim: a.dim,
+                    rotary: rope.frequencies.rotary,
+                    pairing: rope.pairing,
+                    positions: w.context,
+                    stride,
+                };
+                to(spec.into(), &[w.positions(), Operand::new(table), Operand::new(&w.qkv)])?;
+            }
             let append = cache::Spec {
                 tokens,
                 pool: pool.slots(),
@@ -297,7 +384,7 @@ impl<B: Backend> Decoder<B> {
                 v_width: a.kv_width(),
                 k_stride: stride,
                 v_stride: stride,
-                format: DType::F32,
+                format: pool.format(),
             };
             let (k, v) = (Operand::at(&w.qkv, q), Operand::at(&w.qkv, q + kv));
             to(append.into(), &[slots, k, v, k_to, v_to])?;
@@ -306,17 +393,24 @@ impl<B: Backend> Decoder<B> {
             scale: a.scale,
             window: a.window,
             softcap: a.softcap,
-            paged: Some(pool.pages(w.table_width)),
+            paged: Some(pool.layout(w.table_width)),
+            kv: pool.format(),
             q_stride: stride,
             ..attention::Spec::causal(1, tokens, step.keys, a.heads, a.kv_heads, a.dim)
         };
         let operands =
             [Operand::new(&w.qkv), Operand::new(k_pool), Operand::new(v_pool), w.table(), Operand::new(&w.mixed)];
-        to(spec.into(), &operands)
+        to(spec.into(), &operands)?;
+        if !a.gated {
+            return Ok(());
+        }
+        let (dim, kind) = (a.heads * a.dim, activation::Kind::Sigmoid);
+        let gate = activation::Spec { rows: tokens, dim, kind, gated: false, scales: true, stride };
+        to(gate.into(), &[Operand::at(&w.qkv, q + 2 * kv), Operand::new(&w.mixed)])
     }
 }
 
-fn norm_spec(config: &config::Norm, rows: u32, groups: u32, dim: u32) -> norm::Spec {
+pub(super) fn norm_spec(config: &config::Norm, rows: u32, groups: u32, dim: u32) -> norm::Spec {
     norm::Spec {
         groups,
         kind: config.kind,

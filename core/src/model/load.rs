@@ -1,7 +1,8 @@
 //! Weights from files into an executor's memory.
 
-use super::config::{Config, Mixer, Norm as NormConfig};
-use super::decoder::{Attention, Decoder, Layer, Matrix, Mlp, Norm, Part};
+use super::config::{self, Config, Norm as NormConfig};
+use super::decoder::{Attention, Decoder, Layer, Matrix, Mixer, Mlp, Norm, Part};
+use super::delta::{Conv, Delta};
 use super::family::{Family, Place, Role};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
@@ -45,18 +46,24 @@ impl Rows<'_> {
     }
 }
 
-/// A tensor by its name, or by that name without its first word: some checkpoints hold the decoder alone, without the
-/// `model.` or `transformer.` of the model around it.
+/// The name under which a checkpoint has a tensor: the one it should have, or that one without its first word, since some
+/// checkpoints hold the decoder alone, without the `model.` or `transformer.` of the model around it; or one inside of a
+/// model that does more than read text.
+fn known(files: &Checkpoint, name: &str) -> Option<String> {
+    let bare = name.split_once('.').map_or(name, |(_, rest)| rest);
+    let inside = [format!("model.language_model.{bare}"), format!("language_model.{name}")];
+    [name.into(), bare.into()].into_iter().chain(inside).find(|name: &String| files.get(name).is_some())
+}
+
 fn find<'a>(files: &'a Checkpoint, name: &str, shape: &[u64]) -> Result<&'a TensorInfo> {
-    let bare = name.split_once('.').map(|(_, rest)| rest).filter(|rest| files.get(rest).is_some());
-    files.require(if files.get(name).is_some() { name } else { bare.unwrap_or(name) }, shape)
+    files.require(known(files, name).as_deref().unwrap_or(name), shape)
 }
 
 impl<'a, B: Backend> Loader<'a, B> {
     pub(super) async fn decoder(mut self) -> Result<Decoder<B>> {
         let family = self.family;
         let config = &family.config;
-        self.progress.of = self.files.tensors().map(|t| t.bytes).sum();
+        self.progress.of = self.files.tensors().filter(|t| !family.ignores(&t.name)).map(|t| t.bytes).sum();
         let embedding = self.matrix(&[(family.weight(Role::Embedding, 0), None, config.vocab)], config.dim).await?;
         let positions = match config.learned_positions {
             true => Some(self.matrix(&[(family.weight(Role::Positions, 0), None, config.context)], config.dim).await?),
@@ -68,7 +75,7 @@ impl<'a, B: Backend> Loader<'a, B> {
         }
         let final_norm = self.norm(Role::FinalNorm, 0, config.final_norm, config.dim).await?;
         let head = family.weight(Role::Head, 0);
-        let tied = config.tied.unwrap_or_else(|| self.files.get(&head.name).is_none());
+        let tied = config.tied.unwrap_or_else(|| known(self.files, &head.name).is_none());
         let head =
             if tied { embedding.share() } else { self.matrix(&[(head, None, config.vocab)], config.dim).await? };
         self.backend.submit()?;
@@ -76,18 +83,37 @@ impl<'a, B: Backend> Loader<'a, B> {
     }
 
     async fn layer(&mut self, config: &Config, index: usize) -> Result<Layer<B>> {
-        let family = self.family;
-        let Mixer::Attention(a) = &config.layers[index].mixer;
         let (layer, dim) = (&config.layers[index], config.dim);
-        let weight =
-            |role, rows, bias: bool| (family.weight(role, index), bias.then(|| family.bias(role, index)), rows);
         let input_norm = self.norm(Role::InputNorm, index, layer.input_norm, dim).await?;
+        let mixer = match &layer.mixer {
+            config::Mixer::Attention(a) => Mixer::Attention(self.attention(a, index, dim).await?),
+            config::Mixer::Delta(d) => Mixer::Delta(self.delta(d, index, dim).await?),
+        };
+        let post_norm = self.norm(Role::PostNorm, index, layer.post_norm, dim).await?;
+        let mlp = layer.mlp;
+        let [gate, up] = [Role::Gate, Role::Up].map(|role| self.rows(role, index, mlp.inner, mlp.bias));
+        let up = if mlp.gated { self.matrix(&[gate, up], dim).await? } else { self.matrix(&[up], dim).await? };
+        let down = self.matrix(&[self.rows(Role::Down, index, dim, mlp.bias)], mlp.inner).await?;
+        let branch_norms = match layer.branch_norm {
+            Some(norm) => Some((
+                self.norm(Role::MixedNorm, index, norm, dim).await?,
+                self.norm(Role::MlpNorm, index, norm, dim).await?,
+            )),
+            None => None,
+        };
+        Ok(Layer { input_norm, mixer, post_norm, mlp: Mlp { up, down }, branch_norms })
+    }
+
+    /// `rows` outputs of a layer's product, with or without a bias.
+    fn rows(&self, role: Role, layer: usize, rows: u32, bias: bool) -> (Place, Option<Place>, u32) {
+        (self.family.weight(role, layer), bias.then(|| self.family.bias(role, layer)), rows)
+    }
+
+    async fn attention(&mut self, a: &config::Attention, index: usize, dim: u32) -> Result<Attention<B>> {
         let (q, kv) = (a.heads * a.dim, a.kv_width());
-        let input = [
-            weight(Role::Query, q, a.input_bias),
-            weight(Role::Key, kv, a.input_bias),
-            weight(Role::Value, kv, a.input_bias),
-        ];
+        let mut input = vec![(Role::Query, q), (Role::Key, kv), (Role::Value, kv)];
+        input.extend(a.gated.then_some((Role::MixedGate, q)));
+        let input: Vec<_> = input.into_iter().map(|(role, n)| self.rows(role, index, n, a.input_bias)).collect();
         let input = self.matrix(&input, dim).await?;
         let head_norms = match a.head_norm {
             Some(norm) => Some((
@@ -96,21 +122,42 @@ impl<'a, B: Backend> Loader<'a, B> {
             )),
             None => None,
         };
-        let output = self.matrix(&[weight(Role::Output, dim, a.output_bias)], q).await?;
-        let post_norm = self.norm(Role::PostNorm, index, layer.post_norm, dim).await?;
-        let mlp = layer.mlp;
-        let (gate, up) = (weight(Role::Gate, mlp.inner, mlp.bias), weight(Role::Up, mlp.inner, mlp.bias));
-        let up = if mlp.gated { self.matrix(&[gate, up], dim).await? } else { self.matrix(&[up], dim).await? };
-        let down = self.matrix(&[weight(Role::Down, dim, mlp.bias)], mlp.inner).await?;
-        let branch_norms = match layer.branch_norm {
-            Some(norm) => Some((
-                self.norm(Role::MixedNorm, index, norm, dim).await?,
-                self.norm(Role::MlpNorm, index, norm, dim).await?,
-            )),
-            None => None,
+        let output = self.matrix(&[self.rows(Role::Output, index, dim, a.output_bias)], q).await?;
+        Ok(Attention { input, head_norms, output })
+    }
+
+    async fn delta(&mut self, d: &config::Delta, index: usize, dim: u32) -> Result<Delta<B>> {
+        let (keys, values) = (d.keys(), d.values());
+        let mut input = vec![(Role::Query, keys), (Role::Key, keys), (Role::Value, values)];
+        input.extend(d.gated.then_some((Role::MixedGate, values)));
+        input.push((Role::Beta, d.value_heads));
+        input.extend(d.decays.then_some((Role::Decay, d.value_heads)));
+        let input: Vec<_> = input.into_iter().map(|(role, n)| self.rows(role, index, n, false)).collect();
+        let input = self.matrix(&input, dim).await?;
+        let (mut weight, mut bias) = (Vec::new(), Vec::new());
+        for (role, rows) in [(Role::QueryConv, keys), (Role::KeyConv, keys), (Role::ValueConv, values)] {
+            if d.window == 1 {
+                weight.extend(std::iter::repeat_n(1.0, rows as usize));
+                continue;
+            }
+            weight.extend(self.values(&self.family.weight(role, index), rows, &[1, d.window]).await?);
+            if d.conv_bias {
+                bias.extend(self.values(&self.family.bias(role, index), rows, &[]).await?);
+            }
+        }
+        let weight = self.store("conv", &weight)?;
+        let bias = if bias.is_empty() { None } else { Some(self.store("conv", &bias)?) };
+        let decay = match d.decays {
+            true => {
+                let rate = self.values(&self.family.weight(Role::DecayRate, index), d.value_heads, &[]).await?;
+                let bias = self.values(&self.family.weight(Role::DecayBias, index), d.value_heads, &[]).await?;
+                Some((self.store("decay", &rate)?, self.store("decay", &bias)?))
+            }
+            false => None,
         };
-        let attention = Attention { input, head_norms, output };
-        Ok(Layer { input_norm, attention, post_norm, mlp: Mlp { up, down }, branch_norms })
+        let norm = self.norm(Role::HeadNorm, index, d.norm, d.value_dim).await?;
+        let output = self.matrix(&[self.rows(Role::Output, index, dim, false)], values).await?;
+        Ok(Delta { input, conv: Conv { weight, bias }, decay, norm, output })
     }
 
     /// Several matrices `[rows, cols]` that share their inputs, as one product where they can be.
@@ -118,7 +165,7 @@ impl<'a, B: Backend> Loader<'a, B> {
         let files = self.files;
         let mut all = Vec::new();
         for (place, _, rows) in places {
-            let stored = place.part.as_ref().map_or(u64::from(*rows), |(_, all)| *all);
+            let stored = place.stored(*rows);
             let shape = if place.transposed { [cols.into(), stored] } else { [stored, cols.into()] };
             let tensor = find(files, &place.name, &shape)?;
             let format = tensor.dtype()?;
@@ -147,7 +194,7 @@ impl<'a, B: Backend> Loader<'a, B> {
             Some(biases) => {
                 let mut values = Vec::new();
                 for (place, rows) in biases {
-                    values.extend(self.vector(&place, rows).await?);
+                    values.extend(self.values(&place, rows, &[]).await?);
                 }
                 Some(self.store("bias", &values)?)
             }
@@ -161,10 +208,10 @@ impl<'a, B: Backend> Loader<'a, B> {
         if rows.place.transposed {
             return None;
         }
+        let &[(first, _)] = &rows.place.runs(rows.rows)[..] else { return None };
         let (bytes, range) = self.files.shared(rows.tensor)?;
         let row_bytes = rows.row_bytes().ok()? as usize;
-        let first = rows.place.part.as_ref().map_or(0, |(part, _)| part.start as usize);
-        let start = range.start + first * row_bytes;
+        let start = range.start + first as usize * row_bytes;
         self.backend.adopt(&bytes, start..start + rows.rows as usize * row_bytes)
     }
 
@@ -191,14 +238,17 @@ impl<'a, B: Backend> Loader<'a, B> {
                 self.backend.upload(&buffer, at, &data)?;
                 self.advance(bytes)?;
             } else {
-                let first = part.place.part.as_ref().map_or(0, |(range, _)| range.start * row_bytes);
-                let mut done = 0;
-                while done < bytes {
-                    let take = WINDOW.min(bytes - done);
-                    let data = self.files.read(part.tensor, first + done, take).await?;
-                    self.backend.upload(&buffer, at + done, &data)?;
-                    done += take;
-                    self.advance(take)?;
+                let mut to = at;
+                for (first, count) in part.place.runs(part.rows) {
+                    let (first, bytes, mut done) = (first * row_bytes, count * row_bytes, 0);
+                    while done < bytes {
+                        let take = WINDOW.min(bytes - done);
+                        let data = self.files.read(part.tensor, first + done, take).await?;
+                        self.backend.upload(&buffer, to + done, &data)?;
+                        done += take;
+                        self.advance(take)?;
+                    }
+                    to += bytes;
                 }
             }
             at += bytes;
@@ -215,11 +265,11 @@ impl<'a, B: Backend> Loader<'a, B> {
             return Err(Error::UnsupportedTensorType { tensor: rows.tensor.name.clone(), dtype });
         }
         let stored = self.files.read(rows.tensor, 0, rows.tensor.bytes).await?;
-        let all = rows.place.part.as_ref().map_or(rows.rows as usize, |(_, all)| *all as usize);
-        let first = rows.place.part.as_ref().map_or(0, |(part, _)| part.start as usize);
+        let all = rows.place.stored(rows.rows) as usize;
+        let runs = rows.place.runs(rows.rows);
         let (rows, cols) = (rows.rows as usize, rows.cols as usize);
         let mut out = Vec::with_capacity(rows * cols * size);
-        for n in first..first + rows {
+        for n in runs.into_iter().flat_map(|(first, count)| first as usize..(first + count) as usize) {
             for k in 0..cols {
                 out.extend_from_slice(&stored[(k * all + n) * size..][..size]);
             }
@@ -228,11 +278,11 @@ impl<'a, B: Backend> Loader<'a, B> {
     }
 
     async fn norm(&mut self, role: Role, layer: usize, norm: NormConfig, dim: u32) -> Result<Norm<B>> {
-        let weight = self.vector(&self.family.weight(role, layer), dim).await?;
+        let weight = self.values(&self.family.weight(role, layer), dim, &[]).await?;
         let weight = self.store("norm", &weight)?;
         let bias = match norm.bias {
             true => {
-                let bias = self.vector(&self.family.bias(role, layer), dim).await?;
+                let bias = self.values(&self.family.bias(role, layer), dim, &[]).await?;
                 Some(self.store("norm", &bias)?)
             }
             false => None,
@@ -240,21 +290,23 @@ impl<'a, B: Backend> Loader<'a, B> {
         Ok(Norm { weight, bias })
     }
 
-    /// A vector in f32.
-    async fn vector(&mut self, place: &Place, len: u32) -> Result<Vec<f32>> {
-        let stored = place.part.as_ref().map_or(u64::from(len), |(_, all)| *all);
-        let tensor = find(self.files, &place.name, &[stored])?;
+    /// Values in f32, of `rows` outputs with a shape of `each`.
+    async fn values(&mut self, place: &Place, rows: u32, each: &[u32]) -> Result<Vec<f32>> {
+        let shape: Vec<u64> = [place.stored(rows)].into_iter().chain(each.iter().map(|&n| n.into())).collect();
+        let tensor = find(self.files, &place.name, &shape)?;
         let format = tensor.dtype()?;
         if !format.is_weight() || format.block_len() != 1 {
             let dtype = format.name().into();
             return Err(Error::UnsupportedTensorType { tensor: tensor.name.clone(), dtype });
         }
-        let size = u64::from(format.block_bytes());
-        let first = place.part.as_ref().map_or(0, |(part, _)| part.start);
-        let data = self.files.read(tensor, first * size, u64::from(len) * size).await?;
-        let mut values = vec![0.0; len as usize];
+        let size = u64::from(format.block_bytes()) * each.iter().map(|&n| u64::from(n)).product::<u64>();
+        let mut data = Vec::new();
+        for (first, count) in place.runs(rows) {
+            data.extend(self.files.read(tensor, first * size, count * size).await?);
+        }
+        let mut values = vec![0.0; data.len() / format.block_bytes() as usize];
         quant::decode(format, &data, &mut values);
-        self.advance(u64::from(len) * size)?;
+        self.advance(data.len() as u64)?;
         Ok(values)
     }
 

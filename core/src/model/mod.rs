@@ -2,6 +2,7 @@
 
 pub mod config;
 mod decoder;
+mod delta;
 mod family;
 mod hub;
 mod load;
@@ -12,7 +13,7 @@ pub use decoder::Decoder;
 pub use family::Family;
 pub use hub::Hub;
 pub use load::Progress;
-pub use session::{BATCH, Session};
+pub use session::{BATCH, Input, Session, To};
 
 use crate::backend::Backend;
 use crate::chat::Template;
@@ -20,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
 use crate::weights::Checkpoint;
 use config::Config;
+use std::sync::Arc;
 
 /// What a model is made of, opened but not loaded.
 pub struct Files {
@@ -42,9 +44,17 @@ impl Files {
     }
 }
 
+impl Files {
+    /// How many tensors belong to parts of the model that are not run.
+    pub fn ignored(&self) -> usize {
+        self.weights.names().filter(|name| self.family.ignores(name)).count()
+    }
+}
+
 /// A model in an executor's memory.
 pub struct Model<B: Backend> {
-    backend: B,
+    backend: Arc<B>,
+    fingerprint: Option<String>,
     decoder: Decoder<B>,
     tokenizer: Option<Tokenizer>,
     template: Option<Template>,
@@ -54,15 +64,38 @@ impl<B: Backend> Model<B> {
     /// Streams the weights into `backend`, reporting bytes; an error from `report` ends the loading, and everything
     /// allocated is freed.
     pub async fn load(backend: B, files: Files, report: &mut dyn FnMut(Progress) -> Result<()>) -> Result<Self> {
+        Self::load_shared(Arc::new(backend), files, report).await
+    }
+
+    /// A second model on the executor of this one.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub async fn beside(&self, files: Files, report: &mut dyn FnMut(Progress) -> Result<()>) -> Result<Self> {
+        Self::load_shared(self.backend.clone(), files, report).await
+    }
+
+    async fn load_shared(
+        backend: Arc<B>,
+        files: Files,
+        report: &mut dyn FnMut(Progress) -> Result<()>,
+    ) -> Result<Self> {
         let Files { weights, family, tokenizer, template } = files;
+        // Of files that are streamed, a second look at every tensor is too much to ask.
+        let fingerprint = if weights.in_memory() { Some(weights.fingerprint().await?) } else { None };
         let progress = Progress { bytes: 0, of: 0 };
-        let loader = load::Loader { backend: &backend, files: &weights, family: &family, report, progress };
+        let loader = load::Loader { backend: &*backend, files: &weights, family: &family, report, progress };
         let decoder = loader.decoder().await?;
-        Ok(Self { backend, decoder, tokenizer, template })
+        Ok(Self { backend, fingerprint, decoder, tokenizer, template })
     }
 
     pub fn backend(&self) -> &B {
         &self.backend
+    }
+
+    /// See [`Checkpoint::fingerprint`]; `None` for a model that was streamed.
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.fingerprint.as_deref()
     }
 
     pub fn config(&self) -> &Config {

@@ -1,15 +1,23 @@
 //! The buffers that a step works in, made once for a session.
 
-use super::config::{Config, Mixer};
+use super::config::{Config, Delta, Mixer};
 use crate::backend::{Backend, Operand};
 use crate::cache::PAGE;
 use crate::error::{Error, Result};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Tokens of one step, and the keys that its last token sees.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Step {
     pub(super) tokens: u32,
     pub(super) keys: u32,
+    /// The residual stream is in the workspace already, but for learned positions.
+    pub(super) embedded: bool,
+}
+
+/// Waits for a turn. Nothing lies behind the lock that a panic could leave half changed.
+pub(super) fn take(turn: &Mutex<()>) -> MutexGuard<'_, ()> {
+    turn.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Memory for steps of at most `batch` tokens in a context of `context`.
@@ -19,7 +27,8 @@ pub(super) struct Workspace<B: Backend> {
     pub(super) table_width: u32,
     /// `[batch]`, and where the sampled token is left: `ids[0]`.
     pub(super) ids: B::Buffer,
-    /// Positions and slots of a step's tokens, one behind the other, and the page table behind room for a batch of both.
+    /// Positions and slots of a step's tokens, and the slot of the sequence's states, one behind the other, and the page
+    /// table behind room for a batch of them.
     indices: B::Buffer,
     /// What the device knows of the page table.
     table: Vec<u32>,
@@ -28,8 +37,13 @@ pub(super) struct Workspace<B: Backend> {
     /// What is added to it next.
     pub(super) branch: B::Buffer,
     pub(super) normed: B::Buffer,
+    /// What a mixer's product gives: queries, keys, values and what else it needs.
     pub(super) qkv: B::Buffer,
-    /// What attention gives, `[batch, H D]`.
+    /// Queries, keys and values of the delta rule behind their convolution, its strengths of writing and its decays.
+    pub(super) convolved: B::Buffer,
+    pub(super) beta: B::Buffer,
+    pub(super) decay: B::Buffer,
+    /// What a mixer gives, `[batch, H D]`.
     pub(super) mixed: B::Buffer,
     pub(super) inner: B::Buffer,
     pub(super) activated: B::Buffer,
@@ -38,11 +52,13 @@ pub(super) struct Workspace<B: Backend> {
     /// Rope tables, and which one each layer uses.
     tables: Vec<B::Buffer>,
     table_of: Vec<Option<usize>>,
+    /// Held while a step is recorded, by the sessions that share the buffers above.
+    turn: Arc<Mutex<()>>,
 }
 
 /// Where the page table begins in the indices of steps, in bytes: at the alignment of any device.
 fn table_offset(batch: u32) -> u64 {
-    (u64::from(batch) * 8).next_multiple_of(256)
+    (u64::from(batch) * 8 + 4).next_multiple_of(256)
 }
 
 impl<B: Backend> Workspace<B> {
@@ -50,10 +66,17 @@ impl<B: Backend> Workspace<B> {
         let wide = |f: fn(&super::config::Layer) -> u32| config.layers.iter().map(f).max().unwrap_or(0);
         let width = wide(|l| match &l.mixer {
             Mixer::Attention(a) => a.width(),
+            Mixer::Delta(d) => d.width(),
         });
         let mixed = wide(|l| match &l.mixer {
             Mixer::Attention(a) => a.heads * a.dim,
+            Mixer::Delta(d) => d.values(),
         });
+        let delta = |f: fn(&Delta) -> u32| {
+            let of =
+                config.layers.iter().filter_map(|l| if let Mixer::Delta(d) = &l.mixer { Some(f(d)) } else { None });
+            of.max().unwrap_or(1)
+        };
         let inner = wide(|l| l.mlp.inner);
         let rows = |label, rows: u32, width: u32| {
             let bytes = u64::from(rows).checked_mul(u64::from(width) * 4);
@@ -62,8 +85,11 @@ impl<B: Backend> Workspace<B> {
         let table_width = context.div_ceil(PAGE);
         let (mut tables, mut table_of, mut known) = (Vec::new(), Vec::new(), Vec::new());
         for layer in &config.layers {
-            let Mixer::Attention(attention) = &layer.mixer;
-            let Some(rope) = attention.rope else {
+            let rope = match &layer.mixer {
+                Mixer::Attention(attention) => attention.rope,
+                Mixer::Delta(_) => None,
+            };
+            let Some(rope) = rope else {
                 table_of.push(None);
                 continue;
             };
@@ -87,13 +113,49 @@ impl<B: Backend> Workspace<B> {
             branch: rows("branch", batch, config.dim)?,
             normed: rows("normed", batch, config.dim)?,
             qkv: rows("qkv", batch, width)?,
+            convolved: rows("convolved", batch, delta(Delta::channels))?,
+            beta: rows("beta", batch, delta(|d| d.value_heads))?,
+            decay: rows("decay", batch, delta(|d| d.value_heads))?,
             mixed: rows("mixed", batch, mixed)?,
             inner: rows("inner", batch, 2 * inner)?,
             activated: rows("activated", batch, inner)?,
             logits: rows("logits", logit_rows, config.vocab)?,
             tables,
             table_of,
+            turn: Arc::default(),
         })
+    }
+
+    /// A second workspace: what a step leaves for the next one is its own, all else is shared.
+    pub(super) fn fork(&self, backend: &B) -> Result<Self> {
+        let batch = u64::from(self.batch);
+        Ok(Self {
+            ids: backend.alloc("ids", batch * 4)?,
+            indices: backend.alloc("indices", table_offset(self.batch) + u64::from(self.table_width) * 4)?,
+            table: Vec::new(),
+            batch: self.batch,
+            context: self.context,
+            table_width: self.table_width,
+            x: self.x.clone(),
+            branch: self.branch.clone(),
+            normed: self.normed.clone(),
+            qkv: self.qkv.clone(),
+            convolved: self.convolved.clone(),
+            beta: self.beta.clone(),
+            decay: self.decay.clone(),
+            mixed: self.mixed.clone(),
+            inner: self.inner.clone(),
+            activated: self.activated.clone(),
+            logits: self.logits.clone(),
+            tables: self.tables.clone(),
+            table_of: self.table_of.clone(),
+            turn: self.turn.clone(),
+        })
+    }
+
+    /// What is held while steps are recorded, so that no session that shares the buffers does meanwhile.
+    pub(super) fn turn(&self) -> Arc<Mutex<()>> {
+        self.turn.clone()
     }
 
     pub(super) fn positions(&self) -> Operand<'_, B> {
@@ -105,6 +167,11 @@ impl<B: Backend> Workspace<B> {
         Operand::at(&self.indices, u64::from(tokens) * 4)
     }
 
+    /// The slot of the sequence's states, in a step of `tokens`.
+    pub(super) fn state(&self, tokens: u32) -> Operand<'_, B> {
+        Operand::at(&self.indices, u64::from(tokens) * 8)
+    }
+
     pub(super) fn table(&self) -> Operand<'_, B> {
         Operand::at(&self.indices, table_offset(self.batch))
     }
@@ -114,10 +181,17 @@ impl<B: Backend> Workspace<B> {
         self.table_of[layer].map(|index| &self.tables[index])
     }
 
-    /// Uploads what the device does not know yet: where the tokens of a step stand and where they go, and which pages are
-    /// new.
-    pub(super) fn indices(&mut self, backend: &B, positions: &[u32], slots: &[u32], table: &[u32]) -> Result<()> {
-        backend.upload(&self.indices, 0, bytemuck::cast_slice(&[positions, slots].concat()))?;
+    /// Uploads what the device does not know yet: where the tokens of a step stand and where they go, the slot of their
+    /// sequence's states if it has any, and which pages are new.
+    pub(super) fn indices(
+        &mut self,
+        backend: &B,
+        positions: &[u32],
+        slots: &[u32],
+        state: Option<u32>,
+        table: &[u32],
+    ) -> Result<()> {
+        backend.upload(&self.indices, 0, bytemuck::cast_slice(&[positions, slots, state.as_slice()].concat()))?;
         let same = self.table.iter().zip(table).take_while(|(old, new)| old == new).count();
         self.table.truncate(same);
         if same < table.len() {

@@ -8,8 +8,9 @@ use foveate_kernels::dtype::DType;
 
 use super::gguf::{self, Metadata};
 use super::safetensors;
-use super::source::{SharedBytes, Source, check_range};
+use super::source::{Memory, SharedBytes, Source, check_range};
 use crate::error::{Error, Result, one_line};
+use crate::hash::Hash;
 
 /// How a tensor's elements are stored.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -111,6 +112,70 @@ impl Checkpoint {
             return Err(Error::format(file, format!("tensor {} occurs twice", one_line(&pair[0].name))));
         }
         Ok(Checkpoint { files, tensors, metadata, notes: BTreeMap::new() })
+    }
+
+    /// A number that tells models apart: of the names, types and shapes of all tensors, and of bytes from the beginning,
+    /// the middle and the end of each, 4096 at most.
+    ///
+    /// # Errors
+    /// What the sources return.
+    pub async fn fingerprint(&self) -> Result<String> {
+        const SAMPLE: u64 = 4096;
+        let mut hash = Hash::default();
+        for tensor in &self.tensors {
+            hash.add(tensor.name.as_bytes());
+            hash.add(format!("{} {:?}", tensor.stored, tensor.shape).as_bytes());
+            let take = tensor.bytes.min(SAMPLE);
+            let last = tensor.bytes - take;
+            for start in [0, last / 2, last] {
+                hash.add(&self.read(tensor, start, take).await?);
+            }
+        }
+        Ok(hash.text())
+    }
+
+    /// Whether all files lie in memory.
+    pub fn in_memory(&self) -> bool {
+        self.files.iter().all(|file| file.shared().is_some())
+    }
+
+    /// With the tensors of another checkpoint in the place of its own.
+    pub(crate) fn replacing(mut self, other: Checkpoint, tensors: Vec<TensorInfo>) -> Result<Self> {
+        let first = self.files.len();
+        self.files.extend(other.files);
+        for mut tensor in tensors {
+            tensor.file += first;
+            self.replace(tensor)?;
+        }
+        Ok(self)
+    }
+
+    /// With these values, in f32, in the place of its own.
+    pub(crate) fn with_values(mut self, values: Vec<(String, Vec<u64>, Vec<f32>)>) -> Result<Self> {
+        for (name, shape, values) in values {
+            let bytes: Vec<u8> = bytemuck::cast_slice(&values).to_vec();
+            let (file, bytes_len) = (self.files.len(), bytes.len() as u64);
+            self.files.push(Box::new(Memory::new(name.clone(), bytes)));
+            self.replace(TensorInfo {
+                name,
+                stored: Stored::Known(DType::F32),
+                shape,
+                file,
+                offset: 0,
+                bytes: bytes_len,
+            })?;
+        }
+        Ok(self)
+    }
+
+    fn replace(&mut self, tensor: TensorInfo) -> Result<()> {
+        match self.tensors.binary_search_by(|t| t.name.cmp(&tensor.name)) {
+            Ok(i) => {
+                self.tensors[i] = tensor;
+                Ok(())
+            }
+            Err(_) => Err(Error::MissingTensor { name: tensor.name, shape: tensor.shape }),
+        }
     }
 
     /// The tensor called `name`.

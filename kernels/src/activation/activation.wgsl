@@ -1,4 +1,4 @@
-// out[r, i] = f(x[r, i]) [* x[r, DIM + i]]: one invocation an output, GROUP of them a workgroup.
+// out[r, i] = f(x[r, i]) [* x[r, DIM + i] or out[r, i]]: one invocation an output, GROUP of them a workgroup.
 
 struct Params {
     rows: u32,
@@ -21,6 +21,9 @@ fn invocation(index: u32) {
     var y = f(x[at]);
     if GATED {
         y *= x[at + params.dim];
+    }
+    if SCALES {
+        y *= out[params.out_start + index];
     }
     out[params.out_start + index] = y;
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! out[r, i] = f(x[r, i])                          plain
 //! out[r, i] = f(x[r, i]) * x[r, dim + i]          gated: each row is [gate | up]
+//! out[r, i] = f(x[r, i]) * out[r, i]              with `scales`: what is there is gated
 //! ```
 //!
 //! | `f` | formula |
@@ -11,15 +12,16 @@
 //! | `Gelu` | `x/2 (1 + erf(x / sqrt 2))` |
 //! | `GeluTanh` | `x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))` |
 //! | `Relu` | `max(x, 0)` |
+//! | `Sigmoid` | `1 / (1 + exp(-x))` |
 //!
 //! | argument | shape | type | note |
 //! |---|---|---|---|
 //! | `x` | `[rows, dim]`, gated `[rows, 2 dim]` | f32 | rows `stride` apart |
-//! | `out` | `[rows, dim]` | f32 | dense |
+//! | `out` | `[rows, dim]` | f32 | dense; read too with `scales` |
 //!
-//! Edge values: a large negative `x` gives 0, a large positive one `x`; nothing overflows on the way.
+//! Edge values: a large negative `x` gives 0, a large positive one `x` (or 1); nothing overflows on the way.
 //!
-//! Errors: `Shape` for a stride below the row, or more than 2^32 - 1 elements.
+//! Errors: `Shape` for a stride below the row, `scales` together with `gated`, or more than 2^32 - 1 elements.
 //!
 //! Cost: about 10 flop an output; every element is read and written once.
 //!
@@ -35,10 +37,12 @@ use crate::error::Result;
 use crate::host::{Args, Host};
 use crate::op::{Access, Arg, Kernel};
 use crate::plan::{Caps, Plan};
-use crate::shape::{elements, strided};
+use crate::shape::{elements, require, strided};
 use alloc::vec::Vec;
 
+pub(crate) use cpu::function;
 pub(crate) use plan::parts;
+pub(crate) use reference::f as definition;
 
 pub const NAME: &str = "activation";
 
@@ -49,6 +53,7 @@ pub enum Kind {
     Gelu,
     GeluTanh,
     Relu,
+    Sigmoid,
 }
 
 /// See the [module](self).
@@ -59,6 +64,8 @@ pub struct Spec {
     pub dim: u32,
     pub kind: Kind,
     pub gated: bool,
+    /// Whether `out` is multiplied instead of replaced.
+    pub scales: bool,
     /// Elements between the beginnings of two rows of `x`.
     pub stride: u32,
 }
@@ -76,6 +83,7 @@ impl Kernel for Spec {
 
     fn validate(&self) -> Result<()> {
         elements(NAME, "x", &[self.dim, 2])?;
+        require(!(self.gated && self.scales), NAME, "scales", "false where gated", self.scales)?;
         strided(NAME, "x", self.rows, self.stride, self.width())?;
         elements(NAME, "out", &[self.rows, self.dim])?;
         Ok(())
@@ -83,9 +91,10 @@ impl Kernel for Spec {
 
     fn args(&self) -> Vec<Arg> {
         let span = strided(NAME, "x", self.rows, self.stride, self.width()).unwrap_or(0);
+        let access = if self.scales { Access::ReadWrite } else { Access::Write };
         alloc::vec![
             Arg::new("x", DType::F32, &[self.rows, self.width()], Access::Read).spanning(span),
-            Arg::new("out", DType::F32, &[self.rows, self.dim], Access::Write),
+            Arg::new("out", DType::F32, &[self.rows, self.dim], access),
         ]
     }
 

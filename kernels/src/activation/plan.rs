@@ -16,6 +16,7 @@ pub(crate) fn parts(kind: Kind) -> Vec<Part> {
         Kind::Gelu => vec![part!("wgsl/erf.wgsl"), part!("activation/gelu.wgsl")],
         Kind::GeluTanh => vec![part!("activation/gelu_tanh.wgsl")],
         Kind::Relu => vec![part!("activation/relu.wgsl")],
+        Kind::Sigmoid => vec![part!("activation/sigmoid.wgsl")],
     }
 }
 
@@ -25,7 +26,11 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     let shader = Shader {
         name: NAME,
         parts,
-        consts: vec![("GROUP", Const::U32(GROUP)), ("GATED", Const::Bool(spec.gated))],
+        consts: vec![
+            ("GROUP", Const::U32(GROUP)),
+            ("GATED", Const::Bool(spec.gated)),
+            ("SCALES", Const::Bool(spec.scales)),
+        ],
         features: Features::default(),
         workgroup_bytes: 0,
     };

@@ -2,19 +2,17 @@
 // heads), so that a key is read once for all of them, and one split of the keys, which it walks in tiles of KEYS:
 //
 //   scores    four lanes a key, each a quarter of the product, straight from memory
-//   softmax   sixteen lanes a row
+//   softmax   WIDTH lanes a row
 //   values    V4 lanes a key, each one vector of the sum for all rows
 //
 // `finish` takes the split's share. Source: split keys as in FlashDecoding (Dao et al., 2023).
 
-const LANES = 16u;
 // Keys whose values are read at a time.
 const AT_ONCE = GROUP / V4;
 
 var<workgroup> rows: array<vec4f, ROWS * D4>;
-// [ROWS, KEYS, 4]: the four parts of a product; then its logit, then its weight in the place of the first
-var<workgroup> scores: array<f32, ROWS * KEYS * 4>;
-var<workgroup> shares: array<f32, ROWS * LANES>;
+// [ROWS, KEYS, QUARTERS]: the parts of a product; then its logit, then its weight in the place of the first
+var<workgroup> scores: array<f32, ROWS * KEYS * QUARTERS>;
 var<workgroup> factors: array<f32, ROWS>;
 // (largest logit, sum of weights)
 var<workgroup> states: array<vec2f, ROWS>;
@@ -51,7 +49,7 @@ fn main(
     }
 
     // For the softmax: the row of this lane.
-    let r = lane / LANES;
+    let r = lane / WIDTH;
     let mine = min(first + r, count - 1);
     let position = position_of(mine / GROUPED, length, queries);
     let bias_at = bias_row(b, g * GROUPED + mine % GROUPED, mine / GROUPED);
@@ -77,52 +75,58 @@ fn main(
             key_rows[i] = key_row(b, start + i);
         }
         workgroupBarrier();
-        for (var j = lane / 4; j < here; j += GROUP / 4) {
+        for (var base = 0u; base < here; base += GROUP / 4) {
+            // All lanes stay together; those behind the last key compute it again.
+            let j = min(base + lane / 4, here - 1);
             let at = params.k_start + (key_rows[j] * params.kv_heads + g) * K_WIDTH;
             var product: array<f32, ROWS>;
             for (var i = 0u; i < ROWS; i += 1) {
                 product[i] = 0.0;
             }
             for (var d = lane % 4; d < D4; d += 4) {
-                let key = load_k(at, d);
+                let key = vec4f(load_k(at, d));
                 for (var i = 0u; i < ROWS; i += 1) {
                     let q = rows[i * D4 + d];
                     product[i] = q.w * key.w + (q.z * key.z + (q.y * key.y + (q.x * key.x + product[i])));
                 }
             }
             for (var i = 0u; i < ROWS; i += 1) {
-                scores[(i * KEYS + j) * 4 + lane % 4] = product[i];
+                let part = add_quarters(product[i]);
+                if base + lane / 4 < here && (QUARTERS == 4 || lane % 4 == 0) {
+                    scores[(i * KEYS + j) * QUARTERS + lane % QUARTERS] = part;
+                }
             }
         }
         workgroupBarrier();
 
         var top = largest;
         if r < ROWS {
-            for (var j = lane % LANES; j < here; j += LANES) {
-                let at = (r * KEYS + j) * 4;
-                let product = scores[at] + scores[at + 1] + (scores[at + 2] + scores[at + 3]);
+            for (var j = lane % WIDTH; j < here; j += WIDTH) {
+                let at = (r * KEYS + j) * QUARTERS;
+                var product = scores[at];
+                for (var i = 1u; i < QUARTERS; i += 1) {
+                    product += scores[at + i];
+                }
                 let z = logit(product, start + j, position, g * GROUPED + mine % GROUPED, bias_at);
                 let seen = select(NONE, z, visible(start + j, position));
                 scores[at] = seen;
                 top = max(top, seen);
             }
-            shares[lane] = top;
         }
-        workgroupBarrier();
+        leave(lane, 0, top);
+        settle();
+        top = largest_of(lane, 0, top);
         if r < ROWS {
-            for (var i = 0u; i < LANES; i += 1) {
-                top = max(top, shares[r * LANES + i]);
-            }
             let factor = rescale(largest, top);
             largest = top;
             sum *= factor;
-            for (var j = lane % LANES; j < here; j += LANES) {
-                let at = (r * KEYS + j) * 4;
+            for (var j = lane % WIDTH; j < here; j += WIDTH) {
+                let at = (r * KEYS + j) * QUARTERS;
                 let weight = rescale(scores[at], top);
                 scores[at] = weight;
                 sum += weight;
             }
-            if lane % LANES == 0 {
+            if lane % WIDTH == 0 {
                 factors[r] = factor;
             }
         }
@@ -133,24 +137,19 @@ fn main(
         }
         if share < AT_ONCE {
             for (var j = share; j < here; j += AT_ONCE) {
-                let part = load_v(params.v_start + (key_rows[j] * params.kv_heads + g) * V_WIDTH, column);
+                let part = vec4f(load_v(params.v_start + (key_rows[j] * params.kv_heads + g) * V_WIDTH, column));
                 for (var i = 0u; i < ROWS; i += 1) {
-                    value[i] += scores[(i * KEYS + j) * 4] * part;
+                    value[i] += scores[(i * KEYS + j) * QUARTERS] * part;
                 }
             }
         }
     }
 
-    // The softmax has read the shares of the last tile before its last barrier.
-    if r < ROWS {
-        shares[lane] = sum;
-    }
-    workgroupBarrier();
-    if r < ROWS && lane % LANES == 0 {
-        var total = 0.0;
-        for (var i = 0u; i < LANES; i += 1) {
-            total += shares[lane + i];
-        }
+    // The softmax has read what was left of the last tile before its last barrier.
+    leave(lane, 0, sum);
+    settle();
+    let total = sum_of(lane, 0, sum);
+    if r < ROWS && lane % WIDTH == 0 {
         states[r] = vec2f(largest, total);
     }
     for (var i = 0u; i < ROWS; i += 1) {

@@ -1,4 +1,4 @@
-use super::tile::{Decode, Prefill, vectors};
+use super::tile::{Decode, Prefill, aligned, exchange, halves, vectors};
 use super::{NAME, Spec};
 use crate::dtype::DType;
 use crate::error::Result;
@@ -48,7 +48,9 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
 /// What the forms that read keys differ in.
 struct Form {
     name: &'static str,
-    kernel: Part,
+    /// The kernel, and how its lanes share what they have.
+    parts: Vec<Part>,
+    subgroups: bool,
     consts: Vec<(&'static str, Const)>,
     workgroup_bytes: u32,
     /// Splits of the keys, and the keys of one.
@@ -67,8 +69,7 @@ struct Planner<'a> {
 impl Planner<'_> {
     /// Elements of the arrays that hold rows: vectors of four where every row and stride is made of them.
     fn unit(&self) -> u32 {
-        let lengths = [self.spec.dim, self.spec.value_dim, self.spec.q_stride];
-        if lengths.iter().all(|n| n.is_multiple_of(4)) { 4 } else { 1 }
+        if aligned(self.spec) { 4 } else { 1 }
     }
 
     /// Bytes of what places in k and v count.
@@ -101,6 +102,7 @@ impl Planner<'_> {
             if self.unit() == 4 { part!("attention/load_q_vec4.wgsl") } else { part!("attention/load_q_f32.wgsl") },
             match (spec.kv, self.unit()) {
                 (DType::Q8_0, _) => part!("attention/load_kv_q8_0.wgsl"),
+                (DType::F16, 4) if halves(spec, self.caps) => part!("attention/load_kv_half_vec4.wgsl"),
                 (DType::F16, 4) => part!("attention/load_kv_f16_vec4.wgsl"),
                 (DType::F16, _) => part!("attention/load_kv_f16.wgsl"),
                 (_, 4) => part!("attention/load_kv_vec4.wgsl"),
@@ -162,7 +164,7 @@ impl Planner<'_> {
             parts.extend(output);
             bound.extend(outputs);
         }
-        parts.push(form.kernel);
+        parts.extend(form.parts);
         let mut plan = Plan { passes: Vec::new(), scratch: form.partial.into_iter().collect() };
         let mut places = Vec::new();
         if bound.len() > self.caps.storage_buffers as usize {
@@ -186,7 +188,8 @@ impl Planner<'_> {
         ]);
         consts.extend(self.row_consts(&bound));
         let (name, workgroup_bytes) = (form.name, form.workgroup_bytes);
-        let shader = Shader { name, parts, consts, features: Features::default(), workgroup_bytes };
+        let features = Features { f16: halves(spec, self.caps), subgroups: form.subgroups };
+        let shader = Shader { name, parts, consts, features, workgroup_bytes };
         let mut pass = PassBuilder::new(self.args, shader);
         for &arg in &bound {
             pass = match form.partial {
@@ -313,10 +316,14 @@ impl Planner<'_> {
             ("STEP", Const::U32(tile.step)),
             ("TILE", Const::U32(tile.tile(self.spec))),
             ("COLUMNS", Const::U32(tile.columns(self.spec))),
+            ("WIDTH", Const::U32(tile.x)),
+            ("SLOTS", Const::U32(tile.per)),
         ];
+        let memory = if tile.half { part!("attention/tile_f16.wgsl") } else { part!("attention/tile_f32.wgsl") };
         self.keys(Form {
             name: "attention.prefill",
-            kernel: part!("attention/prefill.wgsl"),
+            parts: vec![memory, exchange(tile.subgroups), part!("attention/prefill.wgsl")],
+            subgroups: tile.subgroups,
             consts,
             workgroup_bytes: tile.bytes(self.spec),
             splits: (1, 0),
@@ -330,10 +337,17 @@ impl Planner<'_> {
             ("GROUP", Const::U32(Decode::LANES)),
             ("ROWS", Const::U32(tile.rows)),
             ("KEYS", Const::U32(tile.keys)),
+            ("WIDTH", Const::U32(tile.width)),
+            ("SLOTS", Const::U32(1)),
         ];
+        let quarters = match tile.subgroups {
+            true => part!("attention/quarters_subgroup.wgsl"),
+            false => part!("attention/quarters_workgroup.wgsl"),
+        };
         self.keys(Form {
             name: "attention.decode",
-            kernel: part!("attention/decode.wgsl"),
+            parts: vec![quarters, exchange(tile.subgroups), part!("attention/decode.wgsl")],
+            subgroups: tile.subgroups,
             consts,
             workgroup_bytes: tile.bytes(self.spec),
             splits: (tile.splits, tile.split_keys),

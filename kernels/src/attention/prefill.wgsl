@@ -22,14 +22,8 @@ const FLOOR = 0.5 * NONE;
 const AT_ONCE = GROUP / CHUNK;
 const LOADS = (KEYS + AT_ONCE - 1) / AT_ONCE;
 const V_PADDED = X * COLUMNS;
-// Values lie behind the weights.
-const VALUES = ROWS * X;
 
 var<workgroup> rows: array<vec4f, ROWS * D4>;
-// A chunk of keys, [4, X] rows of STRIDE vectors, key 4x + c in row (c, x); then [ROWS, X] exp2 of the scores, four keys in
-// a vector, and [STEP, V_PADDED] values.
-var<workgroup> tile: array<vec4f, TILE>;
-var<workgroup> shares: array<f32, ROWS * X>;
 // Rows of the tile's keys, counted in heads.
 var<workgroup> key_rows: array<u32, KEYS>;
 
@@ -134,20 +128,18 @@ fn main(
                 score[r][c] = select(NONE, logit_of_scaled(score[r][c], mine + c, position[r], h, bias_at), seen);
             }
             let s = score[r];
-            shares[(y * PER + r) * X + x] = max(max(s.x, s.y), max(s.z, s.w));
+            leave(lane, r, max(max(s.x, s.y), max(s.z, s.w)));
         }
         // The maxima are there, and the last chunk has been used.
         workgroupBarrier();
         for (var r = 0u; r < PER; r += 1) {
             let row = y * PER + r;
-            var top = largest[r];
-            for (var i = 0u; i < X; i += 1) {
-                top = max(top, shares[row * X + i]);
-            }
+            let s = score[r];
+            let top = max(largest[r], largest_of(lane, r, max(max(s.x, s.y), max(s.z, s.w))));
             let factor = exp2(largest[r] - top);
             largest[r] = top;
             let w = exp2(score[r] - top);
-            tile[row * X + x] = w;
+            keep_weights(row * X + x, w);
             sum[r] = sum[r] * factor + (w.x + w.y + (w.z + w.w));
             for (var c = 0u; c < COLUMNS; c += 1) {
                 value[r * COLUMNS + c] *= factor;
@@ -173,14 +165,14 @@ fn main(
             for (var k = 0u; k < STEP; k += 4) {
                 var w: array<vec4f, PER>;
                 for (var r = 0u; r < PER; r += 1) {
-                    w[r] = tile[(y * PER + r) * X + (step + k) / 4];
+                    w[r] = weights_at((y * PER + r) * X + (step + k) / 4);
                 }
                 for (var c = 0u; c < COLUMNS; c += 1) {
                     let at = VALUES + k * V_PADDED + x + X * c;
-                    let v0 = tile[at];
-                    let v1 = tile[at + V_PADDED];
-                    let v2 = tile[at + 2 * V_PADDED];
-                    let v3 = tile[at + 3 * V_PADDED];
+                    let v0 = kept(at);
+                    let v1 = kept(at + V_PADDED);
+                    let v2 = kept(at + 2 * V_PADDED);
+                    let v3 = kept(at + 3 * V_PADDED);
                     for (var r = 0u; r < PER; r += 1) {
                         let i = r * COLUMNS + c;
                         value[i] = w[r].w * v3 + (w[r].z * v2 + (w[r].y * v1 + (w[r].x * v0 + value[i])));
@@ -191,17 +183,14 @@ fn main(
     }
 
     for (var r = 0u; r < PER; r += 1) {
-        shares[(y * PER + r) * X + x] = sum[r];
+        leave(lane, r, sum[r]);
     }
-    workgroupBarrier();
+    settle();
     for (var r = 0u; r < PER; r += 1) {
         let row = first + y * PER + r;
+        let total = sum_of(lane, r, sum[r]);
         if row >= count {
             continue;
-        }
-        var total = 0.0;
-        for (var i = 0u; i < X; i += 1) {
-            total += shares[(y * PER + r) * X + i];
         }
         let h = g * GROUPED + row % GROUPED;
         let at = (token0 + row / GROUPED) * params.kv_heads * GROUPED + h;
@@ -217,10 +206,10 @@ fn main(
 // Adds vector `q_at` of PER rows times the vectors of four keys, the first of them `k_at`.
 fn add_product(score: ptr<function, array<vec4f, PER>>, k_at: u32, q_at: u32) {
     let keys = transpose(mat4x4f(
-        tile[k_at],
-        tile[k_at + X * STRIDE],
-        tile[k_at + 2 * X * STRIDE],
-        tile[k_at + 3 * X * STRIDE],
+        kept(k_at),
+        kept(k_at + X * STRIDE),
+        kept(k_at + 2 * X * STRIDE),
+        kept(k_at + 3 * X * STRIDE),
     ));
     for (var r = 0u; r < PER; r += 1) {
         let q = rows[q_at + r * D4];

@@ -1,8 +1,11 @@
 //! How large the tiles of the forms are: as large as the device's workgroup memory lets them be.
 
 use super::{NAME, Spec};
+use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::part;
 use crate::plan::Caps;
+use crate::shader::Part;
 
 /// Bytes of workgroup memory for each lane: with more, a GPU could no longer hold several workgroups at a time. RDNA has
 /// 128 KiB for four units that compute 64 lanes each, so 256 bytes leave each of them two waves.
@@ -15,6 +18,24 @@ fn limit(needs: u32, has: u32) -> Error {
 /// Vectors of four in a row of `dim`.
 pub(super) fn vectors(dim: u32) -> u32 {
     dim.div_ceil(4)
+}
+
+/// Whether every row and stride is made of vectors of four.
+pub(super) fn aligned(spec: &Spec) -> bool {
+    [spec.dim, spec.value_dim, spec.q_stride].iter().all(|n| n.is_multiple_of(4))
+}
+
+/// Whether keys and values are read as the numbers that they are stored as.
+pub(super) fn halves(spec: &Spec, caps: &Caps) -> bool {
+    caps.shader_f16 && spec.kv == DType::F16 && aligned(spec)
+}
+
+/// How lanes next to each other share values.
+pub(super) fn exchange(subgroups: bool) -> Part {
+    match subgroups {
+        true => part!("attention/exchange_subgroup.wgsl"),
+        false => part!("attention/exchange_workgroup.wgsl"),
+    }
 }
 
 /// The sizes in `prefill.wgsl`.
@@ -30,6 +51,10 @@ pub(super) struct Prefill {
     pub(super) chunk: u32,
     /// Keys in a step of the values.
     pub(super) step: u32,
+    /// Whether the lanes of a row share a subgroup.
+    pub(super) subgroups: bool,
+    /// Whether keys and values stand in workgroup memory as f16.
+    pub(super) half: bool,
 }
 
 impl Prefill {
@@ -42,14 +67,16 @@ impl Prefill {
         vectors(spec.value_dim).div_ceil(self.x)
     }
 
-    /// Vectors that hold a chunk of keys, then the weights and a step of values.
+    /// Vectors that hold a chunk of keys, then a step of values and, where these are in f32, the weights.
     pub(super) fn tile(&self, spec: &Spec) -> u32 {
-        let keys = 4 * self.x * (self.chunk | 1);
-        keys.max(self.rows() * self.x + self.step * self.x * self.columns(spec))
+        let (keys, values) = (4 * self.x * (self.chunk | 1), self.step * self.x * self.columns(spec));
+        keys.max(values + if self.half { 0 } else { self.rows() * self.x })
     }
 
     pub(super) fn bytes(&self, spec: &Spec) -> u32 {
-        self.rows() * (16 * vectors(spec.dim) + 4 * self.x) + 16 * self.tile(spec) + 4 * 4 * self.x
+        let shares = if self.subgroups { 0 } else { 4 * self.x };
+        let (weights, vector) = if self.half { (16 * self.x, 8) } else { (0, 16) };
+        self.rows() * (16 * vectors(spec.dim) + shares + weights) + vector * self.tile(spec) + 4 * 4 * self.x
     }
 
     /// The most rows of a lane that fit, and of those the longest chunks and steps.
@@ -79,7 +106,8 @@ impl Prefill {
             let most = if per == 8 { caps.workgroup_bytes } else { caps.workgroup_bytes.min(LANE_BYTES * lanes) };
             for (chunk, step) in [(16, 16), (16, 8), (8, 16), (8, 8), (8, 4), (4, 8), (4, 4)] {
                 let chunk = vectors(spec.dim).next_power_of_two().min(chunk);
-                let choice = Self { lanes, x, per, chunk, step };
+                let subgroups = caps.subgroups && caps.subgroup_min >= x;
+                let choice = Self { lanes, x, per, chunk, step, subgroups, half: halves(spec, caps) };
                 // Sums beyond 16 vectors a lane would leave the registers of many GPUs; twice as many lanes are for many
                 // rows.
                 if lanes > caps.invocations || per * choice.columns(spec) > 16 || (lanes == 128 && rows <= 32) {
@@ -106,6 +134,10 @@ pub(super) struct Decode {
     pub(super) split_keys: u32,
     /// Splits that scratch has room for, whatever the number of keys.
     pub(super) most_splits: u32,
+    /// Lanes of a row in the softmax.
+    pub(super) width: u32,
+    /// Whether they share a subgroup, as do the four lanes of a key.
+    pub(super) subgroups: bool,
 }
 
 impl Decode {
@@ -121,8 +153,9 @@ impl Decode {
     }
 
     pub(super) fn bytes(&self, spec: &Spec) -> u32 {
-        let row = 16 * vectors(spec.dim) + 16 * self.keys + 4 * 16 + 8;
-        self.rows * row + (4 * self.rows).next_multiple_of(16) + 8 + 4 * self.keys + 16 * Self::LANES
+        let (scores, shares) = if self.subgroups { (4, 0) } else { (16, 4 * Self::LANES) };
+        let row = 16 * vectors(spec.dim) + scores * self.keys + 8;
+        self.rows * row + shares + (4 * self.rows).next_multiple_of(16) + 8 + 4 * self.keys + 16 * Self::LANES
     }
 
     pub(super) fn choose(spec: &Spec, caps: &Caps) -> Result<Self> {
@@ -138,7 +171,10 @@ impl Decode {
         };
         let split_keys = span.div_ceil(most_splits).next_multiple_of(Self::SPLIT);
         let splits = span.div_ceil(split_keys);
-        let mut choice = Self { rows, keys: 256, splits, split_keys, most_splits };
+        let subgroups = caps.subgroups && caps.subgroup_min >= 4;
+        // A power of two, as subgroups are.
+        let width = if subgroups { caps.subgroup_min.min(16) } else { 16 };
+        let mut choice = Self { rows, keys: 256, splits, split_keys, most_splits, width, subgroups };
         while choice.bytes(spec) > budget {
             choice.keys /= 2;
             if choice.keys < 16 || Self::LANES > caps.invocations {

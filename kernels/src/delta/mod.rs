@@ -35,22 +35,28 @@
 //! from that.
 //!
 //! Errors: `Shape` for heads that do not divide, a dimension of 0 or above 256, a batch besides packed sequences, a pool
-//! besides `initial` or `last`, more than 2^32 - 1 elements of an argument.
+//! besides `initial` or `last`, chunks of 0 or more than 64 tokens, more than 2^32 - 1 elements of an argument.
 //!
-//! Cost: `6 B T HV K V` flop, token by token on every executor; time linear in `T`. Columns of a state do not depend on each
-//! other, which is all the parallel work that there is besides heads and sequences: a GPU is busy with many of those, and
-//! not with one long sequence of few heads, which wants the form in chunks (2406.06484) that is not here yet. Memory besides
-//! the arguments does not grow with `T`: a GPU takes 32 MiB for the vectors of a piece of the tokens, and the states.
+//! Cost: token by token `6 B T HV K V` flop, which [`flop`](Kernel::flop) counts; in chunks of `C` tokens
+//! `2 B T HV (3 K V + (3 K + 2 V) C)` at most, in products of matrices that are parallel over chunks but for the scan of the
+//! states, which is over sequences, heads and columns. Time is linear in `T`. [`chunk`](Spec::chunk) chooses; by itself a GPU
+//! takes chunks for sequences of more than 16 tokens, of 32 tokens, or 16 where channels have decays of their own, unless
+//! there are so many sequences and heads that a chunk of each takes more than 32 MiB. A processor, as an executor or as a
+//! software driver, goes token by token. Memory besides the arguments does not grow with `T`: a GPU takes 32 MiB for the
+//! vectors of a piece of the tokens, and the states, in chunks of packed sequences twice.
 //!
-//! Source: Schlag et al. (2102.11174); in chunks Yang et al. (2406.06484); gates of heads Yang et al. (2412.06464), of
+//! Source: Schlag et al. (2102.11174); in chunks Yang et al. (2406.06484), whose `W` and `U` are kept as they are and whose
+//! matrix is inverted in blocks of four; gates of heads Yang et al. (2412.06464), of
 //! channels Kimi Linear (2510.26692), `EraseWrite` GDN-2 (2605.22791).
 
 pub(crate) mod cases;
+pub(crate) mod chunk;
 mod cpu;
 pub(crate) mod inputs;
 mod plan;
 pub(crate) mod reference;
 pub(crate) mod sequence;
+pub(crate) mod vectors;
 
 use crate::dtype::DType;
 use crate::error::Result;
@@ -106,6 +112,8 @@ pub struct Spec {
     pub last: bool,
     /// Slots of a pool that states are kept in.
     pub pool: Option<u32>,
+    /// Tokens that are computed together, at most, of 64: 1 for token by token. Chosen by the executor where there is none.
+    pub chunk: Option<u32>,
 }
 
 impl Spec {
@@ -125,6 +133,7 @@ impl Spec {
             initial: false,
             last: false,
             pool: None,
+            chunk: None,
         }
     }
 
@@ -142,7 +151,7 @@ impl Spec {
         }
     }
 
-    fn states(&self) -> [u32; 4] {
+    pub(crate) fn states(&self) -> [u32; 4] {
         [self.sequences(), self.value_heads, self.key_dim, self.value_dim]
     }
 }
@@ -162,6 +171,9 @@ impl Kernel for Spec {
         }
         require(self.scale.is_finite(), NAME, "scale", "finite", self.scale)?;
         require(self.packed.is_none() || batch == 1, NAME, "batch", "1 where sequences are packed", batch)?;
+        if let Some(chunk) = self.chunk {
+            require((1..=64).contains(&chunk), NAME, "chunk", "1 to 64", chunk)?;
+        }
         if let Some(slots) = self.pool {
             require(!self.initial && !self.last, NAME, "pool", "without initial and last", "both")?;
             elements(NAME, "pool", &[slots, value_heads, key_dim, value_dim])?;
@@ -229,7 +241,7 @@ impl Kernel for Spec {
     }
 
     fn inputs(&self, rng: &mut crate::cases::Rng) -> Vec<Vec<u8>> {
-        use crate::cases::{f32_bytes, u32_bytes};
+        use crate::cases::{f32_bytes, offsets, reversed_slots, u32_bytes};
         let args = self.args();
         let mut all = crate::cases::draws(&args, rng);
         for (arg, bytes) in args.iter().zip(&mut all) {
@@ -249,33 +261,24 @@ impl Kernel for Spec {
                 "beta" | "erase" | "write" => {
                     f32_bytes(&rng.normals(n, 1.5).into_iter().map(sigmoid).collect::<Vec<_>>())
                 }
-                // From hardly any decay to one that leaves nothing.
+                // From hardly any decay to a reset; the last of several heads decays as much as KDA's gates can.
                 "g" => {
-                    let decay = |i: u32, x: f32| if i == 0 { -60.0 * x } else { -0.3 * x * x };
-                    f32_bytes(&(0..n).map(|_| decay(rng.below(24), rng.unit())).collect::<Vec<_>>())
+                    let (heads, decays) = (self.value_heads as usize, self.decays() as usize);
+                    let decay = |at: usize, i: u32, x: f32| match i {
+                        _ if heads > 1 && at / decays % heads == heads - 1 => -5.0,
+                        0 => -60.0 * x,
+                        1 if x < 0.25 => -1e4,
+                        _ => -0.3 * x * x,
+                    };
+                    f32_bytes(&(0..n).map(|at| decay(at, rng.below(24), rng.unit())).collect::<Vec<_>>())
                 }
                 "cu" => u32_bytes(&offsets(self.sequences(), self.tokens, rng)),
-                // Distinct where the pool has room, in reverse; the others are past it.
-                "slots" => {
-                    let slots = self.pool.unwrap_or(0);
-                    u32_bytes(&(0..n as u32).map(|i| slots.wrapping_sub(1 + i)).collect::<Vec<_>>())
-                }
+                "slots" => u32_bytes(&reversed_slots(self.sequences(), self.pool.unwrap_or(0))),
                 _ => continue,
             };
         }
         all
     }
-}
-
-/// Where sequences begin that share `tokens`: of any length, some of them empty, with a gap in front now and then.
-fn offsets(sequences: u32, tokens: u32, rng: &mut crate::cases::Rng) -> Vec<u32> {
-    let mut cuts: Vec<u32> = (0..=sequences).map(|_| rng.below(tokens + 1)).collect();
-    cuts.sort_unstable();
-    if let [first, .., last] = &mut cuts[..] {
-        *first = rng.below((*first).min(2) + 1);
-        *last = tokens - rng.below((tokens - *last).min(2) + 1);
-    }
-    cuts
 }
 
 /// The largest `beta |k|^2` of a run, which is stable up to 2: `k` and `beta` as [`Spec`] has them, or for

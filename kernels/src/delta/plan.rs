@@ -4,40 +4,121 @@
 //! Predicted for K = V = 64 and 8 heads: `6 K V` flop and `24 K + 4 V` bytes a token and head; 64 invocations that each
 //! read two words of workgroup memory and 16 bytes that all of them share for three multiply-adds; no barrier.
 
-use super::{Gate, NAME, NORMALIZE_EPS, Spec};
+use super::chunk::{Chunks, States};
+use super::vectors::Vectors;
+use super::{Gate, NAME, Spec};
 use crate::error::Result;
 use crate::fill::{Fill, Target};
 use crate::op::{Access, Arg, Kernel};
 use crate::part;
 use crate::plan::{Caps, Pass, PassBuilder, Plan};
-use crate::shader::{Const, Features, Shader};
+use crate::shader::{Const, Features, Part, Shader};
 use alloc::{vec, vec::Vec};
 
-/// Invocations of a workgroup outside of the steps, and the most of one in them.
+/// The most invocations of a workgroup.
 const GROUP: u32 = 64;
-/// Bytes that the vectors of a piece take, unless one token of every sequence takes more.
+/// Bytes that a piece takes, unless one token or chunk of every sequence takes more.
 const PIECE: u64 = 32 << 20;
+/// Tokens of a sequence that are not worth a chunk.
+const FEW: u32 = 16;
 
 pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     let args = spec.args();
-    let row_bytes = 16 * u64::from(spec.key_dim) + 4 * u64::from(spec.value_dim);
-    let rows = u64::from(spec.batch) * u64::from(spec.value_heads);
-    let piece = (PIECE / (row_bytes * rows.max(1))).clamp(1, u64::from(spec.tokens.max(1))) as u32;
-    let planner = Planner { spec, caps, args: &args, rows: rows * u64::from(piece) };
     let mut passes = Vec::new();
+    let fill = Fill { op: NAME, caps, args: &args };
     if spec.packed.is_some() && spec.tokens > 0 {
-        passes.push(planner.fill().zeros(Target::Arg("out"))?);
+        passes.push(fill.zeros(Target::Arg("out"))?);
     }
     if spec.sequences() == 0 {
         return Ok(Plan { passes, scratch: Vec::new() });
     }
-    if spec.pool.is_none() && (spec.last || spec.tokens > 0) {
-        passes.push(planner.begin()?);
+    match chunk_tokens(spec, caps) {
+        None => token_by_token(spec, caps, &args, passes),
+        Some(tokens) => in_chunks(&Chunks::new(NAME, spec, caps, &args, tokens, PIECE), passes),
     }
+}
+
+/// Tokens of a chunk, unless the rule goes token by token: on a processor, where that is faster, for few of them, and so many sequences and heads that these are work
+/// enough and a chunk of each takes more memory than a piece.
+fn chunk_tokens(spec: &Spec, caps: &Caps) -> Option<u32> {
+    let own = if spec.decays() > 1 { 16 } else { 32 };
+    match spec.chunk {
+        Some(1) => None,
+        Some(tokens) => Some(tokens),
+        None => {
+            let rows = u64::from(spec.batch) * u64::from(spec.value_heads);
+            let bytes = 16 * u64::from(spec.key_dim + spec.value_dim) * u64::from(own);
+            let mean = spec.tokens / spec.packed.unwrap_or(1).max(1);
+            (mean > FEW && !caps.software && rows * bytes <= PIECE).then_some(own)
+        }
+    }
+}
+
+fn in_chunks(chunks: &Chunks<'_>, mut passes: Vec<Pass>) -> Result<Plan> {
+    let spec = chunks.spec;
+    let mut scratch = chunks.scratch().to_vec();
+    let bytes = state_bytes(spec);
+    let own = States::Scratch { index: scratch.len(), bytes };
+    let states = match (spec.pool, spec.last) {
+        (Some(_), _) => States::Arg("pool"),
+        (None, true) => States::Arg("state"),
+        _ => own,
+    };
+    passes.extend(begin(&Fill { op: NAME, caps: chunks.caps, args: chunks.args }, spec, states)?);
+    if spec.batch > 0 {
+        for piece in chunks.pieces() {
+            passes.extend([chunks.vectors(piece)?, chunks.pairs(piece, None)?]);
+            passes.extend([chunks.scan(piece, states)?, chunks.output(piece)?]);
+        }
+    }
+    if let States::Scratch { bytes, .. } = states {
+        scratch.push(bytes);
+    }
+    Ok(Plan { passes, scratch })
+}
+
+fn state_bytes(spec: &Spec) -> u64 {
+    4 * u64::from(spec.states().iter().product::<u32>())
+}
+
+/// The states before the first token, unless a pool holds them.
+fn begin(fill: &Fill<'_>, spec: &Spec, states: States) -> Result<Option<Pass>> {
+    if spec.pool.is_some() || !(spec.last || spec.tokens > 0) {
+        return Ok(None);
+    }
+    let to = match states {
+        States::Arg(name) => Target::Arg(name),
+        States::Scratch { index, bytes } => Target::Scratch { index, bytes, start: 0, elements: (bytes / 4) as u32 },
+    };
+    Ok(Some(if spec.initial { fill.copy("state0", to)? } else { fill.zeros(to)? }))
+}
+
+fn token_by_token(spec: &Spec, caps: &Caps, args: &[Arg], mut passes: Vec<Pass>) -> Result<Plan> {
+    let row_bytes = 16 * u64::from(spec.key_dim) + 4 * u64::from(spec.value_dim);
+    let rows = u64::from(spec.batch) * u64::from(spec.value_heads);
+    let piece = (PIECE / (row_bytes * rows.max(1))).clamp(1, u64::from(spec.tokens.max(1))) as u32;
+    let planner = Planner { spec, caps, args, rows: rows * u64::from(piece) };
+    let [vectors, written, _] = planner.scratch();
+    let vectors = Vectors {
+        op: NAME,
+        spec,
+        caps,
+        args,
+        logs: false,
+        channels: spec.key_dim,
+        columns: spec.value_dim,
+        stride: spec.value_dim,
+        bytes: [vectors, written],
+    };
+    let states = match spec.last {
+        true => States::Arg("state"),
+        false => States::Scratch { index: 2, bytes: planner.scratch()[2] },
+    };
+    passes.extend(begin(&Fill { op: NAME, caps, args }, spec, states)?);
     if spec.batch > 0 {
         for first in (0..spec.tokens).step_by(piece as usize) {
             let count = piece.min(spec.tokens - first);
-            passes.extend([planner.vectors(first, count)?, planner.step(first, count)?]);
+            passes.extend([vectors.pass(first, count)?, planner.step(first, count)?]);
         }
     }
     let mut scratch = planner.scratch().to_vec();
@@ -59,11 +140,7 @@ impl Planner<'_> {
     /// Bytes of the vectors, of what is written, and of states that nobody else keeps.
     fn scratch(&self) -> [u64; 3] {
         let [key_dim, value_dim] = [self.spec.key_dim, self.spec.value_dim].map(u64::from);
-        [16 * key_dim * self.rows, 4 * value_dim * self.rows, 4 * u64::from(self.state_elements())]
-    }
-
-    fn state_elements(&self) -> u32 {
-        self.spec.states().iter().product()
+        [16 * key_dim * self.rows, 4 * value_dim * self.rows, state_bytes(self.spec)]
     }
 
     /// Where states are while the tokens pass.
@@ -81,83 +158,6 @@ impl Planner<'_> {
             (None, true) => pass.start("states_start", "state", 4),
             _ => pass.u32("states_start", 0),
         }
-    }
-
-    /// The states before the first token.
-    fn begin(&self) -> Result<Pass> {
-        let elements = self.state_elements();
-        let to = match self.spec.last {
-            true => Target::Arg("state"),
-            false => Target::Scratch { index: 2, bytes: self.scratch()[2], start: 0, elements },
-        };
-        if self.spec.initial { self.fill().copy("state0", to) } else { self.fill().zeros(to) }
-    }
-
-    fn fill(&self) -> Fill<'_> {
-        Fill { op: NAME, caps: self.caps, args: self.args }
-    }
-
-    fn vectors(&self, first: u32, count: u32) -> Result<Pass> {
-        let spec = self.spec;
-        let mut parts = vec![part!("delta/vectors.wgsl")];
-        parts.push(match spec.normalize {
-            true => part!("delta/normalize.wgsl"),
-            false => part!("delta/plain.wgsl"),
-        });
-        parts.push(match spec.gate {
-            Gate::None => part!("delta/no_decay.wgsl"),
-            _ => part!("delta/decay.wgsl"),
-        });
-        parts.push(match spec.gate {
-            Gate::EraseWrite => part!("delta/erase_write.wgsl"),
-            _ => part!("delta/beta.wgsl"),
-        });
-        let decays = u32::from(spec.gate != Gate::None);
-        let shader = Shader {
-            name: "delta.vectors",
-            parts,
-            consts: vec![
-                ("GATES_BINDING", Const::U32(5 + decays)),
-                ("WRITE_BINDING", Const::U32(6 + decays)),
-                ("GROUP", Const::U32(GROUP)),
-                ("HEADS", Const::U32(spec.heads)),
-                ("VALUE_HEADS", Const::U32(spec.value_heads)),
-                ("K", Const::U32(spec.key_dim)),
-                ("V", Const::U32(spec.value_dim)),
-                ("DECAYS", Const::U32(spec.decays())),
-            ],
-            features: Features::default(),
-            workgroup_bytes: if spec.normalize { 8 * GROUP } else { 0 },
-        };
-        let rows = u64::from(spec.batch) * u64::from(count) * u64::from(spec.value_heads);
-        let [vectors, written, _] = self.scratch();
-        let mut pass = PassBuilder::new(self.args, shader)
-            .arg("q")
-            .arg("k")
-            .arg("v")
-            .scratch("vectors", 0, vectors, Access::Write)
-            .scratch("written", 1, written, Access::Write);
-        if spec.gate != Gate::None {
-            pass = pass.arg("g");
-        }
-        pass = match spec.gate {
-            Gate::EraseWrite => pass.arg("erase").arg_as("write_gate", "write"),
-            _ => pass.arg("beta"),
-        };
-        pass.u32("rows", rows as u32)
-            .u32("tokens", spec.tokens)
-            .u32("first", first)
-            .u32("count", count)
-            .f32("scale", spec.scale)
-            .f32("eps", NORMALIZE_EPS)
-            .start("q_start", "q", 4)
-            .start("k_start", "k", 4)
-            .start("v_start", "v", 4)
-            .start_if_present("beta_start", "beta", 4)
-            .start_if_present("g_start", "g", 4)
-            .start_if_present("erase_start", "erase", 4)
-            .start_if_present("write_start", "write", 4)
-            .dispatch(NAME, self.caps, self.caps.grid(NAME, rows)?)
     }
 
     fn step(&self, first: u32, count: u32) -> Result<Pass> {
@@ -184,13 +184,8 @@ impl Planner<'_> {
             }
             None => parts.push(part!("delta/padded.wgsl")),
         }
-        match spec.pool {
-            Some(_) => {
-                parts.push(part!("delta/slots.wgsl"));
-                consts.push(("SLOTS_BINDING", Const::U32(binding)));
-            }
-            None => parts.push(part!("delta/own_slot.wgsl")),
-        }
+        parts.push(slot_part(spec));
+        consts.push(("SLOTS_BINDING", Const::U32(binding)));
         let workgroup_bytes = (4 * group * spec.key_dim).next_multiple_of(16);
         let shader = Shader { name: "delta.step", parts, consts, features: Features::default(), workgroup_bytes };
         let [vectors, written, _] = self.scratch();
@@ -220,5 +215,29 @@ impl Planner<'_> {
             .start_if_present("slots_start", "slots", 4)
             .u32("key_dim", spec.key_dim)
             .dispatch(NAME, self.caps, self.caps.grid(NAME, units)?)
+    }
+}
+
+/// The logarithms of decays.
+pub(super) fn decays(spec: &Spec) -> Part {
+    match spec.gate {
+        Gate::None => part!("delta/no_decay.wgsl"),
+        _ => part!("delta/decay.wgsl"),
+    }
+}
+
+/// What erases and writes.
+pub(super) fn gates(spec: &Spec) -> Vec<Part> {
+    match spec.gate {
+        Gate::EraseWrite => vec![part!("delta/erase.wgsl"), part!("delta/write.wgsl")],
+        _ => vec![part!("delta/beta.wgsl")],
+    }
+}
+
+/// Which state a sequence has.
+pub(super) fn slot_part(spec: &Spec) -> Part {
+    match spec.pool {
+        Some(_) => part!("delta/slots.wgsl"),
+        None => part!("delta/own_slot.wgsl"),
     }
 }

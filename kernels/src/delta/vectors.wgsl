@@ -1,5 +1,6 @@
-// What the step reads of a token and value head: for each channel (decay, what reads the state, key, query), and what is
-// written for each column. A workgroup owns a row (sequence, token of the piece, value head).
+// What the state meets of a token and value head: for each channel (decay, what reads the state, key, query), and what is
+// written for each column; with LOGS the decay's logarithm, and what reads the state when that is done. Rows have KEYS
+// channels and VALUES columns, those behind the last of 0. A workgroup owns a row (sequence, token of the piece, value head).
 
 struct Params {
     rows: u32,
@@ -41,13 +42,23 @@ fn main(
     let row = token * VALUE_HEADS + head;
     let key_row = (token * HEADS + head / (VALUE_HEADS / HEADS)) * K;
     let factors = factors_of(params.q_start + key_row, params.k_start + key_row, lane);
-    for (var i = lane; i < K; i += GROUP) {
-        let decay = decay_of(row, i);
-        let key = factors.y * k[params.k_start + key_row + i];
-        let query = params.scale * factors.x * q[params.q_start + key_row + i];
-        vectors[index * K + i] = vec4f(decay, decay * erase_of(row, i) * key, key, query);
+    for (var i = lane; i < KEYS; i += GROUP) {
+        var channel = vec4f();
+        if i < K {
+            let log_decay = log_decay_of(row, i);
+            let decay = select(exp(log_decay), 0.0, log_decay <= -100.0);
+            let key = factors.y * k[params.k_start + key_row + i];
+            let read = erase_of(row, i) * key;
+            let query = params.scale * factors.x * q[params.q_start + key_row + i];
+            channel = select(vec4f(decay, decay * read, key, query), vec4f(log_decay, read, key, query), LOGS);
+        }
+        vectors[index * KEYS + i] = channel;
     }
-    for (var i = lane; i < V; i += GROUP) {
-        written[index * V + i] = write_of(row, i) * v[params.v_start + row * V + i];
+    for (var i = lane; i < VALUES; i += GROUP) {
+        var value = 0.0;
+        if i < V {
+            value = write_of(row, i) * v[params.v_start + row * V + i];
+        }
+        written[index * STRIDE + i] = value;
     }
 }

@@ -17,7 +17,15 @@ pub(crate) fn cases() -> Vec<Case> {
         }
         // Sequences of any length, some of them empty, and tokens that none has.
         let spec = delta::Spec { gate, value_heads: 2, ..delta::Spec::new(1, 75, 1, 24, 20) };
-        all.push((format!("{name}_packed"), delta::Spec { packed: Some(5), initial: true, last: true, ..spec }));
+        let packed = delta::Spec { packed: Some(5), initial: true, last: true, ..spec };
+        all.push((format!("{name}_packed"), packed));
+        // The other size of chunks, around its borders.
+        let chunk = Some(if spec.decays() > 1 { 32 } else { 16 });
+        all.push((format!("{name}_packed_chunk"), delta::Spec { chunk, ..packed }));
+        for tokens in [31, 32, 33] {
+            let spec = delta::Spec { tokens, chunk, key_dim: 12, value_dim: 18, ..spec };
+            all.push((format!("{name}_t{tokens}_chunk"), spec));
+        }
     }
     let spec = delta::Spec { gate: Gate::Channel, initial: true, last: true, ..delta::Spec::new(1, 19, 1, 256, 256) };
     all.push(("k256_v256".into(), spec));

@@ -38,6 +38,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
         0 | 1 => (MOST, Decays::Tokens),
         _ => (CHANNELS, Decays::Channels),
     };
+    let most = spec.chunk.map_or(most, |most| (most as usize).min(MOST));
     let mean = sequences.iter().map(Range::len).sum::<usize>() / sequences.len().max(1);
     split(host, sequences.len() * value_heads, TASK / (mean * 7 * size).max(1) + 1, &|range| {
         let mut chunk = Chunk::new(most, key_dim, value_dim, decays);

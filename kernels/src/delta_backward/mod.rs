@@ -30,11 +30,15 @@
 //! `dstate0`. Offsets are held inside of `T`, and what decreasing ones give is of no meaning. A decay below `exp(-100)`
 //! counts as that. Every sum has one order: results are the same bits in every run, on any number of threads.
 //!
-//! Errors: those of the forward; `Unsupported` for a pool, whose states are gone, and on a GPU, which has no form of it yet.
+//! Errors: those of the forward; `Unsupported` for a pool, whose states are gone.
 //!
 //! Cost: token by token `14 B T HV K V` flop, which [`flop`](Kernel::flop) counts; in chunks of `C` tokens, whose first
-//! states are kept, `2 B T HV (8 K V + (8 K + 4 V) C)`, with memory of `B T HV (2 K + V + K V / C)`. `C` is 64, or 16
-//! where channels have decays of their own.
+//! states are kept, `2 B T HV (8 K V + (8 K + 4 V) C)`. `C` is 64 on a processor and 32 on a GPU, where channels have decays
+//! of their own 16, and what `chunk` says where that is given; a GPU takes 16 for less than 32, and 32 for more. A processor
+//! keeps `B T HV (2 K + V + K V / C)` elements; a GPU goes through the tokens in pieces that take 32 MiB in the largest of
+//! seven buffers, or one chunk of every sequence where that is more, and keeps the states between pieces: with more than one
+//! piece the forward half runs twice. A GPU walks the chunks of a sequence one after the other, with the columns of a state
+//! beside each other, and does all the rest for all chunks at once.
 //!
 //! Source: Yang et al. (2406.06484) and Kimi Linear (2510.26692). They differentiate through the inverse of a chunk's
 //! triangular matrix `I + L`; here `du` solves with its transpose, which leaves `dL = -du u^T` as the only derivative.
@@ -42,7 +46,10 @@
 pub(crate) mod cases;
 mod chunk;
 mod cpu;
+mod outputs;
+mod plan;
 mod reference;
+mod sizes;
 
 use crate::delta;
 use crate::dtype::DType;
@@ -99,8 +106,8 @@ impl Kernel for Spec {
         args
     }
 
-    fn plan(&self, _caps: &Caps) -> Result<Plan> {
-        Err(Error::Unsupported { op: NAME, what: String::from("a GPU") })
+    fn plan(&self, caps: &Caps) -> Result<Plan> {
+        plan::plan(&self.forward, caps)
     }
 
     fn reference(&self, args: &mut Args<'_>) {

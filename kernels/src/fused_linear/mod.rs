@@ -128,6 +128,7 @@ impl Spec {
             dim: self.outputs,
             kind,
             gated,
+            scales: false,
             stride: self.rows(),
         })
     }

@@ -1,4 +1,5 @@
-use super::{Kind, Spec};
+use super::{Gate, Kind, Spec};
+use crate::activation;
 use crate::cases::Case;
 use alloc::{format, vec::Vec};
 
@@ -11,6 +12,11 @@ pub(crate) fn cases() -> Vec<Case> {
             let name = format!("{kind:?}_r{rows}_g{groups}_d{dim}").to_lowercase();
             all.push(Case::new(format!("norm_{name}"), plain));
             all.push(Case::new(format!("norm_{name}_residual"), Spec { residual: true, ..plain }));
+            let gate = |kind| Some(Gate { kind, stride: groups * dim + 5 });
+            let gated = Spec { in_place: true, gate: gate(activation::Kind::Silu), ..plain };
+            all.push(Case::new(format!("norm_{name}_gated"), gated));
+            let gated = Spec { gate: gate(activation::Kind::Sigmoid), ..plain };
+            all.push(Case::new(format!("norm_{name}_sigmoid"), gated));
             all.push(Case::new(format!("norm_{name}_in_place"), Spec { in_place: true, one_plus: true, ..plain }));
         }
     }

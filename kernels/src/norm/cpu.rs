@@ -1,6 +1,7 @@
 //! Rows in parallel; a row is copied to where it is written, and normalised there.
 
 use super::{Kind, Spec};
+use crate::activation;
 use crate::host::{Args, Host, Shared, Simd, split};
 
 /// Least elements that are worth a task.
@@ -8,11 +9,13 @@ const TASK: usize = 1 << 14;
 
 pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let (residual, weight, bias) = (args.optional("residual"), args.f32("weight"), args.optional("bias"));
+    let gate = spec.gate.map(|gate| (gate, args.f32("gate")));
     let written = (spec.residual || spec.in_place).then(|| Shared::new(args.out("x")));
     let read = if written.is_none() { args.f32("x") } else { &[] };
     let out = args.optional_out("out").map(Shared::new);
     let (groups, dim, simd) = (spec.groups as usize, spec.dim as usize, host.simd());
     split(host, spec.rows as usize * groups, TASK / dim, &|range| {
+        let mut factors = alloc::vec![0.0; if gate.is_some() { dim } else { 0 }];
         for i in range {
             let (from, dense) = (i / groups * spec.stride as usize + i % groups * dim, i * dim);
             // SAFETY: a group belongs to one range.
@@ -39,6 +42,11 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
             simd.normalise(row, mean, inverse, weight, if spec.one_plus { 1.0 } else { 0.0 });
             if let Some(bias) = bias {
                 simd.add(row, bias);
+            }
+            if let Some((gate, z)) = gate {
+                factors.copy_from_slice(&z[i / groups * gate.stride as usize + i % groups * dim..][..dim]);
+                simd.apply(activation::function(gate.kind), &mut factors);
+                simd.mul(row, &factors);
             }
         }
     });

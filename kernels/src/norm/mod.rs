@@ -4,6 +4,7 @@
 //! x[r, g]  += residual[r, g]                                        with `residual`; the sum stays in x
 //! rms:      out[r, g] = x / sqrt(mean(x^2) + eps) * w
 //! layer:    out[r, g] = (x - mean(x)) / sqrt(var(x) + eps) * w + bias
+//! with `gate` out[r, g] times s(gate[r, g]), where s(z) is z / (1 + exp(-z)) or 1 / (1 + exp(-z))
 //! ```
 //!
 //! over the `dim` elements of each group. `w` is `weight`, or `1 + weight` with `one_plus`.
@@ -14,30 +15,33 @@
 //! | `residual` | `[rows, groups, dim]` | f32 | only with `residual`; dense |
 //! | `weight` | `[dim]` | f32 | the same for every group |
 //! | `bias` | `[dim]` | f32 | only with `bias` |
+//! | `gate` | `[rows, groups, dim]` | f32 | only with `gate`; rows apart by its stride |
 //! | `out` | `[rows, groups, dim]` | f32 | dense; absent with `in_place`, where `x` is replaced |
 //!
 //! Edge values: a row of zeros gives zeros (plus the bias). `var` is the mean of squared deviations, not the unbiased one.
 //!
-//! Errors: `Shape` for `dim` 0, a stride below the row, `residual` together with `in_place`, or an `eps` that is negative
+//! Errors: `Shape` for `dim` 0, strides below the row, `residual` together with `in_place`, or an `eps` that is negative
 //! or not finite.
 //!
 //! Cost: about `4 rows groups dim` flop; every element is read once and written once, twice each with `residual`.
 //!
 //! Source: RMSNorm (Zhang and Sennrich, 1910.07467), layer norm (Ba et al., 1607.06450); `one_plus` is Gemma's; groups
-//! serve the per-head norms of queries and keys.
+//! serve the per-head norms of queries and keys; gates are those of Gated DeltaNet (2412.06464) and, as a sigmoid, of Kimi
+//! Linear (2510.26692).
 
 pub(crate) mod cases;
 mod cpu;
 mod plan;
 mod reference;
 
+use crate::activation;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::host::{Args, Host};
 use crate::op::{Access, Arg, Kernel};
 use crate::plan::{Caps, Plan};
 use crate::shape::{elements, require, strided};
-use alloc::vec::Vec;
+use alloc::{format, vec::Vec};
 
 pub const NAME: &str = "norm";
 
@@ -46,6 +50,15 @@ pub const NAME: &str = "norm";
 pub enum Kind {
     Rms,
     Layer,
+}
+
+/// What the norm is multiplied by.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Gate {
+    /// `Sigmoid` or `Silu`.
+    pub kind: activation::Kind,
+    /// Elements between the beginnings of two rows of `gate`.
+    pub stride: u32,
 }
 
 /// See the [module](self).
@@ -61,6 +74,7 @@ pub struct Spec {
     pub bias: bool,
     pub residual: bool,
     pub in_place: bool,
+    pub gate: Option<Gate>,
     /// Elements between the beginnings of two rows of `x`.
     pub stride: u32,
 }
@@ -78,6 +92,7 @@ impl Spec {
             bias: false,
             residual: false,
             in_place: false,
+            gate: None,
             stride: dim,
         }
     }
@@ -94,6 +109,11 @@ impl Kernel for Spec {
         require(!(self.residual && self.in_place), NAME, "in_place", "false with a residual", self.in_place)?;
         let width = elements(NAME, "x", &[self.groups, self.dim])?;
         strided(NAME, "x", self.rows, self.stride, width)?;
+        if let Some(Gate { kind, stride }) = self.gate {
+            let known = matches!(kind, activation::Kind::Silu | activation::Kind::Sigmoid);
+            require(known, NAME, "gate", "Silu or Sigmoid", format!("{kind:?}"))?;
+            strided(NAME, "gate", self.rows, stride, width)?;
+        }
         elements(NAME, "out", &[self.rows, self.groups, self.dim])?;
         Ok(())
     }
@@ -109,6 +129,10 @@ impl Kernel for Spec {
         args.push(Arg::new("weight", DType::F32, &[self.dim], Access::Read));
         if self.bias {
             args.push(Arg::new("bias", DType::F32, &[self.dim], Access::Read));
+        }
+        if let Some(gate) = self.gate {
+            let span = strided(NAME, "gate", self.rows, gate.stride, self.groups * self.dim).unwrap_or(0);
+            args.push(Arg::new("gate", DType::F32, &shape, Access::Read).spanning(span));
         }
         if !self.in_place {
             args.push(Arg::new("out", DType::F32, &shape, Access::Write));

@@ -6,11 +6,13 @@ struct Params {
     groups: u32,
     dim: u32,
     stride: u32,
+    gate_stride: u32,
     eps: f32,
     x_start: u32,
     residual_start: u32,
     weight_start: u32,
     bias_start: u32,
+    gate_start: u32,
     out_start: u32,
 }
 
@@ -29,6 +31,7 @@ fn main(
     }
     let at = params.x_start + index / params.groups * params.stride + index % params.groups * params.dim;
     let dense = index * params.dim;
+    let gated = params.gate_start + index / params.groups * params.gate_stride + index % params.groups * params.dim;
 
     var mean = 0.0;
     if LAYER {
@@ -53,6 +56,6 @@ fn main(
         if ONE_PLUS {
             w += 1.0;
         }
-        store(at + i, dense + i, (x[at + i] - mean) * inverse * w + bias_of(i));
+        store(at + i, dense + i, ((x[at + i] - mean) * inverse * w + bias_of(i)) * factor_of(gated + i));
     }
 }

@@ -1,4 +1,5 @@
 use super::{Kind, NAME, Spec};
+use crate::activation;
 use crate::error::Result;
 use crate::op::Kernel;
 use crate::part;
@@ -35,6 +36,13 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
         },
         if spec.bias { part!("norm/bias.wgsl") } else { part!("norm/no_bias.wgsl") },
     ];
+    match spec.gate {
+        Some(gate) => {
+            parts.extend(activation::parts(gate.kind));
+            parts.push(part!("norm/gate.wgsl"));
+        }
+        None => parts.push(part!("norm/no_gate.wgsl")),
+    }
     if !spec.in_place {
         parts.push(part!("norm/out.wgsl"));
     }
@@ -44,7 +52,9 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
         ("LAYER", Const::Bool(spec.kind == Kind::Layer)),
         ("ONE_PLUS", Const::Bool(spec.one_plus)),
     ];
-    for (name, arg) in [("WEIGHT_BINDING", "weight"), ("BIAS_BINDING", "bias"), ("OUT_BINDING", "out")] {
+    for (name, arg) in
+        [("WEIGHT_BINDING", "weight"), ("BIAS_BINDING", "bias"), ("GATE_BINDING", "gate"), ("OUT_BINDING", "out")]
+    {
         consts.extend(binding(arg).map(|at| (name, at)));
     }
     let shader = Shader {
@@ -63,12 +73,14 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
         .u32("groups", spec.groups)
         .u32("dim", spec.dim)
         .u32("stride", spec.stride)
+        .u32("gate_stride", spec.gate.map_or(0, |gate| gate.stride))
         .f32("eps", spec.eps);
     for (name, arg) in [
         ("x_start", "x"),
         ("residual_start", "residual"),
         ("weight_start", "weight"),
         ("bias_start", "bias"),
+        ("gate_start", "gate"),
         ("out_start", "out"),
     ] {
         pass = pass.start_if_present(name, arg, 4);

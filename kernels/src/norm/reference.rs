@@ -1,10 +1,12 @@
 use super::{Kind, Spec};
+use crate::activation;
 use crate::host::Args;
 use alloc::vec::Vec;
 use libm::sqrt;
 
 pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
     let (residual, weight, bias) = (args.optional("residual"), args.f32("weight"), args.optional("bias"));
+    let gate = spec.gate.map(|gate| (gate, args.f32("gate")));
     // x is an input or an output, out is there or not: see `args` of the spec.
     let mut written = (spec.residual || spec.in_place).then(|| args.out("x"));
     let read = if written.is_none() { args.f32("x") } else { &[] };
@@ -28,7 +30,10 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
             let inverse = 1.0 / sqrt(variance + f64::from(spec.eps));
             for i in 0..dim {
                 let w = f64::from(weight[i]) + if spec.one_plus { 1.0 } else { 0.0 };
-                let y = ((row[i] - mean) * inverse * w + bias.map_or(0.0, |b| f64::from(b[i]))) as f32;
+                let factor = gate.map_or(1.0, |(gate, z)| {
+                    activation::definition(gate.kind, z[r * gate.stride as usize + g * dim + i].into())
+                });
+                let y = (((row[i] - mean) * inverse * w + bias.map_or(0.0, |b| f64::from(b[i]))) * factor) as f32;
                 if let (true, Some(x)) = (spec.residual, written.as_deref_mut()) {
                     x[from + i] = row[i] as f32;
                 }

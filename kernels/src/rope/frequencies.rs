@@ -20,6 +20,18 @@ pub enum Scaling {
         high: f64,
         original: f64,
     },
+    /// YaRN (2309.00071): pairs that turn more than `fast` times within `original` positions keep their frequency, those
+    /// that turn less than `slow` times divide it by `factor`, those between are interpolated by index. Cosines and sines
+    /// are multiplied by `magnitude`, as the models' own code does in place of a temperature.
+    Yarn {
+        factor: f64,
+        fast: f64,
+        slow: f64,
+        original: f64,
+        magnitude: f64,
+        /// Whether the two ends of the interpolation are rounded to whole pairs.
+        whole: bool,
+    },
 }
 
 /// `1 / theta^(2j / rotary)` for `j < rotary / 2`, then scaled.
@@ -50,9 +62,22 @@ impl Frequencies {
                             (1.0 - smooth) * f / factor + smooth * f
                         }
                     }
+                    Scaling::Yarn { factor, fast, slow, original, whole, .. } => {
+                        let (first, last) = (self.pair(original, fast), self.pair(original, slow));
+                        let (first, last) = if whole { (libm::floor(first), libm::ceil(last)) } else { (first, last) };
+                        let (first, last) = (first.max(0.0), last.min(f64::from(self.rotary) - 1.0));
+                        let stretched = ((f64::from(j) - first) / (last - first).max(1e-3)).clamp(0.0, 1.0);
+                        f / factor * stretched + f * (1.0 - stretched)
+                    }
                 }) as f32
             })
             .collect()
+    }
+
+    /// The index of the pair that turns `turns` times within `positions`, between the whole ones.
+    fn pair(&self, positions: f64, turns: f64) -> f64 {
+        let rotary = f64::from(self.rotary);
+        rotary * libm::log(positions / (turns * 2.0 * PI)) / (2.0 * libm::log(self.theta))
     }
 
     /// Cosines and sines of `positions` positions, `[positions, rotary/2, 2]`. The angle is rounded to f32 first, as in
@@ -60,7 +85,8 @@ impl Frequencies {
     pub fn table(&self, positions: u32) -> Vec<f32> {
         let inverse = self.inverse();
         let angles = (0..positions).flat_map(|p| inverse.iter().map(move |f| f64::from(p as f32 * f)));
-        angles.flat_map(|angle| [libm::cos(angle) as f32, libm::sin(angle) as f32]).collect()
+        let magnitude = if let Scaling::Yarn { magnitude, .. } = self.scaling { magnitude } else { 1.0 };
+        angles.flat_map(|angle| [libm::cos(angle), libm::sin(angle)].map(|x| (x * magnitude) as f32)).collect()
     }
 }
 
@@ -76,5 +102,21 @@ mod tests {
         assert_eq!(plain[0], scaled[0]);
         assert!((plain[63] / scaled[63] - 8.0).abs() < 1e-5);
         assert!(plain.iter().zip(&scaled).all(|(p, s)| *s <= *p && *s >= *p / 8.001));
+    }
+
+    #[test]
+    fn yarn_keeps_short_and_stretches_long_wavelengths() {
+        let plain = Frequencies { theta: 10000.0, rotary: 64, scaling: Scaling::None };
+        let yarn = |factor, magnitude| Frequencies {
+            scaling: Scaling::Yarn { factor, fast: 32.0, slow: 1.0, original: 2048.0, magnitude, whole: true },
+            ..plain
+        };
+        let (kept, scaled) = (plain.inverse(), yarn(4.0, 1.0).inverse());
+        assert_eq!(kept[0], scaled[0]);
+        assert!((kept[31] / scaled[31] - 4.0).abs() < 1e-5);
+        assert!(kept.iter().zip(&scaled).all(|(p, s)| *s <= *p && *s >= *p / 4.001));
+        assert_eq!(yarn(1.0, 1.0).inverse(), kept, "a factor of 1 stretches nothing");
+        let (once, twice) = (yarn(4.0, 1.0).table(3), yarn(4.0, 2.0).table(3));
+        assert!(once.iter().zip(&twice).all(|(a, b)| 2.0 * a == *b));
     }
 }

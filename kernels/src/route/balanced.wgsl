@@ -35,7 +35,7 @@ fn selection(list: u32, lane: u32) {
         lacking = digit.y;
         workgroupBarrier();
     }
-    let mine = part(lane);
+    let mine = part(lane, params.tokens);
     var found = vec2u();
     for (var t = mine.x; t < mine.y; t += 1) {
         let key = keys[first + t];

@@ -41,13 +41,14 @@
 //! are also stored once; a CPU needs memory for `E` places only.
 //!
 //! Source: Routing Transformer (Roy et al., 2003.05997): balanced with layer norm is the paper, with L2 lucidrains' code.
-//! Theirs assign by the dot product, as here, and not by a distance.
+//! Theirs assign by the dot product, as here, and not by a distance. What selections keep of full attention is in the
+//! README beside this.
 
 pub(crate) mod cases;
-mod cpu;
-mod plan;
+pub(crate) mod cpu;
+pub(crate) mod plan;
 mod reference;
-mod score;
+pub(crate) mod score;
 
 use crate::dtype::DType;
 use crate::error::Result;
@@ -131,7 +132,7 @@ impl Spec {
     }
 
     /// Sequences times heads, and times centroids.
-    fn units(&self) -> [usize; 2] {
+    pub(crate) fn units(&self) -> [usize; 2] {
         let units = self.batch as usize * self.heads as usize;
         [units, units * self.clusters as usize]
     }

@@ -9,7 +9,7 @@ fn selection(list: u32, lane: u32) {
     let c = list % params.clusters;
     let unit = list / params.clusters;
     let first = unit * params.tokens;
-    let mine = part(lane);
+    let mine = part(lane, params.tokens);
     var found = vec2u();
     for (var t = mine.x; t < mine.y; t += 1) {
         let own = nearest[first + t];

@@ -11,13 +11,13 @@ use alloc::{vec, vec::Vec};
 /// Lanes for a vector.
 const VECTOR: u32 = 64;
 /// Lanes of a selection, `GROUP` in `scan.wgsl`.
-const GROUP: u32 = 256;
+pub(crate) const GROUP: u32 = 256;
 /// Tokens, and centroids, of a workgroup of scores.
 const SIDE: u32 = 32;
 
 /// What passes leave to those behind them.
 #[derive(Clone, Copy)]
-enum Scratch {
+pub(crate) enum Scratch {
     Digits,
     Forms,
     CentroidDigits,
@@ -26,10 +26,12 @@ enum Scratch {
     Nearest,
 }
 
-struct Planner<'a> {
-    spec: &'a Spec,
-    caps: &'a Caps,
-    args: &'a [Arg],
+/// What selecting from scores begins with.
+pub(crate) struct Planner<'a> {
+    pub(crate) op: &'static str,
+    pub(crate) spec: &'a Spec,
+    pub(crate) caps: &'a Caps,
+    pub(crate) args: &'a [Arg],
 }
 
 pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
@@ -37,24 +39,39 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     if args.iter().all(|arg| arg.access == Access::Read || arg.elements == 0) {
         return Ok(Plan::default());
     }
-    let planner = Planner { spec, caps, args };
+    let planner = Planner { op: NAME, spec, caps, args };
     if spec.tokens == 0 {
         // Empty ranges.
         let passes = vec![Fill { op: NAME, caps, args }.zeros(Target::Arg("ranges"))?];
         return Ok(Plan { passes, scratch: Vec::new() });
     }
-    use Scratch::*;
-    let scratch = [Digits, Forms, CentroidDigits, CentroidForms, Keys, Nearest].map(|s| planner.bytes(s));
-    let mut passes = vec![planner.fixed(false)?, planner.fixed(true)?, planner.scores()?];
-    if spec.selection == Selection::Nearest {
-        passes.push(planner.assign()?);
-    }
+    let (mut passes, scratch) = planner.scored()?;
     passes.push(planner.select()?);
-    Ok(Plan { passes, scratch: scratch.to_vec() })
+    Ok(Plan { passes, scratch })
 }
 
 impl<'a> Planner<'a> {
-    fn units(&self) -> u32 {
+    /// The passes that selections are made behind, and all scratch.
+    pub(crate) fn scored(&self) -> Result<(Vec<Pass>, Vec<u64>)> {
+        use Scratch::*;
+        let scratch = [Digits, Forms, CentroidDigits, CentroidForms, Keys, Nearest].map(|s| self.bytes(s));
+        let mut passes = vec![self.fixed(false)?, self.fixed(true)?, self.scores()?];
+        if self.spec.selection == Selection::Nearest {
+            passes.push(self.assign()?);
+        }
+        Ok((passes, scratch.to_vec()))
+    }
+
+    /// Bytes of workgroup memory of what a centroid holds of a prefix, and behind it what all lanes go by.
+    pub(crate) fn held_bytes(&self, most: u32) -> Result<u32> {
+        if most > self.caps.workgroup_bytes / 12 {
+            let (needs, has) = (12 * u64::from(most), self.caps.workgroup_bytes.into());
+            return Err(Error::Limit { op: self.op, what: "bytes of workgroup memory", needs, has });
+        }
+        Ok(4 * GROUP + 3 * (4 * most).next_multiple_of(16) + 6 * 16)
+    }
+
+    pub(crate) fn units(&self) -> u32 {
         self.spec.batch * self.spec.heads
     }
 
@@ -72,7 +89,13 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn scratch(&self, pass: PassBuilder<'a>, name: &'static str, of: Scratch, access: Access) -> PassBuilder<'a> {
+    pub(crate) fn scratch(
+        &self,
+        pass: PassBuilder<'a>,
+        name: &'static str,
+        of: Scratch,
+        access: Access,
+    ) -> PassBuilder<'a> {
         pass.scratch(name, of as usize, self.bytes(of), access)
     }
 
@@ -110,7 +133,7 @@ impl<'a> Planner<'a> {
             .u32("mantissa", mantissa)
             .u32("power", power as u32)
             .u32("least_exponent", least_exponent(spec.dim) as u32)
-            .dispatch(NAME, self.caps, self.caps.grid(NAME, rows.into())?)
+            .dispatch(self.op, self.caps, self.caps.grid(self.op, rows.into())?)
     }
 
     fn scores(&self) -> Result<Pass> {
@@ -140,7 +163,7 @@ impl<'a> Planner<'a> {
             .u32("clusters", spec.clusters)
             .f32("factor", spec.norm.factor(spec.dim))
             .start_if_present("scores_start", "scores", 4)
-            .dispatch(NAME, self.caps, self.caps.grid(NAME, groups)?)
+            .dispatch(self.op, self.caps, self.caps.grid(self.op, groups)?)
     }
 
     fn assign(&self) -> Result<Pass> {
@@ -157,7 +180,7 @@ impl<'a> Planner<'a> {
             .u32("units", self.units())
             .u32("tokens", self.spec.tokens)
             .u32("clusters", self.spec.clusters)
-            .dispatch(NAME, self.caps, self.caps.grid(NAME, groups)?)
+            .dispatch(self.op, self.caps, self.caps.grid(self.op, groups)?)
     }
 
     fn select(&self) -> Result<Pass> {
@@ -167,22 +190,20 @@ impl<'a> Planner<'a> {
                 ("route.balanced", part!("route/balanced.wgsl"), "keys", Scratch::Keys, 4 * 2 * GROUP + 16)
             }
             Selection::Prefix => {
-                let words = 3 * (4 * spec.most()).next_multiple_of(16);
-                ("route.prefix", part!("route/prefix.wgsl"), "keys", Scratch::Keys, 4 * GROUP + words + 6 * 16)
+                ("route.prefix", part!("route/prefix.wgsl"), "keys", Scratch::Keys, self.held_bytes(spec.most())?)
             }
             Selection::Nearest => {
                 ("route.nearest", part!("route/nearest.wgsl"), "nearest", Scratch::Nearest, 4 * GROUP)
             }
         };
-        if spec.selection == Selection::Prefix && spec.most() > self.caps.workgroup_bytes / 12 {
-            let (needs, has) = (12 * u64::from(spec.most()), self.caps.workgroup_bytes.into());
-            return Err(Error::Limit { op: NAME, what: "bytes of workgroup memory", needs, has });
-        }
         let consts = match spec.selection {
             Selection::Prefix => vec![("W", Const::U32(spec.most()))],
             _ => Vec::new(),
         };
-        let parts = vec![part!("route/scan.wgsl"), part];
+        let mut parts = vec![part!("route/scan.wgsl"), part!("route/params.wgsl"), part];
+        if spec.selection == Selection::Prefix {
+            parts.push(part!("route/hold.wgsl"));
+        }
         let shader = Shader { name, parts, consts, features: Features::default(), workgroup_bytes: bytes };
         let pass = self.scratch(PassBuilder::new(self.args, shader), input, from, Access::Read);
         let mut pass = pass.arg("members").arg("ranges");
@@ -200,6 +221,6 @@ impl<'a> Planner<'a> {
             .start("members_start", "members", 4)
             .start("ranges_start", "ranges", 4)
             .start_if_present("until_start", "until", 4)
-            .dispatch(NAME, self.caps, self.caps.grid(NAME, groups)?)
+            .dispatch(self.op, self.caps, self.caps.grid(self.op, groups)?)
     }
 }

@@ -1,18 +1,5 @@
 // What the selections share: a workgroup is a centroid of a head, whose tokens its lanes walk in equal parts.
 
-struct Params {
-    units: u32,
-    tokens: u32,
-    clusters: u32,
-    entries: u32,
-    window: u32,
-    members_start: u32,
-    ranges_start: u32,
-    until_start: u32,
-}
-
-@group(1) @binding(0) var<uniform> params: Params;
-
 const GROUP = 256u;
 
 var<workgroup> sums: array<u32, GROUP>;
@@ -43,8 +30,8 @@ fn running(own: u32, lane: u32) -> u32 {
     return sums[lane];
 }
 
-// The tokens of a lane.
-fn part(lane: u32) -> vec2u {
-    let width = (params.tokens + GROUP - 1) / GROUP;
-    return min(vec2u(lane * width, (lane + 1) * width), vec2u(params.tokens));
+// Which of `count` things belong to a lane.
+fn part(lane: u32, count: u32) -> vec2u {
+    let width = (count + GROUP - 1) / GROUP;
+    return min(vec2u(lane * width, (lane + 1) * width), vec2u(count));
 }

@@ -8,7 +8,7 @@ use super::{EPS, Norm};
 use alloc::vec::Vec;
 
 /// A vector in fixed point.
-pub(super) struct Fixed {
+pub(crate) struct Fixed {
     /// `[high, low]` of every element, at most 2^11 and 2^10 in size.
     digits: Vec<[i32; 2]>,
     exponent: i32,
@@ -30,7 +30,7 @@ pub(super) fn least_exponent(dim: u32) -> i32 {
 }
 
 impl Fixed {
-    pub(super) fn new(x: &[f32], norm: Norm) -> Self {
+    pub(crate) fn new(x: &[f32], norm: Norm) -> Self {
         // Numbers without a leading 1 count as 0, as do those that are not finite.
         let field = |x: &f32| Some((x.to_bits() >> 23) & 0xff).filter(|&e| e != 255).unwrap_or(0);
         let top = x.iter().map(field).max().unwrap_or(0);
@@ -67,7 +67,7 @@ impl Fixed {
     }
 
     /// The score with a centroid, apart from the factor of [`Norm::factor`].
-    pub(super) fn score(&self, centroid: &Fixed) -> f32 {
+    pub(crate) fn score(&self, centroid: &Fixed) -> f32 {
         let dot = product(&self.digits, &centroid.digits);
         let size = dot.unsigned_abs();
         match self.divisor {

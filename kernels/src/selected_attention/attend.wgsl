@@ -68,8 +68,11 @@ fn main(
         }
         for (var start = 0u; start < items; start += KEYS) {
             // In ascending lists nobody sees this tile or those behind it.
-            if CAUSAL && start >= params.slots && lists[key_place(unit, others.x + start - params.slots)] > last {
-                break;
+            if CAUSAL && start >= params.slots {
+                let position = lists[key_place(unit, others.x + start - params.slots)];
+                if position > last && position - last > first_of(unit) {
+                    break;
+                }
             }
             workgroupBarrier();
             if lane < KEYS {

@@ -17,6 +17,7 @@ pub(crate) fn specs() -> Vec<(&'static str, Spec)> {
         scale: 0.18,
         causal: true,
         expires: false,
+        offset: false,
         own: Own::LastResort(-5e4),
         memory: 0,
         combine: Combine::Mean { eps: 1e-5 },
@@ -57,7 +58,10 @@ pub(crate) fn specs() -> Vec<(&'static str, Spec)> {
 
 pub(crate) fn cases() -> Vec<Case> {
     let case = |(i, (name, spec)): (usize, (&str, Spec))| {
+        let name = if spec.offset { format!("offset_{name}") } else { name.into() };
         Case::new(format!("selected_attention_{name}"), Spec { save: i % 2 == 1, ..spec })
     };
-    specs().into_iter().enumerate().map(case).collect()
+    let offset = specs().into_iter().filter(|(_, spec)| spec.separate() && spec.key_tokens() > 0);
+    let all = specs().into_iter().chain(offset.map(|(name, spec)| (name, Spec { offset: true, ..spec })));
+    all.enumerate().map(case).collect()
 }

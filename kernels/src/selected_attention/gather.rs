@@ -19,6 +19,7 @@ pub(crate) struct Inputs<'a> {
     v: &'a [f32],
     memory: Option<[&'a [f32]; 2]>,
     until: Option<&'a [u32]>,
+    first: Option<&'a [u32]>,
     pub(crate) queries: Side<'a>,
     pub(crate) keys: Side<'a>,
     /// What keys are multiplied by, one number a row of `q`; nothing where they stand as they are.
@@ -47,6 +48,7 @@ impl<'a> Inputs<'a> {
             v: args.f32("v"),
             memory: (spec.memory > 0).then(|| [args.f32("memory_k"), args.f32("memory_v")]),
             until: spec.expires.then(|| args.u32("until")),
+            first: spec.offset.then(|| args.u32("first")),
             queries,
             keys,
             factors,
@@ -94,6 +96,8 @@ pub(crate) struct List {
     until: Vec<usize>,
     ascending: bool,
     slots: usize,
+    /// The position of query 0.
+    first: usize,
 }
 
 impl List {
@@ -106,6 +110,7 @@ impl List {
         self.keys.extend(of.keys.list(unit, c));
         self.ascending = self.keys.is_sorted_by(|a, b| a.1 < b.1);
         self.slots = spec.memory as usize;
+        self.first = of.first.map_or(0, |first| first[unit / of.heads] as usize);
         let rows = self.slots + self.keys.len();
         self.until.clear();
         self.until.extend(self.keys.iter().map(|(place, _)| of.until.map_or(usize::MAX, |u| u[*place] as usize)));
@@ -145,7 +150,7 @@ impl List {
 
     /// Whether no query of `rows` sees anything in `tile`.
     pub(crate) fn hidden(&self, spec: &Spec, rows: Range<usize>, tile: Range<usize>) -> bool {
-        let last = self.queries[rows].iter().map(|q| q.1).max();
+        let last = self.queries[rows].iter().map(|q| self.first + q.1).max();
         let first = self.keys[tile.start.saturating_sub(self.slots)..tile.end.saturating_sub(self.slots)].iter();
         spec.causal && tile.start >= self.slots && first.map(|k| k.1).min() > last
     }
@@ -159,7 +164,7 @@ impl List {
         tile: Range<usize>,
         logits: &mut [f32],
     ) -> ([usize; 2], Option<usize>) {
-        let (token, slots) = (self.queries[row].1, self.slots.clamp(tile.start, tile.end) - tile.start);
+        let (token, slots) = (self.first + self.queries[row].1, self.slots.clamp(tile.start, tile.end) - tile.start);
         let first = tile.start + slots - self.slots.min(tile.start + slots);
         let keys = &self.keys[first..first + tile.len() - slots];
         let until = &self.until[first..first + keys.len()];

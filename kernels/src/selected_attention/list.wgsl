@@ -7,11 +7,13 @@ const LN_2 = 0.69314718;
 const SLOT = 0xfffffffeu;
 // What stands in for the position of a token that is none: later than all.
 const NEVER = 0xffffffffu;
+// Of a key in front of all queries.
+const BEFORE = 0xfffffffdu;
 
 @group(0) @binding(LISTS_BINDING) var<storage, read> lists: array<u32>;
 
 // A key: where its row begins in `k` (or `memory_k`) and `v`, counted in rows, the first query that sees it and the first
-// that no longer does, and its token.
+// that no longer does, and the query at its position.
 struct Key {
     row: u32,
     since: u32,
@@ -56,6 +58,12 @@ fn key_of(list: u32, i: u32) -> Key {
     var key = Key(row_of(unit, params.key_tokens, token), select(0u, token, CAUSAL), NEVER, token);
     if EXPIRES {
         key.until = lists[params.until + at];
+    }
+    if OFFSET {
+        let first = first_of(unit);
+        key.since -= min(key.since, first);
+        key.until -= min(key.until, first);
+        key.token = select(BEFORE, token - min(token, first), token >= first);
     }
     if token >= params.key_tokens {
         key.since = NEVER;

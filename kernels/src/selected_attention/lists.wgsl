@@ -1,5 +1,5 @@
 // All lists in one buffer, for devices that bind few, with ranges inside of their places: the ranges of queries, those of
-// keys, the members of queries, those of keys, and when keys leave.
+// keys, the members of queries, those of keys, when keys leave, and where queries begin.
 
 struct Params {
     // Words of each range of a side, of members of queries and of keys.
@@ -9,11 +9,14 @@ struct Params {
     // Places of a head.
     most: u32,
     key_most: u32,
+    // Sequences with an offset.
+    batch: u32,
     members_start: u32,
     ranges_start: u32,
     k_members_start: u32,
     k_ranges_start: u32,
     until_start: u32,
+    first_start: u32,
     lse_start: u32,
 }
 
@@ -37,7 +40,14 @@ fn invocation(index: u32) {
         lists[2 * params.ranges + params.entries + index] = key_member(index);
     }
     if EXPIRES && index < params.key_entries {
-        let first = 2 * params.ranges + params.entries + select(0u, params.key_entries, SEPARATE);
-        lists[first + index] = time(index);
+        lists[times() + index] = time(index);
     }
+    if OFFSET && index < params.batch {
+        lists[times() + select(0u, params.key_entries, EXPIRES) + index] = first_position(index);
+    }
+}
+
+// Where times begin.
+fn times() -> u32 {
+    return 2 * params.ranges + params.entries + select(0u, params.key_entries, SEPARATE);
 }

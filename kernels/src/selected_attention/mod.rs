@@ -11,6 +11,7 @@
 //! A query at position `i` sees key `j` if `j <= i` where attention is causal, and `until[j] > i` where members expire. Its
 //! own position, `j = i`, is a key as the others ([`Own::Included`]), none ([`Own::Excluded`]), or one with the given
 //! logit, so low that it counts where there is nothing else ([`Own::LastResort`]). Queries read keys of their own head.
+//! Query `t` stands at position `i = t`; with `offset`, for queries that follow keys of a cache, at `i = first + t`.
 //!
 //! | argument | shape | type | note |
 //! |---|---|---|---|
@@ -22,6 +23,7 @@
 //! | `ranges` | `[B, H, C, 2]` | u32 | the places that each list has, begin and end; no two overlap |
 //! | `k_members`, `k_ranges` | `[B, H, Ek]`, `[B, H, C, 2]` | u32 | separate keys: the same of the keys |
 //! | `until` | as the members of the keys | u32 | with `expires` |
+//! | `first` | `[B]` | u32 | with `offset`: the position of each sequence's first query |
 //! | `out` | `[B, T, H, V]` | f32 | |
 //! | `blocks` | `[B, H, E, V]` | f32 | with `save`: `block`, for the gradients |
 //! | `lse` | `[B, H, E]` | f32 | with `save`: natural logarithm |
@@ -33,7 +35,7 @@
 //! [`check_lists`] finds them.
 //!
 //! Errors: `Shape` for a dimension of 0 or above 256, a scale, logit or `eps` that is not finite, a negative `eps`, no
-//! lists, more than 2^32 - 1 elements.
+//! lists, an offset of shared keys, more than 2^32 - 1 elements.
 //!
 //! Cost: `2 (D + V)` flop for each pair of a query and a key of a list, `2 B H C n^2 (D + V)` for lists of `n`: with
 //! `C = n = sqrt(T)` it grows as `T^1.5`. Memory is linear in `T`, `S` and the places.
@@ -108,6 +110,8 @@ pub struct Spec {
     pub scale: f32,
     pub causal: bool,
     pub expires: bool,
+    /// Whether queries stand from `first` on, for separate keys.
+    pub offset: bool,
     pub own: Own,
     /// `M`
     pub memory: u32,
@@ -162,6 +166,9 @@ impl Spec {
         if self.expires {
             args.push(read("until", DType::U32, &[batch, heads, self.key_entries()]));
         }
+        if self.offset {
+            args.push(read("first", DType::U32, &[batch]));
+        }
         args
     }
 }
@@ -176,6 +183,7 @@ impl Kernel for Spec {
         require((1..=256).contains(&self.value_dim), NAME, "value_dim", "1 to 256", self.value_dim)?;
         require(self.clusters > 0, NAME, "clusters", "at least 1", 0)?;
         require(self.scale.is_finite(), NAME, "scale", "finite", self.scale)?;
+        require(self.separate() || !self.offset, NAME, "offset", "separate keys", "shared ones")?;
         if let Own::LastResort(logit) = self.own {
             // Far from the end of f32 in units of log2(e), too.
             require(logit.abs() <= 1e37, NAME, "own", "a logit of at most 1e37 in size", logit)?;
@@ -252,6 +260,7 @@ impl Kernel for Spec {
         set(names[0], &members);
         set(names[1], &ranges);
         set("until", &until);
+        set("first", &(0..self.batch).map(|_| rng.below(self.key_tokens() + 2)).collect::<Vec<_>>());
         all
     }
 }

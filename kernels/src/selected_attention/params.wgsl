@@ -12,10 +12,11 @@ struct Params {
     slots: u32,
     // Workgroups of a list.
     parts: u32,
-    // Where members of queries and of keys, and until, begin in `lists`.
+    // Where members of queries and of keys, until, and first begin in `lists`.
     members: u32,
     key_members: u32,
     until: u32,
+    first: u32,
     // log2(e) scale
     scale: f32,
     own_logit: f32,

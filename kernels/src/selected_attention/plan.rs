@@ -58,25 +58,30 @@ impl<'a> Planner<'a> {
         self.spec.batch * self.spec.heads
     }
 
-    /// Words of the ranges of a side, of the members of queries and of keys where they are separate, and of `until`.
-    fn list_words(&self) -> [u64; 4] {
+    /// Words of the ranges of a side, of the members of queries and of keys where they are separate, of `until` and of
+    /// `first`.
+    fn list_words(&self) -> [u64; 5] {
         let units = u64::from(self.units());
         let key_places = units * u64::from(self.spec.key_entries());
         let of_keys = |there: bool| if there { key_places } else { 0 };
         let ranges = 2 * units * u64::from(self.spec.clusters);
-        [ranges, units * u64::from(self.spec.entries), of_keys(self.spec.separate()), of_keys(self.spec.expires)]
+        let first = if self.spec.offset { u64::from(self.spec.batch) } else { 0 };
+        let [members, until] = [self.spec.separate(), self.spec.expires].map(of_keys);
+        [ranges, units * u64::from(self.spec.entries), members, until, first]
     }
 
     pub(crate) fn list_bytes(&self) -> u64 {
-        let [ranges, members, key_members, until] = self.list_words();
-        4 * (2 * ranges + members + key_members + until)
+        let [ranges, rest @ ..] = self.list_words();
+        4 * (2 * ranges + rest.iter().sum::<u64>())
     }
 
-    /// Where members of queries, those of keys and `until` begin among the lists. What overflows, no binding holds.
-    pub(crate) fn list_starts(&self) -> [u32; 3] {
-        let [ranges, members, key_members, _] = self.list_words();
+    /// Where members of queries, those of keys, `until` and `first` begin among the lists. What overflows, no binding
+    /// holds.
+    pub(crate) fn list_starts(&self) -> [u32; 4] {
+        let [ranges, members, key_members, times, _] = self.list_words();
         let until = 2 * ranges + members + key_members;
-        [2 * ranges, if self.spec.separate() { 2 * ranges + members } else { 2 * ranges }, until].map(|n| n as u32)
+        [2 * ranges, if self.spec.separate() { 2 * ranges + members } else { 2 * ranges }, until, until + times]
+            .map(|n| n as u32)
     }
 
     fn has(&self, arg: &str) -> bool {
@@ -127,6 +132,11 @@ impl<'a> Planner<'a> {
             } else {
                 part!("selected_attention/no_until.wgsl")
             },
+            if spec.offset {
+                part!("selected_attention/first.wgsl")
+            } else {
+                part!("selected_attention/no_first.wgsl")
+            },
         ];
         parts.push(if forward {
             part!("selected_attention/clear_lse.wgsl")
@@ -138,6 +148,11 @@ impl<'a> Planner<'a> {
         consts.push(("EXPIRES", Const::Bool(spec.expires)));
         if spec.expires {
             consts.push(("UNTIL_BINDING", Const::U32(binding)));
+            binding += 1;
+        }
+        consts.push(("OFFSET", Const::Bool(spec.offset)));
+        if spec.offset {
+            consts.push(("FIRST_BINDING", Const::U32(binding)));
             binding += 1;
         }
         consts.push(("LISTS_BINDING", Const::U32(binding)));
@@ -158,23 +173,31 @@ impl<'a> Planner<'a> {
         if spec.expires {
             pass = self.bind(pass, "until");
         }
+        if spec.offset {
+            pass = pass.arg("first");
+        }
         pass = pass.scratch("lists", LISTS, bytes, Access::Write);
-        let [ranges, members, _, _] = self.list_words();
+        let [ranges, members, ..] = self.list_words();
         let key_places = u64::from(self.units()) * u64::from(spec.key_entries());
         if forward {
             pass = self.output(pass, "lse", 4 * members);
         }
-        let groups = ranges.max(members).max(key_places).div_ceil(GROUP.into());
+        let groups = ranges.max(members).max(key_places).max(spec.batch.into()).div_ceil(GROUP.into());
         pass = pass
             .u32("ranges", ranges as u32)
             .u32("entries", members as u32)
             .u32("key_entries", key_places as u32)
             .u32("most", spec.entries)
             .u32("key_most", spec.key_entries())
+            .u32("batch", if spec.offset { spec.batch } else { 0 })
             .start("members_start", "members", 4)
             .start("ranges_start", "ranges", 4);
-        for (name, arg) in [("k_members_start", "k_members"), ("k_ranges_start", "k_ranges"), ("until_start", "until")]
-        {
+        for (name, arg) in [
+            ("k_members_start", "k_members"),
+            ("k_ranges_start", "k_ranges"),
+            ("until_start", "until"),
+            ("first_start", "first"),
+        ] {
             pass = self.start(pass, name, arg, 4);
         }
         let pass = match forward && spec.save {
@@ -245,6 +268,7 @@ impl<'a> Planner<'a> {
             ("V4", Const::U32(spec.value_dim.div_ceil(4))),
             ("CAUSAL", Const::Bool(spec.causal)),
             ("EXPIRES", Const::Bool(spec.expires)),
+            ("OFFSET", Const::Bool(spec.offset)),
             ("OWN_EXCLUDED", Const::Bool(spec.own == Own::Excluded)),
             ("OWN_LAST", Const::Bool(matches!(spec.own, Own::LastResort(_)))),
         ];
@@ -277,7 +301,7 @@ impl<'a> Planner<'a> {
     /// The parameters of `params.wgsl`, but for its last two.
     pub(crate) fn params(&self, pass: PassBuilder<'a>, parts: u32) -> PassBuilder<'a> {
         let spec = self.spec;
-        let [members, key_members, until] = self.list_starts();
+        let [members, key_members, until, first] = self.list_starts();
         let own_logit = if let Own::LastResort(logit) = spec.own { logit * LOG2_E } else { 0.0 };
         let mut pass = pass
             .u32("units", self.units())
@@ -292,6 +316,7 @@ impl<'a> Planner<'a> {
             .u32("members", members)
             .u32("key_members", key_members)
             .u32("until", until)
+            .u32("first", first)
             .f32("scale", spec.scale * LOG2_E)
             .f32("own_logit", own_logit);
         for (name, arg) in [
@@ -310,6 +335,10 @@ impl<'a> Planner<'a> {
         let spec = self.spec;
         let (mut parts, mut bound) = self.rows();
         bound.extend(["blocks", "lse"]);
+        parts.push(match spec.offset {
+            true => part!("selected_attention/offset.wgsl"),
+            false => part!("selected_attention/no_offset.wgsl"),
+        });
         parts.push(part!("selected_attention/params.wgsl"));
         parts.push(part!("selected_attention/list.wgsl"));
         parts.push(part!("selected_attention/attend.wgsl"));

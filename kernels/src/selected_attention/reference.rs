@@ -9,6 +9,7 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
     let k = if spec.separate() { args.f32("k") } else { q };
     let [queries, keys] = Side::both(spec, args);
     let until = spec.expires.then(|| args.u32("until"));
+    let first = spec.offset.then(|| args.u32("first"));
     let memory = (spec.memory > 0).then(|| (args.f32("memory_k"), args.f32("memory_v")));
     let out = args.out("out");
     let (mut blocks, mut lses) = (args.optional_out("blocks"), args.optional_out("lse"));
@@ -25,8 +26,9 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
         // Every token's blocks and their lse.
         let mut taken: Vec<Vec<(Vec<f64>, f64)>> = vec![Vec::new(); tokens];
         for c in 0..size(spec.clusters) {
-            for (place, i) in queries.list(unit, c) {
-                let q = &q[((b * tokens + i) * heads + h) * dim..][..dim];
+            for (place, row) in queries.list(unit, c) {
+                let i = row + first.map_or(0, |first| first[b] as usize);
+                let q = &q[((b * tokens + row) * heads + h) * dim..][..dim];
                 // Logits, and the values that they weigh.
                 let mut terms: Vec<(f64, &[f32])> = Vec::new();
                 for m in (0..size(spec.memory)).map(|m| (h * size(spec.clusters) + c) * size(spec.memory) + m) {
@@ -39,13 +41,13 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
                     if hidden || (i == j && spec.own == Own::Excluded) {
                         continue;
                     }
-                    let row = (b * key_tokens + j) * heads + h;
-                    let k = &k[row * dim..][..dim];
+                    let key = (b * key_tokens + j) * heads + h;
+                    let k = &k[key * dim..][..dim];
                     let z = match spec.own {
                         Own::LastResort(logit) if i == j => f64::from(logit),
                         _ => f64::from(spec.scale) * dot(q, k) / if spec.normalize() { length(k) } else { 1.0 },
                     };
-                    terms.push((z, &v[row * value_dim..][..value_dim]));
+                    terms.push((z, &v[key * value_dim..][..value_dim]));
                 }
                 let max = terms.iter().fold(f64::NEG_INFINITY, |max, term| max.max(term.0));
                 let sum: f64 = terms.iter().map(|term| exp(term.0 - max)).sum();
@@ -58,7 +60,7 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
                     (0..value_dim).for_each(|d| blocks[place * value_dim + d] = block[d] as f32);
                     lses[place] = lse as f32;
                 }
-                taken[i].push((block, lse));
+                taken[row].push((block, lse));
             }
         }
         for (i, taken) in taken.iter().enumerate() {

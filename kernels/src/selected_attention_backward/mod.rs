@@ -23,7 +23,7 @@
 //! Edge values: a token in no list, and a key that nobody sees, have gradients of 0. Every sum has one order: results are
 //! the same bits in every run, on any number of threads.
 //!
-//! Errors: those of the forward.
+//! Errors: those of the forward, and `Shape` for an offset.
 //!
 //! Cost: `2 (3 D + 2 V)` flop for each pair of a query and a key of a list; a GPU computes the weights a second time,
 //! `2 (4 D + 3 V)` in all. Memory for the gradients of every place beside the operands.
@@ -41,6 +41,7 @@ use crate::host::{Args, Host};
 use crate::op::{Access, Arg, Kernel};
 use crate::plan::{Caps, Plan};
 use crate::selected_attention;
+use crate::shape::require;
 use alloc::vec::Vec;
 
 pub const NAME: &str = "selected_attention_backward";
@@ -64,7 +65,8 @@ impl Kernel for Spec {
     }
 
     fn validate(&self) -> Result<()> {
-        self.saving().validate().map_err(|error| error.of(NAME))
+        self.saving().validate().map_err(|error| error.of(NAME))?;
+        require(!self.forward.offset, NAME, "offset", "none: caches have no gradients", "an offset")
     }
 
     fn args(&self) -> Vec<Arg> {

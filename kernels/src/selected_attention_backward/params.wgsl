@@ -16,6 +16,7 @@ struct Params {
     members: u32,
     key_members: u32,
     until: u32,
+    first: u32,
     // log2(e) scale
     scale: f32,
     own_logit: f32,

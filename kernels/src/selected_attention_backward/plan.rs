@@ -128,6 +128,7 @@ impl<'a> Backward<'a> {
         });
         parts.extend([
             part!("selected_attention_backward/params.wgsl"),
+            part!("selected_attention/no_offset.wgsl"),
             part!("selected_attention/list.wgsl"),
             part!("selected_attention_backward/pairs.wgsl"),
             part!("attention_backward/products.wgsl"),
@@ -213,7 +214,7 @@ impl<'a> Backward<'a> {
             "dk" => slots * u64::from(spec.dim),
             _ => rows * u64::from(spec.dim) + slots * u64::from(spec.value_dim),
         };
-        let [members, key_members, _] = self.base.list_starts();
+        let [members, key_members, ..] = self.base.list_starts();
         let pass = pass
             .u32("units", self.base.units())
             .u32("heads", spec.heads)

@@ -44,6 +44,10 @@ pub(crate) trait Lanes: Copy {
     /// `d q + m` of the low and of the high nibbles of `N` bytes.
     fn nibbles(self, bytes: &[u8], d: Self::V, m: Self::V) -> [Self::V; 2];
 
+    /// Has the line of the cache that holds element `at` of `x` fetched, if it has one.
+    #[inline(always)]
+    fn prefetch(self, _x: &[f32], _at: usize) {}
+
     /// Sums over the lanes of four registers.
     #[inline(always)]
     fn sums(self, v: [Self::V; 4]) -> [f32; 4] {

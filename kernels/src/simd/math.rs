@@ -10,6 +10,8 @@ pub enum Function {
     Tanh,
     /// `x / (1 + exp(-x))`
     Silu,
+    /// `1 / (1 + exp(-x))`
+    Sigmoid,
     /// `x/2 (1 + erf(x / sqrt 2))`; to 6e-7 of its value, and for `x` below -1 to `x^2` times that.
     Gelu,
     /// `x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`
@@ -22,13 +24,27 @@ pub enum Function {
 /// Overflows to infinity and underflows, through subnormal numbers, to 0.
 #[inline(always)]
 fn exp<L: Lanes>(l: L, x: L::V) -> L::V {
-    let x = l.min(l.splat(89.0), l.max(l.splat(-104.0), x));
+    let (p, n) = exp_parts(l, l.min(l.splat(89.0), l.max(l.splat(-104.0), x)));
+    l.times_power_of_two(p, n)
+}
+
+/// `p` and `n` of `exp(x) = p 2^n`.
+#[inline(always)]
+fn exp_parts<L: Lanes>(l: L, x: L::V) -> (L::V, L::V) {
     let n = l.round(l.mul(x, l.splat(core::f32::consts::LOG2_E)));
     // ln 2 in two parts, the first with so few bits that its multiples by n are exact (Cody and Waite 1980).
     let r = l.fma(n, l.splat(-355.0 / 512.0), x);
     let r = l.fma(n, l.splat(2.121_944_4e-4), r);
     let p = l.horner(r, &[1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0]);
-    l.times_power_of_two(p, n)
+    (p, n)
+}
+
+/// [`exp`] of numbers from 0 down, 0 where it would be below the smallest normal number.
+#[inline(always)]
+fn exp_of_negative<L: Lanes>(l: L, x: L::V) -> L::V {
+    let least = l.splat(-87.0);
+    let (p, n) = exp_parts(l, l.max(least, x));
+    l.pick_less(x, least, l.splat(0.0), l.mul(p, l.power_of_two(n)))
 }
 
 /// The series to `x^13` below 0.35, `(1 - e) / (1 + e)` with `e = exp(-2 |x|)` above.
@@ -74,6 +90,12 @@ fn silu<L: Lanes>(l: L, x: L::V) -> L::V {
     l.div(x, l.add(l.splat(1.0), exp(l, l.sub(l.splat(0.0), x))))
 }
 
+#[inline(always)]
+fn sigmoid<L: Lanes>(l: L, x: L::V) -> L::V {
+    let one = l.splat(1.0);
+    l.div(one, l.add(one, exp(l, l.sub(l.splat(0.0), x))))
+}
+
 /// With `1 + tanh(u) = 2 / (1 + exp(-2 u))`.
 #[inline(always)]
 fn gelu_tanh<L: Lanes>(l: L, x: L::V) -> L::V {
@@ -101,6 +123,11 @@ pub(super) fn apply<L: Lanes>(l: L, function: Function, x: &mut [f32]) {
             #[inline(always)]
             |x| silu(l, x),
         ),
+        Function::Sigmoid => l.map(
+            x,
+            #[inline(always)]
+            |x| sigmoid(l, x),
+        ),
         Function::Gelu => l.map(
             x,
             #[inline(always)]
@@ -121,18 +148,42 @@ pub(super) fn apply<L: Lanes>(l: L, function: Function, x: &mut [f32]) {
 
 #[inline(always)]
 pub(super) fn exp_sum<L: Lanes>(l: L, x: &mut [f32], shift: f32) -> f32 {
+    sum_of(
+        l,
+        x,
+        shift,
+        #[inline(always)]
+        |x| exp(l, x),
+    )
+}
+
+/// [`exp_sum`] of numbers that are at most `shift`.
+#[inline(always)]
+pub(super) fn weights_sum<L: Lanes>(l: L, x: &mut [f32], shift: f32) -> f32 {
+    sum_of(
+        l,
+        x,
+        shift,
+        #[inline(always)]
+        |x| exp_of_negative(l, x),
+    )
+}
+
+/// `x[i] = f(x[i] - shift)`, and their sum.
+#[inline(always)]
+fn sum_of<L: Lanes>(l: L, x: &mut [f32], shift: f32, f: impl Fn(L::V) -> L::V) -> f32 {
     let (mut acc, shift) = (l.splat(0.0), l.splat(shift));
     let mut chunks = x.chunks_exact_mut(L::N);
     for chunk in &mut chunks {
-        let e = exp(l, l.sub(l.load(chunk), shift));
-        acc = l.add(acc, e);
-        l.store(e, chunk);
+        let y = f(l.sub(l.load(chunk), shift));
+        acc = l.add(acc, y);
+        l.store(y, chunk);
     }
     let tail = chunks.into_remainder();
     l.map(
         tail,
         #[inline(always)]
-        |x| exp(l, l.sub(x, shift)),
+        |x| f(l.sub(x, shift)),
     );
     l.sum(acc) + tail.iter().sum::<f32>()
 }

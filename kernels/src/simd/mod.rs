@@ -51,7 +51,8 @@ mod x86;
 pub use bytes::Bytes;
 pub(crate) use bytes::{Panel, Rounded};
 pub use math::Function;
-pub(crate) use product::PADDED;
+pub use product::Right;
+pub(crate) use product::{PADDED, ROWS};
 pub use tiles::Tiles;
 pub(crate) use tiles::{GROUP, Split};
 
@@ -205,9 +206,9 @@ dispatch! {
     softcap = math::softcap, (x: &mut [f32], cap: f32);
 
     /// `c = a b`, or `c += a b`, of cached matrices: see the module `product`.
-    multiply = product::multiply, (a: &[f32], b: &[f32], c: &mut [f32], size: [usize; 3], strides: [usize; 3], add: bool);
-    /// `out[i, j] = rows[j, i]` for `size` rows and columns of `rows`; `strides` of both.
-    transpose = product::transpose, (rows: &[f32], out: &mut [f32], size: [usize; 2], strides: [usize; 2]);
+    product = product::multiply, (a: &[f32], b: Right<'_>, c: &mut [f32], size: [usize; 3], strides: [usize; 2], add: bool);
+    /// `out[i, j] = rows[j, i]` for `size` rows and columns of `rows`; `strides` of the rows of both, and of strips of `out`.
+    transpose_strips = product::transpose, (rows: &[f32], out: &mut [f32], size: [usize; 2], strides: [usize; 3]);
 
     /// One token of the delta rule: see the module `delta`.
     delta_step = delta::step, (state: &mut [f32], size: [usize; 2], vectors: [&[f32]; 4], written: &[f32], out: &mut [f32]);
@@ -216,6 +217,19 @@ dispatch! {
     decode = weights::decode, (format: DType, bytes: &[u8], out: &mut [f32]);
     /// `out[n, t] = x[t] . row n` for rows of weights of `row_bytes` each and 1 to 4 tokens `x_stride` apart.
     weight_dots = weights::dots, (format: DType, rows: &[u8], row_bytes: usize, x: &[f32], size: [usize; 3], out: &mut [f32]);
+}
+
+impl Simd {
+    /// [`product`](Self::product) with a right side whose rows are whole: the strides of all three.
+    #[allow(clippy::too_many_arguments)]
+    pub fn multiply(self, a: &[f32], b: &[f32], c: &mut [f32], size: [usize; 3], strides: [usize; 3], add: bool) {
+        self.product(a, Right::rows(b, strides[1]), c, size, [strides[0], strides[2]], add);
+    }
+
+    /// [`transpose_strips`](Self::transpose_strips) to whole rows: the strides of both.
+    pub fn transpose(self, rows: &[f32], out: &mut [f32], size: [usize; 2], strides: [usize; 2]) {
+        self.transpose_strips(rows, out, size, [strides[0], strides[1], PADDED]);
+    }
 }
 
 #[cfg(test)]

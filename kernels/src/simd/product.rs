@@ -7,21 +7,53 @@ use core::ops::Range;
 pub(crate) const PADDED: usize = 16;
 
 /// Rows of the left side that are multiplied at a time.
-const ROWS: usize = 6;
+pub(crate) const ROWS: usize = 6;
 
-/// `c = a b`, or `c += a b` with `add`: rows of `a`, `b` and `c` are `strides` apart. Rows of `b` hold `columns` elements
-/// and whatever fills them up to a multiple of [`PADDED`].
+/// The right side: strips of [`PADDED`] columns `strip` apart, whose rows are `row` apart.
+#[derive(Clone, Copy)]
+pub struct Right<'a> {
+    data: &'a [f32],
+    row: usize,
+    strip: usize,
+}
+
+impl<'a> Right<'a> {
+    /// Whole rows, `stride` apart; they hold their columns and whatever fills them up to a multiple of [`PADDED`].
+    pub fn rows(data: &'a [f32], stride: usize) -> Self {
+        Self { data, row: stride, strip: PADDED }
+    }
+
+    /// Strips of `terms` rows one behind the other: rows that are a power of two apart share few places of a cache.
+    pub fn strips(data: &'a [f32], terms: usize) -> Self {
+        Self { data, row: PADDED, strip: terms * PADDED }
+    }
+
+    /// From the first row of column `n` on.
+    #[inline(always)]
+    fn column(&self, n: usize) -> &'a [f32] {
+        &self.data[n / PADDED * self.strip + n % PADDED..]
+    }
+}
+
+/// `c = a b`, or `c += a b` with `add`: rows of `a` and `c` are `strides` apart.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 pub(super) fn multiply<L: Lanes>(
     l: L,
     a: &[f32],
-    b: &[f32],
+    b: Right<'_>,
     c: &mut [f32],
     [rows, terms, columns]: [usize; 3],
-    strides: [usize; 3],
+    strides: [usize; 2],
     add: bool,
 ) {
+    if terms == 0 {
+        // There is no row of the right side to begin at.
+        if !add {
+            (0..rows).for_each(|r| c[r * strides[1]..][..columns].fill(0.0));
+        }
+        return;
+    }
     let mut at = 0;
     // With 32 registers 24 sums stay in them, with 16 registers 12.
     if L::REGISTERS >= 32 {
@@ -46,11 +78,11 @@ pub(super) fn multiply<L: Lanes>(
 fn column<L: Lanes, const C: usize>(
     l: L,
     a: &[f32],
-    b: &[f32],
+    b: Right<'_>,
     c: &mut [f32],
     [rows, terms]: [usize; 2],
     columns: Range<usize>,
-    strides: [usize; 3],
+    strides: [usize; 2],
     add: bool,
 ) {
     let mut r = 0;
@@ -73,11 +105,11 @@ fn column<L: Lanes, const C: usize>(
 fn block<L: Lanes, const R: usize, const C: usize>(
     l: L,
     a: &[f32],
-    b: &[f32],
+    b: Right<'_>,
     c: &mut [f32],
     [first, terms]: [usize; 2],
     columns: Range<usize>,
-    [a_stride, b_stride, c_stride]: [usize; 3],
+    [a_stride, c_stride]: [usize; 2],
     add: bool,
 ) {
     let mut left = [&a[..0]; R];
@@ -85,18 +117,23 @@ fn block<L: Lanes, const R: usize, const C: usize>(
         *left = &a[(first + r) * a_stride..][..terms];
     }
     let mut sums = [[l.splat(0.0); C]; R];
-    for t in 0..terms {
-        let row = &b[t * b_stride + columns.start..][..C * L::N];
-        let mut right = [l.splat(0.0); C];
-        for (i, right) in right.iter_mut().enumerate() {
-            *right = l.load(&row[i * L::N..]);
-        }
-        for (sums, left) in sums.iter_mut().zip(left) {
-            let x = l.splat(left[t]);
-            for (sum, right) in sums.iter_mut().zip(right) {
-                *sum = l.fma(x, right, *sum);
-            }
-        }
+    let (row, width) = (b.row, (C * L::N).min(PADDED));
+    let strips: [&[f32]; C] = core::array::from_fn(
+        #[inline(always)]
+        |s| if s * width < C * L::N { &b.column(columns.start + s * width)[..(terms - 1) * row + width] } else { &[] },
+    );
+    // What finds the operands is shared by four steps.
+    let fours = terms / 4 * 4;
+    for t in (0..fours).step_by(4) {
+        // SAFETY: below `terms`, to which both sides have been cut.
+        (t..t + 4).for_each(
+            #[inline(always)]
+            |t| unsafe { step(l, &mut sums, left, strips, t, row) },
+        );
+    }
+    for t in fours..terms {
+        // SAFETY: as above.
+        unsafe { step(l, &mut sums, left, strips, t, row) };
     }
     for (r, sums) in sums.into_iter().enumerate() {
         let out = &mut c[(first + r) * c_stride..][columns.clone()];
@@ -116,16 +153,49 @@ fn block<L: Lanes, const R: usize, const C: usize>(
     }
 }
 
-/// `out[i, j] = rows[j, i]` for `count` rows of `width` elements, each of the two matrices with its stride.
+/// Adds the products of term `t`.
+///
+/// # Safety
+/// `left` has more than `t` elements, and `strips` has row `t`, `row` elements from the one before.
+// Checking both in every step takes a tenth of the time.
+#[inline(always)]
+unsafe fn step<L: Lanes, const R: usize, const C: usize>(
+    l: L,
+    sums: &mut [[L::V; C]; R],
+    left: [&[f32]; R],
+    strips: [&[f32]; C],
+    t: usize,
+    row: usize,
+) {
+    let width = (C * L::N).min(PADDED);
+    let mut right = [l.splat(0.0); C];
+    for (right, strip) in right.chunks_mut(width / L::N).zip(strips) {
+        // SAFETY: the caller's promise.
+        let strip = unsafe { strip.get_unchecked(t * row..t * row + width) };
+        for (i, right) in right.iter_mut().enumerate() {
+            *right = l.load(&strip[i * L::N..]);
+        }
+    }
+    for (sums, left) in sums.iter_mut().zip(left) {
+        // SAFETY: the caller's promise.
+        let x = l.splat(unsafe { *left.get_unchecked(t) });
+        for (sum, right) in sums.iter_mut().zip(right) {
+            *sum = l.fma(x, right, *sum);
+        }
+    }
+}
+
+/// `out[i, j] = rows[j, i]` for `count` rows of `width` elements that are `from` apart. Rows of `out` are `to` apart, and
+/// their strips of [`PADDED`] columns `strip`.
 #[inline(always)]
 pub(super) fn transpose<L: Lanes>(
     _: L,
     rows: &[f32],
     out: &mut [f32],
     [count, width]: [usize; 2],
-    strides: [usize; 2],
+    [from, to, strip]: [usize; 3],
 ) {
-    let (from, to) = (strides[0], strides[1]);
+    let column = |j: usize| j / PADDED * strip + j % PADDED;
     let four = |j: usize, i: usize| rows[j * from + i..].first_chunk::<4>().expect("four elements");
     let mut j = 0;
     while j + 4 <= count {
@@ -133,17 +203,17 @@ pub(super) fn transpose<L: Lanes>(
         while i + 4 <= width {
             let block = [four(j, i), four(j + 1, i), four(j + 2, i), four(j + 3, i)];
             for k in 0..4 {
-                let line = out[(i + k) * to + j..].first_chunk_mut::<4>().expect("four elements");
+                let line = out[(i + k) * to + column(j)..].first_chunk_mut::<4>().expect("four elements");
                 *line = [block[0][k], block[1][k], block[2][k], block[3][k]];
             }
             i += 4;
         }
         for i in i..width {
-            (0..4).for_each(|k| out[i * to + j + k] = rows[(j + k) * from + i]);
+            (0..4).for_each(|k| out[i * to + column(j) + k] = rows[(j + k) * from + i]);
         }
         j += 4;
     }
     for j in j..count {
-        (0..width).for_each(|i| out[i * to + j] = rows[j * from + i]);
+        (0..width).for_each(|i| out[i * to + column(j)] = rows[j * from + i]);
     }
 }

@@ -104,6 +104,7 @@ pub(super) fn dots<L: Lanes>(l: L, a: &[f32], rows: &[f32], stride: usize, out: 
         for (i, row) in row.iter_mut().enumerate() {
             *row = &rows[at + i * stride..][..d];
         }
+        fetch_ahead(l, rows, at + AHEAD * stride, stride, d);
         let mut acc = [l.splat(0.0); 4];
         let mut k = 0;
         while k + L::N <= d {
@@ -125,11 +126,33 @@ pub(super) fn dots<L: Lanes>(l: L, a: &[f32], rows: &[f32], stride: usize, out: 
     }
 }
 
-/// Columns in groups of up to four registers, which stay in registers for all the rows.
+/// Rows ahead that are fetched: what memory takes, at the rate of one thread.
+const AHEAD: usize = 16;
+/// Elements of a line of a cache.
+const LINE: usize = 16;
+
+/// Four rows of `d` elements that lie apart, as those of a key head do: no processor sees that they follow each other.
+#[inline(always)]
+fn fetch_ahead<L: Lanes>(l: L, rows: &[f32], at: usize, stride: usize, d: usize) {
+    if stride > d {
+        for row in 0..4 {
+            (0..d).step_by(LINE).for_each(
+                #[inline(always)]
+                |k| l.prefetch(rows, at + row * stride + k),
+            );
+        }
+    }
+}
+
+/// Columns in groups of up to eight registers, which stay in registers for all the rows.
 #[inline(always)]
 pub(super) fn add_rows<L: Lanes>(l: L, a: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) {
     let width = out.len();
     let mut at = 0;
+    while at + 8 * L::N <= width {
+        add_columns::<L, 8>(l, a, rows, stride, at, out);
+        at += 8 * L::N;
+    }
     while at + 4 * L::N <= width {
         add_columns::<L, 4>(l, a, rows, stride, at, out);
         at += 4 * L::N;
@@ -152,6 +175,9 @@ fn add_columns<L: Lanes, const R: usize>(l: L, a: &[f32], rows: &[f32], stride: 
         *acc = l.load(&out[i * L::N..]);
     }
     for (j, &a) in a.iter().enumerate() {
+        if j % 4 == 0 {
+            fetch_ahead(l, rows, (j + AHEAD) * stride + at, stride, R * L::N);
+        }
         let row = &rows[j * stride + at..][..R * L::N];
         let a = l.splat(a);
         for (i, acc) in acc.iter_mut().enumerate() {

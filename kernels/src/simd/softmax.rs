@@ -37,11 +37,11 @@ pub(super) fn online<L: Lanes>(
         }
         if largest > was {
             let mut factor = [was];
-            math::exp_sum(l, &mut factor, largest);
+            math::weights_sum(l, &mut factor, largest);
             sum[r] *= factor[0];
             reduce::scale(l, &mut acc[r * width..][..width], factor[0]);
             max[r] = largest;
         }
-        sum[r] += math::exp_sum(l, row, largest);
+        sum[r] += math::weights_sum(l, row, largest);
     }
 }

@@ -80,6 +80,13 @@ fn simd_products_of_cached_matrices() {
                 simd.transpose(&b, &mut right, [columns, terms], [terms, b_stride]);
                 let mut c = vec![2.0; rows * c_stride];
                 simd.multiply(&a, &right, &mut c, [rows, terms, columns], [a_stride, b_stride, c_stride], add);
+                // The same in strips of columns.
+                let mut strips = vec![f32::NAN; terms * b_stride];
+                let (size, between) = ([columns, terms], super::PADDED * terms);
+                simd.transpose_strips(&b, &mut strips, size, [terms, super::PADDED, between]);
+                let (right, mut same) = (super::Right::strips(&strips, terms), vec![2.0; rows * c_stride]);
+                simd.product(&a, right, &mut same, [rows, terms, columns], [a_stride, c_stride], add);
+                assert_eq!(same, c);
                 for (r, line) in c.chunks_exact(c_stride).enumerate() {
                     for (n, &got) in line[..columns].iter().enumerate() {
                         let at = |t: usize| f64::from(a[r * a_stride + t]) * f64::from(b[n * terms + t]);
@@ -97,10 +104,11 @@ fn simd_functions_are_accurate_and_reach_their_limits() {
     let tanh_gelu =
         |x: f64| x / (1.0 + libm::exp(-2.0 * libm::sqrt(2.0 / core::f64::consts::PI) * (x + 0.044715 * x * x * x)));
     #[allow(clippy::type_complexity)]
-    let functions: [(Function, &dyn Fn(f64) -> f64, f64); 6] = [
+    let functions: [(Function, &dyn Fn(f64) -> f64, f64); 7] = [
         (Function::Exp, &libm::exp, 2e-7),
         (Function::Tanh, &libm::tanh, 2e-7),
         (Function::Silu, &|x| x / (1.0 + libm::exp(-x)), 3e-7),
+        (Function::Sigmoid, &|x| 1.0 / (1.0 + libm::exp(-x)), 3e-7),
         (Function::Gelu, &|x| 0.5 * x * libm::erfc(-x / core::f64::consts::SQRT_2), 6e-7),
         (Function::GeluTanh, &tanh_gelu, 3e-7),
         (Function::Relu, &|x| x.max(0.0), 0.0),

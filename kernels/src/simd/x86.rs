@@ -107,6 +107,10 @@ impl Lanes for Avx2 {
         on!(_mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent)))
     }
     #[inline(always)]
+    fn prefetch(self, x: &[f32], at: usize) {
+        on!(_mm_prefetch::<_MM_HINT_T0>(x.as_ptr().wrapping_add(at).cast()));
+    }
+    #[inline(always)]
     fn sum(self, v: __m256) -> f32 {
         let v = on!(_mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v)));
         let v = on!(_mm_add_ps(v, _mm_movehl_ps(v, v)));
@@ -229,6 +233,10 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn times_power_of_two(self, v: __m512, n: __m512) -> __m512 {
         on!(_mm512_scalef_ps(v, n))
+    }
+    #[inline(always)]
+    fn prefetch(self, x: &[f32], at: usize) {
+        on!(_mm_prefetch::<_MM_HINT_T0>(x.as_ptr().wrapping_add(at).cast()));
     }
     #[inline(always)]
     fn sum(self, v: __m512) -> f32 {

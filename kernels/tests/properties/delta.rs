@@ -84,16 +84,21 @@ fn gate() -> impl Strategy<Value = Gate> {
 }
 
 fn spec() -> impl Strategy<Value = Spec> {
-    (1u32..40, 1u32..3, 1u32..4, 1u32..40, 1u32..70, gate(), any::<bool>(), any::<bool>()).prop_map(
-        |(tokens, heads, group, key_dim, value_dim, gate, normalize, initial)| Spec {
+    (1u32..90, 1u32..3, 1u32..4, 1u32..40, 1u32..70, gate(), any::<bool>(), any::<bool>(), chunk()).prop_map(
+        |(tokens, heads, group, key_dim, value_dim, gate, normalize, initial, chunk)| Spec {
             value_heads: heads * group,
             gate,
             normalize,
             initial,
             last: true,
+            chunk,
             ..Spec::new(1, tokens, heads, key_dim, value_dim)
         },
     )
+}
+
+fn chunk() -> impl Strategy<Value = Option<u32>> {
+    prop_oneof![Just(None), Just(Some(1)), Just(Some(16)), Just(Some(32)), (2u32..65).prop_map(Some)]
 }
 
 proptest! {
@@ -109,15 +114,96 @@ proptest! {
             let whole = whole.run(form);
             close(&[first.f32("out"), second.f32("out")].concat(), &whole.f32("out"));
             close(&second.f32("state"), &whole.f32("state"));
-            if form == Form::Cpu {
+            // Token by token the same numbers are added up in the same order.
+            if form == Form::Cpu && spec.chunk == Some(1) {
                 prop_assert_eq!(second.f32("state"), whole.f32("state"));
             }
         }
     }
 
     #[test]
+    fn delta_in_chunks_of_any_size_is_that_token_by_token(spec in spec(), seed: u64, chunk in 2u32..65) {
+        let [steps, chunks] = [1, chunk].map(|chunk| {
+            Run::new(Spec { chunk: Some(chunk), ..spec }, seed).run(Form::Cpu)
+        });
+        close(&chunks.f32("out"), &steps.f32("out"));
+        close(&chunks.f32("state"), &steps.f32("state"));
+    }
+
+    #[test]
+    fn delta_is_linear_in_values_and_states(spec in spec(), seed: u64) {
+        let spec = Spec { initial: true, ..spec };
+        for form in FORMS {
+            let [one, other] = [seed, seed ^ 1].map(|seed| Run::new(spec, seed));
+            let mut sum = one.clone();
+            let mut second = one.clone();
+            for name in ["v", "state0"] {
+                let of_other = other.f32(name);
+                second.set(name, &of_other);
+                sum.change(name, |(i, x)| *x = 2.0 * *x - of_other[i]);
+            }
+            let [one, second, sum] = [one, second, sum].map(|run| run.run(form));
+            for name in ["out", "state"] {
+                let want: Vec<f32> =
+                    one.f32(name).iter().zip(second.f32(name)).map(|(one, other)| 2.0 * one - other).collect();
+                close(&sum.f32(name), &want);
+            }
+        }
+    }
+
+    /// Reflections keep the length of a state, and what `beta` and decays do besides can only shrink it.
+    #[test]
+    fn delta_without_values_lengthens_no_state(spec in spec(), seed: u64, beta in 0f32..2.0) {
+        let spec = Spec { gate: Gate::Head, initial: true, ..spec };
+        let square = |x: &[f32]| x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+        for form in FORMS {
+            let mut run = Run::new(spec, seed);
+            run.change("v", |(_, x)| *x = 0.0);
+            run.change("beta", |(_, x)| *x = beta);
+            let before = square(&run.f32("state0"));
+            prop_assert!(square(&run.clone().run(form).f32("state")) <= 1.0001 * before);
+            run.change("beta", |(_, x)| *x = 2.0);
+            run.change("g", |(_, x)| *x = 0.0);
+            if !spec.normalize {
+                let after = square(&run.run(form).f32("state"));
+                prop_assert!((after - before).abs() <= 1e-4 * before, "{after} after {before}");
+            }
+        }
+    }
+
+    /// Tokens with `k`, `beta` and `g` of 0 write nothing, wherever they stand.
+    #[test]
+    fn delta_does_not_see_tokens_of_nothing(spec in spec(), seed: u64, at in 0f32..1.0) {
+        let spec = Spec { gate: Gate::Head, ..spec };
+        let at = (at * spec.tokens as f32) as usize;
+        for form in FORMS {
+            let mut run = Run::new(spec, seed);
+            for name in ["k", "beta", "g"] {
+                let row = run.f32(name).len() / spec.tokens as usize;
+                run.change(name, |(i, x)| if i / row == at { *x = 0.0 });
+            }
+            let without = Run::new(Spec { tokens: spec.tokens - 1, ..spec }, seed);
+            let values = ["q", "k", "v", "beta", "g"].map(|name| {
+                let (all, row) = (run.f32(name), run.f32(name).len() / spec.tokens as usize);
+                (name, [&all[..at * row], &all[(at + 1) * row..]].concat())
+            });
+            let mut without = without.with(without.spec, &values.each_ref().map(|(name, x)| (*name, &x[..])));
+            if spec.initial {
+                without.set("state0", &run.f32("state0"));
+            }
+            let (mut out, row) = (run.clone().run(form).f32("out"), (spec.value_heads * spec.value_dim) as usize);
+            let state = run.run(form).f32("state");
+            out.drain(at * row..(at + 1) * row);
+            let without = without.run(form);
+            close(&out, &without.f32("out"));
+            close(&state, &without.f32("state"));
+        }
+    }
+
+    #[test]
     fn delta_of_packed_sequences_is_that_of_each(spec in spec(), seed: u64, sequences in 1u32..5) {
-        let spec = Spec { packed: Some(sequences), initial: true, ..spec };
+        // Which form is chosen depends on the length of sequences.
+        let spec = Spec { packed: Some(sequences), initial: true, chunk: spec.chunk.or(Some(16)), ..spec };
         for form in FORMS {
             let packed = Run::new(spec, seed).run(form);
             let cu: Vec<u32> = bytemuck::pod_collect_to_vec(&packed.memory[packed.at("cu")]);
@@ -236,7 +322,8 @@ proptest! {
 #[test]
 fn delta_recalls_what_it_wrote() {
     let spec = Spec { last: true, ..Spec::new(1, 9, 1, 8, 5) };
-    for form in FORMS {
+    for (form, chunk) in FORMS.into_iter().flat_map(|form| [1, 4, 16].map(|chunk| (form, chunk))) {
+        let spec = Spec { chunk: Some(chunk), ..spec };
         let mut run = Run::new(spec, 4);
         let mut keys = vec![0.0; 72];
         (0..9).for_each(|t| keys[t * 8 + t % 8] = 1.0);
@@ -251,8 +338,9 @@ fn delta_recalls_what_it_wrote() {
 
 #[test]
 fn delta_stays_finite_where_nothing_is_left() {
-    for gate in [Gate::Head, Gate::Channel, Gate::EraseWrite] {
-        let spec = Spec { gate, last: true, initial: true, ..Spec::new(1, 150, 1, 20, 20) };
+    let gates = [Gate::Head, Gate::Channel, Gate::EraseWrite];
+    for (gate, chunk) in gates.into_iter().flat_map(|gate| [1, 16, 64].map(|chunk| (gate, chunk))) {
+        let spec = Spec { gate, last: true, initial: true, chunk: Some(chunk), ..Spec::new(1, 150, 1, 20, 20) };
         for (form, g) in FORMS.into_iter().flat_map(|form| [-5.0, -320.0, -1e4].map(|g| (form, g))) {
             let mut run = Run::new(spec, 4);
             run.change("g", |(_, x)| *x = g);
@@ -278,6 +366,8 @@ fn delta_refuses_what_it_does_not_define() {
         (Spec { value_heads: 0, ..spec }, "value_heads"),
         (Spec { key_dim: 257, ..spec }, "key_dim"),
         (Spec { value_dim: 0, ..spec }, "value_dim"),
+        (Spec { chunk: Some(0), ..spec }, "chunk"),
+        (Spec { chunk: Some(65), ..spec }, "chunk"),
         (Spec { scale: f32::NAN, ..spec }, "scale"),
         (Spec { batch: 2, packed: Some(2), ..spec }, "batch"),
         (Spec { pool: Some(2), last: true, ..spec }, "pool"),

@@ -112,6 +112,69 @@ proptest! {
     }
 
     #[test]
+    fn delta_backward_in_chunks_is_that_token_by_token(spec in spec(), seed: u64, tokens in 0u32..140) {
+        let spec = Spec { tokens, ..spec };
+        let given = draw(spec, &mut Rng::new(seed));
+        let of = |chunk| run(Form::Cpu, delta_backward::Spec { forward: Spec { chunk: Some(chunk), ..spec } }, &given);
+        let alone = of(1);
+        for chunk in [5, 16, 32, 64] {
+            for ((name, got), (_, want)) in of(chunk).iter().zip(&alone).filter(|((name, _), _)| name.starts_with('d')) {
+                let distance: f64 = got.iter().zip(want).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+                let size: f64 = want.iter().map(|x| f64::from(*x).powi(2)).sum();
+                // As near as executors are to the definition: sums of logarithms of resets lose digits.
+                prop_assert!(distance.sqrt() <= 5e-4 * (1.0 + size.sqrt()), "{} in chunks of {}", name, chunk);
+            }
+        }
+    }
+
+    #[test]
+    fn delta_backward_of_packed_sequences_is_that_of_each(spec in spec(), seed: u64, lengths in [0u32..40, 0u32..9, 0u32..20]) {
+        let tokens = lengths.iter().sum();
+        let spec = Spec { batch: 1, tokens, packed: Some(3), initial: true, last: true, ..spec };
+        let mut given = draw(spec, &mut Rng::new(seed));
+        let cu = [0, lengths[0], lengths[0] + lengths[1], tokens];
+        let words = cu.iter().map(|at| f32::from_bits(*at)).collect::<Vec<_>>();
+        given.iter_mut().filter(|(name, _)| *name == "cu").for_each(|(_, x)| *x = words.clone());
+        let cut = |all: &Named, n: usize| -> Named {
+            let part = |name: &str, x: &Vec<f32>| {
+                let (per, rows) = if name.contains("state") {
+                    (x.len() / 3, n..n + 1)
+                } else {
+                    (x.len() / (tokens as usize).max(1), cu[n] as usize..cu[n + 1] as usize)
+                };
+                x[per * rows.start..per * rows.end].to_vec()
+            };
+            all.iter().filter(|(name, _)| *name != "cu").map(|(name, x)| (*name, part(name, x))).collect()
+        };
+        for form in FORMS {
+            let packed = run(form, delta_backward::Spec { forward: spec }, &given);
+            for (n, &tokens) in lengths.iter().enumerate() {
+                let forward = Spec { tokens, packed: None, ..spec };
+                let alone = run(form, delta_backward::Spec { forward }, &cut(&given, n));
+                for ((_, got), (_, want)) in cut(&packed, n).iter().zip(&alone).filter(|((name, _), _)| name.starts_with('d')) {
+                    assert_close(got, want, 1e-6);
+                }
+            }
+        }
+    }
+
+    /// Without values, what comes out is linear in the state before.
+    #[test]
+    fn delta_backward_of_states_is_the_adjoint(spec in spec(), seed: u64) {
+        let spec = Spec { initial: true, ..spec };
+        let mut given = draw(spec, &mut Rng::new(seed));
+        given.iter_mut().filter(|(name, _)| *name == "v").for_each(|(_, x)| x.fill(0.0));
+        let wanted = loss(spec, &given);
+        let state0 = get(&given, "state0");
+        for form in FORMS {
+            let of = run(form, delta_backward::Spec { forward: spec }, &given);
+            let terms = get(&of, "dstate0").iter().zip(state0).map(|(a, b)| f64::from(*a) * f64::from(*b));
+            let (sum, size) = terms.fold((0.0, 0.0), |(sum, size), x| (sum + x, size + x.abs()));
+            prop_assert!((sum - wanted).abs() <= 1e-4 * (1.0 + size), "{}, not {} on {:?}", sum, wanted, form);
+        }
+    }
+
+    #[test]
     fn delta_backward_does_not_see_what_a_reset_hides(spec in spec(), seed: u64, gate in any::<bool>()) {
         let gate = if gate { Gate::Head } else { Gate::Channel };
         let spec = Spec { gate, packed: None, last: true, initial: true, tokens: spec.tokens.max(1), ..spec };

@@ -4,6 +4,8 @@
 
 mod attention;
 mod backward;
+mod centroids;
+mod conv;
 mod delta;
 mod delta_backward;
 mod dense;

@@ -3,6 +3,7 @@ use foveate_kernels::attention;
 use foveate_kernels::cases::{Rng, u32_bytes};
 use foveate_kernels::op::{Access, Kernel, Op};
 use foveate_kernels::route::{self, NO_MEMBER, Norm, Selection};
+use foveate_kernels::route_step;
 use foveate_kernels::selected_attention::{self, Combine, Keys, NO_KEYS, Own, check_lists};
 use foveate_kernels::selected_attention_backward;
 use proptest::prelude::*;
@@ -61,6 +62,7 @@ fn attending(route: &route::Spec) -> selected_attention::Spec {
         scale: 0.35,
         causal: true,
         expires: route.expires(),
+        offset: false,
         own: Own::Included,
         memory: 0,
         combine: Combine::Mean { eps: 0.0 },
@@ -198,13 +200,46 @@ proptest! {
     }
 
     #[test]
+    fn selected_attention_is_the_same_of_permuted_centroids_and_of_one_twice(
+        tokens in 2u32..60, window in 1u32..20, seed: u64,
+    ) {
+        let mut rng = Rng::new(seed);
+        let n = 8 * tokens as usize;
+        let (x, centroids, v) = (rng.normals(n, 1.0), rng.normals(24, 1.0), rng.normals(n, 1.0));
+        let turned: Vec<f32> = centroids.chunks(8).rev().flatten().copied().collect();
+        let twice = centroids.repeat(2);
+        for selection in [Selection::Balanced, Selection::Prefix] {
+            let want = attend(Form::Cpu, spec(tokens, 3, window, selection), &x, &centroids, &v);
+            assert_close(&attend(Form::Cpu, spec(tokens, 3, window, selection), &x, &turned, &v), &want, 1e-5);
+            // The mean over memberships that come twice is that over them once.
+            assert_close(&attend(Form::Cpu, spec(tokens, 6, window, selection), &x, &twice, &v), &want, 1e-5);
+        }
+    }
+
+    #[test]
+    fn selected_attention_of_a_sequence_does_not_know_the_others(tokens in 1u32..50, window in 1u32..12, seed: u64) {
+        let mut rng = Rng::new(seed);
+        let n = 8 * tokens as usize;
+        let (x, centroids, v) = (rng.normals(3 * n, 1.0), rng.normals(24, 1.0), rng.normals(3 * n, 1.0));
+        for selection in [Selection::Balanced, Selection::Prefix, Selection::Nearest] {
+            let one = spec(tokens, 3, window, selection);
+            let all = attend(Form::Cpu, route::Spec { batch: 3, ..one }, &x, &centroids, &v);
+            for b in 0..3 {
+                let part = b * n..(b + 1) * n;
+                let own = attend(Form::Cpu, one, &x[part.clone()], &centroids, &v[part.clone()]);
+                prop_assert_eq!(&all[part], &own[..]);
+            }
+        }
+    }
+
+    #[test]
     fn selected_attention_backward_is_the_slope_of_the_loss(seed: u64, weighted: bool, kind in 0usize..3) {
         let mut rng = Rng::new(seed);
         let keys = [Keys::Shared { normalize: true }, Keys::Shared { normalize: false }, Keys::Separate { tokens: 9, entries: 14 }];
         let own = [Own::Included, Own::LastResort(-5e4), Own::Excluded];
         let forward = selected_attention::Spec {
             batch: 2, tokens: 11, heads: 2, dim: 5, value_dim: 3, clusters: 3, entries: 15, keys: keys[kind], scale: 0.4,
-            causal: true, expires: false, own: own[kind], memory: if kind == 2 { 2 } else { 0 },
+            causal: true, expires: false, offset: false, own: own[kind], memory: if kind == 2 { 2 } else { 0 },
             combine: if weighted { Combine::Weighted } else { Combine::Mean { eps: 0.5 } }, save: true,
         };
         let given = Kernel::inputs(&forward, &mut rng);
@@ -236,6 +271,113 @@ proptest! {
     }
 }
 
+/// A routing cache, and what its steps attend to.
+struct Cache {
+    form: Form,
+    route: route::Spec,
+    centroids: Vec<f32>,
+    seen: u32,
+    state: Vec<u8>,
+}
+
+impl Cache {
+    fn new(form: Form, route: route::Spec, centroids: &[f32]) -> Self {
+        let words = route.heads * route.clusters * route_step::Spec { route }.state();
+        Self { form, route, centroids: centroids.to_vec(), seen: 0, state: vec![0; 4 * words as usize] }
+    }
+
+    /// Takes in `tokens` of `x`, which then attend to all that came before with the values `v`.
+    fn step(&mut self, tokens: u32, x: &[f32], v: &[f32]) -> Vec<f32> {
+        let width = (self.route.heads * self.route.dim) as usize;
+        let own = &x[self.seen as usize * width..][..tokens as usize * width];
+        let spec = route_step::Spec { route: route::Spec { tokens, ..self.route } };
+        let first = u32_bytes(&[self.seen]);
+        let mut memory = vec![bytes(own), bytes(&self.centroids), first.clone(), self.state.clone()];
+        memory.extend(spec.args()[4..].iter().map(|arg| vec![0xff; arg.bytes() as usize]));
+        run_in_place(self.form, &spec.into(), &mut memory);
+        let lists = memory.split_off(4);
+        self.state = memory.remove(3);
+        self.seen += tokens;
+        let [entries, key_entries] = spec.entries().expect("few places");
+        let attend = selected_attention::Spec {
+            tokens,
+            entries,
+            keys: Keys::Separate { tokens: self.seen, entries: key_entries },
+            expires: true,
+            offset: true,
+            ..attending(&spec.route)
+        };
+        let keys = &x[..self.seen as usize * width];
+        let inputs = [vec![bytes(own), bytes(keys), bytes(&v[..keys.len()])], lists, vec![first]].concat();
+        floats(&outputs(self.form, attend, &inputs)[0])
+    }
+
+    /// The positions that centroid `c` of the first head has.
+    fn at(&self, c: usize) -> Vec<u32> {
+        let words = route_step::Spec { route: self.route }.state() as usize;
+        let state: Vec<u32> = bytemuck::pod_collect_to_vec(&self.state[4 * c * words..][..4 * words]);
+        state[1..1 + state[0] as usize].to_vec()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn route_step_has_what_the_whole_prefix_has_at_every_step(
+        tokens in 1u32..60, clusters in 1u32..6, window in 1u32..12, norm in 0usize..3, seed: u64,
+    ) {
+        let mut rng = Rng::new(seed);
+        let norm = [Norm::None, Norm::L2, Norm::Layer][norm];
+        let n = 8 * tokens as usize;
+        let (mut x, centroids, v) = (rng.normals(n, 1.0), rng.normals(8 * clusters as usize, 1.0), rng.normals(n, 1.0));
+        // Some tokens come twice.
+        (3..tokens as usize).step_by(4).for_each(|t| x.copy_within(8 * (t / 2)..8 * (t / 2 + 1), 8 * t));
+        for (selection, form) in CAUSAL.into_iter().flat_map(|s| FORMS.map(|form| (s, form))) {
+            let whole = route::Spec { norm, ..spec(tokens, clusters, window, selection) };
+            let lists = Lists::of(Form::Reference, whole, &x, &centroids);
+            let want = attend(Form::Reference, whole, &x, &centroids, &v);
+            let mut cache = Cache::new(form, whole, &centroids);
+            let mut steps = rng.clone();
+            let mut out = Vec::new();
+            while cache.seen < tokens {
+                // Mostly one token, sometimes many.
+                let many = if steps.below(3) == 0 { 1 + steps.below(20) } else { 1 };
+                out.extend(cache.step(many.min(tokens - cache.seen), &x, &v));
+                for c in 0..clusters as usize {
+                    prop_assert_eq!(cache.at(c), lists.at(c, cache.seen - 1));
+                }
+            }
+            assert_close(&out, &want, 1e-5);
+        }
+    }
+
+    #[test]
+    fn route_step_goes_on_from_a_copy_as_from_the_cache(tokens in 2u32..40, at in 1u32..40, seed: u64) {
+        let mut rng = Rng::new(seed);
+        let (n, at) = (8 * tokens as usize, at.min(tokens - 1));
+        let (x, other) = (rng.normals(n, 1.0), rng.normals(n, 1.0));
+        let (centroids, v) = (rng.normals(24, 1.0), rng.normals(n, 1.0));
+        for selection in CAUSAL {
+            let mut cache = Cache::new(Form::Cpu, spec(tokens, 3, 4, selection), &centroids);
+            cache.step(at, &x, &v);
+            let (saved, seen) = (cache.state.clone(), cache.seen);
+            let want = cache.step(tokens - at, &x, &v);
+            // Another continuation, then back.
+            let mixed = [&x[..8 * at as usize], &other[8 * at as usize..]].concat();
+            (cache.state, cache.seen) = (saved.clone(), seen);
+            cache.step(tokens - at, &mixed, &v);
+            (cache.state, cache.seen) = (saved.clone(), seen);
+            prop_assert_eq!(&cache.step(tokens - at, &x, &v), &want);
+            // A step over all tokens from zeros is the same state.
+            let mut again = Cache::new(Form::Cpu, cache.route, &centroids);
+            again.step(at, &x, &v);
+            let (a, b): (Vec<_>, Vec<_>) = (0..3).map(|c| { cache.state = saved.clone(); (again.at(c), cache.at(c)) }).unzip();
+            prop_assert_eq!(a, b);
+        }
+    }
+}
+
 #[test]
 fn route_balanced_depends_on_what_follows() {
     // Two tokens of which the second is nearer, and room for one.
@@ -243,6 +385,82 @@ fn route_balanced_depends_on_what_follows() {
     let axis = |i: usize| (0..8).map(|d| f32::from(d == i)).collect::<Vec<_>>();
     let member = |second: Vec<f32>| Lists::of(Form::Cpu, spec, &[axis(1), second].concat(), &axis(0)).list(0)[0].0;
     assert_eq!((member(axis(0)), member(axis(2))), (1, 0));
+}
+
+#[test]
+fn route_balanced_takes_every_token_once_where_clusters_are_balanced() {
+    // Four axes with five tokens each, in turn.
+    let axis = |i: usize, size: f32| (0..8).map(move |d| if d == i { size } else { 0.0 });
+    let x: Vec<f32> = (0..20).flat_map(|t| axis(t % 4, 1.0 + t as f32)).collect();
+    let centroids: Vec<f32> = (0..4).flat_map(|c| axis(c, 1.0)).collect();
+    for form in FORMS {
+        let lists = Lists::of(form, spec(20, 4, 5, Selection::Balanced), &x, &centroids);
+        for c in 0..4 {
+            assert_eq!(lists.at(c, 19), (0..5).map(|i| 4 * i + c as u32).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn selected_attention_of_one_list_with_an_eps_is_that_much_less() {
+    let mut rng = Rng::new(2);
+    let (x, centroids, v) = (rng.normals(80, 1.0), rng.normals(8, 1.0), rng.normals(80, 1.0));
+    let route = spec(10, 1, 10, Selection::Balanced);
+    let Lists([members, ranges, _]) = Lists::of(Form::Cpu, route, &x, &centroids);
+    let inputs = [bytes(&x), bytes(&v), u32_bytes(&members), u32_bytes(&ranges)];
+    // The eps of Google's code.
+    let [want, out] = [0.0, 1e-2].map(|eps| {
+        let spec = selected_attention::Spec { combine: Combine::Mean { eps }, ..attending(&route) };
+        floats(&outputs(Form::Cpu, spec, &inputs)[0])
+    });
+    assert_close(&out, &want.iter().map(|x| x / 1.01).collect::<Vec<_>>(), 1e-6);
+}
+
+#[test]
+fn selected_attention_of_sqrt_lists_grows_as_the_power_of_three_halves() {
+    let pairs = |root: u32| {
+        let route = spec(root * root, root, root, Selection::Balanced);
+        attending(&route).flop() as f64
+    };
+    for root in [16, 32, 64, 128] {
+        let exponent = (pairs(2 * root) / pairs(root)).log2() / 2.0;
+        assert!((exponent - 1.5).abs() < 0.01, "{exponent} at {root}");
+    }
+}
+
+#[test]
+fn route_refuses_what_means_nothing_and_takes_centroids_that_are_no_numbers() {
+    let own = spec(9, 3, 4, Selection::Prefix);
+    for bad in [
+        route::Spec { clusters: 0, ..own },
+        route::Spec { window: 0, ..own },
+        route::Spec { dim: 0, ..own },
+        route::Spec { dim: 257, ..own },
+        route::Spec { tokens: u32::MAX, ..own },
+    ] {
+        assert!(bad.validate().is_err(), "{bad:?}");
+        assert!(route_step::Spec { route: bad }.validate().is_err(), "{bad:?}");
+    }
+    let steps = [
+        route::Spec { selection: Selection::Balanced, ..own },
+        route::Spec { scores: true, ..own },
+        route::Spec { tokens: 0, ..own },
+        route::Spec { window: u32::MAX, ..own },
+    ];
+    for route in steps {
+        assert!(route_step::Spec { route }.validate().is_err(), "{route:?}");
+    }
+    let offset = selected_attention::Spec { offset: true, ..attending(&own) };
+    assert!(offset.validate().is_err(), "shared keys have no offset");
+    // A score of nothing is 0: every token ties, and the earlier win.
+    let x = Rng::new(1).normals(72, 1.0);
+    for form in FORMS {
+        let lists = Lists::of(form, own, &x, &[f32::NAN; 24]);
+        assert!((0..3).all(|c| lists.at(c, 8) == [0, 1, 2, 3]));
+        // A window above the tokens is all of them.
+        let wide = Lists::of(form, route::Spec { window: 1 << 30, ..own }, &x, &[1.0; 24]);
+        assert!((0..3).all(|c| wide.at(c, 8).len() == 9));
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::timed::Timed;
 use crate::error::{Error, Result};
 use crate::wait;
 use foveate_core::kernels::op::Op;
-use foveate_core::model::{Files, Model, Session};
+use foveate_core::model::{Files, Model, Session, To};
 use foveate_core::sample::{Sampler, Sampling};
 use foveate_core::{Any, Backend};
 use serde::Serialize;
@@ -132,7 +132,7 @@ impl Run {
 
     /// Seconds to read the prompt.
     fn read(&mut self) -> Result<f64> {
-        self.session.truncate(0);
+        self.session.rollback(To::Len(0))?;
         let started = Instant::now();
         self.next = wait(self.session.next(&self.prompt, &mut self.sampler))?;
         Ok(started.elapsed().as_secs_f64())

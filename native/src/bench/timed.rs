@@ -3,6 +3,7 @@
 use super::loaded::Clock;
 use crate::error::Result;
 use foveate_core::any::AnyBuffer;
+use foveate_core::backend::Copy;
 use foveate_core::kernels::op::Op;
 use foveate_core::weights::SharedBytes;
 use foveate_core::{Any, Backend, Operand, Stats};
@@ -80,6 +81,15 @@ impl Backend for Timed {
 
     fn upload(&self, buffer: &AnyBuffer, offset: u64, data: &[u8]) -> foveate_core::Result<()> {
         self.device.upload(buffer, offset, data)
+    }
+
+    fn copy(&self, copies: &[Copy<'_, Self>]) -> foveate_core::Result<()> {
+        let copies = copies.iter().map(|c| Copy {
+            from: Operand::at(c.from.buffer, c.from.offset),
+            to: Operand::at(c.to.buffer, c.to.offset),
+            bytes: c.bytes,
+        });
+        self.device.copy(&copies.collect::<Vec<_>>())
     }
 
     fn run(&self, op: &Op, operands: &[Operand<'_, Self>]) -> foveate_core::Result<()> {

@@ -1,11 +1,11 @@
 //! `foveate chat`
 
 use super::generate::{Answer, Rules, Stop, answer, stops};
-use super::{ModelArguments, SamplingArguments, interrupt, print, progress};
+use super::{Kv, ModelArguments, SamplingArguments, interrupt, print, progress};
 use clap::Args;
 use foveate::core::Any;
 use foveate::core::chat::Message;
-use foveate::core::model::{Model, Session};
+use foveate::core::model::{Model, Session, To};
 use foveate::core::sample::Sampler;
 use foveate::{Error, Result};
 use std::io::{BufRead, IsTerminal};
@@ -31,6 +31,9 @@ pub(super) struct Arguments {
     /// made for].
     #[arg(long, value_name = "N")]
     context: Option<u32>,
+    /// How keys and values are kept.
+    #[arg(long, value_enum, default_value = "f32")]
+    kv: Kv,
     /// Print one JSON object for each answer.
     #[arg(long)]
     json: bool,
@@ -67,7 +70,7 @@ impl Conversation {
         let system = arguments.system.iter().map(|text| Message::new("system", text.clone()));
         Ok(Self {
             messages: system.collect(),
-            session: Session::new(model.clone(), context)?,
+            session: Session::stored(model.clone(), context, arguments.kv.format())?,
             sampler: arguments.sampling.sampler()?,
             rules: Rules { max_tokens: arguments.max_tokens, stops: stops(model)?, show_special: false },
         })
@@ -107,10 +110,11 @@ impl Conversation {
             ids = self.ids()?;
         }
         // What stands there already need not be read again, but for the last token: the next one follows from it.
-        let same = ids.iter().zip(self.session.tokens()).take_while(|(new, old)| new == old).count();
-        let reused = same.min(ids.len().saturating_sub(1));
-        self.session.truncate(reused as u32);
-        let answer = answer(&mut self.session, &ids[reused..], &mut self.sampler, &self.rules, show)?;
+        let reused = self.session.best_prefix(&ids[..ids.len().saturating_sub(1)]).len;
+        self.session.rollback(To::Len(reused))?;
+        let reused = reused as usize;
+        let answer = answer(&mut self.session, &ids[reused..], &mut self.sampler, &self.rules, None, show)?;
+        self.session.checkpoint();
         self.messages.push(Message::new("assistant", answer.text.clone()));
         Ok(Turn { answer, reused, read: ids.len() - reused, forgotten })
     }

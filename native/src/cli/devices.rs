@@ -95,8 +95,14 @@ fn step(tokens: u32) -> Vec<Op> {
         positions: keys,
         stride: 960,
     };
-    let activation =
-        activation::Spec { rows: tokens, dim: inner, kind: activation::Kind::Silu, gated: true, stride: 2 * inner };
+    let activation = activation::Spec {
+        rows: tokens,
+        dim: inner,
+        kind: activation::Kind::Silu,
+        gated: true,
+        scales: false,
+        stride: 2 * inner,
+    };
     vec![
         embed::Spec { tokens, vocab, dim, format, scale: 1.0, accumulate: false }.into(),
         norm::Spec::rms(tokens, dim, 1e-5).into(),

@@ -1,8 +1,10 @@
 //! `foveate generate`
 
+use super::augment::{self, Augmenter};
 use super::interrupt::{self, Answering};
-use super::{ModelArguments, SamplingArguments, print, progress};
+use super::{Kv, ModelArguments, SamplingArguments, print, progress};
 use clap::Args;
+use foveate::core::cache::Pool;
 use foveate::core::model::{BATCH, Model, Session};
 use foveate::core::sample::{Sampler, Sampling};
 use foveate::core::tokenizer::Stream;
@@ -10,6 +12,7 @@ use foveate::core::{Any, Backend};
 use foveate::{Error, Result, wait};
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 #[derive(Args)]
@@ -26,6 +29,11 @@ pub(super) struct Arguments {
     /// Tokens that prompt and text may take together, at most what the model was made for.
     #[arg(long, value_name = "N")]
     context: Option<u32>,
+    /// How keys and values are kept.
+    #[arg(long, value_enum, default_value = "f32")]
+    kv: Kv,
+    #[command(flatten)]
+    augment: augment::AugmentArguments,
     /// Go on after the token that ends a text, and print such tokens.
     #[arg(long)]
     ignore_eos: bool,
@@ -86,6 +94,7 @@ pub(super) fn answer(
     prompt: &[u32],
     sampler: &mut Sampler,
     rules: &Rules,
+    mut augmenter: Option<&mut Augmenter>,
     show: &mut dyn FnMut(&str) -> Result<()>,
 ) -> Result<Answer> {
     let answering = Answering::begin();
@@ -124,6 +133,9 @@ pub(super) fn answer(
         answer.last = Some(Instant::now());
         answer.first = answer.first.or(answer.last);
         answer.ids.push(id);
+        if let Some(augmenter) = &mut augmenter {
+            augmenter.step(session, answer.ids.len() as u64);
+        }
         let ends = rules.stops.contains(&id);
         if !ends || rules.show_special {
             give(&mut answer, stream.push(id))?;
@@ -168,6 +180,7 @@ fn prompt(arguments: &Arguments) -> Result<String> {
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let text = prompt(arguments)?;
     let mut sampler = arguments.sampling.sampler()?;
+    augment::check(&arguments.augment)?;
     if text.is_empty() {
         return Err(foveate::core::Error::EmptyPrompt.into());
     }
@@ -180,12 +193,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Err(Error::Usage { reason: format!("--context must be 1 to {most} for this model, got {context}") });
     }
     // Room for what was asked, not for all that the model could do.
-    let wanted = (ids.len() as u64).saturating_add(arguments.max_tokens).clamp(1, context.into());
+    let (latents, beside) = arguments.augment.room(arguments.max_tokens);
+    let wanted = (ids.len() as u64).saturating_add(arguments.max_tokens).saturating_add(latents);
+    let wanted = wanted.clamp(1, context.into());
     if ids.len() as u64 > u64::from(context) {
         let tokens = ids.len() as u64;
         return Err(foveate::core::Error::ContextFull { tokens, context: context.into() }.into());
     }
-    let mut session = Session::new(model.clone(), wanted as u32)?;
+    let tokens = u32::try_from(wanted + beside).unwrap_or(u32::MAX);
+    let pool = Pool::new(model.backend(), model.config(), arguments.kv.format(), tokens)?;
+    let mut session = Session::over(model.clone(), Arc::new(pool), wanted as u32)?;
+    let mut augmenter = arguments.augment.start(&model, &arguments.model)?;
     progress::prepare(&session)?;
     let load_ms = loading.elapsed().as_secs_f64() * 1e3;
     interrupt::watch();
@@ -197,16 +215,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let before = model.backend().stats();
     let started = Instant::now();
     let mut show = |piece: &str| if arguments.json { Ok(()) } else { print(piece) };
-    let answer = answer(&mut session, &ids, &mut sampler, &rules, &mut show)?;
+    let answer = answer(&mut session, &ids, &mut sampler, &rules, augmenter.as_mut(), &mut show)?;
     let speed = Speed::of(&answer, ids.len(), started);
     if arguments.json {
         let stats = model.backend().stats();
-        let json = serde_json::json!({
+        let mut json = serde_json::json!({
             "prompt_ids": ids, "ids": answer.ids, "text": answer.text, "device": model.backend().describe(),
             "load_ms": load_ms, "first_token_ms": speed.first_ms, "prefill_tok_s": speed.prefill,
             "decode_tok_s": speed.decode, "peak_device_bytes": stats.peak_bytes,
             "submissions": stats.submissions - before.submissions, "stop": answer.stop.name(),
+            "fingerprint": model.fingerprint(),
         });
+        if let Some(augmenter) = augmenter {
+            json["augmentations"] = augmenter.report();
+        }
         print(&format!("{json}\n"))?;
     } else {
         print("\n")?;

@@ -1,5 +1,6 @@
 //! The commands: what they take, and what they share.
 
+mod augment;
 mod bench;
 mod chat;
 mod check;
@@ -11,6 +12,7 @@ mod pull;
 mod score;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use foveate::core::kernels::dtype::DType;
 use foveate::core::model::Model;
 use foveate::core::sample::{Sampler, Sampling};
 use foveate::core::{Any, Backend};
@@ -108,6 +110,34 @@ impl DeviceArguments {
         // More threads than this are a slip of the finger, and each costs memory.
         let options = foveate::Options { baseline: self.baseline, threads: self.threads.min(1024), exact: self.exact };
         foveate::device_with(kind, options)
+    }
+
+    /// The processor with a single thread, for what runs beside the decoder.
+    fn one_thread(&self) -> Result<Any> {
+        let options = foveate::Options { threads: 1, exact: self.exact, ..foveate::Options::default() };
+        foveate::device_with(foveate::Device::Cpu, options)
+    }
+}
+
+/// How keys and values are kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Kv {
+    /// As they are computed
+    F32,
+    /// In half the memory
+    F16,
+    /// In about a quarter of it
+    #[value(name = "q8_0")]
+    Q8_0,
+}
+
+impl Kv {
+    fn format(self) -> DType {
+        match self {
+            Kv::F32 => DType::F32,
+            Kv::F16 => DType::F16,
+            Kv::Q8_0 => DType::Q8_0,
+        }
     }
 }
 

@@ -55,6 +55,10 @@ impl Bars {
 
 /// Loads a model, with a bar where it takes long enough to be seen.
 pub(super) fn load(device: Any, files: Files) -> Result<Model<Any>> {
+    match files.ignored() {
+        0 => {}
+        n => eprintln!("note: {n} tensors of parts that see or draft are not used"),
+    }
     let mut shown: Option<ProgressBar> = None;
     let started = std::time::Instant::now();
     let mut report = |progress: Progress| -> Result<(), Error> {

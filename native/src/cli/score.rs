@@ -3,7 +3,7 @@
 use super::ModelArguments;
 use clap::Args;
 use foveate::core::Backend;
-use foveate::core::model::Session;
+use foveate::core::model::{Session, To};
 use foveate::{Error, Result, wait};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -45,7 +45,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let started = Instant::now();
     let mut losses = Vec::new();
     for piece in ids.chunks(context as usize).filter(|piece| piece.len() > 1) {
-        session.truncate(0);
+        session.rollback(To::Len(0))?;
         losses.extend(wait(session.score(piece))?);
     }
     let seconds = started.elapsed().as_secs_f64();

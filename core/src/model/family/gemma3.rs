@@ -42,6 +42,7 @@ impl Shape {
             head_norm: Some(self.norm),
             input_bias: self.bias,
             output_bias: self.bias,
+            gated: false,
         };
         Layer {
             input_norm: self.norm,

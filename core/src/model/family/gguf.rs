@@ -54,6 +54,7 @@ pub(super) fn config(metadata: &Metadata) -> Result<Config> {
             head_norm: (architecture == "qwen3").then_some(norm),
             input_bias: architecture == "qwen2",
             output_bias: false,
+            gated: false,
         }
     };
     let inner = read.size("feed_forward_length")?;
@@ -106,6 +107,14 @@ pub(super) fn place(config: &Config, role: Role, layer: usize, kind: &str) -> Pl
         Role::Gate => "ffn_gate",
         Role::Up => "ffn_up",
         Role::Down => "ffn_down",
+        // No file of an architecture that is read here has them.
+        Role::MixedGate => "attn_gate",
+        Role::Beta => "ssm_beta",
+        Role::Decay => "ssm_alpha",
+        Role::DecayRate => "ssm_a",
+        Role::DecayBias => "ssm_dt",
+        Role::QueryConv | Role::KeyConv | Role::ValueConv => "ssm_conv1d",
+        Role::HeadNorm => "ssm_norm",
     };
     let part = if inside == "attn_qkv" { hub::fused(config, role, layer) } else { None };
     Place { name: format!("blk.{layer}.{inside}.{kind}"), transposed: false, part }

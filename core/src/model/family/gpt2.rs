@@ -57,5 +57,6 @@ pub(super) fn attention(heads: u32, dim: u32, scale: f32) -> Attention {
         head_norm: None,
         input_bias: true,
         output_bias: true,
+        gated: false,
     }
 }

@@ -1,6 +1,6 @@
 //! Names of tensors in the hub's checkpoints.
 
-use super::{Place, Role};
+use super::{Part, Place, Role};
 use crate::model::config::{Config, Mixer};
 
 pub(super) fn llama(_: &Config, role: Role, layer: usize, kind: &str) -> Place {
@@ -22,6 +22,65 @@ pub(super) fn llama(_: &Config, role: Role, layer: usize, kind: &str) -> Place {
         Role::Gate => "mlp.gate_proj",
         Role::Up => "mlp.up_proj",
         Role::Down => "mlp.down_proj",
+        Role::MixedGate => "self_attn.gate_proj",
+        Role::Beta => "self_attn.b_proj",
+        Role::Decay => "self_attn.a_proj",
+        Role::DecayRate => return Place::plain(format!("model.layers.{layer}.self_attn.A_log")),
+        Role::DecayBias => return Place::plain(format!("model.layers.{layer}.self_attn.dt_bias")),
+        Role::QueryConv => "self_attn.q_conv1d",
+        Role::KeyConv => "self_attn.k_conv1d",
+        Role::ValueConv => "self_attn.v_conv1d",
+        Role::HeadNorm => "self_attn.o_norm",
+    };
+    Place::plain(format!("model.layers.{layer}.{inside}.{kind}"))
+}
+
+/// Qwen3.5 has queries and gates of attention in one tensor, head by head, and one tensor for the queries, keys and values
+/// of the delta rule.
+pub(super) fn qwen3_5(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+    let within = |inside: &str| Place::plain(format!("model.layers.{layer}.{inside}"));
+    let delta = match config.layers.get(layer).map(|layer| &layer.mixer) {
+        Some(Mixer::Delta(delta)) => delta,
+        Some(Mixer::Attention(a)) if a.gated && matches!(role, Role::Query | Role::MixedGate) => {
+            let (dim, blocks) = (u64::from(a.dim), a.heads.into());
+            let range = if role == Role::Query { 0..dim } else { dim..2 * dim };
+            let part = Some(Part { range, of: 2 * dim, blocks });
+            return Place { part, ..within(&format!("self_attn.q_proj.{kind}")) };
+        }
+        _ => return llama(config, role, layer, kind),
+    };
+    let (keys, all) = (u64::from(delta.keys()), u64::from(delta.channels()));
+    let part = |range| Some(Part { range, of: all, blocks: 1 });
+    let (inside, range) = match role {
+        Role::Query => ("in_proj_qkv", 0..keys),
+        Role::Key => ("in_proj_qkv", keys..2 * keys),
+        Role::Value => ("in_proj_qkv", 2 * keys..all),
+        Role::QueryConv => ("conv1d", 0..keys),
+        Role::KeyConv => ("conv1d", keys..2 * keys),
+        Role::ValueConv => ("conv1d", 2 * keys..all),
+        Role::MixedGate => return within(&format!("linear_attn.in_proj_z.{kind}")),
+        Role::Beta => return within(&format!("linear_attn.in_proj_b.{kind}")),
+        Role::Decay => return within(&format!("linear_attn.in_proj_a.{kind}")),
+        Role::DecayRate => return within("linear_attn.A_log"),
+        Role::DecayBias => return within("linear_attn.dt_bias"),
+        Role::HeadNorm => return within(&format!("linear_attn.norm.{kind}")),
+        Role::Output => return within(&format!("linear_attn.out_proj.{kind}")),
+        _ => return llama(config, role, layer, kind),
+    };
+    Place { part: part(range), ..within(&format!("linear_attn.{inside}.{kind}")) }
+}
+
+/// The layers of flash-linear-attention.
+pub(super) fn fla(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+    let inside = match role {
+        Role::Embedding => return Place::plain(format!("model.embeddings.{kind}")),
+        Role::InputNorm => "attn_norm",
+        Role::PostNorm => "mlp_norm",
+        Role::MixedGate => "attn.g_proj",
+        _ => {
+            let place = llama(config, role, layer, kind);
+            return Place { name: place.name.replace(".self_attn.", ".attn."), ..place };
+        }
     };
     Place::plain(format!("model.layers.{layer}.{inside}.{kind}"))
 }
@@ -53,14 +112,15 @@ pub(super) fn gpt2(config: &Config, role: Role, layer: usize, kind: &str) -> Pla
         Role::Output => "attn.c_proj",
         Role::Gate | Role::Up => "mlp.c_fc",
         Role::Down => "mlp.c_proj",
+        _ => return llama(config, role, layer, kind),
     };
     let name = format!("transformer.h.{layer}.{inside}.{kind}");
     Place { name, transposed: kind == "weight", part: fused(config, role, layer) }
 }
 
 /// The part of a tensor that holds queries, keys and values one behind the other.
-pub(super) fn fused(config: &Config, role: Role, layer: usize) -> Option<(std::ops::Range<u64>, u64)> {
-    let Mixer::Attention(a) = &config.layers[layer].mixer;
+pub(super) fn fused(config: &Config, role: Role, layer: usize) -> Option<Part> {
+    let Mixer::Attention(a) = &config.layers[layer].mixer else { return None };
     let (q, kv) = (u64::from(a.heads * a.dim), u64::from(a.kv_width()));
     let range = match role {
         Role::Query => 0..q,
@@ -68,5 +128,5 @@ pub(super) fn fused(config: &Config, role: Role, layer: usize) -> Option<(std::o
         Role::Value => q + kv..q + 2 * kv,
         _ => return None,
     };
-    Some((range, q + 2 * kv))
+    Some(Part { range, of: q + 2 * kv, blocks: 1 })
 }

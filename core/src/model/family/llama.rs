@@ -32,10 +32,11 @@ pub(super) fn config(json: &Json) -> Result<Config> {
         scale: 1.0 / (head_dim as f32).sqrt(),
         window: None,
         softcap: None,
-        rope: Some(Rope { frequencies: frequencies(json, head_dim)?, pairing: Pairing::Half }),
+        rope: Some(Rope { frequencies: frequencies(json, head_dim, 1.0)?, pairing: Pairing::Half }),
         head_norm: (architecture == "qwen3").then_some(norm),
         input_bias: bias || architecture == "qwen2",
         output_bias: bias && architecture != "qwen2",
+        gated: false,
     };
     let mlp = Mlp {
         inner: json.size("intermediate_size")?,
@@ -93,8 +94,9 @@ pub(super) fn windows(
     (0..layers).map(|layer| Ok(if slides(layer)? { window } else { None })).collect()
 }
 
-/// Rope parameters in the hub's older form (`rope_theta`, `rope_scaling`) or its newer one (`rope_parameters`).
-fn frequencies(json: &Json, head_dim: u32) -> Result<Frequencies> {
+/// Rope parameters in the hub's older form (`rope_theta`, `rope_scaling`) or its newer one (`rope_parameters`); `partial` of
+/// a head turns unless they say otherwise.
+pub(super) fn frequencies(json: &Json, head_dim: u32, partial: f64) -> Result<Frequencies> {
     let (newer, older) = (json.object("rope_parameters")?, json.object("rope_scaling")?);
     let scaling = newer.as_ref().or(older.as_ref());
     let theta = match newer.as_ref().map(|j| j.f64("rope_theta")).transpose()?.flatten() {
@@ -103,7 +105,7 @@ fn frequencies(json: &Json, head_dim: u32) -> Result<Frequencies> {
     };
     let partial = match newer.as_ref().map(|j| j.f64("partial_rotary_factor")).transpose()?.flatten() {
         Some(partial) => partial,
-        None => json.f64("partial_rotary_factor")?.unwrap_or(1.0),
+        None => json.f64("partial_rotary_factor")?.unwrap_or(partial),
     };
     rotation(head_dim, theta, partial, scaling.map_or(Ok(Scaling::None), |j| self::scaling(j, json))?)
 }
@@ -122,6 +124,10 @@ pub(super) fn scaling(rope: &Json, json: &Json) -> Result<Scaling> {
         let value = rope.f64(key)?.filter(|v| *v > 0.0);
         value.ok_or_else(|| Error::Config { reason: format!("the rope scaling needs a positive {key}") })
     };
+    let original = || match rope.f64("original_max_position_embeddings")? {
+        Some(original) => Ok(original),
+        None => json.size("max_position_embeddings").map(f64::from),
+    };
     let kind = match rope.str("rope_type")? {
         Some(kind) => kind,
         None => rope.str("type")?.unwrap_or("default"),
@@ -130,20 +136,33 @@ pub(super) fn scaling(rope: &Json, json: &Json) -> Result<Scaling> {
         "default" => Scaling::None,
         "linear" => Scaling::Linear { factor: need("factor")? },
         "llama3" => {
-            let original = match rope.f64("original_max_position_embeddings")? {
-                Some(original) => original,
-                None => f64::from(json.size("max_position_embeddings")?),
-            };
+            let original = original()?;
             let (low, high) = (need("low_freq_factor")?, need("high_freq_factor")?);
             if high <= low || original <= 0.0 {
                 return Err(Error::Config { reason: "high_freq_factor must be above low_freq_factor".into() });
             }
             Scaling::Llama3 { factor: need("factor")?, low, high, original }
         }
+        "yarn" => {
+            let (factor, original) = (need("factor")?, original()?);
+            let or = |key: &str, default| rope.f64(key).map(|v| v.filter(|v| *v > 0.0).unwrap_or(default));
+            let (fast, slow) = (or("beta_fast", 32.0)?, or("beta_slow", 1.0)?);
+            if fast < slow || original <= 0.0 {
+                return Err(Error::Config { reason: "beta_fast must not be below beta_slow".into() });
+            }
+            let magnitude = |scale: f64| if factor > 1.0 { 0.1 * scale * factor.ln() + 1.0 } else { 1.0 };
+            let magnitude = match (rope.f64("attention_factor")?, rope.f64("mscale")?, rope.f64("mscale_all_dim")?) {
+                (Some(magnitude), ..) => magnitude,
+                (None, Some(one), Some(all)) if one != 0.0 && all != 0.0 => magnitude(one) / magnitude(all),
+                _ => magnitude(1.0),
+            };
+            let whole = rope.bool("truncate")?.unwrap_or(true);
+            Scaling::Yarn { factor, fast, slow, original, magnitude, whole }
+        }
         other => {
             let other = crate::error::one_line(other);
             return Err(Error::Config {
-                reason: format!("rope type {other} is not supported (default, linear, llama3 are)"),
+                reason: format!("rope type {other} is not supported (default, linear, llama3, yarn are)"),
             });
         }
     })

@@ -2,13 +2,16 @@
 //!
 //! A unit is one key head and the rows (query token, query head) that read it, up to 128 of them. Many rows multiply a
 //! tile of keys, and then of values, as matrices; a few rows, as in decoding, take each key from memory once and
-//! multiply it in registers. Keys and values that are not f32 are decoded a tile at a time.
+//! multiply it in registers. Keys and values that are not f32 are decoded a tile at a time. Where several units read the
+//! same keys these are laid out for products once, before.
 //!
 //! Where the queries of a sequence fit into one unit its keys are cut into chunks of 256, whatever the number of threads,
 //! so that the result does not depend on it; the chunks' states are merged at the end.
 //!
 //! Source: FlashAttention-2 (Dao, 2307.08691); the chunks are flash decoding's.
 
+mod panels;
+mod rows;
 mod unit;
 
 use super::{NO_KEYS, Spec};
@@ -16,8 +19,6 @@ use crate::host::{Args, Host, Shared, split};
 use alloc::vec;
 use unit::{Inputs, Scratch, State};
 
-/// Rows of a unit, where a query token has no more heads than that.
-const ROWS: usize = 128;
 /// Keys of a chunk.
 const CHUNK: usize = 256;
 /// How many times as much as their keys packed sequences would have if all were as long as the longest, at most, for chunks.
@@ -39,7 +40,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let out = Shared::new(args.out("out"));
     let lse = args.optional_out("lse").map(Shared::new);
 
-    let tokens = (ROWS / inputs.group.max(1)).clamp(1, queries.max(1));
+    let tokens = (inputs.unit_rows() / inputs.group.max(1)).clamp(1, queries.max(1));
     let (tiles, rows) = (queries.div_ceil(tokens), tokens * inputs.group);
     // Chunks that most sequences do not have would only take memory.
     let spread = u64::from(spec.batch) * longest as u64;
@@ -50,9 +51,14 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     if units == 0 || rows == 0 {
         return;
     }
+    let inputs = if tiles > 1 { inputs.laid_out(host) } else { inputs };
     let cost = rows * keys * (spec.dim + spec.value_dim) as usize;
     // The rows of a unit, and what `finish` makes of the states of its chunks.
-    let at = |unit: usize| (unit / tiles / inputs.kv_heads, unit / tiles % inputs.kv_heads, unit % tiles * tokens);
+    let heads = units / tiles.max(1);
+    let at = |unit: usize| {
+        let head = unit % heads;
+        (head / inputs.kv_heads, head % inputs.kv_heads, (tiles - 1 - unit / heads) * tokens)
+    };
     let finish = |unit: usize, states: &[f32]| {
         let (b, g, first) = at(unit);
         let sequence = inputs.sequences.get(b);
@@ -79,8 +85,8 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     };
     let least = TASK.div_ceil(cost.max(1));
     if chunks == 1 {
-        // Units cost more from tile to tile where masks are causal: each task takes some of all.
-        let tasks = (units / least).clamp(1, 4 * host.threads());
+        // The last tiles cost the most where masks are causal: each task takes some of all, the longest first.
+        let tasks = (units / least).clamp(1, 16 * host.threads());
         return host.parallel(tasks, &|task| {
             let (mut scratch, mut state) = (Scratch::new(&inputs, rows), vec![0.0; State::len(rows, value_dim)]);
             for unit in (task..units).step_by(tasks) {

@@ -1,27 +1,32 @@
 //! The queries of one unit against a range of keys.
 
+use super::panels::Panels;
+use super::rows::Rows;
 use crate::attention::sequence::Sequences;
 use crate::attention::{HIDDEN, Pages, Spec};
-use crate::dtype::DType;
 use crate::host::{Args, Host, Matrix, Simd, Tile, Tiles};
-use crate::simd::{PADDED, Split};
+use crate::simd::{PADDED, ROWS, Right, Split};
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
 /// Keys of a tile, and the least that lie together for which a tile ends early.
-const TILE: usize = 128;
+pub(super) const TILE: usize = 128;
 const TOGETHER: usize = 64;
 /// Most rows that are multiplied key by key, without a matrix.
 const FEW: usize = 8;
+/// Most rows of a unit.
+const UNIT: usize = 128;
 
 /// What is read, and the sizes it is read with.
 pub(super) struct Inputs<'a> {
-    spec: &'a Spec,
-    simd: Simd,
-    tiles: Option<Tiles>,
+    pub(super) spec: &'a Spec,
+    pub(super) simd: Simd,
+    pub(super) tiles: Option<Tiles>,
     q: &'a [f32],
-    k: Rows<'a>,
-    v: Rows<'a>,
+    pub(super) k: Rows<'a>,
+    pub(super) v: Rows<'a>,
+    /// Keys and values laid out for all queries.
+    pub(super) panels: Option<Panels>,
     table: Option<(Pages, &'a [u32])>,
     pub(super) sequences: Sequences<'a>,
     alibi: Option<&'a [f32]>,
@@ -29,27 +34,6 @@ pub(super) struct Inputs<'a> {
     pub(super) kv_heads: usize,
     /// Query heads of a key head.
     pub(super) group: usize,
-}
-
-/// `[rows, G, width]` of keys or values, as they are stored.
-#[derive(Clone, Copy)]
-struct Rows<'a> {
-    format: DType,
-    bytes: &'a [u8],
-    width: usize,
-}
-
-impl<'a> Rows<'a> {
-    /// The numbers, where they need not be decoded.
-    fn plain(&self) -> Option<&'a [f32]> {
-        (self.format == DType::F32).then(|| bytemuck::cast_slice(self.bytes))
-    }
-
-    /// Head `at` of all rows, to `out`.
-    fn decode(&self, simd: Simd, at: usize, out: &mut [f32]) {
-        let bytes = self.width / self.format.block_len() as usize * self.format.block_bytes() as usize;
-        simd.decode(self.format, &self.bytes[at * bytes..][..bytes], out);
-    }
 }
 
 /// `[rows, V]` of unnormalised output, and each row's largest logit and sum of exponentials.
@@ -81,6 +65,19 @@ impl<'a> State<'a> {
     }
 }
 
+/// Calls `body` with the first row, the number of rows and the keys of blocks that cover all rows and the keys that they
+/// see: one of all rows, and many on a diagonal.
+fn blocks(seen: &[[usize; 2]], keys: usize, mut body: impl FnMut(usize, usize, usize)) {
+    let block = if seen[0][1] == seen[seen.len() - 1][1] { seen.len() } else { 4 * ROWS };
+    for first in (0..seen.len()).step_by(block) {
+        let rows = block.min(seen.len() - first);
+        let count = seen[first + rows - 1][1].next_multiple_of(PADDED).min(keys);
+        if count > 0 {
+            body(first, rows, count);
+        }
+    }
+}
+
 /// Memory of one task.
 pub(super) struct Scratch {
     q: Vec<f32>,           // [rows, D], scaled
@@ -88,7 +85,7 @@ pub(super) struct Scratch {
     seen: Vec<[usize; 2]>, // a range counts in each row
     k: Vec<f32>,           // [TILE, D], and
     v: Vec<f32>,           // [TILE, V], where the keys of a tile are scattered or decoded
-    panel: Vec<f32>,       // the right side of a product in registers: keys [D, TILE] or values [TILE, V], padded
+    panel: Vec<f32>,       // the right side of a product in registers: keys or values of a tile in strips
     split: [Split; 3],     // queries, and both sides of a product
 }
 
@@ -96,8 +93,8 @@ impl Scratch {
     pub(super) fn new(inputs: &Inputs<'_>, rows: usize) -> Self {
         let (dim, value_dim) = (inputs.spec.dim as usize, inputs.spec.value_dim as usize);
         let scattered = inputs.table.is_some() && rows > FEW;
-        let tile = if scattered || inputs.k.plain().is_none() { TILE } else { 0 };
-        let registers = inputs.tiles.is_none() && rows > FEW;
+        let tile = if inputs.panels.is_none() && (scattered || inputs.k.plain().is_none()) { TILE } else { 0 };
+        let registers = inputs.tiles.is_none() && inputs.panels.is_none() && rows > FEW;
         let panel = if registers { TILE * dim.max(value_dim.next_multiple_of(PADDED)) } else { 0 };
         Self {
             q: vec![0.0; rows * dim],
@@ -120,6 +117,7 @@ impl<'a> Inputs<'a> {
             q: args.f32("q"),
             k: Rows { format: spec.kv, bytes: args.bytes("k"), width: spec.dim as usize },
             v: Rows { format: spec.kv, bytes: args.bytes("v"), width: spec.value_dim as usize },
+            panels: None,
             table: spec.paged.map(|p| (p, args.u32("table"))),
             sequences: Sequences::new(spec, args),
             alibi: args.optional("alibi"),
@@ -127,6 +125,28 @@ impl<'a> Inputs<'a> {
             kv_heads: spec.kv_heads as usize,
             group: (spec.heads / spec.kv_heads) as usize,
         }
+    }
+
+    /// Rows of units that waste no register.
+    pub(super) fn unit_rows(&self) -> usize {
+        if self.tiles.is_none() { UNIT / ROWS * ROWS } else { UNIT }
+    }
+
+    /// Rows that `k` has.
+    pub(super) fn key_rows(&self) -> usize {
+        self.k.bytes.len() / (self.kv_heads * self.k.row_bytes()).max(1)
+    }
+
+    /// The first key that a query at `position` sees.
+    fn first_seen(&self, position: i64) -> usize {
+        self.spec.window.map_or(0, |w| (position - i64::from(w) + 1).max(0)) as usize
+    }
+
+    /// The tiles of keys that the queries of sequence `b` see.
+    pub(super) fn tiles_of(&self, b: usize) -> Range<usize> {
+        let sequence = self.sequences.get(b);
+        let first = self.first_seen(sequence.position(0)).min(sequence.keys) / TILE;
+        first..sequence.keys.div_ceil(TILE).max(first)
     }
 
     /// Row of key `j` of sequence `b`, and the end of the keys that follow it there, at most `end`.
@@ -181,24 +201,27 @@ impl<'a> Inputs<'a> {
         let length = sequence.keys;
         let visible = |token: usize| {
             let p = sequence.position(token);
-            let begin = spec.window.map_or(0, |w| (p - i64::from(w) + 1).max(0)) as usize;
-            begin..if spec.causal { (p + 1).clamp(0, length as i64) as usize } else { length }
+            self.first_seen(p)..if spec.causal { (p + 1).clamp(0, length as i64) as usize } else { length }
         };
         let end = visible(tokens.end - 1).end.min(range.end);
         let mut tile = visible(tokens.start).start.max(range.start);
+        if self.panels.is_some() {
+            tile = tile / TILE * TILE;
+        }
         while tile < end {
             let mut keys = tile..end.min(tile + TILE);
             // Keys that lie together need not be gathered.
-            let (_, together) = self.run(b, tile, keys.end);
+            let (_, together) = if self.panels.is_some() { (0, tile) } else { self.run(b, tile, keys.end) };
             if together - tile >= TOGETHER && self.k.plain().is_some() {
                 keys.end = together;
+            }
+            for (r, inside) in scratch.seen[..rows].iter_mut().enumerate() {
+                let seen = visible(tokens.start + r / self.group);
+                *inside = [seen.start, seen.end].map(|j| j.clamp(keys.start, keys.end) - keys.start);
             }
             self.scores(b, g, rows, keys.clone(), scratch);
             for r in 0..rows {
                 let token = tokens.start + r / self.group;
-                let seen = visible(token);
-                let inside = |j: usize| j.clamp(keys.start, keys.end) - keys.start;
-                scratch.seen[r] = [inside(seen.start), inside(seen.end)];
                 let behind = keys.start as i64 - sequence.position(token);
                 let head = g * self.group + r % self.group;
                 let bias = self.bias.map(|bias| &bias[spec.bias_row(b, head, token) + keys.start..][..keys.len()]);
@@ -214,16 +237,24 @@ impl<'a> Inputs<'a> {
     /// `scores[r, j] = q[r] . k[j]`
     fn scores(&self, b: usize, g: usize, rows: usize, keys: Range<usize>, scratch: &mut Scratch) {
         let (dim, count) = (self.spec.dim as usize, keys.len());
-        if rows > FEW {
-            let k = self.matrix(self.k, b, g, keys, &mut scratch.k);
+        if rows > FEW || self.panels.is_some() {
             if let Some(tiles) = self.tiles {
+                let k = self.matrix(self.k, b, g, keys, &mut scratch.k);
                 let [q, _, right] = &mut scratch.split;
                 tiles.right(k.transposed(), right);
                 return tiles.multiply(q, right, &mut Tile::new(&mut scratch.scores, [rows, count], TILE), false);
             }
-            self.simd.transpose(k.data(), &mut scratch.panel, k.shape(), [k.strides()[0], TILE]);
-            let (size, strides) = ([rows, dim, count], [dim, TILE, TILE]);
-            return self.simd.multiply(&scratch.q, &scratch.panel, &mut scratch.scores, size, strides, false);
+            let right = match &self.panels {
+                Some(panels) => panels.tile(self, [b, g], keys.start)[0],
+                None => {
+                    self.lay_keys(b, g, keys, &mut scratch.k, &mut scratch.panel);
+                    Right::strips(&scratch.panel, dim)
+                }
+            };
+            return blocks(&scratch.seen[..rows], count, |first, rows, count| {
+                let (q, scores) = (&scratch.q[first * dim..], &mut scratch.scores[first * TILE..]);
+                self.simd.product(q, right, scores, [rows, dim, count], [dim, TILE], false);
+            });
         }
         let Some(k) = self.k.plain() else {
             self.decode(self.k, b, g, keys, &mut scratch.k);
@@ -268,24 +299,25 @@ impl<'a> Inputs<'a> {
         state: &mut State<'_>,
     ) {
         let (value_dim, count) = (self.spec.value_dim as usize, keys.len());
-        if rows > FEW {
-            let v = self.matrix(self.v, b, g, keys, &mut scratch.v);
+        if rows > FEW || self.panels.is_some() {
             if let Some(tiles) = self.tiles {
+                let v = self.matrix(self.v, b, g, keys, &mut scratch.v);
                 let [_, left, right] = &mut scratch.split;
                 tiles.left(Matrix::new(&scratch.scores, [rows, count], TILE), left);
                 tiles.right(v, right);
                 return tiles.multiply(left, right, &mut Tile::new(state.acc, [rows, value_dim], value_dim), true);
             }
-            let padded = value_dim.next_multiple_of(PADDED);
-            let (size, strides) = ([rows, count, value_dim], [TILE, padded, value_dim]);
-            // Scattered and decoded values of whole registers lie as the product reads them.
-            if value_dim == padded && v.strides()[0] == padded {
-                return self.simd.multiply(&scratch.scores, v.data(), state.acc, size, strides, true);
-            }
-            for (row, to) in v.data().chunks(v.strides()[0]).zip(scratch.panel.chunks_exact_mut(padded)).take(count) {
-                to[..value_dim].copy_from_slice(&row[..value_dim]);
-            }
-            return self.simd.multiply(&scratch.scores, &scratch.panel, state.acc, size, strides, true);
+            let right = match &self.panels {
+                Some(panels) => panels.tile(self, [b, g], keys.start)[1],
+                None => {
+                    self.lay_values(b, g, keys, &mut scratch.v, &mut scratch.panel);
+                    Right::strips(&scratch.panel, TILE)
+                }
+            };
+            return blocks(&scratch.seen[..rows], count, |first, rows, count| {
+                let (weights, acc) = (&scratch.scores[first * TILE..], &mut state.acc[first * value_dim..]);
+                self.simd.product(weights, right, acc, [rows, count, value_dim], [TILE, value_dim], true);
+            });
         }
         let Some(v) = self.v.plain() else {
             self.decode(self.v, b, g, keys, &mut scratch.v);
@@ -317,12 +349,20 @@ impl<'a> Inputs<'a> {
 
     /// `[keys, width]` of one head of `data`: in place where the keys follow each other as f32, otherwise copied or decoded
     /// to `gathered`.
-    fn matrix<'m>(&self, data: Rows<'a>, b: usize, g: usize, keys: Range<usize>, gathered: &'m mut [f32]) -> Matrix<'m>
+    pub(super) fn matrix<'m>(
+        &self,
+        data: Rows<'a>,
+        b: usize,
+        g: usize,
+        keys: Range<usize>,
+        gathered: &'m mut Vec<f32>,
+    ) -> Matrix<'m>
     where
         'a: 'm,
     {
         let (width, count) = (data.width, keys.len());
         let Some(plain) = data.plain() else {
+            gathered.resize(TILE * width, 0.0);
             self.decode(data, b, g, keys, gathered);
             return Matrix::new(gathered, [count, width], width);
         };
@@ -332,6 +372,7 @@ impl<'a> Inputs<'a> {
         if end == keys.end {
             return Matrix::new(head(row), [count, width], stride);
         }
+        gathered.resize(TILE * width, 0.0);
         for (row, from, n) in self.runs(b, keys.clone()) {
             for i in 0..n {
                 gathered[(from - keys.start + i) * width..][..width].copy_from_slice(&head(row + i)[..width]);

@@ -4,7 +4,7 @@
 //! needs nothing else, so that exact scores are made of a handful of tokens and no `[T, C]` is ever stored. Where numbers
 //! are too large or too small for f32, exact scores stand in place of the products, and nothing is close but what is equal.
 
-mod select;
+pub(crate) mod select;
 
 use super::score::Fixed;
 use super::{NO_MEMBER, Norm, Selection, Spec};
@@ -14,7 +14,10 @@ use core::ops::Range;
 use select::{Balanced, Nearest, Prefix};
 
 /// Tokens of a tile.
-const TILE: usize = 128;
+pub(crate) const TILE: usize = 128;
+
+/// So few tokens are not worth a product of matrices, nor exact forms of centroids that none of them may need.
+const FEW: usize = 8;
 
 pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let (x, centroids) = (args.f32("x"), args.f32("centroids"));
@@ -116,13 +119,14 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
 }
 
 /// A head of a sequence.
-pub(super) struct Head<'a> {
+pub(crate) struct Head<'a> {
     spec: &'a Spec,
     simd: Simd,
     x: &'a [f32],         // from its first row on
     centroids: &'a [f32], // [C, D]
+    /// Of centroids, unless there are few tokens.
     exact: Vec<Fixed>,
-    tokens: usize,
+    pub(crate) tokens: usize,
     /// What a product is multiplied by.
     factors: Vec<f32>,
     /// With a layer norm, what is subtracted from a token.
@@ -134,12 +138,13 @@ pub(super) struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    fn new(spec: &'a Spec, simd: Simd, x: &'a [f32], centroids: &'a [f32], unit: usize) -> Self {
+    pub(crate) fn new(spec: &'a Spec, simd: Simd, x: &'a [f32], centroids: &'a [f32], unit: usize) -> Self {
         let size = |n: u32| n as usize;
         let (heads, dim, clusters, tokens) = (size(spec.heads), size(spec.dim), size(spec.clusters), size(spec.tokens));
         let x = x.get((unit / heads * tokens * heads + unit % heads) * dim..).unwrap_or_default();
         let centroids = &centroids[unit % heads * clusters * dim..][..clusters * dim];
-        let exact = centroids.chunks_exact(dim).map(|c| Fixed::new(c, Norm::None)).collect();
+        let all = centroids.chunks_exact(dim).take(if tokens < FEW { 0 } else { clusters });
+        let exact = all.map(|c| Fixed::new(c, Norm::None)).collect();
         let length = |x: &[f32]| libm::sqrtf(simd.dot(x, x));
         let lengths: Vec<f32> = centroids.chunks_exact(dim).map(length).collect();
         let mut head =
@@ -183,26 +188,39 @@ impl<'a> Head<'a> {
     }
 
     /// The score that decides.
-    fn exact(&self, t: usize, c: usize) -> f32 {
-        Fixed::new(self.token(t), self.spec.norm).score(&self.exact[c])
+    pub(crate) fn exact(&self, t: usize, c: usize) -> f32 {
+        self.score(&Fixed::new(self.token(t), self.spec.norm), c)
+    }
+
+    fn score(&self, token: &Fixed, c: usize) -> f32 {
+        match self.exact.get(c) {
+            Some(centroid) => token.score(centroid),
+            None => token.score(&Fixed::new(self.centroid(c), Norm::None)),
+        }
+    }
+
+    fn centroid(&self, c: usize) -> &'a [f32] {
+        let dim = self.spec.dim as usize;
+        &self.centroids[c * dim..][..dim]
     }
 
     /// How far the product with a centroid may be from the score.
-    fn margin(&self, c: usize) -> f32 {
+    pub(crate) fn margin(&self, c: usize) -> f32 {
         self.margin.map_or(0.0, |margin| margin * self.lengths[c])
     }
 
     /// Calls `body` with the first token, their number, and `[centroids, TILE]` products, for tile after tile.
-    fn tiles(&self, tokens: Range<usize>, c: Range<usize>, body: &mut dyn FnMut(usize, usize, &[f32])) {
+    pub(crate) fn tiles(&self, tokens: Range<usize>, c: Range<usize>, body: &mut dyn FnMut(usize, usize, &[f32])) {
         let dim = self.spec.dim as usize;
-        let (mut rows, mut panel) = (vec![0.0; TILE * dim], vec![0.0; TILE * dim]);
+        let most = tokens.len().min(TILE);
+        let (mut rows, mut panel) = (vec![0.0; most * dim], vec![0.0; if most < FEW { 0 } else { TILE * dim }]);
         let mut tile = vec![0.0; c.len() * TILE];
         for first in tokens.clone().step_by(TILE) {
             let count = (tokens.end - first).min(TILE);
             if self.margin.is_none() {
                 for t in 0..count {
                     let token = Fixed::new(self.token(first + t), self.spec.norm);
-                    c.clone().for_each(|i| tile[(i - c.start) * TILE + t] = token.score(&self.exact[i]));
+                    c.clone().for_each(|i| tile[(i - c.start) * TILE + t] = self.score(&token, i));
                 }
                 body(first, count, &tile);
                 continue;
@@ -216,6 +234,16 @@ impl<'a> Head<'a> {
                 if self.spec.norm != Norm::None {
                     self.simd.scale(row, self.factors[first + t]);
                 }
+            }
+            if count < FEW {
+                for (centroid, tile) in c.clone().map(|i| self.centroid(i)).zip(tile.chunks_exact_mut(TILE)) {
+                    tile.iter_mut()
+                        .zip(rows.chunks_exact(dim))
+                        .take(count)
+                        .for_each(|(s, x)| *s = self.simd.dot(x, centroid));
+                }
+                body(first, count, &tile);
+                continue;
             }
             self.simd.transpose(&rows, &mut panel, [count, dim], [dim, TILE]);
             let size = ([c.len(), dim, count], [dim, TILE, TILE]);

@@ -144,19 +144,19 @@ impl<'a> Prefix<'a> {
 }
 
 /// The tokens whose best centroid each is.
-pub(super) struct Nearest<'a> {
+pub(crate) struct Nearest<'a> {
     head: &'a Head<'a>,
-    pub(super) lists: Vec<Vec<[u32; 2]>>,
+    pub(crate) lists: Vec<Vec<[u32; 2]>>,
     margins: Vec<f32>,
 }
 
 impl<'a> Nearest<'a> {
-    pub(super) fn new(head: &'a Head<'a>) -> Self {
-        let clusters = head.exact.len();
+    pub(crate) fn new(head: &'a Head<'a>) -> Self {
+        let clusters = head.lengths.len();
         Self { head, lists: vec![Vec::new(); clusters], margins: (0..clusters).map(|c| head.margin(c)).collect() }
     }
 
-    pub(super) fn add(&mut self, first: usize, count: usize, products: &[f32]) {
+    pub(crate) fn add(&mut self, first: usize, count: usize, products: &[f32]) {
         // The best score is at least the largest product less its margin, that of others at most theirs with it.
         let mut least = [f32::NEG_INFINITY; TILE];
         for (row, margin) in products.chunks_exact(TILE).zip(&self.margins) {

@@ -1,9 +1,4 @@
-@group(0) @binding(GATES_BINDING) var<storage, read> erase: array<f32>;
 @group(0) @binding(WRITE_BINDING) var<storage, read> write_gate: array<f32>;
-
-fn erase_of(row: u32, i: u32) -> f32 {
-    return erase[params.erase_start + row * K + i];
-}
 
 fn write_of(row: u32, i: u32) -> f32 {
     return write_gate[params.write_start + row * V + i];

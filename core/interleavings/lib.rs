@@ -1,0 +1,1 @@
+//! Tests only: `cargo test --manifest-path core/interleavings/Cargo.toml`.

@@ -1,0 +1,76 @@
+//! What a sequence is made of.
+
+use std::ops::Range;
+
+/// What the tokens of a segment are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Kind {
+    /// Tokens of the vocabulary.
+    Text,
+    /// Embeddings that a coprocessor made.
+    Latent,
+    /// Embeddings that stand for a task, in front of a text.
+    Prefix,
+    /// Embeddings that stand for a text which is no longer there.
+    Summary,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 4] = [Kind::Text, Kind::Latent, Kind::Prefix, Kind::Summary];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Text => "text",
+            Kind::Latent => "latent",
+            Kind::Prefix => "prefix",
+            Kind::Summary => "summary",
+        }
+    }
+}
+
+/// A state of a sequence. Of two sequences of one pool, equal versions hold equal tokens.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Version(pub(super) u64);
+
+impl Version {
+    /// The number that messages call it by.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
+/// The name of a segment, unique in its pool.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SegmentId(pub(super) u64);
+
+/// Consecutive tokens of a sequence. A segment is never changed but for its end: text grows at the tail, and a rollback
+/// cuts it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Segment {
+    pub id: SegmentId,
+    pub kind: Kind,
+    /// Where it begins among the sequence's tokens.
+    pub start: u32,
+    pub len: u32,
+    /// The position of its first token; the others follow one by one.
+    pub position: u32,
+}
+
+impl Segment {
+    /// The token behind its last.
+    pub fn end(&self) -> u32 {
+        self.start + self.len
+    }
+
+    /// What is left of it when a range of the sequence's tokens is taken out: nothing, one part or two. The first keeps
+    /// its name.
+    pub(super) fn without(self, gone: &Range<u32>) -> impl Iterator<Item = Segment> + use<> {
+        let (end, count) = (self.end(), gone.end - gone.start);
+        let front = Segment { len: end.min(gone.start).saturating_sub(self.start), ..self };
+        let from = self.start.max(gone.end);
+        let back = Segment { position: self.position + (from - self.start), len: end.saturating_sub(from), ..self };
+        let id = if front.len == 0 { self.id } else { SegmentId(super::sequence::fresh()) };
+        let back = Segment { id, start: from - count, ..back };
+        [front, back].into_iter().filter(|s| s.len > 0)
+    }
+}

@@ -1,0 +1,104 @@
+//! Layers of the delta rule: a product, a short convolution, the rule over its states, and a norm that is gated.
+
+use super::config;
+use super::decoder::{Input, Matrix, Norm, Record, Then, norm_spec};
+use super::workspace::Workspace;
+use crate::backend::{Backend, Operand};
+use crate::cache::LayerStates;
+use crate::error::Result;
+use foveate_kernels::conv::Part;
+use foveate_kernels::{activation, conv, delta, delta_gates, norm};
+
+pub(super) struct Delta<B: Backend> {
+    /// Queries, keys, values, gates of the output, strengths of writing, decays: those that there are.
+    pub(super) input: Matrix<B>,
+    pub(super) conv: Conv<B>,
+    /// The rate of the decay of each head, and what is added to its input.
+    pub(super) decay: Option<(B::Buffer, B::Buffer)>,
+    /// Of each head of what the rule gives.
+    pub(super) norm: Norm<B>,
+    pub(super) output: Matrix<B>,
+}
+
+pub(super) struct Conv<B: Backend> {
+    /// `[channels, W]`
+    pub(super) weight: B::Buffer,
+    pub(super) bias: Option<B::Buffer>,
+}
+
+impl<B: Backend> Delta<B> {
+    /// Records the layer from what its norm leaves to `w.mixed`, over the states of the step's slot.
+    pub(super) fn record(
+        &self,
+        to: &mut Record<'_, B>,
+        w: &Workspace<B>,
+        states: (u32, Option<&LayerStates<B>>),
+        tokens: u32,
+        d: &config::Delta,
+        input: Input<'_, B>,
+    ) -> Result<()> {
+        let (slots, Some(states)) = states else { unreachable!("a layer of the delta rule has states") };
+        let offset = |elements: u32| u64::from(elements) * 4;
+        let (stride, channels) = (d.width(), d.channels());
+        self.input.apply(to, tokens, input, Then::default(), &w.qkv)?;
+        self.convolve(to, w, (slots, states), tokens, d)?;
+
+        let beta = channels + if d.gated { d.values() } else { 0 };
+        let decay = d.decays.then_some(delta_gates::Decay { channels: 1, stride });
+        let spec = delta_gates::Spec { rows: tokens, heads: d.value_heads, negative: d.negative, stride, decay };
+        let mut operands = vec![Operand::at(&w.qkv, offset(beta))];
+        if let Some((rate, bias)) = &self.decay {
+            let a = Operand::at(&w.qkv, offset(beta + d.value_heads));
+            operands.extend([a, Operand::new(rate), Operand::new(bias)]);
+        }
+        operands.push(Operand::new(&w.beta));
+        operands.extend(d.decays.then_some(Operand::new(&w.decay)));
+        to(spec.into(), &operands)?;
+
+        let spec = delta::Spec {
+            value_heads: d.value_heads,
+            gate: if d.decays { delta::Gate::Head } else { delta::Gate::None },
+            normalize: d.normalize,
+            pool: Some(slots),
+            ..delta::Spec::new(1, tokens, d.heads, d.key_dim, d.value_dim)
+        };
+        let part = |first: u32| Operand::at(&w.convolved, offset(first) * u64::from(tokens));
+        let mut operands = vec![part(0), part(d.keys()), part(2 * d.keys()), Operand::new(&w.beta)];
+        operands.extend(d.decays.then_some(Operand::new(&w.decay)));
+        operands.extend([w.state(tokens), Operand::new(&states.recurrent.buffer), Operand::new(&w.mixed)]);
+        to(spec.into(), &operands)?;
+
+        let gate = d.gated.then_some(norm::Gate { kind: activation::Kind::Silu, stride });
+        let spec = norm::Spec { in_place: true, gate, ..norm_spec(&d.norm, tokens, d.value_heads, d.value_dim) };
+        let mut operands = vec![Operand::new(&w.mixed), Operand::new(&self.norm.weight)];
+        operands.extend(d.gated.then_some(Operand::at(&w.qkv, offset(channels))));
+        to(spec.into(), &operands)
+    }
+
+    /// Queries, keys and values, which leave the convolution one behind the other.
+    fn convolve(
+        &self,
+        to: &mut Record<'_, B>,
+        w: &Workspace<B>,
+        (slots, states): (u32, &LayerStates<B>),
+        tokens: u32,
+        d: &config::Delta,
+    ) -> Result<()> {
+        let keys = Part { channels: d.keys(), activation: d.activation };
+        let values = Part { channels: d.values(), activation: conv::Activation::Silu };
+        let spec = conv::Spec {
+            parts: [keys, keys, values],
+            bias: self.conv.bias.is_some(),
+            stride: d.width(),
+            pool: states.inputs.as_ref().map(|_| slots),
+            ..conv::Spec::new(1, tokens, d.channels(), d.window, d.activation)
+        };
+        let mut operands = vec![Operand::new(&w.qkv), Operand::new(&self.conv.weight)];
+        operands.extend(self.conv.bias.iter().map(Operand::new));
+        if let Some(inputs) = &states.inputs {
+            operands.extend([w.state(tokens), Operand::new(&inputs.buffer)]);
+        }
+        operands.push(Operand::new(&w.convolved));
+        to(spec.into(), &operands)
+    }
+}

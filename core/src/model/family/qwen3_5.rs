@@ -1,0 +1,104 @@
+//! Qwen3.5, the text model: gated delta rules, and every few layers an attention whose outputs are gated.
+//!
+//! Its rotation has three kinds of positions, of which a text has one: they are those of any rotation.
+
+use super::json::{Json, bounded, layers};
+use super::llama::{self, activation, frequencies};
+use crate::error::{Error, Result, one_line};
+use crate::model::config::{Attention, Config, Delta, Layer, Mixer, Mlp, Norm, Rope};
+use foveate_kernels::conv;
+use foveate_kernels::rope::Pairing;
+
+pub(super) fn config(json: &Json) -> Result<Config> {
+    // A model that also sees has the text model's configuration inside.
+    let inside = json.object("text_config")?;
+    let (outer, json) = (json, inside.as_ref().unwrap_or(json));
+    let dim = json.size("hidden_size")?;
+    let count = layers("num_hidden_layers", json.size("num_hidden_layers")?)?;
+    let norm = Norm { one_plus: true, ..llama::rms(json.f64("rms_norm_eps")?.unwrap_or(1e-6)) };
+    let mlp = Mlp {
+        inner: json.size("intermediate_size")?,
+        kind: activation(json.str("hidden_act")?.unwrap_or("silu"))?,
+        gated: true,
+        bias: false,
+    };
+    let (attention, delta) = (attention(json, norm)?, delta(json)?);
+    let layer = |full| {
+        let mixer = if full { Mixer::Attention(attention.clone()) } else { Mixer::Delta(delta.clone()) };
+        Layer { input_norm: norm, mixer, post_norm: norm, mlp, branch_norm: None }
+    };
+    let context = json.u32("max_position_embeddings")?.unwrap_or(32768);
+    let tied = match json.bool("tie_word_embeddings")? {
+        Some(tied) => Some(tied),
+        None => outer.bool("tie_word_embeddings")?,
+    };
+    let stops = json.ids("eos_token_id")?;
+    Ok(Config {
+        architecture: "qwen3_5".into(),
+        vocab: json.size("vocab_size")?,
+        dim,
+        context: bounded("max_position_embeddings", context)?,
+        embed_scale: 1.0,
+        learned_positions: false,
+        layers: full(json, count)?.into_iter().map(layer).collect(),
+        final_norm: norm,
+        tied,
+        stops: if stops.is_empty() { outer.ids("eos_token_id")? } else { stops },
+    })
+}
+
+/// Which layers see all tokens: those that `layer_types` says, or the last of every `full_attention_interval`.
+fn full(json: &Json, count: u32) -> Result<Vec<bool>> {
+    let Some(types) = json.strings("layer_types")? else {
+        let interval = bounded("full_attention_interval", json.u32("full_attention_interval")?.unwrap_or(4))?;
+        return Ok((1..=count).map(|layer| layer.is_multiple_of(interval)).collect());
+    };
+    if types.len() != count as usize {
+        return Err(Error::Config { reason: format!("layer_types names {} layers of {count}", types.len()) });
+    }
+    let kind = |kind: &str| match kind {
+        "full_attention" => Ok(true),
+        "linear_attention" => Ok(false),
+        other => Err(Error::Config { reason: format!("layer type {} is not supported", one_line(other)) }),
+    };
+    types.into_iter().map(kind).collect()
+}
+
+fn attention(json: &Json, norm: Norm) -> Result<Attention> {
+    let heads = json.size("num_attention_heads")?;
+    let dim = bounded("head_dim", json.u32("head_dim")?.unwrap_or(256))?;
+    let bias = json.bool("attention_bias")?.unwrap_or(false);
+    Ok(Attention {
+        heads,
+        kv_heads: bounded("num_key_value_heads", json.u32("num_key_value_heads")?.unwrap_or(heads))?,
+        dim,
+        scale: 1.0 / (dim as f32).sqrt(),
+        window: None,
+        softcap: None,
+        rope: Some(Rope { frequencies: frequencies(json, dim, 0.25)?, pairing: Pairing::Half }),
+        head_norm: Some(norm),
+        input_bias: bias,
+        output_bias: bias,
+        gated: json.bool("attn_output_gate")?.unwrap_or(true),
+    })
+}
+
+fn delta(json: &Json) -> Result<Delta> {
+    let size = |key: &str, otherwise| bounded(key, json.u32(key)?.unwrap_or(otherwise));
+    let delta = Delta {
+        heads: size("linear_num_key_heads", 16)?,
+        value_heads: size("linear_num_value_heads", 32)?,
+        key_dim: size("linear_key_head_dim", 128)?,
+        value_dim: size("linear_value_head_dim", 128)?,
+        window: size("linear_conv_kernel_dim", 4)?,
+        conv_bias: false,
+        activation: conv::Activation::Silu,
+        normalize: true,
+        decays: true,
+        negative: false,
+        norm: llama::rms(json.f64("rms_norm_eps")?.unwrap_or(1e-6)),
+        gated: true,
+    };
+    delta.check()?;
+    Ok(delta)
+}

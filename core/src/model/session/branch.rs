@@ -1,0 +1,149 @@
+//! Going back, going on twice, and taking parts out.
+
+use super::{Session, To};
+use crate::backend::Backend;
+use crate::cache::{Moves, NO_TOKEN, Prefix, SegmentId, Sequence, Snapshot, Version};
+use crate::error::{Error, Result};
+
+impl<B: Backend> Session<B> {
+    /// The sequence as it is now, for others to read or to go on from.
+    ///
+    /// Cost: a count, at any length.
+    pub fn snapshot(&self) -> Snapshot<B> {
+        Snapshot { pool: self.pool.clone(), sequence: self.sequence.clone() }
+    }
+
+    /// A second session that goes on from here. It holds the same pages, and takes pages of its own as it writes.
+    ///
+    /// # Errors
+    /// `OutOfMemory` for the few numbers that it tells the device.
+    pub fn fork(&self) -> Result<Self> {
+        self.fork_at(&self.snapshot())
+    }
+
+    /// A second session that goes on from a snapshot of this pool.
+    ///
+    /// # Errors
+    /// As [`fork`](Self::fork); `Config` for a snapshot of another pool, `ContextFull` for one that is longer than this
+    /// session may be.
+    pub fn fork_at(&self, snapshot: &Snapshot<B>) -> Result<Self> {
+        if !std::sync::Arc::ptr_eq(&self.pool, &snapshot.pool) {
+            return Err(Error::Config { reason: "a snapshot of another pool".into() });
+        }
+        if snapshot.len() > self.context() {
+            return Err(Error::ContextFull { tokens: snapshot.len().into(), context: self.context().into() });
+        }
+        let backend = self.model.backend();
+        Ok(Self {
+            model: self.model.clone(),
+            pool: self.pool.clone(),
+            sequence: snapshot.sequence.clone(),
+            workspace: self.workspace.fork(backend)?,
+            seen: backend.alloc("seen", u64::from(self.model.config().vocab.div_ceil(32)) * 4)?,
+            marked: 0,
+            on_device: None,
+        })
+    }
+
+    /// Forgets what came after.
+    ///
+    /// # Errors
+    /// `NoSuchVersion` for one that this sequence does not have in its past; `Rollback` for a length that it can't go back
+    /// to exactly, with the nearest one that it can and how many tokens would be read again. Then nothing has changed.
+    ///
+    /// Cost: no work of the device.
+    pub fn rollback(&mut self, to: To) -> Result<()> {
+        let len = match to {
+            To::Len(len) => len,
+            To::Version(version) => {
+                self.sequence.len_at(version).ok_or(Error::NoSuchVersion { version: version.number() })?
+            }
+        };
+        let nearest = self.sequence.len();
+        if len > nearest {
+            return Err(Error::Rollback { to: len, nearest, replay: len - nearest });
+        }
+        self.forget(len)
+    }
+
+    /// Forgets the tokens from `len` on, and where the sequence can't go back there, reads again what leads there.
+    ///
+    /// # Errors
+    /// `Rollback` for a length that it never had, or behind embeddings that would have to be read again; then nothing has
+    /// changed. What reading gives.
+    pub fn rewind(&mut self, len: u32) -> Result<()> {
+        let nearest = self.sequence.nearest(len);
+        let again = self.tokens().get(nearest as usize..len as usize).map(<[u32]>::to_vec);
+        match again.filter(|tokens| !tokens.contains(&NO_TOKEN)) {
+            Some(again) => {
+                self.forget(nearest)?;
+                if again.is_empty() { Ok(()) } else { self.reread(&again) }
+            }
+            None => Err(Error::Rollback { to: len, nearest, replay: len.saturating_sub(nearest) }),
+        }
+    }
+
+    /// Keeps the states of layers that have any, so that a rollback to this length is exact. Every
+    /// [`CHECKPOINT`](crate::cache::CHECKPOINT) tokens that is done anyway; where slots run out, the oldest are given up.
+    pub fn checkpoint(&mut self) {
+        self.sequence.checkpoint();
+    }
+
+    /// Takes a segment out of the sequence. What stands behind it keeps its positions and what it has read of the segment;
+    /// its rows move up, so windows count without it.
+    ///
+    /// # Errors
+    /// `NoSuchSegment`; `OutOfPages` for as many pages as stand behind it. Then nothing has changed.
+    pub fn remove(&mut self, segment: SegmentId) -> Result<()> {
+        self.cut(|sequence| sequence.remove(segment))
+    }
+
+    /// Keeps the first `sinks` tokens and the last `recent` ones, as a way to go on in a bounded cache. Positions stay as
+    /// they were, so the session's context bounds what it reads all the same.
+    ///
+    /// # Errors
+    /// As [`remove`](Self::remove).
+    pub fn evict(&mut self, sinks: u32, recent: u32) -> Result<()> {
+        self.cut(|sequence| sequence.evict(sinks, recent))
+    }
+
+    fn cut(&mut self, cut: impl FnOnce(&mut Sequence) -> Result<Moves>) -> Result<()> {
+        let before = self.sequence.clone();
+        let moves = cut(&mut self.sequence)?;
+        let moved = self.pool.apply(self.model.backend(), &moves);
+        match moved {
+            Ok(()) => self.changed(),
+            Err(_) => self.sequence = before,
+        }
+        moved
+    }
+
+    /// How much of `tokens` the session has read already, and where it can go back to for the rest.
+    pub fn best_prefix(&self, tokens: &[u32]) -> Prefix {
+        self.sequence.best_prefix(tokens)
+    }
+
+    /// Back to a version that it had, after an error: where states are not kept for it, what is missing is read again.
+    pub(super) fn undo(&mut self, version: Version) {
+        let Some(len) = self.sequence.len_at(version) else { return };
+        let nearest = self.sequence.nearest(len);
+        let again = self.tokens().get(nearest as usize..len as usize).unwrap_or_default().to_vec();
+        // An error here is the error that led here: the session holds less, and says so.
+        let _ = self.forget(nearest);
+        if !again.is_empty() && !again.contains(&NO_TOKEN) {
+            let _ = self.reread(&again);
+        }
+    }
+
+    fn forget(&mut self, len: u32) -> Result<()> {
+        self.sequence.truncate(len)?;
+        self.changed();
+        Ok(())
+    }
+
+    /// What the device remembers of the last step is of no use any more.
+    pub(super) fn changed(&mut self) {
+        self.marked = 0;
+        self.on_device = None;
+    }
+}

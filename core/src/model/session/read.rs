@@ -1,0 +1,263 @@
+//! Reading: steps over pieces of an input, and what is asked of the rows behind them.
+
+use super::{Input, LOGIT_ROWS, Session};
+use crate::backend::{Backend, Operand};
+use crate::cache::{CHECKPOINT, Kind, NO_TOKEN};
+use crate::error::{Error, Result};
+use crate::model::workspace::{Step, Workspace, take};
+use crate::sample::Sampler;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+
+impl Input<'_> {
+    /// Tokens, or rows of `dim` elements.
+    fn len(&self, dim: u32) -> usize {
+        match self {
+            Input::Tokens(ids) => ids.len(),
+            Input::Embeddings(_, rows) => rows.len() / dim as usize,
+        }
+    }
+
+    fn slice(&self, range: std::ops::Range<usize>, dim: u32) -> Self {
+        match self {
+            Input::Tokens(ids) => Input::Tokens(&ids[range]),
+            Input::Embeddings(kind, rows) => {
+                Input::Embeddings(*kind, &rows[range.start * dim as usize..range.end * dim as usize])
+            }
+        }
+    }
+}
+
+impl<B: Backend> Session<B> {
+    pub(super) async fn choose(&mut self, input: Input<'_>, sampler: &mut Sampler) -> Result<u32> {
+        self.admit(input)?;
+        let model = self.model.clone();
+        let (backend, vocab) = (model.backend(), model.config().vocab);
+        let ids = if let Input::Tokens(ids) = input { ids } else { &[] };
+        let penalised = sampler.settings().repetition_penalty != 1.0;
+        let known = ids.len() == 1 && self.on_device == Some(ids[0]) && self.marked == self.tokens().len() + 1;
+        if penalised && !known {
+            self.mark(ids)?;
+        }
+        let (seen, batch) = (self.seen.clone(), self.workspace.batch);
+        self.pieces(input, batch, |w, tokens, last| {
+            if !last {
+                return backend.submit();
+            }
+            let mut to = |op, operands: &[Operand<'_, B>]| backend.run(&op, operands);
+            model.decoder().logits(&mut to, w, tokens, 1)?;
+            let spec = sampler.next(vocab);
+            let mut operands = vec![Operand::new(&w.logits)];
+            if spec.penalty != 1.0 {
+                operands.push(Operand::new(&seen));
+            }
+            operands.push(Operand::new(&w.ids));
+            to(spec.into(), &operands)
+        })?;
+        self.on_device = None;
+        let bytes = backend.download(&self.workspace.ids, 0, 4).await?;
+        let id = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        self.on_device = Some(id);
+        self.marked = if penalised { self.tokens().len() + 1 } else { 0 };
+        Ok(id)
+    }
+
+    /// Reads `tokens` and gives the logits after each of them, `[rows, vocab]` at a time.
+    ///
+    /// # Errors
+    /// As [`next`](Session::next).
+    pub async fn logits(&mut self, tokens: &[u32], rows: impl FnMut(&[f32])) -> Result<()> {
+        self.logits_after(Input::Tokens(tokens), rows).await
+    }
+
+    /// As [`logits`](Self::logits), after tokens or embeddings.
+    pub async fn logits_after(&mut self, input: Input<'_>, rows: impl FnMut(&[f32])) -> Result<()> {
+        self.rows(input, true, rows).await
+    }
+
+    /// Reads `input` and gives what the final norm makes of each of its rows, `[rows, dim]` at a time.
+    ///
+    /// # Errors
+    /// As [`next`](Session::next).
+    pub async fn hidden(&mut self, input: Input<'_>, rows: impl FnMut(&[f32])) -> Result<()> {
+        self.rows(input, false, rows).await
+    }
+
+    async fn rows(&mut self, input: Input<'_>, head: bool, mut rows: impl FnMut(&[f32])) -> Result<()> {
+        self.admit(input)?;
+        let (model, before) = (self.model.clone(), self.version());
+        let (decoder, backend, dim) = (model.decoder(), model.backend(), model.config().dim);
+        let width = u64::from(if head { model.config().vocab } else { dim });
+        let piece = LOGIT_ROWS.min(self.workspace.batch) as usize;
+        let count = input.len(dim);
+        for start in (0..count).step_by(piece) {
+            let part = input.slice(start..count.min(start + piece), dim);
+            let shared = self.workspace.turn();
+            let mut turn = Some(take(&shared));
+            let recorded = self.record(part, |w, tokens| {
+                let mut to = |op, operands: &[Operand<'_, B>]| backend.run(&op, operands);
+                if head { decoder.logits(&mut to, w, tokens, tokens) } else { decoder.hidden(&mut to, w, tokens) }
+            });
+            let from = if head { self.workspace.logits.clone() } else { self.workspace.normed.clone() };
+            let bytes = part.len(dim) as u64 * width * 4;
+            let mut download = pin!(backend.download(&from, 0, bytes));
+            // The first poll submits: behind it others may use the workspace again.
+            let bytes = match recorded {
+                Ok(()) => {
+                    poll_fn(|context| {
+                        let polled = download.as_mut().poll(context);
+                        turn.take();
+                        polled
+                    })
+                    .await
+                }
+                Err(error) => Err(error),
+            };
+            match bytes {
+                Ok(bytes) => rows(&bytemuck::pod_collect_to_vec::<u8, f32>(&bytes)),
+                Err(error) => {
+                    turn.take();
+                    self.undo(before);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The negative log-probability of each token but the first, in nats.
+    pub async fn score(&mut self, tokens: &[u32]) -> Result<Vec<f64>> {
+        let vocab = self.model.config().vocab as usize;
+        let (mut losses, mut targets) = (Vec::new(), tokens.iter().skip(1));
+        let score = |logits: &[f32]| {
+            for (row, &target) in logits.chunks_exact(vocab).zip(targets.by_ref()) {
+                let max = row.iter().copied().fold(f32::MIN, f32::max);
+                let sum: f64 = row.iter().map(|&z| f64::from(z - max).exp()).sum();
+                losses.push(sum.ln() - f64::from(row[target as usize] - max));
+            }
+        };
+        self.logits(tokens, score).await?;
+        Ok(losses)
+    }
+
+    /// What the first layer gets for `tokens`, `[tokens, dim]`, but for learned positions.
+    ///
+    /// # Errors
+    /// `Tokenizer` for ids outside of the vocabulary.
+    pub async fn embeddings(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
+        self.admit_ids(tokens)?;
+        let (model, mut rows) = (self.model.clone(), Vec::new());
+        let backend = model.backend();
+        self.on_device = None;
+        for piece in tokens.chunks(self.workspace.batch as usize) {
+            backend.upload(&self.workspace.ids, 0, bytemuck::cast_slice(piece))?;
+            let shared = self.workspace.turn();
+            let mut turn = Some(take(&shared));
+            let mut to = |op, operands: &[Operand<'_, B>]| backend.run(&op, operands);
+            model.decoder().embed_ids(&mut to, &self.workspace, piece.len() as u32)?;
+            let bytes = piece.len() as u64 * u64::from(model.config().dim) * 4;
+            let mut download = pin!(backend.download(&self.workspace.x, 0, bytes));
+            let bytes = poll_fn(|context| {
+                let polled = download.as_mut().poll(context);
+                turn.take();
+                polled
+            });
+            rows.extend(bytemuck::pod_collect_to_vec::<u8, f32>(&bytes.await?));
+        }
+        Ok(rows)
+    }
+
+    /// Refuses what cannot be read, before anything changes.
+    pub(super) fn admit(&self, input: Input<'_>) -> Result<()> {
+        let dim = self.model.config().dim;
+        match input {
+            Input::Tokens(ids) => self.admit_ids(ids)?,
+            Input::Embeddings(kind, rows) => {
+                let whole = rows.len().is_multiple_of(dim as usize) && kind != Kind::Text;
+                let bad = |reason: String| Error::Embeddings { reason };
+                if !whole {
+                    return Err(bad(format!("{} elements as {}, in rows of {dim}", rows.len(), kind.name())));
+                }
+                if let Some(at) = rows.iter().position(|x| !x.is_finite()) {
+                    return Err(bad(format!("element {at} is {}", rows[at])));
+                }
+            }
+        }
+        let count = input.len(dim);
+        if count == 0 {
+            return Err(Error::EmptyPrompt);
+        }
+        // Positions may run ahead of tokens where a segment was taken out; both have to fit.
+        let before = self.sequence.next_position().max(self.sequence.len());
+        let total = u64::from(before) + count as u64;
+        if total > self.workspace.context.into() {
+            return Err(Error::ContextFull { tokens: total, context: self.workspace.context.into() });
+        }
+        Ok(())
+    }
+
+    pub(super) fn admit_ids(&self, ids: &[u32]) -> Result<()> {
+        let vocab = self.model.config().vocab;
+        match ids.iter().find(|id| **id >= vocab) {
+            Some(id) => Err(Error::Tokenizer { reason: format!("token {id} is outside of the vocabulary of {vocab}") }),
+            None => Ok(()),
+        }
+    }
+
+    /// Records steps over pieces of `batch` at most, with `then(workspace, tokens, last)` behind each.
+    pub(super) fn pieces(
+        &mut self,
+        input: Input<'_>,
+        batch: u32,
+        mut then: impl FnMut(&Workspace<B>, u32, bool) -> Result<()>,
+    ) -> Result<()> {
+        let dim = self.model.config().dim;
+        let count = input.len(dim);
+        let shared = self.workspace.turn();
+        let _turn = take(&shared);
+        for start in (0..count).step_by(batch as usize) {
+            let end = count.min(start + batch as usize);
+            self.record(input.slice(start..end, dim), |w, tokens| then(w, tokens, end == count))?;
+        }
+        Ok(())
+    }
+
+    /// Records the layers over one piece, and `then`.
+    fn record(&mut self, input: Input<'_>, then: impl FnOnce(&Workspace<B>, u32) -> Result<()>) -> Result<()> {
+        let model = self.model.clone();
+        let (backend, dim) = (model.backend(), model.config().dim);
+        let tokens = input.len(dim) as u32;
+        let extent = match input {
+            Input::Tokens(ids) => self.sequence.append(Kind::Text, ids)?,
+            Input::Embeddings(kind, _) => self.sequence.append(kind, &vec![NO_TOKEN; tokens as usize])?,
+        };
+        self.pool.apply(backend, &extent.moves)?;
+        let state = self.sequence.slot();
+        let table = self.sequence.table();
+        self.workspace.indices(backend, &extent.positions, &extent.slots, state, table)?;
+        let chosen = self.on_device.take();
+        match input {
+            // The token that the last step chose is already there.
+            Input::Tokens([id]) if chosen == Some(*id) => {}
+            Input::Tokens(ids) => backend.upload(&self.workspace.ids, 0, bytemuck::cast_slice(ids))?,
+            Input::Embeddings(_, rows) => backend.upload(&self.workspace.x, 0, bytemuck::cast_slice(rows))?,
+        }
+        let mut to = |op, operands: &[Operand<'_, B>]| backend.run(&op, operands);
+        let embedded = matches!(input, Input::Embeddings(..));
+        let step = Step { tokens, keys: self.sequence.len(), embedded };
+        model.decoder().layers(&mut to, &self.workspace, &self.pool, &step)?;
+        let last = self.sequence.checkpoints().last().unwrap_or(0);
+        if self.sequence.len() - last >= CHECKPOINT {
+            self.sequence.checkpoint();
+        }
+        then(&self.workspace, tokens)
+    }
+
+    /// Marks tokens for the repetition penalty: all that the session has read, and `more`.
+    fn mark(&self, more: &[u32]) -> Result<()> {
+        let mut bits = vec![0u32; self.model.config().vocab.div_ceil(32) as usize];
+        let ids = self.tokens().iter().chain(more).filter(|id| **id != NO_TOKEN);
+        ids.for_each(|&id| bits[id as usize / 32] |= 1 << (id % 32));
+        self.model.backend().upload(&self.seen, 0, bytemuck::cast_slice(&bits))
+    }
+}

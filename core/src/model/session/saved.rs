@@ -1,0 +1,130 @@
+//! A session's cache as bytes, and back.
+
+use super::Session;
+use crate::backend::{Backend, Copy, Operand};
+use crate::cache::{Saved, Sequence};
+use crate::error::{Error, Result};
+use crate::model::config::Mixer;
+
+impl<B: Backend> Session<B> {
+    /// The cache as a file; see [`Saved`].
+    ///
+    /// # Errors
+    /// `Config` for a model that was streamed, and so has no fingerprint.
+    pub async fn save(&self) -> Result<Vec<u8>> {
+        let backend = self.model.backend();
+        let page = u64::from(self.pool.pages().page());
+        let mut layers = Vec::new();
+        for layer in self.pool.layers() {
+            let mut sides = Vec::new();
+            for buffer in [&layer.k, &layer.v] {
+                let bytes = u64::from(self.sequence.len()) * layer.row;
+                let all = backend.alloc("saved", bytes)?;
+                let rows = page * layer.row;
+                let copies = (0..).zip(self.sequence.table()).map(|(i, &at): (u64, _)| Copy {
+                    from: Operand::at(buffer, u64::from(at) * rows),
+                    to: Operand::at(&all, i * rows),
+                    bytes: rows.min(bytes - i * rows),
+                });
+                backend.copy(&copies.collect::<Vec<_>>())?;
+                sides.push(backend.download(&all, 0, bytes).await?);
+            }
+            let values = sides.pop().unwrap_or_default();
+            layers.push((sides.pop().unwrap_or_default(), values));
+        }
+        let saved = Saved {
+            model: self.fingerprint()?,
+            kv: self.pool.format().name().into(),
+            rope: self.rope(),
+            tokens: self.tokens().to_vec(),
+            segments: self.segments().iter().map(|s| (s.kind, s.len, s.position)).collect(),
+            layers,
+            states: self.states().await?,
+        };
+        saved.write()
+    }
+
+    /// Takes a saved cache in the place of what the session holds.
+    ///
+    /// # Errors
+    /// `Format` for a damaged file; `WrongBase` and `CacheMismatch` for one of another model or kind; `ContextFull` and
+    /// `OutOfPages` if it does not fit beside what is held now. Then the session is as it was.
+    pub async fn restore(&mut self, bytes: Vec<u8>) -> Result<()> {
+        let saved = Saved::read(bytes).await?;
+        self.admit_saved(&saved)?;
+        let pages = [self.pool.pages(), self.pool.state_slots()];
+        let (sequence, slots) = Sequence::restored(pages, &saved.tokens, &saved.segments)?;
+        let backend = self.model.backend();
+        let page = self.pool.pages().page() as usize;
+        for (layer, (keys, values)) in self.pool.layers().zip(&saved.layers) {
+            for (buffer, bytes) in [(&layer.k, keys), (&layer.v, values)] {
+                let pages = bytes.chunks((page as u64 * layer.row) as usize).zip(slots.iter().step_by(page));
+                for (rows, &slot) in pages {
+                    backend.upload(buffer, u64::from(slot) * layer.row, rows)?;
+                }
+            }
+        }
+        for (slots, state) in self.pool.states().buffers().zip(&saved.states) {
+            let slot = sequence.slot().unwrap_or(0);
+            backend.upload(&slots.buffer, u64::from(slot) * slots.bytes, state)?;
+        }
+        self.sequence = sequence;
+        self.changed();
+        Ok(())
+    }
+
+    /// The states of layers that have any; none before the first token.
+    async fn states(&self) -> Result<Vec<Vec<u8>>> {
+        let mut states = Vec::new();
+        if let Some(slot) = self.sequence.slot() {
+            for slots in self.pool.states().buffers() {
+                let at = u64::from(slot) * slots.bytes;
+                states.push(self.model.backend().download(&slots.buffer, at, slots.bytes).await?);
+            }
+        }
+        Ok(states)
+    }
+
+    fn admit_saved(&self, saved: &Saved) -> Result<()> {
+        let (expected, got) = (self.fingerprint()?, saved.model.clone());
+        if expected != got {
+            return Err(Error::WrongBase { expected, got });
+        }
+        let mismatch = |what, expected: &str, got: &str| match expected == got {
+            true => Ok(()),
+            false => Err(Error::CacheMismatch { what, expected: expected.into(), got: crate::error::one_line(got) }),
+        };
+        mismatch("keys and values", self.pool.format().name(), &saved.kv)?;
+        mismatch("rope", &self.rope(), &saved.rope)?;
+        let end = saved.segments.last().map_or(0, |(_, len, at)| u64::from(*len) + u64::from(*at));
+        if end > self.context().into() {
+            return Err(Error::ContextFull { tokens: end, context: self.context().into() });
+        }
+        let ids: Vec<u32> = saved.tokens.iter().copied().filter(|id| *id != crate::cache::NO_TOKEN).collect();
+        self.admit_ids(&ids)?;
+        let rows: Vec<u64> = self.pool.layers().map(|l| l.row * saved.tokens.len() as u64).collect();
+        let sizes = |(keys, values): &(Vec<u8>, Vec<u8>)| [keys.len() as u64, values.len() as u64];
+        let states = self.pool.states().buffers().map(|s| s.bytes).filter(|_| !saved.tokens.is_empty());
+        let whole = saved.states.iter().map(|s| s.len() as u64).eq(states);
+        match whole && saved.layers.iter().map(sizes).eq(rows.iter().map(|bytes| [*bytes; 2])) {
+            true => Ok(()),
+            false => Err(Error::format("the saved cache", "its layers are not the model's")),
+        }
+    }
+
+    fn fingerprint(&self) -> Result<String> {
+        let streamed = || Error::Config { reason: "a model that was streamed has no fingerprint to save by".into() };
+        self.model.fingerprint().map(String::from).ok_or_else(streamed)
+    }
+
+    /// The rope parameters of every layer, as text.
+    fn rope(&self) -> String {
+        let rope = self.model.config().layers.iter().map(|layer| {
+            let rope = if let Mixer::Attention(a) = &layer.mixer { a.rope } else { None };
+            rope.map_or("none".into(), |r| format!("{:?} {:?}", r.pairing, r.frequencies))
+        });
+        let mut rope: Vec<String> = rope.collect();
+        rope.dedup();
+        rope.join("; ")
+    }
+}

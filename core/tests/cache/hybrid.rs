@@ -1,0 +1,91 @@
+//! States move with pages: of a model whose layers are mostly of the delta rule.
+
+use super::numeric::{decode, logits, roomy};
+use super::support::everywhere;
+use foveate_core::cache::Kind;
+use foveate_core::coprocessor::{Cancel, Coprocessor, Job, Policy, Splice};
+use foveate_core::kernels::dtype::DType;
+use foveate_core::model::{Input, To};
+use foveate_core::{Any, Error};
+use pollster::block_on;
+
+fn text(n: u32) -> Vec<u32> {
+    (0..n).map(|i| (i * 37 + 11) % 320).collect()
+}
+
+#[test]
+fn forks_and_checkpoints_hold_states() {
+    for model in everywhere("qwen3_5") {
+        let all = text(110);
+        let mut session = roomy(&model, DType::F32).expect("room");
+        session.read(Input::Tokens(&all[..40])).expect("it reads");
+        session.checkpoint();
+        let version = session.version();
+        let wanted = logits(&mut session, Input::Tokens(&all[40..50]));
+        let mut fork = session.fork().expect("a fork");
+        let after = decode(&mut session, &[7], 5);
+        assert_eq!(decode(&mut fork, &[7], 5), after);
+        // Back where states are kept: exact. Elsewhere: what it would take.
+        let between = session.rollback(To::Len(45));
+        assert_eq!(between, Err(Error::Rollback { to: 45, nearest: 40, replay: 5 }));
+        let prefix = session.best_prefix(&all[..48]);
+        assert_eq!((prefix.same, prefix.len, prefix.replay()), (48, 40, 8));
+        session.rollback(To::Version(version)).expect("its states are kept");
+        assert_eq!(logits(&mut session, Input::Tokens(&all[40..50])), wanted);
+        session.rollback(To::Len(0)).expect("nothing is to be kept");
+        session.read(Input::Tokens(&all[..40])).expect("it reads");
+        assert_eq!(logits(&mut session, Input::Tokens(&all[40..50])), wanted);
+        let pool = session.pool().clone();
+        drop((session, fork));
+        assert_eq!(pool.state_slots().free(), pool.state_slots().count());
+        assert_eq!(pool.pages().free(), pool.pages().count());
+    }
+}
+
+#[test]
+fn saved_states_go_on_bit_for_bit() {
+    for model in everywhere("qwen3_5") {
+        let all = text(80);
+        let mut session = roomy(&model, DType::F32).expect("room");
+        session.read(Input::Tokens(&all[..70])).expect("it reads");
+        let bytes = block_on(session.save()).expect("it is whole");
+        let mut again = roomy(&model, DType::F32).expect("room");
+        block_on(again.restore(bytes)).expect("it fits");
+        assert_eq!(logits(&mut again, Input::Tokens(&all[70..])), logits(&mut session, Input::Tokens(&all[70..])));
+    }
+}
+
+struct Fixed(Vec<f32>);
+
+impl Coprocessor<Any> for Fixed {
+    async fn augment(
+        &mut self,
+        _: &foveate_core::cache::Snapshot<Any>,
+        _: u32,
+        _: &Cancel,
+    ) -> foveate_core::Result<Vec<f32>> {
+        Ok(self.0.clone())
+    }
+}
+
+#[test]
+fn latents_run_through_the_states() {
+    let Some(model) = everywhere("qwen3_5").into_iter().next() else { return };
+    let (all, dim) = (text(60), model.config().dim as usize);
+    let rows: Vec<f32> = (0..2 * dim).map(|i| (i as f32 * 0.37).sin()).collect();
+    let mut session = roomy(&model, DType::F32).expect("room");
+    session.read(Input::Tokens(&all[..30])).expect("it reads");
+    let (mut job, task) = Job::new(session.snapshot(), 2);
+    block_on(task.run(&mut Fixed(rows.clone())));
+    session.read(Input::Tokens(&all[30..40])).expect("it reads");
+    assert!(matches!(session.splice(&mut job, Policy::AtSnapshot), Splice::Spliced(_)));
+    let mut plain = roomy(&model, DType::F32).expect("room");
+    plain.read(Input::Tokens(&all[..30])).expect("it reads");
+    plain.read(Input::Embeddings(Kind::Latent, &rows)).expect("it reads");
+    plain.read(Input::Tokens(&all[30..40])).expect("it reads");
+    let next = Input::Tokens(&all[40..]);
+    assert_eq!(logits(&mut session, next), logits(&mut plain, next));
+    // States have read the segment: it can't be taken out from under them.
+    let latent = session.segments()[1].id;
+    assert!(matches!(session.remove(latent), Err(Error::Rollback { to: 30, .. })));
+}

@@ -1,0 +1,67 @@
+//! Small models on every executor.
+
+use foveate_core::Any;
+use foveate_core::gpu::{self, Gpu};
+use foveate_core::host::HostBackend;
+use foveate_core::model::{Family, Files, Model};
+use foveate_core::weights::{Checkpoint, Memory, Source};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+fn required(name: &str) -> bool {
+    std::env::var(name).is_ok_and(|v| v == "1")
+}
+
+/// The folder of a golden model; `None`, with the reason, where there is none.
+pub(crate) fn folder(family: &str) -> Option<PathBuf> {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/golden/models")).join(family);
+    let folder = std::env::var_os("FOVEATE_GOLDEN").map_or(folder, |p| Path::new(&p).join("models").join(family));
+    if !folder.exists() {
+        assert!(!required("REQUIRE_GOLDEN"), "no golden model at {}", folder.display());
+        println!("ignored: no golden model at {}", folder.display());
+        return None;
+    }
+    Some(folder)
+}
+
+pub(crate) fn checkpoint(name: &str, bytes: Vec<u8>) -> Checkpoint {
+    let source: Box<dyn Source> = Box::new(Memory::new(name, bytes));
+    pollster::block_on(Checkpoint::safetensors(vec![source])).expect("a whole file")
+}
+
+pub(crate) fn files(family: &str) -> Option<Files> {
+    let folder = folder(family)?;
+    let weights = std::fs::read(folder.join("model.safetensors")).expect("weights in the folder");
+    let config = std::fs::read(folder.join("config.json")).expect("a configuration beside the weights");
+    Some(Files {
+        weights: checkpoint("model.safetensors", weights),
+        family: Family::from_json(&config).expect("a known family"),
+        tokenizer: None,
+        template: None,
+    })
+}
+
+pub(crate) fn load(backend: Any, files: Files) -> Arc<Model<Any>> {
+    Arc::new(pollster::block_on(Model::load(backend, files, &mut |_| Ok(()))).expect("the model loads"))
+}
+
+pub(crate) fn cpu() -> Any {
+    Any::Host(HostBackend::cpu(2))
+}
+
+/// The first adapter; `None`, with the reason, where there is none.
+pub(crate) fn adapter() -> Option<Any> {
+    let Some(adapter) = pollster::block_on(gpu::adapters()).into_iter().next() else {
+        assert!(!required("REQUIRE_GPU"), "no adapter was found");
+        println!("ignored: no adapter was found");
+        return None;
+    };
+    let options = gpu::Options { baseline: false, software: true };
+    Some(Any::Gpu(pollster::block_on(Gpu::from_adapter(&adapter, options)).expect("a device")))
+}
+
+/// The model on the processor, and on the first adapter.
+pub(crate) fn everywhere(family: &str) -> Vec<Arc<Model<Any>>> {
+    let backends = [Some(cpu()), adapter()];
+    backends.into_iter().flatten().filter_map(|b| Some(load(b, files(family)?))).collect()
+}

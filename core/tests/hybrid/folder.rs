@@ -1,0 +1,183 @@
+//! Small folders of random weights, in the layouts that others save.
+
+use foveate_core::Error;
+use foveate_core::model::{Family, Files};
+use foveate_core::weights::{Checkpoint, Memory, Source};
+use foveate_kernels::cases::Rng;
+use std::collections::BTreeMap;
+
+pub(crate) const VOCAB: usize = 48;
+pub(crate) const DIM: usize = 32;
+pub(crate) const INNER: usize = 40;
+pub(crate) const LAYERS: usize = 2;
+
+pub(crate) struct Folder {
+    pub(crate) config: String,
+    pub(crate) tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+}
+
+impl Folder {
+    /// `DeltaNetForCausalLM` with more or other options.
+    pub(crate) fn delta_net(options: &str) -> Self {
+        Self::fla("delta_net", options)
+    }
+
+    /// `GatedDeltaNetForCausalLM`.
+    pub(crate) fn gated_deltanet(options: &str) -> Self {
+        Self::fla("gated_deltanet", options)
+    }
+
+    fn fla(kind: &str, options: &str) -> Self {
+        let gated = kind == "gated_deltanet";
+        let heads = if options.contains("num_heads") { "" } else { r#""num_heads":2,"# };
+        let more = if options.is_empty() { String::new() } else { format!(",{options}") };
+        let config = format!(
+            r#"{{"model_type":"{kind}",{heads}"hidden_size":{DIM},"num_hidden_layers":{LAYERS},"vocab_size":{VOCAB},
+            "intermediate_size":{INNER},"hidden_act":"swish","head_dim":16,"norm_eps":1e-6,"attn":null{more}}}"#
+        );
+        let mut folder = Self { config, tensors: BTreeMap::new() };
+        let (value_heads, keys) = match gated {
+            true => (folder.number("num_v_heads", 2.0) as usize, 32),
+            false => (2, (DIM as f64 * folder.number("expand_k", 1.0)) as usize),
+        };
+        let values = match gated {
+            true => value_heads * (16.0 * folder.number("expand_v", 2.0)) as usize,
+            false => (DIM as f64 * folder.number("expand_v", 1.0)) as usize,
+        };
+        let mut rng = Rng::new(11);
+        folder.add(&mut rng, "model.embeddings.weight", &[VOCAB, DIM]);
+        for layer in 0..LAYERS {
+            let mut add =
+                |name: &str, shape: &[usize]| folder.add(&mut rng, &format!("model.layers.{layer}.{name}"), shape);
+            for (name, rows) in [("q", keys), ("k", keys), ("v", values)] {
+                add(&format!("attn.{name}_proj.weight"), &[rows, DIM]);
+            }
+            add("attn.b_proj.weight", &[value_heads, DIM]);
+            add("attn.o_norm.weight", &[values / value_heads]);
+            add("attn.o_proj.weight", &[DIM, values]);
+            for name in ["attn_norm", "mlp_norm"] {
+                add(&format!("{name}.weight"), &[DIM]);
+            }
+            add("mlp.gate_proj.weight", &[INNER, DIM]);
+            add("mlp.up_proj.weight", &[INNER, DIM]);
+            add("mlp.down_proj.weight", &[DIM, INNER]);
+            if gated {
+                add("attn.a_proj.weight", &[value_heads, DIM]);
+                add("attn.A_log", &[value_heads]);
+                add("attn.dt_bias", &[value_heads]);
+            }
+        }
+        for layer in 0..LAYERS {
+            let window = folder.number("conv_size", 4.0) as usize;
+            let name = |inside: &str| format!("model.layers.{layer}.attn.{inside}.weight");
+            if !folder.flag("use_short_conv", false) {
+                for (part, rows) in [("q", keys), ("k", keys), ("v", values)] {
+                    folder.add(&mut rng, &name(&format!("{part}_conv1d")), &[rows, 1, window]);
+                }
+            }
+            if folder.flag("use_gate", true) || gated && !folder.flag("use_gate", false) {
+                folder.add(&mut rng, &name("g_proj"), &[values, DIM]);
+            }
+        }
+        folder.add(&mut rng, "model.norm.weight", &[DIM]);
+        if !folder.flag("tie_word_embeddings", true) {
+            folder.add(&mut rng, "lm_head.weight", &[VOCAB, DIM]);
+        }
+        folder
+    }
+
+    /// `Qwen3_5ForConditionalGeneration`: a layer of each kind, inside of a model that also sees.
+    pub(crate) fn qwen3_5() -> Self {
+        let config = format!(
+            r#"{{"model_type":"qwen3_5","tie_word_embeddings":false,"text_config":{{"model_type":"qwen3_5_text",
+            "hidden_size":{DIM},"num_hidden_layers":{LAYERS},"vocab_size":{VOCAB},"intermediate_size":{INNER},
+            "full_attention_interval":2,"num_attention_heads":2,"num_key_value_heads":1,"head_dim":16,
+            "linear_num_key_heads":1,"linear_num_value_heads":3,"linear_key_head_dim":8,"linear_value_head_dim":12,
+            "rope_parameters":{{"rope_type":"default","rope_theta":1000,"partial_rotary_factor":0.5,"mrope_section":[1,1,2]}}}}}}"#
+        );
+        let mut folder = Self { config, tensors: BTreeMap::new() };
+        let mut rng = Rng::new(12);
+        let mut add = |name: &str, shape: &[usize]| folder.add(&mut rng, name, shape);
+        add("model.language_model.embed_tokens.weight", &[VOCAB, DIM]);
+        add("model.visual.patch_embed.proj.weight", &[3, 5]);
+        add("mtp.fc.weight", &[3, 5]);
+        for layer in 0..LAYERS {
+            let mut add =
+                |name: &str, shape: &[usize]| add(&format!("model.language_model.layers.{layer}.{name}"), shape);
+            for name in ["input_layernorm", "post_attention_layernorm"] {
+                add(&format!("{name}.weight"), &[DIM]);
+            }
+            add("mlp.gate_proj.weight", &[INNER, DIM]);
+            add("mlp.up_proj.weight", &[INNER, DIM]);
+            add("mlp.down_proj.weight", &[DIM, INNER]);
+            let tensors: &[(&str, &[usize])] = match layer % 2 {
+                0 => &[
+                    ("linear_attn.in_proj_qkv.weight", &[52, DIM]),
+                    ("linear_attn.in_proj_z.weight", &[36, DIM]),
+                    ("linear_attn.in_proj_b.weight", &[3, DIM]),
+                    ("linear_attn.in_proj_a.weight", &[3, DIM]),
+                    ("linear_attn.conv1d.weight", &[52, 1, 4]),
+                    ("linear_attn.A_log", &[3]),
+                    ("linear_attn.dt_bias", &[3]),
+                    ("linear_attn.norm.weight", &[12]),
+                    ("linear_attn.out_proj.weight", &[DIM, 36]),
+                ],
+                _ => &[
+                    ("self_attn.q_proj.weight", &[64, DIM]),
+                    ("self_attn.k_proj.weight", &[16, DIM]),
+                    ("self_attn.v_proj.weight", &[16, DIM]),
+                    ("self_attn.q_norm.weight", &[16]),
+                    ("self_attn.k_norm.weight", &[16]),
+                    ("self_attn.o_proj.weight", &[DIM, 32]),
+                ],
+            };
+            tensors.iter().for_each(|(name, shape)| add(name, shape));
+        }
+        add("model.language_model.norm.weight", &[DIM]);
+        add("lm_head.weight", &[VOCAB, DIM]);
+        folder
+    }
+
+    /// A value of the configuration.
+    pub(crate) fn number(&self, key: &str, otherwise: f64) -> f64 {
+        let Some((_, rest)) = self.config.split_once(&format!(r#""{key}":"#)) else { return otherwise };
+        let end = rest.find([',', '}']).expect("an object ends");
+        rest[..end].trim().parse().expect("a number")
+    }
+
+    /// Whether the configuration says so.
+    pub(crate) fn flag(&self, key: &str, value: bool) -> bool {
+        self.config.contains(&format!(r#""{key}":{value}"#))
+    }
+
+    fn add(&mut self, rng: &mut Rng, name: &str, shape: &[usize]) {
+        let len: usize = shape.iter().product();
+        let scale = 1.0 / (*shape.last().expect("a dimension") as f32).sqrt();
+        let values = match name {
+            _ if name.ends_with("norm.weight") => rng.normals(len, 0.2).iter().map(|x| x + 1.0).collect(),
+            _ if shape.len() == 1 => rng.normals(len, 0.7),
+            _ => rng.normals(len, 1.5 * scale),
+        };
+        self.tensors.insert(name.into(), (shape.into(), values));
+    }
+
+    pub(crate) fn files(&self) -> Result<Files, Error> {
+        let (mut entries, mut data) = (Vec::new(), Vec::<u8>::new());
+        for (name, (shape, values)) in &self.tensors {
+            let start = data.len();
+            values.iter().for_each(|x| data.extend(x.to_le_bytes()));
+            let end = data.len();
+            entries.push(format!(r#""{name}":{{"dtype":"F32","shape":{shape:?},"data_offsets":[{start},{end}]}}"#));
+        }
+        let mut header = format!("{{{}}}", entries.join(","));
+        header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
+        let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat();
+        let source: Box<dyn Source> = Box::new(Memory::new("model.safetensors", bytes));
+        Ok(Files {
+            weights: pollster::block_on(Checkpoint::safetensors(vec![source]))?,
+            family: Family::from_json(self.config.as_bytes())?,
+            tokenizer: None,
+            template: None,
+        })
+    }
+}

@@ -1,0 +1,159 @@
+//! Models with states: what flash-linear-attention saves, against its layers written out, and hybrids that are continued,
+//! read in pieces and rolled back.
+
+mod folder;
+mod layers;
+
+use folder::Folder;
+use foveate_core::gpu::{self, Gpu};
+use foveate_core::host::HostBackend;
+use foveate_core::model::{Model, Session};
+use foveate_core::sample::{Sampler, Sampling};
+use foveate_core::{Any, Error};
+use foveate_kernels::close::{Tolerance, compare};
+use std::sync::Arc;
+
+const IDS: [u32; 21] = [5, 1, 17, 17, 3, 40, 2, 9, 33, 8, 21, 0, 46, 12, 12, 7, 30, 25, 4, 19, 38];
+
+fn model(folder: &Folder, backend: Any) -> Arc<Model<Any>> {
+    let mut report = |_| Ok(());
+    let load = Model::load(backend, folder.files().expect("a known family"), &mut report);
+    Arc::new(pollster::block_on(load).expect("the model loads"))
+}
+
+fn cpu() -> Any {
+    Any::Host(HostBackend::exact_cpu(2))
+}
+
+fn read(session: &mut Session<Any>, ids: &[u32]) -> Vec<f32> {
+    let mut all = Vec::new();
+    pollster::block_on(session.logits(ids, |rows| all.extend_from_slice(rows))).expect("logits");
+    all
+}
+
+fn logits(folder: &Folder, backend: Any) -> Vec<f32> {
+    read(&mut Session::new(model(folder, backend), IDS.len() as u32).expect("room"), &IDS)
+}
+
+/// Every option of the layers that has a form here.
+fn fla() -> Vec<Folder> {
+    vec![
+        Folder::delta_net(r#""qk_activation":"silu","qk_norm":"l2""#),
+        Folder::delta_net(r#""use_gate":true,"allow_neg_eigval":true,"qk_activation":"relu","expand_v":2"#),
+        Folder::delta_net(r#""qk_activation":"elu","expand_k":0.5,"tie_word_embeddings":true"#),
+        Folder::delta_net(r#""qk_activation":"identity","use_short_conv":false"#),
+        Folder::gated_deltanet(r#""num_v_heads":4,"allow_neg_eigval":true"#),
+        Folder::gated_deltanet(r#""use_gate":false,"expand_v":1.5,"conv_size":3"#),
+    ]
+}
+
+#[test]
+fn fla_models_are_their_layers_written_out() {
+    for folder in fla() {
+        let wanted = layers::logits(&folder, &IDS);
+        let got = logits(&folder, Any::Host(HostBackend::reference()));
+        let found = compare(&got, &wanted, Tolerance::MODEL_REFERENCE);
+        assert!(found.within, "{}: {found}", folder.config);
+    }
+}
+
+#[test]
+fn executors_agree_with_the_reference() {
+    // On GPUs one of each family, with most of the options.
+    let mut folders = fla();
+    let chosen = [1, 4, folders.len()];
+    folders.push(Folder::qwen3_5());
+    let adapters = pollster::block_on(gpu::adapters());
+    let required = std::env::var("REQUIRE_GPU").is_ok_and(|v| v == "1");
+    assert!(!adapters.is_empty() || !required, "no adapter was found");
+    for (i, folder) in folders.iter().enumerate() {
+        let wanted = logits(folder, Any::Host(HostBackend::reference()));
+        let agree = |backend: Any| {
+            let name = foveate_core::Backend::describe(&backend);
+            let found = compare(&logits(folder, backend), &wanted, Tolerance::MODEL_EXECUTOR);
+            assert!(found.within, "{} on {name}: {found}", folder.config);
+        };
+        agree(cpu());
+        for adapter in adapters.iter().filter(|_| chosen.contains(&i)) {
+            let options = gpu::Options { baseline: true, software: true };
+            agree(Any::Gpu(pollster::block_on(Gpu::from_adapter(adapter, options)).expect("a device")));
+        }
+    }
+}
+
+#[test]
+fn pieces_of_any_length_are_the_whole() {
+    for folder in [Folder::qwen3_5(), Folder::gated_deltanet("")] {
+        let whole = logits(&folder, cpu());
+        let model = model(&folder, cpu());
+        for pieces in [&[1; 21][..], &[2, 1, 5, 13], &[20, 1]] {
+            let mut session = Session::new(model.clone(), IDS.len() as u32).expect("room");
+            let (mut got, mut at) = (Vec::new(), 0);
+            for &n in pieces {
+                got.extend(read(&mut session, &IDS[at..at + n]));
+                at += n;
+            }
+            let found = compare(&got, &whole, Tolerance::MODEL_EXECUTOR);
+            assert!(found.within, "{pieces:?}: {found}");
+        }
+    }
+}
+
+#[test]
+fn a_session_that_went_back_is_one_that_never_went_there() {
+    for folder in [Folder::qwen3_5(), Folder::gated_deltanet("")] {
+        let model = model(&folder, cpu());
+        let session = || Session::new(model.clone(), 64).expect("room");
+        let mut fresh = session();
+        read(&mut fresh, &IDS[..9]);
+        let wanted = read(&mut fresh, &[1, 2, 3]);
+
+        let mut back = session();
+        read(&mut back, &IDS);
+        back.rewind(9).expect("it was that long");
+        assert_eq!(back.tokens(), &IDS[..9]);
+        assert_eq!(read(&mut back, &[1, 2, 3]), wanted);
+        // Twice without reading between, and to the beginning.
+        back.rewind(10).expect("it was that long");
+        back.rewind(9).expect("it was that long");
+        assert_eq!(read(&mut back, &[1, 2, 3]), wanted);
+        back.rewind(0).expect("it was that long");
+        read(&mut back, &IDS[..9]);
+        assert_eq!(read(&mut back, &[1, 2, 3]), wanted);
+    }
+}
+
+#[test]
+fn a_refused_prompt_leaves_a_hybrid_as_it_was() {
+    let model = model(&Folder::qwen3_5(), cpu());
+    let (mut one, mut other) = (Session::new(model.clone(), 24).expect("room"), Session::new(model, 24).expect("room"));
+    let mut sampler = Sampler::new(Sampling::default()).expect("greedy");
+    let mut next = |session: &mut Session<Any>, ids: &[u32]| pollster::block_on(session.next(ids, &mut sampler));
+    next(&mut one, &IDS).expect("a token");
+    let full = next(&mut one, &IDS);
+    assert!(matches!(full, Err(Error::ContextFull { .. })), "{full:?}");
+    next(&mut other, &IDS).expect("a token");
+    assert_eq!(next(&mut one, &[4]).expect("a token"), next(&mut other, &[4]).expect("a token"));
+}
+
+#[test]
+fn tensors_of_parts_that_see_or_draft_are_ignored() {
+    assert_eq!(Folder::qwen3_5().files().expect("a known family").ignored(), 2);
+    assert_eq!(Folder::delta_net("").files().expect("a known family").ignored(), 0);
+}
+
+#[test]
+fn what_has_no_form_here_is_refused() {
+    for option in [
+        r#""qk_norm":"sum""#,
+        r#""qk_activation":"tanh""#,
+        r#""attn":{"layers":[1]}"#,
+        r#""use_beta":false"#,
+        r#""expand_v":100"#,
+        r#""num_heads":3"#,
+        r#""conv_size":17"#,
+    ] {
+        let refused = Folder::delta_net(option).files().err();
+        assert!(matches!(refused, Some(Error::Config { .. })), "{option}: {refused:?}");
+    }
+}

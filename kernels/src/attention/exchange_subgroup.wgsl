@@ -1,0 +1,22 @@
+// What WIDTH lanes next to each other share, within a subgroup that holds them all. WGSL leaves open which lanes form a
+// subgroup; in a workgroup of one dimension every driver takes those that follow each other.
+
+fn leave(lane: u32, slot: u32, value: f32) {}
+
+fn settle() {}
+
+fn largest_of(lane: u32, slot: u32, value: f32) -> f32 {
+    var top = value;
+    for (var i = 1u; i < WIDTH; i *= 2) {
+        top = max(top, subgroupShuffleXor(top, i));
+    }
+    return top;
+}
+
+fn sum_of(lane: u32, slot: u32, value: f32) -> f32 {
+    var total = value;
+    for (var i = 1u; i < WIDTH; i *= 2) {
+        total += subgroupShuffleXor(total, i);
+    }
+    return total;
+}

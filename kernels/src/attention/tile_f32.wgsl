@@ -1,0 +1,18 @@
+// A tile's operands in workgroup memory: a chunk of keys, [4, X] rows of STRIDE vectors, key 4x + c in row (c, x); then, in
+// their place, [ROWS, X] exp2 of the scores, four keys in a vector, and [STEP, V_PADDED] values.
+
+const VALUES = ROWS * X;
+
+var<workgroup> tile: array<vec4f, TILE>;
+
+fn kept(i: u32) -> vec4f {
+    return tile[i];
+}
+
+fn keep_weights(i: u32, weights: vec4f) {
+    tile[i] = weights;
+}
+
+fn weights_at(i: u32) -> vec4f {
+    return tile[i];
+}

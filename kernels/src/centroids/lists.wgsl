@@ -1,0 +1,6 @@
+// The places of a list, held inside of its head's.
+fn list_of(list: u32) -> vec2u {
+    let at = params.ranges_start + 2 * list;
+    let end = min(ranges[at + 1], params.tokens);
+    return vec2u(min(ranges[at], end), end);
+}

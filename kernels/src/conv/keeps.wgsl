@@ -1,0 +1,8 @@
+// One channel of a sequence's state an invocation.
+fn invocation(index: u32) {
+    let n = index / params.channels;
+    if n >= params.sequences || slot_of(n) >= params.slots {
+        return;
+    }
+    keep(n, tokens_of(n), index % params.channels);
+}

@@ -1,0 +1,3 @@
+fn sequence_of(row: u32) -> u32 {
+    return row / params.tokens;
+}

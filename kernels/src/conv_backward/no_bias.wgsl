@@ -1,0 +1,1 @@
+fn store_bias(c: u32, value: f32) {}

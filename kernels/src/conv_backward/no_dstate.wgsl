@@ -1,0 +1,3 @@
+fn after(at: u32) -> f32 {
+    return 0.0;
+}

@@ -1,0 +1,13 @@
+// A decay for every channel of a token.
+
+const FLOOR = -100.0;
+
+// What is left at the token of `row` of what a state held before the chunk, in channels 4 i to 4 i + 3.
+fn since_of(row: u32, i: u32) -> vec4f {
+    return exp(max(vectors[row + SUM + i], vec4f(FLOOR)));
+}
+
+// What is left at the last token of what the token of `row` wrote.
+fn until_of(row: u32, last: u32, i: u32) -> vec4f {
+    return exp(max(vectors[last + SUM + i] - vectors[row + SUM + i], vec4f(FLOOR)));
+}

@@ -1,0 +1,101 @@
+// What the queries of a chunk read of the state before it, and of what the chunk writes: `Q S + P new`. A workgroup owns the
+// tokens of a chunk and 4 COLUMNS columns of a value head, lane (x, b) the tokens 4 b to 4 b + 3 and the vectors x,
+// x + LANES, ..
+
+const C4 = C / 4;
+const LANES = GROUP / C4;
+const COLUMNS = LANES * WIDE;
+const STEP = VALUE_HEADS * ROW;
+
+struct Params {
+    units: u32,
+    tokens: u32,
+    first: u32,
+    count: u32,
+    sequences: u32,
+    // States that there are.
+    slots: u32,
+    out_start: u32,
+    cu_start: u32,
+    slots_start: u32,
+    key_vectors: u32,
+}
+
+@group(0) @binding(0) var<storage, read> vectors: array<vec4f>;
+@group(0) @binding(1) var<storage, read> weights: array<vec4f>;
+@group(0) @binding(2) var<storage, read> before: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+
+@compute @workgroup_size(GROUP)
+fn main(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) ids: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let unit = id.y * ids.x + id.x;
+    let place = unit / BLOCKS;
+    let head = place % VALUE_HEADS;
+    if unit >= params.units {
+        return;
+    }
+    let chunk = chunk_of(place / VALUE_HEADS);
+    let b = lane / LANES;
+    if 4 * b >= chunk.tokens {
+        return;
+    }
+    let row = row_of(chunk.n, chunk.first, head);
+    var columns: array<u32, WIDE>;
+    for (var w = 0u; w < WIDE; w += 1) {
+        columns[w] = unit % BLOCKS * COLUMNS + lane % LANES + LANES * w;
+    }
+    var tokens: array<u32, 4>;
+    for (var r = 0u; r < 4; r += 1) {
+        tokens[r] = row + min(4 * b + r, chunk.tokens - 1) * VALUE_HEADS;
+    }
+    var sums: array<vec4f, 4 * WIDE>;
+    for (var i = 0u; i < 4 * WIDE; i += 1) {
+        sums[i] = vec4f();
+    }
+    if slot_of(chunk.n) < params.slots {
+        for (var i = 0u; i < params.key_vectors; i += 1) {
+            for (var w = 0u; w < WIDE; w += 1) {
+                let at = (place * K4 + i) * 4 * V4 + min(columns[w], V4 - 1);
+                let m = mat4x4f(before[at], before[at + V4], before[at + 2 * V4], before[at + 3 * V4]);
+                for (var r = 0u; r < 4; r += 1) {
+                    sums[4 * w + r] = add4(sums[4 * w + r], vectors[tokens[r] * ROW + i], m);
+                }
+            }
+        }
+        for (var j = 0u; j <= b; j += 1) {
+            var of_row: array<u32, 4>;
+            for (var r = 0u; r < 4; r += 1) {
+                of_row[r] = (row + min(4 * j + r, chunk.tokens - 1) * VALUE_HEADS) * ROW + WRITTEN;
+            }
+            for (var w = 0u; w < WIDE; w += 1) {
+                let column = min(columns[w], V4 - 1);
+                let m = mat4x4f(
+                    vectors[of_row[0] + column],
+                    vectors[of_row[1] + column],
+                    vectors[of_row[2] + column],
+                    vectors[of_row[3] + column],
+                );
+                for (var r = 0u; r < 4; r += 1) {
+                    sums[4 * w + r] = add4(sums[4 * w + r], weights[tokens[r] * C4 + j], m);
+                }
+            }
+        }
+    }
+    let first = batch_of(chunk.n) * params.tokens + params.first + chunk.first + 4 * b;
+    for (var w = 0u; w < WIDE; w += 1) {
+        for (var r = 0u; r < 4; r += 1) {
+            for (var c = 0u; c < 4; c += 1) {
+                if 4 * b + r < chunk.tokens && 4 * columns[w] + c < V {
+                    let at = ((first + r) * VALUE_HEADS + head) * V + 4 * columns[w] + c;
+                    out[params.out_start + at] = sums[4 * w + r][c];
+                }
+            }
+        }
+    }
+}

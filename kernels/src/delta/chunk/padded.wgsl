@@ -1,0 +1,9 @@
+// Sequences of one length have as many chunks each.
+
+fn first_place(n: u32) -> u32 {
+    return n * ((params.count + TOKENS - 1) / TOKENS);
+}
+
+fn sequence_of(place: u32) -> u32 {
+    return place / ((params.count + TOKENS - 1) / TOKENS);
+}

@@ -1,0 +1,77 @@
+// The rows of `vectors` as they come, with sums of logarithms of decays from the beginning of the chunk on. A workgroup owns
+// the tokens of a chunk and a value head; a lane walks them with a channel.
+
+struct Params {
+    units: u32,
+    // Tokens of a sequence, packed of all; and which of them the piece has.
+    tokens: u32,
+    first: u32,
+    count: u32,
+    sequences: u32,
+    scale: f32,
+    eps: f32,
+    q_start: u32,
+    k_start: u32,
+    v_start: u32,
+    beta_start: u32,
+    g_start: u32,
+    erase_start: u32,
+    write_start: u32,
+    cu_start: u32,
+}
+
+@group(0) @binding(0) var<storage, read> q: array<f32>;
+@group(0) @binding(1) var<storage, read> k: array<f32>;
+@group(0) @binding(2) var<storage, read> v: array<f32>;
+@group(0) @binding(3) var<storage, read_write> vectors: array<f32>;
+@group(1) @binding(0) var<uniform> params: Params;
+
+@compute @workgroup_size(GROUP)
+fn main(
+    @builtin(workgroup_id) id: vec3u,
+    @builtin(num_workgroups) ids: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let unit = id.y * ids.x + id.x;
+    if unit >= params.units {
+        return;
+    }
+    let head = unit % VALUE_HEADS;
+    let chunk = chunk_of(unit / VALUE_HEADS);
+    // In the arguments a sequence's tokens begin here, and the piece's in `vectors`.
+    let token = batch_of(chunk.n) * params.tokens + params.first + chunk.first;
+    let key_row = token * HEADS + head / (VALUE_HEADS / HEADS);
+    let row = token * VALUE_HEADS + head;
+    let to = 4 * ROW * row_of(chunk.n, chunk.first, head);
+    fill_factors(key_row, chunk.tokens, lane);
+    for (var i = lane; i < 4 * K4; i += GROUP) {
+        var sum = 0.0;
+        for (var t = 0u; t < chunk.tokens; t += 1) {
+            let at = (key_row + t * HEADS) * K + i;
+            let gates = row + t * VALUE_HEADS;
+            let out = to + t * VALUE_HEADS * 4 * ROW + i;
+            var vector = vec3f();
+            if K % 4 == 0 || i < K {
+                sum += log_decay_of(gates, i);
+                let pair = factor_of(t) * vec2f(params.scale * q[params.q_start + at], k[params.k_start + at]);
+                vector = vec3f(pair, erase_of(gates, i) * pair.y);
+            }
+            vectors[out] = vector.x;
+            vectors[out + 4 * KEY] = vector.y;
+            vectors[out + 4 * READ] = vector.z;
+            if i < 4 * DECAYS4 {
+                vectors[out + 4 * SUM] = sum;
+            }
+        }
+    }
+    for (var i = lane; i < 4 * V4; i += GROUP) {
+        for (var t = 0u; t < chunk.tokens; t += 1) {
+            let gates = row + t * VALUE_HEADS;
+            var written = 0.0;
+            if V % 4 == 0 || i < V {
+                written = write_of(gates, i) * v[params.v_start + gates * V + i];
+            }
+            vectors[to + t * VALUE_HEADS * 4 * ROW + 4 * WRITTEN + i] = written;
+        }
+    }
+}

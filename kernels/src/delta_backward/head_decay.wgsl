@@ -1,0 +1,12 @@
+@group(0) @binding(DG_BINDING) var<storage, read_write> dg: array<f32>;
+
+fn by_decay(row: u32, i: u32, by: f32) -> f32 {
+    return by;
+}
+
+fn finish_decay(row: u32, lane: u32, share: f32) {
+    let sum = reduce_sum(share, lane);
+    if lane == 0 {
+        dg[params.dg_start + row] = sum;
+    }
+}

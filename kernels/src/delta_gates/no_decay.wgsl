@@ -1,0 +1,1 @@
+fn decay(row: u32, head: u32) {}

@@ -1,0 +1,3 @@
+fn factor_of(at: u32) -> f32 {
+    return 1.0;
+}

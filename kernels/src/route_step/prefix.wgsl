@@ -1,0 +1,65 @@
+// A centroid goes on with the best of its state. Of those that it then has, each goes to its rank among the places that are
+// kept, which are in order of time.
+
+@group(0) @binding(0) var<storage, read> keys: array<u32>;
+
+fn selection(list: u32, lane: u32) {
+    let own = state_of(list);
+    if lane == 0 {
+        chosen = min(state[own], W);
+    }
+    let before = workgroupUniformLoad(&chosen);
+    for (var i = lane; i < before; i += GROUP) {
+        let bits = state[own + 1 + W + i];
+        held_key[i] = select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
+        held_token[i] = state[own + 1 + i];
+        held_place[i] = i;
+        k_members[key_place(list) + i] = held_token[i];
+        until[time_place(list) + i] = KEPT;
+    }
+    storageBarrier();
+    let used = take_in(list, lane, before, first_of(list));
+    storageBarrier();
+    let mine = part(lane, used);
+    _ = running(kept(list, mine), lane);
+    let width = (used + GROUP - 1) / GROUP;
+    let held = min(used, W);
+    for (var i = lane; i < held; i += GROUP) {
+        let place = held_place[i];
+        let chunk = place / width;
+        var rank = kept(list, vec2u(chunk * width, place));
+        if chunk > 0 {
+            rank += sums[chunk - 1];
+        }
+        state[own + 1 + rank] = held_token[i];
+        state[own + 1 + W + rank] = select(~held_key[i], held_key[i] & 0x7fffffffu, held_key[i] >= 0x80000000u);
+    }
+    if lane == 0 {
+        state[own] = held;
+    }
+    bound(list, lane, before, used);
+}
+
+// Places in [x, y) that hold who stays.
+fn kept(list: u32, places: vec2u) -> u32 {
+    var count = 0u;
+    for (var i = places.x; i < places.y; i += 1) {
+        count += select(0u, 1u, until[time_place(list) + i] == KEPT);
+    }
+    return count;
+}
+
+fn enter(list: u32, used: u32, index: u32, token: u32) {
+    k_members[key_place(list) + used] = token;
+    until[time_place(list) + used] = KEPT;
+    members[query_place(list) + used - before_of(list)] = index;
+}
+
+fn leave(list: u32, place: u32, token: u32) {
+    until[time_place(list) + place] = token;
+}
+
+// The state still has what it had.
+fn before_of(list: u32) -> u32 {
+    return min(state[state_of(list)], W);
+}

@@ -1,0 +1,3 @@
+fn first_position(index: u32) -> u32 {
+    return 0;
+}

@@ -1,0 +1,3 @@
+fn first_of(unit: u32) -> u32 {
+    return 0;
+}
