@@ -8,8 +8,18 @@ fn every_op_has_cases_a_bench_properties_and_a_fuzz_target() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
     let fuzz = read("fuzz/src/ops.rs");
-    let files =
-        ["attention", "backward", "conv", "delta", "delta_backward", "dense", "pointwise", "routing", "sampling"];
+    let files = [
+        "attention",
+        "backward",
+        "centroids",
+        "conv",
+        "delta",
+        "delta_backward",
+        "dense",
+        "pointwise",
+        "routing",
+        "sampling",
+    ];
     let properties: String = files.map(|file| read(&format!("kernels/tests/properties/{file}.rs"))).concat();
     let mut missing = Vec::new();
     for name in Op::NAMES {

@@ -98,15 +98,15 @@ fn check<B: Backend>(backend: &B, case: &Case) -> Result<(), Failed> {
 
 /// Keys and values in f16 cost at most twice the error that the definition has with all three operands rounded so.
 fn check_halves<B: Backend>(backend: &B, spec: attention::Spec) -> Result<(), Failed> {
+    type Run<'a> = &'a dyn Fn(&Case, &[Arg], &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Failed>;
     let reference = HostBackend::reference();
-    let attend =
-        |backend: &dyn Fn(&Case, &[Arg], &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Failed>, kv, qkv: &[Vec<u8>; 3]| {
-            let case = Case::new("halves", attention::Spec { kv, ..spec });
-            let args = case.op.kernel().args();
-            let out = vec![0xff; args[3].bytes() as usize];
-            let results = backend(&case, &args, &[&qkv[..], &[out]].concat())?;
-            Ok::<_, Failed>(words::<f32>(&results[3]))
-        };
+    let attend = |backend: Run<'_>, kv, qkv: &[Vec<u8>; 3]| {
+        let case = Case::new("halves", attention::Spec { kv, ..spec });
+        let args = case.op.kernel().args();
+        let out = vec![0xff; args[3].bytes() as usize];
+        let results = backend(&case, &args, &[&qkv[..], &[out]].concat())?;
+        Ok::<_, Failed>(words::<f32>(&results[3]))
+    };
     let inputs = Op::from(attention::Spec { kv: DType::F32, ..spec }).kernel().inputs(&mut Rng::new(7));
     let [q, k, v] = [0, 1, 2].map(|i| inputs[i].clone());
     let rounded = |x: &[u8]| {

@@ -6,7 +6,7 @@ use foveate_core::kernels::dtype::DType;
 use foveate_core::model::config::Mixer;
 use foveate_core::model::{Input, Model, Session, To};
 use foveate_core::sample::{Sampler, Sampling};
-use foveate_core::{Any, Backend, Error};
+use foveate_core::{Any, Error};
 use pollster::block_on;
 use std::sync::Arc;
 
@@ -221,7 +221,7 @@ fn keys_in_half_and_bytes_stay_near() {
         let wanted = floats(logits(&mut plain, Input::Tokens(&all)));
         for (format, near) in [(DType::F16, 2e-3), (DType::Q8_0, 3e-2)] {
             let session = roomy(&model, format);
-            if head % format.block_len() != 0 {
+            if !head.is_multiple_of(format.block_len()) {
                 assert!(matches!(session.map(|_| ()), Err(Error::Config { .. })));
                 continue;
             }

@@ -56,7 +56,8 @@ fn without_latents_decoding_is_as_without_a_coprocessor() {
         let (text, dim) = (ids(&model, 70), model.config().dim as usize);
         let wanted = decode(&mut session(&model, &text), &[3], 10);
         let failed = Error::Coprocessor { reason: "it is tired".into() };
-        let outcomes: [(Result<Vec<f32>>, fn(&Error) -> bool); 5] = [
+        type Refusal = fn(&Error) -> bool;
+        let outcomes: [(Result<Vec<f32>>, Refusal); 5] = [
             (Ok(Vec::new()), |e| *e == Error::EmptyPrompt),
             (Err(failed), |e| matches!(e, Error::Coprocessor { .. })),
             (Ok(vec![f32::NAN; dim]), |e| matches!(e, Error::Embeddings { .. })),

@@ -26,7 +26,9 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
             let own = h * clusters..(h + 1) * clusters;
             // SAFETY: a head's centroids, counts, means, rows and losses belong to one task.
             let (centroids, loss) = unsafe { (centroids.part(own.start * dim..own.end * dim), losses.part(h..h + 1)) };
+            // SAFETY: as above.
             let counts = counts.as_ref().map(|counts| unsafe { counts.part(own.clone()) });
+            // SAFETY: as above.
             let means = means.as_ref().map(|means| unsafe { means.part(own.start * dim..own.end * dim) });
             let head = Head { spec, simd: host.simd(), x, lists: &lists, h };
             if let Some(dx) = &dx {

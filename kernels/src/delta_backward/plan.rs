@@ -153,13 +153,13 @@ impl<'a> Planner<'a> {
         pass.scratch(name, scratch as usize, self.sizes.bytes(scratch), access)
     }
 
-    /// Binds `cu` where there is one, and dispatches `units` workgroups over a piece.
+    /// Binds `cu` where there is one, says where the arguments begin that the pass binds, and dispatches `units` workgroups over a piece.
     fn over_chunks(
         &self,
         mut pass: PassBuilder<'a>,
         piece: u32,
         units: u64,
-        [begin, end]: [&'static str; 2],
+        [dout, begin, end]: [&'static str; 3],
         [carry_from, carry_to]: [u64; 2],
     ) -> Result<Pass> {
         if self.spec.packed.is_some() {
@@ -175,7 +175,7 @@ impl<'a> Planner<'a> {
             .u32("carry_from", carry_from as u32)
             .u32("carry_to", carry_to as u32)
             .start_if_present("cu_start", "cu", 4)
-            .start("dout_start", "dout", 4)
+            .start_if_present("dout_start", dout, 4)
             .start_if_present("begin_start", begin, 4)
             .start_if_present("end_start", end, 4)
             .u32("channels", 4 * sizes.channels)
@@ -199,7 +199,7 @@ impl<'a> Planner<'a> {
         pass = self.bind(pass, "keys", Scratch::Keys, Access::ReadWrite);
         pass = self.bind(pass, "solved", Scratch::Solved, Access::Write);
         let units = self.sizes.slots * u64::from(self.spec.value_heads);
-        self.over_chunks(pass, piece, units, ["", ""], [0, 0])
+        self.over_chunks(pass, piece, units, ["dout", "", ""], [0, 0])
     }
 
     fn scan(&self, piece: u32, reverse: bool) -> Result<Pass> {
@@ -261,7 +261,7 @@ impl<'a> Planner<'a> {
             false => [at(piece), at(piece + 1)],
         };
         let units = u64::from(spec.sequences()) * u64::from(spec.value_heads) * u64::from(blocks);
-        self.over_chunks(pass, piece, units, [begin, end], carry)
+        self.over_chunks(pass, piece, units, ["", begin, end], carry)
     }
 
     fn gradients(&self, piece: u32) -> Result<Pass> {
@@ -280,6 +280,6 @@ impl<'a> Planner<'a> {
         pass = self.bind(pass, "dstates", Scratch::Dstates, Access::Read);
         pass = self.bind(pass, "gradients", Scratch::Gradients, Access::Write);
         let units = sizes.slots * u64::from(self.spec.value_heads) * u64::from(tiles);
-        self.over_chunks(pass, piece, units, ["", ""], [0, 0])
+        self.over_chunks(pass, piece, units, ["", "", ""], [0, 0])
     }
 }

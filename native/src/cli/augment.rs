@@ -2,10 +2,10 @@
 
 use super::ModelArguments;
 use clap::Args;
+use foveate::core::Any;
 use foveate::core::cache::PAGE;
 use foveate::core::coprocessor::{Job, Policy, SoftTokens, Splice, Task, overlay};
 use foveate::core::model::{Files, Model, Session};
-use foveate::core::{Any, Backend};
 use foveate::{Error, Result, wait};
 use serde_json::{Value, json};
 use std::path::PathBuf;
