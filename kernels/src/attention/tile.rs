@@ -25,9 +25,10 @@ pub(super) fn aligned(spec: &Spec) -> bool {
     [spec.dim, spec.value_dim, spec.q_stride].iter().all(|n| n.is_multiple_of(4))
 }
 
-/// Whether keys and values are read as the numbers that they are stored as.
+/// Whether keys and values are read as the numbers that they are stored as: not where values are much longer than keys,
+/// whose sums then take more registers than RDNA 3 has beside them.
 pub(super) fn halves(spec: &Spec, caps: &Caps) -> bool {
-    caps.shader_f16 && spec.kv == DType::F16 && aligned(spec)
+    caps.shader_f16 && spec.kv == DType::F16 && aligned(spec) && spec.value_dim <= 2 * spec.dim
 }
 
 /// How lanes next to each other share values.

@@ -29,7 +29,7 @@ fn main(
         var square = 0.0;
         var sum = 0.0;
         var along = 0.0;
-        for (var d = 0u; d < D; d += 1) {
+        for (var d = 0u; d < params.dim; d += 1) {
             let n = normal(row, d);
             let off = n - centroids[centroid + d];
             square += off * off;
@@ -39,7 +39,7 @@ fn main(
         loss += square;
         let mean = select(0.0, sum / f32(D), LAYER);
         along = select(0.0, along / select(1.0, f32(D), LAYER), NORMS);
-        for (var d = 0u; d < D; d += 1) {
+        for (var d = 0u; d < params.dim; d += 1) {
             let n = normal(row, d);
             let off = n - centroids[centroid + d];
             dx[params.out_start + row * D + d] = rows[row].y * params.scale * (off - mean - n * along);

@@ -124,10 +124,11 @@ impl<'a> Planner<'a> {
             .start("members_start", "members", 4)
             .start("ranges_start", "ranges", 4)
             .start("centroids_start", "centroids", 4);
-        match out {
+        let pass = match out {
             Some(out) => pass.start("out_start", out, 4),
             None => pass.u32("out_start", 0),
-        }
+        };
+        pass.u32("dim", spec.dim)
     }
 
     fn commit(&self) -> Result<Pass> {

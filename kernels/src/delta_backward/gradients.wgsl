@@ -118,16 +118,24 @@ fn by_states(chunk: Chunk, first: u32, states_at: u32) -> Sums {
     for (var r = 0u; r < 4; r += 1) {
         source[r] = 2 * row(chunk, min(first + r, chunk.tokens - 1)) * V4;
     }
+    // Two loops, of which the second reads the states again: together they hold more than a lane has registers for.
     for (var column = 0u; column < params.columns; column += 1) {
         let at = states_at + column * 4 * K4;
         let s = mat4x4f(states[at], states[at + 1], states[at + 2], states[at + 3]);
-        let ds = mat4x4f(dstates[at], dstates[at + 1], dstates[at + 2], dstates[at + 3]);
         for (var r = 0u; r < 4; r += 1) {
             sums.dq[r] += values[source[r] + V4 + column] * s;
             sums.de[r] += solved[source[r] + V4 + column] * s;
+        }
+    }
+    for (var column = 0u; column < params.columns; column += 1) {
+        let at = states_at + column * 4 * K4;
+        let ds = mat4x4f(dstates[at], dstates[at + 1], dstates[at + 2], dstates[at + 3]);
+        for (var r = 0u; r < 4; r += 1) {
             sums.dk[r] += solved[source[r] + column] * ds;
         }
-        sums.whole += vec4f(dot(s[0], ds[0]), dot(s[1], ds[1]), dot(s[2], ds[2]), dot(s[3], ds[3]));
+        for (var c = 0u; c < 4; c += 1) {
+            sums.whole[c] += dot(states[at + c], ds[c]);
+        }
     }
     return sums;
 }

@@ -9,7 +9,7 @@ pub(crate) const PADDED: usize = 16;
 /// Rows of the left side that are multiplied at a time.
 pub(crate) const ROWS: usize = 6;
 
-/// The right side: strips of [`PADDED`] columns `strip` apart, whose rows are `row` apart.
+/// The right side: strips of `PADDED` columns `strip` apart, whose rows are `row` apart.
 #[derive(Clone, Copy)]
 pub struct Right<'a> {
     data: &'a [f32],
@@ -18,7 +18,7 @@ pub struct Right<'a> {
 }
 
 impl<'a> Right<'a> {
-    /// Whole rows, `stride` apart; they hold their columns and whatever fills them up to a multiple of [`PADDED`].
+    /// Whole rows, `stride` apart; they hold their columns and whatever fills them up to a multiple of `PADDED`.
     pub fn rows(data: &'a [f32], stride: usize) -> Self {
         Self { data, row: stride, strip: PADDED }
     }
@@ -186,7 +186,7 @@ unsafe fn step<L: Lanes, const R: usize, const C: usize>(
 }
 
 /// `out[i, j] = rows[j, i]` for `count` rows of `width` elements that are `from` apart. Rows of `out` are `to` apart, and
-/// their strips of [`PADDED`] columns `strip`.
+/// their strips of `PADDED` columns `strip`.
 #[inline(always)]
 pub(super) fn transpose<L: Lanes>(
     _: L,
