@@ -45,10 +45,7 @@ impl Row {
         // The driver allocates workgroup memory in pieces of 1 KiB.
         let most = self.declared.next_multiple_of(1024);
         let name = format!("{} on {}", self.name, self.family);
-        // Known and open (docs/benchmarks.md): this pass spills on RDNA 3, and on no other family.
-        let open = self.name.starts_with("delta_backward.gradients") && self.family == "gfx1100";
         match self {
-            Row { spills: 1..=38, .. } if open => None,
             Row { spills: 1.., .. } => Some(format!("{name} spills {} registers", self.spills)),
             Row { scratch: 1.., .. } => Some(format!("{name} uses {} bytes of scratch", self.scratch)),
             _ if self.lds > most => Some(format!("{name} needs {} bytes of workgroup memory, not {most}", self.lds)),

@@ -54,16 +54,19 @@ fn main(
     var sums = by_states(chunk, first, (slot * VALUE_HEADS + head) * V4 * 4 * K4 + 4 * d);
 
     let last = channels(row(chunk, chunk.tokens - 1), d)[0];
-    var decays: array<vec4f, 4>;
+    var decays = array<vec4f, 4>(last, last, last, last);
     var by_last = vec4f();
+    // A branch for each token, not a choice between values: the loads of four at once take more registers than there are.
     for (var r = 0u; r < 4; r += 1) {
-        let own = channels(row(chunk, min(first + r, chunk.tokens - 1)), d);
-        decays[r] = own[0];
-        let since = exp(own[0]);
-        sums.dq[r] *= since;
-        sums.de[r] *= -since;
-        sums.dk[r] *= exp(last - own[0]);
-        by_last += select(vec4f(), own[2] * sums.dk[r], first + r < chunk.tokens);
+        if first + r < chunk.tokens {
+            let own = channels(row(chunk, first + r), d);
+            decays[r] = own[0];
+            let since = exp(own[0]);
+            sums.dq[r] *= since;
+            sums.de[r] *= -since;
+            sums.dk[r] *= exp(last - own[0]);
+            by_last += own[2] * sums.dk[r];
+        }
     }
     workgroupBarrier();
     for (var j = 0u; j < chunk.tokens; j += 1) {
@@ -85,10 +88,11 @@ fn main(
     var rows: array<vec4f, 4>;
     var total = vec4f();
     for (var r = 0u; r < 4; r += 1) {
-        let own = channels(row(chunk, min(first + r, chunk.tokens - 1)), d);
-        let by_sum = own[3] * sums.dq[r] + own[1] * sums.de[r] - own[2] * sums.dk[r];
-        rows[r] = select(vec4f(), by_sum, first + r < chunk.tokens);
-        total += rows[r];
+        if first + r < chunk.tokens {
+            let own = channels(row(chunk, first + r), d);
+            rows[r] = own[3] * sums.dq[r] + own[1] * sums.de[r] - own[2] * sums.dk[r];
+            total += rows[r];
+        }
     }
     shares[lane] = total;
     shares[GROUP + lane] = by_last;
