@@ -25,7 +25,7 @@ pub struct Device {
 /// Opens `gpu`, `cpu`, `reference` or, with `auto`, the best that there is.
 #[wasm_bindgen(js_name = openDevice)]
 pub async fn open_device(kind: String, baseline: bool) -> Result<Device, JsValue> {
-    let backend = executor(&kind, baseline).await.map_err(thrown)?;
+    let (backend, _) = executor(&kind, baseline).await.map_err(thrown)?;
     Ok(Device { backend, exact: kind == "reference" })
 }
 
@@ -47,7 +47,7 @@ pub async fn check_model(files: JsFiles, golden: JsSource, kind: String, baselin
     let run = async {
         let golden = Checkpoint::safetensors(vec![Box::new(File::new(golden)?)]).await?;
         let tolerance = if kind == "reference" { Tolerance::MODEL_REFERENCE } else { Tolerance::MODEL_EXECUTOR };
-        check::model(executor(&kind, baseline).await?, read(&files).await?, &golden, tolerance).await
+        check::model(executor(&kind, baseline).await?.0, read(&files).await?, &golden, tolerance).await
     };
     run.await.map(|found| findings(&found)).map_err(thrown)
 }
@@ -140,14 +140,19 @@ impl Device {
     /// Runs one of [`case_names`] here and by the definition; JSON of `[{name, passed, detail}]`.
     #[wasm_bindgen(js_name = checkCase)]
     pub async fn check_case(&self, name: String) -> Result<String, JsValue> {
-        let run = async {
-            let (op, id) = name.split_once('/').unwrap_or(("", &name));
-            let case = op::cases().into_iter().find(|case| case.op.name() == op && case.id == id);
-            let case = case.ok_or_else(|| Error::Config { reason: format!("there is no case {name}") })?;
-            check::case(&self.backend, &case).await
-        };
-        run.await.map(|found| findings(&[found])).map_err(thrown)
+        check_case(&self.backend, &name).await
     }
+}
+
+/// Runs a case on `backend` and by the definition.
+pub(crate) async fn check_case(backend: &Any, name: &str) -> Result<String, JsValue> {
+    let run = async {
+        let (op, id) = name.split_once('/').unwrap_or(("", name));
+        let case = op::cases().into_iter().find(|case| case.op.name() == op && case.id == id);
+        let case = case.ok_or_else(|| Error::Config { reason: format!("there is no case {name}") })?;
+        check::case(backend, &case).await
+    };
+    run.await.map(|found| findings(&[found])).map_err(thrown)
 }
 
 impl Device {

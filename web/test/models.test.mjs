@@ -1,28 +1,16 @@
 // Models in Chromium, on both executors, against tokens that third-party code computed.
 
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { test } from "node:test";
 import * as support from "./support.mjs";
 
 const MIB = 1 << 20;
 
-describe("models in Chromium", { skip: support.skipBrowser || support.skipGolden }, () => {
-  let browser, server, page;
-
-  before(async () => {
-    [browser, server] = await Promise.all([support.launch(), support.serveAll()]);
-    page = await support.blank(browser, server.url);
-  });
-
-  after(async () => {
-    await browser?.close();
-    await server?.close();
-  });
-
+support.inChromium("models in Chromium", support.skipBrowser || support.skipGolden, ({ page }) => {
   const answer = (...args) => page.evaluate((args) => window.answer(...args), args);
 
   for (const device of ["cpu", "gpu"]) {
-    for (const family of ["llama", "qwen2", "qwen3", "gpt2"]) {
+    for (const family of support.skipGolden ? [] : support.goldenModels()) {
       test(`${family} on ${device} gives the golden tokens`, async () => {
         const { prompt, greedy } = support.goldenTokens(family);
         const options = { maxTokens: greedy.length };
@@ -70,6 +58,4 @@ describe("models in Chromium", { skip: support.skipBrowser || support.skipGolden
     const got = await answer("/golden/models/qwen3/", { device: "gpu", baseline: true }, prompt, { maxTokens: 8 });
     assert.deepEqual(got.ids, greedy.slice(0, 8));
   });
-
-  test("no page complained", () => assert.deepEqual(page.complaints, []));
 });
