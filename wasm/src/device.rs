@@ -8,10 +8,12 @@ use foveate_core::check::{self, Bounds, Finding};
 use foveate_core::kernels::cases::Rng;
 use foveate_core::kernels::close::Tolerance;
 use foveate_core::kernels::op::{self, Access, Arg, Op};
+use foveate_core::kernels::plan::Caps;
 use foveate_core::weights::Checkpoint;
 use foveate_core::{Any, Backend, Error, Result, settings};
 use js_sys::Uint8Array;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use wasm_bindgen::prelude::*;
 
 /// An executor for single ops.
@@ -39,6 +41,20 @@ pub fn op_names() -> Vec<String> {
 #[wasm_bindgen(js_name = caseNames)]
 pub fn case_names() -> Vec<String> {
     op::cases().iter().map(|case| format!("{}/{}", case.op.name(), case.id)).collect()
+}
+
+/// The text of every shader that the cases reach on a device of WebGPU's default limits, or of more, with these features:
+/// what a browser's own compiler takes is for the browser to say.
+#[wasm_bindgen(js_name = caseShaders)]
+pub fn case_shaders(large: bool, f16: bool, subgroups: bool) -> Vec<String> {
+    let lanes = if subgroups { 32 } else { 0 };
+    let mut caps = Caps { shader_f16: f16, subgroups, subgroup_min: lanes, subgroup_max: lanes, ..Caps::WEBGPU };
+    if large {
+        (caps.workgroup_bytes, caps.invocations) = (32768, 1024);
+    }
+    let plans = op::cases().into_iter().filter_map(|case| case.op.kernel().plan(&caps).ok());
+    let texts: BTreeSet<String> = plans.flat_map(|plan| plan.passes).map(|pass| pass.shader.link().source).collect();
+    texts.into_iter().collect()
 }
 
 /// Compares a model with the logits and tokens that `golden` holds; JSON of `[{name, passed, detail}]`.

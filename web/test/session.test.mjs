@@ -129,6 +129,15 @@ describe("sessions in Node.js", { skip: support.skipGolden }, () => {
     await assert.rejects(model.session({ context: 0 }), { code: "config" });
   });
 
+  test("a report says what a model runs on, and that it computes as it should", async () => {
+    const { device, passedOver, losses, findings } = await model.report();
+    assert.match(device, /^cpu/);
+    assert.match(passedOver, /no WebGPU/);
+    assert.equal(losses, 0);
+    assert.ok(findings.length > 20 && findings.every(({ passed }) => passed), JSON.stringify(findings));
+    await assert.rejects(model.report({ signal: AbortSignal.abort() }), { code: "cancelled" });
+  });
+
   test("a text has a vector, and every token its own", async () => {
     const [mean, last, all] = await Promise.all(["mean", "last", "none"].map((pooling) => model.embed(prompt, { pooling })));
     const { width } = model;
