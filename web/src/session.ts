@@ -7,7 +7,10 @@ import type { Policy, SessionSettings, View } from "./methods.js";
 export interface SessionOptions {
   /** Tokens that the session has room for: at most what the model was made for, and 1024 by default. */
   readonly context?: number;
-  /** Tokens that the session and its forks have room for together, `context` by default. What they share counts once. */
+  /**
+   * Tokens that the session and its forks have room for together, `context` and 256 more by default. What they share counts
+   * once, but for the page of 64 tokens in which a fork begins to write.
+   */
   readonly pool?: number;
   /** How keys and values are kept: `f32` by default. */
   readonly kv?: "f32" | "f16" | "q8_0";
@@ -72,7 +75,7 @@ export class Session {
 
   /** @internal */
   static async open(link: Link, most: number, options: SessionOptions, saved?: Blob): Promise<Session> {
-    const { context = Math.min(most, 1024), pool = context, kv = "f32", signal } = options;
+    const { context = Math.min(most, 1024), pool = context + 256, kv = "f32", signal } = options;
     for (const [name, tokens] of Object.entries({ context, pool })) {
       if (!Number.isInteger(tokens) || tokens < 1 || tokens > 0xffff_ffff) {
         throw new FoveateError("config", `${name} must be a whole number of at least 1, got ${tokens}`);

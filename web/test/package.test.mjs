@@ -51,6 +51,30 @@ test("two answers at once do not disturb each other", { skip: support.skipGolden
   model.dispose();
 });
 
+test("two models at once, and twenty that come and go, leave nothing behind", { skip: support.skipGolden }, async () => {
+  const [llama, qwen] = ["llama", "qwen2"].map((family) => support.goldenTokens(family));
+  const two = await Promise.all([load(folder("llama")), load(folder("qwen2"))]);
+  const answers = [llama, qwen].map(({ prompt }, i) => two[i].generateTokens(prompt, { maxTokens: 6 }));
+  const ids = [[], []];
+  for (let n = 0; n < 6; n++) {
+    for (const [i, answer] of answers.entries()) ids[i].push((await answer.next()).value.id);
+  }
+  assert.deepEqual(ids, [llama.greedy.slice(0, 6), qwen.greedy.slice(0, 6)]);
+  for (const model of two) model.dispose();
+  const bytes = [];
+  for (let n = 0; n < 20; n++) {
+    const model = await load(folder("llama"));
+    const session = await model.session({ context: 64 });
+    await session.append(llama.prompt);
+    const fork = await session.fork();
+    for await (const { id } of fork.generateTokens({ maxTokens: 2 })) assert.ok(id >= 0);
+    await model.embed([1, 2, 3]);
+    bytes.push((await model.stats()).wasmBytes);
+    model.dispose();
+  }
+  assert.equal(bytes.at(-1), bytes[2], `${bytes}`);
+});
+
 test("requests that make no sense are refused by name", { skip: support.skipGolden }, async () => {
   const model = await load(folder("llama"));
   const first = async (...args) => (await model.generateTokens(...args).next()).value;
