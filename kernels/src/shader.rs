@@ -131,6 +131,11 @@ impl Shader {
                 writeln!(source, "enable {name};").expect("a String takes every write");
             }
         }
+        if subgroups {
+            // Whole workgroups take every branch around a reduction together, but as numbers from memory say, which a
+            // browser takes for different in each invocation.
+            source.push_str("diagnostic(off, subgroup_uniformity);\n");
+        }
         for &(name, value) in &self.consts {
             match value {
                 Const::U32(v) => writeln!(source, "const {name}: u32 = {v}u;"),

@@ -109,7 +109,7 @@ support.inChromium("golden cases in Chromium", support.skipBrowser || support.sk
   test("every shader that the cases reach is one to the browser's compiler, too", async (t) => {
     const { count, wrong, has } = await page.evaluate(async () => {
       const { default: init, caseShaders } = await import("/pkg/foveate.js");
-      await init();
+      await init({ module_or_path: new URL("/pkg/foveate_bg.wasm", location.href) });
       const adapter = await navigator.gpu.requestAdapter();
       const has = ["shader-f16", "subgroups"].map((feature) => adapter.features.has(feature));
       const requiredFeatures = ["shader-f16", "subgroups"].filter((_, i) => has[i]);
