@@ -111,15 +111,12 @@ pub(crate) struct List {
 }
 
 impl List {
-    /// Gathers list `c` of a head, of its queries those that `count`; if none does, there is nothing to gather.
+    /// Gathers list `c` of a head, of its queries those that `count`.
     pub(crate) fn gather(&mut self, of: &Inputs<'_>, unit: usize, c: usize, count: &dyn Fn(usize) -> bool) {
         let (spec, [dim, width], [value_dim, value_width]) = (of.spec, of.dim, of.value_dim);
         self.queries.clear();
         self.queries.extend(of.queries.list(unit, c).filter(|(place, _)| count(*place)));
         self.keys.clear();
-        if self.queries.is_empty() {
-            return;
-        }
         self.keys.extend(of.keys.list(unit, c));
         self.ascending = self.keys.is_sorted_by(|a, b| a.1 < b.1);
         self.slots = spec.memory as usize;
