@@ -23,7 +23,7 @@
 //! Edge values: a token in no list, and a key that nobody sees, have gradients of 0. Every sum has one order: results are
 //! the same bits in every run, on any number of threads.
 //!
-//! Errors: those of the forward, and `Shape` for an offset.
+//! Errors: those of the forward, and `Shape` for an offset and for pages.
 //!
 //! Cost: `2 (3 D + 2 V)` flop for each pair of a query and a key of a list; a GPU computes the weights a second time,
 //! `2 (4 D + 3 V)` in all. Memory for the gradients of every place beside the operands.
@@ -70,7 +70,8 @@ impl Kernel for Spec {
 
     fn validate(&self) -> Result<()> {
         self.saving().validate().map_err(|error| error.of(NAME))?;
-        require(!self.forward.offset, NAME, "offset", "none: caches have no gradients", "an offset")
+        require(!self.forward.offset, NAME, "offset", "none: caches have no gradients", "an offset")?;
+        require(self.forward.paged.is_none(), NAME, "paged", "none: caches have no gradients", "pages")
     }
 
     fn args(&self) -> Vec<Arg> {
