@@ -104,17 +104,21 @@ fn activation(v: &mut Values) -> Result<activation::Spec> {
     Ok(activation::Spec { rows, dim, kind, gated, scales, stride: v.get("stride", width)? })
 }
 
+/// Pages of keys, of sequences that are all as long as the longest.
+fn pages(v: &mut Values, batch: u32, keys: u32) -> Result<Option<Pages>> {
+    Ok(v.get("page", None::<u32>)?.map(|page| {
+        let width = keys.div_ceil(page.max(1));
+        Pages { pages: batch.saturating_mul(width).max(1), page, width }
+    }))
+}
+
 fn attention(v: &mut Values) -> Result<attention::Spec> {
     let (batch, queries) = (v.get("B|batch", 1u32)?, v.get("T|queries", 1024)?);
     let keys = v.get("S|keys", queries)?;
     let heads = v.get("H|heads", 8)?;
     let (kv_heads, dim) = (v.get("G|kv_heads", heads)?, v.get("D|dim", 64)?);
     let dense = attention::Spec::causal(batch, queries, keys, heads, kv_heads, dim);
-    // All sequences are as long as the longest.
-    let paged = v.get("page", None::<u32>)?.map(|page| {
-        let width = keys.div_ceil(page.max(1));
-        Pages { pages: batch.saturating_mul(width).max(1), page, width }
-    });
+    let paged = pages(v, batch, keys)?;
     // The same without padding.
     let packed = v
         .get("packed", false)?
@@ -325,6 +329,8 @@ fn selected_attention(v: &mut Values) -> Result<selected_attention::Spec> {
         false => Keys::Separate { tokens: v.get("S|key_tokens", tokens)?, entries: v.get("key_entries", entries)? },
     };
     let eps = v.get("eps", 1e-5)?;
+    let key_tokens = if let Keys::Separate { tokens, .. } = keys { tokens } else { tokens };
+    let paged = pages(v, batch, key_tokens)?;
     Ok(Spec {
         batch,
         tokens,
@@ -338,6 +344,7 @@ fn selected_attention(v: &mut Values) -> Result<selected_attention::Spec> {
         causal: v.get("causal", true)?,
         expires: v.get("expires", false)?,
         offset: v.get("offset", false)?,
+        paged,
         own: v.get("own_logit", None)?.map_or(Own::Included, Own::LastResort),
         memory: v.get("M|memory", 0)?,
         combine: if v.get("weighted", false)? { Combine::Weighted } else { Combine::Mean { eps } },

@@ -206,7 +206,8 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
         14 => {
             let forward = selected(u)?;
             // Weights are taken from saved logarithms, which must have digits behind the point.
-            let forward = selected_attention::Spec { scale: forward.scale.clamp(-1.0, 1.0), ..forward };
+            let paged = forward.paged.filter(|_| forward.scale < 0.1);
+            let forward = selected_attention::Spec { scale: forward.scale.clamp(-1.0, 1.0), paged, ..forward };
             selected_attention_backward::Spec { forward }.into()
         }
         // sample: argmax, and draws of the likeliest.
@@ -246,6 +247,16 @@ fn route(u: &mut Unstructured<'_>) -> Result<route::Spec> {
 fn selected(u: &mut Unstructured<'_>) -> Result<selected_attention::Spec> {
     use selected_attention::{Combine, Keys, Own};
     let dim = size(u)?;
+    let keys = match u.arbitrary()? {
+        true => Keys::Shared { normalize: u.arbitrary()? },
+        false => Keys::Separate { tokens: size(u)?, entries: size(u)? },
+    };
+    // Now and then pages of shared keys, and memory slots beside pages, which are refused.
+    let paged = match keys {
+        Keys::Separate { tokens, .. } if u.arbitrary()? => Some(pages(u, tokens)?),
+        Keys::Shared { .. } if u.ratio(1, 16)? => Some(pages(u, 9)?),
+        _ => None,
+    };
     Ok(selected_attention::Spec {
         batch: size(u)?,
         tokens: size(u)?,
@@ -254,16 +265,14 @@ fn selected(u: &mut Unstructured<'_>) -> Result<selected_attention::Spec> {
         value_dim: if u.arbitrary()? { dim } else { size(u)? },
         clusters: size(u)?,
         entries: size(u)?,
-        keys: match u.arbitrary()? {
-            true => Keys::Shared { normalize: u.arbitrary()? },
-            false => Keys::Separate { tokens: size(u)?, entries: size(u)? },
-        },
+        keys,
         scale: number(u)?,
         causal: u.arbitrary()?,
         expires: u.arbitrary()?,
         offset: u.ratio(1, 4)?,
+        paged,
         own: *u.choose(&[Own::Included, Own::LastResort(-5e4), Own::Excluded])?,
-        memory: size(u)?,
+        memory: if paged.is_some() && u.ratio(7, 8)? { 0 } else { size(u)? },
         combine: if u.arbitrary()? { Combine::Weighted } else { Combine::Mean { eps: number(u)? } },
         save: u.arbitrary()?,
     })
@@ -309,18 +318,18 @@ fn delta(u: &mut Unstructured<'_>) -> Result<delta::Spec> {
     })
 }
 
+/// Pages that mostly hold `keys`.
+fn pages(u: &mut Unstructured<'_>, keys: u32) -> Result<Pages> {
+    let page = if u.ratio(7, 8)? { 1 << u.int_in_range(0..=6)? } else { size(u)? };
+    let width = if u.arbitrary()? { keys.div_ceil(page.max(1)) } else { size(u)? };
+    Ok(Pages { pages: size(u)?, page, width })
+}
+
 fn attention(u: &mut Unstructured<'_>) -> Result<attention::Spec> {
     let (kv_heads, keys) = (size(u)?, size(u)?);
     let heads = if u.arbitrary()? { kv_heads.saturating_mul(u.int_in_range(1..=3)?) } else { size(u)? };
     let dim = size(u)?;
-    let paged = match u.arbitrary()? {
-        true => {
-            let page = if u.ratio(7, 8)? { 1 << u.int_in_range(0..=6)? } else { size(u)? };
-            let width = if u.arbitrary()? { keys.div_ceil(page.max(1)) } else { size(u)? };
-            Some(Pages { pages: size(u)?, page, width })
-        }
-        false => None,
-    };
+    let paged = if u.arbitrary()? { Some(pages(u, keys)?) } else { None };
     Ok(attention::Spec {
         batch: size(u)?,
         queries: size(u)?,

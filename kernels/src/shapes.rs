@@ -101,6 +101,7 @@ pub fn shapes() -> Vec<(String, Op)> {
         causal: true,
         expires: false,
         offset: false,
+        paged: None,
         own: selected_attention::Own::Included,
         memory: 0,
         combine: selected_attention::Combine::Mean { eps: 1e-5 },

@@ -38,7 +38,8 @@ pub const CHECKPOINT: u32 = 256;
 
 /// Pages for the keys and values of every layer. Page `p` is the same tokens in all layers.
 pub struct Pool<B: Backend> {
-    layers: Vec<Option<Layer<B>>>,
+    /// Of heads of attention, and of routing heads.
+    layers: Vec<[Option<Layer<B>>; 2]>,
     pages: Pages,
     states: States<B>,
     slots: Pages,
@@ -47,7 +48,7 @@ pub struct Pool<B: Backend> {
     width: u32,
 }
 
-/// Keys and values of a layer.
+/// Keys and values of a layer's heads of one kind.
 pub(crate) struct Layer<B: Backend> {
     pub(crate) k: B::Buffer,
     pub(crate) v: B::Buffer,
@@ -55,13 +56,14 @@ pub(crate) struct Layer<B: Backend> {
     pub(crate) row: u64,
 }
 
-/// Bytes of a token's keys in a layer that has them.
-fn row_bytes(layer: &crate::model::config::Layer, format: DType) -> Result<Option<u64>> {
-    let Mixer::Attention(a) = &layer.mixer else { return Ok(None) };
+/// Bytes of a token's keys in a layer: those of heads of attention in `format`, and those of routing heads, which are f32.
+fn row_bytes(layer: &crate::model::config::Layer, format: DType) -> Result<[Option<u64>; 2]> {
+    let routed = if let Mixer::Routing(r) = &layer.mixer { Some(4 * u64::from(r.width())) } else { None };
+    let Some(a) = layer.mixer.attention() else { return Ok([None, routed]) };
     // Heads are read one by one: each is whole blocks.
     let head = format.bytes(a.dim.into()).filter(|_| attention::KV.contains(&format));
     let refused = || Error::Config { reason: format!("keys of {} elements can't be stored as {format}", a.dim) };
-    Ok(Some(head.ok_or_else(refused)? * u64::from(a.kv_heads)))
+    Ok([Some(head.ok_or_else(refused)? * u64::from(a.kv_heads)), routed])
 }
 
 impl<B: Backend> Pool<B> {
@@ -72,12 +74,14 @@ impl<B: Backend> Pool<B> {
     pub fn new(backend: &B, config: &Config, format: DType, tokens: u32) -> Result<Self> {
         let pages = tokens.div_ceil(PAGE).max(1);
         let slots = u64::from(pages) * u64::from(PAGE);
-        let layer = |layer: &crate::model::config::Layer| {
-            let Some(row) = row_bytes(layer, format)? else { return Ok(None) };
+        let layer = |row: Option<u64>| -> Result<_> {
+            let Some(row) = row else { return Ok(None) };
             let bytes = slots.checked_mul(row).ok_or(Error::OutOfMemory { needs: u64::MAX, has: 0 })?;
             Ok(Some(Layer { k: backend.alloc("keys", bytes)?, v: backend.alloc("values", bytes)?, row }))
         };
-        let layers = config.layers.iter().map(layer).collect::<Result<_>>()?;
+        let rows = config.layers.iter().map(|l| row_bytes(l, format));
+        let layers = rows.map(|rows| rows.and_then(|[own, routed]| Ok([layer(own)?, layer(routed)?])));
+        let layers = layers.collect::<Result<_>>()?;
         let slots = if States::<B>::needed(config) { SLOTS } else { 0 };
         let states = States::new(backend, config, slots.max(1))?;
         let (pages, slots) = (Pages::new(pages, PAGE), Pages::new(slots, 1));
@@ -100,30 +104,36 @@ impl<B: Backend> Pool<B> {
     /// Bytes of one page in all layers.
     pub fn page_bytes(config: &Config, format: DType) -> Result<u64> {
         let rows: Result<Vec<_>> = config.layers.iter().map(|l| row_bytes(l, format)).collect();
-        Ok(rows?.iter().flatten().sum::<u64>() * 2 * u64::from(PAGE))
+        Ok(rows?.iter().flatten().flatten().sum::<u64>() * 2 * u64::from(PAGE))
     }
 
     /// Refuses a model whose keys and values are not those of the pool.
     pub(crate) fn admit(&self, config: &Config) -> Result<()> {
         let rows: Vec<_> = config.layers.iter().map(|l| row_bytes(l, self.format)).collect::<Result<_>>()?;
-        let same = rows.into_iter().eq(self.layers.iter().map(|l| l.as_ref().map(|l| l.row)));
-        match same && self.width == config.dim {
+        let row = |layer: &Option<Layer<B>>| layer.as_ref().map(|l| l.row);
+        let same = rows.into_iter().eq(self.layers.iter().map(|[own, routed]| [row(own), row(routed)]));
+        match same && self.states.fits(config)? && self.width == config.dim {
             true => Ok(()),
             false => Err(Error::Config { reason: "a pool of pages that was made for another model".into() }),
         }
     }
 
-    /// Keys and values of a layer that has them, `[slots, G D]` each.
+    /// Keys and values of a layer's heads of attention, if it has any, `[slots, G D]` each.
     pub fn layer(&self, index: usize) -> Option<(&B::Buffer, &B::Buffer)> {
-        self.layers[index].as_ref().map(|layer| (&layer.k, &layer.v))
+        self.layers[index][0].as_ref().map(|layer| (&layer.k, &layer.v))
     }
 
-    /// The layers that have keys.
+    /// Keys and values of a layer's routing heads, if it has any, `[slots, H D]` each.
+    pub fn routed(&self, index: usize) -> Option<(&B::Buffer, &B::Buffer)> {
+        self.layers[index][1].as_ref().map(|layer| (&layer.k, &layer.v))
+    }
+
+    /// All keys and values.
     pub(crate) fn layers(&self) -> impl Iterator<Item = &Layer<B>> {
-        self.layers.iter().flatten()
+        self.layers.iter().flatten().flatten()
     }
 
-    /// The states of layers that keep no keys.
+    /// The states of layers that have any.
     pub fn states(&self) -> &States<B> {
         &self.states
     }

@@ -1,4 +1,5 @@
-//! States of layers that keep no keys: what the delta rule remembers, and what its convolution still sees.
+//! States of layers: what the delta rule remembers and what its convolution still sees, and which tokens the centroids of
+//! routing heads have.
 //!
 //! A sequence has one slot, the same in all layers. Everything that a sequence is besides its pages lies in that slot, so
 //! a copy of a slot is a copy of it: for a checkpoint or a fork, in every one of the [`buffers`](States::buffers).
@@ -15,8 +16,8 @@ pub struct States<B: Backend> {
 
 /// The slots of one layer.
 pub struct LayerStates<B: Backend> {
-    /// `[slots, HV, K, V]`
-    pub recurrent: Slots<B>,
+    /// `[slots, HV, K, V]` of the delta rule, `[slots, H, C, N]` of [`route_step`](foveate_kernels::route_step).
+    pub memory: Slots<B>,
     /// `[slots, W - 1, channels]`: inputs of the convolution, the latest last. None where it sees its own token only.
     pub inputs: Option<Slots<B>>,
 }
@@ -28,36 +29,58 @@ pub struct Slots<B: Backend> {
     pub bytes: u64,
 }
 
+/// Bytes that a layer's memory and the inputs of its convolution take in a slot.
+fn slot_bytes(mixer: &Mixer) -> Result<[Option<u64>; 2]> {
+    let bytes = |[a, b, c]: [u32; 3]| {
+        let bytes = (u64::from(a) * u64::from(b)).checked_mul(u64::from(c) * 4);
+        bytes.map(Some).ok_or(Error::OutOfMemory { needs: u64::MAX, has: 0 })
+    };
+    Ok(match mixer {
+        Mixer::Attention(_) => [None, None],
+        Mixer::Delta(delta) => {
+            let inputs = match delta.window - 1 {
+                0 => None,
+                history => bytes([1, history, delta.channels()])?,
+            };
+            [bytes([delta.value_heads, delta.key_dim, delta.value_dim])?, inputs]
+        }
+        Mixer::Routing(routing) => [bytes([routing.heads, routing.clusters, routing.step(1).state()])?, None],
+    })
+}
+
 impl<B: Backend> States<B> {
     /// Room for `slots` sequences; none is needed where [`needed`](Self::needed) says so.
     ///
     /// # Errors
     /// `OutOfMemory`.
     pub fn new(backend: &B, config: &Config, slots: u32) -> Result<Self> {
-        let alloc = |label, [a, b, c]: [u32; 3]| {
-            let bytes = (u64::from(a) * u64::from(b)).checked_mul(u64::from(c) * 4);
-            let all = bytes.and_then(|bytes| bytes.checked_mul(slots.into()));
-            let (Some(bytes), Some(all)) = (bytes, all) else {
-                return Err(Error::OutOfMemory { needs: u64::MAX, has: 0 });
-            };
-            Ok(Slots { buffer: backend.alloc(label, all)?, bytes })
+        let alloc = |label, bytes: Option<u64>| -> Result<_> {
+            let Some(bytes) = bytes else { return Ok(None) };
+            let all = bytes.checked_mul(slots.into()).ok_or(Error::OutOfMemory { needs: u64::MAX, has: 0 })?;
+            Ok(Some(Slots { buffer: backend.alloc(label, all)?, bytes }))
         };
         let layer = |layer: &crate::model::config::Layer| {
-            let Mixer::Delta(delta) = &layer.mixer else { return Ok(None) };
-            let recurrent = alloc("states", [delta.value_heads, delta.key_dim, delta.value_dim])?;
-            let history = delta.window - 1;
-            let inputs = match history {
-                0 => None,
-                _ => Some(alloc("conv inputs", [1, history, delta.channels()])?),
-            };
-            Ok(Some(LayerStates { recurrent, inputs }))
+            let [memory, inputs] = slot_bytes(&layer.mixer)?;
+            let inputs = alloc("conv inputs", inputs)?;
+            Ok(alloc("states", memory)?.map(|memory| LayerStates { memory, inputs }))
         };
         Ok(Self { layers: config.layers.iter().map(layer).collect::<Result<_>>()?, slots })
     }
 
     /// Whether a model has states: of one that has none, keys and values are all that a sequence is.
     pub fn needed(config: &Config) -> bool {
-        config.layers.iter().any(|layer| matches!(layer.mixer, Mixer::Delta(_)))
+        config.layers.iter().any(|layer| layer.mixer.has_states())
+    }
+
+    /// Whether these are the states of such a model.
+    pub(crate) fn fits(&self, config: &Config) -> Result<bool> {
+        let wanted: Vec<_> = config.layers.iter().map(|layer| slot_bytes(&layer.mixer)).collect::<Result<_>>()?;
+        let bytes = |slots: Option<&Slots<B>>| slots.map(|slots| slots.bytes);
+        let layer = |layer: &Option<LayerStates<B>>| {
+            let layer = layer.as_ref();
+            [bytes(layer.map(|l| &l.memory)), bytes(layer.and_then(|l| l.inputs.as_ref()))]
+        };
+        Ok(self.layers.iter().map(layer).eq(wanted))
     }
 
     pub fn slots(&self) -> u32 {
@@ -71,7 +94,7 @@ impl<B: Backend> States<B> {
 
     /// Every buffer that a slot has a part of.
     pub fn buffers(&self) -> impl Iterator<Item = &Slots<B>> {
-        self.layers.iter().flatten().flat_map(|layer| [Some(&layer.recurrent), layer.inputs.as_ref()]).flatten()
+        self.layers.iter().flatten().flat_map(|layer| [Some(&layer.memory), layer.inputs.as_ref()]).flatten()
     }
 
     /// Bytes of one slot in all layers.

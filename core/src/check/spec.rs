@@ -177,6 +177,7 @@ fn routing(file: &Checkpoint, params: &str) -> Result<Case> {
         causal: params.causal,
         expires: queries.expires(),
         offset: false,
+        paged: None,
         own: match params.self_mask {
             SelfMask::None => Own::Included,
             SelfMask::LastResort => Own::LastResort(params.self_mask_value),

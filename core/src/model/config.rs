@@ -5,7 +5,7 @@ use foveate_kernels::activation;
 use foveate_kernels::norm;
 use foveate_kernels::op::Kernel;
 use foveate_kernels::rope::{Frequencies, Pairing};
-use foveate_kernels::{conv, delta};
+use foveate_kernels::{conv, delta, route, route_step};
 
 /// A decoder-only language model.
 #[derive(Clone, PartialEq, Debug)]
@@ -26,6 +26,20 @@ pub struct Config {
     pub tied: Option<bool>,
     /// Tokens that end a text.
     pub stops: Vec<u32>,
+}
+
+impl Config {
+    /// Tokens of a step, at most `most`: fewer where centroids may take in so many at once that what these attend to needs
+    /// more memory.
+    pub(crate) fn batch(&self, most: u32) -> u32 {
+        const ELEMENTS: u64 = 8 << 20;
+        let each = self.layers.iter().map(|layer| match &layer.mixer {
+            Mixer::Routing(r) => u64::from(r.width()) * u64::from(r.clusters),
+            _ => 0,
+        });
+        let fit = ELEMENTS / each.max().unwrap_or(0).max(1);
+        u32::try_from(fit).unwrap_or(u32::MAX).clamp(1, most)
+    }
 }
 
 /// `x += mixer(norm(x)); x += mlp(norm(x))`
@@ -53,6 +67,23 @@ pub struct Norm {
 pub enum Mixer {
     Attention(Attention),
     Delta(Delta),
+    Routing(Routing),
+}
+
+impl Mixer {
+    /// The heads of attention, which keep every key.
+    pub fn attention(&self) -> Option<&Attention> {
+        match self {
+            Mixer::Attention(attention) => Some(attention),
+            Mixer::Routing(routing) => routing.local.as_ref(),
+            Mixer::Delta(_) => None,
+        }
+    }
+
+    /// Whether it remembers what a rollback can't take back.
+    pub(crate) fn has_states(&self) -> bool {
+        !matches!(self, Mixer::Attention(_))
+    }
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -152,6 +183,62 @@ impl Delta {
         let [gates, decays] = [(self.gated, self.values()), (self.decays, self.value_heads)]
             .map(|(there, width)| if there { width } else { 0 });
         self.channels() + gates + self.value_heads + decays
+    }
+}
+
+/// Heads whose tokens attend to those that the same centroids have taken in, beside others that see a window; the outputs
+/// of both are added.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Routing {
+    pub local: Option<Attention>,
+    pub heads: u32,
+    /// Of queries, which are the keys, and of values.
+    pub dim: u32,
+    /// Centroids of a head.
+    pub clusters: u32,
+    /// Tokens of a centroid.
+    pub window: u32,
+    pub selection: route::Selection,
+    pub scale: f32,
+}
+
+impl Routing {
+    /// Of the layer norm, without weights, of each head of what is routed.
+    pub(crate) const NORM: Norm = Norm { kind: norm::Kind::Layer, eps: route::EPS, one_plus: false, bias: false };
+
+    /// Elements of a token's queries, and of its values.
+    pub fn width(&self) -> u32 {
+        self.heads * self.dim
+    }
+
+    /// What a step of `tokens` computes.
+    pub(crate) fn step(&self, tokens: u32) -> route_step::Spec {
+        route_step::Spec {
+            route: route::Spec {
+                batch: 1,
+                tokens,
+                heads: self.heads,
+                dim: self.dim,
+                clusters: self.clusters,
+                window: self.window,
+                // Done before, since what is routed is also what is attended to.
+                norm: route::Norm::None,
+                selection: self.selection,
+                scores: false,
+            },
+        }
+    }
+
+    /// # Errors
+    /// `Config` for heads larger than the ops are made for, or a selection that later tokens change.
+    pub(crate) fn check(&self) -> Result<()> {
+        let refused = |e: foveate_kernels::error::Error| Error::Config { reason: e.to_string() };
+        self.step(1).validate().map_err(refused)?;
+        let width = u64::from(self.heads) * u64::from(self.dim);
+        if self.heads == 0 || width > 1 << 24 {
+            return Err(Error::Config { reason: format!("{} routing heads of {}", self.heads, self.dim) });
+        }
+        Ok(())
     }
 }
 

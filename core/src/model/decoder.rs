@@ -2,6 +2,7 @@
 
 use super::config::{self, Config};
 use super::delta::Delta;
+use super::routing::Routing;
 use super::workspace::{Step, Workspace};
 use crate::backend::{Backend, Operand};
 use crate::cache::Pool;
@@ -36,6 +37,7 @@ pub(super) struct Layer<B: Backend> {
 pub(super) enum Mixer<B: Backend> {
     Attention(Attention<B>),
     Delta(Delta<B>),
+    Routing(Routing<B>),
 }
 
 impl<B: Backend> Mixer<B> {
@@ -44,6 +46,7 @@ impl<B: Backend> Mixer<B> {
         match self {
             Mixer::Attention(attention) => &attention.input,
             Mixer::Delta(delta) => &delta.input,
+            Mixer::Routing(routing) => &routing.input,
         }
     }
 
@@ -51,6 +54,7 @@ impl<B: Backend> Mixer<B> {
         match self {
             Mixer::Attention(attention) => &attention.output,
             Mixer::Delta(delta) => &delta.output,
+            Mixer::Routing(routing) => &routing.output,
         }
     }
 }
@@ -139,8 +143,13 @@ pub(super) struct Input<'a, B: Backend> {
 }
 
 impl<'a, B: Backend> Input<'a, B> {
-    fn plain(x: &'a B::Buffer) -> Self {
-        Self { x: Operand::new(x), norm: None }
+    fn plain(x: Operand<'a, B>) -> Self {
+        Self { x, norm: None }
+    }
+
+    /// The same for a second product.
+    fn again(&self) -> Self {
+        Self { x: Operand::at(self.x.buffer, self.x.offset), norm: self.norm }
     }
 }
 
@@ -171,19 +180,10 @@ impl<B: Backend> Decoder<B> {
         for (i, (layer, weights)) in config.layers.iter().zip(&self.layers).enumerate() {
             let norm = (&layer.input_norm, &weights.input_norm);
             let input = self.normed(to, w, norm, weights.mixer.input(), tokens, 0, i > 0 && pending)?;
-            match (&layer.mixer, &weights.mixer) {
-                (config::Mixer::Attention(a), Mixer::Attention(weights)) => {
-                    self.attention(to, w, pool, step, i, a, weights, input)?;
-                }
-                (config::Mixer::Delta(d), Mixer::Delta(weights)) => {
-                    let states = pool.states();
-                    weights.record(to, w, (states.slots(), states.layer(i)), step.tokens, d, input)?;
-                }
-                _ => unreachable!("weights are loaded by the configuration"),
-            }
+            let mixed = self.mix(to, w, pool, step, i, input)?;
             let branch_norms = layer.branch_norm.as_ref().zip(weights.branch_norms.as_ref());
             let mixed_norm = branch_norms.map(|(norm, (mixed, _))| (norm, mixed));
-            self.branch(to, w, weights.mixer.output(), tokens, &w.mixed, mixed_norm)?;
+            self.branch(to, w, weights.mixer.output(), tokens, mixed, mixed_norm)?;
 
             let (mlp, up) = (layer.mlp, &weights.mlp.up);
             let norm = (&layer.post_norm, &weights.post_norm);
@@ -205,9 +205,46 @@ impl<B: Backend> Decoder<B> {
                 to(act.into(), &[Operand::new(&w.inner), Operand::new(&w.activated)])?;
             }
             let inner_norm = branch_norms.map(|(norm, (_, inner))| (norm, inner));
-            self.branch(to, w, &weights.mlp.down, tokens, &w.activated, inner_norm)?;
+            self.branch(to, w, &weights.mlp.down, tokens, Operand::new(&w.activated), inner_norm)?;
         }
         Ok(())
+    }
+
+    /// Records layer `index` from what its norm leaves, and tells where that lies which its output product is to read.
+    fn mix<'a>(
+        &self,
+        to: &mut Record<'_, B>,
+        w: &'a Workspace<B>,
+        pool: &Pool<B>,
+        step: &Step,
+        index: usize,
+        input: Input<'_, B>,
+    ) -> Result<Operand<'a, B>> {
+        let (layer, weights) = (&self.config.layers[index], &self.layers[index]);
+        match (&layer.mixer, &weights.mixer) {
+            (config::Mixer::Attention(a), Mixer::Attention(weights)) => {
+                self.attention(to, w, pool, step, index, a, weights, input)?;
+            }
+            (config::Mixer::Delta(d), Mixer::Delta(weights)) => {
+                let states = pool.states();
+                weights.record(to, w, (states.slots(), states.layer(index)), step.tokens, d, input)?;
+            }
+            (config::Mixer::Routing(r), Mixer::Routing(routing)) => {
+                let Some((a, local)) = r.local.as_ref().zip(routing.local.as_ref()) else {
+                    routing.record(to, w, pool, (step, index), r, input, 0)?;
+                    return Ok(Operand::new(&w.mixed));
+                };
+                // What they give is one behind the other, the second at a whole vector.
+                let behind = (u64::from(step.tokens) * u64::from(a.heads * a.dim) * 4).next_multiple_of(16);
+                self.attention(to, w, pool, step, index, a, local, input.again())?;
+                routing.record(to, w, pool, (step, index), r, input, behind)?;
+                self.branch(to, w, &local.output, step.tokens, Operand::new(&w.mixed), None)?;
+                self.settle(to, w, step.tokens, (&layer.input_norm, &weights.input_norm))?;
+                return Ok(Operand::at(&w.mixed, behind));
+            }
+            _ => unreachable!("weights are loaded by the configuration"),
+        }
+        Ok(Operand::new(&w.mixed))
     }
 
     /// Records the final norm and the logits of the last `rows` of a step's `tokens`.
@@ -230,7 +267,7 @@ impl<B: Backend> Decoder<B> {
         w: &Workspace<B>,
         matrix: &Matrix<B>,
         tokens: u32,
-        y: &B::Buffer,
+        y: Operand<'_, B>,
         norm: Option<(&config::Norm, &Norm<B>)>,
     ) -> Result<()> {
         let residual = !self.pending(tokens);
@@ -242,6 +279,25 @@ impl<B: Backend> Decoder<B> {
         let spec = norm::Spec { in_place: true, ..norm_spec(config, tokens, 1, self.config.dim) };
         let mut operands = vec![Operand::new(&w.branch), Operand::new(&weights.weight)];
         operands.extend(weights.bias.iter().map(Operand::new));
+        to(spec.into(), &operands)
+    }
+
+    /// `x += branch` where that is [`pending`](Self::pending) and another branch follows: a norm adds it, and nobody reads
+    /// what that leaves.
+    fn settle(
+        &self,
+        to: &mut Record<'_, B>,
+        w: &Workspace<B>,
+        tokens: u32,
+        (config, weights): (&config::Norm, &Norm<B>),
+    ) -> Result<()> {
+        if !self.pending(tokens) {
+            return Ok(());
+        }
+        let spec = norm::Spec { residual: true, ..norm_spec(config, tokens, 1, self.config.dim) };
+        let mut operands = vec![Operand::new(&w.x), Operand::new(&w.branch), Operand::new(&weights.weight)];
+        operands.extend(weights.bias.iter().map(Operand::new));
+        operands.push(Operand::new(&w.normed));
         to(spec.into(), &operands)
     }
 
@@ -322,7 +378,7 @@ impl<B: Backend> Decoder<B> {
         operands.extend(weights.bias.iter().map(Operand::new));
         operands.push(Operand::new(&w.normed));
         to(spec.into(), &operands)?;
-        Ok(Input::plain(&w.normed))
+        Ok(Input::plain(Operand::new(&w.normed)))
     }
 
     #[allow(clippy::too_many_arguments)]

@@ -65,7 +65,7 @@ impl<B: Backend> Delta<B> {
         let part = |first: u32| Operand::at(&w.convolved, offset(first) * u64::from(tokens));
         let mut operands = vec![part(0), part(d.keys()), part(2 * d.keys()), Operand::new(&w.beta)];
         operands.extend(d.decays.then_some(Operand::new(&w.decay)));
-        operands.extend([w.state(tokens), Operand::new(&states.recurrent.buffer), Operand::new(&w.mixed)]);
+        operands.extend([w.state(tokens), Operand::new(&states.memory.buffer), Operand::new(&w.mixed)]);
         to(spec.into(), &operands)?;
 
         let gate = d.gated.then_some(norm::Gate { kind: activation::Kind::Silu, stride });

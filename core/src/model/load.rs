@@ -4,6 +4,7 @@ use super::config::{self, Config, Norm as NormConfig};
 use super::decoder::{Attention, Decoder, Layer, Matrix, Mixer, Mlp, Norm, Part};
 use super::delta::{Conv, Delta};
 use super::family::{Family, Place, Role};
+use super::routing::Routing;
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::weights::{Checkpoint, TensorInfo};
@@ -88,6 +89,7 @@ impl<'a, B: Backend> Loader<'a, B> {
         let mixer = match &layer.mixer {
             config::Mixer::Attention(a) => Mixer::Attention(self.attention(a, index, dim).await?),
             config::Mixer::Delta(d) => Mixer::Delta(self.delta(d, index, dim).await?),
+            config::Mixer::Routing(r) => Mixer::Routing(self.routing(r, index, dim).await?),
         };
         let post_norm = self.norm(Role::PostNorm, index, layer.post_norm, dim).await?;
         let mlp = layer.mlp;
@@ -158,6 +160,24 @@ impl<'a, B: Backend> Loader<'a, B> {
         let norm = self.norm(Role::HeadNorm, index, d.norm, d.value_dim).await?;
         let output = self.matrix(&[self.rows(Role::Output, index, dim, false)], values).await?;
         Ok(Delta { input, conv: Conv { weight, bias }, decay, norm, output })
+    }
+
+    async fn routing(&mut self, r: &config::Routing, index: usize, dim: u32) -> Result<Routing<B>> {
+        let local = match &r.local {
+            Some(a) => Some(self.attention(a, index, dim).await?),
+            None => None,
+        };
+        let input = [Role::Routed, Role::RoutedValue].map(|role| self.rows(role, index, r.width(), false));
+        let input = self.matrix(&input, dim).await?;
+        let place = self.family.weight(Role::Centroids, index);
+        let centroids = self.values(&place, r.heads, &[r.clusters, r.dim]).await?;
+        if let Some(at) = centroids.iter().position(|x| !x.is_finite()) {
+            return Err(Error::format(place.name, format!("element {at} is {}", centroids[at])));
+        }
+        let centroids = self.store("centroids", &centroids)?;
+        let norm = Norm { weight: self.store("norm", &vec![1.0; r.dim as usize])?, bias: None };
+        let output = self.matrix(&[self.rows(Role::RoutedOutput, index, dim, false)], r.width()).await?;
+        Ok(Routing { local, input, norm, centroids, output })
     }
 
     /// Several matrices `[rows, cols]` that share their inputs, as one product where they can be.

@@ -1,6 +1,6 @@
 //! The buffers that a step works in, made once for a session.
 
-use super::config::{Config, Delta, Mixer};
+use super::config::{Config, Delta, Mixer, Routing};
 use crate::backend::{Backend, Operand};
 use crate::cache::PAGE;
 use crate::error::{Error, Result};
@@ -13,6 +13,8 @@ pub(super) struct Step {
     pub(super) keys: u32,
     /// The residual stream is in the workspace already, but for learned positions.
     pub(super) embedded: bool,
+    /// Of the sequence's states, where there are any.
+    pub(super) slot: u32,
 }
 
 /// Waits for a turn. Nothing lies behind the lock that a panic could leave half changed.
@@ -27,8 +29,8 @@ pub(super) struct Workspace<B: Backend> {
     pub(super) table_width: u32,
     /// `[batch]`, and where the sampled token is left: `ids[0]`.
     pub(super) ids: B::Buffer,
-    /// Positions and slots of a step's tokens, and the slot of the sequence's states, one behind the other, and the page
-    /// table behind room for a batch of them.
+    /// Positions and slots of a step's tokens, the slot of the sequence's states and the tokens that these have read, one
+    /// behind the other, and the page table behind room for a batch of them.
     indices: B::Buffer,
     /// What the device knows of the page table.
     table: Vec<u32>,
@@ -43,8 +45,9 @@ pub(super) struct Workspace<B: Backend> {
     pub(super) convolved: B::Buffer,
     pub(super) beta: B::Buffer,
     pub(super) decay: B::Buffer,
-    /// What a mixer gives, `[batch, H D]`.
+    /// What a mixer gives, `[batch, H D]`, of heads of two kinds one behind the other.
     pub(super) mixed: B::Buffer,
+    pub(super) routed: Option<Arc<Routed<B>>>,
     pub(super) inner: B::Buffer,
     pub(super) activated: B::Buffer,
     /// `[rows, vocab]` of the rows that are asked for.
@@ -56,9 +59,37 @@ pub(super) struct Workspace<B: Backend> {
     turn: Arc<Mutex<()>>,
 }
 
+/// What routing heads work in besides.
+pub(super) struct Routed<B: Backend> {
+    /// Queries, which are the keys, `[batch, H D]`.
+    pub(super) x: B::Buffer,
+    /// What [`route_step`](foveate_kernels::route_step) writes for the attention that follows: members and ranges of
+    /// queries and of keys, and the positions that keys leave at.
+    pub(super) lists: [B::Buffer; 5],
+}
+
+impl<B: Backend> Routed<B> {
+    /// For the largest of the layers that route.
+    fn new(config: &Config, rows: impl Fn(&'static str, u32, u32) -> Result<B::Buffer>, batch: u32) -> Result<Self> {
+        let most = |size: &dyn Fn(&Routing) -> u64| {
+            let of = config.layers.iter().filter_map(|l| match &l.mixer {
+                Mixer::Routing(r) => Some(size(r)),
+                _ => None,
+            });
+            u32::try_from(of.max().unwrap_or(1)).map_err(|_| Error::OutOfMemory { needs: u64::MAX, has: 0 })
+        };
+        let lists = |r: &Routing| u64::from(r.heads) * u64::from(r.clusters);
+        let (members, ranges) = (most(&|r| lists(r) * u64::from(batch))?, most(&|r| 2 * lists(r))?);
+        let key_members = most(&|r| lists(r).saturating_mul(u64::from(r.window) + u64::from(batch)))?;
+        let words = [members, ranges, key_members, ranges, key_members].map(|words| rows("lists", words, 1));
+        let [a, b, c, d, e] = words;
+        Ok(Self { x: rows("routed", batch, most(&|r| r.width().into())?)?, lists: [a?, b?, c?, d?, e?] })
+    }
+}
+
 /// Where the page table begins in the indices of steps, in bytes: at the alignment of any device.
 fn table_offset(batch: u32) -> u64 {
-    (u64::from(batch) * 8 + 4).next_multiple_of(256)
+    (u64::from(batch) * 8 + 8).next_multiple_of(256)
 }
 
 impl<B: Backend> Workspace<B> {
@@ -67,11 +98,15 @@ impl<B: Backend> Workspace<B> {
         let width = wide(|l| match &l.mixer {
             Mixer::Attention(a) => a.width(),
             Mixer::Delta(d) => d.width(),
+            Mixer::Routing(r) => r.local.as_ref().map_or(0, |a| a.width()).max(2 * r.width()),
         });
         let mixed = wide(|l| match &l.mixer {
             Mixer::Attention(a) => a.heads * a.dim,
             Mixer::Delta(d) => d.values(),
+            // What stands behind begins at a whole vector.
+            Mixer::Routing(r) => r.local.as_ref().map_or(0, |a| a.heads * a.dim) + r.width() + 4,
         });
+        let routes = config.layers.iter().any(|l| matches!(l.mixer, Mixer::Routing(_)));
         let delta = |f: fn(&Delta) -> u32| {
             let of =
                 config.layers.iter().filter_map(|l| if let Mixer::Delta(d) = &l.mixer { Some(f(d)) } else { None });
@@ -85,11 +120,7 @@ impl<B: Backend> Workspace<B> {
         let table_width = context.div_ceil(PAGE);
         let (mut tables, mut table_of, mut known) = (Vec::new(), Vec::new(), Vec::new());
         for layer in &config.layers {
-            let rope = match &layer.mixer {
-                Mixer::Attention(attention) => attention.rope,
-                Mixer::Delta(_) => None,
-            };
-            let Some(rope) = rope else {
+            let Some(rope) = layer.mixer.attention().and_then(|a| a.rope) else {
                 table_of.push(None);
                 continue;
             };
@@ -117,6 +148,7 @@ impl<B: Backend> Workspace<B> {
             beta: rows("beta", batch, delta(|d| d.value_heads))?,
             decay: rows("decay", batch, delta(|d| d.value_heads))?,
             mixed: rows("mixed", batch, mixed)?,
+            routed: if routes { Some(Arc::new(Routed::new(config, rows, batch)?)) } else { None },
             inner: rows("inner", batch, 2 * inner)?,
             activated: rows("activated", batch, inner)?,
             logits: rows("logits", logit_rows, config.vocab)?,
@@ -144,6 +176,7 @@ impl<B: Backend> Workspace<B> {
             beta: self.beta.clone(),
             decay: self.decay.clone(),
             mixed: self.mixed.clone(),
+            routed: self.routed.clone(),
             inner: self.inner.clone(),
             activated: self.activated.clone(),
             logits: self.logits.clone(),
@@ -172,6 +205,11 @@ impl<B: Backend> Workspace<B> {
         Operand::at(&self.indices, u64::from(tokens) * 8)
     }
 
+    /// The tokens that the states have read before, in a step of `tokens`.
+    pub(super) fn first(&self, tokens: u32) -> Operand<'_, B> {
+        Operand::at(&self.indices, u64::from(tokens) * 8 + 4)
+    }
+
     pub(super) fn table(&self) -> Operand<'_, B> {
         Operand::at(&self.indices, table_offset(self.batch))
     }
@@ -182,16 +220,20 @@ impl<B: Backend> Workspace<B> {
     }
 
     /// Uploads what the device does not know yet: where the tokens of a step stand and where they go, the slot of their
-    /// sequence's states if it has any, and which pages are new.
+    /// sequence's states and the tokens that these have read if it has any, and which pages are new.
     pub(super) fn indices(
         &mut self,
         backend: &B,
         positions: &[u32],
         slots: &[u32],
-        state: Option<u32>,
+        state: Option<[u32; 2]>,
         table: &[u32],
     ) -> Result<()> {
-        backend.upload(&self.indices, 0, bytemuck::cast_slice(&[positions, slots, state.as_slice()].concat()))?;
+        backend.upload(
+            &self.indices,
+            0,
+            bytemuck::cast_slice(&[positions, slots, state.as_slice().as_flattened()].concat()),
+        )?;
         let same = self.table.iter().zip(table).take_while(|(old, new)| old == new).count();
         self.table.truncate(same);
         if same < table.len() {

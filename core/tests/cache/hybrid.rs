@@ -1,22 +1,27 @@
-//! States move with pages: of a model whose layers are mostly of the delta rule.
+//! States move with pages: of a model whose layers are mostly of the delta rule, and of one that routes too.
 
 use super::numeric::{decode, logits, roomy};
-use super::support::everywhere;
+use super::support::{everywhere, routing_everywhere};
 use foveate_core::cache::Kind;
 use foveate_core::coprocessor::{Cancel, Coprocessor, Job, Policy, Splice};
 use foveate_core::kernels::dtype::DType;
-use foveate_core::model::{Input, To};
+use foveate_core::model::{Input, Model, To};
 use foveate_core::{Any, Error};
 use pollster::block_on;
+use std::sync::Arc;
 
-fn text(n: u32) -> Vec<u32> {
-    (0..n).map(|i| (i * 37 + 11) % 320).collect()
+fn text(model: &Model<Any>, n: u32) -> Vec<u32> {
+    (0..n).map(|i| (i * 37 + 11) % model.config().vocab).collect()
+}
+
+fn models() -> Vec<Arc<Model<Any>>> {
+    [everywhere("qwen3_5"), routing_everywhere()].concat()
 }
 
 #[test]
 fn forks_and_checkpoints_hold_states() {
-    for model in everywhere("qwen3_5") {
-        let all = text(110);
+    for model in models() {
+        let all = text(&model, 110);
         let mut session = roomy(&model, DType::F32).expect("room");
         session.read(Input::Tokens(&all[..40])).expect("it reads");
         session.checkpoint();
@@ -44,8 +49,8 @@ fn forks_and_checkpoints_hold_states() {
 
 #[test]
 fn saved_states_go_on_bit_for_bit() {
-    for model in everywhere("qwen3_5") {
-        let all = text(80);
+    for model in models() {
+        let all = text(&model, 80);
         let mut session = roomy(&model, DType::F32).expect("room");
         session.read(Input::Tokens(&all[..70])).expect("it reads");
         let bytes = block_on(session.save()).expect("it is whole");
@@ -71,7 +76,7 @@ impl Coprocessor<Any> for Fixed {
 #[test]
 fn latents_run_through_the_states() {
     let Some(model) = everywhere("qwen3_5").into_iter().next() else { return };
-    let (all, dim) = (text(60), model.config().dim as usize);
+    let (all, dim) = (text(&model, 60), model.config().dim as usize);
     let rows: Vec<f32> = (0..2 * dim).map(|i| (i as f32 * 0.37).sin()).collect();
     let mut session = roomy(&model, DType::F32).expect("room");
     session.read(Input::Tokens(&all[..30])).expect("it reads");

@@ -1,9 +1,14 @@
 //! The cache of segments: its bookkeeping against a model that keeps every token, and what models compute over it.
 
+// Of which another test uses more.
+#[expect(dead_code)]
+#[path = "../hybrid/folder.rs"]
+mod folder;
 mod hybrid;
 mod numeric;
 mod packed;
 mod plain;
+mod routing;
 mod saved;
 mod splice;
 mod support;

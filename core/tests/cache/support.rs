@@ -1,5 +1,6 @@
 //! Small models on every executor.
 
+use super::folder::Folder;
 use foveate_core::Any;
 use foveate_core::gpu::{self, Gpu};
 use foveate_core::host::HostBackend;
@@ -58,6 +59,13 @@ pub(crate) fn adapter() -> Option<Any> {
     };
     let options = gpu::Options { baseline: false, software: true };
     Some(Any::Gpu(pollster::block_on(Gpu::from_adapter(&adapter, options)).expect("a device")))
+}
+
+/// As [`everywhere`], of a small model whose layers are of every kind, among them one of routing heads.
+pub(crate) fn routing_everywhere() -> Vec<Arc<Model<Any>>> {
+    let folder = Folder::routing(&["linear", "routing", "full", "routing"], r#""max_position_embeddings":256"#);
+    let backends = [Some(cpu()), adapter()];
+    backends.into_iter().flatten().map(|b| load(b, folder.files().expect("a known family"))).collect()
 }
 
 /// The model on the processor, and on the first adapter.

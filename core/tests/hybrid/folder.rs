@@ -11,6 +11,28 @@ pub(crate) const DIM: usize = 32;
 pub(crate) const INNER: usize = 40;
 pub(crate) const LAYERS: usize = 2;
 
+/// A gated delta rule as Qwen3.5 has it.
+const LINEAR: &[(&str, &[usize])] = &[
+    ("linear_attn.in_proj_qkv.weight", &[52, DIM]),
+    ("linear_attn.in_proj_z.weight", &[36, DIM]),
+    ("linear_attn.in_proj_b.weight", &[3, DIM]),
+    ("linear_attn.in_proj_a.weight", &[3, DIM]),
+    ("linear_attn.conv1d.weight", &[52, 1, 4]),
+    ("linear_attn.A_log", &[3]),
+    ("linear_attn.dt_bias", &[3]),
+    ("linear_attn.norm.weight", &[12]),
+    ("linear_attn.out_proj.weight", &[DIM, 36]),
+];
+
+/// What stands around a mixer.
+const AROUND: &[(&str, &[usize])] = &[
+    ("input_layernorm.weight", &[DIM]),
+    ("post_attention_layernorm.weight", &[DIM]),
+    ("mlp.gate_proj.weight", &[INNER, DIM]),
+    ("mlp.up_proj.weight", &[INNER, DIM]),
+    ("mlp.down_proj.weight", &[DIM, INNER]),
+];
+
 pub(crate) struct Folder {
     pub(crate) config: String,
     pub(crate) tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
@@ -104,24 +126,8 @@ impl Folder {
         for layer in 0..LAYERS {
             let mut add =
                 |name: &str, shape: &[usize]| add(&format!("model.language_model.layers.{layer}.{name}"), shape);
-            for name in ["input_layernorm", "post_attention_layernorm"] {
-                add(&format!("{name}.weight"), &[DIM]);
-            }
-            add("mlp.gate_proj.weight", &[INNER, DIM]);
-            add("mlp.up_proj.weight", &[INNER, DIM]);
-            add("mlp.down_proj.weight", &[DIM, INNER]);
             let tensors: &[(&str, &[usize])] = match layer % 2 {
-                0 => &[
-                    ("linear_attn.in_proj_qkv.weight", &[52, DIM]),
-                    ("linear_attn.in_proj_z.weight", &[36, DIM]),
-                    ("linear_attn.in_proj_b.weight", &[3, DIM]),
-                    ("linear_attn.in_proj_a.weight", &[3, DIM]),
-                    ("linear_attn.conv1d.weight", &[52, 1, 4]),
-                    ("linear_attn.A_log", &[3]),
-                    ("linear_attn.dt_bias", &[3]),
-                    ("linear_attn.norm.weight", &[12]),
-                    ("linear_attn.out_proj.weight", &[DIM, 36]),
-                ],
+                0 => LINEAR,
                 _ => &[
                     ("self_attn.q_proj.weight", &[64, DIM]),
                     ("self_attn.k_proj.weight", &[16, DIM]),
@@ -131,10 +137,55 @@ impl Folder {
                     ("self_attn.o_proj.weight", &[DIM, 32]),
                 ],
             };
-            tensors.iter().for_each(|(name, shape)| add(name, shape));
+            tensors.iter().chain(AROUND).for_each(|(name, shape)| add(name, shape));
         }
         add("model.language_model.norm.weight", &[DIM]);
         add("lm_head.weight", &[VOCAB, DIM]);
+        folder
+    }
+
+    /// `routing_transformer` with layers of these kinds (`routing`, `local`, `full`, `linear`), four heads of eight in each,
+    /// and more or other options.
+    pub(crate) fn routing(kinds: &[&str], options: &str) -> Self {
+        let types: Vec<String> = kinds.iter().map(|kind| format!(r#""{kind}_attention""#)).collect();
+        let (types, count) = (types.join(","), kinds.len());
+        let window = if options.contains("routing_window") { "" } else { r#""routing_window":4,"# };
+        let more = if options.is_empty() { String::new() } else { format!(",{options}") };
+        let config = format!(
+            r#"{{"model_type":"routing_transformer","hidden_size":{DIM},"num_hidden_layers":{count},"vocab_size":{VOCAB},
+            "intermediate_size":{INNER},"num_attention_heads":4,"layer_types":[{types}],"local_window":5,
+            "num_centroids":3,{window}"rope_theta":100,"tie_word_embeddings":true,
+            "linear_num_key_heads":1,"linear_num_value_heads":3,"linear_key_head_dim":8,"linear_value_head_dim":12{more}}}"#
+        );
+        let mut folder = Self { config, tensors: BTreeMap::new() };
+        let routing = folder.number("num_routing_heads", 2.0) as usize;
+        let mut rng = Rng::new(13);
+        folder.add(&mut rng, "model.embed_tokens.weight", &[VOCAB, DIM]);
+        for (layer, kind) in kinds.iter().enumerate() {
+            let mut add =
+                |name: &str, shape: &[usize]| folder.add(&mut rng, &format!("model.layers.{layer}.{name}"), shape);
+            let heads = match *kind {
+                "linear" => 0,
+                "routing" => 4 - routing,
+                _ => 4,
+            };
+            if heads > 0 {
+                for name in ["q", "k", "v"] {
+                    add(&format!("self_attn.{name}_proj.weight"), &[8 * heads, DIM]);
+                }
+                add("self_attn.o_proj.weight", &[DIM, 8 * heads]);
+            }
+            if *kind == "routing" {
+                for name in ["qk", "v"] {
+                    add(&format!("routing.{name}_proj.weight"), &[8 * routing, DIM]);
+                }
+                add("routing.centroids", &[routing, 3, 8]);
+                add("routing.o_proj.weight", &[DIM, 8 * routing]);
+            }
+            let more = if *kind == "linear" { LINEAR } else { &[] };
+            more.iter().chain(AROUND).for_each(|(name, shape)| add(name, shape));
+        }
+        folder.add(&mut rng, "model.norm.weight", &[DIM]);
         folder
     }
 

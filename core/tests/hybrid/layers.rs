@@ -2,7 +2,7 @@
 
 use crate::folder::{DIM, Folder, LAYERS, VOCAB};
 
-type Rows = Vec<Vec<f64>>;
+pub(crate) type Rows = Vec<Vec<f64>>;
 
 /// Logits after each token.
 pub(crate) fn logits(folder: &Folder, ids: &[u32]) -> Vec<f32> {
@@ -13,10 +13,7 @@ pub(crate) fn logits(folder: &Folder, ids: &[u32]) -> Vec<f32> {
         let mixed = mixer(folder, layer, &norm(&x, &folder.vector(&name("attn_norm"))));
         add(&mut x, &mixed);
         let input = norm(&x, &folder.vector(&name("mlp_norm")));
-        let (gate, up) = (folder.product(&name("mlp.gate_proj"), &input), folder.product(&name("mlp.up_proj"), &input));
-        let inner: Rows =
-            gate.iter().zip(&up).map(|(g, u)| g.iter().zip(u).map(|(g, u)| silu(*g) * u).collect()).collect();
-        add(&mut x, &folder.product(&name("mlp.down_proj"), &inner));
+        add(&mut x, &folder.mlp(layer, &input));
     }
     let x = norm(&x, &folder.vector("model.norm.weight"));
     let head = if folder.tensors.contains_key("lm_head.weight") { "lm_head.weight" } else { "model.embeddings.weight" };
@@ -104,11 +101,11 @@ fn convolve(x: &Rows, weight: &[f32], window: usize) -> Rows {
     (0..x.len()).map(|t| (0..x[0].len()).map(|c| at(t, c)).collect()).collect()
 }
 
-fn silu(x: f64) -> f64 {
+pub(crate) fn silu(x: f64) -> f64 {
     x / (1.0 + (-x).exp())
 }
 
-fn norm(x: &Rows, weight: &[f64]) -> Rows {
+pub(crate) fn norm(x: &Rows, weight: &[f64]) -> Rows {
     let row = |x: &Vec<f64>| {
         let mean = x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64;
         x.iter().zip(weight).map(|(x, w)| x / (mean + 1e-6).sqrt() * w).collect()
@@ -116,22 +113,30 @@ fn norm(x: &Rows, weight: &[f64]) -> Rows {
     x.iter().map(row).collect()
 }
 
-fn add(x: &mut Rows, branch: &Rows) {
+pub(crate) fn add(x: &mut Rows, branch: &Rows) {
     x.iter_mut().flatten().zip(branch.iter().flatten()).for_each(|(x, b)| *x += b);
     assert_eq!(x[0].len(), DIM);
 }
 
 impl Folder {
-    fn vector(&self, name: &str) -> Vec<f64> {
+    pub(crate) fn vector(&self, name: &str) -> Vec<f64> {
         self.tensors[name].1.iter().map(|&x| x.into()).collect()
     }
 
-    fn matrix(&self, name: &str) -> Rows {
+    pub(crate) fn matrix(&self, name: &str) -> Rows {
         self.vector(name).chunks_exact(self.tensors[name].0[1]).map(<[f64]>::to_vec).collect()
     }
 
+    pub(crate) fn mlp(&self, layer: usize, x: &Rows) -> Rows {
+        let name = |inside: &str| format!("model.layers.{layer}.mlp.{inside}.weight");
+        let (gate, up) = (self.product(&name("gate_proj"), x), self.product(&name("up_proj"), x));
+        let inner: Rows =
+            gate.iter().zip(&up).map(|(g, u)| g.iter().zip(u).map(|(g, u)| silu(*g) * u).collect()).collect();
+        self.product(&name("down_proj"), &inner)
+    }
+
     /// `x W^T`
-    fn product(&self, name: &str, x: &Rows) -> Rows {
+    pub(crate) fn product(&self, name: &str, x: &Rows) -> Rows {
         let weight = self.matrix(name);
         let row = |x: &Vec<f64>| weight.iter().map(|w| w.iter().zip(x).map(|(w, x)| w * x).sum()).collect();
         x.iter().map(row).collect()

@@ -3,6 +3,8 @@
 
 mod folder;
 mod layers;
+mod routed;
+mod routing;
 
 use folder::Folder;
 use foveate_core::gpu::{self, Gpu};
@@ -61,8 +63,10 @@ fn fla_models_are_their_layers_written_out() {
 fn executors_agree_with_the_reference() {
     // On GPUs one of each family, with most of the options.
     let mut folders = fla();
-    let chosen = [1, 4, folders.len()];
+    let chosen = [1, 4, folders.len(), folders.len() + 1];
     folders.push(Folder::qwen3_5());
+    folders.push(Folder::routing(&routing::ALL, ""));
+    folders.push(Folder::routing(&["local", "routing"], r#""routing_selection":"nearest","num_routing_heads":3"#));
     let adapters = pollster::block_on(gpu::adapters());
     let required = std::env::var("REQUIRE_GPU").is_ok_and(|v| v == "1");
     assert!(!adapters.is_empty() || !required, "no adapter was found");
@@ -81,9 +85,15 @@ fn executors_agree_with_the_reference() {
     }
 }
 
+/// Models with states of every kind.
+fn continued() -> [Folder; 4] {
+    let nearest = Folder::routing(&["routing"], r#""routing_selection":"nearest""#);
+    [Folder::qwen3_5(), Folder::gated_deltanet(""), Folder::routing(&routing::ALL, ""), nearest]
+}
+
 #[test]
 fn pieces_of_any_length_are_the_whole() {
-    for folder in [Folder::qwen3_5(), Folder::gated_deltanet("")] {
+    for folder in continued() {
         let whole = logits(&folder, cpu());
         let model = model(&folder, cpu());
         for pieces in [&[1; 21][..], &[2, 1, 5, 13], &[20, 1]] {
@@ -101,7 +111,7 @@ fn pieces_of_any_length_are_the_whole() {
 
 #[test]
 fn a_session_that_went_back_is_one_that_never_went_there() {
-    for folder in [Folder::qwen3_5(), Folder::gated_deltanet("")] {
+    for folder in continued() {
         let model = model(&folder, cpu());
         let session = || Session::new(model.clone(), 64).expect("room");
         let mut fresh = session();

@@ -89,6 +89,23 @@ pub struct Pages {
     pub width: u32,
 }
 
+impl Pages {
+    /// Refuses pages and tables that can't hold `keys` of each of `batch` sequences.
+    pub(crate) fn check(&self, op: &'static str, batch: u32, keys: u32) -> Result<()> {
+        require(self.page.is_power_of_two(), op, "page", "a power of two", self.page)?;
+        require(self.pages > 0, op, "pages", "at least 1", self.pages)?;
+        let room = u64::from(self.width) * u64::from(self.page);
+        require(room >= u64::from(keys), op, "table", format!("wide enough for {keys} keys"), room)?;
+        elements(op, "table", &[batch, self.width]).map(drop)
+    }
+
+    /// The row of key `key` of sequence `b`.
+    pub(crate) fn row(&self, table: &[u32], b: usize, key: usize) -> usize {
+        let (page, width) = (self.page as usize, self.width as usize);
+        table[b * width + key / page].min(self.pages - 1) as usize * page + key % page
+    }
+}
+
 /// Sequences of different lengths that stand one behind the other, without padding.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Packed {
@@ -246,11 +263,7 @@ impl Kernel for Spec {
             require(c > 0.0 && c.is_finite(), NAME, "softcap", "positive and finite", c)?;
         }
         if let Some(p) = self.paged {
-            require(p.page.is_power_of_two(), NAME, "page", "a power of two", p.page)?;
-            require(p.pages > 0, NAME, "pages", "at least 1", p.pages)?;
-            let room = u64::from(p.width) * u64::from(p.page);
-            require(room >= u64::from(self.keys), NAME, "table", format!("wide enough for {} keys", self.keys), room)?;
-            elements(NAME, "table", &[self.batch, p.width])?;
+            p.check(NAME, self.batch, self.keys)?;
         }
         self.q_span()?;
         elements(NAME, "k", &self.kv_shape(self.dim))?;

@@ -25,10 +25,7 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
         let sequence = sequences.get(b);
         // Row of key j in k and v.
         let row = |j: usize| match table {
-            Some((p, table)) => {
-                let page = table[b * size(p.width) + j / size(p.page)].min(p.pages - 1);
-                size(page) * size(p.page) + j % size(p.page)
-            }
+            Some((p, table)) => p.row(table, b, j),
             None => sequence.first_key + j,
         };
         for t in 0..sequence.queries {

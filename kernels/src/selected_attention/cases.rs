@@ -1,4 +1,4 @@
-use super::{Combine, Keys, Own, Spec};
+use super::{Combine, Keys, Own, Pages, Spec};
 use crate::cases::Case;
 use alloc::{format, vec::Vec};
 
@@ -18,6 +18,7 @@ pub(crate) fn specs() -> Vec<(&'static str, Spec)> {
         causal: true,
         expires: false,
         offset: false,
+        paged: None,
         own: Own::LastResort(-5e4),
         memory: 0,
         combine: Combine::Mean { eps: 1e-5 },
@@ -51,7 +52,7 @@ pub(crate) fn specs() -> Vec<(&'static str, Spec)> {
         ),
         ("one", Spec { batch: 1, tokens: 1, heads: 1, dim: 1, value_dim: 1, clusters: 1, entries: 2, ..spec }),
         ("many_lists", Spec { batch: 1, heads: 1, clusters: 70, entries: 200, value_dim: 4, ..spec }),
-        ("no_keys", Spec { keys: separate(0, 0), ..spec }),
+        ("no_keys", Spec { keys: separate(0, 7), ..spec }),
         ("no_queries", Spec { tokens: 0, entries: 0, keys: separate(9, 9), memory: 2, ..spec }),
     ]
 }
@@ -63,5 +64,21 @@ pub(crate) fn cases() -> Vec<Case> {
     };
     let offset = specs().into_iter().filter(|(_, spec)| spec.separate() && spec.key_tokens() > 0);
     let all = specs().into_iter().chain(offset.map(|(name, spec)| (name, Spec { offset: true, ..spec })));
-    all.enumerate().map(case).collect()
+    all.chain(paged()).enumerate().map(case).collect()
+}
+
+/// Of the forward direction alone.
+fn paged() -> Vec<(&'static str, Spec)> {
+    let named = |name| specs().into_iter().find(|(other, _)| *other == name).map(|(_, spec)| spec);
+    let paged = |name, of, pages, page, width, offset| {
+        named(of).map(|spec| (name, Spec { paged: Some(Pages { pages, page, width }), memory: 0, offset, ..spec }))
+    };
+    [
+        paged("paged", "separate", 5, 16, 3, true),
+        paged("paged_ragged", "memory", 40, 4, 20, false),
+        paged("paged_long", "long", 7, 64, 6, true),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

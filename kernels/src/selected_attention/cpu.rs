@@ -38,6 +38,10 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
             let (mut list, mut products) = (List::default(), Products::new(&inputs));
             let mut state = State { acc: vec![0.0; TILE * value_dim], max: vec![0.0; TILE], sum: vec![0.0; TILE] };
             for i in range {
+                // A token that is decoded is in few of all lists.
+                if inputs.queries.list(i / clusters, i % clusters).next().is_none() {
+                    continue;
+                }
                 list.gather(&inputs, i / clusters, i % clusters, &|_| true);
                 inputs.simd.scale(&mut list.q, spec.scale);
                 for first in (0..list.queries.len()).step_by(TILE) {

@@ -1,7 +1,7 @@
 //! The queries and keys of one list, next to each other.
 
 use super::lists::Side;
-use super::{Own, Spec};
+use super::{Own, Pages, Spec};
 use crate::host::{Args, Simd};
 use crate::simd::PADDED;
 use alloc::{vec, vec::Vec};
@@ -20,6 +20,7 @@ pub(crate) struct Inputs<'a> {
     memory: Option<[&'a [f32]; 2]>,
     until: Option<&'a [u32]>,
     first: Option<&'a [u32]>,
+    table: Option<(Pages, &'a [u32])>,
     pub(crate) queries: Side<'a>,
     pub(crate) keys: Side<'a>,
     /// What keys are multiplied by, one number a row of `q`; nothing where they stand as they are.
@@ -49,6 +50,7 @@ impl<'a> Inputs<'a> {
             memory: (spec.memory > 0).then(|| [args.f32("memory_k"), args.f32("memory_v")]),
             until: spec.expires.then(|| args.u32("until")),
             first: spec.offset.then(|| args.u32("first")),
+            table: spec.paged.map(|pages| (pages, args.u32("table"))),
             queries,
             keys,
             factors,
@@ -71,6 +73,14 @@ impl<'a> Inputs<'a> {
     /// The row of a token in tensors of `tokens`.
     pub(crate) fn row(&self, unit: usize, tokens: u32, token: usize) -> usize {
         ((unit / self.heads) * tokens as usize + token) * self.heads + unit % self.heads
+    }
+
+    /// The row of a token in `k` and `v`.
+    pub(crate) fn key_row(&self, unit: usize, token: usize) -> usize {
+        match self.table {
+            Some((pages, table)) => pages.row(table, unit / self.heads, token) * self.heads + unit % self.heads,
+            None => self.row(unit, self.spec.key_tokens(), token),
+        }
     }
 }
 
@@ -134,7 +144,7 @@ impl List {
             }
         }
         for ((_, token), (k, v)) in self.keys.iter().zip(rows) {
-            let row = of.row(unit, spec.key_tokens(), *token);
+            let row = of.key_row(unit, *token);
             k[..dim].copy_from_slice(&of.k[row * dim..][..dim]);
             v[..value_dim].copy_from_slice(&of.v[row * value_dim..][..value_dim]);
             if let Some(factor) = of.factors.get(row) {

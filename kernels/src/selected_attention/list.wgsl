@@ -55,7 +55,7 @@ fn key_of(list: u32, i: u32) -> Key {
     }
     let at = unit * params.key_entries + place;
     let token = lists[params.key_members + at];
-    var key = Key(row_of(unit, params.key_tokens, token), select(0u, token, CAUSAL), NEVER, token);
+    var key = Key(key_row(unit, token), select(0u, token, CAUSAL), NEVER, token);
     if EXPIRES {
         key.until = lists[params.until + at];
     }

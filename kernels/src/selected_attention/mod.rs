@@ -16,14 +16,15 @@
 //! | argument | shape | type | note |
 //! |---|---|---|---|
 //! | `q` | `[B, T, H, D]` | f32 | |
-//! | `k` | `[B, S, H, D]` | f32 | separate keys; shared, `q` stands for it, its rows divided by their length with `normalize` |
-//! | `v` | `[B, S, H, V]` | f32 | shared keys: `S` is `T` |
+//! | `k` | `[B, S, H, D]`, paged `[P, page, H, D]` | f32 | separate keys; shared, `q` stands for it, its rows divided by their length with `normalize` |
+//! | `v` | `[B, S, H, V]`, paged `[P, page, H, V]` | f32 | shared keys: `S` is `T` |
 //! | `memory_k`, `memory_v` | `[H, C, M, D]`, `[H, C, M, V]` | f32 | if `M` is not 0 |
 //! | `members` | `[B, H, E]` | u32 | tokens, ascending in each list |
 //! | `ranges` | `[B, H, C, 2]` | u32 | the places that each list has, begin and end; no two overlap |
 //! | `k_members`, `k_ranges` | `[B, H, Ek]`, `[B, H, C, 2]` | u32 | separate keys: the same of the keys |
 //! | `until` | as the members of the keys | u32 | with `expires` |
 //! | `first` | `[B]` | u32 | with `offset`: the position of each sequence's first query |
+//! | `table` | `[B, width]` | u32 | paged: key `j` of sequence `b` is row `j % page` of page `table[b, j / page]` |
 //! | `out` | `[B, T, H, V]` | f32 | |
 //! | `blocks` | `[B, H, E, V]` | f32 | with `save`: `block`, for the gradients |
 //! | `lse` | `[B, H, E]` | f32 | with `save`: natural logarithm |
@@ -32,10 +33,11 @@
 //! it counts in the mean and weighs nothing in the other. So have places that no list has, and those with a token of `T` or
 //! above, which also do not count; a key of `S` or above is not seen. Ranges are held inside of `E`. Lists that are not
 //! ascending, hold a token twice or overlap give results of no meaning, of numbers inside of the tensors;
-//! [`check_lists`] finds them.
+//! [`check_lists`] finds them. A page behind the pool reads the last.
 //!
 //! Errors: `Shape` for a dimension of 0 or above 256, a scale, logit or `eps` that is not finite, a negative `eps`, no
-//! lists, an offset of shared keys, more than 2^32 - 1 elements.
+//! lists, an offset or pages of shared keys, pages together with memory slots, a page length that is not a power of two, a
+//! table narrower than `S`, more than 2^32 - 1 elements.
 //!
 //! Cost: `2 (D + V)` flop for each pair of a query and a key of a list, `2 B H C n^2 (D + V)` for lists of `n`: with
 //! `C = n = sqrt(T)` it grows as `T^1.5`. Memory is linear in `T`, `S` and the places.
@@ -50,7 +52,7 @@ pub(crate) mod lists;
 pub(crate) mod plan;
 pub(crate) mod reference;
 
-pub use crate::attention::NO_KEYS;
+pub use crate::attention::{NO_KEYS, Pages};
 pub use lists::check_lists;
 
 use crate::dtype::DType;
@@ -112,6 +114,8 @@ pub struct Spec {
     pub expires: bool,
     /// Whether queries stand from `first` on, for separate keys.
     pub offset: bool,
+    /// Separate keys that lie in pages of a pool.
+    pub paged: Option<Pages>,
     pub own: Own,
     /// `M`
     pub memory: u32,
@@ -136,6 +140,11 @@ impl Spec {
         }
     }
 
+    /// The shape of `k` and `v` in front of their heads.
+    fn key_rows(&self) -> [u32; 2] {
+        self.paged.map_or([self.batch, self.key_tokens()], |p| [p.pages, p.page])
+    }
+
     pub(crate) fn separate(&self) -> bool {
         matches!(self.keys, Keys::Separate { .. })
     }
@@ -149,10 +158,11 @@ impl Spec {
         let read = |name, dtype, shape: &[u32]| Arg::new(name, dtype, shape, Access::Read);
         let (batch, heads, clusters, memory) = (self.batch, self.heads, self.clusters, self.memory);
         let mut args = alloc::vec![read("q", DType::F32, &[batch, self.tokens, heads, self.dim])];
+        let [rows, each] = self.key_rows();
         if self.separate() {
-            args.push(read("k", DType::F32, &[batch, self.key_tokens(), heads, self.dim]));
+            args.push(read("k", DType::F32, &[rows, each, heads, self.dim]));
         }
-        args.push(read("v", DType::F32, &[batch, self.key_tokens(), heads, self.value_dim]));
+        args.push(read("v", DType::F32, &[rows, each, heads, self.value_dim]));
         if memory > 0 {
             args.push(read("memory_k", DType::F32, &[heads, clusters, memory, self.dim]));
             args.push(read("memory_v", DType::F32, &[heads, clusters, memory, self.value_dim]));
@@ -169,6 +179,9 @@ impl Spec {
         if self.offset {
             args.push(read("first", DType::U32, &[batch]));
         }
+        if let Some(pages) = self.paged {
+            args.push(read("table", DType::U32, &[batch, pages.width]));
+        }
         args
     }
 }
@@ -184,6 +197,11 @@ impl Kernel for Spec {
         require(self.clusters > 0, NAME, "clusters", "at least 1", 0)?;
         require(self.scale.is_finite(), NAME, "scale", "finite", self.scale)?;
         require(self.separate() || !self.offset, NAME, "offset", "separate keys", "shared ones")?;
+        if let Some(pages) = self.paged {
+            require(self.separate(), NAME, "paged", "separate keys", "shared ones")?;
+            require(self.memory == 0, NAME, "memory", "none with pages", self.memory)?;
+            pages.check(NAME, self.batch, self.key_tokens())?;
+        }
         if let Own::LastResort(logit) = self.own {
             // Far from the end of f32 in units of log2(e), too.
             require(logit.abs() <= 1e37, NAME, "own", "a logit of at most 1e37 in size", logit)?;
@@ -199,6 +217,8 @@ impl Kernel for Spec {
             // Positions are compared in 32 bits, and one more is none.
             require(tokens <= 1 << 30, NAME, arg, format!("at most {} tokens", 1 << 30), tokens)?;
         }
+        let [rows, each] = self.key_rows();
+        elements(NAME, "k", &[rows, each, heads, wide])?;
         elements(NAME, "ranges", &[batch, heads, clusters, 2])?;
         elements(NAME, "memory", &[heads, clusters, self.memory, wide])?;
         require(self.memory <= 1 << 30, NAME, "memory", format!("at most {}", 1 << 30), self.memory)
@@ -260,6 +280,9 @@ impl Kernel for Spec {
         set(names[0], &members);
         set(names[1], &ranges);
         set("until", &until);
+        if let Some(pages) = self.paged {
+            set("table", &(0..self.batch * pages.width).map(|_| rng.below(pages.pages + 1)).collect::<Vec<_>>());
+        }
         set("first", &(0..self.batch).map(|_| rng.below(self.key_tokens() + 2)).collect::<Vec<_>>());
         all
     }

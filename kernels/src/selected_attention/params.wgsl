@@ -27,6 +27,11 @@ struct Params {
     memory_v_start: u32,
     blocks_start: u32,
     lse_start: u32,
+    // Of paged keys.
+    table_start: u32,
+    table_width: u32,
+    pages: u32,
+    page_shift: u32,
 }
 
 @group(1) @binding(0) var<uniform> params: Params;

@@ -1,4 +1,4 @@
-use super::{Combine, NAME, Own, Spec};
+use super::{Combine, NAME, Own, Pages, Spec};
 use crate::error::Result;
 use crate::fill::{Fill, Target};
 use crate::op::{Access, Arg, Kernel};
@@ -188,7 +188,8 @@ impl<'a> Planner<'a> {
             .u32("entries", members as u32)
             .u32("key_entries", key_places as u32)
             .u32("most", spec.entries)
-            .u32("key_most", spec.key_entries())
+            // Without keys no place has one.
+            .u32("key_most", if spec.key_tokens() > 0 { spec.key_entries() } else { 0 })
             .u32("batch", if spec.offset { spec.batch } else { 0 })
             .start("members_start", "members", 4)
             .start("ranges_start", "ranges", 4);
@@ -278,6 +279,7 @@ impl<'a> Planner<'a> {
             ("MEMORY_K_BINDING", &["memory_k"]),
             ("MEMORY_V_BINDING", &["memory_v"]),
             ("LISTS_BINDING", &["lists"]),
+            ("TABLE_BINDING", &["table"]),
             ("BLOCKS_BINDING", &["blocks"]),
             ("LSE_BINDING", &["lse"]),
         ] {
@@ -334,10 +336,15 @@ impl<'a> Planner<'a> {
     fn attend(&self) -> Result<Pass> {
         let spec = self.spec;
         let (mut parts, mut bound) = self.rows();
+        bound.extend(spec.paged.map(|_| "table"));
         bound.extend(["blocks", "lse"]);
         parts.push(match spec.offset {
             true => part!("selected_attention/offset.wgsl"),
             false => part!("selected_attention/no_offset.wgsl"),
+        });
+        parts.push(match spec.paged {
+            Some(_) => part!("selected_attention/paged_keys.wgsl"),
+            None => part!("selected_attention/dense_keys.wgsl"),
         });
         parts.push(part!("selected_attention/params.wgsl"));
         parts.push(part!("selected_attention/list.wgsl"));
@@ -361,6 +368,12 @@ impl<'a> Planner<'a> {
         for (name, arg) in [("blocks_start", "blocks"), ("lse_start", "lse")] {
             pass = if spec.save { pass.start(name, arg, 4) } else { pass.u32(name, 0) };
         }
+        let pages = spec.paged.unwrap_or(Pages { pages: 1, page: 1, width: 0 });
+        pass = self
+            .start(pass, "table_start", "table", 4)
+            .u32("table_width", pages.width)
+            .u32("pages", pages.pages)
+            .u32("page_shift", pages.page.trailing_zeros());
         let groups = u64::from(self.units()) * u64::from(spec.clusters) * u64::from(turns);
         pass.dispatch(self.op, self.caps, self.caps.grid(self.op, groups)?)
     }

@@ -10,6 +10,7 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
     let [queries, keys] = Side::both(spec, args);
     let until = spec.expires.then(|| args.u32("until"));
     let first = spec.offset.then(|| args.u32("first"));
+    let table = spec.paged.map(|pages| (pages, args.u32("table")));
     let memory = (spec.memory > 0).then(|| (args.f32("memory_k"), args.f32("memory_v")));
     let out = args.out("out");
     let (mut blocks, mut lses) = (args.optional_out("blocks"), args.optional_out("lse"));
@@ -41,7 +42,7 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
                     if hidden || (i == j && spec.own == Own::Excluded) {
                         continue;
                     }
-                    let key = (b * key_tokens + j) * heads + h;
+                    let key = table.map_or(b * key_tokens + j, |(pages, table)| pages.row(table, b, j)) * heads + h;
                     let k = &k[key * dim..][..dim];
                     let z = match spec.own {
                         Own::LastResort(logit) if i == j => f64::from(logit),

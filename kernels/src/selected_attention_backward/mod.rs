@@ -23,7 +23,7 @@
 //! Edge values: a token in no list, and a key that nobody sees, have gradients of 0. Every sum has one order: results are
 //! the same bits in every run, on any number of threads.
 //!
-//! Errors: those of the forward, and `Shape` for an offset.
+//! Errors: those of the forward, and `Shape` for an offset and for pages.
 //!
 //! Cost: `2 (3 D + 2 V)` flop for each pair of a query and a key of a list; a GPU computes the weights a second time,
 //! `2 (4 D + 3 V)` in all. Memory for the gradients of every place beside the operands.
@@ -35,10 +35,10 @@ mod cpu;
 mod plan;
 mod reference;
 
-use crate::dtype::DType;
 use crate::error::Result;
+use crate::gradients;
 use crate::host::{Args, Host};
-use crate::op::{Access, Arg, Kernel};
+use crate::op::{Arg, Kernel};
 use crate::plan::{Caps, Plan};
 use crate::selected_attention;
 use crate::shape::require;
@@ -59,6 +59,10 @@ impl Spec {
     }
 }
 
+/// Derivatives by the names of what they are by.
+const GRADIENTS: [(&str, &str); 6] =
+    [("out", "dout"), ("q", "dq"), ("k", "dk"), ("v", "dv"), ("memory_k", "dmemory_k"), ("memory_v", "dmemory_v")];
+
 impl Kernel for Spec {
     fn name(&self) -> &'static str {
         NAME
@@ -66,26 +70,12 @@ impl Kernel for Spec {
 
     fn validate(&self) -> Result<()> {
         self.saving().validate().map_err(|error| error.of(NAME))?;
-        require(!self.forward.offset, NAME, "offset", "none: caches have no gradients", "an offset")
+        require(!self.forward.offset, NAME, "offset", "none: caches have no gradients", "an offset")?;
+        require(self.forward.paged.is_none(), NAME, "paged", "none: caches have no gradients", "pages")
     }
 
     fn args(&self) -> Vec<Arg> {
-        let saved = self.saving().args().into_iter();
-        let mut args: Vec<Arg> = saved.map(|arg| Arg { access: Access::Read, ..arg }).collect();
-        let gradients = [
-            ("out", "dout"),
-            ("q", "dq"),
-            ("k", "dk"),
-            ("v", "dv"),
-            ("memory_k", "dmemory_k"),
-            ("memory_v", "dmemory_v"),
-        ];
-        for (of, name) in gradients {
-            let Some(shape) = args.iter().find(|arg| arg.name == of).map(|arg| arg.shape.clone()) else { continue };
-            let access = if name == "dout" { Access::Read } else { Access::Write };
-            args.push(Arg::new(name, DType::F32, &shape, access));
-        }
-        args
+        gradients::args(&self.saving(), true, &GRADIENTS)
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
@@ -106,9 +96,6 @@ impl Kernel for Spec {
     }
 
     fn inputs(&self, rng: &mut crate::cases::Rng) -> Vec<Vec<u8>> {
-        let (saving, args) = (self.saving(), self.args());
-        let mut inputs = crate::cases::ran(&saving, rng);
-        inputs.extend(crate::cases::draws(&args[inputs.len()..], rng));
-        inputs
+        gradients::inputs(self, &self.saving(), true, rng)
     }
 }

@@ -129,6 +129,7 @@ impl<'a> Backward<'a> {
         parts.extend([
             part!("selected_attention_backward/params.wgsl"),
             part!("selected_attention/no_offset.wgsl"),
+            part!("selected_attention/dense_keys.wgsl"),
             part!("selected_attention/list.wgsl"),
             part!("selected_attention_backward/pairs.wgsl"),
             part!("attention_backward/products.wgsl"),

@@ -63,6 +63,7 @@ fn attending(route: &route::Spec) -> selected_attention::Spec {
         causal: true,
         expires: route.expires(),
         offset: false,
+        paged: None,
         own: Own::Included,
         memory: 0,
         combine: Combine::Mean { eps: 0.0 },
@@ -239,7 +240,8 @@ proptest! {
         let own = [Own::Included, Own::LastResort(-5e4), Own::Excluded];
         let forward = selected_attention::Spec {
             batch: 2, tokens: 11, heads: 2, dim: 5, value_dim: 3, clusters: 3, entries: 15, keys: keys[kind], scale: 0.4,
-            causal: true, expires: false, offset: false, own: own[kind], memory: if kind == 2 { 2 } else { 0 },
+            causal: true, expires: false, offset: false,
+        paged: None, own: own[kind], memory: if kind == 2 { 2 } else { 0 },
             combine: if weighted { Combine::Weighted } else { Combine::Mean { eps: 0.5 } }, save: true,
         };
         let given = Kernel::inputs(&forward, &mut rng);
@@ -307,9 +309,22 @@ impl Cache {
             offset: true,
             ..attending(&spec.route)
         };
-        let keys = &x[..self.seen as usize * width];
-        let inputs = [vec![bytes(own), bytes(keys), bytes(&v[..keys.len()])], lists, vec![first]].concat();
-        floats(&outputs(self.form, attend, &inputs)[0])
+        let (keys, values) = (&x[..self.seen as usize * width], &v[..self.seen as usize * width]);
+        let inputs = [vec![bytes(own), bytes(keys), bytes(values)], lists.clone(), vec![first.clone()]].concat();
+        let out = floats(&outputs(self.form, attend, &inputs)[0]);
+        // The same where keys lie in pages, the last token in the first.
+        let pages = self.seen.div_ceil(4);
+        let paged = |rows: &[f32]| {
+            let mut rows = rows.to_vec();
+            rows.resize(4 * pages as usize * width, f32::NAN);
+            bytes(&rows.chunks_exact(4 * width).rev().flatten().copied().collect::<Vec<_>>())
+        };
+        let attend =
+            selected_attention::Spec { paged: Some(attention::Pages { pages, page: 4, width: pages }), ..attend };
+        let table = u32_bytes(&(0..pages).rev().collect::<Vec<_>>());
+        let inputs = [vec![bytes(own), paged(keys), paged(values)], lists, vec![first, table]].concat();
+        assert_eq!(floats(&outputs(self.form, attend, &inputs)[0]), out);
+        out
     }
 
     /// The positions that centroid `c` of the first head has.
@@ -452,6 +467,23 @@ fn route_refuses_what_means_nothing_and_takes_centroids_that_are_no_numbers() {
     }
     let offset = selected_attention::Spec { offset: true, ..attending(&own) };
     assert!(offset.validate().is_err(), "shared keys have no offset");
+    let pages = attention::Pages { pages: 3, page: 4, width: 3 };
+    let separate = selected_attention::Spec {
+        keys: Keys::Separate { tokens: 9, entries: 12 },
+        paged: Some(pages),
+        ..attending(&own)
+    };
+    separate.validate().expect("keys in pages");
+    for bad in [
+        selected_attention::Spec { keys: Keys::Shared { normalize: false }, ..separate },
+        selected_attention::Spec { memory: 1, ..separate },
+        selected_attention::Spec { paged: Some(attention::Pages { page: 3, ..pages }), ..separate },
+        selected_attention::Spec { paged: Some(attention::Pages { pages: 0, ..pages }), ..separate },
+        selected_attention::Spec { paged: Some(attention::Pages { width: 2, ..pages }), ..separate },
+    ] {
+        assert!(bad.validate().is_err(), "{bad:?}");
+    }
+    assert!(selected_attention_backward::Spec { forward: separate }.validate().is_err(), "pages have no gradients");
     // A score of nothing is 0: every token ties, and the earlier win.
     let x = Rng::new(1).normals(72, 1.0);
     for form in FORMS {

@@ -115,6 +115,7 @@ pub(super) fn place(config: &Config, role: Role, layer: usize, kind: &str) -> Pl
         Role::DecayBias => "ssm_dt",
         Role::QueryConv | Role::KeyConv | Role::ValueConv => "ssm_conv1d",
         Role::HeadNorm => "ssm_norm",
+        Role::Routed | Role::RoutedValue | Role::Centroids | Role::RoutedOutput => "routing",
     };
     let part = if inside == "attn_qkv" { hub::fused(config, role, layer) } else { None };
     Place { name: format!("blk.{layer}.{inside}.{kind}"), transposed: false, part }

@@ -31,6 +31,10 @@ pub(super) fn llama(_: &Config, role: Role, layer: usize, kind: &str) -> Place {
         Role::KeyConv => "self_attn.k_conv1d",
         Role::ValueConv => "self_attn.v_conv1d",
         Role::HeadNorm => "self_attn.o_norm",
+        Role::Routed => "routing.qk_proj",
+        Role::RoutedValue => "routing.v_proj",
+        Role::Centroids => return Place::plain(format!("model.layers.{layer}.routing.centroids")),
+        Role::RoutedOutput => "routing.o_proj",
     };
     Place::plain(format!("model.layers.{layer}.{inside}.{kind}"))
 }

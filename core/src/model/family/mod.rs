@@ -8,6 +8,7 @@ mod hub;
 mod json;
 mod llama;
 mod qwen3_5;
+mod routing;
 
 use super::config::Config;
 use crate::error::{Error, Result};
@@ -49,6 +50,11 @@ pub enum Role {
     ValueConv,
     /// Of each head of what the delta rule gives.
     HeadNorm,
+    /// Of routing heads: queries, which are the keys, values, centroids and the product of what they give.
+    Routed,
+    RoutedValue,
+    Centroids,
+    RoutedOutput,
 }
 
 /// Where a matrix or vector lies in the files.
@@ -118,6 +124,7 @@ impl Family {
             }
             "gpt2" => Ok(Self { config: gpt2::config(&json)?, place: hub::gpt2 }),
             "qwen3_5" | "qwen3_5_text" => Ok(Self { config: qwen3_5::config(&json)?, place: hub::qwen3_5 }),
+            "routing_transformer" => Ok(Self { config: routing::config(&json)?, place: hub::qwen3_5 }),
             "delta_net" | "gated_deltanet" => Ok(Self { config: fla::config(&json)?, place: hub::fla }),
             other => Err(unsupported(other)),
         }
@@ -154,7 +161,8 @@ impl Family {
 }
 
 /// Families that can be loaded.
-const SUPPORTED: &str = "llama, mistral, qwen2, qwen3, qwen3_5, gemma3_text, gpt2, delta_net, gated_deltanet";
+const SUPPORTED: &str =
+    "llama, mistral, qwen2, qwen3, qwen3_5, gemma3_text, gpt2, delta_net, gated_deltanet, routing_transformer";
 
 fn unsupported(name: &str) -> Error {
     let name = if name.is_empty() { "without a name".into() } else { crate::error::one_line(name) };

@@ -83,7 +83,7 @@ fn attention(json: &Json, norm: Norm) -> Result<Attention> {
     })
 }
 
-fn delta(json: &Json) -> Result<Delta> {
+pub(super) fn delta(json: &Json) -> Result<Delta> {
     let size = |key: &str, otherwise| bounded(key, json.u32(key)?.unwrap_or(otherwise));
     let delta = Delta {
         heads: size("linear_num_key_heads", 16)?,

@@ -14,7 +14,7 @@ use crate::sample::Sampler;
 use foveate_kernels::dtype::DType;
 use std::sync::Arc;
 
-/// Tokens that one step reads at most: prompts are read in pieces of this.
+/// Tokens that one step reads at most: prompts are read in pieces of this, or fewer where routing heads have many centroids.
 pub const BATCH: u32 = 512;
 /// Rows of logits that are computed at a time.
 const LOGIT_ROWS: u32 = 32;
@@ -83,7 +83,8 @@ impl<B: Backend> Session<B> {
         Self::admit_context(&model, context)?;
         pool.admit(config)?;
         let backend = model.backend();
-        let workspace = Workspace::new(backend, config, BATCH.min(context), context, LOGIT_ROWS.min(context))?;
+        let batch = config.batch(BATCH.min(context));
+        let workspace = Workspace::new(backend, config, batch, context, LOGIT_ROWS.min(context))?;
         let seen = backend.alloc("seen", u64::from(config.vocab.div_ceil(32)) * 4)?;
         let sequence = Sequence::new(pool.pages(), pool.state_slots());
         Ok(Self { workspace, sequence, pool, seen, marked: 0, on_device: None, model })
@@ -107,7 +108,7 @@ impl<B: Backend> Session<B> {
             Ok(())
         };
         for tokens in [1, w.batch] {
-            let step = Step { tokens, keys: w.context, embedded: false };
+            let step = Step { tokens, keys: w.context, embedded: false, slot: 0 };
             decoder.layers(&mut collect, w, &self.pool, &step)?;
             decoder.logits(&mut collect, w, tokens, 1)?;
         }

@@ -232,7 +232,7 @@ impl<B: Backend> Session<B> {
             Input::Embeddings(kind, _) => self.sequence.append(kind, &vec![NO_TOKEN; tokens as usize])?,
         };
         self.pool.apply(backend, &extent.moves)?;
-        let state = self.sequence.slot();
+        let state = self.sequence.slot().map(|slot| [slot, extent.first]);
         let table = self.sequence.table();
         self.workspace.indices(backend, &extent.positions, &extent.slots, state, table)?;
         let chosen = self.on_device.take();
@@ -244,7 +244,8 @@ impl<B: Backend> Session<B> {
         }
         let mut to = |op, operands: &[Operand<'_, B>]| backend.run(&op, operands);
         let embedded = matches!(input, Input::Embeddings(..));
-        let step = Step { tokens, keys: self.sequence.len(), embedded };
+        let slot = self.sequence.slot().unwrap_or(0);
+        let step = Step { tokens, keys: self.sequence.len(), embedded, slot };
         model.decoder().layers(&mut to, &self.workspace, &self.pool, &step)?;
         let last = self.sequence.checkpoints().last().unwrap_or(0);
         if self.sequence.len() - last >= CHECKPOINT {

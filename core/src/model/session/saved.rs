@@ -4,7 +4,6 @@ use super::Session;
 use crate::backend::Backend;
 use crate::cache::{Saved, Sequence};
 use crate::error::{Error, Result};
-use crate::model::config::Mixer;
 
 impl<B: Backend> Session<B> {
     /// The cache as a file; see [`Saved`].
@@ -101,7 +100,7 @@ impl<B: Backend> Session<B> {
     /// The rope parameters of every layer, as text.
     fn rope(&self) -> String {
         let rope = self.model.config().layers.iter().map(|layer| {
-            let rope = if let Mixer::Attention(a) = &layer.mixer { a.rope } else { None };
+            let rope = layer.mixer.attention().and_then(|a| a.rope);
             rope.map_or("none".into(), |r| format!("{:?} {:?}", r.pairing, r.frequencies))
         });
         let mut rope: Vec<String> = rope.collect();

@@ -155,8 +155,7 @@ impl<'a> Inputs<'a> {
             return (self.sequences.get(b).first_key + j, end);
         };
         let page = p.page as usize;
-        let row = table[b * p.width as usize + j / page].min(p.pages - 1) as usize * page;
-        (row + j % page, end.min((j / page + 1) * page))
+        (p.row(table, b, j), end.min((j / page + 1) * page))
     }
 
     /// The runs of `keys`, each with the key it begins at and its length.

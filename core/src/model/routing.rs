@@ -1,0 +1,91 @@
+//! Routing heads: what centroids take in attends to itself, beside heads of attention over a window.
+
+use super::config;
+use super::decoder::{Attention, Input, Matrix, Norm, Record, Then, norm_spec};
+use super::workspace::{Step, Workspace};
+use crate::backend::{Backend, Operand};
+use crate::cache::Pool;
+use crate::error::Result;
+use foveate_kernels::dtype::DType;
+use foveate_kernels::selected_attention::{Combine, Keys, Own};
+use foveate_kernels::{cache, norm, selected_attention};
+
+pub(super) struct Routing<B: Backend> {
+    pub(super) local: Option<Attention<B>>,
+    /// Queries, which are the keys, and values.
+    pub(super) input: Matrix<B>,
+    /// Of each head of queries: ones.
+    pub(super) norm: Norm<B>,
+    /// `[H, C, D]`
+    pub(super) centroids: B::Buffer,
+    pub(super) output: Matrix<B>,
+}
+
+impl<B: Backend> Routing<B> {
+    /// Records the routing heads from what the layer's norm leaves to `w.mixed` from byte `out` on: they take a step's
+    /// tokens into the members of the sequence's slot, and attend to what was there at each token's own time.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn record(
+        &self,
+        to: &mut Record<'_, B>,
+        w: &Workspace<B>,
+        pool: &Pool<B>,
+        (step, layer): (&Step, usize),
+        r: &config::Routing,
+        input: Input<'_, B>,
+        out: u64,
+    ) -> Result<()> {
+        let (Some((k_pool, v_pool)), Some(states), Some(routed)) =
+            (pool.routed(layer), pool.states().layer(layer), &w.routed)
+        else {
+            unreachable!("a layer that routes has keys and states")
+        };
+        let (tokens, width) = (step.tokens, r.width());
+        let values = Operand::at(&w.qkv, u64::from(width) * 4);
+        self.input.apply(to, tokens, input, Then::default(), &w.qkv)?;
+        let spec = norm::Spec { stride: 2 * width, ..norm_spec(&config::Routing::NORM, tokens, r.heads, r.dim) };
+        to(spec.into(), &[&w.qkv, &self.norm.weight, &routed.x].map(Operand::new))?;
+        let append = cache::Spec {
+            tokens,
+            pool: pool.slots(),
+            k_width: width,
+            v_width: width,
+            k_stride: width,
+            v_stride: 2 * width,
+            format: DType::F32,
+        };
+        let (keys, all_values) = (Operand::new(k_pool), Operand::new(v_pool));
+        to(append.into(), &[w.slots(tokens), Operand::new(&routed.x), values, keys, all_values])?;
+
+        let spec = r.step(tokens);
+        let state = Operand::at(&states.memory.buffer, u64::from(step.slot) * states.memory.bytes);
+        let [a, b, c, d, e] = routed.lists.each_ref().map(Operand::new);
+        let (x, centroids) = (Operand::new(&routed.x), Operand::new(&self.centroids));
+        to(spec.into(), &[x, centroids, w.first(tokens), state, a, b, c, d, e])?;
+
+        let [entries, key_entries] = spec.entries()?;
+        let spec = selected_attention::Spec {
+            batch: 1,
+            tokens,
+            heads: r.heads,
+            dim: r.dim,
+            value_dim: r.dim,
+            clusters: r.clusters,
+            entries,
+            keys: Keys::Separate { tokens: step.keys, entries: key_entries },
+            scale: r.scale,
+            causal: true,
+            expires: true,
+            offset: true,
+            paged: Some(pool.layout(w.table_width)),
+            own: Own::Included,
+            memory: 0,
+            combine: Combine::Mean { eps: 0.0 },
+            save: false,
+        };
+        let [x, keys, values] = [&routed.x, k_pool, v_pool].map(Operand::new);
+        let [a, b, c, d, e] = routed.lists.each_ref().map(Operand::new);
+        let out = Operand::at(&w.mixed, out);
+        to(spec.into(), &[x, keys, values, a, b, c, d, e, w.first(tokens), w.table(), out])
+    }
+}
