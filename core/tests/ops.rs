@@ -1,7 +1,7 @@
 //! Every case of every op on every executor and every adapter, against the definition.
 //!
-//! A case on a GPU runs twice: with all that the adapter has, and with WebGPU's defaults; a third time where a software
-//! driver with all that it has takes another plan than a GPU. Outputs hold NaN before the run, every operand stands in the
+//! A case on a GPU runs with all that the adapter has, and with WebGPU's defaults: on the last adapter always, on the
+//! others where that leads to another plan; a third time where a software driver takes another plan than a GPU. Outputs hold NaN before the run, every operand stands in the
 //! middle of a larger buffer, and what stands around it must survive.
 
 use foveate_core::gpu::{self, Gpu};
@@ -143,45 +143,56 @@ fn cut() -> Vec<Case> {
 
 fn main() {
     let arguments = Arguments::from_args();
-    let mut trials = Vec::new();
+    // Every device's trials in their order.
+    let mut trials: Vec<Vec<Trial>> = Vec::new();
     let cpu = Arc::new(HostBackend::exact_cpu(2));
-    for case in op::cases() {
+    let on_cpu = op::cases().into_iter().map(|case| {
         let (cpu, name) = (cpu.clone(), format!("cpu::{}", case.id));
-        trials.push(Trial::test(name, move || check(&*cpu, &case)));
-    }
+        Trial::test(name, move || check(&*cpu, &case))
+    });
+    trials.push(on_cpu.collect());
     let adapters = pollster::block_on(gpu::adapters());
-    for adapter in &adapters {
+    for (at, adapter) in adapters.iter().enumerate() {
+        let (last, mut full) = (at + 1 == adapters.len(), None);
         for kind in ["full", "gpu", "baseline"] {
             let baseline = kind == "baseline";
             let options = gpu::Options { baseline, software: true };
             let adapter_name = adapter.get_info().name.split_whitespace().next().unwrap_or("gpu").to_lowercase();
             let device = pollster::block_on(Gpu::from_adapter(adapter, options)).expect("the adapter gives a device");
-            let own = *device.caps();
             let device = if kind == "full" { device } else { device.as_gpu() };
             let caps = *device.caps();
+            let full = *full.get_or_insert(caps);
             let device = Arc::new(Mutex::new(device));
+            let mut of_device = Vec::new();
             let cut = if baseline { cut() } else { Vec::new() };
-            let another_plan = |case: &Case| case.op.kernel().plan(&own) != case.op.kernel().plan(&caps);
+            let another_plan = |case: &Case| case.op.kernel().plan(&full) != case.op.kernel().plan(&caps);
+            // What WebGPU's defaults refuse shows on either driver.
+            let every = kind == "full" || baseline && last;
             for (name, queries) in [("prefill", 70), ("decode", 1)] {
                 let (device, name) = (device.clone(), format!("gpu::{adapter_name}::{kind}::attention_halves_{name}"));
                 let spec = attention::Spec { kv: DType::F16, ..attention::Spec::causal(1, queries, 200, 4, 2, 64) };
-                trials.push(Trial::test(name, move || {
+                of_device.push(Trial::test(name, move || {
                     check_halves(&*device.lock().unwrap_or_else(|p| p.into_inner()), spec)
                 }));
             }
-            for case in op::cases().into_iter().filter(|case| kind != "gpu" || another_plan(case)).chain(cut) {
+            for case in op::cases().into_iter().filter(|case| every || another_plan(case)).chain(cut) {
                 let device = device.clone();
-                trials.push(Trial::test(format!("gpu::{adapter_name}::{kind}::{}", case.id), move || {
+                of_device.push(Trial::test(format!("gpu::{adapter_name}::{kind}::{}", case.id), move || {
                     let device = device.lock().unwrap_or_else(|p| p.into_inner());
                     check(&*device, &case)
                 }));
             }
+            trials.push(of_device);
         }
     }
     if adapters.is_empty() {
         let required = std::env::var("REQUIRE_GPU").is_ok_and(|v| v == "1");
         let missing = Trial::test("gpu", || Err("no adapter was found, and REQUIRE_GPU is set".into()));
-        trials.push(missing.with_ignored_flag(!required));
+        trials.push(vec![missing.with_ignored_flag(!required)]);
     }
+    // A trial of each device in turn: threads that wait for the same device do nothing else.
+    let mut devices: Vec<_> = trials.into_iter().map(Vec::into_iter).collect();
+    let longest = devices.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
+    let trials = (0..longest).flat_map(|_| devices.iter_mut().filter_map(Iterator::next).collect::<Vec<_>>()).collect();
     libtest_mimic::run(&arguments, trials).exit();
 }

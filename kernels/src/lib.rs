@@ -34,6 +34,7 @@ pub mod close;
 pub mod dtype;
 pub mod error;
 mod fill;
+mod gradients;
 pub mod host;
 pub mod op;
 pub mod plan;

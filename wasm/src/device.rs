@@ -8,10 +8,12 @@ use foveate_core::check::{self, Bounds, Finding};
 use foveate_core::kernels::cases::Rng;
 use foveate_core::kernels::close::Tolerance;
 use foveate_core::kernels::op::{self, Access, Arg, Op};
+use foveate_core::kernels::plan::Caps;
 use foveate_core::weights::Checkpoint;
 use foveate_core::{Any, Backend, Error, Result, settings};
 use js_sys::Uint8Array;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use wasm_bindgen::prelude::*;
 
 /// An executor for single ops.
@@ -25,7 +27,7 @@ pub struct Device {
 /// Opens `gpu`, `cpu`, `reference` or, with `auto`, the best that there is.
 #[wasm_bindgen(js_name = openDevice)]
 pub async fn open_device(kind: String, baseline: bool) -> Result<Device, JsValue> {
-    let backend = executor(&kind, baseline).await.map_err(thrown)?;
+    let (backend, _) = executor(&kind, baseline).await.map_err(thrown)?;
     Ok(Device { backend, exact: kind == "reference" })
 }
 
@@ -41,13 +43,27 @@ pub fn case_names() -> Vec<String> {
     op::cases().iter().map(|case| format!("{}/{}", case.op.name(), case.id)).collect()
 }
 
+/// The text of every shader that the cases reach on a device of WebGPU's default limits, or of more, with these features:
+/// what a browser's own compiler takes is for the browser to say.
+#[wasm_bindgen(js_name = caseShaders)]
+pub fn case_shaders(large: bool, f16: bool, subgroups: bool) -> Vec<String> {
+    let lanes = if subgroups { 32 } else { 0 };
+    let mut caps = Caps { shader_f16: f16, subgroups, subgroup_min: lanes, subgroup_max: lanes, ..Caps::WEBGPU };
+    if large {
+        (caps.workgroup_bytes, caps.invocations) = (32768, 1024);
+    }
+    let plans = op::cases().into_iter().filter_map(|case| case.op.kernel().plan(&caps).ok());
+    let texts: BTreeSet<String> = plans.flat_map(|plan| plan.passes).map(|pass| pass.shader.link().source).collect();
+    texts.into_iter().collect()
+}
+
 /// Compares a model with the logits and tokens that `golden` holds; JSON of `[{name, passed, detail}]`.
 #[wasm_bindgen(js_name = checkModel)]
 pub async fn check_model(files: JsFiles, golden: JsSource, kind: String, baseline: bool) -> Result<String, JsValue> {
     let run = async {
         let golden = Checkpoint::safetensors(vec![Box::new(File::new(golden)?)]).await?;
         let tolerance = if kind == "reference" { Tolerance::MODEL_REFERENCE } else { Tolerance::MODEL_EXECUTOR };
-        check::model(executor(&kind, baseline).await?, read(&files).await?, &golden, tolerance).await
+        check::model(executor(&kind, baseline).await?.0, read(&files).await?, &golden, tolerance).await
     };
     run.await.map(|found| findings(&found)).map_err(thrown)
 }
@@ -140,14 +156,19 @@ impl Device {
     /// Runs one of [`case_names`] here and by the definition; JSON of `[{name, passed, detail}]`.
     #[wasm_bindgen(js_name = checkCase)]
     pub async fn check_case(&self, name: String) -> Result<String, JsValue> {
-        let run = async {
-            let (op, id) = name.split_once('/').unwrap_or(("", &name));
-            let case = op::cases().into_iter().find(|case| case.op.name() == op && case.id == id);
-            let case = case.ok_or_else(|| Error::Config { reason: format!("there is no case {name}") })?;
-            check::case(&self.backend, &case).await
-        };
-        run.await.map(|found| findings(&[found])).map_err(thrown)
+        check_case(&self.backend, &name).await
     }
+}
+
+/// Runs a case on `backend` and by the definition.
+pub(crate) async fn check_case(backend: &Any, name: &str) -> Result<String, JsValue> {
+    let run = async {
+        let (op, id) = name.split_once('/').unwrap_or(("", name));
+        let case = op::cases().into_iter().find(|case| case.op.name() == op && case.id == id);
+        let case = case.ok_or_else(|| Error::Config { reason: format!("there is no case {name}") })?;
+        check::case(backend, &case).await
+    };
+    run.await.map(|found| findings(&[found])).map_err(thrown)
 }
 
 impl Device {

@@ -22,6 +22,8 @@ fn code(error: &Error) -> &'static str {
         Error::OutOfMemory { .. } | Error::OutOfPages { .. } => "out-of-memory",
         Error::ContextFull { .. } => "context-full",
         Error::EmptyPrompt => "empty-prompt",
+        Error::Rollback { .. } | Error::NoSuchVersion { .. } => "rollback",
+        Error::WrongBase { .. } | Error::CacheMismatch { .. } => "mismatch",
         Error::Cancelled => "cancelled",
         _ => "failed",
     }

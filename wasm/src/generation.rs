@@ -2,7 +2,9 @@
 
 use crate::error::thrown;
 use crate::options::JsOptions;
-use crate::score::{Likelihood, likeliest, likelihood};
+use crate::reading::{Likelihood, likeliest, likelihood};
+use crate::session::{Open, Slot, busy};
+use foveate_core::cache::NO_TOKEN;
 use foveate_core::check;
 use foveate_core::host::HostBackend;
 use foveate_core::kernels::op::{Access, Op};
@@ -17,17 +19,15 @@ use wasm_bindgen::prelude::*;
 /// An answer in the making.
 #[wasm_bindgen]
 pub struct Generation {
-    /// Taken while a step runs, so that a second one at the same time is refused, not undefined.
+    slot: Slot,
+    /// Taken while a step runs, as the session is.
     running: RefCell<Option<Running>>,
 }
 
 struct Running {
-    session: Session<Any>,
     sampler: Sampler,
     /// Absent for models without a tokenizer.
     stream: Option<Stream>,
-    /// Tokens that the next step reads: the prompt, then the last token.
-    pending: Vec<u32>,
     left: u32,
     /// How many of the likeliest tokens every step tells of, if probabilities were asked for.
     likeliest: Option<usize>,
@@ -70,9 +70,10 @@ impl Step {
 }
 
 impl Generation {
+    /// An answer to a prompt, in a session of its own with no more room than it needs.
     pub(crate) fn new(model: &Arc<Model<Any>>, mut pending: Vec<u32>, options: &JsOptions) -> Result<Self> {
         let (most, sampling) = options.read()?;
-        let mut sampler = Sampler::new(sampling)?;
+        Sampler::new(sampling)?;
         if pending.is_empty() {
             return Err(Error::EmptyPrompt);
         }
@@ -82,9 +83,24 @@ impl Generation {
         }
         // The last token of an answer is not read again, and needs no room.
         let room = (prompt + u64::from(most.max(1)) - 1).min(context);
-        let left = most.min((room - prompt + 1) as u32);
         let session = Session::new(model.clone(), room as u32)?;
         session.prepare(&mut |_, _| {})?;
+        pending.extend(options.replayed());
+        let open = Open { session, pending };
+        let slot = Slot::default();
+        let generation = Self::over(&slot, &open, options)?;
+        slot.replace(Some(open));
+        Ok(generation)
+    }
+
+    /// An answer to what `open` holds, which is kept in `slot`.
+    pub(crate) fn over(slot: &Slot, open: &Open, options: &JsOptions) -> Result<Self> {
+        let (most, sampling) = options.read()?;
+        if open.pending.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        let model = open.session.model();
+        let mut sampler = Sampler::new(sampling)?;
         let mut stream = model.tokenizer().ok().map(|t| t.stream(true));
         // An answer that was cut off goes on as if it had not been: with its draws, its half characters and its tokens.
         let replay = options.replayed();
@@ -92,18 +108,9 @@ impl Generation {
             sampler.next(model.config().vocab);
             stream.as_mut().and_then(|stream| stream.push(id));
         }
-        let left = left.saturating_sub(replay.len() as u32);
-        pending.extend(replay);
-        Ok(Self {
-            running: RefCell::new(Some(Running {
-                session,
-                sampler,
-                stream,
-                pending,
-                left,
-                likeliest: options.likeliest()?,
-            })),
-        })
+        let left = most.saturating_sub(replay.len() as u32);
+        let running = Running { sampler, stream, left, likeliest: options.likeliest()? };
+        Ok(Self { slot: slot.clone(), running: RefCell::new(Some(running)) })
     }
 }
 
@@ -111,9 +118,15 @@ impl Generation {
 impl Generation {
     /// The next token. After the end, or an error of the device, there is none.
     pub async fn next(&self) -> Result<Step, JsValue> {
-        let busy = || Error::Config { reason: "the answer has ended, or its last step has not".into() };
-        let mut running = self.running.borrow_mut().take().ok_or_else(|| thrown(busy()))?;
-        let step = running.next().await.map_err(thrown)?;
+        let ended = || Error::Config { reason: "the answer has ended, or its last step has not".into() };
+        let mut running = self.running.borrow_mut().take().ok_or_else(|| thrown(ended()))?;
+        let Some(mut open) = self.slot.borrow_mut().take() else {
+            self.running.replace(Some(running));
+            return Err(thrown(busy()));
+        };
+        let step = running.next(&mut open).await;
+        self.slot.replace(Some(open));
+        let step = step.map_err(thrown)?;
         if step.end.is_none() {
             self.running.replace(Some(running));
         }
@@ -122,33 +135,37 @@ impl Generation {
 }
 
 impl Running {
-    async fn next(&mut self) -> Result<Step> {
-        if self.left == 0 {
+    async fn next(&mut self, open: &mut Open) -> Result<Step> {
+        if self.left == 0 || open.len() > open.session.context() {
             return Ok(self.end("length"));
         }
         let (id, probabilities) = match self.likeliest {
-            None => (self.session.next(&self.pending, &mut self.sampler).await?, Vec::new()),
-            Some(count) => self.weighed(count).await?,
+            None => (open.session.next(&open.pending, &mut self.sampler).await?, Vec::new()),
+            Some(count) => self.weighed(open, count).await?,
         };
-        if self.session.model().config().stops.contains(&id) {
+        open.pending.clear();
+        if open.session.model().config().stops.contains(&id) {
             return Ok(self.end("stop"));
         }
         self.left -= 1;
-        self.pending = vec![id];
+        open.pending.push(id);
         let text = self.stream.as_mut().and_then(|s| s.push(id)).unwrap_or_default();
         Ok(Step { id: Some(id), text, end: None, probabilities })
     }
 
     /// The next token, chosen here from logits that come back, and what [`Step`] tells of it.
-    async fn weighed(&mut self, count: usize) -> Result<(u32, Vec<f64>)> {
-        let Some((last, before)) = self.pending.split_last() else { return Err(Error::EmptyPrompt) };
-        if !before.is_empty() {
+    async fn weighed(&mut self, open: &mut Open, count: usize) -> Result<(u32, Vec<f64>)> {
+        let Open { session, pending } = open;
+        let Some(&last) = pending.last() else { return Err(Error::EmptyPrompt) };
+        if pending.len() > 1 {
             // What comes after the token before the last is known: it is the last.
-            self.session.next(before, &mut Sampler::new(Sampling::default())?).await?;
+            let before = &pending[..pending.len() - 1];
+            session.next(before, &mut Sampler::new(Sampling::default())?).await?;
+            *pending = vec![last];
         }
         let mut row = Vec::new();
-        self.session.logits(&[*last], |logits| row.extend_from_slice(logits)).await?;
-        let id = chosen(&row, &mut self.sampler, self.session.tokens()).await?;
+        session.logits(&[last], |logits| row.extend_from_slice(logits)).await?;
+        let id = chosen(&row, &mut self.sampler, session.tokens()).await?;
         let Likelihood { log_probability, entropy, rank } = likelihood(&row, id);
         let likeliest = likeliest(&row, count).into_iter().flat_map(|(id, log)| [id.into(), log]);
         Ok((id, [log_probability, entropy, rank.into()].into_iter().chain(likeliest).collect()))
@@ -166,7 +183,8 @@ async fn chosen(row: &[f32], sampler: &mut Sampler, seen: &[u32]) -> Result<u32>
     let op = Op::from(sampler.next(row.len() as u32));
     let args = op.kernel().args();
     let mut bits = vec![0u32; row.len().div_ceil(32)];
-    seen.iter().for_each(|&id| bits[id as usize / 32] |= 1 << (id % 32));
+    let ids = seen.iter().filter(|id| **id != NO_TOKEN);
+    ids.for_each(|&id| bits[id as usize / 32] |= 1 << (id % 32));
     let to_bytes = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
     let logits: Vec<u32> = row.iter().map(|z| z.to_bits()).collect();
     let inputs: Vec<Vec<u8>> = args

@@ -7,13 +7,15 @@ mod error;
 mod generation;
 mod model;
 mod options;
-mod score;
+mod reading;
+mod session;
 mod source;
 
-pub use device::{Device, case_names, check_model, op_arguments, op_inputs, op_names, open_device};
+pub use device::{Device, case_names, case_shaders, check_model, op_arguments, op_inputs, op_names, open_device};
 pub use generation::Generation;
 pub use model::{Model, load};
-pub use score::Scoring;
+pub use reading::Reading;
+pub use session::{Augmentation, Session, Snapshot, View};
 
 use wasm_bindgen::prelude::*;
 

@@ -1,9 +1,11 @@
 //! Loading a model, and the words around it.
 
+use crate::device::check_case;
 use crate::error::thrown;
 use crate::generation::Generation;
 use crate::options::{JsFiles, JsOptions};
-use crate::score::Scoring;
+use crate::reading::Reading;
+use crate::session::Session;
 use crate::source::File;
 use foveate_core::chat::{Date, Message};
 use foveate_core::gpu::{self, Gpu};
@@ -19,6 +21,7 @@ use wasm_bindgen::prelude::*;
 #[wasm_bindgen]
 pub struct Model {
     inner: Arc<model::Model<Any>>,
+    passed_over: Option<String>,
 }
 
 /// Streams a model into an executor: `device` is `auto`, `gpu`, `cpu` or `reference`. `report(bytes, of)` hears of every piece; if it
@@ -30,7 +33,7 @@ pub async fn load(files: JsFiles, device: String, baseline: bool, report: Functi
 
 async fn open(files: JsFiles, device: &str, baseline: bool, report: &Function) -> Result<Model> {
     let files = read(&files).await?;
-    let backend = executor(device, baseline).await?;
+    let (backend, passed_over) = executor(device, baseline).await?;
     let mut tell = |Progress { bytes, of }: Progress| match report.call2(
         &JsValue::NULL,
         &(bytes as f64).into(),
@@ -44,7 +47,7 @@ async fn open(files: JsFiles, device: &str, baseline: bool, report: &Function) -
     // Not shared between threads: a session wants it so.
     #[allow(clippy::arc_with_non_send_sync)]
     let inner = Arc::new(inner);
-    Ok(Model { inner })
+    Ok(Model { inner, passed_over })
 }
 
 pub(crate) async fn read(files: &JsFiles) -> Result<Files> {
@@ -76,19 +79,22 @@ fn has_webgpu() -> bool {
     navigator.is_object() && get(&navigator, "gpu").is_object()
 }
 
-pub(crate) async fn executor(device: &str, baseline: bool) -> Result<Any> {
+/// An executor, and why it is none on a GPU where one was looked for.
+pub(crate) async fn executor(device: &str, baseline: bool) -> Result<(Any, Option<String>)> {
+    let absent = || Error::Device { reason: "this environment has no WebGPU".into() };
+    let cpu = |why: Option<Error>| Ok((Any::Host(HostBackend::cpu(1)), why.map(|error| error.to_string())));
     let software = device == "gpu";
     match device {
-        "cpu" => Ok(Any::Host(HostBackend::cpu(1))),
-        "reference" => Ok(Any::Host(HostBackend::reference())),
+        "cpu" => cpu(None),
+        "reference" => Ok((Any::Host(HostBackend::reference()), None)),
         "gpu" | "auto" if has_webgpu() => match Gpu::open(gpu::Options { software, baseline }).await {
-            Ok(gpu) => Ok(Any::Gpu(gpu)),
+            Ok(gpu) => Ok((Any::Gpu(gpu), None)),
             // A software driver does the processor's work, slower.
-            Err(_) if !software => Ok(Any::Host(HostBackend::cpu(1))),
+            Err(error) if !software => cpu(Some(error)),
             Err(error) => Err(error),
         },
-        "auto" => Ok(Any::Host(HostBackend::cpu(1))),
-        "gpu" => Err(Error::Device { reason: "this environment has no WebGPU".into() }),
+        "auto" => cpu(Some(absent())),
+        "gpu" => Err(absent()),
         other => Err(Error::Config { reason: format!("device must be auto, gpu, cpu or reference, got {other:?}") }),
     }
 }
@@ -98,6 +104,18 @@ impl Model {
     /// One line that names executor and device.
     pub fn describe(&self) -> String {
         self.inner.backend().describe()
+    }
+
+    /// Why no GPU was taken, where one was looked for.
+    #[wasm_bindgen(getter, js_name = passedOver)]
+    pub fn passed_over(&self) -> Option<String> {
+        self.passed_over.clone()
+    }
+
+    /// Runs one of [`case_names`](crate::case_names) here and by the definition; JSON of `[{name, passed, detail}]`.
+    #[wasm_bindgen(js_name = checkCase)]
+    pub async fn check_case(&self, name: String) -> Result<String, JsValue> {
+        check_case(self.inner.backend(), &name).await
     }
 
     /// The family, as the files name it.
@@ -115,6 +133,12 @@ impl Model {
     #[wasm_bindgen(getter, js_name = vocabSize)]
     pub fn vocab_size(&self) -> u32 {
         self.inner.config().vocab
+    }
+
+    /// Elements of an embedding.
+    #[wasm_bindgen(getter)]
+    pub fn width(&self) -> u32 {
+        self.inner.config().dim
     }
 
     #[wasm_bindgen(getter, js_name = hasTokenizer)]
@@ -157,9 +181,14 @@ impl Model {
         Generation::new(&self.inner, ids, options).map_err(thrown)
     }
 
-    /// Begins to score these tokens.
-    pub fn score(&self, ids: Vec<u32>) -> Result<Scoring, JsValue> {
-        Scoring::new(&self.inner, ids).map_err(thrown)
+    /// Begins to read these tokens, for their scores or the vectors behind them.
+    pub fn read(&self, ids: Vec<u32>, scores: bool) -> Result<Reading, JsValue> {
+        Reading::new(&self.inner, ids, scores).map_err(thrown)
+    }
+
+    /// An empty session of at most `context` tokens, whose pages hold `pool` tokens for it and its forks.
+    pub fn session(&self, context: u32, pool: u32, kv: &str) -> Result<Session, JsValue> {
+        Session::new(&self.inner, context, pool, kv).map_err(thrown)
     }
 
     /// What the executor has done so far, as numbers by their names.

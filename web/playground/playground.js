@@ -3,9 +3,14 @@ import { cache, load } from "../dist/index.js";
 const $ = (id) => document.getElementById(id);
 
 let model;
+/** The conversation in the model's cache: of what did not change, nothing is read again. */
+let session;
 let loading;
 let answering;
 const messages = [];
+
+/** Tokens of a conversation: its cache is allocated at once. */
+const CONTEXT = 2048;
 
 const mega = (bytes) => (bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0);
 
@@ -38,7 +43,7 @@ async function open(source, name) {
   const mine = new AbortController();
   loading = mine;
   complain($("load-error"));
-  model?.close();
+  model?.dispose();
   model = undefined;
   clear();
   $("empty").textContent = "Load a model, then ask it something.";
@@ -53,8 +58,11 @@ async function open(source, name) {
       $("amount").textContent = `${mega(bytes)} of ${mega(of)} MB`;
     };
     const loaded = await load(source, { device: $("device").value, onProgress, signal: mine.signal });
-    if (loading !== mine) return loaded.close();
-    model = loaded;
+    const begun = await loaded.session({ context: Math.min(loaded.context, CONTEXT) }).finally(() => {
+      if (loading !== mine) loaded.dispose();
+    });
+    if (loading !== mine) return;
+    [model, session] = [loaded, begun];
     const seconds = ((performance.now() - began) / 1000).toFixed(1);
     $("about-model").textContent = name;
     $("about-time").textContent = `${seconds} s`;
@@ -150,8 +158,8 @@ function clear() {
   complain($("talk-error"));
 }
 
-/** Tokens a second, from the first token on: what comes before is reading the prompt. */
-function speedometer() {
+/** Tokens a second, from the first token on: what comes before is reading the prompt, `kept` tokens of which were there. */
+function speedometer({ kept, of }) {
   let first;
   let count = 0;
   return {
@@ -163,7 +171,8 @@ function speedometer() {
     show() {
       const seconds = (performance.now() - first) / 1000;
       const rate = count > 1 ? `, ${((count - 1) / seconds).toFixed(1)} tokens/s` : "";
-      $("speed").textContent = `${count} ${count === 1 ? "token" : "tokens"}${rate}`;
+      const saved = kept > 0 ? `; ${kept} of the prompt's ${of} tokens were still there` : "";
+      $("speed").textContent = `${count} ${count === 1 ? "token" : "tokens"}${rate}${saved}`;
     },
   };
 }
@@ -176,7 +185,6 @@ async function answer(text) {
   messages.push({ role: "user", content: text });
   const place = turn("assistant", "");
   place.classList.add("running");
-  const speed = speedometer();
   $("speed").textContent = "reading the prompt…";
   update();
   try {
@@ -190,7 +198,8 @@ async function answer(text) {
       seed: crypto.getRandomValues(new Uint32Array(1))[0],
       signal: mine.signal,
     };
-    for await (const token of model.generateTokens(prompt, options)) {
+    const speed = speedometer(await session.rewrite(prompt, options));
+    for await (const token of session.generateTokens(options)) {
       place.append(piece(token));
       speed.token();
       place.scrollIntoView({ block: "nearest" });

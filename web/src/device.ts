@@ -1,7 +1,7 @@
 /** Single kernels over typed arrays: what researchers run, and what says whether a device computes as it should. */
 
 import type { OpName } from "../pkg/ops.js";
-import type { Argument, Device as Kind, Engine, Finding } from "./engine.js";
+import type { Argument, Device as Kind, Engine, Finding } from "./methods.js";
 import { FoveateError } from "./error.js";
 import { absolute, spawnEngine } from "./spawn.js";
 
@@ -20,9 +20,13 @@ export type { Argument };
 
 /**
  * Settings of an op by the names that `foveate bench` and the specs have (`causal`, `window`, `kv_heads`), or by the
- * letters of shapes (`B`, `T`, `H`, `D`). What is left out has a default; sizes are read off the tensors' shapes.
+ * letters of shapes (`B`, `T`, `H`, `D`). What is left out has a default; sizes are read off the tensors' shapes. With a
+ * `signal` among them the wait for the op ends with an error of code `cancelled`.
  */
-export type Settings = Readonly<Record<string, number | boolean | string | null>>;
+export interface Settings {
+  readonly signal?: AbortSignal | undefined;
+  readonly [setting: string]: number | boolean | string | null | undefined | AbortSignal;
+}
 
 /** Tensors in the order of the op's arguments, or by their names; without shapes where the settings have all sizes. */
 export type Tensors = readonly (Tensor | TensorData)[] | readonly [Readonly<Record<string, Tensor | TensorData>>];
@@ -40,6 +44,7 @@ export interface DeviceOptions {
   readonly worker?: boolean;
   /** Use no more of the GPU than WebGPU guarantees everywhere. */
   readonly baseline?: boolean;
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -51,7 +56,7 @@ export interface DeviceOptions {
 export async function device(kind: Kind = "auto", options: DeviceOptions = {}): Promise<Device> {
   const engine = spawnEngine(options.worker);
   try {
-    const { name, ops } = await engine.call("open", [kind, options.baseline ?? false]);
+    const { name, ops } = await engine.call("open", [kind, options.baseline ?? false], hooksOf(options));
     const executor = new Executor(engine, kind, options.baseline ?? false, name, ops);
     for (const op of ops) {
       const kernel: Kernel = (settings, ...tensors) => executor.run(op, settings, ...tensors);
@@ -90,6 +95,7 @@ export class Executor {
    */
   async run(op: string, settings: Settings, ...tensors: Tensors): Promise<Outputs> {
     const text = settingsText(settings);
+    const hooks = hooksOf(settings);
     const named = await this.#named(op, text, tensors);
     const shapes = Object.fromEntries(
       [...named].flatMap(([name, tensor]) => ("shape" in tensor ? [[name, tensor.shape]] : [])),
@@ -102,7 +108,7 @@ export class Executor {
         throw new FoveateError("config", `${op} with these settings reads ${names.join(", ")}, and no ${name}`);
       }
     }
-    const outputs = await this.#engine.call("run", [op, text, JSON.stringify(shapes), inputs]);
+    const outputs = await this.#engine.call("run", [op, text, JSON.stringify(shapes), inputs], hooks);
     const written = args.filter(({ access }) => access !== "read");
     return Object.fromEntries(written.map((arg, i) => [arg.name, typed(arg, outputs[i] as Uint8Array)]));
   }
@@ -129,24 +135,27 @@ export class Executor {
    *
    * @throws {FoveateError} if the case cannot be run at all.
    */
-  check(source: string | URL | Blob): Promise<readonly Finding[]> {
+  check(source: string | URL | Blob, options: { signal?: AbortSignal } = {}): Promise<readonly Finding[]> {
     const sent = source instanceof Blob ? source : absolute(source);
-    return this.#engine.call("check", [sent, this.#kind, this.#baseline]);
+    return this.#engine.call("check", [sent, this.#kind, this.#baseline], hooksOf(options));
   }
 
   /** Runs built-in cases, all or those whose names (`op/shape`) pass `filter`, against the definitions. */
-  async selfTest(filter: (name: string) => boolean = () => true): Promise<readonly Finding[]> {
+  async selfTest(
+    filter: (name: string) => boolean = () => true,
+    options: { signal?: AbortSignal } = {},
+  ): Promise<readonly Finding[]> {
     const names = (await this.#engine.call("cases", [])).filter(filter);
     const findings: Finding[] = [];
     for (const name of names) {
-      const found = await this.#engine.call("checkCase", [name]);
+      const found = await this.#engine.call("checkCase", [name], hooksOf(options));
       findings.push(...found.map((finding) => ({ ...finding, name })));
     }
     return findings;
   }
 
   /** Frees the device. What is still running fails with an error of code `closed`. */
-  close(): void {
+  dispose(): void {
     this.#engine.close();
   }
 
@@ -164,6 +173,8 @@ export class Executor {
   }
 }
 
+const hooksOf = ({ signal }: { signal?: AbortSignal | undefined }) => ({ signal });
+
 const isTensor = (value: object): value is Tensor => "data" in value && "shape" in value;
 
 function settingsText(settings: Settings): string {
@@ -173,7 +184,7 @@ function settingsText(settings: Settings): string {
     return `${name}=${word}`;
   };
   return Object.entries(settings)
-    .filter(([, value]) => value !== undefined)
+    .filter(([name, value]) => value !== undefined && name !== "signal")
     .map(text)
     .join();
 }

@@ -23,9 +23,13 @@ export type FoveateErrorCode =
   /** More tokens than the model was made for. */
   | "context-full"
   | "empty-prompt"
+  /** A length that a session can't go back to. */
+  | "rollback"
+  /** A saved session of another model, or kept in another way. */
+  | "mismatch"
   /** The caller's `AbortSignal` ended it. */
   | "cancelled"
-  /** The model was closed. */
+  /** The model, device or session was disposed of. */
   | "closed"
   | "failed"
   /** A mistake in this library: please report it. */

@@ -15,14 +15,30 @@
  * @module
  */
 
-import type { Device as DeviceKind, Engine, Info, Message, Progress, Stats, Step } from "./engine.js";
-import { abortable, FoveateError, throwIfAborted } from "./error.js";
+import {
+  checked,
+  type End,
+  type GenerateOptions,
+  idsOf,
+  type Link,
+  pieces,
+  type Prompt,
+  type ScoredToken,
+  score,
+  type Token,
+  tokens,
+} from "./answer.js";
+import { FoveateError, throwIfAborted } from "./error.js";
+import type { Device as DeviceKind, Info, Message, Progress, Report, Stats } from "./methods.js";
+import { Session, type SessionOptions } from "./session.js";
 import { type ModelSource, sendable, spawnEngine } from "./spawn.js";
 
+export type { Candidate, End, GenerateOptions, Prompt, Score, ScoredToken, Token } from "./answer.js";
 export { type CachedModel, cache } from "./cache.js";
 export * from "./device.js";
 export type { FoveateErrorCode } from "./error.js";
-export type { DeviceKind, Message, ModelSource, Progress, Stats };
+export * from "./session.js";
+export type { DeviceKind, Message, ModelSource, Progress, Report, Stats };
 export { FoveateError };
 
 export interface LoadOptions {
@@ -53,65 +69,6 @@ export interface LoadOptions {
   readonly baseline?: boolean;
 }
 
-export interface GenerateOptions {
-  /** 256 by default. An answer also ends where the model's context does. */
-  readonly maxTokens?: number;
-  /** 0, the default, takes the likeliest token. */
-  readonly temperature?: number;
-  /** Draw from the likeliest so many tokens only; 0 is no limit. */
-  readonly topK?: number;
-  /** Draw from the likeliest tokens that together have this probability. */
-  readonly topP?: number;
-  /** Draw from tokens that are at least so likely, as a part of the likeliest one's probability. */
-  readonly minP?: number;
-  /** Divides the logits of tokens that occurred; 1 leaves them. */
-  readonly repetitionPenalty?: number;
-  /** The same seed gives the same answer. */
-  readonly seed?: number;
-  /**
-   * Tell how likely every token was, and of so many of the likeliest besides it: of 0 to 100. The logits come back from
-   * the device for it, which costs time.
-   */
-  readonly logprobs?: number;
-  /** Ends the answer with an error of code `cancelled`. */
-  readonly signal?: AbortSignal;
-}
-
-/** How likely a token was. */
-export interface Score {
-  /** Natural logarithm of its probability. */
-  readonly logprob: number;
-  /** Entropy of the whole distribution, in nats. */
-  readonly entropy: number;
-  /** How many tokens were likelier. */
-  readonly rank: number;
-}
-
-/** A token of a text that was scored. */
-export interface ScoredToken extends Score {
-  readonly id: number;
-}
-
-/** A token that could have been, and the natural logarithm of its probability. */
-export interface Candidate {
-  readonly id: number;
-  readonly logprob: number;
-}
-
-/** A text to go on with, a conversation for the model's chat template, or token ids. */
-export type Prompt = string | readonly Message[] | Uint32Array | readonly number[];
-
-/** A token of an answer, and the text that is complete with it: often none, as characters may need several tokens. */
-export interface Token {
-  readonly id: number;
-  readonly text: string;
-  /** How likely it was, if `logprobs` asked for it. */
-  readonly score?: Score & { readonly likeliest: readonly Candidate[] };
-}
-
-/** Why an answer ended: the model said so, or there was no room for more. */
-export type End = "stop" | "length";
-
 /**
  * Loads a model; its weights stream to the device and are never in memory as a whole, but where they stay.
  *
@@ -124,22 +81,30 @@ export async function load(source: ModelSource, options: LoadOptions = {}): Prom
   const engine = spawnEngine(options.worker);
   try {
     const info = await engine.call("load", [sent, device, baseline, cache], { onProgress, signal });
-    return new Model(engine, info, options.onDeviceLost);
+    return new Model({ engine, onDeviceLost: options.onDeviceLost, losses: 0 }, info);
   } catch (error) {
     engine.close();
     throw error;
   }
 }
 
+export interface EmbedOptions {
+  /** `mean`, the default, is the mean of the tokens' vectors; `last` the last token's; `none` gives all, one behind the other. */
+  readonly pooling?: "mean" | "last" | "none";
+  /** Ends the reading with an error of code `cancelled`. */
+  readonly signal?: AbortSignal;
+}
+
 /** A loaded model. */
 export class Model {
-  readonly #engine: Engine;
-  readonly #onDeviceLost: (() => void) | undefined;
+  readonly #link: Link;
   /** The family, as the model's files name it. */
   readonly architecture: string;
   /** Tokens that the model was made for. */
   readonly context: number;
   readonly vocabSize: number;
+  /** Elements of an embedding. */
+  readonly width: number;
   /** Without a tokenizer, prompts are token ids and answers have no text. */
   readonly hasTokenizer: boolean;
   /** Without a template, prompts are texts. */
@@ -148,12 +113,12 @@ export class Model {
   readonly device: string;
 
   /** @internal */
-  constructor(engine: Engine, info: Info, onDeviceLost?: () => void) {
-    this.#engine = engine;
-    this.#onDeviceLost = onDeviceLost;
+  constructor(link: Link, info: Info) {
+    this.#link = link;
     this.architecture = info.architecture;
     this.context = info.context;
     this.vocabSize = info.vocabSize;
+    this.width = info.width;
     this.hasTokenizer = info.hasTokenizer;
     this.hasTemplate = info.hasTemplate;
     this.device = info.device;
@@ -164,17 +129,8 @@ export class Model {
    *
    * @throws {FoveateError}
    */
-  async *generate(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<string, End, void> {
-    const { step, end } = await this.#begin(prompt, options);
-    try {
-      for (;;) {
-        const { text, end } = await step();
-        if (text) yield text;
-        if (end) return end;
-      }
-    } finally {
-      end();
-    }
+  generate(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<string, End, void> {
+    return pieces(this.#link, (options) => this.#begin(prompt, options), options);
   }
 
   /**
@@ -182,17 +138,8 @@ export class Model {
    *
    * @throws {FoveateError}
    */
-  async *generateTokens(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<Token, End, void> {
-    const { step, end } = await this.#begin(prompt, options);
-    try {
-      for (;;) {
-        const { id, text, end, probabilities } = await step();
-        if (id !== undefined) yield probabilities.length > 0 ? { id, text, score: scored(probabilities) } : { id, text };
-        if (end) return end;
-      }
-    } finally {
-      end();
-    }
+  generateTokens(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<Token, End, void> {
+    return tokens(this.#link, (options) => this.#begin(prompt, options), options);
   }
 
   /**
@@ -210,94 +157,116 @@ export class Model {
   }
 
   /**
+   * An empty session: a text that is kept in the cache while it grows.
+   *
+   * @throws {FoveateError}
+   */
+  session(options: SessionOptions = {}): Promise<Session> {
+    return Session.open(this.#link, this.context, options);
+  }
+
+  /**
+   * A session that goes on where one was saved.
+   *
+   * @throws {FoveateError} if the file is damaged, of another model or kept in another way.
+   */
+  restore(saved: Blob, options: SessionOptions = {}): Promise<Session> {
+    return Session.open(this.#link, this.context, options, saved);
+  }
+
+  /**
    * How likely each token of a text is after those before it; the first has none before it, and is left out.
    *
    * @throws {FoveateError}
    */
   async score(text: Prompt, { signal }: { signal?: AbortSignal } = {}): Promise<ScoredToken[]> {
-    throwIfAborted(signal);
-    const ids = await this.#ids(text);
-    const scoring = await this.#engine.call("score", [ids]);
+    const ids = await this.#ids(text, signal);
     const all: ScoredToken[] = [];
-    try {
-      for (;;) {
-        const scores = await this.#engine.call("scores", [scoring]);
-        throwIfAborted(signal);
-        if (scores.length === 0) return all;
-        for (let i = 0; i < scores.length; i += 3) {
-          all.push({ id: ids[all.length + 1] as number, ...score(scores.subarray(i)) });
-        }
+    for await (const scores of this.#read(ids, true, signal)) {
+      for (let i = 0; i < scores.length; i += 3) {
+        all.push({ id: ids[all.length + 1] as number, ...score(scores.subarray(i)) });
       }
-    } finally {
-      this.#engine.call("end", [scoring]).catch(() => {});
     }
+    return all;
+  }
+
+  /**
+   * What the model makes of a text, before it says a word: what its final norm gives, `width` numbers a vector.
+   *
+   * @throws {FoveateError}
+   */
+  async embed(text: Prompt, { pooling = "mean", signal }: EmbedOptions = {}): Promise<Float32Array> {
+    const ids = await this.#ids(text, signal);
+    const { width } = this;
+    const all = pooling === "none" ? new Float32Array(ids.length * width) : undefined;
+    const pooled = new Float64Array(width);
+    let at = 0;
+    for await (const vectors of this.#read(ids, false, signal)) {
+      all?.set(vectors, at);
+      at += vectors.length;
+      if (pooling === "mean") vectors.forEach((x, i) => ((pooled[i % width] as number) += x / ids.length));
+      else pooled.set(vectors.subarray(vectors.length - width));
+    }
+    return all ?? Float32Array.from(pooled);
   }
 
   /** The ids of a text; with `addSpecial`, within those that the model expects around it. */
   tokenize(text: string, { addSpecial = true } = {}): Promise<Uint32Array> {
-    return this.#engine.call("tokenize", [text, addSpecial]);
+    return this.#link.engine.call("tokenize", [text, addSpecial]);
   }
 
   /** The text of ids; with `skipSpecial`, without those that are no text. */
   detokenize(ids: Iterable<number>, { skipSpecial = true } = {}): Promise<string> {
-    return this.#engine.call("detokenize", [checked(ids), skipSpecial]);
+    return this.#link.engine.call("detokenize", [checked(ids), skipSpecial]);
   }
 
   /** A conversation as the model's template writes it, up to where the assistant's next turn begins. */
   render(messages: readonly Message[], { addGenerationPrompt = true } = {}): Promise<string> {
-    return this.#engine.call("render", [messages, addGenerationPrompt]);
+    return this.#link.engine.call("render", [messages, addGenerationPrompt]);
   }
 
   /** What the device has done so far. */
   stats(): Promise<Stats> {
-    return this.#engine.call("stats", []);
+    return this.#link.engine.call("stats", []);
   }
 
-  /** Frees the model. What is still running fails with an error of code `closed`. */
-  close(): void {
-    this.#engine.close();
+  /**
+   * What the model runs on, whether that computes as it should, and what went wrong so far. It takes a moment: one small
+   * case of every op runs on the device and by its definition.
+   *
+   * @throws {FoveateError}
+   */
+  report({ signal }: { signal?: AbortSignal } = {}): Promise<Report> {
+    return this.#link.engine.call("report", [this.device], { signal });
   }
 
-  async #ids(prompt: Prompt): Promise<Uint32Array> {
-    if (typeof prompt === "string") return this.tokenize(prompt);
-    const [first] = prompt;
-    if (typeof first !== "object") return checked(prompt as Iterable<number>);
-    const text = await this.render(prompt as readonly Message[]);
-    return this.tokenize(text, { addSpecial: false });
+  /** Frees the model and its sessions. What is still running fails with an error of code `closed`. */
+  dispose(): void {
+    this.#link.engine.close();
   }
 
-  async #begin(prompt: Prompt, { signal, ...options }: GenerateOptions) {
+  async #ids(text: Prompt, signal: AbortSignal | undefined): Promise<Uint32Array> {
     throwIfAborted(signal);
-    const ids = await this.#ids(prompt);
-    const answer = await this.#engine.call("begin", [ids, options]);
-    let last: Promise<unknown> = Promise.resolve();
-    const step = () => {
-      const next = this.#engine.call("next", [answer]);
-      // A step that was given up ends before the answer does.
-      last = next.catch(() => {});
-      return abortable(next, signal).then((step) => {
-        if (step.recovered) this.#onDeviceLost?.();
-        return step;
-      });
-    };
-    const end = () => void last.then(() => this.#engine.call("end", [answer])).catch(() => {});
-    return { step, end };
+    return idsOf(this.#link, text);
   }
-}
 
-const score = ([logprob = NaN, entropy = NaN, rank = NaN]: Float64Array): Score => ({ logprob, entropy, rank });
-
-function scored(probabilities: Step["probabilities"]): NonNullable<Token["score"]> {
-  const likeliest: Candidate[] = [];
-  for (let i = 3; i + 1 < probabilities.length; i += 2) {
-    likeliest.push({ id: probabilities[i] as number, logprob: probabilities[i + 1] as number });
+  async #begin(prompt: Prompt, options: GenerateOptions): Promise<number> {
+    return this.#link.engine.call("begin", [await idsOf(this.#link, prompt), options]);
   }
-  return { ...score(probabilities), likeliest };
-}
 
-function checked(ids: Iterable<number>): Uint32Array {
-  const all = [...ids];
-  const wrong = all.find((id) => !Number.isInteger(id) || id < 0 || id > 0xffff_ffff);
-  if (wrong !== undefined) throw new FoveateError("config", `a token id must be a whole number, got ${wrong}`);
-  return Uint32Array.from(all);
+  /** What is said of given tokens, some at a time. */
+  async *#read(ids: Uint32Array, scores: boolean, signal: AbortSignal | undefined): AsyncGenerator<Float64Array> {
+    const { engine } = this.#link;
+    const reading = await engine.call("read", [ids, scores]);
+    try {
+      for (;;) {
+        const rows = await engine.call("rows", [reading]);
+        throwIfAborted(signal);
+        if (rows.length === 0) return;
+        yield rows;
+      }
+    } finally {
+      engine.call("end", [reading]).catch(() => {});
+    }
+  }
 }

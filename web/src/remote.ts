@@ -1,6 +1,6 @@
 /** The engine's other side: a worker that does the work, so that the page stays quick. */
 
-import type { Engine, Hooks, Method, Methods } from "./engine.js";
+import type { Engine, Hooks, Method, Methods } from "./methods.js";
 import { cancelled, FoveateError, throwIfAborted } from "./error.js";
 import type { Reply, Request } from "./worker.js";
 

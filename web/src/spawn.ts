@@ -1,6 +1,7 @@
 /** What loads models and opens devices has in common. */
 
-import { type Engine, LocalEngine } from "./engine.js";
+import { LocalEngine } from "./engine.js";
+import type { Engine } from "./methods.js";
 import { abortable, FoveateError } from "./error.js";
 import { WorkerEngine } from "./remote.js";
 import type { OpenSource } from "./source.js";

@@ -1,7 +1,8 @@
 /** The engine in a worker: calls come as messages, and answers go back. */
 
-import { LocalEngine, type Method, type Progress } from "./engine.js";
+import { LocalEngine } from "./engine.js";
 import { FoveateError } from "./error.js";
+import type { Method, Progress } from "./methods.js";
 
 export type Request = { id: number; method: Method; args: unknown[] } | { abort: number };
 

@@ -1,34 +1,12 @@
 // What a browser keeps of models: read again without a server, checked, mended, listed and forgotten.
 
 import assert from "node:assert/strict";
-import { after, before, beforeEach, describe, test } from "node:test";
+import { beforeEach, test } from "node:test";
 import * as support from "./support.mjs";
 
-describe("the cache in Chromium", { skip: support.skipBrowser || support.skipGolden }, () => {
-  let browser, server, page;
-  let on = () => undefined;
-  let requests = [];
-
-  before(async () => {
-    server = await support.serveAll((request) => {
-      requests.push(request);
-      return on(request);
-    });
-    browser = await support.launch();
-    page = await support.blank(browser, server.url);
-  });
-
-  after(async () => {
-    await browser?.close();
-    await server?.close();
-  });
-
+support.inChromium("the cache in Chromium", support.skipBrowser || support.skipGolden, ({ page, serving, requests, url }) => {
   beforeEach(() => page.evaluate(() => window.foveate.cache.clear()));
 
-  const serving = (behaviour) => {
-    on = behaviour;
-    requests = [];
-  };
   const asModel = ({ path }) => path.startsWith("/golden/") || path.startsWith("/models/") || path.startsWith("/hub/");
   const gone = (request) => (asModel(request) ? { status: 500 } : undefined);
 
@@ -45,7 +23,7 @@ describe("the cache in Chromium", { skip: support.skipBrowser || support.skipGol
         const model = await window.foveate.load(source, { device: "cpu", cache: true, onProgress, ...options });
         const ids = [];
         for await (const { id } of model.generateTokens(prompt, { maxTokens: 4 })) ids.push(id);
-        model.close();
+        model.dispose();
         return { ids, fetched: last.fetched };
       },
       { source, options, prompt },
@@ -122,7 +100,7 @@ describe("the cache in Chromium", { skip: support.skipBrowser || support.skipGol
 
   test("a model of a hub goes by its name", async () => {
     serving(() => undefined);
-    assert.deepEqual((await load("acme/llama", { hub: `${server.url}/hub` })).ids, wanted);
+    assert.deepEqual((await load("acme/llama", { hub: `${url()}/hub` })).ids, wanted);
   });
 
   test("a load that was stopped goes on where it was", { skip: support.skipModel }, async () => {
@@ -161,7 +139,7 @@ describe("the cache in Chromium", { skip: support.skipBrowser || support.skipGol
         const model = await window.foveate.load(folder, { device: "cpu" });
         const ids = [];
         for await (const { id } of model.generateTokens(prompt, { maxTokens: 4 })) ids.push(id);
-        model.close();
+        model.dispose();
         const noise = new Blob(["no model"]).stream();
         const { code } = await window.thrown(() => window.foveate.load(noise, { device: "cpu" }));
         return { ids, code };
@@ -170,6 +148,4 @@ describe("the cache in Chromium", { skip: support.skipBrowser || support.skipGol
     );
     assert.deepEqual(got, { ids: wanted, code: "format" });
   });
-
-  test("no page complained", () => assert.deepEqual(page.complaints, []));
 });

@@ -64,7 +64,7 @@ describe("the packed package", { skip: support.skipGolden }, () => {
         const model = await load(source, { device: "cpu" });
         const ids = [];
         for await (const { id } of model.generateTokens(prompt, { maxTokens: 4 })) ids.push(id);
-        model.close();
+        model.dispose();
         return ids;
       };`,
     );

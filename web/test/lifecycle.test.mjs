@@ -1,34 +1,10 @@
 // What goes wrong, and what callers stop, in Chromium.
 
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { test } from "node:test";
 import * as support from "./support.mjs";
 
-describe("the life of a model in Chromium", { skip: support.skipBrowser || support.skipGolden }, () => {
-  let browser, server, page;
-  /** What the server does with a request, and those that it got. */
-  let on = () => undefined;
-  let requests = [];
-
-  before(async () => {
-    server = await support.serveAll((request) => {
-      requests.push(request);
-      return on(request);
-    });
-    browser = await support.launch();
-    page = await support.blank(browser, server.url);
-  });
-
-  after(async () => {
-    await browser?.close();
-    await server?.close();
-  });
-
-  const serving = (behaviour) => {
-    on = behaviour;
-    requests = [];
-  };
-
+support.inChromium("the life of a model in Chromium", support.skipBrowser || support.skipGolden, ({ page, serving, requests }) => {
   const { prompt, greedy } = support.skipGolden ? {} : support.goldenTokens("llama");
 
   const answer = (source, options) =>
@@ -92,7 +68,7 @@ describe("the life of a model in Chromium", { skip: support.skipBrowser || suppo
           const ms = performance.now() - aborted;
           const again = [];
           for await (const { id } of model.generateTokens(prompt, { maxTokens: 3 })) again.push(id);
-          model.close();
+          model.dispose();
           return { error, ids, again, ms };
         },
         { prompt, device },
@@ -109,7 +85,7 @@ describe("the life of a model in Chromium", { skip: support.skipBrowser || suppo
       const { bytes } = await model.stats();
       for await (const { id } of model.generateTokens(prompt)) if (id >= 0) break;
       const after = (await model.stats()).bytes;
-      model.close();
+      model.dispose();
       return { bytes, after };
     }, prompt);
     assert.equal(got.after, got.bytes);
@@ -119,7 +95,7 @@ describe("the life of a model in Chromium", { skip: support.skipBrowser || suppo
     const got = await page.evaluate(async (prompt) => {
       const model = await window.foveate.load("/golden/models/llama/", { device: "cpu" });
       return window.thrown(async () => {
-        for await (const { id } of model.generateTokens(prompt)) if (id >= 0) model.close();
+        for await (const { id } of model.generateTokens(prompt)) if (id >= 0) model.dispose();
       });
     }, prompt);
     assert.equal(got.code, "closed");
@@ -222,7 +198,7 @@ describe("the life of a model in Chromium", { skip: support.skipBrowser || suppo
         for await (const piece of model.generate(messages, { maxTokens: 12 })) pieces += piece;
         const ms = performance.now() - began;
         clearInterval(timer);
-        model.close();
+        model.dispose();
         return { ids, back, rendered, pieces, ticks, ms };
       },
       { source: `/models/${support.smollm2}`, text },
@@ -233,6 +209,4 @@ describe("the life of a model in Chromium", { skip: support.skipBrowser || suppo
     assert.ok(got.pieces.length > 0);
     assert.ok(got.ticks > got.ms / 50, `${got.ticks} ticks in ${got.ms} ms`);
   });
-
-  test("no page complained", () => assert.deepEqual(page.complaints, []));
 });

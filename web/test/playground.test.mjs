@@ -57,6 +57,8 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
     await page.getByRole("button", { name: "Send" }).waitFor({ timeout: 120_000 });
     assert.equal(await page.locator(".turn").count(), 4);
     assert.ok((await page.locator(".turn.assistant").last().innerText()).length > 0);
+    const [, kept, of] = (await page.locator("#speed").innerText()).match(/; (\d+) of the prompt's (\d+) tokens were still there$/);
+    assert.ok(Number(kept) > Number(of) / 2, `${kept} of ${of}`);
     if (process.env.SCREENSHOT) await page.screenshot({ path: process.env.SCREENSHOT, fullPage: true });
   });
 

@@ -1,7 +1,9 @@
 // What the tests share: golden files, a server and a browser.
 
+import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { serve } from "../serve.mjs";
@@ -26,6 +28,10 @@ export const skipModel = unless(join(models, smollm2), "the model") || skipGolde
 export const smollm2Golden = () => JSON.parse(readFileSync(join(golden, "smollm2.json"), "utf8"));
 export const goldenPath = (path) => join(golden, path);
 export const goldenFile = (path) => readFileSync(goldenPath(path));
+
+/** The files of a golden model, as a folder that was picked. */
+export const folder = (family) =>
+  ["config.json", "model.safetensors"].map((name) => new File([goldenFile(`models/${family}/${name}`)], name));
 
 /** The ids that a golden model was given, and those that it chose. */
 export function goldenTokens(family) {
@@ -82,4 +88,32 @@ export async function blank(browser, url) {
   page.on("pageerror", (error) => page.complaints.push(String(error)));
   await page.goto(`${url}/test/blank.html`);
   return page;
+}
+
+/**
+ * Tests in a page of Chromium with the package. `body` gets the page; `serving(on)`, which says how the server answers, see
+ * `serve`; and the requests that it got since.
+ */
+export function inChromium(name, skip, body) {
+  describe(name, { skip }, () => {
+    let browser, server, open;
+    let on = () => undefined;
+    const requests = [];
+    const serving = (behaviour) => {
+      on = behaviour;
+      requests.length = 0;
+    };
+
+    before(async () => {
+      const served = serveAll((request) => (requests.push(request), on(request)));
+      [browser, server] = await Promise.all([launch(), served]);
+      open = await blank(browser, server.url);
+    });
+
+    after(() => Promise.all([browser?.close(), server?.close()]));
+
+    body({ page: { evaluate: (...args) => open.evaluate(...args) }, serving, requests, url: () => server.url });
+
+    test("no page complained", () => assert.deepEqual(open.complaints, []));
+  });
 }

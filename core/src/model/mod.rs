@@ -81,12 +81,16 @@ impl<B: Backend> Model<B> {
         files: Files,
         report: &mut dyn FnMut(Progress) -> Result<()>,
     ) -> Result<Self> {
+        let ignored = files.ignored();
         let Files { weights, family, tokenizer, template } = files;
-        // Of files that are streamed, a second look at every tensor is too much to ask.
-        let fingerprint = if weights.in_memory() { Some(weights.fingerprint().await?) } else { None };
+        let in_memory = weights.in_memory();
+        let weights = if in_memory { weights } else { weights.sampled() };
         let progress = Progress { bytes: 0, of: 0 };
         let loader = load::Loader { backend: &*backend, files: &weights, family: &family, report, progress };
         let decoder = loader.decoder().await?;
+        // Parts that are not run are not streamed for its sake.
+        let known = in_memory || ignored == 0;
+        let fingerprint = if known { Some(weights.fingerprint().await?) } else { None };
         Ok(Self { backend, fingerprint, decoder, tokenizer, template })
     }
 
@@ -94,7 +98,7 @@ impl<B: Backend> Model<B> {
         &self.backend
     }
 
-    /// See [`Checkpoint::fingerprint`]; `None` for a model that was streamed.
+    /// See [`Checkpoint::fingerprint`]; `None` for one that was streamed and has parts that are not run.
     pub fn fingerprint(&self) -> Option<&str> {
         self.fingerprint.as_deref()
     }

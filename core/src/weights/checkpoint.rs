@@ -8,6 +8,7 @@ use foveate_kernels::dtype::DType;
 
 use super::gguf::{self, Metadata};
 use super::safetensors;
+use super::sampled::{Sampled, samples};
 use super::source::{Memory, SharedBytes, Source, check_range};
 use crate::error::{Error, Result, one_line};
 use crate::hash::Hash;
@@ -120,18 +121,25 @@ impl Checkpoint {
     /// # Errors
     /// What the sources return.
     pub async fn fingerprint(&self) -> Result<String> {
-        const SAMPLE: u64 = 4096;
         let mut hash = Hash::default();
         for tensor in &self.tensors {
             hash.add(tensor.name.as_bytes());
             hash.add(format!("{} {:?}", tensor.stored, tensor.shape).as_bytes());
-            let take = tensor.bytes.min(SAMPLE);
-            let last = tensor.bytes - take;
-            for start in [0, last / 2, last] {
+            let (starts, take) = samples(tensor.bytes);
+            for start in starts {
                 hash.add(&self.read(tensor, start, take).await?);
             }
         }
         Ok(hash.text())
+    }
+
+    /// The same files, of which the bytes that [`fingerprint`](Self::fingerprint) looks at are kept as they are read.
+    pub(crate) fn sampled(mut self) -> Self {
+        for (index, file) in std::mem::take(&mut self.files).into_iter().enumerate() {
+            let tensors = self.tensors.iter().filter(|t| t.file == index).map(|t| t.offset..t.offset + t.bytes);
+            self.files.push(Box::new(Sampled::new(file, tensors)));
+        }
+        self
     }
 
     /// Whether all files lie in memory.

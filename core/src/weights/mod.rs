@@ -7,6 +7,7 @@
 mod checkpoint;
 pub mod gguf;
 mod safetensors;
+mod sampled;
 mod source;
 
 pub use checkpoint::{Checkpoint, Stored, TensorInfo};

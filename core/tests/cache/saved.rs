@@ -1,12 +1,15 @@
 //! Caches as files: whole ones go on bit for bit, all others are refused.
 
 use super::numeric::logits;
-use super::support::{cpu, everywhere, files, load};
+use super::support::{cpu, everywhere, files, folder, load};
 use foveate_core::cache::{Kind, Saved};
 use foveate_core::kernels::dtype::DType;
-use foveate_core::model::{Input, Session};
+use foveate_core::model::{Files, Input, Session};
+use foveate_core::weights::{Checkpoint, LocalFuture, Memory, Source};
 use foveate_core::{Any, Error};
 use pollster::block_on;
+use std::cell::Cell;
+use std::rc::Rc;
 
 /// A session with latents between two texts.
 fn some(model: &std::sync::Arc<foveate_core::model::Model<Any>>, format: DType) -> Session<Any> {
@@ -43,6 +46,44 @@ fn a_restored_cache_goes_on_bit_for_bit() {
                 assert_eq!(logits(&mut again, Input::Tokens(&next)), logits(session, Input::Tokens(&next)));
             }
         }
+    }
+}
+
+/// A file that is not in memory, and counts the bytes that were asked for.
+struct Streamed {
+    file: Memory,
+    read: Rc<Cell<u64>>,
+}
+
+impl Source for Streamed {
+    fn name(&self) -> &str {
+        self.file.name()
+    }
+
+    fn len(&self) -> u64 {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, len: u64) -> LocalFuture<'_, foveate_core::Result<Vec<u8>>> {
+        self.read.set(self.read.get() + len);
+        self.file.read(offset, len)
+    }
+}
+
+#[test]
+fn a_streamed_model_has_the_fingerprint_of_its_files_and_is_read_once() {
+    for family in ["llama", "qwen3_5"] {
+        let (Some(whole), Some(streamed), Some(folder)) = (files(family), files(family), folder(family)) else {
+            return;
+        };
+        let fingerprint = block_on(whole.weights.fingerprint()).expect("it is in memory");
+        let bytes = std::fs::read(folder.join("model.safetensors")).expect("weights in the folder");
+        let (read, size) = (Rc::new(Cell::new(0)), bytes.len() as u64);
+        let source = Streamed { file: Memory::new("model.safetensors", bytes), read: read.clone() };
+        let weights = block_on(Checkpoint::safetensors(vec![Box::new(source)])).expect("a whole file");
+        let model = load(cpu(), Files { weights, ..streamed });
+        assert_eq!(model.fingerprint(), Some(&*fingerprint));
+        assert!(read.get() <= size + size / 100, "{} bytes were read of {size}", read.get());
     }
 }
 

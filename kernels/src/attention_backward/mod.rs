@@ -44,8 +44,9 @@ mod tile;
 use crate::attention;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::gradients;
 use crate::host::{Args, Host};
-use crate::op::{Access, Arg, Kernel};
+use crate::op::{Arg, Kernel};
 use crate::plan::{Caps, Plan};
 use alloc::{format, vec::Vec};
 
@@ -64,6 +65,10 @@ impl Spec {
     }
 }
 
+/// Derivatives by the names of what they are by.
+const GRADIENTS: [(&str, &str); 6] =
+    [("out", "dout"), ("q", "dq"), ("k", "dk"), ("v", "dv"), ("sinks", "dsinks"), ("bias", "dbias")];
+
 impl Kernel for Spec {
     fn name(&self) -> &'static str {
         NAME
@@ -80,17 +85,7 @@ impl Kernel for Spec {
     }
 
     fn args(&self) -> Vec<Arg> {
-        let saved = self.saving().args().into_iter();
-        let mut args: Vec<Arg> = saved.map(|arg| Arg { access: Access::Read, ..arg }).collect();
-        let sinks = self.forward.sinks.then_some(("sinks", "dsinks"));
-        let bias = self.forward.bias.map(|_| ("bias", "dbias"));
-        let gradients = [("out", "dout"), ("q", "dq"), ("k", "dk"), ("v", "dv")].into_iter().chain(sinks).chain(bias);
-        for (of, name) in gradients {
-            let shape = args.iter().find(|arg| arg.name == of).map(|arg| arg.shape.clone()).unwrap_or_default();
-            let access = if name == "dout" { Access::Read } else { Access::Write };
-            args.push(Arg::new(name, DType::F32, &shape, access));
-        }
-        args
+        gradients::args(&self.saving(), true, &GRADIENTS)
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
@@ -111,9 +106,6 @@ impl Kernel for Spec {
     }
 
     fn inputs(&self, rng: &mut crate::cases::Rng) -> Vec<Vec<u8>> {
-        let (saving, args) = (self.saving(), self.args());
-        let mut inputs = crate::cases::ran(&saving, rng);
-        inputs.extend(crate::cases::draws(&args[inputs.len()..], rng));
-        inputs
+        gradients::inputs(self, &self.saving(), true, rng)
     }
 }

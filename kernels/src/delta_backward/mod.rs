@@ -52,12 +52,12 @@ mod reference;
 mod sizes;
 
 use crate::delta;
-use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::gradients;
 use crate::host::{Args, Host};
-use crate::op::{Access, Arg, Kernel};
+use crate::op::{Arg, Kernel};
 use crate::plan::{Caps, Plan};
-use alloc::{string::String, vec::Vec};
+use alloc::vec::Vec;
 
 pub const NAME: &str = "delta_backward";
 
@@ -68,8 +68,10 @@ pub struct Spec {
     pub forward: delta::Spec,
 }
 
-/// Gradients by the names of what they are derivatives by.
-const GRADIENTS: [(&str, &str); 8] = [
+/// Derivatives by the names of what they are by.
+const GRADIENTS: [(&str, &str); 10] = [
+    ("out", "dout"),
+    ("state", "dstate"),
     ("q", "dq"),
     ("k", "dk"),
     ("v", "dv"),
@@ -87,23 +89,11 @@ impl Kernel for Spec {
 
     fn validate(&self) -> Result<()> {
         self.forward.validate().map_err(|error| error.of(NAME))?;
-        match self.forward.pool {
-            Some(_) => Err(Error::Unsupported { op: NAME, what: String::from("a gradient of a pool of states") }),
-            None => Ok(()),
-        }
+        gradients::without_pool(NAME, self.forward.pool)
     }
 
     fn args(&self) -> Vec<Arg> {
-        let forward = self.forward.args();
-        let alike = |of: &str, name, access| {
-            let arg = forward.iter().find(|arg| arg.name == of)?;
-            Some(Arg::new(name, DType::F32, &arg.shape, access))
-        };
-        let mut args: Vec<Arg> = forward.iter().filter(|arg| arg.access == Access::Read).cloned().collect();
-        args.extend(alike("out", "dout", Access::Read));
-        args.extend(alike("state", "dstate", Access::Read));
-        args.extend(GRADIENTS.iter().filter_map(|(of, name)| alike(of, name, Access::Write)));
-        args
+        gradients::args(&self.forward, false, &GRADIENTS)
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
@@ -123,10 +113,6 @@ impl Kernel for Spec {
     }
 
     fn inputs(&self, rng: &mut crate::cases::Rng) -> Vec<Vec<u8>> {
-        let read = self.forward.args().iter().filter(|arg| arg.access == Access::Read).count();
-        let mut inputs = self.forward.inputs(rng);
-        inputs.truncate(read);
-        inputs.extend(crate::cases::draws(&self.args()[read..], rng));
-        inputs
+        gradients::inputs(self, &self.forward, false, rng)
     }
 }

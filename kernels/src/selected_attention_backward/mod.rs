@@ -35,10 +35,10 @@ mod cpu;
 mod plan;
 mod reference;
 
-use crate::dtype::DType;
 use crate::error::Result;
+use crate::gradients;
 use crate::host::{Args, Host};
-use crate::op::{Access, Arg, Kernel};
+use crate::op::{Arg, Kernel};
 use crate::plan::{Caps, Plan};
 use crate::selected_attention;
 use crate::shape::require;
@@ -59,6 +59,10 @@ impl Spec {
     }
 }
 
+/// Derivatives by the names of what they are by.
+const GRADIENTS: [(&str, &str); 6] =
+    [("out", "dout"), ("q", "dq"), ("k", "dk"), ("v", "dv"), ("memory_k", "dmemory_k"), ("memory_v", "dmemory_v")];
+
 impl Kernel for Spec {
     fn name(&self) -> &'static str {
         NAME
@@ -71,22 +75,7 @@ impl Kernel for Spec {
     }
 
     fn args(&self) -> Vec<Arg> {
-        let saved = self.saving().args().into_iter();
-        let mut args: Vec<Arg> = saved.map(|arg| Arg { access: Access::Read, ..arg }).collect();
-        let gradients = [
-            ("out", "dout"),
-            ("q", "dq"),
-            ("k", "dk"),
-            ("v", "dv"),
-            ("memory_k", "dmemory_k"),
-            ("memory_v", "dmemory_v"),
-        ];
-        for (of, name) in gradients {
-            let Some(shape) = args.iter().find(|arg| arg.name == of).map(|arg| arg.shape.clone()) else { continue };
-            let access = if name == "dout" { Access::Read } else { Access::Write };
-            args.push(Arg::new(name, DType::F32, &shape, access));
-        }
-        args
+        gradients::args(&self.saving(), true, &GRADIENTS)
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
@@ -107,9 +96,6 @@ impl Kernel for Spec {
     }
 
     fn inputs(&self, rng: &mut crate::cases::Rng) -> Vec<Vec<u8>> {
-        let (saving, args) = (self.saving(), self.args());
-        let mut inputs = crate::cases::ran(&saving, rng);
-        inputs.extend(crate::cases::draws(&args[inputs.len()..], rng));
-        inputs
+        gradients::inputs(self, &self.saving(), true, rng)
     }
 }

@@ -122,17 +122,8 @@ fn block<L: Lanes, const R: usize, const C: usize>(
         #[inline(always)]
         |s| if s * width < C * L::N { &b.column(columns.start + s * width)[..(terms - 1) * row + width] } else { &[] },
     );
-    // What finds the operands is shared by four steps.
-    let fours = terms / 4 * 4;
-    for t in (0..fours).step_by(4) {
+    for t in 0..terms {
         // SAFETY: below `terms`, to which both sides have been cut.
-        (t..t + 4).for_each(
-            #[inline(always)]
-            |t| unsafe { step(l, &mut sums, left, strips, t, row) },
-        );
-    }
-    for t in fours..terms {
-        // SAFETY: as above.
         unsafe { step(l, &mut sums, left, strips, t, row) };
     }
     for (r, sums) in sums.into_iter().enumerate() {

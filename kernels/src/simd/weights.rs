@@ -279,59 +279,77 @@ pub(super) fn dots<L: Lanes>(
     out: &mut [f32],
 ) {
     let x: [&[f32]; 4] = core::array::from_fn(|t| &x[t.min(tokens - 1) * stride..][..inputs]);
-    by_format!(format, format_dots::<L>(l, format, rows, row_bytes, &x[..tokens], out));
+    by_format!(format, format_dots::<L>(l, rows, row_bytes, x, tokens, out));
+    // Only formats of single elements have rows that end within a group.
+    let whole = inputs / GROUP * GROUP;
+    if whole < inputs {
+        let from = format.bytes(whole as u64).map_or(0, |bytes| bytes as usize);
+        let mut last = [0.0; GROUP];
+        let last = &mut last[..inputs - whole];
+        for (row, out) in rows.chunks_exact(row_bytes).zip(out.chunks_exact_mut(tokens)) {
+            quant::decode(format, &row[from..], last);
+            for (out, x) in out.iter_mut().zip(x) {
+                *out += last.iter().zip(&x[whole..]).map(|(w, x)| w * x).sum::<f32>();
+            }
+        }
+    }
 }
 
+/// Three tokens are four, of which one is not wanted: a form of their own would cost more code than it saves time.
 #[inline(always)]
-fn format_dots<L: Lanes, F: Format>(l: L, format: DType, rows: &[u8], row_bytes: usize, x: &[&[f32]], out: &mut [f32]) {
-    match *x {
-        [a] => token_dots::<L, F, 1>(l, format, rows, row_bytes, [a], out),
-        [a, b] => token_dots::<L, F, 2>(l, format, rows, row_bytes, [a, b], out),
-        [a, b, c] => token_dots::<L, F, 3>(l, format, rows, row_bytes, [a, b, c], out),
-        [a, b, c, d] => token_dots::<L, F, 4>(l, format, rows, row_bytes, [a, b, c, d], out),
-        _ => panic!("1 to 4 tokens"),
+fn format_dots<L: Lanes, F: Format>(
+    l: L,
+    rows: &[u8],
+    row_bytes: usize,
+    x: [&[f32]; 4],
+    tokens: usize,
+    out: &mut [f32],
+) {
+    match tokens {
+        1 => token_dots::<L, F, 1>(l, rows, row_bytes, [x[0]], tokens, out),
+        2 => token_dots::<L, F, 2>(l, rows, row_bytes, [x[0], x[1]], tokens, out),
+        _ => token_dots::<L, F, 4>(l, rows, row_bytes, x, tokens, out),
     }
 }
 
 #[inline(always)]
 fn token_dots<L: Lanes, F: Format, const T: usize>(
     l: L,
-    format: DType,
     rows: &[u8],
     row_bytes: usize,
     x: [&[f32]; T],
+    tokens: usize,
     out: &mut [f32],
 ) {
-    let row = |n: usize| &rows[n * row_bytes..][..row_bytes];
     // As many rows together as leave their sums in registers: AVX-512 has 32 of those, AVX2 16.
     let together = if L::N == 16 { 4 } else { 2 };
-    let whole = out.len() / T / together * together;
-    let (many, rest) = out.split_at_mut(whole * T);
-    for (i, out) in many.chunks_exact_mut(together * T).enumerate() {
+    let count = out.len() / tokens;
+    // Behind the last row it stands in for those that are not there, for the same reason as a fourth token.
+    let row = |n: usize| &rows[n.min(count - 1) * row_bytes..][..row_bytes];
+    let mut sums = [[0.0; T]; 4];
+    for (i, out) in out.chunks_mut(together * tokens).enumerate() {
         let n = i * together;
         if L::N == 16 {
-            row_dots::<L, F, 4, T>(l, format, [row(n), row(n + 1), row(n + 2), row(n + 3)], x, out);
+            row_dots::<L, F, 4, T>(l, [row(n), row(n + 1), row(n + 2), row(n + 3)], x, &mut sums);
         } else {
-            row_dots::<L, F, 2, T>(l, format, [row(n), row(n + 1)], x, out);
+            row_dots::<L, F, 2, T>(l, [row(n), row(n + 1)], x, &mut sums);
         }
-    }
-    for (i, out) in rest.chunks_exact_mut(T).enumerate() {
-        row_dots::<L, F, 1, T>(l, format, [row(whole + i)], x, out);
+        for (out, sums) in out.chunks_exact_mut(tokens).zip(&sums) {
+            out.copy_from_slice(&sums[..tokens]);
+        }
     }
 }
 
-/// `out[r, t] = rows[r] . x[t]`
+/// `sums[r, t] = rows[r] . x[t]` over the whole groups of a row.
 #[inline(always)]
 fn row_dots<L: Lanes, F: Format, const R: usize, const T: usize>(
     l: L,
-    format: DType,
     rows: [&[u8]; R],
     x: [&[f32]; T],
-    out: &mut [f32],
+    sums: &mut [[f32; T]; 4],
 ) {
     let mut acc = [[l.splat(0.0); T]; R];
-    let blocks = rows[0].len() / F::BYTES;
-    for i in 0..blocks * F::GROUPS {
+    for i in 0..rows[0].len() / F::BYTES * F::GROUPS {
         let (g, from) = (i % F::GROUPS, i / F::GROUPS * F::BYTES);
         // Loops, since the methods of arrays are not always inlined.
         let (mut xs, mut block) = ([&[0.0; GROUP]; T], [&[][..]; R]);
@@ -358,18 +376,7 @@ fn row_dots<L: Lanes, F: Format, const R: usize, const T: usize>(
     }
     for r in 0..R {
         for t in 0..T {
-            out[r * T + t] = l.sum(acc[r][t]);
-        }
-    }
-    let from = blocks * F::GROUPS * GROUP;
-    if from < x[0].len() {
-        let mut last = [0.0; GROUP];
-        let last = &mut last[..x[0].len() - from];
-        for r in 0..R {
-            quant::decode(format, &rows[r][blocks * F::BYTES..], last);
-            for t in 0..T {
-                out[r * T + t] += last.iter().zip(&x[t][from..]).map(|(w, x)| w * x).sum::<f32>();
-            }
+            sums[r][t] = l.sum(acc[r][t]);
         }
     }
 }

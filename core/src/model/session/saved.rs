@@ -1,7 +1,7 @@
 //! A session's cache as bytes, and back.
 
 use super::Session;
-use crate::backend::{Backend, Copy, Operand};
+use crate::backend::Backend;
 use crate::cache::{Saved, Sequence};
 use crate::error::{Error, Result};
 
@@ -9,28 +9,9 @@ impl<B: Backend> Session<B> {
     /// The cache as a file; see [`Saved`].
     ///
     /// # Errors
-    /// `Config` for a model that was streamed, and so has no fingerprint.
+    /// `Config` for a model that has no [fingerprint](crate::model::Model::fingerprint).
     pub async fn save(&self) -> Result<Vec<u8>> {
-        let backend = self.model.backend();
-        let page = u64::from(self.pool.pages().page());
-        let mut layers = Vec::new();
-        for layer in self.pool.layers() {
-            let mut sides = Vec::new();
-            for buffer in [&layer.k, &layer.v] {
-                let bytes = u64::from(self.sequence.len()) * layer.row;
-                let all = backend.alloc("saved", bytes)?;
-                let rows = page * layer.row;
-                let copies = (0..).zip(self.sequence.table()).map(|(i, &at): (u64, _)| Copy {
-                    from: Operand::at(buffer, u64::from(at) * rows),
-                    to: Operand::at(&all, i * rows),
-                    bytes: rows.min(bytes - i * rows),
-                });
-                backend.copy(&copies.collect::<Vec<_>>())?;
-                sides.push(backend.download(&all, 0, bytes).await?);
-            }
-            let values = sides.pop().unwrap_or_default();
-            layers.push((sides.pop().unwrap_or_default(), values));
-        }
+        let layers = self.snapshot().rows(self.model.backend()).await?;
         let saved = Saved {
             model: self.fingerprint()?,
             kv: self.pool.format().name().into(),
@@ -112,8 +93,8 @@ impl<B: Backend> Session<B> {
     }
 
     fn fingerprint(&self) -> Result<String> {
-        let streamed = || Error::Config { reason: "a model that was streamed has no fingerprint to save by".into() };
-        self.model.fingerprint().map(String::from).ok_or_else(streamed)
+        let unknown = || Error::Config { reason: "a model that was streamed in parts has no fingerprint".into() };
+        self.model.fingerprint().map(String::from).ok_or_else(unknown)
     }
 
     /// The rope parameters of every layer, as text.

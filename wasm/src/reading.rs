@@ -1,7 +1,7 @@
-//! How likely tokens are.
+//! What a model says of a given text: how likely its tokens are, and the vectors behind them.
 
 use crate::error::thrown;
-use foveate_core::model::{Model, Session};
+use foveate_core::model::{Input, Model, Session};
 use foveate_core::{Any, Error, Result};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -48,9 +48,9 @@ pub(crate) fn likeliest(row: &[f32], count: usize) -> Vec<(u32, f64)> {
     ids.iter().map(|&id| (id, log(id))).collect()
 }
 
-/// A text that is being scored, some tokens at a time.
+/// A text that is being read, some tokens at a time.
 #[wasm_bindgen]
-pub struct Scoring {
+pub struct Reading {
     /// Taken while a piece is read, so that a second one at the same time is refused.
     running: RefCell<Option<Running>>,
 }
@@ -59,35 +59,38 @@ struct Running {
     session: Session<Any>,
     ids: Vec<u32>,
     at: usize,
+    /// What is asked: scores, or what the final norm gives.
+    scores: bool,
 }
 
 /// Tokens that are read between two looks at what the caller wants.
-const PIECE: usize = 32;
+pub(crate) const PIECE: usize = 32;
 
-impl Scoring {
-    pub(crate) fn new(model: &Arc<Model<Any>>, ids: Vec<u32>) -> Result<Self> {
+impl Reading {
+    pub(crate) fn new(model: &Arc<Model<Any>>, ids: Vec<u32>, scores: bool) -> Result<Self> {
         if ids.is_empty() {
             return Err(Error::EmptyPrompt);
         }
         let session = Session::new(model.clone(), u32::try_from(ids.len()).unwrap_or(u32::MAX))?;
-        Ok(Self { running: RefCell::new(Some(Running { session, ids, at: 0 })) })
+        Ok(Self { running: RefCell::new(Some(Running { session, ids, at: 0, scores })) })
     }
 }
 
 #[wasm_bindgen]
-impl Scoring {
-    /// Log-probability, entropy and rank of each of the next tokens but the text's first; none at the end.
+impl Reading {
+    /// Of scores, log-probability, entropy and rank of each of the next tokens but the text's first; otherwise the vectors
+    /// of the next tokens, one behind the other. None at the end.
     pub async fn next(&self) -> Result<Vec<f64>, JsValue> {
         let busy = || Error::Config { reason: "the last piece has not been read".into() };
         let mut running = self.running.borrow_mut().take().ok_or_else(|| thrown(busy()))?;
-        let scores = running.next().await;
+        let rows = if running.scores { running.scores().await } else { running.vectors().await };
         self.running.replace(Some(running));
-        scores.map_err(thrown)
+        rows.map_err(thrown)
     }
 }
 
 impl Running {
-    async fn next(&mut self) -> Result<Vec<f64>> {
+    async fn scores(&mut self) -> Result<Vec<f64>> {
         // The last token is not read: nothing comes after it.
         let end = (self.at + PIECE).min(self.ids.len() - 1);
         if self.at >= end {
@@ -105,5 +108,16 @@ impl Running {
         self.session.logits(&self.ids[self.at..end], read).await?;
         self.at = end;
         Ok(scores)
+    }
+
+    async fn vectors(&mut self) -> Result<Vec<f64>> {
+        let end = (self.at + PIECE).min(self.ids.len());
+        let mut vectors = Vec::new();
+        if self.at < end {
+            let read = |rows: &[f32]| vectors.extend(rows.iter().map(|&x| f64::from(x)));
+            self.session.hidden(Input::Tokens(&self.ids[self.at..end]), read).await?;
+        }
+        self.at = end;
+        Ok(vectors)
     }
 }

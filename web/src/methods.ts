@@ -1,0 +1,166 @@
+/** What an engine is asked, and what it says. Everything that goes in and out can be sent between threads. */
+
+import type { JsOptions } from "../pkg/foveate.js";
+import type { OpenSource } from "./source.js";
+
+export type Device = "auto" | "gpu" | "cpu" | "reference";
+
+/** An argument of an op: rows of `shape`, of which one that is written is the caller's to read. */
+export interface Argument {
+  readonly name: string;
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly bytes: number;
+  readonly access: "read" | "write" | "both";
+}
+
+/** What a check of one expectation found. */
+export interface Finding {
+  readonly name: string;
+  readonly passed: boolean;
+  /** The largest error, or what differs. */
+  readonly detail: string;
+}
+
+/** How far loading has come, in bytes of weights. */
+export interface Progress {
+  readonly bytes: number;
+  readonly of: number;
+  /** Bytes that came over the network: none where all was in the cache. */
+  readonly fetched: number;
+  /** Bytes of the wasm memory: weights on a GPU are not in it. */
+  readonly wasmBytes: number;
+}
+
+/** What a model runs on, and whether that computes as it should. */
+export interface Report {
+  /** One line that names executor and device. */
+  readonly device: string;
+  /** Why no GPU was taken, where one was looked for. */
+  readonly passedOver: string | undefined;
+  /** Devices that were lost so far. */
+  readonly losses: number;
+  /** Of the form of every op that this device takes, on a small case, whether it gives what its definition gives. */
+  readonly findings: readonly Finding[];
+}
+
+export interface Info {
+  readonly architecture: string;
+  readonly context: number;
+  readonly vocabSize: number;
+  readonly width: number;
+  readonly hasTokenizer: boolean;
+  readonly hasTemplate: boolean;
+  readonly device: string;
+}
+
+/** What an executor has done since the model was loaded. */
+export interface Stats {
+  /** Memory of tensors now, and the most that ever was. */
+  readonly bytes: number;
+  readonly peakBytes: number;
+  /** Buffers ever created. */
+  readonly buffers: number;
+  readonly submissions: number;
+  readonly dispatches: number;
+  /** Transfers from the device, and their bytes. */
+  readonly downloads: number;
+  readonly downloadedBytes: number;
+  /** Bytes of the wasm memory, which never shrinks. */
+  readonly wasmBytes: number;
+}
+
+export interface Step {
+  readonly id: number | undefined;
+  readonly text: string;
+  readonly end: "stop" | "length" | undefined;
+  /** Log-probability, entropy, rank, then pairs of likely tokens and their log-probabilities; empty if not asked for. */
+  readonly probabilities: Float64Array;
+  /** Devices that the model has lost so far; it is on another one then. */
+  readonly losses: number;
+}
+
+/** How a session keeps what it reads. */
+export interface SessionSettings {
+  readonly context: number;
+  readonly pool: number;
+  readonly kv: string;
+}
+
+/** What a session has read, for who makes latents. */
+export interface View {
+  readonly tokens: Uint32Array;
+  readonly positions: Uint32Array;
+  /** Keys and values in turn, layer by layer. */
+  readonly layers: readonly Float32Array[];
+  /** Elements of a latent. */
+  readonly width: number;
+}
+
+/** Where latents go if the session went on. */
+export type Policy = "tail" | "snapshot" | "drop";
+
+export interface Message {
+  /** `system`, `user` or `assistant`; templates may know others. */
+  readonly role: string;
+  readonly content: string;
+}
+
+export interface Hooks {
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What a model does, in whichever thread. */
+export interface Methods {
+  load(source: OpenSource, device: Device, baseline: boolean, cache: boolean): Info;
+  tokenize(text: string, addSpecial: boolean): Uint32Array;
+  detokenize(ids: Uint32Array, skipSpecial: boolean): string;
+  render(messages: readonly Message[], addGenerationPrompt: boolean): string;
+  /** Begins an answer and gives its number. */
+  begin(ids: Uint32Array, options: JsOptions): number;
+  next(answer: number): Step;
+  /** Begins to read tokens, for their scores or the vectors behind them, and gives its number. */
+  read(ids: Uint32Array, scores: boolean): number;
+  /** Log-probability, entropy and rank of each of some tokens, or their vectors; none at the end. */
+  rows(reading: number): Float64Array;
+  /** Begins an empty session, or one from a file, and gives its number. */
+  session(settings: SessionSettings, saved?: Blob): number;
+  /** Reads tokens, and gives the session's length then. */
+  append(session: number, ids: Uint32Array): number;
+  /** Begins an answer to what a session holds and gives its number. */
+  answer(session: number, options: JsOptions): number;
+  tokens(session: number): Uint32Array;
+  /** Keeps a session as it is, and gives its number and length. */
+  snapshot(session: number): { number: number; length: number };
+  /** A session that goes on from a snapshot of this one. */
+  fork(session: number, snapshot: number): number;
+  /** Back to a length, or to a snapshot. */
+  rollback(session: number, length: number, snapshot?: number): void;
+  save(session: number): Blob;
+  /** Asks for latents, and gives the number under which they are awaited. */
+  augment(session: number, latents: number): { number: number; view: View };
+  /** Takes them in; why not, if they were dropped. */
+  splice(session: number, augmentation: number, latents: Float32Array, policy: Policy): string | undefined;
+  /** Frees whatever has this number. */
+  end(number: number): void;
+  stats(): Stats;
+  report(device: string): Report;
+  /** Opens an executor for single ops. */
+  open(kind: Device, baseline: boolean): { name: string; ops: string[] };
+  arguments(op: string, settings: string, shapes: string): Argument[];
+  inputs(op: string, settings: string, seed: number): Uint8Array[];
+  run(op: string, settings: string, shapes: string, inputs: readonly Uint8Array[]): Uint8Array[];
+  check(source: string | Blob, kind: Device, baseline: boolean): Finding[];
+  cases(): string[];
+  checkCase(name: string): Finding[];
+}
+
+export type Method = keyof Methods;
+
+/** Calls methods, here or in a worker. */
+export interface Engine {
+  call<M extends Method>(method: M, args: Parameters<Methods[M]>, hooks?: Hooks): Promise<ReturnType<Methods[M]>>;
+  /** Frees the model; calls that have not ended fail. */
+  close(): void;
+}

@@ -1,0 +1,240 @@
+// Sessions: texts that are gone back in, forked, augmented and kept.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { load } from "../dist/index.js";
+import * as support from "./support.mjs";
+
+const LATENT = 0xffff_ffff;
+
+describe("sessions in Node.js", { skip: support.skipGolden }, () => {
+  const { prompt, greedy } = support.skipGolden ? {} : support.goldenTokens("llama");
+  const folder = (family) => support.folder(family);
+  let model;
+
+  before(async () => (model = await load(folder("llama"))));
+  after(() => model?.dispose());
+
+  const answer = async (session, maxTokens = 8) => {
+    const ids = [];
+    for await (const { id } of session.generateTokens({ maxTokens })) ids.push(id);
+    return ids;
+  };
+
+  test("a text in pieces is answered as a whole one, and the answer is a part of it", async () => {
+    const session = await model.session();
+    assert.equal(await session.append(prompt.slice(0, 3)), 3);
+    assert.equal(await session.append(prompt.slice(3)), prompt.length);
+    assert.deepEqual(await answer(session, 5), greedy.slice(0, 5));
+    assert.deepEqual(await answer(session, 3), greedy.slice(5, 8), "it goes on where it ended");
+    assert.deepEqual([...(await session.tokens())], [...prompt, ...greedy.slice(0, 8)]);
+    session.dispose();
+    await assert.rejects(session.tokens(), { code: "closed" });
+  });
+
+  test("a session goes back to lengths and snapshots, and its forks go their own ways", async () => {
+    const session = await model.session({ pool: 2048 });
+    await session.append(prompt);
+    const snapshot = await session.snapshot();
+    assert.equal(snapshot.length, prompt.length);
+    assert.deepEqual(await answer(session), greedy.slice(0, 8));
+    const fork = await session.fork();
+    const early = await session.fork(snapshot);
+    assert.deepEqual(await answer(fork, 4), greedy.slice(8, 12));
+    assert.deepEqual(await answer(early, 4), greedy.slice(0, 4));
+    await session.rollback(prompt.length + 2);
+    assert.deepEqual(await answer(session, 4), greedy.slice(2, 6));
+    await session.rollback(snapshot);
+    assert.deepEqual(await answer(session, 4), greedy.slice(0, 4));
+    assert.deepEqual(await session.rewrite([...prompt, 5]), { kept: prompt.length, of: prompt.length + 1 });
+    assert.deepEqual(await session.rewrite(prompt), { kept: prompt.length, of: prompt.length });
+    assert.deepEqual(await answer(session, 4), greedy.slice(0, 4));
+    await session.rollback(0);
+    assert.equal((await session.tokens()).length, 0);
+    await assert.rejects(answer(session), { code: "empty-prompt" });
+    await assert.rejects(session.rollback(1), { code: "rollback" });
+    await assert.rejects(session.rollback(-1), { code: "config" });
+    for (const one of [session, fork, early, snapshot]) one.dispose();
+  });
+
+  test("a saved session goes on in a model that was loaded anew", async () => {
+    const session = await model.session({ context: 100 });
+    await session.append(prompt);
+    await answer(session, 4);
+    const saved = await session.save();
+    assert.deepEqual(await answer(session, 4), greedy.slice(4, 8), "saving changes nothing");
+    const [other, qwen] = [await load(folder("llama")), await load(folder("qwen2"))];
+    const restored = await other.restore(saved, { context: 100 });
+    assert.deepEqual([...(await restored.tokens())], [...prompt, ...greedy.slice(0, 4)]);
+    assert.deepEqual(await answer(restored, 4), greedy.slice(4, 8));
+    await assert.rejects(qwen.restore(saved, { context: 100 }), { code: "mismatch" });
+    await assert.rejects(other.restore(saved, { context: 100, kv: "f16" }), { code: "mismatch" });
+    await assert.rejects(other.restore(saved, { context: prompt.length }), { code: "context-full" });
+    await assert.rejects(other.restore(saved.slice(0, -1)), { code: "format" });
+    other.dispose();
+    qwen.dispose();
+  });
+
+  test("latents join the text, and whatever goes wrong with them changes nothing", async () => {
+    const session = await model.session();
+    await session.append(prompt);
+    let view;
+    const rows = (count, x = 0.1) => new Float32Array(count * model.width).fill(x);
+    const wrong = {
+      nothing: async () => null,
+      failed: async () => assert.fail("no latents"),
+      "not finite": async () => rows(1, NaN),
+      "too many": async () => rows(17),
+      "no rows": async () => rows(1).subarray(1),
+    };
+    for (const [name, coprocessor] of Object.entries(wrong)) {
+      const { spliced, reason } = await session.augment(coprocessor);
+      assert.ok(!spliced && reason.length > 0, name);
+    }
+    const late = session.augment(() => new Promise(() => {}), { signal: AbortSignal.timeout(20) });
+    assert.deepEqual(await answer(session), greedy.slice(0, 8), "decoding goes on");
+    assert.equal((await late).spliced, false);
+    await session.rollback(prompt.length);
+    assert.deepEqual(await answer(session), greedy.slice(0, 8));
+
+    await session.rollback(prompt.length);
+    const good = await session.augment(async (seen) => ((view = seen), rows(2)), { latents: 2 });
+    assert.deepEqual(good, { spliced: true });
+    const read = prompt.length - 1;
+    assert.deepEqual([...view.tokens], prompt.slice(0, read));
+    assert.deepEqual([...view.positions], [...Array(read).keys()]);
+    assert.ok(view.layers.length > 0 && view.width === model.width && view.latents === 2);
+    for (const { keys, values } of view.layers) {
+      assert.ok(keys.length === values.length && keys.length % read === 0 && keys.every(Number.isFinite));
+    }
+    const tokens = [...(await session.tokens())];
+    assert.deepEqual(tokens, [...prompt.slice(0, read), LATENT, LATENT, prompt[read]]);
+    assert.equal((await answer(session, 4)).length, 4);
+    session.dispose();
+  });
+
+  test("an append that is stopped, or does not fit, leaves the text as it was", async () => {
+    const session = await model.session({ context: 40, kv: "f16" });
+    await session.append([1, 2, 3]);
+    await assert.rejects(session.append([4], { signal: AbortSignal.abort() }), { code: "cancelled" });
+    const controller = new AbortController();
+    const stopped = session.append(new Array(36).fill(5), { signal: controller.signal });
+    queueMicrotask(() => controller.abort());
+    await assert.rejects(stopped, { code: "cancelled" });
+    await assert.rejects(session.append(new Array(38).fill(5)), { code: "context-full" });
+    await assert.rejects(session.append([model.vocabSize]), { code: "tokenizer" });
+    assert.deepEqual([...(await session.tokens())], [1, 2, 3]);
+    session.dispose();
+    await assert.rejects(model.session({ kv: "q4_0" }), { code: "config" });
+    await assert.rejects(model.session({ context: 0 }), { code: "config" });
+  });
+
+  test("a report says what a model runs on, and that it computes as it should", async () => {
+    const { device, passedOver, losses, findings } = await model.report();
+    assert.match(device, /^cpu/);
+    assert.match(passedOver, /no WebGPU/);
+    assert.equal(losses, 0);
+    assert.ok(findings.length > 20 && findings.every(({ passed }) => passed), JSON.stringify(findings));
+    await assert.rejects(model.report({ signal: AbortSignal.abort() }), { code: "cancelled" });
+  });
+
+  test("a text has a vector, and every token its own", async () => {
+    const [mean, last, all] = await Promise.all(["mean", "last", "none"].map((pooling) => model.embed(prompt, { pooling })));
+    const { width } = model;
+    assert.equal(all.length, prompt.length * width);
+    assert.deepEqual([...last], [...all.subarray(-width)]);
+    for (let i = 0; i < width; i++) {
+      const sum = prompt.reduce((sum, _, t) => sum + all[t * width + i], 0);
+      assert.ok(Math.abs(mean[i] - sum / prompt.length) < 1e-5);
+    }
+    await assert.rejects(model.embed([]), { code: "empty-prompt" });
+    await assert.rejects(model.embed(prompt, { signal: AbortSignal.abort() }), { code: "cancelled" });
+  });
+});
+
+support.inChromium("sessions in Chromium", support.skipBrowser || support.skipGolden, ({ page }) => {
+  const { prompt, greedy } = support.skipGolden ? {} : support.goldenTokens("llama");
+
+  for (const device of ["cpu", "gpu"]) {
+    test(`a session on ${device} is forked, augmented, kept and restored`, async () => {
+      const got = await page.evaluate(
+        async ({ device, prompt }) => {
+          const model = await window.foveate.load("/golden/models/llama/", { device });
+          const answer = async (session) => {
+            const ids = [];
+            for await (const { id } of session.generateTokens({ maxTokens: 4 })) ids.push(id);
+            return ids;
+          };
+          const session = await model.session({ pool: 2048 });
+          await session.append(prompt);
+          const snapshot = await session.snapshot();
+          const first = await answer(session);
+          const saved = await session.save();
+          const restored = await answer(await model.restore(saved));
+          const forked = await answer(await session.fork(snapshot));
+          await session.rollback(snapshot);
+          const latents = new Float32Array(model.width).fill(0.1);
+          const [good, bad] = [
+            await session.augment(async ({ layers }) => (layers.length > 0 ? latents : null)),
+            await session.augment(() => Promise.reject(new Error("no"))),
+          ];
+          const augmented = (await answer(session)).length;
+          const vector = [...(await model.embed(prompt, { pooling: "last" }))];
+          model.dispose();
+          return { first, restored, forked, good, bad, augmented, vector, size: saved.size };
+        },
+        { device, prompt },
+      );
+      assert.deepEqual([got.first, got.restored, got.forked], [greedy.slice(0, 4), greedy.slice(4, 8), greedy.slice(0, 4)]);
+      assert.deepEqual([got.good, got.bad], [{ spliced: true }, { spliced: false, reason: "no" }]);
+      assert.ok(got.augmented === 4 && got.size > 1000 && got.vector.every(Number.isFinite));
+    });
+  }
+
+  test("a device that is lost in the midst of answers is replaced, and nobody notices but who asked to hear", async () => {
+    const got = await page.evaluate(async (prompt) => {
+      const devices = [];
+      const { requestDevice } = GPUAdapter.prototype;
+      GPUAdapter.prototype.requestDevice = async function (...args) {
+        const device = await requestDevice.apply(this, args);
+        devices.push(device);
+        return device;
+      };
+      let events = 0;
+      const options = { device: "gpu", worker: false, onDeviceLost: () => events++ };
+      const model = await window.foveate.load("/golden/models/llama/", options);
+      const session = await model.session();
+      await session.append(prompt);
+      const snapshot = await session.snapshot();
+      const run = async (answer, at) => {
+        const ids = [];
+        for await (const { id } of answer) {
+          ids.push(id);
+          if (ids.length === at) devices.at(-1).destroy();
+        }
+        return ids;
+      };
+      // In the midst of an answer, of a session's, and between two of its steps.
+      const answers = [
+        await run(model.generateTokens(prompt, { maxTokens: 8 }), 3),
+        await run(session.generateTokens({ maxTokens: 8 }), 3),
+      ];
+      devices.at(-1).destroy();
+      await session.append([1]);
+      const { length } = await session.tokens();
+      await session.rollback(snapshot);
+      answers.push(await run(session.generateTokens({ maxTokens: 8 })));
+      devices.at(-1).destroy();
+      const error = await window.thrown(() => run(model.generateTokens(prompt, { maxTokens: 8 })));
+      model.dispose();
+      GPUAdapter.prototype.requestDevice = requestDevice;
+      return { answers, events, length, error, devices: devices.length };
+    }, prompt);
+    const wanted = greedy.slice(0, 8);
+    assert.deepEqual(got.answers, [wanted, wanted, wanted]);
+    assert.equal(got.length, prompt.length + 9);
+    assert.deepEqual([got.events, got.devices], [3, 4]);
+    // A driver that fails again and again is not asked for ever.
+    assert.equal(got.error.code, "device");
+  });
+});
