@@ -2,6 +2,7 @@
 
 use super::config::{self, Config};
 use super::delta::Delta;
+use super::matrix::{Input, Matrix, Then, few};
 use super::routing::Routing;
 use super::workspace::{Step, Workspace};
 use crate::backend::{Backend, Operand};
@@ -9,7 +10,7 @@ use crate::cache::Pool;
 use crate::error::Result;
 use foveate_kernels::dtype::DType;
 use foveate_kernels::op::Op;
-use foveate_kernels::{activation, attention, cache, embed, fused_linear, linear, norm, rope, rope_append};
+use foveate_kernels::{activation, attention, cache, embed, fused_linear, norm, rope, rope_append};
 
 /// Takes an op and its operands: to run them, or to know them.
 pub(super) type Record<'a, B> = dyn FnMut(Op, &[Operand<'_, B>]) -> Result<()> + 'a;
@@ -75,95 +76,6 @@ pub(super) struct Mlp<B: Backend> {
 pub(super) struct Norm<B: Backend> {
     pub(super) weight: B::Buffer,
     pub(super) bias: Option<B::Buffer>,
-}
-
-/// Outputs of a product, in one or several parts of their own format.
-pub(super) struct Matrix<B: Backend> {
-    pub(super) parts: Vec<Part<B>>,
-    pub(super) inputs: u32,
-    /// Of all parts, one behind the other.
-    pub(super) bias: Option<B::Buffer>,
-}
-
-pub(super) struct Part<B: Backend> {
-    pub(super) buffer: B::Buffer,
-    pub(super) rows: u32,
-    pub(super) format: DType,
-}
-
-impl<B: Backend> Matrix<B> {
-    /// The same memory under a second handle.
-    pub(super) fn share(&self) -> Self {
-        let part = |p: &Part<B>| Part { buffer: p.buffer.clone(), rows: p.rows, format: p.format };
-        Self { parts: self.parts.iter().map(part).collect(), inputs: self.inputs, bias: self.bias.clone() }
-    }
-
-    fn outputs(&self) -> u32 {
-        self.parts.iter().map(|p| p.rows).sum()
-    }
-
-    /// `y = f(input W^T + bias)`, all dense; see [`Then`].
-    pub(super) fn apply(
-        &self,
-        to: &mut Record<'_, B>,
-        tokens: u32,
-        input: Input<'_, B>,
-        then: Then,
-        y: &B::Buffer,
-    ) -> Result<()> {
-        let (mut row, halves) = (0u64, if then.activation.is_some_and(|a| a.gated) { 2 } else { 1 });
-        for part in &self.parts {
-            let spec = linear::Spec {
-                bias: self.bias.is_some(),
-                y_stride: self.outputs() / halves,
-                ..linear::Spec::new(tokens, self.inputs, part.rows / halves, part.format)
-            };
-            let mut operands = vec![Operand::at(input.x.buffer, input.x.offset), Operand::new(&part.buffer)];
-            operands.extend(input.norm.map(|(_, weight)| Operand::new(weight)));
-            operands.extend(self.bias.iter().map(|bias| Operand::at(bias, row * 4)));
-            operands.push(Operand::at(y, row * 4));
-            let fused = input.norm.is_some() || then != Then::default();
-            let norm = input.norm.map(|(norm, _)| norm);
-            let Then { activation, residual } = then;
-            let op = match fused {
-                true => fused_linear::Spec { norm, activation, residual, ..spec.into() }.into(),
-                false => spec.into(),
-            };
-            to(op, &operands)?;
-            row += u64::from(part.rows);
-        }
-        Ok(())
-    }
-}
-
-/// What a product reads: the rows themselves, or those of which the product takes the norm.
-pub(super) struct Input<'a, B: Backend> {
-    x: Operand<'a, B>,
-    norm: Option<(fused_linear::Norm, &'a B::Buffer)>,
-}
-
-impl<'a, B: Backend> Input<'a, B> {
-    fn plain(x: Operand<'a, B>) -> Self {
-        Self { x, norm: None }
-    }
-
-    /// The same for a second product.
-    fn again(&self) -> Self {
-        Self { x: Operand::at(self.x.buffer, self.x.offset), norm: self.norm }
-    }
-}
-
-/// What a product of [`few`] tokens does besides: an activation, for a matrix in one part, and adding to what `y` holds.
-#[derive(Clone, Copy, PartialEq, Default)]
-pub(super) struct Then {
-    activation: Option<fused_linear::Activation>,
-    residual: bool,
-}
-
-/// Whether products of so many tokens take what stands before and behind them along, and are added to the residual stream
-/// at once.
-fn few(tokens: u32) -> bool {
-    tokens <= fused_linear::FEW
 }
 
 impl<B: Backend> Decoder<B> {

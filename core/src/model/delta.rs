@@ -1,7 +1,8 @@
 //! Layers of the delta rule: a product, a short convolution, the rule over its states, and a norm that is gated.
 
 use super::config;
-use super::decoder::{Input, Matrix, Norm, Record, Then, norm_spec};
+use super::decoder::{Norm, Record, norm_spec};
+use super::matrix::{Input, Matrix, Then};
 use super::workspace::Workspace;
 use crate::backend::{Backend, Operand};
 use crate::cache::LayerStates;

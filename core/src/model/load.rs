@@ -1,9 +1,10 @@
 //! Weights from files into an executor's memory.
 
 use super::config::{self, Config, Norm as NormConfig};
-use super::decoder::{Attention, Decoder, Layer, Matrix, Mixer, Mlp, Norm, Part};
+use super::decoder::{Attention, Decoder, Layer, Mixer, Mlp, Norm};
 use super::delta::{Conv, Delta};
 use super::family::{Family, Place, Role};
+use super::matrix::{Matrix, Part};
 use super::routing::Routing;
 use crate::backend::Backend;
 use crate::error::{Error, Result};

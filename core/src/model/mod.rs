@@ -6,6 +6,7 @@ mod delta;
 mod family;
 mod hub;
 mod load;
+mod matrix;
 mod routing;
 mod session;
 mod workspace;

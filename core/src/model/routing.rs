@@ -1,7 +1,8 @@
 //! Routing heads: what centroids take in attends to itself, beside heads of attention over a window.
 
 use super::config;
-use super::decoder::{Attention, Input, Matrix, Norm, Record, Then, norm_spec};
+use super::decoder::{Attention, Norm, Record, norm_spec};
+use super::matrix::{Input, Matrix, Then};
 use super::workspace::{Step, Workspace};
 use crate::backend::{Backend, Operand};
 use crate::cache::Pool;

@@ -2,13 +2,13 @@
 //! of its tokens read at once.
 
 use super::folder::Folder;
-use super::support::load;
-use foveate_core::Any;
+use super::support::{adapter, cpu, load};
 use foveate_core::cache::{PAGE, Pool, Saved};
 use foveate_core::host::HostBackend;
 use foveate_core::kernels::cases::Rng;
 use foveate_core::kernels::dtype::DType;
 use foveate_core::model::{Input, Model, Session, To};
+use foveate_core::{Any, Error};
 use pollster::block_on;
 use std::sync::Arc;
 
@@ -90,5 +90,40 @@ fn centroids_have_what_they_have_of_the_whole_prefix_through_any_verbs() {
     for seed in 0..6 {
         println!("seed {seed}");
         play(if seed % 2 == 0 { "prefix" } else { "nearest" }, seed);
+    }
+}
+
+#[test]
+fn members_that_a_file_makes_up_lead_to_numbers_inside_of_the_tensors() {
+    let folder = Folder::routing(&["routing", "routing"], "");
+    for backend in [Some(cpu()), adapter()].into_iter().flatten() {
+        let model = load(backend, folder.files().expect("a known family"));
+        let session = || Session::new(model.clone(), CONTEXT).expect("room");
+        let mut whole = session();
+        whole.read(Input::Tokens(&[1, 2, 3, 4, 5, 6, 7])).expect("it reads");
+        let (_, saved) = saved(&whole);
+        let mut rng = Rng::new(9);
+        let fills: [&mut dyn FnMut() -> u32; 4] =
+            [&mut || u32::MAX, &mut || 4, &mut || 0x7fc0_0000, &mut || rng.below(9)];
+        for fill in fills {
+            let mut made_up = saved.clone();
+            for layer in &mut made_up.states {
+                let words: Vec<u32> = (0..layer.len() / 4).map(|_| fill()).collect();
+                layer.copy_from_slice(bytemuck::cast_slice(&words));
+            }
+            let mut session = session();
+            block_on(session.restore(made_up.write().expect("a file"))).expect("a cache of this model");
+            for ids in [&[1][..], &[2, 3, 4, 5, 6, 7]] {
+                let mut all = 0;
+                let rows = |rows: &[f32]| all += rows.iter().filter(|x| x.is_finite()).count();
+                block_on(session.logits(ids, rows)).expect("it reads");
+                assert_eq!(all, ids.len() * 48);
+            }
+        }
+        // Of another number of words it is refused.
+        let mut short = saved.clone();
+        short.states[1].truncate(8);
+        let short = short.write().expect("a file");
+        assert!(matches!(block_on(session().restore(short)), Err(Error::Format { .. })));
     }
 }
