@@ -91,7 +91,7 @@ fn routing(folder: &Folder, layer: usize, x: &Rows) -> Rows {
             let part = |row: &'_ [f64]| -> Vec<f64> { row[h * HEAD..(h + 1) * HEAD].to_vec() };
             let score = |j: usize, c: usize| dot(&part(&q[j]), &centroids[c * HEAD..][..HEAD]);
             let best = |j: usize| (0..clusters).fold(0, |best, c| if score(j, c) > score(j, best) { c } else { best });
-            let mut sum = vec![0.0; HEAD];
+            let mut sum = [0.0; HEAD];
             let mut count = 0.0;
             for c in 0..clusters {
                 let mut members: Vec<usize> = (0..=t).collect();
