@@ -95,33 +95,16 @@ export interface EmbedOptions {
   readonly signal?: AbortSignal;
 }
 
+export interface Model extends Info {}
+
 /** A loaded model. */
 export class Model {
   readonly #link: Link;
-  /** The family, as the model's files name it. */
-  readonly architecture: string;
-  /** Tokens that the model was made for. */
-  readonly context: number;
-  readonly vocabSize: number;
-  /** Elements of an embedding. */
-  readonly width: number;
-  /** Without a tokenizer, prompts are token ids and answers have no text. */
-  readonly hasTokenizer: boolean;
-  /** Without a template, prompts are texts. */
-  readonly hasTemplate: boolean;
-  /** One line that names executor and device. */
-  readonly device: string;
 
   /** @internal */
   constructor(link: Link, info: Info) {
     this.#link = link;
-    this.architecture = info.architecture;
-    this.context = info.context;
-    this.vocabSize = info.vocabSize;
-    this.width = info.width;
-    this.hasTokenizer = info.hasTokenizer;
-    this.hasTemplate = info.hasTemplate;
-    this.device = info.device;
+    Object.assign(this, info);
   }
 
   /**

@@ -20,7 +20,7 @@ interface Sequence {
   session: WasmSession | undefined;
   readonly settings: SessionSettings;
   /** What it has read; unknown where latents are among it. */
-  ids: readonly number[] | undefined;
+  ids: number[] | undefined;
   /** When the last step has ended. */
   last: Promise<unknown>;
 }
@@ -65,7 +65,7 @@ function release(held: { free(): void } | undefined): void {
   }
 }
 
-function known(session: WasmSession): readonly number[] | undefined {
+function known(session: WasmSession): number[] | undefined {
   const ids = [...session.tokens()];
   return ids.includes(NO_TOKEN) ? undefined : ids;
 }
@@ -148,7 +148,7 @@ export class Loaded {
       step.free();
       if (id !== undefined) {
         answer.generated.push(id);
-        if (!(answer.to instanceof Uint32Array) && answer.to.ids) answer.to.ids = [...answer.to.ids, id];
+        if (!(answer.to instanceof Uint32Array)) answer.to.ids?.push(id);
       }
       return { id, text, end: end as Step["end"], probabilities, losses: this.#losses };
     };
@@ -192,7 +192,7 @@ export class Loaded {
         if (!isLoss(error)) session.rollback(length);
         throw error;
       }
-      if (sequence.ids) sequence.ids = [...sequence.ids, ...ids];
+      for (const id of ids) sequence.ids?.push(id);
       return length + ids.length;
     });
   }
@@ -206,7 +206,7 @@ export class Loaded {
     return this.#turn(sequence, (session) => {
       const snapshot = session.snapshot();
       const { length } = snapshot;
-      return { number: this.#keep(this.#snapshots, { snapshot, ids: sequence.ids }), length };
+      return { number: this.#keep(this.#snapshots, { snapshot, ids: sequence.ids?.slice() }), length };
     });
   }
 
@@ -216,7 +216,7 @@ export class Loaded {
     const kept = this.#find(this.#snapshots, from, "snapshot");
     return this.#turn(sequence, async (session) => {
       const fork = kept.snapshot ? session.fork(kept.snapshot) : await this.#reread(settings, kept.ids);
-      return this.#keep(this.#sequences, { session: fork, settings, ids: kept.ids, last: Promise.resolve() });
+      return this.#keep(this.#sequences, { session: fork, settings, ids: kept.ids?.slice(), last: Promise.resolve() });
     });
   }
 

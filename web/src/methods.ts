@@ -44,13 +44,20 @@ export interface Report {
   readonly findings: readonly Finding[];
 }
 
+/** What a loaded model says of itself. */
 export interface Info {
+  /** The family, as the model's files name it. */
   readonly architecture: string;
+  /** Tokens that the model was made for. */
   readonly context: number;
   readonly vocabSize: number;
+  /** Elements of an embedding. */
   readonly width: number;
+  /** Without a tokenizer, prompts are token ids and answers have no text. */
   readonly hasTokenizer: boolean;
+  /** Without a template, prompts are texts. */
   readonly hasTemplate: boolean;
+  /** One line that names executor and device. */
   readonly device: string;
 }
 
