@@ -52,6 +52,11 @@ impl Sampler {
         &self.settings
     }
 
+    /// Whether what was seen makes a difference.
+    pub(crate) fn penalises(&self) -> bool {
+        self.settings.repetition_penalty != 1.0
+    }
+
     /// The spec of the next choice.
     pub fn next(&mut self, vocab: u32) -> Spec {
         let s = self.settings;

@@ -277,6 +277,35 @@ impl Sequence {
         })
     }
 
+    /// Takes an append back, the last one, before anything of it was written: the sequence is as it was, but for
+    /// checkpoints that were given up for it.
+    pub(crate) fn withdraw(&mut self, extent: Extent) {
+        let Extent { first, positions, moves, .. } = extent;
+        if positions.is_empty() {
+            return;
+        }
+        let state = Arc::make_mut(&mut self.state);
+        let page = state.table.owner().page();
+        match moves._held {
+            Some(old) => {
+                drop(state.table.split((first / page) as usize));
+                state.table.join(old);
+            }
+            None => drop(state.table.split(first.div_ceil(page) as usize)),
+        }
+        match moves._slot {
+            Some(old) => state.slot = old,
+            None if moves.clear.is_some() => state.slot = Table::new(state.slot.owner()),
+            None => {}
+        }
+        state.tokens.truncate(first as usize);
+        state.marks.pop();
+        if let Some(last) = state.segments.last_mut() {
+            last.len -= positions.len() as u32;
+        }
+        state.segments.retain(|s| s.len > 0);
+    }
+
     /// Forgets the tokens from `len` on. Nothing happens where there are none.
     ///
     /// # Errors

@@ -85,7 +85,13 @@ impl<B: Backend> Decoder<B> {
 
     /// Records the layers over a step's tokens, whose ids, positions and slots lie in the workspace. The residual stream
     /// is left in `w.x`, to which `w.branch` is still to be added where that is [`pending`](Self::pending).
-    pub(super) fn layers(&self, to: &mut Record<'_, B>, w: &Workspace<B>, pool: &Pool<B>, step: &Step) -> Result<()> {
+    pub(super) fn layers(
+        &self,
+        to: &mut Record<'_, B>,
+        w: &Workspace<B>,
+        pool: &Pool<B>,
+        step: &Step<'_>,
+    ) -> Result<()> {
         let (config, tokens) = (&self.config, step.tokens);
         let pending = self.pending(tokens);
         self.embed(to, w, step)?;
@@ -128,7 +134,7 @@ impl<B: Backend> Decoder<B> {
         to: &mut Record<'_, B>,
         w: &'a Workspace<B>,
         pool: &Pool<B>,
-        step: &Step,
+        step: &Step<'_>,
         index: usize,
         input: Input<'_, B>,
     ) -> Result<Operand<'a, B>> {
@@ -139,7 +145,7 @@ impl<B: Backend> Decoder<B> {
             }
             (config::Mixer::Delta(d), Mixer::Delta(weights)) => {
                 let states = pool.states();
-                weights.record(to, w, (states.slots(), states.layer(index)), step.tokens, d, input)?;
+                weights.record(to, w, (states.slots(), states.layer(index)), step, d, input)?;
             }
             (config::Mixer::Routing(r), Mixer::Routing(routing)) => {
                 let Some((a, local)) = r.local.as_ref().zip(routing.local.as_ref()) else {
@@ -213,7 +219,7 @@ impl<B: Backend> Decoder<B> {
         to(spec.into(), &operands)
     }
 
-    fn embed(&self, to: &mut Record<'_, B>, w: &Workspace<B>, step: &Step) -> Result<()> {
+    fn embed(&self, to: &mut Record<'_, B>, w: &Workspace<B>, step: &Step<'_>) -> Result<()> {
         if !step.embedded {
             self.embed_ids(to, w, step.tokens)?;
         }
@@ -299,7 +305,7 @@ impl<B: Backend> Decoder<B> {
         to: &mut Record<'_, B>,
         w: &Workspace<B>,
         pool: &Pool<B>,
-        step: &Step,
+        step: &Step<'_>,
         layer: usize,
         a: &config::Attention,
         weights: &Attention<B>,
@@ -361,13 +367,15 @@ impl<B: Backend> Decoder<B> {
             scale: a.scale,
             window: a.window,
             softcap: a.softcap,
+            lengths: step.sequences() > 1,
             paged: Some(pool.layout(w.table_width)),
             kv: pool.format(),
             q_stride: stride,
-            ..attention::Spec::causal(1, tokens, step.keys, a.heads, a.kv_heads, a.dim)
+            ..attention::Spec::causal(step.sequences(), step.each(), step.keys, a.heads, a.kv_heads, a.dim)
         };
-        let operands =
-            [Operand::new(&w.qkv), Operand::new(k_pool), Operand::new(v_pool), w.table(), Operand::new(&w.mixed)];
+        let mut operands = vec![Operand::new(&w.qkv), Operand::new(k_pool), Operand::new(v_pool), w.tables(0)];
+        operands.extend(spec.lengths.then(|| w.lengths(step)));
+        operands.push(Operand::new(&w.mixed));
         to(spec.into(), &operands)?;
         if !a.gated {
             return Ok(());

@@ -3,7 +3,7 @@
 use super::config;
 use super::decoder::{Norm, Record, norm_spec};
 use super::matrix::{Input, Matrix, Then};
-use super::workspace::Workspace;
+use super::workspace::{Step, Workspace};
 use crate::backend::{Backend, Operand};
 use crate::cache::LayerStates;
 use crate::error::Result;
@@ -28,21 +28,22 @@ pub(super) struct Conv<B: Backend> {
 }
 
 impl<B: Backend> Delta<B> {
-    /// Records the layer from what its norm leaves to `w.mixed`, over the states of the step's slot.
+    /// Records the layer from what its norm leaves to `w.mixed`, over the states of the step's slots.
     pub(super) fn record(
         &self,
         to: &mut Record<'_, B>,
         w: &Workspace<B>,
         states: (u32, Option<&LayerStates<B>>),
-        tokens: u32,
+        step: &Step<'_>,
         d: &config::Delta,
         input: Input<'_, B>,
     ) -> Result<()> {
         let (slots, Some(states)) = states else { unreachable!("a layer of the delta rule has states") };
+        let tokens = step.tokens;
         let offset = |elements: u32| u64::from(elements) * 4;
         let (stride, channels) = (d.width(), d.channels());
         self.input.apply(to, tokens, input, Then::default(), &w.qkv)?;
-        self.convolve(to, w, (slots, states), tokens, d)?;
+        self.convolve(to, w, (slots, states), step, d)?;
 
         let beta = channels + if d.gated { d.values() } else { 0 };
         let decay = d.decays.then_some(delta_gates::Decay { channels: 1, stride });
@@ -61,12 +62,12 @@ impl<B: Backend> Delta<B> {
             gate: if d.decays { delta::Gate::Head } else { delta::Gate::None },
             normalize: d.normalize,
             pool: Some(slots),
-            ..delta::Spec::new(1, tokens, d.heads, d.key_dim, d.value_dim)
+            ..delta::Spec::new(step.sequences(), step.each(), d.heads, d.key_dim, d.value_dim)
         };
         let part = |first: u32| Operand::at(&w.convolved, offset(first) * u64::from(tokens));
         let mut operands = vec![part(0), part(d.keys()), part(2 * d.keys()), Operand::new(&w.beta)];
         operands.extend(d.decays.then_some(Operand::new(&w.decay)));
-        operands.extend([w.state(tokens), Operand::new(&states.memory.buffer), Operand::new(&w.mixed)]);
+        operands.extend([w.states(step), Operand::new(&states.memory.buffer), Operand::new(&w.mixed)]);
         to(spec.into(), &operands)?;
 
         let gate = d.gated.then_some(norm::Gate { kind: activation::Kind::Silu, stride });
@@ -82,7 +83,7 @@ impl<B: Backend> Delta<B> {
         to: &mut Record<'_, B>,
         w: &Workspace<B>,
         (slots, states): (u32, &LayerStates<B>),
-        tokens: u32,
+        step: &Step<'_>,
         d: &config::Delta,
     ) -> Result<()> {
         let keys = Part { channels: d.keys(), activation: d.activation };
@@ -92,12 +93,12 @@ impl<B: Backend> Delta<B> {
             bias: self.conv.bias.is_some(),
             stride: d.width(),
             pool: states.inputs.as_ref().map(|_| slots),
-            ..conv::Spec::new(1, tokens, d.channels(), d.window, d.activation)
+            ..conv::Spec::new(step.sequences(), step.each(), d.channels(), d.window, d.activation)
         };
         let mut operands = vec![Operand::new(&w.qkv), Operand::new(&self.conv.weight)];
         operands.extend(self.conv.bias.iter().map(Operand::new));
         if let Some(inputs) = &states.inputs {
-            operands.extend([w.state(tokens), Operand::new(&inputs.buffer)]);
+            operands.extend([w.states(step), Operand::new(&inputs.buffer)]);
         }
         operands.push(Operand::new(&w.convolved));
         to(spec.into(), &operands)

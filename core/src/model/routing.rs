@@ -24,14 +24,15 @@ pub(super) struct Routing<B: Backend> {
 
 impl<B: Backend> Routing<B> {
     /// Records the routing heads from what the layer's norm leaves to `w.mixed` from byte `out` on: they take a step's
-    /// tokens into the members of the sequence's slot, and attend to what was there at each token's own time.
+    /// tokens into the members of their sequence's slot, and attend to what was there at each token's own time. Sequences
+    /// go one after the other, since they share the lists.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn record(
         &self,
         to: &mut Record<'_, B>,
         w: &Workspace<B>,
         pool: &Pool<B>,
-        (step, layer): (&Step, usize),
+        (step, layer): (&Step<'_>, usize),
         r: &config::Routing,
         input: Input<'_, B>,
         out: u64,
@@ -58,16 +59,11 @@ impl<B: Backend> Routing<B> {
         let (keys, all_values) = (Operand::new(k_pool), Operand::new(v_pool));
         to(append.into(), &[w.slots(tokens), Operand::new(&routed.x), values, keys, all_values])?;
 
-        let spec = r.step(tokens);
-        let state = Operand::at(&states.memory.buffer, u64::from(step.slot) * states.memory.bytes);
-        let [a, b, c, d, e] = routed.lists.each_ref().map(Operand::new);
-        let (x, centroids) = (Operand::new(&routed.x), Operand::new(&self.centroids));
-        to(spec.into(), &[x, centroids, w.first(tokens), state, a, b, c, d, e])?;
-
-        let [entries, key_entries] = spec.entries()?;
-        let spec = selected_attention::Spec {
+        let take = r.step(step.each());
+        let [entries, key_entries] = take.entries()?;
+        let attend = selected_attention::Spec {
             batch: 1,
-            tokens,
+            tokens: step.each(),
             heads: r.heads,
             dim: r.dim,
             value_dim: r.dim,
@@ -84,9 +80,19 @@ impl<B: Backend> Routing<B> {
             combine: Combine::Mean { eps: 0.0 },
             save: false,
         };
-        let [x, keys, values] = [&routed.x, k_pool, v_pool].map(Operand::new);
-        let [a, b, c, d, e] = routed.lists.each_ref().map(Operand::new);
-        let out = Operand::at(&w.mixed, out);
-        to(spec.into(), &[x, keys, values, a, b, c, d, e, w.first(tokens), w.table(), out])
+        let rows = u64::from(step.each()) * u64::from(width) * 4;
+        for (index, &slot) in (0..).zip(step.slots) {
+            let behind = u64::from(index) * rows;
+            let x = || Operand::at(&routed.x, behind);
+            let state = Operand::at(&states.memory.buffer, u64::from(slot) * states.memory.bytes);
+            let [a, b, c, d, e] = routed.lists.each_ref().map(Operand::new);
+            let centroids = Operand::new(&self.centroids);
+            to(take.into(), &[x(), centroids, w.first(step, index), state, a, b, c, d, e])?;
+            let [a, b, c, d, e] = routed.lists.each_ref().map(Operand::new);
+            let [keys, values] = [k_pool, v_pool].map(Operand::new);
+            let out = Operand::at(&w.mixed, out + behind);
+            to(attend.into(), &[x(), keys, values, a, b, c, d, e, w.first(step, index), w.tables(index), out])?;
+        }
+        Ok(())
     }
 }

@@ -6,15 +6,26 @@ use crate::cache::PAGE;
 use crate::error::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Tokens of one step, and the keys that its last token sees.
+/// Tokens of one step, as many of each of its sequences, and the keys that the last token of the longest one sees.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Step {
+pub(super) struct Step<'a> {
     pub(super) tokens: u32,
     pub(super) keys: u32,
     /// The residual stream is in the workspace already, but for learned positions.
     pub(super) embedded: bool,
-    /// Of the sequence's states, where there are any.
-    pub(super) slot: u32,
+    /// Of each sequence's states, where there are any.
+    pub(super) slots: &'a [u32],
+}
+
+impl Step<'_> {
+    pub(super) fn sequences(&self) -> u32 {
+        self.slots.len() as u32
+    }
+
+    /// Tokens of one sequence.
+    pub(super) fn each(&self) -> u32 {
+        self.tokens / self.sequences()
+    }
 }
 
 /// Waits for a turn. Nothing lies behind the lock that a panic could leave half changed.
@@ -27,13 +38,13 @@ pub(super) struct Workspace<B: Backend> {
     pub(super) batch: u32,
     pub(super) context: u32,
     pub(super) table_width: u32,
-    /// `[batch]`, and where the sampled token is left: `ids[0]`.
+    /// `[batch]`, and where the sampled tokens are left: from `ids[0]` on.
     pub(super) ids: B::Buffer,
-    /// Positions and slots of a step's tokens, the slot of the sequence's states and the tokens that these have read, one
-    /// behind the other, and the page table behind room for a batch of them.
+    /// Positions and slots of a step's tokens, of each sequence the slot of its states, the tokens that these have read and
+    /// its keys, one behind the other, and behind room for a batch of them the page table of each sequence.
     indices: B::Buffer,
-    /// What the device knows of the page table.
-    table: Vec<u32>,
+    /// What the device knows of the page tables.
+    known: Vec<Vec<u32>>,
     /// Residual stream `[batch, dim]`.
     pub(super) x: B::Buffer,
     /// What is added to it next.
@@ -87,9 +98,15 @@ impl<B: Backend> Routed<B> {
     }
 }
 
-/// Where the page table begins in the indices of steps, in bytes: at the alignment of any device.
-fn table_offset(batch: u32) -> u64 {
-    (u64::from(batch) * 8 + 8).next_multiple_of(256)
+/// Where the page tables begin in the indices of steps, in bytes: at the alignment of any device.
+fn table_offset(batch: u32, sequences: u32) -> u64 {
+    (u64::from(batch) * 8 + u64::from(sequences) * 12).next_multiple_of(256)
+}
+
+/// Room for the indices of steps of `batch` tokens of `sequences` sequences.
+fn indices<B: Backend>(backend: &B, batch: u32, sequences: u32, table_width: u32) -> Result<B::Buffer> {
+    let tables = u64::from(sequences) * u64::from(table_width) * 4;
+    backend.alloc("indices", table_offset(batch, sequences) + tables)
 }
 
 impl<B: Backend> Workspace<B> {
@@ -138,8 +155,8 @@ impl<B: Backend> Workspace<B> {
             context,
             table_width,
             ids: rows("ids", batch, 1)?,
-            indices: backend.alloc("indices", table_offset(batch) + u64::from(table_width) * 4)?,
-            table: Vec::new(),
+            indices: indices(backend, batch, 1, table_width)?,
+            known: vec![Vec::new()],
             x: rows("x", batch, config.dim)?,
             branch: rows("branch", batch, config.dim)?,
             normed: rows("normed", batch, config.dim)?,
@@ -160,12 +177,21 @@ impl<B: Backend> Workspace<B> {
 
     /// A second workspace: what a step leaves for the next one is its own, all else is shared.
     pub(super) fn fork(&self, backend: &B) -> Result<Self> {
-        let batch = u64::from(self.batch);
+        self.shared(backend, self.batch, 1)
+    }
+
+    /// One for steps of a token of each of `sequences` sequences, no more than its own batch, with logits for each.
+    pub(super) fn side_by_side(&self, backend: &B, sequences: u32, vocab: u32) -> Result<Self> {
+        let logits = u64::from(sequences) * u64::from(vocab) * 4;
+        Ok(Self { logits: backend.alloc("logits", logits)?, ..self.shared(backend, sequences, sequences)? })
+    }
+
+    fn shared(&self, backend: &B, batch: u32, sequences: u32) -> Result<Self> {
         Ok(Self {
-            ids: backend.alloc("ids", batch * 4)?,
-            indices: backend.alloc("indices", table_offset(self.batch) + u64::from(self.table_width) * 4)?,
-            table: Vec::new(),
-            batch: self.batch,
+            ids: backend.alloc("ids", u64::from(batch) * 4)?,
+            indices: indices(backend, batch, sequences, self.table_width)?,
+            known: vec![Vec::new(); sequences as usize],
+            batch,
             context: self.context,
             table_width: self.table_width,
             x: self.x.clone(),
@@ -200,18 +226,32 @@ impl<B: Backend> Workspace<B> {
         Operand::at(&self.indices, u64::from(tokens) * 4)
     }
 
-    /// The slot of the sequence's states, in a step of `tokens`.
-    pub(super) fn state(&self, tokens: u32) -> Operand<'_, B> {
-        Operand::at(&self.indices, u64::from(tokens) * 8)
+    /// The slots of the sequences' states.
+    pub(super) fn states(&self, step: &Step<'_>) -> Operand<'_, B> {
+        self.of_sequences(step, 0)
     }
 
-    /// The tokens that the states have read before, in a step of `tokens`.
-    pub(super) fn first(&self, tokens: u32) -> Operand<'_, B> {
-        Operand::at(&self.indices, u64::from(tokens) * 8 + 4)
+    /// The tokens that the states of sequence `index` have read before.
+    pub(super) fn first(&self, step: &Step<'_>, index: u32) -> Operand<'_, B> {
+        self.of_sequences(step, step.sequences() + index)
     }
 
-    pub(super) fn table(&self) -> Operand<'_, B> {
-        Operand::at(&self.indices, table_offset(self.batch))
+    /// Keys of each sequence, where there are several.
+    pub(super) fn lengths(&self, step: &Step<'_>) -> Operand<'_, B> {
+        self.of_sequences(step, 2 * step.sequences())
+    }
+
+    fn of_sequences(&self, step: &Step<'_>, index: u32) -> Operand<'_, B> {
+        Operand::at(&self.indices, u64::from(step.tokens) * 8 + u64::from(index) * 4)
+    }
+
+    /// The page tables from sequence `index` on.
+    pub(super) fn tables(&self, index: u32) -> Operand<'_, B> {
+        Operand::at(&self.indices, self.table_at(index as usize))
+    }
+
+    fn table_at(&self, index: usize) -> u64 {
+        table_offset(self.batch, self.known.len() as u32) + index as u64 * u64::from(self.table_width) * 4
     }
 
     /// The rope table of a layer.
@@ -219,27 +259,23 @@ impl<B: Backend> Workspace<B> {
         self.table_of[layer].map(|index| &self.tables[index])
     }
 
-    /// Uploads what the device does not know yet: where the tokens of a step stand and where they go, the slot of their
-    /// sequence's states and the tokens that these have read if it has any, and which pages are new.
-    pub(super) fn indices(
+    /// Uploads what the device does not know yet: where the tokens of a step stand and where they go, what there is to say
+    /// `of_sequences`, in the order above, and which pages are new in their tables.
+    pub(super) fn indices<'t>(
         &mut self,
         backend: &B,
-        positions: &[u32],
-        slots: &[u32],
-        state: Option<[u32; 2]>,
-        table: &[u32],
+        [positions, slots, of_sequences]: [&[u32]; 3],
+        tables: impl Iterator<Item = &'t [u32]>,
     ) -> Result<()> {
-        backend.upload(
-            &self.indices,
-            0,
-            bytemuck::cast_slice(&[positions, slots, state.as_slice().as_flattened()].concat()),
-        )?;
-        let same = self.table.iter().zip(table).take_while(|(old, new)| old == new).count();
-        self.table.truncate(same);
-        if same < table.len() {
-            let offset = table_offset(self.batch) + same as u64 * 4;
-            backend.upload(&self.indices, offset, bytemuck::cast_slice(&table[same..]))?;
-            self.table.extend(&table[same..]);
+        backend.upload(&self.indices, 0, bytemuck::cast_slice(&[positions, slots, of_sequences].concat()))?;
+        for (index, table) in tables.enumerate() {
+            let same = self.known[index].iter().zip(table).take_while(|(old, new)| old == new).count();
+            self.known[index].truncate(same);
+            if same < table.len() {
+                let offset = self.table_at(index) + same as u64 * 4;
+                backend.upload(&self.indices, offset, bytemuck::cast_slice(&table[same..]))?;
+                self.known[index].extend(&table[same..]);
+            }
         }
         Ok(())
     }

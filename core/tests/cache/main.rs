@@ -1,6 +1,7 @@
 //! The cache of segments: its bookkeeping against a model that keeps every token, and what models compute over it.
 
 // Of which another test uses more.
+mod batch;
 #[expect(dead_code)]
 #[path = "../hybrid/folder.rs"]
 mod folder;

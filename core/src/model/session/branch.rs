@@ -40,7 +40,7 @@ impl<B: Backend> Session<B> {
             sequence: snapshot.sequence.clone(),
             workspace: self.workspace.fork(backend)?,
             seen: backend.alloc("seen", u64::from(self.model.config().vocab.div_ceil(32)) * 4)?,
-            marked: 0,
+            marked: None,
             on_device: None,
         })
     }
@@ -143,7 +143,7 @@ impl<B: Backend> Session<B> {
 
     /// What the device remembers of the last step is of no use any more.
     pub(super) fn changed(&mut self) {
-        self.marked = 0;
+        self.marked = None;
         self.on_device = None;
     }
 }

@@ -1,9 +1,12 @@
 //! One sequence of tokens through a model.
 
+mod batch;
 mod branch;
 mod read;
 mod saved;
 mod splice;
+
+pub use batch::{Batch, Turn};
 
 use super::Model;
 use super::workspace::{Step, Workspace};
@@ -32,8 +35,8 @@ pub struct Session<B: Backend> {
     workspace: Workspace<B>,
     /// One bit a token of the vocabulary, for the repetition penalty.
     seen: B::Buffer,
-    /// Tokens that `seen` knows of: those read, and the one that the last step chose, which the device marked itself.
-    marked: usize,
+    /// What `seen` knows: as many tokens as were read, and the one that the last step chose, which the device marked itself.
+    marked: Option<(usize, u32)>,
     /// The id that the last step left at `workspace.ids[0]`.
     on_device: Option<u32>,
 }
@@ -87,7 +90,7 @@ impl<B: Backend> Session<B> {
         let workspace = Workspace::new(backend, config, batch, context, LOGIT_ROWS.min(context))?;
         let seen = backend.alloc("seen", u64::from(config.vocab.div_ceil(32)) * 4)?;
         let sequence = Sequence::new(pool.pages(), pool.state_slots());
-        Ok(Self { workspace, sequence, pool, seen, marked: 0, on_device: None, model })
+        Ok(Self { workspace, sequence, pool, seen, marked: None, on_device: None, model })
     }
 
     fn admit_context(model: &Model<B>, context: u32) -> Result<()> {
@@ -108,7 +111,7 @@ impl<B: Backend> Session<B> {
             Ok(())
         };
         for tokens in [1, w.batch] {
-            let step = Step { tokens, keys: w.context, embedded: false, slot: 0 };
+            let step = Step { tokens, keys: w.context, embedded: false, slots: &[0] };
             decoder.layers(&mut collect, w, &self.pool, &step)?;
             decoder.logits(&mut collect, w, tokens, 1)?;
         }

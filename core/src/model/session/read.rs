@@ -34,11 +34,7 @@ impl<B: Backend> Session<B> {
         let model = self.model.clone();
         let (backend, vocab) = (model.backend(), model.config().vocab);
         let ids = if let Input::Tokens(ids) = input { ids } else { &[] };
-        let penalised = sampler.settings().repetition_penalty != 1.0;
-        let known = ids.len() == 1 && self.on_device == Some(ids[0]) && self.marked == self.tokens().len() + 1;
-        if penalised && !known {
-            self.mark(ids)?;
-        }
+        self.mark(ids, sampler)?;
         let (seen, batch) = (self.seen.clone(), self.workspace.batch);
         self.pieces(input, batch, |w, tokens, last| {
             if !last {
@@ -58,7 +54,7 @@ impl<B: Backend> Session<B> {
         let bytes = backend.download(&self.workspace.ids, 0, 4).await?;
         let id = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         self.on_device = Some(id);
-        self.marked = if penalised { self.tokens().len() + 1 } else { 0 };
+        self.chose(id, sampler);
         Ok(id)
     }
 
@@ -233,8 +229,8 @@ impl<B: Backend> Session<B> {
         };
         self.pool.apply(backend, &extent.moves)?;
         let state = self.sequence.slot().map(|slot| [slot, extent.first]);
-        let table = self.sequence.table();
-        self.workspace.indices(backend, &extent.positions, &extent.slots, state, table)?;
+        let indices = [&extent.positions[..], &extent.slots, state.as_slice().as_flattened()];
+        self.workspace.indices(backend, indices, [self.sequence.table()].into_iter())?;
         let chosen = self.on_device.take();
         match input {
             // The token that the last step chose is already there.
@@ -244,18 +240,33 @@ impl<B: Backend> Session<B> {
         }
         let mut to = |op, operands: &[Operand<'_, B>]| backend.run(&op, operands);
         let embedded = matches!(input, Input::Embeddings(..));
-        let slot = self.sequence.slot().unwrap_or(0);
-        let step = Step { tokens, keys: self.sequence.len(), embedded, slot };
+        let slots = [self.sequence.slot().unwrap_or(0)];
+        let step = Step { tokens, keys: self.sequence.len(), embedded, slots: &slots };
         model.decoder().layers(&mut to, &self.workspace, &self.pool, &step)?;
+        self.keep_states();
+        then(&self.workspace, tokens)
+    }
+
+    /// Keeps the states at every so many tokens.
+    pub(super) fn keep_states(&mut self) {
         let last = self.sequence.checkpoints().last().unwrap_or(0);
         if self.sequence.len() - last >= CHECKPOINT {
             self.sequence.checkpoint();
         }
-        then(&self.workspace, tokens)
     }
 
-    /// Marks tokens for the repetition penalty: all that the session has read, and `more`.
-    fn mark(&self, more: &[u32]) -> Result<()> {
+    /// What a step chose, and marked if the sampler penalises.
+    pub(super) fn chose(&mut self, id: u32, sampler: &Sampler) {
+        self.marked = sampler.penalises().then_some((self.tokens().len(), id));
+    }
+
+    /// Marks tokens for the repetition penalty, if the sampler has one: all that the session has read, and `more`, unless
+    /// that is what the last step chose.
+    pub(super) fn mark(&self, more: &[u32], sampler: &Sampler) -> Result<()> {
+        let known = self.marked.is_some_and(|(read, id)| read == self.tokens().len() && more == [id]);
+        if known || !sampler.penalises() {
+            return Ok(());
+        }
         let mut bits = vec![0u32; self.model.config().vocab.div_ceil(32) as usize];
         let ids = self.tokens().iter().chain(more).filter(|id| **id != NO_TOKEN);
         ids.for_each(|&id| bits[id as usize / 32] |= 1 << (id % 32));
