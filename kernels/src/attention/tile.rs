@@ -90,7 +90,8 @@ impl Prefill {
     pub(super) fn choose(spec: &Spec, caps: &Caps) -> Result<Self> {
         let rows = spec.queries.saturating_mul(spec.heads / spec.kv_heads);
         let mut smallest = u32::MAX;
-        // All that a software driver does is reading: the more rows a lane has, the less of it.
+        // All that a software driver does is reading: the more rows a lane has, the less of it. Lanes that share a subgroup
+        // are numbers of one vector there, which are shuffled one by one: workgroup memory takes half the time.
         let software = caps.software.then_some((64, 8, 8));
         let tiles = [
             (128, 8, 4),
@@ -107,7 +108,7 @@ impl Prefill {
             let most = if per == 8 { caps.workgroup_bytes } else { caps.workgroup_bytes.min(LANE_BYTES * lanes) };
             for (chunk, step) in [(16, 16), (16, 8), (8, 16), (8, 8), (8, 4), (4, 8), (4, 4)] {
                 let chunk = vectors(spec.dim).next_power_of_two().min(chunk);
-                let subgroups = caps.subgroups && caps.subgroup_min >= x;
+                let subgroups = caps.subgroups && caps.subgroup_min >= x && !caps.software;
                 let choice = Self { lanes, x, per, chunk, step, subgroups, half: halves(spec, caps) };
                 // Sums beyond 16 vectors a lane would leave the registers of many GPUs; twice as many lanes are for many
                 // rows.
@@ -172,7 +173,7 @@ impl Decode {
         };
         let split_keys = span.div_ceil(most_splits).next_multiple_of(Self::SPLIT);
         let splits = span.div_ceil(split_keys);
-        let subgroups = caps.subgroups && caps.subgroup_min >= 4;
+        let subgroups = caps.subgroups && caps.subgroup_min >= 4 && !caps.software;
         // A power of two, as subgroups are.
         let width = if subgroups { caps.subgroup_min.min(16) } else { 16 };
         let mut choice = Self { rows, keys: 256, splits, split_keys, most_splits, width, subgroups };
