@@ -15,6 +15,14 @@ use foveate_kernels::{activation, attention, cache, embed, fused_linear, norm, r
 /// Takes an op and its operands: to run them, or to know them.
 pub(super) type Record<'a, B> = dyn FnMut(Op, &[Operand<'_, B>]) -> Result<()> + 'a;
 
+/// What the layers leave: the residual stream of a step's tokens in `w.x`, to which `w.branch` is still to be added where
+/// that is pending.
+#[derive(Clone, Copy)]
+pub(super) struct Stream {
+    pub(super) tokens: u32,
+    pending: bool,
+}
+
 /// The weights of a model.
 pub struct Decoder<B: Backend> {
     pub(super) config: Config,
@@ -83,21 +91,23 @@ impl<B: Backend> Decoder<B> {
         &self.config
     }
 
-    /// Records the layers over a step's tokens, whose ids, positions and slots lie in the workspace. The residual stream
-    /// is left in `w.x`, to which `w.branch` is still to be added where that is [`pending`](Self::pending).
+    /// Records the layers over a step's tokens, whose ids, positions and slots lie in the workspace. Behind each layer that
+    /// the step has observed, `seen` is called: then `w.x` is all of the stream.
     pub(super) fn layers(
         &self,
         to: &mut Record<'_, B>,
         w: &Workspace<B>,
         pool: &Pool<B>,
         step: &Step<'_>,
-    ) -> Result<()> {
+        seen: &mut dyn FnMut(usize),
+    ) -> Result<Stream> {
         let (config, tokens) = (&self.config, step.tokens);
         let pending = self.pending(tokens);
+        let mut stream = Stream { tokens, pending: false };
         self.embed(to, w, step)?;
         for (i, (layer, weights)) in config.layers.iter().zip(&self.layers).enumerate() {
             let norm = (&layer.input_norm, &weights.input_norm);
-            let input = self.normed(to, w, norm, weights.mixer.input(), tokens, 0, i > 0 && pending)?;
+            let input = self.normed(to, w, norm, weights.mixer.input(), stream, tokens)?;
             let mixed = self.mix(to, w, pool, step, i, input)?;
             let branch_norms = layer.branch_norm.as_ref().zip(weights.branch_norms.as_ref());
             let mixed_norm = branch_norms.map(|(norm, (mixed, _))| (norm, mixed));
@@ -105,7 +115,7 @@ impl<B: Backend> Decoder<B> {
 
             let (mlp, up) = (layer.mlp, &weights.mlp.up);
             let norm = (&layer.post_norm, &weights.post_norm);
-            let input = self.normed(to, w, norm, up, tokens, 0, pending)?;
+            let input = self.normed(to, w, norm, up, Stream { tokens, pending }, tokens)?;
             if few(tokens) && up.parts.len() == 1 {
                 let activation = Some(fused_linear::Activation { kind: mlp.kind, gated: mlp.gated });
                 up.apply(to, tokens, input, Then { activation, residual: false }, &w.activated)?;
@@ -124,8 +134,14 @@ impl<B: Backend> Decoder<B> {
             }
             let inner_norm = branch_norms.map(|(norm, (_, inner))| (norm, inner));
             self.branch(to, w, &weights.mlp.down, tokens, Operand::new(&w.activated), inner_norm)?;
+            stream.pending = pending;
+            if step.observed.contains(&i) {
+                self.settle(to, w, tokens, (&layer.post_norm, &weights.post_norm))?;
+                stream.pending = false;
+                seen(i);
+            }
         }
-        Ok(())
+        Ok(stream)
     }
 
     /// Records layer `index` from what its norm leaves, and tells where that lies which its output product is to read.
@@ -165,10 +181,10 @@ impl<B: Backend> Decoder<B> {
         Ok(Operand::new(&w.mixed))
     }
 
-    /// Records the final norm and the logits of the last `rows` of a step's `tokens`.
-    pub(super) fn logits(&self, to: &mut Record<'_, B>, w: &Workspace<B>, tokens: u32, rows: u32) -> Result<()> {
+    /// Records the final norm and the logits of the last `rows` of a step's tokens.
+    pub(super) fn logits(&self, to: &mut Record<'_, B>, w: &Workspace<B>, of: Stream, rows: u32) -> Result<()> {
         let norm = (&self.config.final_norm, &self.final_norm);
-        let input = self.normed(to, w, norm, &self.head, rows, tokens - rows, self.pending(tokens))?;
+        let input = self.normed(to, w, norm, &self.head, of, rows)?;
         self.head.apply(to, rows, input, Then::default(), &w.logits)
     }
 
@@ -256,9 +272,9 @@ impl<B: Backend> Decoder<B> {
         to(spec.into(), &[ids, Operand::new(&part.buffer), Operand::new(&w.x)])
     }
 
-    /// Records the final norm of all of a step's `tokens`, into `w.normed`.
-    pub(super) fn hidden(&self, to: &mut Record<'_, B>, w: &Workspace<B>, tokens: u32) -> Result<()> {
-        let (config, pending) = (&self.config.final_norm, self.pending(tokens));
+    /// Records the final norm of all of a step's tokens, into `w.normed`.
+    pub(super) fn hidden(&self, to: &mut Record<'_, B>, w: &Workspace<B>, of: Stream) -> Result<()> {
+        let (config, Stream { tokens, pending }) = (&self.config.final_norm, of);
         let spec = norm::Spec { residual: pending, ..norm_spec(config, tokens, 1, self.config.dim) };
         let mut operands = vec![Operand::new(&w.x)];
         operands.extend(pending.then(|| Operand::new(&w.branch)));
@@ -268,28 +284,26 @@ impl<B: Backend> Decoder<B> {
         to(spec.into(), &operands)
     }
 
-    /// `norm(x)` over `rows` tokens from token `first` on, after `x += branch` where that is `pending`: what `matrix` reads.
-    /// A product of few tokens takes a root-mean-square norm along, unless it is several products.
-    #[allow(clippy::too_many_arguments)]
+    /// `norm(x)` over the last `rows` tokens of the stream, after `x += branch` where that is pending: what `matrix` reads. A
+    /// product of few tokens takes a root-mean-square norm along, unless it is several products.
     fn normed<'a>(
         &self,
         to: &mut Record<'_, B>,
         w: &'a Workspace<B>,
         (config, weights): (&config::Norm, &'a Norm<B>),
         matrix: &Matrix<B>,
+        of: Stream,
         rows: u32,
-        first: u32,
-        pending: bool,
     ) -> Result<Input<'a, B>> {
-        let offset = u64::from(first) * u64::from(self.config.dim) * 4;
+        let offset = u64::from(of.tokens - rows) * u64::from(self.config.dim) * 4;
         let plain = config.kind == norm::Kind::Rms && weights.bias.is_none();
-        if few(rows) && !pending && plain && matrix.parts.len() == 1 {
+        if few(rows) && !self.pending(of.tokens) && plain && matrix.parts.len() == 1 {
             let norm = fused_linear::Norm { eps: config.eps, one_plus: config.one_plus };
             return Ok(Input { x: Operand::at(&w.x, offset), norm: Some((norm, &weights.weight)) });
         }
-        let spec = norm::Spec { residual: pending, ..norm_spec(config, rows, 1, self.config.dim) };
+        let spec = norm::Spec { residual: of.pending, ..norm_spec(config, rows, 1, self.config.dim) };
         let mut operands = vec![Operand::at(&w.x, offset)];
-        if pending {
+        if of.pending {
             operands.push(Operand::at(&w.branch, offset));
         }
         operands.push(Operand::new(&weights.weight));

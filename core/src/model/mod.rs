@@ -15,7 +15,7 @@ pub use decoder::Decoder;
 pub use family::Family;
 pub use hub::Hub;
 pub use load::Progress;
-pub use session::{BATCH, Batch, Input, Session, To, Turn};
+pub use session::{BATCH, Batch, Input, Observed, Observer, Session, To, Turn};
 
 use crate::backend::Backend;
 use crate::chat::Template;

@@ -15,6 +15,8 @@ pub(super) struct Step<'a> {
     pub(super) embedded: bool,
     /// Of each sequence's states, where there are any.
     pub(super) slots: &'a [u32],
+    /// Layers behind which somebody looks at the residual stream.
+    pub(super) observed: &'a [usize],
 }
 
 impl Step<'_> {

@@ -7,6 +7,7 @@ mod batch;
 mod folder;
 mod hybrid;
 mod numeric;
+mod observe;
 mod packed;
 mod plain;
 mod routing;

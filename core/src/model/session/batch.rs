@@ -124,9 +124,9 @@ impl<B: Backend> Batch<B> {
         let w = &self.workspace;
         let mut to = |op, operands: &[Operand<'_, B>]| backend.run(&op, operands);
         let keys = keys.into_iter().max().unwrap_or(0);
-        let step = Step { tokens: count, keys, embedded: false, slots: &slots };
-        model.decoder().layers(&mut to, w, &self.pool, &step)?;
-        model.decoder().logits(&mut to, w, count, count)?;
+        let step = Step { tokens: count, keys, embedded: false, slots: &slots, observed: &[] };
+        let stream = model.decoder().layers(&mut to, w, &self.pool, &step, &mut |_| {})?;
+        model.decoder().logits(&mut to, w, stream, count)?;
         for (index, turn) in (0u64..).zip(turns) {
             turn.session.keep_states();
             let spec = turn.sampler.next(vocab);

@@ -42,6 +42,7 @@ impl<B: Backend> Session<B> {
             seen: backend.alloc("seen", u64::from(self.model.config().vocab.div_ceil(32)) * 4)?,
             marked: None,
             on_device: None,
+            observer: None,
         })
     }
 

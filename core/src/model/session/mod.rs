@@ -2,11 +2,13 @@
 
 mod batch;
 mod branch;
+mod observe;
 mod read;
 mod saved;
 mod splice;
 
 pub use batch::{Batch, Turn};
+pub use observe::{Observed, Observer};
 
 use super::Model;
 use super::workspace::{Step, Workspace};
@@ -39,6 +41,7 @@ pub struct Session<B: Backend> {
     marked: Option<(usize, u32)>,
     /// The id that the last step left at `workspace.ids[0]`.
     on_device: Option<u32>,
+    observer: Option<Box<dyn Observer<B> + Send>>,
 }
 
 /// What a session reads.
@@ -90,7 +93,7 @@ impl<B: Backend> Session<B> {
         let workspace = Workspace::new(backend, config, batch, context, LOGIT_ROWS.min(context))?;
         let seen = backend.alloc("seen", u64::from(config.vocab.div_ceil(32)) * 4)?;
         let sequence = Sequence::new(pool.pages(), pool.state_slots());
-        Ok(Self { workspace, sequence, pool, seen, marked: None, on_device: None, model })
+        Ok(Self { workspace, sequence, pool, seen, marked: None, on_device: None, observer: None, model })
     }
 
     fn admit_context(model: &Model<B>, context: u32) -> Result<()> {
@@ -111,9 +114,9 @@ impl<B: Backend> Session<B> {
             Ok(())
         };
         for tokens in [1, w.batch] {
-            let step = Step { tokens, keys: w.context, embedded: false, slots: &[0] };
-            decoder.layers(&mut collect, w, &self.pool, &step)?;
-            decoder.logits(&mut collect, w, tokens, 1)?;
+            let step = Step { tokens, keys: w.context, embedded: false, slots: &[0], observed: &[] };
+            let stream = decoder.layers(&mut collect, w, &self.pool, &step, &mut |_| {})?;
+            decoder.logits(&mut collect, w, stream, 1)?;
         }
         self.model.backend().prepare(&ops, progress)
     }

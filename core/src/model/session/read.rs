@@ -1,9 +1,10 @@
 //! Reading: steps over pieces of an input, and what is asked of the rows behind them.
 
-use super::{Input, LOGIT_ROWS, Session};
+use super::{Input, LOGIT_ROWS, Observed, Session};
 use crate::backend::{Backend, Operand};
 use crate::cache::{CHECKPOINT, Kind, NO_TOKEN};
 use crate::error::{Error, Result};
+use crate::model::decoder::Stream;
 use crate::model::workspace::{Step, Workspace, take};
 use crate::sample::Sampler;
 use std::future::{Future, poll_fn};
@@ -36,12 +37,12 @@ impl<B: Backend> Session<B> {
         let ids = if let Input::Tokens(ids) = input { ids } else { &[] };
         self.mark(ids, sampler)?;
         let (seen, batch) = (self.seen.clone(), self.workspace.batch);
-        self.pieces(input, batch, |w, tokens, last| {
+        self.pieces(input, batch, |w, stream, last| {
             if !last {
                 return backend.submit();
             }
             let mut to = |op, operands: &[Operand<'_, B>]| backend.run(&op, operands);
-            model.decoder().logits(&mut to, w, tokens, 1)?;
+            model.decoder().logits(&mut to, w, stream, 1)?;
             let spec = sampler.next(vocab);
             let mut operands = vec![Operand::new(&w.logits)];
             if spec.penalty != 1.0 {
@@ -90,9 +91,13 @@ impl<B: Backend> Session<B> {
             let part = input.slice(start..count.min(start + piece), dim);
             let shared = self.workspace.turn();
             let mut turn = Some(take(&shared));
-            let recorded = self.record(part, |w, tokens| {
+            let recorded = self.record(part, |w, stream| {
                 let mut to = |op, operands: &[Operand<'_, B>]| backend.run(&op, operands);
-                if head { decoder.logits(&mut to, w, tokens, tokens) } else { decoder.hidden(&mut to, w, tokens) }
+                if head {
+                    decoder.logits(&mut to, w, stream, stream.tokens)
+                } else {
+                    decoder.hidden(&mut to, w, stream)
+                }
             });
             let from = if head { self.workspace.logits.clone() } else { self.workspace.normed.clone() };
             let bytes = part.len(dim) as u64 * width * 4;
@@ -200,12 +205,12 @@ impl<B: Backend> Session<B> {
         }
     }
 
-    /// Records steps over pieces of `batch` at most, with `then(workspace, tokens, last)` behind each.
+    /// Records steps over pieces of `batch` at most, with `then(workspace, stream, last)` behind each.
     pub(super) fn pieces(
         &mut self,
         input: Input<'_>,
         batch: u32,
-        mut then: impl FnMut(&Workspace<B>, u32, bool) -> Result<()>,
+        mut then: impl FnMut(&Workspace<B>, Stream, bool) -> Result<()>,
     ) -> Result<()> {
         let dim = self.model.config().dim;
         let count = input.len(dim);
@@ -213,13 +218,13 @@ impl<B: Backend> Session<B> {
         let _turn = take(&shared);
         for start in (0..count).step_by(batch as usize) {
             let end = count.min(start + batch as usize);
-            self.record(input.slice(start..end, dim), |w, tokens| then(w, tokens, end == count))?;
+            self.record(input.slice(start..end, dim), |w, stream| then(w, stream, end == count))?;
         }
         Ok(())
     }
 
     /// Records the layers over one piece, and `then`.
-    fn record(&mut self, input: Input<'_>, then: impl FnOnce(&Workspace<B>, u32) -> Result<()>) -> Result<()> {
+    fn record(&mut self, input: Input<'_>, then: impl FnOnce(&Workspace<B>, Stream) -> Result<()>) -> Result<()> {
         let model = self.model.clone();
         let (backend, dim) = (model.backend(), model.config().dim);
         let tokens = input.len(dim) as u32;
@@ -241,10 +246,18 @@ impl<B: Backend> Session<B> {
         let mut to = |op, operands: &[Operand<'_, B>]| backend.run(&op, operands);
         let embedded = matches!(input, Input::Embeddings(..));
         let slots = [self.sequence.slot().unwrap_or(0)];
-        let step = Step { tokens, keys: self.sequence.len(), embedded, slots: &slots };
-        model.decoder().layers(&mut to, &self.workspace, &self.pool, &step)?;
+        let mut observer = self.observer.as_mut();
+        let observed = observer.as_ref().map_or(Vec::new(), |o| o.layers().to_vec());
+        let step = Step { tokens, keys: self.sequence.len(), embedded, slots: &slots, observed: &observed };
+        let rows = &self.workspace.x;
+        let mut seen = |layer| {
+            if let Some(observer) = &mut observer {
+                observer.observe(backend, Observed { layer, first: extent.first, tokens, rows });
+            }
+        };
+        let stream = model.decoder().layers(&mut to, &self.workspace, &self.pool, &step, &mut seen)?;
         self.keep_states();
-        then(&self.workspace, tokens)
+        then(&self.workspace, stream)
     }
 
     /// Keeps the states at every so many tokens.
