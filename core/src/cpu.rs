@@ -71,29 +71,30 @@ impl Host for Cpu {
         let ([m, k], n) = (a.shape(), b.shape()[1]);
         assert!(b.shape()[0] == k && c.shape() == [m, n], "shapes of a product");
         let ([a_row, a_column], [b_row, b_column]) = (a.strides().map(|s| s as isize), b.strides().map(|s| s as isize));
-        let c_row = c.stride() as isize;
+        let product = gemm_f32::gemm::f32::get_gemm_fn();
+        // The library wants columns of its result together, where rows are: it computes c^T = b^T a^T.
         // SAFETY: the matrices lie inside of their slices, as their constructors have checked, and have these shapes.
         unsafe {
-            gemm::gemm(
-                m,
+            product(
                 n,
+                m,
                 k,
                 c.as_mut_ptr(),
+                c.stride() as isize,
                 1,
-                c_row,
                 add,
-                a.as_ptr(),
-                a_column,
-                a_row,
                 b.as_ptr(),
-                b_column,
                 b_row,
+                b_column,
+                a.as_ptr(),
+                a_row,
+                a_column,
                 1.0,
                 1.0,
                 false,
                 false,
                 false,
-                gemm::Parallelism::None,
+                gemm_common::Parallelism::None,
             );
         }
     }
