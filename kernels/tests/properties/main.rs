@@ -8,6 +8,7 @@ mod centroids;
 mod conv;
 mod delta;
 mod delta_backward;
+mod delta_symmetry;
 mod dense;
 mod pointwise;
 mod routing;
