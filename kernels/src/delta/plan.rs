@@ -39,10 +39,11 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
 }
 
 /// Tokens of a chunk, unless the rule goes token by token: for few of them; where so many sequences and heads are work
-/// enough and a chunk of each takes more memory than a piece; and on a software driver where every pair of tokens has its
-/// own decays, whose exponentials take longer.
+/// enough and a chunk of each takes more memory than a piece; and on software drivers where they were seen to be faster so,
+/// which is where every pair of tokens has its own decays, whose exponentials take longer, or where vectors are short.
 fn chunk_tokens(spec: &Spec, caps: &Caps) -> Option<u32> {
     let channels = spec.decays() > 1;
+    let steps = caps.software && (channels || caps.subgroup_max < 8);
     let own = if channels || caps.software { 16 } else { 32 };
     match spec.chunk {
         Some(1) => None,
@@ -51,7 +52,7 @@ fn chunk_tokens(spec: &Spec, caps: &Caps) -> Option<u32> {
             let rows = u64::from(spec.batch) * u64::from(spec.value_heads);
             let bytes = 16 * u64::from(spec.key_dim + spec.value_dim) * u64::from(own);
             let mean = spec.tokens / spec.packed.unwrap_or(1).max(1);
-            (mean > FEW && !(caps.software && channels) && rows * bytes <= PIECE).then_some(own)
+            (mean > FEW && !steps && rows * bytes <= PIECE).then_some(own)
         }
     }
 }

@@ -1,9 +1,9 @@
-//! What the delta rule does not see, and the matrix that its chunks solve with.
+//! What the delta rule does not see, what keeps it from growing, and the matrix that its chunks solve with.
 
 use crate::FORMS;
 use crate::delta::{Run, close, gate, spec};
 use foveate_kernels::cases::Rng;
-use foveate_kernels::delta::{Gate, Spec};
+use foveate_kernels::delta::{Gate, Spec, check_keys};
 use proptest::prelude::*;
 
 /// The rows of `x`, each with its elements in the order `of` says.
@@ -47,7 +47,7 @@ fn transposed(x: &[f32], rows: usize, columns: usize) -> Vec<f32> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// 3. Without updates and decays the state stays, and every query reads it.
+    /// (3) Without updates and decays the state stays, and every query reads it.
     #[test]
     fn delta_that_writes_nothing_reads_the_state(spec in spec(), seed: u64) {
         let spec = Spec { initial: true, normalize: false, gate: Gate::Head, ..spec };
@@ -72,7 +72,7 @@ proptest! {
         }
     }
 
-    /// 5. A key and value written twice in a row with `beta` of 1 are written once.
+    /// (5) A key and value written twice in a row with `beta` of 1 are written once.
     #[test]
     fn delta_written_again_is_written_once(spec in spec(), seed: u64, at in 0f32..1.0) {
         let spec = Spec { gate: Gate::None, tokens: spec.tokens + 1, ..spec };
@@ -105,7 +105,7 @@ proptest! {
         }
     }
 
-    /// 7. Where all channels decay alike, rotating keys, queries and states changes no output.
+    /// (7) Where all channels decay alike, rotating keys, queries and states changes no output.
     #[test]
     fn delta_does_not_see_rotations(spec in spec(), seed: u64, gated: bool, reflections in 1usize..5) {
         let spec = Spec { gate: if gated { Gate::Head } else { Gate::None }, initial: true, ..spec };
@@ -129,7 +129,7 @@ proptest! {
         }
     }
 
-    /// 7. With any gate, the order of channels is that of the state's rows and nothing else.
+    /// (7) With any gate, the order of channels is that of the state's rows and nothing else.
     #[test]
     fn delta_does_not_see_the_order_of_channels(spec in spec(), seed: u64, gate in gate()) {
         let spec = Spec { gate, initial: true, ..spec };
@@ -151,7 +151,7 @@ proptest! {
         }
     }
 
-    /// 8. The order of value columns is that of outputs and of the state's columns.
+    /// (8) The order of value columns is that of outputs and of the state's columns.
     #[test]
     fn delta_keeps_the_order_of_columns(spec in spec(), seed: u64) {
         let spec = Spec { initial: true, ..spec };
@@ -169,7 +169,7 @@ proptest! {
         }
     }
 
-    /// 8. Sequences and heads are computed each for itself, whatever stands beside it.
+    /// (8) Sequences and heads are computed each for itself, whatever stands beside it.
     #[test]
     fn delta_keeps_the_order_of_sequences_and_heads(spec in spec(), seed: u64, batch in 1u32..4) {
         let spec = Spec { batch, initial: true, ..spec };
@@ -199,7 +199,27 @@ proptest! {
         }
     }
 
-    /// 15. With values of `e[t] / beta[t]` the updates are the rows of `A`, and a channel that only the key of token `t` has
+    /// (12) Reflections keep the length of a state, and what `beta` and decays do besides can only shrink it.
+    #[test]
+    fn delta_without_values_lengthens_no_state(spec in spec(), seed: u64, beta in 0f32..2.0) {
+        let spec = Spec { gate: Gate::Head, initial: true, ..spec };
+        let square = |x: &[f32]| x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+        for form in FORMS {
+            let mut run = Run::new(spec, seed);
+            run.change("v", |(_, x)| *x = 0.0);
+            run.change("beta", |(_, x)| *x = beta);
+            let before = square(&run.f32("state0"));
+            prop_assert!(square(&run.clone().run(form).f32("state")) <= 1.0001 * before);
+            run.change("beta", |(_, x)| *x = 2.0);
+            run.change("g", |(_, x)| *x = 0.0);
+            if !spec.normalize {
+                let after = square(&run.run(form).f32("state"));
+                prop_assert!((after - before).abs() <= 1e-4 * before, "{after} after {before}");
+            }
+        }
+    }
+
+    /// (15) With values of `e[t] / beta[t]` the updates are the rows of `A`, and a channel that only the key of token `t` has
     /// keeps row `t` in the state: `A` is lower triangular with 1 on the diagonal, and `(I + L) A` is 1.
     #[test]
     fn delta_solves_a_unit_triangle(
@@ -246,4 +266,34 @@ proptest! {
             close(&product, &(0..n * n).map(|at| f32::from(u8::from(at / n == at % n))).collect::<Vec<_>>());
         }
     }
+}
+
+/// One key again and again, without values: what the state holds along it is multiplied by `1 - beta |k|^2`.
+#[test]
+fn delta_grows_where_keys_are_too_long() {
+    for (gate, square, grows) in [(1.0, 1.9, false), (1.0, 2.1, true), (0.5, 3.9, false), (0.5, 4.1, true)] {
+        for (form, chunk) in FORMS.into_iter().flat_map(|form| [1, 16].map(|chunk| (form, chunk))) {
+            let spec = Spec { initial: true, last: true, chunk: Some(chunk), ..Spec::new(1, 60, 1, 4, 3) };
+            let mut run = Run::new(spec, 4);
+            run.change("k", |(i, x)| *x = if i % 4 == 0 { f32::sqrt(square) } else { 0.0 });
+            run.change("beta", |(_, x)| *x = gate);
+            run.change("v", |(_, x)| *x = 0.0);
+            assert_eq!(check_keys(&spec, &run.f32("k"), &run.f32("beta")) > 2.0, grows);
+            let (before, after) = (run.f32("state0")[0], run.run(form).f32("state")[0]);
+            let many = f32::powi(1.0 - gate * square, 60).abs();
+            assert!((after.abs() / before.abs() - many).abs() < 1e-2 * many, "{after} after {before}, {many} times");
+            assert_eq!(many > 1.0, grows);
+        }
+    }
+}
+
+/// Value heads have gates of their own, and gates of channels count each.
+#[test]
+fn delta_checks_the_keys_of_every_gate() {
+    let spec = Spec { value_heads: 2, ..Spec::new(1, 2, 1, 2, 2) };
+    let keys = [1.0, 0.0, 0.0, 2.0];
+    assert_eq!(check_keys(&spec, &keys, &[0.5, 1.0, 0.25, 0.75]), 3.0);
+    let spec = Spec { gate: Gate::EraseWrite, value_heads: 1, ..spec };
+    assert_eq!(check_keys(&spec, &keys, &[0.5, 1.0, 0.25, 0.75]), 3.0);
+    assert_eq!(check_keys(&Spec { tokens: 0, ..spec }, &[], &[]), 0.0);
 }
