@@ -42,10 +42,10 @@
 //! `2 B T HV (3 K V + (3 K + 2 V) C)` at most, in products of matrices that are parallel over chunks but for the scan of the
 //! states, which is over sequences, heads and columns. Time is linear in `T`. [`chunk`](Spec::chunk) chooses; by itself a GPU
 //! takes chunks for sequences of more than 16 tokens, of 32 tokens, or 16 where channels have decays of their own, unless
-//! there are so many sequences and heads that a chunk of each takes more than 32 MiB. A software driver
-//! takes chunks of 16 tokens if its subgroups are of eight or more, and goes token by token else and where channels have
-//! decays of their own, as the processor's executor always does. Memory besides the arguments does not grow with `T`: a GPU takes 32 MiB for the vectors of a piece of the
-//! tokens, and the states, in chunks of packed sequences twice.
+//! there are so many sequences and heads that a chunk of each takes more than 32 MiB. A software driver takes chunks of 16
+//! tokens if its subgroups are of eight or more and keys have at most 128 channels that decay alike, and else goes token by
+//! token, as the processor's executor always does. Memory besides the arguments does not grow with `T`: a GPU takes 32 MiB
+//! for the vectors of a piece of the tokens, and the states, in chunks of packed sequences twice.
 //!
 //! Source: Schlag et al. (2102.11174); in chunks Yang et al. (2406.06484), whose `W` and `U` are kept as they are and whose
 //! matrix is inverted in blocks of four; gates of heads Yang et al. (2412.06464), of

@@ -4,7 +4,7 @@
 //! Predicted for K = V = 64 and 8 heads: `6 K V` flop and `24 K + 4 V` bytes a token and head; 64 invocations that each
 //! read two words of workgroup memory and 16 bytes that all of them share for three multiply-adds; no barrier.
 
-use super::chunk::{Chunks, States};
+use super::chunk::{Chunks, DIRECT_KEYS, States};
 use super::vectors::Vectors;
 use super::{Gate, NAME, Spec};
 use crate::error::Result;
@@ -40,10 +40,11 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
 
 /// Tokens of a chunk, unless the rule goes token by token: for few of them; where so many sequences and heads are work
 /// enough and a chunk of each takes more memory than a piece; and on software drivers where they were seen to be faster so,
-/// which is where every pair of tokens has its own decays, whose exponentials take longer, or where vectors are short.
+/// which is where every pair of tokens has its own decays, whose exponentials take longer, where a lane can't hold all rows
+/// of a state, or where vectors are short.
 fn chunk_tokens(spec: &Spec, caps: &Caps) -> Option<u32> {
     let channels = spec.decays() > 1;
-    let steps = caps.software && (channels || caps.subgroup_max < 8);
+    let steps = caps.software && (channels || spec.key_dim > DIRECT_KEYS || caps.subgroup_max < 8);
     let own = if channels || caps.software { 16 } else { 32 };
     match spec.chunk {
         Some(1) => None,

@@ -12,7 +12,7 @@ use crate::shader::{Const, Shader};
 use alloc::vec;
 
 /// The most rows of a state that a lane keeps of some columns.
-pub(super) const DIRECT_KEYS: u32 = 128;
+pub(in crate::delta) const DIRECT_KEYS: u32 = 128;
 
 impl Chunks<'_> {
     /// Where channels do not differ in their decays.

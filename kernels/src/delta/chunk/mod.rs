@@ -22,7 +22,7 @@ use crate::part;
 use crate::plan::{Caps, Pass, PassBuilder};
 use crate::shader::{Const, Features, Part, Shader};
 use alloc::{vec, vec::Vec};
-use direct::DIRECT_KEYS;
+pub(super) use direct::DIRECT_KEYS;
 
 /// Scratch of the passes, in this order.
 pub(crate) const VECTORS: usize = 0;
