@@ -4,7 +4,7 @@ use foveate_kernels::dtype::DType;
 use foveate_kernels::op::{Kernel, Op};
 use foveate_kernels::plan::Caps;
 use foveate_kernels::shapes::shapes;
-use foveate_kernels::{linear, norm};
+use foveate_kernels::{delta, linear, norm};
 
 #[test]
 fn plan_binds_at_least_what_its_op_must_move() {
@@ -25,4 +25,26 @@ fn plan_counts_what_is_read_and_written_twice() {
     assert_eq!(plan.scratch_bytes(), 0);
     let whole = Op::from(linear::Spec::new(1, 64, 1024, DType::F32));
     assert_eq!(whole.kernel().plan(&Caps::WEBGPU).expect("a small plan").bytes(), whole.bytes());
+}
+
+/// Which form is faster was measured: docs/benchmarks.md.
+#[test]
+fn plan_of_the_delta_rule_goes_in_chunks_where_they_are_faster() {
+    let software = Caps { software: true, ..Caps::WEBGPU };
+    let wide = Caps { subgroups: true, subgroup_min: 8, subgroup_max: 8, ..software };
+    let head = delta::Spec { gate: delta::Gate::Head, ..delta::Spec::new(1, 100, 8, 64, 64) };
+    let channel = delta::Spec { gate: delta::Gate::Channel, ..head };
+    for (spec, caps, chunks) in [
+        (head, Caps::WEBGPU, true),
+        (channel, Caps::WEBGPU, true),
+        (delta::Spec { tokens: 16, ..head }, Caps::WEBGPU, false),
+        (head, wide, true),
+        (delta::Spec { key_dim: 129, ..head }, wide, false),
+        (channel, wide, false),
+        (head, software, false),
+    ] {
+        let plan = spec.plan(&caps).expect("a small plan");
+        let found = plan.passes.iter().any(|pass| pass.shader.name.starts_with("delta.chunk"));
+        assert_eq!(found, chunks, "{spec:?}");
+    }
 }

@@ -47,6 +47,7 @@ fn forks_and_checkpoints_hold_states() {
     }
 }
 
+/// (21) of the delta family, with states of every kind.
 #[test]
 fn saved_states_go_on_bit_for_bit() {
     for model in models() {

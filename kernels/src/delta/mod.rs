@@ -31,8 +31,9 @@
 //! `T`, and what decreasing offsets give is of no meaning. A sequence whose slot is past the pool is left out, its `out` is 0;
 //! two sequences with one slot leave the state of either.
 //!
-//! Keys longer than 1 make the rule blow up: it is stable where `beta |k|^2 <= 2`. [`check_keys`] says how far a run is
-//! from that.
+//! Keys longer than 1 can make the rule blow up, token by token and in chunks alike: a token multiplies what the state holds
+//! along its key by `1 - beta |k|^2`, which grows without bound where `beta |k|^2 > 2`. Nothing watches for it while an op
+//! runs; [`check_keys`] says how far a run is from that, and `normalize` rules it out.
 //!
 //! Errors: `Shape` for heads that do not divide, a dimension of 0 or above 256, a batch besides packed sequences, a pool
 //! besides `initial` or `last`, chunks of 0 or more than 64 tokens, more than 2^32 - 1 elements of an argument.
@@ -41,9 +42,10 @@
 //! `2 B T HV (3 K V + (3 K + 2 V) C)` at most, in products of matrices that are parallel over chunks but for the scan of the
 //! states, which is over sequences, heads and columns. Time is linear in `T`. [`chunk`](Spec::chunk) chooses; by itself a GPU
 //! takes chunks for sequences of more than 16 tokens, of 32 tokens, or 16 where channels have decays of their own, unless
-//! there are so many sequences and heads that a chunk of each takes more than 32 MiB. A processor, as an executor or as a
-//! software driver, goes token by token. Memory besides the arguments does not grow with `T`: a GPU takes 32 MiB for the
-//! vectors of a piece of the tokens, and the states, in chunks of packed sequences twice.
+//! there are so many sequences and heads that a chunk of each takes more than 32 MiB. A software driver takes chunks of 16
+//! tokens if its subgroups are of eight or more and keys have at most 128 channels that decay alike, and else goes token by
+//! token, as the processor's executor always does. Memory besides the arguments does not grow with `T`: a GPU takes 32 MiB
+//! for the vectors of a piece of the tokens, and the states, in chunks of packed sequences twice.
 //!
 //! Source: Schlag et al. (2102.11174); in chunks Yang et al. (2406.06484), whose `W` and `U` are kept as they are and whose
 //! matrix is inverted in blocks of four; gates of heads Yang et al. (2412.06464), of
@@ -281,8 +283,19 @@ impl Kernel for Spec {
     }
 }
 
-/// The largest `beta |k|^2` of a run, which is stable up to 2: `k` and `beta` as [`Spec`] has them, or for
+/// The largest `beta |k|^2` of a run, which cannot blow up to 2: `k` and `beta` as [`Spec`] has them, or for
 /// [`Gate::EraseWrite`] `erase` in place of `beta`. With `normalize` it is the largest `beta`.
+///
+/// ```
+/// use foveate_kernels::delta::{Spec, check_keys};
+///
+/// // Two tokens, of keys (1, 0) and (3, 4).
+/// let spec = Spec::new(1, 2, 1, 2, 2);
+/// assert_eq!(check_keys(&spec, &[1.0, 0.0, 3.0, 4.0], &[1.0, 0.5]), 12.5);
+/// // With keys of length 1 the second token is harmless.
+/// let spec = Spec { normalize: true, ..spec };
+/// assert!(check_keys(&spec, &[1.0, 0.0, 3.0, 4.0], &[1.0, 0.5]) <= 2.0);
+/// ```
 pub fn check_keys(spec: &Spec, k: &[f32], gate: &[f32]) -> f32 {
     let (dim, per_key) = (spec.key_dim as usize, (spec.value_heads / spec.heads) as usize);
     let gates = if spec.gate == Gate::EraseWrite { dim } else { 1 };

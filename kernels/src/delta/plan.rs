@@ -4,7 +4,7 @@
 //! Predicted for K = V = 64 and 8 heads: `6 K V` flop and `24 K + 4 V` bytes a token and head; 64 invocations that each
 //! read two words of workgroup memory and 16 bytes that all of them share for three multiply-adds; no barrier.
 
-use super::chunk::{Chunks, States};
+use super::chunk::{Chunks, DIRECT_KEYS, States};
 use super::vectors::Vectors;
 use super::{Gate, NAME, Spec};
 use crate::error::Result;
@@ -38,10 +38,14 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     }
 }
 
-/// Tokens of a chunk, unless the rule goes token by token: on a processor, where that is faster, for few of them, and so many sequences and heads that these are work
-/// enough and a chunk of each takes more memory than a piece.
+/// Tokens of a chunk, unless the rule goes token by token: for few of them; where so many sequences and heads are work
+/// enough and a chunk of each takes more memory than a piece; and on software drivers where they were seen to be faster so,
+/// which is where every pair of tokens has its own decays, whose exponentials take longer, where a lane can't hold all rows
+/// of a state, or where vectors are short.
 fn chunk_tokens(spec: &Spec, caps: &Caps) -> Option<u32> {
-    let own = if spec.decays() > 1 { 16 } else { 32 };
+    let channels = spec.decays() > 1;
+    let steps = caps.software && (channels || spec.key_dim > DIRECT_KEYS || caps.subgroup_max < 8);
+    let own = if channels || caps.software { 16 } else { 32 };
     match spec.chunk {
         Some(1) => None,
         Some(tokens) => Some(tokens),
@@ -49,7 +53,7 @@ fn chunk_tokens(spec: &Spec, caps: &Caps) -> Option<u32> {
             let rows = u64::from(spec.batch) * u64::from(spec.value_heads);
             let bytes = 16 * u64::from(spec.key_dim + spec.value_dim) * u64::from(own);
             let mean = spec.tokens / spec.packed.unwrap_or(1).max(1);
-            (mean > FEW && !caps.software && rows * bytes <= PIECE).then_some(own)
+            (mean > FEW && !steps && rows * bytes <= PIECE).then_some(own)
         }
     }
 }
@@ -67,7 +71,7 @@ fn in_chunks(chunks: &Chunks<'_>, mut passes: Vec<Pass>) -> Result<Plan> {
     passes.extend(begin(&Fill { op: NAME, caps: chunks.caps, args: chunks.args }, spec, states)?);
     if spec.batch > 0 {
         for piece in chunks.pieces() {
-            passes.extend([chunks.vectors(piece)?, chunks.pairs(piece, None)?]);
+            passes.extend([chunks.vectors(piece)?, chunks.pairs(piece)?]);
             passes.extend([chunks.scan(piece, states)?, chunks.output(piece)?]);
         }
     }

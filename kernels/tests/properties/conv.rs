@@ -42,6 +42,7 @@ proptest! {
         }
     }
 
+    /// (20) of the delta family: what came before is in the state.
     #[test]
     fn conv_steps_are_the_whole(seed: u64, tokens in 1u32..12, window in 2u32..6) {
         let [x, weight, state] = draw(seed, tokens, window);
@@ -58,6 +59,7 @@ proptest! {
         }
     }
 
+    /// (20) No token behind it, and of those before it as many as the window has.
     #[test]
     fn conv_sees_its_window_and_nothing_else(seed: u64, tokens in 2u32..20, window in 2u32..6, at in 0.0f32..1.0) {
         let [x, weight, state] = draw(seed, tokens, window);

@@ -52,6 +52,7 @@ fn spec() -> impl Strategy<Value = Spec> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
+    /// (16) Finite differences.
     #[test]
     fn delta_backward_is_the_slope_of_the_loss(spec in spec(), seed: u64) {
         let mut rng = Rng::new(seed);
@@ -111,6 +112,7 @@ proptest! {
         }
     }
 
+    /// (16) Chunks of any size.
     #[test]
     fn delta_backward_in_chunks_is_that_token_by_token(spec in spec(), seed: u64, tokens in 0u32..140) {
         let spec = Spec { tokens, ..spec };
@@ -158,7 +160,7 @@ proptest! {
         }
     }
 
-    /// Without values, what comes out is linear in the state before.
+    /// (16) Without values, what comes out is linear in the state before.
     #[test]
     fn delta_backward_of_states_is_the_adjoint(spec in spec(), seed: u64) {
         let spec = Spec { initial: true, ..spec };

@@ -7,6 +7,7 @@ mod backward;
 mod centroids;
 mod conv;
 mod delta;
+mod delta_algebra;
 mod delta_backward;
 mod dense;
 mod pointwise;

@@ -1,5 +1,4 @@
-//! Chunks of tokens on a GPU, for the forward and the backward pass. For each piece of the tokens four passes, whose rows
-//! are those of `layout.wgsl`:
+//! Chunks of tokens on a GPU. For each piece of the tokens four passes, whose rows are those of `layout.wgsl`:
 //!
 //! | pass | parallel over | reads | leaves |
 //! |---|---|---|---|
@@ -12,6 +11,9 @@
 //! most for W and U, `2 K V` in the scan, `K V + C V` for the output: 22,500, against 12,300 token by token, but in
 //! products of registers: a lane of the products issues 128 for 12 reads of workgroup memory, of the scan 64 for 8 and 32
 //! for 3, of the output 128 for 12 loads. Least bytes: `vectors` four times, `16 (3 K + V)`, and `8 K V / C` of states.
+//! Software drivers take two of the passes in [other forms](direct).
+
+mod direct;
 
 use super::{Gate, NORMALIZE_EPS, Spec};
 use crate::error::Result;
@@ -20,6 +22,7 @@ use crate::part;
 use crate::plan::{Caps, Pass, PassBuilder};
 use crate::shader::{Const, Features, Part, Shader};
 use alloc::{vec, vec::Vec};
+pub(super) use direct::DIRECT_KEYS;
 
 /// Scratch of the passes, in this order.
 pub(crate) const VECTORS: usize = 0;
@@ -232,17 +235,33 @@ impl<'a> Chunks<'a> {
             .dispatch(self.op, self.caps, self.caps.grid(self.op, units)?)
     }
 
-    /// With `keep` the part and the scratch, its index and bytes, that the inverse goes to.
-    pub(crate) fn pairs(&self, piece: Piece, keep: Option<(Part, usize, u64)>) -> Result<Pass> {
+    pub(crate) fn pairs(&self, piece: Piece) -> Result<Pass> {
+        let shader = match self.caps.software && self.spec.decays() <= 1 {
+            true => self.direct_pairs(),
+            false => self.tiled_pairs(),
+        };
+        let [vectors, weights, _] = self.scratch();
+        let units = self.places(piece.count) * u64::from(self.spec.value_heads);
+        let pass = PassBuilder::new(self.args, shader).scratch("vectors", VECTORS, vectors, Access::ReadWrite).scratch(
+            "weights",
+            WEIGHTS,
+            weights,
+            Access::Write,
+        );
+        self.span(self.offsets(pass), units, piece)
+            .start_if_present("cu_start", "cu", 4)
+            .u32("key_vectors", self.key_vectors())
+            .dispatch(self.op, self.caps, self.caps.grid(self.op, units)?)
+    }
+
+    fn tiled_pairs(&self) -> Shader {
         let c = self.rows;
         let channels = self.spec.decays() > 1;
         let mut parts = vec![part!("delta/chunk/pairs.wgsl"), part!("delta/chunk/add4.wgsl"), self.sums()];
-        parts.push(if channels {
-            part!("delta/chunk/pairs_channels.wgsl")
-        } else {
-            part!("delta/chunk/pairs_tokens.wgsl")
+        parts.extend(match channels {
+            true => vec![part!("delta/chunk/pairs_channels.wgsl")],
+            false => vec![part!("delta/chunk/pairs_tokens.wgsl"), part!("delta/chunk/between.wgsl")],
         });
-        parts.push(keep.map_or(part!("delta/chunk/no_inverse.wgsl"), |(part, ..)| part));
         // Vectors of a row in a tile of the products, and of a lane in those of the inverse.
         let (group, chunk, wide) = match c {
             16 => (64, 4, 1),
@@ -252,7 +271,7 @@ impl<'a> Chunks<'a> {
         let operands = if channels { 4 } else { 3 };
         let blocks = c / 4 * (c / 4 + 1) / 2;
         let tile = (operands * c * (chunk | 1)).max(4 * group * wide);
-        let mut shader = self.shader("delta.chunk.pairs", parts, group, 2 + u32::from(keep.is_some()));
+        let mut shader = self.shader("delta.chunk.pairs", parts, group, 2);
         shader.consts.extend([
             ("CHUNK", Const::U32(chunk)),
             ("WIDE", Const::U32(wide)),
@@ -261,30 +280,14 @@ impl<'a> Chunks<'a> {
             ("BLOCKS", Const::U32(blocks)),
         ]);
         shader.workgroup_bytes = 16 * (tile + 8 * blocks);
-        let [vectors, weights, _] = self.scratch();
-        let units = self.places(piece.count) * u64::from(self.spec.value_heads);
-        let mut pass = PassBuilder::new(self.args, shader)
-            .scratch("vectors", VECTORS, vectors, Access::ReadWrite)
-            .scratch("weights", WEIGHTS, weights, Access::Write);
-        if let Some((_, index, bytes)) = keep {
-            pass = pass.scratch("inverses", index, bytes, Access::Write);
-        }
-        self.span(self.offsets(pass), units, piece)
-            .start_if_present("cu_start", "cu", 4)
-            .u32("key_vectors", self.key_vectors())
-            .dispatch(self.op, self.caps, self.caps.grid(self.op, units)?)
+        shader
     }
 
     pub(crate) fn scan(&self, piece: Piece, states: States) -> Result<Pass> {
-        let (k4, v4) = (self.key_vectors(), self.spec.value_dim.div_ceil(4));
-        // Columns, in fours, of which all rows take 8 KiB; and lanes of a column, each with 16 rows at most.
-        let width = 1 << (128 / k4).clamp(1, 8.min(v4.next_power_of_two())).ilog2();
-        let lanes = (k4.next_power_of_two() / 4).max(8);
-        let blocks = v4.div_ceil(width);
-        let parts = vec![part!("delta/chunk/scan.wgsl"), part!("delta/chunk/add4.wgsl"), self.sums()];
-        let mut shader = self.shader("delta.chunk.scan", parts, lanes * width, 3);
-        shader.consts.extend([("WIDTH", Const::U32(width)), ("BLOCKS", Const::U32(blocks))]);
-        shader.workgroup_bytes = 16 * width * (4 * k4 + self.rows);
+        let (shader, blocks) = match self.caps.software && self.spec.key_dim <= DIRECT_KEYS {
+            true => (self.direct_scan(), 1),
+            false => self.tiled_scan(),
+        };
         let [vectors, _, before] = self.scratch();
         let units = u64::from(self.spec.sequences()) * u64::from(self.spec.value_heads) * u64::from(blocks);
         let pass = PassBuilder::new(self.args, self.with_slots(shader, 3))
@@ -301,17 +304,33 @@ impl<'a> Chunks<'a> {
         };
         pass.start_if_present("cu_start", "cu", 4)
             .start_if_present("slots_start", "slots", 4)
-            .u32("key_vectors", k4)
+            .u32("key_vectors", self.key_vectors())
             .dispatch(self.op, self.caps, self.caps.grid(self.op, units)?)
+    }
+
+    /// The shader, and the blocks of columns that a state is cut into.
+    fn tiled_scan(&self) -> (Shader, u32) {
+        let (k4, v4) = (self.key_vectors(), self.spec.value_dim.div_ceil(4));
+        // Columns, in fours, of which all rows take 8 KiB; and lanes of a column, each with 16 rows at most.
+        let width = 1 << (128 / k4).clamp(1, 8.min(v4.next_power_of_two())).ilog2();
+        let lanes = (k4.next_power_of_two() / 4).max(8);
+        let blocks = v4.div_ceil(width);
+        let parts = vec![part!("delta/chunk/scan.wgsl"), part!("delta/chunk/add4.wgsl"), self.sums()];
+        let mut shader = self.shader("delta.chunk.scan", parts, lanes * width, 3);
+        shader.consts.extend([("WIDTH", Const::U32(width)), ("BLOCKS", Const::U32(blocks))]);
+        shader.workgroup_bytes = 16 * width * (4 * k4 + self.rows);
+        (shader, blocks)
     }
 
     pub(crate) fn output(&self, piece: Piece) -> Result<Pass> {
         let v4 = self.spec.value_dim.div_ceil(4);
         let wide = if v4 > 8 { 2 } else { 1 };
         let blocks = v4.div_ceil(8 * wide);
+        // All that a software driver does is reading: the more tokens a lane has, the less of it.
+        let per = if self.caps.software { 8 } else { 4 };
         let parts = vec![part!("delta/chunk/output.wgsl"), part!("delta/chunk/add4.wgsl")];
-        let mut shader = self.shader("delta.chunk.output", parts, 2 * self.rows, 4);
-        shader.consts.extend([("WIDE", Const::U32(wide)), ("BLOCKS", Const::U32(blocks))]);
+        let mut shader = self.shader("delta.chunk.output", parts, 8 * self.rows / per, 4);
+        shader.consts.extend([("PER", Const::U32(per)), ("WIDE", Const::U32(wide)), ("BLOCKS", Const::U32(blocks))]);
         let [vectors, weights, before] = self.scratch();
         let units = self.places(piece.count) * u64::from(self.spec.value_heads) * u64::from(blocks);
         let pass = PassBuilder::new(self.args, self.with_slots(shader, 4))

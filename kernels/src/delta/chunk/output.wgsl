@@ -1,9 +1,9 @@
 // What the queries of a chunk read of the state before it, and of what the chunk writes: `Q S + P new`. A workgroup owns the
-// tokens of a chunk and 4 COLUMNS columns of a value head, lane (x, b) the tokens 4 b to 4 b + 3 and the vectors x,
+// tokens of a chunk and 4 COLUMNS columns of a value head, lane (x, b) PER tokens from PER b on and the vectors x,
 // x + LANES, ..
 
 const C4 = C / 4;
-const LANES = GROUP / C4;
+const LANES = GROUP / (C / PER);
 const COLUMNS = LANES * WIDE;
 const STEP = VALUE_HEADS * ROW;
 
@@ -42,7 +42,7 @@ fn main(
     }
     let chunk = chunk_of(place / VALUE_HEADS);
     let b = lane / LANES;
-    if 4 * b >= chunk.tokens {
+    if PER * b >= chunk.tokens {
         return;
     }
     let row = row_of(chunk.n, chunk.first, head);
@@ -50,50 +50,58 @@ fn main(
     for (var w = 0u; w < WIDE; w += 1) {
         columns[w] = unit % BLOCKS * COLUMNS + lane % LANES + LANES * w;
     }
-    var tokens: array<u32, 4>;
-    for (var r = 0u; r < 4; r += 1) {
-        tokens[r] = row + min(4 * b + r, chunk.tokens - 1) * VALUE_HEADS;
+    var tokens: array<u32, PER>;
+    for (var r = 0u; r < PER; r += 1) {
+        tokens[r] = row + min(PER * b + r, chunk.tokens - 1) * VALUE_HEADS;
     }
-    var sums: array<vec4f, 4 * WIDE>;
-    for (var i = 0u; i < 4 * WIDE; i += 1) {
+    var sums: array<vec4f, PER * WIDE>;
+    for (var i = 0u; i < PER * WIDE; i += 1) {
         sums[i] = vec4f();
     }
     if slot_of(chunk.n) < params.slots {
         for (var i = 0u; i < params.key_vectors; i += 1) {
+            var m: array<mat4x4f, WIDE>;
             for (var w = 0u; w < WIDE; w += 1) {
                 let at = (place * K4 + i) * 4 * V4 + min(columns[w], V4 - 1);
-                let m = mat4x4f(before[at], before[at + V4], before[at + 2 * V4], before[at + 3 * V4]);
-                for (var r = 0u; r < 4; r += 1) {
-                    sums[4 * w + r] = add4(sums[4 * w + r], vectors[tokens[r] * ROW + i], m);
+                m[w] = mat4x4f(before[at], before[at + V4], before[at + 2 * V4], before[at + 3 * V4]);
+            }
+            for (var r = 0u; r < PER; r += 1) {
+                let x = vectors[tokens[r] * ROW + i];
+                for (var w = 0u; w < WIDE; w += 1) {
+                    sums[PER * w + r] = add4(sums[PER * w + r], x, m[w]);
                 }
             }
         }
-        for (var j = 0u; j <= b; j += 1) {
+        for (var j = 0u; j < PER / 4 * (b + 1); j += 1) {
             var of_row: array<u32, 4>;
             for (var r = 0u; r < 4; r += 1) {
                 of_row[r] = (row + min(4 * j + r, chunk.tokens - 1) * VALUE_HEADS) * ROW + WRITTEN;
             }
+            var m: array<mat4x4f, WIDE>;
             for (var w = 0u; w < WIDE; w += 1) {
                 let column = min(columns[w], V4 - 1);
-                let m = mat4x4f(
+                m[w] = mat4x4f(
                     vectors[of_row[0] + column],
                     vectors[of_row[1] + column],
                     vectors[of_row[2] + column],
                     vectors[of_row[3] + column],
                 );
-                for (var r = 0u; r < 4; r += 1) {
-                    sums[4 * w + r] = add4(sums[4 * w + r], weights[tokens[r] * C4 + j], m);
+            }
+            for (var r = 0u; r < PER; r += 1) {
+                let x = weights[tokens[r] * C4 + j];
+                for (var w = 0u; w < WIDE; w += 1) {
+                    sums[PER * w + r] = add4(sums[PER * w + r], x, m[w]);
                 }
             }
         }
     }
-    let first = batch_of(chunk.n) * params.tokens + params.first + chunk.first + 4 * b;
+    let first = batch_of(chunk.n) * params.tokens + params.first + chunk.first + PER * b;
     for (var w = 0u; w < WIDE; w += 1) {
-        for (var r = 0u; r < 4; r += 1) {
+        for (var r = 0u; r < PER; r += 1) {
             for (var c = 0u; c < 4; c += 1) {
-                if 4 * b + r < chunk.tokens && 4 * columns[w] + c < V {
+                if PER * b + r < chunk.tokens && 4 * columns[w] + c < V {
                     let at = ((first + r) * VALUE_HEADS + head) * V + 4 * columns[w] + c;
-                    out[params.out_start + at] = sums[4 * w + r][c];
+                    out[params.out_start + at] = sums[PER * w + r][c];
                 }
             }
         }

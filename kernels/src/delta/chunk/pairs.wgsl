@@ -159,7 +159,6 @@ fn main(
         solve(lane);
     }
     workgroupBarrier();
-    keep_inverse(row, chunk.tokens, lane);
     let last = rows + (chunk.tokens - 1) * VALUE_HEADS * ROW;
     for (var first = 0u; first < params.key_vectors; first += COLUMNS) {
         for (var i = lane; i < C * COLUMNS; i += GROUP) {

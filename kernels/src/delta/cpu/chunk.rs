@@ -7,8 +7,8 @@ use crate::simd::PADDED;
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
-/// Decays below `exp(FLOOR)` count as that: sums of logarithms keep their digits, and no f32 shows the difference.
-const FLOOR: f32 = -100.0;
+/// Decays below `exp(FLOOR)`, which is 0 and stays that in differences of sums, count as that: sums keep their digits.
+const FLOOR: f32 = -105.0;
 /// Rows of a triangle that are solved one by one, and multiplied with what is behind them at once.
 const BLOCK: usize = 8;
 

@@ -1,1 +1,0 @@
-fn keep_inverse(row: u32, tokens: u32, lane: u32) {}
