@@ -9,7 +9,8 @@ fn selection(list: u32, lane: u32) {
     let c = list % params.clusters;
     let unit = list / params.clusters;
     let first = unit * params.tokens;
-    let mine = part(lane, params.tokens);
+    let tokens = length_of(unit / params.heads);
+    let mine = part(lane, tokens);
     var found = vec2u();
     for (var t = mine.x; t < mine.y; t += 1) {
         let own = nearest[first + t];
@@ -34,6 +35,12 @@ fn selection(list: u32, lane: u32) {
             time = members[params.members_start + first + i + params.window];
         }
         until[params.until_start + first + i] = time;
+    }
+    if c + 1 == params.clusters {
+        for (var i = tokens + lane; i < params.tokens; i += GROUP) {
+            members[params.members_start + first + i] = 0xffffffffu;
+            until[params.until_start + first + i] = 0u;
+        }
     }
     if lane == 0 {
         ranges[params.ranges_start + 2 * list] = begin;

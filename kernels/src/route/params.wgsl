@@ -1,5 +1,6 @@
 struct Params {
     units: u32,
+    heads: u32,
     tokens: u32,
     clusters: u32,
     entries: u32,
@@ -7,6 +8,7 @@ struct Params {
     members_start: u32,
     ranges_start: u32,
     until_start: u32,
+    lengths_start: u32,
 }
 
 @group(1) @binding(0) var<uniform> params: Params;

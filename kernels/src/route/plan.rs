@@ -1,17 +1,19 @@
 use super::score::{epsilon, least_exponent};
 use super::{NAME, Norm, Selection, Spec};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fill::{Fill, Target};
 use crate::op::{Access, Arg, Kernel};
 use crate::part;
 use crate::plan::{Caps, Pass, PassBuilder, Plan};
-use crate::shader::{Const, Features, Shader};
+use crate::shader::{Const, Features, Part, Shader};
 use alloc::{vec, vec::Vec};
 
 /// Lanes for a vector.
 const VECTOR: u32 = 64;
 /// Lanes of a selection, `GROUP` in `scan.wgsl`.
 pub(crate) const GROUP: u32 = 256;
+/// Bytes of workgroup memory of a selection from a prefix, beside what is held.
+const BESIDE: u32 = 4 * GROUP + 6 * 16;
 /// Tokens, and centroids, of a workgroup of scores.
 const SIDE: u32 = 32;
 
@@ -32,6 +34,8 @@ pub(crate) struct Planner<'a> {
     pub(crate) spec: &'a Spec,
     pub(crate) caps: &'a Caps,
     pub(crate) args: &'a [Arg],
+    /// Members that a centroid has at a time where they are compared.
+    pub(crate) held: u32,
 }
 
 pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
@@ -39,7 +43,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     if args.iter().all(|arg| arg.access == Access::Read || arg.elements == 0) {
         return Ok(Plan::default());
     }
-    let planner = Planner { op: NAME, spec, caps, args };
+    let planner = Planner { op: NAME, spec, caps, args, held: spec.most() };
     if spec.tokens == 0 {
         // Empty ranges.
         let passes = vec![Fill { op: NAME, caps, args }.zeros(Target::Arg("ranges"))?];
@@ -54,7 +58,8 @@ impl<'a> Planner<'a> {
     /// The passes that selections are made behind, and all scratch.
     pub(crate) fn scored(&self) -> Result<(Vec<Pass>, Vec<u64>)> {
         use Scratch::*;
-        let scratch = [Digits, Forms, CentroidDigits, CentroidForms, Keys, Nearest].map(|s| self.bytes(s));
+        let mut scratch = [Digits, Forms, CentroidDigits, CentroidForms, Keys, Nearest].map(|s| self.bytes(s));
+        scratch[Keys as usize] = scratch[Keys as usize].saturating_add(self.apart_bytes());
         let mut passes = vec![self.fixed(false)?, self.fixed(true)?, self.scores()?];
         if self.spec.selection == Selection::Nearest {
             passes.push(self.assign()?);
@@ -63,12 +68,30 @@ impl<'a> Planner<'a> {
     }
 
     /// Bytes of workgroup memory of what a centroid holds of a prefix, and behind it what all lanes go by.
-    pub(crate) fn held_bytes(&self, most: u32) -> Result<u32> {
-        if most > self.caps.workgroup_bytes / 12 {
-            let (needs, has) = (12 * u64::from(most), self.caps.workgroup_bytes.into());
-            return Err(Error::Limit { op: self.op, what: "bytes of workgroup memory", needs, has });
+    fn here_bytes(&self) -> u64 {
+        u64::from(BESIDE) + 3 * (4 * u64::from(self.held)).next_multiple_of(16)
+    }
+
+    /// Bytes of scratch of what all of them hold, where workgroup memory has no room for it.
+    fn apart_bytes(&self) -> u64 {
+        let here = self.spec.selection != Selection::Prefix || self.here_bytes() <= self.caps.workgroup_bytes.into();
+        let lists = u64::from(self.units()) * u64::from(self.spec.clusters);
+        if here { 0 } else { (12 * u64::from(self.held)).saturating_mul(lists) }
+    }
+
+    /// The part that holds members, and the bytes of workgroup memory of a pass that does.
+    pub(crate) fn holding(&self) -> (Part, u32) {
+        match self.apart_bytes() {
+            0 => (part!("route/held_here.wgsl"), self.here_bytes() as u32),
+            _ => (part!("route/held_apart.wgsl"), BESIDE),
         }
-        Ok(4 * GROUP + 3 * (4 * most).next_multiple_of(16) + 6 * 16)
+    }
+
+    /// Binds the keys that members are chosen by, with what is held behind them.
+    pub(crate) fn keys(&self, pass: PassBuilder<'a>) -> PassBuilder<'a> {
+        let (bytes, apart) = (self.bytes(Scratch::Keys), self.apart_bytes());
+        let access = if apart > 0 { Access::ReadWrite } else { Access::Read };
+        pass.scratch("keys", Scratch::Keys as usize, bytes.saturating_add(apart), access)
     }
 
     pub(crate) fn units(&self) -> u32 {
@@ -99,18 +122,24 @@ impl<'a> Planner<'a> {
         pass.scratch(name, of as usize, self.bytes(of), access)
     }
 
+    fn ends(&self, pass: PassBuilder<'a>, ends: bool) -> PassBuilder<'a> {
+        if ends { pass.arg("lengths") } else { pass }
+    }
+
     fn fixed(&self, centroids: bool) -> Result<Pass> {
         let spec = self.spec;
         let norm = if centroids { Norm::None } else { spec.norm };
+        let mut consts = vec![
+            ("GROUP", Const::U32(VECTOR)),
+            ("D", Const::U32(spec.dim)),
+            ("LAYER", Const::Bool(norm == Norm::Layer)),
+            ("DIVIDES", Const::Bool(norm != Norm::None)),
+        ];
+        let ends = spec.lengths && !centroids;
         let shader = Shader {
             name: "route.fixed",
-            parts: vec![part!("route/fixed.wgsl")],
-            consts: vec![
-                ("GROUP", Const::U32(VECTOR)),
-                ("D", Const::U32(spec.dim)),
-                ("LAYER", Const::Bool(norm == Norm::Layer)),
-                ("DIVIDES", Const::Bool(norm != Norm::None)),
-            ],
+            parts: vec![part!("route/fixed.wgsl"), ending(ends, 3, &mut consts)],
+            consts,
             features: Features::default(),
             workgroup_bytes: 48,
         };
@@ -125,11 +154,13 @@ impl<'a> Planner<'a> {
         let (mantissa, power) = epsilon(spec.dim);
         let pass = PassBuilder::new(self.args, shader).arg_as("x", arg);
         let pass = self.scratch(pass, "digits", digits, Access::Write);
-        self.scratch(pass, "forms", forms, Access::Write)
+        let pass = self.scratch(pass, "forms", forms, Access::Write);
+        self.ends(pass, ends)
             .u32("rows", rows)
             .u32("tokens", tokens)
             .u32("heads", heads)
             .start("x_start", arg, 4)
+            .start_if_present("lengths_start", if ends { "lengths" } else { "" }, 4)
             .u32("mantissa", mantissa)
             .u32("power", power as u32)
             .u32("least_exponent", least_exponent(spec.dim) as u32)
@@ -185,35 +216,41 @@ impl<'a> Planner<'a> {
 
     fn select(&self) -> Result<Pass> {
         let spec = self.spec;
-        let (name, part, input, from, bytes) = match spec.selection {
+        let mut consts = Vec::new();
+        let ends = ending(spec.lengths, if spec.expires() { 4 } else { 3 }, &mut consts);
+        let mut parts = vec![part!("route/scan.wgsl"), part!("route/params.wgsl"), ends];
+        let (name, workgroup_bytes) = match spec.selection {
             Selection::Balanced => {
-                ("route.balanced", part!("route/balanced.wgsl"), "keys", Scratch::Keys, 4 * 2 * GROUP + 16)
+                parts.push(part!("route/balanced.wgsl"));
+                ("route.balanced", 4 * 2 * GROUP + 16)
             }
             Selection::Prefix => {
-                ("route.prefix", part!("route/prefix.wgsl"), "keys", Scratch::Keys, self.held_bytes(spec.most())?)
+                let (held, bytes) = self.holding();
+                parts.extend([part!("route/prefix.wgsl"), part!("route/hold.wgsl"), held]);
+                consts.push(("W", Const::U32(self.held)));
+                ("route.prefix", bytes)
             }
             Selection::Nearest => {
-                ("route.nearest", part!("route/nearest.wgsl"), "nearest", Scratch::Nearest, 4 * GROUP)
+                parts.push(part!("route/nearest.wgsl"));
+                ("route.nearest", 4 * GROUP)
             }
         };
-        let consts = match spec.selection {
-            Selection::Prefix => vec![("W", Const::U32(spec.most()))],
-            _ => Vec::new(),
+        let shader = Shader { name, parts, consts, features: Features::default(), workgroup_bytes };
+        let pass = PassBuilder::new(self.args, shader);
+        let pass = match spec.selection {
+            Selection::Nearest => self.scratch(pass, "nearest", Scratch::Nearest, Access::Read),
+            _ => self.keys(pass),
         };
-        let mut parts = vec![part!("route/scan.wgsl"), part!("route/params.wgsl"), part];
-        if spec.selection == Selection::Prefix {
-            parts.push(part!("route/hold.wgsl"));
-        }
-        let shader = Shader { name, parts, consts, features: Features::default(), workgroup_bytes: bytes };
-        let pass = self.scratch(PassBuilder::new(self.args, shader), input, from, Access::Read);
         let mut pass = pass.arg("members").arg("ranges");
         if spec.expires() {
             pass = pass.arg("until");
         }
+        pass = self.ends(pass, spec.lengths);
         let entries = self.args.iter().find(|arg| arg.name == "members").map_or(0, |arg| arg.elements) / self.units();
         let groups = u64::from(self.units()) * u64::from(spec.clusters);
         let window = if spec.selection == Selection::Nearest { spec.window } else { spec.most() };
         pass.u32("units", self.units())
+            .u32("heads", spec.heads)
             .u32("tokens", spec.tokens)
             .u32("clusters", spec.clusters)
             .u32("entries", entries)
@@ -221,6 +258,16 @@ impl<'a> Planner<'a> {
             .start("members_start", "members", 4)
             .start("ranges_start", "ranges", 4)
             .start_if_present("until_start", "until", 4)
+            .start_if_present("lengths_start", "lengths", 4)
             .dispatch(self.op, self.caps, self.caps.grid(self.op, groups)?)
     }
+}
+
+/// The part that says where sequences end, in `binding` if it is not at `T`.
+fn ending(ends: bool, binding: u32, consts: &mut Vec<(&'static str, Const)>) -> Part {
+    if ends {
+        consts.push(("LENGTHS_BINDING", Const::U32(binding)));
+        return part!("route/lengths.wgsl");
+    }
+    part!("route/no_lengths.wgsl")
 }

@@ -1,6 +1,5 @@
 // The W best of the tokens so far.
 
-@group(0) @binding(0) var<storage, read> keys: array<u32>;
 @group(0) @binding(1) var<storage, read_write> members: array<u32>;
 @group(0) @binding(2) var<storage, read_write> ranges: array<u32>;
 @group(0) @binding(3) var<storage, read_write> until: array<u32>;
@@ -8,7 +7,7 @@
 fn selection(list: u32, lane: u32) {
     let c = list % params.clusters;
     let places = first_place(list);
-    let used = take_in(list, lane, 0, 0);
+    let used = take_in(list, lane, length_of(list / params.clusters / params.heads), 0, 0);
     for (var i = used + lane; i < params.tokens; i += GROUP) {
         members[params.members_start + places + i] = 0xffffffffu;
         until[params.until_start + places + i] = 0u;

@@ -12,7 +12,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let lists = Shared::new(&mut lists);
     let (heads, clusters) = (spec.route.heads as usize, spec.route.clusters as usize);
     host.parallel(spec.route.units()[0], &|unit| {
-        let head = Head::new(&spec.route, host.simd(), x, centroids, unit);
+        let head = Head::new(&spec.route, host, x, centroids, unit, spec.route.tokens as usize);
         // SAFETY: every head has its own.
         let lists = unsafe { lists.part(unit * clusters..(unit + 1) * clusters) };
         let window = spec.route.window as usize;
