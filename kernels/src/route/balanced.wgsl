@@ -45,7 +45,7 @@ fn selection(list: u32, lane: u32) {
     }
     let above = running(found.x, lane) - found.x;
     var ties = running(found.y, lane) - found.y;
-    let c = list % params.clusters;
+    let c = cluster_of(list);
     let own = params.members_start + list / params.clusters * params.entries + c * params.window;
     var place = own + above + min(ties, lacking);
     for (var t = mine.x; t < mine.y; t += 1) {
@@ -61,7 +61,7 @@ fn selection(list: u32, lane: u32) {
         members[own + i] = 0xffffffffu;
     }
     if lane == 0 {
-        ranges[params.ranges_start + 2 * list] = c * params.window;
-        ranges[params.ranges_start + 2 * list + 1] = c * params.window + all;
+        ranges[range_of(list)] = c * params.window;
+        ranges[range_of(list) + 1] = c * params.window + all;
     }
 }

@@ -31,18 +31,17 @@
 //! **Selections are the same on every executor**, ties included. `s` is computed in integers (`score.rs`) from vectors
 //! rounded to 22 bits of their largest element: within about `2^-20 |n| |c|` of the real number. What is not finite in `x`
 //! or `centroids`, or below the normal numbers, counts as 0, so that no score is NaN. `scores` is `s` within the tolerance
-//! of the executors; on the CPU it comes from products in f32, which also decide all that is not close.
+//! of the executors; on the CPU it comes from products of floats, which also decide all that is not close.
 //!
 //! Edge values: `W` above `T` is `T`. Without tokens every range is empty. What stands in `x` behind `L` is never read into
 //! a result: no centroid has such a token, whose `scores` are 0. Balanced, a centroid's places begin at `c min(W, T)`, of
-//! which fewer are used where `L` is less than `W`. Equal centroids select the same tokens; nearest,
-//! the first has them all.
+//! which fewer are used where `L` is less than `W`. Equal centroids select the same tokens; nearest, the first has them all.
 //!
 //! Errors: `Shape` for `D` of 0 or above 256, no centroids, `W` of 0, more than 2^32 - 1 elements or places.
 //!
-//! Cost: `2 B T H C D` flop, or three multiplications of integers in place of one on a GPU, where the scores of all pairs
-//! are also stored once; a CPU needs memory for `E` places only. Prefixes on a GPU hold the members of a centroid in
-//! workgroup memory if it has room for `W` of them (1,272 in 16 KiB), otherwise in slower `12 B H C W` bytes of scratch.
+//! Cost: `2 B T H C D` flop, or three multiplications of integers in place of one on a GPU, which needs memory for
+//! `32 B H T` scores at a time beside `B H T D` numbers; a CPU for `E` places only. Prefixes on a GPU hold the members of a
+//! centroid in workgroup memory if it has room for `W` of them (1,272 in 16 KiB), otherwise in scratch, which is slower.
 //!
 //! Source: Routing Transformer (Roy et al., 2003.05997): balanced with layer norm is the paper, with L2 lucidrains' code.
 //! Theirs assign by the dot product, as here, and not by a distance. What selections keep of full attention is in the

@@ -6,7 +6,7 @@
 @group(0) @binding(3) var<storage, read_write> until: array<u32>;
 
 fn selection(list: u32, lane: u32) {
-    let c = list % params.clusters;
+    let c = cluster_of(list);
     let unit = list / params.clusters;
     let first = unit * params.tokens;
     let tokens = length_of(unit / params.heads);
@@ -43,7 +43,7 @@ fn selection(list: u32, lane: u32) {
         }
     }
     if lane == 0 {
-        ranges[params.ranges_start + 2 * list] = begin;
-        ranges[params.ranges_start + 2 * list + 1] = end;
+        ranges[range_of(list)] = begin;
+        ranges[range_of(list) + 1] = end;
     }
 }

@@ -17,6 +17,13 @@ const BESIDE: u32 = 4 * GROUP + 6 * 16;
 /// Tokens, and centroids, of a workgroup of scores.
 const SIDE: u32 = 32;
 
+/// The first and the number of the tokens, and of the centroids, that passes are over.
+#[derive(Clone, Copy)]
+pub(crate) struct Piece {
+    tokens: [u32; 2],
+    clusters: [u32; 2],
+}
+
 /// What passes leave to those behind them.
 #[derive(Clone, Copy)]
 pub(crate) enum Scratch {
@@ -36,6 +43,8 @@ pub(crate) struct Planner<'a> {
     pub(crate) args: &'a [Arg],
     /// Members that a centroid has at a time where they are compared.
     pub(crate) held: u32,
+    /// Tokens and centroids of a [`Piece`]: keys are made of so many pairs of a head at a time.
+    pub(crate) room: [u32; 2],
 }
 
 pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
@@ -43,28 +52,60 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     if args.iter().all(|arg| arg.access == Access::Read || arg.elements == 0) {
         return Ok(Plan::default());
     }
-    let planner = Planner { op: NAME, spec, caps, args, held: spec.most() };
+    let planner = Planner { op: NAME, spec, caps, args, held: spec.most(), room: room(spec) };
     if spec.tokens == 0 {
         // Empty ranges.
         let passes = vec![Fill { op: NAME, caps, args }.zeros(Target::Arg("ranges"))?];
         return Ok(Plan { passes, scratch: Vec::new() });
     }
-    let (mut passes, scratch) = planner.scored()?;
-    passes.push(planner.select()?);
-    Ok(Plan { passes, scratch })
+    let mut passes = planner.fixed_points()?;
+    for piece in planner.pieces() {
+        passes.push(planner.scores(piece)?);
+        passes.push(if spec.selection == Selection::Nearest {
+            planner.assign(piece)?
+        } else {
+            planner.select(piece)?
+        });
+    }
+    if spec.selection == Selection::Nearest {
+        passes.push(planner.select(planner.whole())?);
+    }
+    Ok(Plan { passes, scratch: planner.scratch_bytes() })
+}
+
+/// So many centroids, or where those are compared with each other so many tokens, that memory grows with `T` alone.
+fn room(spec: &Spec) -> [u32; 2] {
+    let pairs = (u64::from(SIDE) * u64::from(spec.tokens)).max(1 << 15);
+    let of = |all: u32, others: u32| {
+        pairs.div_ceil(others.max(1).into()).next_multiple_of(SIDE.into()).min(all.into()) as u32
+    };
+    match spec.selection {
+        Selection::Nearest => [of(spec.tokens, spec.clusters), spec.clusters],
+        _ => [spec.tokens, of(spec.clusters, spec.tokens)],
+    }
 }
 
 impl<'a> Planner<'a> {
-    /// The passes that selections are made behind, and all scratch.
-    pub(crate) fn scored(&self) -> Result<(Vec<Pass>, Vec<u64>)> {
+    pub(crate) fn scratch_bytes(&self) -> Vec<u64> {
         use Scratch::*;
         let mut scratch = [Digits, Forms, CentroidDigits, CentroidForms, Keys, Nearest].map(|s| self.bytes(s));
         scratch[Keys as usize] = scratch[Keys as usize].saturating_add(self.apart_bytes());
-        let mut passes = vec![self.fixed(false)?, self.fixed(true)?, self.scores()?];
-        if self.spec.selection == Selection::Nearest {
-            passes.push(self.assign()?);
-        }
-        Ok((passes, scratch.to_vec()))
+        scratch.to_vec()
+    }
+
+    /// The passes that scores are made of.
+    pub(crate) fn fixed_points(&self) -> Result<Vec<Pass>> {
+        Ok(vec![self.fixed(false)?, self.fixed(true)?])
+    }
+
+    pub(crate) fn whole(&self) -> Piece {
+        Piece { tokens: [0, self.spec.tokens], clusters: [0, self.spec.clusters] }
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = Piece> {
+        let cut = |all: u32, room: u32| (0..all).step_by(room.max(1) as usize).map(move |at| [at, room.min(all - at)]);
+        let [tokens, clusters] = [cut(self.spec.tokens, self.room[0]), cut(self.spec.clusters, self.room[1])];
+        tokens.flat_map(move |tokens| clusters.clone().map(move |clusters| Piece { tokens, clusters }))
     }
 
     /// Bytes of workgroup memory of what a centroid holds of a prefix, and behind it what all lanes go by.
@@ -75,7 +116,7 @@ impl<'a> Planner<'a> {
     /// Bytes of scratch of what all of them hold, where workgroup memory has no room for it.
     fn apart_bytes(&self) -> u64 {
         let here = self.spec.selection != Selection::Prefix || self.here_bytes() <= self.caps.workgroup_bytes.into();
-        let lists = u64::from(self.units()) * u64::from(self.spec.clusters);
+        let lists = u64::from(self.units()) * u64::from(self.room[1]);
         if here { 0 } else { (12 * u64::from(self.held)).saturating_mul(lists) }
     }
 
@@ -107,7 +148,7 @@ impl<'a> Planner<'a> {
             Scratch::CentroidDigits => 4 * heads * clusters * dim,
             Scratch::CentroidForms => 16 * heads * clusters,
             // Behind the end of the range of u32 no binding reaches.
-            Scratch::Keys => (4 * units).saturating_mul(tokens * clusters),
+            Scratch::Keys => (4 * units).saturating_mul(self.room.map(u64::from).iter().product()),
             Scratch::Nearest => 4 * units * tokens,
         }
     }
@@ -167,7 +208,7 @@ impl<'a> Planner<'a> {
             .dispatch(self.op, self.caps, self.caps.grid(self.op, rows.into())?)
     }
 
-    fn scores(&self) -> Result<Pass> {
+    pub(crate) fn scores(&self, piece: Piece) -> Result<Pass> {
         let spec = self.spec;
         let store = if spec.scores { part!("route/store_scores.wgsl") } else { part!("route/no_scores.wgsl") };
         let shader = Shader {
@@ -186,18 +227,22 @@ impl<'a> Planner<'a> {
         if spec.scores {
             pass = pass.arg("scores");
         }
-        let groups =
-            u64::from(self.units()) * u64::from(spec.tokens.div_ceil(SIDE)) * u64::from(spec.clusters.div_ceil(SIDE));
+        let [sides, tall] = [piece.tokens, piece.clusters].map(|[_, count]| u64::from(count.div_ceil(SIDE)));
+        let groups = u64::from(self.units()) * sides * tall;
         pass.u32("units", self.units())
             .u32("tokens", spec.tokens)
             .u32("heads", spec.heads)
             .u32("clusters", spec.clusters)
             .f32("factor", spec.norm.factor(spec.dim))
             .start_if_present("scores_start", "scores", 4)
+            .u32("first_token", piece.tokens[0])
+            .u32("some_tokens", piece.tokens[1])
+            .u32("first_cluster", piece.clusters[0])
+            .u32("some_clusters", piece.clusters[1])
             .dispatch(self.op, self.caps, self.caps.grid(self.op, groups)?)
     }
 
-    fn assign(&self) -> Result<Pass> {
+    pub(crate) fn assign(&self, piece: Piece) -> Result<Pass> {
         let shader = Shader {
             name: "route.assign",
             parts: vec![part!("wgsl/each.wgsl"), part!("route/assign.wgsl")],
@@ -206,15 +251,17 @@ impl<'a> Planner<'a> {
             workgroup_bytes: 0,
         };
         let pass = self.scratch(PassBuilder::new(self.args, shader), "keys", Scratch::Keys, Access::Read);
-        let groups = u64::from((self.units() * self.spec.tokens).div_ceil(VECTOR));
+        let groups = u64::from((self.units() * piece.tokens[1]).div_ceil(VECTOR));
         self.scratch(pass, "nearest", Scratch::Nearest, Access::Write)
             .u32("units", self.units())
             .u32("tokens", self.spec.tokens)
             .u32("clusters", self.spec.clusters)
+            .u32("first_token", piece.tokens[0])
+            .u32("some_tokens", piece.tokens[1])
             .dispatch(self.op, self.caps, self.caps.grid(self.op, groups)?)
     }
 
-    fn select(&self) -> Result<Pass> {
+    fn select(&self, piece: Piece) -> Result<Pass> {
         let spec = self.spec;
         let mut consts = Vec::new();
         let ends = ending(spec.lengths, if spec.expires() { 4 } else { 3 }, &mut consts);
@@ -247,12 +294,14 @@ impl<'a> Planner<'a> {
         }
         pass = self.ends(pass, spec.lengths);
         let entries = self.args.iter().find(|arg| arg.name == "members").map_or(0, |arg| arg.elements) / self.units();
-        let groups = u64::from(self.units()) * u64::from(spec.clusters);
+        let groups = u64::from(self.units()) * u64::from(piece.clusters[1]);
         let window = if spec.selection == Selection::Nearest { spec.window } else { spec.most() };
         pass.u32("units", self.units())
             .u32("heads", spec.heads)
             .u32("tokens", spec.tokens)
-            .u32("clusters", spec.clusters)
+            .u32("clusters", piece.clusters[1])
+            .u32("first_cluster", piece.clusters[0])
+            .u32("all_clusters", spec.clusters)
             .u32("entries", entries)
             .u32("window", window)
             .start("members_start", "members", 4)

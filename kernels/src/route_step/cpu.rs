@@ -1,4 +1,4 @@
-//! Products in f32 decide what is not close, as in `route`; a centroid's tokens are looked through when one comes in.
+//! Products of floats decide what is not close, as in `route`; a centroid's tokens are looked through when one comes in.
 
 use super::{Lists, Member, Spec, lists};
 use crate::host::{Args, Host, Shared};

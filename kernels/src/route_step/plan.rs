@@ -15,10 +15,15 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     if args.iter().all(|arg| arg.access == Access::Read || arg.elements == 0) {
         return Ok(Plan::default());
     }
-    let planner = Planner { op: NAME, spec: route, caps, args, held: route.window };
-    let (mut passes, scratch) = planner.scored()?;
+    let planner =
+        Planner { op: NAME, spec: route, caps, args, held: route.window, room: [route.tokens, route.clusters] };
+    let mut passes = planner.fixed_points()?;
+    passes.push(planner.scores(planner.whole())?);
     let mut parts = vec![part!("route/scan.wgsl"), part!("route_step/params.wgsl")];
     let nearest = route.selection == Selection::Nearest;
+    if nearest {
+        passes.push(planner.assign(planner.whole())?);
+    }
     let (name, workgroup_bytes) = if nearest {
         parts.push(part!("route_step/nearest.wgsl"));
         ("route_step.nearest", 4 * GROUP)
@@ -55,5 +60,5 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     }
     let groups = u64::from(planner.units()) * u64::from(route.clusters);
     passes.push(pass.dispatch(NAME, caps, caps.grid(NAME, groups)?)?);
-    Ok(Plan { passes, scratch })
+    Ok(Plan { passes, scratch: planner.scratch_bytes() })
 }

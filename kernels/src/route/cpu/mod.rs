@@ -1,4 +1,4 @@
-//! Products in f32 decide what is not close; what is, the scores of `score.rs` do.
+//! Products of floats decide what is not close; what is, the scores of `score.rs` do.
 //!
 //! Of each token the product with a centroid is known up to `margin`. Whatever is that far from where a selection is cut
 //! needs nothing else, so that exact scores are made of a handful of tokens and no `[T, C]` is ever stored. Where numbers
