@@ -129,11 +129,10 @@ impl List {
         let rows = self.slots + self.keys.len();
         self.until.clear();
         self.until.extend(self.keys.iter().map(|(place, _)| of.until.map_or(usize::MAX, |u| u[*place] as usize)));
-        // The fill of rows stays 0.
+        // The fill of rows stays 0: nobody writes there.
         for (memory, len) in
             [(&mut self.q, self.queries.len() * width), (&mut self.k, rows * width), (&mut self.v, rows * value_width)]
         {
-            memory.clear();
             memory.resize(len, 0.0);
         }
         for (to, (_, token)) in self.q.chunks_exact_mut(width).zip(&self.queries) {
