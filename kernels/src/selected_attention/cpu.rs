@@ -126,6 +126,9 @@ pub(crate) fn weights<'a>(combine: Combine, places: &'a [u32], lse: &'a [f32]) -
     })
 }
 
+/// What is done with the place and token, the block, and the largest logit and the sum beside it, of a query.
+type Body<'a> = dyn FnMut((usize, usize), &[f32], [f32; 2]) + 'a;
+
 /// Memory of a task: a list, and of a tile of its queries the sums of values and of weights relative to the largest logit.
 struct Task {
     list: List,
@@ -141,15 +144,8 @@ impl Task {
         Self { list: List::default(), products: Products::new(of), acc, max: vec![0.0; TILE], sum: vec![0.0; TILE] }
     }
 
-    /// Calls `body` with the place and token, the block, and the largest logit and the sum beside it, of every query of a
-    /// list that sees something; what is read of the next list comes meanwhile.
-    fn list(
-        &mut self,
-        of: &Inputs<'_>,
-        [unit, c]: [usize; 2],
-        next: Option<[usize; 2]>,
-        body: &mut dyn FnMut((usize, usize), &[f32], [f32; 2]),
-    ) {
+    /// Calls `body` for every query of a list that sees something; what is read of the next list comes meanwhile.
+    fn list(&mut self, of: &Inputs<'_>, [unit, c]: [usize; 2], next: Option<[usize; 2]>, body: &mut Body<'_>) {
         // A token that is decoded is in few of all lists.
         if of.queries.list(unit, c).next().is_none() {
             return;
