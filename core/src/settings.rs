@@ -319,6 +319,7 @@ fn route(v: &mut Values, tokens: u32, selection: route::Selection) -> Result<rou
         norm: v.get("norm", route::Norm::L2)?,
         selection: v.get("selection", selection)?,
         scores: v.get("scores", false)?,
+        lengths: v.get("lengths", false)?,
     })
 }
 

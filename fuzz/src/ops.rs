@@ -241,6 +241,7 @@ fn route(u: &mut Unstructured<'_>) -> Result<route::Spec> {
         norm: *u.choose(&[Norm::None, Norm::L2, Norm::Layer])?,
         selection: *u.choose(&[Selection::Balanced, Selection::Prefix, Selection::Nearest])?,
         scores: u.ratio(1, 4)?,
+        lengths: u.ratio(1, 4)?,
     })
 }
 

@@ -46,6 +46,7 @@ fn routed(selection: Selection, x: &[f32], centroids: &[f32]) -> Vec<(usize, usi
         norm: Norm::L2,
         selection,
         scores: false,
+        lengths: false,
     };
     spec.validate().expect("a small spec");
     let args = spec.args();

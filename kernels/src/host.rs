@@ -65,6 +65,11 @@ impl<'a> Args<'a> {
         self.names.contains(&name).then(|| self.f32(name))
     }
 
+    /// [`u32`](Self::u32) of an input that the spec may leave out.
+    pub fn optional_u32(&self, name: &str) -> Option<&'a [u32]> {
+        self.names.contains(&name).then(|| self.u32(name))
+    }
+
     /// The bytes of an output, once.
     pub fn out_bytes(&mut self, name: &str) -> &'a mut [u8] {
         let index = self.position(name);

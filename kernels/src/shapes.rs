@@ -87,6 +87,7 @@ pub fn shapes() -> Vec<(String, Op)> {
         norm: route::Norm::Layer,
         selection: route::Selection::Balanced,
         scores: false,
+        lengths: false,
     };
     let selected = selected_attention::Spec {
         batch: 1,

@@ -150,6 +150,7 @@ fn routing(file: &Checkpoint, params: &str) -> Result<Case> {
             Selection::Nearest => route::Selection::Nearest,
         },
         scores: true,
+        lengths: false,
     };
     let keys = route::Spec { tokens: key_tokens, scores: false, ..queries };
     let mut ops: Vec<(Op, Names)> = vec![(queries.into(), &[("x", "q")])];

@@ -225,6 +225,7 @@ impl Routing {
                 norm: route::Norm::None,
                 selection: self.selection,
                 scores: false,
+                lengths: false,
             },
         }
     }

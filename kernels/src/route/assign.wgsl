@@ -4,6 +4,9 @@ struct Params {
     units: u32,
     tokens: u32,
     clusters: u32,
+    // Which tokens a pass is over.
+    first_token: u32,
+    some_tokens: u32,
 }
 
 @group(0) @binding(0) var<storage, read> keys: array<u32>;
@@ -11,14 +14,15 @@ struct Params {
 @group(1) @binding(0) var<uniform> params: Params;
 
 fn invocation(index: u32) {
-    if index >= params.units * params.tokens {
+    if index >= params.units * params.some_tokens {
         return;
     }
-    let unit = index / params.tokens;
+    let unit = index / params.some_tokens;
+    let token = index % params.some_tokens;
     var best = vec2u();
     for (var c = 0u; c < params.clusters; c += 1) {
-        let key = keys[(unit * params.clusters + c) * params.tokens + index % params.tokens];
+        let key = keys[(unit * params.clusters + c) * params.some_tokens + token];
         best = select(best, vec2u(c, key), key > best.y);
     }
-    nearest[index] = best.x;
+    nearest[unit * params.tokens + params.first_token + token] = best.x;
 }

@@ -11,13 +11,15 @@ var<workgroup> digit: vec2u;
 
 fn selection(list: u32, lane: u32) {
     let first = list * params.tokens;
+    let tokens = length_of(list / params.clusters / params.heads);
+    let all = min(params.window, tokens);
     var begin = 0u;
-    var lacking = params.window;
+    var lacking = all;
     for (var round = 0u; round < 4; round += 1) {
         let shift = 24 - 8 * round;
         atomicStore(&counts[lane], 0u);
         workgroupBarrier();
-        for (var t = lane; t < params.tokens; t += GROUP) {
+        for (var t = lane; t < tokens; t += GROUP) {
             let key = keys[first + t];
             if round == 0 || (key >> (shift + 8 * min(round, 1u))) == begin {
                 atomicAdd(&counts[(key >> shift) & 255u], 1u);
@@ -35,7 +37,7 @@ fn selection(list: u32, lane: u32) {
         lacking = digit.y;
         workgroupBarrier();
     }
-    let mine = part(lane, params.tokens);
+    let mine = part(lane, tokens);
     var found = vec2u();
     for (var t = mine.x; t < mine.y; t += 1) {
         let key = keys[first + t];
@@ -43,8 +45,9 @@ fn selection(list: u32, lane: u32) {
     }
     let above = running(found.x, lane) - found.x;
     var ties = running(found.y, lane) - found.y;
-    let c = list % params.clusters;
-    var place = params.members_start + list / params.clusters * params.entries + c * params.window + above + min(ties, lacking);
+    let c = cluster_of(list);
+    let own = params.members_start + list / params.clusters * params.entries + c * params.window;
+    var place = own + above + min(ties, lacking);
     for (var t = mine.x; t < mine.y; t += 1) {
         let key = keys[first + t];
         let tied = key == begin;
@@ -54,8 +57,11 @@ fn selection(list: u32, lane: u32) {
         }
         ties += select(0u, 1u, tied);
     }
+    for (var i = all + lane; i < params.window; i += GROUP) {
+        members[own + i] = 0xffffffffu;
+    }
     if lane == 0 {
-        ranges[params.ranges_start + 2 * list] = c * params.window;
-        ranges[params.ranges_start + 2 * list + 1] = (c + 1) * params.window;
+        ranges[range_of(list)] = c * params.window;
+        ranges[range_of(list) + 1] = c * params.window + all;
     }
 }

@@ -5,6 +5,7 @@ struct Params {
     tokens: u32,
     heads: u32,
     x_start: u32,
+    lengths_start: u32,
     // dim^3 eps, mantissa 2^power; exponents are i32.
     mantissa: u32,
     power: u32,
@@ -44,13 +45,14 @@ fn main(
     workgroupBarrier();
     // Rows are [B, H, T] here and [B, T, H] there.
     let unit = row / params.tokens;
+    let inside = row % params.tokens < length_of(unit / params.heads);
     let there = (unit / params.heads * params.tokens + row % params.tokens) * params.heads + unit % params.heads;
     var bits: array<u32, PER>;
     var top = 0u;
     for (var i = 0u; i < PER; i += 1) {
         let d = lane + i * GROUP;
         bits[i] = 0u;
-        if d < D {
+        if d < D && inside {
             bits[i] = x[params.x_start + there * D + d];
         }
         top = max(top, field(bits[i]));

@@ -1,10 +1,6 @@
-// The W best of the tokens so far, held in workgroup memory: of 256 tokens at a time the first that beats the least of them
-// takes its place, then the next, until none does. In order of time about W (1 + ln(T / W)) tokens ever do.
+// The W best of the tokens so far: of 256 tokens at a time the first that beats the least of those that are held takes its
+// place, then the next, until none does. In order of time about W (1 + ln(T / W)) tokens ever do.
 
-// Key, token and place of those that are held.
-var<workgroup> held_key: array<u32, W>;
-var<workgroup> held_token: array<u32, W>;
-var<workgroup> held_place: array<u32, W>;
 var<workgroup> next: atomic<u32>;
 var<workgroup> next_key: u32;
 var<workgroup> least_key: atomic<u32>;
@@ -13,21 +9,21 @@ var<workgroup> least_token: atomic<u32>;
 var<workgroup> chosen: u32;
 var<workgroup> least: vec2u;
 
-// Takes in the tokens of a list, at positions from `begin` on, where the first `before` are already held: calls `enter` with
-// the place, the number and the position of each that comes in, and `leave` with the place of the one that it drives out.
-// The number of all that are or were held.
-fn take_in(list: u32, lane: u32, before: u32, begin: u32) -> u32 {
+// Takes in the `count` tokens of a list, at positions from `begin` on, where the first `before` are already held: calls
+// `enter` with the place, the number and the position of each that comes in, and `leave` with the place of the one that it
+// drives out. The number of all that are or were held.
+fn take_in(list: u32, lane: u32, count: u32, before: u32, begin: u32) -> u32 {
     var used = before;
     if lane == 0 {
         least = vec2u();
     }
     workgroupBarrier();
     if used >= W {
-        find_least(lane);
+        find_least(list, lane);
     }
-    for (var first = 0u; first < params.tokens; first += GROUP) {
-        let inside = first + lane < params.tokens;
-        let key = select(0u, keys[list * params.tokens + min(first + lane, params.tokens - 1)], inside);
+    for (var first = 0u; first < count; first += GROUP) {
+        let inside = first + lane < count;
+        let key = select(0u, keys[list * params.tokens + min(first + lane, count - 1)], inside);
         var since = 0u;
         for (;;) {
             if lane == 0 {
@@ -54,17 +50,15 @@ fn take_in(list: u32, lane: u32, before: u32, begin: u32) -> u32 {
             if lane == 0 {
                 let at = select(used, least.y, used >= W);
                 if used >= W {
-                    leave(list, held_place[at], begin + index);
+                    leave(list, held_place(list, at), begin + index);
                 }
-                held_key[at] = next_key;
-                held_token[at] = begin + index;
-                held_place[at] = used;
+                hold(list, at, next_key, vec2u(begin + index, used));
                 enter(list, used, index, begin + index);
             }
             used += 1;
-            workgroupBarrier();
+            held_barrier();
             if used >= W {
-                find_least(lane);
+                find_least(list, lane);
             }
         }
     }
@@ -72,7 +66,7 @@ fn take_in(list: u32, lane: u32, before: u32, begin: u32) -> u32 {
 }
 
 // Of equal keys the last token is the least.
-fn find_least(lane: u32) {
+fn find_least(list: u32, lane: u32) {
     if lane == 0 {
         atomicStore(&least_key, 0xffffffffu);
         atomicStore(&least_token, 0u);
@@ -80,19 +74,19 @@ fn find_least(lane: u32) {
     workgroupBarrier();
     var mine = 0xffffffffu;
     for (var i = lane; i < W; i += GROUP) {
-        mine = min(mine, held_key[i]);
+        mine = min(mine, held_key(list, i));
     }
     atomicMin(&least_key, mine);
     workgroupBarrier();
     mine = atomicLoad(&least_key);
     for (var i = lane; i < W; i += GROUP) {
-        if held_key[i] == mine {
-            atomicMax(&least_token, held_token[i]);
+        if held_key(list, i) == mine {
+            atomicMax(&least_token, held_token(list, i));
         }
     }
     workgroupBarrier();
     for (var i = lane; i < W; i += GROUP) {
-        if held_key[i] == mine && held_token[i] == atomicLoad(&least_token) {
+        if held_key(list, i) == mine && held_token(list, i) == atomicLoad(&least_token) {
             least = vec2u(mine, i);
         }
     }

@@ -7,12 +7,14 @@
 //! balanced:  c has the W tokens of the sequence that no W others beat
 //! prefix:    c has at time p the W of the tokens 0 .. p that no W others of these beat
 //! nearest:   t goes to the c of its largest s[t, c], the first of several; c has at time p the last W that went to it
+//! of each sequence the tokens below L = lengths[b] alone
 //! ```
 //!
 //! | argument | shape | type | note |
 //! |---|---|---|---|
 //! | `x` | `[B, T, H, D]` | f32 | queries or keys, routed one after the other with the same centroids |
 //! | `centroids` | `[H, C, D]` | f32 | |
+//! | `lengths` | `[B]` | u32 | with `lengths`: `L` of each sequence, at most `T`; otherwise `T` |
 //! | `members` | `[B, H, E]` | u32 | tokens, of each centroid in ascending order |
 //! | `ranges` | `[B, H, C, 2]` | u32 | which of the `E` places each centroid has, begin and end |
 //! | `until` | `[B, H, E]` | u32 | prefix and nearest: the time from which `c` no longer has the member, `T` if it keeps it |
@@ -29,16 +31,17 @@
 //! **Selections are the same on every executor**, ties included. `s` is computed in integers (`score.rs`) from vectors
 //! rounded to 22 bits of their largest element: within about `2^-20 |n| |c|` of the real number. What is not finite in `x`
 //! or `centroids`, or below the normal numbers, counts as 0, so that no score is NaN. `scores` is `s` within the tolerance
-//! of the executors; on the CPU it comes from products in f32, which also decide all that is not close.
+//! of the executors; on the CPU it comes from products of floats, which also decide all that is not close.
 //!
-//! Edge values: `W` above `T` is `T`. Without tokens every range is empty. Equal centroids select the same tokens; nearest,
-//! the first has them all.
+//! Edge values: `W` above `T` is `T`. Without tokens every range is empty. What stands in `x` behind `L` is never read into
+//! a result: no centroid has such a token, whose `scores` are 0. Balanced, a centroid's places begin at `c min(W, T)`, of
+//! which fewer are used where `L` is less than `W`. Equal centroids select the same tokens; nearest, the first has them all.
 //!
-//! Errors: `Shape` for `D` of 0 or above 256, no centroids, `W` of 0, more than 2^32 - 1 elements or places; `Limit` for
-//! prefixes with a `W` above the room for its members in a device's workgroup memory (1,272 with 16 KiB).
+//! Errors: `Shape` for `D` of 0 or above 256, no centroids, `W` of 0, more than 2^32 - 1 elements or places.
 //!
-//! Cost: `2 B T H C D` flop, or three multiplications of integers in place of one on a GPU, where the scores of all pairs
-//! are also stored once; a CPU needs memory for `E` places only.
+//! Cost: `2 B T H C D` flop, or three multiplications of integers in place of one on a GPU, which needs memory for
+//! `32 B H T` scores at a time beside `B H T D` numbers; a CPU for `E` places only. Prefixes on a GPU hold the members of a
+//! centroid in workgroup memory if it has room for `W` of them (1,272 in 16 KiB), otherwise in scratch, which is slower.
 //!
 //! Source: Routing Transformer (Roy et al., 2003.05997): balanced with layer norm is the paper, with L2 lucidrains' code.
 //! Theirs assign by the dot product, as here, and not by a distance. What selections keep of full attention is in the
@@ -106,6 +109,8 @@ pub struct Spec {
     pub norm: Norm,
     pub selection: Selection,
     pub scores: bool,
+    /// Whether sequences end before `T`.
+    pub lengths: bool,
 }
 
 impl Spec {
@@ -129,6 +134,11 @@ impl Spec {
     /// Whether members leave again.
     pub fn expires(&self) -> bool {
         self.selection != Selection::Balanced
+    }
+
+    /// `L` of sequence `b`.
+    pub(crate) fn length(&self, lengths: Option<&[u32]>, b: usize) -> usize {
+        lengths.map_or(self.tokens, |lengths| lengths[b].min(self.tokens)) as usize
     }
 
     /// Sequences times heads, and times centroids.
@@ -164,9 +174,14 @@ impl Kernel for Spec {
         let mut args = alloc::vec![
             Arg::new("x", DType::F32, &[batch, tokens, heads, self.dim], Access::Read),
             Arg::new("centroids", DType::F32, &[heads, clusters, self.dim], Access::Read),
+        ];
+        if self.lengths {
+            args.push(Arg::new("lengths", DType::U32, &[batch], Access::Read));
+        }
+        args.extend([
             Arg::new("members", DType::U32, &[batch, heads, entries], Access::Write),
             Arg::new("ranges", DType::U32, &[batch, heads, clusters, 2], Access::Write),
-        ];
+        ]);
         if self.expires() {
             args.push(Arg::new("until", DType::U32, &[batch, heads, entries], Access::Write));
         }
@@ -205,6 +220,15 @@ impl Kernel for Spec {
         }
         if self.heads > 0 && self.clusters > 2 {
             copy(&mut all[1], dim, 2, 0);
+        }
+        if self.lengths {
+            // Of any length, none and all among them, with what is no number behind.
+            let lengths: Vec<u32> = (0..self.batch).map(|_| rng.below(self.tokens + 2)).collect();
+            for (rows, &length) in all[0].chunks_exact_mut((4 * width * self.tokens as usize).max(1)).zip(&lengths) {
+                let behind = rows.chunks_exact_mut(4).skip(width * length as usize);
+                behind.for_each(|x| x.copy_from_slice(&f32::NAN.to_le_bytes()));
+            }
+            all[2] = crate::cases::u32_bytes(&lengths);
         }
         all
     }

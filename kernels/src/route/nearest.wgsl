@@ -6,10 +6,11 @@
 @group(0) @binding(3) var<storage, read_write> until: array<u32>;
 
 fn selection(list: u32, lane: u32) {
-    let c = list % params.clusters;
+    let c = cluster_of(list);
     let unit = list / params.clusters;
     let first = unit * params.tokens;
-    let mine = part(lane, params.tokens);
+    let tokens = length_of(unit / params.heads);
+    let mine = part(lane, tokens);
     var found = vec2u();
     for (var t = mine.x; t < mine.y; t += 1) {
         let own = nearest[first + t];
@@ -35,8 +36,14 @@ fn selection(list: u32, lane: u32) {
         }
         until[params.until_start + first + i] = time;
     }
+    if c + 1 == params.clusters {
+        for (var i = tokens + lane; i < params.tokens; i += GROUP) {
+            members[params.members_start + first + i] = 0xffffffffu;
+            until[params.until_start + first + i] = 0u;
+        }
+    }
     if lane == 0 {
-        ranges[params.ranges_start + 2 * list] = begin;
-        ranges[params.ranges_start + 2 * list + 1] = end;
+        ranges[range_of(list)] = begin;
+        ranges[range_of(list) + 1] = end;
     }
 }

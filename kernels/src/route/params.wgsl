@@ -1,12 +1,28 @@
+// A pass is over some of the centroids of every head.
+
 struct Params {
     units: u32,
+    heads: u32,
     tokens: u32,
     clusters: u32,
+    first_cluster: u32,
+    all_clusters: u32,
     entries: u32,
     window: u32,
     members_start: u32,
     ranges_start: u32,
     until_start: u32,
+    lengths_start: u32,
 }
 
 @group(1) @binding(0) var<uniform> params: Params;
+
+// The centroid of a list.
+fn cluster_of(list: u32) -> u32 {
+    return params.first_cluster + list % params.clusters;
+}
+
+// Where its range stands.
+fn range_of(list: u32) -> u32 {
+    return params.ranges_start + 2 * (list / params.clusters * params.all_clusters + cluster_of(list));
+}

@@ -8,13 +8,18 @@ struct Params {
     clusters: u32,
     factor: f32,
     scores_start: u32,
+    // Which tokens and centroids a pass is over.
+    first_token: u32,
+    some_tokens: u32,
+    first_cluster: u32,
+    some_clusters: u32,
 }
 
 @group(0) @binding(0) var<storage, read> digits: array<u32>;
 @group(0) @binding(1) var<storage, read> forms: array<vec4u>;
 @group(0) @binding(2) var<storage, read> centroid_digits: array<u32>;
 @group(0) @binding(3) var<storage, read> centroid_forms: array<vec4u>;
-// [units, C, T]
+// [units, C, T], of the pass.
 @group(0) @binding(4) var<storage, read_write> keys: array<u32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -30,14 +35,14 @@ fn main(
     @builtin(num_workgroups) ids: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let wide = (params.tokens + SIDE - 1) / SIDE;
-    let tall = (params.clusters + SIDE - 1) / SIDE;
+    let wide = (params.some_tokens + SIDE - 1) / SIDE;
+    let tall = (params.some_clusters + SIDE - 1) / SIDE;
     let index = id.y * ids.x + id.x;
     if index >= wide * tall * params.units {
         return;
     }
-    let token0 = index % wide * SIDE;
-    let cluster0 = index / wide % tall * SIDE;
+    let token0 = params.first_token + index % wide * SIDE;
+    let cluster0 = params.first_cluster + index / wide % tall * SIDE;
     let unit = index / wide / tall;
     let token_rows = unit * params.tokens;
     let centroid_rows = unit % params.heads * params.clusters;
@@ -79,9 +84,10 @@ fn main(
         let dots = high[r] + ((low[r] + vec4i(1024)) >> vec4u(11));
         for (var i = 0u; i < 4; i += 1) {
             let c = cluster0 + y + 8 * i;
-            if token < params.tokens && c < params.clusters {
+            let inside = vec2u(token - params.first_token, c - params.first_cluster);
+            if inside.x < params.some_tokens && inside.y < params.some_clusters {
                 let bits = score(dots[i], forms[token_rows + token], bitcast<i32>(centroid_forms[centroid_rows + c].x));
-                keys[(unit * params.clusters + c) * params.tokens + token] =
+                keys[(unit * params.some_clusters + inside.y) * params.some_tokens + inside.x] =
                     select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
                 store_score((token_rows + token) * params.clusters + c, params.factor * bitcast<f32>(bits));
             }

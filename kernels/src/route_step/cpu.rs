@@ -1,4 +1,4 @@
-//! Products in f32 decide what is not close, as in `route`; a centroid's tokens are looked through when one comes in.
+//! Products of floats decide what is not close, as in `route`; a centroid's tokens are looked through when one comes in.
 
 use super::{Lists, Member, Spec, lists};
 use crate::host::{Args, Host, Shared};
@@ -12,7 +12,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let lists = Shared::new(&mut lists);
     let (heads, clusters) = (spec.route.heads as usize, spec.route.clusters as usize);
     host.parallel(spec.route.units()[0], &|unit| {
-        let head = Head::new(&spec.route, host.simd(), x, centroids, unit);
+        let head = Head::new(&spec.route, host, x, centroids, unit, spec.route.tokens as usize);
         // SAFETY: every head has its own.
         let lists = unsafe { lists.part(unit * clusters..(unit + 1) * clusters) };
         let window = spec.route.window as usize;

@@ -32,8 +32,8 @@
 //!
 //! Edge values: a number above `W` in the state counts as `W`. Centroids must be those of the earlier steps.
 //!
-//! Errors: those of `route`, `Shape` for no tokens, for the balanced selection, which is not causal, and for scores; `Limit` for prefixes
-//! with a `W` above the room in a device's workgroup memory.
+//! Errors: those of `route`, `Shape` for no tokens, for the balanced selection, which is not causal, and for scores or
+//! lengths.
 //!
 //! Cost: `2 B T H C D` flop and a pass over the state, `B H C W` words; the attention that follows `2 c W (D + V)` for a
 //! token that `c` centroids took in. Nothing grows with the length of the sequence.
@@ -93,6 +93,7 @@ impl Kernel for Spec {
         require(route.selection != Selection::Balanced, NAME, "selection", "prefix or nearest", "balanced")?;
         require(route.tokens > 0, NAME, "tokens", "at least 1", 0)?;
         require(!route.scores, NAME, "scores", "none", "some")?;
+        require(!route.lengths, NAME, "lengths", "none", "some")?;
         require(route.window <= 1 << 30, NAME, "window", format!("at most {}", 1 << 30), route.window)?;
         route.validate().map_err(|error| error.of(NAME))?;
         elements(NAME, "state", &[route.batch, route.heads, route.clusters, self.state()])?;

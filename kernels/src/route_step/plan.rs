@@ -15,23 +15,30 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     if args.iter().all(|arg| arg.access == Access::Read || arg.elements == 0) {
         return Ok(Plan::default());
     }
-    let planner = Planner { op: NAME, spec: route, caps, args };
-    let (mut passes, scratch) = planner.scored()?;
-    let scan = part!("route/scan.wgsl");
-    let params = part!("route_step/params.wgsl");
-    let (name, parts, input, from, workgroup_bytes) = match route.selection {
-        Selection::Nearest => {
-            let parts = vec![scan, params, part!("route_step/nearest.wgsl")];
-            ("route_step.nearest", parts, "nearest", Scratch::Nearest, 4 * GROUP)
-        }
-        _ => {
-            let parts = vec![scan, params, part!("route_step/prefix.wgsl"), part!("route/hold.wgsl")];
-            ("route_step.prefix", parts, "keys", Scratch::Keys, planner.held_bytes(route.window)?)
-        }
+    let planner =
+        Planner { op: NAME, spec: route, caps, args, held: route.window, room: [route.tokens, route.clusters] };
+    let mut passes = planner.fixed_points()?;
+    passes.push(planner.scores(planner.whole())?);
+    let mut parts = vec![part!("route/scan.wgsl"), part!("route_step/params.wgsl")];
+    let nearest = route.selection == Selection::Nearest;
+    if nearest {
+        passes.push(planner.assign(planner.whole())?);
+    }
+    let (name, workgroup_bytes) = if nearest {
+        parts.push(part!("route_step/nearest.wgsl"));
+        ("route_step.nearest", 4 * GROUP)
+    } else {
+        let (held, bytes) = planner.holding();
+        parts.extend([part!("route_step/prefix.wgsl"), part!("route/hold.wgsl"), held]);
+        ("route_step.prefix", bytes)
     };
     let consts = vec![("W", Const::U32(route.window)), ("STATE", Const::U32(spec.state()))];
     let shader = Shader { name, parts, consts, features: Features::default(), workgroup_bytes };
-    let mut pass = planner.scratch(PassBuilder::new(args, shader), input, from, Access::Read);
+    let pass = PassBuilder::new(args, shader);
+    let mut pass = match nearest {
+        true => planner.scratch(pass, "nearest", Scratch::Nearest, Access::Read),
+        false => planner.keys(pass),
+    };
     for name in ["first", "state", "members", "ranges", "k_members", "k_ranges", "until"] {
         pass = pass.arg(name);
     }
@@ -53,5 +60,5 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     }
     let groups = u64::from(planner.units()) * u64::from(route.clusters);
     passes.push(pass.dispatch(NAME, caps, caps.grid(NAME, groups)?)?);
-    Ok(Plan { passes, scratch })
+    Ok(Plan { passes, scratch: planner.scratch_bytes() })
 }

@@ -1,8 +1,6 @@
 // A centroid goes on with the best of its state. Of those that it then has, each goes to its rank among the places that are
 // kept, which are in order of time.
 
-@group(0) @binding(0) var<storage, read> keys: array<u32>;
-
 fn selection(list: u32, lane: u32) {
     let own = state_of(list);
     if lane == 0 {
@@ -11,28 +9,28 @@ fn selection(list: u32, lane: u32) {
     let before = workgroupUniformLoad(&chosen);
     for (var i = lane; i < before; i += GROUP) {
         let bits = state[own + 1 + W + i];
-        held_key[i] = select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
-        held_token[i] = state[own + 1 + i];
-        held_place[i] = i;
-        k_members[key_place(list) + i] = held_token[i];
+        let token = state[own + 1 + i];
+        hold(list, i, select(bits | 0x80000000u, ~bits, bits >= 0x80000000u), vec2u(token, i));
+        k_members[key_place(list) + i] = token;
         until[time_place(list) + i] = KEPT;
     }
     storageBarrier();
-    let used = take_in(list, lane, before, first_of(list));
+    let used = take_in(list, lane, params.tokens, before, first_of(list));
     storageBarrier();
     let mine = part(lane, used);
     _ = running(kept(list, mine), lane);
     let width = (used + GROUP - 1) / GROUP;
     let held = min(used, W);
     for (var i = lane; i < held; i += GROUP) {
-        let place = held_place[i];
+        let place = held_place(list, i);
         let chunk = place / width;
         var rank = kept(list, vec2u(chunk * width, place));
         if chunk > 0 {
             rank += sums[chunk - 1];
         }
-        state[own + 1 + rank] = held_token[i];
-        state[own + 1 + W + rank] = select(~held_key[i], held_key[i] & 0x7fffffffu, held_key[i] >= 0x80000000u);
+        let key = held_key(list, i);
+        state[own + 1 + rank] = held_token(list, i);
+        state[own + 1 + W + rank] = select(~key, key & 0x7fffffffu, key >= 0x80000000u);
     }
     if lane == 0 {
         state[own] = held;

@@ -2,18 +2,24 @@
 
 use super::lists::Side;
 use super::{Own, Pages, Spec};
-use crate::host::{Args, Simd};
-use crate::simd::PADDED;
+use crate::host::{Args, Host, Matrix, Simd, Tile, Tiles};
+use crate::simd::{PADDED, Split};
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
 /// Queries, and keys, of a tile.
 pub(crate) const TILE: usize = 128;
+/// So few tokens take their keys from memory once, and multiply them in registers. What a list computes depends on nothing
+/// else: its length may be a matter of later tokens.
+const FEW: usize = 8;
+/// What a cache has room for beside a list.
+const MOST_FETCHED: usize = 512;
 
 /// What is read.
 pub(crate) struct Inputs<'a> {
     pub(crate) spec: &'a Spec,
     pub(crate) simd: Simd,
+    tiles: Option<Tiles>,
     q: &'a [f32],
     k: &'a [f32],
     v: &'a [f32],
@@ -23,8 +29,6 @@ pub(crate) struct Inputs<'a> {
     table: Option<(Pages, &'a [u32])>,
     pub(crate) queries: Side<'a>,
     pub(crate) keys: Side<'a>,
-    /// What keys are multiplied by, one number a row of `q`; nothing where they stand as they are.
-    pub(crate) factors: Vec<f32>,
     pub(crate) heads: usize,
     /// Elements of a row, and those that it takes in whole registers.
     pub(crate) dim: [usize; 2],
@@ -32,18 +36,14 @@ pub(crate) struct Inputs<'a> {
 }
 
 impl<'a> Inputs<'a> {
-    pub(crate) fn new(spec: &'a Spec, simd: Simd, args: &Args<'a>) -> Self {
+    pub(crate) fn new(spec: &'a Spec, host: &dyn Host, args: &Args<'a>) -> Self {
         let q = args.f32("q");
         let [queries, keys] = Side::both(spec, args);
         let padded = |dim: u32| [dim as usize, (dim as usize).next_multiple_of(PADDED)];
-        let inverse = |row: &[f32]| if row.iter().all(|x| *x == 0.0) { 0.0 } else { inverse_length(simd, row) };
-        let factors = match spec.normalize() {
-            true => q.chunks_exact(spec.dim as usize).map(inverse).collect(),
-            false => Vec::new(),
-        };
         Self {
             spec,
-            simd,
+            simd: host.simd(),
+            tiles: host.tiles(),
             q,
             k: if spec.separate() { args.f32("k") } else { q },
             v: args.f32("v"),
@@ -53,11 +53,16 @@ impl<'a> Inputs<'a> {
             table: spec.paged.map(|pages| (pages, args.u32("table"))),
             queries,
             keys,
-            factors,
             heads: spec.heads as usize,
             dim: padded(spec.dim),
             value_dim: padded(spec.value_dim),
         }
+    }
+
+    /// What the key in a row of `q` is multiplied by; nothing where keys stand as they are.
+    pub(crate) fn factor(&self, row: usize) -> Option<f32> {
+        let row = self.spec.normalize().then(|| &self.q[row * self.dim[0]..][..self.dim[0]])?;
+        Some(if row.iter().all(|x| *x == 0.0) { 0.0 } else { inverse_length(self.simd, row) })
     }
 
     /// Heads of all sequences.
@@ -124,11 +129,10 @@ impl List {
         let rows = self.slots + self.keys.len();
         self.until.clear();
         self.until.extend(self.keys.iter().map(|(place, _)| of.until.map_or(usize::MAX, |u| u[*place] as usize)));
-        // The fill of rows stays 0.
+        // The fill of rows stays 0: nobody writes there.
         for (memory, len) in
             [(&mut self.q, self.queries.len() * width), (&mut self.k, rows * width), (&mut self.v, rows * value_width)]
         {
-            memory.clear();
             memory.resize(len, 0.0);
         }
         for (to, (_, token)) in self.q.chunks_exact_mut(width).zip(&self.queries) {
@@ -147,8 +151,24 @@ impl List {
             let row = of.key_row(unit, *token);
             k[..dim].copy_from_slice(&of.k[row * dim..][..dim]);
             v[..value_dim].copy_from_slice(&of.v[row * value_dim..][..value_dim]);
-            if let Some(factor) = of.factors.get(row) {
-                of.simd.scale(&mut k[..dim], *factor);
+            if let Some(factor) = of.factor(row) {
+                of.simd.scale(&mut k[..dim], factor);
+            }
+        }
+    }
+
+    /// Has the rows fetched that [`gather`](Self::gather) will copy: they lie far apart, and each alone would be waited for.
+    pub(crate) fn fetch(of: &Inputs<'_>, unit: usize, c: usize) {
+        let ([dim, _], [value_dim, _]) = (of.dim, of.value_dim);
+        let row = |x: &[f32], row: usize, width: usize| of.simd.fetch(&x[row * width..][..width]);
+        of.queries
+            .list(unit, c)
+            .take(MOST_FETCHED)
+            .for_each(|(_, token)| row(of.q, of.row(unit, of.spec.tokens, token), dim));
+        for at in of.keys.list(unit, c).take(MOST_FETCHED).map(|(_, token)| of.key_row(unit, token)) {
+            row(of.v, at, value_dim);
+            if of.spec.separate() {
+                row(of.k, at, dim);
             }
         }
     }
@@ -200,21 +220,49 @@ impl List {
     }
 }
 
-/// Rows of a tile against a tile of keys: `[TILE, TILE]` of products, and the right side of them.
+/// Rows of a tile against a tile of keys: `[TILE, TILE]` of products, and the sides of a product as its unit takes them.
 pub(crate) struct Products {
     panel: Vec<f32>,
+    split: [Split; 2],
     pub(crate) out: Vec<f32>,
 }
 
 impl Products {
     pub(crate) fn new(of: &Inputs<'_>) -> Self {
-        Self { panel: vec![0.0; TILE * of.spec.dim.max(of.spec.value_dim) as usize], out: vec![0.0; TILE * TILE] }
+        let panel = if of.tiles.is_some() { 0 } else { TILE * of.spec.dim.max(of.spec.value_dim) as usize };
+        Self { panel: vec![0.0; panel], split: [0; 2].map(|_| Split::new(0, 0)), out: vec![0.0; TILE * TILE] }
     }
 
     /// `out[r, j] = a[r] . b[j]` for rows of `dim` elements, each `width` apart.
-    pub(crate) fn multiply(&mut self, simd: Simd, a: &[f32], b: &[f32], [rows, count]: [usize; 2], dim: [usize; 2]) {
-        let [dim, width] = dim;
-        simd.transpose(b, &mut self.panel, [count, dim], [width, TILE]);
-        simd.multiply(a, &self.panel, &mut self.out, [rows, dim, count], [width, TILE, TILE], false);
+    pub(crate) fn multiply(&mut self, of: &Inputs<'_>, a: &[f32], b: &[f32], size: [usize; 2], dim: [usize; 2]) {
+        let ([rows, count], [dim, width]) = (size, dim);
+        if of.spec.tokens as usize <= FEW {
+            let out = self.out.chunks_exact_mut(TILE).zip(a.chunks_exact(width)).take(rows);
+            return out.for_each(|(out, a)| of.simd.dots(&a[..dim], b, width, &mut out[..count]));
+        }
+        if let Some(tiles) = of.tiles {
+            let [left, right] = &mut self.split;
+            tiles.left(Matrix::new(a, [rows, dim], width), left);
+            tiles.right(Matrix::new(b, [count, dim], width).transposed(), right);
+            return tiles.multiply(left, right, &mut Tile::new(&mut self.out, [rows, count], TILE), false);
+        }
+        of.simd.transpose(b, &mut self.panel, [count, dim], [width, TILE]);
+        of.simd.multiply(a, &self.panel, &mut self.out, [rows, dim, count], [width, TILE, TILE], false);
+    }
+
+    /// `to[r] += sum_j out[r, j] b[j]`
+    pub(crate) fn add_to(&mut self, of: &Inputs<'_>, to: &mut [f32], b: &[f32], size: [usize; 2], dim: [usize; 2]) {
+        let ([rows, count], [dim, width]) = (size, dim);
+        if of.spec.tokens as usize <= FEW {
+            let to = to.chunks_exact_mut(dim).zip(self.out.chunks_exact(TILE)).take(rows);
+            return to.for_each(|(to, out)| of.simd.add_rows(&out[..count], b, width, to));
+        }
+        if let Some(tiles) = of.tiles {
+            let [left, right] = &mut self.split;
+            tiles.left(Matrix::new(&self.out, [rows, count], TILE), left);
+            tiles.right(Matrix::new(b, [count, dim], width), right);
+            return tiles.multiply(left, right, &mut Tile::new(to, [rows, dim], dim), true);
+        }
+        of.simd.multiply(&self.out, b, to, [rows, count, dim], [TILE, width, dim], true);
     }
 }

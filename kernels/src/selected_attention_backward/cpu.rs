@@ -14,7 +14,7 @@ use core::ops::Range;
 const TASK: usize = 1 << 16;
 
 pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
-    let inputs = Inputs::new(spec, host.simd(), args);
+    let inputs = Inputs::new(spec, host, args);
     if inputs.overlap() {
         // Tasks would share places.
         return super::reference::run(spec, args);
@@ -88,7 +88,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
             sum(&inverse[0], token, q_sums, spec.scale, dq);
             if !spec.separate() {
                 sum(&inverse[1], token, k_sums, spec.scale, &mut dk);
-                if let Some(&factor) = inputs.factors.get(row) {
+                if let Some(factor) = inputs.factor(row) {
                     let q = &q[row * dim..][..dim];
                     let along = factor * inputs.simd.dot(q, &dk);
                     dk.iter_mut().zip(q).for_each(|(dk, q)| *dk = factor * (*dk - factor * q * along));
@@ -199,8 +199,8 @@ impl Task {
         let (spec, simd, size) = (of.spec, of.simd, [rows.len(), tile.len()]);
         let (q, k) = (&self.list.q[rows.start * width..], &self.list.k[tile.start * width..]);
         let (dout, v) = (&self.dout[rows.start * value_width..], &self.list.v[tile.start * value_width..]);
-        self.weights.multiply(simd, q, k, size, of.dim);
-        self.ds.multiply(simd, dout, v, size, of.value_dim);
+        self.weights.multiply(of, q, k, size, of.dim);
+        self.ds.multiply(of, dout, v, size, of.value_dim);
         for r in 0..rows.len() {
             let place = self.list.queries[rows.start + r].0;
             let [weight, delta] = of_place.0[place];
@@ -216,8 +216,7 @@ impl Task {
                 ds[i] = 0.0;
             }
         }
-        let (left, across) = ([rows.len(), tile.len(), dim], [TILE, width, dim]);
-        simd.multiply(&self.ds.out, k, &mut self.dq[rows.start * dim..], left, across, true);
+        self.ds.add_to(of, &mut self.dq[rows.start * dim..], k, size, of.dim);
         for (from, right, right_width, to, columns) in [
             (&self.ds.out, q, width, &mut self.dk[tile.start * dim..], dim),
             (&self.weights.out, dout, value_width, &mut self.dv[tile.start * value_dim..], value_dim),

@@ -70,6 +70,23 @@ pub(super) fn squares<L: Lanes>(l: L, x: &[f32], mean: f32) -> f32 {
     l.sum(l.add(acc[0], acc[1])) + tail
 }
 
+/// Elements are looked at one by one where the largest of some is, without a branch.
+#[inline(always)]
+pub(super) fn above<L: Lanes>(l: L, x: &[f32], floor: f32, out: &mut [u32]) -> usize {
+    assert!(x.len() <= out.len(), "room for all");
+    let mut count = 0;
+    for (i, piece) in x.chunks(4 * L::N).enumerate() {
+        if floor > f32::NEG_INFINITY && max(l, piece) < floor {
+            continue;
+        }
+        for (j, x) in piece.iter().enumerate() {
+            out[count] = (i * 4 * L::N + j) as u32;
+            count += usize::from(*x >= floor);
+        }
+    }
+    count
+}
+
 #[inline(always)]
 pub(super) fn max<L: Lanes>(l: L, x: &[f32]) -> f32 {
     l.largest(fold(
@@ -246,5 +263,12 @@ pub(super) fn rotate<L: Lanes>(l: L, a: &mut [f32], b: &mut [f32], cos: &[f32], 
     }
     for i in i..n {
         (a[i], b[i]) = (a[i] * cos[i] - b[i] * sin[i], a[i] * sin[i] + b[i] * cos[i]);
+    }
+}
+
+#[inline(always)]
+pub(super) fn fetch<L: Lanes>(l: L, x: &[f32]) {
+    for at in (0..x.len()).step_by(16) {
+        l.prefetch(x, at);
     }
 }

@@ -23,6 +23,11 @@ fn simd_levels_agree_on_sums_and_products() {
             close(simd.sum(&a), sum(&|a, _| a), n as f64);
             close(simd.squares(&a, 0.5), sum(&|a, _| (a - 0.5) * (a - 0.5)), n as f64);
             assert_eq!(simd.max(&a), a.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+            for floor in [f32::NEG_INFINITY, -0.5, 0.5, 9.0] {
+                let (mut at, want) = (vec![0; a.len()], (0..a.len() as u32).filter(|i| a[*i as usize] >= floor));
+                let count = simd.above(&a, floor, &mut at);
+                assert!(want.eq(at[..count].iter().copied()));
+            }
         }
     }
 }

@@ -43,6 +43,7 @@ fn rows(spec: &Spec, memory: &[Vec<u8>], h: usize, c: usize) -> Vec<Vec<f64>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
+    /// Routing 9: `lambda = 1` freezes, and empty clusters stay.
     #[test]
     fn centroids_stay_with_a_decay_of_1_and_where_no_token_is(tokens in 1u32..40, clusters in 2u32..6, seed: u64) {
         for (update, form) in UPDATES.into_iter().flat_map(|u| FORMS.map(|form| (u, form))) {
@@ -60,6 +61,7 @@ proptest! {
         }
     }
 
+    /// Routing 9: `lambda = 0` is the batch's mean.
     #[test]
     fn centroids_with_a_decay_of_0_are_what_their_tokens_are(tokens in 8u32..40, seed: u64) {
         for (update, form) in UPDATES.into_iter().flat_map(|u| FORMS.map(|form| (u, form))) {
@@ -97,6 +99,7 @@ proptest! {
         assert_close(&run(Form::Cpu, counted, memory)("centroids"), &want, 1e-3);
     }
 
+    /// Routing 10, of tokens in no list.
     #[test]
     fn centroids_do_not_move_by_tokens_in_no_list(tokens in 8u32..40, seed: u64) {
         let own = Spec { commitment: Some(0.5), ..spec(tokens, 4, Update::Counted) };
@@ -152,6 +155,7 @@ proptest! {
     }
 }
 
+/// Routing 9: the loss is 0 where `x` is its centroid.
 #[test]
 fn centroids_have_no_loss_where_tokens_stand_on_them() {
     let own = Spec { batch: 1, heads: 1, norm: Norm::None, commitment: Some(1.0), ..spec(5, 1, Update::Counted) };

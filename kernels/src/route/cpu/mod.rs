@@ -1,4 +1,4 @@
-//! Products in f32 decide what is not close; what is, the scores of `score.rs` do.
+//! Products of floats decide what is not close; what is, the scores of `score.rs` do.
 //!
 //! Of each token the product with a centroid is known up to `margin`. Whatever is that far from where a selection is cut
 //! needs nothing else, so that exact scores are made of a handful of tokens and no `[T, C]` is ever stored. Where numbers
@@ -8,7 +8,8 @@ pub(crate) mod select;
 
 use super::score::Fixed;
 use super::{NO_MEMBER, Norm, Selection, Spec};
-use crate::host::{Args, Host, Shared, Simd};
+use crate::host::{Args, Host, Matrix, Shared, Simd, Tile, Tiles};
+use crate::simd::Split;
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 use select::{Balanced, Nearest, Prefix};
@@ -19,8 +20,11 @@ pub(crate) const TILE: usize = 128;
 /// So few tokens are not worth a product of matrices, nor exact forms of centroids that none of them may need.
 const FEW: usize = 8;
 
+/// How many tokens before its turn one is fetched.
+const AHEAD: usize = 16;
+
 pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
-    let (x, centroids) = (args.f32("x"), args.f32("centroids"));
+    let (x, centroids, lengths) = (args.f32("x"), args.f32("centroids"), args.optional_u32("lengths"));
     let (members, ranges) = (args.out_u32("members"), args.out_u32("ranges"));
     members.fill(NO_MEMBER);
     let [units, lists] = spec.units();
@@ -29,14 +33,19 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let until = if spec.expires() { args.out_u32("until") } else { &mut none[..] };
     until.fill(0);
     let factor = spec.norm.factor(spec.dim);
-    let scores = args.optional_out("scores").map(Shared::new);
+    let mut scores = args.optional_out("scores");
+    if let (Some(scores), true) = (&mut scores, spec.lengths) {
+        scores.fill(0.0);
+    }
+    let scores = scores.map(Shared::new);
     let heads: Vec<Head<'_>> = {
         let mut heads: Vec<Option<Head<'_>>> = (0..units).map(|_| None).collect();
         let shared = Shared::new(&mut heads);
         host.parallel(units, &|unit| {
             // SAFETY: every task writes its own.
             let own = unsafe { shared.part(unit..unit + 1) };
-            own[0] = Some(Head::new(spec, host.simd(), x, centroids, unit));
+            let tokens = spec.length(lengths, unit / spec.heads as usize);
+            own[0] = Some(Head::new(spec, host, x, centroids, unit, tokens));
         });
         heads.into_iter().flatten().collect()
     };
@@ -49,12 +58,13 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let shared = Shared::new(&mut found);
     host.parallel(units * parts, &|task| {
         let (unit, part) = (task / parts, task % parts);
-        let items = items * part / parts..items * (part + 1) / parts;
         let head = &heads[unit];
+        let items = if nearest { head.tokens } else { clusters };
+        let items = items * part / parts..items * (part + 1) / parts;
         let store = |first: usize, c: Range<usize>, tile: &[f32], count: usize| {
             let Some(scores) = &scores else { return };
             for t in 0..count {
-                let at = (unit * head.tokens + first + t) * clusters;
+                let at = (unit * spec.tokens as usize + first + t) * clusters;
                 // SAFETY: every pair of a token and a centroid belongs to one task.
                 let row = unsafe { scores.part(at + c.start..at + c.end) };
                 row.iter_mut().enumerate().for_each(|(c, s)| *s = factor * tile[c * TILE + t]);
@@ -93,6 +103,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     for list in 0..lists {
         let (unit, c) = (list / clusters, list % clusters);
         let mut at = match (spec.selection, c) {
+            (Selection::Balanced, _) => c * spec.most() as usize,
             (Selection::Prefix, _) => c * spec.tokens as usize,
             (_, 0) => 0,
             _ => ranges[2 * list - 1] as usize,
@@ -122,10 +133,12 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
 pub(crate) struct Head<'a> {
     spec: &'a Spec,
     simd: Simd,
+    tiles: Option<Tiles>,
     x: &'a [f32],         // from its first row on
     centroids: &'a [f32], // [C, D]
     /// Of centroids, unless there are few tokens.
     exact: Vec<Fixed>,
+    /// Those of the sequence.
     pub(crate) tokens: usize,
     /// What a product is multiplied by.
     factors: Vec<f32>,
@@ -138,23 +151,43 @@ pub(crate) struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    pub(crate) fn new(spec: &'a Spec, simd: Simd, x: &'a [f32], centroids: &'a [f32], unit: usize) -> Self {
+    pub(crate) fn new(
+        spec: &'a Spec,
+        host: &dyn Host,
+        x: &'a [f32],
+        centroids: &'a [f32],
+        unit: usize,
+        tokens: usize,
+    ) -> Self {
+        let (simd, tiles) = (host.simd(), host.tiles());
         let size = |n: u32| n as usize;
-        let (heads, dim, clusters, tokens) = (size(spec.heads), size(spec.dim), size(spec.clusters), size(spec.tokens));
-        let x = x.get((unit / heads * tokens * heads + unit % heads) * dim..).unwrap_or_default();
+        let (heads, dim, clusters) = (size(spec.heads), size(spec.dim), size(spec.clusters));
+        let x = x.get((unit / heads * size(spec.tokens) * heads + unit % heads) * dim..).unwrap_or_default();
         let centroids = &centroids[unit % heads * clusters * dim..][..clusters * dim];
         let all = centroids.chunks_exact(dim).take(if tokens < FEW { 0 } else { clusters });
         let exact = all.map(|c| Fixed::new(c, Norm::None)).collect();
         let length = |x: &[f32]| libm::sqrtf(simd.dot(x, x));
         let lengths: Vec<f32> = centroids.chunks_exact(dim).map(length).collect();
-        let mut head =
-            Self { spec, simd, x, centroids, exact, tokens, factors: vec![], means: vec![], margin: None, lengths };
+        let mut head = Self {
+            spec,
+            simd,
+            tiles,
+            x,
+            centroids,
+            exact,
+            tokens,
+            factors: vec![],
+            means: vec![],
+            margin: None,
+            lengths,
+        };
         let sane = |length: f32| length == 0.0 || (1e-12..1e12).contains(&length);
         if head.lengths.iter().all(|l| sane(*l)) {
             let (mut longest, mut offset) = (0.0f32, 0.0f32);
             let n = dim as f32;
             for t in 0..tokens {
                 let x = head.token(t);
+                head.fetch(t + AHEAD);
                 let plain = length(x);
                 if !sane(plain) {
                     return head;
@@ -176,8 +209,9 @@ impl<'a> Head<'a> {
                 }
             }
             let scale = if spec.norm == Norm::None { longest } else { 1.0 + offset };
-            // Of a product in f32 of D terms, and of vectors of 22 bits.
-            head.margin = Some((n + 32.0) * scale / (1 << 21) as f32);
+            // Of a product in f32 of D terms, and of vectors of 22 bits; and of numbers in two halves of 8 bits.
+            let halves = if tiles.is_some() { 64.0 } else { 0.0 };
+            head.margin = Some((n + 32.0 + halves) * scale / (1 << 21) as f32);
         }
         head
     }
@@ -185,6 +219,13 @@ impl<'a> Head<'a> {
     fn token(&self, t: usize) -> &'a [f32] {
         let (dim, stride) = (self.spec.dim as usize, self.spec.heads as usize * self.spec.dim as usize);
         &self.x[t * stride..][..dim]
+    }
+
+    /// Has the lines of the cache that hold a token fetched: those of one head lie apart.
+    fn fetch(&self, t: usize) {
+        if t < self.tokens {
+            self.simd.fetch(self.token(t));
+        }
     }
 
     /// The score that decides.
@@ -213,8 +254,16 @@ impl<'a> Head<'a> {
     pub(crate) fn tiles(&self, tokens: Range<usize>, c: Range<usize>, body: &mut dyn FnMut(usize, usize, &[f32])) {
         let dim = self.spec.dim as usize;
         let most = tokens.len().min(TILE);
-        let (mut rows, mut panel) = (vec![0.0; most * dim], vec![0.0; if most < FEW { 0 } else { TILE * dim }]);
+        let (mut rows, mut panel) = (vec![0.0; most * dim], Vec::new());
         let mut tile = vec![0.0; c.len() * TILE];
+        let [mut left, mut right] = [0; 2].map(|_| Split::new(0, 0));
+        let tiles = self.tiles.filter(|_| most >= FEW && self.margin.is_some());
+        let centroids = &self.centroids[c.start * dim..c.end * dim];
+        match tiles {
+            Some(tiles) => tiles.left(Matrix::new(centroids, [c.len(), dim], dim), &mut left),
+            None if most >= FEW => panel.resize(TILE * dim, 0.0),
+            None => {}
+        }
         for first in tokens.clone().step_by(TILE) {
             let count = (tokens.end - first).min(TILE);
             if self.margin.is_none() {
@@ -227,6 +276,7 @@ impl<'a> Head<'a> {
             }
             for (t, row) in rows.chunks_exact_mut(dim).enumerate().take(count) {
                 row.copy_from_slice(self.token(first + t));
+                self.fetch(first + t + AHEAD);
                 if self.spec.norm == Norm::Layer {
                     let mean = self.means[first + t];
                     row.iter_mut().for_each(|x| *x -= mean);
@@ -245,9 +295,14 @@ impl<'a> Head<'a> {
                 body(first, count, &tile);
                 continue;
             }
-            self.simd.transpose(&rows, &mut panel, [count, dim], [dim, TILE]);
-            let size = ([c.len(), dim, count], [dim, TILE, TILE]);
-            self.simd.multiply(&self.centroids[c.start * dim..], &panel, &mut tile, size.0, size.1, false);
+            if let Some(tiles) = tiles {
+                tiles.right(Matrix::new(&rows, [count, dim], dim).transposed(), &mut right);
+                tiles.multiply(&left, &right, &mut Tile::new(&mut tile, [c.len(), count], TILE), false);
+            } else {
+                self.simd.transpose(&rows, &mut panel, [count, dim], [dim, TILE]);
+                let size = ([c.len(), dim, count], [dim, TILE, TILE]);
+                self.simd.multiply(centroids, &panel, &mut tile, size.0, size.1, false);
+            }
             body(first, count, &tile);
         }
     }

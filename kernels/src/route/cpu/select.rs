@@ -27,28 +27,37 @@ impl PartialOrd for Scored {
     }
 }
 
-/// Products of a piece are looked at one by one only if the largest is.
-const PIECE: usize = 32;
-
 /// Calls `body` with every product of at least `floor`, which `body` may raise.
 fn above(head: &Head<'_>, first: usize, products: &[f32], floor: &mut f32, body: &mut dyn FnMut(Scored, &mut f32)) {
-    for (i, piece) in products.chunks(PIECE).enumerate() {
-        if head.simd.max(piece) < *floor {
-            continue;
-        }
-        for (j, &score) in piece.iter().enumerate() {
-            if score >= *floor {
-                body(Scored { score, token: (first + i * PIECE + j) as u32 }, floor);
-            }
+    let mut found = [0; TILE];
+    let count = head.simd.above(products, *floor, &mut found);
+    for &i in &found[..count] {
+        let score = products[i as usize];
+        if score >= *floor {
+            body(Scored { score, token: first as u32 + i }, floor);
         }
     }
+}
+
+/// Numbers in the order of what is scored, the better one greater.
+fn key(s: Scored) -> u64 {
+    let bits = s.score.to_bits();
+    let ordered = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
+    u64::from(ordered) << 32 | u64::from(!s.token)
+}
+
+fn scored(key: u64) -> Scored {
+    let ordered = (key >> 32) as u32;
+    let bits = if ordered >> 31 == 1 { ordered & !(1 << 31) } else { !ordered };
+    Scored { score: f32::from_bits(bits), token: !(key as u32) }
 }
 
 /// The W best of all tokens: those that may be among them, thinned out as they become many.
 pub(super) struct Balanced<'a> {
     head: &'a Head<'a>,
     c: usize,
-    found: Vec<Scored>,
+    /// By [`key`].
+    found: Vec<u64>,
     floor: f32,
     /// How many are too many.
     room: usize,
@@ -56,36 +65,36 @@ pub(super) struct Balanced<'a> {
 
 impl<'a> Balanced<'a> {
     pub(super) fn new(head: &'a Head<'a>, c: usize) -> Self {
-        let room = 2 * head.spec.most() as usize + PIECE;
+        let room = 2 * head.spec.most() as usize + 32;
         Self { head, c, found: Vec::new(), floor: f32::NEG_INFINITY, room }
     }
 
     pub(super) fn add(&mut self, first: usize, products: &[f32]) {
         let (found, head) = (&mut self.found, self.head);
-        above(head, first, products, &mut self.floor, &mut |scored, _| found.push(scored));
+        above(head, first, products, &mut self.floor, &mut |scored, _| found.push(key(scored)));
         if self.found.len() > self.room {
             // W tokens have a score of at least the W-th product less the margin.
             self.floor = self.least() - 2.0 * self.head.margin(self.c);
             let floor = self.floor;
-            self.found.retain(|s| s.score >= floor);
+            self.found.retain(|&key| scored(key).score >= floor);
             self.room = self.room.max(2 * self.found.len());
         }
     }
 
     /// The W-th largest product.
     fn least(&mut self) -> f32 {
-        let at = self.head.spec.most() as usize - 1;
-        self.found.select_nth_unstable_by(at, |a, b| b.cmp(a)).1.score
+        let at = self.found.len() - self.head.spec.most() as usize;
+        scored(*self.found.select_nth_unstable(at).1).score
     }
 
     /// The tokens, ascending, which never leave.
     pub(super) fn finish(mut self) -> Vec<[u32; 2]> {
         let (most, reach) = (self.head.spec.most() as usize, 2.0 * self.head.margin(self.c));
-        let mut tokens: Vec<u32> = Vec::new();
+        let mut tokens: Vec<u32> = Vec::with_capacity(most.min(self.found.len()));
         if self.found.len() > most {
             let least = self.least();
             let mut close = Vec::new();
-            for s in &self.found {
+            for s in self.found.iter().map(|&key| scored(key)) {
                 if s.score > least + reach {
                     tokens.push(s.token);
                 } else if s.score >= least - reach {
@@ -96,7 +105,7 @@ impl<'a> Balanced<'a> {
             let lacking = most - tokens.len();
             tokens.extend(close.iter().take(lacking).map(|s| s.token));
         } else {
-            tokens.extend(self.found.iter().map(|s| s.token));
+            tokens.extend(self.found.iter().map(|&key| scored(key).token));
         }
         tokens.sort_unstable();
         tokens.into_iter().map(|token| [token, 0]).collect()
@@ -131,7 +140,7 @@ impl<'a> Prefix<'a> {
                 best.pop();
             }
             best.push(Reverse((scored, all.len())));
-            all.push([scored.token, head.tokens as u32]);
+            all.push([scored.token, head.spec.tokens]);
             if let Some(Reverse((least, _))) = best.peek().filter(|_| best.len() == most) {
                 *floor = least.score - head.margin(c);
             }

@@ -1,0 +1,3 @@
+fn length_of(b: u32) -> u32 {
+    return params.tokens;
+}
