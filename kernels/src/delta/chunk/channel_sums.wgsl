@@ -11,3 +11,12 @@ fn since_of(row: u32, i: u32) -> vec4f {
 fn until_of(row: u32, last: u32, i: u32) -> vec4f {
     return exp(max(vectors[last + SUM + i] - vectors[row + SUM + i], vec4f(FLOOR)));
 }
+
+// The same for all channels of a token, unless queries and keys have it in them.
+fn since_row(row: u32) -> f32 {
+    return 1.0;
+}
+
+fn until_row(row: u32, last: u32) -> f32 {
+    return 1.0;
+}

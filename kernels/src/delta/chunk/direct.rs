@@ -2,8 +2,8 @@
 //! others: lanes own large tiles in registers, which a processor keeps in its nearest cache.
 //!
 //! Predicted for a token of a head whose channels decay alike, in words that lanes read or write: products
-//! `3 K (C + 8) / 16`, W and U `(K + V) (C + 12) / 8`, decays `5 K`, scan `K V / 4 + 3 V + K V / C`, output
-//! `K V / 4 + V (C + 16) / 8`. With `K = V = 64` that is 3,800 for `C = 16` and 4,300 for `C = 32`, against 9,900 in tiles
+//! `3 K (C + 8) / 16`, W and U `(K + V) (C + 12) / 8`, scan `K V / 4 + 3 V + K V / C`, output
+//! `K V / 4 + V (C + 16) / 8`. With `K = V = 64` that is 3,500 for `C = 16` and 4,000 for `C = 32`, against 9,900 in tiles
 //! of workgroup memory.
 
 use super::Chunks;
@@ -33,7 +33,7 @@ impl Chunks<'_> {
     /// With [`DIRECT_KEYS`] rows at most.
     pub(super) fn direct_scan(&self) -> Shader {
         let v4 = self.spec.value_dim.div_ceil(4);
-        let wide = if self.spec.key_dim <= DIRECT_KEYS / 2 && v4 % 2 == 0 { 2 } else { 1 };
+        let wide = if self.spec.key_dim <= DIRECT_KEYS / 2 && v4.is_multiple_of(2) { 2 } else { 1 };
         let parts = vec![part!("delta/chunk/scan_direct.wgsl"), self.sums()];
         let mut shader = self.shader("delta.chunk.scan_direct", parts, v4 / wide, 3);
         shader.consts.push(("WIDE", Const::U32(wide)));

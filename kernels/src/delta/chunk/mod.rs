@@ -3,7 +3,7 @@
 //! | pass | parallel over | reads | leaves |
 //! |---|---|---|---|
 //! | [`vectors`](Chunks::vectors) | chunks, heads | arguments | `vectors`: queries, keys, `E`, `G`, what is written |
-//! | [`pairs`](Chunks::pairs) | chunks, heads | `vectors` | `weights`: P; in `vectors` decayed queries and keys, `W` and `U` |
+//! | [`pairs`](Chunks::pairs) | chunks, heads | `vectors` | `weights`: P; in `vectors` `W` and `U`, and queries and keys decayed where channels do |
 //! | [`scan`](Chunks::scan) | sequences, heads, columns | `vectors`, states | `before`: states before chunks; in `vectors` what is new for `U`; states |
 //! | [`output`](Chunks::output) | chunks, heads, columns | all three | `out` |
 //!
@@ -139,10 +139,10 @@ impl<'a> Chunks<'a> {
 
     /// What decays: since the chunk began, and until it ends.
     pub(crate) fn sums(&self) -> Part {
-        match self.spec.gate {
-            Gate::None => part!("delta/chunk/plain_sums.wgsl"),
-            Gate::Head => part!("delta/chunk/head_sums.wgsl"),
-            Gate::Channel | Gate::EraseWrite => part!("delta/chunk/channel_sums.wgsl"),
+        match self.spec.decays() {
+            0 => part!("delta/chunk/plain_sums.wgsl"),
+            1 => part!("delta/chunk/head_sums.wgsl"),
+            _ => part!("delta/chunk/channel_sums.wgsl"),
         }
     }
 
@@ -163,6 +163,7 @@ impl<'a> Chunks<'a> {
                 ("K4", Const::U32(self.key_vectors())),
                 ("V4", Const::U32(spec.value_dim.div_ceil(4))),
                 ("DECAYS4", Const::U32(self.decay_vectors())),
+                ("CHANNELS", Const::Bool(spec.decays() > 1)),
                 ("CU_BINDING", Const::U32(bindings)),
             ],
             features: Features::default(),
@@ -328,7 +329,7 @@ impl<'a> Chunks<'a> {
         let blocks = v4.div_ceil(8 * wide);
         // All that a software driver does is reading: the more tokens a lane has, the less of it.
         let per = if self.caps.software { 8 } else { 4 };
-        let parts = vec![part!("delta/chunk/output.wgsl"), part!("delta/chunk/add4.wgsl")];
+        let parts = vec![part!("delta/chunk/output.wgsl"), part!("delta/chunk/add4.wgsl"), self.sums()];
         let mut shader = self.shader("delta.chunk.output", parts, 8 * self.rows / per, 4);
         shader.consts.extend([("PER", Const::U32(per)), ("WIDE", Const::U32(wide)), ("BLOCKS", Const::U32(blocks))]);
         let [vectors, weights, before] = self.scratch();

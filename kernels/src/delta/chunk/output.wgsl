@@ -1,4 +1,4 @@
-// What the queries of a chunk read of the state before it, and of what the chunk writes: `Q S + P new`. A workgroup owns the
+// What the queries of a chunk read of the state before it, and of what the chunk writes: `exp(G) Q S + P new`. A workgroup owns the
 // tokens of a chunk and 4 COLUMNS columns of a value head, lane (x, b) PER tokens from PER b on and the vectors x,
 // x + LANES, ..
 
@@ -70,6 +70,12 @@ fn main(
                 for (var w = 0u; w < WIDE; w += 1) {
                     sums[PER * w + r] = add4(sums[PER * w + r], x, m[w]);
                 }
+            }
+        }
+        for (var r = 0u; r < PER; r += 1) {
+            let since = since_row(tokens[r] * ROW);
+            for (var w = 0u; w < WIDE; w += 1) {
+                sums[PER * w + r] *= since;
             }
         }
         for (var j = 0u; j < PER / 4 * (b + 1); j += 1) {

@@ -4,7 +4,8 @@
 //   products   lane (x, y) holds L = E K^T * D below the diagonal and P = Q K^T * D up to it, of keys 4 x to 4 x + 3 and
 //              of every Y-th row
 //   solve      A = (I + L)^-1, a lane a column; both are kept as the 4 x 4 blocks up to the diagonal
-//   apply      in place W = A (exp(G) E), U = A written, and with decays Q = exp(G) Q, K = exp(G[last] - G) K
+//   apply      in place W = A (exp(G) E), U = A written, and where channels decay Q = exp(G) Q,
+//              K = exp(G[last] - G) K
 //
 // Yang et al. (2406.06484), 3.2. No exponent is above 0.
 
@@ -168,7 +169,7 @@ fn main(
                 let at = rows + i / COLUMNS * VALUE_HEADS * ROW;
                 let since = since_of(at, column);
                 vector = since * vectors[at + READ + column];
-                if DECAYS4 > 0 {
+                if CHANNELS {
                     vectors[at + column] *= since;
                     vectors[at + KEY + column] *= until_of(at, last, column);
                 }

@@ -168,14 +168,4 @@ fn main(
     for (var column = lane; column < K4 + V4; column += 2 * GROUP) {
         solve(rows, chunk.tokens, column);
     }
-    if DECAYS4 > 0 {
-        let last = rows + (chunk.tokens - 1) * STEP;
-        for (var column = lane; column < K4; column += GROUP) {
-            for (var t = 0u; t < chunk.tokens; t += 1) {
-                let at = rows + t * STEP;
-                vectors[at + column] *= since_of(at, column);
-                vectors[at + KEY + column] *= until_of(at, last, column);
-            }
-        }
-    }
 }

@@ -2,7 +2,7 @@
 // them in the rows 4 y to 4 y + 3, 4 (y + Y) to .. It keeps the state before each chunk, and leaves in place of U
 //
 //   new   = U - W S                                 lane (x, y) of tokens y, y + Y, ..
-//   S     = exp(G[last]) S + K^T new
+//   S     = exp(G[last]) S + (exp(G[last] - G) K)^T new
 
 const Y = GROUP / WIDTH;
 const QUADS = (K4 + Y - 1) / Y;
@@ -78,9 +78,12 @@ fn main(
         let rows = row_of(n, first, head) * ROW;
         var sums: array<vec4f, PER>;
         var at: array<u32, PER>;
+        var until: array<f32, PER>;
+        let last = rows + (tokens - 1) * STEP;
         for (var r = 0u; r < PER; r += 1) {
             sums[r] = vec4f();
             at[r] = rows + min(y + Y * r, tokens - 1) * STEP;
+            until[r] = until_row(at[r], last);
         }
         for (var i = 0u; i < params.key_vectors; i += 1) {
             let s = 4 * i * WIDTH + x;
@@ -97,10 +100,9 @@ fn main(
                 vectors[at[r] + WRITTEN + column] = update;
             }
             if t < C {
-                updates[t * WIDTH + x] = update;
+                updates[t * WIDTH + x] = until[r] * update;
             }
         }
-        let last = rows + (tokens - 1) * STEP;
         for (var q = 0u; q < QUADS; q += 1) {
             let k = min(y + Y * q, K4 - 1);
             let decay = since_of(last, k);

@@ -154,7 +154,7 @@ fn main(
             let at = rows + t * STEP;
             var update: Columns;
             for (var w = 0u; w < WIDE; w += 1) {
-                update[w] = vectors[at + WRITTEN + lane + GROUP * w];
+                update[w] = until_row(at, last) * vectors[at + WRITTEN + lane + GROUP * w];
             }
             add(&a, 0, at, &update);
             add(&b, 1, at, &update);
