@@ -166,6 +166,7 @@ fn centroids(v: &mut Values) -> Result<centroids::Spec> {
         update: v.get("update", centroids::Update::Counted)?,
         decay: v.get("decay", 0.999)?,
         commitment: v.get("commitment", Some(1e-4))?,
+        lengths: v.get("lengths", false)?,
     })
 }
 

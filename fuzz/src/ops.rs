@@ -197,6 +197,7 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
                 update: *u.choose(&[Update::Counted, Update::Sums, Update::Unit, Update::Smoothed])?,
                 decay: number(u)?,
                 commitment: if u.arbitrary()? { Some(number(u)?) } else { None },
+                lengths: u.ratio(1, 4)?,
             }
             .into()
         }

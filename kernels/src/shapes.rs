@@ -119,6 +119,7 @@ pub fn shapes() -> Vec<(String, Op)> {
         update: centroids::Update::Counted,
         decay: 0.999,
         commitment: Some(1e-4),
+        lengths: false,
     };
     all.push(("centroids t1024/prefill".into(), centroids.into()));
     let step = route_step::Spec {

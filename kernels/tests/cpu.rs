@@ -1,11 +1,11 @@
 //! The fast host forms against the definitions: every case, on every vector unit, with one thread and with several.
 
-use foveate_kernels::cases::{Rng, u32_bytes};
+use foveate_kernels::cases::Rng;
 use foveate_kernels::close::{Tolerance, compare};
 use foveate_kernels::dtype::DType;
 use foveate_kernels::host::{Args, Bytes, Host, Simd, SingleThread, Tiles, View};
 use foveate_kernels::op::{self, Access, Arg, Op};
-use foveate_kernels::{fused_linear, linear, selected_attention};
+use foveate_kernels::{fused_linear, linear};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Three threads that take tasks as they come, from the last to the first, on some of the processor's units.
@@ -132,44 +132,8 @@ fn cpu_matches_the_reference_in_every_case() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// Routing 3 on every unit: how a list is multiplied does not depend on who comes into it later, to the bit.
-#[test]
-fn cpu_lists_do_not_see_what_follows() {
-    let (tokens, width) = (300, 3 * 40);
-    for (host, save) in Threads::all().into_iter().flat_map(|host| [(host, false), (host, true)]) {
-        let spec = selected_attention::Spec {
-            batch: 1,
-            tokens,
-            heads: 3,
-            dim: 40,
-            value_dim: 40,
-            clusters: 1,
-            entries: tokens,
-            keys: selected_attention::Keys::Shared { normalize: true },
-            scale: 0.2,
-            causal: true,
-            expires: false,
-            offset: false,
-            paged: None,
-            own: selected_attention::Own::Included,
-            memory: 0,
-            combine: selected_attention::Combine::Mean { eps: 0.0 },
-            save,
-        };
-        let op = Op::from(spec);
-        let args = op.kernel().args();
-        let out = |inputs: &[Vec<u8>]| run(&args, inputs, &|args| op.kernel().cpu(&host, args)).swap_remove(4);
-        let mut inputs = op.kernel().inputs(&mut Rng::new(7));
-        inputs[2] = u32_bytes(&(0..tokens).collect::<Vec<_>>().repeat(3));
-        inputs[3] = u32_bytes(&[0, tokens].repeat(3));
-        let whole = out(&inputs);
-        for kept in [1, 7, 9, 100, 129, 290] {
-            inputs[3] = u32_bytes(&[0, kept].repeat(3));
-            let part = kept as usize * width;
-            assert_eq!(out(&inputs)[..part], whole[..part], "{kept} on {host:?}");
-        }
-    }
-}
+#[path = "cpu/lists.rs"]
+mod lists;
 
 mod random {
     //! Random specs; a failure prints the spec and the seed of its inputs.

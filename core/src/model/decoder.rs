@@ -164,7 +164,7 @@ impl<B: Backend> Decoder<B> {
                 weights.record(to, w, (states.slots(), states.layer(index)), step, d, input)?;
             }
             (config::Mixer::Routing(r), Mixer::Routing(routing)) => {
-                let Some((a, local)) = r.local.as_ref().zip(routing.local.as_ref()) else {
+                let (Some((a, local)), Some(routed)) = (r.local.as_ref().zip(routing.local.as_ref()), &w.routed) else {
                     routing.record(to, w, pool, (step, index), r, input, 0)?;
                     return Ok(Operand::new(&w.mixed));
                 };
@@ -173,7 +173,7 @@ impl<B: Backend> Decoder<B> {
                 self.attention(to, w, pool, step, index, a, local, input.again())?;
                 routing.record(to, w, pool, (step, index), r, input, behind)?;
                 self.branch(to, w, &local.output, step.tokens, Operand::new(&w.mixed), None)?;
-                self.settle(to, w, step.tokens, (&layer.input_norm, &weights.input_norm))?;
+                self.settle(to, w, &routed.order, step.tokens)?;
                 return Ok(Operand::at(&w.mixed, behind));
             }
             _ => unreachable!("weights are loaded by the configuration"),
@@ -216,23 +216,14 @@ impl<B: Backend> Decoder<B> {
         to(spec.into(), &operands)
     }
 
-    /// `x += branch` where that is [`pending`](Self::pending) and another branch follows: a norm adds it, and nobody reads
-    /// what that leaves.
-    fn settle(
-        &self,
-        to: &mut Record<'_, B>,
-        w: &Workspace<B>,
-        tokens: u32,
-        (config, weights): (&config::Norm, &Norm<B>),
-    ) -> Result<()> {
+    /// `x += branch` where that is [`pending`](Self::pending) and another branch follows: rows of a table, in their order.
+    fn settle(&self, to: &mut Record<'_, B>, w: &Workspace<B>, order: &B::Buffer, tokens: u32) -> Result<()> {
         if !self.pending(tokens) {
             return Ok(());
         }
-        let spec = norm::Spec { residual: true, ..norm_spec(config, tokens, 1, self.config.dim) };
-        let mut operands = vec![Operand::new(&w.x), Operand::new(&w.branch), Operand::new(&weights.weight)];
-        operands.extend(weights.bias.iter().map(Operand::new));
-        operands.push(Operand::new(&w.normed));
-        to(spec.into(), &operands)
+        let dim = self.config.dim;
+        let spec = embed::Spec { tokens, vocab: tokens, dim, format: DType::F32, scale: 1.0, accumulate: true };
+        to(spec.into(), &[order, &w.branch, &w.x].map(Operand::new))
     }
 
     fn embed(&self, to: &mut Record<'_, B>, w: &Workspace<B>, step: &Step<'_>) -> Result<()> {

@@ -79,11 +79,18 @@ pub(super) struct Routed<B: Backend> {
     /// What [`route_step`](foveate_kernels::route_step) writes for the attention that follows: members and ranges of
     /// queries and of keys, and the positions that keys leave at.
     pub(super) lists: [B::Buffer; 5],
+    /// The numbers of the rows of a batch, `[batch]`.
+    pub(super) order: B::Buffer,
 }
 
 impl<B: Backend> Routed<B> {
     /// For the largest of the layers that route.
-    fn new(config: &Config, rows: impl Fn(&'static str, u32, u32) -> Result<B::Buffer>, batch: u32) -> Result<Self> {
+    fn new(
+        backend: &B,
+        config: &Config,
+        rows: impl Fn(&'static str, u32, u32) -> Result<B::Buffer>,
+        batch: u32,
+    ) -> Result<Self> {
         let most = |size: &dyn Fn(&Routing) -> u64| {
             let of = config.layers.iter().filter_map(|l| match &l.mixer {
                 Mixer::Routing(r) => Some(size(r)),
@@ -96,7 +103,9 @@ impl<B: Backend> Routed<B> {
         let key_members = most(&|r| lists(r).saturating_mul(u64::from(r.window) + u64::from(batch)))?;
         let words = [members, ranges, key_members, ranges, key_members].map(|words| rows("lists", words, 1));
         let [a, b, c, d, e] = words;
-        Ok(Self { x: rows("routed", batch, most(&|r| r.width().into())?)?, lists: [a?, b?, c?, d?, e?] })
+        let order = rows("order", batch, 1)?;
+        backend.upload(&order, 0, bytemuck::cast_slice(&(0..batch).collect::<Vec<u32>>()))?;
+        Ok(Self { x: rows("routed", batch, most(&|r| r.width().into())?)?, lists: [a?, b?, c?, d?, e?], order })
     }
 }
 
@@ -167,7 +176,7 @@ impl<B: Backend> Workspace<B> {
             beta: rows("beta", batch, delta(|d| d.value_heads))?,
             decay: rows("decay", batch, delta(|d| d.value_heads))?,
             mixed: rows("mixed", batch, mixed)?,
-            routed: if routes { Some(Arc::new(Routed::new(config, rows, batch)?)) } else { None },
+            routed: if routes { Some(Arc::new(Routed::new(backend, config, rows, batch)?)) } else { None },
             inner: rows("inner", batch, 2 * inner)?,
             activated: rows("activated", batch, inner)?,
             logits: rows("logits", logit_rows, config.vocab)?,

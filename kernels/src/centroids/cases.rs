@@ -14,6 +14,7 @@ pub(crate) fn cases() -> Vec<Case> {
         update: Update::Counted,
         decay: 0.9,
         commitment: Some(0.25),
+        lengths: false,
     };
     let all = [
         ("counted", spec),
@@ -22,6 +23,9 @@ pub(crate) fn cases() -> Vec<Case> {
         ("smoothed", Spec { update: Update::Smoothed, batch: 1, dim: 256, clusters: 70, ..spec }),
         ("plain", Spec { norm: Norm::None, tokens: 300, heads: 1, dim: 13, clusters: 2, ..spec }),
         ("layer", Spec { norm: Norm::Layer, dim: 65, ..spec }),
+        ("lengths", Spec { batch: 5, lengths: true, ..spec }),
+        ("lengths_smoothed", Spec { lengths: true, update: Update::Smoothed, norm: Norm::Layer, ..spec }),
+        ("lengths_plain", Spec { lengths: true, update: Update::Sums, commitment: None, ..spec }),
         ("one", Spec { batch: 1, tokens: 1, heads: 1, dim: 1, clusters: 1, ..spec }),
     ];
     all.into_iter().map(|(name, spec)| Case::new(format!("centroids_{name}"), spec)).collect()

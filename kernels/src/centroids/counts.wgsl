@@ -1,4 +1,4 @@
-@group(0) @binding(2) var<storage, read_write> counts: array<f32>;
+@group(0) @binding(3) var<storage, read_write> counts: array<f32>;
 
 fn count_of(at: u32) -> f32 {
     return counts[params.counts_start + at];

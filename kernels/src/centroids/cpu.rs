@@ -7,7 +7,7 @@ use alloc::{vec, vec::Vec};
 
 pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let x = args.f32("x");
-    let lists = Lists { spec, members: args.u32("members"), ranges: args.u32("ranges") };
+    let lists = Lists::new(spec, args);
     let shared = |values| Shared::new(values);
     let centroids = shared(args.out("centroids"));
     let counts = args.optional_out("counts").map(shared);

@@ -19,6 +19,7 @@
 //! | `x` | `[B, T, H, D]` | f32 | |
 //! | `members` | `[B, H, T]` | u32 | the tokens of each centroid: what `route` lists as nearest |
 //! | `ranges` | `[B, H, C, 2]` | u32 | which places each has, begin and end |
+//! | `lengths` | `[B]` | u32 | with `lengths`: of each list of sequence `b` the tokens below `lengths[b]` alone |
 //! | `centroids` | `[H, C, D]` | f32 | read and written |
 //! | `counts` | `[H, C]` | f32 | counted and smoothed: read and written; ones before the first update |
 //! | `means` | `[H, C, D]` | f32 | smoothed: read and written; the centroids before the first update |
@@ -30,7 +31,8 @@
 //! 1**: from 0, as in one of the published codes, smoothed centroids grow to `1 / (1 - decay)` of their length in the first
 //! step. [`plus_plus`] and [`lloyd`] find centroids to begin with.
 //!
-//! Tokens that no list has (padding) move nothing and have a `dx` of 0. Edge values: a place in a list that holds `T` or
+//! Tokens that no list has (padding), or that stand behind the lengths, move nothing and have a `dx` of 0; lists from `route`
+//! with lengths hold none of these. The loss is divided by all of `B T H D`. Edge values: a place in a list that holds `T` or
 //! above counts in `N` and adds nothing. Ranges are held inside of the places; lists that overlap or hold a token twice give
 //! a `dx` of no meaning. `n` of a token of zeros is 0 with L2.
 //!
@@ -90,6 +92,8 @@ pub struct Spec {
     pub decay: f32,
     /// `beta`
     pub commitment: Option<f32>,
+    /// Whether sequences end before `T`.
+    pub lengths: bool,
 }
 
 impl Spec {
@@ -129,8 +133,11 @@ impl Kernel for Spec {
             Arg::new("x", DType::F32, &[batch, tokens, heads, dim], Access::Read),
             Arg::new("members", DType::U32, &[batch, heads, tokens], Access::Read),
             Arg::new("ranges", DType::U32, &[batch, heads, clusters, 2], Access::Read),
-            Arg::new("centroids", DType::F32, &[heads, clusters, dim], Access::ReadWrite),
         ];
+        if self.lengths {
+            args.push(Arg::new("lengths", DType::U32, &[batch], Access::Read));
+        }
+        args.push(Arg::new("centroids", DType::F32, &[heads, clusters, dim], Access::ReadWrite));
         if self.counts() {
             args.push(Arg::new("counts", DType::F32, &[heads, clusters], Access::ReadWrite));
         }
@@ -180,9 +187,13 @@ impl Kernel for Spec {
         }
         all[1] = crate::cases::u32_bytes(&members);
         all[2] = crate::cases::u32_bytes(&ranges);
+        if self.lengths {
+            let lengths: Vec<u32> = (0..self.batch).map(|_| rng.below(self.tokens + 2)).collect();
+            all[3] = crate::cases::u32_bytes(&lengths);
+        }
         if self.counts() {
             let counts: Vec<f32> = (0..self.heads * self.clusters).map(|_| 0.5 + 3.0 * rng.unit()).collect();
-            all[4] = crate::cases::f32_bytes(&counts);
+            all[4 + usize::from(self.lengths)] = crate::cases::f32_bytes(&counts);
         }
         all
     }
@@ -193,9 +204,14 @@ struct Lists<'a> {
     spec: &'a Spec,
     members: &'a [u32],
     ranges: &'a [u32],
+    lengths: Option<&'a [u32]>,
 }
 
 impl<'a> Lists<'a> {
+    fn new(spec: &'a Spec, args: &Args<'a>) -> Self {
+        Self { spec, members: args.u32("members"), ranges: args.u32("ranges"), lengths: args.optional_u32("lengths") }
+    }
+
     /// How many places centroid `c` of head `h` has in all sequences.
     fn count(&self, h: usize, c: usize) -> usize {
         self.places(h, c).map(|(_, places)| places.len()).sum()
@@ -212,12 +228,13 @@ impl<'a> Lists<'a> {
 
     fn places(&self, h: usize, c: usize) -> impl Iterator<Item = (usize, &'a [u32])> + use<'a> {
         let Spec { batch, tokens, heads, clusters, .. } = *self.spec;
-        let (members, ranges, tokens) = (self.members, self.ranges, tokens as usize);
+        let (members, ranges, lengths, tokens) = (self.members, self.ranges, self.lengths, tokens as usize);
         (0..batch as usize).map(move |b| {
             let unit = b * heads as usize + h;
             let at = 2 * (unit * clusters as usize + c);
             let end = (ranges[at + 1] as usize).min(tokens);
-            (b, &members[unit * tokens..][(ranges[at] as usize).min(end)..end])
+            let places = &members[unit * tokens..][(ranges[at] as usize).min(end)..end];
+            (b, &places[..lengths.map_or(places.len(), |lengths| places.partition_point(|m| *m < lengths[b]))])
         })
     }
 }

@@ -45,7 +45,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn shader(&self, name: &'static str, parts: Vec<Part>, shares: bool) -> Shader {
+    fn shader(&self, name: &'static str, mut parts: Vec<Part>, shares: bool, ends: Option<u32>) -> Shader {
         let spec = self.spec;
         let each = parts[0] == part!("wgsl/each.wgsl");
         let mut consts = vec![
@@ -58,6 +58,14 @@ impl<'a> Planner<'a> {
         ];
         if each {
             consts.push(("GROUP", Const::U32(GROUP)));
+        }
+        // Passes over lists have their lengths in the last binding.
+        if let Some(binding) = ends {
+            parts.push(match spec.lengths {
+                true => part!("centroids/lengths.wgsl"),
+                false => part!("centroids/no_lengths.wgsl"),
+            });
+            consts.extend(spec.lengths.then_some(("LENGTHS_BINDING", Const::U32(binding))));
         }
         let workgroup_bytes = if shares { 4 * GROUP } else { 0 };
         Shader { name, parts, consts, features: Features::default(), workgroup_bytes }
@@ -73,7 +81,7 @@ impl<'a> Planner<'a> {
 
     fn rows(&self) -> Result<Pass> {
         let parts = vec![part!("wgsl/each.wgsl"), part!("centroids/rows.wgsl")];
-        let pass = PassBuilder::new(self.args, self.shader("centroids.rows", parts, false)).arg("x");
+        let pass = PassBuilder::new(self.args, self.shader("centroids.rows", parts, false, None)).arg("x");
         let rows = self.spec.batch * self.spec.tokens * self.spec.heads;
         let pass = self.scratch(pass, "rows", ROWS, Access::Write).u32("rows", rows).start("x_start", "x", 4);
         self.dispatch(pass, rows.div_ceil(GROUP))
@@ -84,10 +92,17 @@ impl<'a> Planner<'a> {
         let counts = if spec.counts() { part!("centroids/counts.wgsl") } else { part!("centroids/no_counts.wgsl") };
         let parts =
             vec![part!("wgsl/each.wgsl"), part!("centroids/weights.wgsl"), part!("centroids/lists.wgsl"), counts];
-        let pass = PassBuilder::new(self.args, self.shader("centroids.weights", parts, false)).arg("ranges");
+        let pass = PassBuilder::new(
+            self.args,
+            self.shader("centroids.weights", parts, false, Some(3 + u32::from(spec.counts()))),
+        );
+        let pass = pass.arg("members").arg("ranges");
         let mut pass = self.scratch(pass, "weights", WEIGHTS, Access::Write);
         if spec.counts() {
             pass = pass.arg("counts");
+        }
+        if spec.lengths {
+            pass = pass.arg("lengths");
         }
         pass = pass
             .u32("batch", spec.batch)
@@ -95,8 +110,10 @@ impl<'a> Planner<'a> {
             .u32("heads", spec.heads)
             .u32("clusters", spec.clusters)
             .f32("decay", spec.decay)
+            .start("members_start", "members", 4)
             .start("ranges_start", "ranges", 4)
-            .start_if_present("counts_start", "counts", 4);
+            .start_if_present("counts_start", "counts", 4)
+            .start_if_present("lengths_start", "lengths", 4);
         self.dispatch(pass, spec.heads.div_ceil(GROUP))
     }
 
@@ -114,6 +131,9 @@ impl<'a> Planner<'a> {
         if let Some(out) = out {
             pass = pass.arg(out);
         }
+        if spec.lengths {
+            pass = pass.arg("lengths");
+        }
         let pass = pass
             .u32("batch", spec.batch)
             .u32("tokens", spec.tokens)
@@ -128,18 +148,18 @@ impl<'a> Planner<'a> {
             Some(out) => pass.start("out_start", out, 4),
             None => pass.u32("out_start", 0),
         };
-        pass.u32("dim", spec.dim)
+        pass.start_if_present("lengths_start", "lengths", 4).u32("dim", spec.dim)
     }
 
     fn commit(&self) -> Result<Pass> {
         let parts = vec![part!("centroids/tokens.wgsl"), part!("centroids/lists.wgsl"), part!("centroids/commit.wgsl")];
-        let shader = self.shader("centroids.commit", parts, true);
+        let shader = self.shader("centroids.commit", parts, true, Some(7));
         let pass = self.tokens(shader, ("losses", LOSSES, Access::Write), Some("dx"));
         self.dispatch(pass, self.spec.batch * self.spec.heads * self.spec.clusters)
     }
 
     fn total(&self) -> Result<Pass> {
-        let shader = self.shader("centroids.total", vec![part!("centroids/total.wgsl")], true);
+        let shader = self.shader("centroids.total", vec![part!("centroids/total.wgsl")], true, None);
         let lists = self.spec.batch * self.spec.heads * self.spec.clusters;
         let pass = self.scratch(PassBuilder::new(self.args, shader), "losses", LOSSES, Access::Read).arg("loss");
         let pass = pass.u32("lists", lists).f32("scale", self.spec.loss_scale() as f32).start("loss_start", "loss", 4);
@@ -151,7 +171,7 @@ impl<'a> Planner<'a> {
         let element = if smoothed { part!("centroids/means.wgsl") } else { part!("centroids/plain.wgsl") };
         let parts =
             vec![part!("centroids/tokens.wgsl"), part!("centroids/lists.wgsl"), part!("centroids/move.wgsl"), element];
-        let shader = self.shader("centroids.move", parts, true);
+        let shader = self.shader("centroids.move", parts, true, Some(6 + u32::from(smoothed)));
         let pass = self.tokens(shader, ("weights", WEIGHTS, Access::Read), smoothed.then_some("means"));
         self.dispatch(pass, self.spec.heads * self.spec.clusters)
     }

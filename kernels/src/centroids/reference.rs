@@ -6,7 +6,7 @@ use libm::sqrt;
 
 pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
     let x = args.f32("x");
-    let lists = Lists { spec, members: args.u32("members"), ranges: args.u32("ranges") };
+    let lists = Lists::new(spec, args);
     let centroids = args.out("centroids");
     let (mut counts, mut means) = (args.optional_out("counts"), args.optional_out("means"));
     let commitment = spec.commitment.map(|_| (args.out("loss"), args.out("dx")));

@@ -12,6 +12,7 @@ struct Params {
     ranges_start: u32,
     centroids_start: u32,
     out_start: u32,
+    lengths_start: u32,
     // D again: loops whose turns the compiler does not know are not unrolled into more registers than there are.
     dim: u32,
 }

@@ -6,13 +6,16 @@ struct Params {
     heads: u32,
     clusters: u32,
     decay: f32,
+    members_start: u32,
     ranges_start: u32,
     counts_start: u32,
+    lengths_start: u32,
 }
 
-@group(0) @binding(0) var<storage, read> ranges: array<u32>;
+@group(0) @binding(0) var<storage, read> members: array<u32>;
+@group(0) @binding(1) var<storage, read> ranges: array<u32>;
 // [H, C]: of the old one, of the sum, of both together; 0 behind them where nothing moves.
-@group(0) @binding(1) var<storage, read_write> weights: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> weights: array<vec4f>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 const SMOOTHING = 1e-5;

@@ -1,5 +1,5 @@
 use super::{FORMS, Form, assert_close, bytes, floats, run_in_place};
-use foveate_kernels::cases::{Rng, f32_bytes};
+use foveate_kernels::cases::{Rng, f32_bytes, u32_bytes};
 use foveate_kernels::centroids::{NAME, Spec, Update, lloyd, plus_plus};
 use foveate_kernels::op::{Kernel, Op};
 use foveate_kernels::route::Norm;
@@ -8,7 +8,18 @@ use proptest::prelude::*;
 const UPDATES: [Update; 4] = [Update::Counted, Update::Sums, Update::Unit, Update::Smoothed];
 
 fn spec(tokens: u32, clusters: u32, update: Update) -> Spec {
-    Spec { batch: 2, tokens, heads: 2, dim: 6, clusters, norm: Norm::Layer, update, decay: 0.8, commitment: None }
+    Spec {
+        batch: 2,
+        tokens,
+        heads: 2,
+        dim: 6,
+        clusters,
+        norm: Norm::Layer,
+        update,
+        decay: 0.8,
+        commitment: None,
+        lengths: false,
+    }
 }
 
 /// The arguments of a spec after it ran on `memory`, by name.
@@ -117,6 +128,36 @@ proptest! {
             prop_assert_eq!(a(name), b(name));
         }
         prop_assert!(a("dx").chunks(12).enumerate().all(|(i, dx)| i % tokens as usize % 7 != 3 || dx.iter().all(|d| *d == 0.0)));
+    }
+
+    /// Routing 10, of tokens behind the lengths.
+    #[test]
+    fn centroids_do_not_move_by_what_stands_behind_the_lengths(tokens in 1u32..40, update in 0usize..4, seed: u64) {
+        let own = Spec { commitment: Some(0.5), lengths: true, ..spec(tokens, 4, UPDATES[update]) };
+        let memory = own.inputs(&mut Rng::new(seed));
+        let lengths: Vec<u32> = bytemuck::pod_collect_to_vec(&memory[position(&own, "lengths")]);
+        // Lists that end there, and no lengths.
+        let (mut cut, plain) = (memory.clone(), Spec { lengths: false, ..own });
+        let [members, ranges]: [Vec<u32>; 2] = [1, 2].map(|i| bytemuck::pod_collect_to_vec(&memory[i]));
+        let shorter = ranges.chunks_exact(2).enumerate().flat_map(|(list, range)| {
+            let (unit, [begin, end]) = (list / 4, [range[0], range[1]]);
+            let behind = |place: &u32| members[unit * tokens as usize + *place as usize] >= lengths[unit / 2];
+            [begin, (begin..end).find(behind).unwrap_or(end)]
+        });
+        cut[2] = u32_bytes(&shorter.collect::<Vec<_>>());
+        cut.remove(position(&own, "lengths"));
+        let mut padded = memory.clone();
+        let mut x = floats(&memory[0]);
+        for (x, &length) in x.chunks_exact_mut(12 * tokens as usize).zip(&lengths) {
+            x.chunks_exact_mut(12).skip(length as usize).for_each(|x| x.fill(f32::NAN));
+        }
+        padded[0] = bytes(&x);
+        for form in FORMS {
+            let (got, want) = (run(form, own, padded.clone()), run(form, plain, cut.clone()));
+            for name in plain.args()[3..].iter().map(|arg| arg.name) {
+                prop_assert_eq!(got(name), want(name));
+            }
+        }
     }
 
     #[test]

@@ -116,7 +116,7 @@ proptest! {
             // The lists of `route` are those of `centroids`, which hold no such token.
             let update = centroids::Spec {
                 batch: 3, tokens, heads: 1, dim: 8, clusters: 3, norm: own.norm, update: centroids::Update::Sums,
-                decay: 0.5, commitment: Some(1.0),
+                decay: 0.5, commitment: Some(1.0), lengths: false,
             };
             let moved = |x: &[f32]| {
                 let mut memory = vec![bytes(x), all[0].clone(), all[1].clone(), bytes(&centroids)];

@@ -1,0 +1,4 @@
+// All tokens count.
+fn inside(unit: u32, places: vec2u) -> vec2u {
+    return places;
+}
