@@ -136,7 +136,7 @@ impl<B: Backend> Decoder<B> {
             self.branch(to, w, &weights.mlp.down, tokens, Operand::new(&w.activated), inner_norm)?;
             stream.pending = pending;
             if step.observed.contains(&i) {
-                self.settle(to, w, tokens, (&layer.post_norm, &weights.post_norm))?;
+                self.settle(to, w, tokens)?;
                 stream.pending = false;
                 seen(i);
             }
@@ -164,7 +164,7 @@ impl<B: Backend> Decoder<B> {
                 weights.record(to, w, (states.slots(), states.layer(index)), step, d, input)?;
             }
             (config::Mixer::Routing(r), Mixer::Routing(routing)) => {
-                let (Some((a, local)), Some(routed)) = (r.local.as_ref().zip(routing.local.as_ref()), &w.routed) else {
+                let Some((a, local)) = r.local.as_ref().zip(routing.local.as_ref()) else {
                     routing.record(to, w, pool, (step, index), r, input, 0)?;
                     return Ok(Operand::new(&w.mixed));
                 };
@@ -173,7 +173,7 @@ impl<B: Backend> Decoder<B> {
                 self.attention(to, w, pool, step, index, a, local, input.again())?;
                 routing.record(to, w, pool, (step, index), r, input, behind)?;
                 self.branch(to, w, &local.output, step.tokens, Operand::new(&w.mixed), None)?;
-                self.settle(to, w, &routed.order, step.tokens)?;
+                self.settle(to, w, step.tokens)?;
                 return Ok(Operand::at(&w.mixed, behind));
             }
             _ => unreachable!("weights are loaded by the configuration"),
@@ -216,14 +216,14 @@ impl<B: Backend> Decoder<B> {
         to(spec.into(), &operands)
     }
 
-    /// `x += branch` where that is [`pending`](Self::pending) and another branch follows: rows of a table, in their order.
-    fn settle(&self, to: &mut Record<'_, B>, w: &Workspace<B>, order: &B::Buffer, tokens: u32) -> Result<()> {
+    /// `x += branch` where that is [`pending`](Self::pending) and no norm is next: rows of a table, in their order.
+    fn settle(&self, to: &mut Record<'_, B>, w: &Workspace<B>, tokens: u32) -> Result<()> {
         if !self.pending(tokens) {
             return Ok(());
         }
         let dim = self.config.dim;
         let spec = embed::Spec { tokens, vocab: tokens, dim, format: DType::F32, scale: 1.0, accumulate: true };
-        to(spec.into(), &[order, &w.branch, &w.x].map(Operand::new))
+        to(spec.into(), &[&w.order, &w.branch, &w.x].map(Operand::new))
     }
 
     fn embed(&self, to: &mut Record<'_, B>, w: &Workspace<B>, step: &Step<'_>) -> Result<()> {

@@ -51,6 +51,8 @@ pub(super) struct Workspace<B: Backend> {
     pub(super) x: B::Buffer,
     /// What is added to it next.
     pub(super) branch: B::Buffer,
+    /// `0, 1, ..`: rows in their order, by which the one is added to the other without a norm.
+    pub(super) order: B::Buffer,
     pub(super) normed: B::Buffer,
     /// What a mixer's product gives: queries, keys, values and what else it needs.
     pub(super) qkv: B::Buffer,
@@ -79,18 +81,11 @@ pub(super) struct Routed<B: Backend> {
     /// What [`route_step`](foveate_kernels::route_step) writes for the attention that follows: members and ranges of
     /// queries and of keys, and the positions that keys leave at.
     pub(super) lists: [B::Buffer; 5],
-    /// The numbers of the rows of a batch, `[batch]`.
-    pub(super) order: B::Buffer,
 }
 
 impl<B: Backend> Routed<B> {
     /// For the largest of the layers that route.
-    fn new(
-        backend: &B,
-        config: &Config,
-        rows: impl Fn(&'static str, u32, u32) -> Result<B::Buffer>,
-        batch: u32,
-    ) -> Result<Self> {
+    fn new(config: &Config, rows: impl Fn(&'static str, u32, u32) -> Result<B::Buffer>, batch: u32) -> Result<Self> {
         let most = |size: &dyn Fn(&Routing) -> u64| {
             let of = config.layers.iter().filter_map(|l| match &l.mixer {
                 Mixer::Routing(r) => Some(size(r)),
@@ -103,9 +98,7 @@ impl<B: Backend> Routed<B> {
         let key_members = most(&|r| lists(r).saturating_mul(u64::from(r.window) + u64::from(batch)))?;
         let words = [members, ranges, key_members, ranges, key_members].map(|words| rows("lists", words, 1));
         let [a, b, c, d, e] = words;
-        let order = rows("order", batch, 1)?;
-        backend.upload(&order, 0, bytemuck::cast_slice(&(0..batch).collect::<Vec<u32>>()))?;
-        Ok(Self { x: rows("routed", batch, most(&|r| r.width().into())?)?, lists: [a?, b?, c?, d?, e?], order })
+        Ok(Self { x: rows("routed", batch, most(&|r| r.width().into())?)?, lists: [a?, b?, c?, d?, e?] })
     }
 }
 
@@ -145,6 +138,8 @@ impl<B: Backend> Workspace<B> {
             let bytes = u64::from(rows).checked_mul(u64::from(width) * 4);
             backend.alloc(label, bytes.ok_or(Error::OutOfMemory { needs: u64::MAX, has: 0 })?)
         };
+        let order = rows("order", batch, 1)?;
+        backend.upload(&order, 0, bytemuck::cast_slice(&(0..batch).collect::<Vec<u32>>()))?;
         let table_width = context.div_ceil(PAGE);
         let (mut tables, mut table_of, mut known) = (Vec::new(), Vec::new(), Vec::new());
         for layer in &config.layers {
@@ -170,13 +165,14 @@ impl<B: Backend> Workspace<B> {
             known: vec![Vec::new()],
             x: rows("x", batch, config.dim)?,
             branch: rows("branch", batch, config.dim)?,
+            order,
             normed: rows("normed", batch, config.dim)?,
             qkv: rows("qkv", batch, width)?,
             convolved: rows("convolved", batch, delta(Delta::channels))?,
             beta: rows("beta", batch, delta(|d| d.value_heads))?,
             decay: rows("decay", batch, delta(|d| d.value_heads))?,
             mixed: rows("mixed", batch, mixed)?,
-            routed: if routes { Some(Arc::new(Routed::new(backend, config, rows, batch)?)) } else { None },
+            routed: if routes { Some(Arc::new(Routed::new(config, rows, batch)?)) } else { None },
             inner: rows("inner", batch, 2 * inner)?,
             activated: rows("activated", batch, inner)?,
             logits: rows("logits", logit_rows, config.vocab)?,
@@ -207,6 +203,7 @@ impl<B: Backend> Workspace<B> {
             table_width: self.table_width,
             x: self.x.clone(),
             branch: self.branch.clone(),
+            order: self.order.clone(),
             normed: self.normed.clone(),
             qkv: self.qkv.clone(),
             convolved: self.convolved.clone(),
