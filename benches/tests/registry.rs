@@ -3,24 +3,23 @@
 use foveate_kernels::op::{Op, cases};
 use std::path::Path;
 
+/// The sources of a folder and of those in it.
+fn sources(folder: &Path) -> String {
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let paths = entries.map(|entry| entry.expect("a readable folder").path());
+    let read = |path: std::path::PathBuf| match path.is_dir() {
+        true => sources(&path),
+        false => std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())),
+    };
+    paths.map(read).collect()
+}
+
 #[test]
 fn every_op_has_cases_a_bench_properties_and_a_fuzz_target() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
     let fuzz = read("fuzz/src/ops.rs");
-    let files = [
-        "attention",
-        "backward",
-        "centroids",
-        "conv",
-        "delta",
-        "delta_backward",
-        "dense",
-        "pointwise",
-        "routing",
-        "sampling",
-    ];
-    let properties: String = files.map(|file| read(&format!("kernels/tests/properties/{file}.rs"))).concat();
+    let properties = sources(&root.join("kernels/tests/properties"));
     let mut missing = Vec::new();
     for name in Op::NAMES {
         let mut need = |what: &str, there: bool| {

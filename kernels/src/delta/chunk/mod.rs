@@ -312,9 +312,10 @@ impl<'a> Chunks<'a> {
     /// The shader, and the blocks of columns that a state is cut into.
     fn tiled_scan(&self) -> (Shader, u32) {
         let (k4, v4) = (self.key_vectors(), self.spec.value_dim.div_ceil(4));
-        // Columns, in fours, of which all rows take 8 KiB; and lanes of a column, each with 16 rows at most.
+        // Columns, in fours, of which all rows take 8 KiB; and lanes of a column, each with 8 rows: with 16, RDNA 3 runs out of
+        // registers.
         let width = 1 << (128 / k4).clamp(1, 8.min(v4.next_power_of_two())).ilog2();
-        let lanes = (k4.next_power_of_two() / 4).max(8);
+        let lanes = (k4.next_power_of_two() / 2).max(8);
         let blocks = v4.div_ceil(width);
         let parts = vec![part!("delta/chunk/scan.wgsl"), part!("delta/chunk/add4.wgsl"), self.sums()];
         let mut shader = self.shader("delta.chunk.scan", parts, lanes * width, 3);
