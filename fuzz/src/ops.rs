@@ -187,14 +187,17 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
         // centroids: every update and norm.
         21 => {
             use centroids::Update;
+            let (batch, tokens, heads, dim, clusters) = (size(u)?, size(u)?, size(u)?, size(u)?, size(u)?);
+            let update = *u.choose(&[Update::Counted, Update::Sums, Update::Unit, Update::Smoothed])?;
             centroids::Spec {
-                batch: size(u)?,
-                tokens: size(u)?,
-                heads: size(u)?,
-                dim: size(u)?,
-                clusters: size(u)?,
+                batch,
+                tokens,
+                heads,
+                dim,
+                clusters,
                 norm: *u.choose(&[route::Norm::None, route::Norm::L2, route::Norm::Layer])?,
-                update: *u.choose(&[Update::Counted, Update::Sums, Update::Unit, Update::Smoothed])?,
+                // Sums of few channels cancel, and the direction of what is left is that of the rounding.
+                update: if update == Update::Unit && dim < 8 { Update::Sums } else { update },
                 decay: number(u)?,
                 commitment: if u.arbitrary()? { Some(number(u)?) } else { None },
                 lengths: u.ratio(1, 4)?,
