@@ -166,7 +166,12 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
         // delta: every gate and option.
         11 => delta(u)?.into(),
         // delta_backward: the same, with a pool now and then, which it refuses.
-        15 => delta_backward::Spec { forward: delta(u)? }.into(),
+        15 => {
+            let forward = delta(u)?;
+            // Gradients are products of a scale with more than outputs are, and leave f32 sooner.
+            let forward = delta::Spec { scale: forward.scale.clamp(-1e6, 1e6), ..forward };
+            delta_backward::Spec { forward }.into()
+        }
         // conv: every option, parts and states.
         17 => conv(u)?.into(),
         // conv_backward: the same, with a pool now and then, which it refuses.
@@ -189,6 +194,7 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
             use centroids::Update;
             let (batch, tokens, heads, dim, clusters) = (size(u)?, size(u)?, size(u)?, size(u)?, size(u)?);
             let update = *u.choose(&[Update::Counted, Update::Sums, Update::Unit, Update::Smoothed])?;
+            let decay = number(u)?;
             centroids::Spec {
                 batch,
                 tokens,
@@ -198,7 +204,8 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
                 norm: *u.choose(&[route::Norm::None, route::Norm::L2, route::Norm::Layer])?,
                 // Sums of few channels cancel, and the direction of what is left is that of the rounding.
                 update: if update == Update::Unit && dim < 8 { Update::Sums } else { update },
-                decay: number(u)?,
+                // What nearly nothing is left of has no digits to divide by.
+                decay: if decay.abs() < 1e-6 { 0.0 } else { decay },
                 commitment: if u.arbitrary()? { Some(number(u)?) } else { None },
                 lengths: u.ratio(1, 4)?,
             }

@@ -12,8 +12,8 @@
 //!
 //! Edge values: an id of `vocab` or more gives a row of zeros (adds nothing with `accumulate`).
 //!
-//! Errors: `Shape` for a `dim` that is not whole blocks of `format`, or too many elements; `Unsupported` for a `format`
-//! that holds no weights.
+//! Errors: `Shape` for a `dim` that is not whole blocks of `format`, a scale that is not finite, or too many elements;
+//! `Unsupported` for a `format` that holds no weights.
 //!
 //! Cost: `tokens * dim` multiplications; one row of the table is read and one of f32 written for each token.
 //!
@@ -29,7 +29,7 @@ use crate::error::Result;
 use crate::host::{Args, Host};
 use crate::op::{Access, Arg, Kernel};
 use crate::plan::{Caps, Plan};
-use crate::shape::elements;
+use crate::shape::{elements, require};
 use alloc::vec::Vec;
 
 pub const NAME: &str = "embed";
@@ -52,8 +52,8 @@ impl Kernel for Spec {
 
     fn validate(&self) -> Result<()> {
         crate::linear::check_weight(NAME, self.format, self.vocab, self.dim)?;
-        elements(NAME, "out", &[self.tokens, self.dim])?;
-        Ok(())
+        require(self.scale.is_finite(), NAME, "scale", "finite", self.scale)?;
+        elements(NAME, "out", &[self.tokens, self.dim]).map(drop)
     }
 
     fn args(&self) -> Vec<Arg> {
