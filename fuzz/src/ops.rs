@@ -32,8 +32,10 @@ fn stride(u: &mut Unstructured<'_>, width: u32) -> Result<u32> {
     Ok(if u.arbitrary()? { width.saturating_add(u.int_in_range(0..=5)?) } else { size(u)? })
 }
 
+/// Mostly of the usual size, sometimes anything that has all of its digits.
 fn number(u: &mut Unstructured<'_>) -> Result<f32> {
-    Ok(if u.ratio(7, 8)? { u.int_in_range(0..=200)? as f32 / 100.0 } else { u.arbitrary()? })
+    let x = if u.ratio(7, 8)? { u.int_in_range(0..=200)? as f32 / 100.0 } else { u.arbitrary()? };
+    Ok(if x.is_subnormal() { 0.0 } else { x })
 }
 
 fn format(u: &mut Unstructured<'_>) -> Result<DType> {
@@ -204,8 +206,7 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
                 norm: *u.choose(&[route::Norm::None, route::Norm::L2, route::Norm::Layer])?,
                 // Sums of few channels cancel, and the direction of what is left is that of the rounding.
                 update: if update == Update::Unit && dim < 8 { Update::Sums } else { update },
-                // What nearly nothing is left of has no digits to divide by.
-                decay: if decay.abs() < 1e-6 { 0.0 } else { decay },
+                decay,
                 commitment: if u.arbitrary()? { Some(number(u)?) } else { None },
                 lengths: u.ratio(1, 4)?,
             }
