@@ -168,12 +168,7 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
         // delta: every gate and option.
         11 => delta(u)?.into(),
         // delta_backward: the same, with a pool now and then, which it refuses.
-        15 => {
-            let forward = delta(u)?;
-            // Gradients are products of a scale with more than outputs are, and leave f32 sooner.
-            let forward = delta::Spec { scale: forward.scale.clamp(-1e6, 1e6), ..forward };
-            delta_backward::Spec { forward }.into()
-        }
+        15 => delta_backward::Spec { forward: delta(u)? }.into(),
         // conv: every option, parts and states.
         17 => conv(u)?.into(),
         // conv_backward: the same, with a pool now and then, which it refuses.
@@ -320,7 +315,8 @@ fn delta(u: &mut Unstructured<'_>) -> Result<delta::Spec> {
         value_heads: if u.arbitrary()? { heads.saturating_mul(u.int_in_range(1..=3)?) } else { size(u)? },
         key_dim: size(u)?,
         value_dim: size(u)?,
-        scale: number(u)?,
+        // Larger ones leave f32, above all in gradients.
+        scale: number(u)?.clamp(-1e6, 1e6),
         gate: *u.choose(&[delta::Gate::None, delta::Gate::Head, delta::Gate::Channel, delta::Gate::EraseWrite])?,
         normalize: u.arbitrary()?,
         packed: if u.arbitrary()? { Some(size(u)?) } else { None },
