@@ -215,7 +215,8 @@ impl Kernel for Spec {
             memory.copy_within(4 * from * row..4 * (from + 1) * row, 4 * to * row);
         };
         let (dim, width) = (self.dim as usize, self.heads as usize * self.dim as usize);
-        for t in (3..self.tokens as usize).step_by(5) {
+        let tokens = if self.batch > 0 { self.tokens as usize } else { 0 };
+        for t in (3..tokens).step_by(5) {
             copy(&mut all[0], width, t, t / 2);
         }
         if self.heads > 0 && self.clusters > 2 {
