@@ -150,6 +150,29 @@ registry! {
     Sample => sample,
 }
 
+/// Checks that `lengths`, in bytes, hold the arguments of `op`.
+pub fn fit(op: &'static str, args: &[Arg], lengths: &[u64]) -> Result<()> {
+    if args.len() != lengths.len() {
+        return Err(Error::Shape {
+            op,
+            arg: "arguments",
+            expected: alloc::format!("{:?}", args.iter().map(|a| a.name).collect::<Vec<_>>()),
+            got: alloc::format!("{} of them", lengths.len()),
+        });
+    }
+    for (arg, &length) in args.iter().zip(lengths) {
+        if length < arg.bytes() {
+            return Err(Error::Shape {
+                op,
+                arg: arg.name,
+                expected: alloc::format!("{:?} of {} in {} bytes", arg.shape, arg.dtype, arg.bytes()),
+                got: alloc::format!("{length} bytes"),
+            });
+        }
+    }
+    Ok(())
+}
+
 impl Op {
     pub fn name(&self) -> &'static str {
         self.kernel().name()
@@ -160,24 +183,7 @@ impl Op {
         let kernel = self.kernel();
         kernel.validate()?;
         let args = kernel.args();
-        if args.len() != lengths.len() {
-            return Err(Error::Shape {
-                op: kernel.name(),
-                arg: "arguments",
-                expected: alloc::format!("{:?}", args.iter().map(|a| a.name).collect::<Vec<_>>()),
-                got: alloc::format!("{} of them", lengths.len()),
-            });
-        }
-        for (arg, &length) in args.iter().zip(lengths) {
-            if length < arg.bytes() {
-                return Err(Error::Shape {
-                    op: kernel.name(),
-                    arg: arg.name,
-                    expected: alloc::format!("{:?} of {} in {} bytes", arg.shape, arg.dtype, arg.bytes()),
-                    got: alloc::format!("{length} bytes"),
-                });
-            }
-        }
+        fit(kernel.name(), &args, lengths)?;
         Ok(args)
     }
 

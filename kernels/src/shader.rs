@@ -6,12 +6,24 @@
 use alloc::{string::String, vec::Vec};
 use core::fmt::Write;
 
-/// One WGSL file.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+/// One WGSL file, which its name tells from all others.
+#[derive(Clone, Copy, Eq, Debug)]
 pub struct Part {
-    /// Path below `kernels/src`, for messages.
+    /// Path below `kernels/src`.
     pub name: &'static str,
     pub source: &'static str,
+}
+
+impl PartialEq for Part {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl core::hash::Hash for Part {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
 }
 
 /// A [`Part`] from a file next to the caller: `part!("linear/matvec.wgsl")` is relative to `kernels/src`.

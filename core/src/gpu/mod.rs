@@ -91,7 +91,7 @@ impl Gpu {
     pub fn run_load(&self, load: &Load, operands: &[Operand<'_, Self>]) -> Result<()> {
         self.healthy()?;
         let plan = load.plan(&self.caps)?;
-        lock(&self.recorder).plan(self, ceiling::NAME, &load.args(), &plan, operands)
+        lock(&self.recorder).plan(self, ceiling::NAME, load.args(), plan, operands)
     }
 
     /// Takes the pending state apart from errors of the device.
@@ -175,7 +175,7 @@ impl Backend for Gpu {
         for op in ops {
             op.kernel().validate()?;
             let plan = op.kernel().plan(&self.caps)?;
-            lock(&self.recorder).reserve(self, &plan)?;
+            lock(&self.recorder).reserve(self, &plan.scratch)?;
             shaders.extend(plan.passes.into_iter().map(|pass| pass.into()));
         }
         self.pipelines.compile(&self.device, shaders, progress);

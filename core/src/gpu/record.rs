@@ -6,7 +6,7 @@ use super::timing::Timer;
 use super::{Gpu, lock};
 use crate::backend::Operand;
 use crate::error::{Error, Result};
-use foveate_kernels::op::{Arg, Op};
+use foveate_kernels::op::{Arg, Op, fit};
 use foveate_kernels::plan::{Binding, Memory, Pass, Plan, Value};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -21,8 +21,29 @@ struct Dispatch {
 /// A pipeline and what it binds: buffer, piece, offset and bytes of each binding.
 type GroupKey = (usize, Vec<(u64, usize, u64, u64)>);
 
+/// A plan, with what its operands must hold and the pipelines of its passes.
+struct Prepared {
+    args: Vec<Arg>,
+    scratch: Vec<u64>,
+    passes: Vec<(Arc<Pipeline>, Pass)>,
+}
+
+impl Prepared {
+    fn new(gpu: &Gpu, args: Vec<Arg>, plan: Plan) -> Self {
+        let passes = plan.passes.into_iter().map(|pass| (gpu.pipelines.get(&gpu.device, &pass), pass)).collect();
+        Self { args, scratch: plan.scratch, passes }
+    }
+}
+
+/// Plans that are kept: more than a step of a model has ops that differ.
+const PLANS: usize = 64;
+
 #[derive(Default)]
 pub(super) struct Recorder {
+    /// The last plans, and which of them goes next. The layers of a model ask for the same ones, token by token: planning
+    /// takes longer than recording.
+    plans: Vec<(Op, Arc<Prepared>)>,
+    oldest: usize,
     dispatches: Vec<Dispatch>,
     /// Parameters of the dispatches, each at a multiple of `PARAMS_STRIDE`.
     params: Vec<u8>,
@@ -69,8 +90,24 @@ impl Recorder {
 
     pub(super) fn record(&mut self, gpu: &Gpu, op: &Op, operands: &[Operand<'_, Gpu>]) -> Result<()> {
         let lengths: Vec<u64> = operands.iter().map(|o| o.buffer.len().saturating_sub(o.offset)).collect();
-        let args = op.check(&lengths)?;
-        self.plan(gpu, op.name(), &args, &op.kernel().plan(&gpu.caps)?, operands)
+        let prepared = match self.plans.iter().find(|(planned, _)| planned == op) {
+            Some((_, prepared)) => {
+                fit(op.name(), &prepared.args, &lengths)?;
+                prepared.clone()
+            }
+            None => {
+                let args = op.check(&lengths)?;
+                let prepared = Arc::new(Prepared::new(gpu, args, op.kernel().plan(&gpu.caps)?));
+                let kept = (op.clone(), prepared.clone());
+                match self.plans.len() < PLANS {
+                    true => self.plans.push(kept),
+                    false => self.plans[self.oldest] = kept,
+                }
+                self.oldest = (self.oldest + 1) % PLANS;
+                prepared
+            }
+        };
+        self.add(gpu, op.name(), &prepared, operands)
     }
 
     /// Records the passes of a plan over operands that hold `args`.
@@ -78,30 +115,35 @@ impl Recorder {
         &mut self,
         gpu: &Gpu,
         op: &'static str,
-        args: &[Arg],
-        plan: &Plan,
+        args: Vec<Arg>,
+        plan: Plan,
         operands: &[Operand<'_, Gpu>],
     ) -> Result<()> {
-        check_sharing(op, args, operands)?;
-        self.reserve(gpu, plan)?;
+        self.add(gpu, op, &Prepared::new(gpu, args, plan), operands)
+    }
+
+    fn add(&mut self, gpu: &Gpu, op: &str, prepared: &Prepared, operands: &[Operand<'_, Gpu>]) -> Result<()> {
+        check_sharing(op, &prepared.args, operands)?;
+        self.reserve(gpu, &prepared.scratch)?;
         let (dispatches, params) = (self.dispatches.len(), self.params.len());
-        for pass in &plan.passes {
-            if let Err(error) = self.pass(gpu, op, pass, operands) {
+        for (pipeline, pass) in &prepared.passes {
+            if let Err(error) = self.pass(gpu, op, pipeline, pass, operands) {
                 self.dispatches.truncate(dispatches);
                 self.params.truncate(params);
                 return Err(error);
             }
         }
         if self.timer.on {
-            self.timer.recorded(!plan.passes.is_empty());
-            self.ops.extend((!plan.passes.is_empty()).then_some(dispatches..self.dispatches.len()));
+            let any = !prepared.passes.is_empty();
+            self.timer.recorded(any);
+            self.ops.extend(any.then_some(dispatches..self.dispatches.len()));
         }
         Ok(())
     }
 
     /// Makes scratch large enough for a plan. Ops run one after the other, so all share it.
-    pub(super) fn reserve(&mut self, gpu: &Gpu, plan: &Plan) -> Result<()> {
-        for (i, &bytes) in plan.scratch.iter().enumerate() {
+    pub(super) fn reserve(&mut self, gpu: &Gpu, scratch: &[u64]) -> Result<()> {
+        for (i, &bytes) in scratch.iter().enumerate() {
             if self.scratch.get(i).is_none_or(|s| s.len() < bytes) {
                 let buffer = crate::Backend::alloc(gpu, "scratch", bytes.next_power_of_two())?;
                 match self.scratch.get_mut(i) {
@@ -113,11 +155,17 @@ impl Recorder {
         Ok(())
     }
 
-    fn pass(&mut self, gpu: &Gpu, op: &str, pass: &Pass, operands: &[Operand<'_, Gpu>]) -> Result<()> {
-        let pipeline = gpu.pipelines.get(&gpu.device, pass);
+    fn pass(
+        &mut self,
+        gpu: &Gpu,
+        op: &str,
+        pipeline: &Arc<Pipeline>,
+        pass: &Pass,
+        operands: &[Operand<'_, Gpu>],
+    ) -> Result<()> {
         let places: Vec<Place<'_>> =
             pass.bindings.iter().map(|b| place(gpu, &self.scratch, operands, b)).collect::<Result<_>>()?;
-        let words = params(op, pass, &places)?;
+        params(op, pass, &places, &mut self.params)?;
         let key = (pipeline.id, places.iter().map(|p| (p.id, p.piece, p.offset, p.bytes)).collect());
         let group = self.groups.entry(key).or_insert_with(|| {
             let entries: Vec<_> = (0..)
@@ -138,9 +186,8 @@ impl Recorder {
                 entries: &entries,
             })
         });
-        self.params.extend(bytemuck::cast_slice(&words));
-        self.params.resize(self.params.len().next_multiple_of(PARAMS_STRIDE as usize), 0);
-        self.dispatches.push(Dispatch { pipeline, group: group.clone(), workgroups: pass.workgroups });
+        let (pipeline, group) = (pipeline.clone(), group.clone());
+        self.dispatches.push(Dispatch { pipeline, group, workgroups: pass.workgroups });
         Ok(())
     }
 
@@ -252,32 +299,32 @@ fn place<'a>(
     Ok(Place { buffer: piece_buffer, id: buffer.id(), piece, offset: at - skip, bytes, skip })
 }
 
-/// The words of the pass's parameters.
-fn params(op: &str, pass: &Pass, places: &[Place<'_>]) -> Result<Vec<u32>> {
-    let mut started = vec![false; places.len()];
-    let words = pass
-        .params
-        .iter()
-        .map(|param| match param.value {
-            Value::U32(v) => Ok(v),
-            Value::F32(v) => Ok(v.to_bits()),
+/// Adds the words of the pass's parameters, up to a whole stride.
+fn params(op: &str, pass: &Pass, places: &[Place<'_>], words: &mut Vec<u8>) -> Result<()> {
+    let mut started = 0u64;
+    for param in &pass.params {
+        let word = match param.value {
+            Value::U32(v) => v,
+            Value::F32(v) => v.to_bits(),
             Value::Start { arg, unit } => {
                 let bound = pass.bindings.iter().position(|b| b.memory == Memory::Arg(arg));
                 let i = bound.ok_or_else(|| Error::device(format!("{op}: {} is not bound", param.name)))?;
-                started[i] = true;
+                started |= 1 << i;
                 if !places[i].skip.is_multiple_of(u64::from(unit)) {
                     let reason = format!("{op}: {} at no multiple of {unit} bytes", pass.bindings[i].name);
                     return Err(Error::device(reason));
                 }
-                Ok((places[i].skip / u64::from(unit)) as u32)
+                (places[i].skip / u64::from(unit)) as u32
             }
-        })
-        .collect::<Result<_>>()?;
-    for ((place, binding), started) in places.iter().zip(&pass.bindings).zip(started) {
-        if place.skip != 0 && !started {
+        };
+        words.extend(word.to_ne_bytes());
+    }
+    for (i, (place, binding)) in places.iter().zip(&pass.bindings).enumerate() {
+        if place.skip != 0 && started >> i & 1 == 0 {
             let reason = format!("{op}: {} must begin at the device's alignment", binding.name);
             return Err(Error::device(reason));
         }
     }
-    Ok(words)
+    words.resize(words.len().next_multiple_of(PARAMS_STRIDE as usize), 0);
+    Ok(())
 }

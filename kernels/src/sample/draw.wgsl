@@ -2,7 +2,7 @@
 //
 // The k-th largest key is found by its bits, two a scan, as the largest key that k tokens reach; then, among these tokens,
 // the largest key whose tokens and all above hold top_p of their probability. What is kept is then `threshold` (keys above
-// it) and `ties` (the first so many tokens with that key), in which the draw walks down a tree of 256 branches.
+// it) and `ties` (the first so many tokens with that key), in which the draw walks down a tree of GROUP branches.
 
 struct Params {
     vocab: u32,

@@ -6,16 +6,29 @@ use crate::plan::{Caps, Pass, PassBuilder, Plan};
 use crate::shader::{Const, Features, Part, Shader};
 use alloc::{vec, vec::Vec};
 
-/// Invocations of every workgroup, and branches of the tree that a draw walks.
+/// Invocations of every workgroup, but that of a draw where the device has larger ones.
 const GROUP: u32 = 256;
 /// Most workgroups of the first pass of argmax: as many partials as the second has lanes.
 const PARTIALS: u32 = GROUP;
 
-fn shader(name: &'static str, parts: &[Part], workgroup_bytes: u32) -> Shader {
+/// Invocations of the workgroup that draws, and branches of the tree that it walks. It reads all keys some 35 times, alone:
+/// what it waits for is memory, and four times the lanes wait a fourth as often. A software driver gains nothing.
+fn draw_group(caps: &Caps) -> u32 {
+    let large = 4 * GROUP;
+    let fits = caps.invocations >= large && caps.workgroup_bytes >= draw_bytes(large);
+    if fits && !caps.software { large } else { GROUP }
+}
+
+/// Sums of four, two arrays of the walk, four counters, a range and two places.
+const fn draw_bytes(group: u32) -> u32 {
+    (16 + 4 + 4) * group + 4 * 16
+}
+
+fn shader(name: &'static str, parts: &[Part], group: u32, workgroup_bytes: u32) -> Shader {
     Shader {
         name,
         parts: parts.to_vec(),
-        consts: vec![("GROUP", Const::U32(GROUP))],
+        consts: vec![("GROUP", Const::U32(group))],
         features: Features::default(),
         workgroup_bytes,
     }
@@ -70,10 +83,10 @@ fn argmax(spec: &Spec, caps: &Caps) -> Result<(Vec<Pass>, u64)> {
     let groups = spec.vocab.div_ceil(4 * GROUP).min(PARTIALS);
     let bytes = 8 * u64::from(groups);
     let best = part!("sample/best.wgsl");
-    let first = shader("sample.argmax", &[best, part!("sample/argmax.wgsl")], 8 * GROUP);
+    let first = shader("sample.argmax", &[best, part!("sample/argmax.wgsl")], GROUP, 8 * GROUP);
     let first =
         from_logits(spec, &args, first, ("PARTIALS", "partials"), bytes).dispatch(NAME, caps, [groups, 1, 1])?;
-    let last = shader("sample.argmax_last", &[best, part!("sample/argmax_last.wgsl")], 8 * GROUP);
+    let last = shader("sample.argmax_last", &[best, part!("sample/argmax_last.wgsl")], GROUP, 8 * GROUP);
     let last = to_token(spec, &args, last, "partials", bytes).u32("groups", groups);
     let last = seen_start(spec, last).start("token_start", "token", 4).dispatch(NAME, caps, [1, 1, 1])?;
     Ok((vec![first, last], bytes))
@@ -83,7 +96,7 @@ fn draw(spec: &Spec, draw: Draw, caps: &Caps) -> Result<(Vec<Pass>, u64)> {
     let args = spec.args();
     let quads = spec.vocab.div_ceil(4);
     let bytes = 16 * u64::from(quads);
-    let keys = shader("sample.keys", &[part!("wgsl/each.wgsl"), part!("sample/keys.wgsl")], 0);
+    let keys = shader("sample.keys", &[part!("wgsl/each.wgsl"), part!("sample/keys.wgsl")], GROUP, 0);
     let grid = caps.grid(NAME, u64::from(quads.div_ceil(GROUP)))?;
     let keys = from_logits(spec, &args, keys, ("KEYS", "keys"), bytes).dispatch(NAME, caps, grid)?;
 
@@ -93,8 +106,8 @@ fn draw(spec: &Spec, draw: Draw, caps: &Caps) -> Result<(Vec<Pass>, u64)> {
         part!("sample/walk.wgsl"),
         part!("sample/draw.wgsl"),
     ];
-    // Sums of four, two arrays of the walk, four counters, a range and two places.
-    let shader = shader("sample.draw", &parts, (16 + 4 + 4) * GROUP + 4 * 16);
+    let group = draw_group(caps);
+    let shader = shader("sample.draw", &parts, group, draw_bytes(group));
     let half = draw.temperature.max(f32::MIN_POSITIVE * 4.0) / 2.0;
     let pass = to_token(spec, &args, shader, "keys", bytes)
         .u32("vocab", spec.vocab)
@@ -105,7 +118,7 @@ fn draw(spec: &Spec, draw: Draw, caps: &Caps) -> Result<(Vec<Pass>, u64)> {
         .f32("random", draw.uniform)
         .f32("half_temperature", half)
         .f32("reach", (800.0 * f64::from(half)).min(f64::from(f32::MAX)) as f32)
-        .u32("levels", spec.vocab.ilog2() / GROUP.ilog2() + 1);
+        .u32("levels", spec.vocab.ilog2() / group.ilog2() + 1);
     let pass = seen_start(spec, pass).start("token_start", "token", 4).dispatch(NAME, caps, [1, 1, 1])?;
     Ok((vec![keys, pass], bytes))
 }
