@@ -8,6 +8,10 @@ const Y = GROUP / WIDTH;
 const QUADS = (K4 + Y - 1) / Y;
 const PER = (C + Y - 1) / Y;
 const STEP = VALUE_HEADS * ROW;
+// What is loaded before the first of it is used, since nothing else hides that it comes from far: keys of so many tokens,
+// which divide C, and so many vectors of W.
+const AHEAD = 4u;
+const NEXT = 2 - K4 % 2;
 
 struct Params {
     units: u32,
@@ -85,11 +89,19 @@ fn main(
             at[r] = rows + min(y + Y * r, tokens - 1) * STEP;
             until[r] = until_row(at[r], last);
         }
-        for (var i = 0u; i < params.key_vectors; i += 1) {
-            let s = 4 * i * WIDTH + x;
-            let m = mat4x4f(state[s], state[s + WIDTH], state[s + 2 * WIDTH], state[s + 3 * WIDTH]);
-            for (var r = 0u; r < PER; r += 1) {
-                sums[r] = add4(sums[r], vectors[at[r] + READ + i], m);
+        for (var i = 0u; i < params.key_vectors; i += NEXT) {
+            var reads: array<vec4f, NEXT * PER>;
+            for (var j = 0u; j < NEXT; j += 1) {
+                for (var r = 0u; r < PER; r += 1) {
+                    reads[j * PER + r] = vectors[at[r] + READ + i + j];
+                }
+            }
+            for (var j = 0u; j < NEXT; j += 1) {
+                let s = 4 * (i + j) * WIDTH + x;
+                let m = mat4x4f(state[s], state[s + WIDTH], state[s + 2 * WIDTH], state[s + 3 * WIDTH]);
+                for (var r = 0u; r < PER; r += 1) {
+                    sums[r] = add4(sums[r], reads[j * PER + r], m);
+                }
             }
         }
         for (var r = 0u; r < PER; r += 1) {
@@ -114,14 +126,23 @@ fn main(
             }
         }
         workgroupBarrier();
-        for (var t = 0u; t < tokens; t += 1) {
-            let update = updates[t * WIDTH + x];
-            for (var q = 0u; q < QUADS; q += 1) {
-                let key = vectors[rows + t * STEP + KEY + min(y + Y * q, K4 - 1)];
-                own[4 * q] += key.x * update;
-                own[4 * q + 1] += key.y * update;
-                own[4 * q + 2] += key.z * update;
-                own[4 * q + 3] += key.w * update;
+        // Behind the last token updates are 0.
+        for (var t = 0u; t < tokens; t += AHEAD) {
+            var keys: array<vec4f, AHEAD * QUADS>;
+            for (var j = 0u; j < AHEAD; j += 1) {
+                for (var q = 0u; q < QUADS; q += 1) {
+                    keys[j * QUADS + q] = vectors[rows + min(t + j, tokens - 1) * STEP + KEY + min(y + Y * q, K4 - 1)];
+                }
+            }
+            for (var j = 0u; j < AHEAD; j += 1) {
+                let update = updates[(t + j) * WIDTH + x];
+                for (var q = 0u; q < QUADS; q += 1) {
+                    let key = keys[j * QUADS + q];
+                    own[4 * q] += key.x * update;
+                    own[4 * q + 1] += key.y * update;
+                    own[4 * q + 2] += key.z * update;
+                    own[4 * q + 3] += key.w * update;
+                }
             }
         }
         for (var i = 0u; i < 4 * QUADS; i += 1) {
