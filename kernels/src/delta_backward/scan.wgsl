@@ -6,6 +6,10 @@
 // A workgroup owns 4 COLUMNS columns of the state of a value head of a sequence. Lane (x, y) holds columns 4 y .. 4 y + 3 in
 // rows 4 (x + X r) .. of it in registers; products over the rows are added up in workgroup memory, ROWS tokens at a time.
 
+// Tokens whose keys are loaded before the first is used, since nothing else hides that they come from far; it divides ROWS.
+// Beside a large state RDNA 3 has no registers for more than one.
+const AHEAD = select(select(4u, 2u, REVERSE), 1u, STATE > 8);
+
 @group(0) @binding(0) var<storage, read> keys: array<vec4f>;
 @group(0) @binding(1) var<storage, read_write> solved: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> states: array<vec4f>;
@@ -101,18 +105,29 @@ fn main(
                 state[4 * r + b] *= decay[b];
             }
         }
-        for (var i = 0u; i < chunk.tokens; i += 1) {
-            let sum = sums[i * COLUMNS + y];
-            let by_out = dout_of(row(chunk, i), min(column, V4 - 1));
-            for (var r = 0u; r < STATE / 4; r += 1) {
-                let d = x + X * r;
-                let n_key = key(keys_at + ((M + 1) * C + i) * K4, d);
-                var query = vec4f();
-                if REVERSE {
-                    query = key(keys_at + (4 * C + i) * K4, d);
+        // Behind the last token sums are 0.
+        for (var first = 0u; first < chunk.tokens; first += AHEAD) {
+            var n_keys: array<vec4f, AHEAD * STATE / 4>;
+            var queries: array<vec4f, AHEAD * STATE / 4>;
+            var by_outs: array<vec4f, AHEAD>;
+            for (var j = 0u; j < AHEAD; j += 1) {
+                let i = min(first + j, chunk.tokens - 1);
+                by_outs[j] = select(vec4f(), dout_of(row(chunk, i), min(column, V4 - 1)), first + j == i);
+                for (var r = 0u; r < STATE / 4; r += 1) {
+                    n_keys[j * STATE / 4 + r] = key(keys_at + ((M + 1) * C + i) * K4, x + X * r);
+                    if REVERSE {
+                        queries[j * STATE / 4 + r] = key(keys_at + (4 * C + i) * K4, x + X * r);
+                    }
                 }
-                for (var b = 0u; b < 4; b += 1) {
-                    state[4 * r + b] += n_key[b] * sum + query[b] * by_out;
+            }
+            for (var j = 0u; j < AHEAD; j += 1) {
+                let sum = sums[(first + j) * COLUMNS + y];
+                for (var r = 0u; r < STATE / 4; r += 1) {
+                    let n_key = n_keys[j * STATE / 4 + r];
+                    let query = queries[j * STATE / 4 + r];
+                    for (var b = 0u; b < 4; b += 1) {
+                        state[4 * r + b] += n_key[b] * sum + query[b] * by_outs[j];
+                    }
                 }
             }
         }

@@ -107,7 +107,8 @@ fn draw(spec: &Spec, draw: Draw, caps: &Caps) -> Result<(Vec<Pass>, u64)> {
         part!("sample/draw.wgsl"),
     ];
     let group = draw_group(caps);
-    let shader = shader("sample.draw", &parts, group, draw_bytes(group));
+    let name = if group > GROUP { "sample.draw_large" } else { "sample.draw" };
+    let shader = shader(name, &parts, group, draw_bytes(group));
     let half = draw.temperature.max(f32::MIN_POSITIVE * 4.0) / 2.0;
     let pass = to_token(spec, &args, shader, "keys", bytes)
         .u32("vocab", spec.vocab)

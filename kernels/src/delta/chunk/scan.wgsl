@@ -9,9 +9,9 @@ const QUADS = (K4 + Y - 1) / Y;
 const PER = (C + Y - 1) / Y;
 const STEP = VALUE_HEADS * ROW;
 // What is loaded before the first of it is used, since nothing else hides that it comes from far: keys of so many tokens,
-// which divide C, and so many vectors of W.
+// which divide C, and so many vectors of W: with more, RDNA 3 runs out of registers.
 const AHEAD = 4u;
-const NEXT = 2 - K4 % 2;
+const NEXT = select(1u, 2u, PER <= 4 && K4 % 2 == 0);
 
 struct Params {
     units: u32,
