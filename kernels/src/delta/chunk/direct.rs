@@ -21,6 +21,7 @@ impl Chunks<'_> {
         let group = (self.rows / 8).pow(2).max(16);
         let parts = vec![
             part!("delta/chunk/pairs_direct.wgsl"),
+            part!("delta/chunk/pairs_bindings.wgsl"),
             part!("delta/chunk/between.wgsl"),
             part!("delta/chunk/add4.wgsl"),
             self.sums(),
@@ -34,7 +35,7 @@ impl Chunks<'_> {
     pub(super) fn direct_scan(&self) -> Shader {
         let v4 = self.spec.value_dim.div_ceil(4);
         let wide = if self.spec.key_dim <= DIRECT_KEYS / 2 && v4.is_multiple_of(2) { 2 } else { 1 };
-        let parts = vec![part!("delta/chunk/scan_direct.wgsl"), self.sums()];
+        let parts = vec![part!("delta/chunk/scan_direct.wgsl"), part!("delta/chunk/scan_bindings.wgsl"), self.sums()];
         let mut shader = self.shader("delta.chunk.scan_direct", parts, v4 / wide, 3);
         shader.consts.push(("WIDE", Const::U32(wide)));
         shader

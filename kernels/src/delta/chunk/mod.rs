@@ -258,7 +258,12 @@ impl<'a> Chunks<'a> {
     fn tiled_pairs(&self) -> Shader {
         let c = self.rows;
         let channels = self.spec.decays() > 1;
-        let mut parts = vec![part!("delta/chunk/pairs.wgsl"), part!("delta/chunk/add4.wgsl"), self.sums()];
+        let mut parts = vec![
+            part!("delta/chunk/pairs.wgsl"),
+            part!("delta/chunk/pairs_bindings.wgsl"),
+            part!("delta/chunk/add4.wgsl"),
+            self.sums(),
+        ];
         parts.extend(match channels {
             true => vec![part!("delta/chunk/pairs_channels.wgsl")],
             false => vec![part!("delta/chunk/pairs_tokens.wgsl"), part!("delta/chunk/between.wgsl")],
@@ -317,7 +322,12 @@ impl<'a> Chunks<'a> {
         let width = 1 << (128 / k4).clamp(1, 8.min(v4.next_power_of_two())).ilog2();
         let lanes = (k4.next_power_of_two() / 2).max(8);
         let blocks = v4.div_ceil(width);
-        let parts = vec![part!("delta/chunk/scan.wgsl"), part!("delta/chunk/add4.wgsl"), self.sums()];
+        let parts = vec![
+            part!("delta/chunk/scan.wgsl"),
+            part!("delta/chunk/scan_bindings.wgsl"),
+            part!("delta/chunk/add4.wgsl"),
+            self.sums(),
+        ];
         let mut shader = self.shader("delta.chunk.scan", parts, lanes * width, 3);
         shader.consts.extend([("WIDTH", Const::U32(width)), ("BLOCKS", Const::U32(blocks))]);
         shader.workgroup_bytes = 16 * width * (4 * k4 + self.rows);

@@ -19,22 +19,6 @@ const STRIDE = CHUNK | 1;
 const LANES = GROUP / C4;
 const COLUMNS = LANES * WIDE;
 
-struct Params {
-    units: u32,
-    tokens: u32,
-    first: u32,
-    count: u32,
-    sequences: u32,
-    cu_start: u32,
-    // K4 again: loops whose turns the compiler does not know are not unrolled into more registers than there are.
-    key_vectors: u32,
-}
-
-@group(0) @binding(0) var<storage, read_write> vectors: array<vec4f>;
-// [rows, C]: P
-@group(0) @binding(1) var<storage, read_write> weights: array<vec4f>;
-@group(1) @binding(0) var<uniform> params: Params;
-
 // Rows of keys, of what reads, of queries and where channels decay of sums; then [C, COLUMNS].
 var<workgroup> tile: array<vec4f, TILE>;
 // Blocks of L, each four rows.

@@ -13,21 +13,6 @@ const STEP = VALUE_HEADS * ROW;
 // Eight tokens, of each two vectors.
 alias Tile = array<vec4f, 16>;
 
-struct Params {
-    units: u32,
-    tokens: u32,
-    first: u32,
-    count: u32,
-    sequences: u32,
-    cu_start: u32,
-    key_vectors: u32,
-}
-
-@group(0) @binding(0) var<storage, read_write> vectors: array<vec4f>;
-// [rows, C]: P
-@group(0) @binding(1) var<storage, read_write> weights: array<vec4f>;
-@group(1) @binding(0) var<uniform> params: Params;
-
 // [C, C]: L, of blocks up to the diagonal.
 var<workgroup> lower: array<f32, C * C>;
 
