@@ -172,8 +172,10 @@ fn a_segment_that_is_taken_out_is_seen_no_more() {
 fn out_of_pages_leaves_every_session_as_it_was() {
     for model in everywhere("llama") {
         let all = ids(&model, 150);
-        let bytes = 3 * Pool::<Any>::page_bytes(model.config(), DType::F32).expect("a format") + 100;
-        let pool = Pool::with_budget(model.backend(), model.config(), DType::F32, bytes).expect("three pages");
+        let [page, none] = Pool::<Any>::page_bytes(model.config(), DType::F32).expect("a format");
+        assert_eq!(none, 0, "pages of windows that no layer has");
+        let pool = Pool::with_budget(model.backend(), model.config(), DType::F32, 3 * page + 100, 4);
+        let pool = pool.expect("three pages");
         let pool = Arc::new(pool);
         let mut one = Session::over(model.clone(), pool.clone(), 200).expect("room");
         let mut two = Session::over(model.clone(), pool.clone(), 200).expect("room");

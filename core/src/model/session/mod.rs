@@ -70,13 +70,14 @@ impl<B: Backend> Session<B> {
         Self::stored(model, context, DType::F32)
     }
 
-    /// A session with room for `context` tokens, whose keys and values are kept in `format`: f32, f16 or Q8_0.
+    /// A session with room for `context` tokens, whose keys and values are kept in `format`: f32, f16 or Q8_0. Layers that
+    /// see a window have room for one sequence and for a snapshot that it has left behind.
     ///
     /// # Errors
     /// As [`new`](Self::new); `Config` for another format, or one whose blocks are larger than a head.
     pub fn stored(model: Arc<Model<B>>, context: u32, format: DType) -> Result<Self> {
         Self::admit_context(&model, context)?;
-        let pool = Arc::new(Pool::new(model.backend(), model.config(), format, context)?);
+        let pool = Arc::new(Pool::of_sequences(model.backend(), model.config(), format, context, 2)?);
         Self::over(model, pool, context)
     }
 
@@ -92,7 +93,7 @@ impl<B: Backend> Session<B> {
         let batch = config.batch(BATCH.min(context));
         let workspace = Workspace::new(backend, config, batch, context, LOGIT_ROWS.min(context))?;
         let seen = backend.alloc("seen", u64::from(config.vocab.div_ceil(32)) * 4)?;
-        let sequence = Sequence::new(pool.pages(), pool.state_slots());
+        let sequence = Sequence::new(pool.holders());
         Ok(Self { workspace, sequence, pool, seen, marked: None, on_device: None, observer: None, model })
     }
 
