@@ -149,6 +149,19 @@ impl Sequence {
         self.checkpoints().filter(|&at| at <= len).last().unwrap_or(0)
     }
 
+    /// The tokens that lead from [`nearest`](Self::nearest) to `len`, if reading them again gives what was there: text without
+    /// anything taken out between or in front.
+    pub(crate) fn again(&self, len: u32) -> Option<&[u32]> {
+        let nearest = self.nearest(len);
+        let tokens = self.tokens().get(nearest as usize..len as usize)?;
+        // How far positions are ahead of tokens; a gap in front of the first is one as well.
+        let ahead = |s: &Segment| s.position - s.start;
+        let mut before = self.segments().iter().rev().filter(|s| s.start < nearest).map(ahead);
+        let ahead_there = before.next().unwrap_or(0);
+        let mut between = self.segments().iter().filter(|s| s.start < len && s.end() > nearest);
+        between.all(|s| s.kind == Kind::Text && ahead(s) == ahead_there).then_some(tokens)
+    }
+
     /// A sequence of saved segments (kind, tokens, position), whose positions do not go back.
     ///
     /// # Errors

@@ -380,7 +380,8 @@ impl<B: Backend> Decoder<B> {
             q_stride: stride,
             ..attention::Spec::causal(step.sequences(), step.each(), step.keys, a.heads, a.kv_heads, a.dim)
         };
-        let mut operands = vec![Operand::new(&w.qkv), Operand::new(k_pool), Operand::new(v_pool), w.tables(0, windowed)];
+        let mut operands =
+            vec![Operand::new(&w.qkv), Operand::new(k_pool), Operand::new(v_pool), w.tables(0, windowed)];
         operands.extend(spec.lengths.then(|| w.lengths(step)));
         operands.push(Operand::new(&w.mixed));
         to(spec.into(), &operands)?;

@@ -14,3 +14,4 @@ mod routing;
 mod saved;
 mod splice;
 mod support;
+mod windowed;
