@@ -36,7 +36,7 @@ fn alone(model: &Arc<Model<Any>>, index: usize, prompt: &[u32], count: usize) ->
 
 #[test]
 fn sequences_that_step_together_say_what_each_says_alone() {
-    let models = [everywhere("llama"), everywhere("qwen3_5"), routing_everywhere()].concat();
+    let models = [everywhere("llama"), everywhere("gemma3"), everywhere("qwen3_5"), routing_everywhere()].concat();
     for model in models {
         let first = roomy(&model, DType::F32).expect("room");
         let mut batch = first.batch(4).expect("room for four");
@@ -76,7 +76,7 @@ fn sequences_that_step_together_say_what_each_says_alone() {
 
 #[test]
 fn a_batch_that_does_not_fit_leaves_every_sequence_as_it_was() {
-    for model in [everywhere("llama"), everywhere("qwen3_5")].concat() {
+    for model in [everywhere("llama"), everywhere("gemma3"), everywhere("qwen3_5")].concat() {
         // Three pages, one of each: for their next tokens the first and the second need another.
         let pool = Pool::new(model.backend(), model.config(), DType::F32, 3 * 64).expect("room");
         let first = Session::over(model.clone(), Arc::new(pool), 128).expect("room");

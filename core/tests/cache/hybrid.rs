@@ -40,6 +40,10 @@ fn forks_and_checkpoints_hold_states() {
         session.rollback(To::Len(0)).expect("nothing is to be kept");
         session.read(Input::Tokens(&all[..40])).expect("it reads");
         assert_eq!(logits(&mut session, Input::Tokens(&all[40..50])), wanted);
+        session.checkpoint_every(8);
+        decode(&mut session, &[7], 20);
+        let prefix = session.best_prefix(&session.tokens()[..69]);
+        assert!(prefix.same == 69 && (1..8).contains(&prefix.replay()), "{prefix:?}");
         let pool = session.pool().clone();
         drop((session, fork));
         assert_eq!(pool.state_slots().free(), pool.state_slots().count());

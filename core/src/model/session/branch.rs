@@ -43,6 +43,7 @@ impl<B: Backend> Session<B> {
             marked: None,
             on_device: None,
             observer: None,
+            interval: self.interval,
         })
     }
 
@@ -83,11 +84,17 @@ impl<B: Backend> Session<B> {
         }
     }
 
-    /// Keeps the states of layers that have any, and what windows see, so that a rollback to this length is exact. Every
-    /// [`CHECKPOINT`](crate::cache::CHECKPOINT) tokens that is done anyway where there are states; where slots or pages run
-    /// out, the oldest are given up.
+    /// Keeps the states of layers that have any, and what windows see, so that a rollback to this length is exact. Where
+    /// there are states that is done [every so many](Self::checkpoint_every) tokens anyway; where slots or pages run out, the
+    /// oldest are given up.
     pub fn checkpoint(&mut self) {
         self.sequence.checkpoint();
+    }
+
+    /// Checkpoints every so many tokens from now on, between two steps: [`CHECKPOINT`](crate::cache::CHECKPOINT) at first,
+    /// as many of them as there are slots for.
+    pub fn checkpoint_every(&mut self, tokens: u32) {
+        self.interval = tokens.max(1);
     }
 
     /// Takes a segment out of the sequence. What stands behind it keeps its positions and what it has read of the segment;

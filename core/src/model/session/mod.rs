@@ -13,7 +13,7 @@ pub use observe::{Observed, Observer};
 use super::Model;
 use super::workspace::{Step, Workspace};
 use crate::backend::{Backend, Operand};
-use crate::cache::{Kind, Pool, Segment, Sequence, Version};
+use crate::cache::{CHECKPOINT, Kind, Pool, Segment, Sequence, Version};
 use crate::error::{Error, Result};
 use crate::sample::Sampler;
 use foveate_kernels::dtype::DType;
@@ -42,6 +42,8 @@ pub struct Session<B: Backend> {
     /// The id that the last step left at `workspace.ids[0]`.
     on_device: Option<u32>,
     observer: Option<Box<dyn Observer<B> + Send>>,
+    /// Tokens between two checkpoints at least, where the model has states.
+    interval: u32,
 }
 
 /// What a session reads.
@@ -94,7 +96,17 @@ impl<B: Backend> Session<B> {
         let workspace = Workspace::new(backend, config, batch, context, LOGIT_ROWS.min(context))?;
         let seen = backend.alloc("seen", u64::from(config.vocab.div_ceil(32)) * 4)?;
         let sequence = Sequence::new(pool.holders());
-        Ok(Self { workspace, sequence, pool, seen, marked: None, on_device: None, observer: None, model })
+        Ok(Self {
+            workspace,
+            sequence,
+            pool,
+            seen,
+            marked: None,
+            on_device: None,
+            observer: None,
+            interval: CHECKPOINT,
+            model,
+        })
     }
 
     fn admit_context(model: &Model<B>, context: u32) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use super::{Input, LOGIT_ROWS, Observed, Session};
 use crate::backend::{Backend, Operand};
-use crate::cache::{CHECKPOINT, Kind, NO_TOKEN};
+use crate::cache::{Kind, NO_TOKEN};
 use crate::error::{Error, Result};
 use crate::model::decoder::Stream;
 use crate::model::workspace::{Step, Workspace, take};
@@ -264,7 +264,7 @@ impl<B: Backend> Session<B> {
     /// Keeps the states at every so many tokens.
     pub(super) fn keep_states(&mut self) {
         let last = self.sequence.checkpoints().last().unwrap_or(0);
-        if self.sequence.has_states() && self.sequence.len() - last >= CHECKPOINT {
+        if self.sequence.has_states() && self.sequence.len() - last >= self.interval {
             self.sequence.checkpoint();
         }
     }
