@@ -2,9 +2,9 @@
 //! is saved, is that of a fresh one which reads the list. Windows have a test of their own.
 
 use super::folder::Folder;
-use super::support::{files, load};
-use foveate_core::cache::{Kind, PAGE, Pool, Saved, Snapshot};
-use foveate_core::coprocessor::{Cancel, Coprocessor, Job, Policy, Splice};
+use super::support::{Fixed, files, load};
+use foveate_core::cache::{Kind, PAGE, Pool, Saved};
+use foveate_core::coprocessor::{Job, Policy, Splice};
 use foveate_core::host::HostBackend;
 use foveate_core::kernels::cases::Rng;
 use foveate_core::kernels::dtype::DType;
@@ -14,14 +14,6 @@ use pollster::block_on;
 use std::sync::Arc;
 
 const CONTEXT: u32 = 90;
-
-struct Fixed(Vec<f32>);
-
-impl Coprocessor<Any> for Fixed {
-    async fn augment(&mut self, _: &Snapshot<Any>, _: u32, _: &Cancel) -> Result<Vec<f32>> {
-        Ok(self.0.clone())
-    }
-}
 
 /// What was read in the place of one token.
 #[derive(Clone, PartialEq, Debug)]

@@ -1,12 +1,13 @@
 //! A model whose sliding layers keep their window, beside a twin whose layers keep everything.
 
-use super::numeric::{decode, logits};
-use super::support::{adapter, cpu, folder, load};
+use super::numeric::{decode, greedy, logits};
+use super::support::{Fixed, adapter, cpu, folder, load};
 use foveate_core::cache::{Kind, PAGE, Pool, SegmentId};
+use foveate_core::coprocessor::{Job, Policy, Splice};
 use foveate_core::host::HostBackend;
 use foveate_core::kernels::cases::Rng;
 use foveate_core::kernels::dtype::DType;
-use foveate_core::model::{Family, Files, Input, Model, Session, To};
+use foveate_core::model::{Family, Files, Input, Model, Session, To, Turn};
 use foveate_core::{Any, Error};
 use pollster::block_on;
 use std::sync::Arc;
@@ -81,6 +82,54 @@ fn a_long_text_holds_a_bounded_number_of_pages_in_sliding_layers() {
             assert_eq!(decode(&mut fork, &[1], 3), decode(&mut session, &[1], 3));
         }
     }
+}
+
+#[test]
+fn long_texts_step_together_as_each_alone() {
+    for model in [Some(cpu()), adapter()].into_iter().flatten().filter_map(gemma) {
+        let [first, whole] = twins(&model, DType::F32, 3);
+        let text = text(CONTEXT);
+        let mut batch = first.batch(2).expect("room for two");
+        let mut sessions = [(); 2].map(|()| first.fork().expect("a fork"));
+        let mut alone = [(); 2].map(|()| whole.fork().expect("a fork"));
+        for (i, n) in [1020, 600].into_iter().enumerate() {
+            sessions[i].read(Input::Tokens(&text[i..n])).expect("it reads");
+            alone[i].read(Input::Tokens(&text[i..n])).expect("it reads");
+        }
+        let mut samplers = [greedy(), greedy()];
+        let mut said = vec![vec![1, 2]];
+        for step in 0..12 {
+            let mut turns: Vec<_> = sessions
+                .iter_mut()
+                .zip(&mut samplers)
+                .zip(&said[step])
+                .map(|((session, sampler), &token)| Turn { session, token, sampler })
+                .collect();
+            said.push(block_on(batch.next(&mut turns)).expect("a token of each"));
+        }
+        for (i, alone) in alone.iter_mut().enumerate() {
+            let wanted = decode(alone, &[said[0][i]], 12);
+            assert_eq!(said[1..].iter().map(|ids| ids[i]).collect::<Vec<_>>(), wanted, "sequence {i}");
+        }
+        assert!(pages(&sessions[0]).0 <= 2 * WINDOW, "{} pages", pages(&sessions[0]).0);
+    }
+}
+
+#[test]
+fn latents_at_a_snapshot_find_its_window() {
+    let Some(model) = gemma(cpu()) else { return };
+    let said = twins(&model, DType::F32, 3).map(|mut session| {
+        let (text, width) = (text(CONTEXT), model.config().dim as usize);
+        session.read(Input::Tokens(&text[..700])).expect("it reads");
+        let (mut job, task) = Job::new(session.snapshot(), 2);
+        block_on(task.run(&mut Fixed((0..2 * width).map(|i| (i as f32 * 0.37).sin()).collect())));
+        // Far enough that the session by itself has given up what the snapshot sees.
+        session.read(Input::Tokens(&text[700..1400])).expect("it reads");
+        assert!(matches!(session.splice(&mut job, Policy::AtSnapshot), Splice::Spliced(_)));
+        assert_eq!(session.segments().iter().map(|s| s.len).collect::<Vec<_>>(), [700, 2, 700]);
+        logits(&mut session, Input::Tokens(&text[1400..1410]))
+    });
+    assert!(said[0] == said[1], "latents saw something else");
 }
 
 #[test]

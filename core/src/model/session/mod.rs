@@ -73,13 +73,13 @@ impl<B: Backend> Session<B> {
     }
 
     /// A session with room for `context` tokens, whose keys and values are kept in `format`: f32, f16 or Q8_0. Layers that
-    /// see a window have room for one sequence and for a snapshot that it has left behind.
+    /// see a window have room for one sequence, for a snapshot that it has left behind, and for what goes on from that.
     ///
     /// # Errors
     /// As [`new`](Self::new); `Config` for another format, or one whose blocks are larger than a head.
     pub fn stored(model: Arc<Model<B>>, context: u32, format: DType) -> Result<Self> {
         Self::admit_context(&model, context)?;
-        let pool = Arc::new(Pool::of_sequences(model.backend(), model.config(), format, context, 2)?);
+        let pool = Arc::new(Pool::of_sequences(model.backend(), model.config(), format, context, 3)?);
         Self::over(model, pool, context)
     }
 
