@@ -86,8 +86,8 @@ impl<B: Backend> Pool<B> {
         Self::of_pages(backend, config, format, [pages, pages], SLOTS)
     }
 
-    /// Room for `tokens` tokens of at most `sequences` sequences, among which snapshots that have parted from them count:
-    /// layers that see a window have room for [`window_pages`](Self::window_pages) of each, however long they are.
+    /// Room for `tokens` tokens of at most `sequences` sequences, among which snapshots that have parted from them count,
+    /// and while latents are spliced at one, what goes on from there: layers that see a window have room for [`window_pages`](Self::window_pages) of each, however long they are.
     ///
     /// # Errors
     /// As [`new`](Self::new).
