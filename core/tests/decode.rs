@@ -5,12 +5,13 @@ use foveate_core::model::{Family, Files, Model, Session, To};
 use foveate_core::sample::{Sampler, Sampling};
 use foveate_core::weights::{Checkpoint, Memory, Source};
 use foveate_core::{Any, Backend, Error};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The small llama on the first adapter; `None`, with the reason, where there is no adapter or no golden case.
 fn model() -> Option<Arc<Model<Any>>> {
-    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/golden/models/llama"));
+    let beside = || Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/golden")).into();
+    let folder = std::env::var_os("FOVEATE_GOLDEN").map_or_else(beside, PathBuf::from).join("models/llama");
     let required = |name| std::env::var(name).is_ok_and(|v| v == "1");
     let Ok(weights) = std::fs::read(folder.join("model.safetensors")) else {
         assert!(!required("REQUIRE_GOLDEN"), "no golden model at {}", folder.display());

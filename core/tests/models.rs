@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex};
 const FAMILIES: [&str; 6] = ["llama", "qwen2", "qwen3", "qwen3_5", "gemma3", "gpt2"];
 
 fn golden() -> PathBuf {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/golden/models")).into()
+    let beside = || Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/golden")).into();
+    std::env::var_os("FOVEATE_GOLDEN").map_or_else(beside, PathBuf::from).join("models")
 }
 
 fn source(path: &Path) -> Result<Box<dyn Source>, Failed> {

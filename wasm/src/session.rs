@@ -117,7 +117,8 @@ pub struct Augmentation {
 pub struct View {
     pub tokens: Vec<u32>,
     pub positions: Vec<u32>,
-    /// Keys and values in turn, layer by layer, `[tokens, heads, dim]` each.
+    /// Keys and values in turn, layer by layer, `[tokens, heads, dim]` each: of layers that see a window, of the tokens that
+    /// the next one sees of it.
     pub layers: Vec<Float32Array>,
 }
 
@@ -126,7 +127,10 @@ impl Session {
         let format = attention::KV.iter().copied().find(|format| format.name() == kv);
         let unknown = || Error::Config { reason: format!("keys can't be kept as {kv}") };
         let (backend, config) = (model.backend(), model.config());
-        let pool = cache::Pool::new(backend, config, format.ok_or_else(unknown)?, pool.max(context))?;
+        let (format, tokens) = (format.ok_or_else(unknown)?, pool.max(context));
+        // One more than fit at their longest: a snapshot is a sequence of its own, as soon as the session has left it behind.
+        let sequences = tokens.div_ceil(context.max(1)) + 1;
+        let pool = cache::Pool::of_sequences(backend, config, format, tokens, sequences)?;
         let session = model::Session::over(model.clone(), Arc::new(pool), context)?;
         session.prepare(&mut |_, _| {})?;
         Ok(Self::over(session, Vec::new()))

@@ -17,7 +17,10 @@ export interface SessionOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Keys and values of a layer that has them, `[tokens, heads, dim]`: a row for each token that was read. */
+/**
+ * Keys and values of a layer that has them, `[tokens, heads, dim]`: a row for each token that was read, or in a layer that
+ * sees a window, for each of the last tokens that the next one sees.
+ */
 export interface LayerView {
   readonly keys: Float32Array;
   readonly values: Float32Array;

@@ -40,7 +40,7 @@ impl Memory {
 /// Adds to the last page of a table, which takes a copy where others hold it.
 fn append(table: &mut Table, memory: &Memory, more: u32) {
     let last = table.pages().len() - 1;
-    let replaced = table.grow(0, Some(last)).expect("a free page");
+    let (replaced, _) = table.grow(0, Some(last), &[]).expect("a free page");
     if let Some(old) = &replaced {
         memory.write(table.pages()[last], memory.read(old.pages()[0]));
     }
@@ -50,7 +50,7 @@ fn append(table: &mut Table, memory: &Memory, more: u32) {
 
 fn one_page(pages: &Pages, memory: &Memory) -> Table {
     let mut table = Table::new(pages);
-    table.grow(1, None).expect("a free page");
+    table.grow(1, None, &[]).expect("a free page");
     memory.write(table.pages()[0], 1);
     table
 }
@@ -117,5 +117,36 @@ fn latents_arrive_while_the_sequence_decodes() {
         coprocessor.join().expect("no panic");
         drop(table);
         assert_eq!(pages.free(), 3);
+    });
+}
+
+#[test]
+fn a_checkpoint_is_given_up_while_a_snapshot_of_it_is_read() {
+    loom::model(|| {
+        let pages = Pages::new(2, 4);
+        let memory = Memory::new(&pages);
+        let (checkpoint, mut table) = (one_page(&pages, &memory), one_page(&pages, &memory));
+        let (snapshot, seen) = (checkpoint.clone(), memory.clone());
+        let reader = thread::spawn(move || {
+            assert_eq!(seen.read(snapshot.pages()[0]), 1);
+            drop(snapshot);
+        });
+        // Its page is taken over if the reader is gone, and stays as it is otherwise.
+        match table.grow(1, None, &[checkpoint.pages()]) {
+            Ok((replaced, given)) => {
+                assert_eq!((replaced.is_none(), given), (true, 1));
+                drop(checkpoint);
+                memory.write(table.pages()[1], 7);
+                assert_eq!(pages.free(), 0);
+            }
+            Err(exhausted) => {
+                assert_eq!((exhausted.needs, exhausted.free), (1, 0));
+                assert_eq!(memory.read(checkpoint.pages()[0]), 1);
+                drop(checkpoint);
+            }
+        }
+        reader.join().expect("no panic");
+        drop(table);
+        assert_eq!(pages.free(), 2);
     });
 }

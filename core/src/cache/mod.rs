@@ -5,6 +5,7 @@
 //! counted; whoever writes into a page that others hold takes a copy of it first.
 
 mod pages;
+mod rows;
 mod saved;
 mod segment;
 mod sequence;
@@ -17,15 +18,17 @@ mod sync {
 }
 
 pub use pages::{Exhausted, Pages, Table};
+pub use rows::{Holders, Move, Window};
 pub use saved::Saved;
 pub use segment::{Kind, Segment, SegmentId, Version};
-pub use sequence::{Extent, Move, Moves, NO_TOKEN, Prefix, Sequence};
+pub use sequence::{Extent, Moves, NO_TOKEN, Prefix, Sequence};
 pub use snapshot::Snapshot;
 pub use state::{LayerStates, Slots, States};
 
 use crate::backend::{Backend, Copy, Operand};
 use crate::error::{Error, Result};
-use crate::model::config::{Config, Mixer};
+use crate::model::BATCH;
+use crate::model::config::{self, Config, Mixer};
 use foveate_kernels::attention;
 use foveate_kernels::dtype::DType;
 
@@ -36,13 +39,13 @@ pub const SLOTS: u32 = 8;
 /// Tokens between two checkpoints at least, where a model has states.
 pub const CHECKPOINT: u32 = 256;
 
-/// Pages for the keys and values of every layer. Page `p` is the same tokens in all layers.
+/// Pages for the keys and values of every layer. A page is the same tokens in all layers that see every token, and one of
+/// another number the same tokens in all that see a window.
 pub struct Pool<B: Backend> {
     /// Of heads of attention, and of routing heads.
     layers: Vec<[Option<Layer<B>>; 2]>,
-    pages: Pages,
+    holders: Holders,
     states: States<B>,
-    slots: Pages,
     format: DType,
     /// Elements of an embedding.
     width: u32,
@@ -54,6 +57,8 @@ pub(crate) struct Layer<B: Backend> {
     pub(crate) v: B::Buffer,
     /// Bytes of a token's keys, and of its values.
     pub(crate) row: u64,
+    /// Whether they are only seen through a window.
+    pub(crate) windowed: bool,
 }
 
 /// Bytes of a token's keys in a layer: those of heads of attention in `format`, and those of routing heads, which are f32.
@@ -66,45 +71,99 @@ fn row_bytes(layer: &crate::model::config::Layer, format: DType) -> Result<[Opti
     Ok([Some(head.ok_or_else(refused)? * u64::from(a.kv_heads)), routed])
 }
 
+/// Whether a layer's heads of attention see a window that is shorter than the model's longest text.
+fn windowed(config: &Config, layer: &config::Layer) -> Option<u32> {
+    layer.mixer.attention().and_then(|a| a.window).filter(|window| *window < config.context)
+}
+
 impl<B: Backend> Pool<B> {
-    /// Room for `tokens` tokens in `format`, rounded up to whole pages.
+    /// Room for `tokens` tokens in `format`, rounded up to whole pages, of any number of sequences.
     ///
     /// # Errors
     /// `Config` for a format that keys are not stored in, `OutOfMemory`.
     pub fn new(backend: &B, config: &Config, format: DType, tokens: u32) -> Result<Self> {
         let pages = tokens.div_ceil(PAGE).max(1);
-        let slots = u64::from(pages) * u64::from(PAGE);
-        let layer = |row: Option<u64>| -> Result<_> {
-            let Some(row) = row else { return Ok(None) };
-            let bytes = slots.checked_mul(row).ok_or(Error::OutOfMemory { needs: u64::MAX, has: 0 })?;
-            Ok(Some(Layer { k: backend.alloc("keys", bytes)?, v: backend.alloc("values", bytes)?, row }))
-        };
-        let rows = config.layers.iter().map(|l| row_bytes(l, format));
-        let layers = rows.map(|rows| rows.and_then(|[own, routed]| Ok([layer(own)?, layer(routed)?])));
-        let layers = layers.collect::<Result<_>>()?;
-        let slots = if States::<B>::needed(config) { SLOTS } else { 0 };
-        let states = States::new(backend, config, slots.max(1))?;
-        let (pages, slots) = (Pages::new(pages, PAGE), Pages::new(slots, 1));
-        Ok(Self { layers, pages, states, slots, format, width: config.dim })
+        Self::of_pages(backend, config, format, [pages, pages], SLOTS)
     }
 
-    /// As many pages as `bytes` hold.
+    /// Room for `tokens` tokens of at most `sequences` sequences, among which snapshots that have parted from them count,
+    /// and while latents are spliced at one, what goes on from there: layers that see a window have room for [`window_pages`](Self::window_pages) of each, however long they are.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn of_sequences(backend: &B, config: &Config, format: DType, tokens: u32, sequences: u32) -> Result<Self> {
+        let pages = tokens.div_ceil(PAGE).max(1);
+        let windows = pages.min(Self::window_pages(config).saturating_mul(sequences.max(1)));
+        Self::of_pages(backend, config, format, [pages, windows], SLOTS.max(sequences.saturating_mul(2)))
+    }
+
+    /// As many pages as `bytes` hold, for at most `sequences` sequences.
     ///
     /// # Errors
     /// As [`new`](Self::new); `OutOfMemory` if not even one fits.
-    pub fn with_budget(backend: &B, config: &Config, format: DType, bytes: u64) -> Result<Self> {
-        let page = Self::page_bytes(config, format)?;
-        let pages = u32::try_from(bytes / page.max(1)).unwrap_or(u32::MAX).min(u32::MAX / PAGE);
-        if pages == 0 {
-            return Err(Error::OutOfMemory { needs: page, has: bytes });
+    pub fn with_budget(backend: &B, config: &Config, format: DType, bytes: u64, sequences: u32) -> Result<Self> {
+        let [all, windowed] = Self::page_bytes(config, format)?;
+        let most = u64::from(Self::window_pages(config).saturating_mul(sequences.max(1)));
+        let pages = match bytes / (all + windowed).max(1) {
+            // Where all layers see a window, more pages than the sequences can fill are of no use.
+            pages if pages > most && all == 0 => u64::from(config.context.div_ceil(PAGE)) * u64::from(sequences.max(1)),
+            pages if pages > most => (bytes - most * windowed) / all,
+            pages => pages,
+        };
+        let tokens = u32::try_from(pages).unwrap_or(u32::MAX).min(u32::MAX / PAGE) * PAGE;
+        if tokens == 0 {
+            return Err(Error::OutOfMemory { needs: all + windowed, has: bytes });
         }
-        Self::new(backend, config, format, pages * PAGE)
+        Self::of_sequences(backend, config, format, tokens, sequences)
     }
 
-    /// Bytes of one page in all layers.
-    pub fn page_bytes(config: &Config, format: DType) -> Result<u64> {
-        let rows: Result<Vec<_>> = config.layers.iter().map(|l| row_bytes(l, format)).collect();
-        Ok(rows?.iter().flatten().flatten().sum::<u64>() * 2 * u64::from(PAGE))
+    fn of_pages(backend: &B, config: &Config, format: DType, pages: [u32; 2], slots: u32) -> Result<Self> {
+        let layer = |row: Option<u64>, windowed: bool| -> Result<_> {
+            let Some(row) = row else { return Ok(None) };
+            let tokens = u64::from(pages[usize::from(windowed)]) * u64::from(PAGE);
+            let bytes = tokens.checked_mul(row).ok_or(Error::OutOfMemory { needs: u64::MAX, has: 0 })?;
+            Ok(Some(Layer { k: backend.alloc("keys", bytes)?, v: backend.alloc("values", bytes)?, row, windowed }))
+        };
+        let layers = config.layers.iter().map(|l| {
+            let [own, routed] = row_bytes(l, format)?;
+            Ok([layer(own, windowed(config, l).is_some())?, layer(routed, false)?])
+        });
+        let layers = layers.collect::<Result<_>>()?;
+        let slots = if States::<B>::needed(config) { slots } else { 0 };
+        let states = States::new(backend, config, slots.max(1))?;
+        let sees = config.layers.iter().filter_map(|l| windowed(config, l)).max();
+        let window = sees.map(|sees| Window {
+            sees,
+            // What the other layers have room for, these have as well.
+            keeps: if pages[0] == pages[1] { u32::MAX } else { sees - 1 + BATCH },
+        });
+        let [pages, windows] = pages.map(|pages| Pages::new(pages, PAGE));
+        let holders = Holders { pages, windows: window.map(|w| (windows, w)), slots: Pages::new(slots, 1) };
+        Ok(Self { layers, holders, states, format, width: config.dim })
+    }
+
+    /// Pages that layers which see a window keep of a sequence at most: the window, the tokens of a step, and a page, since
+    /// both begin anywhere. 0 where there are no such layers.
+    pub fn window_pages(config: &Config) -> u32 {
+        let sees = config.layers.iter().filter_map(|l| windowed(config, l)).max();
+        sees.map_or(0, |sees| (sees - 1).saturating_add(BATCH).div_ceil(PAGE) + 1)
+    }
+
+    /// Bytes of one page in all layers that see every token, and in all that see a window.
+    pub fn page_bytes(config: &Config, format: DType) -> Result<[u64; 2]> {
+        let mut bytes = [0; 2];
+        for layer in &config.layers {
+            let [own, routed] = row_bytes(layer, format)?.map(|row| row.unwrap_or(0) * 2 * u64::from(PAGE));
+            bytes[usize::from(windowed(config, layer).is_some())] += own;
+            bytes[0] += routed;
+        }
+        Ok(bytes)
+    }
+
+    /// Bytes of all keys and values.
+    pub fn bytes(&self) -> u64 {
+        let bytes = |layer: &Layer<B>| 2 * layer.row * u64::from(self.of(layer.windowed).count()) * u64::from(PAGE);
+        self.layers().map(bytes).sum()
     }
 
     /// Refuses a model whose keys and values are not those of the pool.
@@ -112,6 +171,8 @@ impl<B: Backend> Pool<B> {
         let rows: Vec<_> = config.layers.iter().map(|l| row_bytes(l, self.format)).collect::<Result<_>>()?;
         let row = |layer: &Option<Layer<B>>| layer.as_ref().map(|l| l.row);
         let same = rows.into_iter().eq(self.layers.iter().map(|[own, routed]| [row(own), row(routed)]));
+        let sees = config.layers.iter().filter_map(|l| windowed(config, l)).max();
+        let same = same && sees == self.holders.windows.as_ref().map(|(_, window)| window.sees);
         match same && self.states.fits(config)? && self.width == config.dim {
             true => Ok(()),
             false => Err(Error::Config { reason: "a pool of pages that was made for another model".into() }),
@@ -121,6 +182,11 @@ impl<B: Backend> Pool<B> {
     /// Keys and values of a layer's heads of attention, if it has any, `[slots, G D]` each.
     pub fn layer(&self, index: usize) -> Option<(&B::Buffer, &B::Buffer)> {
         self.layers[index][0].as_ref().map(|layer| (&layer.k, &layer.v))
+    }
+
+    /// Whether a layer's heads of attention are in the pages of those that see a window.
+    pub fn windowed(&self, index: usize) -> bool {
+        self.layers[index][0].as_ref().is_some_and(|layer| layer.windowed)
     }
 
     /// Keys and values of a layer's routing heads, if it has any, `[slots, H D]` each.
@@ -138,9 +204,14 @@ impl<B: Backend> Pool<B> {
         &self.states
     }
 
+    /// Who holds what of it.
+    pub fn holders(&self) -> &Holders {
+        &self.holders
+    }
+
     /// Who holds the slots of states; there are none where a model has no states.
     pub fn state_slots(&self) -> &Pages {
-        &self.slots
+        &self.holders.slots
     }
 
     /// Elements of the model's embeddings.
@@ -153,19 +224,24 @@ impl<B: Backend> Pool<B> {
         self.format
     }
 
-    /// Tokens that the pool holds.
+    /// Tokens that the pool holds, in layers that see every token.
     pub fn slots(&self) -> u32 {
-        self.pages.count() * PAGE
+        self.pages().count() * PAGE
     }
 
-    /// Who holds its pages.
+    /// Who holds its pages, in layers that see every token.
     pub fn pages(&self) -> &Pages {
-        &self.pages
+        &self.holders.pages
     }
 
-    /// How attention finds keys in a table of `width` pages.
-    pub fn layout(&self, width: u32) -> attention::Pages {
-        attention::Pages { pages: self.pages.count(), page: PAGE, width }
+    /// Who holds its pages, in layers that see a window or in the others.
+    pub(crate) fn of(&self, windowed: bool) -> &Pages {
+        self.holders.windows.as_ref().filter(|_| windowed).map_or(&self.holders.pages, |(pages, _)| pages)
+    }
+
+    /// How attention finds keys in a table of `width` pages, in layers that see a window or in the others.
+    pub fn layout(&self, width: u32, windowed: bool) -> attention::Pages {
+        attention::Pages { pages: self.of(windowed).count(), page: PAGE, width }
     }
 
     /// Copies rows in every layer, and states.
@@ -184,7 +260,7 @@ impl<B: Backend> Pool<B> {
             for buffer in [&layer.k, &layer.v] {
                 let at = |row: u32| Operand::at(buffer, u64::from(row) * layer.row);
                 let copy = |m: &Move| Copy { from: at(m.from), to: at(m.to), bytes: u64::from(m.rows) * layer.row };
-                copies.extend(moves.rows.iter().map(copy));
+                copies.extend(moves.rows[usize::from(layer.windowed)].iter().map(copy));
             }
         }
         if copies.is_empty() { Ok(()) } else { backend.copy(&copies) }

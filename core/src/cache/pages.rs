@@ -73,28 +73,61 @@ impl Table {
         &self.owner
     }
 
+    /// Says if taking `more` pages and a copy of the one at `write`, if others hold it, takes more than are free.
+    pub fn room(&self, more: u32, write: Option<usize>) -> Result<(), Exhausted> {
+        let counts = self.owner.counts();
+        let shared = write.is_some_and(|i| counts.holders[self.pages[i] as usize] > 1);
+        let (needs, free) = (more + u32::from(shared), counts.free.len() as u32);
+        if needs > free { Err(Exhausted { needs, free }) } else { Ok(()) }
+    }
+
     /// Takes `more` pages, and of the page at `write`, if another table holds it too, a fresh one in its place: the
-    /// caller is about to write there.
+    /// caller is about to write there. Where too few are free, pages that only the first of `spare` hold are taken over:
+    /// the caller holds these and gives them up.
     ///
-    /// Returns the page that was replaced, still held, for the caller to copy. Nothing changes on an error.
-    pub fn grow(&mut self, more: u32, write: Option<usize>) -> Result<Option<Table>, Exhausted> {
+    /// Returns the page that was replaced, still held, for the caller to copy, and how many of `spare` are to be given up:
+    /// as few as it takes. Nothing changes on an error.
+    pub fn grow(
+        &mut self,
+        more: u32,
+        write: Option<usize>,
+        spare: &[&[u32]],
+    ) -> Result<(Option<Table>, usize), Exhausted> {
         let mut counts = self.owner.counts();
-        // Of a page that only this table holds, nobody can become a holder: that takes a holder.
-        let shared = write.filter(|&i| counts.holders[self.pages[i] as usize] > 1);
-        let (needs, free) = (more as usize + usize::from(shared.is_some()), counts.free.len());
-        if free < needs {
-            return Err(Exhausted { needs: needs as u32, free: free as u32 });
-        }
-        let mut fresh = counts.free.split_off(free - needs);
-        fresh.iter().for_each(|&page| counts.holders[page as usize] = 1);
+        let mut given = 0;
+        let (shared, mut fresh) = loop {
+            let given_up = || spare[..given].iter().copied().flatten().copied();
+            let others = |page: u32| {
+                let own = given_up().filter(|&other| other == page).count() as u32;
+                counts.holders[page as usize] - own
+            };
+            // Of a page that only this table holds, nobody can become a holder: that takes a holder.
+            let shared = write.filter(|&i| others(self.pages[i]) > 1);
+            let needs = more as usize + usize::from(shared.is_some());
+            let mut over: Vec<u32> = given_up().filter(|&page| others(page) == 0).collect();
+            over.sort_unstable();
+            over.dedup();
+            let free = counts.free.len();
+            if free + over.len() >= needs {
+                over.truncate(needs.saturating_sub(free));
+                let mut fresh = counts.free.split_off(free.saturating_sub(needs));
+                fresh.reverse();
+                fresh.append(&mut over);
+                break (shared, fresh);
+            }
+            if given == spare.len() {
+                return Err(Exhausted { needs: needs as u32, free: free as u32 });
+            }
+            given += 1;
+        };
+        fresh.iter().for_each(|&page| counts.holders[page as usize] += 1);
         drop(counts);
-        fresh.reverse();
         let replaced = shared.map(|i| {
             let page = std::mem::replace(&mut self.pages[i], fresh.remove(0));
             Table { owner: self.owner.clone(), pages: vec![page] }
         });
         self.pages.append(&mut fresh);
-        Ok(replaced)
+        Ok((replaced, given))
     }
 
     /// Cuts off what stands behind the first `keep` pages; it stays held by the table returned.

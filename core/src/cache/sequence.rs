@@ -1,6 +1,7 @@
 //! The tokens of one sequence: where they stand, what they are and how it came to hold them.
 
-use super::pages::{Exhausted, Pages, Table};
+use super::pages::{Exhausted, Table};
+use super::rows::{Grown, Holders, Move, Rows};
 use super::segment::{Kind, Segment, SegmentId, Version};
 use crate::error::{Error, Result};
 use std::ops::Range;
@@ -25,17 +26,26 @@ impl From<Exhausted> for Error {
 
 /// A sequence as it is at one moment. Sequences and snapshots share it until one of them changes.
 #[derive(Clone)]
-pub(super) struct State {
-    pub(super) table: Table,
+struct State {
+    /// Of layers that see every token, and of those that see a window.
+    rows: [Rows; 2],
     /// With [`NO_TOKEN`] for embeddings.
-    pub(super) tokens: Vec<u32>,
-    pub(super) segments: Vec<Segment>,
+    tokens: Vec<u32>,
+    segments: Vec<Segment>,
     /// Versions that a rollback can go back to, and how many tokens each has: the last one is this state's own.
     marks: Vec<(Version, u32)>,
     /// The slot of the states behind the last token, where there are states and tokens.
     slot: Table,
-    /// Lengths at which the states were kept, and their slots. A slot that others hold is not written.
-    checkpoints: Vec<(u32, Table)>,
+    checkpoints: Vec<Checkpoint>,
+}
+
+/// What a sequence of `len` tokens needs to go on, and can't win back from a longer one. A slot that others hold is not
+/// written.
+#[derive(Clone)]
+struct Checkpoint {
+    len: u32,
+    slot: Table,
+    window: Rows,
 }
 
 /// A sequence of tokens over the pages of a pool.
@@ -44,24 +54,16 @@ pub struct Sequence {
     state: Arc<State>,
 }
 
-/// Rows of a pool that are to be copied.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Move {
-    pub from: u32,
-    pub to: u32,
-    pub rows: u32,
-}
-
 /// Copies that make a change of pages true on the device; the rows they read stay where they are until this is dropped.
 #[must_use]
 pub struct Moves {
-    pub rows: Vec<Move>,
+    /// In layers that see every token, and in those that see a window.
+    pub rows: [Vec<Move>; 2],
     /// Slots of states: from and to.
     pub state: Option<(u32, u32)>,
     /// A slot that is to be one of no tokens.
     pub clear: Option<u32>,
-    _held: Option<Table>,
-    _slot: Option<Table>,
+    _held: Option<[Rows; 2]>,
 }
 
 /// Where new tokens go.
@@ -70,10 +72,13 @@ pub struct Extent {
     /// The first of them among the sequence's tokens.
     pub first: u32,
     pub positions: Vec<u32>,
-    /// Rows of the pool.
-    pub slots: Vec<u32>,
+    /// Rows of the pool, in layers that see every token and in those that see a window.
+    pub slots: [Vec<u32>; 2],
     /// To be made before the rows are written.
     pub moves: Moves,
+    grown: [Grown; 2],
+    slot: Option<Table>,
+    given: Vec<Checkpoint>,
 }
 
 /// How much of a text a sequence holds already.
@@ -93,21 +98,21 @@ impl Prefix {
 }
 
 impl Sequence {
-    /// An empty sequence over pages, and over slots of states if there are any.
-    pub fn new(pages: &Pages, slots: &Pages) -> Self {
+    /// An empty sequence.
+    pub fn new(holders: &Holders) -> Self {
         let state = State {
-            table: Table::new(pages),
+            rows: holders.rows().map(|(pages, window)| Rows::new(&pages, window)),
             tokens: Vec::new(),
             segments: Vec::new(),
             marks: vec![(Version(fresh()), 0)],
-            slot: Table::new(slots),
+            slot: Table::new(&holders.slots),
             checkpoints: Vec::new(),
         };
         Self { state: Arc::new(state) }
     }
 
     /// Whether there are states, which can't forget.
-    fn has_states(&self) -> bool {
+    pub(crate) fn has_states(&self) -> bool {
         self.state.slot.owner().count() > 0
     }
 
@@ -116,18 +121,20 @@ impl Sequence {
         self.state.slot.pages().first().copied()
     }
 
-    /// Lengths at which states are kept.
+    /// Lengths that it was told to remain able to go back to.
     pub fn checkpoints(&self) -> impl Iterator<Item = u32> {
-        self.state.checkpoints.iter().map(|c| c.0)
+        self.state.checkpoints.iter().map(|c| c.len)
     }
 
-    /// Keeps the states as they are now, for a rollback to this length. Nothing happens where there are none.
+    /// Keeps the states as they are now, and what the window sees, for a rollback to this length. Nothing happens where
+    /// there is neither.
     pub fn checkpoint(&mut self) {
         let len = self.len();
-        if self.has_states() && len > 0 && self.state.checkpoints.last().is_none_or(|c| c.0 != len) {
+        let wanted = self.has_states() || self.state.rows[1].there();
+        if wanted && len > 0 && self.checkpoints().last() != Some(len) {
             let state = Arc::make_mut(&mut self.state);
-            let slot = state.slot.clone();
-            state.checkpoints.push((len, slot));
+            let (slot, window) = (state.slot.clone(), state.rows[1].kept(len));
+            state.checkpoints.push(Checkpoint { len, slot, window });
         }
     }
 
@@ -136,33 +143,43 @@ impl Sequence {
         if len >= self.len() {
             return self.len();
         }
-        if !self.has_states() {
+        if !self.has_states() && self.state.rows[1].reach(len) {
             return len;
         }
         self.checkpoints().filter(|&at| at <= len).last().unwrap_or(0)
     }
 
-    /// A sequence of saved segments (kind, tokens, position), whose positions do not go back, and the rows of the pool for
-    /// its tokens.
+    /// The tokens that lead from [`nearest`](Self::nearest) to `len`, if reading them again gives what was there: text without
+    /// anything taken out between or in front.
+    pub(crate) fn again(&self, len: u32) -> Option<&[u32]> {
+        let nearest = self.nearest(len);
+        let tokens = self.tokens().get(nearest as usize..len as usize)?;
+        // How far positions are ahead of tokens; a gap in front of the first is one as well.
+        let ahead = |s: &Segment| s.position - s.start;
+        let mut before = self.segments().iter().rev().filter(|s| s.start < nearest).map(ahead);
+        let ahead_there = before.next().unwrap_or(0);
+        let mut between = self.segments().iter().filter(|s| s.start < len && s.end() > nearest);
+        between.all(|s| s.kind == Kind::Text && ahead(s) == ahead_there).then_some(tokens)
+    }
+
+    /// A sequence of saved segments (kind, tokens, position), whose positions do not go back.
     ///
     /// # Errors
     /// `OutOfPages`.
-    pub(crate) fn restored(
-        [pages, slots]: [&Pages; 2],
-        tokens: &[u32],
-        segments: &[(Kind, u32, u32)],
-    ) -> Result<(Self, Vec<u32>)> {
-        let mut sequence = Self::new(pages, slots);
-        // Nobody else holds its pages: nothing moves.
-        let Extent { slots, .. } = sequence.append(Kind::Text, tokens)?;
+    pub(crate) fn restored(holders: &Holders, tokens: &[u32], segments: &[(Kind, u32, u32)]) -> Result<Self> {
+        let (mut sequence, len) = (Self::new(holders), tokens.len() as u32);
         let state = Arc::make_mut(&mut sequence.state);
+        let [all, windowed] = holders.rows().map(|(pages, window)| Rows::restored(&pages, window, len));
+        state.rows = [all?, windowed?];
+        state.slot.grow(u32::from(holders.slots.count() > 0 && len > 0), None, &[])?;
+        state.tokens = tokens.to_vec();
         let mut start = 0;
-        state.segments.clear();
         for &(kind, len, position) in segments {
             state.segments.push(Segment { id: SegmentId(fresh()), kind, start, len, position });
             start += len;
         }
-        Ok((sequence, slots))
+        state.marks.push((Version(fresh()), len));
+        Ok(sequence)
     }
 
     /// Tokens in the cache.
@@ -183,9 +200,28 @@ impl Sequence {
         &self.state.segments
     }
 
-    /// Page numbers in the order of the tokens.
+    /// Page numbers in the order of the tokens, in layers that see every token.
     pub fn table(&self) -> &[u32] {
-        self.state.table.pages()
+        self.state.rows[0].pages().1
+    }
+
+    /// In layers that see a window, how many pages are missing in front and the numbers of those that follow.
+    pub fn window(&self) -> (u32, &[u32]) {
+        self.state.rows[1].pages()
+    }
+
+    /// The rows that it needs to go on, in layers that see a window or in the others: where each page's begin in the pool,
+    /// and how many they are.
+    pub(crate) fn needed(&self, windowed: bool) -> Vec<(u32, u32)> {
+        self.state.rows[usize::from(windowed)].needed(self.len())
+    }
+
+    /// Says if `count` tokens more take more pages than are free, of those of layers that see every token.
+    ///
+    /// # Errors
+    /// `OutOfPages`.
+    pub(crate) fn room(&self, count: u32) -> Result<()> {
+        Ok(self.state.rows[0].room(self.len(), self.len() + count)?)
     }
 
     pub fn version(&self) -> Version {
@@ -195,12 +231,6 @@ impl Sequence {
     /// The position that the next token takes.
     pub fn next_position(&self) -> u32 {
         self.state.segments.last().map_or(0, |s| s.position + s.len)
-    }
-
-    /// The row of the pool that holds token `index`.
-    fn row(table: &Table, index: u32) -> u32 {
-        let page = table.owner().page();
-        table.pages()[(index / page) as usize] * page + index % page
     }
 
     /// Makes room for `tokens` at the tail. Text that follows text continues its segment.
@@ -216,39 +246,30 @@ impl Sequence {
         }
         let end = first + tokens.len() as u32;
         let state = Arc::make_mut(&mut self.state);
-        let page = state.table.owner().page();
-        let held = state.table.pages().len();
-        let missing = (end.div_ceil(page) as usize).saturating_sub(held) as u32;
-        // The page that is partly filled is written in place by its only holder.
-        let partly = (!first.is_multiple_of(page) && end > first).then_some((first / page) as usize);
-        let states = state.slot.owner().count() > 0 && end > first;
-        let own = (states && first > 0).then_some(0);
-        let old = loop {
-            // Of checkpoints, the latest are the ones that are gone back to.
-            match state.slot.grow(u32::from(states && first == 0), own) {
-                Err(_) if !state.checkpoints.is_empty() => drop(state.checkpoints.remove(0)),
-                result => break result?,
-            }
-        };
-        let replaced = match state.table.grow(missing, partly) {
-            Ok(replaced) => replaced,
+        let [all, window] = &mut state.rows;
+        let grown = all.grow(first..end, &[])?;
+        let windows: Vec<&[u32]> = state.checkpoints.iter().map(|c| c.window.pages().1).collect();
+        let windowed = match window.grow(first..end, &windows) {
+            Ok(windowed) => windowed,
             Err(exhausted) => {
-                // Of a fresh slot nothing is written yet.
-                match old {
-                    Some(old) => state.slot = old,
-                    None if first == 0 => state.slot = Table::new(state.slot.owner()),
-                    None => {}
-                }
+                all.shrink(grown);
                 return Err(exhausted.into());
             }
         };
+        let states = state.slot.owner().count() > 0 && end > first;
+        let slots: Vec<&[u32]> = state.checkpoints.iter().map(|c| c.slot.pages()).collect();
+        let own = (states && first > 0).then_some(0);
+        let (old, given) = match state.slot.grow(u32::from(states && first == 0), own, &slots) {
+            Ok(taken) => taken,
+            Err(exhausted) => {
+                window.shrink(windowed);
+                all.shrink(grown);
+                return Err(exhausted.into());
+            }
+        };
+        // Of checkpoints, the latest are the ones that are gone back to.
+        let given = state.checkpoints.drain(..given.max(windowed.given)).collect();
         let slot = state.slot.pages().first().copied().unwrap_or(0);
-        let rows = replaced.iter().map(|old| Move {
-            from: old.pages()[0] * page,
-            to: first / page * page,
-            rows: first % page,
-        });
-        let rows = rows.map(|m| Move { to: Self::row(&state.table, m.to), ..m }).collect();
         if end > first {
             state.tokens.extend_from_slice(tokens);
             match state.segments.last_mut() {
@@ -266,38 +287,35 @@ impl Sequence {
         Ok(Extent {
             first,
             positions: (position..position + (end - first)).collect(),
-            slots: (first..end).map(|i| Self::row(&state.table, i)).collect(),
+            slots: state.rows.each_ref().map(|rows| rows.slots(first..end)),
             moves: Moves {
-                rows,
+                rows: [grown.moves.clone(), windowed.moves.clone()],
                 state: old.as_ref().map(|old| (old.pages()[0], slot)),
                 clear: (states && first == 0).then_some(slot),
-                _held: replaced,
-                _slot: old,
+                _held: None,
             },
+            grown: [grown, windowed],
+            slot: old,
+            given,
         })
     }
 
-    /// Takes an append back, the last one, before anything of it was written: the sequence is as it was, but for
-    /// checkpoints that were given up for it.
+    /// Takes an append back, the last one, before anything of it was written: the sequence is as it was.
     pub(crate) fn withdraw(&mut self, extent: Extent) {
-        let Extent { first, positions, moves, .. } = extent;
+        let Extent { first, positions, moves, grown: [grown, windowed], slot, given, .. } = extent;
         if positions.is_empty() {
             return;
         }
         let state = Arc::make_mut(&mut self.state);
-        let page = state.table.owner().page();
-        match moves._held {
-            Some(old) => {
-                drop(state.table.split((first / page) as usize));
-                state.table.join(old);
-            }
-            None => drop(state.table.split(first.div_ceil(page) as usize)),
-        }
-        match moves._slot {
+        let [all, window] = &mut state.rows;
+        all.shrink(grown);
+        window.shrink(windowed);
+        match slot {
             Some(old) => state.slot = old,
             None if moves.clear.is_some() => state.slot = Table::new(state.slot.owner()),
             None => {}
         }
+        state.checkpoints.splice(0..0, given);
         state.tokens.truncate(first as usize);
         state.marks.pop();
         if let Some(last) = state.segments.last_mut() {
@@ -309,7 +327,8 @@ impl Sequence {
     /// Forgets the tokens from `len` on. Nothing happens where there are none.
     ///
     /// # Errors
-    /// `Rollback` where states are not kept for that length. Then nothing has changed.
+    /// `Rollback` where states are not kept for that length, or what its last token saw in a window is given up. Then nothing
+    /// has changed.
     pub fn truncate(&mut self, len: u32) -> Result<()> {
         if len >= self.len() {
             return Ok(());
@@ -319,11 +338,13 @@ impl Sequence {
             return Err(Error::Rollback { to: len, nearest, replay: len - nearest });
         }
         let state = Arc::make_mut(&mut self.state);
-        state.checkpoints.retain(|c| c.0 <= len);
-        let kept = state.checkpoints.last().filter(|_| len > 0).map(|c| c.1.clone());
-        state.slot = kept.unwrap_or_else(|| Table::new(state.slot.owner()));
-        let page = state.table.owner().page();
-        drop(state.table.split(len.div_ceil(page) as usize));
+        state.checkpoints.retain(|c| c.len <= len);
+        let kept = state.checkpoints.last().filter(|_| len > 0);
+        if let Some(kept) = kept.filter(|_| !state.rows[1].reach(len)) {
+            state.rows[1] = kept.window.clone();
+        }
+        state.slot = kept.map_or_else(|| Table::new(state.slot.owner()), |kept| kept.slot.clone());
+        state.rows.iter_mut().for_each(|rows| rows.truncate(len));
         state.tokens.truncate(len as usize);
         state.segments.retain(|s| s.start < len);
         if let Some(last) = state.segments.last_mut() {
@@ -348,7 +369,7 @@ impl Sequence {
     ///
     /// # Errors
     /// `NoSuchSegment`; `OutOfPages`, since what moves needs pages of its own until it has moved; `Rollback` where there
-    /// are states, which have read the segment. Then nothing has changed.
+    /// are states, which have read the segment, or where a window would then see what is given up. Then nothing has changed.
     pub fn remove(&mut self, id: SegmentId) -> Result<Moves> {
         let at = self.state.segments.iter().position(|s| s.id == id).ok_or(Error::NoSuchSegment { id: id.0 })?;
         let gone = self.state.segments[at];
@@ -366,41 +387,33 @@ impl Sequence {
     }
 
     fn cut(&mut self, gone: Range<u32>) -> Result<Moves> {
-        let nothing = Moves { rows: Vec::new(), state: None, clear: None, _held: None, _slot: None };
+        let none = || Moves { rows: [Vec::new(), Vec::new()], state: None, clear: None, _held: None };
         let count = gone.end - gone.start;
         if gone.end == self.len() || count == 0 {
             if count > 0 {
                 self.truncate(gone.start)?;
             }
-            return Ok(nothing);
+            return Ok(none());
         }
-        if self.has_states() {
+        let len = self.len() - count;
+        let [all, windowed] = self.state.rows.each_ref();
+        let both = match self.has_states() {
+            true => None,
+            false => all.without(&gone, len)?.zip(windowed.without(&gone, len)?),
+        };
+        let Some(((all, moved), (windowed, slid))) = both else {
             let nearest = self.nearest(gone.start);
-            let replay = self.len() - count - nearest;
-            return Err(Error::Rollback { to: gone.start, nearest, replay });
-        }
+            return Err(Error::Rollback { to: gone.start, nearest, replay: len - nearest });
+        };
         let state = Arc::make_mut(&mut self.state);
-        let page = state.table.owner().page();
-        let (kept, len) = (gone.start / page, state.tokens.len() as u32 - count);
-        let mut tail = Table::new(state.table.owner());
-        tail.grow(len.div_ceil(page) - kept, None)?;
-        let mut rows: Vec<Move> = Vec::new();
-        for i in kept * page..len {
-            let from = Self::row(&state.table, if i < gone.start { i } else { i + count });
-            let to = Self::row(&tail, i - kept * page);
-            match rows.last_mut() {
-                Some(run) if run.from + run.rows == from && run.to + run.rows == to => run.rows += 1,
-                _ => rows.push(Move { from, to, rows: 1 }),
-            }
-        }
-        let held = state.table.split(kept as usize);
-        state.table.join(tail);
+        let held = std::mem::replace(&mut state.rows, [all, windowed]);
         state.tokens.drain(gone.start as usize..gone.end as usize);
         state.segments = std::mem::take(&mut state.segments).into_iter().flat_map(|s| s.without(&gone)).collect();
         // What stood there before the segment came is still the beginning.
+        state.checkpoints.retain(|c| c.len <= gone.start);
         state.marks.retain(|mark| mark.1 <= gone.start);
         state.marks.push((Version(fresh()), len));
-        Ok(Moves { rows, _held: Some(held), ..nothing })
+        Ok(Moves { rows: [moved, slid], _held: Some(held), ..none() })
     }
 
     /// How much of `tokens` the sequence holds. An embedding equals no token.

@@ -47,9 +47,14 @@ impl<B: Backend> Snapshot<B> {
         self.segments().iter().flat_map(|s| s.position..s.position + s.len).collect()
     }
 
-    /// The pages that hold its tokens in every layer.
+    /// The pages that hold its tokens, in layers that see every token.
     pub fn table(&self) -> &[u32] {
         self.sequence.table()
+    }
+
+    /// In layers that see a window, how many pages are given up in front and those that follow.
+    pub fn window(&self) -> (u32, &[u32]) {
+        self.sequence.window()
     }
 
     /// The keys and values of every layer.
@@ -57,25 +62,27 @@ impl<B: Backend> Snapshot<B> {
         &self.pool
     }
 
-    /// Keys and values of every layer that has them, as the pool stores them, a row a token.
+    /// Keys and values of every layer that has them, as the pool stores them, a row a token: of those that see a window,
+    /// what the next token sees of it.
     ///
     /// # Errors
     /// What the device gives.
     pub async fn rows(&self, backend: &B) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let page = u64::from(self.pool.pages().page());
         let mut layers = Vec::new();
         for layer in self.pool.layers() {
+            let needed = self.sequence.needed(layer.windowed);
+            let bytes = needed.iter().map(|(_, rows)| u64::from(*rows) * layer.row).sum();
             let mut sides = [Vec::new(), Vec::new()];
             for (buffer, side) in [&layer.k, &layer.v].into_iter().zip(&mut sides) {
-                let bytes = u64::from(self.len()) * layer.row;
                 let all = backend.alloc("rows", bytes)?;
-                let rows = page * layer.row;
-                let copies = (0..).zip(self.table()).map(|(i, &at): (u64, _)| Copy {
-                    from: Operand::at(buffer, u64::from(at) * rows),
-                    to: Operand::at(&all, i * rows),
-                    bytes: rows.min(bytes - i * rows),
-                });
-                backend.copy(&copies.collect::<Vec<_>>())?;
+                let (mut copies, mut to) = (Vec::new(), 0);
+                for &(at, rows) in &needed {
+                    let bytes = u64::from(rows) * layer.row;
+                    let from = Operand::at(buffer, u64::from(at) * layer.row);
+                    copies.push(Copy { from, to: Operand::at(&all, to), bytes });
+                    to += bytes;
+                }
+                backend.copy(&copies)?;
                 *side = backend.download(&all, 0, bytes).await?;
             }
             layers.push(sides.into());

@@ -328,7 +328,9 @@ impl<B: Backend> Decoder<B> {
             }
         }
         let Some((k_pool, v_pool)) = pool.layer(layer) else { unreachable!("a layer of attention has keys") };
-        let (slots, k_to, v_to) = (w.slots(tokens), Operand::new(k_pool), Operand::new(v_pool));
+        let windowed = pool.windowed(layer);
+        let layout = pool.layout(w.table_width, windowed);
+        let (slots, k_to, v_to) = (w.slots(tokens, windowed), Operand::new(k_pool), Operand::new(v_pool));
         let rope = a.rope.as_ref().zip(w.rope(layer));
         if let (Some((rope, table)), DType::F32) = (rope, pool.format()) {
             let spec = rope_append::Spec {
@@ -339,7 +341,7 @@ impl<B: Backend> Decoder<B> {
                 rotary: rope.frequencies.rotary,
                 pairing: rope.pairing,
                 positions: w.context,
-                pool: pool.slots(),
+                pool: layout.pages * layout.page,
                 stride,
             };
             to(spec.into(), &[w.positions(), Operand::new(table), slots, Operand::new(&w.qkv), k_to, v_to])?;
@@ -358,7 +360,7 @@ impl<B: Backend> Decoder<B> {
             }
             let append = cache::Spec {
                 tokens,
-                pool: pool.slots(),
+                pool: layout.pages * layout.page,
                 k_width: a.kv_width(),
                 v_width: a.kv_width(),
                 k_stride: stride,
@@ -373,12 +375,13 @@ impl<B: Backend> Decoder<B> {
             window: a.window,
             softcap: a.softcap,
             lengths: step.sequences() > 1,
-            paged: Some(pool.layout(w.table_width)),
+            paged: Some(layout),
             kv: pool.format(),
             q_stride: stride,
             ..attention::Spec::causal(step.sequences(), step.each(), step.keys, a.heads, a.kv_heads, a.dim)
         };
-        let mut operands = vec![Operand::new(&w.qkv), Operand::new(k_pool), Operand::new(v_pool), w.tables(0)];
+        let mut operands =
+            vec![Operand::new(&w.qkv), Operand::new(k_pool), Operand::new(v_pool), w.tables(0, windowed)];
         operands.extend(spec.lengths.then(|| w.lengths(step)));
         operands.push(Operand::new(&w.mixed));
         to(spec.into(), &operands)?;

@@ -57,7 +57,7 @@ impl<B: Backend> Routing<B> {
             format: DType::F32,
         };
         let (keys, all_values) = (Operand::new(k_pool), Operand::new(v_pool));
-        to(append.into(), &[w.slots(tokens), Operand::new(&routed.x), values, keys, all_values])?;
+        to(append.into(), &[w.slots(tokens, false), Operand::new(&routed.x), values, keys, all_values])?;
 
         let take = r.step(step.each());
         let [entries, key_entries] = take.entries()?;
@@ -74,7 +74,7 @@ impl<B: Backend> Routing<B> {
             causal: true,
             expires: true,
             offset: true,
-            paged: Some(pool.layout(w.table_width)),
+            paged: Some(pool.layout(w.table_width, false)),
             own: Own::Included,
             memory: 0,
             combine: Combine::Mean { eps: 0.0 },
@@ -91,7 +91,7 @@ impl<B: Backend> Routing<B> {
             let [a, b, c, d, e] = routed.lists.each_ref().map(Operand::new);
             let [keys, values] = [k_pool, v_pool].map(Operand::new);
             let out = Operand::at(&w.mixed, out + behind);
-            to(attend.into(), &[x(), keys, values, a, b, c, d, e, w.first(step, index), w.tables(index), out])?;
+            to(attend.into(), &[x(), keys, values, a, b, c, d, e, w.first(step, index), w.tables(index, false), out])?;
         }
         Ok(())
     }

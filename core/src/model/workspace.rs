@@ -2,7 +2,7 @@
 
 use super::config::{Config, Delta, Mixer, Routing};
 use crate::backend::{Backend, Operand};
-use crate::cache::PAGE;
+use crate::cache::{PAGE, Pool, Sequence};
 use crate::error::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -40,10 +40,14 @@ pub(super) struct Workspace<B: Backend> {
     pub(super) batch: u32,
     pub(super) context: u32,
     pub(super) table_width: u32,
+    /// Whether some layers see a window, whose rows are elsewhere.
+    windowed: bool,
+    sequences: u32,
     /// `[batch]`, and where the sampled tokens are left: from `ids[0]` on.
     pub(super) ids: B::Buffer,
-    /// Positions and slots of a step's tokens, of each sequence the slot of its states, the tokens that these have read and
-    /// its keys, one behind the other, and behind room for a batch of them the page table of each sequence.
+    /// Positions and slots of a step's tokens (and, where some layers see a window, their slots there), of each sequence the
+    /// slot of its states, the tokens that these have read and its keys, one behind the other, and behind room for a batch of
+    /// them the page table of each sequence (and the one of its windows).
     indices: B::Buffer,
     /// What the device knows of the page tables.
     known: Vec<Vec<u32>>,
@@ -104,12 +108,12 @@ impl<B: Backend> Routed<B> {
 
 /// Where the page tables begin in the indices of steps, in bytes: at the alignment of any device.
 fn table_offset(batch: u32, sequences: u32) -> u64 {
-    (u64::from(batch) * 8 + u64::from(sequences) * 12).next_multiple_of(256)
+    (u64::from(batch) * 12 + u64::from(sequences) * 12).next_multiple_of(256)
 }
 
 /// Room for the indices of steps of `batch` tokens of `sequences` sequences.
-fn indices<B: Backend>(backend: &B, batch: u32, sequences: u32, table_width: u32) -> Result<B::Buffer> {
-    let tables = u64::from(sequences) * u64::from(table_width) * 4;
+fn indices<B: Backend>(backend: &B, batch: u32, sequences: u32, table_width: u32, windowed: bool) -> Result<B::Buffer> {
+    let tables = u64::from(sequences) * u64::from(table_width) * 4 * (1 + u64::from(windowed));
     backend.alloc("indices", table_offset(batch, sequences) + tables)
 }
 
@@ -156,13 +160,16 @@ impl<B: Backend> Workspace<B> {
             }
             table_of.push(Some(index));
         }
+        let windowed = Pool::<B>::window_pages(config) > 0;
         Ok(Self {
             batch,
             context,
             table_width,
+            windowed,
+            sequences: 1,
             ids: rows("ids", batch, 1)?,
-            indices: indices(backend, batch, 1, table_width)?,
-            known: vec![Vec::new()],
+            indices: indices(backend, batch, 1, table_width, windowed)?,
+            known: vec![Vec::new(); 2],
             x: rows("x", batch, config.dim)?,
             branch: rows("branch", batch, config.dim)?,
             order,
@@ -196,11 +203,13 @@ impl<B: Backend> Workspace<B> {
     fn shared(&self, backend: &B, batch: u32, sequences: u32) -> Result<Self> {
         Ok(Self {
             ids: backend.alloc("ids", u64::from(batch) * 4)?,
-            indices: indices(backend, batch, sequences, self.table_width)?,
-            known: vec![Vec::new(); sequences as usize],
+            indices: indices(backend, batch, sequences, self.table_width, self.windowed)?,
+            known: vec![Vec::new(); 2 * sequences as usize],
             batch,
             context: self.context,
             table_width: self.table_width,
+            windowed: self.windowed,
+            sequences,
             x: self.x.clone(),
             branch: self.branch.clone(),
             order: self.order.clone(),
@@ -229,9 +238,9 @@ impl<B: Backend> Workspace<B> {
         Operand::new(&self.indices)
     }
 
-    /// The slots of a step's `tokens`.
-    pub(super) fn slots(&self, tokens: u32) -> Operand<'_, B> {
-        Operand::at(&self.indices, u64::from(tokens) * 4)
+    /// The slots of a step's `tokens`, in layers that see a window or in the others.
+    pub(super) fn slots(&self, tokens: u32, windowed: bool) -> Operand<'_, B> {
+        Operand::at(&self.indices, u64::from(tokens) * if windowed { 8 } else { 4 })
     }
 
     /// The slots of the sequences' states.
@@ -250,16 +259,17 @@ impl<B: Backend> Workspace<B> {
     }
 
     fn of_sequences(&self, step: &Step<'_>, index: u32) -> Operand<'_, B> {
-        Operand::at(&self.indices, u64::from(step.tokens) * 8 + u64::from(index) * 4)
+        let of_tokens = if self.windowed { 12 } else { 8 };
+        Operand::at(&self.indices, u64::from(step.tokens) * of_tokens + u64::from(index) * 4)
     }
 
-    /// The page tables from sequence `index` on.
-    pub(super) fn tables(&self, index: u32) -> Operand<'_, B> {
-        Operand::at(&self.indices, self.table_at(index as usize))
+    /// The page tables from sequence `index` on, of layers that see a window or of the others.
+    pub(super) fn tables(&self, index: u32, windowed: bool) -> Operand<'_, B> {
+        Operand::at(&self.indices, self.table_at(index + if windowed { self.sequences } else { 0 }))
     }
 
-    fn table_at(&self, index: usize) -> u64 {
-        table_offset(self.batch, self.known.len() as u32) + index as u64 * u64::from(self.table_width) * 4
+    fn table_at(&self, index: u32) -> u64 {
+        table_offset(self.batch, self.sequences) + u64::from(index) * u64::from(self.table_width) * 4
     }
 
     /// The rope table of a layer.
@@ -267,23 +277,29 @@ impl<B: Backend> Workspace<B> {
         self.table_of[layer].map(|index| &self.tables[index])
     }
 
-    /// Uploads what the device does not know yet: where the tokens of a step stand and where they go, what there is to say
-    /// `of_sequences`, in the order above, and which pages are new in their tables.
-    pub(super) fn indices<'t>(
-        &mut self,
-        backend: &B,
-        [positions, slots, of_sequences]: [&[u32]; 3],
-        tables: impl Iterator<Item = &'t [u32]>,
-    ) -> Result<()> {
-        backend.upload(&self.indices, 0, bytemuck::cast_slice(&[positions, slots, of_sequences].concat()))?;
-        for (index, table) in tables.enumerate() {
-            let same = self.known[index].iter().zip(table).take_while(|(old, new)| old == new).count();
-            self.known[index].truncate(same);
-            if same < table.len() {
-                let offset = self.table_at(index) + same as u64 * 4;
-                backend.upload(&self.indices, offset, bytemuck::cast_slice(&table[same..]))?;
-                self.known[index].extend(&table[same..]);
+    /// Uploads what the device does not know yet: where the tokens of a step stand, where they go in layers of both kinds,
+    /// and what there is to say of `sequences`, in the order above, and which pages are new in their tables.
+    pub(super) fn indices(&mut self, backend: &B, of_step: [&[u32]; 4], sequences: &[&Sequence]) -> Result<()> {
+        backend.upload(&self.indices, 0, bytemuck::cast_slice(&of_step.concat()))?;
+        for (index, sequence) in (0..).zip(sequences) {
+            self.table(backend, index, sequence.table())?;
+            if let (passed, pages @ [first, ..]) = sequence.window() {
+                // Nobody looks in front of the window.
+                let table = [&vec![*first; passed as usize][..], pages].concat();
+                self.table(backend, index + self.sequences, &table)?;
             }
+        }
+        Ok(())
+    }
+
+    fn table(&mut self, backend: &B, index: u32, table: &[u32]) -> Result<()> {
+        let at = self.table_at(index);
+        let known = &mut self.known[index as usize];
+        let same = known.iter().zip(table).take_while(|(old, new)| old == new).count();
+        known.truncate(same);
+        if same < table.len() {
+            backend.upload(&self.indices, at + same as u64 * 4, bytemuck::cast_slice(&table[same..]))?;
+            known.extend(&table[same..]);
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use super::numeric::roomy;
 use super::support::{everywhere, routing_everywhere};
 use foveate_core::cache::Pool;
 use foveate_core::kernels::dtype::DType;
-use foveate_core::model::{Input, Model, Session, Turn};
+use foveate_core::model::{Input, Model, Session, To, Turn};
 use foveate_core::sample::{Sampler, Sampling};
 use foveate_core::{Any, Backend, Error};
 use pollster::block_on;
@@ -36,7 +36,7 @@ fn alone(model: &Arc<Model<Any>>, index: usize, prompt: &[u32], count: usize) ->
 
 #[test]
 fn sequences_that_step_together_say_what_each_says_alone() {
-    let models = [everywhere("llama"), everywhere("qwen3_5"), routing_everywhere()].concat();
+    let models = [everywhere("llama"), everywhere("gemma3"), everywhere("qwen3_5"), routing_everywhere()].concat();
     for model in models {
         let first = roomy(&model, DType::F32).expect("room");
         let mut batch = first.batch(4).expect("room for four");
@@ -76,9 +76,9 @@ fn sequences_that_step_together_say_what_each_says_alone() {
 
 #[test]
 fn a_batch_that_does_not_fit_leaves_every_sequence_as_it_was() {
-    for model in [everywhere("llama"), everywhere("qwen3_5")].concat() {
-        // Three pages, one of each: for their next tokens the first and the second need another.
-        let pool = Pool::new(model.backend(), model.config(), DType::F32, 3 * 64).expect("room");
+    for model in [everywhere("llama"), everywhere("gemma3"), everywhere("qwen3_5")].concat() {
+        // Four pages, one of each: for their next tokens the first and the second need another, and one is free.
+        let pool = Pool::new(model.backend(), model.config(), DType::F32, 4 * 64).expect("room");
         let first = Session::over(model.clone(), Arc::new(pool), 128).expect("room");
         let mut sessions =
             [first.fork().expect("a fork"), first.fork().expect("a fork"), first.fork().expect("a fork")];
@@ -87,6 +87,7 @@ fn a_batch_that_does_not_fit_leaves_every_sequence_as_it_was() {
             session.read(Input::Tokens(&text(&model, i as u32, n))).expect("it reads");
         }
         let mut batch = first.batch(3).expect("room for three");
+        sessions[2].checkpoint();
         let seen = |sessions: &[Session<Any>; 3]| sessions.each_ref().map(|s| (s.version(), s.tokens().to_vec()));
         let before = seen(&sessions);
         let free = (sessions[0].pool().pages().free(), sessions[0].pool().state_slots().free());
@@ -101,6 +102,7 @@ fn a_batch_that_does_not_fit_leaves_every_sequence_as_it_was() {
         assert!(matches!(block_on(batch.next(&mut turns)), Err(Error::OutOfPages { .. })));
         assert_eq!(seen(&sessions), before);
         assert_eq!((sessions[0].pool().pages().free(), sessions[0].pool().state_slots().free()), free);
+        sessions[2].rollback(To::Len(5)).expect("its checkpoint is still there");
         // What fits goes on, and says what it would have said.
         let mut turns = [Turn { session: &mut sessions[2], token: 1, sampler: &mut sampler[2] }];
         let id = block_on(batch.next(&mut turns)).expect("a token")[0];

@@ -1,9 +1,9 @@
 //! States move with pages: of a model whose layers are mostly of the delta rule, and of one that routes too.
 
 use super::numeric::{decode, logits, roomy};
-use super::support::{everywhere, routing_everywhere};
+use super::support::{Fixed, everywhere, routing_everywhere};
 use foveate_core::cache::Kind;
-use foveate_core::coprocessor::{Cancel, Coprocessor, Job, Policy, Splice};
+use foveate_core::coprocessor::{Job, Policy, Splice};
 use foveate_core::kernels::dtype::DType;
 use foveate_core::model::{Input, Model, To};
 use foveate_core::{Any, Error};
@@ -40,6 +40,10 @@ fn forks_and_checkpoints_hold_states() {
         session.rollback(To::Len(0)).expect("nothing is to be kept");
         session.read(Input::Tokens(&all[..40])).expect("it reads");
         assert_eq!(logits(&mut session, Input::Tokens(&all[40..50])), wanted);
+        session.checkpoint_every(8);
+        decode(&mut session, &[7], 20);
+        let prefix = session.best_prefix(&session.tokens()[..69]);
+        assert!(prefix.same == 69 && (1..8).contains(&prefix.replay()), "{prefix:?}");
         let pool = session.pool().clone();
         drop((session, fork));
         assert_eq!(pool.state_slots().free(), pool.state_slots().count());
@@ -58,19 +62,6 @@ fn saved_states_go_on_bit_for_bit() {
         let mut again = roomy(&model, DType::F32).expect("room");
         block_on(again.restore(bytes)).expect("it fits");
         assert_eq!(logits(&mut again, Input::Tokens(&all[70..])), logits(&mut session, Input::Tokens(&all[70..])));
-    }
-}
-
-struct Fixed(Vec<f32>);
-
-impl Coprocessor<Any> for Fixed {
-    async fn augment(
-        &mut self,
-        _: &foveate_core::cache::Snapshot<Any>,
-        _: u32,
-        _: &Cancel,
-    ) -> foveate_core::Result<Vec<f32>> {
-        Ok(self.0.clone())
     }
 }
 

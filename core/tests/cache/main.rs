@@ -14,3 +14,5 @@ mod routing;
 mod saved;
 mod splice;
 mod support;
+mod verbs;
+mod windowed;

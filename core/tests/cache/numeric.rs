@@ -93,6 +93,8 @@ fn rollback_restores_versions_and_logits() {
         let mut session = Session::new(model.clone(), 200).expect("room");
         session.read(Input::Tokens(&all[..60])).expect("it reads");
         let version = session.version();
+        let pages = |s: &Session<Any>| (s.snapshot().table().to_vec(), s.pool().pages().free());
+        let before = pages(&session);
         let wanted = logits(&mut session, Input::Tokens(&all[60..80]));
         session.rollback(To::Version(version)).expect("it is in its past");
         let latents = vec![0.25; 5 * model.config().dim as usize];
@@ -101,6 +103,7 @@ fn rollback_restores_versions_and_logits() {
         assert_ne!(logits(&mut session, Input::Tokens(&all[60..80])), wanted);
         session.rollback(To::Version(version)).expect("it is in its past");
         assert_eq!((session.version(), session.tokens()), (version, &all[..60]));
+        assert_eq!(pages(&session), before);
         assert_eq!(logits(&mut session, Input::Tokens(&all[60..80])), wanted);
         let gone = session.rollback(To::Version(spliced));
         assert_eq!(gone, Err(Error::NoSuchVersion { version: spliced.number() }));
@@ -172,8 +175,10 @@ fn a_segment_that_is_taken_out_is_seen_no_more() {
 fn out_of_pages_leaves_every_session_as_it_was() {
     for model in everywhere("llama") {
         let all = ids(&model, 150);
-        let bytes = 3 * Pool::<Any>::page_bytes(model.config(), DType::F32).expect("a format") + 100;
-        let pool = Pool::with_budget(model.backend(), model.config(), DType::F32, bytes).expect("three pages");
+        let [page, none] = Pool::<Any>::page_bytes(model.config(), DType::F32).expect("a format");
+        assert_eq!(none, 0, "pages of windows that no layer has");
+        let pool = Pool::with_budget(model.backend(), model.config(), DType::F32, 3 * page + 100, 4);
+        let pool = pool.expect("three pages");
         let pool = Arc::new(pool);
         let mut one = Session::over(model.clone(), pool.clone(), 200).expect("room");
         let mut two = Session::over(model.clone(), pool.clone(), 200).expect("room");

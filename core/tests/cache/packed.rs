@@ -74,6 +74,38 @@ fn packed_attention_is_attention_under_the_mask() {
 }
 
 #[test]
+fn packed_traces_equal_separate_runs() {
+    let text: Vec<u32> = (0..70).collect();
+    let ([heads, kv_heads, dim], [latents, ahead]) = (SHAPE, [3, 4]);
+    for backend in [Some(cpu()), adapter()].into_iter().flatten() {
+        let positions = [0, 5, 63, 64, 65];
+        let layout = packed_augment(&text, &positions, latents, ahead).expect("it fits");
+        let rows = layout.rows() as usize;
+        let (q, k) = (values(rows * (heads * dim) as usize, 1.0), values(rows * (kv_heads * dim) as usize, 2.0));
+        let v = values(k.len(), 3.0);
+        let packed = run(&backend, &layout, [&q, &k, &v]);
+        for (trace, at) in positions.into_iter().enumerate() {
+            // The text up to the position, then the trace: one sequence, with nothing packed.
+            let len = (latents + ahead) as usize;
+            let own = text.len() + trace * len;
+            let of = |x: &[f32], width: u32| {
+                let width = width as usize;
+                [&x[..(at as usize + 1) * width], &x[own * width..(own + len) * width]].concat()
+            };
+            let alone = packed_augment(&vec![0; at as usize + 1 + len], &[], latents, ahead).expect("it fits");
+            let [q, k, v] = [of(&q, heads * dim), of(&k, kv_heads * dim), of(&v, kv_heads * dim)];
+            let alone = run(&backend, &alone, [&q, &k, &v]);
+            let width = (heads * dim) as usize;
+            let wanted = &alone[(at as usize + 1) * width..];
+            let got = &packed[own * width..(own + len) * width];
+            assert_eq!(got.len(), wanted.len());
+            let near = got.iter().zip(wanted).all(|(got, want)| (got - want).abs() < 2e-5);
+            assert!(near, "trace {trace} at {at}");
+        }
+    }
+}
+
+#[test]
 fn a_trace_sees_no_other_and_no_later_token() {
     let text: Vec<u32> = (0..40).collect();
     let [heads, kv_heads, dim] = SHAPE;

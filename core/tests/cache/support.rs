@@ -1,13 +1,24 @@
 //! Small models on every executor.
 
 use super::folder::Folder;
-use foveate_core::Any;
+use foveate_core::cache::Snapshot;
+use foveate_core::coprocessor::{Cancel, Coprocessor};
 use foveate_core::gpu::{self, Gpu};
 use foveate_core::host::HostBackend;
 use foveate_core::model::{Family, Files, Model};
 use foveate_core::weights::{Checkpoint, Memory, Source};
+use foveate_core::{Any, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Gives what it holds.
+pub(crate) struct Fixed(pub(crate) Vec<f32>);
+
+impl Coprocessor<Any> for Fixed {
+    async fn augment(&mut self, _: &Snapshot<Any>, _: u32, _: &Cancel) -> Result<Vec<f32>> {
+        Ok(self.0.clone())
+    }
+}
 
 fn required(name: &str) -> bool {
     std::env::var(name).is_ok_and(|v| v == "1")

@@ -26,7 +26,8 @@
 //! | `lse` | `[B, T, H]`, packed `[Tq, H]` | f32 | with `lse`: natural logarithm |
 //!
 //! Edge values: a query that sees no key gives 0 and an `lse` of `-3.0e38` (its sink with sinks). What stands in keys
-//! behind `L`, or in pages the table does not name, is never read into a result. A page behind the pool reads the last.
+//! behind `L`, in pages the table does not name, or in pages in front of what the first query sees of a window, is never
+//! read into a result. A page behind the pool reads the last.
 //! A bias of [`HIDDEN`] or less, minus infinity among them, hides its key, as a mask does.
 //! Packed, a sequence may be empty, rows that no sequence has are not written, offsets are held inside of their tensor, and
 //! a sequence that ends before it begins is empty; a row of `out` that two sequences have, which only decreasing offsets
@@ -407,7 +408,8 @@ impl Spec {
         self.packed.map_or(all, |p| all.min(p.queries.into()))
     }
 
-    /// Sets the keys and values that no sequence has to NaN: an op that reads them shows it.
+    /// Sets the keys and values that no sequence has, and in pages what its window has passed, to NaN: an op that reads them
+    /// shows it.
     fn poison(&self, kv: &mut [Vec<u8>], table: &[u32], sequences: Sequences<'_>) {
         let rows = match self.paged {
             Some(p) => p.pages * p.page,
@@ -415,8 +417,11 @@ impl Spec {
         };
         let mut held = alloc::vec![false; rows as usize];
         for b in 0..self.batch as usize {
-            let Sequence { first_key, keys, .. } = sequences.get(b);
-            for j in 0..keys {
+            let sequence = sequences.get(b);
+            let Sequence { first_key, keys, .. } = sequence;
+            let window = self.window.filter(|_| self.paged.is_some());
+            let passed = window.map_or(0, |w| (sequence.position(0) - i64::from(w) + 1).max(0) as usize);
+            for j in passed..keys {
                 let row = match self.paged {
                     Some(p) => {
                         let (page, width) = (p.page as usize, p.width as usize);

@@ -84,8 +84,9 @@ fn main(
     let key_to = (j / 4 + j % 4 * X) * STRIDE + d;
     for (var start = span.x / KEYS * KEYS; start < span.y; start += KEYS) {
         if lane < KEYS {
-            // Behind the last key it stands again, where nothing sees it: what memory holds there must not be read.
-            key_rows[lane] = key_row(b, min(start + lane, length - 1)) * params.kv_heads + g;
+            // In front of the first key and behind the last one these stand again, where nothing sees them: what memory holds
+            // there must not be read.
+            key_rows[lane] = key_row(b, min(max(start + lane, span.x), length - 1)) * params.kv_heads + g;
         }
         // The rows of keys are known, and what stood in the tile has been used.
         workgroupBarrier();

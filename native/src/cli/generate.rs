@@ -201,7 +201,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Err(foveate::core::Error::ContextFull { tokens, context: context.into() }.into());
     }
     let tokens = u32::try_from(wanted + beside).unwrap_or(u32::MAX);
-    let pool = Pool::new(model.backend(), model.config(), arguments.kv.format(), tokens)?;
+    // The answer, and what a coprocessor reads beside it.
+    let pool = Pool::of_sequences(model.backend(), model.config(), arguments.kv.format(), tokens, 2)?;
     let mut session = Session::over(model.clone(), Arc::new(pool), wanted as u32)?;
     let mut augmenter = arguments.augment.start(&model, &arguments.model)?;
     progress::prepare(&session)?;

@@ -59,7 +59,9 @@ impl<B: Backend> Batch<B> {
             turn.session.mark(&[turn.token], turn.sampler)?;
         }
         let extents = extend(turns)?;
-        let result = match self.step(turns, &extents) {
+        let recorded = self.step(turns, &extents);
+        drop(extents);
+        let result = match recorded {
             Ok(()) => self.model.backend().download(&self.workspace.ids, 0, turns.len() as u64 * 4).await,
             Err(error) => Err(error),
         };
@@ -114,10 +116,11 @@ impl<B: Backend> Batch<B> {
         let slots: Vec<u32> = sequences().map(|sequence| sequence.slot().unwrap_or(0)).collect();
         let keys: Vec<u32> = sequences().map(|sequence| sequence.len()).collect();
         let of_extents = |number: fn(&Extent) -> u32| extents.iter().map(number).collect::<Vec<_>>();
-        let (positions, rows) = (of_extents(|e| e.positions[0]), of_extents(|e| e.slots[0]));
+        let rows = |kind: usize| extents.iter().flat_map(|e| e.slots[kind].iter().copied()).collect::<Vec<_>>();
         let of_sequences = [&slots[..], &of_extents(|e| e.first), &keys].concat();
-        let tables = sequences().map(|sequence| sequence.table());
-        self.workspace.indices(backend, [&positions, &rows, &of_sequences], tables)?;
+        let indices = [&of_extents(|e| e.positions[0])[..], &rows(0), &rows(1), &of_sequences];
+        let all: Vec<_> = sequences().collect();
+        self.workspace.indices(backend, indices, &all)?;
         let ids: Vec<u32> = turns.iter().map(|turn| turn.token).collect();
         backend.upload(&self.workspace.ids, 0, bytemuck::cast_slice(&ids))?;
 

@@ -2,7 +2,7 @@
 
 use super::{Session, To};
 use crate::backend::Backend;
-use crate::cache::{Moves, NO_TOKEN, Prefix, SegmentId, Sequence, Snapshot, Version};
+use crate::cache::{Moves, Prefix, SegmentId, Sequence, Snapshot, Version};
 use crate::error::{Error, Result};
 
 impl<B: Backend> Session<B> {
@@ -43,6 +43,7 @@ impl<B: Backend> Session<B> {
             marked: None,
             on_device: None,
             observer: None,
+            interval: self.interval,
         })
     }
 
@@ -70,12 +71,11 @@ impl<B: Backend> Session<B> {
     /// Forgets the tokens from `len` on, and where the sequence can't go back there, reads again what leads there.
     ///
     /// # Errors
-    /// `Rollback` for a length that it never had, or behind embeddings that would have to be read again; then nothing has
-    /// changed. What reading gives.
+    /// `Rollback` for a length that it never had, or where embeddings or what stood behind a removed segment would have to be
+    /// read again; then nothing has changed. What reading gives.
     pub fn rewind(&mut self, len: u32) -> Result<()> {
         let nearest = self.sequence.nearest(len);
-        let again = self.tokens().get(nearest as usize..len as usize).map(<[u32]>::to_vec);
-        match again.filter(|tokens| !tokens.contains(&NO_TOKEN)) {
+        match self.sequence.again(len).map(<[u32]>::to_vec) {
             Some(again) => {
                 self.forget(nearest)?;
                 if again.is_empty() { Ok(()) } else { self.reread(&again) }
@@ -84,17 +84,25 @@ impl<B: Backend> Session<B> {
         }
     }
 
-    /// Keeps the states of layers that have any, so that a rollback to this length is exact. Every
-    /// [`CHECKPOINT`](crate::cache::CHECKPOINT) tokens that is done anyway; where slots run out, the oldest are given up.
+    /// Keeps the states of layers that have any, and what windows see, so that a rollback to this length is exact. Where
+    /// there are states that is done [every so many](Self::checkpoint_every) tokens anyway; where slots or pages run out, the
+    /// oldest are given up.
     pub fn checkpoint(&mut self) {
         self.sequence.checkpoint();
+    }
+
+    /// Checkpoints every so many tokens from now on, between two steps: [`CHECKPOINT`](crate::cache::CHECKPOINT) at first,
+    /// as many of them as there are slots for.
+    pub fn checkpoint_every(&mut self, tokens: u32) {
+        self.interval = tokens.max(1);
     }
 
     /// Takes a segment out of the sequence. What stands behind it keeps its positions and what it has read of the segment;
     /// its rows move up, so windows count without it.
     ///
     /// # Errors
-    /// `NoSuchSegment`; `OutOfPages` for as many pages as stand behind it. Then nothing has changed.
+    /// `NoSuchSegment`; `OutOfPages` for as many pages as stand behind it; `Rollback` where there are states, or where a
+    /// window would then see what is given up. Then nothing has changed.
     pub fn remove(&mut self, segment: SegmentId) -> Result<()> {
         self.cut(|sequence| sequence.remove(segment))
     }
@@ -127,11 +135,10 @@ impl<B: Backend> Session<B> {
     /// Back to a version that it had, after an error: where states are not kept for it, what is missing is read again.
     pub(super) fn undo(&mut self, version: Version) {
         let Some(len) = self.sequence.len_at(version) else { return };
-        let nearest = self.sequence.nearest(len);
-        let again = self.tokens().get(nearest as usize..len as usize).unwrap_or_default().to_vec();
+        let (nearest, again) = (self.sequence.nearest(len), self.sequence.again(len).map(<[u32]>::to_vec));
         // An error here is the error that led here: the session holds less, and says so.
         let _ = self.forget(nearest);
-        if !again.is_empty() && !again.contains(&NO_TOKEN) {
+        if let Some(again) = again.filter(|tokens| !tokens.is_empty()) {
             let _ = self.reread(&again);
         }
     }

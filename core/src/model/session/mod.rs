@@ -13,7 +13,7 @@ pub use observe::{Observed, Observer};
 use super::Model;
 use super::workspace::{Step, Workspace};
 use crate::backend::{Backend, Operand};
-use crate::cache::{Kind, Pool, Segment, Sequence, Version};
+use crate::cache::{CHECKPOINT, Kind, Pool, Segment, Sequence, Version};
 use crate::error::{Error, Result};
 use crate::sample::Sampler;
 use foveate_kernels::dtype::DType;
@@ -42,6 +42,8 @@ pub struct Session<B: Backend> {
     /// The id that the last step left at `workspace.ids[0]`.
     on_device: Option<u32>,
     observer: Option<Box<dyn Observer<B> + Send>>,
+    /// Tokens between two checkpoints at least, where the model has states.
+    interval: u32,
 }
 
 /// What a session reads.
@@ -70,13 +72,14 @@ impl<B: Backend> Session<B> {
         Self::stored(model, context, DType::F32)
     }
 
-    /// A session with room for `context` tokens, whose keys and values are kept in `format`: f32, f16 or Q8_0.
+    /// A session with room for `context` tokens, whose keys and values are kept in `format`: f32, f16 or Q8_0. Layers that
+    /// see a window have room for one sequence, for a snapshot that it has left behind, and for what goes on from that.
     ///
     /// # Errors
     /// As [`new`](Self::new); `Config` for another format, or one whose blocks are larger than a head.
     pub fn stored(model: Arc<Model<B>>, context: u32, format: DType) -> Result<Self> {
         Self::admit_context(&model, context)?;
-        let pool = Arc::new(Pool::new(model.backend(), model.config(), format, context)?);
+        let pool = Arc::new(Pool::of_sequences(model.backend(), model.config(), format, context, 3)?);
         Self::over(model, pool, context)
     }
 
@@ -92,8 +95,18 @@ impl<B: Backend> Session<B> {
         let batch = config.batch(BATCH.min(context));
         let workspace = Workspace::new(backend, config, batch, context, LOGIT_ROWS.min(context))?;
         let seen = backend.alloc("seen", u64::from(config.vocab.div_ceil(32)) * 4)?;
-        let sequence = Sequence::new(pool.pages(), pool.state_slots());
-        Ok(Self { workspace, sequence, pool, seen, marked: None, on_device: None, observer: None, model })
+        let sequence = Sequence::new(pool.holders());
+        Ok(Self {
+            workspace,
+            sequence,
+            pool,
+            seen,
+            marked: None,
+            on_device: None,
+            observer: None,
+            interval: CHECKPOINT,
+            model,
+        })
     }
 
     fn admit_context(model: &Model<B>, context: u32) -> Result<()> {

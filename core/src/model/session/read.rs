@@ -2,7 +2,7 @@
 
 use super::{Input, LOGIT_ROWS, Observed, Session};
 use crate::backend::{Backend, Operand};
-use crate::cache::{CHECKPOINT, Kind, NO_TOKEN};
+use crate::cache::{Kind, NO_TOKEN};
 use crate::error::{Error, Result};
 use crate::model::decoder::Stream;
 use crate::model::workspace::{Step, Workspace, take};
@@ -194,7 +194,7 @@ impl<B: Backend> Session<B> {
         if total > self.workspace.context.into() {
             return Err(Error::ContextFull { tokens: total, context: self.workspace.context.into() });
         }
-        Ok(())
+        self.sequence.room(count as u32)
     }
 
     pub(super) fn admit_ids(&self, ids: &[u32]) -> Result<()> {
@@ -234,8 +234,9 @@ impl<B: Backend> Session<B> {
         };
         self.pool.apply(backend, &extent.moves)?;
         let state = self.sequence.slot().map(|slot| [slot, extent.first]);
-        let indices = [&extent.positions[..], &extent.slots, state.as_slice().as_flattened()];
-        self.workspace.indices(backend, indices, [self.sequence.table()].into_iter())?;
+        let [all, windowed] = &extent.slots;
+        let indices = [&extent.positions[..], all, windowed, state.as_slice().as_flattened()];
+        self.workspace.indices(backend, indices, &[&self.sequence])?;
         let chosen = self.on_device.take();
         match input {
             // The token that the last step chose is already there.
@@ -263,7 +264,7 @@ impl<B: Backend> Session<B> {
     /// Keeps the states at every so many tokens.
     pub(super) fn keep_states(&mut self) {
         let last = self.sequence.checkpoints().last().unwrap_or(0);
-        if self.sequence.len() - last >= CHECKPOINT {
+        if self.sequence.has_states() && self.sequence.len() - last >= self.interval {
             self.sequence.checkpoint();
         }
     }

@@ -2,7 +2,7 @@
 
 use super::Session;
 use crate::backend::Backend;
-use crate::cache::{Saved, Sequence};
+use crate::cache::{Layer, Saved, Sequence};
 use crate::error::{Error, Result};
 
 impl<B: Backend> Session<B> {
@@ -32,15 +32,15 @@ impl<B: Backend> Session<B> {
     pub async fn restore(&mut self, bytes: Vec<u8>) -> Result<()> {
         let saved = Saved::read(bytes).await?;
         self.admit_saved(&saved)?;
-        let pages = [self.pool.pages(), self.pool.state_slots()];
-        let (sequence, slots) = Sequence::restored(pages, &saved.tokens, &saved.segments)?;
+        let sequence = Sequence::restored(self.pool.holders(), &saved.tokens, &saved.segments)?;
         let backend = self.model.backend();
-        let page = self.pool.pages().page() as usize;
         for (layer, (keys, values)) in self.pool.layers().zip(&saved.layers) {
-            for (buffer, bytes) in [(&layer.k, keys), (&layer.v, values)] {
-                let pages = bytes.chunks((page as u64 * layer.row) as usize).zip(slots.iter().step_by(page));
-                for (rows, &slot) in pages {
-                    backend.upload(buffer, u64::from(slot) * layer.row, rows)?;
+            let needed = sequence.needed(layer.windowed);
+            for (buffer, mut bytes) in [(&layer.k, &keys[..]), (&layer.v, &values[..])] {
+                for &(at, rows) in &needed {
+                    let (page, rest) = bytes.split_at(rows as usize * layer.row as usize);
+                    backend.upload(buffer, u64::from(at) * layer.row, page)?;
+                    bytes = rest;
                 }
             }
         }
@@ -82,7 +82,10 @@ impl<B: Backend> Session<B> {
         }
         let ids: Vec<u32> = saved.tokens.iter().copied().filter(|id| *id != crate::cache::NO_TOKEN).collect();
         self.admit_ids(&ids)?;
-        let rows: Vec<u64> = self.pool.layers().map(|l| l.row * saved.tokens.len() as u64).collect();
+        let tokens = saved.tokens.len() as u64;
+        let sees = self.pool.holders().windows.as_ref().map_or(u64::MAX, |(_, window)| u64::from(window.sees) - 1);
+        let rows = |l: &Layer<B>| l.row * if l.windowed { tokens.min(sees) } else { tokens };
+        let rows: Vec<u64> = self.pool.layers().map(rows).collect();
         let sizes = |(keys, values): &(Vec<u8>, Vec<u8>)| [keys.len() as u64, values.len() as u64];
         let states = self.pool.states().buffers().map(|s| s.bytes).filter(|_| !saved.tokens.is_empty());
         let whole = saved.states.iter().map(|s| s.len() as u64).eq(states);

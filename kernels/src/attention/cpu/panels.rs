@@ -30,7 +30,7 @@ impl Panels {
         let (sizes, heads) = (Self::sizes(inputs), inputs.kv_heads);
         let mut starts = vec![0; inputs.spec.batch as usize + 1];
         for b in 0..inputs.spec.batch as usize {
-            starts[b + 1] = starts[b] + inputs.tiles_of(b).len();
+            starts[b + 1] = starts[b] + (inputs.sequences.get(b).keys - inputs.first_key(b)).div_ceil(TILE);
         }
         let tiles = starts[starts.len() - 1];
         if tiles * TILE > 2 * inputs.key_rows() + TILE {
@@ -42,7 +42,7 @@ impl Panels {
             let mut gathered = Vec::new();
             for at in range {
                 let b = starts.partition_point(|&start| start <= at) - 1;
-                let first = (inputs.tiles_of(b).start + at - starts[b]) * TILE;
+                let first = inputs.first_key(b) + (at - starts[b]) * TILE;
                 let keys = first..inputs.sequences.get(b).keys.min(first + TILE);
                 for g in 0..heads {
                     let place = (at * heads + g) * sizes[1];
@@ -58,7 +58,7 @@ impl Panels {
 
     /// The keys and values of the tile of sequence `b` that begins at `key`.
     pub(super) fn tile(&self, inputs: &Inputs<'_>, [b, g]: [usize; 2], key: usize) -> [Right<'_>; 2] {
-        let tile = self.starts[b] + key / TILE - inputs.tiles_of(b).start;
+        let tile = self.starts[b] + (key - inputs.first_key(b)) / TILE;
         let tile = &self.data[(tile * inputs.kv_heads + g) * self.sizes[1]..][..self.sizes[1]];
         let (k, v) = tile.split_at(self.sizes[0]);
         [Right::strips(k, inputs.spec.dim as usize), Right::strips(v, TILE)]

@@ -142,11 +142,10 @@ impl<'a> Inputs<'a> {
         self.spec.window.map_or(0, |w| (position - i64::from(w) + 1).max(0)) as usize
     }
 
-    /// The tiles of keys that the queries of sequence `b` see.
-    pub(super) fn tiles_of(&self, b: usize) -> Range<usize> {
+    /// The first key that the queries of sequence `b` see: in front of it no memory is read.
+    pub(super) fn first_key(&self, b: usize) -> usize {
         let sequence = self.sequences.get(b);
-        let first = self.first_seen(sequence.position(0)).min(sequence.keys) / TILE;
-        first..sequence.keys.div_ceil(TILE).max(first)
+        self.first_seen(sequence.position(0)).min(sequence.keys)
     }
 
     /// Row of key `j` of sequence `b`, and the end of the keys that follow it there, at most `end`.
@@ -205,7 +204,7 @@ impl<'a> Inputs<'a> {
         let end = visible(tokens.end - 1).end.min(range.end);
         let mut tile = visible(tokens.start).start.max(range.start);
         if self.panels.is_some() {
-            tile = tile / TILE * TILE;
+            tile -= (tile - self.first_key(b)) % TILE;
         }
         while tile < end {
             let mut keys = tile..end.min(tile + TILE);
