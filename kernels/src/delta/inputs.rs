@@ -72,4 +72,16 @@ impl<'a> Inputs<'a> {
             simd.mul(written, &write[row * value_dim..][columns]);
         }
     }
+
+    /// Asks for what [`load`](Self::load) will read of a token: the rows of a head lie too far apart for a processor to see
+    /// what comes next.
+    pub(crate) fn fetch(&self, t: usize, head: usize, columns: Range<usize>) {
+        let (simd, dim, value_dim) = (self.host.simd(), self.key_dim, self.value_dim);
+        let (row, key_row) = (t * self.value_heads + head, t * self.heads + head / (self.value_heads / self.heads));
+        for keys in [self.q, self.k] {
+            simd.fetch(keys.get(key_row * dim..(key_row + 1) * dim).unwrap_or_default());
+        }
+        let values = self.v.get(row * value_dim..(row + 1) * value_dim);
+        simd.fetch(values.map_or(&[], |values| &values[columns]));
+    }
 }

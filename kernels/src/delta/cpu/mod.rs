@@ -14,6 +14,12 @@ use core::ops::Range;
 
 /// Elements of a state that a unit of work holds: 32 KiB.
 const HELD: usize = 8192;
+/// Units that take turns at the same tokens, and the tokens of a turn: rows of all heads lie together, and what one unit has
+/// brought near, the next ones find there.
+const TOGETHER: usize = 4;
+const TURN: usize = 64;
+/// Tokens between one that is asked for and the one that is computed.
+const AHEAD: usize = 4;
 /// Least multiplications that are worth a task.
 const TASK: usize = 1 << 16;
 
@@ -42,53 +48,75 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let columns = (columns / PADDED * PADDED).max(PADDED);
     let blocks = value_dim.div_ceil(columns);
     let cost = mean * 3 * size / blocks;
-    split(host, rows * blocks, TASK / cost.max(1) + 1, &|range| {
-        let mut unit = Unit::new(&inputs, columns);
-        let mut tile = (chunk > 1).then(|| Chunk::new(chunk, key_dim, unit.stride));
-        for index in range {
-            let (row, first) = (index / blocks, index % blocks * columns);
-            let (n, head) = (row / value_heads, row % value_heads);
-            let block = first..value_dim.min(first + columns);
-            let at = slots.map_or(n, |slots| slots[n] as usize) * value_heads + head;
-            if spec.pool.is_some_and(|pool| at >= pool as usize * value_heads) {
+    let together = (rows * blocks / (2 * host.threads())).clamp(1, TOGETHER);
+    // Units have different columns, or run one after the other.
+    let state_row = |at: usize, block: &Range<usize>, k: usize| {
+        at * size + k * value_dim + block.start..at * size + k * value_dim + block.end
+    };
+    split(host, rows * blocks, (TASK / cost.max(1) + 1).max(together), &|range| {
+        let mut units: Vec<Unit> = Vec::new();
+        let mut tile = None;
+        let mut index = range.start;
+        while index < range.end {
+            let n = index / blocks / value_heads;
+            let end = range.end.min((n + 1) * value_heads * blocks).min(index + TOGETHER);
+            let slot = slots.map_or(n, |slots| slots[n] as usize);
+            let indices = index..end;
+            index = end;
+            if spec.pool.is_some_and(|pool| slot >= pool as usize) {
                 continue;
             }
-            let state_row = |k: usize| at * size + k * value_dim + block.start..at * size + k * value_dim + block.end;
-            unit.state.fill(0.0);
-            for (k, to) in unit.state.chunks_exact_mut(unit.stride).enumerate() {
-                let from: &[f32] = match (state0, &states) {
-                    (Some(state0), _) => &state0[row * size + k * value_dim..][block.clone()],
-                    // SAFETY: units have different columns, or run one after the other.
-                    (None, Some(pool)) if spec.pool.is_some() => unsafe { pool.part(state_row(k)) },
-                    _ => continue,
-                };
-                to[..from.len()].copy_from_slice(from);
-            }
-            // SAFETY: sequences share no token, heads and blocks no column.
-            let out_row = |t: usize| unsafe {
-                let at = (t * value_heads + head) * value_dim;
-                out.part(at + block.start..at + block.end)
-            };
-            match &mut tile {
-                None => {
-                    for t in sequences[n].clone() {
-                        unit.token(&inputs, t, head, block.clone(), out_row(t));
-                    }
+            units.resize_with(units.len().max(indices.len()), || Unit::new(&inputs, columns));
+            for (unit, index) in units.iter_mut().zip(indices.clone()) {
+                let (row, first) = (index / blocks, index % blocks * columns);
+                unit.head = row % value_heads;
+                unit.block = first..value_dim.min(first + columns);
+                let at = slot * value_heads + unit.head;
+                unit.state.fill(0.0);
+                for (k, to) in unit.state.chunks_exact_mut(unit.stride).enumerate() {
+                    let from: &[f32] = match (state0, &states) {
+                        (Some(state0), _) => &state0[row * size + k * value_dim..][unit.block.clone()],
+                        // SAFETY: as above.
+                        (None, Some(pool)) if spec.pool.is_some() => unsafe {
+                            pool.part(state_row(at, &unit.block, k))
+                        },
+                        _ => continue,
+                    };
+                    to[..from.len()].copy_from_slice(from);
                 }
-                Some(tile) => {
-                    let end = sequences[n].end;
-                    for first in sequences[n].clone().step_by(chunk) {
-                        let tokens = first..end.min(first + chunk);
+            }
+            let units = &mut units[..indices.len()];
+            let step = if chunk > 1 { chunk } else { TURN };
+            for first in sequences[n].clone().step_by(step) {
+                let tokens = first..sequences[n].end.min(first + step);
+                for unit in units.iter_mut() {
+                    let (head, block) = (unit.head, unit.block.clone());
+                    // SAFETY: sequences share no token, heads and blocks no column.
+                    let out_row = |t: usize| unsafe {
+                        let at = (t * value_heads + head) * value_dim;
+                        out.part(at + block.start..at + block.end)
+                    };
+                    if chunk > 1 {
+                        let tile = tile.get_or_insert_with(|| Chunk::new(chunk, key_dim, unit.stride));
                         let store = |t: usize, row: &[f32]| out_row(t).copy_from_slice(row);
-                        tile.run(&inputs, (tokens, head, block.clone()), &mut unit.state, unit.stride, store);
+                        let part = (tokens.clone(), head, block.clone());
+                        tile.run(&inputs, part, &mut unit.state, unit.stride, store);
+                        continue;
+                    }
+                    for t in tokens.clone() {
+                        inputs.fetch(t + AHEAD, head, block.clone());
+                        unit.token(&inputs, t, out_row(t));
                     }
                 }
             }
             let Some(states) = &states else { continue };
-            for (k, from) in unit.state.chunks_exact(unit.stride).enumerate() {
-                // SAFETY: as above.
-                let to = unsafe { states.part(state_row(k)) };
-                to.copy_from_slice(&from[..to.len()]);
+            for unit in units {
+                let at = slot * value_heads + unit.head;
+                for (k, from) in unit.state.chunks_exact(unit.stride).enumerate() {
+                    // SAFETY: as above.
+                    let to = unsafe { states.part(state_row(at, &unit.block, k)) };
+                    to.copy_from_slice(&from[..to.len()]);
+                }
             }
         }
     });
@@ -103,6 +131,8 @@ fn repeats(slots: &[u32]) -> bool {
 
 /// Some columns of a state, and the vectors of a token.
 struct Unit {
+    head: usize,
+    block: Range<usize>,
     /// `[K, stride]`
     state: Vec<f32>,
     stride: usize,
@@ -120,6 +150,8 @@ impl Unit {
         let keys = || vec![0.0; inputs.key_dim];
         let values = || vec![0.0; stride];
         Self {
+            head: 0,
+            block: 0..0,
             state: vec![0.0; inputs.key_dim * stride],
             stride,
             decay: vec![1.0; inputs.key_dim],
@@ -131,12 +163,12 @@ impl Unit {
         }
     }
 
-    /// Advances the columns `block` by token `t`.
-    fn token(&mut self, inputs: &Inputs<'_>, t: usize, head: usize, block: Range<usize>, out: &mut [f32]) {
-        let (simd, key_dim, row) = (inputs.host.simd(), inputs.key_dim, t * inputs.value_heads + head);
-        let width = block.len();
+    /// Advances its columns by token `t`.
+    fn token(&mut self, inputs: &Inputs<'_>, t: usize, out: &mut [f32]) {
+        let (simd, key_dim, row) = (inputs.host.simd(), inputs.key_dim, t * inputs.value_heads + self.head);
+        let width = self.block.len();
         let vectors = [&mut self.query[..], &mut self.key, &mut self.read];
-        inputs.load(t, head, block, vectors, &mut self.written[..width]);
+        inputs.load(t, self.head, self.block.clone(), vectors, &mut self.written[..width]);
         match (inputs.spec.gate, inputs.g) {
             (Gate::Head, Some(g)) => {
                 let decay = libm::expf(g[row]);
