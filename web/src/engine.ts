@@ -93,6 +93,7 @@ export class LocalEngine implements Engine {
     device: Device,
     baseline: boolean,
     cache: boolean,
+    selfTest: boolean | undefined,
     { onProgress, signal }: Hooks,
   ): Promise<Info> {
     await compiled();
@@ -103,12 +104,12 @@ export class LocalEngine implements Engine {
       onProgress?.({ bytes, of, fetched, wasmBytes: wasmBytes() });
       return !signal?.aborted && !this.#closed;
     };
-    const model = await load(files, device, baseline, report);
+    const model = await load(files, device, baseline, selfTest, report);
     if (this.#closed) {
       model.free();
       throw new FoveateError("closed", "the model is closed");
     }
-    const again = async () => load(await openSource(source, { cache }), device, baseline, () => !this.#closed);
+    const again = async () => load(await openSource(source, { cache }), device, baseline, selfTest, () => !this.#closed);
     this.#loaded = new Loaded(model, again);
     const { architecture, context, vocabSize, width, hasTokenizer, hasTemplate } = model;
     return { architecture, context, vocabSize, width, hasTokenizer, hasTemplate, device: await describe(model) };

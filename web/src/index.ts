@@ -29,7 +29,7 @@ import {
   tokens,
 } from "./answer.js";
 import { FoveateError, throwIfAborted } from "./error.js";
-import type { Device as DeviceKind, Info, Message, Progress, Report, Stats } from "./methods.js";
+import type { Device as DeviceKind, Fallback, Info, Message, Progress, Report, Stats, Trial } from "./methods.js";
 import { Session, type SessionOptions } from "./session.js";
 import { type ModelSource, sendable, spawnEngine } from "./spawn.js";
 
@@ -38,7 +38,7 @@ export { type CachedModel, cache } from "./cache.js";
 export * from "./device.js";
 export type { FoveateErrorCode } from "./error.js";
 export * from "./session.js";
-export type { DeviceKind, Message, ModelSource, Progress, Report, Stats };
+export type { DeviceKind, Fallback, Message, ModelSource, Progress, Report, Stats, Trial };
 export { FoveateError };
 
 export interface LoadOptions {
@@ -67,6 +67,12 @@ export interface LoadOptions {
   readonly hub?: string;
   /** Use no more of the GPU than WebGPU guarantees everywhere: to see what others will see. */
   readonly baseline?: boolean;
+  /**
+   * Try the kernels that the model will run on a GPU on small cases, while the weights are on their way; one that gives
+   * wrong numbers is replaced by a simpler one, and `report()` says so. By default where the GPU is real: on a driver that
+   * plays one in software, compiling takes seconds a kernel.
+   */
+  readonly selfTest?: boolean;
 }
 
 /**
@@ -80,7 +86,7 @@ export async function load(source: ModelSource, options: LoadOptions = {}): Prom
   const sent = await sendable(source, hub, signal);
   const engine = spawnEngine(options.worker);
   try {
-    const info = await engine.call("load", [sent, device, baseline, cache], { onProgress, signal });
+    const info = await engine.call("load", [sent, device, baseline, cache, options.selfTest], { onProgress, signal });
     return new Model({ engine, onDeviceLost: options.onDeviceLost, losses: 0 }, info);
   } catch (error) {
     engine.close();
@@ -215,12 +221,12 @@ export class Model {
 
   /**
    * What the model runs on, whether that computes as it should, and what went wrong so far. It takes a moment: one small
-   * case of every op runs on the device and by its definition.
+   * case of every op runs on the device and by its definition, unless `check` is `false`.
    *
    * @throws {FoveateError}
    */
-  report({ signal }: { signal?: AbortSignal } = {}): Promise<Report> {
-    return this.#link.engine.call("report", [this.device], { signal });
+  report({ check = true, signal }: { check?: boolean; signal?: AbortSignal } = {}): Promise<Report> {
+    return this.#link.engine.call("report", [this.device, check], { signal });
   }
 
   /** Frees the model and its sessions. What is still running fails with an error of code `closed`. */

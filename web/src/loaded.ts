@@ -115,15 +115,16 @@ export class Loaded {
   }
 
   /** The first case of every op. */
-  async report(device: string, { signal }: Hooks): Promise<Report> {
+  async report(device: string, check: boolean, { signal }: Hooks): Promise<Report> {
     const first = new Map(caseNames().map((name) => [name.split("/")[0], name] as const).reverse());
     const findings: Finding[] = [];
-    for (const name of first.values()) {
+    for (const name of check ? first.values() : []) {
       throwIfAborted(signal);
       const [found] = JSON.parse(await this.#model.checkCase(name)) as Finding[];
       if (found) findings.push({ ...found, name });
     }
-    return { device, passedOver: this.#model.passedOver, losses: this.#losses, findings };
+    const { passedOver, trial } = this.#model;
+    return { device, passedOver, losses: this.#losses, trial: trial && JSON.parse(trial), findings };
   }
 
   begin(ids: Uint32Array, options: JsOptions): number {

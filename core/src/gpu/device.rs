@@ -160,8 +160,9 @@ impl Gpu {
         });
         let caps = caps(&device, info);
         let pipelines = Pipelines::new(&device);
-        let (recorder, readbacks) = (Mutex::default(), Mutex::default());
-        Gpu { name: describe(info), caps, device, queue, ledger, pipelines, recorder, readbacks }
+        let (narrowed, recorder, readbacks) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let software = caps.software;
+        Gpu { name: describe(info), caps, software, narrowed, device, queue, ledger, pipelines, recorder, readbacks }
     }
 }
 

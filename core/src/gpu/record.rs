@@ -70,7 +70,7 @@ impl Recorder {
     pub(super) fn record(&mut self, gpu: &Gpu, op: &Op, operands: &[Operand<'_, Gpu>]) -> Result<()> {
         let lengths: Vec<u64> = operands.iter().map(|o| o.buffer.len().saturating_sub(o.offset)).collect();
         let args = op.check(&lengths)?;
-        self.plan(gpu, op.name(), &args, &op.kernel().plan(&gpu.caps)?, operands)
+        self.plan(gpu, op.name(), &args, &op.kernel().plan(&gpu.caps_of(op.name()))?, operands)
     }
 
     /// Records the passes of a plan over operands that hold `args`.
