@@ -11,7 +11,9 @@ mod reading;
 mod session;
 mod source;
 
-pub use device::{Device, case_names, case_shaders, check_model, op_arguments, op_inputs, op_names, open_device};
+pub use device::{
+    Device, case_names, case_shaders, check_model, op_arguments, op_inputs, op_names, op_plan, open_device,
+};
 pub use generation::Generation;
 pub use model::{Model, load};
 pub use reading::Reading;

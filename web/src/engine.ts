@@ -10,11 +10,12 @@ import init, {
   opArguments,
   opInputs,
   opNames,
+  opPlan,
   wasmBytes,
 } from "../pkg/foveate.js";
 import { FoveateError, throwIfAborted } from "./error.js";
 import { Loaded } from "./loaded.js";
-import type { Argument, Device, Engine, Finding, Hooks, Info, Method, Methods } from "./methods.js";
+import type { Argument, Device, Engine, Finding, Hooks, Info, Method, Methods, Plan } from "./methods.js";
 import { type OpenSource, openCase, openSource } from "./source.js";
 
 let ready: Promise<unknown> | undefined;
@@ -115,14 +116,19 @@ export class LocalEngine implements Engine {
     return { architecture, context, vocabSize, width, hasTokenizer, hasTemplate, device: await describe(model) };
   }
 
-  async open(kind: Device, baseline: boolean): Promise<{ name: string; ops: string[] }> {
+  async open(kind: Device | "plans", baseline: boolean): Promise<{ name: string; ops: string[] }> {
     await compiled();
+    if (kind === "plans") return { name: kind, ops: opNames() };
     this.#device = await openDevice(kind, baseline);
     return { name: await describe(this.#device), ops: opNames() };
   }
 
   arguments(op: string, settings: string, shapes: string): Argument[] {
     return JSON.parse(opArguments(op, settings, shapes));
+  }
+
+  plan(op: string, settings: string, shapes: string, caps: string): Plan {
+    return JSON.parse(opPlan(op, settings, shapes, caps));
   }
 
   inputs(op: string, settings: string, seed: number): Uint8Array[] {

@@ -35,6 +35,7 @@ import { type ModelSource, sendable, spawnEngine } from "./spawn.js";
 
 export type { Candidate, End, GenerateOptions, Prompt, Score, ScoredToken, Token } from "./answer.js";
 export { type CachedModel, cache } from "./cache.js";
+export type { BufferDevice, BufferExecutor, BufferKernel, BufferOf, BufferTensor, OwnBuffer, OwnDevice } from "./buffers.js";
 export * from "./device.js";
 export type { FoveateErrorCode } from "./error.js";
 export * from "./session.js";

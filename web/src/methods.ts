@@ -14,6 +14,32 @@ export interface Argument {
   readonly access: "read" | "write" | "both";
 }
 
+/** The passes of an op, for whoever has a device. */
+export interface Plan {
+  readonly args: readonly Argument[];
+  readonly passes: readonly Pass[];
+  /** Bytes of each scratch buffer. */
+  readonly scratch: readonly number[];
+}
+
+/** One dispatch. */
+export interface Pass {
+  readonly name: string;
+  /** WGSL with the entry point `main`. */
+  readonly code: string;
+  /** Storage buffers of group 0 in their order: of an argument, or of scratch; `offset` bytes in front are skipped. */
+  readonly bindings: readonly {
+    readonly arg?: number;
+    readonly scratch?: number;
+    readonly writes: boolean;
+    readonly offset: number;
+    readonly bytes: number;
+  }[];
+  /** Words of the uniform buffer at binding 0 of group 1; a pair is where an argument begins in its binding, in units. */
+  readonly params: readonly (number | readonly [arg: number, unit: number])[];
+  readonly workgroups: readonly [number, number, number];
+}
+
 /** What a check of one expectation found. */
 export interface Finding {
   readonly name: string;
@@ -174,8 +200,10 @@ export interface Methods {
   stats(): Stats;
   report(device: string, check: boolean): Report;
   /** Opens an executor for single ops. */
-  open(kind: Device, baseline: boolean): { name: string; ops: string[] };
+  open(kind: Device | "plans", baseline: boolean): { name: string; ops: string[] };
   arguments(op: string, settings: string, shapes: string): Argument[];
+  /** The passes of an op on a device with these caps. */
+  plan(op: string, settings: string, shapes: string, caps: string): Plan;
   inputs(op: string, settings: string, seed: number): Uint8Array[];
   run(op: string, settings: string, shapes: string, inputs: readonly Uint8Array[]): Uint8Array[];
   check(source: string | Blob, kind: Device, baseline: boolean): Finding[];

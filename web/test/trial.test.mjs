@@ -46,15 +46,15 @@ support.inChromium("the self-test of a GPU in Chromium", support.skipBrowser || 
   test("what gives wrong numbers or does not compile is replaced, and the tokens are right", async (t) => {
     // The norm of GPUs, whose lanes software drivers don't have, and the products of single tokens.
     const norm = ["const GROUP: u32 = (64|256)u;\\nconst LAYER", "reduced[lane + width]", "1.5 * reduced[lane + width]"];
-    const product = ["fn reduce_sum4", "workgroupBarrier();", "no statement;"];
+    const product = ["fn finish.token: u32, first: u32, sums: vec4f, scale", "workgroupBarrier();", "no statement;"];
     const got = await answer([norm, product], { device: "gpu" });
     assert.equal(got.error, undefined);
     t.diagnostic(`loaded in ${got.ms.toFixed()} ms; ${JSON.stringify(got.trial)}`);
     assert.deepEqual(got.ids, greedy.slice(0, 2));
-    const [first, second, ...more] = got.trial.fallbacks;
-    assert.deepEqual([first.op, second.op, more.length], ["fused_linear", "norm", 0]);
-    assert.match(first.detail, /^fused_linear_\w+: .*statement/);
-    assert.match(second.detail, /^norm_\w+: \w+: .*\d/);
+    const [plain, fused, last, ...more] = got.trial.fallbacks;
+    assert.deepEqual([plain.op, fused.op, last.op, more.length], ["linear", "fused_linear", "norm", 0]);
+    assert.match(fused.detail, /^fused_linear_\w+: .*statement/);
+    assert.match(last.detail, /^norm_\w+: \w+: .*\d/);
     assert.deepEqual(got.trial.untried, []);
   });
 
