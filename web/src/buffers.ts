@@ -34,7 +34,8 @@ export interface BufferTensor<B extends OwnBuffer = OwnBuffer> {
   readonly dtype?: string;
 }
 
-type Given<B extends OwnBuffer> = BufferTensor<B> | Tensor | TensorData;
+/** What a kernel takes for an argument. */
+export type BufferInput<B extends OwnBuffer> = BufferTensor<B> | Tensor | TensorData;
 
 /**
  * A kernel over buffers. What is given as numbers is uploaded. Outputs are new buffers of the caller's, with the usages
@@ -42,7 +43,7 @@ type Given<B extends OwnBuffer> = BufferTensor<B> | Tensor | TensorData;
  */
 export type BufferKernel<B extends OwnBuffer> = (
   settings: Settings,
-  ...tensors: Tensors<Given<B>>
+  ...tensors: Tensors<BufferInput<B>>
 ) => Promise<Record<string, BufferTensor<B>>>;
 
 /** A device of the caller's, with every op as a method. */
@@ -86,7 +87,7 @@ export class BufferExecutor<D extends OwnDevice> {
    *
    * @throws {FoveateError}
    */
-  async run(op: string, settings: Settings, ...tensors: Tensors<Given<BufferOf<D>>>): Promise<Record<string, BufferTensor<BufferOf<D>>>> {
+  async run(op: string, settings: Settings, ...tensors: Tensors<BufferInput<BufferOf<D>>>): Promise<Record<string, BufferTensor<BufferOf<D>>>> {
     const text = settingsText(settings);
     const named = await byName(this.#engine, op, text, tensors);
     const caps = JSON.stringify(this.#caps);
@@ -183,7 +184,7 @@ export class BufferExecutor<D extends OwnDevice> {
   }
 
   /** The tensor of an argument: what was given, uploaded or new. */
-  #hold(op: string, arg: Argument, named: Map<string, Given<BufferOf<D>>>, temporary: GPUBuffer[]): BufferTensor {
+  #hold(op: string, arg: Argument, named: Map<string, BufferInput<BufferOf<D>>>, temporary: GPUBuffer[]): BufferTensor {
     const given = named.get(arg.name);
     const { dtype, shape } = arg;
     const create = () => {

@@ -29,17 +29,26 @@ import {
   tokens,
 } from "./answer.js";
 import { FoveateError, throwIfAborted } from "./error.js";
-import type { Device as DeviceKind, Fallback, Info, Message, Progress, Report, Stats, Trial } from "./methods.js";
+import type { Device as DeviceKind, Fallback, Info, Message, Policy, Progress, Report, Stats, Trial } from "./methods.js";
 import { Session, type SessionOptions } from "./session.js";
 import { type ModelSource, sendable, spawnEngine } from "./spawn.js";
 
 export type { Candidate, End, GenerateOptions, Prompt, Score, ScoredToken, Token } from "./answer.js";
 export { type CachedModel, cache } from "./cache.js";
-export type { BufferDevice, BufferExecutor, BufferKernel, BufferOf, BufferTensor, OwnBuffer, OwnDevice } from "./buffers.js";
+export type {
+  BufferDevice,
+  BufferExecutor,
+  BufferInput,
+  BufferKernel,
+  BufferOf,
+  BufferTensor,
+  OwnBuffer,
+  OwnDevice,
+} from "./buffers.js";
 export * from "./device.js";
 export type { FoveateErrorCode } from "./error.js";
 export * from "./session.js";
-export type { DeviceKind, Fallback, Message, ModelSource, Progress, Report, Stats, Trial };
+export type { DeviceKind, Fallback, Message, ModelSource, Policy, Progress, Report, Stats, Trial };
 export { FoveateError };
 
 export interface LoadOptions {
