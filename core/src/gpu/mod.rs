@@ -30,6 +30,8 @@ pub struct Gpu {
     name: String,
     caps: Caps,
     software: bool,
+    /// Nobody else has the device.
+    own: bool,
     /// Of ops that do without something: what they are planned by.
     narrowed: Mutex<Vec<(&'static str, Caps)>>,
     ledger: Arc<Ledger>,
@@ -46,6 +48,16 @@ struct Ledger {
     failure: Mutex<Option<Error>>,
     /// Buffers that are gone, whose bind groups can go.
     dropped: Mutex<Vec<u64>>,
+}
+
+/// A browser frees what a device holds when it is destroyed or, some time, by itself: not when it is let go.
+#[cfg(target_arch = "wasm32")]
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        if self.own {
+            self.device.destroy();
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
