@@ -139,7 +139,8 @@ fn options(device: &str, baseline: bool) -> gpu::Options {
 /// An executor, and why it is none on a GPU where one was looked for.
 pub(crate) async fn executor(device: &str, baseline: bool) -> Result<(Any, Option<String>)> {
     let absent = || Error::Device { reason: "this environment has no WebGPU".into() };
-    let cpu = |why: Option<Error>| Ok((Any::Host(HostBackend::cpu(1)), why.map(|error| error.to_string())));
+    let cpu =
+        |why: Option<Error>| Ok((Any::Host(HostBackend::cpu(crate::threads())), why.map(|error| error.to_string())));
     match device {
         "cpu" => cpu(None),
         "reference" => Ok((Any::Host(HostBackend::reference()), None)),

@@ -4,7 +4,7 @@ import type { OpName } from "../pkg/ops.js";
 import { type BufferDevice, BufferExecutor, type OwnDevice } from "./buffers.js";
 import { FoveateError } from "./error.js";
 import type { Argument, Device as Kind, Engine, Finding } from "./methods.js";
-import { absolute, spawnEngine } from "./spawn.js";
+import { absolute, spawnEngine, type Where } from "./spawn.js";
 import { byName, bytesOf, hooksOf, type Settings, settingsText, shapesOf, type Tensor, type Tensors, typed } from "./tensors.js";
 
 export type { Finding, OpName };
@@ -21,9 +21,7 @@ export type Kernel = (settings: Settings, ...tensors: Tensors) => Promise<Output
 /** An executor, with every op as a method: `gpu.attention({ causal: true }, q, k, v)`. */
 export type Device = Executor & { readonly [Op in OpName]: Kernel };
 
-export interface DeviceOptions {
-  /** `false` runs everything in the calling thread; by default it runs in a worker where there are workers. */
-  readonly worker?: boolean;
+export interface DeviceOptions extends Where {
   /** Use no more of the GPU than WebGPU guarantees everywhere. */
   readonly baseline?: boolean;
   readonly signal?: AbortSignal;
@@ -43,12 +41,12 @@ export async function device<D extends OwnDevice>(
   options: DeviceOptions = {},
 ): Promise<Device | BufferDevice<D>> {
   const own = typeof kind === "object" ? kind : undefined;
-  const { worker, baseline = false, ...rest } = own ?? options;
-  const engine = spawnEngine(worker);
+  const { baseline = false, ...where } = own ?? options;
+  // Plans need no executor to be made.
+  const opened = own ? "plans" : (kind as Kind);
+  const engine = spawnEngine(where, opened);
   try {
-    // Plans need no executor to be made.
-    const opened = own ? "plans" : (kind as Kind);
-    const { name, ops } = await engine.call("open", [opened, baseline], hooksOf(rest));
+    const { name, ops } = await engine.call("open", [opened, baseline], hooksOf(where));
     const executor = own ? new BufferExecutor(engine, own.device, baseline, ops) : new Executor(engine, kind as Kind, baseline, name, ops);
     for (const op of ops) {
       const value = (settings: Settings, ...tensors: never[]) => executor.run(op, settings, ...tensors);

@@ -31,7 +31,7 @@ import {
 import { FoveateError, throwIfAborted } from "./error.js";
 import type { Device as DeviceKind, Fallback, Info, Message, Policy, Progress, Report, Stats, Trial } from "./methods.js";
 import { Session, type SessionOptions } from "./session.js";
-import { type ModelSource, sendable, spawnEngine } from "./spawn.js";
+import { type ModelSource, sendable, spawnEngine, type Where } from "./spawn.js";
 
 export type { Candidate, End, GenerateOptions, Prompt, Score, ScoredToken, Token } from "./answer.js";
 export { type CachedModel, cache } from "./cache.js";
@@ -48,10 +48,10 @@ export type {
 export * from "./device.js";
 export type { FoveateErrorCode } from "./error.js";
 export * from "./session.js";
-export type { DeviceKind, Fallback, Message, ModelSource, Policy, Progress, Report, Stats, Trial };
+export type { DeviceKind, Fallback, Message, ModelSource, Policy, Progress, Report, Stats, Trial, Where };
 export { FoveateError };
 
-export interface LoadOptions {
+export interface LoadOptions extends Where {
   /**
    * `auto` takes WebGPU where there is a real GPU, and the processor otherwise; `gpu` takes WebGPU also where a driver
    * plays a GPU in software, or fails; `cpu` takes the processor; `reference` computes by the definitions, slowly.
@@ -66,8 +66,6 @@ export interface LoadOptions {
   readonly onProgress?: (progress: Progress) => void;
   /** Ends the loading with an error of code `cancelled`, and frees what was loaded. */
   readonly signal?: AbortSignal;
-  /** `false` runs everything in the calling thread; by default it runs in a worker where there are workers. */
-  readonly worker?: boolean;
   /**
    * Keep what is downloaded in the browser, and take from there what was kept: the default where the browser can. A
    * second load asks the server for nothing; `cache` lists and forgets.
@@ -94,7 +92,7 @@ export async function load(source: ModelSource, options: LoadOptions = {}): Prom
   const { device = "auto", baseline = false, cache = true, hub = "https://huggingface.co", onProgress, signal } = options;
   throwIfAborted(signal);
   const sent = await sendable(source, hub, signal);
-  const engine = spawnEngine(options.worker);
+  const engine = spawnEngine(options, device);
   try {
     const info = await engine.call("load", [sent, device, baseline, cache, options.selfTest], { onProgress, signal });
     return new Model({ engine, onDeviceLost: options.onDeviceLost, losses: 0 }, info);

@@ -163,7 +163,19 @@ impl Gpu {
         let pipelines = Pipelines::new(&device);
         let (narrowed, recorder, readbacks) = (Mutex::default(), Mutex::default(), Mutex::default());
         let software = caps.software;
-        Gpu { name: describe(info), caps, software, own: false, narrowed, device, queue, ledger, pipelines, recorder, readbacks }
+        Gpu {
+            name: describe(info),
+            caps,
+            software,
+            own: false,
+            narrowed,
+            device,
+            queue,
+            ledger,
+            pipelines,
+            recorder,
+            readbacks,
+        }
     }
 }
 

@@ -51,10 +51,9 @@ struct Ledger {
 }
 
 /// A browser frees what a device holds when it is destroyed or, some time, by itself: not when it is let go.
-#[cfg(target_arch = "wasm32")]
 impl Drop for Gpu {
     fn drop(&mut self) {
-        if self.own {
+        if self.own && cfg!(target_arch = "wasm32") {
             self.device.destroy();
         }
     }
