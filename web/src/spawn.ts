@@ -26,7 +26,7 @@ export interface Where {
   readonly worker?: boolean;
   /**
    * Threads of the CPU executor, where the page is cross-origin isolated and so can share memory with workers: elsewhere
-   * it has one. By default as many as the processor has cores, 8 at most.
+   * it has one. By default half as many as the processor runs, 8 at most: pages and drivers need some, too.
    */
   readonly threads?: number;
 }
@@ -42,10 +42,9 @@ export function spawnEngine({ worker = typeof Worker !== "undefined", threads = 
   return new WorkerEngine(shared ? threads : 1);
 }
 
-/** Cores of the processor: of more than 4 threads, half are second ones of a core. */
+/** Half of what the processor runs: the other half are often second threads of the same cores. */
 function cores(): number {
-  const threads = globalThis.navigator?.hardwareConcurrency ?? 1;
-  return Math.min(8, threads > 4 ? Math.ceil(threads / 2) : threads);
+  return Math.min(8, Math.ceil((globalThis.navigator?.hardwareConcurrency ?? 1) / 2));
 }
 
 /** The same address for a worker, which has another base, and cannot be sent a `URL`. */
