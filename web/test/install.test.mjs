@@ -80,7 +80,7 @@ describe("the packed package", { skip: support.skipGolden }, () => {
       const page = await browser.newPage();
       await page.goto(`${server.url}/index.html`);
       await page.waitForFunction(() => window.answer);
-      for (const threads of [1]) {
+      for (const threads of [1, 2]) {
         const args = [prompt, threads];
         const { ids, device } = await page.evaluate((args) => window.answer("/model/", ...args), args);
         assert.deepEqual(ids, greedy.slice(0, 4));
