@@ -81,19 +81,21 @@ fn narrower(caps: &Caps) -> [(&'static str, Caps); 5] {
 /// For the form of each shader the case that it is tried on, where there is one: of those with the least constants the
 /// largest that is small, since what a driver gets wrong may need several tiles to show.
 fn choose<'a>(shaders: &[Shader], cases: &'a [Case], caps: &Caps) -> Vec<Option<&'a Case>> {
-    let mut chosen: Vec<Option<((u64, Reverse<u64>), &Case)>> = vec![None; shaders.len()];
+    // The sum of constants, the cost, and the case.
+    type Best<'a> = Option<(u64, Reverse<u64>, &'a Case)>;
+    let mut chosen: Vec<Best<'a>> = vec![None; shaders.len()];
     for case in cases {
         let cost = case.op.kernel().flop().saturating_add(case.op.bytes());
         let Ok(reached) = self::shaders([&case.op], caps) else { continue };
         for (shader, best) in shaders.iter().zip(&mut chosen).filter(|_| cost <= SMALL) {
             let Some(other) = reached.iter().find(|other| alike(other, shader)) else { continue };
             let key = (size(other), Reverse(cost));
-            if best.is_none_or(|(other, _)| key < other) {
-                *best = Some((key, case));
+            if best.is_none_or(|(size, cost, _)| key < (size, cost)) {
+                *best = Some((key.0, key.1, case));
             }
         }
     }
-    chosen.into_iter().map(|best| best.map(|(_, case)| case)).collect()
+    chosen.into_iter().map(|best| best.map(|(.., case)| case)).collect()
 }
 
 impl Trial {

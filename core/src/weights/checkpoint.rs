@@ -145,10 +145,8 @@ impl Checkpoint {
 
     /// The same tensors, in files that read as zeros.
     pub(crate) fn hollow(&self) -> Self {
-        let hollow = |file: &Box<dyn Source>| -> Box<dyn Source> {
-            Box::new(Hollow { name: file.name().into(), len: file.len() })
-        };
-        let files = self.files.iter().map(hollow).collect();
+        let hollow = |file: &dyn Source| Hollow { name: file.name().into(), len: file.len() };
+        let files = self.files.iter().map(|file| Box::new(hollow(&**file)) as Box<dyn Source>).collect();
         Self { files, tensors: self.tensors.clone(), metadata: None, notes: BTreeMap::new() }
     }
 
