@@ -20,6 +20,9 @@ const TYPES = {
   ".wasm": "application/wasm",
 };
 
+/** What a page is cross-origin isolated by. */
+const ISOLATED = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
+
 /** The file of a path below one of `mounts`, `{ "/prefix/": folder }`; the longest prefix wins. */
 function locate(mounts, path) {
   const prefixes = Object.keys(mounts).sort((a, b) => b.length - a.length);
@@ -41,14 +44,14 @@ function range(header, size) {
 
 /**
  * Serves folders on a free port of this machine, or on `port`. `on(request)` may give `{ ranges: false }` for a server
- * without ranges, `{ status }` for one that fails, or `{ delay }` in ms.
+ * without ranges, `{ status }` for one that fails, `{ delay }` in ms, or `{ isolated: true }` for pages that may share memory.
  */
 export async function serve({ mounts = { "/": web }, port = 0, on = () => undefined } = {}) {
   const server = createServer(async (request, response) => {
     const fail = (status) => response.writeHead(status, { "Content-Type": "text/plain" }).end(`${status}\n`);
     try {
       const path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
-      const { ranges = true, status, delay = 0 } = on({ path, headers: request.headers, method: request.method }) ?? {};
+      const { ranges = true, status, delay = 0, isolated } = on({ path, headers: request.headers, method: request.method }) ?? {};
       if (delay) await new Promise((done) => setTimeout(done, delay));
       if (status) return fail(status);
       if (path === "/") return response.writeHead(302, { Location: "/playground/" }).end();
@@ -60,6 +63,7 @@ export async function serve({ mounts = { "/": web }, port = 0, on = () => undefi
         "Content-Type": TYPES[extname(file)] ?? "application/octet-stream",
         "Cache-Control": "no-store",
         ...(ranges ? { "Accept-Ranges": "bytes" } : {}),
+        ...(isolated ? ISOLATED : {}),
       };
       const part = ranges ? range(request.headers.range, found.size) : undefined;
       const { start, end } = part ?? { start: 0, end: found.size - 1 };

@@ -36,6 +36,18 @@ impl Cpu {
     }
 }
 
+/// Makes room for threads that workers of a browser lend, beside the caller's: executors made from then on use them.
+#[cfg(all(target_arch = "wasm32", feature = "threads"))]
+pub fn expect_workers(workers: usize) {
+    crate::team::browser::expect(workers);
+}
+
+/// Lends the caller's thread, for good.
+#[cfg(all(target_arch = "wasm32", feature = "threads"))]
+pub fn lend_thread() {
+    crate::team::browser::lend();
+}
+
 impl Default for Cpu {
     fn default() -> Self {
         Self::new(None)

@@ -7,19 +7,72 @@ use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
+#[cfg(not(target_arch = "wasm32"))]
 use std::time::{Duration, Instant};
 
 /// How long a thread waits for the next part.
+#[cfg(not(target_arch = "wasm32"))]
 const PATIENCE: Duration = Duration::from_micros(500);
+/// Looks at the next part that take about as long in a browser, which has no clock for us.
+#[cfg(target_arch = "wasm32")]
+const PATIENCE: u32 = 1 << 16;
 /// Looks at the next part before the processor is offered to others in between.
 const SPINS: u32 = 200;
 
 /// The caller's thread and the workers beside it.
 pub(crate) struct Team {
-    pool: rayon::ThreadPool,
+    pool: Pool,
     shared: Arc<Shared>,
     /// Held by the caller whose part runs.
     caller: Mutex<()>,
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+type Pool = rayon::ThreadPool;
+
+#[cfg(not(target_arch = "wasm32"))]
+fn pool(workers: usize) -> Option<Pool> {
+    let name = |i| format!("foveate-{i}");
+    rayon::ThreadPoolBuilder::new().num_threads(workers).thread_name(name).build().ok()
+}
+
+/// In a browser, whose workers are started from outside, all teams have the same.
+#[cfg(target_arch = "wasm32")]
+type Pool = &'static rayon::ThreadPool;
+
+#[cfg(target_arch = "wasm32")]
+fn pool(_workers: usize) -> Option<Pool> {
+    browser::POOL.get()
+}
+
+/// Threads that workers of a browser lend.
+#[cfg(target_arch = "wasm32")]
+pub(crate) mod browser {
+    use std::sync::{Mutex, OnceLock, PoisonError};
+
+    pub(super) static POOL: OnceLock<rayon::ThreadPool> = OnceLock::new();
+    static WAITING: Mutex<Vec<rayon::ThreadBuilder>> = Mutex::new(Vec::new());
+
+    /// Makes room for `workers` threads, each of which waits for a worker that calls [`lend`].
+    pub(crate) fn expect(workers: usize) {
+        let later = |thread| {
+            WAITING.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+            Ok(())
+        };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(workers).spawn_handler(later).build();
+        if let Ok(pool) = pool {
+            // Whoever came first has made room.
+            let _ = POOL.set(pool);
+        }
+    }
+
+    /// Runs a thread that is expected, for as long as there is a pool.
+    pub(crate) fn lend() {
+        let thread = WAITING.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(thread) = thread {
+            thread.run();
+        }
+    }
 }
 
 type Body = dyn Fn(usize) + Sync;
@@ -55,8 +108,7 @@ unsafe impl Sync for Shared {}
 impl Team {
     /// A team of the caller and `workers` more; none where the system starts no threads.
     pub(crate) fn new(workers: usize) -> Option<Self> {
-        let name = |i| format!("foveate-{i}");
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(workers).thread_name(name).build().ok()?;
+        let pool = pool(workers)?;
         let nothing: &'static Body = &|_| {};
         let shared = Shared {
             round: AtomicUsize::new(0),
@@ -146,15 +198,25 @@ impl Shared {
 
     /// What a worker does until nothing has come for a while.
     fn stay(&self) {
-        let (mut last, mut spins, mut since) = (0, 0, Instant::now());
+        let (mut last, mut spins) = (0, 0);
+        #[cfg(not(target_arch = "wasm32"))]
+        let mut since = Instant::now();
         loop {
             let round = self.round.load(Ordering::Acquire);
             if round % 2 == 1 && round != last {
                 self.join(round);
-                (last, spins, since) = (round, 0, Instant::now());
+                (last, spins) = (round, 0);
+                #[cfg(not(target_arch = "wasm32"))]
+                {
+                    since = Instant::now();
+                }
             }
             pause(&mut spins);
-            if spins % 64 == 0 && since.elapsed() > PATIENCE {
+            #[cfg(not(target_arch = "wasm32"))]
+            let late = spins % 64 == 0 && since.elapsed() > PATIENCE;
+            #[cfg(target_arch = "wasm32")]
+            let late = spins > PATIENCE;
+            if late {
                 break;
             }
         }

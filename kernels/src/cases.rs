@@ -16,6 +16,7 @@ pub struct Case {
 
 impl Case {
     /// A case with the executors' ordinary tolerance in f32.
+    #[inline(never)]
     pub fn new(id: impl Into<String>, op: impl Into<Op>) -> Self {
         Self { id: id.into(), op: op.into(), tolerance: Tolerance::EXECUTOR }
     }

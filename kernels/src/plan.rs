@@ -7,6 +7,7 @@
 use crate::error::{Error, Result};
 use crate::op::Access;
 use crate::shader::Shader;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// Limits and features that plans are chosen by.
@@ -187,27 +188,34 @@ impl Pass {
 }
 
 /// Builds a [`Pass`] of an op: bindings by argument name, parameters in order.
+///
+/// Planning is long and need not be fast: nothing of it is inlined, and the pass stays where it is.
 pub struct PassBuilder<'a> {
     args: &'a [crate::op::Arg],
-    pass: Pass,
+    pass: Box<Pass>,
 }
 
 impl<'a> PassBuilder<'a> {
+    #[inline(never)]
     pub fn new(args: &'a [crate::op::Arg], shader: Shader) -> Self {
-        Self { args, pass: Pass { shader, bindings: Vec::new(), params: Vec::new(), workgroups: [1, 1, 1] } }
+        let pass = Pass { shader, bindings: Vec::new(), params: Vec::new(), workgroups: [1, 1, 1] };
+        Self { args, pass: Box::new(pass) }
     }
 
+    #[inline(never)]
     fn position(&self, name: &str) -> usize {
         self.args.iter().position(|a| a.name == name).expect("a plan names arguments of its op")
     }
 
     /// Binds a whole argument; read-only unless the op writes it.
+    #[inline(never)]
     pub fn arg(self, name: &'static str) -> Self {
         let bytes = self.args[self.position(name)].bytes();
         self.arg_range(name, 0, bytes)
     }
 
     /// Binds a whole argument under the name that a shader of several ops has for it.
+    #[inline(never)]
     pub fn arg_as(mut self, name: &'static str, arg: &'static str) -> Self {
         self = self.arg(arg);
         if let Some(binding) = self.pass.bindings.last_mut() {
@@ -217,6 +225,7 @@ impl<'a> PassBuilder<'a> {
     }
 
     /// Binds `bytes` bytes of an argument from `offset`.
+    #[inline(never)]
     pub fn arg_range(mut self, name: &'static str, offset: u64, bytes: u64) -> Self {
         let index = self.position(name);
         let access = self.args[index].access;
@@ -225,26 +234,31 @@ impl<'a> PassBuilder<'a> {
     }
 
     /// Binds scratch `index`.
+    #[inline(never)]
     pub fn scratch(mut self, name: &'static str, index: usize, bytes: u64, access: Access) -> Self {
         self.pass.bindings.push(Binding { name, memory: Memory::Scratch(index), access, offset: 0, bytes });
         self
     }
 
+    #[inline(never)]
     pub fn u32(self, name: &'static str, value: u32) -> Self {
         self.param(name, Value::U32(value))
     }
 
+    #[inline(never)]
     pub fn f32(self, name: &'static str, value: f32) -> Self {
         self.param(name, Value::F32(value))
     }
 
     /// The offset of argument `arg` inside its binding, in units of `unit` bytes; see [`Value::Start`].
+    #[inline(never)]
     pub fn start(self, name: &'static str, arg: &'static str, unit: u32) -> Self {
         let arg = self.position(arg);
         self.param(name, Value::Start { arg, unit })
     }
 
     /// [`start`](Self::start) of an argument that the spec may leave out; 0 where it does.
+    #[inline(never)]
     pub fn start_if_present(self, name: &'static str, arg: &'static str, unit: u32) -> Self {
         match self.args.iter().position(|a| a.name == arg) {
             Some(arg) => self.param(name, Value::Start { arg, unit }),
@@ -252,15 +266,17 @@ impl<'a> PassBuilder<'a> {
         }
     }
 
+    #[inline(never)]
     fn param(mut self, name: &'static str, value: Value) -> Self {
         self.pass.params.push(Param { name, value });
         self
     }
 
     /// The finished pass over `workgroups`, checked against `caps`.
+    #[inline(never)]
     pub fn dispatch(mut self, op: &'static str, caps: &Caps, workgroups: [u32; 3]) -> Result<Pass> {
         self.pass.workgroups = workgroups;
         self.pass.check(op, caps)?;
-        Ok(self.pass)
+        Ok(*self.pass)
     }
 }

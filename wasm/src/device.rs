@@ -8,7 +8,7 @@ use foveate_core::check::{self, Bounds, Finding};
 use foveate_core::kernels::cases::Rng;
 use foveate_core::kernels::close::Tolerance;
 use foveate_core::kernels::op::{self, Access, Arg, Op};
-use foveate_core::kernels::plan::Caps;
+use foveate_core::kernels::plan::{Binding, Caps, Memory, Param, Pass, Value as ParamValue};
 use foveate_core::weights::Checkpoint;
 use foveate_core::{Any, Backend, Error, Result, settings};
 use js_sys::Uint8Array;
@@ -105,6 +105,53 @@ fn argument(arg: &Arg) -> Value {
 pub fn op_arguments(name: &str, settings: &str, shapes: &str) -> Result<String, JsValue> {
     let op = spec(name, settings, shapes).map_err(thrown)?;
     Ok(op.kernel().args().iter().map(argument).collect::<Value>().to_string())
+}
+
+/// The passes of an op on a device with these caps, JSON of numbers by their names, for whoever runs them: `Plan` in
+/// web/src/methods.ts.
+#[wasm_bindgen(js_name = opPlan)]
+pub fn op_plan(name: &str, settings: &str, shapes: &str, caps: &str) -> Result<String, JsValue> {
+    let op = spec(name, settings, shapes).map_err(thrown)?;
+    let wrong = |e: serde_json::Error| Error::Config { reason: format!("caps: {e}") };
+    let caps: Value = serde_json::from_str(caps).map_err(wrong).map_err(thrown)?;
+    let number = |name: &str| caps[name].as_f64().unwrap_or_default();
+    let caps = Caps {
+        shader_f16: number("f16") != 0.0,
+        subgroups: number("subgroups") != 0.0,
+        subgroup_min: number("subgroupMin") as u32,
+        subgroup_max: number("subgroupMax") as u32,
+        workgroup_bytes: number("workgroupBytes") as u32,
+        invocations: number("invocations") as u32,
+        storage_buffers: number("storageBuffers") as u32,
+        binding_bytes: number("bindingBytes") as u64,
+        buffer_bytes: number("bufferBytes") as u64,
+        workgroups: number("workgroups") as u32,
+        alignment: number("alignment") as u32,
+        software: number("software") != 0.0,
+    };
+    let plan = op.kernel().validate().and_then(|()| op.kernel().plan(&caps)).map_err(|error| thrown(error.into()))?;
+    let passes: Vec<Value> = plan.passes.iter().map(pass).collect();
+    let args: Vec<Value> = op.kernel().args().iter().map(argument).collect();
+    Ok(json!({"args": args, "passes": passes, "scratch": plan.scratch}).to_string())
+}
+
+fn pass(pass: &Pass) -> Value {
+    let binding = |b: &Binding| {
+        let (of, index) = match b.memory {
+            Memory::Arg(index) => ("arg", index),
+            Memory::Scratch(index) => ("scratch", index),
+        };
+        json!({of: index, "writes": b.access.writes(), "offset": b.offset, "bytes": b.bytes})
+    };
+    let word = |param: &Param| match param.value {
+        ParamValue::U32(word) => json!(word),
+        ParamValue::F32(value) => json!(value.to_bits()),
+        ParamValue::Start { arg, unit } => json!([arg, unit]),
+    };
+    let bindings: Vec<Value> = pass.bindings.iter().map(binding).collect();
+    let params: Vec<Value> = pass.params.iter().map(word).collect();
+    let (name, code) = (pass.shader.name, pass.shader.link().source);
+    json!({"name": name, "code": code, "bindings": bindings, "params": params, "workgroups": pass.workgroups})
 }
 
 /// Meaningful bytes for every argument of an op, those that it only writes among them.

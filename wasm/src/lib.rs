@@ -11,7 +11,9 @@ mod reading;
 mod session;
 mod source;
 
-pub use device::{Device, case_names, case_shaders, check_model, op_arguments, op_inputs, op_names, open_device};
+pub use device::{
+    Device, case_names, case_shaders, check_model, op_arguments, op_inputs, op_names, op_plan, open_device,
+};
 pub use generation::Generation;
 pub use model::{Model, load};
 pub use reading::Reading;
@@ -37,4 +39,31 @@ pub fn wasm_bytes() -> f64 {
     let memory: js_sys::WebAssembly::Memory = wasm_bindgen::memory().unchecked_into();
     let buffer: js_sys::ArrayBuffer = memory.buffer().unchecked_into();
     f64::from(buffer.byte_length())
+}
+
+/// Makes room for `threads` threads of the CPU executor, the caller's among them; workers that are beside the caller's
+/// lend the others by [`lend_thread`].
+#[cfg(feature = "threads")]
+#[wasm_bindgen(js_name = expectThreads)]
+pub fn expect_threads(threads: u32) {
+    THREADS.store(threads, std::sync::atomic::Ordering::Relaxed);
+    foveate_core::cpu::expect_workers(threads.saturating_sub(1) as usize);
+}
+
+/// Lends the calling worker to the CPU executor: it does nothing else any more.
+#[cfg(feature = "threads")]
+#[wasm_bindgen(js_name = lendThread)]
+pub fn lend_thread() {
+    foveate_core::cpu::lend_thread();
+}
+
+#[cfg(feature = "threads")]
+static THREADS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
+
+/// Threads of the CPU executor.
+fn threads() -> usize {
+    #[cfg(feature = "threads")]
+    return THREADS.load(std::sync::atomic::Ordering::Relaxed) as usize;
+    #[cfg(not(feature = "threads"))]
+    1
 }

@@ -8,13 +8,17 @@ use crate::reading::Reading;
 use crate::session::Session;
 use crate::source::File;
 use foveate_core::chat::{Date, Message};
-use foveate_core::gpu::{self, Gpu};
+use foveate_core::gpu::{self, Fallback, Gpu, Trial};
 use foveate_core::host::HostBackend;
 use foveate_core::model::{self, Files, Progress};
 use foveate_core::weights::{Checkpoint, Source};
 use foveate_core::{Any, Backend, Error, Result};
 use js_sys::{Function, Reflect};
+use serde_json::json;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use wasm_bindgen::prelude::*;
 
 /// A model in an executor's memory.
@@ -22,18 +26,24 @@ use wasm_bindgen::prelude::*;
 pub struct Model {
     inner: Arc<model::Model<Any>>,
     passed_over: Option<String>,
+    trial: Option<Trial>,
 }
 
 /// Streams a model into an executor: `device` is `auto`, `gpu`, `cpu` or `reference`. `report(bytes, of)` hears of every piece; if it
-/// returns `false` the loading ends as cancelled. With `baseline` the GPU shows no more than WebGPU guarantees.
+/// returns `false` the loading ends as cancelled. With `baseline` the GPU shows no more than WebGPU guarantees. Its kernels are
+/// tried if `trial` says so, and by default where the GPU is real: there compiling takes no time to speak of.
 #[wasm_bindgen]
-pub async fn load(files: JsFiles, device: String, baseline: bool, report: Function) -> Result<Model, JsValue> {
-    open(files, &device, baseline, &report).await.map_err(thrown)
+pub async fn load(
+    files: JsFiles,
+    device: String,
+    baseline: bool,
+    trial: Option<bool>,
+    report: Function,
+) -> Result<Model, JsValue> {
+    open(files, &device, baseline, trial, &report).await.map_err(thrown)
 }
 
-async fn open(files: JsFiles, device: &str, baseline: bool, report: &Function) -> Result<Model> {
-    let files = read(&files).await?;
-    let (backend, passed_over) = executor(device, baseline).await?;
+async fn open(files: JsFiles, asked: &str, baseline: bool, trial: Option<bool>, report: &Function) -> Result<Model> {
     let mut tell = |Progress { bytes, of }: Progress| match report.call2(
         &JsValue::NULL,
         &(bytes as f64).into(),
@@ -43,11 +53,54 @@ async fn open(files: JsFiles, device: &str, baseline: bool, report: &Function) -
         Ok(_) => Ok(()),
         Err(error) => Err(crate::error::caught("the progress callback", &error)),
     };
-    let inner = model::Model::load(backend, files, &mut tell).await?;
-    // Not shared between threads: a session wants it so.
-    #[allow(clippy::arc_with_non_send_sync)]
-    let inner = Arc::new(inner);
-    Ok(Model { inner, passed_over })
+    let (mut device, mut unfit) = (asked, None);
+    loop {
+        let files = read(&files).await?;
+        let (backend, passed_over) = executor(device, baseline).await?;
+        let tested = matches!(&backend, Any::Gpu(gpu) if trial.unwrap_or(!gpu.software()));
+        let ops = if tested { model::outline(&files).await? } else { Vec::new() };
+        // Not shared between threads: a session wants it so.
+        #[allow(clippy::arc_with_non_send_sync)]
+        let backend = Arc::new(backend);
+        // Kernels are tried and compiled while the weights are on their way.
+        let trying = async {
+            let (true, Any::Gpu(gpu)) = (tested, &*backend) else { return Ok(None) };
+            let trial = Trial::run(&ops, async || Gpu::open(options(device, baseline)).await).await?;
+            gpu.follow(&trial);
+            gpu.compile(&ops, &mut |_, _| {}).map(|()| Some(trial))
+        };
+        let loading = model::Model::load_shared(backend.clone(), files, &mut tell);
+        let (mut trying, mut loading) = (pin!(trying), pin!(loading));
+        let (mut tried, mut loaded) = (None, None);
+        let wrong = poll_fn(|context| -> Poll<Result<Option<Error>>> {
+            if tried.is_none()
+                && let Poll::Ready(trial) = trying.as_mut().poll(context)
+            {
+                match trial {
+                    Ok(trial) => tried = Some(trial),
+                    Err(error) => return Poll::Ready(Ok(Some(error))),
+                }
+            }
+            if loaded.is_none()
+                && let Poll::Ready(model) = loading.as_mut().poll(context)
+            {
+                loaded = Some(model?);
+            }
+            if tried.is_some() && loaded.is_some() { Poll::Ready(Ok(None)) } else { Poll::Pending }
+        });
+        match (wrong.await?, tried, loaded) {
+            (Some(error), ..) if asked != "auto" => return Err(error),
+            // A GPU that computes wrongly is none.
+            (Some(error), ..) => (device, unfit) = ("cpu", Some(error.to_string())),
+            (None, Some(trial), Some(inner)) => {
+                // Not shared between threads: a session wants it so.
+                #[allow(clippy::arc_with_non_send_sync)]
+                let inner = Arc::new(inner);
+                return Ok(Model { inner, passed_over: unfit.or(passed_over), trial });
+            }
+            _ => {}
+        }
+    }
 }
 
 pub(crate) async fn read(files: &JsFiles) -> Result<Files> {
@@ -79,18 +132,22 @@ fn has_webgpu() -> bool {
     navigator.is_object() && get(&navigator, "gpu").is_object()
 }
 
+fn options(device: &str, baseline: bool) -> gpu::Options {
+    gpu::Options { software: device == "gpu", baseline }
+}
+
 /// An executor, and why it is none on a GPU where one was looked for.
 pub(crate) async fn executor(device: &str, baseline: bool) -> Result<(Any, Option<String>)> {
     let absent = || Error::Device { reason: "this environment has no WebGPU".into() };
-    let cpu = |why: Option<Error>| Ok((Any::Host(HostBackend::cpu(1)), why.map(|error| error.to_string())));
-    let software = device == "gpu";
+    let cpu =
+        |why: Option<Error>| Ok((Any::Host(HostBackend::cpu(crate::threads())), why.map(|error| error.to_string())));
     match device {
         "cpu" => cpu(None),
         "reference" => Ok((Any::Host(HostBackend::reference()), None)),
-        "gpu" | "auto" if has_webgpu() => match Gpu::open(gpu::Options { software, baseline }).await {
+        "gpu" | "auto" if has_webgpu() => match Gpu::open(options(device, baseline)).await {
             Ok(gpu) => Ok((Any::Gpu(gpu), None)),
             // A software driver does the processor's work, slower.
-            Err(error) if !software => cpu(Some(error)),
+            Err(error) if device == "auto" => cpu(Some(error)),
             Err(error) => Err(error),
         },
         "auto" => cpu(Some(absent())),
@@ -110,6 +167,15 @@ impl Model {
     #[wasm_bindgen(getter, js_name = passedOver)]
     pub fn passed_over(&self) -> Option<String> {
         self.passed_over.clone()
+    }
+
+    /// What the start-up self-test of a GPU found; JSON of `{tried, untried, fallbacks: [{op, without, detail}]}`.
+    #[wasm_bindgen(getter)]
+    pub fn trial(&self) -> Option<String> {
+        let Trial { tried, untried, fallbacks } = self.trial.as_ref()?;
+        let fallback = |f: &Fallback| json!({"op": f.op, "without": f.without, "detail": f.detail});
+        let fallbacks: Vec<_> = fallbacks.iter().map(fallback).collect();
+        Some(json!({"tried": tried, "untried": untried, "fallbacks": fallbacks}).to_string())
     }
 
     /// Runs one of [`case_names`](crate::case_names) here and by the definition; JSON of `[{name, passed, detail}]`.

@@ -25,18 +25,37 @@ function tool(name, command, args) {
   run(process.execPath, [join(folder, bin[command]), ...args], { cwd: web });
 }
 
-function wasm() {
-  const target = "wasm32-unknown-unknown";
-  const metadata = execFileSync("cargo", ["metadata", "--no-deps", "--format-version", "1"], { cwd: root });
-  const folder = JSON.parse(metadata).target_directory;
+const target = "wasm32-unknown-unknown";
+
+/** The build of one thread: what everybody downloads. */
+function single(folder) {
   run("cargo", ["build", "--locked", "--profile", "wasm", "--target", target, "-p", "foveate-wasm"]);
-  const pkg = join(web, "pkg");
-  rmSync(pkg, { recursive: true, force: true });
+  packed(join(folder, target), join(web, "pkg"));
+}
+
+/**
+ * The build whose threads share a memory, for pages that are cross-origin isolated. The standard library that comes with
+ * Rust has no atomics there, so it is built along, which the pinned toolchain does if it is told that it may.
+ */
+function threaded(folder) {
+  const flags = ["+atomics,+bulk-memory,+mutable-globals,+simd128"].map((features) => `-Ctarget-feature=${features}`);
+  const link = ["--shared-memory", "--import-memory", "--max-memory=4294967296"];
+  const symbols = ["__wasm_init_tls", "__tls_size", "__tls_align", "__tls_base"].map((name) => `--export=${name}`);
+  flags.push(...[...link, ...symbols].map((argument) => `-Clink-arg=${argument}`));
+  const env = { ...process.env, RUSTC_BOOTSTRAP: "1", CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS: flags.join(" ") };
+  const own = join(folder, "threads");
+  const build = ["build", "--locked", "--quiet", "-Zbuild-std=std,panic_abort", "--profile", "wasm", "--target", target];
+  run("cargo", [...build, "-p", "foveate-wasm", "--features", "threads", "--target-dir", own], { env });
+  packed(join(own, target), join(web, "pkg", "threads"));
+}
+
+/** Writes the glue of the wasm in `built`, and the wasm, smaller, into `pkg`. */
+function packed(built, pkg) {
   mkdirSync(pkg, { recursive: true });
   const manifest = join(root, "wasm", "bindgen", "Cargo.toml");
   run("cargo", [
-    ...["run", "--locked", "--quiet", "--manifest-path", manifest, "--target-dir", join(folder, "tools"), "--"],
-    ...[join(folder, target, "wasm", "foveate_wasm.wasm"), pkg],
+    ...["run", "--locked", "--quiet", "--manifest-path", manifest, "--target-dir", join(targets(), "tools"), "--"],
+    ...[join(built, "wasm", "foveate_wasm.wasm"), pkg],
   ]);
   const [file, optimised] = [join(pkg, "foveate_bg.wasm"), join(pkg, "optimised.wasm")];
   // Higher levels are no faster, and larger once they are compressed.
@@ -44,6 +63,12 @@ function wasm() {
   renameSync(optimised, file);
   const gzipped = gzipSync(readFileSync(file), { level: 9 }).length;
   console.log(`wasm: ${statSync(file).size} bytes, ${gzipped} gzipped`);
+}
+
+/** Where cargo builds. */
+function targets() {
+  const metadata = execFileSync("cargo", ["metadata", "--no-deps", "--format-version", "1"], { cwd: root });
+  return JSON.parse(metadata).target_directory;
 }
 
 /** The names of ops as a type, from the registry itself. */
@@ -55,7 +80,9 @@ async function names() {
 }
 
 if (!process.argv.includes("--only-ts")) {
-  wasm();
+  rmSync(join(web, "pkg"), { recursive: true, force: true });
+  single(targets());
+  threaded(targets());
   await names();
 }
 rmSync(join(web, "dist"), { recursive: true, force: true });

@@ -1,40 +1,11 @@
 /** The wasm, in this thread. */
 
-import init, {
-  caseNames,
-  checkModel,
-  type Device as WasmDevice,
-  load,
-  type Model as WasmModel,
-  openDevice,
-  opArguments,
-  opInputs,
-  opNames,
-  wasmBytes,
-} from "../pkg/foveate.js";
+import type { Device as WasmDevice, Model as WasmModel } from "../pkg/foveate.js";
 import { FoveateError, throwIfAborted } from "./error.js";
+import { compiled, glue } from "./glue.js";
 import { Loaded } from "./loaded.js";
-import type { Argument, Device, Engine, Finding, Hooks, Info, Method, Methods } from "./methods.js";
+import type { Argument, Device, Engine, Finding, Hooks, Info, Method, Methods, Plan } from "./methods.js";
 import { type OpenSource, openCase, openSource } from "./source.js";
-
-let ready: Promise<unknown> | undefined;
-
-/** Compiles the wasm, once a thread. */
-function compiled(): Promise<unknown> {
-  ready ??= start().catch((error) => {
-    ready = undefined;
-    throw new FoveateError("read", `cannot load the wasm: ${error}`, { cause: error });
-  });
-  return ready;
-}
-
-async function start(): Promise<unknown> {
-  const url = new URL("../pkg/foveate_bg.wasm", import.meta.url);
-  if (url.protocol !== "file:") return init({ module_or_path: url });
-  // Node.js does not fetch files.
-  const { readFile } = await import(/* @vite-ignore */ "node:fs/promises");
-  return init({ module_or_path: readFile(url) });
-}
 
 /** What is asked of WebGPU; TypeScript has no types for it yet. */
 interface Gpu {
@@ -93,6 +64,7 @@ export class LocalEngine implements Engine {
     device: Device,
     baseline: boolean,
     cache: boolean,
+    selfTest: boolean | undefined,
     { onProgress, signal }: Hooks,
   ): Promise<Info> {
     await compiled();
@@ -100,32 +72,37 @@ export class LocalEngine implements Engine {
     const files = await openSource(source, { signal, cache, onFetched: (bytes) => (fetched += bytes) });
     throwIfAborted(signal);
     const report = (bytes: number, of: number) => {
-      onProgress?.({ bytes, of, fetched, wasmBytes: wasmBytes() });
+      onProgress?.({ bytes, of, fetched, wasmBytes: glue.wasmBytes() });
       return !signal?.aborted && !this.#closed;
     };
-    const model = await load(files, device, baseline, report);
+    const model = await glue.load(files, device, baseline, selfTest, report);
     if (this.#closed) {
       model.free();
       throw new FoveateError("closed", "the model is closed");
     }
-    const again = async () => load(await openSource(source, { cache }), device, baseline, () => !this.#closed);
+    const again = async () => glue.load(await openSource(source, { cache }), device, baseline, selfTest, () => !this.#closed);
     this.#loaded = new Loaded(model, again);
     const { architecture, context, vocabSize, width, hasTokenizer, hasTemplate } = model;
     return { architecture, context, vocabSize, width, hasTokenizer, hasTemplate, device: await describe(model) };
   }
 
-  async open(kind: Device, baseline: boolean): Promise<{ name: string; ops: string[] }> {
+  async open(kind: Device | "plans", baseline: boolean): Promise<{ name: string; ops: string[] }> {
     await compiled();
-    this.#device = await openDevice(kind, baseline);
-    return { name: await describe(this.#device), ops: opNames() };
+    if (kind === "plans") return { name: kind, ops: glue.opNames() };
+    this.#device = await glue.openDevice(kind, baseline);
+    return { name: await describe(this.#device), ops: glue.opNames() };
   }
 
   arguments(op: string, settings: string, shapes: string): Argument[] {
-    return JSON.parse(opArguments(op, settings, shapes));
+    return JSON.parse(glue.opArguments(op, settings, shapes));
+  }
+
+  plan(op: string, settings: string, shapes: string, caps: string): Plan {
+    return JSON.parse(glue.opPlan(op, settings, shapes, caps));
   }
 
   inputs(op: string, settings: string, seed: number): Uint8Array[] {
-    return opInputs(op, settings, seed);
+    return glue.opInputs(op, settings, seed);
   }
 
   run(op: string, settings: string, shapes: string, inputs: readonly Uint8Array[]): Promise<Uint8Array[]> {
@@ -134,12 +111,12 @@ export class LocalEngine implements Engine {
 
   async check(source: string | Blob, kind: Device, baseline: boolean, { signal }: Hooks): Promise<Finding[]> {
     const { files, golden } = await openCase(source, signal);
-    const found = files ? checkModel(files, golden, kind, baseline) : this.device.check(golden);
+    const found = files ? glue.checkModel(files, golden, kind, baseline) : this.device.check(golden);
     return JSON.parse(await found);
   }
 
   cases(): string[] {
-    return caseNames();
+    return glue.caseNames();
   }
 
   async checkCase(name: string): Promise<Finding[]> {

@@ -29,19 +29,29 @@ import {
   tokens,
 } from "./answer.js";
 import { FoveateError, throwIfAborted } from "./error.js";
-import type { Device as DeviceKind, Info, Message, Progress, Report, Stats } from "./methods.js";
+import type { Device as DeviceKind, Fallback, Info, Message, Policy, Progress, Report, Stats, Trial } from "./methods.js";
 import { Session, type SessionOptions } from "./session.js";
-import { type ModelSource, sendable, spawnEngine } from "./spawn.js";
+import { type ModelSource, sendable, spawnEngine, type Where } from "./spawn.js";
 
 export type { Candidate, End, GenerateOptions, Prompt, Score, ScoredToken, Token } from "./answer.js";
 export { type CachedModel, cache } from "./cache.js";
+export type {
+  BufferDevice,
+  BufferExecutor,
+  BufferInput,
+  BufferKernel,
+  BufferOf,
+  BufferTensor,
+  OwnBuffer,
+  OwnDevice,
+} from "./buffers.js";
 export * from "./device.js";
 export type { FoveateErrorCode } from "./error.js";
 export * from "./session.js";
-export type { DeviceKind, Message, ModelSource, Progress, Report, Stats };
+export type { DeviceKind, Fallback, Message, ModelSource, Policy, Progress, Report, Stats, Trial, Where };
 export { FoveateError };
 
-export interface LoadOptions {
+export interface LoadOptions extends Where {
   /**
    * `auto` takes WebGPU where there is a real GPU, and the processor otherwise; `gpu` takes WebGPU also where a driver
    * plays a GPU in software, or fails; `cpu` takes the processor; `reference` computes by the definitions, slowly.
@@ -56,8 +66,6 @@ export interface LoadOptions {
   readonly onProgress?: (progress: Progress) => void;
   /** Ends the loading with an error of code `cancelled`, and frees what was loaded. */
   readonly signal?: AbortSignal;
-  /** `false` runs everything in the calling thread; by default it runs in a worker where there are workers. */
-  readonly worker?: boolean;
   /**
    * Keep what is downloaded in the browser, and take from there what was kept: the default where the browser can. A
    * second load asks the server for nothing; `cache` lists and forgets.
@@ -67,6 +75,12 @@ export interface LoadOptions {
   readonly hub?: string;
   /** Use no more of the GPU than WebGPU guarantees everywhere: to see what others will see. */
   readonly baseline?: boolean;
+  /**
+   * Try the kernels that the model will run on a GPU on small cases, while the weights are on their way; one that gives
+   * wrong numbers is replaced by a simpler one, and `report()` says so. By default where the GPU is real: on a driver that
+   * plays one in software, compiling takes seconds a kernel.
+   */
+  readonly selfTest?: boolean;
 }
 
 /**
@@ -78,9 +92,9 @@ export async function load(source: ModelSource, options: LoadOptions = {}): Prom
   const { device = "auto", baseline = false, cache = true, hub = "https://huggingface.co", onProgress, signal } = options;
   throwIfAborted(signal);
   const sent = await sendable(source, hub, signal);
-  const engine = spawnEngine(options.worker);
+  const engine = spawnEngine(options, device);
   try {
-    const info = await engine.call("load", [sent, device, baseline, cache], { onProgress, signal });
+    const info = await engine.call("load", [sent, device, baseline, cache, options.selfTest], { onProgress, signal });
     return new Model({ engine, onDeviceLost: options.onDeviceLost, losses: 0 }, info);
   } catch (error) {
     engine.close();
@@ -215,12 +229,12 @@ export class Model {
 
   /**
    * What the model runs on, whether that computes as it should, and what went wrong so far. It takes a moment: one small
-   * case of every op runs on the device and by its definition.
+   * case of every op runs on the device and by its definition, unless `check` is `false`.
    *
    * @throws {FoveateError}
    */
-  report({ signal }: { signal?: AbortSignal } = {}): Promise<Report> {
-    return this.#link.engine.call("report", [this.device], { signal });
+  report({ check = true, signal }: { check?: boolean; signal?: AbortSignal } = {}): Promise<Report> {
+    return this.#link.engine.call("report", [this.device, check], { signal });
   }
 
   /** Frees the model and its sessions. What is still running fails with an error of code `closed`. */

@@ -1,17 +1,16 @@
 /** A model in this thread, and everything of it that outlives a call. */
 
-import {
-  type Augmentation,
-  caseNames,
-  type Generation,
-  type JsOptions,
-  type Model as WasmModel,
-  type Reading,
-  type Session as WasmSession,
-  type Snapshot as WasmSnapshot,
-  wasmBytes,
+import type {
+  Augmentation,
+  Generation,
+  JsOptions,
+  Model as WasmModel,
+  Reading,
+  Session as WasmSession,
+  Snapshot as WasmSnapshot,
 } from "../pkg/foveate.js";
 import { FoveateError, throwIfAborted } from "./error.js";
+import { glue } from "./glue.js";
 import type { Finding, Hooks, Message, Policy, Report, SessionSettings, Stats, Step, View } from "./methods.js";
 
 /** A sequence, and what it takes to go on with it on another device. */
@@ -111,19 +110,20 @@ export class Loaded {
   }
 
   stats(): Stats {
-    return { ...(this.#model.stats() as Omit<Stats, "wasmBytes">), wasmBytes: wasmBytes() };
+    return { ...(this.#model.stats() as Omit<Stats, "wasmBytes">), wasmBytes: glue.wasmBytes() };
   }
 
   /** The first case of every op. */
-  async report(device: string, { signal }: Hooks): Promise<Report> {
-    const first = new Map(caseNames().map((name) => [name.split("/")[0], name] as const).reverse());
+  async report(device: string, check: boolean, { signal }: Hooks): Promise<Report> {
+    const first = new Map(glue.caseNames().map((name) => [name.split("/")[0], name] as const).reverse());
     const findings: Finding[] = [];
-    for (const name of first.values()) {
+    for (const name of check ? first.values() : []) {
       throwIfAborted(signal);
       const [found] = JSON.parse(await this.#model.checkCase(name)) as Finding[];
       if (found) findings.push({ ...found, name });
     }
-    return { device, passedOver: this.#model.passedOver, losses: this.#losses, findings };
+    const { passedOver, trial } = this.#model;
+    return { device, passedOver, losses: this.#losses, trial: trial && JSON.parse(trial), findings };
   }
 
   begin(ids: Uint32Array, options: JsOptions): number {

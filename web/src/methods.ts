@@ -14,6 +14,32 @@ export interface Argument {
   readonly access: "read" | "write" | "both";
 }
 
+/** The passes of an op, for whoever has a device. */
+export interface Plan {
+  readonly args: readonly Argument[];
+  readonly passes: readonly Pass[];
+  /** Bytes of each scratch buffer. */
+  readonly scratch: readonly number[];
+}
+
+/** One dispatch. */
+export interface Pass {
+  readonly name: string;
+  /** WGSL with the entry point `main`. */
+  readonly code: string;
+  /** Storage buffers of group 0 in their order: of an argument, or of scratch; `offset` bytes in front are skipped. */
+  readonly bindings: readonly {
+    readonly arg?: number;
+    readonly scratch?: number;
+    readonly writes: boolean;
+    readonly offset: number;
+    readonly bytes: number;
+  }[];
+  /** Words of the uniform buffer at binding 0 of group 1; a pair is where an argument begins in its binding, in units. */
+  readonly params: readonly (number | readonly [arg: number, unit: number])[];
+  readonly workgroups: readonly [number, number, number];
+}
+
 /** What a check of one expectation found. */
 export interface Finding {
   readonly name: string;
@@ -32,15 +58,35 @@ export interface Progress {
   readonly wasmBytes: number;
 }
 
+/** An op that does without something of a GPU, since it came out wrong with it in the start-up self-test. */
+export interface Fallback {
+  readonly op: string;
+  /** `subgroups`, `shader-f16`, both, or more than that. */
+  readonly without: string;
+  /** The case that was wrong, and how far. */
+  readonly detail: string;
+}
+
+/** What the start-up self-test of a GPU found: the forms of kernels that the model runs, against their definitions. */
+export interface Trial {
+  /** Cases that ran. */
+  readonly tried: readonly string[];
+  /** Kernels that no small case reaches. */
+  readonly untried: readonly string[];
+  readonly fallbacks: readonly Fallback[];
+}
+
 /** What a model runs on, and whether that computes as it should. */
 export interface Report {
   /** One line that names executor and device. */
   readonly device: string;
-  /** Why no GPU was taken, where one was looked for. */
+  /** Why no GPU was taken, where one was looked for: it is missing, or computes wrongly. */
   readonly passedOver: string | undefined;
   /** Devices that were lost so far. */
   readonly losses: number;
-  /** Of the form of every op that this device takes, on a small case, whether it gives what its definition gives. */
+  /** What was tried when the model was loaded onto a GPU. */
+  readonly trial: Trial | undefined;
+  /** Of the form of every op that this device takes, on a small case, whether it gives what its definition gives; if asked. */
   readonly findings: readonly Finding[];
 }
 
@@ -120,7 +166,7 @@ export interface Hooks {
 
 /** What a model does, in whichever thread. */
 export interface Methods {
-  load(source: OpenSource, device: Device, baseline: boolean, cache: boolean): Info;
+  load(source: OpenSource, device: Device, baseline: boolean, cache: boolean, selfTest?: boolean): Info;
   tokenize(text: string, addSpecial: boolean): Uint32Array;
   detokenize(ids: Uint32Array, skipSpecial: boolean): string;
   render(messages: readonly Message[], addGenerationPrompt: boolean): string;
@@ -152,10 +198,12 @@ export interface Methods {
   /** Frees whatever has this number. */
   end(number: number): void;
   stats(): Stats;
-  report(device: string): Report;
+  report(device: string, check: boolean): Report;
   /** Opens an executor for single ops. */
-  open(kind: Device, baseline: boolean): { name: string; ops: string[] };
+  open(kind: Device | "plans", baseline: boolean): { name: string; ops: string[] };
   arguments(op: string, settings: string, shapes: string): Argument[];
+  /** The passes of an op on a device with these caps. */
+  plan(op: string, settings: string, shapes: string, caps: string): Plan;
   inputs(op: string, settings: string, seed: number): Uint8Array[];
   run(op: string, settings: string, shapes: string, inputs: readonly Uint8Array[]): Uint8Array[];
   check(source: string | Blob, kind: Device, baseline: boolean): Finding[];

@@ -16,8 +16,9 @@ export class WorkerEngine implements Engine {
   #count = 0;
   #failure: FoveateError | undefined;
 
-  constructor() {
-    this.#worker = spawn();
+  /** With more than one of `threads`, the CPU executor has that many. */
+  constructor(threads = 1) {
+    this.#worker = threads > 1 ? spawnThreaded(threads) : spawn();
     this.#worker.onmessage = ({ data }: MessageEvent<Reply>) => this.#reply(data);
     // A trap in the wasm, or a worker that could not be loaded: nothing that was asked will be answered.
     this.#worker.onerror = (event) => {
@@ -79,10 +80,23 @@ function spawn(): Worker {
     // Bundlers know this form.
     return new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
   } catch (error) {
-    if (!(error instanceof DOMException)) throw error;
-    // Pages may start workers of their own origin only; one that imports from elsewhere is of theirs.
-    const module = `import ${JSON.stringify(new URL("./worker.js", import.meta.url).href)};`;
-    const own = URL.createObjectURL(new Blob([module], { type: "text/javascript" }));
-    return new Worker(own, { type: "module" });
+    return spawnFrom(new URL("./worker.js", import.meta.url), error);
   }
+}
+
+function spawnThreaded(threads: number): Worker {
+  const name = String(threads);
+  try {
+    return new Worker(new URL("./threaded.js", import.meta.url), { type: "module", name });
+  } catch (error) {
+    return spawnFrom(new URL("./threaded.js", import.meta.url), error, name);
+  }
+}
+
+/** Pages may start workers of their own origin only; one that imports from elsewhere is of theirs. */
+function spawnFrom(url: URL, error: unknown, name = ""): Worker {
+  if (!(error instanceof DOMException)) throw error;
+  const module = `import ${JSON.stringify(url.href)};`;
+  const own = URL.createObjectURL(new Blob([module], { type: "text/javascript" }));
+  return new Worker(own, { type: "module", name });
 }

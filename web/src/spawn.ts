@@ -20,9 +20,31 @@ export type ModelSource =
   | FileSystemFileHandle
   | FileSystemDirectoryHandle;
 
+/** Where an engine runs. */
+export interface Where {
+  /** `false` runs everything in the calling thread; by default it runs in a worker where there are workers. */
+  readonly worker?: boolean;
+  /**
+   * Threads of the CPU executor, where the page is cross-origin isolated and so can share memory with workers: elsewhere
+   * it has one. By default half as many as the processor runs, 8 at most: pages and drivers need some, too.
+   */
+  readonly threads?: number;
+}
+
 /** An engine in a worker of its own where there are workers, or in this thread. */
-export function spawnEngine(worker: boolean | undefined): Engine {
-  return (worker ?? typeof Worker !== "undefined") ? new WorkerEngine() : new LocalEngine();
+export function spawnEngine({ worker = typeof Worker !== "undefined", threads = cores() }: Where, kind: string): Engine {
+  if (!Number.isInteger(threads) || threads < 1) {
+    throw new FoveateError("config", `threads must be a number of 1 or more, got ${threads}`);
+  }
+  if (!worker) return new LocalEngine();
+  // GPUs need none, and definitions have none.
+  const shared = globalThis.crossOriginIsolated === true && (kind === "cpu" || kind === "auto");
+  return new WorkerEngine(shared ? threads : 1);
+}
+
+/** Half of what the processor runs: the other half are often second threads of the same cores. */
+function cores(): number {
+  return Math.min(8, Math.ceil((globalThis.navigator?.hardwareConcurrency ?? 1) / 2));
 }
 
 /** The same address for a worker, which has another base, and cannot be sent a `URL`. */

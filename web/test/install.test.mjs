@@ -60,27 +60,32 @@ describe("the packed package", { skip: support.skipGolden }, () => {
     writeFileSync(
       join(folder, "main.js"),
       `import { load } from "foveate";
-      window.answer = async (source, prompt) => {
-        const model = await load(source, { device: "cpu" });
+      window.answer = async (source, prompt, threads) => {
+        const model = await load(source, { device: "cpu", threads });
         const ids = [];
         for await (const { id } of model.generateTokens(prompt, { maxTokens: 4 })) ids.push(id);
         model.dispose();
-        return ids;
+        return { ids, device: model.device };
       };`,
     );
     writeFileSync(join(folder, "index.html"), '<!doctype html><link rel="icon" href="data:,"><script type="module" src="/main.js"></script>');
     const { build } = await import(pathToFileURL(join(web, "node_modules/vite/dist/node/index.js")));
     await build({ root: folder, configFile: false, logLevel: "error" });
     const assets = readdirSync(join(folder, "dist", "assets"));
-    assert.equal(assets.filter((name) => name.endsWith(".wasm")).length, 1, assets.join());
+    // That of one thread, and that of pages that are cross-origin isolated.
+    assert.equal(assets.filter((name) => name.endsWith(".wasm")).length, 2, assets.join());
     const mounts = { "/": join(folder, "dist"), "/model/": support.goldenPath("models/llama") };
-    const [browser, server] = await Promise.all([support.launch(), serve({ mounts })]);
+    const [browser, server] = await Promise.all([support.launch(), serve({ mounts, on: () => ({ isolated: true }) })]);
     try {
       const page = await browser.newPage();
       await page.goto(`${server.url}/index.html`);
       await page.waitForFunction(() => window.answer);
-      const ids = await page.evaluate((prompt) => window.answer("/model/", prompt), prompt);
-      assert.deepEqual(ids, greedy.slice(0, 4));
+      for (const threads of [1, 2]) {
+        const args = [prompt, threads];
+        const { ids, device } = await page.evaluate((args) => window.answer("/model/", ...args), args);
+        assert.deepEqual(ids, greedy.slice(0, 4));
+        assert.match(device, new RegExp(`^cpu, ${threads} thread`));
+      }
     } finally {
       await browser.close();
       await server.close();

@@ -16,7 +16,7 @@ const models = process.env.FOVEATE_MODELS ?? fileURLToPath(new URL("../../target
 const executable = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
 /** A reason to skip a test that needs `path`; where everything is required, the test fails instead. */
-function unless(path, what) {
+export function unless(path, what) {
   return existsSync(path) || required ? false : `${what} is not at ${path}`;
 }
 
@@ -92,7 +92,7 @@ export async function blank(browser, url) {
 
 /**
  * Tests in a page of Chromium with the package. `body` gets the page; `serving(on)`, which says how the server answers, see
- * `serve`; and the requests that it got since.
+ * `serve`; the requests that it got since; and `process(type)`, the id of one of the browser's.
  */
 export function inChromium(name, skip, body) {
   describe(name, { skip }, () => {
@@ -112,7 +112,15 @@ export function inChromium(name, skip, body) {
 
     after(() => Promise.all([browser?.close(), server?.close()]));
 
-    body({ page: { evaluate: (...args) => open.evaluate(...args) }, serving, requests, url: () => server.url });
+    /** The id of the browser's process of a type. */
+    const process = async (type) => {
+      const session = await browser.newBrowserCDPSession();
+      const { processInfo } = await session.send("SystemInfo.getProcessInfo");
+      await session.detach();
+      return processInfo.find((process) => process.type === type).id;
+    };
+
+    body({ page: { evaluate: (...args) => open.evaluate(...args) }, serving, requests, process, url: () => server.url });
 
     test("no page complained", () => assert.deepEqual(open.complaints, []));
   });

@@ -108,7 +108,8 @@ impl Gpu {
             ..Default::default()
         };
         let (device, queue) = adapter.request_device(&descriptor).await.map_err(|e| Error::device(format!("{e}")))?;
-        let gpu = Self::from_device(device, queue, &adapter.get_info());
+        let mut gpu = Self::from_device(device, queue, &adapter.get_info());
+        gpu.own = true;
         Ok(if options.baseline { gpu.as_gpu() } else { gpu })
     }
 
@@ -160,8 +161,21 @@ impl Gpu {
         });
         let caps = caps(&device, info);
         let pipelines = Pipelines::new(&device);
-        let (recorder, readbacks) = (Mutex::default(), Mutex::default());
-        Gpu { name: describe(info), caps, device, queue, ledger, pipelines, recorder, readbacks }
+        let (narrowed, recorder, readbacks) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let software = caps.software;
+        Gpu {
+            name: describe(info),
+            caps,
+            software,
+            own: false,
+            narrowed,
+            device,
+            queue,
+            ledger,
+            pipelines,
+            recorder,
+            readbacks,
+        }
     }
 }
 

@@ -11,9 +11,11 @@ mod pipeline;
 mod readback;
 mod record;
 mod timing;
+mod trial;
 
 pub use buffer::GpuBuffer;
 pub use device::{Options, adapters};
+pub use trial::{Fallback, Trial};
 
 use crate::backend::{Backend, Copy, Operand, Stats};
 use crate::error::{Error, Result};
@@ -27,6 +29,11 @@ pub struct Gpu {
     queue: wgpu::Queue,
     name: String,
     caps: Caps,
+    software: bool,
+    /// Nobody else has the device.
+    own: bool,
+    /// Of ops that do without something: what they are planned by.
+    narrowed: Mutex<Vec<(&'static str, Caps)>>,
     ledger: Arc<Ledger>,
     pipelines: pipeline::Pipelines,
     recorder: Mutex<record::Recorder>,
@@ -41,6 +48,15 @@ struct Ledger {
     failure: Mutex<Option<Error>>,
     /// Buffers that are gone, whose bind groups can go.
     dropped: Mutex<Vec<u64>>,
+}
+
+/// A browser frees what a device holds when it is destroyed or, some time, by itself: not when it is let go.
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        if self.own && cfg!(target_arch = "wasm32") {
+            self.device.destroy();
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -69,6 +85,11 @@ impl Gpu {
         &self.caps
     }
 
+    /// Whether the driver runs on the host's processor, whatever plans are chosen for.
+    pub fn software(&self) -> bool {
+        self.software
+    }
+
     /// The device, for a caller's own work on it.
     pub fn device(&self) -> &wgpu::Device {
         &self.device
@@ -92,6 +113,21 @@ impl Gpu {
         self.healthy()?;
         let plan = load.plan(&self.caps)?;
         lock(&self.recorder).plan(self, ceiling::NAME, load.args(), plan, operands)
+    }
+
+    /// Compiles what these ops need, and reserves nothing: in a browser they compile while other work goes on.
+    ///
+    /// # Errors
+    /// What is wrong with an op, and whatever went wrong on the device before.
+    pub fn compile(&self, ops: &[Op], progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
+        let mut shaders = Vec::new();
+        for op in ops {
+            op.kernel().validate()?;
+            let plan = op.kernel().plan(&self.caps_of(op.name()))?;
+            shaders.extend(plan.passes.into_iter().map(|pass| pass.into()));
+        }
+        self.pipelines.compile(&self.device, shaders, progress);
+        self.healthy()
     }
 
     /// Takes the pending state apart from errors of the device.
@@ -171,15 +207,12 @@ impl Backend for Gpu {
     }
 
     fn prepare(&self, ops: &[Op], progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
-        let mut shaders = Vec::new();
         for op in ops {
             op.kernel().validate()?;
-            let plan = op.kernel().plan(&self.caps)?;
+            let plan = op.kernel().plan(&self.caps_of(op.name()))?;
             lock(&self.recorder).reserve(self, &plan.scratch)?;
-            shaders.extend(plan.passes.into_iter().map(|pass| pass.into()));
         }
-        self.pipelines.compile(&self.device, shaders, progress);
-        self.healthy()
+        self.compile(ops, progress)
     }
 
     fn stats(&self) -> Stats {

@@ -97,7 +97,7 @@ impl Recorder {
             }
             None => {
                 let args = op.check(&lengths)?;
-                let prepared = Arc::new(Prepared::new(gpu, args, op.kernel().plan(&gpu.caps)?));
+                let prepared = Arc::new(Prepared::new(gpu, args, op.kernel().plan(&gpu.caps_of(op.name()))?));
                 let kept = (op.clone(), prepared.clone());
                 match self.plans.len() < PLANS {
                     true => self.plans.push(kept),
@@ -108,6 +108,11 @@ impl Recorder {
             }
         };
         self.add(gpu, op.name(), &prepared, operands)
+    }
+
+    /// Ops are planned anew, as by other capabilities.
+    pub(super) fn forget_plans(&mut self) {
+        (self.plans, self.oldest) = (Vec::new(), 0);
     }
 
     /// Records the passes of a plan over operands that hold `args`.

@@ -30,6 +30,8 @@ pub(super) struct Loader<'a, B: Backend> {
     /// Told after every window; an error ends the loading.
     pub(super) report: &'a mut dyn FnMut(Progress) -> Result<()>,
     pub(super) progress: Progress,
+    /// Nothing of the weights is read: only their shapes and formats matter.
+    pub(super) hollow: bool,
 }
 
 /// Rows of a matrix as a file holds them.
@@ -252,7 +254,8 @@ impl<'a, B: Backend> Loader<'a, B> {
         let rows: u32 = all.iter().map(|r| r.rows).sum();
         let buffer = self.backend.alloc_rows("weight", rows.into(), row_bytes)?;
         let mut at = 0;
-        for part in all {
+        let read = if self.hollow { &[][..] } else { all };
+        for part in read {
             let bytes = row_bytes * u64::from(part.rows);
             if part.place.transposed {
                 let data = self.transposed(part).await?;

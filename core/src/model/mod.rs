@@ -7,6 +7,7 @@ mod family;
 mod hub;
 mod load;
 mod matrix;
+mod outline;
 mod routing;
 mod session;
 mod workspace;
@@ -15,6 +16,7 @@ pub use decoder::Decoder;
 pub use family::Family;
 pub use hub::Hub;
 pub use load::Progress;
+pub use outline::outline;
 pub use session::{BATCH, Batch, Input, Observed, Observer, Session, To, Turn};
 
 use crate::backend::Backend;
@@ -77,7 +79,11 @@ impl<B: Backend> Model<B> {
         Self::load_shared(self.backend.clone(), files, report).await
     }
 
-    async fn load_shared(
+    /// As [`load`](Self::load), into an executor that others hold, too.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub async fn load_shared(
         backend: Arc<B>,
         files: Files,
         report: &mut dyn FnMut(Progress) -> Result<()>,
@@ -87,7 +93,8 @@ impl<B: Backend> Model<B> {
         let in_memory = weights.in_memory();
         let weights = if in_memory { weights } else { weights.sampled() };
         let progress = Progress { bytes: 0, of: 0 };
-        let loader = load::Loader { backend: &*backend, files: &weights, family: &family, report, progress };
+        let loader =
+            load::Loader { backend: &*backend, files: &weights, family: &family, report, progress, hollow: false };
         let decoder = loader.decoder().await?;
         // Parts that are not run are not streamed for its sake.
         let known = in_memory || ignored == 0;

@@ -6,6 +6,7 @@
 
 mod checkpoint;
 pub mod gguf;
+mod hollow;
 mod safetensors;
 mod sampled;
 mod source;

@@ -17,6 +17,7 @@ use crate::cache::{CHECKPOINT, Kind, Pool, Segment, Sequence, Version};
 use crate::error::{Error, Result};
 use crate::sample::Sampler;
 use foveate_kernels::dtype::DType;
+use foveate_kernels::op::Op;
 use std::sync::Arc;
 
 /// Tokens that one step reads at most: prompts are read in pieces of this, or fewer where routing heads have many centroids.
@@ -120,6 +121,11 @@ impl<B: Backend> Session<B> {
     /// Compiles what reading prompts and decoding need, with `progress(done, of)`; what is left out here is compiled when
     /// it first runs.
     pub fn prepare(&self, progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
+        self.model.backend().prepare(&self.ops()?, progress)
+    }
+
+    /// What reading prompts and decoding run.
+    pub(super) fn ops(&self) -> Result<Vec<Op>> {
         let (decoder, w) = (self.model.decoder(), &self.workspace);
         let mut ops = Vec::new();
         let mut collect = |op, _: &[Operand<'_, B>]| {
@@ -131,7 +137,7 @@ impl<B: Backend> Session<B> {
             let stream = decoder.layers(&mut collect, w, &self.pool, &step, &mut |_| {})?;
             decoder.logits(&mut collect, w, stream, 1)?;
         }
-        self.model.backend().prepare(&ops, progress)
+        Ok(ops)
     }
 
     /// Tokens that the session has room for.

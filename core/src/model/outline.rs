@@ -1,0 +1,38 @@
+//! What a model will ask of its executor, before its weights are there.
+
+use super::load::{Loader, Progress};
+use super::{Files, Model, Session};
+use crate::any::Any;
+use crate::error::Result;
+use crate::host::HostBackend;
+use crate::sample::{Sampler, Sampling};
+use foveate_kernels::op::Op;
+use std::sync::Arc;
+
+/// Tokens that the steps of an outline have room for.
+const CONTEXT: u32 = 2048;
+
+/// The ops that reading prompts, decoding and choosing tokens run, from the headers of the files alone: enough to try and
+/// to compile kernels while weights are on their way.
+///
+/// # Errors
+/// As [`Model::load`] for a model that does not fit its configuration.
+pub async fn outline(files: &Files) -> Result<Vec<Op>> {
+    let backend = Any::Host(HostBackend::outline());
+    let progress = Progress { bytes: 0, of: 0 };
+    let weights = files.weights.hollow();
+    let report = &mut |_| Ok(());
+    let loader = Loader { backend: &backend, files: &weights, family: &files.family, report, progress, hollow: true };
+    let decoder = loader.decoder().await?;
+    let context = CONTEXT.min(decoder.config().context);
+    let model = Model { backend: Arc::new(backend), fingerprint: None, decoder, tokenizer: None, template: None };
+    let vocab = model.config().vocab;
+    // Not shared between threads: a session wants it so.
+    #[allow(clippy::arc_with_non_send_sync)]
+    let mut ops = Session::new(Arc::new(model), context)?.ops()?;
+    let drawn = Sampling { temperature: 1.0, repetition_penalty: 1.1, ..Sampling::default() };
+    for sampling in [Sampling::default(), drawn] {
+        ops.push(Sampler::new(sampling)?.next(vocab).into());
+    }
+    Ok(ops)
+}

@@ -1,0 +1,33 @@
+/** The wasm that this thread runs: of one thread, unless a worker says otherwise. */
+
+import * as single from "../pkg/foveate.js";
+import { FoveateError } from "./error.js";
+
+type Glue = typeof single;
+
+export let glue: Glue = single;
+
+let begin = async (): Promise<unknown> => {
+  const url = new URL("../pkg/foveate_bg.wasm", import.meta.url);
+  if (url.protocol !== "file:") return single.default({ module_or_path: url });
+  // Node.js does not fetch files.
+  const { readFile } = await import(/* @vite-ignore */ "node:fs/promises");
+  return single.default({ module_or_path: readFile(url) });
+};
+
+/** Another build of the same, and how it begins. */
+export function use(other: Omit<Glue, "default" | "initSync">, start: () => Promise<unknown>): void {
+  glue = other as Glue;
+  begin = start;
+}
+
+let ready: Promise<unknown> | undefined;
+
+/** Compiles the wasm, once a thread. */
+export function compiled(): Promise<unknown> {
+  ready ??= begin().catch((error) => {
+    ready = undefined;
+    throw new FoveateError("read", `cannot load the wasm: ${error}`, { cause: error });
+  });
+  return ready;
+}

@@ -1,0 +1,9 @@
+/** One thread of the CPU executor. */
+
+import init, { lendThread } from "../pkg/threads/foveate.js";
+
+addEventListener("message", async ({ data }: MessageEvent<{ module: WebAssembly.Module; memory: WebAssembly.Memory }>) => {
+  await init({ module_or_path: data.module, memory: data.memory });
+  postMessage("ready");
+  lendThread();
+});

@@ -1,0 +1,65 @@
+// Twenty models that come and go on a GPU, and what is left of them there.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import * as support from "./support.mjs";
+
+support.inChromium("memory of a GPU in Chromium", support.skipBrowser || support.skipGolden, ({ page, process }) => {
+  test("every device is destroyed with its model, and with it every buffer", async () => {
+    const got = await page.evaluate(async () => {
+      const live = new Map();
+      let most = 0;
+      const { createBuffer, destroy } = GPUDevice.prototype;
+      GPUDevice.prototype.createBuffer = function (descriptor) {
+        live.set(this, (live.get(this) ?? 0) + descriptor.size);
+        most = Math.max(most, [...live.values()].reduce((a, b) => a + b, 0));
+        return createBuffer.call(this, descriptor);
+      };
+      GPUDevice.prototype.destroy = function () {
+        live.delete(this);
+        return destroy.call(this);
+      };
+      try {
+        for (let n = 0; n < 20; n++) {
+          const model = await foveate.load("/golden/models/llama/", { device: "gpu", worker: false });
+          model.dispose();
+        }
+        const gpu = await foveate.device("gpu", { worker: false });
+        gpu.dispose();
+        return { left: live.size, most };
+      } finally {
+        Object.assign(GPUDevice.prototype, { createBuffer, destroy });
+      }
+    });
+    assert.equal(got.left, 0);
+    assert.ok(got.most > 1e5 && got.most < 10e6, `${got.most} bytes at once`);
+  });
+
+  test("the GPU's process does not grow by as much as a model", { skip: support.skipModel }, async (t) => {
+    const resident = async () => {
+      const pages = readFileSync(`/proc/${await process("GPU")}/statm`, "utf8").split(" ")[1];
+      return Number(pages) * 4096;
+    };
+    const cycles = (count) =>
+      page.evaluate(
+        async ({ source, count }) => {
+          let bytes;
+          for (let n = 0; n < count; n++) {
+            const model = await foveate.load(source, { device: "gpu" });
+            ({ bytes } = await model.stats());
+            model.dispose();
+          }
+          return bytes;
+        },
+        { source: `/models/${support.smollm2}`, count },
+      );
+    const bytes = await cycles(3);
+    const before = await resident();
+    await cycles(17);
+    const after = await resident();
+    t.diagnostic(`a model of ${bytes} bytes; the process has ${before} bytes after 3, ${after} after 20`);
+    assert.ok(bytes > 90e6);
+    assert.ok(after - before < bytes, `${after - before} bytes more`);
+  });
+});
