@@ -3,7 +3,7 @@
 // usage: npm run build [-- --only-ts]
 
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -38,6 +38,10 @@ function single(folder) {
  * Rust has no atomics there, so it is built along, which the pinned toolchain does if it is told that it may.
  */
 function threaded(folder) {
+  const sysroot = execFileSync("rustc", ["--print", "sysroot"], { cwd: root, encoding: "utf8" }).trim();
+  if (!existsSync(join(sysroot, "lib", "rustlib", "src", "rust", "library", "Cargo.lock"))) {
+    run("rustup", ["component", "add", "rust-src"]);
+  }
   const flags = ["+atomics,+bulk-memory,+mutable-globals,+simd128"].map((features) => `-Ctarget-feature=${features}`);
   const link = ["--shared-memory", "--import-memory", "--max-memory=4294967296"];
   const symbols = ["__wasm_init_tls", "__tls_size", "__tls_align", "__tls_base"].map((name) => `--export=${name}`);
