@@ -1,12 +1,13 @@
 //! What a decoded token costs: one submission, one small transfer back, nothing created.
 
 use foveate_core::gpu::{self, Gpu};
-use foveate_core::model::{Family, Files, Model, Session, To};
+use foveate_core::model::{Clock, Family, Files, Model, Session, To, class};
 use foveate_core::sample::{Sampler, Sampling};
 use foveate_core::weights::{Checkpoint, Memory, Source};
 use foveate_core::{Any, Backend, Error};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The small llama on the first adapter; `None`, with the reason, where there is no adapter or no golden case.
 fn model() -> Option<Arc<Model<Any>>> {
@@ -125,4 +126,32 @@ fn a_penalty_knows_every_token_that_was_read_or_chosen() {
         all.push(token);
         next = vec![token];
     }
+}
+
+#[test]
+fn a_timed_session_names_its_ops_and_says_the_same() {
+    let Some(model) = model() else { return };
+    let sampler = || Sampler::new(Sampling::default()).expect("settings in range");
+    let session = || Session::new(model.clone(), 64).expect("room");
+    let next = |session: &mut Session<Any>, tokens: &[u32]| {
+        pollster::block_on(session.next(tokens, &mut sampler())).expect("a token")
+    };
+    let ticking = || -> Clock {
+        let ticks = AtomicU32::new(0);
+        Box::new(move || f64::from(ticks.fetch_add(1, Ordering::Relaxed)))
+    };
+    let (mut plain, mut timed) = (session(), session());
+    assert!(timed.time(Some(ticking())).is_empty(), "nothing was timed before");
+    assert_eq!(next(&mut timed, &[1, 2, 3]), next(&mut plain, &[1, 2, 3]));
+    let prompt = timed.time(Some(ticking()));
+    assert_eq!(next(&mut timed, &[4]), next(&mut plain, &[4]));
+    let step = timed.time(None);
+    for ops in [&prompt, &step] {
+        let names: Vec<String> = ops.iter().map(|(op, _)| class(op)).collect();
+        assert!(names[0].starts_with("embed ") && names[names.len() - 1] == "sample", "{names:?}");
+        assert!(names.iter().any(|name| name.starts_with("attention H=")), "{names:?}");
+        assert!(ops.iter().all(|(_, seconds)| *seconds == 1.0));
+    }
+    next(&mut timed, &[5]);
+    assert!(timed.time(None).is_empty(), "no clock, no times");
 }

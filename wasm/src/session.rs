@@ -4,16 +4,24 @@ use crate::error::thrown;
 use crate::generation::Generation;
 use crate::options::JsOptions;
 use crate::reading::PIECE;
-use foveate_core::cache::{self, NO_TOKEN};
+use foveate_core::cache::{self, Kind, NO_TOKEN, Segment};
 use foveate_core::coprocessor::{Cancel, Coprocessor, Job, Policy, Splice, Task};
 use foveate_core::kernels::{attention, quant};
-use foveate_core::model::{self, Input};
+use foveate_core::model::{self, Input, class};
 use foveate_core::{Any, Error, Result};
 use js_sys::Float32Array;
+use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use wasm_bindgen::prelude::*;
+
+#[wasm_bindgen]
+extern "C" {
+    /// Milliseconds, in pages, in workers and in Node.js.
+    #[wasm_bindgen(js_namespace = performance)]
+    fn now() -> f64;
+}
 
 /// A session, and the tokens behind those that it has read.
 pub(crate) struct Open {
@@ -36,6 +44,39 @@ impl Open {
 
     fn tokens(&self) -> Vec<u32> {
         [self.session.tokens(), &self.pending].concat()
+    }
+
+    /// The segments as they are in the cache, with what waits at the end of the text before it.
+    fn segments(&self) -> Value {
+        let segment = |kind: Kind, start: u32, length: u32, position: u32| {
+            let kind = kind.name();
+            json!({"kind": kind, "start": start, "length": length, "position": position})
+        };
+        let (read, waiting) = (self.session.segments(), self.pending.len() as u32);
+        let last = read.last().map_or((0, 0), |s| (s.end(), s.position + s.len));
+        let grown = |s: &Segment| if s.kind == Kind::Text && s.end() == last.0 { s.len + waiting } else { s.len };
+        let mut all: Vec<Value> = read.iter().map(|s| segment(s.kind, s.start, grown(s), s.position)).collect();
+        if waiting > 0 && read.last().is_none_or(|s| s.kind != Kind::Text) {
+            all.push(segment(Kind::Text, last.0, waiting, last.1));
+        }
+        all.into()
+    }
+
+    /// The ops that were timed, as JSON of `[[op, seconds, bytes]]`, in their order.
+    async fn timings(&mut self) -> Result<Value> {
+        let mut ops = self.session.time(None);
+        if let Any::Gpu(gpu) = self.session.model().backend() {
+            let times = gpu.timings().await;
+            gpu.set_timing(false)?;
+            let times = times?;
+            if times.len() != ops.len() {
+                return Err(Error::Config {
+                    reason: "something else ran on the model while its ops were timed".into(),
+                });
+            }
+            ops.iter_mut().zip(times).for_each(|((_, seconds), time)| *seconds = time);
+        }
+        Ok(ops.iter().map(|(op, seconds)| json!([class(op), seconds, op.bytes()])).collect())
     }
 
     fn append(&mut self, ids: &[u32]) -> Result<()> {
@@ -155,6 +196,31 @@ impl Session {
     /// Every token, with 4294967295 for a latent.
     pub fn tokens(&self) -> Result<Vec<u32>, JsValue> {
         self.with(|open| Ok(open.tokens()))
+    }
+
+    /// What the session is made of; JSON of `[{kind, start, length, position}]`.
+    pub fn segments(&self) -> Result<String, JsValue> {
+        self.with(|open| Ok(open.segments().to_string()))
+    }
+
+    /// Times every op of the session from here on: by the device's timestamps on a GPU, by this thread's clock elsewhere.
+    #[wasm_bindgen(js_name = startTiming)]
+    pub fn start_timing(&self) -> Result<(), JsValue> {
+        self.with(|open| {
+            if let Any::Gpu(gpu) = open.session.model().backend() {
+                gpu.set_timing(true)?;
+            }
+            open.session.time(Some(Box::new(|| now() / 1e3)));
+            Ok(())
+        })
+    }
+
+    /// Ends that; JSON of `[[op, seconds, bytes]]`, with the fewest bytes that an op can move.
+    pub async fn timings(&self) -> Result<String, JsValue> {
+        let mut open = self.take()?;
+        let timed = open.timings().await;
+        self.slot.replace(Some(open));
+        timed.map(|ops| ops.to_string()).map_err(thrown)
     }
 
     /// Puts tokens behind the others, for [`read`](Self::read) to read.

@@ -1,4 +1,6 @@
 import { device } from "../dist/index.js";
+import { curve, SERIES } from "./curve.js";
+import { range, sweep, timed } from "./sweep.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -7,9 +9,8 @@ const KINDS = [
   ["cpu", "processor"],
   ["gpu", "WebGPU"],
 ];
-/** Runs that are timed at most, and the time after which there are no more, in ms. */
-const RUNS = 9;
-const PATIENCE = 1500;
+/** Runs that are timed, and the time after which there are no more, in ms. */
+const EFFORT = { least: 1, runs: 9, patience: 1500 };
 
 const devices = new Map();
 
@@ -42,20 +43,6 @@ function distance(got, want) {
   return worst;
 }
 
-async function timed(kernel, set, inputs) {
-  const began = performance.now();
-  let outputs = await kernel(set, inputs);
-  const times = [performance.now() - began];
-  while (times.length < RUNS && performance.now() - began < PATIENCE) {
-    const start = performance.now();
-    outputs = await kernel(set, inputs);
-    times.push(performance.now() - start);
-  }
-  // The first run compiles.
-  const later = times.slice(times.length > 1 ? 1 : 0).sort((a, b) => a - b);
-  return { outputs, ms: later[later.length >> 1] };
-}
-
 function row(label) {
   const tr = document.createElement("tr");
   const head = document.createElement("th");
@@ -73,10 +60,13 @@ function argument({ name, dtype, shape, access }) {
   return li;
 }
 
+let running = false;
+
 async function run() {
   const [op, set] = [$("op").value, settings($("settings").value)];
   $("error").hidden = true;
-  $("run").disabled = true;
+  running = true;
+  update();
   $("results").replaceChildren();
   try {
     const exact = await open("reference");
@@ -87,7 +77,7 @@ async function run() {
       const tell = row(label);
       try {
         const executor = await open(kind);
-        const { outputs, ms } = await timed(executor[op], set, inputs);
+        const { outputs, ms } = await timed(executor[op], set, inputs, EFFORT);
         want ??= outputs;
         tell(`${ms.toPrecision(3)} ms`, kind === "reference" ? "—" : distance(outputs, want).toExponential(1), executor.name);
       } catch (error) {
@@ -100,16 +90,76 @@ async function run() {
     $("error").textContent = `${error.message} (${error.code})`;
     $("error").hidden = false;
   } finally {
-    $("run").disabled = false;
+    running = false;
+    update();
   }
+}
+
+let shown;
+let measuring;
+
+async function measure() {
+  const [op, set, seconds] = [$("op").value, settings($("settings").value), $("budget").valueAsNumber || 30];
+  $("sweep-error").hidden = true;
+  const mine = new AbortController();
+  const { signal } = mine;
+  try {
+    const { name, lengths } = range($("lengths").value);
+    measuring = mine;
+    update();
+    const exact = await open("reference");
+    // Says what is wrong with a setting before anything is drawn.
+    await exact.arguments(op, { ...set, [name]: lengths[0] });
+    const [executors, none] = [[], []];
+    for (const [kind, label] of SERIES) {
+      await open(kind).then(
+        (executor) => executors.push([kind, executor]),
+        ({ message }) => none.push(`${label}: ${message}`),
+      );
+    }
+    shown?.close();
+    shown = curve(op, name, lengths);
+    $("sweep-state").textContent = "measuring…";
+    const cut = await sweep({ op, settings: set, name, lengths, seconds, signal }, exact, executors, shown.point);
+    const left = SERIES.filter(([kind]) => cut.has(kind)).map(([, label]) => `${label}: longer ones take too long`);
+    $("sweep-state").textContent = ["measured", ...shown.said(), ...left, ...none].join("; ");
+  } catch (error) {
+    if (signal.aborted) $("sweep-state").textContent = ["stopped", ...(shown?.said() ?? [])].join("; ");
+    else {
+      $("sweep-state").textContent = "";
+      $("sweep-error").textContent = error.code ? `${error.message} (${error.code})` : error.message;
+      $("sweep-error").hidden = false;
+    }
+  } finally {
+    measuring = undefined;
+    update();
+  }
+}
+
+/** One thing at a time is timed. */
+function update() {
+  const busy = Boolean(measuring) || running;
+  const focused = document.activeElement;
+  $("run").disabled = busy;
+  $("measure").disabled = busy;
+  $("measure").hidden = Boolean(measuring);
+  $("halt").hidden = !measuring;
+  // One of the two takes the place of the other, under the fingers, too.
+  const [now, before] = measuring ? ["halt", "measure"] : ["measure", "halt"];
+  if (focused === $(before)) $(now).focus();
 }
 
 $("choose").addEventListener("submit", (event) => {
   event.preventDefault();
   run();
 });
+$("sweep").addEventListener("submit", (event) => {
+  event.preventDefault();
+  measure();
+});
+$("halt").addEventListener("click", () => measuring?.abort());
 
 const { ops } = await open("reference");
 $("op").append(...ops.map((op) => new Option(op)));
 $("op").value = "attention";
-$("run").disabled = false;
+update();

@@ -1,4 +1,6 @@
 import { cache, load } from "../dist/index.js";
+import { drawProfile } from "./profile.js";
+import { drawSegments, saving } from "./segments.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -7,6 +9,7 @@ let model;
 let session;
 let loading;
 let answering;
+let profiling;
 const messages = [];
 
 /** Tokens of a conversation: its cache is allocated at once. */
@@ -23,13 +26,21 @@ function complain(element, error) {
   show(element, Boolean(error));
 }
 
+/** What is timed where there is no conversation. */
+const SAMPLE = "The quick brown fox jumps over the lazy dog. ".repeat(6);
+
 /** What can be used now. */
 function update() {
+  const busy = Boolean(answering ?? profiling);
   $("prompt").disabled = !model;
-  $("send").disabled = !model || Boolean(answering);
-  $("clear").disabled = Boolean(answering) || messages.length === 0;
-  $("again").disabled = Boolean(answering) || !messages.some(({ role }) => role === "user");
-  for (const button of document.querySelectorAll(".edit")) button.disabled = Boolean(answering);
+  $("send").disabled = !model || busy;
+  $("clear").disabled = busy || messages.length === 0;
+  $("again").disabled = busy || !messages.some(({ role }) => role === "user");
+  for (const button of document.querySelectorAll(".edit")) button.disabled = busy;
+  show($("cache"), Boolean(model));
+  show($("times"), Boolean(model));
+  $("profile").disabled = Boolean(answering);
+  $("profile").textContent = profiling ? "Stop measuring" : "Measure ops";
   $("load").disabled = Boolean(loading);
   show($("loading"), Boolean(loading));
   show($("about"), Boolean(model));
@@ -40,12 +51,15 @@ function update() {
 async function open(source, name) {
   loading?.abort();
   answering?.abort();
+  profiling?.abort();
   const mine = new AbortController();
   loading = mine;
   complain($("load-error"));
   model?.dispose();
   model = undefined;
   clear();
+  for (const id of ["profiles", "profile-state", "saved"]) $(id).replaceChildren();
+  complain($("profile-error"));
   $("empty").textContent = "Load a model, then ask it something.";
   $("progress").removeAttribute("value");
   $("amount").textContent = "Opening…";
@@ -68,6 +82,7 @@ async function open(source, name) {
     $("about-time").textContent = `${seconds} s`;
     $("about-device").textContent = model.device;
     $("about-context").textContent = `${model.context.toLocaleString("en")} tokens`;
+    showSegments();
     $("empty").textContent = model.hasTemplate ? "Ask it something." : "Begin a text, and the model goes on with it.";
   } catch (error) {
     if (error.code !== "cancelled") complain($("load-error"), error);
@@ -177,6 +192,37 @@ function speedometer({ kept, of }) {
   };
 }
 
+/** What is in the cache now, in the colours of a turn that found `kept` tokens of `of`. */
+async function showSegments(turn = {}) {
+  const mine = session;
+  // A session that has ended with its model has nothing to show.
+  const segments = await mine?.segments().catch(() => undefined);
+  if (segments && session === mine) drawSegments($("strip"), $("segments"), segments, { context: mine.context, ...turn });
+}
+
+async function profile() {
+  const mine = new AbortController();
+  profiling = mine;
+  complain($("profile-error"));
+  $("profiles").replaceChildren();
+  $("profile-state").textContent = "measuring…";
+  update();
+  try {
+    const prompt = model.hasTemplate && messages.length > 0 ? messages : SAMPLE;
+    const found = await model.profile({ prompt, signal: mine.signal });
+    if (profiling !== mine) return;
+    drawProfile($("profiles"), found);
+    const clock = found.clock === "device" ? "By the device's timestamps" : "By the processor's clock";
+    $("profile-state").textContent = `${clock}, which the browser rounds; sums are of many runs.`;
+  } catch (error) {
+    if (profiling === mine) $("profile-state").textContent = "";
+    if (error.code !== "cancelled" && error.code !== "closed") complain($("profile-error"), error);
+  } finally {
+    if (profiling === mine) profiling = undefined;
+    update();
+  }
+}
+
 async function answer(text) {
   const mine = new AbortController();
   answering = mine;
@@ -187,6 +233,7 @@ async function answer(text) {
   place.classList.add("running");
   $("speed").textContent = "reading the prompt…";
   update();
+  let found;
   try {
     const prompt = model.hasTemplate ? messages : text;
     const options = {
@@ -198,7 +245,11 @@ async function answer(text) {
       seed: crypto.getRandomValues(new Uint32Array(1))[0],
       signal: mine.signal,
     };
-    const speed = speedometer(await session.rewrite(prompt, options));
+    const began = performance.now();
+    found = await session.rewrite(prompt, options);
+    $("saved").textContent = saving(found, (performance.now() - began) / 1000);
+    showSegments(found);
+    const speed = speedometer(found);
     for await (const token of session.generateTokens(options)) {
       place.append(piece(token));
       speed.token();
@@ -214,6 +265,7 @@ async function answer(text) {
     if ($("speed").textContent.endsWith("…")) $("speed").textContent = "";
     answering = undefined;
     update();
+    showSegments(found);
   }
 }
 
@@ -253,6 +305,7 @@ addEventListener("drop", async (event) => {
 });
 
 $("cancel").addEventListener("click", () => loading?.abort());
+$("profile").addEventListener("click", () => (profiling ? profiling.abort() : profile()));
 $("stop").addEventListener("click", () => answering?.abort());
 $("clear").addEventListener("click", () => {
   clear();
@@ -262,7 +315,7 @@ $("clear").addEventListener("click", () => {
 $("ask").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = $("prompt").value.trim();
-  if (!text || !model || answering) return;
+  if (!text || !model || answering || profiling) return;
   $("prompt").value = "";
   answer(text);
 });

@@ -29,7 +29,21 @@ import {
   tokens,
 } from "./answer.js";
 import { FoveateError, throwIfAborted } from "./error.js";
-import type { Device as DeviceKind, Fallback, Info, Message, Policy, Progress, Report, Stats, Trial } from "./methods.js";
+import type {
+  Device as DeviceKind,
+  Fallback,
+  Info,
+  Message,
+  OpTime,
+  Phase,
+  Policy,
+  Profile,
+  Progress,
+  Report,
+  Segment,
+  Stats,
+  Trial,
+} from "./methods.js";
 import { Session, type SessionOptions } from "./session.js";
 import { type ModelSource, sendable, spawnEngine, type Where } from "./spawn.js";
 
@@ -48,7 +62,8 @@ export type {
 export * from "./device.js";
 export type { FoveateErrorCode } from "./error.js";
 export * from "./session.js";
-export type { DeviceKind, Fallback, Message, ModelSource, Policy, Progress, Report, Stats, Trial, Where };
+export type { DeviceKind, Fallback, Message, ModelSource, OpTime, Phase, Policy, Profile, Progress, Report, Segment, Stats };
+export type { Trial, Where };
 export { FoveateError };
 
 export interface LoadOptions extends Where {
@@ -106,6 +121,14 @@ export interface EmbedOptions {
   /** `mean`, the default, is the mean of the tokens' vectors; `last` the last token's; `none` gives all, one behind the other. */
   readonly pooling?: "mean" | "last" | "none";
   /** Ends the reading with an error of code `cancelled`. */
+  readonly signal?: AbortSignal;
+}
+
+export interface ProfileOptions {
+  readonly prompt: Prompt;
+  /** Tokens of an answer at most, 16 by default. */
+  readonly tokens?: number;
+  /** Ends it with an error of code `cancelled`. */
   readonly signal?: AbortSignal;
 }
 
@@ -220,6 +243,20 @@ export class Model {
   /** A conversation as the model's template writes it, up to where the assistant's next turn begins. */
   render(messages: readonly Message[], { addGenerationPrompt = true } = {}): Promise<string> {
     return this.#link.engine.call("render", [messages, addGenerationPrompt]);
+  }
+
+  /**
+   * Which ops a prompt and its answer spend their time on. Nothing else should run on the model meanwhile, which would be
+   * timed along. Browsers give times in steps, of a tenth of a millisecond by default: sums over many runs are right, single
+   * runs are not.
+   *
+   * @throws {FoveateError} of code `device` for a GPU without timestamps.
+   */
+  async profile({ prompt, tokens = 16, signal }: ProfileOptions): Promise<Profile> {
+    if (!Number.isInteger(tokens) || tokens < 1 || tokens > 0xffff_ffff) {
+      throw new FoveateError("config", `tokens must be a whole number of at least 1, got ${tokens}`);
+    }
+    return this.#link.engine.call("profile", [await this.#ids(prompt, signal), tokens], { signal });
   }
 
   /** What the device has done so far. */

@@ -11,7 +11,8 @@ import type {
 } from "../pkg/foveate.js";
 import { FoveateError, throwIfAborted } from "./error.js";
 import { glue } from "./glue.js";
-import type { Finding, Hooks, Message, Policy, Report, SessionSettings, Stats, Step, View } from "./methods.js";
+import type { Finding, Hooks, Message, Policy, Profile, Report, Segment, SessionSettings, Stats, Step, View } from "./methods.js";
+import { phases } from "./profile.js";
 
 /** A sequence, and what it takes to go on with it on another device. */
 interface Sequence {
@@ -199,6 +200,25 @@ export class Loaded {
 
   tokens(number: number): Promise<Uint32Array> {
     return this.#turn(this.#find(this.#sequences, number, "session"), (session) => session.tokens());
+  }
+
+  segments(number: number): Promise<Segment[]> {
+    return this.#turn(this.#find(this.#sequences, number, "session"), (session) => JSON.parse(session.segments()));
+  }
+
+  async profile(ids: Uint32Array, tokens: number, { signal }: Hooks): Promise<Profile> {
+    const room = ids.length + tokens;
+    const session = this.#open({ context: room, pool: room, kv: "f32" });
+    const pause = async () => {
+      await breathe();
+      throwIfAborted(signal);
+    };
+    try {
+      const clock = this.#model.describe().startsWith("gpu") ? "device" : "host";
+      return { clock, ...(await phases(session, ids, tokens, pause)) };
+    } finally {
+      release(session);
+    }
   }
 
   snapshot(number: number): Promise<{ number: number; length: number }> {

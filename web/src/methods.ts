@@ -150,6 +150,44 @@ export interface View {
   readonly width: number;
 }
 
+/** Consecutive tokens of one kind in a session's cache. */
+export interface Segment {
+  /** Tokens of the vocabulary, or rows in the place of embeddings: of a coprocessor, of a task, of a text that is gone. */
+  readonly kind: "text" | "latent" | "prefix" | "summary";
+  /** Where it begins among the session's tokens. */
+  readonly start: number;
+  readonly length: number;
+  /** The position of its first token; the others follow one by one. */
+  readonly position: number;
+}
+
+/** All runs of the ops of one kind and shape. */
+export interface OpTime {
+  readonly op: string;
+  readonly runs: number;
+  readonly seconds: number;
+  /** The part of the time of all ops. */
+  readonly share: number;
+  /** The fewest bytes that they can have moved. */
+  readonly bytes: number;
+}
+
+/** Ops of some tokens, the longest first. */
+export interface Phase {
+  readonly tokens: number;
+  readonly ops: readonly OpTime[];
+}
+
+/** What a model spends its time on. */
+export interface Profile {
+  /** `device` for a GPU's own timestamps, which browsers round; `host` for the clock of the thread that computes. */
+  readonly clock: "device" | "host";
+  /** Reading the prompt but for its last token. */
+  readonly prompt: Phase;
+  /** The steps of the answer: each reads a token and chooses the next. */
+  readonly answer: Phase;
+}
+
 /** Where latents go if the session went on. */
 export type Policy = "tail" | "snapshot" | "drop";
 
@@ -184,6 +222,9 @@ export interface Methods {
   /** Begins an answer to what a session holds and gives its number. */
   answer(session: number, options: JsOptions): number;
   tokens(session: number): Uint32Array;
+  segments(session: number): Segment[];
+  /** Reads tokens and goes on for at most so many, with every op timed. */
+  profile(ids: Uint32Array, tokens: number): Profile;
   /** Keeps a session as it is, and gives its number and length. */
   snapshot(session: number): { number: number; length: number };
   /** A session that goes on from a snapshot of this one. */

@@ -2,7 +2,7 @@
 
 import { type End, type GenerateOptions, idsOf, type Link, pieces, type Prompt, type Token, tokens } from "./answer.js";
 import { abortable, FoveateError, throwIfAborted } from "./error.js";
-import type { Policy, SessionSettings, View } from "./methods.js";
+import type { Policy, Segment, SessionSettings, View } from "./methods.js";
 
 export interface SessionOptions {
   /** Tokens that the session has room for: at most what the model was made for, and 1024 by default. */
@@ -138,6 +138,11 @@ export class Session {
   /** Every token, with 4294967295 where a latent stands. */
   tokens(): Promise<Uint32Array> {
     return this.#link.engine.call("tokens", [this.#number]);
+  }
+
+  /** What it is made of, in order: the text, and what stands in it that is none. */
+  segments(): Promise<readonly Segment[]> {
+    return this.#link.engine.call("segments", [this.#number]);
   }
 
   /** Keeps the session as it is, at no cost: to go back to, or to fork from. */

@@ -59,6 +59,16 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
     assert.ok((await page.locator(".turn.assistant").last().innerText()).length > 0);
     const [, kept, of] = (await page.locator("#speed").innerText()).match(/; (\d+) of the prompt's (\d+) tokens were still there$/);
     assert.ok(Number(kept) > Number(of) / 2, `${kept} of ${of}`);
+    const made = await page.evaluate(() => document.querySelectorAll(".strip .made").length);
+    assert.equal(made, 1);
+    const [segment] = await page.getByRole("list", { name: "Segments" }).getByRole("listitem").allInnerTexts();
+    const [, length, last] = segment.match(/^text: (\d+) tokens, positions 0 to (\d+)$/);
+    assert.ok(Number(length) > Number(of) && Number(last) === length - 1, segment);
+    const share = (part) => page.evaluate((part) => Number(document.querySelector(`.strip ${part}`).style.flexGrow), part);
+    const parts = [await share(".kept"), await share(".read"), await share(".made"), await share(".free")];
+    assert.deepEqual(parts, [Number(kept), of - kept, length - of, 2048 - length]);
+    const saved = /^(\d+) of the prompt's (\d+) tokens were there, and (\d+) were read in [\d.]+ s: at that pace, about [\d.]+ s were saved\.$/;
+    assert.deepEqual((await page.locator("#saved").innerText()).match(saved).slice(1), [kept, of, String(of - kept)]);
     if (process.env.SCREENSHOT) await page.screenshot({ path: process.env.SCREENSHOT, fullPage: true });
   });
 
@@ -82,6 +92,52 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
     await page.getByRole("button", { name: "Stop" }).waitFor();
     await page.getByRole("button", { name: "Send" }).waitFor({ timeout: 120_000 });
     assert.equal(await page.locator(".turn").count(), 2);
+  });
+
+  test("segments that are no text stand in the strip between those that are", async () => {
+    const drawn = await page.evaluate(async () => {
+      const { drawSegments } = await import("./segments.js");
+      const [strip, list] = ["div", "ol"].map((name) => document.createElement(name));
+      const segments = [
+        { kind: "text", start: 0, length: 6, position: 0 },
+        { kind: "latent", start: 6, length: 2, position: 6 },
+        { kind: "text", start: 8, length: 1, position: 9 },
+      ];
+      drawSegments(strip, list, segments, { context: 10, kept: 4, of: 6 });
+      const parts = [...strip.querySelectorAll(".part")].map((part) => `${part.className} ${part.style.flexGrow}`);
+      const says = [...list.children].map(({ textContent }) => textContent);
+      drawSegments(strip, list, [], { context: 10 });
+      return { parts, says, empty: list.textContent };
+    });
+    assert.deepEqual(drawn.parts, ["part kept 4", "part read 2", "part latent 2", "part made 1"]);
+    assert.deepEqual(drawn.says, [
+      "text: 6 tokens, positions 0 to 5",
+      "latent: 2 tokens, positions 6 to 7",
+      "text: 1 token, position 9",
+    ]);
+    assert.equal(drawn.empty, "empty, with room for 10 tokens");
+  });
+
+  test("the time of ops is measured, and shown with bars", async () => {
+    await page.getByRole("button", { name: "Measure ops" }).click();
+    await page.getByRole("button", { name: "Stop measuring" }).click();
+    await page.getByRole("button", { name: "Measure ops" }).waitFor();
+    assert.equal(await page.locator("#profiles table").count(), 0);
+    await page.getByRole("button", { name: "Measure ops" }).click();
+    await page.locator("#profiles table").first().waitFor({ timeout: 60_000 });
+    const [reading, answering] = await page.locator("#profiles caption").allInnerTexts();
+    assert.match(reading, /^Reading \d+ tokens: [\d.]+ (ms|s)$/);
+    assert.match(answering, /^Answering \d+ tokens: [\d.]+ (ms|s)$/);
+    for (const table of await page.locator("#profiles table").all()) {
+      const rows = await table.locator("tbody tr").evaluateAll((all) =>
+        all.map((tr) => [tr.cells[0].textContent, parseFloat(tr.cells[1].textContent), Number(tr.cells[1].style.getPropertyValue("--share"))]),
+      );
+      assert.ok(rows.some(([op]) => /^(fused_)?linear .*q4_1/i.test(op)), `${rows}`);
+      assert.ok(Math.abs(rows.reduce((sum, [, percent]) => sum + percent, 0) - 100) < 1);
+      assert.ok(rows.every(([, percent, share]) => Math.abs(percent - 100 * share) < 0.06));
+    }
+    assert.match(await page.locator("#profile-state").innerText(), /^By the processor's clock/);
+    assert.equal(await page.locator("#profile-error").isVisible(), false);
   });
 
   test("a model that is kept can be forgotten", async () => {
@@ -172,6 +228,61 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
     assert.match(await page.locator("#error").innerText(), /norm has no setting tokens/);
     assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 360);
     assert.deepEqual(await faults(), []);
+  });
+
+  test("the page of kernels draws time against length as it is measured", async () => {
+    await page.getByLabel("Settings").fill("dim=64");
+    await page.getByLabel("Lengths").fill("T=64..512");
+    const measure = page.getByRole("button", { name: "Measure" });
+    await measure.click();
+    await page.waitForFunction(() => document.querySelectorAll("#chart .cpu circle").length > 0);
+    const state = page.locator("#sweep-state");
+    await page.waitForFunction(() => /^measured/.test(document.getElementById("sweep-state").textContent), null, { timeout: 60_000 });
+    const drawn = await page.evaluate(() => {
+      const at = (kind) => [...document.querySelectorAll(`#chart .${kind} title`)].map(({ textContent }) => textContent);
+      return { cpu: at("cpu"), gpu: at("gpu"), lines: document.querySelectorAll("#chart .fit").length };
+    });
+    const rows = await page.locator("#points tr").evaluateAll((all) => all.map((tr) => [...tr.cells].map((td) => td.textContent)));
+    assert.deepEqual(rows.map(([length]) => length), ["64", "128", "256", "512"]);
+    // The table says what the points do.
+    for (const [column, kind] of [[1, "cpu"], [2, "gpu"]]) {
+      assert.deepEqual(drawn[kind], rows.map((row) => `T of norm = ${row[0]}: ${row[column]}`));
+      assert.ok(rows.every((row) => /^[\d.]+ (µs|ms|s)$/.test(row[column])), `${rows}`);
+    }
+    assert.equal(drawn.lines, 2);
+    const growth = await page.getByRole("list", { name: "Growth" }).getByRole("listitem").allInnerTexts();
+    assert.match(growth[0], /^processor: time grows as T\^-?\d\.\d\d$/);
+    assert.match(growth[1], /^WebGPU: time grows as T\^-?\d\.\d\d$/);
+    assert.match(await state.innerText(), /^measured; processor T\^.*; WebGPU T\^/);
+    const fitted = await page.evaluate(async () => {
+      const { fit } = await import("./chart.js");
+      return fit([1, 2, 4, 8].map((x) => [x, 3 * x ** 1.5]));
+    });
+    assert.ok(Math.abs(fitted.exponent - 1.5) < 1e-12 && Math.abs(fitted.factor - 3) < 1e-12);
+    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 360);
+    assert.deepEqual(await faults(), []);
+  });
+
+  test("a measurement is stopped, ends in time, and is refused in words", async () => {
+    await page.locator("#op").selectOption("attention");
+    await page.getByLabel("Settings").fill("");
+    await page.getByLabel("Lengths").fill("T=64..65536");
+    await page.getByRole("button", { name: "Measure" }).click();
+    await page.waitForFunction(() => document.querySelectorAll("#points tr").length > 1, null, { timeout: 60_000 });
+    await page.getByRole("button", { name: "Stop" }).click();
+    const state = page.locator("#sweep-state");
+    await page.waitForFunction(() => /^stopped/.test(document.getElementById("sweep-state").textContent), null, { timeout: 2000 });
+    await page.getByLabel("Seconds at most").fill("1");
+    await page.getByRole("button", { name: "Measure" }).click();
+    await page.waitForFunction(() => /^measured/.test(document.getElementById("sweep-state").textContent), null, { timeout: 60_000 });
+    assert.match(await state.innerText(), /processor: longer ones take too long/);
+    const error = page.locator("#sweep-error");
+    for (const [lengths, what] of [["T=64", /NAME=FROM\.\.TO/], ["tokens_of=1..8", /no setting tokens_of.*\(config\)/]]) {
+      await page.getByLabel("Lengths").fill(lengths);
+      await page.getByRole("button", { name: "Measure" }).click();
+      await error.waitFor({ state: "visible" });
+      assert.match(await error.innerText(), what);
+    }
   });
 
   test("the page did not complain", () => assert.deepEqual(complaints, []));

@@ -101,6 +101,8 @@ describe("sessions in Node.js", { skip: support.skipGolden }, () => {
     assert.deepEqual(await answer(session), greedy.slice(0, 8));
 
     await session.rollback(prompt.length);
+    const text = { kind: "text", start: 0, length: prompt.length, position: 0 };
+    assert.deepEqual(await session.segments(), [text]);
     const good = await session.augment(async (seen) => ((view = seen), rows(2)), { latents: 2 });
     assert.deepEqual(good, { spliced: true });
     const read = prompt.length - 1;
@@ -112,8 +114,40 @@ describe("sessions in Node.js", { skip: support.skipGolden }, () => {
     }
     const tokens = [...(await session.tokens())];
     assert.deepEqual(tokens, [...prompt.slice(0, read), LATENT, LATENT, prompt[read]]);
+    const behind = (length) => [
+      { kind: "text", start: 0, length: read, position: 0 },
+      { kind: "latent", start: read, length: 2, position: read },
+      { kind: "text", start: read + 2, length, position: read + 2 },
+    ];
+    assert.deepEqual(await session.segments(), behind(1));
     assert.equal((await answer(session, 4)).length, 4);
+    assert.deepEqual(await session.segments(), behind(5));
+    await session.rollback(read - 1);
+    assert.deepEqual(await session.segments(), [{ ...text, length: read - 1 }]);
+    await session.rollback(0);
+    assert.deepEqual(await session.segments(), []);
     session.dispose();
+  });
+
+  test("a profile names the ops of a prompt and of its answer", async () => {
+    const { bytes } = await model.stats();
+    const { clock, prompt: reading, answer: made } = await model.profile({ prompt, tokens: 4 });
+    assert.equal(clock, "host");
+    assert.deepEqual([reading.tokens, made.tokens], [prompt.length - 1, 4]);
+    for (const { ops } of [reading, made]) {
+      assert.ok(ops.some(({ op }) => op.startsWith("attention H=")) && ops.some(({ op }) => op.startsWith("embed ")));
+      assert.ok(Math.abs(ops.reduce((sum, { share }) => sum + share, 0) - 1) < 1e-9);
+      assert.ok(ops.every(({ runs, seconds, bytes }) => runs >= 1 && seconds >= 0 && bytes > 0));
+      assert.deepEqual(ops.map(({ seconds }) => seconds), ops.map(({ seconds }) => seconds).sort((a, b) => b - a));
+    }
+    // Only a step of an answer chooses.
+    assert.deepEqual([reading, made].map(({ ops }) => ops.find(({ op }) => op === "sample")?.runs), [undefined, 4]);
+    assert.equal((await model.profile({ prompt: [1], tokens: 1 })).prompt.ops.length, 0);
+    await assert.rejects(model.profile({ prompt: [] }), { code: "empty-prompt" });
+    await assert.rejects(model.profile({ prompt, tokens: 0 }), { code: "config" });
+    await assert.rejects(model.profile({ prompt, tokens: 1e6 }), { code: "context-full" });
+    await assert.rejects(model.profile({ prompt, signal: AbortSignal.abort() }), { code: "cancelled" });
+    assert.equal((await model.stats()).bytes, bytes);
   });
 
   test("an append that is stopped, or does not fit, leaves the text as it was", async () => {
@@ -193,6 +227,33 @@ support.inChromium("sessions in Chromium", support.skipBrowser || support.skipGo
       assert.ok(got.augmented === 4 && got.size > 1000 && got.vector.every(Number.isFinite));
     });
   }
+
+  test("a GPU is profiled by its own timestamps, and refuses without them", async () => {
+    const got = await page.evaluate(async (prompt) => {
+      const adapter = await navigator.gpu.requestAdapter();
+      const run = async (options) => {
+        const model = await window.foveate.load("/golden/models/llama/", { device: "gpu", ...options });
+        let profile;
+        const error = await window.thrown(async () => (profile = await model.profile({ prompt, tokens: 4 })));
+        const ids = [];
+        for await (const { id } of model.generateTokens(prompt, { maxTokens: 4 })) ids.push(id);
+        model.dispose();
+        return { profile, error, ids };
+      };
+      const able = adapter.features.has("timestamp-query");
+      return { able, all: await run({}), baseline: await run({ baseline: true }) };
+    }, prompt);
+    assert.deepEqual([got.all.ids, got.baseline.ids], [greedy.slice(0, 4), greedy.slice(0, 4)]);
+    const refused = (error) => assert.deepEqual([error.ours, error.code], [true, "device"]);
+    refused(got.baseline.error);
+    if (!got.able) return refused(got.all.error);
+    assert.equal(got.all.error, undefined);
+    const { clock, prompt: reading, answer } = got.all.profile;
+    assert.equal(clock, "device");
+    assert.deepEqual([reading.tokens, answer.tokens], [prompt.length - 1, 4]);
+    assert.equal(answer.ops.find(({ op }) => op === "sample").runs, 4);
+    assert.ok([...reading.ops, ...answer.ops].every(({ seconds, bytes }) => seconds >= 0 && bytes > 0));
+  });
 
   test("a device that is lost in the midst of answers is replaced, and nobody notices but who asked to hear", async () => {
     const got = await page.evaluate(async (prompt) => {

@@ -94,9 +94,7 @@ impl Gpu {
 
     /// A device of this adapter, with the features and limits that kernels can use.
     pub async fn from_adapter(adapter: &wgpu::Adapter, options: Options) -> Result<Self> {
-        let mut useful = wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP;
-        // In a page nothing asks for times.
-        useful.set(wgpu::Features::TIMESTAMP_QUERY, cfg!(not(target_arch = "wasm32")));
+        let useful = wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
         let (features, limits) = match options.baseline {
             true => (wgpu::Features::empty(), wgpu::Limits::default()),
             false => (adapter.features() & useful, wanted(&adapter.limits())),

@@ -17,7 +17,7 @@ pub use family::Family;
 pub use hub::Hub;
 pub use load::Progress;
 pub use outline::outline;
-pub use session::{BATCH, Batch, Input, Observed, Observer, Session, To, Turn};
+pub use session::{BATCH, Batch, Clock, Input, Observed, Observer, Session, To, Turn, class};
 
 use crate::backend::Backend;
 use crate::chat::Template;

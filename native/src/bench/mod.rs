@@ -8,7 +8,6 @@ mod ops;
 mod spec;
 mod statistics;
 mod sweep;
-mod timed;
 
 pub use ceiling::Ceiling;
 pub use loaded::{Clock, Loaded};

@@ -3,11 +3,10 @@
 use super::loaded::Clock;
 use super::ops::PlanCost;
 use super::statistics::{Effort, Spread};
-use super::timed::Timed;
 use crate::error::{Error, Result};
 use crate::wait;
 use foveate_core::kernels::op::Op;
-use foveate_core::model::{Files, Model, Session, To};
+use foveate_core::model::{Files, Model, Session, To, class};
 use foveate_core::sample::{Sampler, Sampling};
 use foveate_core::{Any, Backend};
 use serde::Serialize;
@@ -61,7 +60,7 @@ pub struct ModelReport {
 /// # Errors
 /// `Usage` for a context that the model has no room for, and whatever keeps the model from loading or running.
 pub fn model(device: Any, files: Files, contexts: &[u32], tokens: u32, effort: Effort) -> Result<ModelReport> {
-    let model = Arc::new(wait(Model::load(Timed::new(device)?, files, &mut |_| Ok(())))?);
+    let model = Arc::new(wait(Model::load(device, files, &mut |_| Ok(())))?);
     let contexts = fitting(contexts, tokens, model.config().context)?;
     let mut speeds = Vec::new();
     for &context in &contexts {
@@ -81,16 +80,13 @@ pub fn model(device: Any, files: Files, contexts: &[u32], tokens: u32, effort: E
     // The last context is the one of the tables.
     let context = contexts[contexts.len() - 1];
     let mut run = Run::new(&model, context, tokens)?;
-    let timed = model.backend();
+    let device = model.backend();
     run.read()?;
-    timed.start()?;
-    run.read()?;
-    let prefill = table(timed.device(), timed.stop()?, context);
-    timed.start()?;
-    run.make()?;
-    let decode = table(timed.device(), timed.stop()?, tokens);
-    let (device, clock) = (timed.describe(), Clock::of(timed.device()));
-    Ok(ModelReport { device, clock, speeds, context, prefill, decode, peak_device_bytes: timed.stats().peak_bytes })
+    let prefill = table(device, run.timed(Run::read)?, context);
+    let decode = table(device, run.timed(Run::make)?, tokens);
+    let (name, clock) = (device.describe(), Clock::of(device));
+    let peak_device_bytes = device.stats().peak_bytes;
+    Ok(ModelReport { device: name, clock, speeds, context, prefill, decode, peak_device_bytes })
 }
 
 fn fitting(asked: &[u32], tokens: u32, most: u32) -> Result<Vec<u32>> {
@@ -113,7 +109,7 @@ fn fitting(asked: &[u32], tokens: u32, most: u32) -> Result<Vec<u32>> {
 
 /// A session that reads one prompt and goes on, again and again.
 struct Run {
-    session: Session<Timed>,
+    session: Session<Any>,
     sampler: Sampler,
     prompt: Vec<u32>,
     tokens: u32,
@@ -121,7 +117,7 @@ struct Run {
 }
 
 impl Run {
-    fn new(model: &Arc<Model<Timed>>, context: u32, tokens: u32) -> Result<Self> {
+    fn new(model: &Arc<Model<Any>>, context: u32, tokens: u32) -> Result<Self> {
         let session = Session::new(model.clone(), context + tokens)?;
         session.prepare(&mut |_, _| {})?;
         // Any tokens: what they say costs nothing.
@@ -145,6 +141,39 @@ impl Run {
             self.next = wait(self.session.next(&[self.next], &mut self.sampler))?;
         }
         Ok(started.elapsed().as_secs_f64())
+    }
+}
+
+impl Run {
+    /// Every op of `work`, with its seconds.
+    ///
+    /// The host runs an op when it is recorded, so the clock around that is its time. A device with timestamps writes them;
+    /// on one without, every op is submitted alone and waited for, and its time includes that.
+    fn timed(&mut self, work: impl FnOnce(&mut Self) -> Result<f64>) -> Result<Vec<(Op, f64)>> {
+        let model = self.session.model().clone();
+        let (device, clock) = (model.backend(), Clock::of(model.backend()));
+        let own = match device {
+            Any::Gpu(gpu) if clock == Clock::Timestamps => Some(gpu),
+            _ => None,
+        };
+        own.map_or(Ok(()), |gpu| gpu.set_timing(true))?;
+        let (began, waited, fence) = (Instant::now(), model.clone(), device.alloc("fence", 4)?);
+        let seconds = move || {
+            if clock == Clock::Submissions {
+                // What went wrong shows with the next op.
+                let _ = wait(waited.backend().download(&fence, 0, 4));
+            }
+            began.elapsed().as_secs_f64()
+        };
+        self.session.time(Some(Box::new(seconds)));
+        let ran = work(self);
+        let mut ops = self.session.time(None);
+        if let Some(gpu) = own {
+            let times = wait(gpu.timings());
+            gpu.set_timing(false)?;
+            ops.iter_mut().zip(times?).for_each(|((_, seconds), time)| *seconds = time);
+        }
+        ran.map(|_| ops)
     }
 }
 
@@ -175,22 +204,4 @@ fn table(device: &Any, ops: Vec<(Op, f64)>, tokens: u32) -> Vec<OpTime> {
     }
     rows.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
     rows
-}
-
-/// An op without what changes from step to step.
-fn class(op: &Op) -> String {
-    match op {
-        Op::Embed(s) => format!("embed {} {}", s.format, s.dim),
-        Op::Linear(s) => format!("linear {} {}x{}", s.format, s.inputs, s.outputs),
-        Op::FusedLinear(s) => {
-            let gated = s.activation.is_some_and(|a| a.gated);
-            let parts = [("norm ", s.norm.is_some()), ("gated ", gated), ("residual ", s.residual)];
-            let parts: String = parts.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect();
-            format!("fused_linear {parts}{} {}x{}", s.format, s.inputs, s.outputs)
-        }
-        Op::Norm(s) => format!("norm {}{}", s.dim, if s.groups > 1 { " of heads" } else { "" }),
-        Op::Attention(s) => format!("attention H={} G={} D={}", s.heads, s.kv_heads, s.dim),
-        Op::Activation(s) => format!("activation {}", s.dim),
-        other => other.name().into(),
-    }
 }

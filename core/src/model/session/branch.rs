@@ -43,6 +43,7 @@ impl<B: Backend> Session<B> {
             marked: None,
             on_device: None,
             observer: None,
+            timing: Default::default(),
             interval: self.interval,
         })
     }

@@ -6,9 +6,11 @@ mod observe;
 mod read;
 mod saved;
 mod splice;
+mod timing;
 
 pub use batch::{Batch, Turn};
 pub use observe::{Observed, Observer};
+pub use timing::{Clock, class};
 
 use super::Model;
 use super::workspace::{Step, Workspace};
@@ -43,6 +45,7 @@ pub struct Session<B: Backend> {
     /// The id that the last step left at `workspace.ids[0]`.
     on_device: Option<u32>,
     observer: Option<Box<dyn Observer<B> + Send>>,
+    timing: timing::Timing,
     /// Tokens between two checkpoints at least, where the model has states.
     interval: u32,
 }
@@ -105,6 +108,7 @@ impl<B: Backend> Session<B> {
             marked: None,
             on_device: None,
             observer: None,
+            timing: timing::Timing::default(),
             interval: CHECKPOINT,
             model,
         })

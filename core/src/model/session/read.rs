@@ -36,12 +36,12 @@ impl<B: Backend> Session<B> {
         let (backend, vocab) = (model.backend(), model.config().vocab);
         let ids = if let Input::Tokens(ids) = input { ids } else { &[] };
         self.mark(ids, sampler)?;
-        let (seen, batch) = (self.seen.clone(), self.workspace.batch);
+        let (seen, batch, timing) = (self.seen.clone(), self.workspace.batch, self.timing.clone());
         self.pieces(input, batch, |w, stream, last| {
             if !last {
                 return backend.submit();
             }
-            let mut to = |op, operands: &[Operand<'_, B>]| backend.run(&op, operands);
+            let mut to = |op, operands: &[Operand<'_, B>]| timing.run(backend, &op, operands);
             model.decoder().logits(&mut to, w, stream, 1)?;
             let spec = sampler.next(vocab);
             let mut operands = vec![Operand::new(&w.logits)];
@@ -85,14 +85,14 @@ impl<B: Backend> Session<B> {
         let (model, before) = (self.model.clone(), self.version());
         let (decoder, backend, dim) = (model.decoder(), model.backend(), model.config().dim);
         let width = u64::from(if head { model.config().vocab } else { dim });
-        let piece = LOGIT_ROWS.min(self.workspace.batch) as usize;
+        let (piece, timing) = (LOGIT_ROWS.min(self.workspace.batch) as usize, self.timing.clone());
         let count = input.len(dim);
         for start in (0..count).step_by(piece) {
             let part = input.slice(start..count.min(start + piece), dim);
             let shared = self.workspace.turn();
             let mut turn = Some(take(&shared));
             let recorded = self.record(part, |w, stream| {
-                let mut to = |op, operands: &[Operand<'_, B>]| backend.run(&op, operands);
+                let mut to = |op, operands: &[Operand<'_, B>]| timing.run(backend, &op, operands);
                 if head {
                     decoder.logits(&mut to, w, stream, stream.tokens)
                 } else {
@@ -244,7 +244,8 @@ impl<B: Backend> Session<B> {
             Input::Tokens(ids) => backend.upload(&self.workspace.ids, 0, bytemuck::cast_slice(ids))?,
             Input::Embeddings(_, rows) => backend.upload(&self.workspace.x, 0, bytemuck::cast_slice(rows))?,
         }
-        let mut to = |op, operands: &[Operand<'_, B>]| backend.run(&op, operands);
+        let timing = &self.timing;
+        let mut to = |op, operands: &[Operand<'_, B>]| timing.run(backend, &op, operands);
         let embedded = matches!(input, Input::Embeddings(..));
         let slots = [self.sequence.slot().unwrap_or(0)];
         let mut observer = self.observer.as_mut();

@@ -1,0 +1,52 @@
+// What a sweep has measured: a chart that grows, and the same as a table.
+
+import { draw, duration, fit } from "./chart.js";
+
+const $ = (id) => document.getElementById(id);
+
+/** The executors of a sweep, and how they are drawn. */
+export const SERIES = [
+  ["cpu", "processor", "round"],
+  ["gpu", "WebGPU", "square"],
+];
+
+/** Begins to show a sweep, as a chart and a table: `point` adds what was measured, `said` gives the exponents. */
+export function curve(op, name, lengths) {
+  const series = SERIES.map(([kind, label, mark]) => ({ kind, label, mark, points: [] }));
+  const of = (kind) => series.find((one) => one.kind === kind);
+  const cells = new Map();
+  /** The power of the length, once there is one. */
+  const grows = (points) => {
+    const line = fit(points);
+    return line ? [`${name}^${line.exponent.toFixed(2)}`] : [];
+  };
+  const show = () => {
+    draw($("chart"), `${name} of ${op}`, lengths, series);
+    const growth = ({ kind, label, points }) => {
+      const textContent = [label, ...grows(points).map((power) => `time grows as ${power}`)].join(": ");
+      return Object.assign(document.createElement("li"), { className: kind, textContent });
+    };
+    $("legend").replaceChildren(...series.map(growth));
+  };
+  $("length-name").textContent = name;
+  $("points").replaceChildren();
+  $("curve").hidden = false;
+  show();
+  addEventListener("resize", show);
+  return {
+    point(kind, length, ms) {
+      of(kind).points.push([length, ms]);
+      if (!cells.has(length)) {
+        const tr = document.createElement("tr");
+        tr.append(Object.assign(document.createElement("th"), { scope: "row", textContent: length }));
+        tr.append(...SERIES.map(() => Object.assign(document.createElement("td"), { textContent: "—" })));
+        $("points").append(tr);
+        cells.set(length, tr);
+      }
+      cells.get(length).children[1 + series.indexOf(of(kind))].textContent = duration(ms);
+      show();
+    },
+    said: () => series.flatMap(({ label, points }) => grows(points).map((power) => `${label} ${power}`)),
+    close: () => removeEventListener("resize", show),
+  };
+}

@@ -1,0 +1,49 @@
+// Which ops a model spends its time on, as tables with bars.
+
+import { duration } from "./chart.js";
+
+function cell(name, textContent, className = "") {
+  return Object.assign(document.createElement(name), { textContent, className });
+}
+
+function row({ op, seconds, share, bytes }, tokens) {
+  const tr = document.createElement("tr");
+  const head = cell("th", op);
+  head.scope = "row";
+  const bar = cell("td", `${(100 * share).toFixed(1)} %`, "bar");
+  bar.style.setProperty("--share", share);
+  const rate = seconds > 0 ? (bytes / seconds / 1e9).toPrecision(3) : "—";
+  tr.append(head, bar, cell("td", duration((1000 * seconds) / tokens)), cell("td", rate));
+  return tr;
+}
+
+/** A table of a phase of a profile. */
+function table(title, { tokens, ops }) {
+  const all = document.createElement("table");
+  all.append(cell("caption", title));
+  const heads = ["Op", "Share", "A token", "GB/s at least"].map((name) => Object.assign(cell("th", name), { scope: "col" }));
+  const head = document.createElement("tr");
+  head.append(...heads);
+  all.createTHead().append(head);
+  all.createTBody().append(...ops.map((op) => row(op, tokens)));
+  const region = cell("div", "", "scroll");
+  region.tabIndex = 0;
+  region.setAttribute("role", "region");
+  region.setAttribute("aria-label", title);
+  region.append(all);
+  return region;
+}
+
+/** Draws a profile into `place`. */
+export function drawProfile(place, { prompt, answer }) {
+  const phases = [
+    ["Reading", prompt],
+    ["Answering", answer],
+  ];
+  const shown = phases.filter(([, { ops }]) => ops.length > 0);
+  const title = (name, { tokens, ops }) => {
+    const seconds = ops.reduce((sum, op) => sum + op.seconds, 0);
+    return `${name} ${tokens === 1 ? "1 token" : `${tokens} tokens`}: ${duration(1000 * seconds)}`;
+  };
+  place.replaceChildren(...shown.map(([name, phase]) => table(title(name, phase), phase)));
+}
