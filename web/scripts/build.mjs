@@ -2,7 +2,7 @@
 //
 // usage: npm run build [-- --only-ts]
 
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -18,6 +18,16 @@ function run(command, args, options = {}) {
   execFileSync(command, args, { cwd: root, stdio: "inherit", ...options });
 }
 
+/** A command that runs beside others. */
+function start(command, args, options = {}) {
+  console.log(`> ${command} ${args.join(" ")}`);
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: root, stdio: "inherit", ...options });
+    child.on("error", reject);
+    child.on("exit", (code) => (code === 0 ? resolve() : reject(new Error(`${command} ended with ${code}`))));
+  });
+}
+
 /** A command of an npm package, run by this Node.js. */
 function tool(name, command, args) {
   const folder = dirname(require.resolve(`${name}/package.json`));
@@ -28,16 +38,15 @@ function tool(name, command, args) {
 const target = "wasm32-unknown-unknown";
 
 /** The build of one thread: what everybody downloads. */
-function single(folder) {
-  run("cargo", ["build", "--locked", "--profile", "wasm", "--target", target, "-p", "foveate-wasm"]);
-  packed(join(folder, target), join(web, "pkg"));
+async function single() {
+  await start("cargo", ["build", "--locked", "--profile", "wasm", "--target", target, "-p", "foveate-wasm"]);
 }
 
 /**
  * The build whose threads share a memory, for pages that are cross-origin isolated. The standard library that comes with
  * Rust has no atomics there, so it is built along, which the pinned toolchain does if it is told that it may.
  */
-function threaded(folder) {
+async function threaded(own) {
   const sysroot = execFileSync("rustc", ["--print", "sysroot"], { cwd: root, encoding: "utf8" }).trim();
   if (!existsSync(join(sysroot, "lib", "rustlib", "src", "rust", "library", "Cargo.lock"))) {
     run("rustup", ["component", "add", "rust-src"]);
@@ -47,10 +56,8 @@ function threaded(folder) {
   const symbols = ["__wasm_init_tls", "__tls_size", "__tls_align", "__tls_base"].map((name) => `--export=${name}`);
   flags.push(...[...link, ...symbols].map((argument) => `-Clink-arg=${argument}`));
   const env = { ...process.env, RUSTC_BOOTSTRAP: "1", CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS: flags.join(" ") };
-  const own = join(folder, "threads");
   const build = ["build", "--locked", "--quiet", "-Zbuild-std=std,panic_abort", "--profile", "wasm", "--target", target];
-  run("cargo", [...build, "-p", "foveate-wasm", "--features", "threads", "--target-dir", own], { env });
-  packed(join(own, target), join(web, "pkg", "threads"));
+  await start("cargo", [...build, "-p", "foveate-wasm", "--features", "threads", "--target-dir", own], { env });
 }
 
 /** Writes the glue of the wasm in `built`, and the wasm, smaller, into `pkg`. */
@@ -85,8 +92,12 @@ async function names() {
 
 if (!process.argv.includes("--only-ts")) {
   rmSync(join(web, "pkg"), { recursive: true, force: true });
-  single(targets());
-  threaded(targets());
+  const folder = targets();
+  const threads = join(folder, "threads");
+  // Side by side: each is one crate and one processor for most of its time.
+  await Promise.all([single(), threaded(threads)]);
+  packed(join(folder, target), join(web, "pkg"));
+  packed(join(threads, target), join(web, "pkg", "threads"));
   await names();
 }
 rmSync(join(web, "dist"), { recursive: true, force: true });
