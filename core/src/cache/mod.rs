@@ -71,9 +71,14 @@ fn row_bytes(layer: &crate::model::config::Layer, format: DType) -> Result<[Opti
     Ok([Some(head.ok_or_else(refused)? * u64::from(a.kv_heads)), routed])
 }
 
-/// Whether a layer's heads of attention see a window that is shorter than the model's longest text.
+/// What a layer's heads of attention see, if that is a window shorter than the model's longest text.
 fn windowed(config: &Config, layer: &config::Layer) -> Option<u32> {
     layer.mixer.attention().and_then(|a| a.window).filter(|window| *window < config.context)
+}
+
+/// The longest window of all layers that see one.
+fn longest_window(config: &Config) -> Option<u32> {
+    config.layers.iter().filter_map(|l| windowed(config, l)).max()
 }
 
 impl<B: Backend> Pool<B> {
@@ -131,8 +136,7 @@ impl<B: Backend> Pool<B> {
         let layers = layers.collect::<Result<_>>()?;
         let slots = if States::<B>::needed(config) { slots } else { 0 };
         let states = States::new(backend, config, slots.max(1))?;
-        let sees = config.layers.iter().filter_map(|l| windowed(config, l)).max();
-        let window = sees.map(|sees| Window {
+        let window = longest_window(config).map(|sees| Window {
             sees,
             // What the other layers have room for, these have as well.
             keeps: if pages[0] == pages[1] { u32::MAX } else { sees - 1 + BATCH },
@@ -145,8 +149,7 @@ impl<B: Backend> Pool<B> {
     /// Pages that layers which see a window keep of a sequence at most: the window, the tokens of a step, and a page, since
     /// both begin anywhere. 0 where there are no such layers.
     pub fn window_pages(config: &Config) -> u32 {
-        let sees = config.layers.iter().filter_map(|l| windowed(config, l)).max();
-        sees.map_or(0, |sees| (sees - 1).saturating_add(BATCH).div_ceil(PAGE) + 1)
+        longest_window(config).map_or(0, |sees| (sees - 1).saturating_add(BATCH).div_ceil(PAGE) + 1)
     }
 
     /// Bytes of one page in all layers that see every token, and in all that see a window.
@@ -171,8 +174,8 @@ impl<B: Backend> Pool<B> {
         let rows: Vec<_> = config.layers.iter().map(|l| row_bytes(l, self.format)).collect::<Result<_>>()?;
         let row = |layer: &Option<Layer<B>>| layer.as_ref().map(|l| l.row);
         let same = rows.into_iter().eq(self.layers.iter().map(|[own, routed]| [row(own), row(routed)]));
-        let sees = config.layers.iter().filter_map(|l| windowed(config, l)).max();
-        let same = same && sees == self.holders.windows.as_ref().map(|(_, window)| window.sees);
+        let sees = self.holders.windows.as_ref().map(|(_, window)| window.sees);
+        let same = same && longest_window(config) == sees;
         match same && self.states.fits(config)? && self.width == config.dim {
             true => Ok(()),
             false => Err(Error::Config { reason: "a pool of pages that was made for another model".into() }),

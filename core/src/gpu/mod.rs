@@ -1,6 +1,6 @@
 //! The executor on a GPU, through wgpu: natively and in browsers alike.
 //!
-//! Ops are planned when they are recorded; [`submit`](crate::Backend::submit) encodes all of them into one compute pass of
+//! Ops are planned when they are first recorded, and the plans of the last ones kept; [`submit`](crate::Backend::submit) encodes all of them into one compute pass of
 //! one submission, or each into a pass of its own while they are timed. Pipelines are kept by shader, bind groups by what
 //! they bind, scratch by its index in a plan, so that a loop which repeats itself creates nothing.
 
@@ -20,7 +20,8 @@ pub use trial::{Fallback, Trial};
 use crate::backend::{Backend, Copy, Operand, Stats};
 use crate::error::{Error, Result};
 use foveate_kernels::ceiling::{self, Load};
-use foveate_kernels::{op::Op, plan::Caps};
+use foveate_kernels::op::Op;
+use foveate_kernels::plan::{Caps, Plan};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A GPU, or a driver that plays one.
@@ -120,12 +121,19 @@ impl Gpu {
     /// # Errors
     /// What is wrong with an op, and whatever went wrong on the device before.
     pub fn compile(&self, ops: &[Op], progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
-        let mut shaders = Vec::new();
-        for op in ops {
+        self.compile_plans(self.plans(ops)?, progress)
+    }
+
+    fn plans(&self, ops: &[Op]) -> Result<Vec<Plan>> {
+        let plan = |op: &Op| {
             op.kernel().validate()?;
-            let plan = op.kernel().plan(&self.caps_of(op.name()))?;
-            shaders.extend(plan.passes.into_iter().map(|pass| pass.into()));
-        }
+            Ok(op.kernel().plan(&self.caps_of(op.name()))?)
+        };
+        ops.iter().map(plan).collect()
+    }
+
+    fn compile_plans(&self, plans: Vec<Plan>, progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
+        let shaders = plans.into_iter().flat_map(|plan| plan.passes).map(Into::into).collect();
         self.pipelines.compile(&self.device, shaders, progress);
         self.healthy()
     }
@@ -207,12 +215,11 @@ impl Backend for Gpu {
     }
 
     fn prepare(&self, ops: &[Op], progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
-        for op in ops {
-            op.kernel().validate()?;
-            let plan = op.kernel().plan(&self.caps_of(op.name()))?;
+        let plans = self.plans(ops)?;
+        for plan in &plans {
             lock(&self.recorder).reserve(self, &plan.scratch)?;
         }
-        self.compile(ops, progress)
+        self.compile_plans(plans, progress)
     }
 
     fn stats(&self) -> Stats {

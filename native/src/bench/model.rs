@@ -142,9 +142,7 @@ impl Run {
         }
         Ok(started.elapsed().as_secs_f64())
     }
-}
 
-impl Run {
     /// Every op of `work`, with its seconds.
     ///
     /// The host runs an op when it is recorded, so the clock around that is its time. A device with timestamps writes them;
