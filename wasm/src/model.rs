@@ -10,11 +10,13 @@ use crate::source::File;
 use foveate_core::chat::{Date, Message};
 use foveate_core::gpu::{self, Fallback, Gpu, Trial};
 use foveate_core::host::HostBackend;
+use foveate_core::model::config::Mixer;
 use foveate_core::model::{self, Files, Progress};
 use foveate_core::weights::{Checkpoint, Source};
 use foveate_core::{Any, Backend, Error, Result};
 use js_sys::{Function, Reflect};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -29,9 +31,10 @@ pub struct Model {
     trial: Option<Trial>,
 }
 
-/// Streams a model into an executor: `device` is `auto`, `gpu`, `cpu` or `reference`. `report(bytes, of)` hears of every piece; if it
-/// returns `false` the loading ends as cancelled. With `baseline` the GPU shows no more than WebGPU guarantees. Its kernels are
-/// tried if `trial` says so, and by default where the GPU is real: there compiling takes no time to speak of.
+/// Streams a model into an executor: `device` is `auto`, `gpu`, `cpu` or `reference`. `report(bytes, of, compiled, pipelines)`
+/// hears of every piece of the weights and of every pipeline; if it returns `false` the loading ends as cancelled. With
+/// `baseline` the GPU shows no more than WebGPU guarantees. Its kernels are tried if `trial` says so, and by default where the
+/// GPU is real: there compiling takes no time to speak of.
 #[wasm_bindgen]
 pub async fn load(
     files: JsFiles,
@@ -44,34 +47,47 @@ pub async fn load(
 }
 
 async fn open(files: JsFiles, asked: &str, baseline: bool, trial: Option<bool>, report: &Function) -> Result<Model> {
-    let mut tell = |Progress { bytes, of }: Progress| match report.call2(
-        &JsValue::NULL,
-        &(bytes as f64).into(),
-        &(of as f64).into(),
-    ) {
-        Ok(go_on) if go_on.as_bool() == Some(false) => Err(Error::Cancelled),
-        Ok(_) => Ok(()),
-        Err(error) => Err(crate::error::caught("the progress callback", &error)),
+    let (loaded, compiled) = (Cell::new([0, 0]), Cell::new([0, 0]));
+    let tell = || {
+        let numbers = [loaded.get(), compiled.get()].concat().into_iter().map(|n| JsValue::from(n as f64));
+        match report.apply(&JsValue::NULL, &numbers.collect()) {
+            Ok(go_on) if go_on.as_bool() == Some(false) => Err(Error::Cancelled),
+            Ok(_) => Ok(()),
+            Err(error) => Err(crate::error::caught("the progress callback", &error)),
+        }
     };
     let (mut device, mut unfit) = (asked, None);
     loop {
         let files = read(&files).await?;
         let (backend, passed_over) = executor(device, baseline).await?;
-        let tested = matches!(&backend, Any::Gpu(gpu) if trial.unwrap_or(!gpu.software()));
-        let ops = if tested { model::outline(&files).await? } else { Vec::new() };
+        let ops = if matches!(backend, Any::Gpu(_)) { model::outline(&files).await? } else { Vec::new() };
         // Not shared between threads: a session wants it so.
         #[allow(clippy::arc_with_non_send_sync)]
         let backend = Arc::new(backend);
         // Kernels are tried and compiled while the weights are on their way.
         let trying = async {
-            let (true, Any::Gpu(gpu)) = (tested, &*backend) else { return Ok(None) };
-            let trial = Trial::run(&ops, async || Gpu::open(options(device, baseline)).await).await?;
-            gpu.follow(&trial);
-            gpu.compile(&ops, &mut |_, _| {}).map(|()| Some(trial))
+            let Any::Gpu(gpu) = &*backend else { return Ok(None) };
+            let trial = match trial.unwrap_or(!gpu.software()) {
+                true => Some(Trial::run(&ops, async || Gpu::open(options(device, baseline)).await).await?),
+                false => None,
+            };
+            trial.iter().for_each(|trial| gpu.follow(trial));
+            let mut along = |done: usize, of: usize| {
+                compiled.set([done as u64, of as u64]);
+                // Before the first piece nobody knows how many there are. Whoever wants no more ends the loading.
+                if loaded.get()[1] > 0 {
+                    let _ = tell();
+                }
+            };
+            gpu.compile(&ops, &mut along).await.map(|()| trial)
         };
-        let loading = model::Model::load_shared(backend.clone(), files, &mut tell);
+        let mut piece = |Progress { bytes, of }: Progress| {
+            loaded.set([bytes, of]);
+            tell()
+        };
+        let loading = model::Model::load_shared(backend.clone(), files, &mut piece);
         let (mut trying, mut loading) = (pin!(trying), pin!(loading));
-        let (mut tried, mut loaded) = (None, None);
+        let (mut tried, mut model) = (None, None);
         let wrong = poll_fn(|context| -> Poll<Result<Option<Error>>> {
             if tried.is_none()
                 && let Poll::Ready(trial) = trying.as_mut().poll(context)
@@ -81,14 +97,14 @@ async fn open(files: JsFiles, asked: &str, baseline: bool, trial: Option<bool>, 
                     Err(error) => return Poll::Ready(Ok(Some(error))),
                 }
             }
-            if loaded.is_none()
-                && let Poll::Ready(model) = loading.as_mut().poll(context)
+            if model.is_none()
+                && let Poll::Ready(loaded) = loading.as_mut().poll(context)
             {
-                loaded = Some(model?);
+                model = Some(loaded?);
             }
-            if tried.is_some() && loaded.is_some() { Poll::Ready(Ok(None)) } else { Poll::Pending }
+            if tried.is_some() && model.is_some() { Poll::Ready(Ok(None)) } else { Poll::Pending }
         });
-        match (wrong.await?, tried, loaded) {
+        match (wrong.await?, tried, model) {
             (Some(error), ..) if asked != "auto" => return Err(error),
             // A GPU that computes wrongly is none.
             (Some(error), ..) => (device, unfit) = ("cpu", Some(error.to_string())),
@@ -156,6 +172,21 @@ pub(crate) async fn executor(device: &str, baseline: bool) -> Result<(Any, Optio
     }
 }
 
+fn mixer(mixer: &Mixer) -> Value {
+    match mixer {
+        Mixer::Delta(d) => {
+            json!({"kind": "delta", "heads": d.value_heads, "keyDim": d.key_dim, "valueDim": d.value_dim})
+        }
+        Mixer::Routing(r) => {
+            json!({"kind": "routing", "heads": r.heads, "clusters": r.clusters, "window": r.window})
+        }
+        mixer => {
+            let attention = mixer.attention();
+            json!({"kind": "attention", "heads": attention.map(|a| a.heads), "window": attention.and_then(|a| a.window)})
+        }
+    }
+}
+
 #[wasm_bindgen]
 impl Model {
     /// One line that names executor and device.
@@ -194,6 +225,13 @@ impl Model {
     #[wasm_bindgen(getter)]
     pub fn context(&self) -> u32 {
         self.inner.config().context
+    }
+
+    /// How each layer mixes tokens; JSON of `[{kind, heads, ..}]`, as `Layer` in web/src/layers.ts has it.
+    #[wasm_bindgen(getter)]
+    pub fn layers(&self) -> String {
+        let all: Vec<_> = self.inner.config().layers.iter().map(|layer| mixer(&layer.mixer)).collect();
+        json!(all).to_string()
     }
 
     #[wasm_bindgen(getter, js_name = vocabSize)]

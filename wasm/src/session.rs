@@ -267,6 +267,15 @@ impl Session {
         self.with(|open| Ok(Self::over(open.session.fork_at(&from.snapshot)?, from.pending.clone())))
     }
 
+    /// The words of what a layer remembers beside keys and values, if it does.
+    pub async fn state(&self, layer: usize) -> Result<Option<Vec<u32>>, JsValue> {
+        let open = self.take()?;
+        let state = open.session.state(layer).await;
+        self.slot.replace(Some(open));
+        let words = |bytes: Vec<u8>| bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
+        state.map(|state| state.map(words)).map_err(thrown)
+    }
+
     /// The cache as a file.
     pub async fn save(&self) -> Result<Vec<u8>, JsValue> {
         let open = self.take()?;

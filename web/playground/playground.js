@@ -1,4 +1,6 @@
 import { cache, load } from "../dist/index.js";
+import { means } from "./coprocessor.js";
+import { follows, forget, look, watch } from "./layers.js";
 import { drawProfile } from "./profile.js";
 import { drawSegments, saving } from "./segments.js";
 
@@ -57,6 +59,7 @@ async function open(source, name) {
   complain($("load-error"));
   model?.dispose();
   model = undefined;
+  watch();
   clear();
   for (const id of ["profiles", "profile-state", "saved"]) $(id).replaceChildren();
   complain($("profile-error"));
@@ -66,10 +69,11 @@ async function open(source, name) {
   update();
   const began = performance.now();
   try {
-    const onProgress = ({ bytes, of }) => {
+    const onProgress = ({ bytes, of, compiled, pipelines }) => {
       if (loading !== mine) return;
       $("progress").value = of ? bytes / of : 1;
-      $("amount").textContent = `${mega(bytes)} of ${mega(of)} MB`;
+      const compiling = pipelines > 0 ? `, ${compiled} of ${pipelines} pipelines` : "";
+      $("amount").textContent = `${mega(bytes)} of ${mega(of)} MB${compiling}`;
     };
     const loaded = await load(source, { device: $("device").value, onProgress, signal: mine.signal });
     const begun = await loaded.session({ context: Math.min(loaded.context, CONTEXT) }).finally(() => {
@@ -77,6 +81,7 @@ async function open(source, name) {
     });
     if (loading !== mine) return;
     [model, session] = [loaded, begun];
+    watch(model, session);
     const seconds = ((performance.now() - began) / 1000).toFixed(1);
     $("about-model").textContent = name;
     $("about-time").textContent = `${seconds} s`;
@@ -248,12 +253,16 @@ async function answer(text) {
     const began = performance.now();
     found = await session.rewrite(prompt, options);
     $("saved").textContent = saving(found, (performance.now() - began) / 1000);
+    forget(found.kept);
+    await augment(options);
     showSegments(found);
+    if (follows()) await look();
     const speed = speedometer(found);
     for await (const token of session.generateTokens(options)) {
       place.append(piece(token));
       speed.token();
       place.scrollIntoView({ block: "nearest" });
+      if (follows()) await look();
     }
   } catch (error) {
     if (error.code !== "cancelled") complain($("talk-error"), error);
@@ -266,7 +275,18 @@ async function answer(text) {
     answering = undefined;
     update();
     showSegments(found);
+    look();
   }
+}
+
+/** Puts latents in front of the answer, if some are wanted. */
+async function augment({ signal }) {
+  const latents = Math.min($("latents").valueAsNumber || 0, 64);
+  if (latents < 1) return;
+  $("speed").textContent = "making latents…";
+  const { spliced, reason } = await session.augment(means(model), { latents, signal });
+  if (signal.aborted) return;
+  $("saved").textContent += spliced ? " Latents stand in front of the answer." : ` No latents: ${reason}.`;
 }
 
 $("loader").addEventListener("submit", (event) => {

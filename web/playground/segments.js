@@ -2,7 +2,7 @@
 
 const count = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
 
-function element(name, className, textContent) {
+export function element(name, className, textContent) {
   return Object.assign(document.createElement(name), { className, textContent });
 }
 
@@ -13,10 +13,10 @@ function words({ kind, length, position }) {
 }
 
 /**
- * The parts of a segment: of its tokens, those before `kept` were there, those before `of` were read, and the others are
- * made. What is no text is one part.
+ * The parts of a segment, which `start` tokens of text stand in front of: of its tokens, those before `kept` were there,
+ * those before `of` were read, and the others are made. What is no text is one part.
  */
-function parts({ kind, start, length }, kept, of) {
+function parts({ kind, length }, start, kept, of) {
   if (kind !== "text") return [[kind, length]];
   const end = start + length;
   const within = (from, to) => Math.max(0, Math.min(end, to) - Math.max(start, from));
@@ -29,15 +29,17 @@ function parts({ kind, start, length }, kept, of) {
 
 /** Draws `segments` into `strip` and writes them into `list`. Without a last turn, `kept` and `of` are all there is. */
 export function drawSegments(strip, list, segments, { context, kept = Infinity, of = Infinity }) {
+  let text = 0;
   const block = (segment) => {
     const made = element("div", `segment ${segment.kind}`, "");
     made.style.flexGrow = segment.length;
     made.title = words(segment);
-    for (const [part, tokens] of parts(segment, kept, of)) {
+    for (const [part, tokens] of parts(segment, text, kept, of)) {
       const piece = element("div", `part ${part}`, "");
       piece.style.flexGrow = tokens;
       made.append(piece);
     }
+    if (segment.kind === "text") text += segment.length;
     return made;
   };
   const free = element("div", "free", "");

@@ -71,8 +71,8 @@ export class LocalEngine implements Engine {
     let fetched = 0;
     const files = await openSource(source, { signal, cache, onFetched: (bytes) => (fetched += bytes) });
     throwIfAborted(signal);
-    const report = (bytes: number, of: number) => {
-      onProgress?.({ bytes, of, fetched, wasmBytes: glue.wasmBytes() });
+    const report = (bytes: number, of: number, compiled: number, pipelines: number) => {
+      onProgress?.({ bytes, of, compiled, pipelines, fetched, wasmBytes: glue.wasmBytes() });
       return !signal?.aborted && !this.#closed;
     };
     const model = await glue.load(files, device, baseline, selfTest, report);
@@ -83,7 +83,8 @@ export class LocalEngine implements Engine {
     const again = async () => glue.load(await openSource(source, { cache }), device, baseline, selfTest, () => !this.#closed);
     this.#loaded = new Loaded(model, again);
     const { architecture, context, vocabSize, width, hasTokenizer, hasTemplate } = model;
-    return { architecture, context, vocabSize, width, hasTokenizer, hasTemplate, device: await describe(model) };
+    const { layers } = this.#loaded;
+    return { architecture, context, vocabSize, width, layers, hasTokenizer, hasTemplate, device: await describe(model) };
   }
 
   async open(kind: Device | "plans", baseline: boolean): Promise<{ name: string; ops: string[] }> {

@@ -60,6 +60,7 @@ export type {
   OwnDevice,
 } from "./buffers.js";
 export * from "./device.js";
+export type { DeltaState, Layer, RoutingState } from "./layers.js";
 export type { FoveateErrorCode } from "./error.js";
 export * from "./session.js";
 export type { DeviceKind, Fallback, Message, ModelSource, OpTime, Phase, Policy, Profile, Progress, Report, Segment, Stats };

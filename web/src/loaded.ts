@@ -11,6 +11,7 @@ import type {
 } from "../pkg/foveate.js";
 import { FoveateError, throwIfAborted } from "./error.js";
 import { glue } from "./glue.js";
+import { type DeltaState, type Layer, type RoutingState, stateOf } from "./layers.js";
 import type { Finding, Hooks, Message, Policy, Profile, Report, Segment, SessionSettings, Stats, Step, View } from "./methods.js";
 import { phases } from "./profile.js";
 
@@ -73,6 +74,7 @@ function known(session: WasmSession): number[] | undefined {
 const isLoss = (error: unknown) => (error as { code?: unknown } | undefined)?.code === "device";
 
 export class Loaded {
+  readonly layers: readonly Layer[];
   #model: WasmModel;
   readonly #reload: () => Promise<WasmModel>;
   #recovering: Promise<void> | undefined;
@@ -86,6 +88,7 @@ export class Loaded {
   readonly #augmentations = new Map<number, Augmentation>();
 
   constructor(model: WasmModel, reload: () => Promise<WasmModel>) {
+    this.layers = JSON.parse(model.layers);
     this.#model = model;
     this.#reload = reload;
   }
@@ -204,6 +207,13 @@ export class Loaded {
 
   segments(number: number): Promise<Segment[]> {
     return this.#turn(this.#find(this.#sequences, number, "session"), (session) => JSON.parse(session.segments()));
+  }
+
+  /** What a layer remembers. */
+  state(number: number, layer: number): Promise<DeltaState | RoutingState> {
+    const sequence = this.#find(this.#sequences, number, "session");
+    const there = this.layers[layer];
+    return this.#turn(sequence, async (session) => stateOf(there, there && (await session.state(layer))));
   }
 
   async profile(ids: Uint32Array, tokens: number, { signal }: Hooks): Promise<Profile> {

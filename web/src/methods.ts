@@ -1,6 +1,7 @@
 /** What an engine is asked, and what it says. Everything that goes in and out can be sent between threads. */
 
 import type { JsOptions } from "../pkg/foveate.js";
+import type { DeltaState, Layer, RoutingState } from "./layers.js";
 import type { OpenSource } from "./source.js";
 
 export type Device = "auto" | "gpu" | "cpu" | "reference";
@@ -48,10 +49,14 @@ export interface Finding {
   readonly detail: string;
 }
 
-/** How far loading has come, in bytes of weights. */
+/** How far loading has come. */
 export interface Progress {
+  /** Bytes of weights that are on the device, and all of them. */
   readonly bytes: number;
   readonly of: number;
+  /** Pipelines that the GPU's driver has compiled, and all of them: while the weights are on their way. */
+  readonly compiled: number;
+  readonly pipelines: number;
   /** Bytes that came over the network: none where all was in the cache. */
   readonly fetched: number;
   /** Bytes of the wasm memory: weights on a GPU are not in it. */
@@ -99,6 +104,8 @@ export interface Info {
   readonly vocabSize: number;
   /** Elements of an embedding. */
   readonly width: number;
+  /** How each layer mixes tokens. */
+  readonly layers: readonly Layer[];
   /** Without a tokenizer, prompts are token ids and answers have no text. */
   readonly hasTokenizer: boolean;
   /** Without a template, prompts are texts. */
@@ -223,6 +230,7 @@ export interface Methods {
   answer(session: number, options: JsOptions): number;
   tokens(session: number): Uint32Array;
   segments(session: number): Segment[];
+  state(session: number, layer: number): DeltaState | RoutingState;
   /** Reads tokens and goes on for at most so many, with every op timed. */
   profile(ids: Uint32Array, tokens: number): Profile;
   /** Keeps a session as it is, and gives its number and length. */

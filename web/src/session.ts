@@ -2,6 +2,7 @@
 
 import { type End, type GenerateOptions, idsOf, type Link, pieces, type Prompt, type Token, tokens } from "./answer.js";
 import { abortable, FoveateError, throwIfAborted } from "./error.js";
+import type { DeltaState, RoutingState } from "./layers.js";
 import type { Policy, Segment, SessionSettings, View } from "./methods.js";
 
 export interface SessionOptions {
@@ -143,6 +144,16 @@ export class Session {
   /** What it is made of, in order: the text, and what stands in it that is none. */
   segments(): Promise<readonly Segment[]> {
     return this.#link.engine.call("segments", [this.#number]);
+  }
+
+  /**
+   * What a layer, counted from 0, remembers of the tokens that it has read; the last one is read with the next step. Layers
+   * of attention remember nothing but keys and values: `model.layers` says what each is.
+   *
+   * @throws {FoveateError} of code `config` for a layer that has no state.
+   */
+  state(layer: number): Promise<DeltaState | RoutingState> {
+    return this.#link.engine.call("state", [this.#number, layer]);
   }
 
   /** Keeps the session as it is, at no cost: to go back to, or to fork from. */

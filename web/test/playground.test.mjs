@@ -1,8 +1,6 @@
 // The playground as a person uses it. With SCREENSHOT=FILE it leaves a picture.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { after, before, describe, test } from "node:test";
 import * as support from "./support.mjs";
 
@@ -189,13 +187,7 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
     }
   });
 
-  const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-  const faults = async () => {
-    await page.evaluate(axe);
-    const { violations } = await page.evaluate(() => window.axe.run());
-    const serious = violations.filter(({ impact }) => impact === "serious" || impact === "critical");
-    return serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
-  };
+  const faults = () => support.faults(page);
 
   test("axe-core finds no serious fault, in the light and the dark", async () => {
     assert.deepEqual(await faults(), []);

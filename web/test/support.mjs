@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -51,10 +52,20 @@ export function goldenTokens(family) {
 export const goldenOps = () => readdirSync(join(golden, "ops")).filter((name) => name.endsWith(".safetensors"));
 export const goldenModels = () => readdirSync(join(golden, "models"));
 
-/** A server of the package, of golden cases at /golden/, of models at /models/, and of a hub with one of them. */
-export function serveAll(on) {
+/** A server of the package, of golden cases at /golden/, of models at /models/, of a hub with one of them, and of more. */
+export function serveAll(on, more = {}) {
   const hub = { "/hub/acme/llama/resolve/main/": join(golden, "models", "llama") };
-  return serve({ mounts: { "/": web, "/golden/": golden, "/models/": models, ...hub }, on });
+  return serve({ mounts: { "/": web, "/golden/": golden, "/models/": models, ...hub, ...more }, on });
+}
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+/** The serious faults of accessibility that axe-core finds in a page. */
+export async function faults(page) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => window.axe.run());
+  const serious = violations.filter(({ impact }) => impact === "serious" || impact === "critical");
+  return serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
 }
 
 /** Debian's Chromium with WebGPU on SwiftShader, and no requests of its own. */

@@ -89,7 +89,7 @@ impl<B: Backend> States<B> {
 
     /// The slots of a layer, if it has any.
     pub fn layer(&self, index: usize) -> Option<&LayerStates<B>> {
-        self.layers[index].as_ref()
+        self.layers.get(index)?.as_ref()
     }
 
     /// Every buffer that a slot has a part of.

@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use foveate_kernels::ceiling::{self, Load};
 use foveate_kernels::op::Op;
 use foveate_kernels::plan::{Caps, Plan};
+use pipeline::Variant;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A GPU, or a driver that plays one.
@@ -116,12 +117,18 @@ impl Gpu {
         lock(&self.recorder).plan(self, ceiling::NAME, load.args(), plan, operands)
     }
 
-    /// Compiles what these ops need, and reserves nothing: in a browser they compile while other work goes on.
+    /// Compiles what these ops need, with `progress(done, of)`, and reserves nothing. In a browser they compile while other
+    /// work goes on.
     ///
     /// # Errors
     /// What is wrong with an op, and whatever went wrong on the device before.
-    pub fn compile(&self, ops: &[Op], progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
-        self.compile_plans(self.plans(ops)?, progress)
+    pub async fn compile(&self, ops: &[Op], progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
+        let variants = variants(self.plans(ops)?);
+        #[cfg(not(target_arch = "wasm32"))]
+        self.pipelines.compile(&self.device, variants, progress);
+        #[cfg(target_arch = "wasm32")]
+        self.pipelines.compile_along(&self.device, variants, progress).await?;
+        self.healthy()
     }
 
     fn plans(&self, ops: &[Op]) -> Result<Vec<Plan>> {
@@ -132,16 +139,14 @@ impl Gpu {
         ops.iter().map(plan).collect()
     }
 
-    fn compile_plans(&self, plans: Vec<Plan>, progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
-        let shaders = plans.into_iter().flat_map(|plan| plan.passes).map(Into::into).collect();
-        self.pipelines.compile(&self.device, shaders, progress);
-        self.healthy()
-    }
-
     /// Takes the pending state apart from errors of the device.
     fn healthy(&self) -> Result<()> {
         self.ledger.check()
     }
+}
+
+fn variants(plans: Vec<Plan>) -> Vec<Variant> {
+    plans.into_iter().flat_map(|plan| plan.passes).map(Into::into).collect()
 }
 
 impl Backend for Gpu {
@@ -219,7 +224,8 @@ impl Backend for Gpu {
         for plan in &plans {
             lock(&self.recorder).reserve(self, &plan.scratch)?;
         }
-        self.compile_plans(plans, progress)
+        self.pipelines.compile(&self.device, variants(plans), progress);
+        self.healthy()
     }
 
     fn stats(&self) -> Stats {

@@ -65,6 +65,20 @@ impl Pipelines {
         lock(&self.compiled).entry(variant.shader).or_insert(pipeline).clone()
     }
 
+    /// What is not there yet, each once.
+    fn missing(&self, variants: Vec<Variant>) -> Vec<Variant> {
+        let compiled = lock(&self.compiled);
+        let mut missing: HashMap<Shader, Vec<bool>> = HashMap::new();
+        let absent = variants.into_iter().filter(|variant| !compiled.contains_key(&variant.shader));
+        missing.extend(absent.map(|variant| (variant.shader, variant.writes)));
+        missing.into_iter().map(|(shader, writes)| Variant { shader, writes }).collect()
+    }
+
+    fn add(&self, device: &wgpu::Device, variant: &Variant) {
+        let pipeline = Arc::new(self.build(device, variant));
+        lock(&self.compiled).insert(variant.shader.clone(), pipeline);
+    }
+
     /// Compiles what is not there yet, on several threads where there are threads.
     pub(super) fn compile(
         &self,
@@ -72,13 +86,7 @@ impl Pipelines {
         variants: Vec<Variant>,
         progress: &mut dyn FnMut(usize, usize),
     ) {
-        let mut missing: HashMap<Shader, Vec<bool>> = HashMap::new();
-        for variant in variants {
-            if !lock(&self.compiled).contains_key(&variant.shader) {
-                missing.insert(variant.shader, variant.writes);
-            }
-        }
-        let todo: Vec<Variant> = missing.into_iter().map(|(shader, writes)| Variant { shader, writes }).collect();
+        let todo = self.missing(variants);
         progress(0, todo.len());
         #[cfg(not(target_arch = "wasm32"))]
         {
@@ -89,8 +97,7 @@ impl Pipelines {
                     let (next, send, todo) = (&next, send.clone(), &todo);
                     scope.spawn(move || {
                         while let Some(variant) = todo.get(next.fetch_add(1, Ordering::Relaxed)) {
-                            let pipeline = Arc::new(self.build(device, variant));
-                            lock(&self.compiled).insert(variant.shader.clone(), pipeline);
+                            self.add(device, variant);
                             // The receiver lives until every sender is gone.
                             let _ = send.send(());
                         }
@@ -104,10 +111,34 @@ impl Pipelines {
         }
         #[cfg(target_arch = "wasm32")]
         for (n, variant) in todo.iter().enumerate() {
-            let pipeline = Arc::new(self.build(device, variant));
-            lock(&self.compiled).insert(variant.shader.clone(), pipeline);
+            self.add(device, variant);
             progress(n + 1, todo.len());
         }
+    }
+
+    /// The same in a browser, which compiles in a process of its own: `progress` hears of each when it is there.
+    #[cfg(target_arch = "wasm32")]
+    pub(super) async fn compile_along(
+        &self,
+        device: &wgpu::Device,
+        variants: Vec<Variant>,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> crate::error::Result<()> {
+        let todo = self.missing(variants);
+        progress(0, todo.len());
+        let begin = |variant: &Variant| {
+            // What is asked of a scope is answered when all within it is done.
+            let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+            self.add(device, variant);
+            scope.pop()
+        };
+        for (n, done) in todo.iter().map(begin).collect::<Vec<_>>().into_iter().enumerate() {
+            if let Some(error) = done.await {
+                return Err(crate::error::Error::device(error.to_string()));
+            }
+            progress(n + 1, todo.len());
+        }
+        Ok(())
     }
 
     fn build(&self, device: &wgpu::Device, variant: &Variant) -> Pipeline {

@@ -2,10 +2,11 @@
 
 use super::numeric::{decode, logits, roomy};
 use super::support::{Fixed, everywhere, routing_everywhere};
-use foveate_core::cache::Kind;
+use foveate_core::cache::{Kind, Saved};
 use foveate_core::coprocessor::{Job, Policy, Splice};
 use foveate_core::kernels::dtype::DType;
-use foveate_core::model::{Input, Model, To};
+use foveate_core::model::config::Mixer;
+use foveate_core::model::{Input, Model, Session, To};
 use foveate_core::{Any, Error};
 use pollster::block_on;
 use std::sync::Arc;
@@ -85,4 +86,34 @@ fn latents_run_through_the_states() {
     // States have read the segment: it can't be taken out from under them.
     let latent = session.segments()[1].id;
     assert!(matches!(session.remove(latent), Err(Error::Rollback { to: 30, .. })));
+}
+
+#[test]
+fn state_of_a_layer_is_what_a_saved_cache_has_of_it() {
+    for model in models() {
+        let mut session = roomy(&model, DType::F32).expect("room");
+        let layers = model.config().layers.len();
+        let state = |session: &Session<Any>, layer| block_on(session.state(layer)).expect("it can be read");
+        let before: Vec<_> = (0..layers).filter_map(|layer| state(&session, layer)).collect();
+        assert!(!before.is_empty() && before.iter().flatten().all(|byte| *byte == 0));
+        session.read(Input::Tokens(&text(&model, 9))).expect("it reads");
+        let file = block_on(session.save()).expect("it is whole");
+        let saved = block_on(Saved::read(file)).expect("it was just written");
+        // Beside its memory a layer of the delta rule saves what its convolution sees.
+        let memories = |states: &mut std::slice::Iter<'_, Vec<u8>>, mixer: &Mixer| match mixer {
+            Mixer::Attention(_) => None,
+            Mixer::Delta(delta) => {
+                let memory = states.next().cloned();
+                assert!(delta.window == 1 || states.next().is_some());
+                memory
+            }
+            _ => states.next().cloned(),
+        };
+        let mut states = saved.states.iter();
+        for (index, layer) in model.config().layers.iter().enumerate() {
+            assert_eq!(state(&session, index), memories(&mut states, &layer.mixer), "layer {index}");
+        }
+        assert!(states.next().is_none());
+        assert_eq!(state(&session, layers), None);
+    }
 }

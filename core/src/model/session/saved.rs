@@ -2,7 +2,7 @@
 
 use super::Session;
 use crate::backend::Backend;
-use crate::cache::{Layer, Saved, Sequence};
+use crate::cache::{Layer, Saved, Sequence, Slots};
 use crate::error::{Error, Result};
 
 impl<B: Backend> Session<B> {
@@ -53,16 +53,32 @@ impl<B: Backend> Session<B> {
         Ok(())
     }
 
+    /// What a layer remembers beside keys and values, as its op reads it: `[HV, K, V]` of the delta rule, `[H, C, N]` of
+    /// [`route_step`](foveate_kernels::route_step). Before the first token these are zeros; layers without have none.
+    ///
+    /// # Errors
+    /// What the device gives.
+    pub async fn state(&self, layer: usize) -> Result<Option<Vec<u8>>> {
+        let Some(states) = self.pool.states().layer(layer) else { return Ok(None) };
+        match self.sequence.slot() {
+            Some(slot) => self.part(&states.memory, slot).await.map(Some),
+            None => Ok(Some(vec![0; states.memory.bytes as usize])),
+        }
+    }
+
     /// The states of layers that have any; none before the first token.
     async fn states(&self) -> Result<Vec<Vec<u8>>> {
         let mut states = Vec::new();
         if let Some(slot) = self.sequence.slot() {
             for slots in self.pool.states().buffers() {
-                let at = u64::from(slot) * slots.bytes;
-                states.push(self.model.backend().download(&slots.buffer, at, slots.bytes).await?);
+                states.push(self.part(slots, slot).await?);
             }
         }
         Ok(states)
+    }
+
+    async fn part(&self, slots: &Slots<B>, slot: u32) -> Result<Vec<u8>> {
+        self.model.backend().download(&slots.buffer, u64::from(slot) * slots.bytes, slots.bytes).await
     }
 
     fn admit_saved(&self, saved: &Saved) -> Result<()> {

@@ -1,0 +1,16 @@
+// A coprocessor that nobody has trained: it shows where latents go and what they cost, not what good ones do.
+
+const LATENT = 0xffff_ffff;
+
+/** Latents of the means of what `model` makes of equal stretches of the text. */
+export const means = (model) => async ({ tokens, width, latents, signal }) => {
+  const ids = tokens.filter((id) => id !== LATENT);
+  const rows = await model.embed(ids, { pooling: "none", signal });
+  const count = Math.min(latents, ids.length);
+  const made = new Float32Array(count * width);
+  for (let latent = 0; latent < count; latent++) {
+    const [from, to] = [latent, latent + 1].map((i) => Math.floor((i * ids.length) / count));
+    for (let i = from * width; i < to * width; i++) made[latent * width + (i % width)] += rows[i] / (to - from);
+  }
+  return made;
+};

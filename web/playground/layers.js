@@ -1,0 +1,164 @@
+// What the layers remember that do not keep every key: a head's state of the delta rule as a heat map, and which tokens
+// the centroids of a routing head have; token by token, as answers are made.
+
+import { element } from "./segments.js";
+
+const $ = (id) => document.getElementById(id);
+
+/** Moments that are kept, and their numbers at most: of a head of 128 by 128, 256 moments. */
+const [MOMENTS, NUMBERS] = [256, 1 << 22];
+
+const KINDS = { delta: "delta rule", routing: "routing" };
+
+let model;
+let session;
+/** What the chosen head held after so many tokens: numbers, or the members of each centroid. */
+let moments = [];
+/** The texts of tokens. */
+let words = new Map();
+
+const chosen = () => [Number($("layer").value), Number($("head").value)];
+
+function options(select, all) {
+  select.replaceChildren(...all.map(([value, text]) => Object.assign(document.createElement("option"), { value, textContent: text })));
+}
+
+/** Begins to show a model's session; nothing is shown of models whose layers all keep every key. */
+export function watch(loaded, begun) {
+  [model, session, words] = [loaded, begun, new Map()];
+  const layers = (model?.layers ?? []).map((layer, i) => [i, layer]).filter(([, { kind }]) => kind in KINDS);
+  $("layers").hidden = layers.length === 0;
+  options($("layer"), layers.map(([i, { kind, heads }]) => [i, `${i + 1}: ${KINDS[kind]}, ${heads} ${heads === 1 ? "head" : "heads"}`]));
+  if (layers.length > 0) chooseLayer();
+}
+
+function chooseLayer() {
+  const { heads } = model.layers[chosen()[0]];
+  options($("head"), Array.from({ length: heads }, (_, h) => [h, String(h + 1)]));
+  restart();
+}
+
+function restart() {
+  moments = [];
+  look();
+}
+
+/** Whether answers are to be followed token by token. */
+export const follows = () => !$("layers").hidden && $("follow").checked;
+
+/** Forgets the moments behind the first `tokens` of the session. */
+export function forget(tokens) {
+  moments = moments.filter(({ read }) => read <= tokens);
+}
+
+/** Takes in what the chosen head holds now. */
+export async function look() {
+  if ($("layers").hidden) return;
+  const [mine, [layer, head]] = [session, chosen()];
+  // A session that has ended with its model has nothing to show.
+  const found = await Promise.all([mine.state(layer), mine.tokens()]).catch(() => undefined);
+  if (!found || session !== mine || String(chosen()) !== String([layer, head])) return;
+  const [state, ids] = found;
+  // The last token is read with the next step.
+  const read = Math.max(0, ids.length - 1);
+  const { kind, keyDim, valueDim } = state;
+  const held = kind === "delta" ? state.values.slice(head * keyDim * valueDim, (head + 1) * keyDim * valueDim) : state.members[head];
+  moments = [...moments.filter((moment) => moment.read !== read), { kind, read, held, ids: ids.subarray(0, read), keyDim, valueDim }];
+  const most = kind === "delta" ? Math.min(MOMENTS, Math.floor(NUMBERS / held.length)) : MOMENTS;
+  moments = moments.slice(-Math.max(1, most));
+  const slider = $("moment");
+  slider.max = moments.length - 1;
+  slider.value = slider.max;
+  slider.disabled = moments.length < 2;
+  await draw();
+}
+
+async function draw() {
+  const moment = moments[Number($("moment").value)];
+  if (!moment) return;
+  const delta = moment.kind === "delta";
+  for (const [id, visible] of [["heat", delta], ["scale", delta], ["routed", !delta], ["members", !delta]]) $(id).hidden = !visible;
+  await (delta ? drawState(moment) : drawMembers(moment));
+}
+
+const after = (read) => `after ${read} ${read === 1 ? "token" : "tokens"}`;
+
+function drawState({ read, held, keyDim, valueDim }) {
+  // One scale for all moments, so that one sees the state grow and decay.
+  const largest = moments.reduce((most, { held }) => held.reduce((m, x) => Math.max(m, Math.abs(x)), most), 0);
+  const canvas = $("heat");
+  [canvas.width, canvas.height] = [valueDim, keyDim];
+  const style = getComputedStyle(canvas);
+  const context = canvas.getContext("2d");
+  const colour = (name) => {
+    context.fillStyle = style.getPropertyValue(name);
+    return context.fillStyle.match(/[0-9a-f]{2}/gi).map((hex) => parseInt(hex, 16));
+  };
+  const [above, below] = [colour("--other"), colour("--accent")];
+  const image = context.createImageData(valueDim, keyDim);
+  for (const [i, x] of held.entries()) {
+    image.data.set(x > 0 ? above : below, 4 * i);
+    image.data[4 * i + 3] = largest > 0 ? Math.round((255 * Math.abs(x)) / largest) : 0;
+  }
+  context.putImageData(image, 0, 0);
+  const mean = Math.sqrt(held.reduce((sum, x) => sum + x * x, 0) / held.length);
+  const says = `Head ${chosen()[1] + 1} ${after(read)}: ${keyDim} keys down, ${valueDim} values across, root mean square ${mean.toPrecision(3)}.`;
+  $("state-says").textContent = says;
+  canvas.setAttribute("aria-label", says);
+  const end = Number(largest.toPrecision(3));
+  $("scale").replaceChildren(element("span", "", `−${end}`), element("span", "ramp", ""), element("span", "", `${end}`));
+}
+
+/** A colour of its own for each centroid. */
+const hue = (centroid) => String((centroid * 137.5) % 360);
+
+/** The text of an id. */
+async function word(id) {
+  if (!words.has(id)) {
+    words.set(id, id === 0xffff_ffff ? "latent" : model.hasTokenizer ? await model.detokenize([id], { skipSpecial: false }) : String(id));
+  }
+  return words.get(id);
+}
+
+/** Where tokens have been: by token, the centroids that had it at some moment so far, and those that have it now. */
+function whereabouts(last) {
+  const all = new Map();
+  const at = (token) => all.get(token) ?? all.set(token, { now: [], left: new Set() }).get(token);
+  for (const { read, held } of moments.filter((moment) => moment.read <= last.read)) {
+    held.forEach((tokens, c) => tokens.forEach((t) => (read === last.read ? at(t).now.push(c) : at(t).left.add(c))));
+  }
+  for (const { now, left } of all.values()) now.forEach((c) => left.delete(c));
+  return all;
+}
+
+async function drawMembers(moment) {
+  const { read, held, ids } = moment;
+  const places = whereabouts(moment);
+  const texts = await Promise.all([...ids].map(word)).catch(() => undefined);
+  if (!texts || moment !== moments[Number($("moment").value)]) return;
+  const names = (all) => all.map((c) => c + 1).join(", ");
+  const token = (text, t) => {
+    const { now = [], left = new Set() } = places.get(t) ?? {};
+    const span = element("span", now.length > 0 ? "routed-token" : "routed-token nowhere", text);
+    if (now.length > 0) span.style.setProperty("--hue", hue(now[0]));
+    const gone = left.size > 0 ? `was with ${names([...left])}` : "with none";
+    span.title = now.length > 0 ? `centroid ${names(now)}` : gone;
+    const below = now.length > 0 ? names(now) : left.size > 0 ? `(${names([...left])})` : "";
+    if (below) span.append(element("sub", "", below));
+    return span;
+  };
+  $("routed").replaceChildren(...texts.map(token));
+  const { window } = model.layers[chosen()[0]];
+  const centroid = (tokens, c) => {
+    const li = element("li", "", `centroid ${c + 1}: ${tokens.length} of ${window} tokens`);
+    li.style.setProperty("--ink", `hsl(${hue(c)} 65% 50%)`);
+    return li;
+  };
+  $("members").replaceChildren(...held.map(centroid));
+  $("state-says").textContent = `Head ${chosen()[1] + 1} ${after(read)}: below each, the centroids that have it; in brackets, that had it.`;
+}
+
+$("layer").addEventListener("change", chooseLayer);
+$("head").addEventListener("change", restart);
+$("moment").addEventListener("input", draw);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);

@@ -1,0 +1,118 @@
+// A small model of random weights with a layer of each kind, and a tokenizer of bytes: what no model that one can
+// download has all of.
+
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const [VOCAB, DIM, INNER, HEADS, HEAD, CENTROIDS, KEYS, VALUES] = [256, 64, 96, 4, 16, 4, 24, 32];
+
+/** As `model.layers` has them. */
+export const layers = [
+  { kind: "delta", heads: 2, keyDim: KEYS, valueDim: VALUES },
+  { kind: "routing", heads: 2, clusters: CENTROIDS, window: 6 },
+  { kind: "attention", heads: HEADS, window: null },
+];
+
+const config = {
+  model_type: "routing_transformer",
+  vocab_size: VOCAB,
+  hidden_size: DIM,
+  num_hidden_layers: layers.length,
+  intermediate_size: INNER,
+  max_position_embeddings: 512,
+  num_attention_heads: HEADS,
+  head_dim: HEAD,
+  layer_types: ["linear_attention", "routing_attention", "full_attention"],
+  local_window: 16,
+  num_centroids: CENTROIDS,
+  routing_window: 6,
+  tie_word_embeddings: true,
+  linear_num_key_heads: 2,
+  linear_num_value_heads: 2,
+  linear_key_head_dim: KEYS,
+  linear_value_head_dim: VALUES,
+};
+
+/** The tensors by name, and their shapes. */
+function shapes() {
+  const [keys, values, heads, routed] = [2 * KEYS, 2 * VALUES, 2 * HEAD, 2 * HEAD];
+  const mixers = [
+    {
+      "linear_attn.in_proj_qkv.weight": [2 * keys + values, DIM],
+      "linear_attn.in_proj_z.weight": [values, DIM],
+      "linear_attn.in_proj_b.weight": [2, DIM],
+      "linear_attn.in_proj_a.weight": [2, DIM],
+      "linear_attn.conv1d.weight": [2 * keys + values, 1, 4],
+      "linear_attn.A_log": [2],
+      "linear_attn.dt_bias": [2],
+      "linear_attn.norm.weight": [VALUES],
+      "linear_attn.out_proj.weight": [DIM, values],
+    },
+    {
+      ...attention(heads),
+      "routing.qk_proj.weight": [routed, DIM],
+      "routing.v_proj.weight": [routed, DIM],
+      "routing.centroids": [2, CENTROIDS, HEAD],
+      "routing.o_proj.weight": [DIM, routed],
+    },
+    attention(HEADS * HEAD),
+  ];
+  const around = {
+    "input_layernorm.weight": [DIM],
+    "post_attention_layernorm.weight": [DIM],
+    "mlp.gate_proj.weight": [INNER, DIM],
+    "mlp.up_proj.weight": [INNER, DIM],
+    "mlp.down_proj.weight": [DIM, INNER],
+  };
+  const all = mixers.flatMap((mixer, i) =>
+    Object.entries({ ...mixer, ...around }).map(([name, shape]) => [`model.layers.${i}.${name}`, shape]),
+  );
+  return [["model.embed_tokens.weight", [VOCAB, DIM]], ...all, ["model.norm.weight", [DIM]]];
+}
+
+function attention(width) {
+  const into = Object.fromEntries(["q", "k", "v"].map((name) => [`self_attn.${name}_proj.weight`, [width, DIM]]));
+  return { ...into, "self_attn.o_proj.weight": [DIM, width] };
+}
+
+/** A safetensors file; every run makes the same. */
+function weights() {
+  let seed = 7;
+  const uniform = () => ((seed = (seed * 1103515245 + 12345) % 2 ** 31) / 2 ** 31) * 2 - 1;
+  const header = {};
+  const parts = [];
+  let at = 0;
+  for (const [name, shape] of shapes()) {
+    const count = shape.reduce((a, b) => a * b);
+    const norm = name.endsWith("norm.weight");
+    const scale = norm ? 0.2 : shape.length === 1 ? 0.7 : 2 / Math.sqrt(shape.at(-1));
+    const values = Float32Array.from({ length: count }, () => scale * uniform() + (norm ? 1 : 0));
+    header[name] = { dtype: "F32", shape, data_offsets: [at, at + 4 * count] };
+    parts.push(Buffer.from(values.buffer));
+    at += 4 * count;
+  }
+  const text = Buffer.from(JSON.stringify(header));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(text.length));
+  return Buffer.concat([length, text, ...parts]);
+}
+
+/** A token of each byte, spelt as byte-level vocabularies do. */
+function tokenizer() {
+  const plain = (byte) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
+  let next = 256;
+  const spelt = Array.from({ length: 256 }, (_, byte) => String.fromCodePoint(plain(byte) ? byte : next++));
+  const vocab = Object.fromEntries(spelt.map((token, id) => [token, id]));
+  const level = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true };
+  return { version: "1.0", added_tokens: [], pre_tokenizer: level, decoder: level, model: { type: "BPE", vocab, merges: [] } };
+}
+
+/** The folder of the model, as a hub keeps one. */
+export function smallFolder() {
+  const folder = mkdtempSync(join(tmpdir(), "small-"));
+  writeFileSync(join(folder, "config.json"), JSON.stringify(config));
+  writeFileSync(join(folder, "model.safetensors"), weights());
+  writeFileSync(join(folder, "tokenizer.json"), JSON.stringify(tokenizer()));
+  return folder;
+}
