@@ -2,7 +2,7 @@
 
 use crate::close::Tolerance;
 use crate::dtype::DType;
-use crate::host::{Args, SingleThread, View};
+use crate::host::{Args, Bytes, Host, SingleThread, View};
 use crate::op::{Access, Arg, Kernel, Op};
 use alloc::{string::String, vec, vec::Vec};
 
@@ -19,6 +19,17 @@ impl Case {
     #[inline(never)]
     pub fn new(id: impl Into<String>, op: impl Into<Op>) -> Self {
         Self { id: id.into(), op: op.into(), tolerance: Tolerance::EXECUTOR }
+    }
+}
+
+/// The tolerance of an op on a host: where that multiplies bytes, activations are rounded; all else keeps its own.
+pub fn tolerance_on(host: &dyn Host, op: &Op, ordinary: Tolerance) -> Tolerance {
+    let rounded = |format| Bytes::takes(format) && host.bytes().is_some();
+    match op {
+        Op::FusedLinear(spec) if rounded(spec.format) && spec.activation.is_some() => Tolerance::ROUNDED_GATED,
+        Op::FusedLinear(spec) if rounded(spec.format) => Tolerance::ROUNDED,
+        Op::Linear(spec) if rounded(spec.format) => Tolerance::ROUNDED,
+        _ => ordinary,
     }
 }
 

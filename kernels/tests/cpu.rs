@@ -1,11 +1,11 @@
 //! The fast host forms against the definitions: every case, on every vector unit, with one thread and with several.
 
-use foveate_kernels::cases::Rng;
+use foveate_kernels::cases::{Rng, tolerance_on};
 use foveate_kernels::close::{Tolerance, compare};
 use foveate_kernels::dtype::DType;
 use foveate_kernels::host::{Args, Bytes, Host, Simd, SingleThread, Tiles, View};
+use foveate_kernels::linear;
 use foveate_kernels::op::{self, Access, Arg, Op};
-use foveate_kernels::{fused_linear, linear};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Three threads that take tasks as they come, from the last to the first, on some of the processor's units.
@@ -83,17 +83,7 @@ fn run(args: &[Arg], inputs: &[Vec<u8>], body: &dyn Fn(&mut Args<'_>)) -> Vec<Ve
 
 /// Compares what the host form writes with what the definition writes.
 fn check(id: &str, op: &Op, inputs: &[Vec<u8>], host: &dyn Host, tolerance: Tolerance) -> Result<(), String> {
-    // Bytes round activations; everything else keeps its tolerance.
-    let rounded = |format| Bytes::takes(format) && host.bytes().is_some();
-    let tolerance = match op {
-        Op::FusedLinear(spec) if rounded(spec.format) && spec.activation.is_some() => Tolerance::ROUNDED_GATED,
-        Op::FusedLinear(fused_linear::Spec { format, .. }) | Op::Linear(linear::Spec { format, .. })
-            if rounded(*format) =>
-        {
-            Tolerance::ROUNDED
-        }
-        _ => tolerance,
-    };
+    let tolerance = tolerance_on(host, op, tolerance);
     let kernel = op.kernel();
     kernel.validate().map_err(|e| format!("{id}: {e}"))?;
     let args = kernel.args();

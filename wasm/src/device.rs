@@ -5,6 +5,7 @@ use crate::model::{executor, read};
 use crate::options::JsFiles;
 use crate::source::{File, JsSource};
 use foveate_core::check::{self, Bounds, Finding};
+use foveate_core::host::HostBackend;
 use foveate_core::kernels::cases::Rng;
 use foveate_core::kernels::close::Tolerance;
 use foveate_core::kernels::op::{self, Access, Arg, Op};
@@ -24,11 +25,20 @@ pub struct Device {
     exact: bool,
 }
 
-/// Opens `gpu`, `cpu`, `reference` or, with `auto`, the best that there is.
+/// Opens `gpu`, `cpu`, `reference` or, with `auto`, the best that there is; `exact` keeps the processor's products in f32.
 #[wasm_bindgen(js_name = openDevice)]
-pub async fn open_device(kind: String, baseline: bool) -> Result<Device, JsValue> {
+pub async fn open_device(kind: String, baseline: bool, exact: bool) -> Result<Device, JsValue> {
     let (backend, _) = executor(&kind, baseline).await.map_err(thrown)?;
+    let backend = if exact { unrounded(backend) } else { backend };
     Ok(Device { backend, exact: kind == "reference" })
+}
+
+/// The same with products in f32, where the processor's are rounded.
+fn unrounded(backend: Any) -> Any {
+    match backend {
+        Any::Host(host) if host.threads().is_some() => Any::Host(HostBackend::exact_cpu(crate::threads())),
+        other => other,
+    }
 }
 
 /// The names of every op.
@@ -63,7 +73,7 @@ pub async fn check_model(files: JsFiles, golden: JsSource, kind: String, baselin
     let run = async {
         let golden = Checkpoint::safetensors(vec![Box::new(File::new(golden)?)]).await?;
         let tolerance = if kind == "reference" { Tolerance::MODEL_REFERENCE } else { Tolerance::MODEL_EXECUTOR };
-        check::model(executor(&kind, baseline).await?.0, read(&files).await?, &golden, tolerance).await
+        check::model(unrounded(executor(&kind, baseline).await?.0), read(&files).await?, &golden, tolerance).await
     };
     run.await.map(|found| findings(&found)).map_err(thrown)
 }

@@ -37,27 +37,34 @@ function tool(name, command, args) {
 
 const target = "wasm32-unknown-unknown";
 
-/** The build of one thread: what everybody downloads. */
-async function single() {
-  await start("cargo", ["build", "--locked", "--profile", "wasm", "--target", target, "-p", "foveate-wasm"]);
+/**
+ * Builds the wasm in a folder of cargo's, and the standard library along: the one that comes with Rust has no atomics, and
+ * is larger. The pinned toolchain does so if it is told that it may.
+ */
+function wasm(folder, flags, more = []) {
+  const env = { ...process.env, RUSTC_BOOTSTRAP: "1", CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS: flags.join(" ") };
+  const build = ["build", "--locked", "--quiet", "-Zbuild-std=std,panic_abort", "--profile", "wasm", "--target", target];
+  return start("cargo", [...build, "-p", "foveate-wasm", "--target-dir", folder, ...more], { env });
 }
 
-/**
- * The build whose threads share a memory, for pages that are cross-origin isolated. The standard library that comes with
- * Rust has no atomics there, so it is built along, which the pinned toolchain does if it is told that it may.
- */
-async function threaded(own) {
+/** The build of one thread: what everybody downloads. */
+const single = (folder) => wasm(folder, ["-Ctarget-feature=+simd128"]);
+
+/** The build whose threads share a memory, for pages that are cross-origin isolated. */
+function threaded(folder) {
+  const link = ["--shared-memory", "--import-memory", "--max-memory=4294967296"];
+  const symbols = ["__wasm_init_tls", "__tls_size", "__tls_align", "__tls_base"].map((name) => `--export=${name}`);
+  const features = "-Ctarget-feature=+atomics,+bulk-memory,+mutable-globals,+simd128";
+  const flags = [features, ...[...link, ...symbols].map((argument) => `-Clink-arg=${argument}`)];
+  return wasm(folder, flags, ["--features", "threads"]);
+}
+
+/** The sources of the standard library. */
+function sources() {
   const sysroot = execFileSync("rustc", ["--print", "sysroot"], { cwd: root, encoding: "utf8" }).trim();
   if (!existsSync(join(sysroot, "lib", "rustlib", "src", "rust", "library", "Cargo.lock"))) {
     run("rustup", ["component", "add", "rust-src"]);
   }
-  const flags = ["+atomics,+bulk-memory,+mutable-globals,+simd128"].map((features) => `-Ctarget-feature=${features}`);
-  const link = ["--shared-memory", "--import-memory", "--max-memory=4294967296"];
-  const symbols = ["__wasm_init_tls", "__tls_size", "__tls_align", "__tls_base"].map((name) => `--export=${name}`);
-  flags.push(...[...link, ...symbols].map((argument) => `-Clink-arg=${argument}`));
-  const env = { ...process.env, RUSTC_BOOTSTRAP: "1", CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS: flags.join(" ") };
-  const build = ["build", "--locked", "--quiet", "-Zbuild-std=std,panic_abort", "--profile", "wasm", "--target", target];
-  await start("cargo", [...build, "-p", "foveate-wasm", "--features", "threads", "--target-dir", own], { env });
 }
 
 /** Writes the glue of the wasm in `built`, and the wasm, smaller, into `pkg`. */
@@ -92,11 +99,11 @@ async function names() {
 
 if (!process.argv.includes("--only-ts")) {
   rmSync(join(web, "pkg"), { recursive: true, force: true });
-  const folder = targets();
-  const threads = join(folder, "threads");
+  sources();
+  const [one, threads] = ["single", "threads"].map((name) => join(targets(), name));
   // Side by side: each is one crate and one processor for most of its time.
-  await Promise.all([single(), threaded(threads)]);
-  packed(join(folder, target), join(web, "pkg"));
+  await Promise.all([single(one), threaded(threads)]);
+  packed(join(one, target), join(web, "pkg"));
   packed(join(threads, target), join(web, "pkg", "threads"));
   await names();
 }

@@ -24,6 +24,11 @@ export type Device = Executor & { readonly [Op in OpName]: Kernel };
 export interface DeviceOptions extends Where {
   /** Use no more of the GPU than WebGPU guarantees everywhere. */
   readonly baseline?: boolean;
+  /**
+   * Multiply in f32 on the processor: the default. Models do not, there: where weights have 4 or 8 bits, they round
+   * activations to 16.
+   */
+  readonly exact?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -41,12 +46,12 @@ export async function device<D extends OwnDevice>(
   options: DeviceOptions = {},
 ): Promise<Device | BufferDevice<D>> {
   const own = typeof kind === "object" ? kind : undefined;
-  const { baseline = false, ...where } = own ?? options;
+  const { baseline = false, exact = true, ...where } = own ?? options;
   // Plans need no executor to be made.
   const opened = own ? "plans" : (kind as Kind);
   const engine = spawnEngine(where, opened);
   try {
-    const { name, ops } = await engine.call("open", [opened, baseline], hooksOf(where));
+    const { name, ops } = await engine.call("open", [opened, baseline, exact], hooksOf(where));
     const executor = own ? new BufferExecutor(engine, own.device, baseline, ops) : new Executor(engine, kind as Kind, baseline, name, ops);
     for (const op of ops) {
       const value = (settings: Settings, ...tensors: never[]) => executor.run(op, settings, ...tensors);

@@ -87,10 +87,10 @@ export class LocalEngine implements Engine {
     return { architecture, context, vocabSize, width, layers, hasTokenizer, hasTemplate, device: await describe(model) };
   }
 
-  async open(kind: Device | "plans", baseline: boolean): Promise<{ name: string; ops: string[] }> {
+  async open(kind: Device | "plans", baseline: boolean, exact: boolean): Promise<{ name: string; ops: string[] }> {
     await compiled();
     if (kind === "plans") return { name: kind, ops: glue.opNames() };
-    this.#device = await glue.openDevice(kind, baseline);
+    this.#device = await glue.openDevice(kind, baseline, exact);
     return { name: await describe(this.#device), ops: glue.opNames() };
   }
 

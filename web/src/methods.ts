@@ -249,7 +249,7 @@ export interface Methods {
   stats(): Stats;
   report(device: string, check: boolean): Report;
   /** Opens an executor for single ops. */
-  open(kind: Device | "plans", baseline: boolean): { name: string; ops: string[] };
+  open(kind: Device | "plans", baseline: boolean, exact: boolean): { name: string; ops: string[] };
   arguments(op: string, settings: string, shapes: string): Argument[];
   /** The passes of an op on a device with these caps. */
   plan(op: string, settings: string, shapes: string, caps: string): Plan;

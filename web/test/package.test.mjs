@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
-import { FoveateError, load } from "../dist/index.js";
+import { device, FoveateError, load } from "../dist/index.js";
 import * as support from "./support.mjs";
 
 test("the wasm is smaller than 1.5 MB when gzipped, and with all scripts than 1.6 MB", (t) => {
@@ -152,4 +152,34 @@ test("an error is one of ours whatever was thrown", () => {
   assert.equal(FoveateError.from(new TypeError("x")).code, "internal");
   assert.equal(FoveateError.from("x").message, "x");
   assert.equal(FoveateError.from(new DOMException("x", "AbortError")).code, "cancelled");
+});
+
+test("products of rounded activations are near those of f32, and no others round", async () => {
+  const kinds = [["reference", {}], ["cpu", {}], ["cpu", { exact: false }]];
+  const [reference, exact, rounded] = await Promise.all(kinds.map((kind) => device(...kind)));
+  const [inputs, outputs] = [160, 33];
+  for (const format of ["q4_0", "q4_1", "q8_0", "f16"]) {
+    const size = { K: inputs, N: outputs, format };
+    // Of x that picks one weight after the other, the product is the weights.
+    const one = { shape: [inputs, inputs], data: Float32Array.from({ length: inputs ** 2 }, (_, i) => Number(i % (inputs + 1) === 0)) };
+    const { weight } = await reference.inputs("linear", { ...size, T: inputs }, 3);
+    const { y: weights } = await reference.linear({ format }, { x: one, weight });
+    for (const tokens of [1, 2, 3, 4, 7, 8, 9]) {
+      const { x } = await reference.inputs("linear", { ...size, T: tokens }, tokens);
+      const [want, near, got] = await Promise.all([reference, exact, rounded].map((cpu) => cpu.linear({ format }, { x, weight })));
+      let worst = 0;
+      for (let t = 0; t < tokens; t++) {
+        for (let n = 0; n < outputs; n++) {
+          let size = 0;
+          for (let k = 0; k < inputs; k++) size += Math.abs(x.data[t * inputs + k] * weights.data[k * outputs + n]);
+          worst = Math.max(worst, Math.abs(got.y.data[t * outputs + n] - want.y.data[t * outputs + n]) / size);
+        }
+      }
+      const what = `${format}, ${tokens} tokens: ${worst}`;
+      assert.ok(worst < 3e-5, what);
+      const same = got.y.data.every((y, i) => y === near.y.data[i]);
+      assert.equal(same, format === "f16" || tokens > 8, what);
+    }
+  }
+  for (const cpu of [reference, exact, rounded]) cpu.dispose();
 });

@@ -1,11 +1,12 @@
 //! One op against the outputs that a case file expects, or against its own definition.
 
 use super::{Bounds, Finding, spec};
+use crate::any::Any;
 use crate::backend::{Backend, Operand};
 use crate::error::Result;
 use crate::host::HostBackend;
 use crate::weights::Checkpoint;
-use foveate_kernels::cases::{Case, Rng};
+use foveate_kernels::cases::{Case, Rng, tolerance_on};
 use foveate_kernels::close::{Difference, Tolerance, compare};
 use foveate_kernels::dtype::DType;
 use foveate_kernels::op::{Access, Arg, Op};
@@ -102,7 +103,9 @@ async fn input(file: &Checkpoint, arg: &Arg, tensor: &str) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// Whatever keeps the op from running.
-pub async fn case<B: Backend>(backend: &B, case: &Case) -> Result<Finding> {
+pub async fn case(backend: &Any, case: &Case) -> Result<Finding> {
+    let cpu = if let Any::Host(host) = backend { host.threads() } else { None };
+    let tolerance = cpu.map_or(case.tolerance, |cpu| tolerance_on(cpu, &case.op, case.tolerance));
     let inputs = case.op.kernel().inputs(&mut Rng::new(0x5eed));
     let lengths: Vec<u64> = inputs.iter().map(|bytes| bytes.len() as u64).collect();
     let args = case.op.check(&lengths)?;
@@ -112,7 +115,7 @@ pub async fn case<B: Backend>(backend: &B, case: &Case) -> Result<Finding> {
     for (arg, (got, wanted)) in args.iter().zip(got.iter().zip(&wanted)).filter(|(arg, _)| arg.access.writes()) {
         let [got, wanted]: [Vec<f32>; 2] = [got, wanted].map(|bytes| bytemuck::pod_collect_to_vec(bytes));
         let found = match arg.dtype {
-            DType::F32 => compare(&got, &wanted, case.tolerance),
+            DType::F32 => compare(&got, &wanted, tolerance),
             // Ids and counts are bits: as numbers they would be compared with a tolerance.
             _ => compare(&whole(&got), &whole(&wanted), Tolerance::EXACT),
         };

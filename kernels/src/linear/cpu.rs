@@ -43,7 +43,9 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     if inputs > 0 {
         match (host.tiles(), host.bytes()) {
             (Some(tiles), _) if tokens > UNPACKED => return run.tiles(tiles),
-            (_, Some(bytes)) if Bytes::takes(spec.format) => return run.integer(bytes),
+            (_, Some(bytes)) if Bytes::takes(spec.format) && (tokens <= UNPACKED || bytes.panels()) => {
+                return run.integer(bytes);
+            }
             _ => {}
         }
     }

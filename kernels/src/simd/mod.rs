@@ -26,10 +26,6 @@ macro_rules! has {
     }};
 }
 
-#[cfg_attr(
-    all(target_arch = "wasm32", target_feature = "simd128"),
-    allow(dead_code, unused_variables, reason = "wasm has no instruction for them, and no room for what is not used")
-)]
 mod bytes;
 mod delta;
 mod lanes;

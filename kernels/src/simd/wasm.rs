@@ -21,7 +21,7 @@ fn eight(bytes: &[u8]) -> v128 {
 
 /// Four f16 in the lower halves of the lanes to f32.
 #[inline(always)]
-fn widen(h: v128) -> v128 {
+pub(super) fn widen(h: v128) -> v128 {
     // The exponent moves by 112 through a multiplication, which also normalises what is subnormal.
     let magnitude = v128_and(h, u32x4_splat(0x7fff));
     let scaled = f32x4_mul(u32x4_shl(magnitude, 13), u32x4_splat(0x7780_0000));

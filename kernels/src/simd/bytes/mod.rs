@@ -10,10 +10,11 @@
 //! The rounding leaves 1e-5 of each block's largest activation, as `Tolerance::ROUNDED` asks. One byte
 //! alone, as GGML's `Q8_0` products have it, is a third faster and leaves 4e-3, which changes the words that a model chooses. Both sides of a product are exact after the rounding: the sums are 32-bit integers, scaled in f32.
 
-#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm;
 
 use crate::dtype::DType;
 use alloc::{vec, vec::Vec};
@@ -39,13 +40,15 @@ enum Unit {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Vnni,
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    Simd128,
 }
 
 /// Rows of activations in 16 bits.
 pub(crate) struct Rounded {
     blocks: usize,
-    /// Per row, pairs of blocks, their high bytes and their low bytes, of which four of each block follow in turn:
-    /// `[pairs, 2, 8, 2, 4]`, the last one padded.
+    /// Per row, as the unit reads them; as a rule pairs of blocks, their high bytes and their low bytes, of which four of
+    /// each block follow in turn: `[pairs, 2, 8, 2, 4]`, the last one padded.
     q: Vec<i8>,
     /// Per row and block, the scale, and its product with the sum of the integers.
     scale: Vec<f32>,
@@ -160,6 +163,8 @@ macro_rules! dispatch {
                     // SAFETY: the unit is made only where its features have been detected.
                     #[cfg(target_arch = "x86_64")]
                     Unit::Vnni => unsafe { vnni::$name($($arg),*) },
+                    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+                    Unit::Simd128 => wasm::$name($($arg),*),
                 }
             })*
         }
@@ -188,7 +193,15 @@ impl Bytes {
         if has!("avx512f", "avx512bw", "avx512vl", "avx512vnni", "avx2", "fma", "f16c") {
             return Some(Bytes(Unit::Vnni));
         }
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        return Some(Bytes(Unit::Simd128));
+        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
         None
+    }
+
+    /// Whether products of many tokens, for which weights are packed, are faster than those in f32.
+    pub fn panels(self) -> bool {
+        cfg!(not(all(target_arch = "wasm32", target_feature = "simd128")))
     }
 
     /// Whether weights of a format are multiplied.
