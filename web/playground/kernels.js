@@ -16,7 +16,7 @@ const devices = new Map();
 
 /** One device of each kind, opened when it is first used; the reason where there is none. */
 function open(kind) {
-  if (!devices.has(kind)) devices.set(kind, device(kind));
+  if (!devices.has(kind)) devices.set(kind, device(kind, { exact: false }));
   return devices.get(kind);
 }
 

@@ -163,16 +163,16 @@ test("products of rounded activations are near those of f32, and no others round
     // Of x that picks one weight after the other, the product is the weights.
     const one = { shape: [inputs, inputs], data: Float32Array.from({ length: inputs ** 2 }, (_, i) => Number(i % (inputs + 1) === 0)) };
     const { weight } = await reference.inputs("linear", { ...size, T: inputs }, 3);
-    const { y: weights } = await reference.linear({ format }, { x: one, weight });
+    const { y: weights } = await reference.linear({ ...size, T: inputs }, { x: one, weight });
     for (const tokens of [1, 2, 3, 4, 7, 8, 9]) {
       const { x } = await reference.inputs("linear", { ...size, T: tokens }, tokens);
-      const [want, near, got] = await Promise.all([reference, exact, rounded].map((cpu) => cpu.linear({ format }, { x, weight })));
+      const [want, near, got] = await Promise.all([reference, exact, rounded].map((cpu) => cpu.linear({ ...size, T: tokens }, { x, weight })));
       let worst = 0;
       for (let t = 0; t < tokens; t++) {
         for (let n = 0; n < outputs; n++) {
-          let size = 0;
-          for (let k = 0; k < inputs; k++) size += Math.abs(x.data[t * inputs + k] * weights.data[k * outputs + n]);
-          worst = Math.max(worst, Math.abs(got.y.data[t * outputs + n] - want.y.data[t * outputs + n]) / size);
+          let sum = 0;
+          for (let k = 0; k < inputs; k++) sum += Math.abs(x.data[t * inputs + k] * weights.data[k * outputs + n]);
+          worst = Math.max(worst, Math.abs(got.y.data[t * outputs + n] - want.y.data[t * outputs + n]) / sum);
         }
       }
       const what = `${format}, ${tokens} tokens: ${worst}`;
