@@ -15,10 +15,19 @@ let begin = async (): Promise<unknown> => {
   return single.default({ module_or_path: readFile(url) });
 };
 
-/** Another build of the same, and how it begins. */
+/** Another build of the same, and how it begins; where it cannot, that of one thread takes its place. */
 export function use(other: Omit<Glue, "default" | "initSync">, start: () => Promise<unknown>): void {
-  glue = other as Glue;
-  begin = start;
+  const single = begin;
+  begin = async () => {
+    try {
+      await start();
+      glue = other as Glue;
+    } catch (error) {
+      console.warn(`foveate goes on with one thread: ${error}`);
+      begin = single;
+      await single();
+    }
+  };
 }
 
 let ready: Promise<unknown> | undefined;

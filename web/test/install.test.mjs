@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -54,41 +54,94 @@ describe("the packed package", { skip: support.skipGolden }, () => {
     assert.ok(Math.abs(out[0] - 3 / Math.sqrt(12.5)) < 1e-6, said);
   });
 
-  test("is bundled by Vite without a word of configuration", { skip: support.skipBrowser }, async () => {
-    const { prompt, greedy } = support.goldenTokens("llama");
-    const folder = join(root, "bundled");
-    writeFileSync(
-      join(folder, "main.js"),
-      `import { load } from "foveate";
-      window.answer = async (source, prompt, threads) => {
-        const model = await load(source, { device: "cpu", threads });
-        const ids = [];
-        for await (const { id } of model.generateTokens(prompt, { maxTokens: 4 })) ids.push(id);
-        model.dispose();
-        return { ids, device: model.device };
-      };`,
-    );
-    writeFileSync(join(folder, "index.html"), '<!doctype html><link rel="icon" href="data:,"><script type="module" src="/main.js"></script>');
-    const { build } = await import(pathToFileURL(join(web, "node_modules/vite/dist/node/index.js")));
-    await build({ root: folder, configFile: false, logLevel: "error" });
-    const assets = readdirSync(join(folder, "dist", "assets"));
-    // That of one thread, and that of pages that are cross-origin isolated.
-    assert.equal(assets.filter((name) => name.endsWith(".wasm")).length, 2, assets.join());
-    const mounts = { "/": join(folder, "dist"), "/model/": support.goldenPath("models/llama") };
-    const [browser, server] = await Promise.all([support.launch(), serve({ mounts, on: () => ({ isolated: true }) })]);
-    try {
+  describe("bundled by Vite without a word of configuration", { skip: support.skipBrowser }, () => {
+    let browser, folder;
+
+    before(async () => {
+      folder = join(root, "bundled");
+      writeFileSync(
+        join(folder, "main.js"),
+        `import { load } from "foveate";
+        window.answer = async (source, prompt, options) => {
+          try {
+            const model = await load(source, { device: "cpu", ...options });
+            const ids = [];
+            for await (const { id } of model.generateTokens(prompt, { maxTokens: 4 })) ids.push(id);
+            model.dispose();
+            return { ids, device: model.device };
+          } catch ({ name, code, message }) {
+            return { name, code, message };
+          }
+        };`,
+      );
+      writeFileSync(join(folder, "index.html"), '<!doctype html><link rel="icon" href="data:,"><script type="module" src="/main.js"></script>');
+      const { build } = await import(pathToFileURL(join(web, "node_modules/vite/dist/node/index.js")));
+      await build({ root: folder, configFile: false, logLevel: "error" });
+      browser = await support.launch();
+    });
+
+    after(() => browser?.close());
+
+    /** What a page answers, with these options. */
+    const answer = async (url, options) => {
+      const { prompt } = support.goldenTokens("llama");
       const page = await browser.newPage();
-      await page.goto(`${server.url}/index.html`);
+      await page.goto(url);
       await page.waitForFunction(() => window.answer);
-      for (const threads of [1, 2]) {
-        const args = [prompt, threads];
-        const { ids, device } = await page.evaluate((args) => window.answer("/model/", ...args), args);
-        assert.deepEqual(ids, greedy.slice(0, 4));
-        assert.match(device, new RegExp(`^cpu, ${threads} thread`));
+      const got = await page.evaluate((args) => window.answer("/model/", ...args), [prompt, options]);
+      await page.close();
+      return got;
+    };
+
+    const model = support.goldenPath("models/llama");
+
+    test("there is each worker once, and each wasm", () => {
+      const assets = readdirSync(join(folder, "dist", "assets"));
+      const names = assets.map((name) => name.replace(/-[\w-]{8}\./, ".")).sort();
+      // The second wasm is that of pages that are cross-origin isolated.
+      assert.deepEqual(names, ["foveate_bg.wasm", "foveate_bg.wasm", "index.js", "thread.js", "threaded.js", "worker.js"]);
+      for (const name of assets.filter((name) => name.endsWith(".js"))) {
+        const script = readFileSync(join(folder, "dist", "assets", name), "utf8");
+        assert.doesNotMatch(script, /data:[\w/+.-]+;base64,/, name);
+        // Nothing is left to be found beside it.
+        assert.doesNotMatch(script, /(from|import) ?["'`]\./, name);
       }
-    } finally {
-      await browser.close();
-      await server.close();
-    }
+    });
+
+    test("it answers on one thread and on two", async () => {
+      const { greedy } = support.goldenTokens("llama");
+      const mounts = { "/": join(folder, "dist"), "/model/": model };
+      const server = await serve({ mounts, on: () => ({ isolated: true }) });
+      try {
+        for (const threads of [1, 2]) {
+          const { ids, device } = await answer(`${server.url}/index.html`, { threads });
+          assert.deepEqual(ids, greedy.slice(0, 4));
+          assert.match(device, new RegExp(`^cpu, ${threads} thread`));
+        }
+      } finally {
+        await server.close();
+      }
+    });
+
+    test("a page of another origin is told what to do, and can do it", async () => {
+      const { greedy } = support.goldenTokens("llama");
+      const mounts = { "/": join(folder, "dist") };
+      const bundle = await serve({ mounts, on: () => ({ shared: true }) });
+      const page = join(root, "page");
+      mkdirSync(page);
+      const script = readdirSync(join(folder, "dist", "assets")).find((name) => name.startsWith("index-"));
+      writeFileSync(join(page, "index.html"), `<!doctype html><script type="module" src="${bundle.url}/assets/${script}"></script>`);
+      const server = await serve({ mounts: { "/": page, "/model/": model }, on: () => ({ isolated: true }) });
+      try {
+        for (const threads of [1, 2]) {
+          const error = await answer(`${server.url}/index.html`, { threads });
+          assert.deepEqual([error.name, error.code], ["FoveateError", "read"]);
+          assert.match(error.message, /^the worker's script cannot be loaded: .*`worker: false`/);
+        }
+        assert.deepEqual((await answer(`${server.url}/index.html`, { worker: false })).ids, greedy.slice(0, 4));
+      } finally {
+        await Promise.all([bundle.close(), server.close()]);
+      }
+    });
   });
 });
