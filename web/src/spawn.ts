@@ -26,7 +26,8 @@ export interface Where {
   readonly worker?: boolean;
   /**
    * Threads of the CPU executor, where the page is cross-origin isolated and so can share memory with workers: elsewhere
-   * it has one. By default half as many as the processor runs, 8 at most: pages and drivers need some, too.
+   * it has one, and so it has where they cannot be started, as `model.device` says. By default half as many as the processor
+   * runs, 8 at most: pages and drivers need some, too.
    */
   readonly threads?: number;
 }

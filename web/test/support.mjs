@@ -75,8 +75,11 @@ export function launch() {
   });
 }
 
-/** A blank page with the package as `foveate`; what it complains about fails the test that looks at `complaints`. */
-export async function blank(browser, url) {
+/** The address of a blank page, with the package `from` its own server or another one's. */
+export const blankAt = (url, from = "..") => `${url}/test/blank.html?from=${encodeURIComponent(from)}`;
+
+/** That page, with the package as `foveate`; what it complains about fails the test that looks at `complaints`. */
+export async function blank(browser, url, from) {
   const page = await browser.newPage();
   page.setDefaultTimeout(0);
   page.complaints = [];
@@ -86,7 +89,8 @@ export async function blank(browser, url) {
     }
   });
   page.on("pageerror", (error) => page.complaints.push(String(error)));
-  await page.goto(`${url}/test/blank.html`);
+  await page.goto(blankAt(url, from));
+  await page.waitForFunction(() => window.answer, null, { timeout: 10_000 });
   return page;
 }
 
