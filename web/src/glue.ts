@@ -5,13 +5,19 @@ import { FoveateError } from "./error.js";
 
 type Glue = typeof single;
 
+/** What is asked of Node.js. */
+interface NodeProcess {
+  getBuiltinModule(name: "node:fs/promises"): { readFile(path: URL): Promise<Uint8Array<ArrayBuffer>> };
+}
+
 export let glue: Glue = single;
 
 let begin = async (): Promise<unknown> => {
   const url = new URL("../pkg/foveate_bg.wasm", import.meta.url);
   if (url.protocol !== "file:") return single.default({ module_or_path: url });
-  // Node.js does not fetch files.
-  const { readFile } = await import(/* @vite-ignore */ "node:fs/promises");
+  // Node.js does not fetch files. Bundlers would look for an import.
+  const { process } = globalThis as unknown as { process: NodeProcess };
+  const { readFile } = process.getBuiltinModule("node:fs/promises");
   return single.default({ module_or_path: readFile(url) });
 };
 

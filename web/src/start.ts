@@ -2,28 +2,35 @@
 
 import { FoveateError } from "./error.js";
 
+/** By a name of its own: a `new URL(..., import.meta.url)` that is no literal is one that bundlers warn of. */
+const here = import.meta.url;
+
 /**
  * A worker whose script is there: each of ours says so before anything else. `own` starts it in the form that bundlers
  * know, `new Worker(new URL("./FILE", import.meta.url), { type: "module", name })`. Pages start workers of their own origin
- * only; but they may import from elsewhere, and so may a worker of a line that does. The address of `file` in that line is
- * no literal, since bundlers take every `new URL` of one for an asset.
+ * only; but they may import from elsewhere, and so may a worker of a line that does: it imports `file` from beside this one.
  *
  * @throws {FoveateError} if the script cannot be loaded or fails at once; `end` ends the worker, whatever it does.
  */
 export async function startWorker(own: () => Worker, file: string, name: string, end: AbortSignal): Promise<Worker> {
   try {
     return await loaded(own(), end);
-  } catch {
-    const line = `import ${JSON.stringify(new URL(file, import.meta.url).href)};`;
-    const url = URL.createObjectURL(new Blob([line], { type: "text/javascript" }));
-    try {
-      return await loaded(new Worker(url, { type: "module", name }), end);
-    } catch (error) {
-      if (error instanceof FoveateError) throw error;
-      throw unreachable({ cause: error });
-    } finally {
-      URL.revokeObjectURL(url);
-    }
+  } catch (error) {
+    // That one was there.
+    if (error instanceof FoveateError && error.code === "internal") throw error;
+    return imported(file, name, end).catch((error) => {
+      throw error instanceof FoveateError ? error : unreachable({ cause: error });
+    });
+  }
+}
+
+async function imported(file: string, name: string, end: AbortSignal): Promise<Worker> {
+  const line = `import ${JSON.stringify(new URL(file, here).href)};`;
+  const url = URL.createObjectURL(new Blob([line], { type: "text/javascript" }));
+  try {
+    return await loaded(new Worker(url, { type: "module", name }), end);
+  } finally {
+    URL.revokeObjectURL(url);
   }
 }
 

@@ -1,8 +1,8 @@
-// The package as others get it: packed, installed, and used by Node.js alone and through a bundler.
+// The package as others get it: packed, installed, and used by Node.js and Deno alone and through a bundler.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -31,31 +31,41 @@ describe("the packed package", { skip: support.skipGolden }, () => {
 
   after(() => root && rmSync(root, { recursive: true, force: true }));
 
-  test("runs in Node.js", () => {
-    const { prompt, greedy } = support.goldenTokens("llama");
-    const files = ["config.json", "model.safetensors"].map((name) => support.goldenPath(`models/llama/${name}`));
-    writeFileSync(
-      join(root, "plain", "index.js"),
-      `import { readFileSync } from "node:fs";
-      import { basename } from "node:path";
-      import { device, load } from "foveate";
-      const files = ${JSON.stringify(files)}.map((path) => new File([readFileSync(path)], basename(path)));
-      const model = await load(files);
-      const ids = [];
-      for await (const { id } of model.generateTokens(${JSON.stringify(prompt)}, { maxTokens: 4 })) ids.push(id);
-      const gpu = await device();
-      const x = { data: new Float32Array([3, 4]), shape: [1, 1, 2] };
-      const { out } = await gpu.norm({ eps: 0 }, x, { data: new Float32Array([1, 1]), shape: [2] });
-      console.log(JSON.stringify({ ids, out: [...out.data] }));`,
-    );
-    const said = execFileSync(process.execPath, ["index.js"], { cwd: join(root, "plain"), encoding: "utf8" });
-    const { ids, out } = JSON.parse(said);
-    assert.deepEqual(ids, greedy.slice(0, 4));
-    assert.ok(Math.abs(out[0] - 3 / Math.sqrt(12.5)) < 1e-6, said);
-  });
+  const deno = join(web, "node_modules/deno/bin.cjs");
+  for (const [runtime, command, skip] of [
+    ["Node.js", ["index.js"], false],
+    // To read files is all that it has to be allowed.
+    ["Deno", [deno, "run", "--allow-read", "--no-prompt", "index.js"], support.unless(deno, "Deno")],
+  ]) {
+    test(`runs in ${runtime}`, { skip }, () => {
+      const { prompt, greedy } = support.goldenTokens("llama");
+      const files = ["config.json", "model.safetensors"].map((name) => support.goldenPath(`models/llama/${name}`));
+      writeFileSync(
+        join(root, "plain", "index.js"),
+        `import { readFileSync } from "node:fs";
+        import { basename } from "node:path";
+        import { device, load } from "foveate";
+        const files = ${JSON.stringify(files)}.map((path) => new File([readFileSync(path)], basename(path)));
+        const model = await load(files);
+        const ids = [];
+        for await (const { id } of model.generateTokens(${JSON.stringify(prompt)}, { maxTokens: 4 })) ids.push(id);
+        model.dispose();
+        const gpu = await device("cpu");
+        const x = { data: new Float32Array([3, 4]), shape: [1, 1, 2] };
+        const { out } = await gpu.norm({ eps: 0 }, x, { data: new Float32Array([1, 1]), shape: [2] });
+        gpu.dispose();
+        console.log(JSON.stringify({ ids, out: [...out.data], workers: typeof Worker }));`,
+      );
+      const said = execFileSync(process.execPath, command, { cwd: join(root, "plain"), encoding: "utf8" });
+      const { ids, out, workers } = JSON.parse(said);
+      assert.deepEqual(ids, greedy.slice(0, 4));
+      assert.ok(Math.abs(out[0] - 3 / Math.sqrt(12.5)) < 1e-6, said);
+      assert.equal(workers, runtime === "Deno" ? "function" : "undefined");
+    });
+  }
 
   describe("bundled by Vite without a word of configuration", { skip: support.skipBrowser }, () => {
-    let browser, folder;
+    let browser, folder, vite;
 
     before(async () => {
       folder = join(root, "bundled");
@@ -75,8 +85,8 @@ describe("the packed package", { skip: support.skipGolden }, () => {
         };`,
       );
       writeFileSync(join(folder, "index.html"), '<!doctype html><link rel="icon" href="data:,"><script type="module" src="/main.js"></script>');
-      const { build } = await import(pathToFileURL(join(web, "node_modules/vite/dist/node/index.js")));
-      await build({ root: folder, configFile: false, logLevel: "error" });
+      vite = await import(pathToFileURL(join(web, "node_modules/vite/dist/node/index.js")));
+      await vite.build({ root: folder, configFile: false, logLevel: "error" });
       browser = await support.launch();
     });
 
@@ -115,6 +125,24 @@ describe("the packed package", { skip: support.skipGolden }, () => {
       try {
         for (const threads of [1, 2]) {
           const { ids, device } = await answer(`${server.url}/index.html`, { threads });
+          assert.deepEqual(ids, greedy.slice(0, 4));
+          assert.match(device, new RegExp(`^cpu, ${threads} thread`));
+        }
+      } finally {
+        await server.close();
+      }
+    });
+
+    test("so it does from Vite's own server, while one works on it", async () => {
+      const { greedy } = support.goldenTokens("llama");
+      const headers = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
+      const publicDir = join(root, "public");
+      cpSync(model, join(publicDir, "model"), { recursive: true });
+      const server = await vite.createServer({ root: folder, publicDir, configFile: false, logLevel: "error", server: { port: 0, headers } });
+      try {
+        await server.listen();
+        for (const threads of [1, 2]) {
+          const { ids, device } = await answer(server.resolvedUrls.local[0], { threads });
           assert.deepEqual(ids, greedy.slice(0, 4));
           assert.match(device, new RegExp(`^cpu, ${threads} thread`));
         }
