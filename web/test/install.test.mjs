@@ -46,21 +46,28 @@ describe("the packed package", { skip: support.skipGolden }, () => {
         import { basename } from "node:path";
         import { device, load } from "foveate";
         const files = ${JSON.stringify(files)}.map((path) => new File([readFileSync(path)], basename(path)));
-        const model = await load(files);
-        const ids = [];
-        for await (const { id } of model.generateTokens(${JSON.stringify(prompt)}, { maxTokens: 4 })) ids.push(id);
-        model.dispose();
-        const gpu = await device("cpu");
+        const answer = async (device) => {
+          const model = await load(files, { device });
+          const ids = [];
+          for await (const { id } of model.generateTokens(${JSON.stringify(prompt)}, { maxTokens: 4 })) ids.push(id);
+          model.dispose();
+          return ids;
+        };
+        const [ids, onGpu] = [await answer("auto"), await answer("gpu").catch(({ code }) => code)];
+        const cpu = await device("cpu");
         const x = { data: new Float32Array([3, 4]), shape: [1, 1, 2] };
-        const { out } = await gpu.norm({ eps: 0 }, x, { data: new Float32Array([1, 1]), shape: [2] });
-        gpu.dispose();
-        console.log(JSON.stringify({ ids, out: [...out.data], workers: typeof Worker }));`,
+        const { out } = await cpu.norm({ eps: 0 }, x, { data: new Float32Array([1, 1]), shape: [2] });
+        cpu.dispose();
+        console.log(JSON.stringify({ ids, onGpu, out: [...out.data], workers: typeof Worker }));`,
       );
       const said = execFileSync(process.execPath, command, { cwd: join(root, "plain"), encoding: "utf8" });
-      const { ids, out, workers } = JSON.parse(said);
+      const { ids, onGpu, out, workers } = JSON.parse(said);
       assert.deepEqual(ids, greedy.slice(0, 4));
       assert.ok(Math.abs(out[0] - 3 / Math.sqrt(12.5)) < 1e-6, said);
       assert.equal(workers, runtime === "Deno" ? "function" : "undefined");
+      // Deno has WebGPU, and this machine perhaps no adapter.
+      if (runtime === "Deno" && onGpu !== "device") assert.deepEqual(onGpu, ids);
+      else assert.ok(onGpu === "device" && !(runtime === "Deno" && process.env.REQUIRE_GPU === "1"), said);
     });
   }
 
