@@ -38,8 +38,14 @@ export function use(other: Omit<Glue, "default" | "initSync">, start: () => Prom
 
 let ready: Promise<unknown> | undefined;
 
+/** A module of one type: a function that returns 128 bits. */
+const VECTOR = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 5, 1, 0x60, 0, 1, 0x7b);
+
 /** Compiles the wasm, once a thread. */
-export function compiled(): Promise<unknown> {
+export async function compiled(): Promise<unknown> {
+  if (typeof WebAssembly === "undefined" || !WebAssembly.validate(VECTOR)) {
+    throw new FoveateError("unsupported", "this browser lacks WebAssembly with vectors of 128 bits (simd128)");
+  }
   ready ??= begin().catch((error) => {
     ready = undefined;
     throw new FoveateError("read", `cannot load the wasm: ${error}`, { cause: error });

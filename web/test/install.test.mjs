@@ -1,7 +1,7 @@
 // The package as others get it: packed, installed, and used by Node.js and Deno alone and through a bundler.
 
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -70,6 +70,33 @@ describe("the packed package", { skip: support.skipGolden }, () => {
       else assert.ok(onGpu === "device" && !(runtime === "Deno" && process.env.REQUIRE_GPU === "1"), said);
     });
   }
+
+  test("has types that a strict TypeScript takes", () => {
+    writeFileSync(
+      join(root, "plain", "index.ts"),
+      `import { device, FoveateError, type FoveateErrorCode, load, type Token } from "foveate";
+      const model = await load(new URL("https://example.com/model.gguf"), { onProgress: ({ bytes, of }) => bytes / of });
+      const tokens: Token[] = [];
+      for await (const token of model.generateTokens("a text", { logprobs: 2 })) tokens.push(token);
+      const logprob: number | undefined = tokens[0]?.score?.likeliest[0]?.logprob;
+      const session = await model.session({ kv: "f16" });
+      await session.augment(async ({ width, latents }) => new Float32Array(width * latents));
+      const gpu = await device("gpu");
+      const { out } = await gpu.attention({ causal: true }, new Float32Array(1), new Float32Array(1), new Float32Array(1));
+      const own = await device({ device: await (await navigator.gpu.requestAdapter())!.requestDevice() });
+      const buffer: GPUBuffer | undefined = (await own.norm({}, out!)).out?.data;
+      // @ts-expect-error There is no such op.
+      gpu.convolution({});
+      // @ts-expect-error There is no such device.
+      load("model.gguf", { device: "tpu" });
+      export const code = (error: unknown): FoveateErrorCode | undefined => (error instanceof FoveateError ? error.code : undefined);
+      export { buffer, logprob };`,
+    );
+    const tsc = join(web, "node_modules/typescript/bin/tsc");
+    const options = ["--strict", "--exactOptionalPropertyTypes", "--module", "nodenext", "--target", "es2022", "--types", ""];
+    const said = spawnSync(process.execPath, [tsc, "--noEmit", ...options, "index.ts"], { cwd: join(root, "plain"), encoding: "utf8" });
+    assert.equal(said.status, 0, said.stdout);
+  });
 
   describe("bundled by Vite without a word of configuration", { skip: support.skipBrowser }, () => {
     let browser, folder, vite;
