@@ -166,11 +166,14 @@ support.inChromium("the cache in Chromium", support.skipBrowser || support.skipG
           all.push(ids);
         }
         await root.removeEntry("model.gguf");
+        all.push(await window.thrown(() => window.foveate.load(handle, { device: "cpu" })));
         return all;
       },
       { source: `/models/${support.smollm2}`, text },
     );
+    const gone = got.pop();
     assert.deepEqual(got, [greedy.slice(0, 2), greedy.slice(0, 2)]);
+    assert.ok(gone.ours && gone.code === "read" && gone.message.includes("model.gguf"), JSON.stringify(gone));
   });
 
   test("where there are no private files, the Cache API keeps what was read", async () => {

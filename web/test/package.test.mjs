@@ -90,6 +90,10 @@ test("requests that make no sense are refused by name", { skip: support.skipGold
   await assert.rejects(first([{ role: "user", content: "hello" }]), { code: "template" });
   await assert.rejects(load(folder("llama"), { device: "gpu" }), { code: "device" });
   await assert.rejects(load(folder("llama"), { device: "tpu" }), { code: "config" });
+  for (const nothing of [undefined, null, 5]) {
+    await assert.rejects(first(nothing), { name: "FoveateError", code: "config" });
+    await assert.rejects(load(nothing), { name: "FoveateError", code: "config" });
+  }
   await assert.rejects(load("not a url"), { code: "read" });
   await assert.rejects(load(folder("llama").slice(1)), { code: "config" });
   // Nothing of that did any harm.
