@@ -8,7 +8,8 @@ const here = import.meta.url;
 /**
  * A worker whose script is there: each of ours says so before anything else. `own` starts it in the form that bundlers
  * know, `new Worker(new URL("./FILE", import.meta.url), { type: "module", name })`. Pages start workers of their own origin
- * only; but they may import from elsewhere, and so may a worker of a line that does: it imports `file` from beside this one.
+ * only, which Chromium says by an exception and Firefox by an event; but they may import from elsewhere, and so may a
+ * worker of one line: it imports `file` from beside this one.
  *
  * @throws {FoveateError} if the script cannot be loaded or fails at once; `end` ends the worker, whatever it does.
  */
