@@ -23,6 +23,9 @@ const TYPES = {
 /** What a page is cross-origin isolated by. */
 const ISOLATED = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
 
+/** What pages of other origins may read. */
+const SHARED = { "Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin" };
+
 /** The file of a path below one of `mounts`, `{ "/prefix/": folder }`; the longest prefix wins. */
 function locate(mounts, path) {
   const prefixes = Object.keys(mounts).sort((a, b) => b.length - a.length);
@@ -44,14 +47,15 @@ function range(header, size) {
 
 /**
  * Serves folders on a free port of this machine, or on `port`. `on(request)` may give `{ ranges: false }` for a server
- * without ranges, `{ status }` for one that fails, `{ delay }` in ms, or `{ isolated: true }` for pages that may share memory.
+ * without ranges, `{ status }` for one that fails, `{ delay }` in ms, `{ isolated: true }` for pages that may share memory, or
+ * `{ shared: true }` for what pages of other origins may read.
  */
 export async function serve({ mounts = { "/": web }, port = 0, on = () => undefined } = {}) {
   const server = createServer(async (request, response) => {
     const fail = (status) => response.writeHead(status, { "Content-Type": "text/plain" }).end(`${status}\n`);
     try {
       const path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
-      const { ranges = true, status, delay = 0, isolated } = on({ path, headers: request.headers, method: request.method }) ?? {};
+      const { ranges = true, status, delay = 0, isolated, shared } = on({ path, headers: request.headers, method: request.method }) ?? {};
       if (delay) await new Promise((done) => setTimeout(done, delay));
       if (status) return fail(status);
       if (path === "/") return response.writeHead(302, { Location: "/playground/" }).end();
@@ -64,6 +68,7 @@ export async function serve({ mounts = { "/": web }, port = 0, on = () => undefi
         "Cache-Control": "no-store",
         ...(ranges ? { "Accept-Ranges": "bytes" } : {}),
         ...(isolated ? ISOLATED : {}),
+        ...(shared ? SHARED : {}),
       };
       const part = ranges ? range(request.headers.range, found.size) : undefined;
       const { start, end } = part ?? { start: 0, end: found.size - 1 };

@@ -97,6 +97,14 @@ async function names() {
   writeFileSync(join(web, "pkg", "ops.d.ts"), `export type OpName = ${names.join(" | ")};\n`);
 }
 
+/** Takes `Symbol.dispose` out of the glue's types: programs whose `lib` does not have it check them, too. */
+function plainTypes() {
+  for (const folder of ["pkg", "pkg/threads"]) {
+    const file = join(web, folder, "foveate.d.ts");
+    writeFileSync(file, readFileSync(file, "utf8").replaceAll(/^ *\[Symbol\.dispose\]\(\): void;\n/gm, ""));
+  }
+}
+
 if (!process.argv.includes("--only-ts")) {
   rmSync(join(web, "pkg"), { recursive: true, force: true });
   sources();
@@ -107,5 +115,6 @@ if (!process.argv.includes("--only-ts")) {
   packed(join(threads, target), join(web, "pkg", "threads"));
   await names();
 }
+plainTypes();
 rmSync(join(web, "dist"), { recursive: true, force: true });
 tool("typescript", "tsc", []);

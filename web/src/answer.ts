@@ -73,6 +73,9 @@ export interface Link {
 /** The ids of a prompt. */
 export async function idsOf({ engine }: Link, prompt: Prompt, addSpecial = true): Promise<Uint32Array> {
   if (typeof prompt === "string") return engine.call("tokenize", [prompt, addSpecial]);
+  if (typeof prompt !== "object" || !prompt || !(Symbol.iterator in prompt)) {
+    throw new FoveateError("config", `a prompt is a text, messages or token ids, got ${prompt}`);
+  }
   const [first] = prompt;
   if (typeof first !== "object") return checked(prompt as Iterable<number>);
   const text = await engine.call("render", [prompt as readonly Message[], true]);

@@ -18,7 +18,7 @@ export type FoveateErrorCode =
   | "out-of-memory"
   /** The device has less of something than a kernel needs. */
   | "limit"
-  /** Something that this executor has no kernel for. */
+  /** Something that this executor has no kernel for, or that this browser lacks. */
   | "unsupported"
   /** More tokens than the model was made for. */
   | "context-full"

@@ -2,6 +2,7 @@
 
 import type { Engine, Hooks, Method, Methods } from "./methods.js";
 import { cancelled, FoveateError, throwIfAborted } from "./error.js";
+import { failed, startWorker } from "./start.js";
 import type { Reply, Request } from "./worker.js";
 
 interface Call {
@@ -11,20 +12,22 @@ interface Call {
 }
 
 export class WorkerEngine implements Engine {
-  readonly #worker: Worker;
+  readonly #worker: Promise<Worker>;
+  readonly #end = new AbortController();
   readonly #calls = new Map<number, Call>();
   #count = 0;
   #failure: FoveateError | undefined;
 
   /** With more than one of `threads`, the CPU executor has that many. */
   constructor(threads = 1) {
-    this.#worker = threads > 1 ? spawnThreaded(threads) : spawn();
-    this.#worker.onmessage = ({ data }: MessageEvent<Reply>) => this.#reply(data);
-    // A trap in the wasm, or a worker that could not be loaded: nothing that was asked will be answered.
-    this.#worker.onerror = (event) => {
-      event.preventDefault?.();
-      this.#fail(new FoveateError("internal", `the worker failed: ${event.message ?? "it could not be loaded"}`));
-    };
+    const started = threads > 1 ? startThreaded(String(threads), this.#end.signal) : startSingle(this.#end.signal);
+    this.#worker = started.then((worker) => {
+      worker.onmessage = ({ data }: MessageEvent<Reply>) => this.#reply(data);
+      // Nothing that was asked will be answered.
+      worker.onerror = (event) => this.#fail(failed(event));
+      return worker;
+    });
+    this.#worker.catch((error) => this.#fail(error));
   }
 
   call<M extends Method>(method: M, args: Parameters<Methods[M]>, hooks: Hooks = {}): Promise<ReturnType<Methods[M]>> {
@@ -57,7 +60,11 @@ export class WorkerEngine implements Engine {
   }
 
   #post(request: Request): void {
-    this.#worker.postMessage(request);
+    const send = (worker: Worker) => worker.postMessage(request);
+    this.#worker.then(send).catch((error) => {
+      const id = "id" in request ? request.id : request.abort;
+      this.#calls.get(id)?.reject(new FoveateError("config", `a worker cannot be sent this: ${error}`, { cause: error }));
+    });
   }
 
   #reply(reply: Reply): void {
@@ -70,33 +77,13 @@ export class WorkerEngine implements Engine {
   /** Ends the worker, and with it its memory and its device. */
   #fail(failure: FoveateError): void {
     this.#failure ??= failure;
-    this.#worker.terminate();
+    this.#end.abort();
     for (const call of [...this.#calls.values()]) call.reject(failure);
   }
 }
 
-function spawn(): Worker {
-  try {
-    // Bundlers know this form.
-    return new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
-  } catch (error) {
-    return spawnFrom(new URL("./worker.js", import.meta.url), error);
-  }
-}
+const startSingle = (end: AbortSignal) =>
+  startWorker(() => new Worker(new URL("./worker.js", import.meta.url), { type: "module" }), "./worker.js", "", end);
 
-function spawnThreaded(threads: number): Worker {
-  const name = String(threads);
-  try {
-    return new Worker(new URL("./threaded.js", import.meta.url), { type: "module", name });
-  } catch (error) {
-    return spawnFrom(new URL("./threaded.js", import.meta.url), error, name);
-  }
-}
-
-/** Pages may start workers of their own origin only; one that imports from elsewhere is of theirs. */
-function spawnFrom(url: URL, error: unknown, name = ""): Worker {
-  if (!(error instanceof DOMException)) throw error;
-  const module = `import ${JSON.stringify(url.href)};`;
-  const own = URL.createObjectURL(new Blob([module], { type: "text/javascript" }));
-  return new Worker(own, { type: "module", name });
-}
+const startThreaded = (name: string, end: AbortSignal) =>
+  startWorker(() => new Worker(new URL("./threaded.js", import.meta.url), { type: "module", name }), "./threaded.js", name, end);

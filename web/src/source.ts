@@ -153,6 +153,9 @@ async function request(url: URL, init: RequestInit, signal?: AbortSignal): Promi
   }
 }
 
+/** A part of a large file. The browser's own cache would keep it twice, and let requests of one file wait for each other. */
+const part = (range: string): RequestInit => ({ headers: { Range: `bytes=${range}` }, cache: "no-store" });
+
 const refused = (url: URL, response: Response) =>
   new FoveateError("read", `cannot read ${url}: status ${response.status} ${response.statusText}`.trimEnd());
 
@@ -211,7 +214,7 @@ class Files {
     const name = decodeURIComponent(url.pathname.split("/").pop() || url.pathname);
     const kept = cache ? await CachedFile.find(url.href) : undefined;
     if (kept && !kept.absent) return new BlockSource(name, kept.size, kept, new Ranges(url, kept.size, this.#reading));
-    const response = await request(url, { headers: { Range: "bytes=0-0" } }, signal);
+    const response = await request(url, part("0-0"), signal);
     if (response.status !== 206 && response.status !== 200) throw refused(url, response);
     let server: Blocks;
     if (response.status === 200) {
@@ -271,8 +274,7 @@ class Ranges implements Blocks {
   async fetch(index: number): Promise<Uint8Array> {
     const start = index * BLOCK;
     const end = Math.min(start + BLOCK, this.size);
-    const range = { headers: { Range: `bytes=${start}-${end - 1}` } };
-    const response = await request(this.#url, range, this.#reading.signal);
+    const response = await request(this.#url, part(`${start}-${end - 1}`), this.#reading.signal);
     let bytes: Uint8Array;
     if (response.status === 206) bytes = new Uint8Array(await response.arrayBuffer());
     // A cache that was filled from a server with ranges may be mended from one without.

@@ -26,7 +26,8 @@ export interface Where {
   readonly worker?: boolean;
   /**
    * Threads of the CPU executor, where the page is cross-origin isolated and so can share memory with workers: elsewhere
-   * it has one. By default half as many as the processor runs, 8 at most: pages and drivers need some, too.
+   * it has one, and so it has where they cannot be started, as `model.device` says. By default half as many as the processor
+   * runs, 8 at most: pages and drivers need some, too.
    */
   readonly threads?: number;
 }
@@ -62,6 +63,7 @@ export async function sendable(source: ModelSource, hub: string, signal?: AbortS
     return absolute(`${hub.replace(/\/$/, "")}/${source}/resolve/main/`);
   }
   if (typeof source === "string" || source instanceof URL) return absolute(source);
+  if (typeof source !== "object" || !source) throw new FoveateError("config", `a model is an address, files or a stream, got ${source}`);
   if (source instanceof Blob) return source;
   if ("getReader" in source) {
     // Browsers keep blobs outside of the page's memory.
@@ -71,7 +73,11 @@ export async function sendable(source: ModelSource, hub: string, signal?: AbortS
       throw new FoveateError("read", `cannot read the stream: ${error}`, { cause: error });
     });
   }
-  if ("kind" in source) return source.kind === "file" ? source.getFile() : filesOf(source);
+  if ("kind" in source) {
+    return (source.kind === "file" ? source.getFile() : filesOf(source)).catch((error) => {
+      throw new FoveateError("read", `cannot read ${source.name}: ${error}`, { cause: error });
+    });
+  }
   return source;
 }
 

@@ -3,7 +3,14 @@
 import init, { lendThread } from "../pkg/threads/foveate.js";
 
 addEventListener("message", async ({ data }: MessageEvent<{ module: WebAssembly.Module; memory: WebAssembly.Memory }>) => {
-  await init({ module_or_path: data.module, memory: data.memory });
+  try {
+    await init({ module_or_path: data.module, memory: data.memory });
+  } catch (error) {
+    // A rejection would stay in here.
+    return reportError(error);
+  }
   postMessage("ready");
   lendThread();
 });
+
+postMessage("loaded");

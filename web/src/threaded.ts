@@ -2,6 +2,7 @@
 
 import * as threaded from "../pkg/threads/foveate.js";
 import { use } from "./glue.js";
+import { failed, startWorker } from "./start.js";
 import "./worker.js";
 
 /** Pages of 64 KiB: what the build demands to begin with, and 4 GiB. */
@@ -15,15 +16,22 @@ async function start(): Promise<void> {
   // The page tells the number by the worker's name.
   const threads = Number(self.name);
   threaded.expectThreads(threads);
-  await Promise.all(Array.from({ length: threads - 1 }, () => lend(module, memory)));
+  const end = new AbortController();
+  try {
+    await Promise.all(Array.from({ length: threads - 1 }, () => lend(module, memory, end.signal)));
+  } catch (error) {
+    end.abort();
+    throw error;
+  }
 }
 
 /** Another worker, when it is about to lend its thread. */
-function lend(module: WebAssembly.Module, memory: WebAssembly.Memory): Promise<void> {
-  const worker = new Worker(new URL("./thread.js", import.meta.url), { type: "module" });
+async function lend(module: WebAssembly.Module, memory: WebAssembly.Memory, end: AbortSignal): Promise<void> {
+  const own = () => new Worker(new URL("./thread.js", import.meta.url), { type: "module" });
+  const worker = await startWorker(own, "./thread.js", "", end);
   return new Promise((resolve, reject) => {
     worker.onmessage = () => resolve();
-    worker.onerror = (event) => reject(new Error(event.message ?? "a thread could not be started"));
+    worker.onerror = (event) => reject(failed(event));
     worker.postMessage({ module, memory });
   });
 }

@@ -34,3 +34,6 @@ addEventListener("message", async ({ data }: MessageEvent<Request>) => {
     running.delete(id);
   }
 });
+
+// What the page waits for before it asks for anything.
+postMessage("loaded");

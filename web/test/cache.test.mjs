@@ -148,4 +148,98 @@ support.inChromium("the cache in Chromium", support.skipBrowser || support.skipG
     );
     assert.deepEqual(got, { ids: wanted, code: "format" });
   });
+
+  test("a stream and a handle of a GGUF file are models, too", { skip: support.skipModel }, async () => {
+    serving(() => undefined);
+    const { text, greedy } = support.smollm2Golden().prompts[0];
+    const got = await page.evaluate(
+      async ({ source, text }) => {
+        const root = await navigator.storage.getDirectory();
+        const handle = await root.getFileHandle("model.gguf", { create: true });
+        await (await fetch(source)).body.pipeTo(await handle.createWritable());
+        const all = [];
+        for (const from of [(await fetch(source)).body, handle]) {
+          const model = await window.foveate.load(from, { device: "cpu" });
+          const ids = [];
+          for await (const { id } of model.generateTokens(text, { maxTokens: 2 })) ids.push(id);
+          model.dispose();
+          all.push(ids);
+        }
+        await root.removeEntry("model.gguf");
+        all.push(await window.thrown(() => window.foveate.load(handle, { device: "cpu" })));
+        return all;
+      },
+      { source: `/models/${support.smollm2}`, text },
+    );
+    const gone = got.pop();
+    assert.deepEqual(got, [greedy.slice(0, 2), greedy.slice(0, 2)]);
+    assert.ok(gone.ours && gone.code === "read" && gone.message.includes("model.gguf"), JSON.stringify(gone));
+  });
+
+  test("where there are no private files, the Cache API keeps what was read", async () => {
+    serving(() => undefined);
+    const run = (work) =>
+      page.evaluate(
+        async ({ work, llama, prompt }) => {
+          const { getDirectory } = StorageManager.prototype;
+          StorageManager.prototype.getDirectory = () => Promise.reject(new DOMException("none here", "SecurityError"));
+          try {
+            if (work === "forget") {
+              const [{ source, complete }] = await window.foveate.cache.list();
+              await window.foveate.cache.delete(source);
+              return { complete, left: await (await caches.open("foveate")).keys() };
+            }
+            let last;
+            const onProgress = (progress) => (last = progress);
+            const model = await window.foveate.load(llama, { device: "cpu", cache: true, worker: false, onProgress });
+            const ids = [];
+            for await (const { id } of model.generateTokens(prompt, { maxTokens: 4 })) ids.push(id);
+            model.dispose();
+            return { ids, fetched: last.fetched };
+          } finally {
+            StorageManager.prototype.getDirectory = getDirectory;
+          }
+        },
+        { work, llama, prompt },
+      );
+    const first = await run("load");
+    assert.deepEqual(first.ids, wanted);
+    assert.ok(first.fetched > 0);
+    assert.deepEqual(await page.evaluate(() => window.foveate.cache.list()), [], "nothing is in private files");
+    serving(gone);
+    assert.deepEqual(await run("load"), { ids: wanted, fetched: 0 });
+    assert.deepEqual(requests.filter(asModel), []);
+    assert.deepEqual(await run("forget"), { complete: true, left: [] });
+  });
+
+  test("a model whose device is lost comes back from the cache, with the server gone", async () => {
+    serving(() => undefined);
+    await load();
+    serving(gone);
+    const got = await page.evaluate(
+      async ({ llama, prompt }) => {
+        const devices = [];
+        const { requestDevice } = GPUAdapter.prototype;
+        GPUAdapter.prototype.requestDevice = async function (...args) {
+          const device = await requestDevice.apply(this, args);
+          devices.push(device);
+          return device;
+        };
+        let events = 0;
+        const options = { device: "gpu", cache: true, worker: false, onDeviceLost: () => events++ };
+        const model = await window.foveate.load(llama, options);
+        const ids = [];
+        for await (const { id } of model.generateTokens(prompt, { maxTokens: 4 })) {
+          ids.push(id);
+          if (ids.length === 2) devices.at(-1).destroy();
+        }
+        model.dispose();
+        GPUAdapter.prototype.requestDevice = requestDevice;
+        return { ids, events };
+      },
+      { llama, prompt },
+    );
+    assert.deepEqual(got, { ids: wanted, events: 1 });
+    assert.deepEqual(requests.filter(asModel), []);
+  });
 });

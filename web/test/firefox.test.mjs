@@ -12,14 +12,18 @@ describe("the package in Firefox", { skip }, () => {
 
   before(async () => {
     [page, server] = await Promise.all([firefox.launch(), support.serveAll()]);
-    await page.goto(`${server.url}/test/blank.html`);
-    await page.evaluate("async () => { while (!window.answer) await new Promise((done) => setTimeout(done, 50)); }");
+    await goto(support.blankAt(server.url));
   });
 
   after(async () => {
     await page?.close();
     await server?.close();
   });
+
+  const goto = async (url) => {
+    await page.goto(url);
+    await page.evaluate("async () => { while (!window.answer) await new Promise((done) => setTimeout(done, 50)); }");
+  };
 
   const answer = (...args) => page.evaluate("(args) => window.answer(...args)", args);
 
@@ -73,5 +77,17 @@ describe("the package in Firefox", { skip }, () => {
     const error = await page.evaluate("() => thrown(() => foveate.load('/golden/models/llama/', { device: 'gpu' }))");
     assert.equal(error.code, "device");
     assert.match(error.message, /no WebGPU|no GPU adapter/);
+  });
+
+  test("a page imports the package from another origin", async () => {
+    const { prompt, greedy } = support.goldenTokens("llama");
+    const elsewhere = await support.serveAll(() => ({ shared: true }));
+    try {
+      await goto(support.blankAt(server.url, elsewhere.url));
+      const got = await answer("/golden/models/llama/", {}, prompt, { maxTokens: 4 });
+      assert.deepEqual(got.ids, greedy.slice(0, 4));
+    } finally {
+      await elsewhere.close();
+    }
   });
 });

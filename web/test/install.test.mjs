@@ -1,8 +1,8 @@
-// The package as others get it: packed, installed, and used by Node.js alone and through a bundler.
+// The package as others get it: packed, installed, and used by Node.js and Deno alone and through a bundler.
 
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -31,64 +31,179 @@ describe("the packed package", { skip: support.skipGolden }, () => {
 
   after(() => root && rmSync(root, { recursive: true, force: true }));
 
-  test("runs in Node.js", () => {
-    const { prompt, greedy } = support.goldenTokens("llama");
-    const files = ["config.json", "model.safetensors"].map((name) => support.goldenPath(`models/llama/${name}`));
+  const deno = join(web, "node_modules/deno/bin.cjs");
+  for (const [runtime, command, skip] of [
+    ["Node.js", ["index.js"], false],
+    // To read files is all that it has to be allowed.
+    ["Deno", [deno, "run", "--allow-read", "--no-prompt", "index.js"], support.unless(deno, "Deno")],
+  ]) {
+    test(`runs in ${runtime}`, { skip }, () => {
+      const { prompt, greedy } = support.goldenTokens("llama");
+      const files = ["config.json", "model.safetensors"].map((name) => support.goldenPath(`models/llama/${name}`));
+      writeFileSync(
+        join(root, "plain", "index.js"),
+        `import { readFileSync } from "node:fs";
+        import { basename } from "node:path";
+        import { device, load } from "foveate";
+        const files = ${JSON.stringify(files)}.map((path) => new File([readFileSync(path)], basename(path)));
+        const answer = async (device) => {
+          const model = await load(files, { device });
+          const ids = [];
+          for await (const { id } of model.generateTokens(${JSON.stringify(prompt)}, { maxTokens: 4 })) ids.push(id);
+          model.dispose();
+          return ids;
+        };
+        const [ids, onGpu] = [await answer("auto"), await answer("gpu").catch(({ code }) => code)];
+        const cpu = await device("cpu");
+        const x = { data: new Float32Array([3, 4]), shape: [1, 1, 2] };
+        const { out } = await cpu.norm({ eps: 0 }, x, { data: new Float32Array([1, 1]), shape: [2] });
+        cpu.dispose();
+        console.log(JSON.stringify({ ids, onGpu, out: [...out.data], workers: typeof Worker }));`,
+      );
+      const said = execFileSync(process.execPath, command, { cwd: join(root, "plain"), encoding: "utf8" });
+      const { ids, onGpu, out, workers } = JSON.parse(said);
+      assert.deepEqual(ids, greedy.slice(0, 4));
+      assert.ok(Math.abs(out[0] - 3 / Math.sqrt(12.5)) < 1e-6, said);
+      assert.equal(workers, runtime === "Deno" ? "function" : "undefined");
+      // Deno has WebGPU, and this machine perhaps no adapter.
+      if (runtime === "Deno" && onGpu !== "device") assert.deepEqual(onGpu, ids);
+      else assert.ok(onGpu === "device" && !(runtime === "Deno" && process.env.REQUIRE_GPU === "1"), said);
+    });
+  }
+
+  test("has types that a strict TypeScript takes", () => {
     writeFileSync(
-      join(root, "plain", "index.js"),
-      `import { readFileSync } from "node:fs";
-      import { basename } from "node:path";
-      import { device, load } from "foveate";
-      const files = ${JSON.stringify(files)}.map((path) => new File([readFileSync(path)], basename(path)));
-      const model = await load(files);
-      const ids = [];
-      for await (const { id } of model.generateTokens(${JSON.stringify(prompt)}, { maxTokens: 4 })) ids.push(id);
-      const gpu = await device();
-      const x = { data: new Float32Array([3, 4]), shape: [1, 1, 2] };
-      const { out } = await gpu.norm({ eps: 0 }, x, { data: new Float32Array([1, 1]), shape: [2] });
-      console.log(JSON.stringify({ ids, out: [...out.data] }));`,
+      join(root, "plain", "index.ts"),
+      `import { device, FoveateError, type FoveateErrorCode, load, type Token } from "foveate";
+      const model = await load(new URL("https://example.com/model.gguf"), { onProgress: ({ bytes, of }) => bytes / of });
+      const tokens: Token[] = [];
+      for await (const token of model.generateTokens("a text", { logprobs: 2 })) tokens.push(token);
+      const logprob: number | undefined = tokens[0]?.score?.likeliest[0]?.logprob;
+      const session = await model.session({ kv: "f16" });
+      await session.augment(async ({ width, latents }) => new Float32Array(width * latents));
+      const gpu = await device("gpu");
+      const { out } = await gpu.attention({ causal: true }, new Float32Array(1), new Float32Array(1), new Float32Array(1));
+      const own = await device({ device: await (await navigator.gpu.requestAdapter())!.requestDevice() });
+      const buffer: GPUBuffer | undefined = (await own.norm({}, out!)).out?.data;
+      // @ts-expect-error There is no such op.
+      gpu.convolution({});
+      // @ts-expect-error There is no such device.
+      load("model.gguf", { device: "tpu" });
+      export const code = (error: unknown): FoveateErrorCode | undefined => (error instanceof FoveateError ? error.code : undefined);
+      export { buffer, logprob };`,
     );
-    const said = execFileSync(process.execPath, ["index.js"], { cwd: join(root, "plain"), encoding: "utf8" });
-    const { ids, out } = JSON.parse(said);
-    assert.deepEqual(ids, greedy.slice(0, 4));
-    assert.ok(Math.abs(out[0] - 3 / Math.sqrt(12.5)) < 1e-6, said);
+    const tsc = join(web, "node_modules/typescript/bin/tsc");
+    const options = ["--strict", "--exactOptionalPropertyTypes", "--module", "nodenext", "--target", "es2022", "--types", ""];
+    const said = spawnSync(process.execPath, [tsc, "--noEmit", ...options, "index.ts"], { cwd: join(root, "plain"), encoding: "utf8" });
+    assert.equal(said.status, 0, said.stdout);
   });
 
-  test("is bundled by Vite without a word of configuration", { skip: support.skipBrowser }, async () => {
-    const { prompt, greedy } = support.goldenTokens("llama");
-    const folder = join(root, "bundled");
-    writeFileSync(
-      join(folder, "main.js"),
-      `import { load } from "foveate";
-      window.answer = async (source, prompt, threads) => {
-        const model = await load(source, { device: "cpu", threads });
-        const ids = [];
-        for await (const { id } of model.generateTokens(prompt, { maxTokens: 4 })) ids.push(id);
-        model.dispose();
-        return { ids, device: model.device };
-      };`,
-    );
-    writeFileSync(join(folder, "index.html"), '<!doctype html><link rel="icon" href="data:,"><script type="module" src="/main.js"></script>');
-    const { build } = await import(pathToFileURL(join(web, "node_modules/vite/dist/node/index.js")));
-    await build({ root: folder, configFile: false, logLevel: "error" });
-    const assets = readdirSync(join(folder, "dist", "assets"));
-    // That of one thread, and that of pages that are cross-origin isolated.
-    assert.equal(assets.filter((name) => name.endsWith(".wasm")).length, 2, assets.join());
-    const mounts = { "/": join(folder, "dist"), "/model/": support.goldenPath("models/llama") };
-    const [browser, server] = await Promise.all([support.launch(), serve({ mounts, on: () => ({ isolated: true }) })]);
-    try {
+  describe("bundled by Vite without a word of configuration", { skip: support.skipBrowser }, () => {
+    let browser, folder, vite;
+
+    before(async () => {
+      folder = join(root, "bundled");
+      writeFileSync(
+        join(folder, "main.js"),
+        `import { load } from "foveate";
+        window.answer = async (source, prompt, options) => {
+          try {
+            const model = await load(source, { device: "cpu", ...options });
+            const ids = [];
+            for await (const { id } of model.generateTokens(prompt, { maxTokens: 4 })) ids.push(id);
+            model.dispose();
+            return { ids, device: model.device };
+          } catch ({ name, code, message }) {
+            return { name, code, message };
+          }
+        };`,
+      );
+      writeFileSync(join(folder, "index.html"), '<!doctype html><link rel="icon" href="data:,"><script type="module" src="/main.js"></script>');
+      vite = await import(pathToFileURL(join(web, "node_modules/vite/dist/node/index.js")));
+      await vite.build({ root: folder, configFile: false, logLevel: "error" });
+      browser = await support.launch();
+    });
+
+    after(() => browser?.close());
+
+    /** What a page answers, with these options. */
+    const answer = async (url, options) => {
+      const { prompt } = support.goldenTokens("llama");
       const page = await browser.newPage();
-      await page.goto(`${server.url}/index.html`);
+      await page.goto(url);
       await page.waitForFunction(() => window.answer);
-      for (const threads of [1, 2]) {
-        const args = [prompt, threads];
-        const { ids, device } = await page.evaluate((args) => window.answer("/model/", ...args), args);
-        assert.deepEqual(ids, greedy.slice(0, 4));
-        assert.match(device, new RegExp(`^cpu, ${threads} thread`));
+      const got = await page.evaluate((args) => window.answer("/model/", ...args), [prompt, options]);
+      await page.close();
+      return got;
+    };
+
+    const model = support.goldenPath("models/llama");
+
+    test("there is each worker once, and each wasm", () => {
+      const assets = readdirSync(join(folder, "dist", "assets"));
+      const names = assets.map((name) => name.replace(/-[\w-]{8}\./, ".")).sort();
+      // The second wasm is that of pages that are cross-origin isolated.
+      assert.deepEqual(names, ["foveate_bg.wasm", "foveate_bg.wasm", "index.js", "thread.js", "threaded.js", "worker.js"]);
+      for (const name of assets.filter((name) => name.endsWith(".js"))) {
+        const script = readFileSync(join(folder, "dist", "assets", name), "utf8");
+        assert.doesNotMatch(script, /data:[\w/+.-]+;base64,/, name);
+        // Nothing is left to be found beside it.
+        assert.doesNotMatch(script, /(from|import) ?["'`]\./, name);
       }
-    } finally {
-      await browser.close();
-      await server.close();
-    }
+    });
+
+    test("it answers on one thread and on two", async () => {
+      const { greedy } = support.goldenTokens("llama");
+      const mounts = { "/": join(folder, "dist"), "/model/": model };
+      const server = await serve({ mounts, on: () => ({ isolated: true }) });
+      try {
+        for (const threads of [1, 2]) {
+          const { ids, device } = await answer(`${server.url}/index.html`, { threads });
+          assert.deepEqual(ids, greedy.slice(0, 4));
+          assert.match(device, new RegExp(`^cpu, ${threads} thread`));
+        }
+      } finally {
+        await server.close();
+      }
+    });
+
+    test("so it does from Vite's own server, while one works on it", async () => {
+      const { greedy } = support.goldenTokens("llama");
+      const headers = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
+      const publicDir = join(root, "public");
+      cpSync(model, join(publicDir, "model"), { recursive: true });
+      const server = await vite.createServer({ root: folder, publicDir, configFile: false, logLevel: "error", server: { port: 0, headers } });
+      try {
+        await server.listen();
+        for (const threads of [1, 2]) {
+          const { ids, device } = await answer(server.resolvedUrls.local[0], { threads });
+          assert.deepEqual(ids, greedy.slice(0, 4));
+          assert.match(device, new RegExp(`^cpu, ${threads} thread`));
+        }
+      } finally {
+        await server.close();
+      }
+    });
+
+    test("a page of another origin is told what to do, and can do it", async () => {
+      const { greedy } = support.goldenTokens("llama");
+      const mounts = { "/": join(folder, "dist") };
+      const bundle = await serve({ mounts, on: () => ({ shared: true }) });
+      const page = join(root, "page");
+      mkdirSync(page);
+      const script = readdirSync(join(folder, "dist", "assets")).find((name) => name.startsWith("index-"));
+      writeFileSync(join(page, "index.html"), `<!doctype html><script type="module" src="${bundle.url}/assets/${script}"></script>`);
+      const server = await serve({ mounts: { "/": page, "/model/": model }, on: () => ({ isolated: true }) });
+      try {
+        for (const threads of [1, 2]) {
+          const error = await answer(`${server.url}/index.html`, { threads });
+          assert.deepEqual([error.name, error.code], ["FoveateError", "read"]);
+          assert.match(error.message, /^the worker's script cannot be loaded: .*`worker: false`/);
+        }
+        assert.deepEqual((await answer(`${server.url}/index.html`, { worker: false })).ids, greedy.slice(0, 4));
+      } finally {
+        await Promise.all([bundle.close(), server.close()]);
+      }
+    });
   });
 });

@@ -101,6 +101,19 @@ support.inChromium("the life of a model in Chromium", support.skipBrowser || sup
     assert.equal(got.code, "closed");
   });
 
+  test("what no worker can be sent is refused, and the model goes on", async () => {
+    const got = await page.evaluate(async (prompt) => {
+      const model = await window.foveate.load("/golden/models/llama/", { device: "cpu" });
+      const first = async (options) => (await model.generateTokens(prompt, options).next()).value.id;
+      const error = await window.thrown(() => first({ temperature: () => 1 }));
+      const id = await first({});
+      model.dispose();
+      return { error, id };
+    }, prompt);
+    assert.ok(got.error.ours && got.error.code === "config", JSON.stringify(got.error));
+    assert.equal(got.id, greedy[0]);
+  });
+
   test("a server without ranges is read once, and the answer is the same", async () => {
     serving(() => ({ ranges: false }));
     const got = await answer("/golden/models/llama/");
@@ -208,5 +221,88 @@ support.inChromium("the life of a model in Chromium", support.skipBrowser || sup
     assert.match(got.rendered, /<\|im_start\|>user\nSay hello\.<\|im_end\|>\n<\|im_start\|>assistant\n$/);
     assert.ok(got.pieces.length > 0);
     assert.ok(got.ticks > got.ms / 50, `${got.ticks} ticks in ${got.ms} ms`);
+  });
+
+  for (const device of ["cpu", "gpu"]) {
+    test(`no task of the page is longer than 50 ms while a model loads and answers on ${device}`, { skip: support.skipModel }, async (t) => {
+      const got = await page.evaluate(
+        async ({ source, device }) => {
+          const long = [];
+          const observer = new PerformanceObserver((list) => long.push(...list.getEntries().map(({ duration }) => duration)));
+          observer.observe({ type: "longtask" });
+          const gaps = [];
+          let last = performance.now();
+          let frame = requestAnimationFrame(function next() {
+            const now = performance.now();
+            gaps.push(now - last);
+            last = now;
+            frame = requestAnimationFrame(next);
+          });
+          const model = await foveate.load(source, { device });
+          const loading = gaps.length;
+          const answer = model.chat([{ role: "user", content: "Say hello." }], { maxTokens: device === "cpu" ? 16 : 2 });
+          const pieces = [];
+          let step;
+          while (!(step = await answer.next()).done) pieces.push(step.value);
+          model.dispose();
+          const settled = () => new Promise((done) => setTimeout(done, 200));
+          await settled();
+          cancelAnimationFrame(frame);
+          const meanwhile = long.splice(0);
+          // What is looked for would be seen.
+          for (const end = performance.now() + 80; performance.now() < end; );
+          await settled();
+          observer.disconnect();
+          return { meanwhile, seen: long.length, gaps, loading, pieces, message: step.value };
+        },
+        { source: `/models/${support.smollm2}`, device },
+      );
+      const sorted = got.gaps.slice().sort((a, b) => a - b);
+      t.diagnostic(`${got.loading} frames while loading of ${sorted.length}, the longest ${sorted.at(-1).toFixed()} ms`);
+      assert.deepEqual(got.meanwhile, []);
+      assert.equal(got.seen, 1);
+      // The machine itself may be busy now and then.
+      const most = sorted[Math.floor(0.98 * sorted.length)];
+      assert.ok(got.loading > 10 && most < 50, `${most} ms`);
+      assert.deepEqual(got.message, { role: "assistant", content: got.pieces.join("") });
+      assert.ok(got.message.content.length > 0);
+    });
+  }
+
+  test("ranges are read several at a time", { skip: support.skipModel }, async () => {
+    const began = [];
+    const wait = 100;
+    serving(({ path, headers }) => {
+      if (!path.endsWith(".gguf") || headers.range === "bytes=0-0") return undefined;
+      began.push(performance.now());
+      return { delay: wait };
+    });
+    await answer(`/models/${support.smollm2}`, { maxTokens: 1 });
+    serving(() => undefined);
+    const atOnce = began.map((from) => began.filter((at) => at >= from && at < from + wait).length);
+    assert.ok(Math.max(...atOnce) >= 3, `${Math.max(...atOnce)} of ${began.length} at once`);
+  });
+
+  test("two models at once, on two devices, do not disturb each other", async () => {
+    const other = support.goldenTokens("qwen2");
+    const got = await page.evaluate(
+      async (prompts) => {
+        const load = (family, device) => foveate.load(`/golden/models/${family}/`, { device });
+        const models = await Promise.all([load("llama", "cpu"), load("qwen2", "gpu"), load("llama", "gpu")]);
+        const ids = async (model, prompt) => {
+          const all = [];
+          for await (const { id } of model.generateTokens(prompt, { maxTokens: 4 })) all.push(id);
+          return all;
+        };
+        const all = await Promise.all(models.map((model, i) => ids(model, prompts[i])));
+        models[0].dispose();
+        all.push(await ids(models[1], prompts[1]));
+        for (const model of models.slice(1)) model.dispose();
+        return all;
+      },
+      [prompt, other.prompt, prompt],
+    );
+    const [ours, theirs] = [greedy.slice(0, 4), other.greedy.slice(0, 4)];
+    assert.deepEqual(got, [ours, theirs, ours, theirs]);
   });
 });

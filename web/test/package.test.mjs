@@ -1,6 +1,7 @@
 // The package as it is installed, in Node.js.
 
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
@@ -89,6 +90,10 @@ test("requests that make no sense are refused by name", { skip: support.skipGold
   await assert.rejects(first([{ role: "user", content: "hello" }]), { code: "template" });
   await assert.rejects(load(folder("llama"), { device: "gpu" }), { code: "device" });
   await assert.rejects(load(folder("llama"), { device: "tpu" }), { code: "config" });
+  for (const nothing of [undefined, null, 5]) {
+    await assert.rejects(first(nothing), { name: "FoveateError", code: "config" });
+    await assert.rejects(load(nothing), { name: "FoveateError", code: "config" });
+  }
   await assert.rejects(load("not a url"), { code: "read" });
   await assert.rejects(load(folder("llama").slice(1)), { code: "config" });
   // Nothing of that did any harm.
@@ -146,6 +151,17 @@ test("a text is scored, and answers tell how likely they were", { skip: support.
   await assert.rejects(model.score(prompt, { signal: AbortSignal.abort() }), { code: "cancelled" });
   await assert.rejects(model.generateTokens(prompt, { logprobs: 1000 }).next(), { code: "config" });
   model.dispose();
+});
+
+test("a browser without vectors in its WebAssembly, or without any, is told so in a sentence", () => {
+  for (const missing of ["WebAssembly.validate = () => false", "delete globalThis.WebAssembly"]) {
+    const script = `${missing};
+      const { load } = await import(${JSON.stringify(new URL("../dist/index.js", import.meta.url))});
+      load([]).catch(({ name, code, message }) => console.log(JSON.stringify([name, code, message])));`;
+    const said = execFileSync(process.execPath, ["--input-type=module", "--eval", script], { encoding: "utf8" });
+    const sentence = "this browser lacks WebAssembly with vectors of 128 bits (simd128)";
+    assert.deepEqual(JSON.parse(said), ["FoveateError", "unsupported", sentence]);
+  }
 });
 
 test("an error is one of ours whatever was thrown", () => {

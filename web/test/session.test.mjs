@@ -189,7 +189,7 @@ describe("sessions in Node.js", { skip: support.skipGolden }, () => {
   });
 });
 
-support.inChromium("sessions in Chromium", support.skipBrowser || support.skipGolden, ({ page }) => {
+support.inChromium("sessions in Chromium", support.skipBrowser || support.skipGolden, ({ page, tab }) => {
   const { prompt, greedy } = support.skipGolden ? {} : support.goldenTokens("llama");
 
   for (const device of ["cpu", "gpu"]) {
@@ -301,5 +301,38 @@ support.inChromium("sessions in Chromium", support.skipBrowser || support.skipGo
     assert.equal(got.length, prompt.length + 7);
     assert.deepEqual([got.events, got.devices], [2, 3]);
     assert.equal(got.error.code, "device");
+  });
+
+  test("so it is in a worker", async () => {
+    // The worker's own devices, for the test to destroy.
+    const spied = `const { requestDevice } = GPUAdapter.prototype;
+      GPUAdapter.prototype.requestDevice = async function (...args) {
+        return (globalThis.latest = await requestDevice.apply(this, args));
+      };`;
+    const script = "**/dist/worker.js";
+    await tab().route(script, async (route) => {
+      const response = await route.fetch();
+      return route.fulfill({ response, body: spied + (await response.text()) });
+    });
+    await page.evaluate(async () => {
+      window.events = 0;
+      window.model = await window.foveate.load("/golden/models/llama/", { device: "gpu", onDeviceLost: () => window.events++ });
+    });
+    const more = (count) =>
+      page.evaluate(
+        async ({ prompt, count }) => {
+          window.tokens ??= window.model.generateTokens(prompt, { maxTokens: 6 });
+          const ids = [];
+          while (ids.length < count) ids.push((await window.tokens.next()).value.id);
+          return ids;
+        },
+        { prompt, count },
+      );
+    const first = await more(3);
+    const [worker] = tab().workers();
+    await worker.evaluate(() => globalThis.latest.destroy());
+    assert.deepEqual([...first, ...(await more(3))], greedy.slice(0, 6));
+    assert.equal(await page.evaluate(() => (window.model.dispose(), window.events)), 1);
+    await tab().unroute(script);
   });
 });

@@ -86,8 +86,11 @@ export function launch() {
   });
 }
 
-/** A blank page with the package as `foveate`; what it complains about fails the test that looks at `complaints`. */
-export async function blank(browser, url) {
+/** The address of a blank page, with the package `from` its own server or another one's. */
+export const blankAt = (url, from = "..") => `${url}/test/blank.html?from=${encodeURIComponent(from)}`;
+
+/** That page, with the package as `foveate`; what it complains about fails the test that looks at `complaints`. */
+export async function blank(browser, url, from) {
   const page = await browser.newPage();
   page.setDefaultTimeout(0);
   page.complaints = [];
@@ -97,13 +100,15 @@ export async function blank(browser, url) {
     }
   });
   page.on("pageerror", (error) => page.complaints.push(String(error)));
-  await page.goto(`${url}/test/blank.html`);
+  await page.goto(blankAt(url, from));
+  await page.waitForFunction(() => window.answer, null, { timeout: 10_000 });
   return page;
 }
 
 /**
- * Tests in a page of Chromium with the package. `body` gets the page; `serving(on)`, which says how the server answers, see
- * `serve`; the requests that it got since; and `process(type)`, the id of one of the browser's.
+ * Tests in a page of Chromium with the package. `body` gets the page, and the whole of it by `tab()`; `serving(on)`, which
+ * says how the server answers, see `serve`; the requests that it got since; and `resident(type)`, the bytes that the
+ * browser's processes of a type have in memory.
  */
 export function inChromium(name, skip, body) {
   describe(name, { skip }, () => {
@@ -123,15 +128,16 @@ export function inChromium(name, skip, body) {
 
     after(() => Promise.all([browser?.close(), server?.close()]));
 
-    /** The id of the browser's process of a type. */
-    const process = async (type) => {
+    const resident = async (type) => {
       const session = await browser.newBrowserCDPSession();
       const { processInfo } = await session.send("SystemInfo.getProcessInfo");
       await session.detach();
-      return processInfo.find((process) => process.type === type).id;
+      const pages = processInfo.filter((process) => process.type === type).map(({ id }) => readFileSync(`/proc/${id}/statm`, "utf8").split(" ")[1]);
+      return pages.reduce((sum, count) => sum + 4096 * Number(count), 0);
     };
 
-    body({ page: { evaluate: (...args) => open.evaluate(...args) }, serving, requests, process, url: () => server.url });
+    const page = { evaluate: (...args) => open.evaluate(...args) };
+    body({ page, tab: () => open, serving, requests, resident, url: () => server.url });
 
     test("no page complained", () => assert.deepEqual(open.complaints, []));
   });

@@ -6,9 +6,12 @@ import * as support from "./support.mjs";
 
 describe("threads in Chromium", { skip: support.skipBrowser || support.skipGolden }, () => {
   let browser, server, page;
+  /** A path that the server has nothing at. */
+  let missing;
 
   before(async () => {
-    [browser, server] = await Promise.all([support.launch(), support.serveAll(() => ({ isolated: true }))]);
+    const on = ({ path }) => (path === missing ? { status: 404 } : { isolated: true });
+    [browser, server] = await Promise.all([support.launch(), support.serveAll(on)]);
     page = await support.blank(browser, server.url);
   });
 
@@ -75,6 +78,61 @@ describe("threads in Chromium", { skip: support.skipBrowser || support.skipGolde
     }, prompt);
     assert.deepEqual(got, [greedy.slice(0, 4), greedy.slice(0, 4)]);
   });
+
+  /** Waits until the scripts of all workers, those of workers among them, are these: Chromium gives who waits two seconds. */
+  const onlyRun = async (...scripts) => {
+    const session = await browser.newBrowserCDPSession();
+    let running;
+    for (let tries = 0; tries < 250 && running?.join() !== scripts.join(); tries++) {
+      const { targetInfos } = await session.send("Target.getTargets", { filter: [{ type: "worker" }] });
+      // Without an address is what never had a script.
+      running = targetInfos.flatMap(({ url }) => url.replace(server.url, "") || []).sort();
+      await new Promise((done) => setTimeout(done, 20));
+    }
+    await session.detach();
+    assert.deepEqual(running, scripts);
+  };
+
+  const answers = async (device, ...scripts) => {
+    const { prompt, greedy } = support.goldenTokens("llama");
+    const got = await page.evaluate(async (prompt) => {
+      window.model = await foveate.load("/golden/models/llama/", { device: "cpu", threads: 3 });
+      const ids = [];
+      for await (const { id } of window.model.generateTokens(prompt, { maxTokens: 8 })) ids.push(id);
+      return { ids, device: window.model.device };
+    }, prompt);
+    try {
+      assert.match(got.device, device);
+      assert.deepEqual(got.ids, greedy.slice(0, 8));
+      await onlyRun(...scripts);
+    } finally {
+      await page.evaluate(() => window.model.dispose());
+    }
+    await onlyRun();
+  };
+
+  test("threads end with their model", () => answers(/^cpu, 3 threads,/, "/dist/thread.js", "/dist/thread.js", "/dist/threaded.js"));
+
+  for (const path of ["/pkg/threads/foveate_bg.wasm", "/dist/thread.js"]) {
+    test(`where ${path} is missing, a model has one thread, and no other is left`, async () => {
+      missing = path;
+      await answers(/^cpu, 1 thread,/, "/dist/threaded.js").finally(() => (missing = undefined));
+    });
+  }
+
+  for (const [what, spoil] of Object.entries({
+    "no memory can be shared": "WebAssembly.Memory = class { constructor() { throw new RangeError('no memory'); } };",
+    "a thread has no instance": "const { postMessage: post } = Worker.prototype; Worker.prototype.postMessage = function () { post.call(this, { module: null }); };",
+  })) {
+    test(`where ${what}, a model has one thread, and no other is left`, async () => {
+      await page.route("**/dist/threaded.js", async (route) => {
+        const response = await route.fetch();
+        return route.fulfill({ response, body: spoil + (await response.text()) });
+      });
+      await answers(/^cpu, 1 thread,/, "/dist/threaded.js");
+      await page.unroute("**/dist/threaded.js");
+    });
+  }
 
   test("no page complained", () => assert.deepEqual(page.complaints, []));
 });
