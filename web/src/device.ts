@@ -2,7 +2,7 @@
 
 import type { OpName } from "../pkg/ops.js";
 import { type BufferDevice, BufferExecutor, type OwnDevice } from "./buffers.js";
-import { FoveateError } from "./error.js";
+import { type Abortable, FoveateError } from "./error.js";
 import type { Argument, Device as Kind, Engine, Finding } from "./methods.js";
 import { absolute, spawnEngine, type Where } from "./spawn.js";
 import { byName, bytesOf, hooksOf, type Settings, settingsText, shapesOf, type Tensor, type Tensors, typed } from "./tensors.js";
@@ -128,7 +128,7 @@ export class Executor {
    *
    * @throws {FoveateError} if the case cannot be run at all.
    */
-  check(source: string | URL | Blob, options: { signal?: AbortSignal } = {}): Promise<readonly Finding[]> {
+  check(source: string | URL | Blob, options: Abortable = {}): Promise<readonly Finding[]> {
     const sent = source instanceof Blob ? source : absolute(source);
     return this.#engine.call("check", [sent, this.#kind, this.#baseline], hooksOf(options));
   }
@@ -136,7 +136,7 @@ export class Executor {
   /** Runs built-in cases, all or those whose names (`op/shape`) pass `filter`, against the definitions. */
   async selfTest(
     filter: (name: string) => boolean = () => true,
-    options: { signal?: AbortSignal } = {},
+    options: Abortable = {},
   ): Promise<readonly Finding[]> {
     const names = (await this.#engine.call("cases", [])).filter(filter);
     const findings: Finding[] = [];

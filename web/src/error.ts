@@ -57,6 +57,11 @@ export class FoveateError extends Error {
   }
 }
 
+/** What a call takes that can be ended, with an error of code `cancelled`. */
+export interface Abortable {
+  readonly signal?: AbortSignal;
+}
+
 /** Throws if the signal was aborted. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw cancelled(signal);

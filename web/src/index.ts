@@ -28,7 +28,7 @@ import {
   type Token,
   tokens,
 } from "./answer.js";
-import { FoveateError, throwIfAborted } from "./error.js";
+import { type Abortable, FoveateError, throwIfAborted } from "./error.js";
 import type {
   Device as DeviceKind,
   Fallback,
@@ -61,7 +61,7 @@ export type {
 } from "./buffers.js";
 export * from "./device.js";
 export type { DeltaState, Layer, RoutingState } from "./layers.js";
-export type { FoveateErrorCode } from "./error.js";
+export type { Abortable, FoveateErrorCode } from "./error.js";
 export * from "./session.js";
 export type { DeviceKind, Fallback, Message, ModelSource, OpTime, Phase, Policy, Profile, Progress, Report, Segment, Stats };
 export type { Trial, Where };
@@ -118,19 +118,15 @@ export async function load(source: ModelSource, options: LoadOptions = {}): Prom
   }
 }
 
-export interface EmbedOptions {
+export interface EmbedOptions extends Abortable {
   /** `mean`, the default, is the mean of the tokens' vectors; `last` the last token's; `none` gives all, one behind the other. */
   readonly pooling?: "mean" | "last" | "none";
-  /** Ends the reading with an error of code `cancelled`. */
-  readonly signal?: AbortSignal;
 }
 
-export interface ProfileOptions {
+export interface ProfileOptions extends Abortable {
   readonly prompt: Prompt;
   /** Tokens of an answer at most, 16 by default. */
   readonly tokens?: number;
-  /** Ends it with an error of code `cancelled`. */
-  readonly signal?: AbortSignal;
 }
 
 export interface Model extends Info {}
@@ -200,7 +196,7 @@ export class Model {
    *
    * @throws {FoveateError}
    */
-  async score(text: Prompt, { signal }: { signal?: AbortSignal } = {}): Promise<ScoredToken[]> {
+  async score(text: Prompt, { signal }: Abortable = {}): Promise<ScoredToken[]> {
     const ids = await this.#ids(text, signal);
     const all: ScoredToken[] = [];
     for await (const scores of this.#read(ids, true, signal)) {
@@ -232,18 +228,21 @@ export class Model {
   }
 
   /** The ids of a text; with `addSpecial`, within those that the model expects around it. */
-  tokenize(text: string, { addSpecial = true } = {}): Promise<Uint32Array> {
-    return this.#link.engine.call("tokenize", [text, addSpecial]);
+  tokenize(text: string, { addSpecial = true, signal }: { addSpecial?: boolean } & Abortable = {}): Promise<Uint32Array> {
+    return this.#link.engine.call("tokenize", [text, addSpecial], { signal });
   }
 
   /** The text of ids; with `skipSpecial`, without those that are no text. */
-  detokenize(ids: Iterable<number>, { skipSpecial = true } = {}): Promise<string> {
-    return this.#link.engine.call("detokenize", [checked(ids), skipSpecial]);
+  detokenize(ids: Iterable<number>, { skipSpecial = true, signal }: { skipSpecial?: boolean } & Abortable = {}): Promise<string> {
+    return this.#link.engine.call("detokenize", [checked(ids), skipSpecial], { signal });
   }
 
   /** A conversation as the model's template writes it, up to where the assistant's next turn begins. */
-  render(messages: readonly Message[], { addGenerationPrompt = true } = {}): Promise<string> {
-    return this.#link.engine.call("render", [messages, addGenerationPrompt]);
+  render(
+    messages: readonly Message[],
+    { addGenerationPrompt = true, signal }: { addGenerationPrompt?: boolean } & Abortable = {},
+  ): Promise<string> {
+    return this.#link.engine.call("render", [messages, addGenerationPrompt], { signal });
   }
 
   /**
@@ -261,8 +260,8 @@ export class Model {
   }
 
   /** What the device has done so far. */
-  stats(): Promise<Stats> {
-    return this.#link.engine.call("stats", []);
+  stats({ signal }: Abortable = {}): Promise<Stats> {
+    return this.#link.engine.call("stats", [], { signal });
   }
 
   /**
@@ -271,7 +270,7 @@ export class Model {
    *
    * @throws {FoveateError}
    */
-  report({ check = true, signal }: { check?: boolean; signal?: AbortSignal } = {}): Promise<Report> {
+  report({ check = true, signal }: { check?: boolean } & Abortable = {}): Promise<Report> {
     return this.#link.engine.call("report", [this.device, check], { signal });
   }
 

@@ -168,12 +168,13 @@ export class Loaded {
     return this.#find(this.#readings, number, "reading").next();
   }
 
-  async session(settings: SessionSettings, saved?: Blob): Promise<number> {
+  async session(settings: SessionSettings, saved: Blob | undefined, { signal }: Hooks): Promise<number> {
     const bytes = saved instanceof Blob ? new Uint8Array(await saved.arrayBuffer()) : undefined;
     return this.#lasting(async () => {
       const session = this.#open(settings);
       try {
         await (bytes && session.restore(bytes));
+        throwIfAborted(signal);
         return this.#keep(this.#sequences, { session, settings, ids: known(session), last: Promise.resolve() });
       } catch (error) {
         release(session);

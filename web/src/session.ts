@@ -1,7 +1,7 @@
 /** Texts that stay in the cache while they grow: read once, gone back in, forked, augmented and kept. */
 
 import { type End, type GenerateOptions, idsOf, type Link, pieces, type Prompt, type Token, tokens } from "./answer.js";
-import { abortable, FoveateError, throwIfAborted } from "./error.js";
+import { type Abortable, abortable, FoveateError, throwIfAborted } from "./error.js";
 import type { DeltaState, RoutingState } from "./layers.js";
 import type { Policy, Segment, SessionSettings, View } from "./methods.js";
 
@@ -95,7 +95,7 @@ export class Session {
    *
    * @throws {FoveateError}; then nothing was read.
    */
-  async append(prompt: Prompt, { signal }: { signal?: AbortSignal } = {}): Promise<number> {
+  async append(prompt: Prompt, { signal }: Abortable = {}): Promise<number> {
     throwIfAborted(signal);
     const first = typeof prompt === "string" && (await this.tokens()).length === 0;
     const ids = await idsOf(this.#link, prompt, first);
@@ -108,12 +108,12 @@ export class Session {
    *
    * @throws {FoveateError}
    */
-  async rewrite(prompt: Prompt, options: { signal?: AbortSignal } = {}): Promise<{ kept: number; of: number }> {
+  async rewrite(prompt: Prompt, options: Abortable = {}): Promise<{ kept: number; of: number }> {
     throwIfAborted(options.signal);
     const [ids, held] = await Promise.all([idsOf(this.#link, prompt), this.tokens()]);
     const differs = ids.findIndex((id, i) => id !== held[i]);
     const kept = differs < 0 ? ids.length : differs;
-    await this.rollback(kept);
+    await this.rollback(kept, options);
     await this.append(ids.subarray(kept), options);
     return { kept, of: ids.length };
   }
@@ -137,13 +137,13 @@ export class Session {
   }
 
   /** Every token, with 4294967295 where a latent stands. */
-  tokens(): Promise<Uint32Array> {
-    return this.#link.engine.call("tokens", [this.#number]);
+  tokens({ signal }: Abortable = {}): Promise<Uint32Array> {
+    return this.#link.engine.call("tokens", [this.#number], { signal });
   }
 
   /** What it is made of, in order: the text, and what stands in it that is none. */
-  segments(): Promise<readonly Segment[]> {
-    return this.#link.engine.call("segments", [this.#number]);
+  segments({ signal }: Abortable = {}): Promise<readonly Segment[]> {
+    return this.#link.engine.call("segments", [this.#number], { signal });
   }
 
   /**
@@ -152,12 +152,13 @@ export class Session {
    *
    * @throws {FoveateError} of code `config` for a layer that has no state.
    */
-  state(layer: number): Promise<DeltaState | RoutingState> {
-    return this.#link.engine.call("state", [this.#number, layer]);
+  state(layer: number, { signal }: Abortable = {}): Promise<DeltaState | RoutingState> {
+    return this.#link.engine.call("state", [this.#number, layer], { signal });
   }
 
   /** Keeps the session as it is, at no cost: to go back to, or to fork from. */
-  async snapshot(): Promise<Snapshot> {
+  async snapshot({ signal }: Abortable = {}): Promise<Snapshot> {
+    throwIfAborted(signal);
     const { number, length } = await this.#link.engine.call("snapshot", [this.#number]);
     return new Snapshot(this.#link, number, length);
   }
@@ -167,7 +168,8 @@ export class Session {
    *
    * @throws {FoveateError}
    */
-  async fork(from?: Snapshot): Promise<Session> {
+  async fork(from?: Snapshot, { signal }: Abortable = {}): Promise<Session> {
+    throwIfAborted(signal);
     const snapshot = from ?? (await this.snapshot());
     try {
       const number = await this.#link.engine.call("fork", [this.#number, snapshot.number]);
@@ -182,11 +184,12 @@ export class Session {
    *
    * @throws {FoveateError} for a length that it never had; then nothing has changed.
    */
-  rollback(to: number | Snapshot): Promise<void> {
+  async rollback(to: number | Snapshot, { signal }: Abortable = {}): Promise<void> {
+    throwIfAborted(signal);
     const { engine } = this.#link;
     if (to instanceof Snapshot) return engine.call("rollback", [this.#number, to.length, to.number]);
     if (Number.isInteger(to) && to >= 0) return engine.call("rollback", [this.#number, to]);
-    return Promise.reject(new FoveateError("config", `a length must be a whole number, got ${to}`));
+    throw new FoveateError("config", `a length must be a whole number, got ${to}`);
   }
 
   /**
@@ -218,8 +221,8 @@ export class Session {
    *
    * @throws {FoveateError}
    */
-  save(): Promise<Blob> {
-    return this.#link.engine.call("save", [this.#number]);
+  save({ signal }: Abortable = {}): Promise<Blob> {
+    return this.#link.engine.call("save", [this.#number], { signal });
   }
 
   /** Frees the session; what it shares with others stays. */

@@ -212,12 +212,15 @@ support.inChromium("the cache in Chromium", support.skipBrowser || support.skipG
     assert.deepEqual(await run("forget"), { complete: true, left: [] });
   });
 
-  test("a model whose device is lost comes back from the cache, with the server gone", async () => {
+  test("SmolLM2 whose device is lost comes back from the cache, with the server gone", { skip: support.skipModel }, async () => {
+    const smollm2 = `/models/${support.smollm2}`;
+    const [{ text, greedy }] = support.smollm2Golden().prompts;
     serving(() => undefined);
-    await load();
+    // What is kept of a load for the processor is what one for a GPU takes.
+    await page.evaluate(async (smollm2) => (await window.foveate.load(smollm2, { device: "cpu", cache: true })).dispose(), smollm2);
     serving(gone);
     const got = await page.evaluate(
-      async ({ llama, prompt }) => {
+      async ({ smollm2, text }) => {
         const devices = [];
         const { requestDevice } = GPUAdapter.prototype;
         GPUAdapter.prototype.requestDevice = async function (...args) {
@@ -227,9 +230,9 @@ support.inChromium("the cache in Chromium", support.skipBrowser || support.skipG
         };
         let events = 0;
         const options = { device: "gpu", cache: true, worker: false, onDeviceLost: () => events++ };
-        const model = await window.foveate.load(llama, options);
+        const model = await window.foveate.load(smollm2, options);
         const ids = [];
-        for await (const { id } of model.generateTokens(prompt, { maxTokens: 4 })) {
+        for await (const { id } of model.generateTokens(text, { maxTokens: 4 })) {
           ids.push(id);
           if (ids.length === 2) devices.at(-1).destroy();
         }
@@ -237,9 +240,9 @@ support.inChromium("the cache in Chromium", support.skipBrowser || support.skipG
         GPUAdapter.prototype.requestDevice = requestDevice;
         return { ids, events };
       },
-      { llama, prompt },
+      { smollm2, text },
     );
-    assert.deepEqual(got, { ids: wanted, events: 1 });
+    assert.deepEqual(got, { ids: greedy.slice(0, 4), events: 1 });
     assert.deepEqual(requests.filter(asModel), []);
   });
 });

@@ -137,13 +137,12 @@ support.inChromium("golden cases in Chromium", support.skipBrowser || support.sk
       assert.ok(all.length > 40);
       assert.deepEqual(failures(all), []);
     });
-  }
 
-  // Those on a GPU are in models.test.mjs, through `load`.
-  test("golden models on cpu", async (t) => {
-    const { name, all } = await check("cpu", support.goldenModels().map((name) => `/golden/models/${name}/`));
-    t.diagnostic(`${all.length} expectations on ${name}`);
-    assert.ok(all.length >= 2 * support.goldenModels().length);
-    assert.deepEqual(failures(all), []);
-  });
+    test(`golden models on ${kind}`, async (t) => {
+      const { name, all } = await check(kind, support.goldenModels().map((name) => `/golden/models/${name}/`));
+      t.diagnostic(`${all.length} expectations on ${name}`);
+      assert.ok(all.length >= 2 * support.goldenModels().length);
+      assert.deepEqual(failures(all), []);
+    });
+  }
 });

@@ -171,6 +171,12 @@ describe("in Chromium", { skip: support.skipBrowser }, () => {
       assert.deepEqual(parts, ["part kept", "part latent", "part kept", "part made"].slice(0, parts.length));
     });
 
+    test("a picture is taken of it", async () => {
+      await page.locator("#layer").selectOption("0");
+      await page.waitForFunction(() => !document.getElementById("heat").hidden);
+      await support.picture(page.locator("#layers"), "layers");
+    });
+
     test("all of it fits a phone, and has no serious fault", async () => {
       await page.setViewportSize({ width: 360, height: 740 });
       for (const colorScheme of ["light", "dark"]) {

@@ -1,4 +1,4 @@
-// The playground as a person uses it. With SCREENSHOT=FILE it leaves a picture.
+// The playground as a person uses it. It leaves pictures in PICTURES.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -48,7 +48,7 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
   });
 
   test("a conversation goes on", async () => {
-    await page.getByLabel("Tokens at most").fill(process.env.SCREENSHOT ? "90" : "6");
+    await page.getByLabel("Tokens at most").fill(process.env.PICTURES ? "90" : "6");
     await page.getByLabel("Prompt").fill("Tell me more about that city.");
     await page.getByRole("button", { name: "Send" }).click();
     await page.getByRole("button", { name: "Stop" }).waitFor();
@@ -67,7 +67,7 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
     assert.deepEqual(parts, [Number(kept), of - kept, length - of, 2048 - length]);
     const saved = /^(\d+) of the prompt's (\d+) tokens were there, and (\d+) were read in [\d.]+ s: at that pace, about [\d.]+ s were saved\.$/;
     assert.deepEqual((await page.locator("#saved").innerText()).match(saved).slice(1), [kept, of, String(of - kept)]);
-    if (process.env.SCREENSHOT) await page.screenshot({ path: process.env.SCREENSHOT, fullPage: true });
+    await support.picture(page, "playground");
   });
 
   test("the last answer is given again, and an earlier message can be changed", async () => {
@@ -90,6 +90,9 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
     await page.getByRole("button", { name: "Stop" }).waitFor();
     await page.getByRole("button", { name: "Send" }).waitFor({ timeout: 120_000 });
     assert.equal(await page.locator(".turn").count(), 2);
+    // The system's message and the question up to its last words were there.
+    const [, kept, of] = (await page.locator("#saved").innerText()).match(/^(\d+) of the prompt's (\d+) tokens were there/).map(Number);
+    assert.ok(kept > 20 && of - kept < 12, `${kept} of ${of}`);
   });
 
   test("segments that are no text stand in the strip between those that are", async () => {
@@ -160,6 +163,19 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
     assert.equal(await page.locator(".turn").count(), 0);
   });
 
+  test("a file is dropped onto the page", async () => {
+    const dropped = await page.evaluateHandle(() => {
+      const files = new DataTransfer();
+      files.items.add(new File(["no model either"], "dropped.gguf"));
+      return files;
+    });
+    await page.dispatchEvent("main", "dragover", { dataTransfer: dropped });
+    assert.equal(await page.locator("#loader.target").count(), 1);
+    await page.dispatchEvent("main", "drop", { dataTransfer: dropped });
+    assert.equal(await page.locator("#loader.target").count(), 0);
+    await page.waitForFunction(() => /dropped\.gguf is damaged: .* \(format\)/.test(document.getElementById("load-error").textContent));
+  });
+
   test("a file that is no model is refused in words", async () => {
     const file = { name: "noise.gguf", mimeType: "application/octet-stream", buffer: Buffer.from("no model at all") };
     await page.locator("#file").setInputFiles(file);
@@ -219,7 +235,10 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
     await page.locator("#error").waitFor({ state: "visible" });
     assert.match(await page.locator("#error").innerText(), /norm has no setting tokens/);
     assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 360);
-    assert.deepEqual(await faults(), []);
+    for (const colorScheme of ["dark", "light"]) {
+      await page.emulateMedia({ colorScheme });
+      assert.deepEqual(await faults(), []);
+    }
   });
 
   test("the page of kernels draws time against length as it is measured", async () => {
@@ -246,6 +265,7 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
     assert.match(growth[0], /^processor: time grows as T\^-?\d\.\d\d$/);
     assert.match(growth[1], /^WebGPU: time grows as T\^-?\d\.\d\d$/);
     assert.match(await state.innerText(), /^measured; processor T\^.*; WebGPU T\^/);
+    await support.picture(page, "kernels");
     const fitted = await page.evaluate(async () => {
       const { fit } = await import("./chart.js");
       return fit([1, 2, 4, 8].map((x) => [x, 3 * x ** 1.5]));

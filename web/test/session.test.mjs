@@ -57,6 +57,41 @@ describe("sessions in Node.js", { skip: support.skipGolden }, () => {
     for (const one of [session, fork, early, snapshot]) one.dispose();
   });
 
+  test("whatever waits can be ended", async () => {
+    const session = await model.session();
+    await session.append(prompt);
+    const ended = { signal: AbortSignal.abort() };
+    const calls = [
+      () => session.append([1], ended),
+      () => session.rewrite([1], ended),
+      () => session.rollback(1, ended),
+      () => session.snapshot(ended),
+      () => session.fork(undefined, ended),
+      () => session.tokens(ended),
+      () => session.segments(ended),
+      () => session.save(ended),
+      () => session.generate(ended).next(),
+      () => model.session(ended),
+      async () => model.restore(await session.save(), ended),
+      () => model.render([{ role: "user", content: "" }], ended),
+      () => model.tokenize("", ended),
+      () => model.detokenize([1], ended),
+      () => model.score(prompt, ended),
+      () => model.embed(prompt, ended),
+      () => model.profile({ prompt, ...ended }),
+      () => model.report(ended),
+      () => model.stats(ended),
+      () => load(folder("llama"), ended),
+    ];
+    for (const call of calls) await assert.rejects(call(), { name: "FoveateError", code: "cancelled" }, String(call));
+    assert.deepEqual([...(await session.tokens())], prompt);
+    const late = new AbortController();
+    const report = model.report({ signal: late.signal });
+    setTimeout(() => late.abort(), 5);
+    await assert.rejects(report, { code: "cancelled" });
+    session.dispose();
+  });
+
   test("a saved session goes on in a model that was loaded anew", async () => {
     const session = await model.session({ context: 100 });
     await session.append(prompt);

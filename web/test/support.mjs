@@ -58,6 +58,13 @@ export function serveAll(on, more = {}) {
   return serve({ mounts: { "/": web, "/golden/": golden, "/models/": models, ...hub, ...more }, on });
 }
 
+/** Leaves a picture of a page or a part of it in the folder PICTURES, or below target/. */
+export async function picture(shown, name) {
+  const pictures = process.env.PICTURES ?? fileURLToPath(new URL("../../target/pictures", import.meta.url));
+  const { length } = await shown.screenshot({ path: join(pictures, `${name}.png`), ...("goto" in shown ? { fullPage: true } : {}) });
+  assert.ok(length > 10_000, `a picture of ${length} bytes`);
+}
+
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 /** The serious faults of accessibility that axe-core finds in a page. */

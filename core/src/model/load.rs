@@ -73,10 +73,11 @@ impl<'a, B: Backend> Loader<'a, B> {
             true => Some(self.matrix(&[(family.weight(Role::Positions, 0), None, config.context)], config.dim).await?),
             false => None,
         };
-        let mut layers = Vec::new();
-        for index in 0..config.layers.len() {
-            layers.push(self.layer(config, index).await?);
+        let mut layers: Vec<Option<Layer<B>>> = config.layers.iter().map(|_| None).collect();
+        for index in self.order(layers.len()) {
+            layers[index] = Some(self.layer(config, index).await?);
         }
+        let layers = layers.into_iter().flatten().collect();
         let final_norm = self.norm(Role::FinalNorm, 0, config.final_norm, config.dim).await?;
         let head = family.weight(Role::Head, 0);
         let tied = config.tied.unwrap_or_else(|| known(self.files, &head.name).is_none());
@@ -84,6 +85,17 @@ impl<'a, B: Backend> Loader<'a, B> {
             if tied { embedding.share() } else { self.matrix(&[(head, None, config.vocab)], config.dim).await? };
         self.backend.submit()?;
         Ok(Decoder { config: config.clone(), embedding, positions, layers, final_norm, head })
+    }
+
+    /// The layers as the files have them, often 0, 1, 10, 11: what is read in that order is read once.
+    fn order(&self, layers: usize) -> Vec<usize> {
+        let place = |index: usize| {
+            let name = known(self.files, &self.family.weight(Role::Down, index).name)?;
+            self.files.get(&name).map(|tensor| (tensor.file, tensor.offset))
+        };
+        let mut order: Vec<usize> = (0..layers).collect();
+        order.sort_by_key(|&index| place(index));
+        order
     }
 
     async fn layer(&mut self, config: &Config, index: usize) -> Result<Layer<B>> {
