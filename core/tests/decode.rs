@@ -1,7 +1,7 @@
 //! What a decoded token costs: one submission, one small transfer back, nothing created.
 
 use foveate_core::gpu::{self, Gpu};
-use foveate_core::model::{Clock, Family, Files, Model, Session, To, class};
+use foveate_core::model::{Clock, Family, Files, Model, Session, To, class, outline};
 use foveate_core::sample::{Sampler, Sampling};
 use foveate_core::weights::{Checkpoint, Memory, Source};
 use foveate_core::{Any, Backend, Error};
@@ -9,16 +9,32 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The small llama on the first adapter; `None`, with the reason, where there is no adapter or no golden case.
-fn model() -> Option<Arc<Model<Any>>> {
+/// The small llama's files; `None`, with the reason, where there is no golden case.
+fn files() -> Option<Files> {
     let beside = || Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/golden")).into();
     let folder = std::env::var_os("FOVEATE_GOLDEN").map_or_else(beside, PathBuf::from).join("models/llama");
-    let required = |name| std::env::var(name).is_ok_and(|v| v == "1");
     let Ok(weights) = std::fs::read(folder.join("model.safetensors")) else {
         assert!(!required("REQUIRE_GOLDEN"), "no golden model at {}", folder.display());
         println!("ignored: no golden model at {}", folder.display());
         return None;
     };
+    let source: Box<dyn Source> = Box::new(Memory::new("model.safetensors", weights));
+    let config = std::fs::read(folder.join("config.json")).expect("a configuration beside the weights");
+    Some(Files {
+        weights: pollster::block_on(Checkpoint::safetensors(vec![source])).expect("a whole file"),
+        family: Family::from_json(&config).expect("a known family"),
+        tokenizer: None,
+        template: None,
+    })
+}
+
+fn required(name: &str) -> bool {
+    std::env::var(name).is_ok_and(|v| v == "1")
+}
+
+/// The small llama on the first adapter; `None`, with the reason, where there is no adapter either.
+fn model() -> Option<Arc<Model<Any>>> {
+    let files = files()?;
     let Some(adapter) = pollster::block_on(gpu::adapters()).into_iter().next() else {
         assert!(!required("REQUIRE_GPU"), "no adapter was found");
         println!("ignored: no adapter was found");
@@ -26,14 +42,6 @@ fn model() -> Option<Arc<Model<Any>>> {
     };
     let options = gpu::Options { baseline: false, software: true };
     let backend = pollster::block_on(Gpu::from_adapter(&adapter, options)).expect("a device");
-    let source: Box<dyn Source> = Box::new(Memory::new("model.safetensors", weights));
-    let config = std::fs::read(folder.join("config.json")).expect("a configuration beside the weights");
-    let files = Files {
-        weights: pollster::block_on(Checkpoint::safetensors(vec![source])).expect("a whole file"),
-        family: Family::from_json(&config).expect("a known family"),
-        tokenizer: None,
-        template: None,
-    };
     let mut report = |_| Ok(());
     let load = Model::load(Any::Gpu(backend), files, &mut report);
     Some(Arc::new(pollster::block_on(load).expect("the model loads")))
@@ -154,4 +162,20 @@ fn a_timed_session_names_its_ops_and_says_the_same() {
     }
     next(&mut timed, &[5]);
     assert!(timed.time(None).is_empty(), "no clock, no times");
+}
+
+/// What compiles while weights are on their way is what sessions run, however much room they have.
+#[test]
+fn sessions_run_what_their_outline_names() {
+    let Some(model) = model() else { return };
+    let Any::Gpu(gpu) = model.backend() else { unreachable!("a model on a GPU") };
+    let files = files().expect("it was there before");
+    gpu.compile(&pollster::block_on(outline(&files)).expect("an outline"), &mut |_, _| {}).expect("pipelines");
+    // Shorter ones take forms for few tokens, which are as quickly compiled.
+    for context in [64, 100, model.config().context] {
+        let session = Session::new(model.clone(), context).expect("room");
+        let mut missing = 0;
+        session.prepare(&mut |_, of| missing = of).expect("pipelines");
+        assert_eq!(missing, 0, "a session of {context} tokens");
+    }
 }

@@ -33,8 +33,8 @@ pub struct Model {
 
 /// Streams a model into an executor: `device` is `auto`, `gpu`, `cpu` or `reference`. `report(bytes, of, compiled, pipelines)`
 /// hears of every piece of the weights and of every pipeline; if it returns `false` the loading ends as cancelled. With
-/// `baseline` the GPU shows no more than WebGPU guarantees. Its kernels are tried if `trial` says so, and by default where the
-/// GPU is real: there compiling takes no time to speak of.
+/// `baseline` the GPU shows no more than WebGPU guarantees. Its kernels are tried and compiled ahead if `trial` says so, and by
+/// default where the GPU is real: there compiling takes no time to speak of.
 #[wasm_bindgen]
 pub async fn load(
     files: JsFiles,
@@ -60,26 +60,22 @@ async fn open(files: JsFiles, asked: &str, baseline: bool, trial: Option<bool>, 
     loop {
         let files = read(&files).await?;
         let (backend, passed_over) = executor(device, baseline).await?;
-        let ops = if matches!(backend, Any::Gpu(_)) { model::outline(&files).await? } else { Vec::new() };
+        let ahead = matches!(&backend, Any::Gpu(gpu) if trial.unwrap_or(!gpu.software()));
+        let ops = if ahead { model::outline(&files).await? } else { Vec::new() };
         // Not shared between threads: a session wants it so.
         #[allow(clippy::arc_with_non_send_sync)]
         let backend = Arc::new(backend);
         // Kernels are tried and compiled while the weights are on their way.
         let trying = async {
-            let Any::Gpu(gpu) = &*backend else { return Ok(None) };
-            let trial = match trial.unwrap_or(!gpu.software()) {
-                true => Some(Trial::run(&ops, async || Gpu::open(options(device, baseline)).await).await?),
-                false => None,
-            };
-            trial.iter().for_each(|trial| gpu.follow(trial));
+            let (true, Any::Gpu(gpu)) = (ahead, &*backend) else { return Ok(None) };
+            let trial = Trial::run(&ops, async || Gpu::open(options(device, baseline)).await).await?;
+            gpu.follow(&trial);
             let mut along = |done: usize, of: usize| {
                 compiled.set([done as u64, of as u64]);
-                // Before the first piece nobody knows how many there are. Whoever wants no more ends the loading.
-                if loaded.get()[1] > 0 {
-                    let _ = tell();
-                }
+                // Whoever wants no more ends the loading, and this with it.
+                let _ = tell();
             };
-            gpu.compile(&ops, &mut along).await.map(|()| trial)
+            gpu.compile(&ops, &mut along).map(|()| Some(trial))
         };
         let mut piece = |Progress { bytes, of }: Progress| {
             loaded.set([bytes, of]);

@@ -1,10 +1,11 @@
 /** The wasm, in this thread. */
 
-import type { Device as WasmDevice, Model as WasmModel } from "../pkg/foveate.js";
+import type { Device as WasmDevice, JsFiles, Model as WasmModel } from "../pkg/foveate.js";
 import { FoveateError, throwIfAborted } from "./error.js";
 import { compiled, glue } from "./glue.js";
 import { Loaded } from "./loaded.js";
-import type { Argument, Device, Engine, Finding, Hooks, Info, Method, Methods, Plan } from "./methods.js";
+import type { Argument, Device, Engine, Finding, Hooks, Info, Method, Methods, Plan, Progress } from "./methods.js";
+import { Ahead, settled } from "./pipelines.js";
 import { type OpenSource, openCase, openSource } from "./source.js";
 
 /** What is asked of WebGPU; TypeScript has no types for it yet. */
@@ -71,16 +72,39 @@ export class LocalEngine implements Engine {
     let fetched = 0;
     const files = await openSource(source, { signal, cache, onFetched: (bytes) => (fetched += bytes) });
     throwIfAborted(signal);
-    const report = (bytes: number, of: number, compiled: number, pipelines: number) => {
-      onProgress?.({ bytes, of, compiled, pipelines, fetched, wasmBytes: glue.wasmBytes() });
-      return !signal?.aborted && !this.#closed;
+    const open = async (files: JsFiles, hear: (progress: Omit<Progress, "fetched" | "wasmBytes">) => boolean) => {
+      let told = [0, 0, 0, 0] as [bytes: number, of: number, compiled: number, pipelines: number];
+      const compiling = new Ahead();
+      const tell = () => {
+        const [bytes, of, compiled, pipelines] = told;
+        return hear({ bytes, of, ...compiling.counted({ compiled, pipelines }) });
+      };
+      const report = (...numbers: typeof told) => {
+        told = numbers;
+        // From the first of them to the last, all are asked for at once.
+        compiling.on(told[2] < told[3]);
+        return tell();
+      };
+      try {
+        const model = await glue.load(files, device, baseline, selfTest, report);
+        await settled(tell);
+        tell();
+        return model;
+      } finally {
+        compiling.on(false);
+      }
     };
-    const model = await glue.load(files, device, baseline, selfTest, report);
-    if (this.#closed) {
+    const model = await open(files, (progress) => {
+      // Before the first piece nobody knows how many bytes there are.
+      if (progress.of > 0) onProgress?.({ ...progress, fetched, wasmBytes: glue.wasmBytes() });
+      return !signal?.aborted && !this.#closed;
+    });
+    if (this.#closed || signal?.aborted) {
       model.free();
+      throwIfAborted(signal);
       throw new FoveateError("closed", "the model is closed");
     }
-    const again = async () => glue.load(await openSource(source, { cache }), device, baseline, selfTest, () => !this.#closed);
+    const again = async () => open(await openSource(source, { cache }), () => !this.#closed);
     this.#loaded = new Loaded(model, again);
     const { architecture, context, vocabSize, width, hasTokenizer, hasTemplate } = model;
     const { layers } = this.#loaded;

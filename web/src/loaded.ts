@@ -13,6 +13,7 @@ import { FoveateError, throwIfAborted } from "./error.js";
 import { glue } from "./glue.js";
 import { type DeltaState, type Layer, type RoutingState, stateOf } from "./layers.js";
 import type { Finding, Hooks, Message, Policy, Profile, Report, Segment, SessionSettings, Stats, Step, View } from "./methods.js";
+import { asking, settled } from "./pipelines.js";
 import { phases } from "./profile.js";
 
 /** A sequence, and what it takes to go on with it on another device. */
@@ -130,9 +131,11 @@ export class Loaded {
     return { device, passedOver, losses: this.#losses, trial: trial && JSON.parse(trial), findings };
   }
 
-  begin(ids: Uint32Array, options: JsOptions): number {
-    const generation = this.#model.generate(ids, options);
-    return this.#keep(this.#answers, { generation, to: ids, options, generated: [] });
+  async begin(ids: Uint32Array, options: JsOptions): Promise<number> {
+    const generation = asking(() => this.#model.generate(ids, options));
+    const number = this.#keep(this.#answers, { generation, to: ids, options, generated: [] });
+    await settled();
+    return number;
   }
 
   answer(number: number, options: JsOptions): Promise<number> {
@@ -173,6 +176,7 @@ export class Loaded {
     return this.#lasting(async () => {
       const session = this.#open(settings);
       try {
+        await settled();
         await (bytes && session.restore(bytes));
         throwIfAborted(signal);
         return this.#keep(this.#sequences, { session, settings, ids: known(session), last: Promise.resolve() });
@@ -225,6 +229,7 @@ export class Loaded {
       throwIfAborted(signal);
     };
     try {
+      await settled();
       const clock = this.#model.describe().startsWith("gpu") ? "device" : "host";
       return { clock, ...(await phases(session, ids, tokens, pause)) };
     } finally {
@@ -319,13 +324,14 @@ export class Loaded {
   }
 
   #open({ context, pool, kv }: SessionSettings): WasmSession {
-    return this.#model.session(context, pool, kv);
+    return asking(() => this.#model.session(context, pool, kv));
   }
 
   /** A session that has read these ids. */
   async #reread(settings: SessionSettings, ids: readonly number[] | undefined): Promise<WasmSession> {
     if (!ids) throw new FoveateError("failed", "latents were lost with the device, and can't be read again");
     const session = this.#open(settings);
+    await settled();
     session.append(Uint32Array.from(ids));
     while (session.read()) await breathe();
     return session;
@@ -377,8 +383,9 @@ export class Loaded {
       release(answer.generation);
       const { to, generated } = answer;
       const options = { ...answer.options, replay: Uint32Array.from(generated) };
-      if (to instanceof Uint32Array) answer.generation = model.generate(to, options);
+      if (to instanceof Uint32Array) answer.generation = asking(() => model.generate(to, options));
       else if (to.session) answer.generation = to.session.generate(options);
     }
+    await settled();
   }
 }

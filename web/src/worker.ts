@@ -3,6 +3,7 @@
 import { LocalEngine } from "./engine.js";
 import { FoveateError } from "./error.js";
 import type { Method, Progress } from "./methods.js";
+import { install } from "./pipelines.js";
 
 export type Request = { id: number; method: Method; args: unknown[] } | { abort: number };
 
@@ -11,6 +12,7 @@ export type Reply =
   | { id: number; error: { code: FoveateError["code"]; message: string } }
   | { id: number; progress: Progress };
 
+install();
 const engine = new LocalEngine();
 const running = new Map<number, AbortController>();
 const reply = (message: Reply) => postMessage(message);

@@ -65,17 +65,16 @@ describe("in Chromium", { skip: support.skipBrowser }, () => {
 
   after(() => Promise.all([browser?.close(), server?.close()]));
 
-  test("states are the same on WebGPU, and pipelines compile while the weights are on their way", async () => {
+  test("states are the same on WebGPU", async () => {
     const page = await support.blank(browser, server.url);
     const got = await page.evaluate(async (text) => {
       const all = {};
       for (const device of ["cpu", "gpu"]) {
-        const progress = [];
-        const model = await foveate.load("/small/", { device, onProgress: (p) => progress.push(p), cache: false });
+        const model = await foveate.load("/small/", { device });
         const session = await model.session({ context: 128 });
         await session.append(text);
         const [delta, routing] = [await session.state(0), await session.state(1)];
-        all[device] = { values: [...delta.values], members: routing.members.map((head) => head.map((t) => [...t])), progress };
+        all[device] = { values: [...delta.values], members: routing.members.map((head) => head.map((t) => [...t])) };
         model.dispose();
       }
       return all;
@@ -83,12 +82,6 @@ describe("in Chromium", { skip: support.skipBrowser }, () => {
     assert.deepEqual(got.gpu.members, got.cpu.members);
     const worst = got.cpu.values.reduce((most, x, i) => Math.max(most, Math.abs(x - got.gpu.values[i])), 0);
     assert.ok(worst < 1e-4 && got.cpu.values.some((x) => Math.abs(x) > 0.01), `${worst}`);
-    assert.ok(got.cpu.progress.every(({ compiled, pipelines }) => compiled === 0 && pipelines === 0));
-    const compiled = got.gpu.progress.map(({ compiled }) => compiled);
-    const { pipelines } = got.gpu.progress.at(-1);
-    assert.ok(pipelines > 10 && compiled.at(-1) === pipelines, `${compiled} of ${pipelines}`);
-    assert.ok(compiled.every((n, i) => i === 0 || n >= compiled[i - 1]));
-    assert.ok(got.gpu.progress.every(({ bytes, of }) => bytes <= of && of > 0));
     assert.deepEqual(page.complaints, []);
     await page.close();
   });

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as support from "./support.mjs";
 
-support.inChromium("the self-test of a GPU in Chromium", support.skipBrowser || support.skipGolden, ({ page }) => {
+support.inChromium("the self-test of a GPU in Chromium", support.skipBrowser || support.skipGolden, ({ page, tab }) => {
   const { prompt, greedy } = support.skipGolden ? {} : support.goldenTokens("llama");
 
   /**
@@ -56,6 +56,50 @@ support.inChromium("the self-test of a GPU in Chromium", support.skipBrowser || 
     assert.match(fused.detail, /^fused_linear_\w+: .*statement/);
     assert.match(last.detail, /^norm_\w+: \w+: .*\d/);
     assert.deepEqual(got.trial.untried, []);
+  });
+
+  test("pipelines compile beside each other, and are there before the first answer", async (t) => {
+    // The worker's own calls.
+    const spied = `const { createComputePipeline, createComputePipelineAsync } = GPUDevice.prototype;
+      globalThis.spied = { now: 0, ahead: 0, flying: 0, most: 0 };
+      GPUDevice.prototype.createComputePipeline = function (descriptor) {
+        spied.now++;
+        return createComputePipeline.call(this, descriptor);
+      };
+      GPUDevice.prototype.createComputePipelineAsync = async function (descriptor) {
+        spied.ahead++;
+        spied.most = Math.max(spied.most, ++spied.flying);
+        return createComputePipelineAsync.call(this, descriptor).finally(() => spied.flying--);
+      };`;
+    // Before everything that is imported, which may wrap them in its turn.
+    const script = "**/dist/pipelines.js";
+    await tab().route(script, async (route) => {
+      const response = await route.fetch();
+      return route.fulfill({ response, body: spied + (await response.text()) });
+    });
+    const progress = await page.evaluate(async () => {
+      const progress = [];
+      const options = { device: "gpu", selfTest: true, onProgress: (p) => progress.push(p) };
+      window.model = await window.foveate.load("/golden/models/llama/", options);
+      return progress;
+    });
+    const calls = () => tab().workers()[0].evaluate(() => ({ ...globalThis.spied }));
+    const loaded = await calls();
+    const { compiled, pipelines } = progress.at(-1);
+    assert.ok(pipelines > 10 && compiled === pipelines && loaded.ahead === pipelines, `${compiled} of ${pipelines}, ${JSON.stringify(loaded)}`);
+    assert.ok(loaded.most > 1 && loaded.flying === 0, JSON.stringify(loaded));
+    assert.ok(progress.every(({ bytes, of, compiled }, i) => of > 0 && bytes <= of && (i === 0 || compiled >= progress[i - 1].compiled)));
+    const ids = await page.evaluate(async (prompt) => {
+      const ids = [];
+      for await (const { id } of window.model.generateTokens(prompt, { maxTokens: 2 })) ids.push(id);
+      return ids;
+    }, prompt);
+    assert.deepEqual(ids, greedy.slice(0, 2));
+    const answered = await calls();
+    t.diagnostic(`${JSON.stringify(loaded)}, then ${JSON.stringify(answered)}`);
+    assert.equal(answered.now, loaded.now, "none is compiled while an answer waits for it");
+    await page.evaluate(() => window.model.dispose());
+    await tab().unroute(script);
   });
 
   test("a GPU that has an op in no right form is passed over, or refused where it was asked for", async () => {

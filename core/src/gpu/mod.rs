@@ -117,17 +117,12 @@ impl Gpu {
         lock(&self.recorder).plan(self, ceiling::NAME, load.args(), plan, operands)
     }
 
-    /// Compiles what these ops need, with `progress(done, of)`, and reserves nothing. In a browser they compile while other
-    /// work goes on.
+    /// Compiles what these ops need, with `progress(done, of)`, and reserves nothing.
     ///
     /// # Errors
     /// What is wrong with an op, and whatever went wrong on the device before.
-    pub async fn compile(&self, ops: &[Op], progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
-        let variants = variants(self.plans(ops)?);
-        #[cfg(not(target_arch = "wasm32"))]
-        self.pipelines.compile(&self.device, variants, progress);
-        #[cfg(target_arch = "wasm32")]
-        self.pipelines.compile_along(&self.device, variants, progress).await?;
+    pub fn compile(&self, ops: &[Op], progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
+        self.pipelines.compile(&self.device, variants(self.plans(ops)?), progress);
         self.healthy()
     }
 

@@ -116,31 +116,6 @@ impl Pipelines {
         }
     }
 
-    /// The same in a browser, which compiles in a process of its own: `progress` hears of each when it is there.
-    #[cfg(target_arch = "wasm32")]
-    pub(super) async fn compile_along(
-        &self,
-        device: &wgpu::Device,
-        variants: Vec<Variant>,
-        progress: &mut dyn FnMut(usize, usize),
-    ) -> crate::error::Result<()> {
-        let todo = self.missing(variants);
-        progress(0, todo.len());
-        let begin = |variant: &Variant| {
-            // What is asked of a scope is answered when all within it is done.
-            let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
-            self.add(device, variant);
-            scope.pop()
-        };
-        for (n, done) in todo.iter().map(begin).collect::<Vec<_>>().into_iter().enumerate() {
-            if let Some(error) = done.await {
-                return Err(crate::error::Error::device(error.to_string()));
-            }
-            progress(n + 1, todo.len());
-        }
-        Ok(())
-    }
-
     fn build(&self, device: &wgpu::Device, variant: &Variant) -> Pipeline {
         let label = Some(variant.shader.name);
         let entries: Vec<_> = (0..)
