@@ -123,6 +123,7 @@ export class Loaded {
     const first = new Map(glue.caseNames().map((name) => [name.split("/")[0], name] as const).reverse());
     const findings: Finding[] = [];
     for (const name of check ? first.values() : []) {
+      await breathe();
       throwIfAborted(signal);
       const [found] = JSON.parse(await this.#model.checkCase(name)) as Finding[];
       if (found) findings.push({ ...found, name });

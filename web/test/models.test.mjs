@@ -13,8 +13,8 @@ support.inChromium("models in Chromium", support.skipBrowser || support.skipGold
     // Much of what SwiftShader does is compiling, and the first tokens have seen all of it.
     const most = device === "gpu" ? 6 : 16;
 
-    // Their logits, and all tokens, are in kernels.test.mjs.
-    for (const family of support.skipGolden ? [] : support.goldenModels().slice(0, device === "gpu" ? 1 : undefined)) {
+    // On a GPU kernels.test.mjs compares their logits and tokens, and trial.test.mjs loads one.
+    for (const family of support.skipGolden || device === "gpu" ? [] : support.goldenModels()) {
       test(`${family} on ${device} gives the golden tokens`, async () => {
         const { prompt, greedy } = support.goldenTokens(family);
         const got = await answer(`/golden/models/${family}/`, { device }, prompt, { maxTokens: most });

@@ -83,7 +83,10 @@ describe("sessions in Node.js", { skip: support.skipGolden }, () => {
       () => model.stats(ended),
       () => load(folder("llama"), ended),
     ];
-    for (const call of calls) await assert.rejects(call(), { name: "FoveateError", code: "cancelled" }, String(call));
+    for (const call of calls) {
+      const code = await call().then(() => "none", ({ code }) => code);
+      assert.equal(code, "cancelled", String(call));
+    }
     assert.deepEqual([...(await session.tokens())], prompt);
     const late = new AbortController();
     const report = model.report({ signal: late.signal });
