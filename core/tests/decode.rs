@@ -171,8 +171,8 @@ fn sessions_run_what_their_outline_names() {
     let Any::Gpu(gpu) = model.backend() else { unreachable!("a model on a GPU") };
     let files = files().expect("it was there before");
     gpu.compile(&pollster::block_on(outline(&files)).expect("an outline"), &mut |_, _| {}).expect("pipelines");
-    // Shorter ones take forms for few tokens, which are as quickly compiled.
-    for context in [64, 100, model.config().context] {
+    // Those with less room take forms of their own.
+    for context in [7, 16, 33, 64, 100, 200, model.config().context] {
         let session = Session::new(model.clone(), context).expect("room");
         let mut missing = 0;
         session.prepare(&mut |_, of| missing = of).expect("pipelines");

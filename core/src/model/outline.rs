@@ -12,6 +12,9 @@ use std::sync::Arc;
 /// Tokens that the steps of an outline have room for.
 const CONTEXT: u32 = 2048;
 
+/// Tokens of steps whose forms differ on some device.
+const STEPS: [u32; 5] = [1, 8, 32, 128, 512];
+
 /// The ops that reading prompts, decoding and choosing tokens run, from the headers of the files alone: enough to try and
 /// to compile kernels while weights are on their way.
 ///
@@ -29,7 +32,9 @@ pub async fn outline(files: &Files) -> Result<Vec<Op>> {
     let vocab = model.config().vocab;
     // Not shared between threads: a session wants it so.
     #[allow(clippy::arc_with_non_send_sync)]
-    let mut ops = Session::new(Arc::new(model), context)?.ops()?;
+    let session = Session::new(Arc::new(model), context)?;
+    let steps: Vec<u32> = STEPS.into_iter().filter(|tokens| *tokens <= context).collect();
+    let mut ops = session.ops(&steps)?;
     let drawn = Sampling { temperature: 1.0, repetition_penalty: 1.1, ..Sampling::default() };
     for sampling in [Sampling::default(), drawn] {
         ops.push(Sampler::new(sampling)?.next(vocab).into());

@@ -125,18 +125,18 @@ impl<B: Backend> Session<B> {
     /// Compiles what reading prompts and decoding need, with `progress(done, of)`; what is left out here is compiled when
     /// it first runs.
     pub fn prepare(&self, progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
-        self.model.backend().prepare(&self.ops()?, progress)
+        self.model.backend().prepare(&self.ops(&[1, self.workspace.batch])?, progress)
     }
 
-    /// What reading prompts and decoding run.
-    pub(super) fn ops(&self) -> Result<Vec<Op>> {
+    /// What steps of so many tokens run.
+    pub(super) fn ops(&self, steps: &[u32]) -> Result<Vec<Op>> {
         let (decoder, w) = (self.model.decoder(), &self.workspace);
         let mut ops = Vec::new();
         let mut collect = |op, _: &[Operand<'_, B>]| {
             ops.push(op);
             Ok(())
         };
-        for tokens in [1, w.batch] {
+        for tokens in steps.iter().copied() {
             let step = Step { tokens, keys: w.context, embedded: false, slots: &[0], observed: &[] };
             let stream = decoder.layers(&mut collect, w, &self.pool, &step, &mut |_| {})?;
             decoder.logits(&mut collect, w, stream, 1)?;
