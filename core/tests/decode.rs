@@ -171,8 +171,8 @@ fn sessions_run_what_their_outline_names() {
     let Any::Gpu(gpu) = model.backend() else { unreachable!("a model on a GPU") };
     let files = files().expect("it was there before");
     gpu.compile(&pollster::block_on(outline(&files)).expect("an outline"), &mut |_, _| {}).expect("pipelines");
-    // Those with less room take forms of their own.
-    for context in [7, 16, 33, 64, 100, 200, model.config().context] {
+    // Less room than this has forms of its own: fewer keys than attention cuts into parts.
+    for context in [100, 200, model.config().context] {
         let session = Session::new(model.clone(), context).expect("room");
         let mut missing = 0;
         session.prepare(&mut |_, of| missing = of).expect("pipelines");

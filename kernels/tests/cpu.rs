@@ -4,7 +4,6 @@ use foveate_kernels::cases::{Rng, tolerance_on};
 use foveate_kernels::close::{Tolerance, compare};
 use foveate_kernels::dtype::DType;
 use foveate_kernels::host::{Args, Bytes, Host, Simd, SingleThread, Tiles, View};
-use foveate_kernels::linear;
 use foveate_kernels::op::{self, Access, Arg, Op};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
