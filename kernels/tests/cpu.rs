@@ -5,6 +5,7 @@ use foveate_kernels::close::{Tolerance, compare};
 use foveate_kernels::dtype::DType;
 use foveate_kernels::host::{Args, Bytes, Host, Simd, SingleThread, Tiles, View};
 use foveate_kernels::op::{self, Access, Arg, Op};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Three threads that take tasks as they come, from the last to the first, on some of the processor's units.
@@ -17,7 +18,7 @@ impl Threads {
         let best = Simd::detect();
         let mut all: Vec<_> = Simd::available().into_iter().map(|simd| Self(simd, None, None)).collect();
         all.push(Self(best, Some(Bytes::PORTABLE), None));
-        all.extend(Bytes::detect().map(|bytes| Self(best, Some(bytes), None)));
+        all.extend(Bytes::available().into_iter().map(|bytes| Self(best, Some(bytes), None)));
         all.extend(Tiles::detect().map(|tiles| Self(best, None, Some(tiles))));
         all
     }
@@ -109,15 +110,21 @@ fn check(id: &str, op: &Op, inputs: &[Vec<u8>], host: &dyn Host, tolerance: Tole
 
 #[test]
 fn cpu_matches_the_reference_in_every_case() {
-    let mut failures = Vec::new();
-    for (i, case) in op::cases().iter().enumerate() {
-        let inputs = case.op.kernel().inputs(&mut Rng::new(i as u64));
-        let mut hosts: Vec<Box<dyn Host>> = vec![Box::new(SingleThread)];
-        hosts.extend(Threads::all().into_iter().map(|host| Box::new(host) as Box<dyn Host>));
-        for host in hosts {
-            failures.extend(check(&case.id, &case.op, &inputs, &*host, case.tolerance).err());
+    let (cases, next, failures) = (op::cases(), AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        while let Some((i, case)) = cases.iter().enumerate().nth(next.fetch_add(1, Ordering::Relaxed)) {
+            let inputs = case.op.kernel().inputs(&mut Rng::new(i as u64));
+            let mut hosts: Vec<Box<dyn Host>> = vec![Box::new(SingleThread)];
+            hosts.extend(Threads::all().into_iter().map(|host| Box::new(host) as Box<dyn Host>));
+            for host in hosts {
+                let failure = check(&case.id, &case.op, &inputs, &*host, case.tolerance).err();
+                failures.lock().expect("nobody panics with it").extend(failure);
+            }
         }
-    }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+    let failures = failures.into_inner().expect("nobody panicked with it");
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 

@@ -67,14 +67,16 @@ function sources() {
   }
 }
 
+/** Arguments of cargo for the program that writes glue. */
+function bindgen(command) {
+  const manifest = join(root, "wasm", "bindgen", "Cargo.toml");
+  return [command, "--locked", "--quiet", "--manifest-path", manifest, "--target-dir", join(targets(), "tools")];
+}
+
 /** Writes the glue of the wasm in `built`, and the wasm, smaller, into `pkg`. */
 function packed(built, pkg) {
   mkdirSync(pkg, { recursive: true });
-  const manifest = join(root, "wasm", "bindgen", "Cargo.toml");
-  run("cargo", [
-    ...["run", "--locked", "--quiet", "--manifest-path", manifest, "--target-dir", join(targets(), "tools"), "--"],
-    ...[join(built, "wasm", "foveate_wasm.wasm"), pkg],
-  ]);
+  run("cargo", [...bindgen("run"), "--", join(built, "wasm", "foveate_wasm.wasm"), pkg]);
   const [file, optimised] = [join(pkg, "foveate_bg.wasm"), join(pkg, "optimised.wasm")];
   // Higher levels are no faster, and larger once they are compressed.
   tool("binaryen", "wasm-opt", [file, "-o", optimised, "-O1", "--strip-debug"]);
@@ -110,7 +112,7 @@ if (!process.argv.includes("--only-ts")) {
   sources();
   const [one, threads] = ["single", "threads"].map((name) => join(targets(), name));
   // Side by side: each is one crate and one processor for most of its time.
-  await Promise.all([single(one), threaded(threads)]);
+  await Promise.all([single(one), threaded(threads), start("cargo", bindgen("build"))]);
   packed(join(one, target), join(web, "pkg"));
   packed(join(threads, target), join(web, "pkg", "threads"));
   await names();

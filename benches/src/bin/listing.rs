@@ -6,6 +6,7 @@ use foveate_benches::listing::{Row, rows, table};
 use std::error::Error;
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::thread::ScopedJoinHandle;
 
 /// RDNA 2 and RDNA 3, under the driver's names.
 const FAMILIES: [&str; 2] = ["navi21", "gfx1100"];
@@ -68,7 +69,14 @@ fn run() -> Result<bool, Box<dyn Error>> {
         return Ok(true);
     }
     let families = args.family.as_deref().map_or(FAMILIES.to_vec(), |family| vec![family]);
-    let all: Vec<Vec<Row>> = families.iter().map(|family| compile(family, &args)).collect::<Result<_, _>>()?;
+    // A process each, side by side.
+    let all = std::thread::scope(|scope| {
+        let args = &args;
+        let compile = |family| scope.spawn(move || compile(family, args).map_err(|e| e.to_string()));
+        let running: Vec<_> = families.into_iter().map(compile).collect();
+        let rows = |family: ScopedJoinHandle<'_, Result<Vec<Row>, String>>| family.join().expect("it does not panic");
+        running.into_iter().map(rows).collect::<Result<Vec<_>, _>>()
+    })?;
     let all: Vec<Row> = all.into_iter().flatten().collect();
     if args.json {
         println!("{}", serde_json::to_string_pretty(&all)?);

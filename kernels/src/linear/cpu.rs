@@ -43,7 +43,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     if inputs > 0 {
         match (host.tiles(), host.bytes()) {
             (Some(tiles), _) if tokens > UNPACKED => return run.tiles(tiles),
-            (_, Some(bytes)) if Bytes::takes(spec.format) && (tokens <= UNPACKED || bytes.panels()) => {
+            (_, Some(bytes)) if Bytes::takes(spec.format) && (tokens <= UNPACKED || bytes.packing().is_some()) => {
                 return run.integer(bytes);
             }
             _ => {}
@@ -80,10 +80,11 @@ impl Run<'_> {
                 self.each_16(range, |weight, t, dots| bytes.dots(spec.format, weight, self.row_bytes, &x, t, dots));
             });
         }
+        let Some(packing) = bytes.packing() else { unreachable!("so many tokens are multiplied in f32") };
         self.each_panel(|rows, y| {
             let mut panel = Panel::new(rows.len(), inputs);
-            bytes.pack(spec.format, self.weight(&rows), self.row_bytes, &mut panel);
-            bytes.multiply(&panel, &x, y);
+            packing.pack(spec.format, self.weight(&rows), self.row_bytes, &mut panel);
+            packing.multiply(&panel, &x, y);
         });
     }
 

@@ -10,6 +10,9 @@
 //! The rounding leaves 1e-5 of each block's largest activation, as `Tolerance::ROUNDED` asks. One byte
 //! alone, as GGML's `Q8_0` products have it, is a third faster and leaves 4e-3, which changes the words that a model chooses. Both sides of a product are exact after the rounding: the sums are 32-bit integers, scaled in f32.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
@@ -38,6 +41,8 @@ pub struct Bytes(Unit);
 enum Unit {
     #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
     Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
     #[cfg(target_arch = "x86_64")]
     Vnni,
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
@@ -151,35 +156,88 @@ fn unpack(format: DType, block: &[u8], u: &mut [u8; BLOCK]) -> [f32; 2] {
     }
 }
 
-/// A method that calls the body of the unit.
-macro_rules! dispatch {
-    ($($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*);)*) => {
-        impl Bytes {
-            $($(#[$doc])*
-            pub(crate) fn $name(self, $($arg: $type),*) {
-                match self.0 {
-                    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-                    Unit::Portable => portable::$name($($arg),*),
-                    // SAFETY: the unit is made only where its features have been detected.
-                    #[cfg(target_arch = "x86_64")]
-                    Unit::Vnni => unsafe { vnni::$name($($arg),*) },
-                    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-                    Unit::Simd128 => wasm::$name($($arg),*),
-                }
-            })*
+/// A call of the body of a unit.
+macro_rules! on {
+    ($unit:expr, $name:ident($($arg:expr),*)) => {
+        match $unit {
+            #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+            Unit::Portable => portable::$name($($arg),*),
+            // SAFETY: the unit is made only where its features have been detected.
+            #[cfg(target_arch = "x86_64")]
+            Unit::Avx2 => unsafe { avx2::$name($($arg),*) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Unit::Vnni => unsafe { vnni::$name($($arg),*) },
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Unit::Simd128 => wasm::$name($($arg),*),
         }
     };
 }
 
-dispatch! {
+impl Bytes {
     /// Rounds `x` into a row of as many blocks.
-    round(x: &[f32], row: RowMut<'_>);
-    /// Fills a panel with rows of weights of `row_bytes` each, at most as many as it was made for.
-    pack(format: DType, rows: &[u8], row_bytes: usize, panel: &mut Panel);
-    /// `y[t, n] = x[t] . w[n]` for every row of `y` and the outputs of the panel.
-    multiply(panel: &Panel, x: &Rounded, y: &mut crate::host::Tile<'_>);
+    pub(crate) fn round(self, x: &[f32], row: RowMut<'_>) {
+        on!(self.0, round(x, row));
+    }
+
     /// `out[n, t] = x[tokens[t]] . row n` for rows of weights of `row_bytes` each and 1 to 4 tokens.
-    dots(format: DType, rows: &[u8], row_bytes: usize, x: &Rounded, tokens: core::ops::Range<usize>, out: &mut [f32]);
+    pub(crate) fn dots(
+        self,
+        format: DType,
+        rows: &[u8],
+        row_bytes: usize,
+        x: &Rounded,
+        tokens: core::ops::Range<usize>,
+        out: &mut [f32],
+    ) {
+        on!(self.0, dots(format, rows, row_bytes, x, tokens, out));
+    }
+
+    /// Products of many tokens, for which weights are packed, where they are faster than those in f32.
+    pub(crate) fn packing(self) -> Option<Packing> {
+        match self.0 {
+            #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+            Unit::Portable => Some(Packing::Portable),
+            #[cfg(target_arch = "x86_64")]
+            Unit::Vnni => Some(Packing::Vnni),
+            #[allow(unreachable_patterns, reason = "some processors have no other")]
+            _ => None,
+        }
+    }
+}
+
+/// A unit that multiplies packed weights, too.
+#[derive(Clone, Copy)]
+pub(crate) enum Packing {
+    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Vnni,
+}
+
+#[cfg_attr(all(target_arch = "wasm32", target_feature = "simd128"), allow(unused_variables, reason = "there is none"))]
+impl Packing {
+    /// Fills a panel with rows of weights of `row_bytes` each, at most as many as it was made for.
+    pub(crate) fn pack(self, format: DType, rows: &[u8], row_bytes: usize, panel: &mut Panel) {
+        match self {
+            #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+            Packing::Portable => portable::pack(format, rows, row_bytes, panel),
+            // SAFETY: the unit is made only where its features have been detected.
+            #[cfg(target_arch = "x86_64")]
+            Packing::Vnni => unsafe { vnni::pack(format, rows, row_bytes, panel) },
+        }
+    }
+
+    /// `y[t, n] = x[t] . w[n]` for every row of `y` and the outputs of the panel.
+    pub(crate) fn multiply(self, panel: &Panel, x: &Rounded, y: &mut crate::host::Tile<'_>) {
+        match self {
+            #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+            Packing::Portable => portable::multiply(panel, x, y),
+            // SAFETY: the unit is made only where its features have been detected.
+            #[cfg(target_arch = "x86_64")]
+            Packing::Vnni => unsafe { vnni::multiply(panel, x, y) },
+        }
+    }
 }
 
 impl Bytes {
@@ -187,21 +245,25 @@ impl Bytes {
     #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
     pub const PORTABLE: Bytes = Bytes(Unit::Portable);
 
-    /// The best that the processor has, if that is faster than products in f32.
-    pub fn detect() -> Option<Self> {
+    /// Those of the processor that are faster than products in f32, the best first.
+    pub fn available() -> Vec<Self> {
+        let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
-        if has!("avx512f", "avx512bw", "avx512vl", "avx512vnni", "avx2", "fma", "f16c") {
-            return Some(Bytes(Unit::Vnni));
+        {
+            let units = [
+                (Unit::Vnni, has!("avx512f", "avx512bw", "avx512vl", "avx512vnni", "avx2", "fma", "f16c")),
+                (Unit::Avx2, has!("avx2", "fma", "f16c")),
+            ];
+            all.extend(units.into_iter().filter(|(_, there)| *there).map(|(unit, _)| Bytes(unit)));
         }
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        return Some(Bytes(Unit::Simd128));
-        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-        None
+        all.push(Bytes(Unit::Simd128));
+        all
     }
 
-    /// Whether products of many tokens, for which weights are packed, are faster than those in f32.
-    pub fn panels(self) -> bool {
-        cfg!(not(all(target_arch = "wasm32", target_feature = "simd128")))
+    /// The best that the processor has, if that is faster than products in f32.
+    pub fn detect() -> Option<Self> {
+        Self::available().into_iter().next()
     }
 
     /// Whether weights of a format are multiplied.

@@ -10,8 +10,6 @@ use crate::simd::wasm::widen;
 use core::arch::wasm32::*;
 use core::ops::Range;
 
-pub(super) use super::portable::{multiply, pack};
-
 /// Blocks whose scales are computed together.
 const TOGETHER: usize = 4;
 
