@@ -229,6 +229,9 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
       if (device !== "reference") assert.ok(Number(error) < 1e-5, `${device}: ${error}`);
       assert.match(name, device === "gpu" ? /^gpu/ : /./);
     }
+    await page.setViewportSize({ width: 900, height: 900 });
+    await support.picture(page, "kernels");
+    await page.setViewportSize({ width: 360, height: 740 });
     assert.match(await page.locator("#args").innerText(), /x f32 \[16, 1, 64\], read|x f32 \[16, 64\], read/);
     await page.getByLabel("Settings").fill("tokens=1");
     await page.getByRole("button", { name: "Run" }).click();
@@ -265,7 +268,6 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
     assert.match(growth[0], /^processor: time grows as T\^-?\d\.\d\d$/);
     assert.match(growth[1], /^WebGPU: time grows as T\^-?\d\.\d\d$/);
     assert.match(await state.innerText(), /^measured; processor T\^.*; WebGPU T\^/);
-    await support.picture(page, "kernels");
     const fitted = await page.evaluate(async () => {
       const { fit } = await import("./chart.js");
       return fit([1, 2, 4, 8].map((x) => [x, 3 * x ** 1.5]));
