@@ -6,14 +6,26 @@ function cell(name, textContent, className = "") {
   return Object.assign(document.createElement(name), { textContent, className });
 }
 
-function row({ op, seconds, share, bytes }, tokens) {
+/** A cell with a bar of a part of its width. */
+function bar(text, share) {
+  const td = cell("td", text, "bar");
+  td.style.setProperty("--share", share);
+  return td;
+}
+
+/** Three digits of a number of bytes, in the unit that suits it. */
+function size(bytes) {
+  const [value, unit] = bytes < 1e6 ? [bytes / 1e3, "kB"] : bytes < 1e9 ? [bytes / 1e6, "MB"] : [bytes / 1e9, "GB"];
+  return `${Number(value.toPrecision(3))} ${unit}`;
+}
+
+function row({ op, seconds, share, bytes }, tokens, most) {
   const tr = document.createElement("tr");
   const head = cell("th", op);
   head.scope = "row";
-  const bar = cell("td", `${(100 * share).toFixed(1)} %`, "bar");
-  bar.style.setProperty("--share", share);
   const rate = seconds > 0 ? (bytes / seconds / 1e9).toPrecision(3) : "—";
-  tr.append(head, bar, cell("td", duration((1000 * seconds) / tokens)), cell("td", rate));
+  const time = cell("td", duration((1000 * seconds) / tokens));
+  tr.append(head, bar(`${(100 * share).toFixed(1)} %`, share), time, bar(size(bytes / tokens), bytes / most), cell("td", rate));
   return tr;
 }
 
@@ -21,11 +33,12 @@ function row({ op, seconds, share, bytes }, tokens) {
 function table(title, { tokens, ops }) {
   const all = document.createElement("table");
   all.append(cell("caption", title));
-  const heads = ["Op", "Share", "A token", "GB/s at least"].map((name) => Object.assign(cell("th", name), { scope: "col" }));
+  const heads = ["Op", "Share", "A token", "Memory a token", "GB/s at least"].map((name) => Object.assign(cell("th", name), { scope: "col" }));
   const head = document.createElement("tr");
   head.append(...heads);
   all.createTHead().append(head);
-  all.createTBody().append(...ops.map((op) => row(op, tokens)));
+  const most = Math.max(1, ...ops.map(({ bytes }) => bytes));
+  all.createTBody().append(...ops.map((op) => row(op, tokens, most)));
   const region = cell("div", "", "scroll");
   region.tabIndex = 0;
   region.setAttribute("role", "region");

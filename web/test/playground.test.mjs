@@ -133,6 +133,11 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
       const rows = await table.locator("tbody tr").evaluateAll((all) =>
         all.map((tr) => [tr.cells[0].textContent, parseFloat(tr.cells[1].textContent), Number(tr.cells[1].style.getPropertyValue("--share"))]),
       );
+      const memory = await table.locator("tbody tr").evaluateAll((all) =>
+        all.map(({ cells }) => [cells[3].textContent, Number(cells[3].style.getPropertyValue("--share"))]),
+      );
+      assert.ok(memory.every(([text, share]) => /^[\d.]+ [kMG]B$/.test(text) && share > 0 && share <= 1), `${memory}`);
+      assert.ok(memory.some(([, share]) => share === 1));
       assert.ok(rows.some(([op]) => /^(fused_)?linear .*q4_1/i.test(op)), `${rows}`);
       assert.ok(Math.abs(rows.reduce((sum, [, percent]) => sum + percent, 0) - 100) < 1);
       assert.ok(rows.every(([, percent, share]) => Math.abs(percent - 100 * share) < 0.06));
