@@ -63,7 +63,9 @@ export async function look() {
   const read = Math.max(0, ids.length - 1);
   const { kind, keyDim, valueDim } = state;
   const held = kind === "delta" ? state.values.slice(head * keyDim * valueDim, (head + 1) * keyDim * valueDim) : state.members[head];
-  moments = [...moments.filter((moment) => moment.read !== read), { kind, read, held, ids: ids.subarray(0, read), keyDim, valueDim }];
+  const largest = kind === "delta" ? held.reduce((most, x) => Math.max(most, Math.abs(x)), 0) : 0;
+  const moment = { kind, read, held, largest, ids: ids.subarray(0, read), keyDim, valueDim };
+  moments = [...moments.filter((other) => other.read !== read), moment];
   const most = kind === "delta" ? Math.min(MOMENTS, Math.floor(NUMBERS / held.length)) : MOMENTS;
   moments = moments.slice(-Math.max(1, most));
   const slider = $("moment");
@@ -85,7 +87,7 @@ const after = (read) => `after ${read} ${read === 1 ? "token" : "tokens"}`;
 
 function drawState({ read, held, keyDim, valueDim }) {
   // One scale for all moments, so that one sees the state grow and decay.
-  const largest = moments.reduce((most, { held }) => held.reduce((m, x) => Math.max(m, Math.abs(x)), most), 0);
+  const largest = Math.max(...moments.map(({ largest }) => largest));
   const canvas = $("heat");
   [canvas.width, canvas.height] = [valueDim, keyDim];
   const style = getComputedStyle(canvas);

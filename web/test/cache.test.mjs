@@ -221,13 +221,7 @@ support.inChromium("the cache in Chromium", support.skipBrowser || support.skipG
     serving(gone);
     const got = await page.evaluate(
       async ({ smollm2, text }) => {
-        const devices = [];
-        const { requestDevice } = GPUAdapter.prototype;
-        GPUAdapter.prototype.requestDevice = async function (...args) {
-          const device = await requestDevice.apply(this, args);
-          devices.push(device);
-          return device;
-        };
+        const { devices, end } = window.devicesFromHere();
         let events = 0;
         const options = { device: "gpu", cache: true, worker: false, onDeviceLost: () => events++ };
         const model = await window.foveate.load(smollm2, options);
@@ -237,7 +231,7 @@ support.inChromium("the cache in Chromium", support.skipBrowser || support.skipG
           if (ids.length === 2) devices.at(-1).destroy();
         }
         model.dispose();
-        GPUAdapter.prototype.requestDevice = requestDevice;
+        end();
         return { ids, events };
       },
       { smollm2, text },

@@ -295,13 +295,7 @@ support.inChromium("sessions in Chromium", support.skipBrowser || support.skipGo
 
   test("a device that is lost in the midst of answers is replaced, and nobody notices but who asked to hear", async () => {
     const got = await page.evaluate(async (prompt) => {
-      const devices = [];
-      const { requestDevice } = GPUAdapter.prototype;
-      GPUAdapter.prototype.requestDevice = async function (...args) {
-        const device = await requestDevice.apply(this, args);
-        devices.push(device);
-        return device;
-      };
+      const { devices, end } = window.devicesFromHere();
       let events = 0;
       const options = { device: "gpu", worker: false, onDeviceLost: () => events++ };
       const model = await window.foveate.load("/golden/models/llama/", options);
@@ -331,7 +325,7 @@ support.inChromium("sessions in Chromium", support.skipBrowser || support.skipGo
       devices.at(-1).destroy();
       const error = await window.thrown(() => run(session.generateTokens({ maxTokens: 6 })));
       model.dispose();
-      GPUAdapter.prototype.requestDevice = requestDevice;
+      end();
       return { answers, events, length, error, devices: devices.length };
     }, prompt);
     const wanted = greedy.slice(0, 6);
@@ -347,11 +341,7 @@ support.inChromium("sessions in Chromium", support.skipBrowser || support.skipGo
       GPUAdapter.prototype.requestDevice = async function (...args) {
         return (globalThis.latest = await requestDevice.apply(this, args));
       };`;
-    const script = "**/dist/worker.js";
-    await tab().route(script, async (route) => {
-      const response = await route.fetch();
-      return route.fulfill({ response, body: spied + (await response.text()) });
-    });
+    const restore = await support.prefix(tab(), "**/dist/worker.js", spied);
     await page.evaluate(async () => {
       window.events = 0;
       window.model = await window.foveate.load("/golden/models/llama/", { device: "gpu", onDeviceLost: () => window.events++ });
@@ -371,6 +361,6 @@ support.inChromium("sessions in Chromium", support.skipBrowser || support.skipGo
     await worker.evaluate(() => globalThis.latest.destroy());
     assert.deepEqual([...first, ...(await more(3))], greedy.slice(0, 6));
     assert.equal(await page.evaluate(() => (window.model.dispose(), window.events)), 1);
-    await tab().unroute(script);
+    await restore();
   });
 });

@@ -112,6 +112,15 @@ export async function blank(browser, url, from) {
   return page;
 }
 
+/** Lets a script of a page begin with other code, until what comes back is called. */
+export async function prefix(page, script, code) {
+  await page.route(script, async (route) => {
+    const response = await route.fetch();
+    return route.fulfill({ response, body: code + (await response.text()) });
+  });
+  return () => page.unroute(script);
+}
+
 /**
  * Tests in a page of Chromium with the package. `body` gets the page, and the whole of it by `tab()`; `serving(on)`, which
  * says how the server answers, see `serve`; the requests that it got since; and `resident(type)`, the bytes that the

@@ -125,12 +125,9 @@ describe("threads in Chromium", { skip: support.skipBrowser || support.skipGolde
     "a thread has no instance": "const { postMessage: post } = Worker.prototype; Worker.prototype.postMessage = function () { post.call(this, { module: null }); };",
   })) {
     test(`where ${what}, a model has one thread, and no other is left`, async () => {
-      await page.route("**/dist/threaded.js", async (route) => {
-        const response = await route.fetch();
-        return route.fulfill({ response, body: spoil + (await response.text()) });
-      });
+      const restore = await support.prefix(page, "**/dist/threaded.js", spoil);
       await answers(/^cpu, 1 thread$/, "/dist/threaded.js");
-      await page.unroute("**/dist/threaded.js");
+      await restore();
     });
   }
 

@@ -72,11 +72,7 @@ support.inChromium("the self-test of a GPU in Chromium", support.skipBrowser || 
         return createComputePipelineAsync.call(this, descriptor).finally(() => spied.flying--);
       };`;
     // Before everything that is imported, which may wrap them in its turn.
-    const script = "**/dist/pipelines.js";
-    await tab().route(script, async (route) => {
-      const response = await route.fetch();
-      return route.fulfill({ response, body: spied + (await response.text()) });
-    });
+    const restore = await support.prefix(tab(), "**/dist/pipelines.js", spied);
     const progress = await page.evaluate(async () => {
       const progress = [];
       const options = { device: "gpu", selfTest: true, onProgress: (p) => progress.push(p) };
@@ -99,7 +95,7 @@ support.inChromium("the self-test of a GPU in Chromium", support.skipBrowser || 
     t.diagnostic(`${JSON.stringify(loaded)}, then ${JSON.stringify(answered)}`);
     assert.equal(answered.now, loaded.now, "none is compiled while an answer waits for it");
     await page.evaluate(() => window.model.dispose());
-    await tab().unroute(script);
+    await restore();
   });
 
   test("a GPU that has an op in no right form is passed over, or refused where it was asked for", async () => {

@@ -51,7 +51,7 @@ fn lanes(v: __m256i) -> [i32; 8] {
 /// How a format's blocks become words.
 trait Format {
     const BYTES: usize;
-    /// Whether the upper half of a block's first dword is `m`; otherwise `m` is `OFFSET d`.
+    /// Whether the upper half of a block's first dword is `m`; otherwise `m` is `OFFSET d`, 0 where integers have signs.
     const OFFSET: Option<f32>;
 
     /// The integers of a block, in their order.

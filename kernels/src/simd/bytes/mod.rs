@@ -175,6 +175,36 @@ macro_rules! on {
 }
 
 impl Bytes {
+    /// What every processor can do, slower than products in f32.
+    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+    pub const PORTABLE: Bytes = Bytes(Unit::Portable);
+
+    /// Those of the processor that are faster than products in f32, the best first.
+    pub fn available() -> Vec<Self> {
+        let mut all = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            let units = [
+                (Unit::Vnni, has!("avx512f", "avx512bw", "avx512vl", "avx512vnni", "avx2", "fma", "f16c")),
+                (Unit::Avx2, has!("avx2", "fma", "f16c")),
+            ];
+            all.extend(units.into_iter().filter(|(_, there)| *there).map(|(unit, _)| Bytes(unit)));
+        }
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        all.push(Bytes(Unit::Simd128));
+        all
+    }
+
+    /// The best that the processor has, if that is faster than products in f32.
+    pub fn detect() -> Option<Self> {
+        Self::available().into_iter().next()
+    }
+
+    /// Whether weights of a format are multiplied.
+    pub fn takes(format: DType) -> bool {
+        matches!(format, DType::Q8_0 | DType::Q4_0 | DType::Q4_1)
+    }
+
     /// Rounds `x` into a row of as many blocks.
     pub(crate) fn round(self, x: &[f32], row: RowMut<'_>) {
         on!(self.0, round(x, row));
@@ -237,38 +267,6 @@ impl Packing {
             #[cfg(target_arch = "x86_64")]
             Packing::Vnni => unsafe { vnni::multiply(panel, x, y) },
         }
-    }
-}
-
-impl Bytes {
-    /// What every processor can do, slower than products in f32.
-    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-    pub const PORTABLE: Bytes = Bytes(Unit::Portable);
-
-    /// Those of the processor that are faster than products in f32, the best first.
-    pub fn available() -> Vec<Self> {
-        let mut all = Vec::new();
-        #[cfg(target_arch = "x86_64")]
-        {
-            let units = [
-                (Unit::Vnni, has!("avx512f", "avx512bw", "avx512vl", "avx512vnni", "avx2", "fma", "f16c")),
-                (Unit::Avx2, has!("avx2", "fma", "f16c")),
-            ];
-            all.extend(units.into_iter().filter(|(_, there)| *there).map(|(unit, _)| Bytes(unit)));
-        }
-        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        all.push(Bytes(Unit::Simd128));
-        all
-    }
-
-    /// The best that the processor has, if that is faster than products in f32.
-    pub fn detect() -> Option<Self> {
-        Self::available().into_iter().next()
-    }
-
-    /// Whether weights of a format are multiplied.
-    pub fn takes(format: DType) -> bool {
-        matches!(format, DType::Q8_0 | DType::Q4_0 | DType::Q4_1)
     }
 }
 

@@ -1,8 +1,4 @@
 //! The definition of the integer products, for tests and for units of which nobody has written a faster form.
-#![cfg_attr(
-    all(target_arch = "wasm32", target_feature = "simd128"),
-    allow(dead_code, reason = "of which some is used")
-)]
 
 use super::{BLOCK, GROUP, LARGEST, Panel, Rounded, Row, RowMut, SMALLEST, unpack};
 use crate::dtype::DType;
