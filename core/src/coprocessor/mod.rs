@@ -1,7 +1,7 @@
 //! Coprocessors: what reads a snapshot of a cache and gives latent embeddings, later and elsewhere.
 //!
 //! The decoder never waits for one. A [`Job`] is asked whether its latents are there; if they are, a session
-//! [`splice`](crate::model::Session::splice)s them into its sequence. A job that fails, is cancelled, panics or never ends
+//! [`splice`](crate::session::Session::splice)s them into its sequence. A job that fails, is cancelled, panics or never ends
 //! leaves the session as it is, and so its output as without a coprocessor, bit for bit.
 //!
 //! Source: Differentiable Cache Augmentation (Liu et al., 2412.17747).

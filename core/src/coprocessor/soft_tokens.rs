@@ -4,7 +4,8 @@ use super::{Cancel, Coprocessor};
 use crate::backend::Backend;
 use crate::cache::{Kind, Snapshot};
 use crate::error::{Error, Result};
-use crate::model::{Input, Model, Session};
+use crate::model::Model;
+use crate::session::{Input, Session};
 use crate::weights::Checkpoint;
 use std::sync::Arc;
 

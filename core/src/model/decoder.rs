@@ -1,49 +1,49 @@
 //! The one decoder: it records the ops of the layers that a [`Config`] lists.
 
-use super::config::{self, Config};
 use super::delta::Delta;
 use super::matrix::{Input, Matrix, Then, few};
 use super::routing::Routing;
 use super::workspace::{Step, Workspace};
 use crate::backend::{Backend, Operand};
 use crate::cache::Pool;
+use crate::config::{self, Config};
 use crate::error::Result;
 use foveate_kernels::dtype::DType;
-use foveate_kernels::op::Op;
-use foveate_kernels::{activation, attention, cache, embed, fused_linear, norm, rope, rope_append};
+use foveate_kernels::ops::Op;
+use foveate_kernels::{activation, append, attention, embed, fused_linear, norm, rope, rope_append};
 
 /// Takes an op and its operands: to run them, or to know them.
-pub(super) type Record<'a, B> = dyn FnMut(Op, &[Operand<'_, B>]) -> Result<()> + 'a;
+pub(crate) type Record<'a, B> = dyn FnMut(Op, &[Operand<'_, B>]) -> Result<()> + 'a;
 
 /// What the layers leave: the residual stream of a step's tokens in `w.x`, to which `w.branch` is still to be added where
 /// that is pending.
 #[derive(Clone, Copy)]
-pub(super) struct Stream {
-    pub(super) tokens: u32,
+pub(crate) struct Stream {
+    pub(crate) tokens: u32,
     pending: bool,
 }
 
 /// The weights of a model.
 pub struct Decoder<B: Backend> {
-    pub(super) config: Config,
-    pub(super) embedding: Matrix<B>,
-    pub(super) positions: Option<Matrix<B>>,
-    pub(super) layers: Vec<Layer<B>>,
-    pub(super) final_norm: Norm<B>,
-    pub(super) head: Matrix<B>,
+    pub(crate) config: Config,
+    pub(crate) embedding: Matrix<B>,
+    pub(crate) positions: Option<Matrix<B>>,
+    pub(crate) layers: Vec<Layer<B>>,
+    pub(crate) final_norm: Norm<B>,
+    pub(crate) head: Matrix<B>,
 }
 
-pub(super) struct Layer<B: Backend> {
-    pub(super) input_norm: Norm<B>,
-    pub(super) mixer: Mixer<B>,
-    pub(super) post_norm: Norm<B>,
-    pub(super) mlp: Mlp<B>,
+pub(crate) struct Layer<B: Backend> {
+    pub(crate) input_norm: Norm<B>,
+    pub(crate) mixer: Mixer<B>,
+    pub(crate) post_norm: Norm<B>,
+    pub(crate) mlp: Mlp<B>,
     /// Of what attention gives, and of what the MLP gives.
-    pub(super) branch_norms: Option<(Norm<B>, Norm<B>)>,
+    pub(crate) branch_norms: Option<(Norm<B>, Norm<B>)>,
 }
 
 /// As [`config::Mixer`].
-pub(super) enum Mixer<B: Backend> {
+pub(crate) enum Mixer<B: Backend> {
     Attention(Attention<B>),
     Delta(Delta<B>),
     Routing(Routing<B>),
@@ -68,22 +68,22 @@ impl<B: Backend> Mixer<B> {
     }
 }
 
-pub(super) struct Attention<B: Backend> {
+pub(crate) struct Attention<B: Backend> {
     /// Queries, keys and values, and gates.
-    pub(super) input: Matrix<B>,
-    pub(super) head_norms: Option<(Norm<B>, Norm<B>)>,
-    pub(super) output: Matrix<B>,
+    pub(crate) input: Matrix<B>,
+    pub(crate) head_norms: Option<(Norm<B>, Norm<B>)>,
+    pub(crate) output: Matrix<B>,
 }
 
-pub(super) struct Mlp<B: Backend> {
+pub(crate) struct Mlp<B: Backend> {
     /// Gate and up, or up alone.
-    pub(super) up: Matrix<B>,
-    pub(super) down: Matrix<B>,
+    pub(crate) up: Matrix<B>,
+    pub(crate) down: Matrix<B>,
 }
 
-pub(super) struct Norm<B: Backend> {
-    pub(super) weight: B::Buffer,
-    pub(super) bias: Option<B::Buffer>,
+pub(crate) struct Norm<B: Backend> {
+    pub(crate) weight: B::Buffer,
+    pub(crate) bias: Option<B::Buffer>,
 }
 
 impl<B: Backend> Decoder<B> {
@@ -93,7 +93,7 @@ impl<B: Backend> Decoder<B> {
 
     /// Records the layers over a step's tokens, whose ids, positions and slots lie in the workspace. Behind each layer that
     /// the step has observed, `seen` is called: then `w.x` is all of the stream.
-    pub(super) fn layers(
+    pub(crate) fn layers(
         &self,
         to: &mut Record<'_, B>,
         w: &Workspace<B>,
@@ -182,7 +182,7 @@ impl<B: Backend> Decoder<B> {
     }
 
     /// Records the final norm and the logits of the last `rows` of a step's tokens.
-    pub(super) fn logits(&self, to: &mut Record<'_, B>, w: &Workspace<B>, of: Stream, rows: u32) -> Result<()> {
+    pub(crate) fn logits(&self, to: &mut Record<'_, B>, w: &Workspace<B>, of: Stream, rows: u32) -> Result<()> {
         let norm = (&self.config.final_norm, &self.final_norm);
         let input = self.normed(to, w, norm, &self.head, of, rows)?;
         self.head.apply(to, rows, input, Then::default(), &w.logits)
@@ -237,7 +237,7 @@ impl<B: Backend> Decoder<B> {
     }
 
     /// Records the embeddings of a step's ids, without positions.
-    pub(super) fn embed_ids(&self, to: &mut Record<'_, B>, w: &Workspace<B>, tokens: u32) -> Result<()> {
+    pub(crate) fn embed_ids(&self, to: &mut Record<'_, B>, w: &Workspace<B>, tokens: u32) -> Result<()> {
         self.rows(to, w, tokens, (&self.embedding, Operand::new(&w.ids)), false)
     }
 
@@ -264,7 +264,7 @@ impl<B: Backend> Decoder<B> {
     }
 
     /// Records the final norm of all of a step's tokens, into `w.normed`.
-    pub(super) fn hidden(&self, to: &mut Record<'_, B>, w: &Workspace<B>, of: Stream) -> Result<()> {
+    pub(crate) fn hidden(&self, to: &mut Record<'_, B>, w: &Workspace<B>, of: Stream) -> Result<()> {
         let (config, Stream { tokens, pending }) = (&self.config.final_norm, of);
         let spec = norm::Spec { residual: pending, ..norm_spec(config, tokens, 1, self.config.dim) };
         let mut operands = vec![Operand::new(&w.x)];
@@ -358,7 +358,7 @@ impl<B: Backend> Decoder<B> {
                 };
                 to(spec.into(), &[w.positions(), Operand::new(table), Operand::new(&w.qkv)])?;
             }
-            let append = cache::Spec {
+            let append = append::Spec {
                 tokens,
                 pool: layout.pages * layout.page,
                 k_width: a.kv_width(),
@@ -394,7 +394,7 @@ impl<B: Backend> Decoder<B> {
     }
 }
 
-pub(super) fn norm_spec(config: &config::Norm, rows: u32, groups: u32, dim: u32) -> norm::Spec {
+pub(crate) fn norm_spec(config: &config::Norm, rows: u32, groups: u32, dim: u32) -> norm::Spec {
     norm::Spec {
         groups,
         kind: config.kind,

@@ -1,16 +1,16 @@
 //! Layers of the delta rule: a product, a short convolution, the rule over its states, and a norm that is gated.
 
-use super::config;
 use super::decoder::{Norm, Record, norm_spec};
 use super::matrix::{Input, Matrix, Then};
 use super::workspace::{Step, Workspace};
 use crate::backend::{Backend, Operand};
 use crate::cache::LayerStates;
+use crate::config;
 use crate::error::Result;
 use foveate_kernels::conv::Part;
 use foveate_kernels::{activation, conv, delta, delta_gates, norm};
 
-pub(super) struct Delta<B: Backend> {
+pub(crate) struct Delta<B: Backend> {
     /// Queries, keys, values, gates of the output, strengths of writing, decays: those that there are.
     pub(super) input: Matrix<B>,
     pub(super) conv: Conv<B>,
@@ -21,7 +21,7 @@ pub(super) struct Delta<B: Backend> {
     pub(super) output: Matrix<B>,
 }
 
-pub(super) struct Conv<B: Backend> {
+pub(crate) struct Conv<B: Backend> {
     /// `[channels, W]`
     pub(super) weight: B::Buffer,
     pub(super) bias: Option<B::Buffer>,

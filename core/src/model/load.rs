@@ -1,12 +1,12 @@
 //! Weights from files into an executor's memory.
 
-use super::config::{self, Config, Norm as NormConfig};
 use super::decoder::{Attention, Decoder, Layer, Mixer, Mlp, Norm};
 use super::delta::{Conv, Delta};
 use super::family::{Family, Place, Role};
 use super::matrix::{Matrix, Part};
 use super::routing::Routing;
 use crate::backend::Backend;
+use crate::config::{self, Config, Norm as NormConfig};
 use crate::error::{Error, Result};
 use crate::weights::{Checkpoint, TensorInfo};
 use foveate_kernels::dtype::DType;
@@ -23,15 +23,15 @@ pub struct Progress {
 }
 
 /// Reads weights of one model into one executor.
-pub(super) struct Loader<'a, B: Backend> {
-    pub(super) backend: &'a B,
-    pub(super) files: &'a Checkpoint,
-    pub(super) family: &'a Family,
+pub(crate) struct Loader<'a, B: Backend> {
+    pub(crate) backend: &'a B,
+    pub(crate) files: &'a Checkpoint,
+    pub(crate) family: &'a Family,
     /// Told after every window; an error ends the loading.
-    pub(super) report: &'a mut dyn FnMut(Progress) -> Result<()>,
-    pub(super) progress: Progress,
+    pub(crate) report: &'a mut dyn FnMut(Progress) -> Result<()>,
+    pub(crate) progress: Progress,
     /// Nothing of the weights is read: only their shapes and formats matter.
-    pub(super) hollow: bool,
+    pub(crate) hollow: bool,
 }
 
 /// Rows of a matrix as a file holds them.
@@ -64,7 +64,7 @@ fn find<'a>(files: &'a Checkpoint, name: &str, shape: &[u64]) -> Result<&'a Tens
 }
 
 impl<'a, B: Backend> Loader<'a, B> {
-    pub(super) async fn decoder(mut self) -> Result<Decoder<B>> {
+    pub(crate) async fn decoder(mut self) -> Result<Decoder<B>> {
         let family = self.family;
         let config = &family.config;
         self.progress.of = self.files.tensors().filter(|t| !family.ignores(&t.name)).map(|t| t.bytes).sum();

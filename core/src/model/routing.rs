@@ -1,17 +1,17 @@
 //! Routing heads: what centroids take in attends to itself, beside heads of attention over a window.
 
-use super::config;
 use super::decoder::{Attention, Norm, Record, norm_spec};
 use super::matrix::{Input, Matrix, Then};
 use super::workspace::{Step, Workspace};
 use crate::backend::{Backend, Operand};
 use crate::cache::Pool;
+use crate::config;
 use crate::error::Result;
 use foveate_kernels::dtype::DType;
 use foveate_kernels::selected_attention::{Combine, Keys, Own};
-use foveate_kernels::{cache, norm, selected_attention};
+use foveate_kernels::{append, norm, selected_attention};
 
-pub(super) struct Routing<B: Backend> {
+pub(crate) struct Routing<B: Backend> {
     pub(super) local: Option<Attention<B>>,
     /// Queries, which are the keys, and values.
     pub(super) input: Matrix<B>,
@@ -47,7 +47,7 @@ impl<B: Backend> Routing<B> {
         self.input.apply(to, tokens, input, Then::default(), &w.qkv)?;
         let spec = norm::Spec { stride: 2 * width, ..norm_spec(&config::Routing::NORM, tokens, r.heads, r.dim) };
         to(spec.into(), &[&w.qkv, &self.norm.weight, &routed.x].map(Operand::new))?;
-        let append = cache::Spec {
+        let append = append::Spec {
             tokens,
             pool: pool.slots(),
             k_width: width,
