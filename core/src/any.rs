@@ -7,8 +7,10 @@ use crate::error::Result;
 #[cfg(feature = "gpu")]
 use crate::gpu::{Gpu, GpuBuffer};
 use crate::host::{HostBackend, HostBuffer};
+use crate::send::MaybeSend;
 use crate::weights::SharedBytes;
 use foveate_kernels::ops::Op;
+use std::future::Future;
 use std::ops::Range;
 
 /// Any of the executors, so that a program needs its models only once.
@@ -26,6 +28,13 @@ pub enum AnyBuffer {
     Host(HostBuffer),
     #[cfg(feature = "gpu")]
     Gpu(GpuBuffer),
+}
+
+/// A download that was submitted on one of them.
+enum Submitted<H, #[cfg(feature = "gpu")] G> {
+    Host(Result<H>),
+    #[cfg(feature = "gpu")]
+    Gpu(Result<G>),
 }
 
 macro_rules! each {
@@ -143,11 +152,23 @@ impl Backend for Any {
         each!(self, b => b.submit())
     }
 
-    async fn download(&self, buffer: &AnyBuffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
-        match self {
-            Any::Host(b) => b.download(buffer.host()?, offset, bytes).await,
+    fn download(
+        &self,
+        buffer: &AnyBuffer,
+        offset: u64,
+        bytes: u64,
+    ) -> impl Future<Output = Result<Vec<u8>>> + MaybeSend {
+        let submitted = match self {
+            Any::Host(b) => Submitted::Host(buffer.host().map(|buffer| b.download(buffer, offset, bytes))),
             #[cfg(feature = "gpu")]
-            Any::Gpu(b) => b.download(buffer.gpu()?, offset, bytes).await,
+            Any::Gpu(b) => Submitted::Gpu(buffer.gpu().map(|buffer| b.download(buffer, offset, bytes))),
+        };
+        async move {
+            match submitted {
+                Submitted::Host(download) => download?.await,
+                #[cfg(feature = "gpu")]
+                Submitted::Gpu(download) => download?.await,
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! What runs ops: memory, a queue of recorded ops, and a way back.
 
 use crate::error::Result;
+use crate::send::{MaybeSend, MaybeSync};
 use crate::weights::SharedBytes;
 use foveate_kernels::ops::Op;
 use std::future::Future;
@@ -50,9 +51,9 @@ pub struct Stats {
 
 /// An executor. Ops are recorded by [`run`](Backend::run) and take effect in that order; what they wrote can be read after
 /// [`submit`](Backend::submit), by [`download`](Backend::download), which submits.
-pub trait Backend {
+pub trait Backend: MaybeSend + MaybeSync {
     /// A handle: cloning it is cheap and shares the memory.
-    type Buffer: Clone;
+    type Buffer: Clone + MaybeSend + MaybeSync;
 
     /// One line that names executor and device.
     fn describe(&self) -> String;
@@ -99,8 +100,16 @@ pub trait Backend {
     /// Hands everything recorded to the device.
     fn submit(&self) -> Result<()>;
 
-    /// Submits, waits and copies `bytes` bytes from `offset` on. Offset and length are multiples of 4.
-    fn download(&self, buffer: &Self::Buffer, offset: u64, bytes: u64) -> impl Future<Output = Result<Vec<u8>>>;
+    /// Submits, then waits for `bytes` bytes from `offset` on. Offset and length are multiples of 4.
+    ///
+    /// The call itself submits; the future only waits. So whoever holds a lock around recording can let it go between both.
+    /// Natively waiting blocks the thread that polls until a GPU is done.
+    fn download(
+        &self,
+        buffer: &Self::Buffer,
+        offset: u64,
+        bytes: u64,
+    ) -> impl Future<Output = Result<Vec<u8>>> + MaybeSend;
 
     /// Compiles what these ops need and reserves their scratch, with `progress(done, of)`.
     fn prepare(&self, _ops: &[Op], _progress: &mut dyn FnMut(usize, usize)) -> Result<()> {

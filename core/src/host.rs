@@ -2,9 +2,11 @@
 
 use crate::backend::{Backend, Copy, Operand, Stats};
 use crate::error::{Error, Result};
+use crate::send::MaybeSend;
 use crate::weights::SharedBytes;
 use foveate_kernels::cpu::{Args, Host, View};
 use foveate_kernels::ops::Op;
+use std::future::Future;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -273,17 +275,24 @@ impl Backend for HostBackend {
         Ok(())
     }
 
-    async fn download(&self, buffer: &HostBuffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
-        self.submit()?;
+    fn download(
+        &self,
+        buffer: &HostBuffer,
+        offset: u64,
+        bytes: u64,
+    ) -> impl Future<Output = Result<Vec<u8>>> + MaybeSend {
         let end = offset.checked_add(bytes).filter(|end| *end <= buffer.len());
-        let Some(end) = end else {
-            return Err(Error::device(format!("a download of {bytes} bytes at {offset} from {}", buffer.len())));
-        };
-        let mut stats = lock(&self.stats);
-        stats.downloads += 1;
-        stats.downloaded_bytes += bytes;
-        drop(stats);
-        Ok(buffer.bytes(offset as usize..end as usize))
+        let copied = self.submit().and_then(|()| {
+            let Some(end) = end else {
+                return Err(Error::device(format!("a download of {bytes} bytes at {offset} from {}", buffer.len())));
+            };
+            let mut stats = lock(&self.stats);
+            stats.downloads += 1;
+            stats.downloaded_bytes += bytes;
+            drop(stats);
+            Ok(buffer.bytes(offset as usize..end as usize))
+        });
+        std::future::ready(copied)
     }
 
     fn stats(&self) -> Stats {

@@ -9,12 +9,14 @@ pub mod config;
 pub mod coprocessor;
 pub mod cpu;
 pub mod error;
+pub mod generate;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 mod hash;
 pub mod host;
 pub mod model;
 pub mod sample;
+mod send;
 pub mod session;
 pub mod settings;
 #[cfg(feature = "threads")]
@@ -26,3 +28,4 @@ pub use any::Any;
 pub use backend::{Backend, Operand, Stats};
 pub use error::{Error, Result};
 pub use foveate_kernels as kernels;
+pub use send::{MaybeSend, MaybeSync};

@@ -1,7 +1,7 @@
 //! Files that are mapped instead of read.
 
 use crate::error::{Error, Result};
-use foveate_core::weights::{LocalFuture, SharedBytes, Source, check_range};
+use foveate_core::weights::{BoxFuture, SharedBytes, Source, check_range};
 use memmap2::Mmap;
 use std::fs::File;
 use std::path::Path;
@@ -51,7 +51,7 @@ impl Source for Mapped {
         self.map.len() as u64
     }
 
-    fn read(&self, offset: u64, len: u64) -> LocalFuture<'_, foveate_core::Result<Vec<u8>>> {
+    fn read(&self, offset: u64, len: u64) -> BoxFuture<'_, foveate_core::Result<Vec<u8>>> {
         let bytes = check_range(&self.name, self.len(), offset, len)
             .map(|()| self.map[offset as usize..(offset + len) as usize].to_vec());
         Box::pin(std::future::ready(bytes))

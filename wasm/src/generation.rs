@@ -2,17 +2,11 @@
 
 use crate::error::thrown;
 use crate::options::JsOptions;
-use crate::reading::{Likelihood, likeliest, likelihood};
-use crate::session::{Open, Slot, busy};
-use foveate_core::cache::NO_TOKEN;
-use foveate_core::check;
-use foveate_core::host::HostBackend;
-use foveate_core::kernels::ops::Op;
-use foveate_core::kernels::plan::Access;
+use crate::session::{Slot, busy};
+use foveate_core::generate::{Decode, Finish, Generator, Token};
+use foveate_core::kernels::dtype::DType;
 use foveate_core::model::Model;
-use foveate_core::sample::{Sampler, Sampling};
-use foveate_core::session::Session;
-use foveate_core::tokenizer::Stream;
+use foveate_core::session::Buffered;
 use foveate_core::{Any, Error, Result};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -23,16 +17,7 @@ use wasm_bindgen::prelude::*;
 pub struct Generation {
     slot: Slot,
     /// Taken while a step runs, as the session is.
-    running: RefCell<Option<Running>>,
-}
-
-struct Running {
-    sampler: Sampler,
-    /// Absent for models without a tokenizer.
-    stream: Option<Stream>,
-    left: u32,
-    /// How many of the likeliest tokens every step tells of, if probabilities were asked for.
-    likeliest: Option<usize>,
+    running: RefCell<Option<Decode>>,
 }
 
 /// A token and the text that is complete with it, or the end of the answer.
@@ -73,47 +58,24 @@ impl Step {
 
 impl Generation {
     /// An answer to a prompt, in a session of its own with no more room than it needs.
-    pub(crate) fn new(model: &Arc<Model<Any>>, mut pending: Vec<u32>, options: &JsOptions) -> Result<Self> {
-        let (most, sampling) = options.read()?;
-        Sampler::new(sampling)?;
-        if pending.is_empty() {
-            return Err(Error::EmptyPrompt);
-        }
-        let (prompt, context) = (pending.len() as u64, u64::from(model.config().context));
-        if prompt > context {
-            return Err(Error::ContextFull { tokens: prompt, context });
-        }
-        // The last token of an answer is not read again, and needs no room.
-        let room = (prompt + u64::from(most.max(1)) - 1).min(context);
-        let session = Session::new(model.clone(), room as u32)?;
-        session.prepare(&mut |_, _| {})?;
-        pending.extend(options.replayed());
-        let open = Open { session, pending };
-        let slot = Slot::default();
-        let generation = Self::over(&slot, &open, options)?;
-        slot.replace(Some(open));
-        Ok(generation)
+    pub(crate) fn new(model: &Arc<Model<Any>>, ids: Vec<u32>, options: &JsOptions) -> Result<Self> {
+        let (text, decode) = Generator::start(model.clone(), ids, DType::F32, &options.read()?)?.into_parts();
+        text.session().prepare(&mut |_, _| {})?;
+        Ok(Self { slot: Slot::new(RefCell::new(Some(text))), running: RefCell::new(Some(decode)) })
     }
 
-    /// An answer to what `open` holds, which is kept in `slot`.
-    pub(crate) fn over(slot: &Slot, open: &Open, options: &JsOptions) -> Result<Self> {
-        let (most, sampling) = options.read()?;
-        if open.pending.is_empty() {
-            return Err(Error::EmptyPrompt);
-        }
-        let model = open.session.model();
-        let mut sampler = Sampler::new(sampling)?;
-        let mut stream = model.tokenizer().ok().map(|t| t.stream(true));
-        // An answer that was cut off goes on as if it had not been: with its draws, its half characters and its tokens.
-        let replay = options.replayed();
-        for &id in &replay {
-            sampler.next(model.config().vocab);
-            stream.as_mut().and_then(|stream| stream.push(id));
-        }
-        let left = most.saturating_sub(replay.len() as u32);
-        let running = Running { sampler, stream, left, likeliest: options.likeliest()? };
-        Ok(Self { slot: slot.clone(), running: RefCell::new(Some(running)) })
+    /// An answer to what `text` holds, which is kept in `slot`.
+    pub(crate) fn over(slot: &Slot, text: &mut Buffered<Any>, options: &JsOptions) -> Result<Self> {
+        let running = RefCell::new(Some(Decode::new(text, &options.read()?)?));
+        Ok(Self { slot: slot.clone(), running })
     }
+}
+
+/// Log-probability, entropy and rank, then pairs of the likeliest tokens and their log-probabilities.
+fn probabilities(token: &Token) -> Vec<f64> {
+    let own = token.likelihood.map(|l| [l.logprob, l.entropy, l.rank.into()]);
+    let likeliest = token.likeliest.iter().flat_map(|&(id, log)| [id.into(), log]);
+    own.into_iter().flatten().chain(likeliest).collect()
 }
 
 #[wasm_bindgen]
@@ -122,84 +84,22 @@ impl Generation {
     pub async fn next(&self) -> Result<Step, JsValue> {
         let ended = || Error::Config { reason: "the answer has ended, or its last step has not".into() };
         let mut running = self.running.borrow_mut().take().ok_or_else(|| thrown(ended()))?;
-        let Some(mut open) = self.slot.borrow_mut().take() else {
+        let Some(mut text) = self.slot.borrow_mut().take() else {
             self.running.replace(Some(running));
             return Err(thrown(busy()));
         };
-        let step = running.next(&mut open).await;
-        self.slot.replace(Some(open));
-        let step = step.map_err(thrown)?;
-        if step.end.is_none() {
-            self.running.replace(Some(running));
-        }
+        let piece = running.step(&mut text).await;
+        self.slot.replace(Some(text));
+        let (text, token) = piece.map_err(thrown)?.map_or((String::new(), None), |piece| (piece.text, piece.token));
+        let step = match token {
+            Some(token) => Step { id: Some(token.id), text, end: None, probabilities: probabilities(&token) },
+            None => {
+                let natural = matches!(running.finish(), Some(Finish::EndOfText { .. } | Finish::StopString(_)));
+                let end = Some(if natural { "stop" } else { "length" });
+                return Ok(Step { id: None, text, end, probabilities: Vec::new() });
+            }
+        };
+        self.running.replace(Some(running));
         Ok(step)
     }
-}
-
-impl Running {
-    async fn next(&mut self, open: &mut Open) -> Result<Step> {
-        if self.left == 0 || open.len() > open.session.context() {
-            return Ok(self.end("length"));
-        }
-        let (id, probabilities) = match self.likeliest {
-            None => (open.session.next(&open.pending, &mut self.sampler).await?, Vec::new()),
-            Some(count) => self.weighed(open, count).await?,
-        };
-        open.pending.clear();
-        if open.session.model().config().stops.contains(&id) {
-            return Ok(self.end("stop"));
-        }
-        self.left -= 1;
-        open.pending.push(id);
-        let text = self.stream.as_mut().and_then(|s| s.push(id)).unwrap_or_default();
-        Ok(Step { id: Some(id), text, end: None, probabilities })
-    }
-
-    /// The next token, chosen here from logits that come back, and what [`Step`] tells of it.
-    async fn weighed(&mut self, open: &mut Open, count: usize) -> Result<(u32, Vec<f64>)> {
-        let Open { session, pending } = open;
-        let Some(&last) = pending.last() else { return Err(Error::EmptyPrompt) };
-        if pending.len() > 1 {
-            // What comes after the token before the last is known: it is the last.
-            let before = &pending[..pending.len() - 1];
-            session.next(before, &mut Sampler::new(Sampling::default())?).await?;
-            *pending = vec![last];
-        }
-        let mut row = Vec::new();
-        session.logits(&[last], |logits| row.extend_from_slice(logits)).await?;
-        let id = chosen(&row, &mut self.sampler, session.tokens()).await?;
-        let Likelihood { log_probability, entropy, rank } = likelihood(&row, id);
-        let likeliest = likeliest(&row, count).into_iter().flat_map(|(id, log)| [id.into(), log]);
-        Ok((id, [log_probability, entropy, rank.into()].into_iter().chain(likeliest).collect()))
-    }
-
-    /// The end, with what the tokenizer still held back.
-    fn end(&mut self, why: &'static str) -> Step {
-        let text = self.stream.take().and_then(Stream::finish).unwrap_or_default();
-        Step { id: None, text, end: Some(why), probabilities: Vec::new() }
-    }
-}
-
-/// The token that the op `sample` chooses, run on the processor: the same on every executor.
-async fn chosen(row: &[f32], sampler: &mut Sampler, seen: &[u32]) -> Result<u32> {
-    let op = Op::from(sampler.next(row.len() as u32));
-    let args = op.kernel().args();
-    let mut bits = vec![0u32; row.len().div_ceil(32)];
-    let ids = seen.iter().filter(|id| **id != NO_TOKEN);
-    ids.for_each(|&id| bits[id as usize / 32] |= 1 << (id % 32));
-    let to_bytes = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
-    let logits: Vec<u32> = row.iter().map(|z| z.to_bits()).collect();
-    let inputs: Vec<Vec<u8>> = args
-        .iter()
-        .enumerate()
-        .map(|(i, arg)| match (arg.access, i) {
-            (Access::Write, _) => vec![0; arg.bytes() as usize],
-            (_, 0) => to_bytes(&logits),
-            _ => to_bytes(&bits),
-        })
-        .collect();
-    let outputs = check::run(&HostBackend::cpu(1), &op, &args, &inputs).await?;
-    let written = outputs.iter().rev().find_map(|bytes| bytes.first_chunk::<4>());
-    let internal = || Error::Device { reason: "the choice of a token came to nothing".into() };
-    written.map(|bytes| u32::from_le_bytes(*bytes)).ok_or_else(internal)
 }

@@ -1,6 +1,7 @@
 //! What callers choose, read from objects of JavaScript.
 
 use crate::source::JsSource;
+use foveate_core::generate::Generation;
 use foveate_core::sample::Sampling;
 use foveate_core::{Error, Result};
 use js_sys::{Uint8Array, Uint32Array};
@@ -75,7 +76,6 @@ extern "C" {
     fn replay(this: &JsOptions) -> Option<Uint32Array>;
 }
 
-const MAX_TOKENS: u32 = 256;
 /// Tokens that a step tells of at most.
 const MOST_LIKELY: f64 = 100.0;
 
@@ -98,8 +98,7 @@ fn whole(name: &str, value: &JsValue, most: f64) -> Result<Option<f64>> {
 }
 
 impl JsOptions {
-    /// The most tokens to generate, and how they are chosen.
-    pub(crate) fn read(&self) -> Result<(u32, Sampling)> {
+    pub(crate) fn read(&self) -> Result<Generation> {
         let default = Sampling::default();
         let real = |name, value: JsValue, default| Ok::<_, Error>(number(name, &value)?.map_or(default, |v| v as f32));
         let sampling = Sampling {
@@ -110,17 +109,13 @@ impl JsOptions {
             repetition_penalty: real("repetitionPenalty", self.repetition_penalty(), default.repetition_penalty)?,
             seed: whole("seed", &self.seed(), 2f64.powi(53))?.map_or(default.seed, |v| v as u64),
         };
-        let most = whole("maxTokens", &self.max_tokens(), u32::MAX.into())?.map_or(MAX_TOKENS, |v| v as u32);
-        Ok((most, sampling))
-    }
-
-    /// Tokens of the answer that are there already.
-    pub(crate) fn replayed(&self) -> Vec<u32> {
-        self.replay().map(|ids| ids.to_vec()).unwrap_or_default()
-    }
-
-    /// How many of the likeliest tokens to tell of; none asks for no probabilities.
-    pub(crate) fn likeliest(&self) -> Result<Option<usize>> {
-        Ok(whole("logprobs", &self.logprobs(), MOST_LIKELY)?.map(|count| count as usize))
+        let mut options = Generation::new().sampling(sampling);
+        if let Some(most) = whole("maxTokens", &self.max_tokens(), u32::MAX.into())? {
+            options.max_tokens = most as u64;
+        }
+        options.logprobs = whole("logprobs", &self.logprobs(), MOST_LIKELY)?.map(|count| count as usize);
+        // Tokens of the answer that are there already.
+        options.replay = self.replay().map(|ids| ids.to_vec()).unwrap_or_default();
+        Ok(options)
     }
 }

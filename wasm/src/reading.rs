@@ -1,53 +1,13 @@
 //! What a model says of a given text: how likely its tokens are, and the vectors behind them.
 
 use crate::error::thrown;
+use foveate_core::generate::{Likelihood, likelihood};
 use foveate_core::model::Model;
 use foveate_core::session::{Input, Session};
 use foveate_core::{Any, Error, Result};
 use std::cell::RefCell;
 use std::sync::Arc;
 use wasm_bindgen::prelude::*;
-
-/// What a row of logits says of one token.
-pub(crate) struct Likelihood {
-    /// Natural logarithm of its probability.
-    pub(crate) log_probability: f64,
-    /// Entropy of the whole distribution, in nats.
-    pub(crate) entropy: f64,
-    /// How many tokens are likelier.
-    pub(crate) rank: u32,
-}
-
-/// `ln p(id)`, `-sum p ln p` and the number of larger logits; an id outside of the row has no probability.
-pub(crate) fn likelihood(row: &[f32], id: u32) -> Likelihood {
-    let own = row.get(id as usize).copied().unwrap_or(f32::NEG_INFINITY);
-    let max = row.iter().copied().fold(f32::MIN, f32::max);
-    let (mut sum, mut weighted, mut rank) = (0.0f64, 0.0f64, 0);
-    for &z in row {
-        let above = f64::from(z - max);
-        let e = above.exp();
-        sum += e;
-        weighted += if e > 0.0 { e * above } else { 0.0 };
-        rank += u32::from(z > own);
-    }
-    let log = sum.ln();
-    Likelihood { log_probability: f64::from(own - max) - log, entropy: log - weighted / sum, rank }
-}
-
-/// The likeliest tokens of a row and the natural logarithms of their probabilities, the likeliest first.
-pub(crate) fn likeliest(row: &[f32], count: usize) -> Vec<(u32, f64)> {
-    let mut ids: Vec<u32> = (0..row.len() as u32).collect();
-    let by_logit = |a: &u32, b: &u32| row[*b as usize].total_cmp(&row[*a as usize]).then(a.cmp(b));
-    if count < ids.len() {
-        ids.select_nth_unstable_by(count, by_logit);
-        ids.truncate(count);
-    }
-    ids.sort_unstable_by(by_logit);
-    let Some(&first) = ids.first() else { return Vec::new() };
-    let log_first = likelihood(row, first).log_probability;
-    let log = |id: u32| log_first + f64::from(row[id as usize]) - f64::from(row[first as usize]);
-    ids.iter().map(|&id| (id, log(id))).collect()
-}
 
 /// A text that is being read, some tokens at a time.
 #[wasm_bindgen]
@@ -102,8 +62,8 @@ impl Running {
         let mut scores = Vec::new();
         let read = |rows: &[f32]| {
             for (row, &target) in rows.chunks_exact(vocab).zip(targets.by_ref()) {
-                let Likelihood { log_probability, entropy, rank } = likelihood(row, target);
-                scores.extend([log_probability, entropy, rank.into()]);
+                let Likelihood { logprob, entropy, rank } = likelihood(row, target);
+                scores.extend([logprob, entropy, rank.into()]);
             }
         };
         self.session.logits(&self.ids[self.at..end], read).await?;

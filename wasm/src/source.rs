@@ -1,7 +1,7 @@
 //! Files that JavaScript reads for us.
 
 use crate::error::caught;
-use foveate_core::weights::{LocalFuture, Source, check_range};
+use foveate_core::weights::{BoxFuture, Source, check_range};
 use foveate_core::{Error, Result};
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
@@ -74,7 +74,7 @@ impl Source for File {
         self.len
     }
 
-    fn read(&self, offset: u64, len: u64) -> LocalFuture<'_, Result<Vec<u8>>> {
+    fn read(&self, offset: u64, len: u64) -> BoxFuture<'_, Result<Vec<u8>>> {
         Box::pin(self.range(offset, len))
     }
 }

@@ -17,12 +17,13 @@ pub use soft_tokens::SoftTokens;
 use crate::backend::Backend;
 use crate::cache::{SegmentId, Snapshot};
 use crate::error::{Error, Result};
+use crate::send::MaybeSend;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Reads a snapshot and gives latents.
-pub trait Coprocessor<B: Backend> {
+pub trait Coprocessor<B: Backend>: MaybeSend {
     /// At most `latents` rows of the model's width, `[latents, dim]`: what the model's first layer takes in the place of
     /// embeddings, after the family's scale and before learned positions. None is an answer as well.
     ///
@@ -32,11 +33,11 @@ pub trait Coprocessor<B: Backend> {
         snapshot: &Snapshot<B>,
         latents: u32,
         cancel: &Cancel,
-    ) -> impl Future<Output = Result<Vec<f32>>>;
+    ) -> impl Future<Output = Result<Vec<f32>>> + MaybeSend;
 }
 
 /// Whether anyone still waits.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Cancel(Arc<AtomicBool>);
 
 impl Cancel {

@@ -17,10 +17,12 @@ pub use device::{Options, adapters};
 
 use crate::backend::{Backend, Copy, Operand, Stats};
 use crate::error::{Error, Result};
+use crate::send::MaybeSend;
 use foveate_kernels::ceiling::{self, Load};
 use foveate_kernels::ops::Op;
 use foveate_kernels::plan::{Caps, Plan};
 use pipeline::Variant;
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A GPU, or a driver that plays one.
@@ -154,6 +156,22 @@ impl Gpu {
     }
 }
 
+impl Gpu {
+    /// Submits what is recorded and a copy of these bytes into a staging buffer.
+    fn submit_download(&self, buffer: &GpuBuffer, offset: u64, bytes: u64) -> Result<wgpu::Buffer> {
+        self.healthy()?;
+        let staging = lock(&self.readbacks).take(self, bytes)?;
+        let copies = buffer.copies(offset, bytes)?;
+        lock(&self.recorder).submit(self, |encoder| {
+            for copy in copies {
+                encoder.copy_buffer_to_buffer(copy.buffer, copy.offset, &staging, copy.to, Some(copy.bytes));
+            }
+        });
+        self.ledger.downloaded(bytes);
+        Ok(staging)
+    }
+}
+
 fn variants(plans: Vec<Plan>) -> Vec<Variant> {
     plans.into_iter().flat_map(|plan| plan.passes).map(Into::into).collect()
 }
@@ -213,19 +231,19 @@ impl Backend for Gpu {
         self.healthy()
     }
 
-    async fn download(&self, buffer: &GpuBuffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
-        self.healthy()?;
-        let staging = lock(&self.readbacks).take(self, bytes)?;
-        let copies = buffer.copies(offset, bytes)?;
-        lock(&self.recorder).submit(self, |encoder| {
-            for copy in copies {
-                encoder.copy_buffer_to_buffer(copy.buffer, copy.offset, &staging, copy.to, Some(copy.bytes));
-            }
-        });
-        self.ledger.downloaded(bytes);
-        let data = readback::read(self, &staging, bytes).await?;
-        lock(&self.readbacks).put(staging);
-        Ok(data)
+    fn download(
+        &self,
+        buffer: &GpuBuffer,
+        offset: u64,
+        bytes: u64,
+    ) -> impl Future<Output = Result<Vec<u8>>> + MaybeSend {
+        let submitted = self.submit_download(buffer, offset, bytes);
+        async move {
+            let staging = submitted?;
+            let data = readback::read(self, &staging, bytes).await?;
+            lock(&self.readbacks).put(staging);
+            Ok(data)
+        }
     }
 
     fn prepare(&self, ops: &[Op], progress: &mut dyn FnMut(usize, usize)) -> Result<()> {

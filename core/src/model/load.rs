@@ -22,13 +22,20 @@ pub struct Progress {
     pub of: u64,
 }
 
+/// Hears of the progress of loading; an error ends it. `Send`, except in a browser.
+#[cfg(not(target_arch = "wasm32"))]
+pub type Report<'a> = dyn FnMut(Progress) -> Result<()> + Send + 'a;
+/// Hears of the progress of loading; an error ends it. `Send` elsewhere.
+#[cfg(target_arch = "wasm32")]
+pub type Report<'a> = dyn FnMut(Progress) -> Result<()> + 'a;
+
 /// Reads weights of one model into one executor.
 pub(crate) struct Loader<'a, B: Backend> {
     pub(crate) backend: &'a B,
     pub(crate) files: &'a Checkpoint,
     pub(crate) family: &'a Family,
     /// Told after every window; an error ends the loading.
-    pub(crate) report: &'a mut dyn FnMut(Progress) -> Result<()>,
+    pub(crate) report: &'a mut Report<'a>,
     pub(crate) progress: Progress,
     /// Nothing of the weights is read: only their shapes and formats matter.
     pub(crate) hollow: bool,

@@ -12,7 +12,7 @@ pub(crate) mod workspace;
 pub use decoder::Decoder;
 pub use family::Family;
 pub use hub::Hub;
-pub use load::Progress;
+pub use load::{Progress, Report};
 
 use crate::backend::Backend;
 use crate::chat::Template;
@@ -62,7 +62,7 @@ pub struct Model<B: Backend> {
 impl<B: Backend> Model<B> {
     /// Streams the weights into `backend`, reporting bytes; an error from `report` ends the loading, and everything
     /// allocated is freed.
-    pub async fn load(backend: B, files: Files, report: &mut dyn FnMut(Progress) -> Result<()>) -> Result<Self> {
+    pub async fn load(backend: B, files: Files, report: &mut Report<'_>) -> Result<Self> {
         Self::load_shared(Arc::new(backend), files, report).await
     }
 
@@ -70,7 +70,7 @@ impl<B: Backend> Model<B> {
     ///
     /// # Errors
     /// As [`load`](Self::load).
-    pub async fn beside(&self, files: Files, report: &mut dyn FnMut(Progress) -> Result<()>) -> Result<Self> {
+    pub async fn beside(&self, files: Files, report: &mut Report<'_>) -> Result<Self> {
         Self::load_shared(self.backend.clone(), files, report).await
     }
 
@@ -78,11 +78,7 @@ impl<B: Backend> Model<B> {
     ///
     /// # Errors
     /// As [`load`](Self::load).
-    pub async fn load_shared(
-        backend: Arc<B>,
-        files: Files,
-        report: &mut dyn FnMut(Progress) -> Result<()>,
-    ) -> Result<Self> {
+    pub async fn load_shared(backend: Arc<B>, files: Files, report: &mut Report<'_>) -> Result<Self> {
         let ignored = files.ignored();
         let Files { weights, family, tokenizer, template } = files;
         let in_memory = weights.in_memory();
@@ -100,8 +96,7 @@ impl<B: Backend> Model<B> {
     /// A model of the right shapes without weights, for an executor that runs nothing.
     pub(crate) async fn hollow(backend: B, files: &Files) -> Result<Self> {
         let weights = files.weights.hollow();
-        let (report, progress): (&mut dyn FnMut(Progress) -> Result<()>, _) =
-            (&mut |_| Ok(()), Progress { bytes: 0, of: 0 });
+        let (report, progress): (&mut Report<'_>, _) = (&mut |_| Ok(()), Progress { bytes: 0, of: 0 });
         let family = &files.family;
         let loader = load::Loader { backend: &backend, files: &weights, family, report, progress, hollow: true };
         let decoder = loader.decoder().await?;

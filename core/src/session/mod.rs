@@ -2,6 +2,7 @@
 
 mod batch;
 mod branch;
+mod buffered;
 mod observe;
 mod read;
 mod saved;
@@ -9,6 +10,7 @@ mod splice;
 mod timing;
 
 pub use batch::{Batch, Turn};
+pub use buffered::{Buffered, BufferedSnapshot, Span};
 pub use observe::{Observed, Observer};
 pub use timing::{Clock, class};
 
@@ -43,7 +45,7 @@ pub struct Session<B: Backend> {
     marked: Option<(usize, u32)>,
     /// The id that the last step left at `workspace.ids[0]`.
     on_device: Option<u32>,
-    observer: Option<Box<dyn Observer<B> + Send>>,
+    observer: Option<Box<dyn Observer<B>>>,
     timing: timing::Timing,
     /// Tokens between two checkpoints at least, where the model has states.
     interval: u32,
@@ -174,19 +176,39 @@ impl<B: Backend> Session<B> {
     ///
     /// # Errors
     /// `EmptyPrompt` for no tokens, `ContextFull` or `OutOfPages` if they do not fit: then nothing was read. After an error
-    /// of the device the session is as it was before the call.
+    /// of the device, and if the future is dropped before it ends, the session is as it was before the call.
+    ///
+    /// Natively the future blocks the thread that polls it until the device is done: on an async runtime, run it where
+    /// blocking is allowed (`tokio::task::spawn_blocking`).
     pub async fn next(&mut self, tokens: &[u32], sampler: &mut Sampler) -> Result<u32> {
         self.next_after(Input::Tokens(tokens), sampler).await
     }
 
     /// As [`next`](Self::next), after tokens or embeddings.
     pub async fn next_after(&mut self, input: Input<'_>, sampler: &mut Sampler) -> Result<u32> {
-        let before = self.version();
-        let result = self.choose(input, sampler).await;
-        if result.is_err() {
-            self.undo(before);
-        }
-        result
+        let step = read::Unfinished::new(self);
+        let id = step.session.choose(input, sampler).await?;
+        step.finish();
+        Ok(id)
+    }
+
+    /// Tokens that the session has room for beside those that it holds.
+    pub fn room(&self) -> u32 {
+        // Positions may run ahead of tokens where a segment was taken out; both have to fit.
+        self.context().saturating_sub(self.sequence.next_position().max(self.sequence.len()))
+    }
+
+    /// Tokens that one step reads at most.
+    pub fn step_tokens(&self) -> u32 {
+        self.workspace.batch
+    }
+
+    /// Waits until the device has done what was recorded so far.
+    ///
+    /// # Errors
+    /// What the device gives.
+    pub async fn wait(&self) -> Result<()> {
+        self.model.backend().download(&self.workspace.ids, 0, 4).await.map(drop)
     }
 
     /// Reads without asking what follows. What was recorded is submitted.

@@ -2,10 +2,11 @@
 
 use super::Session;
 use crate::backend::Backend;
+use crate::send::{MaybeSend, MaybeSync};
 
 /// Reads along, behind layers of its choice. It changes nothing: what a session says is the same to the bit with it and
 /// without.
-pub trait Observer<B: Backend> {
+pub trait Observer<B: Backend>: MaybeSend + MaybeSync {
     /// The layers, counted from 0; those that the model does not have are never seen.
     fn layers(&self) -> &[usize];
 
@@ -26,7 +27,7 @@ pub struct Observed<'a, B: Backend> {
 
 impl<B: Backend> Session<B> {
     /// Lets `observer` look on from now on, or nobody. Forks have none, nor do steps of a [`Batch`](super::Batch).
-    pub fn observe(&mut self, observer: Option<Box<dyn Observer<B> + Send>>) {
+    pub fn observe(&mut self, observer: Option<Box<dyn Observer<B>>>) {
         self.observer = observer;
     }
 }

@@ -2,13 +2,13 @@
 
 use super::{Input, LOGIT_ROWS, Observed, Session};
 use crate::backend::{Backend, Operand};
-use crate::cache::{Kind, NO_TOKEN};
+use crate::cache::{Kind, NO_TOKEN, Version};
 use crate::error::{Error, Result};
 use crate::model::decoder::Stream;
 use crate::model::workspace::{Step, Workspace, take};
 use crate::sample::Sampler;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use crate::send::MaybeSend;
+use std::mem;
 
 impl Input<'_> {
     /// Tokens, or rows of `dim` elements.
@@ -25,6 +25,31 @@ impl Input<'_> {
             Input::Embeddings(kind, rows) => {
                 Input::Embeddings(*kind, &rows[range.start * dim as usize..range.end * dim as usize])
             }
+        }
+    }
+}
+
+/// A step that has not ended. Dropped before [`finish`](Self::finish), by an error or because the caller dropped its future,
+/// it takes the session back to where the step began.
+pub(super) struct Unfinished<'a, B: Backend> {
+    pub(super) session: &'a mut Session<B>,
+    before: Option<Version>,
+}
+
+impl<'a, B: Backend> Unfinished<'a, B> {
+    pub(super) fn new(session: &'a mut Session<B>) -> Self {
+        Self { before: Some(session.version()), session }
+    }
+
+    pub(super) fn finish(mut self) {
+        self.before = None;
+    }
+}
+
+impl<B: Backend> Drop for Unfinished<'_, B> {
+    fn drop(&mut self) {
+        if let Some(version) = self.before {
+            self.session.undo(version);
         }
     }
 }
@@ -63,12 +88,12 @@ impl<B: Backend> Session<B> {
     ///
     /// # Errors
     /// As [`next`](Session::next).
-    pub async fn logits(&mut self, tokens: &[u32], rows: impl FnMut(&[f32])) -> Result<()> {
+    pub async fn logits(&mut self, tokens: &[u32], rows: impl FnMut(&[f32]) + MaybeSend) -> Result<()> {
         self.logits_after(Input::Tokens(tokens), rows).await
     }
 
     /// As [`logits`](Self::logits), after tokens or embeddings.
-    pub async fn logits_after(&mut self, input: Input<'_>, rows: impl FnMut(&[f32])) -> Result<()> {
+    pub async fn logits_after(&mut self, input: Input<'_>, rows: impl FnMut(&[f32]) + MaybeSend) -> Result<()> {
         self.rows(input, true, rows).await
     }
 
@@ -76,13 +101,20 @@ impl<B: Backend> Session<B> {
     ///
     /// # Errors
     /// As [`next`](Session::next).
-    pub async fn hidden(&mut self, input: Input<'_>, rows: impl FnMut(&[f32])) -> Result<()> {
+    pub async fn hidden(&mut self, input: Input<'_>, rows: impl FnMut(&[f32]) + MaybeSend) -> Result<()> {
         self.rows(input, false, rows).await
     }
 
-    async fn rows(&mut self, input: Input<'_>, head: bool, mut rows: impl FnMut(&[f32])) -> Result<()> {
+    async fn rows(&mut self, input: Input<'_>, head: bool, rows: impl FnMut(&[f32]) + MaybeSend) -> Result<()> {
         self.admit(input)?;
-        let (model, before) = (self.model.clone(), self.version());
+        let step = Unfinished::new(self);
+        step.session.all_rows(input, head, rows).await?;
+        step.finish();
+        Ok(())
+    }
+
+    async fn all_rows(&mut self, input: Input<'_>, head: bool, mut rows: impl FnMut(&[f32]) + MaybeSend) -> Result<()> {
+        let model = self.model.clone();
         let (decoder, backend, dim) = (model.decoder(), model.backend(), model.config().dim);
         let width = u64::from(if head { model.config().vocab } else { dim });
         let (piece, timing) = (LOGIT_ROWS.min(self.workspace.batch) as usize, self.timing.clone());
@@ -90,38 +122,21 @@ impl<B: Backend> Session<B> {
         for start in (0..count).step_by(piece) {
             let part = input.slice(start..count.min(start + piece), dim);
             let shared = self.workspace.turn();
-            let mut turn = Some(take(&shared));
-            let recorded = self.record(part, |w, stream| {
+            let turn = take(&shared);
+            self.record(part, |w, stream| {
                 let mut to = |op, operands: &[Operand<'_, B>]| timing.run(backend, &op, operands);
                 if head {
                     decoder.logits(&mut to, w, stream, stream.tokens)
                 } else {
                     decoder.hidden(&mut to, w, stream)
                 }
-            });
+            })?;
             let from = if head { self.workspace.logits.clone() } else { self.workspace.normed.clone() };
             let bytes = part.len(dim) as u64 * width * 4;
-            let mut download = pin!(backend.download(&from, 0, bytes));
-            // The first poll submits: behind it others may use the workspace again.
-            let bytes = match recorded {
-                Ok(()) => {
-                    poll_fn(|context| {
-                        let polled = download.as_mut().poll(context);
-                        turn.take();
-                        polled
-                    })
-                    .await
-                }
-                Err(error) => Err(error),
-            };
-            match bytes {
-                Ok(bytes) => rows(&bytemuck::pod_collect_to_vec::<u8, f32>(&bytes)),
-                Err(error) => {
-                    turn.take();
-                    self.undo(before);
-                    return Err(error);
-                }
-            }
+            let download = backend.download(&from, 0, bytes);
+            // It is submitted: others may use the workspace again.
+            mem::drop(turn);
+            rows(&bytemuck::pod_collect_to_vec::<u8, f32>(&download.await?));
         }
         Ok(())
     }
@@ -153,17 +168,13 @@ impl<B: Backend> Session<B> {
         for piece in tokens.chunks(self.workspace.batch as usize) {
             backend.upload(&self.workspace.ids, 0, bytemuck::cast_slice(piece))?;
             let shared = self.workspace.turn();
-            let mut turn = Some(take(&shared));
+            let turn = take(&shared);
             let mut to = |op, operands: &[Operand<'_, B>]| backend.run(&op, operands);
             model.decoder().embed_ids(&mut to, &self.workspace, piece.len() as u32)?;
             let bytes = piece.len() as u64 * u64::from(model.config().dim) * 4;
-            let mut download = pin!(backend.download(&self.workspace.x, 0, bytes));
-            let bytes = poll_fn(|context| {
-                let polled = download.as_mut().poll(context);
-                turn.take();
-                polled
-            });
-            rows.extend(bytemuck::pod_collect_to_vec::<u8, f32>(&bytes.await?));
+            let download = backend.download(&self.workspace.x, 0, bytes);
+            mem::drop(turn);
+            rows.extend(bytemuck::pod_collect_to_vec::<u8, f32>(&download.await?));
         }
         Ok(rows)
     }

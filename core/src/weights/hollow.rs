@@ -1,6 +1,6 @@
 //! Files of which only the headers are there.
 
-use super::source::{LocalFuture, Source};
+use super::source::{BoxFuture, Source};
 use crate::error::Result;
 
 /// A file that reads as zeros.
@@ -18,7 +18,7 @@ impl Source for Hollow {
         self.len
     }
 
-    fn read(&self, _offset: u64, len: u64) -> LocalFuture<'_, Result<Vec<u8>>> {
+    fn read(&self, _offset: u64, len: u64) -> BoxFuture<'_, Result<Vec<u8>>> {
         Box::pin(std::future::ready(Ok(vec![0; len as usize])))
     }
 }

@@ -13,4 +13,4 @@ mod source;
 
 pub use checkpoint::{Checkpoint, Stored, TensorInfo};
 pub use safetensors::shard_names;
-pub use source::{LocalFuture, Memory, SharedBytes, Source, check_range};
+pub use source::{BoxFuture, Memory, SharedBytes, Source, check_range};

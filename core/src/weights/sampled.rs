@@ -1,9 +1,9 @@
 //! What a fingerprint looks at, kept while a file streams by: a second request for it could fetch the file again.
 
-use super::source::{LocalFuture, SharedBytes, Source};
+use super::source::{BoxFuture, SharedBytes, Source};
 use crate::error::Result;
-use std::cell::RefCell;
 use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Bytes of one sample of a tensor, of which there are three.
 const SAMPLE: u64 = 4096;
@@ -19,7 +19,7 @@ pub(super) fn samples(bytes: u64) -> ([u64; 3], u64) {
 pub(super) struct Sampled {
     file: Box<dyn Source>,
     /// In the order of their places, apart from each other.
-    kept: RefCell<Vec<Kept>>,
+    kept: Mutex<Vec<Kept>>,
 }
 
 struct Kept {
@@ -45,12 +45,16 @@ impl Sampled {
                 None => kept.push(Kept { range, bytes: Vec::new() }),
             }
         }
-        Self { file, kept: RefCell::new(kept) }
+        Self { file, kept: Mutex::new(kept) }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The bytes of a range, if all of them went by.
     fn known(&self, offset: u64, len: u64) -> Option<Vec<u8>> {
-        let kept = self.kept.borrow();
+        let kept = self.kept();
         let index = kept.partition_point(|k| k.range.start <= offset).checked_sub(1)?;
         let from = (offset - kept[index].range.start) as usize;
         kept[index].bytes.get(from..from + len as usize).map(<[u8]>::to_vec)
@@ -58,7 +62,7 @@ impl Sampled {
 
     /// Keeps what goes on from where a sample ended.
     fn keep(&self, offset: u64, bytes: &[u8]) {
-        let mut kept = self.kept.borrow_mut();
+        let mut kept = self.kept();
         let first = kept.partition_point(|k| k.range.end <= offset);
         let end = offset + bytes.len() as u64;
         for k in kept[first..].iter_mut().take_while(|k| k.range.start < end) {
@@ -79,7 +83,7 @@ impl Source for Sampled {
         self.file.len()
     }
 
-    fn read(&self, offset: u64, len: u64) -> LocalFuture<'_, Result<Vec<u8>>> {
+    fn read(&self, offset: u64, len: u64) -> BoxFuture<'_, Result<Vec<u8>>> {
         Box::pin(async move {
             if let Some(bytes) = self.known(offset, len) {
                 return Ok(bytes);

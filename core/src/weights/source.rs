@@ -5,15 +5,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::send::{MaybeSend, MaybeSync};
 
-/// A future that need not be `Send`: in a browser it waits for a JavaScript promise.
-pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+/// A boxed future; `Send`, except in a browser, where it waits for a JavaScript promise.
+#[cfg(not(target_arch = "wasm32"))]
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+/// A boxed future; `Send` elsewhere, but here it may wait for a JavaScript promise.
+#[cfg(target_arch = "wasm32")]
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// Bytes that several readers hold at once.
 pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 /// A file, wherever it lies: ranges of a URL or a `File` in a browser, a mapped file natively.
-pub trait Source {
+pub trait Source: MaybeSend + MaybeSync {
     /// What messages call the file, usually its name.
     fn name(&self) -> &str;
 
@@ -28,7 +33,7 @@ pub trait Source {
     ///
     /// # Errors
     /// [`Error::Read`] if the range leaves the file or the bytes cannot be had.
-    fn read(&self, offset: u64, len: u64) -> LocalFuture<'_, Result<Vec<u8>>>;
+    fn read(&self, offset: u64, len: u64) -> BoxFuture<'_, Result<Vec<u8>>>;
 
     /// The whole file where it is already in memory, so that host executors use weights in place.
     fn shared(&self) -> Option<SharedBytes> {
@@ -72,7 +77,7 @@ impl Source for Memory {
         self.bytes.len() as u64
     }
 
-    fn read(&self, offset: u64, len: u64) -> LocalFuture<'_, Result<Vec<u8>>> {
+    fn read(&self, offset: u64, len: u64) -> BoxFuture<'_, Result<Vec<u8>>> {
         let bytes = check_range(&self.name, self.len(), offset, len)
             .map(|()| self.bytes[offset as usize..(offset + len) as usize].to_vec());
         Box::pin(std::future::ready(bytes))

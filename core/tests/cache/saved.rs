@@ -6,7 +6,7 @@ use foveate_core::cache::{Kind, Saved};
 use foveate_core::kernels::dtype::DType;
 use foveate_core::model::Files;
 use foveate_core::session::{Input, Session};
-use foveate_core::weights::{Checkpoint, LocalFuture, Memory, Source};
+use foveate_core::weights::{BoxFuture, Checkpoint, Memory, Source};
 use foveate_core::{Any, Error};
 use pollster::block_on;
 use std::cell::Cell;
@@ -65,7 +65,7 @@ impl Source for Streamed {
         self.file.len()
     }
 
-    fn read(&self, offset: u64, len: u64) -> LocalFuture<'_, foveate_core::Result<Vec<u8>>> {
+    fn read(&self, offset: u64, len: u64) -> BoxFuture<'_, foveate_core::Result<Vec<u8>>> {
         self.read.set(self.read.get() + len);
         self.file.read(offset, len)
     }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use foveate_core::Result;
-use foveate_core::weights::{Checkpoint, LocalFuture, Memory, SharedBytes, Source};
+use foveate_core::weights::{BoxFuture, Checkpoint, Memory, SharedBytes, Source};
 
 /// A GGUF file in parts, so that a test can spoil any of them.
 #[derive(Clone)]
@@ -153,7 +153,7 @@ impl Source for Watched {
         self.file.len()
     }
 
-    fn read(&self, offset: u64, len: u64) -> LocalFuture<'_, Result<Vec<u8>>> {
+    fn read(&self, offset: u64, len: u64) -> BoxFuture<'_, Result<Vec<u8>>> {
         self.reads.borrow_mut().push((offset, len));
         self.file.read(offset, len)
     }

@@ -1,0 +1,172 @@
+//! Conversations.
+
+use super::decode::{Decode, Finish, Piece, Timing, Usage};
+use super::options::Generation;
+use super::prompt::answer_ids;
+use crate::backend::Backend;
+use crate::chat::Message;
+use crate::error::Result;
+use crate::session::{Buffered, Session};
+
+/// A conversation, in the form that the model was trained on, and the session that has read it.
+///
+/// Each turn reads only what the session has not read yet. Where the context is full, the oldest turns are forgotten. A turn
+/// that fails, is cancelled or is dropped half-way leaves the conversation as it was.
+pub struct Chat<B: Backend> {
+    messages: Vec<Message>,
+    text: Buffered<B>,
+}
+
+/// What the model says to a message, in pieces.
+pub struct Reply<'a, B: Backend> {
+    chat: &'a mut Chat<B>,
+    decode: Decode,
+    /// The conversation without this turn; `None` once the turn is a part of it.
+    before: Option<Vec<Message>>,
+    text: String,
+    forgotten: usize,
+}
+
+impl From<&str> for Message {
+    /// What a user says.
+    fn from(text: &str) -> Self {
+        Message::new("user", text)
+    }
+}
+
+impl From<String> for Message {
+    /// What a user says.
+    fn from(text: String) -> Self {
+        Message::new("user", text)
+    }
+}
+
+impl<B: Backend> Chat<B> {
+    /// Begins a conversation in a session.
+    ///
+    /// # Errors
+    /// `Template` or `Tokenizer` if the model has none.
+    pub fn new(session: Session<B>) -> Result<Self> {
+        session.model().template()?;
+        session.model().tokenizer()?;
+        Ok(Self { messages: Vec::new(), text: Buffered::new(session) })
+    }
+
+    /// Takes `messages` in the place of the conversation: a system message, or turns of an earlier one.
+    pub fn set_messages(&mut self, messages: impl Into<Vec<Message>>) {
+        self.messages = messages.into();
+    }
+
+    /// The turns so far.
+    pub fn messages(&self) -> &[Message] {
+        &self.messages
+    }
+
+    /// The session, which has read what it has read of the conversation.
+    pub fn session(&self) -> &Buffered<B> {
+        &self.text
+    }
+
+    /// Begins to answer a message: a user's text, or a [`Message`] of any role.
+    ///
+    /// # Errors
+    /// `ContextFull` for a message that does not fit even by itself; as [`Decode::new`]. Then the conversation is as it was.
+    pub fn send(&mut self, message: impl Into<Message>, options: &Generation) -> Result<Reply<'_, B>> {
+        let before = self.messages.clone();
+        self.messages.push(message.into());
+        match self.begin(options) {
+            Ok((decode, forgotten)) => {
+                Ok(Reply { chat: self, decode, before: Some(before), text: String::new(), forgotten })
+            }
+            Err(error) => {
+                self.messages = before;
+                Err(error)
+            }
+        }
+    }
+
+    fn begin(&mut self, options: &Generation) -> Result<(Decode, usize)> {
+        let context = self.text.session().context();
+        // An answer gets a quarter of the context, or what was asked if that is less.
+        let room = u64::from(context / 4).min(options.max_tokens);
+        let (mut ids, mut forgotten) = (self.ids()?, 0);
+        while ids.len() as u64 + room > context.into() && self.forget_oldest() {
+            forgotten += 1;
+            ids = self.ids()?;
+        }
+        self.text.set_tokens(&ids)?;
+        Ok((Decode::new(&mut self.text, options)?, forgotten))
+    }
+
+    fn ids(&self) -> Result<Vec<u32>> {
+        answer_ids(self.text.session().model(), &self.messages)
+    }
+
+    /// Forgets the oldest turn, from one message of the user to the next, if there are two. What the model was told before
+    /// the conversation stays.
+    fn forget_oldest(&mut self) -> bool {
+        let told = self.messages.iter().take_while(|m| m.role == "system" || m.role == "developer").count();
+        let next = self.messages.iter().skip(told + 1).position(|m| m.role == "user");
+        if let Some(next) = next {
+            self.messages.drain(told..told + 1 + next);
+        }
+        next.is_some()
+    }
+}
+
+impl<B: Backend> Reply<'_, B> {
+    /// Generates the next piece; `None` behind the end. See [`Decode::step`].
+    ///
+    /// # Errors
+    /// As [`Decode::step`].
+    pub async fn step(&mut self) -> Result<Option<Piece>> {
+        let piece = self.decode.step(&mut self.chat.text).await?;
+        if let Some(piece) = &piece {
+            self.text.push_str(&piece.text);
+        }
+        let ended = self.decode.finish().is_some_and(|finish| *finish != Finish::Cancelled);
+        if ended && self.before.take().is_some() {
+            // States that were kept here make the next turn's rollback exact.
+            self.chat.text.session_mut().checkpoint();
+            self.chat.messages.push(Message::new("assistant", self.text.clone()));
+        }
+        Ok(piece)
+    }
+
+    /// Generates to the end and returns the whole reply.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub async fn text(&mut self) -> Result<String> {
+        while self.step().await?.is_some() {}
+        Ok(self.text.clone())
+    }
+
+    /// Why the reply ended, once it has.
+    pub fn finish(&self) -> Option<&Finish> {
+        self.decode.finish()
+    }
+
+    /// Tokens so far. Those of the prompt are the whole conversation.
+    pub fn usage(&self) -> Usage {
+        self.decode.usage()
+    }
+
+    /// How fast it was so far.
+    pub fn timing(&self) -> Timing {
+        self.decode.timing()
+    }
+
+    /// How many of the oldest turns no longer fit.
+    pub fn forgotten(&self) -> usize {
+        self.forgotten
+    }
+}
+
+impl<B: Backend> Drop for Reply<'_, B> {
+    fn drop(&mut self) {
+        if let Some(before) = self.before.take() {
+            self.chat.messages = before;
+        }
+    }
+}

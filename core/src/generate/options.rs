@@ -1,0 +1,150 @@
+//! Settings of a generation.
+
+use crate::coprocessor::Cancel;
+use crate::sample::Sampling;
+
+/// Tokens of a generation, where no maximum is given.
+const MAX_TOKENS: u64 = 256;
+
+/// When a generation ends, how its tokens are chosen and what it tells of them.
+///
+/// ```
+/// use foveate_core::generate::Generation;
+///
+/// let options = Generation::new().max_tokens(64).temperature(0.7).seed(1).stop(["\n\n"]);
+/// assert_eq!(options, options.clone());
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Generation {
+    pub max_tokens: u64,
+    /// Texts that end the generation. Nothing of them is given out.
+    pub stop: Vec<String>,
+    /// Go on behind tokens that end a text.
+    pub ignore_eos: bool,
+    /// Give out the spelling of tokens that are no text.
+    pub show_special: bool,
+    pub sampling: Sampling,
+    /// Tell of probabilities, and of that many of the likeliest tokens.
+    pub logprobs: Option<usize>,
+    /// Ends the generation between two steps, also inside of a long prompt.
+    pub cancel: Cancel,
+    /// Seconds since some moment, for [`Timing`](super::Timing); there are none without.
+    pub clock: Option<fn() -> f64>,
+    /// Tokens of the generation that are there already: it goes on behind them as if it had chosen them.
+    pub replay: Vec<u32>,
+}
+
+impl Default for Generation {
+    fn default() -> Self {
+        Self {
+            max_tokens: MAX_TOKENS,
+            stop: Vec::new(),
+            ignore_eos: false,
+            show_special: false,
+            sampling: Sampling::default(),
+            logprobs: None,
+            cancel: Cancel::default(),
+            clock: None,
+            replay: Vec::new(),
+        }
+    }
+}
+
+/// Equal settings; the cancel token and the clock are none.
+impl PartialEq for Generation {
+    fn eq(&self, other: &Self) -> bool {
+        let settings = |g: &Self| (g.max_tokens, g.ignore_eos, g.show_special, g.sampling, g.logprobs);
+        settings(self) == settings(other) && self.stop == other.stop && self.replay == other.replay
+    }
+}
+
+impl Generation {
+    /// The likeliest token each time, 256 tokens at most.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets how many tokens are generated at most.
+    pub fn max_tokens(self, max_tokens: u64) -> Self {
+        Self { max_tokens, ..self }
+    }
+
+    /// Sets the texts that end the generation. They may span tokens; nothing of them is given out.
+    pub fn stop<S: Into<String>>(self, stop: impl IntoIterator<Item = S>) -> Self {
+        Self { stop: stop.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// Sets whether the generation goes on behind tokens that end a text.
+    pub fn ignore_eos(self, ignore_eos: bool) -> Self {
+        Self { ignore_eos, ..self }
+    }
+
+    /// Sets whether the spelling of tokens that are no text is given out.
+    pub fn show_special(self, show_special: bool) -> Self {
+        Self { show_special, ..self }
+    }
+
+    /// Sets how tokens are chosen, all settings at once.
+    pub fn sampling(self, sampling: Sampling) -> Self {
+        Self { sampling, ..self }
+    }
+
+    /// Sets how freely tokens are chosen; 0 takes the likeliest.
+    pub fn temperature(mut self, temperature: f32) -> Self {
+        self.sampling.temperature = temperature;
+        self
+    }
+
+    /// Chooses among the `top_k` likeliest tokens; 0 sets no limit.
+    pub fn top_k(mut self, top_k: u32) -> Self {
+        self.sampling.top_k = top_k;
+        self
+    }
+
+    /// Chooses among the likeliest tokens that hold this much probability together.
+    pub fn top_p(mut self, top_p: f32) -> Self {
+        self.sampling.top_p = top_p;
+        self
+    }
+
+    /// Leaves out tokens with less than this share of the likeliest one's probability.
+    pub fn min_p(mut self, min_p: f32) -> Self {
+        self.sampling.min_p = min_p;
+        self
+    }
+
+    /// Divides the logits of tokens that were there before; 1 leaves them.
+    pub fn repetition_penalty(mut self, repetition_penalty: f32) -> Self {
+        self.sampling.repetition_penalty = repetition_penalty;
+        self
+    }
+
+    /// Sets the seed: the same one gives the same text.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.sampling.seed = seed;
+        self
+    }
+
+    /// Tells of each token's probability and of the `likeliest` likeliest tokens. Logits then come back from the device in
+    /// every step.
+    pub fn logprobs(self, likeliest: usize) -> Self {
+        Self { logprobs: Some(likeliest), ..self }
+    }
+
+    /// Sets the token that ends the generation when it is cancelled.
+    pub fn cancel(self, cancel: Cancel) -> Self {
+        Self { cancel, ..self }
+    }
+
+    /// Sets the clock that [`Timing`](super::Timing) is measured by: seconds since some moment.
+    pub fn clock(self, clock: fn() -> f64) -> Self {
+        Self { clock: Some(clock), ..self }
+    }
+
+    /// Goes on behind tokens that were generated before, as on a device that was lost since: with their draws, their half
+    /// characters and the rest of the maximum. [`Decode::new`](super::Decode::new) expects a session that holds them.
+    pub fn replay(self, replay: Vec<u32>) -> Self {
+        Self { replay, ..self }
+    }
+}
