@@ -5,7 +5,7 @@
 //! GPU includes recording and submitting; on a software driver it says nothing about a GPU.
 
 use criterion::{Criterion, Throughput};
-use foveate::core::{Any, Backend};
+use foveate::{Any, Backend};
 use foveate::{Device, device};
 use foveate_benches::{Loaded, runs, shapes};
 use std::time::Instant;

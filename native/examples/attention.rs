@@ -1,8 +1,6 @@
 //! Attention inside of a program that has its own wgpu device, queue and buffers.
 
-use foveate::core::gpu::Gpu;
-use foveate::core::{Backend, Operand};
-use foveate::kernels::attention;
+use foveate::{Backend, Gpu, Operand, attention};
 use wgpu::util::{BufferInitDescriptor, DeviceExt};
 
 pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {

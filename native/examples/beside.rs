@@ -2,15 +2,13 @@
 //!
 //! The decoder has one thread, the coprocessor another: on a machine with a free core neither waits for the other.
 
-use foveate::core::cache::Pool;
-use foveate::core::chat::Message;
-use foveate::core::coprocessor::{Cancel, Coprocessor, SoftTokens};
-use foveate::core::kernels::dtype::DType;
-use foveate::core::model::Model;
-use foveate::core::sample::{Sampler, Sampling};
-use foveate::core::session::{Input, Session, To};
-use foveate::core::{Any, Error};
-use foveate::{Device, Options, device_with, open, wait};
+use foveate::cache::Pool;
+use foveate::chat::Message;
+use foveate::coprocessor::{Cancel, Coprocessor, SoftTokens};
+use foveate::kernels::dtype::DType;
+use foveate::model::Model;
+use foveate::session::{Input, Session, To};
+use foveate::{Any, Device, Options, RuntimeError, Sampler, Sampling, device_with, open, wait};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -75,7 +73,7 @@ fn beside(model: &Arc<Model<Any>>, changed: &Arc<Model<Any>>, span: Duration) ->
                     assert_eq!(rows.len() as u32, LATENTS * width);
                     jobs.fetch_add(1, Ordering::Relaxed);
                 }
-                Ok::<_, Error>(())
+                Ok::<_, RuntimeError>(())
             });
             let with = decode(&mut session, span);
             done.store(true, Ordering::Relaxed);

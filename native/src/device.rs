@@ -34,7 +34,7 @@ pub struct Options {
 /// An executor of the given kind, with the default [`Options`].
 ///
 /// ```
-/// use foveate::core::Backend;
+/// use foveate::Backend;
 ///
 /// # fn main() -> foveate::Result<()> {
 /// let device = foveate::device(foveate::Device::Reference)?;

@@ -1,27 +1,55 @@
 //! Language models on whatever computes: a GPU through Vulkan, Metal or DX12, or the processor.
 //!
-//! This crate opens what lies in files, on the hub and in caches, and finds devices; everything else is
-//! `foveate_core` and `foveate_kernels`, which are here under [`core`] and [`kernels`].
-//!
 //! ```no_run
-//! use foveate::core::model::{Model, Session};
-//! use foveate::core::sample::{Sampler, Sampling};
-//! use std::sync::Arc;
+//! use foveate::{Generation, Model};
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let device = foveate::device(foveate::Device::Auto)?;
-//! let files = foveate::open("smollm2-135m")?;
-//! let model = Arc::new(foveate::wait(Model::load(device, files, &mut |_| Ok(())))?);
+//! # fn main() -> foveate::Result<()> {
+//! let model = Model::open("smollm2-135m")?;
+//! for piece in model.generate("The capital of France is", &Generation::default())? {
+//!     print!("{}", piece?);
+//! }
 //!
-//! let prompt = model.tokenizer()?.encode("The capital of France is", true)?;
-//! let mut session = Session::new(model.clone(), 64)?;
-//! let mut sampler = Sampler::new(Sampling::default())?;
-//! let id = foveate::wait(session.next(&prompt, &mut sampler))?;
-//! assert_eq!(model.tokenizer()?.decode(&[id], true)?, " Paris");
+//! let mut chat = model.chat()?;
+//! let options = Generation::new().temperature(0.7).stop(["\n\n"]);
+//! for piece in chat.send("Who was Ada Lovelace?", &options)? {
+//!     print!("{}", piece?);
+//! }
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Which calls block
+//! [`Model::open`], the iterators of [`Model::generate`] and [`Chat::send`], [`wait`] and [`device()`] block their thread.
+//! Their async forms are [`step`](generate::Generator::step) and the methods of [`Session`]: the futures are `Send`, but
+//! natively the thread that polls them works (on the processor) or waits (for a GPU) until the step is done. On tokio, run
+//! them on a thread for blocking work and send the pieces:
+//!
+//! ```no_run
+//! # use foveate::{Generation, Model};
+//! # mod tokio {
+//! #     pub mod task { pub fn spawn_blocking<F: FnOnce() + Send + 'static>(f: F) { std::thread::spawn(f); } }
+//! # }
+//! # fn answer(model: Model, sender: std::sync::mpsc::Sender<String>) {
+//! tokio::task::spawn_blocking(move || {
+//!     let pieces = model.generate("Once upon a time", &Generation::default()).into_iter().flatten();
+//!     for piece in pieces.map_while(Result::ok) {
+//!         // Whoever listened is gone.
+//!         if sender.send(piece.text).is_err() {
+//!             break;
+//!         }
+//!     }
+//! });
+//! # }
+//! ```
+//!
+//! `native/examples/server.rs` is a web server in this way.
+//!
+//! # Beneath
+//! [`Session`] is one sequence of tokens: steps, logits, forks, rollbacks, [`session::Batch`] for several in one step.
+//! [`kernels`] has the ops as specs, plans and references; [`Gpu`] runs them in a program's own wgpu device.
 
+mod api;
+#[doc(hidden)]
 pub mod bench;
 pub mod catalogue;
 mod device;
@@ -32,13 +60,33 @@ mod mapped;
 mod models;
 mod pypi;
 
+pub use api::{Builder, Chat, Generator, Model, Session};
 pub use device::{Device, Options, device, device_with};
 pub use download::{Checksum, Event, Report, fetch, quiet};
 pub use error::{Error, Result};
-pub use foveate_core as core;
-pub use foveate_core::kernels;
 pub use mapped::Mapped;
-pub use models::{checkpoint, open, open_case, open_with, pull};
+pub use models::{checkpoint, is_model, open, open_case, open_with, pull};
+
+pub use foveate_core::chat::Message;
+pub use foveate_core::coprocessor::Cancel;
+/// What the runtime below this crate refuses; [`Error::Core`] holds it.
+pub use foveate_core::error::Error as RuntimeError;
+pub use foveate_core::generate::{Finish, Generation, Piece, Prompt, Timing, Token, Usage};
+pub use foveate_core::gpu::Gpu;
+pub use foveate_core::host::HostBackend;
+pub use foveate_core::sample::{Sampler, Sampling};
+pub use foveate_core::{Any, Backend, Operand, Stats};
+
+pub use foveate_core::{
+    any, backend, cache, chat, check, config, coprocessor, generate, gpu, host, kernels, model, session, settings,
+    tokenizer, weights,
+};
+pub use kernels::ops::routing;
+pub use kernels::{
+    activation, append, attention, attention_backward, centroids, conv, conv_backward, delta, delta_backward,
+    delta_gates, embed, fused_linear, linear, merge, norm, rope, rope_append, route, route_step, sample,
+    selected_attention, selected_attention_backward,
+};
 
 /// Waits for a future on this thread: native executors never need another one.
 pub fn wait<F: Future>(future: F) -> F::Output {

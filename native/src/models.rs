@@ -33,6 +33,11 @@ pub fn open_with(model: &str, report: Report<'_>) -> Result<Files> {
     }
 }
 
+/// Returns whether [`open`] would take this for a model: something that exists, a name of the [`catalogue`] or a hub id.
+pub fn is_model(model: &str) -> bool {
+    Path::new(model).exists() || catalogue::find(model).is_some() || hub::is_id(model)
+}
+
 /// Makes sure that a model by name is here, and returns its file or folder: in `to`, or else in the user's cache.
 ///
 /// # Errors

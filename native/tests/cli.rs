@@ -1,6 +1,8 @@
 //! The command line as a user meets it.
 
 mod support;
+#[path = "../../core/tests/tiny/mod.rs"]
+mod tiny;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
@@ -58,7 +60,7 @@ fn json(output: &Output) -> Result<Value, Failed> {
 fn help_names_every_command() -> Check {
     let output = run(&["--help"])?;
     ensure(output.status.success(), || shown(&output))?;
-    for command in ["generate", "chat", "score", "check", "devices", "bench", "pull"] {
+    for command in ["run", "generate", "chat", "score", "check", "devices", "bench", "pull"] {
         ensure(out(&output).contains(command), || format!("{command} is missing from {}", out(&output)))?;
         let own = run(&[command, "--help"])?;
         ensure(own.status.success() && out(&own).contains("Usage"), || shown(&own))?;
@@ -144,6 +146,68 @@ fn check_runs_golden_models(device: &str) -> Check {
         ensure(output.status.success() && out(&output).contains("greedy: 24 of 24"), || shown(&output))?;
     }
     Ok(())
+}
+
+/// A folder with a small model; without its chat template if `bare`.
+fn tiny_model(bare: bool) -> Result<tempfile::TempDir, Failed> {
+    let folder = tempfile::tempdir()?;
+    for (name, bytes) in tiny::files().into_iter().filter(|(name, _)| !bare || *name != "tokenizer_config.json") {
+        std::fs::write(folder.path().join(name), bytes)?;
+    }
+    Ok(folder)
+}
+
+const SHORT: [&str; 6] = ["--device", "cpu", "--max-tokens", "6", "--json", "--temperature=1"];
+
+fn run_answers_by_the_models_template() -> Check {
+    let folder = tiny_model(false)?;
+    let path = folder.path().to_string_lossy();
+    let report = json(&run(&[&["run", &path, "the king"][..], &SHORT].concat())?)?;
+    // <|user|> the Ġ k ing </s> <|assistant|>
+    ensure(report["read"] == 7 && report["reused"] == 0, || report.to_string())?;
+    ensure(report["ids"].as_array().is_some_and(|ids| (1..=6).contains(&ids.len())), || report.to_string())?;
+    let named = json(&run(&[&["run", "the king", "--model", &path][..], &SHORT].concat())?)?;
+    ensure(named == report, || named.to_string())?;
+    let piped = json(&with_input(&[&["run", &path][..], &SHORT].concat(), "the king\n")?)?;
+    ensure(piped == report, || piped.to_string())?;
+    let told = json(&run(&[&["run", &path, "the king", "--system", "be brief"][..], &SHORT].concat())?)?;
+    ensure(told["read"].as_u64() > Some(7), || told.to_string())
+}
+
+fn run_continues_a_text_where_there_is_no_template() -> Check {
+    let folder = tiny_model(true)?;
+    let path = folder.path().to_string_lossy();
+    let output = run(&[&["run", &path, "the king"][..], &SHORT].concat())?;
+    ensure(err(&output).contains("no chat template"), || shown(&output))?;
+    let generated = json(&run(&[&["generate", "the king", "--model", &path][..], &SHORT].concat())?)?;
+    let report = json(&output)?;
+    // The token that ends a text is told of by `generate` alone.
+    let ids = |value: &Value| value["ids"].as_array().cloned().unwrap_or_default();
+    ensure(!ids(&report).is_empty() && ids(&generated).starts_with(&ids(&report)), || {
+        format!("{report} and {generated}")
+    })?;
+    refused(&with_input(&["run", "--model", &path, "--device", "cpu"], "")?, &["prompt is empty"])?;
+    refused(&run(&["chat", "--model", &path, "--device", "cpu"])?, &["chat template"])
+}
+
+fn run_refuses_what_it_does_not_know() -> Check {
+    refused(&run(&["run", "no-such-model", "x"])?, &["no-such-model", "smollm2-135m"])?;
+    refused(&run(&["run", "no-such-model", "x", "--temperature", "-1"])?, &["temperature"])?;
+    let output = run(&["run", "a", "b", "--model", "c"])?;
+    ensure(output.status.code() == Some(2) && err(&output).contains("--model"), || shown(&output))
+}
+
+fn generate_stops_before_a_stop_string() -> Check {
+    let folder = tiny_model(false)?;
+    let path = folder.path().to_string_lossy();
+    let arguments = ["generate", "the king", "--model", &path, "--device", "cpu", "--json", "--ignore-eos"];
+    let more = ["--temperature", "1", "--seed", "5", "--max-tokens", "40"];
+    let whole = json(&run(&[&arguments[..], &more].concat())?)?;
+    let text = whole["text"].as_str().unwrap_or_default().to_owned();
+    let stop: String = text.chars().skip(12).filter(|c| *c != char::REPLACEMENT_CHARACTER).take(2).collect();
+    let at = text.find(&stop).ok_or("no such text")?;
+    let stopped = json(&run(&[&arguments[..], &more, &["--stop", &stop]].concat())?)?;
+    ensure(stopped["stop"] == "stop-string" && stopped["text"] == text[..at], || format!("{stopped} of {whole}"))
 }
 
 /// The model with a device that every machine has.
@@ -407,6 +471,10 @@ fn main() {
         always("help_names_every_command", help_names_every_command),
         always("pull_without_a_name_lists_the_catalogue", pull_without_a_name_lists_the_catalogue),
         always("errors_are_one_helpful_line", errors_are_one_helpful_line),
+        always("run_answers_by_the_models_template", run_answers_by_the_models_template),
+        always("run_continues_a_text_where_there_is_no_template", run_continues_a_text_where_there_is_no_template),
+        always("run_refuses_what_it_does_not_know", run_refuses_what_it_does_not_know),
+        always("generate_stops_before_a_stop_string", generate_stops_before_a_stop_string),
         always("check_fails_on_what_it_cannot_run", check_fails_on_what_it_cannot_run),
         given(golden, "check_notices_a_wrong_expectation", check_notices_a_wrong_expectation),
         given(golden, "check_runs_golden_ops_on_the_reference", || check_runs_golden_ops("reference")),
@@ -432,7 +500,7 @@ fn main() {
     ];
     #[cfg(unix)]
     trials.push(given(model, "generate_stops_at_an_interrupt", generate_stops_at_an_interrupt));
-    let gpu = !foveate::wait(foveate::core::gpu::adapters()).is_empty();
+    let gpu = !foveate::wait(foveate::gpu::adapters()).is_empty();
     let required = std::env::var("REQUIRE_GPU").is_ok_and(|v| v == "1");
     let there = golden && (gpu || required);
     trials.push(given(there, "check_runs_golden_ops_on_a_gpu", || check_runs_golden_ops("gpu")));

@@ -4,13 +4,13 @@
 #[allow(dead_code)]
 mod support;
 
-use foveate::core::Any;
-use foveate::core::cache::{PAGE, Pool};
-use foveate::core::kernels::dtype::DType;
-use foveate::core::model::Model;
-use foveate::core::sample::{Sampler, Sampling};
-use foveate::core::session::{Input, Session, To};
+use foveate::Any;
+use foveate::cache::{PAGE, Pool};
+use foveate::kernels::dtype::DType;
+use foveate::model::Model;
+use foveate::session::{Input, Session, To};
 use foveate::{Device, device, wait};
+use foveate::{Sampler, Sampling};
 use std::sync::Arc;
 use std::time::Instant;
 

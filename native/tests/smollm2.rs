@@ -4,7 +4,7 @@
 mod golden_model;
 mod support;
 
-use foveate::core::chat::Message;
+use foveate::chat::Message;
 use golden_model::{Case, Share, ids};
 use libtest_mimic::Failed;
 use serde_json::Value;

@@ -59,7 +59,8 @@ impl Step {
 impl Generation {
     /// An answer to a prompt, in a session of its own with no more room than it needs.
     pub(crate) fn new(model: &Arc<Model<Any>>, ids: Vec<u32>, options: &JsOptions) -> Result<Self> {
-        let (text, decode) = Generator::start(model.clone(), ids, DType::F32, &options.read()?)?.into_parts();
+        let (text, decode) =
+            Generator::start(model.clone(), ids, model.config().context, DType::F32, &options.read()?)?.into_parts();
         text.session().prepare(&mut |_, _| {})?;
         Ok(Self { slot: Slot::new(RefCell::new(Some(text))), running: RefCell::new(Some(decode)) })
     }

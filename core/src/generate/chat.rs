@@ -170,3 +170,13 @@ impl<B: Backend> Drop for Reply<'_, B> {
         }
     }
 }
+
+/// Generates piece by piece and blocks this thread meanwhile.
+#[cfg(not(target_arch = "wasm32"))]
+impl<B: Backend> Iterator for Reply<'_, B> {
+    type Item = Result<Piece>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        pollster::block_on(self.step()).transpose()
+    }
+}

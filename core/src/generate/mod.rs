@@ -37,15 +37,20 @@ pub struct Generator<B: Backend, S: BorrowMut<Buffered<B>> = Buffered<B>> {
 }
 
 impl<B: Backend> Generator<B> {
-    /// Begins a generation in a session of its own, with no more room than the prompt and the maximum need, whose keys and
-    /// values are kept in `kv`.
+    /// Begins a generation in a session of its own, with room for what prompt and maximum need but no more than `context`
+    /// tokens, whose keys and values are kept in `kv`.
     ///
     /// # Errors
-    /// As [`Prompt::ids`] and [`Decode::new`]; `ContextFull` for a prompt that is longer than what the model was made for;
-    /// `OutOfMemory`.
-    pub fn start(model: Arc<Model<B>>, prompt: impl Into<Prompt>, kv: DType, options: &Generation) -> Result<Self> {
+    /// As [`Prompt::ids`] and [`Decode::new`]; `ContextFull` for a prompt that is longer than `context`; `OutOfMemory`.
+    pub fn start(
+        model: Arc<Model<B>>,
+        prompt: impl Into<Prompt>,
+        context: u32,
+        kv: DType,
+        options: &Generation,
+    ) -> Result<Self> {
         let ids = prompt.into().ids(&model)?;
-        let (tokens, context) = (ids.len() as u64, u64::from(model.config().context));
+        let (tokens, context) = (ids.len() as u64, u64::from(context));
         if tokens > context {
             return Err(Error::ContextFull { tokens, context });
         }
@@ -122,5 +127,15 @@ impl<B: Backend, S: BorrowMut<Buffered<B>>> Generator<B, S> {
     /// Session and state, for a caller that lends the session to others between two steps.
     pub fn into_parts(self) -> (S, Decode) {
         (self.text, self.decode)
+    }
+}
+
+/// Generates piece by piece and blocks this thread meanwhile.
+#[cfg(not(target_arch = "wasm32"))]
+impl<B: Backend, S: BorrowMut<Buffered<B>>> Iterator for Generator<B, S> {
+    type Item = Result<Piece>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        pollster::block_on(self.step()).transpose()
     }
 }

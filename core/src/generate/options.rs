@@ -29,7 +29,7 @@ pub struct Generation {
     pub logprobs: Option<usize>,
     /// Ends the generation between two steps, also inside of a long prompt.
     pub cancel: Cancel,
-    /// Seconds since some moment, for [`Timing`](super::Timing); there are none without.
+    /// Seconds since some moment, for [`Timing`](super::Timing): by default the system's clock, and none on `wasm32`.
     pub clock: Option<fn() -> f64>,
     /// Tokens of the generation that are there already: it goes on behind them as if it had chosen them.
     pub replay: Vec<u32>,
@@ -45,10 +45,27 @@ impl Default for Generation {
             sampling: Sampling::default(),
             logprobs: None,
             cancel: Cancel::default(),
-            clock: None,
+            clock: default_clock(),
             replay: Vec::new(),
         }
     }
+}
+
+/// Seconds since the first call.
+#[cfg(not(target_arch = "wasm32"))]
+fn seconds() -> f64 {
+    static BEGAN: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+    BEGAN.elapsed().as_secs_f64()
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn default_clock() -> Option<fn() -> f64> {
+    Some(seconds)
+}
+
+#[cfg(target_arch = "wasm32")]
+fn default_clock() -> Option<fn() -> f64> {
+    None
 }
 
 /// Equal settings; the cancel token and the clock are none.

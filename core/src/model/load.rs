@@ -301,7 +301,7 @@ impl<'a, B: Backend> Loader<'a, B> {
 
     /// A part of a `[in, out]` tensor as `[out, in]` rows. Blocks run along `in` only in the other order, so this is for
     /// formats of single elements.
-    async fn transposed(&self, rows: &Rows<'_>) -> Result<Vec<u8>> {
+    async fn transposed(&mut self, rows: &Rows<'_>) -> Result<Vec<u8>> {
         let size = rows.format.block_bytes() as usize;
         if rows.format.block_len() != 1 {
             let dtype = format!("{} [in, out]", rows.format);

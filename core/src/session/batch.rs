@@ -51,7 +51,8 @@ impl<B: Backend> Batch<B> {
     ///
     /// # Errors
     /// `Config` for too many or for a session over another pool, `ContextFull` or `OutOfPages` if a token does not fit: then
-    /// nothing was read by any. After an error of the device all sessions are as they were before the call.
+    /// nothing was read by any. After an error of the device, and if the future is dropped before it ends, all sessions are
+    /// as they were before the call.
     pub async fn next(&mut self, turns: &mut [Turn<'_, B>]) -> Result<Vec<u32>> {
         self.admit(turns)?;
         let before: Vec<Version> = turns.iter().map(|turn| turn.session.version()).collect();
@@ -59,26 +60,19 @@ impl<B: Backend> Batch<B> {
             turn.session.mark(&[turn.token], turn.sampler)?;
         }
         let extents = extend(turns)?;
-        let recorded = self.step(turns, &extents);
+        let mut unfinished = Unfinished { turns, before };
+        let recorded = self.step(unfinished.turns, &extents);
         drop(extents);
-        let result = match recorded {
-            Ok(()) => self.model.backend().download(&self.workspace.ids, 0, turns.len() as u64 * 4).await,
-            Err(error) => Err(error),
-        };
-        match result {
-            Ok(bytes) => {
-                let ids: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
-                for (turn, &id) in turns.iter_mut().zip(&ids) {
-                    turn.session.on_device = None;
-                    turn.session.chose(id, turn.sampler);
-                }
-                Ok(ids)
-            }
-            Err(error) => {
-                turns.iter_mut().zip(before).for_each(|(turn, version)| turn.session.undo(version));
-                Err(error)
-            }
+        recorded?;
+        let bytes = unfinished.turns.len() as u64 * 4;
+        let bytes = self.model.backend().download(&self.workspace.ids, 0, bytes).await?;
+        unfinished.before.clear();
+        let ids: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
+        for (turn, &id) in unfinished.turns.iter_mut().zip(&ids) {
+            turn.session.on_device = None;
+            turn.session.chose(id, turn.sampler);
         }
+        Ok(ids)
     }
 
     fn admit(&self, turns: &[Turn<'_, B>]) -> Result<()> {
@@ -139,6 +133,19 @@ impl<B: Backend> Batch<B> {
             to(spec.into(), &operands)?;
         }
         Ok(())
+    }
+}
+
+/// A step that has not ended: unless `before` was cleared, dropping it takes the sessions back to these versions.
+struct Unfinished<'a, 't, B: Backend> {
+    turns: &'a mut [Turn<'t, B>],
+    before: Vec<Version>,
+}
+
+impl<B: Backend> Drop for Unfinished<'_, '_, B> {
+    fn drop(&mut self) {
+        let before = std::mem::take(&mut self.before);
+        self.turns.iter_mut().zip(before).for_each(|(turn, version)| turn.session.undo(version));
     }
 }
 

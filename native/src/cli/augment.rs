@@ -2,11 +2,11 @@
 
 use super::ModelArguments;
 use clap::Args;
-use foveate::core::Any;
-use foveate::core::cache::PAGE;
-use foveate::core::coprocessor::{Job, Policy, SoftTokens, Splice, Task, overlay};
-use foveate::core::model::{Files, Model};
-use foveate::core::session::Session;
+use foveate::Any;
+use foveate::cache::PAGE;
+use foveate::coprocessor::{Job, Policy, SoftTokens, Splice, Task, overlay};
+use foveate::model::{Files, Model};
+use foveate::session::Session;
 use foveate::{Error, Result, wait};
 use serde_json::{Value, json};
 use std::path::PathBuf;

@@ -1,14 +1,12 @@
-//! `foveate chat`
+//! `foveate chat`, and the conversation of `foveate run`
 
-use super::generate::{Answer, Rules, Stop, answer, stops};
-use super::{Kv, ModelArguments, SamplingArguments, interrupt, print, progress};
+use super::interrupt::{self, Answering};
+use super::{Kv, ModelArguments, SamplingArguments, print, progress, summary};
 use clap::Args;
-use foveate::core::Any;
-use foveate::core::chat::Message;
-use foveate::core::model::Model;
-use foveate::core::sample::Sampler;
-use foveate::core::session::{Session, To};
-use foveate::{Error, Result};
+use foveate::generate::{Chat, Reply};
+use foveate::model::Model;
+use foveate::session::Session;
+use foveate::{Any, Cancel, Error, Finish, Generation, Message, Result, RuntimeError};
 use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,6 +18,13 @@ const CONTEXT: u32 = 4096;
 pub(super) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// What a conversation is asked for, whatever the model.
+#[derive(Args)]
+pub(super) struct Settings {
     /// What the model is told before the conversation.
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
@@ -28,6 +33,9 @@ pub(super) struct Arguments {
     max_tokens: u64,
     #[command(flatten)]
     sampling: SamplingArguments,
+    /// End an answer before this string; may be given several times.
+    #[arg(long, value_name = "TEXT")]
+    stop: Vec<String>,
     /// Tokens of the conversation; beyond them its oldest turns are forgotten [default: 4096, or what the model was
     /// made for].
     #[arg(long, value_name = "N")]
@@ -40,92 +48,47 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// The turns so far and the session that has read them.
-struct Conversation {
-    messages: Vec<Message>,
-    session: Session<Any>,
-    sampler: Sampler,
-    rules: Rules,
-}
+impl Settings {
+    /// The options of each turn, if they are within their ranges.
+    pub(super) fn options(&self) -> Result<Generation> {
+        let options = Generation::new().max_tokens(self.max_tokens).stop(&self.stop);
+        Ok(options.sampling(self.sampling.settings()?))
+    }
 
-/// What a turn cost.
-struct Turn {
-    answer: Answer,
-    /// Tokens of the conversation that the session had in its cache, and that it had to read.
-    reused: usize,
-    read: usize,
-    /// Turns that no longer fit.
-    forgotten: usize,
-}
+    pub(super) fn json(&self) -> bool {
+        self.json
+    }
 
-impl Conversation {
-    fn new(model: &Arc<Model<Any>>, arguments: &Arguments) -> Result<Self> {
-        model.template()?;
+    /// A session with room for a conversation, its kernels compiled.
+    pub(super) fn session(&self, model: &Arc<Model<Any>>) -> Result<Session<Any>> {
         let most = model.config().context;
-        let context = arguments.context.unwrap_or(most.min(CONTEXT));
+        let context = self.context.unwrap_or(most.min(CONTEXT));
         if !(1..=most).contains(&context) {
-            return Err(Error::Usage {
-                reason: format!("--context must be 1 to {most} for this model, got {context}"),
-            });
+            let reason = format!("--context must be 1 to {most} for this model, got {context}");
+            return Err(Error::Usage { reason });
         }
-        let system = arguments.system.iter().map(|text| Message::new("system", text.clone()));
-        Ok(Self {
-            messages: system.collect(),
-            session: Session::stored(model.clone(), context, arguments.kv.format())?,
-            sampler: arguments.sampling.sampler()?,
-            rules: Rules { max_tokens: arguments.max_tokens, stops: stops(model)?, show_special: false },
-        })
+        let session = Session::stored(model.clone(), context, self.kv.format())?;
+        progress::prepare(&session)?;
+        Ok(session)
     }
 
-    /// The conversation as the model expects it.
-    fn ids(&self) -> Result<Vec<u32>> {
-        let model = self.session.model();
-        let text = model.template()?.render(&self.messages, true)?;
-        Ok(model.tokenizer()?.encode(&text, false)?)
-    }
-
-    /// Answers `question`. A turn that fails is as if it had not been asked.
-    fn turn(&mut self, question: &str, show: &mut dyn FnMut(&str) -> Result<()>) -> Result<Turn> {
-        let before = self.messages.clone();
-        let turn = self.ask(question, show);
-        if turn.is_err() {
-            self.messages = before;
-        }
-        turn
-    }
-
-    fn ask(&mut self, question: &str, show: &mut dyn FnMut(&str) -> Result<()>) -> Result<Turn> {
-        self.messages.push(Message::new("user", question));
-        let mut ids = self.ids()?;
-        // An answer gets a quarter of the context, or what was asked if that is less.
-        let context = self.session.context();
-        let room = (context / 4).min(u32::try_from(self.rules.max_tokens).unwrap_or(u32::MAX));
-        let mut forgotten = 0;
-        while ids.len() as u64 + u64::from(room) > context.into() {
-            let system = usize::from(self.messages.first().is_some_and(|m| m.role == "system"));
-            if self.messages.len() < system + 3 {
-                break;
-            }
-            self.messages.drain(system..system + 2);
-            forgotten += 1;
-            ids = self.ids()?;
-        }
-        // What stands there already need not be read again, but for the last token: the next one follows from it.
-        let reused = self.session.best_prefix(&ids[..ids.len().saturating_sub(1)]).len;
-        self.session.rollback(To::Len(reused))?;
-        let reused = reused as usize;
-        let answer = answer(&mut self.session, &ids[reused..], &mut self.sampler, &self.rules, None, show)?;
-        self.session.checkpoint();
-        self.messages.push(Message::new("assistant", answer.text.clone()));
-        Ok(Turn { answer, reused, read: ids.len() - reused, forgotten })
+    pub(super) fn chat(&self, model: &Arc<Model<Any>>) -> Result<Chat<Any>> {
+        model.template()?;
+        let mut chat = Chat::new(self.session(model)?)?;
+        chat.set_messages(Vec::from_iter(self.system.iter().map(|text| Message::new("system", text.clone()))));
+        Ok(chat)
     }
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    arguments.sampling.sampler()?;
+    let options = arguments.settings.options()?;
     let model = arguments.model.load()?;
-    let mut conversation = Conversation::new(&model, arguments)?;
-    progress::prepare(&conversation.session)?;
+    converse(arguments.settings.chat(&model)?, &arguments.settings, &options)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Answers line after line of standard input.
+pub(super) fn converse(mut chat: Chat<Any>, settings: &Settings, options: &Generation) -> Result<()> {
     interrupt::watch();
     let asks = std::io::stdin().is_terminal();
     if asks {
@@ -138,34 +101,60 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         let Some(line) = lines.next() else { break };
         let line = line.map_err(|e| Error::File { path: "standard input".into(), reason: e.to_string() })?;
-        match line.trim() {
+        let question = match line.trim() {
             "" => continue,
             "/exit" => break,
-            question => turn(&mut conversation, question, arguments.json, asks)?,
+            question => question,
+        };
+        match turn(&mut chat, question, settings.json, options) {
+            // The next question may fit where this one did not.
+            Err(error @ Error::Core(RuntimeError::ContextFull { .. })) if asks => eprintln!("error: {error}"),
+            turn => drop(turn?),
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
-fn turn(conversation: &mut Conversation, question: &str, json: bool, asks: bool) -> Result<()> {
-    let mut show = |piece: &str| if json { Ok(()) } else { print(piece) };
-    let turn = match conversation.turn(question, &mut show) {
-        // The next question may fit where this one did not.
-        Err(error @ Error::Core(foveate::core::Error::ContextFull { .. })) if asks => {
-            eprintln!("error: {error}");
-            return Ok(());
+/// Answers one message and returns why the answer ended.
+pub(super) fn turn(chat: &mut Chat<Any>, question: &str, json: bool, options: &Generation) -> Result<Finish> {
+    // A new one for each turn: the last one may be cancelled.
+    let options = options.clone().cancel(Cancel::default());
+    let _answering = Answering::begin(&options.cancel);
+    let mut reply = chat.send(question, &options)?;
+    if reply.forgotten() > 0 {
+        eprintln!("({} of the oldest turns no longer fit the context and were forgotten)", reply.forgotten());
+    }
+    let (mut ids, mut text) = (Vec::new(), String::new());
+    for piece in reply.by_ref() {
+        let piece = piece?;
+        ids.extend(piece.token.map(|token| token.id));
+        if !json {
+            print(&piece.text)?;
         }
-        turn => turn?,
-    };
-    if turn.forgotten > 0 {
-        eprintln!("({} of the oldest turns no longer fit the context and were forgotten)", turn.forgotten);
+        text.push_str(&piece.text);
+    }
+    tell(&reply, ids, &text, json)
+}
+
+fn tell(reply: &Reply<'_, Any>, mut ids: Vec<u32>, text: &str, json: bool) -> Result<Finish> {
+    let (usage, finish) = (reply.usage(), reply.finish().cloned().unwrap_or(Finish::MaxTokens));
+    if let Finish::EndOfText { token } = finish {
+        ids.push(token);
     }
     if json {
         let json = serde_json::json!({
-            "text": turn.answer.text, "ids": turn.answer.ids, "stop": turn.answer.stop.name(),
-            "reused": turn.reused, "read": turn.read,
+            "text": text, "ids": ids, "stop": finish.name(), "reused": usage.cached_tokens,
+            "read": usage.prompt_tokens - usage.cached_tokens,
         });
-        return print(&format!("{json}\n"));
+        print(&format!("{json}\n"))?;
+    } else if finish == Finish::Cancelled {
+        print(" ...\n")?;
+        eprintln!("(stopped: the conversation goes on as if you had not asked)");
+    } else {
+        print("\n")?;
+        if std::io::stderr().is_terminal() {
+            eprintln!("{}", summary(usage, reply.timing(), &finish));
+        }
     }
-    print(if turn.answer.stop == Stop::Interrupted { " ...\n" } else { "\n" })
+    Ok(finish)
 }

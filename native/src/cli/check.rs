@@ -3,9 +3,9 @@
 use super::{DeviceArguments, DeviceName, print};
 use clap::Args;
 use foveate::Result;
-use foveate::core::check::{self, Bounds, Finding};
-use foveate::core::kernels::testing::Tolerance;
-use foveate::core::{Any, Backend};
+use foveate::check::{self, Bounds, Finding};
+use foveate::kernels::testing::Tolerance;
+use foveate::{Any, Backend};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 

@@ -2,17 +2,17 @@
 
 use super::print;
 use clap::Args;
-use foveate::core::check;
-use foveate::core::gpu::{self, Gpu};
-use foveate::core::host::HostBackend;
-use foveate::core::kernels::dtype::DType;
-use foveate::core::kernels::testing;
-use foveate::core::kernels::ops::Op;
-use foveate::core::kernels::plan::Caps;
-use foveate::core::kernels::plan::shader::{Const, Shader};
-use foveate::core::kernels::testing::Case;
-use foveate::core::kernels::{activation, attention, embed, linear, norm, rope, sample};
-use foveate::core::{Any, Backend};
+use foveate::check;
+use foveate::gpu::{self, Gpu};
+use foveate::host::HostBackend;
+use foveate::kernels::dtype::DType;
+use foveate::kernels::ops::Op;
+use foveate::kernels::plan::Caps;
+use foveate::kernels::plan::shader::{Const, Shader};
+use foveate::kernels::testing;
+use foveate::kernels::testing::Case;
+use foveate::kernels::{activation, attention, embed, linear, norm, rope, sample};
+use foveate::{Any, Backend};
 use foveate::{Result, wait};
 use std::process::ExitCode;
 

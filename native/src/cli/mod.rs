@@ -9,19 +9,23 @@ mod generate;
 mod interrupt;
 mod progress;
 mod pull;
+mod run;
 mod score;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use foveate::core::kernels::dtype::DType;
-use foveate::core::model::Model;
-use foveate::core::sample::{Sampler, Sampling};
-use foveate::core::{Any, Backend};
-use foveate::{Result, catalogue};
+use foveate::kernels::dtype::DType;
+use foveate::model::Model;
+use foveate::{Any, Backend};
+use foveate::{Finish, Result, Timing, Usage, catalogue};
+use foveate::{Sampler, Sampling};
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Runs language models on a GPU or the processor.
+/// Runs language models on your own machine: asks them, talks with them, measures them.
+///
+/// `foveate run "What is the capital of France?"` answers, `foveate run` holds a conversation. Models are files, folders or
+/// names; what has a name is downloaded the first time. A GPU computes if there is one, else the processor.
 #[derive(Parser)]
 #[command(name = "foveate", version, about, max_term_width = 110)]
 pub(crate) struct Cli {
@@ -31,11 +35,16 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Continues a text.
+    /// Answers a prompt; holds a conversation if there is none.
+    ///
+    /// The answer is in the form that the model was trained on, its chat template. A model without one continues the prompt
+    /// as a text.
+    Run(run::Arguments),
+    /// Continues a bare text, without a chat template.
     Generate(generate::Arguments),
-    /// Holds a conversation, in the form that the model was trained on.
+    /// Holds a conversation; standard input gives one message a line.
     Chat(chat::Arguments),
-    /// Mean negative log-likelihood and perplexity of a text.
+    /// Scores a text: mean negative log-likelihood and perplexity.
     Score(score::Arguments),
     /// Compares kernels and models with results in files.
     Check(check::Arguments),
@@ -53,6 +62,7 @@ enum Command {
 
 pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
+        Command::Run(arguments) => run::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Chat(arguments) => chat::run(&arguments),
         Command::Score(arguments) => score::run(&arguments),
@@ -151,12 +161,15 @@ struct ModelArguments {
 }
 
 impl ModelArguments {
-    /// Opens the model, then the device: a wrong path is told at once.
     fn load(&self) -> Result<Arc<Model<Any>>> {
-        let files = foveate::open_with(&self.model, &mut progress::Bars::default().report())?;
-        let device = self.device.open()?;
-        Ok(Arc::new(progress::load(device, files)?))
+        load(&self.model, self.device)
     }
+}
+
+/// Opens a model, then the device: a wrong path is told at once.
+fn load(model: &str, device: DeviceArguments) -> Result<Arc<Model<Any>>> {
+    let files = foveate::open_with(model, &mut progress::Bars::default().report())?;
+    Ok(Arc::new(progress::load(device.open()?, files)?))
 }
 
 #[derive(Args)]
@@ -182,16 +195,48 @@ struct SamplingArguments {
 }
 
 impl SamplingArguments {
-    fn sampler(&self) -> Result<Sampler> {
-        Ok(Sampler::new(Sampling {
+    /// The settings, if they are within their ranges.
+    fn settings(&self) -> Result<Sampling> {
+        let settings = Sampling {
             temperature: self.temperature,
             top_k: self.top_k,
             top_p: self.top_p,
             min_p: self.min_p,
             repetition_penalty: self.repetition_penalty,
             seed: self.seed,
-        })?)
+        };
+        Sampler::new(settings)?;
+        Ok(settings)
     }
+}
+
+/// The exit status of a program whose text ended so.
+fn code(finish: &Finish) -> ExitCode {
+    if *finish == Finish::Cancelled { interrupt::CODE.into() } else { ExitCode::SUCCESS }
+}
+
+/// One line on what a text cost.
+fn summary(usage: Usage, timing: Timing, finish: &Finish) -> String {
+    let Usage { prompt_tokens, cached_tokens, generated_tokens } = usage;
+    let rate = |rate: Option<f64>| rate.map_or("-".into(), |rate| format!("{rate:.1}"));
+    format!(
+        "prompt: {prompt_tokens} tokens ({cached_tokens} cached) at {}/s; generated: {generated_tokens} at {}/s; stop: {}",
+        rate(timing.prompt_rate),
+        rate(timing.decode_rate),
+        finish.name()
+    )
+}
+
+/// A prompt from standard input, without the line break that echo and editors put at its end.
+fn piped() -> Result<String> {
+    let mut text = read(None)?;
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    Ok(text)
 }
 
 /// Writes to standard output at once.

@@ -1,8 +1,8 @@
 //! Bars on standard error; nothing but notes where that is no terminal.
 
-use foveate::core::model::{Files, Model, Progress};
-use foveate::core::session::Session;
-use foveate::core::{Any, Error};
+use foveate::model::{Files, Model, Progress};
+use foveate::session::Session;
+use foveate::{Any, RuntimeError};
 use foveate::{Event, Result};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
@@ -62,7 +62,7 @@ pub(super) fn load(device: Any, files: Files) -> Result<Model<Any>> {
     }
     let mut shown: Option<ProgressBar> = None;
     let started = std::time::Instant::now();
-    let mut report = |progress: Progress| -> Result<(), Error> {
+    let mut report = |progress: Progress| -> Result<(), RuntimeError> {
         if started.elapsed() > Duration::from_millis(300) {
             shown.get_or_insert_with(|| bar("loading", Some(progress.of))).set_position(progress.bytes);
         }

@@ -2,8 +2,8 @@
 
 use super::ModelArguments;
 use clap::Args;
-use foveate::core::Backend;
-use foveate::core::session::{Session, To};
+use foveate::Backend;
+use foveate::session::{Session, To};
 use foveate::{Error, Result, wait};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

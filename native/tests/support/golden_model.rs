@@ -4,13 +4,13 @@
 //! reproduces them.
 
 use crate::support::{self, ensure};
-use foveate::core::gpu;
-use foveate::core::model::Model;
-use foveate::core::sample::{Sampler, Sampling};
-use foveate::core::session::Session;
-use foveate::core::tokenizer::Tokenizer;
-use foveate::core::{Any, Backend};
+use foveate::gpu;
+use foveate::model::Model;
+use foveate::session::Session;
+use foveate::tokenizer::Tokenizer;
+use foveate::{Any, Backend};
 use foveate::{Device, Options, wait};
+use foveate::{Sampler, Sampling};
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,44 @@
+//! The generation loop, conversations, and what may move between threads.
+
+mod chat;
+mod decode;
+mod send;
+#[path = "../tiny/mod.rs"]
+mod tiny;
+
+use foveate_core::Any;
+use foveate_core::generate::{Generation, Generator, Prompt};
+use foveate_core::host::HostBackend;
+use foveate_core::kernels::dtype::DType;
+use foveate_core::model::{Files, Hub, Model};
+use foveate_core::weights::{Checkpoint, Memory};
+use std::sync::{Arc, LazyLock};
+
+fn load() -> Arc<Model<Any>> {
+    let [(_, config), (_, tokenizer), (_, tokenizer_config), (name, weights)] = tiny::files();
+    let weights = pollster::block_on(Checkpoint::safetensors(vec![Box::new(Memory::new(name, weights))]));
+    let hub = Hub {
+        config: &config,
+        tokenizer: Some(&tokenizer),
+        tokenizer_config: Some(&tokenizer_config),
+        ..Hub::default()
+    };
+    let files = Files::from_hub(weights.expect("a whole file"), hub).expect("a known family");
+    let mut report = |_| Ok(());
+    let model = Model::load(Any::Host(HostBackend::cpu(1)), files, &mut report);
+    Arc::new(pollster::block_on(model).expect("it loads"))
+}
+
+fn model() -> Arc<Model<Any>> {
+    static MODEL: LazyLock<Arc<Model<Any>>> = LazyLock::new(load);
+    MODEL.clone()
+}
+
+fn start(prompt: impl Into<Prompt>, options: &Generation) -> Generator<Any> {
+    Generator::start(model(), prompt, tiny::CONTEXT, DType::F32, options).expect("a generation")
+}
+
+/// Choices that differ from token to token.
+fn drawn() -> Generation {
+    Generation::new().temperature(1.0).seed(3).ignore_eos(true).max_tokens(60)
+}

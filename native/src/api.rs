@@ -1,0 +1,170 @@
+//! Models by name, and texts and conversations from them.
+
+use crate::device::{Device, Options, device_with};
+use crate::error::Result;
+use crate::{open, wait};
+use foveate_core::Any;
+use foveate_core::generate::{self, Generation, Prompt};
+use foveate_core::kernels::dtype::DType;
+use foveate_core::model::{self, Files};
+use foveate_core::session;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// Tokens of a conversation where none are asked for: its cache is allocated at once.
+const CHAT_CONTEXT: u32 = 4096;
+
+/// A sequence of tokens through a model; see [`session::Session`].
+pub type Session = session::Session<Any>;
+
+/// A conversation; see [`generate::Chat`].
+pub type Chat = generate::Chat<Any>;
+
+/// A generation: a blocking iterator over its pieces, or [`step`](generate::Generator::step) by step on an async runtime.
+pub type Generator = generate::Generator<Any>;
+
+/// A model in a device's memory. Cloning it is cheap and shares the memory; any number of threads use it at once, each with
+/// a session of its own.
+///
+/// It dereferences to [`model::Model`], which has its configuration, its tokenizer and its template.
+///
+/// ```no_run
+/// use foveate::{Generation, Model};
+///
+/// let model = Model::open("smollm2-135m")?;
+/// for piece in model.generate("The capital of France is", &Generation::default())? {
+///     print!("{}", piece?);
+/// }
+/// # Ok::<(), foveate::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Model {
+    inner: Arc<model::Model<Any>>,
+    /// Tokens of a session at most, where a builder said so.
+    context: Option<u32>,
+    kv: DType,
+}
+
+impl Model {
+    /// Opens a model by path or name, on a real GPU if there is one and else on the processor. Blocks while it is
+    /// downloaded, if it has to be, and loaded.
+    ///
+    /// # Errors
+    /// As [`open`](crate::open()) and [`model::Model::load`].
+    pub fn open(model: &str) -> Result<Self> {
+        Self::builder().open(model)
+    }
+
+    /// Chooses device and memory first.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Begins a generation behind a prompt: a text to continue, messages to answer, or tokens. It runs as its pieces are
+    /// asked for.
+    ///
+    /// # Errors
+    /// As [`generate::Generator::start`].
+    pub fn generate(&self, prompt: impl Into<Prompt>, options: &Generation) -> Result<Generator> {
+        let context = self.context.unwrap_or(self.config().context);
+        Ok(Generator::start(self.inner.clone(), prompt, context, self.kv, options)?)
+    }
+
+    /// Begins a conversation, of 4096 tokens at most or what the [builder](Builder::context) was given.
+    ///
+    /// # Errors
+    /// `Template` if the model has no chat template; `OutOfMemory`.
+    pub fn chat(&self) -> Result<Chat> {
+        let context = self.context.unwrap_or(self.config().context.min(CHAT_CONTEXT));
+        Ok(Chat::new(self.session(context)?)?)
+    }
+
+    /// Makes an empty session of at most `context` tokens.
+    ///
+    /// # Errors
+    /// As [`session::Session::stored`].
+    pub fn session(&self, context: u32) -> Result<Session> {
+        Ok(Session::stored(self.inner.clone(), context, self.kv)?)
+    }
+
+    /// The model as sessions hold it.
+    pub fn shared(&self) -> &Arc<model::Model<Any>> {
+        &self.inner
+    }
+}
+
+impl Deref for Model {
+    type Target = model::Model<Any>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.inner
+    }
+}
+
+impl From<model::Model<Any>> for Model {
+    fn from(model: model::Model<Any>) -> Self {
+        Self { inner: Arc::new(model), context: None, kv: DType::F32 }
+    }
+}
+
+/// Where a [`Model`] runs and how much memory its sessions take.
+///
+/// ```no_run
+/// use foveate::{Device, Model};
+///
+/// let model = Model::builder().device(Device::Cpu).threads(4).context(2048).open("path/to/model.gguf")?;
+/// # Ok::<(), foveate::Error>(())
+/// ```
+#[derive(Clone, Copy, Default)]
+pub struct Builder {
+    device: Device,
+    options: Options,
+    context: Option<u32>,
+    kv: Option<DType>,
+}
+
+impl Builder {
+    /// Sets what computes; by default a real GPU if there is one, else the processor.
+    pub fn device(self, device: Device) -> Self {
+        Self { device, ..self }
+    }
+
+    /// Sets the threads of the processor's executor; 0 takes one for each core.
+    pub fn threads(self, threads: usize) -> Self {
+        Self { options: Options { threads, ..self.options }, ..self }
+    }
+
+    /// Sets all options of the device.
+    pub fn options(self, options: Options) -> Self {
+        Self { options, ..self }
+    }
+
+    /// Sets how many tokens a generation or a conversation holds at most; by default what the model was made for, and 4096
+    /// of a conversation.
+    pub fn context(self, context: u32) -> Self {
+        Self { context: Some(context), ..self }
+    }
+
+    /// Sets how keys and values are kept: f32, f16 or Q8_0.
+    pub fn kv(self, kv: DType) -> Self {
+        Self { kv: Some(kv), ..self }
+    }
+
+    /// Opens a model by path or name; see [`Model::open`].
+    ///
+    /// # Errors
+    /// As [`Model::open`]; `Device` if the device is not there.
+    pub fn open(self, model: &str) -> Result<Model> {
+        self.load(open(model)?)
+    }
+
+    /// Loads a model that was opened; see [`open`](crate::open()).
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn load(self, files: Files) -> Result<Model> {
+        let device = device_with(self.device, self.options)?;
+        let inner = Arc::new(wait(model::Model::load(device, files, &mut |_| Ok(())))?);
+        Ok(Model { inner, context: self.context, kv: self.kv.unwrap_or(DType::F32) })
+    }
+}
