@@ -1,6 +1,11 @@
 //! foveate for browsers: converts between JavaScript's values and `foveate-core`, and nothing else.
 //!
 //! The package `foveate` in `web/` is the interface for people; this is what it calls.
+//!
+//! Elsewhere than on `wasm32` the crate is empty: futures that wait for JavaScript are not `Send`, as the core's are there.
+#![cfg(target_arch = "wasm32")]
+// Not shared between threads here: the core wants it so.
+#![allow(clippy::arc_with_non_send_sync)]
 
 mod device;
 mod error;

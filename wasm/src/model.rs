@@ -64,8 +64,6 @@ async fn open(files: JsFiles, asked: &str, baseline: bool, trial: Option<bool>, 
         let (backend, passed_over) = executor(device, baseline).await?;
         let ahead = matches!(&backend, Any::Gpu(gpu) if trial.unwrap_or(!gpu.software()));
         let ops = if ahead { check::outline(&files).await? } else { Vec::new() };
-        // Not shared between threads: a session wants it so.
-        #[allow(clippy::arc_with_non_send_sync)]
         let backend = Arc::new(backend);
         // Kernels are tried and compiled while the weights are on their way.
         let trying = async {
@@ -107,8 +105,6 @@ async fn open(files: JsFiles, asked: &str, baseline: bool, trial: Option<bool>, 
             // A GPU that computes wrongly is none.
             (Some(error), ..) => (device, unfit) = ("cpu", Some(error.to_string())),
             (None, Some(trial), Some(inner)) => {
-                // Not shared between threads: a session wants it so.
-                #[allow(clippy::arc_with_non_send_sync)]
                 let inner = Arc::new(inner);
                 return Ok(Model { inner, passed_over: unfit.or(passed_over), trial });
             }

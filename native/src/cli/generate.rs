@@ -1,6 +1,6 @@
 //! `foveate generate`
 
-use super::augment::{self, Augmenter};
+use super::augment;
 use super::interrupt::{self, Answering};
 use super::{Kv, ModelArguments, SamplingArguments, code, print, progress, summary};
 use clap::Args;
