@@ -2,6 +2,7 @@
 
 mod chat;
 mod decode;
+mod dropped;
 mod send;
 #[path = "../tiny/mod.rs"]
 mod tiny;
@@ -14,7 +15,7 @@ use foveate_core::model::{Files, Hub, Model};
 use foveate_core::weights::{Checkpoint, Memory};
 use std::sync::{Arc, LazyLock};
 
-fn load() -> Arc<Model<Any>> {
+fn files() -> Files {
     let [(_, config), (_, tokenizer), (_, tokenizer_config), (name, weights)] = tiny::files();
     let weights = pollster::block_on(Checkpoint::safetensors(vec![Box::new(Memory::new(name, weights))]));
     let hub = Hub {
@@ -23,9 +24,12 @@ fn load() -> Arc<Model<Any>> {
         tokenizer_config: Some(&tokenizer_config),
         ..Hub::default()
     };
-    let files = Files::from_hub(weights.expect("a whole file"), hub).expect("a known family");
+    Files::from_hub(weights.expect("a whole file"), hub).expect("a known family")
+}
+
+fn load() -> Arc<Model<Any>> {
     let mut report = |_| Ok(());
-    let model = Model::load(Any::Host(HostBackend::cpu(1)), files, &mut report);
+    let model = Model::load(Any::Host(HostBackend::cpu(1)), files(), &mut report);
     Arc::new(pollster::block_on(model).expect("it loads"))
 }
 
