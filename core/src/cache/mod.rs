@@ -20,8 +20,8 @@ mod sync {
 pub use pages::{Exhausted, Pages, Table};
 pub use rows::{Holders, Move, Window};
 pub use saved::Saved;
-pub use segment::{Kind, Segment, SegmentId, Version};
-pub use sequence::{Extent, Moves, NO_TOKEN, Prefix, Sequence};
+pub use segment::{Kind, Prefix, Segment, SegmentId, Version};
+pub use sequence::{Extent, Moves, NO_TOKEN, Sequence};
 pub use snapshot::Snapshot;
 pub use state::{LayerStates, Slots, States};
 
