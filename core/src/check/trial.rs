@@ -1,7 +1,10 @@
-//! The self-test of a device: which forms of kernels it computes right.
+//! The self-test of a device: finds kernel variants that the device computes wrong.
 //!
-//! Drivers have given wrong numbers without a word. So the forms of every op that a model will run are tried on small cases,
-//! against the definition, and an op with a form that fails does without what that form needs, step by step.
+//! Drivers have returned wrong numbers without an error. The variants that a model will run are known from the headers
+//! of its files ([`outline`](super::outline)). They run on small cases against the definition, and are compiled, while
+//! the weights stream in. If a variant fails, its op is planned again with reduced capabilities.
+//!
+//! The test has a device of its own, because a shader that a driver rejects can leave a device unusable.
 
 use crate::any::Any;
 use crate::check::{self, Finding};

@@ -1,4 +1,8 @@
-//! Pipelines, kept by the identity of their shader.
+//! Compute pipelines, cached by the identity of their shader.
+//!
+//! Validated shaders run natively without wgpu's runtime checks, which would bound every loop and index. Three rules
+//! make this sound: `Op::check` compares every operand with the size that its spec demands; specs are validated;
+//! kernels clamp ids and page numbers that come from memory.
 
 use super::lock;
 use foveate_kernels::plan::shader::Shader;

@@ -1,4 +1,11 @@
-//! Ops recorded for one submission.
+//! Records ops for one submission.
+//!
+//! Storage buffers are bind group 0. The parameters of all passes of a submission share one uniform buffer, bind group
+//! 1, with an offset for each dispatch. The bind groups of a decode loop therefore repeat from token to token and are
+//! created once.
+//!
+//! A plan asks for the rest of an operand's offset as a parameter (`Value::Start`), because WebGPU aligns binding
+//! offsets to 256 bytes. An op can so work on rows of a fused product without a copy.
 
 use super::buffer::GpuBuffer;
 use super::pipeline::{PARAMS_STRIDE, Pipeline};
