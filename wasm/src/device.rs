@@ -60,9 +60,9 @@ pub fn case_names() -> Vec<String> {
 #[wasm_bindgen(js_name = caseShaders)]
 pub fn case_shaders(large: bool, f16: bool, subgroups: bool) -> Vec<String> {
     let lanes = if subgroups { 32 } else { 0 };
-    let mut caps = Caps { shader_f16: f16, subgroups, subgroup_min: lanes, subgroup_max: lanes, ..Caps::WEBGPU };
+    let mut caps = Caps::WEBGPU.with_f16(f16).with_subgroups(lanes, lanes);
     if large {
-        (caps.workgroup_bytes, caps.invocations) = (32768, 1024);
+        caps = caps.with_workgroup_bytes(32768).with_invocations(1024);
     }
     let plans = testing::cases().into_iter().filter_map(|case| case.op.kernel().plan(&caps).ok());
     let texts: BTreeSet<String> = plans.flat_map(|plan| plan.passes).map(|pass| pass.shader.link().source).collect();
@@ -127,20 +127,18 @@ pub fn op_plan(name: &str, settings: &str, shapes: &str, caps: &str) -> Result<S
     let wrong = |e: serde_json::Error| Error::Config { reason: format!("caps: {e}") };
     let caps: Value = serde_json::from_str(caps).map_err(wrong).map_err(thrown)?;
     let number = |name: &str| caps[name].as_f64().unwrap_or_default();
-    let caps = Caps {
-        shader_f16: number("f16") != 0.0,
-        subgroups: number("subgroups") != 0.0,
-        subgroup_min: number("subgroupMin") as u32,
-        subgroup_max: number("subgroupMax") as u32,
-        workgroup_bytes: number("workgroupBytes") as u32,
-        invocations: number("invocations") as u32,
-        storage_buffers: number("storageBuffers") as u32,
-        binding_bytes: number("bindingBytes") as u64,
-        buffer_bytes: number("bufferBytes") as u64,
-        workgroups: number("workgroups") as u32,
-        alignment: number("alignment") as u32,
-        software: number("software") != 0.0,
-    };
+    let subgroups = |name: &str| if number("subgroups") != 0.0 { number(name) as u32 } else { 0 };
+    let caps = Caps::WEBGPU
+        .with_f16(number("f16") != 0.0)
+        .with_subgroups(subgroups("subgroupMin"), subgroups("subgroupMax"))
+        .with_workgroup_bytes(number("workgroupBytes") as u32)
+        .with_invocations(number("invocations") as u32)
+        .with_storage_buffers(number("storageBuffers") as u32)
+        .with_binding_bytes(number("bindingBytes") as u64)
+        .with_buffer_bytes(number("bufferBytes") as u64)
+        .with_workgroups(number("workgroups") as u32)
+        .with_alignment(number("alignment") as u32)
+        .with_software(number("software") != 0.0);
     let plan = op.kernel().validate().and_then(|()| op.kernel().plan(&caps)).map_err(|error| thrown(error.into()))?;
     let passes: Vec<Value> = plan.passes.iter().map(pass).collect();
     let args: Vec<Value> = op.kernel().args().iter().map(argument).collect();

@@ -7,14 +7,16 @@
 mod arg;
 mod caps;
 pub(crate) mod fill;
+mod named;
 mod pass;
 pub mod shader;
 pub mod shape;
 
 pub use arg::{Access, Arg, fit};
 pub use caps::Caps;
+pub use named::{Tensors, missing, order};
 pub use pass::{Binding, MAX_PARAMS, Memory, Param, Pass, PassBuilder, Value};
-pub use shader::{Const, Features, Linked, Part, Shader};
+pub use shader::{Compiler, Const, Features, Linked, Part, Shader};
 
 use alloc::vec::Vec;
 
