@@ -1,6 +1,7 @@
 //! What runs ops: memory, a queue of recorded ops, and a way back.
 
 use crate::error::Result;
+use crate::operands::Named;
 use crate::weights::SharedBytes;
 use foveate_kernels::ops::Op;
 use std::future::Future;
@@ -12,7 +13,25 @@ pub struct Operand<'a, B: Backend> {
     pub offset: u64,
 }
 
+impl<B: Backend> Clone for Operand<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B: Backend> std::marker::Copy for Operand<'_, B> {}
+
 impl<'a, B: Backend> Operand<'a, B> {
+    /// The whole buffer as the argument `name`.
+    pub fn named(name: &'a str, buffer: &'a B::Buffer) -> Named<'a, B> {
+        Self::new(buffer).name(name)
+    }
+
+    /// This operand as the argument `name`.
+    pub fn name(self, name: &'a str) -> Named<'a, B> {
+        Named { name, operand: self }
+    }
+
     /// The whole buffer.
     pub fn new(buffer: &'a B::Buffer) -> Self {
         Self { buffer, offset: 0 }
@@ -87,12 +106,25 @@ pub trait Backend {
     where
         Self: Sized;
 
-    /// Records an op. Operands stand in the order of the op's arguments; one that is written may not share its buffer with
-    /// another.
+    /// Records an op over named operands, in any order; [`operands!`](crate::operands) makes them. One that is written may
+    /// not share its buffer with another.
+    ///
+    /// # Errors
+    /// A spec or an operand that does not fit, and a name that is unknown, missing or given twice; then nothing is recorded.
+    fn run(&self, op: &Op, operands: &[Named<'_, Self>]) -> Result<()>
+    where
+        Self: Sized,
+    {
+        self.run_positional(op, &crate::operands::ordered(op, operands)?)
+    }
+
+    /// Records an op over operands in the order of its arguments: what executors implement, and what a decoder calls
+    /// many times a token. Two operands of one size that change places give wrong results, not an error: other callers
+    /// take [`run`](Backend::run).
     ///
     /// # Errors
     /// A spec or an operand that does not fit; then nothing is recorded.
-    fn run(&self, op: &Op, operands: &[Operand<'_, Self>]) -> Result<()>
+    fn run_positional(&self, op: &Op, operands: &[Operand<'_, Self>]) -> Result<()>
     where
         Self: Sized;
 

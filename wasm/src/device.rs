@@ -13,7 +13,7 @@ use foveate_core::kernels::rng::Rng;
 use foveate_core::kernels::testing;
 use foveate_core::kernels::testing::Tolerance;
 use foveate_core::weights::Checkpoint;
-use foveate_core::{Any, Backend, Error, Result, settings};
+use foveate_core::{Any, Backend, Error, Result, run_on, settings};
 use js_sys::Uint8Array;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -239,14 +239,11 @@ impl Device {
             let reason = format!("{name} reads {}; {} were given", names.join(", "), given.len());
             return Err(Error::Config { reason });
         }
-        let mut given = given.iter();
-        let bytes = |arg: &Arg| match arg.access {
-            // What an op leaves unwritten shows.
-            Access::Write => vec![0xff; arg.bytes() as usize],
-            _ => given.next().map_or_else(Vec::new, |bytes| bytes.to_vec()),
-        };
-        let inputs: Vec<_> = args.iter().map(bytes).collect();
-        for (arg, bytes) in args.iter().zip(&inputs) {
+        // What an op leaves unwritten shows: an argument that is only written holds NaN bits.
+        let read = args.iter().filter(|arg| arg.access != Access::Write);
+        let given: Vec<Vec<u8>> = given.iter().map(Uint8Array::to_vec).collect();
+        let inputs: Vec<(&str, &[u8])> = read.clone().zip(&given).map(|(arg, bytes)| (arg.name, &bytes[..])).collect();
+        for (arg, (_, bytes)) in read.zip(&inputs) {
             if bytes.len() as u64 != arg.bytes() {
                 let (shape, dtype, needs) = (&arg.shape, arg.dtype, arg.bytes());
                 let reason = format!(
@@ -257,8 +254,7 @@ impl Device {
                 return Err(Error::Config { reason });
             }
         }
-        let outputs = check::run(&self.backend, &op, &args, &inputs).await?;
-        let written = args.iter().zip(&outputs).filter(|(arg, _)| arg.access.writes());
-        Ok(written.map(|(_, bytes)| Uint8Array::from(bytes.as_slice())).collect())
+        let outputs = run_on(&self.backend, &op, &inputs).await?;
+        Ok(outputs.iter().map(|(_, bytes)| Uint8Array::from(bytes)).collect())
     }
 }
