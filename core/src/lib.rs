@@ -1,5 +1,9 @@
 //! Executors, weights, tokenizers, models and caches over `foveate-kernels`.
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub mod any;
 pub mod backend;
 pub mod cache;

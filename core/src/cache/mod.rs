@@ -17,13 +17,23 @@ mod sync {
     pub(super) use std::sync::{Arc, Mutex, MutexGuard};
 }
 
-pub use pages::{Exhausted, Pages, Table};
-pub use rows::{Holders, Move, Window};
 pub use saved::Saved;
 pub use segment::{Kind, Segment, SegmentId, Version};
-pub use sequence::{Extent, Moves, NO_TOKEN, Prefix, Sequence};
+pub use sequence::{NO_TOKEN, Prefix};
 pub use snapshot::Snapshot;
-pub use state::{LayerStates, Slots, States};
+
+// For the tests of the bookkeeping alone: no part of the API.
+#[doc(hidden)]
+pub use pages::Pages;
+#[doc(hidden)]
+pub use rows::{Holders, Window};
+#[doc(hidden)]
+pub use sequence::{Moves, Sequence};
+
+use pages::{Exhausted, Table};
+use rows::Move;
+pub(crate) use sequence::Extent;
+pub(crate) use state::{LayerStates, Slots, States};
 
 use crate::backend::{Backend, Copy, Operand};
 use crate::config;
