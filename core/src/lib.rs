@@ -30,6 +30,6 @@ pub mod weights;
 pub use any::Any;
 pub use backend::{Backend, Operand, Stats};
 pub use error::{Error, Result};
-pub use foveate_kernels::plan::Tensors;
 pub use foveate_kernels as kernels;
+pub use foveate_kernels::plan::Tensors;
 pub use operands::{Named, load_args, run_on};

@@ -19,7 +19,9 @@ fn own(adapter: &wgpu::Adapter) -> Own {
     let (device, queue) = block_on(adapter.request_device(&Default::default())).expect("a device");
     let errors = Arc::new(AtomicU32::new(0));
     let count = errors.clone();
-    device.on_uncaptured_error(Arc::new(move |_| drop(count.fetch_add(1, Ordering::Relaxed))));
+    device.on_uncaptured_error(Arc::new(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+    }));
     Own { gpu: Gpu::from_device(device.clone(), queue, &adapter.get_info()), device, errors }
 }
 

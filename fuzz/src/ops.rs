@@ -413,7 +413,7 @@ fn run(backend: &HostBackend, op: &Op, inputs: &[Vec<u8>]) -> Vec<Vec<u8>> {
     };
     let buffers: Vec<_> = inputs.iter().map(buffer).collect();
     let operands: Vec<_> = buffers.iter().map(Operand::new).collect();
-    backend.run(op, &operands).expect("a valid spec runs");
+    backend.run_positional(op, &operands).expect("a valid spec runs");
     let download = |(b, i): (&_, &Vec<u8>)| pollster::block_on(backend.download(b, 0, i.len() as u64));
     buffers.iter().zip(inputs).map(|pair| download(pair).expect("its bytes")).collect()
 }

@@ -69,8 +69,7 @@ pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = args.iter().position(|arg| arg.name == "out").ok_or("attention writes `out`")?;
     let bytes = args[out].bytes();
     let (mapped_at_creation, usage) = (false, Usage::MAP_READ | Usage::COPY_DST);
-    let staging =
-        device.create_buffer(&wgpu::BufferDescriptor { label: None, size: bytes, usage, mapped_at_creation });
+    let staging = device.create_buffer(&wgpu::BufferDescriptor { label: None, size: bytes, usage, mapped_at_creation });
     encoder.copy_buffer_to_buffer(&memory[out], 0, &staging, 0, Some(bytes));
     queue.submit([encoder.finish()]);
     staging.slice(..).map_async(wgpu::MapMode::Read, |mapped| mapped.expect("a buffer that can be read"));

@@ -24,13 +24,12 @@ pub use snapshot::Snapshot;
 
 // For the tests of the bookkeeping alone: no part of the API.
 #[doc(hidden)]
-pub use pages::Pages;
+pub use pages::{Exhausted, Pages, Table};
 #[doc(hidden)]
 pub use rows::{Holders, Window};
 #[doc(hidden)]
 pub use sequence::{Moves, Sequence};
 
-use pages::{Exhausted, Table};
 use rows::Move;
 pub(crate) use sequence::Extent;
 pub(crate) use state::{LayerStates, Slots, States};

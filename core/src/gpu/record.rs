@@ -121,7 +121,12 @@ impl Recorder {
 
     /// Where recording stands.
     pub(super) fn mark(&self) -> Mark {
-        Mark { dispatches: self.dispatches.len(), params: self.params.len(), ops: self.ops.len(), timed: self.timer.len() }
+        Mark {
+            dispatches: self.dispatches.len(),
+            params: self.params.len(),
+            ops: self.ops.len(),
+            timed: self.timer.len(),
+        }
     }
 
     /// Discards what was recorded behind `mark` by a call that failed, and every bind group: one of them may be broken.

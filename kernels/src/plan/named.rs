@@ -87,10 +87,7 @@ mod tests {
         assert_eq!(order("attend", &args, &["out", "k", "q"]), Ok(vec![Some(2), Some(1), Some(0)]));
         assert_eq!(order("attend", &args, &["k", "q"]), Ok(vec![Some(1), Some(0), None]));
         let message = |names: &[&str]| alloc::format!("{}", order("attend", &args, names).unwrap_err());
-        assert_eq!(
-            message(&["q", "key"]),
-            "attend: operand \"key\" is none of its arguments; the op takes q, k, out"
-        );
+        assert_eq!(message(&["q", "key"]), "attend: operand \"key\" is none of its arguments; the op takes q, k, out");
         assert_eq!(message(&["q"]), "attend: operand \"k\" is missing; the op takes q, k, out");
         assert_eq!(message(&["q", "k", "q"]), "attend: operand \"q\" is given twice; the op takes q, k, out");
     }

@@ -74,7 +74,8 @@ fn attention(layer: usize, a: &Attention) -> Result<()> {
         bounded(&format!("layer {layer}: attention.{name}"), size)?;
     }
     if !a.heads.is_multiple_of(a.kv_heads) {
-        let reason = format!("layer {layer}: attention.heads must be a multiple of kv_heads {}, got {}", a.kv_heads, a.heads);
+        let reason =
+            format!("layer {layer}: attention.heads must be a multiple of kv_heads {}, got {}", a.kv_heads, a.heads);
         return Err(Error::Config { reason });
     }
     let width = (2 * u64::from(a.heads) + 2 * u64::from(a.kv_heads)) * u64::from(a.dim);
