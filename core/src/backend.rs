@@ -1,9 +1,9 @@
 //! What runs ops: memory, a queue of recorded ops, and a way back.
 
 use crate::error::Result;
-use crate::operands::Named;
 use crate::weights::SharedBytes;
 use foveate_kernels::ops::Op;
+use foveate_kernels::plan::{Arg, missing, order};
 use std::future::Future;
 use std::ops::Range;
 
@@ -41,6 +41,27 @@ impl<'a, B: Backend> Operand<'a, B> {
     pub fn at(buffer: &'a B::Buffer, offset: u64) -> Self {
         Self { buffer, offset }
     }
+}
+
+/// An operand and the name of the argument that it is for.
+pub struct Named<'a, B: Backend> {
+    /// The argument's name, as in the op's table of arguments.
+    pub name: &'a str,
+    /// Where its memory begins.
+    pub operand: Operand<'a, B>,
+}
+
+/// The operands in the order of the op's arguments.
+fn ordered<'a, B: Backend>(op: &Op, operands: &[Named<'a, B>]) -> Result<Vec<Operand<'a, B>>> {
+    op.kernel().validate()?;
+    let args = op.kernel().args();
+    let names: Vec<&str> = operands.iter().map(|named| named.name).collect();
+    let places = order(op.name(), &args, &names)?;
+    let operand = |(arg, place): (&Arg, Option<usize>)| match place {
+        Some(place) => Ok(operands[place].operand),
+        None => Err(missing(op.name(), &args, arg.name).into()),
+    };
+    args.iter().zip(places).map(operand).collect()
 }
 
 /// Bytes that go from one buffer to another, or to another place in the same.
@@ -115,7 +136,7 @@ pub trait Backend {
     where
         Self: Sized,
     {
-        self.run_positional(op, &crate::operands::ordered(op, operands)?)
+        self.run_positional(op, &ordered(op, operands)?)
     }
 
     /// Records an op over operands in the order of its arguments: what executors implement, and what a decoder calls

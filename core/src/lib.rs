@@ -28,8 +28,8 @@ pub mod tokenizer;
 pub mod weights;
 
 pub use any::Any;
-pub use backend::{Backend, Operand, Stats};
+pub use backend::{Backend, Named, Operand, Stats};
 pub use error::{Error, Result};
 pub use foveate_kernels as kernels;
 pub use foveate_kernels::plan::Tensors;
-pub use operands::{Named, load_args, run_on};
+pub use operands::{load_args, run_on};

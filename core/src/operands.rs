@@ -3,15 +3,7 @@
 use crate::backend::{Backend, Operand};
 use crate::error::Result;
 use foveate_kernels::ops::Op;
-use foveate_kernels::plan::{Arg, Tensors, missing, order};
-
-/// An operand and the name of the argument that it is for.
-pub struct Named<'a, B: Backend> {
-    /// The argument's name, as in the op's table of arguments.
-    pub name: &'a str,
-    /// Where its memory begins.
-    pub operand: Operand<'a, B>,
-}
+use foveate_kernels::plan::{Arg, Tensors, order};
 
 /// Named operands of an op, in any order: `operands![q, k, v, out]` takes buffers from variables of the arguments' names,
 /// `operands![q = &queries, k = &keys, v, out]` from any expression that is a reference to a buffer.
@@ -48,19 +40,6 @@ macro_rules! operand {
     ($name:ident = $buffer:expr) => {
         $crate::Operand::named(stringify!($name), $buffer)
     };
-}
-
-/// The operands in the order of the op's arguments.
-pub(crate) fn ordered<'a, B: Backend>(op: &Op, operands: &[Named<'a, B>]) -> Result<Vec<Operand<'a, B>>> {
-    op.kernel().validate()?;
-    let args = op.kernel().args();
-    let names: Vec<&str> = operands.iter().map(|named| named.name).collect();
-    let places = order(op.name(), &args, &names)?;
-    let operand = |(arg, place): (&Arg, Option<usize>)| match place {
-        Some(place) => Ok(operands[place].operand),
-        None => Err(missing(op.name(), &args, arg.name).into()),
-    };
-    args.iter().zip(places).map(operand).collect()
 }
 
 /// Runs one op over bytes of the host, named in any order, and returns what it wrote. Arguments that are only written may be

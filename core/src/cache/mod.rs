@@ -18,8 +18,8 @@ mod sync {
 }
 
 pub use saved::Saved;
-pub use segment::{Kind, Segment, SegmentId, Version};
-pub use sequence::{NO_TOKEN, Prefix};
+pub use segment::{Kind, Prefix, Segment, SegmentId, Version};
+pub use sequence::NO_TOKEN;
 pub use snapshot::Snapshot;
 
 // For the tests of the bookkeeping alone: no part of the API.

@@ -1,11 +1,14 @@
 //! Models: a configuration, the decoder that runs it, and the words around it.
 
+mod attention;
 pub(crate) mod decoder;
 mod delta;
 mod family;
 mod hub;
 mod load;
 mod matrix;
+mod norm;
+mod record;
 mod routing;
 pub(crate) mod workspace;
 

@@ -10,6 +10,7 @@
 //!
 //! Source: FlashAttention-2 (Dao, 2307.08691); the chunks are flash decoding's.
 
+mod inputs;
 mod panels;
 mod rows;
 mod unit;
@@ -17,7 +18,8 @@ mod unit;
 use super::{NO_KEYS, Spec};
 use crate::cpu::{Args, Host, Shared, split};
 use alloc::vec;
-use unit::{Inputs, Scratch, State};
+use inputs::Inputs;
+use unit::{Scratch, State, Unit};
 
 /// Keys of a chunk.
 const CHUNK: usize = 256;
@@ -51,7 +53,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     if units == 0 || rows == 0 {
         return;
     }
-    let inputs = if tiles > 1 { inputs.laid_out(host) } else { inputs };
+    let inputs = Unit::new(inputs, tiles, host);
     let cost = rows * keys * (spec.dim + spec.value_dim) as usize;
     // The rows of a unit, and what `finish` makes of the states of its chunks.
     let heads = units / tiles.max(1);

@@ -3,11 +3,10 @@
 //! Laying a tile out again for every tile of queries took a fifth of the time, and rows that are a power of two apart, as
 //! those of most heads are, push each other out of the first cache. Memory: that of the keys and values that are seen.
 
-use super::unit::{Inputs, TILE};
+use super::inputs::{Inputs, TILE};
 use crate::cpu::simd::{PADDED, Right};
 use crate::cpu::{Host, Shared, split};
 use alloc::{vec, vec::Vec};
-use core::ops::Range;
 
 pub(super) struct Panels {
     /// Keys `[TILE / 16, D, 16]`, then values `[V / 16, TILE, 16]` of each key head and tile.
@@ -62,40 +61,5 @@ impl Panels {
         let tile = &self.data[(tile * inputs.kv_heads + g) * self.sizes[1]..][..self.sizes[1]];
         let (k, v) = tile.split_at(self.sizes[0]);
         [Right::strips(k, inputs.spec.dim as usize), Right::strips(v, TILE)]
-    }
-}
-
-impl Inputs<'_> {
-    /// With keys and values laid out beforehand, for more than one tile of queries.
-    pub(super) fn laid_out(mut self, host: &dyn Host) -> Self {
-        if self.tiles.is_none() {
-            self.panels = Panels::new(&self, host);
-        }
-        self
-    }
-
-    /// Keys of a tile as strips of [D, 16] in `panel`, by way of `gathered` where they are scattered or decoded.
-    pub(super) fn lay_keys(&self, b: usize, g: usize, keys: Range<usize>, gathered: &mut Vec<f32>, panel: &mut [f32]) {
-        let k = self.matrix(self.k, b, g, keys, gathered);
-        let [count, dim] = k.shape();
-        self.simd.transpose_strips(k.data(), panel, [count, dim], [k.strides()[0], PADDED, dim * PADDED]);
-    }
-
-    /// Values of a tile as strips of [TILE, 16].
-    pub(super) fn lay_values(
-        &self,
-        b: usize,
-        g: usize,
-        keys: Range<usize>,
-        gathered: &mut Vec<f32>,
-        panel: &mut [f32],
-    ) {
-        let v = self.matrix(self.v, b, g, keys, gathered);
-        let [count, width] = v.shape();
-        for (row, from) in v.data().chunks(v.strides()[0]).take(count).enumerate() {
-            for (strip, from) in from[..width].chunks(PADDED).enumerate() {
-                panel[(strip * TILE + row) * PADDED..][..from.len()].copy_from_slice(from);
-            }
-        }
     }
 }

@@ -1,40 +1,17 @@
 //! The queries of one unit against a range of keys.
 
+use super::inputs::{Inputs, TILE};
 use super::panels::Panels;
-use super::rows::Rows;
 use crate::cpu::simd::{PADDED, ROWS, Right, Split};
-use crate::cpu::{Args, Host, Matrix, Simd, Tile, Tiles};
-use crate::ops::attention::attention::sequence::Sequences;
-use crate::ops::attention::attention::{HIDDEN, Pages, Spec};
+use crate::cpu::{Host, Matrix, Tile};
+use crate::ops::attention::attention::HIDDEN;
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
-/// Keys of a tile, and the least that lie together for which a tile ends early.
-pub(super) const TILE: usize = 128;
+/// The least keys that lie together for which a tile ends early.
 const TOGETHER: usize = 64;
 /// Most rows that are multiplied key by key, without a matrix.
 const FEW: usize = 8;
-/// Most rows of a unit.
-const UNIT: usize = 128;
-
-/// What is read, and the sizes it is read with.
-pub(super) struct Inputs<'a> {
-    pub(super) spec: &'a Spec,
-    pub(super) simd: Simd,
-    pub(super) tiles: Option<Tiles>,
-    q: &'a [f32],
-    pub(super) k: Rows<'a>,
-    pub(super) v: Rows<'a>,
-    /// Keys and values laid out for all queries.
-    pub(super) panels: Option<Panels>,
-    table: Option<(Pages, &'a [u32])>,
-    pub(super) sequences: Sequences<'a>,
-    alibi: Option<&'a [f32]>,
-    bias: Option<&'a [f32]>,
-    pub(super) kv_heads: usize,
-    /// Query heads of a key head.
-    pub(super) group: usize,
-}
 
 /// `[rows, V]` of unnormalised output, and each row's largest logit and sum of exponentials.
 pub(super) struct State<'a> {
@@ -90,7 +67,7 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    pub(super) fn new(inputs: &Inputs<'_>, rows: usize) -> Self {
+    pub(super) fn new(inputs: &Unit<'_>, rows: usize) -> Self {
         let (dim, value_dim) = (inputs.spec.dim as usize, inputs.spec.value_dim as usize);
         let scattered = inputs.table.is_some() && rows > FEW;
         let tile = if inputs.panels.is_none() && (scattered || inputs.k.plain().is_none()) { TILE } else { 0 };
@@ -108,65 +85,26 @@ impl Scratch {
     }
 }
 
-impl<'a> Inputs<'a> {
-    pub(super) fn new(spec: &'a Spec, host: &'a dyn Host, args: &Args<'a>) -> Self {
-        Self {
-            spec,
-            simd: host.simd(),
-            tiles: host.tiles(),
-            q: args.f32("q"),
-            k: Rows { format: spec.kv, bytes: args.bytes("k"), width: spec.dim as usize },
-            v: Rows { format: spec.kv, bytes: args.bytes("v"), width: spec.value_dim as usize },
-            panels: None,
-            table: spec.paged.map(|p| (p, args.u32("table"))),
-            sequences: Sequences::new(spec, args),
-            alibi: args.optional("alibi"),
-            bias: args.optional("bias"),
-            kv_heads: spec.kv_heads as usize,
-            group: (spec.heads / spec.kv_heads) as usize,
-        }
-    }
+/// The queries of a run against its keys.
+pub(super) struct Unit<'a> {
+    inputs: Inputs<'a>,
+    /// Keys and values laid out for all queries.
+    panels: Option<Panels>,
+}
 
-    /// Rows of units that waste no register.
-    pub(super) fn unit_rows(&self) -> usize {
-        if self.tiles.is_none() { UNIT / ROWS * ROWS } else { UNIT }
-    }
+impl<'a> core::ops::Deref for Unit<'a> {
+    type Target = Inputs<'a>;
 
-    /// Rows that `k` has.
-    pub(super) fn key_rows(&self) -> usize {
-        self.k.bytes.len() / (self.kv_heads * self.k.row_bytes()).max(1)
+    fn deref(&self) -> &Inputs<'a> {
+        &self.inputs
     }
+}
 
-    /// The first key that a query at `position` sees.
-    fn first_seen(&self, position: i64) -> usize {
-        self.spec.window.map_or(0, |w| (position - i64::from(w) + 1).max(0)) as usize
-    }
-
-    /// The first key that the queries of sequence `b` see: in front of it no memory is read.
-    pub(super) fn first_key(&self, b: usize) -> usize {
-        let sequence = self.sequences.get(b);
-        self.first_seen(sequence.position(0)).min(sequence.keys)
-    }
-
-    /// Row of key `j` of sequence `b`, and the end of the keys that follow it there, at most `end`.
-    fn run(&self, b: usize, j: usize, end: usize) -> (usize, usize) {
-        let Some((p, table)) = self.table else {
-            return (self.sequences.get(b).first_key + j, end);
-        };
-        let page = p.page as usize;
-        (p.row(table, b, j), end.min((j / page + 1) * page))
-    }
-
-    /// The runs of `keys`, each with the key it begins at and its length.
-    fn runs(&self, b: usize, keys: Range<usize>) -> impl Iterator<Item = (usize, usize, usize)> {
-        let mut j = keys.start;
-        core::iter::from_fn(move || {
-            (j < keys.end).then(|| {
-                let (row, end) = self.run(b, j, keys.end);
-                let from = core::mem::replace(&mut j, end);
-                (row, from, end - from)
-            })
-        })
+impl<'a> Unit<'a> {
+    /// Lays keys and values out beforehand if more than one tile of queries reads them and no tile unit does.
+    pub(super) fn new(inputs: Inputs<'a>, tiles: usize, host: &dyn Host) -> Self {
+        let panels = if tiles > 1 && inputs.tiles.is_none() { Panels::new(&inputs, host) } else { None };
+        Self { inputs, panels }
     }
 
     /// Attends the query `tokens` of sequence `b`, as far as it has them, and key head `g` to the keys in `range` that they
@@ -333,49 +271,5 @@ impl<'a> Inputs<'a> {
                 self.simd.add_rows(scores, v, self.kv_heads * value_dim, acc);
             }
         }
-    }
-
-    /// Decodes `keys` of one head to `[keys, width]`.
-    fn decode(&self, data: Rows<'_>, b: usize, g: usize, keys: Range<usize>, out: &mut [f32]) {
-        for (row, from, n) in self.runs(b, keys.clone()) {
-            for i in 0..n {
-                let out = &mut out[(from - keys.start + i) * data.width..][..data.width];
-                data.decode(self.simd, (row + i) * self.kv_heads + g, out);
-            }
-        }
-    }
-
-    /// `[keys, width]` of one head of `data`: in place where the keys follow each other as f32, otherwise copied or decoded
-    /// to `gathered`.
-    pub(super) fn matrix<'m>(
-        &self,
-        data: Rows<'a>,
-        b: usize,
-        g: usize,
-        keys: Range<usize>,
-        gathered: &'m mut Vec<f32>,
-    ) -> Matrix<'m>
-    where
-        'a: 'm,
-    {
-        let (width, count) = (data.width, keys.len());
-        let Some(plain) = data.plain() else {
-            gathered.resize(TILE * width, 0.0);
-            self.decode(data, b, g, keys, gathered);
-            return Matrix::new(gathered, [count, width], width);
-        };
-        let stride = self.kv_heads * width;
-        let head = |row: usize| &plain[row * stride + g * width..];
-        let (row, end) = self.run(b, keys.start, keys.end);
-        if end == keys.end {
-            return Matrix::new(head(row), [count, width], stride);
-        }
-        gathered.resize(TILE * width, 0.0);
-        for (row, from, n) in self.runs(b, keys.clone()) {
-            for i in 0..n {
-                gathered[(from - keys.start + i) * width..][..width].copy_from_slice(&head(row + i)[..width]);
-            }
-        }
-        Matrix::new(gathered, [count, width], width)
     }
 }
