@@ -24,13 +24,22 @@ mod sync {
     pub(super) use std::sync::{Arc, Mutex, MutexGuard};
 }
 
-pub use pages::{Exhausted, Pages, Table};
-pub use rows::{Holders, Move, Window};
 pub use saved::Saved;
 pub use segment::{Kind, Prefix, Segment, SegmentId, Version};
-pub use sequence::{Extent, Moves, NO_TOKEN, Sequence};
+pub use sequence::NO_TOKEN;
 pub use snapshot::Snapshot;
-pub use state::{LayerStates, Slots, States};
+
+// For the tests of the bookkeeping alone: no part of the API.
+#[doc(hidden)]
+pub use pages::{Exhausted, Pages, Table};
+#[doc(hidden)]
+pub use rows::{Holders, Window};
+#[doc(hidden)]
+pub use sequence::{Moves, Sequence};
+
+use rows::Move;
+pub(crate) use sequence::Extent;
+pub(crate) use state::{LayerStates, Slots, States};
 
 use crate::backend::{Backend, Copy, Operand};
 use crate::config;

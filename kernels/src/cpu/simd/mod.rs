@@ -12,10 +12,11 @@
 //! Intrinsics are inlined only into functions that enable their unit, so everything between a body and an intrinsic is
 //! `#[inline(always)]`, closures included: one that is not costs a call for every intrinsic in it.
 //!
-//! On x86-64 the unit is detected with the feature `std`; without it, a level is used if the crate is compiled for it.
+//! On x86-64 the unit is detected with the feature `std`. Without it, a level is used if the crate is compiled for it, and
+//! a crate compiled without AVX2 has none of the x86 code: targets such as `x86_64-unknown-none` have no vector registers.
 
 /// Whether the processor has a feature.
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
 macro_rules! has {
     ($($feature:tt),*) => {{
         #[cfg(feature = "std")]
@@ -45,7 +46,7 @@ mod tiles;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm;
 mod weights;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
 mod x86;
 
 pub use bytes::Bytes;
@@ -67,9 +68,9 @@ pub struct Simd(Level);
 enum Level {
     #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
     Portable,
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
     Avx2,
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
     Avx512,
     #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
     Neon,
@@ -85,7 +86,7 @@ impl Simd {
     /// The best that the processor has.
     #[allow(unreachable_code, reason = "on some targets the best level is known when compiling")]
     pub fn detect() -> Self {
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
         if has!("avx2", "fma", "f16c") {
             return Simd(if has!("avx512f") { Level::Avx512 } else { Level::Avx2 });
         }
@@ -103,7 +104,7 @@ impl Simd {
         #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
         all.push(Simd::PORTABLE);
         let best = Simd::detect();
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
         if best.0 == Level::Avx512 {
             all.push(Simd(Level::Avx2));
         }
@@ -117,9 +118,9 @@ impl Simd {
         match self.0 {
             #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
             Level::Portable => "portable",
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
             Level::Avx2 => "avx2",
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
             Level::Avx512 => "avx512",
             #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
             Level::Neon => "neon",
@@ -139,7 +140,7 @@ macro_rules! dispatch {
                 match self.0 {
                     #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
                     Level::Portable => $body(portable::Portable, $($arg),*),
-                    #[cfg(target_arch = "x86_64")]
+                    #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
                     Level::Avx2 => {
                         #[target_feature(enable = "avx2,fma,f16c")]
                         fn enabled($($arg: $type),*) $(-> $ret)? {
@@ -149,7 +150,7 @@ macro_rules! dispatch {
                         // SAFETY: the level is made only where the features have been detected.
                         unsafe { enabled($($arg),*) }
                     }
-                    #[cfg(target_arch = "x86_64")]
+                    #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
                     Level::Avx512 => {
                         #[target_feature(enable = "avx512f,avx2,fma,f16c")]
                         fn enabled($($arg: $type),*) $(-> $ret)? {

@@ -10,11 +10,11 @@
 //! The rounding leaves 1e-5 of each block's largest activation, as `Tolerance::ROUNDED` asks. One byte
 //! alone, as GGML's `Q8_0` products have it, is a third faster and leaves 4e-3, which changes the words that a model chooses. Both sides of a product are exact after the rounding: the sums are 32-bit integers, scaled in f32.
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
 mod avx2;
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 mod portable;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
 mod vnni;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm;
@@ -41,9 +41,9 @@ pub struct Bytes(Unit);
 enum Unit {
     #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
     Portable,
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
     Avx2,
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
     Vnni,
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     Simd128,
@@ -163,10 +163,10 @@ macro_rules! on {
             #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
             Unit::Portable => portable::$name($($arg),*),
             // SAFETY: the unit is made only where its features have been detected.
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
             Unit::Avx2 => unsafe { avx2::$name($($arg),*) },
             // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
             Unit::Vnni => unsafe { vnni::$name($($arg),*) },
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Unit::Simd128 => wasm::$name($($arg),*),
@@ -180,9 +180,10 @@ impl Bytes {
     pub const PORTABLE: Bytes = Bytes(Unit::Portable);
 
     /// Those of the processor that are faster than products in f32, the best first.
+    #[allow(unused_mut, reason = "some processors have none")]
     pub fn available() -> Vec<Self> {
         let mut all = Vec::new();
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
         {
             let units = [
                 (Unit::Vnni, has!("avx512f", "avx512bw", "avx512vl", "avx512vnni", "avx2", "fma", "f16c")),
@@ -228,7 +229,7 @@ impl Bytes {
         match self.0 {
             #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
             Unit::Portable => Some(Packing::Portable),
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
             Unit::Vnni => Some(Packing::Vnni),
             #[allow(unreachable_patterns, reason = "some processors have no other")]
             _ => None,
@@ -241,7 +242,7 @@ impl Bytes {
 pub(crate) enum Packing {
     #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
     Portable,
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
     Vnni,
 }
 
@@ -253,7 +254,7 @@ impl Packing {
             #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
             Packing::Portable => portable::pack(format, rows, row_bytes, panel),
             // SAFETY: the unit is made only where its features have been detected.
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
             Packing::Vnni => unsafe { vnni::pack(format, rows, row_bytes, panel) },
         }
     }
@@ -264,7 +265,7 @@ impl Packing {
             #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
             Packing::Portable => portable::multiply(panel, x, y),
             // SAFETY: the unit is made only where its features have been detected.
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
             Packing::Vnni => unsafe { vnni::multiply(panel, x, y) },
         }
     }
