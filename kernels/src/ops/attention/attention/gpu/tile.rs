@@ -1,4 +1,4 @@
-//! How large the tiles of the forms are: as large as the device's workgroup memory lets them be.
+//! Tile sizes of the forms: the largest that the device's workgroup memory allows.
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -7,31 +7,31 @@ use crate::part;
 use crate::plan::Caps;
 use crate::plan::shader::Part;
 
-/// Bytes of workgroup memory for each lane: with more, a GPU could no longer hold several workgroups at a time. RDNA has
-/// 128 KiB for four units that compute 64 lanes each, so 256 bytes leave each of them two waves.
+/// Maximum bytes of workgroup memory per lane. More would reduce occupancy: RDNA has 128 KiB for four compute units of
+/// 64 lanes, so 256 bytes per lane allow two waves on each.
 const LANE_BYTES: u32 = 256;
 
 fn limit(needs: u32, has: u32) -> Error {
     Error::Limit { op: NAME, what: "bytes of workgroup memory", needs: needs.into(), has: has.into() }
 }
 
-/// Vectors of four in a row of `dim`.
+/// Returns the number of vec4 in a row of `dim` elements.
 pub(super) fn vectors(dim: u32) -> u32 {
     dim.div_ceil(4)
 }
 
-/// Whether every row and stride is made of vectors of four.
+/// Returns whether every row length and stride is a multiple of four.
 pub(super) fn aligned(spec: &Spec) -> bool {
     [spec.dim, spec.value_dim, spec.q_stride].iter().all(|n| n.is_multiple_of(4))
 }
 
-/// Whether keys and values are read as the numbers that they are stored as: not where values are much longer than keys,
-/// whose sums then take more registers than RDNA 3 has beside them.
+/// Returns whether keys and values are loaded as f16 instead of being unpacked from words. Excluded are values more
+/// than twice as long as keys, whose sums would leave RDNA 3 too few registers.
 pub(super) fn halves(spec: &Spec, caps: &Caps) -> bool {
     caps.shader_f16 && spec.kv == DType::F16 && aligned(spec) && spec.value_dim <= 2 * spec.dim
 }
 
-/// How lanes next to each other share values.
+/// Returns the part through which adjacent lanes exchange values.
 pub(super) fn exchange(subgroups: bool) -> Part {
     match subgroups {
         true => part!("ops/attention/attention/gpu/parts/exchange_subgroup.wgsl"),
@@ -39,12 +39,12 @@ pub(super) fn exchange(subgroups: bool) -> Part {
     }
 }
 
-/// The sizes in `prefill.wgsl`.
+/// Tile sizes of `prefill.wgsl`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Prefill {
     /// Lanes, `x` for each `per` rows.
     pub(super) lanes: u32,
-    /// Lanes of a row, each with four keys of a tile.
+    /// Lanes per row; each handles four keys of a tile.
     pub(super) x: u32,
     /// Rows of a lane.
     pub(super) per: u32,
