@@ -13,9 +13,11 @@
 //! therefore `#[inline(always)]`, closures included; a closure without it costs a call per intrinsic.
 //!
 //! On x86-64 the feature `std` enables run-time detection. Without it, a level is used only if the crate is compiled
-//! for it.
-/// Returns whether the processor has the given features.
+//! for it,
+//! and a crate compiled without AVX2 holds none of the x86 code: targets such as `x86_64-unknown-none` have no vector
+//! registers.
 
+/// Returns whether the processor has the given features.
 #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
 macro_rules! has {
     ($($feature:tt),*) => {{

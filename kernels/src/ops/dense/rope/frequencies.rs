@@ -1,4 +1,4 @@
-//! Angles of rotary embeddings.
+//! Angles of rotary embeddings, computed on the host: WGSL guarantees no accuracy for sines of large angles.
 
 use alloc::vec::Vec;
 use core::f64::consts::PI;
