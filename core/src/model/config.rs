@@ -22,7 +22,8 @@ pub struct Config {
     pub learned_positions: bool,
     pub layers: Vec<Layer>,
     pub final_norm: Norm,
-    /// The output product uses the embedding's weights; `None` if the files decide by what they hold.
+    /// Whether the output product may use the embedding's weights. An output matrix that the files hold is used in any
+    /// case; if they hold none, `Some(false)` is an error and all else takes the embedding.
     pub tied: Option<bool>,
     /// Tokens that end a text.
     pub stops: Vec<u32>,
@@ -243,7 +244,7 @@ impl Routing {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Rope {
     pub frequencies: Frequencies,
     pub pairing: Pairing,

@@ -25,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
 use crate::weights::Checkpoint;
 use config::Config;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What a model is made of, opened but not loaded.
@@ -49,7 +50,7 @@ impl Files {
 }
 
 impl Files {
-    /// How many tensors belong to parts of the model that are not run.
+    /// Returns how many tensors belong to parts of the model that are not run, or follow from its configuration.
     pub fn ignored(&self) -> usize {
         self.weights.names().filter(|name| self.family.ignores(name)).count()
     }
@@ -88,13 +89,16 @@ impl<B: Backend> Model<B> {
         files: Files,
         report: &mut dyn FnMut(Progress) -> Result<()>,
     ) -> Result<Self> {
+        // Before gigabytes are streamed for nothing.
+        outline::fits(&files).await?;
         let ignored = files.ignored();
         let Files { weights, family, tokenizer, template } = files;
         let in_memory = weights.in_memory();
         let weights = if in_memory { weights } else { weights.sampled() };
         let progress = Progress { bytes: 0, of: 0 };
+        let (used, hollow) = (BTreeSet::new(), false);
         let loader =
-            load::Loader { backend: &*backend, files: &weights, family: &family, report, progress, hollow: false };
+            load::Loader { backend: &*backend, files: &weights, family: &family, report, progress, hollow, used };
         let decoder = loader.decoder().await?;
         // Parts that are not run are not streamed for its sake.
         let known = in_memory || ignored == 0;
@@ -122,7 +126,12 @@ impl<B: Backend> Model<B> {
     /// # Errors
     /// `Tokenizer` if the model came without one.
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
-        self.tokenizer.as_ref().ok_or_else(|| Error::tokenizer("the model has none"))
+        self.tokenizer.as_ref().ok_or_else(|| {
+            Error::tokenizer(
+                "the model's folder has no tokenizer.json: load its tokenizer with transformers and save it there with \
+                 save_pretrained, which also converts tokenizer.model and vocab.json",
+            )
+        })
     }
 
     /// # Errors

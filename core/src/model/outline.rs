@@ -1,12 +1,13 @@
 //! What a model will ask of its executor, before its weights are there.
 
 use super::load::{Loader, Progress};
-use super::{Files, Model, Session};
+use super::{Decoder, Files, Model, Session};
 use crate::any::Any;
 use crate::error::Result;
 use crate::host::HostBackend;
 use crate::sample::{Sampler, Sampling};
 use foveate_kernels::op::Op;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Tokens that the steps of an outline have room for.
@@ -15,6 +16,23 @@ const CONTEXT: u32 = 2048;
 /// Tokens of steps whose forms differ on some device.
 const STEPS: [u32; 5] = [1, 8, 32, 128, 512];
 
+/// Checks the headers of the files against the configuration: that each tensor is there in the shape and in a type that is
+/// read, and that none is left over.
+///
+/// # Errors
+/// As [`Model::load`] for a model that does not fit its configuration.
+pub(super) async fn fits(files: &Files) -> Result<()> {
+    hollow(&Any::Host(HostBackend::outline()), files).await.map(drop)
+}
+
+async fn hollow(backend: &Any, files: &Files) -> Result<Decoder<Any>> {
+    let progress = Progress { bytes: 0, of: 0 };
+    let weights = files.weights.hollow();
+    let report = &mut |_| Ok(());
+    let used = BTreeSet::new();
+    Loader { backend, files: &weights, family: &files.family, report, progress, hollow: true, used }.decoder().await
+}
+
 /// The ops that reading prompts, decoding and choosing tokens run, from the headers of the files alone: enough to try and
 /// to compile kernels while weights are on their way.
 ///
@@ -22,11 +40,7 @@ const STEPS: [u32; 5] = [1, 8, 32, 128, 512];
 /// As [`Model::load`] for a model that does not fit its configuration.
 pub async fn outline(files: &Files) -> Result<Vec<Op>> {
     let backend = Any::Host(HostBackend::outline());
-    let progress = Progress { bytes: 0, of: 0 };
-    let weights = files.weights.hollow();
-    let report = &mut |_| Ok(());
-    let loader = Loader { backend: &backend, files: &weights, family: &files.family, report, progress, hollow: true };
-    let decoder = loader.decoder().await?;
+    let decoder = hollow(&backend, files).await?;
     let context = CONTEXT.min(decoder.config().context);
     let model = Model { backend: Arc::new(backend), fingerprint: None, decoder, tokenizer: None, template: None };
     let vocab = model.config().vocab;

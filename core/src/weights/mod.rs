@@ -5,6 +5,7 @@
 //! that could hold it, every range is checked against the file, and tensors never overlap.
 
 mod checkpoint;
+mod foreign;
 pub mod gguf;
 mod hollow;
 mod safetensors;
@@ -12,5 +13,6 @@ mod sampled;
 mod source;
 
 pub use checkpoint::{Checkpoint, Stored, TensorInfo};
+pub use foreign::foreign;
 pub use safetensors::shard_names;
 pub use source::{LocalFuture, Memory, SharedBytes, Source, check_range};

@@ -37,7 +37,7 @@ use crate::error::Result;
 use crate::host::{Args, Host};
 use crate::op::{Access, Arg, Kernel};
 use crate::plan::{Caps, Plan};
-use crate::rope::{Frequencies, Pairing, Scaling};
+use crate::rope::{Frequencies, Pairing};
 use crate::shape::{elements, require, strided};
 use alloc::vec::Vec;
 
@@ -132,7 +132,7 @@ impl Kernel for Spec {
         let mut all = crate::cases::draws(&self.args(), rng);
         let positions: Vec<u32> = (0..self.tokens).map(|_| rng.below(self.positions)).collect();
         all[0] = crate::cases::u32_bytes(&positions);
-        let frequencies = Frequencies { theta: 10000.0, rotary: self.rotary, scaling: Scaling::None };
+        let frequencies = Frequencies::new(10000.0, self.rotary);
         all[1] = crate::cases::f32_bytes(&frequencies.table(self.positions));
         // Distinct slots where the pool has room, beginning anywhere; those past its end are skipped.
         let first = rng.below(self.pool);

@@ -3,7 +3,7 @@ use foveate_kernels::activation::{self, Kind};
 use foveate_kernels::cases::{Rng, u32_bytes};
 use foveate_kernels::dtype::DType;
 use foveate_kernels::op::Op;
-use foveate_kernels::rope::{self, Frequencies, Pairing, Scaling};
+use foveate_kernels::rope::{self, Frequencies, Pairing};
 use foveate_kernels::{cache, norm, rope_append};
 use proptest::prelude::*;
 
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 fn rotated(form: super::Form, pairing: Pairing, x: &[f32], position: u32) -> Vec<f32> {
     let (dim, positions) = (x.len() as u32, 600);
     let spec = rope::Spec { tokens: 1, heads: 1, dim, rotary: dim, pairing, positions, stride: dim };
-    let table = Frequencies { theta: 10000.0, rotary: dim, scaling: Scaling::None }.table(positions);
+    let table = Frequencies::new(10000.0, dim).table(positions);
     let mut memory = [u32_bytes(&[position]), bytes(&table), bytes(x)];
     run_in_place(form, &Op::from(spec), &mut memory);
     floats(&memory[2])
