@@ -31,6 +31,7 @@ mod hub;
 mod mapped;
 mod models;
 mod pypi;
+mod split;
 
 pub use device::{Device, Options, device, device_with};
 pub use download::{Checksum, Event, Report, fetch, quiet};
