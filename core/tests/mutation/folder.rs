@@ -21,8 +21,8 @@ fn models() -> Vec<(&'static str, Value)> {
         (
             "families/llama_yarn",
             with(rope(json!({
-                "rope_type": "yarn", "rope_theta": 300.0, "factor": 3.0, "original_max_position_embeddings": 8,
-                "attention_factor": 1.3, "beta_fast": 2.0, "beta_slow": 0.2, "truncate": false
+                "rope_type": "yarn", "rope_theta": 300.0, "factor": 3.0, "original_max_position_embeddings": 64,
+                "attention_factor": 1.3, "beta_fast": 3.0, "beta_slow": 0.2, "truncate": false
             }))),
         ),
         (
@@ -38,7 +38,7 @@ fn models() -> Vec<(&'static str, Value)> {
             "families/qwen2",
             with(json!({
                 "layer_types": null, "use_sliding_window": true, "sliding_window": 5, "max_window_layers": 1,
-                "hidden_act": "gelu", "tie_word_embeddings": false
+                "hidden_act": "gelu"
             })),
         ),
         (

@@ -78,7 +78,10 @@ pub(super) fn config(metadata: &Metadata) -> Result<Config> {
         }
     };
     let tokens = metadata.strings("tokenizer.ggml.tokens").map(|t| t.len() as u64);
-    let vocab = tokens.or(read.u32("vocab_size")?.map(u64::from)).unwrap_or(0);
+    let sized = read.u32("vocab_size")?.map(u64::from);
+    let Some(vocab) = tokens.or(sized) else {
+        return Err(Error::Config { reason: "tokenizer.ggml.tokens is missing: nothing says how many tokens there are".into() });
+    };
     let stop = |key: &str| u32::try_from(metadata.u64(key)?).ok();
     let stops = ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"];
     read.finish()?;

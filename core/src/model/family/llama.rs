@@ -126,7 +126,7 @@ pub(super) fn windows(
     let window = window.filter(|window| *window > 0);
     if let Some(types) = json.strings("layer_types")? {
         if types.len() != layers as usize {
-            return Err(Error::Config { reason: format!("layer_types names {} layers of {layers}", types.len()) });
+            return Err(Error::Config { reason: format!("layer_types names {} layers, num_hidden_layers is {layers}", types.len()) });
         }
         let window = |kind: &&str| match *kind {
             "full_attention" => Ok(None),

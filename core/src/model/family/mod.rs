@@ -127,7 +127,8 @@ impl Family {
     /// `Config` for JSON that is no configuration, `UnsupportedArchitecture` for a family that is not here.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
         let json = json::Json::parse(bytes)?;
-        let kind = json.str("model_type")?.unwrap_or("");
+        let missing = || Error::Config { reason: "config.json: model_type is missing: it names the family".into() };
+        let kind = json.str("model_type")?.ok_or_else(missing)?;
         // A model that also sees has the text model's configuration inside.
         let inside = json.object("text_config")?;
         let text = inside.as_ref().unwrap_or(&json);

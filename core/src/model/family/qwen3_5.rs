@@ -47,7 +47,7 @@ fn full(json: &Json, count: u32) -> Result<Vec<bool>> {
         return Ok((1..=count).map(|layer| layer.is_multiple_of(interval)).collect());
     };
     if types.len() != count as usize {
-        return Err(Error::Config { reason: format!("layer_types names {} layers of {count}", types.len()) });
+        return Err(Error::Config { reason: format!("layer_types names {} layers, num_hidden_layers is {count}", types.len()) });
     }
     let kind = |kind: &str| match kind {
         "full_attention" => Ok(true),
@@ -92,6 +92,8 @@ pub(super) fn delta(json: &Json) -> Result<Delta> {
         norm: llama::rms(json.f64("rms_norm_eps")?.unwrap_or(1e-6)),
         gated: true,
     };
-    delta.check()?;
+    delta.check().map_err(|error| Error::Config {
+        reason: format!("linear_num_key_heads, linear_num_value_heads and the sizes of their heads do not fit: {error}"),
+    })?;
     Ok(delta)
 }
