@@ -16,6 +16,8 @@ pub enum Error {
     MissingTensor { name: String, shape: Vec<u64> },
     /// A tensor of another shape than the model needs.
     TensorShape { name: String, expected: Vec<u64>, got: Vec<u64> },
+    /// Tensors that the model's configuration has no place for, the first of which are named.
+    UnusedTensors { architecture: String, names: Vec<String>, count: usize },
     /// A tensor stored in a type that no kernel reads.
     UnsupportedTensorType { tensor: String, dtype: String },
     /// A model family that is not implemented.
@@ -102,6 +104,15 @@ impl fmt::Display for Error {
             Error::MissingTensor { name, shape } => write!(f, "tensor {name} of shape {shape:?} is missing"),
             Error::TensorShape { name, expected, got } => {
                 write!(f, "tensor {name} must have shape {expected:?}, got {got:?}")
+            }
+            Error::UnusedTensors { architecture, names, count } => {
+                let more = if *count > names.len() { ", ..." } else { "" };
+                write!(
+                    f,
+                    "{count} tensors have no place in a model of architecture {architecture}, and ignoring them may change \
+                     results: {}{more}",
+                    names.join(", ")
+                )
             }
             Error::UnsupportedTensorType { tensor, dtype } => {
                 write!(f, "tensor {tensor} is stored as {dtype}, which is not supported")

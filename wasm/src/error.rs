@@ -13,6 +13,7 @@ fn code(error: &Error) -> &'static str {
         Error::Read { .. } => "read",
         Error::Format { .. } => "format",
         Error::MissingTensor { .. } => "missing-tensor",
+        Error::UnusedTensors { .. } => "unused-tensors",
         Error::TensorShape { .. } => "tensor-shape",
         Error::UnsupportedTensorType { .. } => "unsupported-tensor-type",
         Error::UnsupportedArchitecture { .. } => "unsupported-architecture",

@@ -5,6 +5,7 @@ export type FoveateErrorCode =
   /** A file is damaged, or not of the format it was opened as. */
   | "format"
   | "missing-tensor"
+  | "unused-tensors"
   | "tensor-shape"
   | "unsupported-tensor-type"
   | "unsupported-architecture"

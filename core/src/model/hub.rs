@@ -1,8 +1,9 @@
 //! A folder as the hub keeps it: small files of JSON around the weights.
 
+use super::family::parse as json;
 use super::{Family, Files};
 use crate::chat::Template;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::tokenizer::{Special, Tokenizer};
 use crate::weights::Checkpoint;
 use serde_json::Value;
@@ -53,10 +54,6 @@ impl Files {
         let template = template.and_then(|source| Template::from_source(source, bos, eos).ok());
         Ok(Self { weights, family, tokenizer, template })
     }
-}
-
-fn json(name: &str, bytes: &[u8]) -> Result<Value> {
-    serde_json::from_slice(bytes).map_err(|e| Error::Config { reason: format!("{name}: {e}") })
 }
 
 /// One id or a list of them.

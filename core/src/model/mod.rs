@@ -17,12 +17,15 @@ pub use family::{Family, Part, Place, PlaceFn, Role};
 pub use hub::Hub;
 pub use load::Progress;
 
+use crate::any::Any;
 use crate::backend::Backend;
 use crate::chat::Template;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::host::HostBackend;
 use crate::tokenizer::Tokenizer;
 use crate::weights::Checkpoint;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What a model is made of, opened but not loaded.
@@ -47,7 +50,7 @@ impl Files {
 }
 
 impl Files {
-    /// How many tensors belong to parts of the model that are not run.
+    /// Returns how many tensors belong to parts of the model that are not run, or follow from its configuration.
     pub fn ignored(&self) -> usize {
         self.weights.names().filter(|name| self.family.ignores(name)).count()
     }
@@ -86,13 +89,16 @@ impl<B: Backend> Model<B> {
         files: Files,
         report: &mut dyn FnMut(Progress) -> Result<()>,
     ) -> Result<Self> {
+        // The headers are checked first, so that a model that cannot run is refused before its weights are streamed.
+        Model::hollow(Any::Host(HostBackend::outline()), &files).await?;
         let ignored = files.ignored();
         let Files { weights, family, tokenizer, template } = files;
         let in_memory = weights.in_memory();
         let weights = if in_memory { weights } else { weights.sampled() };
         let progress = Progress { bytes: 0, of: 0 };
+        let (used, hollow) = (BTreeSet::new(), false);
         let loader =
-            load::Loader { backend: &*backend, files: &weights, family: &family, report, progress, hollow: false };
+            load::Loader { backend: &*backend, files: &weights, family: &family, report, progress, hollow, used };
         let decoder = loader.decoder().await?;
         // Parts that are not run are not streamed for its sake.
         let known = in_memory || ignored == 0;
@@ -100,13 +106,22 @@ impl<B: Backend> Model<B> {
         Ok(Self { backend, fingerprint, decoder, tokenizer, template })
     }
 
-    /// A model of the right shapes without weights, for an executor that runs nothing.
+    /// Builds a model without weights, for an executor that runs nothing: checks that each tensor is there in the shape and
+    /// in a type that is read, and that none is left over.
     pub(crate) async fn hollow(backend: B, files: &Files) -> Result<Self> {
         let weights = files.weights.hollow();
         let (report, progress): (&mut dyn FnMut(Progress) -> Result<()>, _) =
             (&mut |_| Ok(()), Progress { bytes: 0, of: 0 });
         let family = &files.family;
-        let loader = load::Loader { backend: &backend, files: &weights, family, report, progress, hollow: true };
+        let loader = load::Loader {
+            backend: &backend,
+            files: &weights,
+            family,
+            report,
+            progress,
+            hollow: true,
+            used: BTreeSet::new(),
+        };
         let decoder = loader.decoder().await?;
         Ok(Self { backend: Arc::new(backend), fingerprint: None, decoder, tokenizer: None, template: None })
     }
@@ -131,7 +146,12 @@ impl<B: Backend> Model<B> {
     /// # Errors
     /// `Tokenizer` if the model came without one.
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
-        self.tokenizer.as_ref().ok_or_else(|| Error::tokenizer("the model has none"))
+        self.tokenizer.as_ref().ok_or_else(|| {
+            Error::tokenizer(
+                "the model's folder has no tokenizer.json: load its tokenizer with transformers and save it there with \
+                 save_pretrained, which also converts tokenizer.model and vocab.json",
+            )
+        })
     }
 
     /// # Errors
