@@ -120,7 +120,7 @@ pub struct Family {
     place: fn(&Config, Role, usize, &str) -> Place,
     /// Whether the tensors that the files hold decide on biases and on divisors of the rotation: the metadata of such
     /// files does not speak of them.
-    pub(crate) by_tensors: bool,
+    pub(super) by_tensors: bool,
 }
 
 impl Family {

@@ -37,8 +37,6 @@ use crate::dtype::DType;
 use crate::error::Result;
 use crate::ops::Kernel;
 use crate::ops::dense::rope::{Frequencies, Pairing};
-use crate::ops::dense::rope::{Frequencies, Pairing};
-use crate::plan::shape::{elements, require, strided};
 use crate::plan::shape::{elements, require, strided};
 use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Plan};
