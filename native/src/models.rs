@@ -62,14 +62,19 @@ fn file(path: &Path) -> Result<Files> {
             path,
             &match config.exists() {
                 true => format!("{what}: name its folder, {}, which holds config.json", folder.display()),
-                false => format!("{what}: put config.json and tokenizer.json of the model beside it and name the folder"),
+                false => {
+                    format!("{what}: put config.json and tokenizer.json of the model beside it and name the folder")
+                }
             },
         ));
     }
     if ending == "json" {
         return Err(Error::file(path, "it is a part of a model's folder: name the folder"));
     }
-    Err(Error::file(path, "it is no GGUF file; a model is a .gguf file, or a folder with config.json and .safetensors files"))
+    Err(Error::file(
+        path,
+        "it is no GGUF file; a model is a .gguf file, or a folder with config.json and .safetensors files",
+    ))
 }
 
 /// The first bytes of a file.
@@ -183,9 +188,11 @@ fn without_config(path: &Path) -> Result<Files> {
         }
         [] => Err(Error::file(path, "it holds no config.json and no .gguf file")),
         several => {
-            let names: Vec<_> = several.iter().take(3).filter_map(|p| p.file_name()).map(|n| n.to_string_lossy()).collect();
+            let names: Vec<_> =
+                several.iter().take(3).filter_map(|p| p.file_name()).map(|n| n.to_string_lossy()).collect();
             let more = if several.len() > 3 { ", ..." } else { "" };
-            let reason = format!("it holds {} .gguf files ({}{more}): name one of them", several.len(), names.join(", "));
+            let reason =
+                format!("it holds {} .gguf files ({}{more}): name one of them", several.len(), names.join(", "));
             Err(Error::file(path, reason))
         }
     }
@@ -253,7 +260,10 @@ fn weights(path: &Path) -> Result<Vec<PathBuf>> {
         }
         several => Err(Error::file(
             path,
-            &format!("it holds {} .safetensors files and no model.safetensors.index.json that lists them", several.len()),
+            &format!(
+                "it holds {} .safetensors files and no model.safetensors.index.json that lists them",
+                several.len()
+            ),
         )),
     }
 }

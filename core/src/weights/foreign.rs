@@ -24,8 +24,10 @@ const KINDS: &[(&[u8], &str)] = &[
     (b"\x89HDF", "it is an HDF5 file, which is not read: open safetensors or GGUF instead"),
 ];
 
-const HTML: &str = "it is a web page, not the file itself: download the file again, from the hub by a link with /resolve/";
-const PICKLE: &str = "it is a pickle of PyTorch, which can run programs and is not read: open safetensors or GGUF instead";
+const HTML: &str =
+    "it is a web page, not the file itself: download the file again, from the hub by a link with /resolve/";
+const PICKLE: &str =
+    "it is a pickle of PyTorch, which can run programs and is not read: open safetensors or GGUF instead";
 const OLD: &str = "it is of the format before GGUF, which is not read: download a GGUF file of the model";
 
 /// Says what a file is that begins with `head`, and what to do, if it is one of those that are often found in the place of

@@ -110,7 +110,8 @@ fn main() {
         trials.push(Trial::test(format!("cpu::{family}"), cpu).with_ignored_flag(missing));
     }
     for (family, word) in REFUSED {
-        trials.push(Trial::test(format!("refused::{family}"), move || refuses(family, word)).with_ignored_flag(missing));
+        trials
+            .push(Trial::test(format!("refused::{family}"), move || refuses(family, word)).with_ignored_flag(missing));
     }
     for report in reports::ALL {
         let cpu = move || reports::run(Any::Host(HostBackend::exact_cpu(2)), report);

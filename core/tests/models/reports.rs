@@ -53,7 +53,8 @@ pub(crate) fn run(backend: Any, report: &Report) -> Result<(), Failed> {
     };
     let files = Files::from_gguf(pollster::block_on(Checkpoint::gguf_parts(parts))?)?;
     let model = Arc::new(pollster::block_on(Model::load(backend, files, &mut |_| Ok(())))?);
-    let text = if report.loss.is_some() { std::fs::read_to_string(path.with_file_name("text.txt"))? } else { "hi".into() };
+    let text =
+        if report.loss.is_some() { std::fs::read_to_string(path.with_file_name("text.txt"))? } else { "hi".into() };
     let encode = |text: &str| model.tokenizer()?.encode(text, true);
     if let Some(wanted) = report.loss {
         let ids = encode(&text)?;

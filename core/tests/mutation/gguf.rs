@@ -88,7 +88,9 @@ impl Gguf {
     fn add(&mut self, rng: &mut Rng, name: &str, shape: &[u64]) {
         let len = shape.iter().product::<u64>() as usize;
         let values = match name {
-            _ if name.contains("norm") && name.ends_with("weight") => rng.normals(len, 0.3).iter().map(|x| x + 1.0).collect(),
+            _ if name.contains("norm") && name.ends_with("weight") => {
+                rng.normals(len, 0.3).iter().map(|x| x + 1.0).collect()
+            }
             _ if name.starts_with("rope_") => rng.normals(len, 0.3).iter().map(|x| 1.0 + x.abs()).collect(),
             _ => rng.normals(len, if shape.len() == 1 { 0.5 } else { 0.4 }),
         };

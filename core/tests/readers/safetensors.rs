@@ -117,7 +117,9 @@ fn safetensors_bounds_the_header() {
 fn files_of_another_kind_are_named() {
     let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 10\n".to_vec();
     let page = b"<!DOCTYPE html><html><head></head></html>".to_vec();
-    for (bytes, word) in [(vec![], "empty"), (pointer, "git lfs pull"), (page, "web page"), (b"GGUF\x03\0\0\0\0".to_vec(), "GGUF")] {
+    for (bytes, word) in
+        [(vec![], "empty"), (pointer, "git lfs pull"), (page, "web page"), (b"GGUF\x03\0\0\0\0".to_vec(), "GGUF")]
+    {
         let said = |error: Option<Error>| match error {
             Some(Error::Read { reason, .. }) => reason,
             other => panic!("{other:?}"),

@@ -130,7 +130,8 @@ pub(super) fn config(json: &Json) -> Result<Config> {
 /// The rotations of layers that see all and of those with a window: `rope_parameters` by the kind of layer, or in older
 /// files `rope_theta` with `rope_scaling`, and `rope_local_base_freq`.
 fn frequencies(json: &Json, head_dim: u32) -> Result<(Frequencies, Frequencies)> {
-    let older = [json.f64("rope_theta")?.unwrap_or(1_000_000.0), json.f64("rope_local_base_freq")?.unwrap_or(LOCAL_THETA)];
+    let older =
+        [json.f64("rope_theta")?.unwrap_or(1_000_000.0), json.f64("rope_local_base_freq")?.unwrap_or(LOCAL_THETA)];
     let share = json.f64("partial_rotary_factor")?;
     let kinds = json.object("rope_parameters")?;
     let scaling = json.object("rope_scaling")?;

@@ -80,7 +80,9 @@ pub(super) fn config(metadata: &Metadata) -> Result<Config> {
     let tokens = metadata.strings("tokenizer.ggml.tokens").map(|t| t.len() as u64);
     let sized = read.u32("vocab_size")?.map(u64::from);
     let Some(vocab) = tokens.or(sized) else {
-        return Err(Error::Config { reason: "tokenizer.ggml.tokens is missing: nothing says how many tokens there are".into() });
+        return Err(Error::Config {
+            reason: "tokenizer.ggml.tokens is missing: nothing says how many tokens there are".into(),
+        });
     };
     let stop = |key: &str| u32::try_from(metadata.u64(key)?).ok();
     let stops = ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"];
@@ -111,7 +113,9 @@ fn general(metadata: &Metadata) -> Result<()> {
     }
     match metadata.u64("general.quantization_version") {
         None | Some(0 | 2) => Ok(()),
-        Some(other) => refused(format!("general.quantization_version is {other}, 2 is supported: convert the file anew")),
+        Some(other) => {
+            refused(format!("general.quantization_version is {other}, 2 is supported: convert the file anew"))
+        }
     }
 }
 

@@ -92,9 +92,10 @@ fn windows_of(json: &Json, kind: &str, count: u32) -> Result<Vec<Option<u32>>> {
             let mixed = all.iter().any(|w| *w != window.filter(|w| *w > 0));
             if kind == "mistral" && mixed {
                 return Err(Error::Config {
-                    reason: "layer_types is not read for mistral, whose layers are all alike; the model_type of such a \
+                    reason:
+                        "layer_types is not read for mistral, whose layers are all alike; the model_type of such a \
                              model is ministral"
-                        .into(),
+                            .into(),
                 });
             }
             Ok(all)
@@ -126,14 +127,16 @@ pub(super) fn windows(
     let window = window.filter(|window| *window > 0);
     if let Some(types) = json.strings("layer_types")? {
         if types.len() != layers as usize {
-            return Err(Error::Config { reason: format!("layer_types names {} layers, num_hidden_layers is {layers}", types.len()) });
+            return Err(Error::Config {
+                reason: format!("layer_types names {} layers, num_hidden_layers is {layers}", types.len()),
+            });
         }
         let window = |kind: &&str| match *kind {
             "full_attention" => Ok(None),
             "sliding_attention" if zero || window.is_some() => Ok(window),
-            "sliding_attention" => Err(Error::Config {
-                reason: "layer_types has sliding_attention, and sliding_window is missing".into(),
-            }),
+            "sliding_attention" => {
+                Err(Error::Config { reason: "layer_types has sliding_attention, and sliding_window is missing".into() })
+            }
             other => {
                 Err(Error::Config { reason: format!("layer type {} is not supported", crate::error::one_line(other)) })
             }

@@ -47,7 +47,9 @@ fn full(json: &Json, count: u32) -> Result<Vec<bool>> {
         return Ok((1..=count).map(|layer| layer.is_multiple_of(interval)).collect());
     };
     if types.len() != count as usize {
-        return Err(Error::Config { reason: format!("layer_types names {} layers, num_hidden_layers is {count}", types.len()) });
+        return Err(Error::Config {
+            reason: format!("layer_types names {} layers, num_hidden_layers is {count}", types.len()),
+        });
     }
     let kind = |kind: &str| match kind {
         "full_attention" => Ok(true),
@@ -93,7 +95,9 @@ pub(super) fn delta(json: &Json) -> Result<Delta> {
         gated: true,
     };
     delta.check().map_err(|error| Error::Config {
-        reason: format!("linear_num_key_heads, linear_num_value_heads and the sizes of their heads do not fit: {error}"),
+        reason: format!(
+            "linear_num_key_heads, linear_num_value_heads and the sizes of their heads do not fit: {error}"
+        ),
     })?;
     Ok(delta)
 }

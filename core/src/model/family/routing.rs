@@ -116,7 +116,9 @@ fn kinds(json: &Json, count: u32) -> Result<Vec<Kind>> {
         return Ok((0..count).map(|i| if i < plain { Kind::Local } else { Kind::Routing }).collect());
     };
     if types.len() != count as usize {
-        return Err(Error::Config { reason: format!("layer_types names {} layers, num_hidden_layers is {count}", types.len()) });
+        return Err(Error::Config {
+            reason: format!("layer_types names {} layers, num_hidden_layers is {count}", types.len()),
+        });
     }
     let kind = |kind: &str| match kind {
         "full_attention" => Ok(Kind::Full),

@@ -122,7 +122,8 @@ impl<B: Backend> Session<B> {
         let rope = self.model.config().layers.iter().map(|layer| {
             let rope = layer.mixer.attention().and_then(|a| a.rope.as_ref());
             // Frequencies of LongRoPE depend on the room of a session.
-            let room = |f: &Frequencies| matches!(f.scaling, Scaling::Long { original, .. } if self.context() > original);
+            let room =
+                |f: &Frequencies| matches!(f.scaling, Scaling::Long { original, .. } if self.context() > original);
             rope.map_or("none".into(), |r| format!("{:?} {:?} {}", r.pairing, r.frequencies, room(&r.frequencies)))
         });
         let mut rope: Vec<String> = rope.collect();
