@@ -118,8 +118,9 @@ async fn open(files: JsFiles, asked: &str, baseline: bool, trial: Option<bool>, 
 }
 
 pub(crate) async fn read(files: &JsFiles) -> Result<Files> {
-    if let Some(gguf) = files.gguf() {
-        return Files::from_gguf(Checkpoint::gguf(Box::new(File::new(gguf)?)).await?);
+    if let Some(parts) = files.gguf() {
+        let parts = parts.into_iter().map(|part| Ok(Box::new(File::new(part)?) as Box<dyn Source>));
+        return Files::from_gguf(Checkpoint::gguf_parts(parts.collect::<Result<_>>()?).await?);
     }
     let missing = |what: &str| Error::Config { reason: format!("{what} is missing") };
     let config = files.config().ok_or_else(|| missing("config.json"))?.to_vec();

@@ -8,9 +8,9 @@ use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
-/** What a model is made of: one GGUF file, or a folder of the hub. */
+/** What a model is made of: a GGUF file or all parts of a split one, or a folder of the hub. */
 export interface JsFiles {
-  gguf?: JsSource | undefined;
+  gguf?: JsSource[] | undefined;
   weights?: JsSource[] | undefined;
   /** `config.json` and what else is there, as their bytes. */
   config?: Uint8Array | undefined;
@@ -39,7 +39,7 @@ extern "C" {
     #[wasm_bindgen(typescript_type = "JsFiles")]
     pub type JsFiles;
     #[wasm_bindgen(method, getter)]
-    pub(crate) fn gguf(this: &JsFiles) -> Option<JsSource>;
+    pub(crate) fn gguf(this: &JsFiles) -> Option<Vec<JsSource>>;
     #[wasm_bindgen(method, getter)]
     pub(crate) fn weights(this: &JsFiles) -> Option<Vec<JsSource>>;
     #[wasm_bindgen(method, getter)]
