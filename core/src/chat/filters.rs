@@ -6,10 +6,12 @@ use minijinja::filters;
 use minijinja::value::{Kwargs, Object, ObjectRepr, Rest, StringInput, ValueKind};
 use minijinja::{Environment, Error, State, Value};
 
+use super::characters::is_space;
 use super::methods::{self, is_callable, refused};
 use super::percent::percent;
 use super::python::{Room, string};
 use super::rewrite::{ATTRIBUTE, PERCENT, VARIADIC};
+use super::strings::lines;
 
 /// Columns of `center`, and characters of an indent.
 const MAX_WIDTH: i64 = 1 << 16;
@@ -38,7 +40,7 @@ pub(super) fn add_to(environment: &mut Environment) {
         ValueKind::String | ValueKind::Seq | ValueKind::Undefined => true,
         ValueKind::Map => methods::is_dictionary(&value),
         // `range` has places, generators have not.
-        ValueKind::Iterable => value.len().is_some() && value.get_item_by_index(0).is_ok(),
+        ValueKind::Iterable => !methods::is_view(&value) && value.len().is_some(),
         _ => false,
     });
 
@@ -65,9 +67,13 @@ pub(super) fn add_to(environment: &mut Environment) {
     environment.add_filter("float", |state: &State, value: Value, default: Option<Value>, named: Kwargs| {
         let default = default.or(named.get("default")?).unwrap_or_else(|| Value::from(0.0));
         named.assert_all_used()?;
+        if value.is_undefined() {
+            return Err(refused("float: the value is undefined"));
+        }
         filters::float(state, &value, Some(default), Kwargs::from_iter(Vec::<(String, Value)>::new()))
     });
     environment.add_filter("indent", indent);
+    environment.add_filter("trim", trim);
     environment.add_filter("wordcount", |text: StringInput| words(text.as_str()));
     environment.add_filter("truncate", truncate);
     environment.add_filter("center", |state: &State, text: StringInput, width: Option<i64>| {
@@ -135,9 +141,12 @@ fn int(value: Value, rest: Rest<Value>, named: Kwargs) -> Result<Value, Error> {
     let default = named.get::<Option<Value>>("default")?.unwrap_or_else(|| Value::from(0));
     let base = named.get::<Option<u32>>("base")?.unwrap_or(10);
     named.assert_all_used()?;
+    if value.is_undefined() {
+        return Err(refused("int: the value is undefined"));
+    }
     let whole = |number: f64| number.is_finite().then(|| Value::from(number.trunc() as i128));
     let text = match value.as_str() {
-        Some(text) => text.trim_matches(super::strings::is_space).replace('_', ""),
+        Some(text) => text.trim_matches(is_space).replace('_', ""),
         None if value.kind() == ValueKind::Bool => return Ok(Value::from(i64::from(value.is_true()))),
         None if value.is_integer() => return Ok(value),
         None => return Ok(f64::try_from(value).ok().and_then(whole).unwrap_or(default)),
@@ -171,7 +180,9 @@ fn indent(state: &State, text: StringInput, rest: Rest<Value>, named: Kwargs) ->
     let wanted = |option: Option<Value>| option.is_some_and(|value| value.is_true());
     let (first, blank, room) = (wanted(first), wanted(blank), Room::of(state));
     let mut out = String::new();
-    for (i, line) in text.as_str().split('\n').enumerate() {
+    // Lines as `splitlines` has them, with the empty one at the end.
+    let text = [text.as_str(), "\n"].concat();
+    for (i, line) in lines(&text, false).into_iter().enumerate() {
         if i > 0 {
             out.push('\n');
         }
@@ -182,6 +193,17 @@ fn indent(state: &State, text: StringInput, rest: Rest<Value>, named: Kwargs) ->
         room.check(out.len())?;
     }
     Ok(out)
+}
+
+/// Python's `strip`.
+fn trim(value: Value, chars: Option<String>, named: Kwargs) -> Result<String, Error> {
+    let chars = match chars {
+        Some(chars) => Some(chars),
+        None => named.get::<Option<String>>("chars")?,
+    };
+    named.assert_all_used()?;
+    let cut = |c: char| chars.as_ref().map_or_else(|| is_space(c), |chars| chars.contains(c));
+    Ok(string(&value).trim_matches(cut).to_owned())
 }
 
 fn words(text: &str) -> usize {

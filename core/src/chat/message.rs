@@ -111,18 +111,21 @@ impl Inputs {
 /// Messages as transformers hands them to a template: without keys that are null, and with reasoning under each name
 /// that templates know.
 pub(super) fn prepared(messages: &[Message]) -> Vec<Map<String, Value>> {
-    messages.iter().map(|Message(message)| {
-        let kept = message.iter().filter(|(_, value)| !value.is_null());
-        let kept: Map<String, Value> = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
-        let Some(reasoning) = REASONING.iter().find_map(|key| kept.get(*key)).cloned() else { return kept };
-        let mut all = Map::new();
-        if !kept.contains_key("thinking") {
-            all.insert("thinking".into(), reasoning.clone());
-        }
-        all.extend(kept);
-        all.insert("reasoning_content".into(), reasoning);
-        all
-    }).collect()
+    messages
+        .iter()
+        .map(|Message(message)| {
+            let kept = message.iter().filter(|(_, value)| !value.is_null());
+            let kept: Map<String, Value> = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
+            let Some(reasoning) = REASONING.iter().find_map(|key| kept.get(*key)).cloned() else { return kept };
+            let mut all = Map::new();
+            if !kept.contains_key("thinking") {
+                all.insert("thinking".into(), reasoning.clone());
+            }
+            all.extend(kept);
+            all.insert("reasoning_content".into(), reasoning);
+            all
+        })
+        .collect()
 }
 
 /// Marks the end of the last message's text, and returns the text.
@@ -153,7 +156,7 @@ pub(super) fn cut_at_end(mut rendered: String, text: &str) -> Result<String> {
             let kept_spaces = rendered[at..].starts_with(CONTINUED);
             rendered.truncate(at);
             // The template trims messages: then the space before the mark is not the message's.
-            let len = if kept_spaces { at } else { rendered.trim_end_matches(super::strings::is_space).len() };
+            let len = if kept_spaces { at } else { rendered.trim_end_matches(super::characters::is_space).len() };
             rendered.truncate(len);
             Ok(rendered)
         }

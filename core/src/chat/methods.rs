@@ -151,6 +151,10 @@ fn view(kind: &'static str, items: Vec<Value>) -> Value {
     Value::from_object(View { kind, items })
 }
 
+pub(super) fn is_view(value: &Value) -> bool {
+    value.downcast_object_ref::<View>().is_some()
+}
+
 fn list(value: &Value, arguments: &Arguments) -> Result<Value, Error> {
     match arguments.method {
         "index" | "count" => {
@@ -223,7 +227,7 @@ pub(super) fn hides_a_key(name: &str) -> bool {
 /// `is callable`.
 pub(super) fn is_callable(value: &Value) -> bool {
     match value.kind() {
-        ValueKind::Plain => true,
+        ValueKind::Plain | ValueKind::Undefined => true,
         // Macros have attributes, and their call is what they are for.
         ValueKind::Map => !is_dictionary(value) && value.to_string().starts_with("<macro "),
         _ => false,

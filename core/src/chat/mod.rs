@@ -5,9 +5,11 @@
 //! minijinja runs it; what that lacks is added here, or rewritten before (see `rewrite.rs`). A template comes with the
 //! model and is not trusted: it reads nothing but what it is given, and its work and output are bounded.
 
+mod characters;
 mod date;
 mod filters;
 mod json;
+mod lexer;
 mod message;
 mod methods;
 mod percent;
@@ -17,6 +19,8 @@ mod strings;
 
 pub use date::DateTime;
 pub use message::{Inputs, Message};
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde, ValueKind};
@@ -77,9 +81,11 @@ impl Template {
         let mut environment = environment()?;
         let mut named = Vec::new();
         for (name, source) in sources {
-            let compiled = environment.add_template_owned(name.to_owned(), rewrite::rewrite(source));
+            let compiled = rewrite::rewrite(source).map_err(Error::template).and_then(|source| {
+                guarded(|| environment.add_template_owned(name.to_owned(), source)) //
+            });
             named.retain(|(other, _)| other != name);
-            named.push((name.to_owned(), compiled.map_err(describe)));
+            named.push((name.to_owned(), compiled));
         }
         if named.is_empty() {
             return Err(Error::template("the model has none"));
@@ -168,8 +174,7 @@ impl Template {
                 named.assert_all_used().map(|()| now.strftime(&format))
             });
         }
-        let rendered = environment.get_template(name).and_then(|template| template.render(Serde(&variables)));
-        let rendered = rendered.map_err(describe)?;
+        let rendered = guarded(|| environment.get_template(name)?.render(Serde(&variables)))?;
         match continued {
             Some(text) => message::cut_at_end(rendered, &text),
             None => Ok(rendered),
@@ -181,7 +186,9 @@ impl Template {
         let find = |name: &str| self.named.iter().find(|(other, _)| other == name);
         let all = || self.names().collect::<Vec<_>>().join(", ");
         let found = match &inputs.template {
-            Some(name) => find(name).ok_or_else(|| Error::template(format!("there is no {name}, there are: {}", all()))),
+            Some(name) => {
+                find(name).ok_or_else(|| Error::template(format!("there is no {name}, there are: {}", all())))
+            }
             None => inputs.tools.as_ref().and_then(|_| find(TOOL_USE)).or_else(|| find(DEFAULT)).ok_or_else(|| {
                 Error::template(format!("none of the model's is the default; name one of: {}", all())) //
             }),
@@ -212,6 +219,15 @@ fn write(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Jinja
         return out.write_str(&python::string(value)).map_err(JinjaError::from);
     }
     minijinja::escape_formatter(out, state, value)
+}
+
+/// Runs the library on a stranger's template. It panics on some templates; those that are known are refused before, and
+/// this keeps the others from taking the process along, where panics unwind.
+fn guarded<T>(run: impl FnOnce() -> Result<T, JinjaError>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(result) => result.map_err(describe),
+        Err(_) => Err(Error::template("it contradicts itself")),
+    }
 }
 
 fn describe(error: JinjaError) -> Error {

@@ -122,7 +122,7 @@ impl Formatter<'_> {
                 Some(name) => self.arguments.named(name)?,
                 None => self.arguments.next()?,
             };
-            self.room.check(text.len() + spec.width)?;
+            self.room.check(text.len().saturating_add(spec.width))?;
             text.push_str(&spec.convert(conversion, &value)?);
             self.room.check(text.len())?;
         }

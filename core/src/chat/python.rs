@@ -45,7 +45,14 @@ pub(super) fn repr(value: &Value) -> String {
 pub(super) fn float(number: f64) -> String {
     let size = number.abs();
     if !number.is_finite() {
-        return if number.is_nan() { "nan" } else if number > 0.0 { "inf" } else { "-inf" }.into();
+        return if number.is_nan() {
+            "nan"
+        } else if number > 0.0 {
+            "inf"
+        } else {
+            "-inf"
+        }
+        .into();
     }
     if size == 0.0 || (1e-4..1e16).contains(&size) {
         return format!("{number:?}");

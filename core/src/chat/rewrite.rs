@@ -7,7 +7,7 @@
 //! - `a % b` becomes a call of [`PERCENT`], since minijinja's `%` has no formatting of strings;
 //! - `a.items`, if it is not called, becomes a call of [`ATTRIBUTE`], since Jinja2 looks for methods before keys;
 //! - a macro that mentions `varargs` or `kwargs` gets them as arguments and is wrapped by [`VARIADIC`];
-//! - a `+` before a number goes away;
+//! - a `+` before a number goes away, and `\/` in a string keeps its backslash;
 //! - the line break behind `{% raw %}` is doubled, since Jinja2 keeps it and minijinja does not.
 //!
 //! Texts, comments, raw blocks and strings stay as they are, and so does everything that is not understood: minijinja
@@ -15,31 +15,13 @@
 
 use std::collections::BTreeMap;
 
+use super::lexer::{Kind, Token, next_tag, tokens};
 use super::methods::hides_a_key;
 
 /// The names of the functions that stand for what minijinja lacks: no template has them by chance.
 pub(super) const PERCENT: &str = "__foveate_percent";
 pub(super) const ATTRIBUTE: &str = "__foveate_attribute";
 pub(super) const VARIADIC: &str = "__foveate_variadic";
-
-/// Operators of several characters.
-const LONG: [&str; 6] = ["**", "//", "==", "!=", "<=", ">="];
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
-    Name,
-    Number,
-    Text,
-    Operator,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Token<'a> {
-    kind: Kind,
-    text: &'a str,
-    /// Bytes from the beginning of the source.
-    at: usize,
-}
 
 /// A macro whose end has not come yet.
 struct Macro<'a> {
@@ -82,18 +64,23 @@ impl Changes {
 }
 
 /// Returns a template that minijinja renders as Jinja2 renders `source`.
-pub(super) fn rewrite(source: &str) -> String {
+///
+/// # Errors
+/// The reason, for loop controls that minijinja does not survive.
+pub(super) fn rewrite(source: &str) -> Result<String, String> {
     let source = source.replace("\r\n", "\n").replace('\r', "\n");
     let mut changes = Changes::default();
-    let (mut macros, mut at) = (Vec::new(), 0);
+    let (mut macros, mut blocks, mut at) = (Vec::new(), Vec::new(), 0);
     while let Some((open, tag)) = next_tag(&source, at) {
         at = match tag {
             "{#" => source[open..].find("#}").map_or(source.len(), |end| open + end + 2),
             _ => match raw(&source, open, &mut changes) {
                 Some(end) => end,
                 None => {
-                    let (tokens, end) = tokens(&source, open + 2, if tag == "{%" { "%}" } else { "}}" });
+                    let close = if tag == "{%" { "%}" } else { "}}" };
+                    let Some((tokens, end)) = tokens(&source, open + 2, close) else { break };
                     if tag == "{%" {
+                        check_loop_control(&tokens, &mut blocks)?;
                         statement(&source, &tokens, end, &mut macros, &mut changes);
                     }
                     expressions(&tokens, &mut macros, &mut changes);
@@ -102,19 +89,27 @@ pub(super) fn rewrite(source: &str) -> String {
             },
         };
     }
-    changes.apply(&source)
+    Ok(changes.apply(&source))
 }
 
-/// The next `{{`, `{%` or `{#`.
-fn next_tag(source: &str, from: usize) -> Option<(usize, &str)> {
-    let mut at = from;
-    loop {
-        at += source.get(at..)?.find('{')?;
-        match source.get(at..at + 2) {
-            Some(tag @ ("{{" | "{%" | "{#")) => return Some((at, tag)),
-            _ => at += 1,
+/// Follows the blocks that are open, and refuses to leave a loop from within a block inside of it: minijinja panics, and
+/// Jinja2 does not take it for `generation`, either.
+fn check_loop_control<'a>(tokens: &[Token<'a>], blocks: &mut Vec<&'a str>) -> Result<(), String> {
+    let Some(first) = tokens.first().map(|token| token.text) else { return Ok(()) };
+    match first {
+        "set" if tokens.iter().any(|token| token.text == "=") => {}
+        "for" | "with" | "generation" | "filter" | "autoescape" | "set" | "macro" | "call" => blocks.push(first),
+        "break" | "continue" => match blocks.last() {
+            Some(&"for") | None => {}
+            Some(block) => return Err(format!("{first} inside of {block} is not supported")),
+        },
+        _ => {
+            if let Some(at) = first.strip_prefix("end").and_then(|name| blocks.iter().rposition(|open| *open == name)) {
+                blocks.truncate(at);
+            }
         }
     }
+    Ok(())
 }
 
 /// The end of a raw block that begins at `open`.
@@ -140,72 +135,6 @@ fn raw(source: &str, open: usize, changes: &mut Changes) -> Option<usize> {
     }
 }
 
-/// The tokens of a tag up to `close`, and where the text behind it begins.
-fn tokens<'a>(source: &'a str, from: usize, close: &str) -> (Vec<Token<'a>>, usize) {
-    let (mut tokens, mut at, mut depth) = (Vec::new(), from, 0i64);
-    // The marker of whitespace control belongs to the tag.
-    if source[at..].starts_with(['-', '+']) {
-        at += 1;
-    }
-    while let Some(c) = source[at..].chars().next() {
-        let rest = &source[at..];
-        let ends = rest.starts_with(close) || (rest.starts_with(['-', '+']) && rest[1..].starts_with(close));
-        if depth == 0 && ends {
-            return (tokens, at + close.len() + usize::from(!rest.starts_with(close)));
-        }
-        let (kind, len) = match c {
-            c if c.is_whitespace() => {
-                at += c.len_utf8();
-                continue;
-            }
-            '"' | '\'' => (Kind::Text, quoted(rest, c)),
-            c if c.is_ascii_digit() => {
-                let part = |c: char| !(c.is_alphanumeric() || c == '_');
-                let len = rest.find(part).unwrap_or(rest.len());
-                // A fraction, but not an attribute, and the sign of an exponent.
-                let fraction = rest[len..].starts_with('.') && rest[len + 1..].starts_with(|c: char| c.is_ascii_digit());
-                let len = if fraction { len + 1 + rest[len + 1..].find(part).unwrap_or(rest.len() - len - 1) } else { len };
-                let signed = rest[..len].ends_with(['e', 'E']) && rest[len..].starts_with(['-', '+']);
-                let hex = rest.starts_with("0x") || rest.starts_with("0X");
-                let len = match signed && !hex {
-                    true => len + 1 + rest[len + 1..].find(part).unwrap_or(rest.len() - len - 1),
-                    false => len,
-                };
-                (Kind::Number, len)
-            }
-            c if c.is_alphabetic() || c == '_' => {
-                (Kind::Name, rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len()))
-            }
-            c => {
-                let long = LONG.iter().find(|operator| rest.starts_with(**operator));
-                depth += match c {
-                    '(' | '[' | '{' => 1,
-                    ')' | ']' | '}' => -1,
-                    _ => 0,
-                };
-                (Kind::Operator, long.map_or(c.len_utf8(), |operator| operator.len()))
-            }
-        };
-        tokens.push(Token { kind, text: &rest[..len], at });
-        at += len;
-    }
-    (tokens, source.len())
-}
-
-/// Bytes of a string with its quotes.
-fn quoted(text: &str, quote: char) -> usize {
-    let mut escaped = false;
-    for (at, c) in text.char_indices().skip(1) {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            c if c == quote => return at + 1,
-            _ => {}
-        }
-    }
-    text.len()
-}
-
 /// Rewrites what a statement is, by its first name.
 fn statement<'a>(
     source: &'a str,
@@ -226,12 +155,15 @@ fn statement<'a>(
                 let (first, last) = (&default[0], &default[default.len() - 1]);
                 let text = &source[first.at + 1..last.at + last.text.len()];
                 default.iter().for_each(|token| changes.replace(token, ""));
-                changes.after(end - 2 - marker, &format!(" %}}{{% set {name} = ({text}) if {name} is undefined else {name} "));
+                changes.after(
+                    end - 2 - marker,
+                    &format!(" %}}{{% set {name} = ({text}) if {name} is undefined else {name} "),
+                );
             }
         }
         ("endmacro", _) => {
             let Some(Macro { name, close, parameters, variadic: true }) = macros.pop() else { return };
-            changes.before(close, if parameters { ", varargs, kwargs" } else { "varargs, kwargs" });
+            changes.before(close, if parameters { ", varargs=none, kwargs=none" } else { "varargs, kwargs" });
             // Where the tag closes: a marker of whitespace control counts for what follows the wrapping.
             let marker = usize::from(source[..end - 2].ends_with(['-', '+']));
             changes.after(end - 2 - marker, &format!(" %}}{{% set {name} = {VARIADIC}({name}) "));
@@ -296,9 +228,23 @@ fn expressions<'a>(tokens: &[Token<'a>], macros: &mut [Macro<'a>], changes: &mut
                 changes.after(last.at + last.text.len(), ")");
             }
             (Kind::Operator, "+") if !is_operand(tokens, i) => changes.replace(token, " "),
+            (Kind::Text, text) if text.contains("\\/") => changes.replace(token, &with_slashes(text)),
             _ => {}
         }
     }
+}
+
+/// A string in which `\\/` keeps its backslash, as in Python: to minijinja, as to JSON, it is a slash.
+fn with_slashes(text: &str) -> String {
+    let (mut out, mut escaped) = (String::with_capacity(text.len() + 1), false);
+    for c in text.chars() {
+        if escaped && c == '/' {
+            out.push('\\');
+        }
+        escaped = c == '\\' && !escaped;
+        out.push(c);
+    }
+    out
 }
 
 /// Whether what stands before a token is the end of an operand, so that the token is between two.

@@ -4,6 +4,7 @@ use minijinja::formatting::{FormatStyle, format};
 use minijinja::value::{Tuple, ValueKind};
 use minijinja::{Error, ErrorKind, State, Value};
 
+use super::characters::{capitalize, casefold, is_space, swapcase, test, title};
 use super::methods::{Arguments, refused};
 use super::python::{Room, string};
 
@@ -91,6 +92,8 @@ pub(super) fn call(state: &State, text: &str, arguments: &Arguments, all: &[Valu
             let most = arguments.integer(1, "maxsplit")?.unwrap_or(-1);
             arguments.end(2)?;
             let most = usize::try_from(most).unwrap_or(usize::MAX);
+            // A piece takes more memory than a letter.
+            state.consume_fuel(text.len() as u64 / 8)?;
             let pieces = match separator.as_deref() {
                 Some("") => return Err(refused("split(): the separator is empty")),
                 Some(separator) => split(text, separator, most, method == "rsplit"),
@@ -104,7 +107,8 @@ pub(super) fn call(state: &State, text: &str, arguments: &Arguments, all: &[Valu
             if separator.is_empty() {
                 return Err(refused("partition(): the separator is empty"));
             }
-            let parts = if method == "partition" { text.split_once(&*separator) } else { text.rsplit_once(&*separator) };
+            let parts =
+                if method == "partition" { text.split_once(&*separator) } else { text.rsplit_once(&*separator) };
             let parts = match parts {
                 Some((before, after)) => [before, &*separator, after],
                 None if method == "partition" => [text, "", ""],
@@ -115,6 +119,7 @@ pub(super) fn call(state: &State, text: &str, arguments: &Arguments, all: &[Valu
         "splitlines" => {
             let keep = arguments.optional(0, "keepends").is_some_and(|keep| keep.is_true());
             arguments.end(1)?;
+            state.consume_fuel(text.len() as u64 / 8)?;
             lines(text, keep).into_iter().map(Value::from).collect()
         }
         "startswith" | "endswith" => {
@@ -122,7 +127,8 @@ pub(super) fn call(state: &State, text: &str, arguments: &Arguments, all: &[Valu
             arguments.end(3)?;
             let Some(range) = range else { return Ok(Value::from(false)) };
             let part = &text[range];
-            let fits = |affix: &str| if method == "startswith" { part.starts_with(affix) } else { part.ends_with(affix) };
+            let fits =
+                |affix: &str| if method == "startswith" { part.starts_with(affix) } else { part.ends_with(affix) };
             let wrong = || refused(format!("{method}() takes a string or a tuple of strings, not {}", affix.kind()));
             let one = |affix: &Value| affix.as_str().map(fits).ok_or_else(wrong);
             if affix.is_tuple() {
@@ -177,6 +183,7 @@ pub(super) fn call(state: &State, text: &str, arguments: &Arguments, all: &[Valu
         "expandtabs" => {
             let width = arguments.integer(0, "tabsize")?.unwrap_or(8).clamp(0, 64) as usize;
             arguments.end(1)?;
+            room.check(text.len().saturating_add(text.matches('\t').count().saturating_mul(width)))?;
             Value::from(expand_tabs(text, width))
         }
         "join" => {
@@ -212,99 +219,6 @@ fn printable(value: &Value) -> Value {
         ValueKind::Number | ValueKind::String | ValueKind::Seq | ValueKind::Map => value.clone(),
         _ => Value::from(string(value)),
     }
-}
-
-fn test(method: &str) -> Option<fn(&str) -> bool> {
-    fn all(text: &str, test: impl Fn(char) -> bool) -> bool {
-        !text.is_empty() && text.chars().all(test)
-    }
-    Some(match method {
-        "isalnum" => |text| all(text, |c| c.is_alphanumeric()),
-        "isalpha" => |text| all(text, char::is_alphabetic),
-        "isascii" => |text| text.is_ascii(),
-        "isdecimal" => |text| all(text, is_decimal),
-        "isdigit" => |text| all(text, |c| is_decimal(c) || is_raised_digit(c)),
-        "isnumeric" => |text| all(text, char::is_numeric),
-        "isspace" => |text| all(text, is_space),
-        "isprintable" => |text| text.chars().all(|c| c == ' ' || !(c.is_control() || c.is_whitespace())),
-        "islower" => |text| text.chars().any(char::is_lowercase) && !text.chars().any(char::is_uppercase),
-        "isupper" => |text| text.chars().any(char::is_uppercase) && !text.chars().any(char::is_lowercase),
-        "isidentifier" => |text| {
-            let first = text.chars().next().is_some_and(|c| c == '_' || c.is_alphabetic());
-            first && text.chars().all(|c| c == '_' || c.is_alphanumeric())
-        },
-        "istitle" => |text| {
-            let (mut cased, mut any) = (false, false);
-            for c in text.chars() {
-                if c.is_uppercase() == cased && is_cased(c) {
-                    return false;
-                }
-                cased = is_cased(c);
-                any |= cased;
-            }
-            any
-        },
-        _ => return None,
-    })
-}
-
-/// Python counts the separators of files and records as spaces, too.
-pub(super) fn is_space(c: char) -> bool {
-    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
-}
-
-fn is_cased(c: char) -> bool {
-    c.is_lowercase() || c.is_uppercase()
-}
-
-/// The zeros of Unicode's decimal digits below U+10000: nine more follow each.
-const ZEROS: [u32; 37] = [
-    0x30, 0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50, 0xed0,
-    0xf20, 0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1a90, 0x1b50, 0x1bb0, 0x1c40, 0x1c50, 0xa620,
-    0xa8d0, 0xa900, 0xa9d0, 0xa9f0, 0xaa50, 0xabf0, 0xff10,
-];
-
-fn is_decimal(c: char) -> bool {
-    ZEROS.iter().any(|zero| (*zero..zero + 10).contains(&c.into()))
-}
-
-fn is_raised_digit(c: char) -> bool {
-    matches!(c, '\u{b2}' | '\u{b3}' | '\u{b9}' | '\u{2070}' | '\u{2074}'..='\u{2079}' | '\u{2080}'..='\u{2089}')
-}
-
-/// Lower case, and what Unicode folds besides in Latin and Greek.
-fn casefold(text: &str) -> String {
-    let folded = text.chars().flat_map(char::to_lowercase).collect::<String>();
-    folded.replace('\u{df}', "ss").replace('\u{3c2}', "\u{3c3}").replace('\u{17f}', "s")
-}
-
-fn capitalize(text: &str) -> String {
-    let mut chars = text.chars();
-    let first = chars.next().into_iter().flat_map(char::to_uppercase);
-    first.chain(chars.as_str().to_lowercase().chars()).collect()
-}
-
-fn title(text: &str) -> String {
-    let (mut out, mut cased) = (String::with_capacity(text.len()), false);
-    for c in text.chars() {
-        match cased {
-            true => out.extend(c.to_lowercase()),
-            false => out.extend(c.to_uppercase()),
-        }
-        cased = is_cased(c);
-    }
-    out
-}
-
-fn swapcase(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c.is_uppercase() {
-            true => out.extend(c.to_lowercase()),
-            false => out.extend(c.to_uppercase()),
-        }
-    }
-    out
 }
 
 fn split<'a>(text: &'a str, separator: &str, most: usize, from_end: bool) -> Vec<&'a str> {
@@ -345,9 +259,12 @@ fn split_spaces(text: &str, most: usize, from_end: bool) -> Vec<&str> {
     words
 }
 
-fn lines(text: &str, keep: bool) -> Vec<&str> {
+/// The lines of a text, with what ends them if `keep`.
+pub(super) fn lines(text: &str, keep: bool) -> Vec<&str> {
     let (mut lines, mut rest) = (Vec::new(), text);
-    let ends = |c: char| matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}');
+    let ends = |c: char| {
+        matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}')
+    };
     while let Some(at) = rest.find(ends) {
         let end = match rest[at..].starts_with("\r\n") {
             true => at + 2,

@@ -28,7 +28,14 @@ pub async fn outline(files: &Files) -> Result<Vec<Op>> {
     let loader = Loader { backend: &backend, files: &weights, family: &files.family, report, progress, hollow: true };
     let decoder = loader.decoder().await?;
     let context = CONTEXT.min(decoder.config().context);
-    let model = Model { backend: Arc::new(backend), fingerprint: None, decoder, tokenizer: None, template: None, ends: Vec::new() };
+    let model = Model {
+        backend: Arc::new(backend),
+        fingerprint: None,
+        decoder,
+        tokenizer: None,
+        template: None,
+        ends: Vec::new(),
+    };
     let vocab = model.config().vocab;
     // Not shared between threads: a session wants it so.
     #[allow(clippy::arc_with_non_send_sync)]

@@ -8,8 +8,8 @@ use tokenizers::decoders::byte_level::ByteLevel;
 use tokenizers::models::bpe::{BPE, Merges, Vocab};
 use tokenizers::normalizers::unicode::NFC;
 
-use super::pre::Rule;
 use super::gguf::{around, ends, special};
+use super::pre::Rule;
 use super::{Model, Tokenizer};
 use crate::error::{Error, Result, one_line};
 use crate::weights::gguf::{Metadata, Strings};

@@ -11,18 +11,59 @@ const END_OF_TURN: [&str; 7] =
 /// Keys below `tokenizer.ggml` that are read here or by the tokenizers, and those that change nothing that is run: roles
 /// that no text has, and settings of kinds of tokenizers that are refused.
 const KNOWN: [&str; 41] = [
-    "model", "pre", "tokens", "token_type", "scores", "merges", "add_bos_token", "add_eos_token", "add_space_prefix",
-    "bos_token_id", "eos_token_id", "eos_token_ids", "eot_token_id", "eom_token_id", "unknown_token_id",
-    "seperator_token_id", "separator_token_id", "padding_token_id", "cls_token_id", "mask_token_id",
-    "prefix_token_id", "suffix_token_id", "middle_token_id", "fim_pre_token_id", "fim_suf_token_id",
-    "fim_mid_token_id", "fim_pad_token_id", "fim_rep_token_id", "fim_sep_token_id", "image_token_id",
-    "image_end_token_id", "image_start_token_id", "audio_token_id", "token_type_count", "remove_extra_whitespaces",
-    "precompiled_charsmap", "add_padding_token", "mask_token", "sep_token_id", "pad_token_id", "unk_token_id",
+    "model",
+    "pre",
+    "tokens",
+    "token_type",
+    "scores",
+    "merges",
+    "add_bos_token",
+    "add_eos_token",
+    "add_space_prefix",
+    "bos_token_id",
+    "eos_token_id",
+    "eos_token_ids",
+    "eot_token_id",
+    "eom_token_id",
+    "unknown_token_id",
+    "seperator_token_id",
+    "separator_token_id",
+    "padding_token_id",
+    "cls_token_id",
+    "mask_token_id",
+    "prefix_token_id",
+    "suffix_token_id",
+    "middle_token_id",
+    "fim_pre_token_id",
+    "fim_suf_token_id",
+    "fim_mid_token_id",
+    "fim_pad_token_id",
+    "fim_rep_token_id",
+    "fim_sep_token_id",
+    "image_token_id",
+    "image_end_token_id",
+    "image_start_token_id",
+    "audio_token_id",
+    "token_type_count",
+    "remove_extra_whitespaces",
+    "precompiled_charsmap",
+    "add_padding_token",
+    "mask_token",
+    "sep_token_id",
+    "pad_token_id",
+    "unk_token_id",
 ];
 
 /// Roles whose tokens end a text.
-const ENDS: [&str; 7] =
-    ["eos_token_id", "eos_token_ids", "eot_token_id", "eom_token_id", "fim_pad_token_id", "fim_rep_token_id", "fim_sep_token_id"];
+const ENDS: [&str; 7] = [
+    "eos_token_id",
+    "eos_token_ids",
+    "eot_token_id",
+    "eom_token_id",
+    "fim_pad_token_id",
+    "fim_rep_token_id",
+    "fim_sep_token_id",
+];
 
 /// Refuses what could change the ids of a text and is not understood.
 ///

@@ -13,8 +13,7 @@ use super::{Special, Tokenizer};
 use crate::error::{Error, Result};
 
 /// The roles of special tokens, in the order in which missing ones are added.
-const ROLES: [&str; 7] =
-    ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+const ROLES: [&str; 7] = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 const CONFIG: &str = "tokenizer_config.json";
 
@@ -71,7 +70,8 @@ impl Settings {
                 let mut by_id = BTreeMap::new();
                 for (id, token) in &tokens {
                     let id: u32 = id.parse().map_err(|_| wrong("added_tokens_decoder", "ids as its keys"))?;
-                    let token = self::token(token).ok_or_else(|| wrong("added_tokens_decoder", "tokens with a content"))?;
+                    let token =
+                        self::token(token).ok_or_else(|| wrong("added_tokens_decoder", "tokens with a content"))?;
                     by_id.insert(id, token);
                 }
                 settings.added.extend(by_id.into_values());
@@ -80,7 +80,10 @@ impl Settings {
                 let mut legacy: Vec<(String, u64)> = Vec::new();
                 for (text, id) in object("added_tokens.json", added)? {
                     let id = id.as_u64();
-                    legacy.push((text, id.ok_or_else(|| Error::tokenizer("added_tokens.json must give each token an id"))?));
+                    legacy.push((
+                        text,
+                        id.ok_or_else(|| Error::tokenizer("added_tokens.json must give each token an id"))?,
+                    ));
                 }
                 legacy.sort_by_key(|(_, id)| *id);
                 let special = |text: &String| settings.special.iter().any(|(_, other)| other == text);

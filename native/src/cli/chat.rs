@@ -133,9 +133,9 @@ impl Conversation {
 fn inputs(arguments: &Arguments) -> Result<Inputs> {
     let mut inputs = Inputs::prompt();
     for variable in &arguments.template_var {
-        inputs.set(variable).map_err(|_| Error::Usage {
-            reason: format!("--template-var must be NAME=VALUE, got {variable:?}"),
-        })?;
+        inputs
+            .set(variable)
+            .map_err(|_| Error::Usage { reason: format!("--template-var must be NAME=VALUE, got {variable:?}") })?;
     }
     if let Some(path) = &arguments.tools {
         let wrong = |reason: String| Error::File { path: path.display().to_string(), reason };
