@@ -5,8 +5,9 @@ use minijinja::{Error, ErrorKind, State, Value};
 
 use super::python::{Room, repr, string};
 
-/// Digits behind a point.
+/// Digits behind a point, and columns.
 const MAX_PRECISION: usize = 1000;
+const MAX_WIDTH: usize = 1 << 20;
 
 fn refused(reason: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidOperation, reason.into())
@@ -122,7 +123,10 @@ impl Formatter<'_> {
                 Some(name) => self.arguments.named(name)?,
                 None => self.arguments.next()?,
             };
-            self.room.check(text.len().saturating_add(spec.width))?;
+            if spec.width > MAX_WIDTH {
+                return Err(refused(format!("a width must be at most {MAX_WIDTH}, got {}", spec.width)));
+            }
+            self.room.check(text.len() + spec.width)?;
             text.push_str(&spec.convert(conversion, &value)?);
             self.room.check(text.len())?;
         }
