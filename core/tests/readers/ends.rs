@@ -100,7 +100,7 @@ fn vocabulary(control: &[&str]) -> (Vec<String>, usize) {
 fn from_json(control: &[&str], eos: &str) -> Tokenizer {
     let (all, first) = vocabulary(control);
     let vocab: serde_json::Map<_, _> = all.iter().zip(0..).map(|(token, id)| (token.clone(), json!(id))).collect();
-    let added: Vec<_> = all.iter().enumerate().skip(first).map(|(id, token)| {
+    let added = all.iter().enumerate().skip(first).map(|(id, token)| {
         json!({"id": id, "content": token, "special": true, "single_word": false, "lstrip": false, "rstrip": false,
             "normalized": false})
     });
