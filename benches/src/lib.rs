@@ -4,4 +4,4 @@
 pub mod listing;
 
 pub use foveate::bench::{Loaded, runs};
-pub use foveate::kernels::shapes::shapes;
+pub use foveate::kernels::testing::shapes;

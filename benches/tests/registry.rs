@@ -1,6 +1,7 @@
 //! An op in the registry has everything that an op must have.
 
-use foveate_kernels::op::{Op, cases};
+use foveate_kernels::ops::Op;
+use foveate_kernels::testing::cases;
 use std::path::Path;
 
 /// The sources of a folder and of those in it.

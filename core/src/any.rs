@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::gpu::{Gpu, GpuBuffer};
 use crate::host::{HostBackend, HostBuffer};
 use crate::weights::SharedBytes;
-use foveate_kernels::op::Op;
+use foveate_kernels::ops::Op;
 use std::ops::Range;
 
 /// Any of the executors, so that a program needs its models only once.

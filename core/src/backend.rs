@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::weights::SharedBytes;
-use foveate_kernels::op::Op;
+use foveate_kernels::ops::Op;
 use std::future::Future;
 use std::ops::Range;
 

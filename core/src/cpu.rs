@@ -1,6 +1,6 @@
 //! Threads and dense products for the fast host forms of the kernels.
 
-use foveate_kernels::host::{Bytes, Host, Matrix, Tile, Tiles};
+use foveate_kernels::cpu::{Bytes, Host, Matrix, Tile, Tiles};
 
 /// The processor: threads, and products by the `gemm` crate.
 pub struct Cpu {
@@ -115,8 +115,8 @@ impl Host for Cpu {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use foveate_kernels::cases::Rng;
-    use foveate_kernels::host::SingleThread;
+    use foveate_kernels::cpu::SingleThread;
+    use foveate_kernels::rng::Rng;
     use std::num::NonZeroUsize;
     use std::sync::atomic::{AtomicU32, Ordering};
 

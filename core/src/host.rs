@@ -3,8 +3,8 @@
 use crate::backend::{Backend, Copy, Operand, Stats};
 use crate::error::{Error, Result};
 use crate::weights::SharedBytes;
-use foveate_kernels::host::{Args, Host, View};
-use foveate_kernels::op::Op;
+use foveate_kernels::cpu::{Args, Host, View};
+use foveate_kernels::ops::Op;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 

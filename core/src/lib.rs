@@ -5,6 +5,7 @@ pub mod backend;
 pub mod cache;
 pub mod chat;
 pub mod check;
+pub mod config;
 pub mod coprocessor;
 pub mod cpu;
 pub mod error;
@@ -14,6 +15,7 @@ mod hash;
 pub mod host;
 pub mod model;
 pub mod sample;
+pub mod session;
 pub mod settings;
 #[cfg(feature = "threads")]
 mod team;

@@ -1,7 +1,7 @@
 //! How the next token is chosen.
 
 use crate::error::{Error, Result};
-use foveate_kernels::cases::Rng;
+use foveate_kernels::rng::Rng;
 use foveate_kernels::sample::{Draw, Spec};
 
 /// The settings of a generation; the default takes the likeliest token.
@@ -44,7 +44,7 @@ impl Sampler {
         // Also what temperature 0 leaves unused: a setting out of its range is a slip either way.
         let drawn =
             Sampling { temperature: if settings.temperature > 0.0 { settings.temperature } else { 1.0 }, ..settings };
-        foveate_kernels::op::Kernel::validate(&Self { settings: drawn, rng: Rng::new(0) }.next(1))?;
+        foveate_kernels::ops::Kernel::validate(&Self { settings: drawn, rng: Rng::new(0) }.next(1))?;
         Ok(Self { settings, rng: Rng::new(settings.seed) })
     }
 

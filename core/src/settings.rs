@@ -5,9 +5,10 @@ mod values;
 use crate::error::{Error, Result};
 use foveate_kernels::attention::{self, Bias, Packed, Pages};
 use foveate_kernels::dtype::DType;
-use foveate_kernels::op::{Arg, Op};
+use foveate_kernels::ops::Op;
+use foveate_kernels::plan::Arg;
 use foveate_kernels::{
-    activation, attention_backward, cache, centroids, conv, conv_backward, delta, delta_backward, delta_gates, embed,
+    activation, append, attention_backward, centroids, conv, conv_backward, delta, delta_backward, delta_gates, embed,
     fused_linear, linear, merge, norm, rope, rope_append, route, route_step, sample, selected_attention,
     selected_attention_backward,
 };
@@ -70,7 +71,7 @@ fn spec(name: &str, v: &mut Values) -> Result<Op> {
         activation::NAME => activation(v)?.into(),
         attention::NAME => attention(v)?.into(),
         attention_backward::NAME => attention_backward::Spec { forward: attention(v)? }.into(),
-        cache::NAME => append(v)?.into(),
+        append::NAME => append(v)?.into(),
         centroids::NAME => centroids(v)?.into(),
         delta::NAME => delta(v)?.into(),
         conv::NAME => conv(v)?.into(),
@@ -145,13 +146,13 @@ fn attention(v: &mut Values) -> Result<attention::Spec> {
     })
 }
 
-fn append(v: &mut Values) -> Result<cache::Spec> {
+fn append(v: &mut Values) -> Result<append::Spec> {
     let (tokens, pool) = (v.get("T|tokens", 256)?, v.get("pool", 2048)?);
     let k_width = v.get("k_width", 192)?;
     let v_width = v.get("v_width", k_width)?;
     let (k_stride, v_stride) = (v.get("k_stride", k_width)?, v.get("v_stride", v_width)?);
     let format = v.get("format", DType::F32)?;
-    Ok(cache::Spec { tokens, pool, k_width, v_width, k_stride, v_stride, format })
+    Ok(append::Spec { tokens, pool, k_width, v_width, k_stride, v_stride, format })
 }
 
 fn centroids(v: &mut Values) -> Result<centroids::Spec> {

@@ -1,8 +1,10 @@
 //! What a decoded token costs: one submission, one small transfer back, nothing created.
 
+use foveate_core::check::outline;
 use foveate_core::gpu::{self, Gpu};
-use foveate_core::model::{Clock, Family, Files, Model, Session, To, class, outline};
+use foveate_core::model::{Family, Files, Model};
 use foveate_core::sample::{Sampler, Sampling};
+use foveate_core::session::{Clock, Session, To, class};
 use foveate_core::weights::{Checkpoint, Memory, Source};
 use foveate_core::{Any, Backend, Error};
 use std::path::{Path, PathBuf};

@@ -6,8 +6,10 @@ use foveate_core::gpu::{self, Gpu};
 use foveate_core::host::HostBackend;
 use foveate_core::weights::{Checkpoint, Memory};
 use foveate_core::{Backend, Operand};
-use foveate_kernels::cases::Rng;
-use foveate_kernels::op::{self, Access, Op};
+use foveate_kernels::ops::Op;
+use foveate_kernels::plan::Access;
+use foveate_kernels::rng::Rng;
+use foveate_kernels::testing;
 use std::path::PathBuf;
 
 /// The cases whose names begin with one of `ops`.
@@ -91,7 +93,7 @@ fn run<B: Backend>(backend: &B, op: &Op, inputs: &[Vec<u8>]) -> Vec<Vec<u8>> {
 
 #[test]
 fn gradients_are_the_same_bits_in_every_run_and_on_any_number_of_threads() {
-    let cases: Vec<Op> = op::cases()
+    let cases: Vec<Op> = testing::cases()
         .into_iter()
         .map(|case| case.op)
         .filter(|op| matches!(op, Op::AttentionBackward(_) | Op::SelectedAttentionBackward(_) | Op::DeltaBackward(_)))

@@ -5,7 +5,7 @@ use foveate_core::host::HostBackend;
 use foveate_core::model::{Family, Files};
 use foveate_core::weights::{Checkpoint, Memory, Source};
 use foveate_core::{Any, check};
-use foveate_kernels::close::Tolerance;
+use foveate_kernels::testing::Tolerance;
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};

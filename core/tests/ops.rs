@@ -7,10 +7,13 @@
 use foveate_core::gpu::{self, Gpu};
 use foveate_core::host::HostBackend;
 use foveate_core::{Backend, Operand};
-use foveate_kernels::cases::{Case, Rng};
-use foveate_kernels::close::{Tolerance, compare};
 use foveate_kernels::dtype::DType;
-use foveate_kernels::op::{self, Arg, Op};
+use foveate_kernels::ops::Op;
+use foveate_kernels::plan::Arg;
+use foveate_kernels::rng::Rng;
+use foveate_kernels::testing;
+use foveate_kernels::testing::Case;
+use foveate_kernels::testing::{Tolerance, compare};
 use foveate_kernels::{attention, embed, linear, quant};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::sync::{Arc, Mutex};
@@ -146,7 +149,7 @@ fn main() {
     // Every device's trials in their order.
     let mut trials: Vec<Vec<Trial>> = Vec::new();
     let cpu = Arc::new(HostBackend::exact_cpu(2));
-    let on_cpu = op::cases().into_iter().map(|case| {
+    let on_cpu = testing::cases().into_iter().map(|case| {
         let (cpu, name) = (cpu.clone(), format!("cpu::{}", case.id));
         Trial::test(name, move || check(&*cpu, &case))
     });
@@ -175,7 +178,7 @@ fn main() {
                     check_halves(&*device.lock().unwrap_or_else(|p| p.into_inner()), spec)
                 }));
             }
-            for case in op::cases().into_iter().filter(|case| every || another_plan(case)).chain(cut) {
+            for case in testing::cases().into_iter().filter(|case| every || another_plan(case)).chain(cut) {
                 let device = device.clone();
                 of_device.push(Trial::test(format!("gpu::{adapter_name}::{kind}::{}", case.id), move || {
                     let device = device.lock().unwrap_or_else(|p| p.into_inner());

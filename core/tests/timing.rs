@@ -3,7 +3,7 @@
 use foveate_core::gpu::{self, Gpu};
 use foveate_core::{Backend, Error, Operand};
 use foveate_kernels::ceiling::Load;
-use foveate_kernels::op::Op;
+use foveate_kernels::ops::Op;
 use foveate_kernels::{activation, linear};
 
 /// Every adapter with all of its features; none is a failure only where one is required.
@@ -17,7 +17,7 @@ fn devices() -> Vec<Gpu> {
 
 fn run(gpu: &Gpu, op: impl Into<Op>) {
     let op = op.into();
-    let alloc = |arg: foveate_kernels::op::Arg| gpu.alloc(arg.name, arg.bytes().max(4)).expect("memory");
+    let alloc = |arg: foveate_kernels::plan::Arg| gpu.alloc(arg.name, arg.bytes().max(4)).expect("memory");
     let buffers: Vec<_> = op.kernel().args().into_iter().map(alloc).collect();
     let operands: Vec<_> = buffers.iter().map(Operand::new).collect();
     gpu.run(&op, &operands).expect("the op runs");

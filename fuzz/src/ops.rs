@@ -4,17 +4,13 @@
 use arbitrary::{Result, Unstructured};
 use foveate_core::host::HostBackend;
 use foveate_core::kernels::attention::{Bias, Packed, Pages};
-use foveate_core::kernels::cases::Rng;
-use foveate_core::kernels::close::{Tolerance, compare};
+use foveate_core::kernels::rng::Rng;
+use foveate_core::kernels::testing::{Tolerance, compare};
 use foveate_core::kernels::dtype::DType;
-use foveate_core::kernels::op::Op;
+use foveate_core::kernels::ops::Op;
 use foveate_core::kernels::plan::Caps;
 use foveate_core::kernels::rope::Pairing;
-use foveate_core::kernels::{
-    activation, attention, attention_backward, cache, centroids, conv, conv_backward, delta, delta_backward,
-    delta_gates, embed, fused_linear, linear, merge, norm, rope, rope_append, route, route_step, sample,
-    selected_attention, selected_attention_backward,
-};
+use foveate_core::kernels::{activation, attention, attention_backward, append, centroids, conv, conv_backward, delta, delta_backward, delta_gates, embed, fused_linear, linear, merge, norm, rope, rope_append, route, route_step, sample, selected_attention, selected_attention_backward};
 use foveate_core::{Backend, Operand};
 
 /// Mostly small, sometimes anything.
@@ -116,7 +112,7 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
         6 => {
             let (tokens, pool, k_width, v_width) = (size(u)?, size(u)?, size(u)?, size(u)?);
             let (k_stride, v_stride) = (stride(u, k_width)?, stride(u, v_width)?);
-            cache::Spec { tokens, pool, k_width, v_width, k_stride, v_stride, format: format(u)? }.into()
+            append::Spec { tokens, pool, k_width, v_width, k_stride, v_stride, format: format(u)? }.into()
         }
         // attention_backward: every option, now and then those that it refuses.
         7 => {

@@ -4,10 +4,11 @@
 //! Tokens are unit vectors around some directions, which change from token to token or stay for a while; queries are keys,
 //! logits `20 cos`, causal, and a token's own position, which both see, is left out of the mass.
 
-use foveate_kernels::cases::Rng;
 use foveate_kernels::centroids::{lloyd, plus_plus};
-use foveate_kernels::host::{Args, SingleThread, View};
-use foveate_kernels::op::{Access, Kernel};
+use foveate_kernels::cpu::{Args, SingleThread, View};
+use foveate_kernels::ops::Kernel;
+use foveate_kernels::plan::Access;
+use foveate_kernels::rng::Rng;
 use foveate_kernels::route::{Norm, Selection, Spec};
 
 const TOKENS: usize = 1024;

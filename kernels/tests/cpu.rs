@@ -1,10 +1,13 @@
 //! The fast host forms against the definitions: every case, on every vector unit, with one thread and with several.
 
-use foveate_kernels::cases::{Rng, tolerance_on};
-use foveate_kernels::close::{Tolerance, compare};
+use foveate_kernels::cpu::{Args, Bytes, Host, Simd, SingleThread, Tiles, View};
 use foveate_kernels::dtype::DType;
-use foveate_kernels::host::{Args, Bytes, Host, Simd, SingleThread, Tiles, View};
-use foveate_kernels::op::{self, Access, Arg, Op};
+use foveate_kernels::ops::Op;
+use foveate_kernels::plan::{Access, Arg};
+use foveate_kernels::rng::Rng;
+use foveate_kernels::testing;
+use foveate_kernels::testing::tolerance_on;
+use foveate_kernels::testing::{Tolerance, compare};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -110,7 +113,7 @@ fn check(id: &str, op: &Op, inputs: &[Vec<u8>], host: &dyn Host, tolerance: Tole
 
 #[test]
 fn cpu_matches_the_reference_in_every_case() {
-    let (cases, next, failures) = (op::cases(), AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let (cases, next, failures) = (testing::cases(), AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
         while let Some((i, case)) = cases.iter().enumerate().nth(next.fetch_add(1, Ordering::Relaxed)) {
             let inputs = case.op.kernel().inputs(&mut Rng::new(i as u64));

@@ -3,9 +3,10 @@
 
 use foveate_kernels::attention::Spec;
 use foveate_kernels::attention_backward;
-use foveate_kernels::close::{Tolerance, compare};
-use foveate_kernels::host::{Args, SingleThread, View};
-use foveate_kernels::op::{Access, Arg, Op};
+use foveate_kernels::cpu::{Args, SingleThread, View};
+use foveate_kernels::ops::Op;
+use foveate_kernels::plan::{Access, Arg};
+use foveate_kernels::testing::{Tolerance, compare};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::path::PathBuf;

@@ -1,9 +1,9 @@
 //! What plans say of their cost.
 
 use foveate_kernels::dtype::DType;
-use foveate_kernels::op::{Kernel, Op};
+use foveate_kernels::ops::{Kernel, Op};
 use foveate_kernels::plan::Caps;
-use foveate_kernels::shapes::shapes;
+use foveate_kernels::testing::shapes;
 use foveate_kernels::{delta, linear, norm};
 
 #[test]

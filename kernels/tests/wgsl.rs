@@ -2,13 +2,11 @@
 //! capabilities that it declares, its bindings and parameters are those of the Rust side, and its workgroup memory is what
 //! it claims.
 
+use foveate_kernels::ceiling::Load;
 use foveate_kernels::error::Error;
-use foveate_kernels::{
-    ceiling::Load,
-    op,
-    plan::{Caps, Memory, Pass},
-    shader::{Shader, code},
-};
+use foveate_kernels::plan::shader::{Shader, code};
+use foveate_kernels::plan::{Caps, Memory, Pass};
+use foveate_kernels::testing;
 use std::collections::{HashMap, HashSet};
 
 /// WebGPU's defaults, a small phone-like device, and devices with everything.
@@ -39,7 +37,7 @@ fn passes() -> Vec<Pass> {
     let mut seen = HashSet::new();
     let mut all = Vec::new();
     for caps in devices() {
-        for case in op::cases() {
+        for case in testing::cases() {
             let kernel = case.op.kernel();
             kernel.validate().unwrap_or_else(|e| panic!("{}: {e}", case.id));
             let plan = match kernel.plan(&caps) {

@@ -6,10 +6,12 @@ use crate::options::JsFiles;
 use crate::source::{File, JsSource};
 use foveate_core::check::{self, Bounds, Finding};
 use foveate_core::host::HostBackend;
-use foveate_core::kernels::cases::Rng;
-use foveate_core::kernels::close::Tolerance;
-use foveate_core::kernels::op::{self, Access, Arg, Op};
+use foveate_core::kernels::ops::Op;
+use foveate_core::kernels::plan::{Access, Arg};
 use foveate_core::kernels::plan::{Binding, Caps, Memory, Param, Pass, Value as ParamValue};
+use foveate_core::kernels::rng::Rng;
+use foveate_core::kernels::testing;
+use foveate_core::kernels::testing::Tolerance;
 use foveate_core::weights::Checkpoint;
 use foveate_core::{Any, Backend, Error, Result, settings};
 use js_sys::Uint8Array;
@@ -50,7 +52,7 @@ pub fn op_names() -> Vec<String> {
 /// The names of the cases that every executor is tested by.
 #[wasm_bindgen(js_name = caseNames)]
 pub fn case_names() -> Vec<String> {
-    op::cases().iter().map(|case| format!("{}/{}", case.op.name(), case.id)).collect()
+    testing::cases().iter().map(|case| format!("{}/{}", case.op.name(), case.id)).collect()
 }
 
 /// The text of every shader that the cases reach on a device of WebGPU's default limits, or of more, with these features:
@@ -62,7 +64,7 @@ pub fn case_shaders(large: bool, f16: bool, subgroups: bool) -> Vec<String> {
     if large {
         (caps.workgroup_bytes, caps.invocations) = (32768, 1024);
     }
-    let plans = op::cases().into_iter().filter_map(|case| case.op.kernel().plan(&caps).ok());
+    let plans = testing::cases().into_iter().filter_map(|case| case.op.kernel().plan(&caps).ok());
     let texts: BTreeSet<String> = plans.flat_map(|plan| plan.passes).map(|pass| pass.shader.link().source).collect();
     texts.into_iter().collect()
 }
@@ -221,7 +223,7 @@ impl Device {
 pub(crate) async fn check_case(backend: &Any, name: &str) -> Result<String, JsValue> {
     let run = async {
         let (op, id) = name.split_once('/').unwrap_or(("", name));
-        let case = op::cases().into_iter().find(|case| case.op.name() == op && case.id == id);
+        let case = testing::cases().into_iter().find(|case| case.op.name() == op && case.id == id);
         let case = case.ok_or_else(|| Error::Config { reason: format!("there is no case {name}") })?;
         check::case(backend, &case).await
     };

@@ -8,9 +8,11 @@ use crate::reading::Reading;
 use crate::session::Session;
 use crate::source::File;
 use foveate_core::chat::{DateTime, Inputs, Message};
-use foveate_core::gpu::{self, Fallback, Gpu, Trial};
+use foveate_core::check::{self, Fallback, Trial};
+use foveate_core::config::Mixer;
+use foveate_core::gpu;
+use foveate_core::gpu::Gpu;
 use foveate_core::host::HostBackend;
-use foveate_core::model::config::Mixer;
 use foveate_core::model::{self, Files, Progress};
 use foveate_core::weights::{Checkpoint, Source};
 use foveate_core::{Any, Backend, Error, Result};
@@ -61,7 +63,7 @@ async fn open(files: JsFiles, asked: &str, baseline: bool, trial: Option<bool>, 
         let files = read(&files).await?;
         let (backend, passed_over) = executor(device, baseline).await?;
         let ahead = matches!(&backend, Any::Gpu(gpu) if trial.unwrap_or(!gpu.software()));
-        let ops = if ahead { model::outline(&files).await? } else { Vec::new() };
+        let ops = if ahead { check::outline(&files).await? } else { Vec::new() };
         // Not shared between threads: a session wants it so.
         #[allow(clippy::arc_with_non_send_sync)]
         let backend = Arc::new(backend);

@@ -1,7 +1,8 @@
 //! What a model says of a given text: how likely its tokens are, and the vectors behind them.
 
 use crate::error::thrown;
-use foveate_core::model::{Input, Model, Session};
+use foveate_core::model::Model;
+use foveate_core::session::{Input, Session};
 use foveate_core::{Any, Error, Result};
 use std::cell::RefCell;
 use std::sync::Arc;

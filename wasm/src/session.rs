@@ -7,7 +7,8 @@ use crate::reading::PIECE;
 use foveate_core::cache::{self, Kind, NO_TOKEN, Segment};
 use foveate_core::coprocessor::{Cancel, Coprocessor, Job, Policy, Splice, Task};
 use foveate_core::kernels::{attention, quant};
-use foveate_core::model::{self, Input, class};
+use foveate_core::model;
+use foveate_core::session::{self, Input, class};
 use foveate_core::{Any, Error, Result};
 use js_sys::Float32Array;
 use serde_json::{Value, json};
@@ -25,7 +26,7 @@ extern "C" {
 
 /// A session, and the tokens behind those that it has read.
 pub(crate) struct Open {
-    pub(crate) session: model::Session<Any>,
+    pub(crate) session: session::Session<Any>,
     /// The last token of a text waits here: what comes after it is asked when it is read.
     pub(crate) pending: Vec<u32>,
 }
@@ -172,12 +173,12 @@ impl Session {
         // One more than fit at their longest: a snapshot is a sequence of its own, as soon as the session has left it behind.
         let sequences = tokens.div_ceil(context.max(1)) + 1;
         let pool = cache::Pool::of_sequences(backend, config, format, tokens, sequences)?;
-        let session = model::Session::over(model.clone(), Arc::new(pool), context)?;
+        let session = session::Session::over(model.clone(), Arc::new(pool), context)?;
         session.prepare(&mut |_, _| {})?;
         Ok(Self::over(session, Vec::new()))
     }
 
-    fn over(session: model::Session<Any>, pending: Vec<u32>) -> Self {
+    fn over(session: session::Session<Any>, pending: Vec<u32>) -> Self {
         Self { slot: Rc::new(RefCell::new(Some(Open { session, pending }))) }
     }
 

@@ -1,6 +1,6 @@
 //! WGSL to SPIR-V, as wgpu does it for the trusted shaders of `core/src/gpu/pipeline.rs`.
 
-use foveate_kernels::shader::Shader;
+use foveate_kernels::plan::shader::Shader;
 use naga::back::spv;
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};

@@ -1,8 +1,9 @@
 //! The shaders that are listed: all that the cases and the timed shapes reach on devices of three kinds.
 
 use foveate_kernels::dtype::DType;
-use foveate_kernels::op::{self, Op};
+use foveate_kernels::ops::Op;
 use foveate_kernels::plan::{Caps, Pass};
+use foveate_kernels::testing;
 use foveate_kernels::{attention, attention_backward, linear};
 use std::collections::HashSet;
 
@@ -54,7 +55,7 @@ fn large() -> Vec<(String, Op)> {
 /// Every shader once.
 pub fn variants() -> Vec<Variant> {
     let timed = large().into_iter().chain(crate::shapes());
-    let cases = op::cases().into_iter().map(|case| (case.id, case.op));
+    let cases = testing::cases().into_iter().map(|case| (case.id, case.op));
     let shapes: Vec<(bool, String, Op)> =
         timed.map(|(id, op)| (true, id, op)).chain(cases.map(|(id, op)| (false, id, op))).collect();
     let (mut seen, mut all) = (HashSet::new(), Vec::new());

@@ -20,15 +20,16 @@ mod sync {
 pub use pages::{Exhausted, Pages, Table};
 pub use rows::{Holders, Move, Window};
 pub use saved::Saved;
-pub use segment::{Kind, Segment, SegmentId, Version};
-pub use sequence::{Extent, Moves, NO_TOKEN, Prefix, Sequence};
+pub use segment::{Kind, Prefix, Segment, SegmentId, Version};
+pub use sequence::{Extent, Moves, NO_TOKEN, Sequence};
 pub use snapshot::Snapshot;
 pub use state::{LayerStates, Slots, States};
 
 use crate::backend::{Backend, Copy, Operand};
+use crate::config;
+use crate::config::BATCH;
+use crate::config::{Config, Mixer};
 use crate::error::{Error, Result};
-use crate::model::BATCH;
-use crate::model::config::{self, Config, Mixer};
 use foveate_kernels::attention;
 use foveate_kernels::dtype::DType;
 
@@ -62,7 +63,7 @@ pub(crate) struct Layer<B: Backend> {
 }
 
 /// Bytes of a token's keys in a layer: those of heads of attention in `format`, and those of routing heads, which are f32.
-fn row_bytes(layer: &crate::model::config::Layer, format: DType) -> Result<[Option<u64>; 2]> {
+fn row_bytes(layer: &crate::config::Layer, format: DType) -> Result<[Option<u64>; 2]> {
     let routed = if let Mixer::Routing(r) = &layer.mixer { Some(4 * u64::from(r.width())) } else { None };
     let Some(a) = layer.mixer.attention() else { return Ok([None, routed]) };
     // Heads are read one by one: each is whole blocks.

@@ -2,21 +2,13 @@
 
 use super::pages::{Exhausted, Table};
 use super::rows::{Grown, Holders, Move, Rows};
-use super::segment::{Kind, Segment, SegmentId, Version};
+use super::segment::{Kind, Prefix, Segment, SegmentId, Version, fresh};
 use crate::error::{Error, Result};
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What stands in a list of tokens where there is an embedding instead.
 pub const NO_TOKEN: u32 = u32::MAX;
-
-/// Numbers that are given out once: of versions and of segments.
-static NEXT: AtomicU64 = AtomicU64::new(0);
-
-pub(super) fn fresh() -> u64 {
-    NEXT.fetch_add(1, Ordering::Relaxed)
-}
 
 impl From<Exhausted> for Error {
     fn from(exhausted: Exhausted) -> Self {
@@ -79,22 +71,6 @@ pub struct Extent {
     grown: [Grown; 2],
     slot: Option<Table>,
     given: Vec<Checkpoint>,
-}
-
-/// How much of a text a sequence holds already.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Prefix {
-    /// Tokens that are the same.
-    pub same: u32,
-    /// The length to roll back to, at most `same`.
-    pub len: u32,
-}
-
-impl Prefix {
-    /// Tokens that are the same and must be read again all the same, since the sequence can't go back to their end.
-    pub fn replay(&self) -> u32 {
-        self.same - self.len
-    }
 }
 
 impl Sequence {

@@ -5,8 +5,8 @@
 //! a copy of a slot is a copy of it: for a checkpoint or a fork, in every one of the [`buffers`](States::buffers).
 
 use crate::backend::Backend;
+use crate::config::{Config, Mixer};
 use crate::error::{Error, Result};
-use crate::model::config::{Config, Mixer};
 
 /// The slots of every layer, of zeros at first.
 pub struct States<B: Backend> {
@@ -59,7 +59,7 @@ impl<B: Backend> States<B> {
             let all = bytes.checked_mul(slots.into()).ok_or(Error::OutOfMemory { needs: u64::MAX, has: 0 })?;
             Ok(Some(Slots { buffer: backend.alloc(label, all)?, bytes }))
         };
-        let layer = |layer: &crate::model::config::Layer| {
+        let layer = |layer: &crate::config::Layer| {
             let [memory, inputs] = slot_bytes(&layer.mixer)?;
             let inputs = alloc("conv inputs", inputs)?;
             Ok(alloc("states", memory)?.map(|memory| LayerStates { memory, inputs }))

@@ -1,16 +1,23 @@
 //! Running cases with known results: the files that `foveate check` and the tests read.
 
 mod op;
+mod outline;
 mod spec;
+#[cfg(feature = "gpu")]
+mod trial;
 
 pub use op::{case, op, run};
+pub use outline::outline;
+#[cfg(feature = "gpu")]
+pub use trial::{Fallback, Trial};
 
 use crate::backend::Backend;
 use crate::error::{Error, Result};
-use crate::model::{Files, Model, Session};
+use crate::model::{Files, Model};
 use crate::sample::{Sampler, Sampling};
+use crate::session::Session;
 use crate::weights::Checkpoint;
-use foveate_kernels::close::{Difference, Tolerance, compare};
+use foveate_kernels::testing::{Difference, Tolerance, compare};
 use std::sync::Arc;
 
 /// How close outputs and gradients must come.

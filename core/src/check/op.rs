@@ -6,10 +6,12 @@ use crate::backend::{Backend, Operand};
 use crate::error::Result;
 use crate::host::HostBackend;
 use crate::weights::Checkpoint;
-use foveate_kernels::cases::{Case, Rng, tolerance_on};
-use foveate_kernels::close::{Difference, Tolerance, compare};
 use foveate_kernels::dtype::DType;
-use foveate_kernels::op::{Access, Arg, Op};
+use foveate_kernels::ops::Op;
+use foveate_kernels::plan::{Access, Arg};
+use foveate_kernels::rng::Rng;
+use foveate_kernels::testing::{Case, tolerance_on};
+use foveate_kernels::testing::{Difference, Tolerance, compare};
 
 /// Tensors of a file that are expectations begin with this.
 const WANT: &str = "want.";

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::weights::Checkpoint;
-use foveate_kernels::op::Op;
+use foveate_kernels::ops::Op;
 use foveate_kernels::{
     attention, attention_backward, delta, delta_backward, route, selected_attention, selected_attention_backward,
 };

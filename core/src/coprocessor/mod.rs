@@ -1,18 +1,16 @@
 //! Coprocessors: what reads a snapshot of a cache and gives latent embeddings, later and elsewhere.
 //!
 //! The decoder never waits for one. A [`Job`] is asked whether its latents are there; if they are, a session
-//! [`splice`](crate::model::Session::splice)s them into its sequence. A job that fails, is cancelled, panics or never ends
+//! [`splice`](crate::session::Session::splice)s them into its sequence. A job that fails, is cancelled, panics or never ends
 //! leaves the session as it is, and so its output as without a coprocessor, bit for bit.
 //!
 //! Source: Differentiable Cache Augmentation (Liu et al., 2412.17747).
 
 mod changes;
 mod packed;
-mod soft_tokens;
 
 pub use changes::overlay;
 pub use packed::{Layout, Trace, packed_augment};
-pub use soft_tokens::SoftTokens;
 
 use crate::backend::Backend;
 use crate::cache::{SegmentId, Snapshot};
@@ -20,6 +18,9 @@ use crate::error::{Error, Result};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The tensor of soft tokens in a coprocessor's file, `[N, dim]` in f32.
+pub(crate) const SOFT_TOKENS: &str = "soft_tokens";
 
 /// Reads a snapshot and gives latents.
 pub trait Coprocessor<B: Backend> {

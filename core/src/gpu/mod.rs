@@ -11,16 +11,14 @@ mod pipeline;
 mod readback;
 mod record;
 mod timing;
-mod trial;
 
 pub use buffer::GpuBuffer;
 pub use device::{Options, adapters};
-pub use trial::{Fallback, Trial};
 
 use crate::backend::{Backend, Copy, Operand, Stats};
 use crate::error::{Error, Result};
 use foveate_kernels::ceiling::{self, Load};
-use foveate_kernels::op::Op;
+use foveate_kernels::ops::Op;
 use foveate_kernels::plan::{Caps, Plan};
 use pipeline::Variant;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,12 +32,28 @@ pub struct Gpu {
     software: bool,
     /// Nobody else has the device.
     own: bool,
-    /// Of ops that do without something: what they are planned by.
+    /// Reduced capabilities of single ops, which their plans are chosen by.
     narrowed: Mutex<Vec<(&'static str, Caps)>>,
     ledger: Arc<Ledger>,
     pipelines: pipeline::Pipelines,
     recorder: Mutex<record::Recorder>,
     readbacks: Mutex<readback::Pool>,
+}
+
+impl Gpu {
+    /// Plans one op with reduced capabilities from now on.
+    pub(crate) fn narrow(&self, op: &'static str, caps: Caps) {
+        let mut narrowed = lock(&self.narrowed);
+        narrowed.retain(|(name, _)| *name != op);
+        narrowed.push((op, caps));
+        drop(narrowed);
+        lock(&self.recorder).forget_plans();
+    }
+
+    /// Capabilities that the plans of an op are chosen by.
+    fn caps_of(&self, op: &str) -> Caps {
+        lock(&self.narrowed).iter().find(|(name, _)| *name == op).map_or(self.caps, |(_, caps)| *caps)
+    }
 }
 
 /// What buffers and device callbacks report to.

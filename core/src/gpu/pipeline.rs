@@ -1,8 +1,8 @@
 //! Pipelines, kept by the identity of their shader.
 
 use super::lock;
+use foveate_kernels::plan::shader::Shader;
 use foveate_kernels::plan::{MAX_PARAMS, Pass};
-use foveate_kernels::shader::Shader;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,12 +1,14 @@
 //! Weights from files into an executor's memory.
 
-use super::config::{self, Config, Norm as NormConfig};
-use super::decoder::{Attention, Decoder, Layer, Mixer, Mlp, Norm};
+use super::attention::Attention;
+use super::decoder::{Decoder, Layer, Mixer, Mlp};
 use super::delta::{Conv, Delta};
 use super::family::{Family, Place, Role};
 use super::matrix::{Matrix, Part};
+use super::norm::Norm;
 use super::routing::Routing;
 use crate::backend::Backend;
+use crate::config::{self, Config, Norm as NormConfig};
 use crate::error::{Error, Result};
 use crate::weights::{Checkpoint, TensorInfo};
 use foveate_kernels::dtype::DType;
@@ -23,15 +25,15 @@ pub struct Progress {
 }
 
 /// Reads weights of one model into one executor.
-pub(super) struct Loader<'a, B: Backend> {
-    pub(super) backend: &'a B,
-    pub(super) files: &'a Checkpoint,
-    pub(super) family: &'a Family,
+pub(crate) struct Loader<'a, B: Backend> {
+    pub(crate) backend: &'a B,
+    pub(crate) files: &'a Checkpoint,
+    pub(crate) family: &'a Family,
     /// Told after every window; an error ends the loading.
-    pub(super) report: &'a mut dyn FnMut(Progress) -> Result<()>,
-    pub(super) progress: Progress,
+    pub(crate) report: &'a mut dyn FnMut(Progress) -> Result<()>,
+    pub(crate) progress: Progress,
     /// Nothing of the weights is read: only their shapes and formats matter.
-    pub(super) hollow: bool,
+    pub(crate) hollow: bool,
 }
 
 /// Rows of a matrix as a file holds them.
@@ -64,7 +66,7 @@ fn find<'a>(files: &'a Checkpoint, name: &str, shape: &[u64]) -> Result<&'a Tens
 }
 
 impl<'a, B: Backend> Loader<'a, B> {
-    pub(super) async fn decoder(mut self) -> Result<Decoder<B>> {
+    pub(crate) async fn decoder(mut self) -> Result<Decoder<B>> {
         let family = self.family;
         let config = &family.config;
         self.progress.of = self.files.tensors().filter(|t| !family.ignores(&t.name)).map(|t| t.bytes).sum();
@@ -118,7 +120,7 @@ impl<'a, B: Backend> Loader<'a, B> {
             )),
             None => None,
         };
-        Ok(Layer { input_norm, mixer, post_norm, mlp: Mlp { up, down }, branch_norms })
+        Ok(Layer { input_norm, mixer, post_norm, mlp: Mlp { config: mlp, up, down }, branch_norms })
     }
 
     /// `rows` outputs of a layer's product, with or without a bias.
@@ -140,7 +142,7 @@ impl<'a, B: Backend> Loader<'a, B> {
             None => None,
         };
         let output = self.matrix(&[self.rows(Role::Output, index, dim, a.output_bias)], q).await?;
-        Ok(Attention { input, head_norms, output })
+        Ok(Attention { config: a.clone(), input, head_norms, output })
     }
 
     async fn delta(&mut self, d: &config::Delta, index: usize, dim: u32) -> Result<Delta<B>> {
@@ -174,7 +176,7 @@ impl<'a, B: Backend> Loader<'a, B> {
         };
         let norm = self.norm(Role::HeadNorm, index, d.norm, d.value_dim).await?;
         let output = self.matrix(&[self.rows(Role::Output, index, dim, false)], values).await?;
-        Ok(Delta { input, conv: Conv { weight, bias }, decay, norm, output })
+        Ok(Delta { config: d.clone(), input, conv: Conv { weight, bias }, decay, norm, output })
     }
 
     async fn routing(&mut self, r: &config::Routing, index: usize, dim: u32) -> Result<Routing<B>> {
@@ -190,9 +192,10 @@ impl<'a, B: Backend> Loader<'a, B> {
             return Err(Error::format(place.name, format!("element {at} is {}", centroids[at])));
         }
         let centroids = self.store("centroids", &centroids)?;
-        let norm = Norm { weight: self.store("norm", &vec![1.0; r.dim as usize])?, bias: None };
+        let norm =
+            Norm { config: config::Routing::NORM, weight: self.store("norm", &vec![1.0; r.dim as usize])?, bias: None };
         let output = self.matrix(&[self.rows(Role::RoutedOutput, index, dim, false)], r.width()).await?;
-        Ok(Routing { local, input, norm, centroids, output })
+        Ok(Routing { config: r.clone(), local, input, norm, centroids, output })
     }
 
     /// Several matrices `[rows, cols]` that share their inputs, as one product where they can be.
@@ -323,7 +326,7 @@ impl<'a, B: Backend> Loader<'a, B> {
             }
             false => None,
         };
-        Ok(Norm { weight, bias })
+        Ok(Norm { config: norm, weight, bias })
     }
 
     /// Values in f32, of `rows` outputs with a shape of `each`.

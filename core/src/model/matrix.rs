@@ -1,20 +1,20 @@
 //! Products of a model's matrices, and what they take along.
 
-use super::decoder::Record;
+use super::record::Record;
 use crate::backend::{Backend, Operand};
 use crate::error::Result;
 use foveate_kernels::dtype::DType;
 use foveate_kernels::{fused_linear, linear};
 
 /// Outputs of a product, in one or several parts of their own format.
-pub(super) struct Matrix<B: Backend> {
+pub(crate) struct Matrix<B: Backend> {
     pub(super) parts: Vec<Part<B>>,
     pub(super) inputs: u32,
     /// Of all parts, one behind the other.
     pub(super) bias: Option<B::Buffer>,
 }
 
-pub(super) struct Part<B: Backend> {
+pub(crate) struct Part<B: Backend> {
     pub(super) buffer: B::Buffer,
     pub(super) rows: u32,
     pub(super) format: DType,
@@ -66,7 +66,7 @@ impl<B: Backend> Matrix<B> {
 }
 
 /// What a product reads: the rows themselves, or those of which the product takes the norm.
-pub(super) struct Input<'a, B: Backend> {
+pub(crate) struct Input<'a, B: Backend> {
     pub(super) x: Operand<'a, B>,
     pub(super) norm: Option<(fused_linear::Norm, &'a B::Buffer)>,
 }
@@ -84,7 +84,7 @@ impl<'a, B: Backend> Input<'a, B> {
 
 /// What a product of [`few`] tokens does besides: an activation, for a matrix in one part, and adding to what `y` holds.
 #[derive(Clone, Copy, PartialEq, Default)]
-pub(super) struct Then {
+pub(crate) struct Then {
     pub(super) activation: Option<fused_linear::Activation>,
     pub(super) residual: bool,
 }

@@ -1,30 +1,28 @@
 //! Models: a configuration, the decoder that runs it, and the words around it.
 
-pub mod config;
-mod decoder;
+mod attention;
+pub(crate) mod decoder;
 mod delta;
 mod family;
 mod hub;
 mod load;
 mod matrix;
-mod outline;
+mod norm;
+mod record;
 mod routing;
-mod session;
-mod workspace;
+pub(crate) mod workspace;
 
 pub use decoder::Decoder;
 pub use family::Family;
 pub use hub::Hub;
 pub use load::Progress;
-pub use outline::outline;
-pub use session::{BATCH, Batch, Clock, Input, Observed, Observer, Session, To, Turn, class};
 
 use crate::backend::Backend;
 use crate::chat::Template;
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
 use crate::weights::Checkpoint;
-use config::Config;
 use std::sync::Arc;
 
 /// What a model is made of, opened but not loaded.
@@ -117,6 +115,24 @@ impl<B: Backend> Model<B> {
         let fingerprint = if known { Some(weights.fingerprint().await?) } else { None };
         let ends = ends(decoder.config(), tokenizer.as_ref());
         Ok(Self { backend, fingerprint, decoder, tokenizer, template, ends })
+    }
+
+    /// A model of the right shapes without weights, for an executor that runs nothing.
+    pub(crate) async fn hollow(backend: B, files: &Files) -> Result<Self> {
+        let weights = files.weights.hollow();
+        let (report, progress): (&mut dyn FnMut(Progress) -> Result<()>, _) =
+            (&mut |_| Ok(()), Progress { bytes: 0, of: 0 });
+        let family = &files.family;
+        let loader = load::Loader { backend: &backend, files: &weights, family, report, progress, hollow: true };
+        let decoder = loader.decoder().await?;
+        Ok(Self {
+            backend: Arc::new(backend),
+            fingerprint: None,
+            decoder,
+            tokenizer: None,
+            template: None,
+            ends: Vec::new(),
+        })
     }
 
     pub fn backend(&self) -> &B {

@@ -1,17 +1,20 @@
 //! Routing heads: what centroids take in attends to itself, beside heads of attention over a window.
 
-use super::config;
-use super::decoder::{Attention, Norm, Record, norm_spec};
+use super::attention::Attention;
 use super::matrix::{Input, Matrix, Then};
+use super::norm::Norm;
+use super::record::Record;
 use super::workspace::{Step, Workspace};
 use crate::backend::{Backend, Operand};
 use crate::cache::Pool;
+use crate::config;
 use crate::error::Result;
 use foveate_kernels::dtype::DType;
 use foveate_kernels::selected_attention::{Combine, Keys, Own};
-use foveate_kernels::{cache, norm, selected_attention};
+use foveate_kernels::{append, norm, selected_attention};
 
-pub(super) struct Routing<B: Backend> {
+pub(crate) struct Routing<B: Backend> {
+    pub(super) config: config::Routing,
     pub(super) local: Option<Attention<B>>,
     /// Queries, which are the keys, and values.
     pub(super) input: Matrix<B>,
@@ -26,17 +29,16 @@ impl<B: Backend> Routing<B> {
     /// Records the routing heads from what the layer's norm leaves to `w.mixed` from byte `out` on: they take a step's
     /// tokens into the members of their sequence's slot, and attend to what was there at each token's own time. Sequences
     /// go one after the other, since they share the lists.
-    #[allow(clippy::too_many_arguments)]
     pub(super) fn record(
         &self,
         to: &mut Record<'_, B>,
         w: &Workspace<B>,
         pool: &Pool<B>,
         (step, layer): (&Step<'_>, usize),
-        r: &config::Routing,
         input: Input<'_, B>,
         out: u64,
     ) -> Result<()> {
+        let r = &self.config;
         let (Some((k_pool, v_pool)), Some(states), Some(routed)) =
             (pool.routed(layer), pool.states().layer(layer), &w.routed)
         else {
@@ -45,9 +47,9 @@ impl<B: Backend> Routing<B> {
         let (tokens, width) = (step.tokens, r.width());
         let values = Operand::at(&w.qkv, u64::from(width) * 4);
         self.input.apply(to, tokens, input, Then::default(), &w.qkv)?;
-        let spec = norm::Spec { stride: 2 * width, ..norm_spec(&config::Routing::NORM, tokens, r.heads, r.dim) };
+        let spec = norm::Spec { stride: 2 * width, ..self.norm.spec(tokens, r.heads, r.dim) };
         to(spec.into(), &[&w.qkv, &self.norm.weight, &routed.x].map(Operand::new))?;
-        let append = cache::Spec {
+        let append = append::Spec {
             tokens,
             pool: pool.slots(),
             k_width: width,

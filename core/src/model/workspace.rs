@@ -1,50 +1,50 @@
 //! The buffers that a step works in, made once for a session.
 
-use super::config::{Config, Delta, Mixer, Routing};
 use crate::backend::{Backend, Operand};
 use crate::cache::{PAGE, Pool, Sequence};
+use crate::config::{Config, Delta, Mixer, Routing};
 use crate::error::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Tokens of one step, as many of each of its sequences, and the keys that the last token of the longest one sees.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Step<'a> {
-    pub(super) tokens: u32,
-    pub(super) keys: u32,
+pub(crate) struct Step<'a> {
+    pub(crate) tokens: u32,
+    pub(crate) keys: u32,
     /// The residual stream is in the workspace already, but for learned positions.
-    pub(super) embedded: bool,
+    pub(crate) embedded: bool,
     /// Of each sequence's states, where there are any.
-    pub(super) slots: &'a [u32],
+    pub(crate) slots: &'a [u32],
     /// Layers behind which somebody looks at the residual stream.
-    pub(super) observed: &'a [usize],
+    pub(crate) observed: &'a [usize],
 }
 
 impl Step<'_> {
-    pub(super) fn sequences(&self) -> u32 {
+    pub(crate) fn sequences(&self) -> u32 {
         self.slots.len() as u32
     }
 
     /// Tokens of one sequence.
-    pub(super) fn each(&self) -> u32 {
+    pub(crate) fn each(&self) -> u32 {
         self.tokens / self.sequences()
     }
 }
 
 /// Waits for a turn. Nothing lies behind the lock that a panic could leave half changed.
-pub(super) fn take(turn: &Mutex<()>) -> MutexGuard<'_, ()> {
+pub(crate) fn take(turn: &Mutex<()>) -> MutexGuard<'_, ()> {
     turn.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Memory for steps of at most `batch` tokens in a context of `context`.
-pub(super) struct Workspace<B: Backend> {
-    pub(super) batch: u32,
-    pub(super) context: u32,
-    pub(super) table_width: u32,
+pub(crate) struct Workspace<B: Backend> {
+    pub(crate) batch: u32,
+    pub(crate) context: u32,
+    pub(crate) table_width: u32,
     /// Whether some layers see a window, whose rows are elsewhere.
     windowed: bool,
     sequences: u32,
     /// `[batch]`, and where the sampled tokens are left: from `ids[0]` on.
-    pub(super) ids: B::Buffer,
+    pub(crate) ids: B::Buffer,
     /// Positions and slots of a step's tokens (and, where some layers see a window, their slots there), of each sequence the
     /// slot of its states, the tokens that these have read and its keys, one behind the other, and behind room for a batch of
     /// them the page table of each sequence (and the one of its windows).
@@ -52,25 +52,25 @@ pub(super) struct Workspace<B: Backend> {
     /// What the device knows of the page tables.
     known: Vec<Vec<u32>>,
     /// Residual stream `[batch, dim]`.
-    pub(super) x: B::Buffer,
+    pub(crate) x: B::Buffer,
     /// What is added to it next.
-    pub(super) branch: B::Buffer,
+    pub(crate) branch: B::Buffer,
     /// `0, 1, ..`: rows in their order, by which the one is added to the other without a norm.
-    pub(super) order: B::Buffer,
-    pub(super) normed: B::Buffer,
+    pub(crate) order: B::Buffer,
+    pub(crate) normed: B::Buffer,
     /// What a mixer's product gives: queries, keys, values and what else it needs.
-    pub(super) qkv: B::Buffer,
+    pub(crate) qkv: B::Buffer,
     /// Queries, keys and values of the delta rule behind their convolution, its strengths of writing and its decays.
-    pub(super) convolved: B::Buffer,
-    pub(super) beta: B::Buffer,
-    pub(super) decay: B::Buffer,
+    pub(crate) convolved: B::Buffer,
+    pub(crate) beta: B::Buffer,
+    pub(crate) decay: B::Buffer,
     /// What a mixer gives, `[batch, H D]`, of heads of two kinds one behind the other.
-    pub(super) mixed: B::Buffer,
-    pub(super) routed: Option<Arc<Routed<B>>>,
-    pub(super) inner: B::Buffer,
-    pub(super) activated: B::Buffer,
+    pub(crate) mixed: B::Buffer,
+    pub(crate) routed: Option<Arc<Routed<B>>>,
+    pub(crate) inner: B::Buffer,
+    pub(crate) activated: B::Buffer,
     /// `[rows, vocab]` of the rows that are asked for.
-    pub(super) logits: B::Buffer,
+    pub(crate) logits: B::Buffer,
     /// Rope tables, and which one each layer uses.
     tables: Vec<B::Buffer>,
     table_of: Vec<Option<usize>>,
@@ -79,12 +79,12 @@ pub(super) struct Workspace<B: Backend> {
 }
 
 /// What routing heads work in besides.
-pub(super) struct Routed<B: Backend> {
+pub(crate) struct Routed<B: Backend> {
     /// Queries, which are the keys, `[batch, H D]`.
-    pub(super) x: B::Buffer,
+    pub(crate) x: B::Buffer,
     /// What [`route_step`](foveate_kernels::route_step) writes for the attention that follows: members and ranges of
     /// queries and of keys, and the positions that keys leave at.
-    pub(super) lists: [B::Buffer; 5],
+    pub(crate) lists: [B::Buffer; 5],
 }
 
 impl<B: Backend> Routed<B> {
@@ -118,8 +118,8 @@ fn indices<B: Backend>(backend: &B, batch: u32, sequences: u32, table_width: u32
 }
 
 impl<B: Backend> Workspace<B> {
-    pub(super) fn new(backend: &B, config: &Config, batch: u32, context: u32, logit_rows: u32) -> Result<Self> {
-        let wide = |f: fn(&super::config::Layer) -> u32| config.layers.iter().map(f).max().unwrap_or(0);
+    pub(crate) fn new(backend: &B, config: &Config, batch: u32, context: u32, logit_rows: u32) -> Result<Self> {
+        let wide = |f: fn(&crate::config::Layer) -> u32| config.layers.iter().map(f).max().unwrap_or(0);
         let width = wide(|l| match &l.mixer {
             Mixer::Attention(a) => a.width(),
             Mixer::Delta(d) => d.width(),
@@ -190,12 +190,12 @@ impl<B: Backend> Workspace<B> {
     }
 
     /// A second workspace: what a step leaves for the next one is its own, all else is shared.
-    pub(super) fn fork(&self, backend: &B) -> Result<Self> {
+    pub(crate) fn fork(&self, backend: &B) -> Result<Self> {
         self.shared(backend, self.batch, 1)
     }
 
     /// One for steps of a token of each of `sequences` sequences, no more than its own batch, with logits for each.
-    pub(super) fn side_by_side(&self, backend: &B, sequences: u32, vocab: u32) -> Result<Self> {
+    pub(crate) fn side_by_side(&self, backend: &B, sequences: u32, vocab: u32) -> Result<Self> {
         let logits = u64::from(sequences) * u64::from(vocab) * 4;
         Ok(Self { logits: backend.alloc("logits", logits)?, ..self.shared(backend, sequences, sequences)? })
     }
@@ -230,31 +230,31 @@ impl<B: Backend> Workspace<B> {
     }
 
     /// What is held while steps are recorded, so that no session that shares the buffers does meanwhile.
-    pub(super) fn turn(&self) -> Arc<Mutex<()>> {
+    pub(crate) fn turn(&self) -> Arc<Mutex<()>> {
         self.turn.clone()
     }
 
-    pub(super) fn positions(&self) -> Operand<'_, B> {
+    pub(crate) fn positions(&self) -> Operand<'_, B> {
         Operand::new(&self.indices)
     }
 
     /// The slots of a step's `tokens`, in layers that see a window or in the others.
-    pub(super) fn slots(&self, tokens: u32, windowed: bool) -> Operand<'_, B> {
+    pub(crate) fn slots(&self, tokens: u32, windowed: bool) -> Operand<'_, B> {
         Operand::at(&self.indices, u64::from(tokens) * if windowed { 8 } else { 4 })
     }
 
     /// The slots of the sequences' states.
-    pub(super) fn states(&self, step: &Step<'_>) -> Operand<'_, B> {
+    pub(crate) fn states(&self, step: &Step<'_>) -> Operand<'_, B> {
         self.of_sequences(step, 0)
     }
 
     /// The tokens that the states of sequence `index` have read before.
-    pub(super) fn first(&self, step: &Step<'_>, index: u32) -> Operand<'_, B> {
+    pub(crate) fn first(&self, step: &Step<'_>, index: u32) -> Operand<'_, B> {
         self.of_sequences(step, step.sequences() + index)
     }
 
     /// Keys of each sequence, where there are several.
-    pub(super) fn lengths(&self, step: &Step<'_>) -> Operand<'_, B> {
+    pub(crate) fn lengths(&self, step: &Step<'_>) -> Operand<'_, B> {
         self.of_sequences(step, 2 * step.sequences())
     }
 
@@ -264,7 +264,7 @@ impl<B: Backend> Workspace<B> {
     }
 
     /// The page tables from sequence `index` on, of layers that see a window or of the others.
-    pub(super) fn tables(&self, index: u32, windowed: bool) -> Operand<'_, B> {
+    pub(crate) fn tables(&self, index: u32, windowed: bool) -> Operand<'_, B> {
         Operand::at(&self.indices, self.table_at(index + if windowed { self.sequences } else { 0 }))
     }
 
@@ -273,13 +273,13 @@ impl<B: Backend> Workspace<B> {
     }
 
     /// The rope table of a layer.
-    pub(super) fn rope(&self, layer: usize) -> Option<&B::Buffer> {
+    pub(crate) fn rope(&self, layer: usize) -> Option<&B::Buffer> {
         self.table_of[layer].map(|index| &self.tables[index])
     }
 
     /// Uploads what the device does not know yet: where the tokens of a step stand, where they go in layers of both kinds,
     /// and what there is to say of `sequences`, in the order above, and which pages are new in their tables.
-    pub(super) fn indices(&mut self, backend: &B, of_step: [&[u32]; 4], sequences: &[&Sequence]) -> Result<()> {
+    pub(crate) fn indices(&mut self, backend: &B, of_step: [&[u32]; 4], sequences: &[&Sequence]) -> Result<()> {
         backend.upload(&self.indices, 0, bytemuck::cast_slice(&of_step.concat()))?;
         for (index, sequence) in (0..).zip(sequences) {
             self.table(backend, index, sequence.table())?;

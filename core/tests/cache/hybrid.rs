@@ -3,10 +3,11 @@
 use super::numeric::{decode, logits, roomy};
 use super::support::{Fixed, everywhere, routing_everywhere};
 use foveate_core::cache::{Kind, Saved};
+use foveate_core::config::Mixer;
 use foveate_core::coprocessor::{Job, Policy, Splice};
 use foveate_core::kernels::dtype::DType;
-use foveate_core::model::config::Mixer;
-use foveate_core::model::{Input, Model, Session, To};
+use foveate_core::model::Model;
+use foveate_core::session::{Input, Session, To};
 use foveate_core::{Any, Error};
 use pollster::block_on;
 use std::sync::Arc;

@@ -2,10 +2,11 @@
 
 use super::support::everywhere;
 use foveate_core::cache::{Kind, NO_TOKEN, PAGE, Pool};
+use foveate_core::config::Mixer;
 use foveate_core::kernels::dtype::DType;
-use foveate_core::model::config::Mixer;
-use foveate_core::model::{Input, Model, Session, To};
+use foveate_core::model::Model;
 use foveate_core::sample::{Sampler, Sampling};
+use foveate_core::session::{Input, Session, To};
 use foveate_core::{Any, Error};
 use pollster::block_on;
 use std::sync::Arc;

@@ -6,9 +6,10 @@ use super::support::{Fixed, files, load};
 use foveate_core::cache::{Kind, PAGE, Pool, Saved};
 use foveate_core::coprocessor::{Job, Policy, Splice};
 use foveate_core::host::HostBackend;
-use foveate_core::kernels::cases::Rng;
 use foveate_core::kernels::dtype::DType;
-use foveate_core::model::{Files, Input, Model, Session, To};
+use foveate_core::kernels::rng::Rng;
+use foveate_core::model::{Files, Model};
+use foveate_core::session::{Input, Session, To};
 use foveate_core::{Any, Error, Result};
 use pollster::block_on;
 use std::sync::Arc;
@@ -256,8 +257,7 @@ fn play(files: Option<Files>, seeds: std::ops::Range<u64>) {
     let Some(files) = files else { return };
     // The definitions: what they give is the same in pieces of any length.
     let model = load(Any::Host(HostBackend::reference()), files);
-    let states =
-        model.config().layers.iter().any(|l| !matches!(l.mixer, foveate_core::model::config::Mixer::Attention(_)));
+    let states = model.config().layers.iter().any(|l| !matches!(l.mixer, foveate_core::config::Mixer::Attention(_)));
     for seed in seeds {
         println!("seed {seed}");
         let pool = Pool::new(model.backend(), model.config(), DType::F32, 7 * PAGE).expect("memory");

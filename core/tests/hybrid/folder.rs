@@ -3,7 +3,7 @@
 use foveate_core::Error;
 use foveate_core::model::{Family, Files};
 use foveate_core::weights::{Checkpoint, Memory, Source};
-use foveate_kernels::cases::Rng;
+use foveate_kernels::rng::Rng;
 use std::collections::BTreeMap;
 
 pub(crate) const VOCAB: usize = 48;

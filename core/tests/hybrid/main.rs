@@ -9,10 +9,11 @@ mod routing;
 use folder::Folder;
 use foveate_core::gpu::{self, Gpu};
 use foveate_core::host::HostBackend;
-use foveate_core::model::{Model, Session};
+use foveate_core::model::Model;
 use foveate_core::sample::{Sampler, Sampling};
+use foveate_core::session::Session;
 use foveate_core::{Any, Error};
-use foveate_kernels::close::{Tolerance, compare};
+use foveate_kernels::testing::{Tolerance, compare};
 use std::sync::Arc;
 
 const IDS: [u32; 21] = [5, 1, 17, 17, 3, 40, 2, 9, 33, 8, 21, 0, 46, 12, 12, 7, 30, 25, 4, 19, 38];

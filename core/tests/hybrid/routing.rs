@@ -5,9 +5,10 @@ use crate::{IDS, cpu, logits, model, read, routed};
 use foveate_core::cache::Saved;
 use foveate_core::gpu::{self, Gpu};
 use foveate_core::host::HostBackend;
-use foveate_core::model::{Model, Session};
+use foveate_core::model::Model;
+use foveate_core::session::Session;
 use foveate_core::{Any, Error};
-use foveate_kernels::close::{Tolerance, compare};
+use foveate_kernels::testing::{Tolerance, compare};
 use std::sync::Arc;
 
 /// Layers of every kind in one model.

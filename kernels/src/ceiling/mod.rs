@@ -9,10 +9,10 @@
 
 use crate::dtype::DType;
 use crate::error::Result;
-use crate::op::{Access, Arg};
 use crate::part;
+use crate::plan::shader::{Const, Features, Part, Shader};
+use crate::plan::{Access, Arg};
 use crate::plan::{Caps, PassBuilder, Plan};
-use crate::shader::{Const, Features, Part, Shader};
 use alloc::{vec, vec::Vec};
 
 pub const NAME: &str = "ceiling";
@@ -49,7 +49,7 @@ impl Load {
     pub fn plan(&self, caps: &Caps) -> Result<Plan> {
         let shader = |name, part: Part| Shader {
             name,
-            parts: vec![part!("wgsl/each.wgsl"), part],
+            parts: vec![part!("plan/parts/each.wgsl"), part],
             consts: vec![("GROUP", Const::U32(GROUP))],
             features: Features::default(),
             workgroup_bytes: 0,

@@ -1,7 +1,8 @@
 use super::{Threads, run};
-use foveate_kernels::cases::{Rng, u32_bytes};
-use foveate_kernels::op::Op;
+use foveate_kernels::ops::Op;
+use foveate_kernels::rng::Rng;
 use foveate_kernels::selected_attention::{Combine, Keys, Own, Spec};
+use foveate_kernels::testing::u32_bytes;
 
 /// Routing 3 on every unit: how a list is multiplied does not depend on who comes into it later, to the bit.
 #[test]

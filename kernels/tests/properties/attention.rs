@@ -1,10 +1,11 @@
 use super::{FORMS, Form, assert_close, bytes, floats, run_in_place};
 use foveate_kernels::attention::{Bias, NO_KEYS, Packed, Pages, Spec};
-use foveate_kernels::cases::{Rng, u32_bytes};
 use foveate_kernels::dtype::DType;
 use foveate_kernels::merge;
-use foveate_kernels::op::{Kernel, Op};
+use foveate_kernels::ops::{Kernel, Op};
 use foveate_kernels::quant;
+use foveate_kernels::rng::Rng;
+use foveate_kernels::testing::u32_bytes;
 use proptest::prelude::*;
 
 /// `out` and `lse`.

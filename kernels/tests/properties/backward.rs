@@ -1,8 +1,10 @@
 use super::{FORMS, Form, assert_close, bytes, floats, run_in_place};
 use foveate_kernels::attention::{Bias, HIDDEN, Packed, Spec};
 use foveate_kernels::attention_backward;
-use foveate_kernels::cases::{Rng, u32_bytes};
-use foveate_kernels::op::{Access, Arg, Kernel, Op};
+use foveate_kernels::ops::{Kernel, Op};
+use foveate_kernels::plan::{Access, Arg};
+use foveate_kernels::rng::Rng;
+use foveate_kernels::testing::u32_bytes;
 use proptest::prelude::*;
 use std::ops::Range;
 

@@ -1,8 +1,9 @@
 use super::{FORMS, Form, assert_close, bytes, floats, run_in_place};
-use foveate_kernels::cases::{Rng, f32_bytes, u32_bytes};
 use foveate_kernels::centroids::{NAME, Spec, Update, lloyd, plus_plus};
-use foveate_kernels::op::{Kernel, Op};
+use foveate_kernels::ops::{Kernel, Op};
+use foveate_kernels::rng::Rng;
 use foveate_kernels::route::Norm;
+use foveate_kernels::testing::{f32_bytes, u32_bytes};
 use proptest::prelude::*;
 
 const UPDATES: [Update; 4] = [Update::Counted, Update::Sums, Update::Unit, Update::Smoothed];

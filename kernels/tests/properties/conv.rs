@@ -1,7 +1,9 @@
 use crate::{FORMS, Form, assert_close, bytes, floats, run, run_in_place};
-use foveate_kernels::cases::{Rng, u32_bytes};
 use foveate_kernels::conv::{Activation, Part, Spec};
-use foveate_kernels::op::{Arg, Kernel, Op};
+use foveate_kernels::ops::{Kernel, Op};
+use foveate_kernels::plan::Arg;
+use foveate_kernels::rng::Rng;
+use foveate_kernels::testing::u32_bytes;
 use foveate_kernels::{conv_backward, delta_gates};
 use proptest::prelude::*;
 

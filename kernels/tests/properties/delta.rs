@@ -2,11 +2,12 @@
 //! and in `delta_algebra`, 16 in `delta_backward`, 20 in `conv`, 21 is that of whole models (`core/tests`).
 
 use crate::{FORMS, Form, run_in_place};
-use foveate_kernels::cases::{Rng, f32_bytes, u32_bytes};
-use foveate_kernels::close::{Tolerance, compare};
 use foveate_kernels::delta::{Gate, Spec};
 use foveate_kernels::error::Error;
-use foveate_kernels::op::{Kernel, Op};
+use foveate_kernels::ops::{Kernel, Op};
+use foveate_kernels::rng::Rng;
+use foveate_kernels::testing::{Tolerance, compare};
+use foveate_kernels::testing::{f32_bytes, u32_bytes};
 use proptest::prelude::*;
 
 /// Operands by name.

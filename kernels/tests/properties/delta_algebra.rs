@@ -2,8 +2,8 @@
 
 use crate::FORMS;
 use crate::delta::{Run, close, gate, spec};
-use foveate_kernels::cases::Rng;
 use foveate_kernels::delta::{Gate, Spec, check_keys};
+use foveate_kernels::rng::Rng;
 use proptest::prelude::*;
 
 /// The rows of `x`, each with its elements in the order `of` says.

@@ -1,8 +1,9 @@
 use super::{FORMS, Form, assert_close, bytes, floats, run_in_place};
-use foveate_kernels::cases::Rng;
 use foveate_kernels::delta::{Gate, Spec};
 use foveate_kernels::delta_backward;
-use foveate_kernels::op::{Access, Kernel, Op};
+use foveate_kernels::ops::{Kernel, Op};
+use foveate_kernels::plan::Access;
+use foveate_kernels::rng::Rng;
 use proptest::prelude::*;
 
 /// The arguments of an op by name.

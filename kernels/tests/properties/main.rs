@@ -14,8 +14,9 @@ mod pointwise;
 mod routing;
 mod sampling;
 
-use foveate_kernels::host::{Args, SingleThread, View};
-use foveate_kernels::op::{Access, Op};
+use foveate_kernels::cpu::{Args, SingleThread, View};
+use foveate_kernels::ops::Op;
+use foveate_kernels::plan::Access;
 
 /// The two host forms of an op.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -72,7 +73,7 @@ pub fn floats(bytes: &[u8]) -> Vec<f32> {
 }
 
 pub fn bytes(values: &[f32]) -> Vec<u8> {
-    foveate_kernels::cases::f32_bytes(values)
+    foveate_kernels::testing::f32_bytes(values)
 }
 
 /// Elements differ by at most `e (1 + |b|)`.

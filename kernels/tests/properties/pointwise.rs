@@ -1,10 +1,11 @@
 use super::{FORMS, assert_close, bytes, floats, run, run_in_place};
 use foveate_kernels::activation::{self, Kind};
-use foveate_kernels::cases::{Rng, u32_bytes};
 use foveate_kernels::dtype::DType;
-use foveate_kernels::op::Op;
+use foveate_kernels::ops::Op;
+use foveate_kernels::rng::Rng;
 use foveate_kernels::rope::{self, Frequencies, Pairing, Scaling};
-use foveate_kernels::{cache, norm, rope_append};
+use foveate_kernels::testing::u32_bytes;
+use foveate_kernels::{append, norm, rope_append};
 use proptest::prelude::*;
 
 /// Queries rotated to `position`, one head.
@@ -86,7 +87,7 @@ proptest! {
                 k.extend(kv(row, heads * dim));
                 v.extend(kv(row, heads * dim + k_width));
             }
-            let append = cache::Spec { tokens, pool, k_width, v_width: k_width, k_stride: k_width, v_stride: k_width, format: DType::F32 };
+            let append = append::Spec { tokens, pool, k_width, v_width: k_width, k_stride: k_width, v_stride: k_width, format: DType::F32 };
             let mut pools = [slots, bytes(&k), bytes(&v), k_pool, v_pool];
             run_in_place(form, &Op::from(append), &mut pools);
             prop_assert_eq!((&memory[4], &memory[5]), (&pools[3], &pools[4]));

@@ -1,7 +1,8 @@
 use super::{FORMS, Form, bytes, run_in_place};
-use foveate_kernels::cases::{Rng, u32_bytes};
-use foveate_kernels::op::Op;
+use foveate_kernels::ops::Op;
+use foveate_kernels::rng::Rng;
 use foveate_kernels::sample::{Draw, Spec};
+use foveate_kernels::testing::u32_bytes;
 use proptest::prelude::*;
 
 fn choose(form: Form, logits: &[f32], draw: Option<Draw>) -> u32 {

@@ -5,7 +5,8 @@ use super::statistics::{Effort, Spread};
 use crate::error::Result;
 use foveate_core::gpu::Gpu;
 use foveate_core::kernels::ceiling::Load;
-use foveate_core::kernels::host::{self, Host, Shared, SingleThread};
+use foveate_core::kernels::cpu;
+use foveate_core::kernels::cpu::{Host, Shared, SingleThread};
 use foveate_core::{Any, Backend, Operand};
 use serde::Serialize;
 use std::hint::black_box;
@@ -53,7 +54,7 @@ fn on_host(device: &Any, host: &dyn Host) -> Result<Ceiling> {
     let (from, mut to) = (vec![1u8; bytes], vec![0u8; bytes]);
     let copy = || {
         let shared = Shared::new(black_box(&mut to));
-        host::split(host, bytes, 1 << 20, &|range| {
+        cpu::split(host, bytes, 1 << 20, &|range| {
             // SAFETY: the ranges of a split are disjoint.
             unsafe { shared.part(range.clone()) }.copy_from_slice(&black_box(&from)[range]);
         });

@@ -5,7 +5,7 @@ use super::loaded::{Clock, Loaded};
 use super::statistics::{Effort, Spread};
 use crate::error::Result;
 use foveate_core::Any;
-use foveate_core::kernels::op::Op;
+use foveate_core::kernels::ops::Op;
 use foveate_core::kernels::plan::{Caps, Plan};
 use serde::Serialize;
 

@@ -1,7 +1,7 @@
 //! What can be timed, from `name=value` pairs.
 
 use crate::error::{Error, Result};
-use foveate_core::kernels::op::Op;
+use foveate_core::kernels::ops::Op;
 use foveate_core::settings;
 
 /// Bytes that all operands of an op may take.

@@ -6,7 +6,7 @@ use super::memory::working;
 use super::ops::{Row, row};
 use super::statistics::{Effort, Fit};
 use crate::error::{Error, Result};
-use foveate_core::kernels::op::Op;
+use foveate_core::kernels::ops::Op;
 use foveate_core::{Any, Backend};
 use serde::Serialize;
 use std::str::FromStr;

@@ -4,7 +4,7 @@ use super::{DeviceArguments, DeviceName, print};
 use clap::Args;
 use foveate::Result;
 use foveate::core::check::{self, Bounds, Finding};
-use foveate::core::kernels::close::Tolerance;
+use foveate::core::kernels::testing::Tolerance;
 use foveate::core::{Any, Backend};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

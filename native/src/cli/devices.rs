@@ -5,11 +5,12 @@ use clap::Args;
 use foveate::core::check;
 use foveate::core::gpu::{self, Gpu};
 use foveate::core::host::HostBackend;
-use foveate::core::kernels::cases::Case;
 use foveate::core::kernels::dtype::DType;
-use foveate::core::kernels::op::{self, Op};
+use foveate::core::kernels::ops::Op;
 use foveate::core::kernels::plan::Caps;
-use foveate::core::kernels::shader::{Const, Shader};
+use foveate::core::kernels::plan::shader::{Const, Shader};
+use foveate::core::kernels::testing;
+use foveate::core::kernels::testing::Case;
 use foveate::core::kernels::{activation, attention, embed, linear, norm, rope, sample};
 use foveate::core::{Any, Backend};
 use foveate::{Result, wait};
@@ -149,7 +150,7 @@ fn test(device: &Any, arguments: &Arguments) -> Result<bool> {
     let (mut ran, mut failed) = (0, Vec::new());
     for name in Op::NAMES {
         let small = |case: &Case| case.op.name() == *name && (1..SMALL).contains(&case.op.bytes());
-        for case in op::cases().into_iter().filter(small).take(EACH) {
+        for case in testing::cases().into_iter().filter(small).take(EACH) {
             ran += 1;
             match wait(check::case(device, &case)) {
                 Ok(finding) if finding.passed => {}

@@ -1,6 +1,7 @@
 //! Bars on standard error; nothing but notes where that is no terminal.
 
-use foveate::core::model::{Files, Model, Progress, Session};
+use foveate::core::model::{Files, Model, Progress};
+use foveate::core::session::Session;
 use foveate::core::{Any, Error};
 use foveate::{Event, Result};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};

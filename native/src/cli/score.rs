@@ -3,7 +3,7 @@
 use super::ModelArguments;
 use clap::Args;
 use foveate::core::Backend;
-use foveate::core::model::{Session, To};
+use foveate::core::session::{Session, To};
 use foveate::{Error, Result, wait};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -5,8 +5,9 @@
 
 use crate::support::{self, ensure};
 use foveate::core::gpu;
-use foveate::core::model::{Model, Session};
+use foveate::core::model::Model;
 use foveate::core::sample::{Sampler, Sampling};
+use foveate::core::session::Session;
 use foveate::core::tokenizer::Tokenizer;
 use foveate::core::{Any, Backend};
 use foveate::{Device, Options, wait};

@@ -2,8 +2,8 @@
 
 use super::json::{Json, bounded, layers};
 use super::llama::{self, activation};
+use crate::config::{Config, Delta, Layer, Mixer, Mlp};
 use crate::error::{Error, Result, one_line};
-use crate::model::config::{Config, Delta, Layer, Mixer, Mlp};
 use foveate_kernels::conv;
 
 pub(super) fn config(json: &Json) -> Result<Config> {

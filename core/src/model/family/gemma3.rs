@@ -3,8 +3,8 @@
 
 use super::json::{Json, bounded, layers};
 use super::llama::{self, activation, rotation, windows};
+use crate::config::{Attention, Config, Layer, Mixer, Mlp, Norm, Rope};
 use crate::error::{Error, Result};
-use crate::model::config::{Attention, Config, Layer, Mixer, Mlp, Norm, Rope};
 use foveate_kernels::activation::Kind;
 use foveate_kernels::rope::{Frequencies, Pairing, Scaling};
 

@@ -7,8 +7,8 @@
 use super::json::{bounded, layers};
 use super::{Place, Role, hub, unsupported};
 use super::{gemma3, gpt2, llama};
+use crate::config::{Attention, Config, Layer, Mixer, Mlp, Norm, Rope};
 use crate::error::{Error, Result};
-use crate::model::config::{Attention, Config, Layer, Mixer, Mlp, Norm, Rope};
 use crate::weights::gguf::{Array, Metadata, Value};
 use foveate_kernels::activation::Kind;
 use foveate_kernels::rope::{Frequencies, Pairing, Scaling};

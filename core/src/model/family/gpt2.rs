@@ -2,8 +2,8 @@
 
 use super::json::{Json, bounded, layers};
 use super::llama::activation;
+use crate::config::{Attention, Config, Layer, Mixer, Mlp, Norm};
 use crate::error::Result;
-use crate::model::config::{Attention, Config, Layer, Mixer, Mlp, Norm};
 use foveate_kernels::norm;
 
 pub(super) fn config(json: &Json) -> Result<Config> {

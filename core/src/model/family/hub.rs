@@ -1,7 +1,7 @@
 //! Names of tensors in the hub's checkpoints.
 
 use super::{Part, Place, Role};
-use crate::model::config::{Config, Mixer};
+use crate::config::{Config, Mixer};
 
 pub(super) fn llama(_: &Config, role: Role, layer: usize, kind: &str) -> Place {
     let inside = match role {

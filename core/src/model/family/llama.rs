@@ -1,8 +1,8 @@
 //! Llama and what followed its shape: Mistral, Qwen2, Qwen3.
 
 use super::json::{Json, bounded, layers};
+use crate::config::{Attention, Config, Layer, Mixer, Mlp, Norm, Rope};
 use crate::error::{Error, Result};
-use crate::model::config::{Attention, Config, Layer, Mixer, Mlp, Norm, Rope};
 use foveate_kernels::rope::{Frequencies, Pairing, Scaling};
 use foveate_kernels::{activation, norm};
 

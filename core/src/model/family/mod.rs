@@ -10,7 +10,7 @@ mod llama;
 mod qwen3_5;
 mod routing;
 
-use super::config::Config;
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::weights::gguf::Metadata;
 use std::ops::Range;

@@ -4,8 +4,8 @@
 
 use super::json::{Json, bounded, layers};
 use super::llama::{self, activation, frequencies};
+use crate::config::{Attention, Config, Delta, Layer, Mixer, Mlp, Norm, Rope};
 use crate::error::{Error, Result, one_line};
-use crate::model::config::{Attention, Config, Delta, Layer, Mixer, Mlp, Norm, Rope};
 use foveate_kernels::conv;
 use foveate_kernels::rope::Pairing;
 

@@ -35,8 +35,8 @@
 use super::json::{Json, bounded, layers};
 use super::llama::{self, activation, frequencies};
 use super::qwen3_5;
+use crate::config::{Attention, Config, Layer, Mixer, Mlp, Rope, Routing};
 use crate::error::{Error, Result, one_line};
-use crate::model::config::{Attention, Config, Layer, Mixer, Mlp, Rope, Routing};
 use foveate_kernels::rope::Pairing;
 use foveate_kernels::route::Selection;
 

@@ -7,13 +7,15 @@ mod step;
 
 use super::{FORMS, Form, assert_close, bytes, floats, run_in_place};
 use foveate_kernels::attention;
-use foveate_kernels::cases::{Rng, u32_bytes};
 use foveate_kernels::centroids;
-use foveate_kernels::op::{Access, Kernel, Op};
+use foveate_kernels::ops::{Kernel, Op};
+use foveate_kernels::plan::Access;
+use foveate_kernels::rng::Rng;
 use foveate_kernels::route::{self, NO_MEMBER, Norm, Selection};
 use foveate_kernels::route_step;
 use foveate_kernels::selected_attention::{self, Combine, Keys, NO_KEYS, Own, check_lists};
 use foveate_kernels::selected_attention_backward;
+use foveate_kernels::testing::u32_bytes;
 use proptest::prelude::*;
 
 const SELECTIONS: [Selection; 3] = [Selection::Balanced, Selection::Prefix, Selection::Nearest];

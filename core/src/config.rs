@@ -1,0 +1,262 @@
+//! A model as plain data: what the decoder runs.
+
+use crate::error::{Error, Result};
+use foveate_kernels::activation;
+use foveate_kernels::norm;
+use foveate_kernels::ops::Kernel;
+use foveate_kernels::rope::{Frequencies, Pairing};
+use foveate_kernels::{conv, delta, route, route_step};
+
+/// Tokens that one step reads at most: prompts are read in pieces of this, or fewer where routing heads have many centroids.
+pub const BATCH: u32 = 512;
+
+/// A decoder-only language model.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Config {
+    /// The family, as the files name it.
+    pub architecture: String,
+    pub vocab: u32,
+    /// Width of the residual stream.
+    pub dim: u32,
+    /// Tokens that the model was made for.
+    pub context: u32,
+    pub embed_scale: f32,
+    /// A learned vector for each position is added to the embedding.
+    pub learned_positions: bool,
+    pub layers: Vec<Layer>,
+    pub final_norm: Norm,
+    /// The output product uses the embedding's weights; `None` if the files decide by what they hold.
+    pub tied: Option<bool>,
+    /// Tokens that end a text.
+    pub stops: Vec<u32>,
+}
+
+impl Config {
+    /// Tokens of a step, at most `most`: fewer where centroids may take in so many at once that what these attend to needs
+    /// more memory.
+    pub(crate) fn batch(&self, most: u32) -> u32 {
+        const ELEMENTS: u64 = 8 << 20;
+        let each = self.layers.iter().map(|layer| match &layer.mixer {
+            Mixer::Routing(r) => u64::from(r.width()) * u64::from(r.clusters),
+            _ => 0,
+        });
+        let fit = ELEMENTS / each.max().unwrap_or(0).max(1);
+        u32::try_from(fit).unwrap_or(u32::MAX).clamp(1, most)
+    }
+}
+
+/// `x += mixer(norm(x)); x += mlp(norm(x))`
+#[derive(Clone, PartialEq, Debug)]
+pub struct Layer {
+    pub input_norm: Norm,
+    pub mixer: Mixer,
+    pub post_norm: Norm,
+    pub mlp: Mlp,
+    /// A norm, with weights of its own, of what the mixer and of what the MLP gives, before each is added.
+    pub branch_norm: Option<Norm>,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Norm {
+    pub kind: norm::Kind,
+    pub eps: f32,
+    pub one_plus: bool,
+    pub bias: bool,
+}
+
+/// What lets tokens see each other.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum Mixer {
+    Attention(Attention),
+    Delta(Delta),
+    Routing(Routing),
+}
+
+impl Mixer {
+    /// The heads of attention, which keep every key.
+    pub fn attention(&self) -> Option<&Attention> {
+        match self {
+            Mixer::Attention(attention) => Some(attention),
+            Mixer::Routing(routing) => routing.local.as_ref(),
+            Mixer::Delta(_) => None,
+        }
+    }
+
+    /// Whether it remembers what a rollback can't take back.
+    pub(crate) fn has_states(&self) -> bool {
+        !matches!(self, Mixer::Attention(_))
+    }
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Attention {
+    pub heads: u32,
+    pub kv_heads: u32,
+    /// Of keys, queries and values.
+    pub dim: u32,
+    pub scale: f32,
+    pub window: Option<u32>,
+    /// Scores become `c tanh(s / c)`.
+    pub softcap: Option<f32>,
+    pub rope: Option<Rope>,
+    /// A norm of each query and key head before the rotation.
+    pub head_norm: Option<Norm>,
+    pub input_bias: bool,
+    pub output_bias: bool,
+    /// Every output is multiplied by the sigmoid of a gate of its own, which stands behind the values.
+    pub gated: bool,
+}
+
+impl Attention {
+    /// Elements of a token's queries, keys, values and gates, one behind the other.
+    pub fn width(&self) -> u32 {
+        let gates = if self.gated { self.heads } else { 0 };
+        (self.heads + 2 * self.kv_heads + gates) * self.dim
+    }
+
+    /// Elements of a token's keys, and of its values.
+    pub fn kv_width(&self) -> u32 {
+        self.kv_heads * self.dim
+    }
+}
+
+/// The delta rule behind a short convolution, and a norm of what it gives.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Delta {
+    /// Of queries and keys.
+    pub heads: u32,
+    pub value_heads: u32,
+    /// Of queries and keys.
+    pub key_dim: u32,
+    pub value_dim: u32,
+    /// Tokens that the convolution sees, the own among them: `W`.
+    pub window: u32,
+    pub conv_bias: bool,
+    /// Behind the convolution of queries and keys; values always have SiLU.
+    pub activation: conv::Activation,
+    /// Queries and keys are scaled to length 1.
+    pub normalize: bool,
+    /// States decay by a gate of each value head.
+    pub decays: bool,
+    /// `beta` goes to 2 instead of 1.
+    pub negative: bool,
+    /// Of each value head of what the rule gives.
+    pub norm: Norm,
+    /// What the norm gives is multiplied by the SiLU of a gate of its own.
+    pub gated: bool,
+}
+
+impl Delta {
+    /// Elements of a token's queries, and of its keys.
+    pub fn keys(&self) -> u32 {
+        self.heads * self.key_dim
+    }
+
+    /// Elements of a token's values, of its gates and of what the rule gives.
+    pub fn values(&self) -> u32 {
+        self.value_heads * self.value_dim
+    }
+
+    /// # Errors
+    /// `Config` for heads that are not those of one model, or larger than the op is made for.
+    pub(crate) fn check(&self) -> Result<()> {
+        let spec = delta::Spec {
+            value_heads: self.value_heads,
+            ..delta::Spec::new(1, 1, self.heads, self.key_dim, self.value_dim)
+        };
+        let refused = |e: foveate_kernels::error::Error| Error::Config { reason: e.to_string() };
+        spec.validate().map_err(refused)?;
+        let channels = 2 * u64::from(self.heads) * u64::from(self.key_dim)
+            + 2 * u64::from(self.value_heads) * u64::from(self.value_dim);
+        if channels > 1 << 24 {
+            return Err(Error::Config { reason: format!("the delta rule of {channels} channels is too large") });
+        }
+        conv::Spec::new(1, 1, self.channels(), self.window, self.activation).validate().map_err(refused)
+    }
+
+    /// What the convolution runs over: queries, keys and values.
+    pub fn channels(&self) -> u32 {
+        2 * self.keys() + self.values()
+    }
+
+    /// Elements of what a token's input is turned into, one behind the other: queries, keys, values, gates of the output,
+    /// `beta` and decays.
+    pub fn width(&self) -> u32 {
+        let [gates, decays] = [(self.gated, self.values()), (self.decays, self.value_heads)]
+            .map(|(there, width)| if there { width } else { 0 });
+        self.channels() + gates + self.value_heads + decays
+    }
+}
+
+/// Heads whose tokens attend to those that the same centroids have taken in, beside others that see a window; the outputs
+/// of both are added.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Routing {
+    pub local: Option<Attention>,
+    pub heads: u32,
+    /// Of queries, which are the keys, and of values.
+    pub dim: u32,
+    /// Centroids of a head.
+    pub clusters: u32,
+    /// Tokens of a centroid.
+    pub window: u32,
+    pub selection: route::Selection,
+    pub scale: f32,
+}
+
+impl Routing {
+    /// Of the layer norm, without weights, of each head of what is routed.
+    pub(crate) const NORM: Norm = Norm { kind: norm::Kind::Layer, eps: route::EPS, one_plus: false, bias: false };
+
+    /// Elements of a token's queries, and of its values.
+    pub fn width(&self) -> u32 {
+        self.heads * self.dim
+    }
+
+    /// What a step of `tokens` computes.
+    pub(crate) fn step(&self, tokens: u32) -> route_step::Spec {
+        route_step::Spec {
+            route: route::Spec {
+                batch: 1,
+                tokens,
+                heads: self.heads,
+                dim: self.dim,
+                clusters: self.clusters,
+                window: self.window,
+                // Done before, since what is routed is also what is attended to.
+                norm: route::Norm::None,
+                selection: self.selection,
+                scores: false,
+                lengths: false,
+            },
+        }
+    }
+
+    /// # Errors
+    /// `Config` for heads larger than the ops are made for, or a selection that later tokens change.
+    pub(crate) fn check(&self) -> Result<()> {
+        let refused = |e: foveate_kernels::error::Error| Error::Config { reason: e.to_string() };
+        self.step(1).validate().map_err(refused)?;
+        let width = u64::from(self.heads) * u64::from(self.dim);
+        if self.heads == 0 || width > 1 << 24 {
+            return Err(Error::Config { reason: format!("{} routing heads of {}", self.heads, self.dim) });
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Rope {
+    pub frequencies: Frequencies,
+    pub pairing: Pairing,
+}
+
+/// `down(f(gate(x)) * up(x))`, or `down(f(up(x)))` where nothing gates.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Mlp {
+    pub inner: u32,
+    pub kind: activation::Kind,
+    pub gated: bool,
+    pub bias: bool,
+}

@@ -1,0 +1,216 @@
+//! One sequence of tokens through a model.
+
+mod batch;
+mod branch;
+mod observe;
+mod read;
+mod saved;
+mod soft_tokens;
+mod splice;
+mod timing;
+
+pub use batch::{Batch, Turn};
+pub use observe::{Observed, Observer};
+pub use soft_tokens::SoftTokens;
+pub use timing::{Clock, class};
+
+use crate::backend::{Backend, Operand};
+use crate::cache::{CHECKPOINT, Kind, Pool, Segment, Sequence, Version};
+use crate::config::BATCH;
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::model::workspace::{Step, Workspace};
+use crate::sample::Sampler;
+use foveate_kernels::dtype::DType;
+use foveate_kernels::ops::Op;
+use std::sync::Arc;
+
+/// Rows of logits that are computed at a time.
+const LOGIT_ROWS: u32 = 32;
+
+/// A sequence with its cache.
+///
+/// A step is one submission: it reads tokens, and if asked leaves the next token on the device, where the following step
+/// finds it; only that one number comes back.
+///
+/// Sessions that were forked from one another share what a step works in: on several threads they take turns.
+pub struct Session<B: Backend> {
+    model: Arc<Model<B>>,
+    pool: Arc<Pool<B>>,
+    sequence: Sequence,
+    workspace: Workspace<B>,
+    /// One bit a token of the vocabulary, for the repetition penalty.
+    seen: B::Buffer,
+    /// What `seen` knows: as many tokens as were read, and the one that the last step chose, which the device marked itself.
+    marked: Option<(usize, u32)>,
+    /// The id that the last step left at `workspace.ids[0]`.
+    on_device: Option<u32>,
+    observer: Option<Box<dyn Observer<B> + Send>>,
+    timing: timing::Timing,
+    /// Tokens between two checkpoints at least, where the model has states.
+    interval: u32,
+}
+
+/// What a session reads.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// Tokens of the vocabulary.
+    Tokens(&'a [u32]),
+    /// What the first layer gets in the place of a token's embedding, `[tokens, dim]`: after the family's scale, before
+    /// learned positions are added. They are finite. The kind is none of text.
+    Embeddings(Kind, &'a [f32]),
+}
+
+/// Where a sequence goes back to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum To {
+    Len(u32),
+    Version(Version),
+}
+
+impl<B: Backend> Session<B> {
+    /// A session with room for `context` tokens, whose keys and values are kept in f32.
+    ///
+    /// # Errors
+    /// `ContextFull` if the model was made for fewer, `OutOfMemory`.
+    pub fn new(model: Arc<Model<B>>, context: u32) -> Result<Self> {
+        Self::stored(model, context, DType::F32)
+    }
+
+    /// A session with room for `context` tokens, whose keys and values are kept in `format`: f32, f16 or Q8_0. Layers that
+    /// see a window have room for one sequence, for a snapshot that it has left behind, and for what goes on from that.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); `Config` for another format, or one whose blocks are larger than a head.
+    pub fn stored(model: Arc<Model<B>>, context: u32, format: DType) -> Result<Self> {
+        Self::admit_context(&model, context)?;
+        let pool = Arc::new(Pool::of_sequences(model.backend(), model.config(), format, context, 3)?);
+        Self::over(model, pool, context)
+    }
+
+    /// A session of at most `context` tokens that shares the pages of `pool` with others.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); `Config` for a pool that was made for another model.
+    pub fn over(model: Arc<Model<B>>, pool: Arc<Pool<B>>, context: u32) -> Result<Self> {
+        let config = model.config();
+        Self::admit_context(&model, context)?;
+        pool.admit(config)?;
+        let backend = model.backend();
+        let batch = config.batch(BATCH.min(context));
+        let workspace = Workspace::new(backend, config, batch, context, LOGIT_ROWS.min(context))?;
+        let seen = backend.alloc("seen", u64::from(config.vocab.div_ceil(32)) * 4)?;
+        let sequence = Sequence::new(pool.holders());
+        Ok(Self {
+            workspace,
+            sequence,
+            pool,
+            seen,
+            marked: None,
+            on_device: None,
+            observer: None,
+            timing: timing::Timing::default(),
+            interval: CHECKPOINT,
+            model,
+        })
+    }
+
+    fn admit_context(model: &Model<B>, context: u32) -> Result<()> {
+        let most = model.config().context;
+        match (1..=most).contains(&context) {
+            true => Ok(()),
+            false => Err(Error::ContextFull { tokens: context.into(), context: most.into() }),
+        }
+    }
+
+    /// Compiles what reading prompts and decoding need, with `progress(done, of)`; what is left out here is compiled when
+    /// it first runs.
+    pub fn prepare(&self, progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
+        self.model.backend().prepare(&self.ops(&[1, self.workspace.batch])?, progress)
+    }
+
+    /// What steps of so many tokens run.
+    pub(super) fn ops(&self, steps: &[u32]) -> Result<Vec<Op>> {
+        let (decoder, w) = (self.model.decoder(), &self.workspace);
+        let mut ops = Vec::new();
+        let mut collect = |op, _: &[Operand<'_, B>]| {
+            ops.push(op);
+            Ok(())
+        };
+        for tokens in steps.iter().copied() {
+            let step = Step { tokens, keys: w.context, embedded: false, slots: &[0], observed: &[] };
+            let stream = decoder.layers(&mut collect, w, &self.pool, &step, &mut |_| {})?;
+            decoder.logits(&mut collect, w, stream, 1)?;
+        }
+        Ok(ops)
+    }
+
+    /// Tokens that the session has room for.
+    pub fn context(&self) -> u32 {
+        self.workspace.context
+    }
+
+    /// Every token read so far, with [`NO_TOKEN`](crate::cache::NO_TOKEN) where an embedding stands.
+    pub fn tokens(&self) -> &[u32] {
+        self.sequence.tokens()
+    }
+
+    pub fn segments(&self) -> &[Segment] {
+        self.sequence.segments()
+    }
+
+    pub fn version(&self) -> Version {
+        self.sequence.version()
+    }
+
+    pub fn model(&self) -> &Arc<Model<B>> {
+        &self.model
+    }
+
+    /// Where keys and values are.
+    pub fn pool(&self) -> &Arc<Pool<B>> {
+        &self.pool
+    }
+
+    /// Reads `tokens` and returns the token that `sampler` chooses after them.
+    ///
+    /// # Errors
+    /// `EmptyPrompt` for no tokens, `ContextFull` or `OutOfPages` if they do not fit: then nothing was read. After an error
+    /// of the device the session is as it was before the call.
+    pub async fn next(&mut self, tokens: &[u32], sampler: &mut Sampler) -> Result<u32> {
+        self.next_after(Input::Tokens(tokens), sampler).await
+    }
+
+    /// As [`next`](Self::next), after tokens or embeddings.
+    pub async fn next_after(&mut self, input: Input<'_>, sampler: &mut Sampler) -> Result<u32> {
+        let before = self.version();
+        let result = self.choose(input, sampler).await;
+        if result.is_err() {
+            self.undo(before);
+        }
+        result
+    }
+
+    /// Reads without asking what follows. What was recorded is submitted.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub fn read(&mut self, input: Input<'_>) -> Result<()> {
+        let before = self.version();
+        let result = self.admit(input).and_then(|()| self.steps(input));
+        if result.is_err() {
+            self.undo(before);
+        }
+        result
+    }
+
+    fn steps(&mut self, input: Input<'_>) -> Result<()> {
+        let (model, batch) = (self.model.clone(), self.workspace.batch);
+        self.pieces(input, batch, |_, _, _| model.backend().submit())
+    }
+
+    /// What was there before an error, again.
+    fn reread(&mut self, tokens: &[u32]) -> Result<()> {
+        self.steps(Input::Tokens(tokens))
+    }
+}

@@ -1,0 +1,188 @@
+//! What the host forms of ops work on: views of buffers, and the threads that a caller lends.
+
+mod matrix;
+pub mod simd;
+
+pub use crate::cpu::simd::{Bytes, Simd, Tiles};
+pub use matrix::{Matrix, Tile};
+
+use crate::plan::{Access, Arg};
+use alloc::vec::Vec;
+use core::ops::Range;
+
+/// The memory of one argument.
+pub enum View<'a> {
+    In(&'a [u8]),
+    Out(&'a mut [u8]),
+}
+
+/// The memory of an op's arguments, by name. Every view is aligned to 4 bytes.
+///
+/// Inputs can be taken any number of times, outputs once.
+pub struct Args<'a> {
+    names: Vec<&'static str>,
+    views: Vec<Option<View<'a>>>,
+}
+
+impl<'a> Args<'a> {
+    /// Views in the order of `args`, each cut to the bytes that the argument needs.
+    ///
+    /// # Panics
+    /// If a view is shorter than its argument or read-only where the op writes; [`Op::check`](crate::ops::Op::check) first.
+    pub fn new(args: &[Arg], views: Vec<View<'a>>) -> Self {
+        let cut = |(arg, view): (&Arg, View<'a>)| {
+            let bytes = arg.bytes() as usize;
+            Some(match (view, arg.access) {
+                (View::In(v), Access::Read) => View::In(&v[..bytes]),
+                (View::Out(v), _) => View::Out(&mut v[..bytes]),
+                (View::In(_), _) => panic!("{} is written", arg.name),
+            })
+        };
+        Self { names: args.iter().map(|a| a.name).collect(), views: args.iter().zip(views).map(cut).collect() }
+    }
+
+    fn position(&self, name: &str) -> usize {
+        self.names.iter().position(|n| *n == name).expect("an op names its own arguments")
+    }
+
+    /// The bytes of an input.
+    pub fn bytes(&self, name: &str) -> &'a [u8] {
+        match self.views[self.position(name)] {
+            Some(View::In(v)) => v,
+            _ => panic!("{name} is not an input"),
+        }
+    }
+
+    pub fn f32(&self, name: &str) -> &'a [f32] {
+        bytemuck::cast_slice(self.bytes(name))
+    }
+
+    pub fn u32(&self, name: &str) -> &'a [u32] {
+        bytemuck::cast_slice(self.bytes(name))
+    }
+
+    /// An input that the spec may leave out.
+    pub fn optional(&self, name: &str) -> Option<&'a [f32]> {
+        self.names.contains(&name).then(|| self.f32(name))
+    }
+
+    /// [`u32`](Self::u32) of an input that the spec may leave out.
+    pub fn optional_u32(&self, name: &str) -> Option<&'a [u32]> {
+        self.names.contains(&name).then(|| self.u32(name))
+    }
+
+    /// The bytes of an output, once.
+    pub fn out_bytes(&mut self, name: &str) -> &'a mut [u8] {
+        let index = self.position(name);
+        match self.views[index].take() {
+            Some(View::Out(v)) => v,
+            _ => panic!("{name} is not an output, or was taken before"),
+        }
+    }
+
+    pub fn out(&mut self, name: &str) -> &'a mut [f32] {
+        bytemuck::cast_slice_mut(self.out_bytes(name))
+    }
+
+    pub fn out_u32(&mut self, name: &str) -> &'a mut [u32] {
+        bytemuck::cast_slice_mut(self.out_bytes(name))
+    }
+
+    /// An output that the spec may leave out.
+    pub fn optional_out(&mut self, name: &str) -> Option<&'a mut [f32]> {
+        if self.names.contains(&name) { Some(self.out(name)) } else { None }
+    }
+}
+
+/// Threads and products that the CPU executor lends to the host forms.
+pub trait Host: Sync {
+    /// Threads that [`parallel`](Host::parallel) may use.
+    fn threads(&self) -> usize;
+
+    /// Calls `body` with every number below `tasks`, in any order and on any thread, and returns when all are done.
+    fn parallel(&self, tasks: usize, body: &(dyn Fn(usize) + Sync));
+
+    /// Dense `c = a b`, or `c += a b` with `add`, on the calling thread.
+    fn matmul(&self, a: Matrix<'_>, b: Matrix<'_>, c: &mut Tile<'_>, add: bool) {
+        matrix::product(self.simd(), a, b, c, add);
+    }
+
+    /// The vector units that the host forms use.
+    fn simd(&self) -> Simd {
+        Simd::detect()
+    }
+
+    /// The instruction for products of bytes that quantised weights are multiplied with; none for products that round
+    /// nothing but f32.
+    fn bytes(&self) -> Option<Bytes> {
+        None
+    }
+
+    /// The unit for products of tiles of numbers split in two bfloat16, which larger products run on; none for products
+    /// that round nothing but f32.
+    fn tiles(&self) -> Option<Tiles> {
+        None
+    }
+}
+
+/// Calls `body` with ranges that cover `0..items`, of at least `least` items wherever there are that many.
+pub fn split(host: &dyn Host, items: usize, least: usize, body: &(dyn Fn(Range<usize>) + Sync)) {
+    // A few ranges a thread, so that a thread that is held up does not hold up the others.
+    let most = if host.threads() > 1 { 4 * host.threads() } else { 1 };
+    let tasks = (items / least.max(1)).clamp(1, most);
+    match tasks {
+        1 => body(0..items),
+        _ => host.parallel(tasks, &|i| body(items * i / tasks..items * (i + 1) / tasks)),
+    }
+}
+
+/// One thread and no libraries: for tests, and where nothing better is lent.
+pub struct SingleThread;
+
+impl Host for SingleThread {
+    fn threads(&self) -> usize {
+        1
+    }
+
+    fn parallel(&self, tasks: usize, body: &(dyn Fn(usize) + Sync)) {
+        (0..tasks).for_each(body);
+    }
+}
+
+/// A slice that tasks write disjoint parts of.
+pub struct Shared<'a, T> {
+    data: *mut T,
+    len: usize,
+    _owner: core::marker::PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: parts are handed out through `part`, whose caller promises that concurrent parts do not overlap.
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
+
+impl<'a, T> Shared<'a, T> {
+    pub fn new(slice: &'a mut [T]) -> Self {
+        Self { data: slice.as_mut_ptr(), len: slice.len(), _owner: core::marker::PhantomData }
+    }
+
+    /// The elements of `range`.
+    ///
+    /// # Safety
+    /// No two parts that live at the same time overlap.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn part(&self, range: Range<usize>) -> &mut [T] {
+        assert!(range.start <= range.end && range.end <= self.len, "part outside of the slice");
+        // SAFETY: inside of the slice by the assertion, disjoint by the caller's promise.
+        unsafe { core::slice::from_raw_parts_mut(self.data.add(range.start), range.end - range.start) }
+    }
+}
+
+impl Shared<'_, f32> {
+    /// A matrix inside of the slice, its rows `stride` apart from element `start` on.
+    ///
+    /// # Safety
+    /// No two parts or tiles that live at the same time share an element.
+    pub unsafe fn tile(&self, start: usize, shape: [usize; 2], stride: usize) -> Tile<'_> {
+        // SAFETY: the pointer and the length are those of the slice, disjoint by the caller's promise.
+        unsafe { Tile::from_raw(self.data, self.len, start, shape, stride) }
+    }
+}

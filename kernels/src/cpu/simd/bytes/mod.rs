@@ -1,0 +1,274 @@
+//! Products in integers: activations are rounded to 16 bits, 32 at a time, and multiplied by weights of 4 or 8 bits.
+//!
+//! ```text
+//! x[i] ~ s q[i]                s = max |x| / 32512 over the block, q[i] = round(x[i] / s)
+//! q[i] = 256 high[i] + low[i]  two signed bytes, since processors multiply bytes
+//! w[i] = d u[i] + m            u from 0 to 255
+//! y    = sum over blocks of s d (u . q) + s m sum(q)
+//! ```
+//!
+//! The rounding leaves 1e-5 of each block's largest activation, as `Tolerance::ROUNDED` asks. One byte
+//! alone, as GGML's `Q8_0` products have it, is a third faster and leaves 4e-3, which changes the words that a model chooses. Both sides of a product are exact after the rounding: the sums are 32-bit integers, scaled in f32.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm;
+
+use crate::dtype::DType;
+use alloc::{vec, vec::Vec};
+
+/// Elements of a block, of weights and of activations alike.
+pub(crate) const BLOCK: usize = 32;
+/// Outputs of a group, which a panel stores together.
+pub(crate) const GROUP: usize = 16;
+/// The largest integer.
+const LARGEST: f32 = 32512.0;
+/// Blocks that are smaller count as 0: their scales would leave f32.
+const SMALLEST: f32 = 1e-30;
+/// Scales and sums of a row are padded to a multiple of this, with zeros.
+const PADDED: usize = 16;
+
+/// An instruction for products of bytes that this processor has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bytes(Unit);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Unit {
+    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Vnni,
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    Simd128,
+}
+
+/// Rows of activations in 16 bits.
+pub(crate) struct Rounded {
+    blocks: usize,
+    /// Per row, as the unit reads them; as a rule pairs of blocks, their high bytes and their low bytes, of which four of
+    /// each block follow in turn: `[pairs, 2, 8, 2, 4]`, the last one padded.
+    q: Vec<i8>,
+    /// Per row and block, the scale, and its product with the sum of the integers.
+    scale: Vec<f32>,
+    sum: Vec<f32>,
+}
+
+/// A row's part of what [`Rounded`] holds.
+#[derive(Clone, Copy)]
+struct Row<'a> {
+    q: &'a [i8],
+    scale: &'a [f32],
+    sum: &'a [f32],
+}
+
+/// The same for a task that fills it.
+pub(crate) struct RowMut<'a> {
+    q: &'a mut [i8],
+    scale: &'a mut [f32],
+    sum: &'a mut [f32],
+}
+
+impl Rounded {
+    pub(crate) fn new(rows: usize, inputs: usize) -> Self {
+        let blocks = inputs / BLOCK;
+        let padded = blocks.next_multiple_of(PADDED);
+        Self {
+            blocks,
+            q: vec![0; rows * blocks.next_multiple_of(2) * 2 * BLOCK],
+            scale: vec![0.0; rows * padded],
+            sum: vec![0.0; rows * padded],
+        }
+    }
+
+    fn width(&self) -> usize {
+        self.blocks.next_multiple_of(2) * 2 * BLOCK
+    }
+
+    fn row(&self, t: usize) -> Row<'_> {
+        let (width, padded) = (self.width(), self.blocks.next_multiple_of(PADDED));
+        Row {
+            q: &self.q[t * width..][..width],
+            scale: &self.scale[t * padded..][..padded],
+            sum: &self.sum[t * padded..][..padded],
+        }
+    }
+
+    /// Every row, to be filled.
+    pub(crate) fn rows_mut(&mut self) -> impl Iterator<Item = RowMut<'_>> {
+        let (width, padded) = (self.width().max(1), self.blocks.next_multiple_of(PADDED).max(1));
+        let scales = self.scale.chunks_exact_mut(padded).zip(self.sum.chunks_exact_mut(padded));
+        self.q.chunks_exact_mut(width).zip(scales).map(|(q, (scale, sum))| RowMut { q, scale, sum })
+    }
+}
+
+/// Weights of some groups of outputs, as the products read them: for each group and block, `[8, GROUP, 4]` bytes, then
+/// `d` and `m` of each output.
+pub(crate) struct Panel {
+    blocks: usize,
+    outputs: usize,
+    words: Vec<[u32; WORDS]>,
+}
+
+/// Words of one group and block.
+const WORDS: usize = 8 * GROUP + 2 * GROUP;
+
+impl Panel {
+    pub(crate) fn new(outputs: usize, inputs: usize) -> Self {
+        let blocks = inputs / BLOCK;
+        Self { blocks, outputs: 0, words: vec![[0; WORDS]; outputs.div_ceil(GROUP) * blocks] }
+    }
+
+    fn group(&self, g: usize) -> &[[u32; WORDS]] {
+        &self.words[g * self.blocks..][..self.blocks]
+    }
+}
+
+/// The weights `d u[i] + m` of one block of a format that [`Bytes`] multiplies.
+fn unpack(format: DType, block: &[u8], u: &mut [u8; BLOCK]) -> [f32; 2] {
+    let half = |at: usize| half::f16::from_le_bytes([block[at], block[at + 1]]).to_f32();
+    let mut nibbles = |q: &[u8]| {
+        let (low, high) = u.split_at_mut(BLOCK / 2);
+        for ((&q, low), high) in q.iter().zip(low).zip(high) {
+            (*low, *high) = (q & 15, q >> 4);
+        }
+    };
+    match format {
+        DType::Q4_0 => {
+            nibbles(&block[2..18]);
+            [half(0), -8.0 * half(0)]
+        }
+        DType::Q4_1 => {
+            nibbles(&block[4..20]);
+            [half(0), half(2)]
+        }
+        DType::Q8_0 => {
+            u.iter_mut().zip(&block[2..34]).for_each(|(u, &q)| *u = q ^ 0x80);
+            [half(0), -128.0 * half(0)]
+        }
+        _ => panic!("{format} has no bytes"),
+    }
+}
+
+/// A call of the body of a unit.
+macro_rules! on {
+    ($unit:expr, $name:ident($($arg:expr),*)) => {
+        match $unit {
+            #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+            Unit::Portable => portable::$name($($arg),*),
+            // SAFETY: the unit is made only where its features have been detected.
+            #[cfg(target_arch = "x86_64")]
+            Unit::Avx2 => unsafe { avx2::$name($($arg),*) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Unit::Vnni => unsafe { vnni::$name($($arg),*) },
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Unit::Simd128 => wasm::$name($($arg),*),
+        }
+    };
+}
+
+impl Bytes {
+    /// What every processor can do, slower than products in f32.
+    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+    pub const PORTABLE: Bytes = Bytes(Unit::Portable);
+
+    /// Those of the processor that are faster than products in f32, the best first.
+    pub fn available() -> Vec<Self> {
+        let mut all = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            let units = [
+                (Unit::Vnni, has!("avx512f", "avx512bw", "avx512vl", "avx512vnni", "avx2", "fma", "f16c")),
+                (Unit::Avx2, has!("avx2", "fma", "f16c")),
+            ];
+            all.extend(units.into_iter().filter(|(_, there)| *there).map(|(unit, _)| Bytes(unit)));
+        }
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        all.push(Bytes(Unit::Simd128));
+        all
+    }
+
+    /// The best that the processor has, if that is faster than products in f32.
+    pub fn detect() -> Option<Self> {
+        Self::available().into_iter().next()
+    }
+
+    /// Whether weights of a format are multiplied.
+    pub fn takes(format: DType) -> bool {
+        matches!(format, DType::Q8_0 | DType::Q4_0 | DType::Q4_1)
+    }
+
+    /// Rounds `x` into a row of as many blocks.
+    pub(crate) fn round(self, x: &[f32], row: RowMut<'_>) {
+        on!(self.0, round(x, row));
+    }
+
+    /// `out[n, t] = x[tokens[t]] . row n` for rows of weights of `row_bytes` each and 1 to 4 tokens.
+    pub(crate) fn dots(
+        self,
+        format: DType,
+        rows: &[u8],
+        row_bytes: usize,
+        x: &Rounded,
+        tokens: core::ops::Range<usize>,
+        out: &mut [f32],
+    ) {
+        on!(self.0, dots(format, rows, row_bytes, x, tokens, out));
+    }
+
+    /// Products of many tokens, for which weights are packed, where they are faster than those in f32.
+    pub(crate) fn packing(self) -> Option<Packing> {
+        match self.0 {
+            #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+            Unit::Portable => Some(Packing::Portable),
+            #[cfg(target_arch = "x86_64")]
+            Unit::Vnni => Some(Packing::Vnni),
+            #[allow(unreachable_patterns, reason = "some processors have no other")]
+            _ => None,
+        }
+    }
+}
+
+/// A unit that multiplies packed weights, too.
+#[derive(Clone, Copy)]
+pub(crate) enum Packing {
+    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Vnni,
+}
+
+#[cfg_attr(all(target_arch = "wasm32", target_feature = "simd128"), allow(unused_variables, reason = "there is none"))]
+impl Packing {
+    /// Fills a panel with rows of weights of `row_bytes` each, at most as many as it was made for.
+    pub(crate) fn pack(self, format: DType, rows: &[u8], row_bytes: usize, panel: &mut Panel) {
+        match self {
+            #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+            Packing::Portable => portable::pack(format, rows, row_bytes, panel),
+            // SAFETY: the unit is made only where its features have been detected.
+            #[cfg(target_arch = "x86_64")]
+            Packing::Vnni => unsafe { vnni::pack(format, rows, row_bytes, panel) },
+        }
+    }
+
+    /// `y[t, n] = x[t] . w[n]` for every row of `y` and the outputs of the panel.
+    pub(crate) fn multiply(self, panel: &Panel, x: &Rounded, y: &mut crate::cpu::Tile<'_>) {
+        match self {
+            #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+            Packing::Portable => portable::multiply(panel, x, y),
+            // SAFETY: the unit is made only where its features have been detected.
+            #[cfg(target_arch = "x86_64")]
+            Packing::Vnni => unsafe { vnni::multiply(panel, x, y) },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+use super::{Bytes, Panel, Rounded};
+use crate::cpu::Tile;
+use crate::draw::weights;
+use crate::dtype::DType;
+use crate::quant;
+use crate::rng::Rng;
+use alloc::{vec, vec::Vec};
+
+/// Rounds, packs and multiplies on every unit; both ways must give the product of the decoded weights.
+#[test]
+fn bytes_multiply_as_decoded_weights_do() {
+    let units: Vec<Bytes> = [Bytes::PORTABLE].into_iter().chain(Bytes::available()).collect();
+    for (format, bytes) in
+        [DType::Q4_0, DType::Q4_1, DType::Q8_0].into_iter().flat_map(|f| units.iter().map(move |u| (f, u)))
+    {
+        for (tokens, blocks, outputs) in [(1, 1, 1), (2, 2, 4), (3, 17, 5), (4, 33, 18), (9, 3, 33), (13, 16, 40)] {
+            let (inputs, mut rng) = (32 * blocks, Rng::new(blocks as u64));
+            let mut x = rng.normals(tokens * inputs, 1.0);
+            x[..32].fill(0.0);
+            let rows = weights(format, outputs * inputs, &mut rng);
+            let row_bytes = rows.len() / outputs;
+            let mut decoded = vec![0.0; outputs * inputs];
+            quant::decode(format, &rows, &mut decoded);
+
+            let mut rounded = Rounded::new(tokens, inputs);
+            for (row, x) in rounded.rows_mut().zip(x.chunks_exact(inputs)) {
+                bytes.round(x, row);
+            }
+            let mut y = vec![f32::NAN; tokens * (outputs + 1)];
+            if let Some(packing) = bytes.packing() {
+                let mut panel = Panel::new(outputs, inputs);
+                packing.pack(format, &rows, row_bytes, &mut panel);
+                packing.multiply(&panel, &rounded, &mut Tile::new(&mut y, [tokens, outputs], outputs + 1));
+            }
+            for first in (0..tokens).step_by(4) {
+                let some = first..tokens.min(first + 4);
+                let mut dots = vec![f32::NAN; outputs * some.len()];
+                bytes.dots(format, &rows, row_bytes, &rounded, some.clone(), &mut dots);
+                for (n, w) in decoded.chunks_exact(inputs).enumerate() {
+                    for t in some.clone() {
+                        let terms = || w.iter().zip(&x[t * inputs..]).map(|(w, x)| f64::from(*w) * f64::from(*x));
+                        let (want, size) = (terms().sum::<f64>(), terms().map(f64::abs).sum::<f64>());
+                        let packed = bytes.packing().map(|_| y[t * (outputs + 1) + n]);
+                        for got in packed.into_iter().chain([dots[n * some.len() + t - first]]) {
+                            assert!((f64::from(got) - want).abs() <= 3e-5 * size, "{format} {bytes:?} {got} {want}");
+                        }
+                    }
+                }
+            }
+            assert!(y[outputs].is_nan(), "what lies between the rows is left alone");
+        }
+    }
+}
+
+#[test]
+fn bytes_hand_on_what_is_not_finite() {
+    for bytes in [Bytes::PORTABLE].into_iter().chain(Bytes::available()) {
+        for special in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let (mut x, mut rounded, mut out) = (vec![1.0; 64], Rounded::new(1, 64), [0.0]);
+            x[40] = special;
+            for row in rounded.rows_mut() {
+                bytes.round(&x, row);
+            }
+            bytes.dots(DType::Q8_0, &weights(DType::Q8_0, 64, &mut Rng::new(3)), 68, &rounded, 0..1, &mut out);
+            assert!(!out[0].is_finite());
+        }
+    }
+}
+
+#[test]
+fn bytes_take_the_smallest_activations_as_0() {
+    for bytes in [Bytes::PORTABLE].into_iter().chain(Bytes::available()) {
+        for tiny in [1e-45, 1e-42, 1e-38, 1e-31] {
+            let (mut rounded, mut out) = (Rounded::new(1, 64), [f32::NAN]);
+            let x: Vec<f32> = (0..64).map(|i| if i % 2 == 0 { tiny } else { -tiny / 2.0 }).collect();
+            for row in rounded.rows_mut() {
+                bytes.round(&x, row);
+            }
+            bytes.dots(DType::Q8_0, &weights(DType::Q8_0, 64, &mut Rng::new(3)), 68, &rounded, 0..1, &mut out);
+            assert_eq!(out[0], 0.0, "{tiny}");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Inputs that every check draws.
+
+use crate::dtype::DType;
+use crate::plan::{Access, Arg};
+use crate::rng::Rng;
+use alloc::{vec, vec::Vec};
+
+/// The bytes of f32 values.
+pub fn f32_bytes(values: &[f32]) -> Vec<u8> {
+    bytemuck::cast_slice(values).to_vec()
+}
+
+/// The bytes of u32 values.
+pub fn u32_bytes(values: &[u32]) -> Vec<u8> {
+    bytemuck::cast_slice(values).to_vec()
+}
+
+/// Values of about unit variance in any weight format, as its bytes.
+pub fn weights(dtype: DType, elements: usize, rng: &mut Rng) -> Vec<u8> {
+    let half = |x: f32| half::f16::from_f32(x).to_le_bytes();
+    let blocks = elements / dtype.block_len() as usize;
+    let mut out = Vec::with_capacity(blocks * dtype.block_bytes() as usize);
+    for _ in 0..blocks {
+        match dtype {
+            DType::F32 => out.extend(rng.normal().to_le_bytes()),
+            DType::F16 => out.extend(half(rng.normal())),
+            DType::BF16 => out.extend(half::bf16::from_f32(rng.normal()).to_le_bytes()),
+            DType::I32 | DType::U32 => out.extend(rng.below(1 << 16).to_le_bytes()),
+            DType::Q8_0 => {
+                out.extend(half(0.005 + 0.01 * rng.unit()));
+                out.extend((0..32).map(|_| rng.next_u64() as u8));
+            }
+            DType::Q4_0 | DType::Q4_1 => {
+                out.extend(half((0.1 + 0.2 * rng.unit()) * if rng.below(2) == 0 { 1.0 } else { -1.0 }));
+                if dtype == DType::Q4_1 {
+                    out.extend(half(rng.normal()));
+                }
+                out.extend((0..16).map(|_| rng.next_u64() as u8));
+            }
+            DType::Q5_0 | DType::Q5_1 => {
+                out.extend(half((0.05 + 0.1 * rng.unit()) * if rng.below(2) == 0 { 1.0 } else { -1.0 }));
+                if dtype == DType::Q5_1 {
+                    out.extend(half(rng.normal()));
+                }
+                out.extend((0..20).map(|_| rng.next_u64() as u8));
+            }
+            DType::Q4K | DType::Q5K => {
+                let (d, rest) = if dtype == DType::Q4K { (0.006, 140) } else { (0.003, 172) };
+                out.extend(half(d * (0.5 + rng.unit())));
+                out.extend(half(0.045 * (0.5 + rng.unit())));
+                out.extend((0..rest).map(|_| rng.next_u64() as u8));
+            }
+            DType::Q6K => {
+                out.extend((0..208).map(|_| rng.next_u64() as u8));
+                out.extend(half(0.0007 * (0.5 + rng.unit())));
+            }
+        }
+    }
+    out
+}
+
+/// Where sequences begin that share `tokens`: of any length, some of them empty, with a gap in front now and then.
+pub(crate) fn offsets(sequences: u32, tokens: u32, rng: &mut Rng) -> Vec<u32> {
+    let mut cuts: Vec<u32> = (0..=sequences).map(|_| rng.below(tokens + 1)).collect();
+    cuts.sort_unstable();
+    if let [first, .., last] = &mut cuts[..] {
+        *first = rng.below((*first).min(2) + 1);
+        *last = tokens - rng.below((tokens - *last).min(2) + 1);
+    }
+    cuts
+}
+
+/// Slots of a pool in reverse: distinct where it has room, the others past it.
+pub(crate) fn reversed_slots(sequences: u32, pool: u32) -> Vec<u32> {
+    (0..sequences).map(|i| pool.wrapping_sub(1 + i)).collect()
+}
+
+/// Draws for every argument: normal values for what is read, all bits set (NaN) for what is only written. An op whose
+/// arguments have a meaning (ids, positions, page tables) replaces those.
+pub fn draws(args: &[Arg], rng: &mut Rng) -> Vec<Vec<u8>> {
+    args.iter()
+        .map(|a| match a.access {
+            Access::Write => vec![0xff; a.bytes() as usize],
+            _ => weights(a.dtype, a.elements as usize, rng),
+        })
+        .collect()
+}

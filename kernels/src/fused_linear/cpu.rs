@@ -1,8 +1,0 @@
-//! The host forms of the ops one after the other: what lies between them stays in the cache.
-
-use super::Spec;
-use crate::host::{Args, Host};
-
-pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
-    spec.apart(args, |op, args| op.cpu(host, args));
-}

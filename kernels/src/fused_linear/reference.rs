@@ -1,6 +1,0 @@
-use super::Spec;
-use crate::host::Args;
-
-pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
-    spec.apart(args, |op, args| op.reference(args));
-}

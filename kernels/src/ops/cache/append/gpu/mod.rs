@@ -1,0 +1,69 @@
+use super::{NAME, Spec};
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::ops::Kernel;
+use crate::part;
+use crate::plan::shader::{Const, Features, Shader};
+use crate::plan::{Caps, PassBuilder, Plan};
+use alloc::{format, vec, vec::Vec};
+
+/// Invocations of a workgroup.
+const GROUP: u32 = 128;
+
+pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
+    if spec.tokens == 0 || spec.pool == 0 || (spec.k_width, spec.v_width) == (0, 0) {
+        return Ok(Plan::default());
+    }
+    let unsupported = |what| Err(Error::Unsupported { op: NAME, what });
+    if spec.k_width == 0 || spec.v_width == 0 {
+        // A binding holds at least one element.
+        return unsupported("keys without values, or values without keys".into());
+    }
+    let widths = [spec.k_width, spec.v_width];
+    // Elements of a place in k and v, and of a unit.
+    let (place, unit) = match spec.format {
+        DType::F16 => (1, 2),
+        DType::Q8_0 => (1, 64),
+        _ if [spec.k_stride, spec.v_stride].iter().chain(&widths).all(|n| n.is_multiple_of(4)) => (4, 4),
+        _ => (1, 1),
+    };
+    if widths.iter().any(|n| !n.is_multiple_of(unit)) {
+        return unsupported(format!("a row of {} whose bytes are no multiple of 4", spec.format));
+    }
+    let mut parts = match spec.format {
+        DType::F16 => {
+            vec![part!("ops/cache/append/gpu/parts/words.wgsl"), part!("ops/cache/append/gpu/parts/f16.wgsl")]
+        }
+        DType::Q8_0 => {
+            vec![part!("ops/cache/append/gpu/parts/words.wgsl"), part!("ops/cache/append/gpu/parts/q8_0.wgsl")]
+        }
+        _ => vec![part!("ops/cache/append/gpu/parts/copy.wgsl")],
+    };
+    parts.extend([part!("plan/parts/each.wgsl"), part!("ops/cache/append/gpu/append.wgsl")]);
+    let mut consts = vec![("GROUP", Const::U32(GROUP))];
+    if spec.format == DType::F32 {
+        consts.push(("Element", Const::Alias(if place == 4 { "vec4f" } else { "f32" })));
+    }
+    let shader = Shader { name: NAME, parts, consts, features: Features::default(), workgroup_bytes: 0 };
+    let [k_width, v_width] = widths.map(|n| n / unit);
+    let units = u64::from(spec.tokens) * (u64::from(k_width) + u64::from(v_width));
+    let pass = PassBuilder::new(&spec.args(), shader)
+        .arg("slots")
+        .arg("k")
+        .arg("v")
+        .arg("k_pool")
+        .arg("v_pool")
+        .u32("tokens", spec.tokens)
+        .u32("pool", spec.pool)
+        .u32("k_width", k_width)
+        .u32("v_width", v_width)
+        .u32("k_stride", spec.k_stride / place)
+        .u32("v_stride", spec.v_stride / place)
+        .start("slots_start", "slots", 4)
+        .start("k_start", "k", 4 * place)
+        .start("v_start", "v", 4 * place)
+        .start("k_pool_start", "k_pool", 4 * place)
+        .start("v_pool_start", "v_pool", 4 * place)
+        .dispatch(NAME, caps, caps.grid(NAME, units.div_ceil(u64::from(GROUP)))?)?;
+    Ok(Plan { passes: vec![pass], scratch: Vec::new() })
+}

@@ -1,0 +1,119 @@
+//! Writing keys and values of new tokens into a paged cache.
+//!
+//! ```text
+//! k_pool[slots[t]] = format(k[t])        v_pool[slots[t]] = format(v[t])
+//! ```
+//!
+//! | argument | shape | type | note |
+//! |---|---|---|---|
+//! | `slots` | `[tokens]` | u32 | row of the pool: `page * tokens of a page + offset` |
+//! | `k` | `[tokens, k_width]` | f32 | rows `k_stride` apart |
+//! | `v` | `[tokens, v_width]` | f32 | rows `v_stride` apart |
+//! | `k_pool` | `[pool, k_width]` | `format` | only the named rows are written |
+//! | `v_pool` | `[pool, v_width]` | `format` | |
+//!
+//! f16 is rounded to the nearest, of two the even one. Q8_0 is GGML's: of each 32 elements `d = max |x| / 127`, stored as
+//! f16, and `q = x / d` to the nearest whole number, halves away from 0.
+//!
+//! Edge values: a slot of `pool` or more is skipped. Of two tokens with one slot, either may win. Q8_0 of what is not
+//! finite is undefined, and where a GPU's division is not exact, a code may differ by one.
+//!
+//! Errors: `Shape` for a stride below the row, another format, rows that are not whole blocks of it, or too many elements;
+//! `Unsupported` on a GPU for rows of the pool whose bytes are no multiple of 4: two rows would share a word.
+//!
+//! Cost: no arithmetic; every key and value is read and written once.
+//!
+//! Source: the slot mapping of PagedAttention (Kwon et al., 2309.06180).
+
+pub(crate) mod cases;
+mod gpu;
+mod reference;
+
+use crate::cpu::{Args, Host};
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::ops::Kernel;
+use crate::ops::attention::attention::KV;
+use crate::plan::shape::{elements, require, strided};
+use crate::plan::{Access, Arg};
+use crate::plan::{Caps, Plan};
+use alloc::{format, vec::Vec};
+
+pub const NAME: &str = "append";
+
+/// See the [module](self).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Spec {
+    pub tokens: u32,
+    /// Rows of the pool.
+    pub pool: u32,
+    pub k_width: u32,
+    pub v_width: u32,
+    pub k_stride: u32,
+    pub v_stride: u32,
+    /// How the pool stores rows: f32, f16 or Q8_0.
+    pub format: DType,
+}
+
+impl Kernel for Spec {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn validate(&self) -> Result<()> {
+        strided(NAME, "k", self.tokens, self.k_stride, self.k_width)?;
+        strided(NAME, "v", self.tokens, self.v_stride, self.v_width)?;
+        require(KV.contains(&self.format), NAME, "format", "f32, f16 or q8_0", self.format)?;
+        for (arg, width) in [("k_width", self.k_width), ("v_width", self.v_width)] {
+            let block = self.format.block_len();
+            require(width.is_multiple_of(block), NAME, arg, format!("a multiple of {block}"), width)?;
+        }
+        elements(NAME, "k_pool", &[self.pool, self.k_width])?;
+        elements(NAME, "v_pool", &[self.pool, self.v_width])?;
+        Ok(())
+    }
+
+    fn args(&self) -> Vec<Arg> {
+        let rows = |name, width, stride| {
+            let span = strided(NAME, name, self.tokens, stride, width).unwrap_or(0);
+            Arg::new(name, DType::F32, &[self.tokens, width], Access::Read).spanning(span)
+        };
+        alloc::vec![
+            Arg::new("slots", DType::U32, &[self.tokens], Access::Read),
+            rows("k", self.k_width, self.k_stride),
+            rows("v", self.v_width, self.v_stride),
+            Arg::new("k_pool", self.format, &[self.pool, self.k_width], Access::ReadWrite),
+            Arg::new("v_pool", self.format, &[self.pool, self.v_width], Access::ReadWrite),
+        ]
+    }
+
+    fn plan(&self, caps: &Caps) -> Result<Plan> {
+        gpu::plan(self, caps)
+    }
+
+    fn reference(&self, args: &mut Args<'_>) {
+        reference::run(self, args)
+    }
+
+    fn cpu(&self, _host: &dyn Host, args: &mut Args<'_>) {
+        // Copies of a few rows: the definition is as fast as it gets.
+        reference::run(self, args)
+    }
+
+    fn flop(&self) -> u64 {
+        0
+    }
+
+    fn bytes(&self) -> u64 {
+        let row = u64::from(self.k_width) + u64::from(self.v_width);
+        u64::from(self.tokens) * (4 + 4 * row + self.format.bytes(row).unwrap_or(0))
+    }
+
+    fn inputs(&self, rng: &mut crate::rng::Rng) -> Vec<Vec<u8>> {
+        let mut all = crate::draw::draws(&self.args(), rng);
+        // Distinct slots where the pool has room, beginning anywhere; those past its end are skipped.
+        let first = rng.below(self.pool + 1);
+        all[0] = crate::draw::u32_bytes(&(0..self.tokens).map(|t| first + t).collect::<Vec<_>>());
+        all
+    }
+}

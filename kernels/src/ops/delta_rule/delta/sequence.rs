@@ -1,0 +1,20 @@
+use super::Spec;
+use crate::cpu::Args;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+/// The tokens of every sequence: in order, inside of the tensor, and of one sequence each.
+pub(crate) fn sequences(spec: &Spec, args: &Args<'_>) -> Vec<Range<usize>> {
+    let tokens = spec.tokens as usize;
+    if spec.packed.is_none() {
+        return (0..spec.batch as usize).map(|b| b * tokens..(b + 1) * tokens).collect();
+    }
+    let mut offsets = args.u32("cu").iter().map(|&at| (at as usize).min(tokens));
+    let mut end = offsets.next().unwrap_or(0);
+    let next = |at: usize| {
+        let start = end;
+        end = at.max(start);
+        start..end
+    };
+    offsets.map(next).collect()
+}

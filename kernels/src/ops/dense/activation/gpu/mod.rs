@@ -1,0 +1,51 @@
+use super::{Kind, NAME, Spec};
+use crate::error::Result;
+use crate::ops::Kernel;
+use crate::part;
+use crate::plan::shader::{Const, Features, Part, Shader};
+use crate::plan::{Caps, PassBuilder, Plan};
+use alloc::{vec, vec::Vec};
+
+/// Invocations of a workgroup: half of what WebGPU grants, so that two can share a compute unit of any width.
+const GROUP: u32 = 128;
+
+/// The parts that define `f`.
+pub(crate) fn parts(kind: Kind) -> Vec<Part> {
+    match kind {
+        Kind::Silu => vec![part!("ops/dense/activation/gpu/parts/silu.wgsl")],
+        Kind::Gelu => vec![part!("plan/parts/erf.wgsl"), part!("ops/dense/activation/gpu/parts/gelu.wgsl")],
+        Kind::GeluTanh => vec![part!("ops/dense/activation/gpu/parts/gelu_tanh.wgsl")],
+        Kind::Relu => vec![part!("ops/dense/activation/gpu/parts/relu.wgsl")],
+        Kind::Sigmoid => vec![part!("ops/dense/activation/gpu/parts/sigmoid.wgsl")],
+    }
+}
+
+pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
+    let mut parts = parts(spec.kind);
+    parts.extend([part!("plan/parts/each.wgsl"), part!("ops/dense/activation/gpu/activation.wgsl")]);
+    let shader = Shader {
+        name: NAME,
+        parts,
+        consts: vec![
+            ("GROUP", Const::U32(GROUP)),
+            ("GATED", Const::Bool(spec.gated)),
+            ("SCALES", Const::Bool(spec.scales)),
+        ],
+        features: Features::default(),
+        workgroup_bytes: 0,
+    };
+    let outputs = u64::from(spec.rows) * u64::from(spec.dim);
+    if outputs == 0 {
+        return Ok(Plan::default());
+    }
+    let pass = PassBuilder::new(&spec.args(), shader)
+        .arg("x")
+        .arg("out")
+        .u32("rows", spec.rows)
+        .u32("dim", spec.dim)
+        .u32("stride", spec.stride)
+        .start("x_start", "x", 4)
+        .start("out_start", "out", 4)
+        .dispatch(NAME, caps, caps.grid(NAME, outputs.div_ceil(u64::from(GROUP)))?)?;
+    Ok(Plan { passes: vec![pass], scratch: Vec::new() })
+}

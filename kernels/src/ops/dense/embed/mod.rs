@@ -1,0 +1,98 @@
+//! Rows of a table, gathered by id.
+//!
+//! ```text
+//! out[t] = scale * weight[ids[t]]            accumulate: out[t] += scale * weight[ids[t]]
+//! ```
+//!
+//! | argument | shape | type | note |
+//! |---|---|---|---|
+//! | `ids` | `[tokens]` | u32 | |
+//! | `weight` | `[vocab, dim]` | `format` | any weight format |
+//! | `out` | `[tokens, dim]` | f32 | read as well with `accumulate` |
+//!
+//! Edge values: an id of `vocab` or more gives a row of zeros (adds nothing with `accumulate`).
+//!
+//! Errors: `Shape` for a `dim` that is not whole blocks of `format`, a scale that is not finite, or too many elements;
+//! `Unsupported` for a `format` that holds no weights.
+//!
+//! Cost: `tokens * dim` multiplications; one row of the table is read and one of f32 written for each token.
+//!
+//! Source: the embedding layer of every language model; `scale` is Gemma's, `accumulate` serves learned positions.
+
+pub(crate) mod cases;
+mod cpu;
+mod gpu;
+mod reference;
+
+use crate::cpu::{Args, Host};
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::ops::Kernel;
+use crate::plan::shape::{elements, require};
+use crate::plan::{Access, Arg};
+use crate::plan::{Caps, Plan};
+use alloc::vec::Vec;
+
+pub const NAME: &str = "embed";
+
+/// See the [module](self).
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Spec {
+    pub tokens: u32,
+    pub vocab: u32,
+    pub dim: u32,
+    pub format: DType,
+    pub scale: f32,
+    pub accumulate: bool,
+}
+
+impl Kernel for Spec {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn validate(&self) -> Result<()> {
+        crate::ops::dense::linear::check_weight(NAME, self.format, self.vocab, self.dim)?;
+        require(self.scale.is_finite(), NAME, "scale", "finite", self.scale)?;
+        elements(NAME, "out", &[self.tokens, self.dim]).map(drop)
+    }
+
+    fn args(&self) -> Vec<Arg> {
+        let access = if self.accumulate { Access::ReadWrite } else { Access::Write };
+        alloc::vec![
+            Arg::new("ids", DType::U32, &[self.tokens], Access::Read),
+            crate::ops::dense::linear::weight_arg(self.format, self.vocab, self.dim),
+            Arg::new("out", DType::F32, &[self.tokens, self.dim], access),
+        ]
+    }
+
+    fn plan(&self, caps: &Caps) -> Result<Plan> {
+        gpu::plan(self, caps)
+    }
+
+    fn reference(&self, args: &mut Args<'_>) {
+        reference::run(self, args)
+    }
+
+    fn cpu(&self, host: &dyn Host, args: &mut Args<'_>) {
+        cpu::run(self, host, args)
+    }
+
+    fn flop(&self) -> u64 {
+        u64::from(self.tokens) * u64::from(self.dim)
+    }
+
+    fn bytes(&self) -> u64 {
+        let row = self.format.bytes(u64::from(self.dim)).unwrap_or(0);
+        let out = u64::from(self.dim) * if self.accumulate { 8 } else { 4 };
+        u64::from(self.tokens) * (4 + row + out)
+    }
+
+    fn inputs(&self, rng: &mut crate::rng::Rng) -> Vec<Vec<u8>> {
+        let mut all = crate::draw::draws(&self.args(), rng);
+        // One id in eight lies outside of the table.
+        let ids: Vec<u32> = (0..self.tokens).map(|_| rng.below(self.vocab + self.vocab / 8 + 1)).collect();
+        all[0] = crate::draw::u32_bytes(&ids);
+        all
+    }
+}

@@ -1,0 +1,199 @@
+//! The product of few tokens, plain or fused: how it is dispatched, and over which pieces of the weight.
+
+use super::{NAME, Spec};
+use crate::error::Result;
+use crate::ops::dense::linear::{pieces, weight_parts};
+use crate::part;
+use crate::plan::shader::{Const, Features, Part, Shader};
+use crate::plan::{Access, Arg};
+use crate::plan::{Caps, Pass, PassBuilder, Plan};
+use alloc::{vec, vec::Vec};
+
+/// Invocations of a workgroup on a software driver, each of which owns four rows.
+const ROWS_GROUP: u32 = 8;
+/// Invocations of a workgroup that activates products.
+const ACTIVATE_GROUP: u32 = 128;
+
+/// Where the rows are multiplied.
+struct Form {
+    shader: Shader,
+    /// Rows of the weight that a workgroup owns.
+    rows: u32,
+}
+
+/// Many lanes to a row: they share it, and add up their parts.
+fn matvec(spec: &Spec, caps: &Caps) -> Form {
+    // Many units and few outputs: more lanes to a row, so that the device has something to do.
+    let group = if spec.inputs >= 2048 && spec.rows() <= 2048 { 256 } else { 64 };
+    let reduce = if caps.subgroups {
+        part!("plan/parts/reduce4_subgroup.wgsl")
+    } else {
+        part!("plan/parts/reduce4_workgroup.wgsl")
+    };
+    Form {
+        shader: Shader {
+            name: if spec.is_plain() { "linear.matvec" } else { "fused_linear.matvec" },
+            parts: vec![reduce, part!("ops/dense/fused_linear/gpu/matvec.wgsl")],
+            consts: vec![("GROUP", Const::U32(group))],
+            features: Features { subgroups: caps.subgroups, ..Features::default() },
+            workgroup_bytes: 16 * group,
+        },
+        rows: 4,
+    }
+}
+
+/// Without barriers or workgroup memory, for software drivers.
+fn rows(spec: &Spec) -> Form {
+    Form {
+        shader: Shader {
+            name: if spec.is_plain() { "linear.rows" } else { "fused_linear.rows" },
+            parts: vec![part!("plan/parts/each.wgsl"), part!("ops/dense/fused_linear/gpu/rows.wgsl")],
+            consts: vec![("GROUP", Const::U32(ROWS_GROUP))],
+            features: Features::default(),
+            workgroup_bytes: 0,
+        },
+        rows: 4 * ROWS_GROUP,
+    }
+}
+
+fn activation_part(spec: &Spec) -> Vec<Part> {
+    spec.activation.map_or(vec![part!("ops/dense/fused_linear/gpu/parts/identity.wgsl")], |a| {
+        crate::ops::dense::activation::parts(a.kind)
+    })
+}
+
+/// The passes of a spec that has been validated, over its `args` or those of the [`linear`](crate::ops::dense::linear) that it is.
+pub(crate) fn few(spec: &Spec, args: &[Arg], caps: &Caps) -> Result<Plan> {
+    if spec.tokens == 0 || spec.outputs == 0 {
+        return Ok(Plan::default());
+    }
+    let row_bytes = args[1].rows.map_or(0, |(_, bytes)| bytes);
+    let pieces = pieces(NAME, caps, spec.rows(), row_bytes)?;
+    if !spec.gated() || pieces.len() == 1 {
+        let passes = pieces.iter().map(|piece| product(spec, args, caps, *piece, row_bytes, None));
+        return Ok(Plan { passes: passes.collect::<Result<_>>()?, scratch: Vec::new() });
+    }
+    // A gate and what it gates may lie in different bindings.
+    let apart = Spec { activation: None, residual: false, outputs: spec.rows(), y_stride: spec.rows(), ..*spec };
+    let bytes = 4 * u64::from(spec.tokens) * u64::from(spec.rows());
+    let passes = pieces.iter().map(|piece| product(&apart, args, caps, *piece, row_bytes, Some(bytes)));
+    let mut passes: Vec<Pass> = passes.collect::<Result<_>>()?;
+    passes.push(activate(spec, args, caps, bytes)?);
+    Ok(Plan { passes, scratch: vec![bytes] })
+}
+
+/// The product with `piece` of the weight, `(first row, rows)`, to y or to `scratch` bytes.
+fn product(
+    spec: &Spec,
+    args: &[Arg],
+    caps: &Caps,
+    (row0, rows_here): (u32, u32),
+    row_bytes: u64,
+    scratch: Option<u64>,
+) -> Result<Pass> {
+    let form = if caps.software { rows(spec) } else { matvec(spec, caps) };
+    let (weight, weight_unit) = weight_parts(spec.format, spec.inputs);
+    // Weights come in units of 8, and so does what is read of x and of the norm.
+    let whole = spec.inputs.is_multiple_of(8);
+    let (x, x_unit) = match whole && spec.x_stride.is_multiple_of(4) {
+        true => (part!("ops/dense/linear/gpu/parts/x_vec4.wgsl"), 16),
+        false => (part!("ops/dense/linear/gpu/parts/x_scalar.wgsl"), 4),
+    };
+    let (norm, norm_unit) = match (spec.norm, whole) {
+        (None, _) => (vec![part!("ops/dense/fused_linear/gpu/parts/no_norm.wgsl")], 4),
+        (_, true) => (
+            vec![
+                part!("ops/dense/fused_linear/gpu/parts/norm_vec4.wgsl"),
+                part!("ops/dense/fused_linear/gpu/parts/norm.wgsl"),
+            ],
+            16,
+        ),
+        (_, false) => (
+            vec![
+                part!("ops/dense/fused_linear/gpu/parts/norm_scalar.wgsl"),
+                part!("ops/dense/fused_linear/gpu/parts/norm.wgsl"),
+            ],
+            4,
+        ),
+    };
+    let bias = if spec.bias {
+        part!("ops/dense/linear/gpu/parts/bias.wgsl")
+    } else {
+        part!("ops/dense/linear/gpu/parts/no_bias.wgsl")
+    };
+    let mut parts = vec![
+        part!("ops/dense/fused_linear/gpu/parts/params.wgsl"),
+        part!("ops/dense/fused_linear/gpu/parts/y.wgsl"),
+        bias,
+        x,
+    ];
+    parts.extend(weight);
+    parts.extend(norm);
+    parts.extend(activation_part(spec));
+    parts.push(part!("ops/dense/fused_linear/gpu/parts/products.wgsl"));
+    let mut shader = form.shader;
+    shader.parts.splice(0..0, parts);
+    let outputs = if spec.gated() { 2 } else { 4 };
+    shader.consts.extend([
+        ("TOKENS", Const::U32(spec.tokens)),
+        // Outputs that four rows of the weight make.
+        ("OUTPUTS", Const::U32(outputs)),
+        ("NORM", Const::Bool(spec.norm.is_some())),
+        ("ONE_PLUS", Const::Bool(spec.norm.is_some_and(|n| n.one_plus))),
+        ("GATED", Const::Bool(spec.gated())),
+        ("RESIDUAL", Const::Bool(spec.residual)),
+        // The binding of y comes after those of x, weight, norm and bias.
+        ("Y", Const::U32(2 + u32::from(spec.norm.is_some()) + u32::from(spec.bias))),
+    ]);
+    let mut pass = PassBuilder::new(args, shader).arg("x").arg_range(
+        "weight",
+        u64::from(row0) * row_bytes,
+        u64::from(rows_here) * row_bytes,
+    );
+    for (name, bound) in [("norm", spec.norm.is_some()), ("bias", spec.bias)] {
+        pass = if bound { pass.arg(name) } else { pass };
+    }
+    pass = match scratch {
+        Some(bytes) => pass.scratch("y", 0, bytes, Access::Write),
+        None => pass.arg("y"),
+    };
+    // What a gate gates lies behind all gates, in the same piece.
+    let rows = if spec.gated() { spec.outputs } else { rows_here };
+    pass = pass
+        .u32("rows", rows)
+        .u32("row0", row0)
+        .u32("up", spec.outputs)
+        .u32("width", spec.inputs)
+        .u32("x_stride", spec.x_stride)
+        .u32("y_stride", spec.y_stride)
+        .f32("eps", spec.norm.map_or(0.0, |n| n.eps))
+        .start("x_start", "x", x_unit)
+        .start("weight_start", "weight", weight_unit)
+        .start_if_present("norm_start", "norm", norm_unit)
+        .start_if_present("bias_start", "bias", 4);
+    pass = if scratch.is_some() { pass.u32("y_start", 0) } else { pass.start("y_start", "y", 4) };
+    let workgroups = u64::from(rows.div_ceil(outputs).div_ceil(form.rows / 4));
+    pass.dispatch(NAME, caps, caps.grid(NAME, workgroups)?)
+}
+
+/// From the products of gates and what they gate, in scratch, to y.
+fn activate(spec: &Spec, args: &[Arg], caps: &Caps, bytes: u64) -> Result<Pass> {
+    let mut parts = activation_part(spec);
+    parts.extend([part!("plan/parts/each.wgsl"), part!("ops/dense/fused_linear/gpu/activate.wgsl")]);
+    let shader = Shader {
+        name: "fused_linear.activate",
+        parts,
+        consts: vec![("GROUP", Const::U32(ACTIVATE_GROUP)), ("RESIDUAL", Const::Bool(spec.residual))],
+        features: Features::default(),
+        workgroup_bytes: 0,
+    };
+    let outputs = u64::from(spec.tokens) * u64::from(spec.outputs);
+    PassBuilder::new(args, shader)
+        .scratch("products", 0, bytes, Access::Read)
+        .arg("y")
+        .u32("tokens", spec.tokens)
+        .u32("outputs", spec.outputs)
+        .u32("y_stride", spec.y_stride)
+        .start("y_start", "y", 4)
+        .dispatch(NAME, caps, caps.grid(NAME, outputs.div_ceil(u64::from(ACTIVATE_GROUP)))?)
+}

@@ -1,0 +1,204 @@
+//! Few tokens: every weight is decoded in registers and multiplied there, parallel over outputs. More: weights are decoded
+//! into panels that stay in the cache, and multiplied by the host's dense product, parallel over panels. Where the host
+//! lends products of bytes, the same in integers.
+
+use super::Spec;
+use crate::cpu::simd::{GROUP, Panel, Rounded, Split};
+use crate::cpu::{Args, Bytes, Host, Matrix, Shared, Tile, Tiles, split};
+use crate::dtype::DType;
+use alloc::{vec, vec::Vec};
+use core::ops::Range;
+
+/// Most tokens that do without panels, and most that a weight is decoded for at once. A dense product has to pack the
+/// panel anew, which pays from about 32 tokens on.
+const DECODE: usize = 32;
+const TOGETHER: usize = 4;
+/// Most tokens of integer products that read weights as they are stored; more are worth a panel.
+const UNPACKED: usize = 8;
+
+/// Elements of a panel of decoded weights: 1 MiB, half of a large core's second-level cache.
+const PANEL: usize = 1 << 18;
+
+/// Least multiplications that are worth a task.
+const TASK: usize = 1 << 16;
+
+struct Run<'a> {
+    spec: &'a Spec,
+    host: &'a dyn Host,
+    x: &'a [f32],
+    weight: &'a [u8],
+    bias: Option<&'a [f32]>,
+    y: Shared<'a, f32>,
+    row_bytes: usize,
+}
+
+pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
+    let (tokens, inputs, outputs) = (spec.tokens as usize, spec.inputs as usize, spec.outputs as usize);
+    let (x, weight, bias) = (args.f32("x"), args.bytes("weight"), args.optional("bias"));
+    let row_bytes = weight.len() / outputs.max(1);
+    let run = Run { spec, host, x, weight, bias, y: Shared::new(args.out("y")), row_bytes };
+    if tokens == 0 || outputs == 0 {
+        return;
+    }
+    if inputs > 0 {
+        match (host.tiles(), host.bytes()) {
+            (Some(tiles), _) if tokens > UNPACKED => return run.tiles(tiles),
+            (_, Some(bytes)) if Bytes::takes(spec.format) && (tokens <= UNPACKED || bytes.packing().is_some()) => {
+                return run.integer(bytes);
+            }
+            _ => {}
+        }
+    }
+    if tokens <= DECODE || inputs == 0 {
+        let least = TASK / (inputs * tokens).max(1);
+        return split(host, outputs, least.max(16), &|rows| run.decode(rows));
+    }
+    // Panels by outputs; where those are fewer than threads, by tokens besides.
+    let threads = host.threads();
+    let height = (PANEL / inputs.max(1)).clamp(16, 256).min(outputs.div_ceil(2 * threads).next_multiple_of(16));
+    let panels = outputs.div_ceil(height);
+    let parts = if panels < 2 * threads { (2 * threads).div_ceil(panels).min(tokens.div_ceil(64)) } else { 1 };
+    host.parallel(panels * parts, &|task| {
+        let (panel, part) = (task / parts, task % parts);
+        run.panel(
+            panel * height..outputs.min((panel + 1) * height),
+            tokens * part / parts..tokens * (part + 1) / parts,
+        );
+    });
+}
+
+impl Run<'_> {
+    /// All outputs, in integers.
+    fn integer(&self, bytes: Bytes) {
+        let (spec, host) = (self.spec, self.host);
+        let (tokens, inputs, outputs) = (spec.tokens as usize, spec.inputs as usize, spec.outputs as usize);
+        let mut x = Rounded::new(tokens, inputs);
+        self.each_group(1, x.rows_mut(), |x, row| bytes.round(x.row(0).unwrap_or(&[]), row));
+        if tokens <= UNPACKED {
+            let least = TASK / (inputs * tokens);
+            return split(host, outputs, least.max(16), &|range| {
+                self.each_16(range, |weight, t, dots| bytes.dots(spec.format, weight, self.row_bytes, &x, t, dots));
+            });
+        }
+        let Some(packing) = bytes.packing() else { unreachable!("so many tokens are multiplied in f32") };
+        self.each_panel(|rows, y| {
+            let mut panel = Panel::new(rows.len(), inputs);
+            packing.pack(spec.format, self.weight(&rows), self.row_bytes, &mut panel);
+            packing.multiply(&panel, &x, y);
+        });
+    }
+
+    /// All outputs, on a unit for products of tiles.
+    fn tiles(&self, tiles: Tiles) {
+        let (tokens, inputs) = (self.spec.tokens as usize, self.spec.inputs as usize);
+        let mut x = Split::new(tokens, inputs);
+        self.each_group(GROUP, x.groups_mut(), |x, group| tiles.split_rows(x, group));
+        self.each_panel(|rows, y| {
+            let (mut weight, mut decoded) = (Split::new(rows.len(), inputs), vec![]);
+            for (i, group) in weight.groups_mut().enumerate() {
+                let rows = rows.start + i * GROUP..rows.end.min(rows.start + (i + 1) * GROUP);
+                let decoded = self.decoded(&rows, &mut decoded);
+                tiles.split_columns(Matrix::new(decoded, [rows.len(), inputs], inputs).transposed(), group);
+            }
+            tiles.multiply(&x, &weight, y, false);
+        });
+    }
+
+    /// Calls `body` with every `size` rows of `x` and what belongs to them.
+    fn each_group<T: Send>(&self, size: usize, groups: impl Iterator<Item = T>, body: impl Fn(Matrix<'_>, T) + Sync) {
+        let (tokens, inputs) = (self.spec.tokens as usize, self.spec.inputs as usize);
+        let x = Matrix::new(self.x, [tokens, inputs], self.spec.x_stride as usize);
+        let mut groups: Vec<_> = groups.map(Some).collect();
+        let (count, shared) = (groups.len(), Shared::new(&mut groups));
+        split(self.host, count, (TASK / (inputs * size)).max(1), &|range| {
+            for i in range {
+                // SAFETY: every group belongs to one task.
+                if let Some(group) = unsafe { shared.part(i..i + 1) }[0].take() {
+                    body(x.rows(i * size..tokens.min((i + 1) * size)), group);
+                }
+            }
+        });
+    }
+
+    /// Calls `body` with outputs and their part of `y` until all are there, and adds the bias.
+    fn each_panel(&self, body: impl Fn(Range<usize>, &mut Tile<'_>) + Sync) {
+        let (tokens, outputs) = (self.spec.tokens as usize, self.spec.outputs as usize);
+        let height = outputs.div_ceil(4 * self.host.threads()).next_multiple_of(32).clamp(32, 128);
+        self.host.parallel(outputs.div_ceil(height), &|task| {
+            let rows = task * height..outputs.min((task + 1) * height);
+            // SAFETY: every output of a token belongs to one panel.
+            let mut y = unsafe { self.y.tile(rows.start, [tokens, rows.len()], self.spec.y_stride as usize) };
+            body(rows.clone(), &mut y);
+            if let Some(bias) = self.bias {
+                (0..tokens).for_each(|t| self.host.simd().add(y.row(t), &bias[rows.clone()]));
+            }
+        });
+    }
+
+    /// Weights in f32, in place where they are.
+    fn decoded<'m>(&'m self, rows: &Range<usize>, memory: &'m mut Vec<f32>) -> &'m [f32] {
+        let (format, inputs) = (self.spec.format, self.spec.inputs as usize);
+        if format == DType::F32 {
+            return bytemuck::cast_slice(self.weight(rows));
+        }
+        memory.resize(rows.len() * inputs, 0.0);
+        for (bytes, row) in self.weight(rows).chunks_exact(self.row_bytes).zip(memory.chunks_exact_mut(inputs)) {
+            self.host.simd().decode(format, bytes, row);
+        }
+        memory
+    }
+
+    /// The weights of some outputs.
+    fn weight(&self, rows: &Range<usize>) -> &[u8] {
+        &self.weight[rows.start * self.row_bytes..rows.end * self.row_bytes]
+    }
+
+    fn decode(&self, rows: Range<usize>) {
+        let (spec, simd) = (self.spec, self.host.simd());
+        let stride = spec.x_stride as usize;
+        self.each_16(rows, |weight, tokens, dots| {
+            let size = [tokens.len(), spec.inputs as usize, stride];
+            simd.weight_dots(spec.format, weight, self.row_bytes, &self.x[tokens.start * stride..], size, dots);
+        });
+    }
+
+    /// Calls `dots` with the weights of up to 16 outputs, up to [`TOGETHER`] tokens, and memory for their products
+    /// `[outputs, tokens]`, which go to `y`.
+    fn each_16(&self, rows: Range<usize>, dots: impl Fn(&[u8], Range<usize>, &mut [f32])) {
+        let mut out = [0.0; 16 * TOGETHER];
+        for first in rows.clone().step_by(16) {
+            let height = (rows.end - first).min(16);
+            for t in (0..self.spec.tokens as usize).step_by(TOGETHER) {
+                let tokens = t..(t + TOGETHER).min(self.spec.tokens as usize);
+                let out = &mut out[..height * tokens.len()];
+                dots(self.weight(&(first..first + height)), tokens.clone(), out);
+                for (i, token) in tokens.clone().enumerate() {
+                    let start = token * self.spec.y_stride as usize + first;
+                    // SAFETY: every output belongs to one range of rows.
+                    let y = unsafe { self.y.part(start..start + height) };
+                    for (n, y) in y.iter_mut().enumerate() {
+                        *y = out[n * tokens.len() + i] + self.bias.map_or(0.0, |b| b[first + n]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The outputs `rows` of `tokens`.
+    fn panel(&self, rows: Range<usize>, tokens: Range<usize>) {
+        let (spec, inputs) = (self.spec, self.spec.inputs as usize);
+        let shape = [tokens.len(), rows.len()];
+        // SAFETY: every output of a token belongs to one panel.
+        let mut y =
+            unsafe { self.y.tile(tokens.start * spec.y_stride as usize + rows.start, shape, spec.y_stride as usize) };
+        let x =
+            Matrix::new(&self.x[tokens.start * spec.x_stride as usize..], [shape[0], inputs], spec.x_stride as usize);
+        let mut decoded = vec![];
+        let weight = self.decoded(&rows, &mut decoded);
+        let weight = Matrix::new(weight, [rows.len(), inputs], inputs).transposed();
+        if let Some(bias) = self.bias {
+            (0..shape[0]).for_each(|t| y.row(t).copy_from_slice(&bias[rows.clone()]));
+        }
+        self.host.matmul(x, weight, &mut y, self.bias.is_some());
+    }
+}

@@ -1,0 +1,182 @@
+//! Which form of the product runs, and over which pieces of the weight.
+
+use super::{NAME, Spec};
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::ops::Kernel;
+use crate::ops::dense::fused_linear;
+use crate::part;
+use crate::plan::shader::{Const, Features, Part, Shader};
+use crate::plan::{Caps, PassBuilder, Plan};
+use alloc::{vec, vec::Vec};
+
+/// Outputs of a tile, for any number of tokens.
+const TILE_OUTPUTS: u32 = 64;
+/// Workgroups below which a device is better filled by smaller tiles: two each for 64 compute units.
+const FILLED: u64 = 128;
+
+/// The parts that decode `[rows, width]` weights, and the bytes of the element that they bind.
+pub(crate) fn weight_parts(format: DType, width: u32) -> (Vec<Part>, u32) {
+    let aligned = width.is_multiple_of(8);
+    let half = |decode| {
+        if aligned {
+            (vec![decode, part!("plan/parts/weights/half.wgsl")], 16)
+        } else {
+            (vec![decode, part!("plan/parts/weights/half_ragged.wgsl"), part!("plan/parts/weights/ragged.wgsl")], 4)
+        }
+    };
+    let blocks = |parts: &[Part]| ([&[part!("plan/parts/weights/blocks.wgsl")], parts].concat(), 4);
+    match format {
+        DType::F16 => half(part!("plan/parts/weights/f16.wgsl")),
+        DType::BF16 => half(part!("plan/parts/weights/bf16.wgsl")),
+        DType::Q8_0 => blocks(&[part!("plan/parts/weights/q8_0.wgsl")]),
+        DType::Q4_0 => blocks(&[part!("plan/parts/weights/q4_0.wgsl"), part!("plan/parts/weights/q4.wgsl")]),
+        DType::Q4_1 => blocks(&[part!("plan/parts/weights/q4_1.wgsl"), part!("plan/parts/weights/q4.wgsl")]),
+        DType::Q5_0 => blocks(&[part!("plan/parts/weights/q5_0.wgsl"), part!("plan/parts/weights/q5.wgsl")]),
+        DType::Q5_1 => blocks(&[part!("plan/parts/weights/q5_1.wgsl"), part!("plan/parts/weights/q5.wgsl")]),
+        DType::Q4K => blocks(&[part!("plan/parts/weights/q4_k.wgsl"), part!("plan/parts/weights/k.wgsl")]),
+        DType::Q5K => blocks(&[part!("plan/parts/weights/q5_k.wgsl"), part!("plan/parts/weights/k.wgsl")]),
+        DType::Q6K => blocks(&[part!("plan/parts/weights/q6_k.wgsl")]),
+        _ if aligned => (vec![part!("plan/parts/weights/f32.wgsl")], 16),
+        _ => (vec![part!("plan/parts/weights/f32_ragged.wgsl"), part!("plan/parts/weights/ragged.wgsl")], 4),
+    }
+}
+
+/// The pieces of a weight that one binding each can span: `(first row, rows)`.
+pub(crate) fn pieces(op: &'static str, caps: &Caps, rows: u32, row_bytes: u64) -> Result<Vec<(u32, u32)>> {
+    let most = caps.rows_per_binding(op, row_bytes)?;
+    Ok((0..rows.div_ceil(most)).map(|i| (i * most, most.min(rows - i * most))).collect())
+}
+
+/// A kernel and the workgroups that it needs for a piece.
+struct Form {
+    shader: Shader,
+    /// Outputs and tokens of a workgroup.
+    tile: (u32, u32),
+}
+
+/// Without workgroup memory, for software drivers.
+fn direct(spec: &Spec) -> Form {
+    let tokens = spec.tokens.next_power_of_two().clamp(16, 64);
+    Form {
+        shader: Shader {
+            name: "linear.direct",
+            parts: vec![part!("ops/dense/linear/gpu/direct.wgsl")],
+            consts: vec![("PER", Const::U32(tokens / 8))],
+            features: Features::default(),
+            workgroup_bytes: 0,
+        },
+        tile: (TILE_OUTPUTS, tokens),
+    }
+}
+
+/// On a GPU the product is bound by the multiply-adds that are issued. Of 64 tokens, for each 16 k: a lane issues 1,024 of
+/// them, and besides 64 reads of workgroup memory, 8 loads, 8 stores and about 100 waits, branches and addresses: 85%.
+/// 64 sums, 32 words of weights, 8 of x and 10 places are 114 registers, 8 KiB of workgroup memory are 8 waves a unit of
+/// RDNA. Least bytes: `4 tokens (inputs + outputs)` and the weights; read are x once for each 64 outputs, the weights once
+/// for each tile of tokens, 32 flop a byte of f32. docs/benchmarks.md lists what compilers make of it.
+fn tiled(spec: &Spec) -> Form {
+    let tiles = |tokens| u64::from(spec.tokens.div_ceil(tokens)) * u64::from(spec.outputs.div_ceil(TILE_OUTPUTS));
+    let (tokens, columns) = match spec.tokens {
+        ..=16 => (16, 16),
+        33.. if tiles(64) >= FILLED => (64, 8),
+        _ => (32, 8),
+    };
+    Form {
+        shader: Shader {
+            name: "linear.tiled",
+            parts: vec![part!("ops/dense/linear/gpu/tiled.wgsl")],
+            consts: vec![
+                ("TOKENS", Const::U32(tokens)),
+                ("COLUMNS", Const::U32(columns)),
+                // Whether steps of 16 divide a row.
+                ("WHOLE", Const::Bool(spec.inputs.is_multiple_of(16))),
+            ],
+            features: Features::default(),
+            workgroup_bytes: 16 * 4 * (tokens + TILE_OUTPUTS),
+        },
+        tile: (TILE_OUTPUTS, tokens),
+    }
+}
+
+fn fill() -> Form {
+    const GROUP: u32 = 64;
+    Form {
+        shader: Shader {
+            name: "linear.fill",
+            parts: vec![part!("plan/parts/each.wgsl"), part!("ops/dense/linear/gpu/fill.wgsl")],
+            consts: vec![("GROUP", Const::U32(GROUP))],
+            features: Features::default(),
+            workgroup_bytes: 0,
+        },
+        tile: (GROUP, 1),
+    }
+}
+
+pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
+    if spec.tokens == 0 || spec.outputs == 0 {
+        return Ok(Plan::default());
+    }
+    let args = spec.args();
+    if spec.tokens <= fused_linear::FEW && spec.inputs > 0 {
+        return fused_linear::few(&(*spec).into(), &args, caps);
+    }
+    let row_bytes = args[1].rows.map_or(0, |(_, bytes)| bytes);
+    let reads = spec.inputs > 0;
+    let mut form = match spec.tokens {
+        _ if !reads => fill(),
+        _ if caps.software => direct(spec),
+        _ => tiled(spec),
+    };
+    let whole = vec![(0, spec.outputs)];
+    let pieces = if reads { pieces(NAME, caps, spec.outputs, row_bytes)? } else { whole };
+    let mut parts = vec![part!("ops/dense/linear/gpu/parts/params.wgsl"), part!("ops/dense/linear/gpu/parts/y.wgsl")];
+    parts.push(if spec.bias {
+        part!("ops/dense/linear/gpu/parts/bias.wgsl")
+    } else {
+        part!("ops/dense/linear/gpu/parts/no_bias.wgsl")
+    });
+    let (mut x_unit, mut weight_unit) = (4, 4);
+    if reads {
+        // Weights come in units of 8, and so does what is read of x.
+        if spec.inputs.is_multiple_of(8) && spec.x_stride.is_multiple_of(4) {
+            parts.push(part!("ops/dense/linear/gpu/parts/x_vec4.wgsl"));
+            x_unit = 16;
+        } else {
+            parts.push(part!("ops/dense/linear/gpu/parts/x_scalar.wgsl"));
+        }
+        let (weight, unit) = weight_parts(spec.format, spec.inputs);
+        parts.extend(weight);
+        weight_unit = unit;
+    }
+    form.shader.parts.splice(0..0, parts);
+    // The binding of y comes after those of x and weight, where there are inputs, and of the bias.
+    form.shader.consts.push(("Y", Const::U32(2 * u32::from(reads) + u32::from(spec.bias))));
+
+    let mut plan = Plan::default();
+    for (row0, rows) in pieces {
+        let mut pass = PassBuilder::new(&args, form.shader.clone());
+        if reads {
+            pass = pass.arg("x").arg_range("weight", u64::from(row0) * row_bytes, u64::from(rows) * row_bytes);
+        }
+        if spec.bias {
+            pass = pass.arg("bias");
+        }
+        pass = pass
+            .arg("y")
+            .u32("tokens", spec.tokens)
+            .u32("rows", rows)
+            .u32("row0", row0)
+            .u32("width", spec.inputs)
+            .u32("x_stride", spec.x_stride)
+            .u32("y_stride", spec.y_stride);
+        pass = if reads { pass.start("x_start", "x", x_unit) } else { pass.u32("x_start", 0) };
+        pass = if reads { pass.start("weight_start", "weight", weight_unit) } else { pass.u32("weight_start", 0) };
+        pass = if spec.bias { pass.start("bias_start", "bias", 4) } else { pass.u32("bias_start", 0) };
+        let (tile_outputs, tile_tokens) = form.tile;
+        let workgroups = u64::from(rows.div_ceil(tile_outputs)) * u64::from(spec.tokens.div_ceil(tile_tokens));
+        let grid = caps.grid(NAME, workgroups)?;
+        plan.passes.push(pass.start("y_start", "y", 4).dispatch(NAME, caps, grid)?);
+    }
+    Ok(plan)
+}

@@ -1,0 +1,8 @@
+//! Dense layers: products, norms, activations, embeddings and rotations.
+
+pub mod activation;
+pub mod embed;
+pub mod fused_linear;
+pub mod linear;
+pub mod norm;
+pub mod rope;
