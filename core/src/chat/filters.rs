@@ -6,8 +6,9 @@ use minijinja::filters;
 use minijinja::value::{Kwargs, Object, ObjectRepr, Rest, StringInput, ValueKind};
 use minijinja::{Environment, Error, State, Value};
 
+use super::arguments::{Arguments, refused};
 use super::characters::is_space;
-use super::methods::{self, is_callable, refused};
+use super::methods::{self, is_callable};
 use super::percent::percent;
 use super::python::{Room, string};
 use super::rewrite::{ATTRIBUTE, PERCENT, VARIADIC};
@@ -78,7 +79,7 @@ pub(super) fn add_to(environment: &mut Environment) {
     environment.add_filter("truncate", truncate);
     environment.add_filter("center", |state: &State, text: StringInput, width: Option<i64>| {
         let width = [Value::from(width.unwrap_or(80).min(MAX_WIDTH))];
-        let arguments = methods::Arguments::new("center", &width);
+        let arguments = Arguments::new("center", &width);
         super::strings::call(state, text.as_str(), &arguments, &width)
     });
     environment.add_filter("string", |value: Value| string(&value));
@@ -267,7 +268,7 @@ impl Object for Variadic {
     }
 
     fn call(self: &Arc<Self>, state: &mut State<'_, '_>, args: &[Value]) -> Result<Value, Error> {
-        let arguments = methods::Arguments::new("macro", args);
+        let arguments = Arguments::new("macro", args);
         let own = self.parameters.len().saturating_sub(2);
         let (places, named) = arguments.parts();
         let (first, more) = places.split_at(places.len().min(own));

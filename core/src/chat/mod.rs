@@ -5,6 +5,7 @@
 //! minijinja runs it; what that lacks is added here, or rewritten before (see `rewrite.rs`). A template comes with the
 //! model and is not trusted: it reads nothing but what it is given, and its work and output are bounded.
 
+mod arguments;
 mod characters;
 mod date;
 mod filters;

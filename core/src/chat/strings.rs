@@ -4,8 +4,8 @@ use minijinja::formatting::{FormatStyle, format};
 use minijinja::value::{Tuple, ValueKind};
 use minijinja::{Error, ErrorKind, State, Value};
 
+use super::arguments::{Arguments, refused};
 use super::characters::{capitalize, casefold, is_space, swapcase, test, title};
-use super::methods::{Arguments, refused};
 use super::python::{Room, string};
 
 /// Every method that [`call`] knows.
