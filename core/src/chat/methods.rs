@@ -40,7 +40,7 @@ fn map(value: &Value, arguments: &Arguments) -> Result<Value, Error> {
         let keys = value.try_iter()?.checked();
         keys.map(|key| key.and_then(|key| Ok((key.clone(), value.get_item(&key)?)))).collect()
     };
-    match arguments.method {
+    match arguments.method() {
         "get" => {
             let (key, default) = (arguments.required(0, "key")?, arguments.optional(1, "default"));
             arguments.end(2)?;
@@ -50,7 +50,7 @@ fn map(value: &Value, arguments: &Arguments) -> Result<Value, Error> {
         "items" | "keys" | "values" | "copy" => {
             arguments.end(0)?;
             let pairs = pairs()?;
-            Ok(match arguments.method {
+            Ok(match arguments.method() {
                 "items" => view("items", pairs.into_iter().map(|(k, v)| Value::from(Tuple::from([k, v]))).collect()),
                 "keys" => view("keys", pairs.into_iter().map(|(key, _)| key).collect()),
                 "values" => view("values", pairs.into_iter().map(|(_, value)| value).collect()),
@@ -92,12 +92,12 @@ pub(super) fn is_view(value: &Value) -> bool {
 }
 
 fn list(value: &Value, arguments: &Arguments) -> Result<Value, Error> {
-    match arguments.method {
+    match arguments.method() {
         "index" | "count" => {
             let item = arguments.required(0, "value")?;
             arguments.end(1)?;
             let items = value.try_iter()?.checked().collect::<Result<Vec<_>, _>>()?;
-            if arguments.method == "count" {
+            if arguments.method() == "count" {
                 return Ok(Value::from(items.iter().filter(|other| **other == item).count()));
             }
             let at = items.iter().position(|other| *other == item);
