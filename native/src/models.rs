@@ -4,6 +4,7 @@
 use crate::catalogue::{self, Kind, Source as From};
 use crate::error::{Error, Result};
 use crate::mapped::{Mapped, plain};
+<<<<<<< HEAD
 #[cfg(feature = "hub")]
 use crate::report::Event;
 use crate::report::Report;
@@ -11,12 +12,16 @@ use crate::report::Report;
 use crate::{hub, pypi};
 use crate::{split, wait};
 use foveate_core::chat::{Date, Template};
+=======
+use crate::{hub, pypi, wait};
+use chrono::{Datelike, Local, Timelike};
+use foveate_core::chat::{DateTime, Template};
+>>>>>>> templates
 use foveate_core::model::{Files, Hub};
 use foveate_core::weights::{Checkpoint, Source, foreign, shard_names};
 use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Opens a model by path or name, without a word on downloads. See [`open_with`].
 ///
@@ -231,30 +236,88 @@ fn folder(path: &Path, words: bool) -> Result<Files> {
     if !words {
         return Ok(Files::from_hub(weights, Hub { config: &config, ..Hub::default() })?);
     }
-    let [generation, tokenizer, tokenizer_config, template] =
-        ["generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]
-            .map(|name| optional(path, name));
+    let small = |name: &str| optional(path, name);
+    let [generation, tokenizer, tokenizer_config] =
+        ["generation_config.json", "tokenizer.json", "tokenizer_config.json"].map(small);
+    let [special_tokens_map, added_tokens, template_json] =
+        ["special_tokens_map.json", "added_tokens.json", "chat_template.json"].map(small);
     let (generation, tokenizer, tokenizer_config) = (generation?, tokenizer?, tokenizer_config?);
-    let text = |bytes| String::from_utf8(bytes).map_err(|_| Error::file(&path.join("chat_template.jinja"), "no UTF-8"));
-    let template = template?.map(text).transpose()?;
+    let (special_tokens_map, added_tokens, template_json) = (special_tokens_map?, added_tokens?, template_json?);
+    if tokenizer.is_none() {
+        refuse_other_tokenizers(path)?;
+    }
+    let template = text(path, "chat_template.jinja")?;
+    let templates = additional_templates(path)?;
     let hub = Hub {
         config: &config,
         generation: generation.as_deref(),
         tokenizer: tokenizer.as_deref(),
         tokenizer_config: tokenizer_config.as_deref(),
+        special_tokens_map: special_tokens_map.as_deref(),
+        added_tokens: added_tokens.as_deref(),
         template: template.as_deref(),
+        template_json: template_json.as_deref(),
+        templates: &templates,
     };
     let mut files = Files::from_hub(weights, hub)?;
     files.template = files.template.map(dated);
     Ok(files)
 }
 
+<<<<<<< HEAD
 /// The files of a folder's weights. A file with all of them wins over an index that lies beside it from another time.
 fn weights(path: &Path) -> Result<Vec<PathBuf>> {
     let whole = path.join("model.safetensors");
     if whole.exists() {
         return Ok(vec![whole]);
     }
+=======
+/// Names what a folder has in the place of a `tokenizer.json`; one that has nothing of the kind is a model for ids.
+fn refuse_other_tokenizers(path: &Path) -> Result<()> {
+    const OTHERS: [&str; 7] = [
+        "tokenizer.model",
+        "vocab.json",
+        "vocab.txt",
+        "merges.txt",
+        "spiece.model",
+        "tiktoken.model",
+        "tokenizer_config.json",
+    ];
+    let here: Vec<&str> = OTHERS.into_iter().filter(|name| path.join(name).exists()).collect();
+    if here.is_empty() {
+        return Ok(());
+    }
+    let reason = format!(
+        "it holds no tokenizer.json, but {}, which cannot be read; transformers writes one with \
+         AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)",
+        here.join(" and ")
+    );
+    Err(Error::file(path, reason))
+}
+
+/// The contents of a file of text that may be missing.
+fn text(folder: &Path, name: &str) -> Result<Option<String>> {
+    let text = |bytes| String::from_utf8(bytes).map_err(|_| Error::file(&folder.join(name), "no UTF-8"));
+    optional(folder, name)?.map(text).transpose()
+}
+
+/// The chat templates beside the default one, by name.
+fn additional_templates(path: &Path) -> Result<Vec<(String, String)>> {
+    let folder = path.join("additional_chat_templates");
+    let Ok(entries) = std::fs::read_dir(&folder) else { return Ok(Vec::new()) };
+    let mut templates = Vec::new();
+    for entry in entries.flatten() {
+        let file = entry.file_name().to_string_lossy().into_owned();
+        let Some(name) = file.strip_suffix(".jinja") else { continue };
+        templates.extend(text(&folder, &file)?.map(|source| (name.to_owned(), source)));
+    }
+    templates.sort();
+    Ok(templates)
+}
+
+/// The files of a folder's weights.
+fn weights(path: &Path) -> Result<Vec<String>> {
+>>>>>>> templates
     if let Some(index) = optional(path, "model.safetensors.index.json")? {
         let files: Vec<PathBuf> = shard_names(&index)?.into_iter().map(|name| path.join(name)).collect();
         return match files.iter().find(|file| !file.exists()) {
@@ -312,36 +375,13 @@ fn ending(folder: &Path, ending: &str) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The template with today's date, which some want to write down (in universal time).
+/// The template with the time of day here, which some want to write down.
 fn dated(template: Template) -> Template {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    match date((seconds / 86_400) as i64) {
-        Some(date) => template.with_date(date),
+    let now = Local::now();
+    let [month, day, hour, minute, second] =
+        [now.month(), now.day(), now.hour(), now.minute(), now.second()].map(|part| part as u8);
+    match DateTime::new(now.year(), month, day).and_then(|day| day.at(hour, minute, second)) {
+        Some(now) => template.with_now(now),
         None => template,
-    }
-}
-
-/// The date `days` after 1970-01-01 (Hinnant, "chrono-compatible low-level date algorithms").
-fn date(days: i64) -> Option<Date> {
-    let z = days + 719_468;
-    let (era, day) = (z.div_euclid(146_097), z.rem_euclid(146_097));
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let of_year = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year + era * 400 + i64::from(month <= 2);
-    Date::new(i32::try_from(year).ok()?, month as u8, day as u8)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn date_knows_leap_years() {
-        assert_eq!(date(0), Date::new(1970, 1, 1));
-        assert_eq!(date(11_016), Date::new(2000, 2, 29));
-        assert_eq!(date(20_453), Date::new(2025, 12, 31));
     }
 }

@@ -144,7 +144,7 @@ impl Running {
             Some(count) => self.weighed(open, count).await?,
         };
         open.pending.clear();
-        if open.session.model().config().stops.contains(&id) {
+        if open.session.model().end_tokens().contains(&id) {
             return Ok(self.end("stop"));
         }
         self.left -= 1;

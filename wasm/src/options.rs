@@ -17,7 +17,10 @@ export interface JsFiles {
   generation?: Uint8Array | undefined;
   tokenizer?: Uint8Array | undefined;
   tokenizerConfig?: Uint8Array | undefined;
+  specialTokensMap?: Uint8Array | undefined;
+  addedTokens?: Uint8Array | undefined;
   template?: string | undefined;
+  templateJson?: Uint8Array | undefined;
 }
 export interface JsOptions {
   maxTokens?: number | undefined;
@@ -50,6 +53,12 @@ extern "C" {
     pub(crate) fn tokenizer(this: &JsFiles) -> Option<Uint8Array>;
     #[wasm_bindgen(method, getter, js_name = tokenizerConfig)]
     pub(crate) fn tokenizer_config(this: &JsFiles) -> Option<Uint8Array>;
+    #[wasm_bindgen(method, getter, js_name = specialTokensMap)]
+    pub(crate) fn special_tokens_map(this: &JsFiles) -> Option<Uint8Array>;
+    #[wasm_bindgen(method, getter, js_name = addedTokens)]
+    pub(crate) fn added_tokens(this: &JsFiles) -> Option<Uint8Array>;
+    #[wasm_bindgen(method, getter, js_name = templateJson)]
+    pub(crate) fn template_json(this: &JsFiles) -> Option<Uint8Array>;
     #[wasm_bindgen(method, getter)]
     pub(crate) fn template(this: &JsFiles) -> Option<String>;
 

@@ -115,7 +115,26 @@ async function openFolder(folder: URL, files: Files): Promise<JsFiles> {
   if (!config) throw new FoveateError("read", `cannot read ${at("config.json")}: it is not there`);
   const shards = index ? shardNames(index) : ["model.safetensors"];
   const weights = await Promise.all(shards.map((name) => files.open(at(name))));
-  return { config, generation, tokenizer, tokenizerConfig, template: text(template), weights };
+  const beside = await older(small, tokenizerConfig, template);
+  return { config, generation, tokenizer, tokenizerConfig, template: text(template), weights, ...beside };
+}
+
+/** Files that older folders have, where the newer ones do not say it: they are not asked for otherwise. */
+async function older(
+  small: (name: string) => Promise<Uint8Array | undefined>,
+  tokenizerConfig: Uint8Array | undefined,
+  template: Uint8Array | undefined,
+): Promise<Pick<JsFiles, "specialTokensMap" | "addedTokens" | "templateJson">> {
+  const config = text(tokenizerConfig);
+  if (config === undefined) return {};
+  const listed = config.includes('"added_tokens_decoder"');
+  const written = template !== undefined || config.includes('"chat_template"');
+  const [specialTokensMap, addedTokens, templateJson] = await Promise.all([
+    listed ? undefined : small("special_tokens_map.json"),
+    listed ? undefined : small("added_tokens.json"),
+    written ? undefined : small("chat_template.json"),
+  ]);
+  return { specialTokensMap, addedTokens, templateJson };
 }
 
 async function openFiles(files: readonly File[]): Promise<JsFiles> {
@@ -125,15 +144,22 @@ async function openFiles(files: readonly File[]): Promise<JsFiles> {
     const file = files.find((file) => file.name === name);
     return file && new BlobSource(file, name).read(0, file.size);
   };
+<<<<<<< HEAD
   // A file with all weights wins over shards that lie beside it from another time.
   const whole = files.filter((file) => file.name === "model.safetensors");
   const weights = whole.length > 0 ? whole : files.filter((file) => file.name.endsWith(".safetensors"));
+=======
+  const weights = files.filter((file) => file.name.endsWith(".safetensors"));
+  const tokenizerConfig = await small("tokenizer_config.json");
+  const template = await small("chat_template.jinja");
+>>>>>>> templates
   return {
     config: await small("config.json"),
     generation: await small("generation_config.json"),
     tokenizer: await small("tokenizer.json"),
-    tokenizerConfig: await small("tokenizer_config.json"),
-    template: text(await small("chat_template.jinja")),
+    tokenizerConfig,
+    template: text(template),
+    ...(await older(small, tokenizerConfig, template)),
     weights: weights.map((file) => new BlobSource(file, file.name)),
   };
 }

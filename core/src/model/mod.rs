@@ -50,10 +50,29 @@ impl Files {
 }
 
 impl Files {
+<<<<<<< HEAD
     /// Returns how many tensors belong to parts of the model that are not run, or follow from its configuration.
+=======
+    /// Returns the tokens that end a text, sorted: those that the model's files list, and control tokens whose names are
+    /// known.
+    pub fn end_tokens(&self) -> Vec<u32> {
+        ends(&self.family.config, self.tokenizer.as_ref())
+    }
+
+    /// How many tensors belong to parts of the model that are not run.
+>>>>>>> templates
     pub fn ignored(&self) -> usize {
         self.weights.names().filter(|name| self.family.ignores(name)).count()
     }
+}
+
+/// The one rule for when a text ends, natively and in browsers.
+fn ends(config: &Config, tokenizer: Option<&Tokenizer>) -> Vec<u32> {
+    let mut ends = tokenizer.map(Tokenizer::end_tokens).unwrap_or_default();
+    ends.extend(&config.stops);
+    ends.sort_unstable();
+    ends.dedup();
+    ends
 }
 
 /// A model in an executor's memory.
@@ -63,6 +82,7 @@ pub struct Model<B: Backend> {
     decoder: Decoder<B>,
     tokenizer: Option<Tokenizer>,
     template: Option<Template>,
+    ends: Vec<u32>,
 }
 
 impl<B: Backend> Model<B> {
@@ -103,7 +123,8 @@ impl<B: Backend> Model<B> {
         // Parts that are not run are not streamed for its sake.
         let known = in_memory || ignored == 0;
         let fingerprint = if known { Some(weights.fingerprint().await?) } else { None };
-        Ok(Self { backend, fingerprint, decoder, tokenizer, template })
+        let ends = ends(decoder.config(), tokenizer.as_ref());
+        Ok(Self { backend, fingerprint, decoder, tokenizer, template, ends })
     }
 
     /// Builds a model without weights, for an executor that runs nothing: checks that each tensor is there in the shape and
@@ -123,7 +144,14 @@ impl<B: Backend> Model<B> {
             used: BTreeSet::new(),
         };
         let decoder = loader.decoder().await?;
-        Ok(Self { backend: Arc::new(backend), fingerprint: None, decoder, tokenizer: None, template: None })
+        Ok(Self {
+            backend: Arc::new(backend),
+            fingerprint: None,
+            decoder,
+            tokenizer: None,
+            template: None,
+            ends: Vec::new(),
+        })
     }
 
     pub fn backend(&self) -> &B {
@@ -143,6 +171,7 @@ impl<B: Backend> Model<B> {
         &self.decoder
     }
 
+<<<<<<< HEAD
     /// # Errors
     /// `Tokenizer` if the model came without one.
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
@@ -152,11 +181,27 @@ impl<B: Backend> Model<B> {
                  save_pretrained, which also converts tokenizer.model and vocab.json",
             )
         })
+=======
+    /// Returns the tokens that end a text, sorted: those that the model's files list, and control tokens whose names are
+    /// known.
+    pub fn end_tokens(&self) -> &[u32] {
+        &self.ends
+>>>>>>> templates
     }
 
     /// # Errors
-    /// `Template` if the model came without one.
+    /// `Tokenizer` if the model came without one.
+    pub fn tokenizer(&self) -> Result<&Tokenizer> {
+        self.tokenizer.as_ref().ok_or_else(|| Error::tokenizer(NO_TOKENIZER))
+    }
+
+    /// # Errors
+    /// `Template` if the model came without one, or its default one does not compile.
     pub fn template(&self) -> Result<&Template> {
-        self.template.as_ref().ok_or_else(|| Error::template("the model has none"))
+        let template = self.template.as_ref().ok_or_else(|| Error::template("the model has none"))?;
+        template.check().map(|()| template)
     }
 }
+
+const NO_TOKENIZER: &str = "the model has none: its folder needs a tokenizer.json, which transformers writes with \
+    AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)";
