@@ -4,19 +4,14 @@
 use crate::catalogue::{self, Kind, Source as From};
 use crate::error::{Error, Result};
 use crate::mapped::{Mapped, plain};
-<<<<<<< HEAD
 #[cfg(feature = "hub")]
 use crate::report::Event;
 use crate::report::Report;
 #[cfg(feature = "hub")]
 use crate::{hub, pypi};
 use crate::{split, wait};
-use foveate_core::chat::{Date, Template};
-=======
-use crate::{hub, pypi, wait};
 use chrono::{Datelike, Local, Timelike};
 use foveate_core::chat::{DateTime, Template};
->>>>>>> templates
 use foveate_core::model::{Files, Hub};
 use foveate_core::weights::{Checkpoint, Source, foreign, shard_names};
 use std::ffi::OsStr;
@@ -264,14 +259,6 @@ fn folder(path: &Path, words: bool) -> Result<Files> {
     Ok(files)
 }
 
-<<<<<<< HEAD
-/// The files of a folder's weights. A file with all of them wins over an index that lies beside it from another time.
-fn weights(path: &Path) -> Result<Vec<PathBuf>> {
-    let whole = path.join("model.safetensors");
-    if whole.exists() {
-        return Ok(vec![whole]);
-    }
-=======
 /// Names what a folder has in the place of a `tokenizer.json`; one that has nothing of the kind is a model for ids.
 fn refuse_other_tokenizers(path: &Path) -> Result<()> {
     const OTHERS: [&str; 7] = [
@@ -315,9 +302,12 @@ fn additional_templates(path: &Path) -> Result<Vec<(String, String)>> {
     Ok(templates)
 }
 
-/// The files of a folder's weights.
-fn weights(path: &Path) -> Result<Vec<String>> {
->>>>>>> templates
+/// The files of a folder's weights. A file with all of them wins over an index that lies beside it from another time.
+fn weights(path: &Path) -> Result<Vec<PathBuf>> {
+    let whole = path.join("model.safetensors");
+    if whole.exists() {
+        return Ok(vec![whole]);
+    }
     if let Some(index) = optional(path, "model.safetensors.index.json")? {
         let files: Vec<PathBuf> = shard_names(&index)?.into_iter().map(|name| path.join(name)).collect();
         return match files.iter().find(|file| !file.exists()) {

@@ -144,15 +144,11 @@ async function openFiles(files: readonly File[]): Promise<JsFiles> {
     const file = files.find((file) => file.name === name);
     return file && new BlobSource(file, name).read(0, file.size);
   };
-<<<<<<< HEAD
   // A file with all weights wins over shards that lie beside it from another time.
   const whole = files.filter((file) => file.name === "model.safetensors");
   const weights = whole.length > 0 ? whole : files.filter((file) => file.name.endsWith(".safetensors"));
-=======
-  const weights = files.filter((file) => file.name.endsWith(".safetensors"));
   const tokenizerConfig = await small("tokenizer_config.json");
   const template = await small("chat_template.jinja");
->>>>>>> templates
   return {
     config: await small("config.json"),
     generation: await small("generation_config.json"),

@@ -50,17 +50,13 @@ impl Files {
 }
 
 impl Files {
-<<<<<<< HEAD
-    /// Returns how many tensors belong to parts of the model that are not run, or follow from its configuration.
-=======
     /// Returns the tokens that end a text, sorted: those that the model's files list, and control tokens whose names are
     /// known.
     pub fn end_tokens(&self) -> Vec<u32> {
         ends(&self.family.config, self.tokenizer.as_ref())
     }
 
-    /// How many tensors belong to parts of the model that are not run.
->>>>>>> templates
+    /// Returns how many tensors belong to parts of the model that are not run, or follow from its configuration.
     pub fn ignored(&self) -> usize {
         self.weights.names().filter(|name| self.family.ignores(name)).count()
     }
@@ -171,22 +167,10 @@ impl<B: Backend> Model<B> {
         &self.decoder
     }
 
-<<<<<<< HEAD
-    /// # Errors
-    /// `Tokenizer` if the model came without one.
-    pub fn tokenizer(&self) -> Result<&Tokenizer> {
-        self.tokenizer.as_ref().ok_or_else(|| {
-            Error::tokenizer(
-                "the model's folder has no tokenizer.json: load its tokenizer with transformers and save it there with \
-                 save_pretrained, which also converts tokenizer.model and vocab.json",
-            )
-        })
-=======
     /// Returns the tokens that end a text, sorted: those that the model's files list, and control tokens whose names are
     /// known.
     pub fn end_tokens(&self) -> &[u32] {
         &self.ends
->>>>>>> templates
     }
 
     /// # Errors
