@@ -60,6 +60,11 @@ impl Rng {
         (((self.next_u64() >> 32) * u64::from(n)) >> 32) as u32
     }
 
+    /// Uniform in `0..=most`.
+    pub fn up_to(&mut self, most: u32) -> u32 {
+        (((self.next_u64() >> 32) * (u64::from(most) + 1)) >> 32) as u32
+    }
+
     /// Mean 0 and variance 1, from twelve uniform numbers: bounded by 6.
     pub fn normal(&mut self) -> f32 {
         (0..12).map(|_| self.unit()).sum::<f32>() - 6.0
@@ -126,11 +131,11 @@ pub fn weights(dtype: DType, elements: usize, rng: &mut Rng) -> Vec<u8> {
 
 /// Where sequences begin that share `tokens`: of any length, some of them empty, with a gap in front now and then.
 pub(crate) fn offsets(sequences: u32, tokens: u32, rng: &mut Rng) -> Vec<u32> {
-    let mut cuts: Vec<u32> = (0..=sequences).map(|_| rng.below(tokens + 1)).collect();
+    let mut cuts: Vec<u32> = (0..=sequences).map(|_| rng.up_to(tokens)).collect();
     cuts.sort_unstable();
     if let [first, .., last] = &mut cuts[..] {
-        *first = rng.below((*first).min(2) + 1);
-        *last = tokens - rng.below((tokens - *last).min(2) + 1);
+        *first = rng.up_to((*first).min(2));
+        *last = tokens - rng.up_to((tokens - *last).min(2));
     }
     cuts
 }

@@ -17,7 +17,7 @@ pub use family::Family;
 pub use hub::Hub;
 pub use load::Progress;
 pub use outline::outline;
-pub use session::{BATCH, Batch, Clock, Input, Observed, Observer, Session, To, Turn, class};
+pub use session::{BATCH, Batch, Clock, Input, Observed, Observer, Session, To, Turn, Windows, class};
 
 use crate::backend::Backend;
 use crate::chat::Template;

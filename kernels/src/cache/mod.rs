@@ -111,8 +111,8 @@ impl Kernel for Spec {
     fn inputs(&self, rng: &mut crate::cases::Rng) -> Vec<Vec<u8>> {
         let mut all = crate::cases::draws(&self.args(), rng);
         // Distinct slots where the pool has room, beginning anywhere; those past its end are skipped.
-        let first = rng.below(self.pool + 1);
-        all[0] = crate::cases::u32_bytes(&(0..self.tokens).map(|t| first + t).collect::<Vec<_>>());
+        let first = rng.up_to(self.pool);
+        all[0] = crate::cases::u32_bytes(&(0..self.tokens).map(|t| first.saturating_add(t)).collect::<Vec<_>>());
         all
     }
 }

@@ -5,12 +5,13 @@
 
 var<workgroup> counts: array<atomic<u32>, 4>;
 
+// Keys that stand for no token have no probability.
 // Probability relative to the likeliest token, whose z is `top`. What f64 can tell from 0 is more than 0, so that a
 // `random` of 0 takes the first such token. Halves, because the difference of two f32 may be larger than any f32.
 fn probability(key: vec4u, top: f32) -> vec4f {
     let z = bitcast<vec4f>(select(~key, key & vec4u(0x7fffffff), key >= vec4u(0x80000000)));
     let below = min(0.5 * top - 0.5 * z, vec4f(params.reach)) / params.half_temperature;
-    return select(vec4f(), max(exp(-below), vec4f(1e-30)), below < vec4f(745));
+    return select(vec4f(), max(exp(-below), vec4f(1e-30)), (below < vec4f(745)) & (key >= vec4u(0x00800000)));
 }
 
 // The largest key.

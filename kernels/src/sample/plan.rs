@@ -70,6 +70,7 @@ fn to_token<'a>(
     input: &'static str,
     bytes: u64,
 ) -> PassBuilder<'a> {
+    shader.parts.push(part!("sample/chosen.wgsl"));
     shader.parts.push(if spec.penalised() { part!("sample/choose_seen.wgsl") } else { part!("sample/choose.wgsl") });
     let mut pass = PassBuilder::new(args, shader).scratch(input, 0, bytes, Access::Read);
     if spec.penalised() {

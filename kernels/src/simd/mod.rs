@@ -180,8 +180,6 @@ dispatch! {
     max = reduce::max, (x: &[f32]) -> f32;
     /// Where elements of at least `floor` stand, ascending, at the front of `out`; how many there are.
     above = reduce::above, (x: &[f32], floor: f32, out: &mut [u32]) -> usize;
-    /// The largest element with NaN taken as the smallest finite number and infinities as the largest ones.
-    max_finite = reduce::max_finite, (x: &[f32]) -> f32;
     /// `out[j] = a . row j`, where row `j` of `a.len()` elements begins at `j stride`.
     dots = reduce::dots, (a: &[f32], rows: &[f32], stride: usize, out: &mut [f32]);
     /// `out[i] += sum_j a[j] row j[i]`, where row `j` of `out.len()` elements begins at `j stride`.
