@@ -82,7 +82,7 @@ support.inChromium("models in Chromium", support.skipBrowser || support.skipGold
       const got = await page.evaluate(async (device) => {
         const model = await foveate.load("/golden/reports/nan/hf/", { device });
         const errors = [];
-        for (const options of [{}, { temperature: 1 }, { probabilities: 2 }]) {
+        for (const options of [{}, { temperature: 1 }, { logprobs: 2 }]) {
           errors.push(
             await thrown(async () => {
               for await (const _ of model.generateTokens("hello", { maxTokens: 4, ...options }));

@@ -45,10 +45,10 @@ fn text(model: &Model<Any>, tokens: u32) -> Vec<u32> {
 fn score_windows_follow_the_published_recipe() {
     for model in [everywhere("llama"), everywhere("gpt2")].concat() {
         let mut session = roomy(&model, DType::F32).expect("room");
-        for tokens in [2, 16, 17, 61] {
+        for tokens in [2, 17, 41] {
             let text = text(&model, tokens);
-            for (length, bos) in [(16, None), (16, Some(1)), (2, Some(1)), (2, None), (80, Some(1))] {
-                for stride in [None, Some(1), Some(5), Some(15), Some(16)] {
+            for (length, bos) in [(16, None), (16, Some(1)), (80, Some(1))] {
+                for stride in [None, Some(5), Some(15), Some(16)] {
                     let windows = Windows { length, stride, bos };
                     if stride.is_some_and(|stride| stride > length - u32::from(bos.is_some())) {
                         let refused = block_on(session.score_windows(&text, windows));
