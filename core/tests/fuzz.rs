@@ -1,6 +1,7 @@
 //! The bodies of the fuzz targets on bytes of a seeded generator: sound files that were changed somewhere, and noise.
 //! `scripts/test fuzz` runs the same bodies under libFuzzer.
 
+#[expect(unreachable_pub, reason = "a library of another workspace")]
 #[path = "../../fuzz/src/lib.rs"]
 mod targets;
 

@@ -123,6 +123,8 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
             let forward = attention(u)?;
             // Weights are taken from saved logarithms, which must have digits behind the point.
             let forward = attention::Spec { scale: forward.scale.clamp(-1.0, 1.0), ..forward };
+            // Where a soft-cap saturates, `1 - tanh^2` has no digits in f32.
+            let forward = attention::Spec { softcap: forward.softcap.map(|cap| cap.max(20.0)), ..forward };
             let forward = match u.ratio(1, 8)? {
                 true => forward,
                 false => attention::Spec { paged: None, kv: DType::F32, ..forward },

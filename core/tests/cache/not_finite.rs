@@ -67,8 +67,8 @@ fn next_names_the_position_and_leaves_the_session() {
             assert_eq!(here.tokens(), prompt(20));
             // Where states went on, what leads to them was read again.
             assert!(here.version() == version || !stateless);
-            let [got, wanted] =
-                [(&mut here, &mut sampler), (&mut twin, &mut other)].map(|(s, sampler)| block_on(s.next(&[9], sampler)));
+            let [got, wanted] = [(&mut here, &mut sampler), (&mut twin, &mut other)]
+                .map(|(s, sampler)| block_on(s.next(&[9], sampler)));
             assert!(wanted.is_ok(), "{wanted:?}");
             assert_eq!(got, wanted);
         }
