@@ -55,6 +55,9 @@ pub enum Error {
     CacheMismatch { what: &'static str, expected: String, got: String },
     /// Embeddings that are no rows of the model's width, or not finite.
     Embeddings { reason: String },
+    /// Logits from which no token can be chosen: one is NaN or +infinity, or none is finite. `position` is that of the token
+    /// to predict, counted from 0: so many tokens were read.
+    NotFinite { position: u64 },
     /// A prompt without tokens, from which nothing can be predicted.
     EmptyPrompt,
     /// Work that its caller cancelled.
@@ -146,6 +149,11 @@ impl fmt::Display for Error {
                 write!(f, "saved cache: {what} must be {expected}, got {got}")
             }
             Error::Embeddings { reason } => write!(f, "embeddings: {reason}"),
+            Error::NotFinite { position } => write!(
+                f,
+                "the logits at position {position} are not finite (NaN or infinity): no token can be chosen; a weight is \
+                 damaged, or values overflow"
+            ),
             Error::EmptyPrompt => f.write_str("the prompt has no tokens"),
             Error::Cancelled => f.write_str("cancelled"),
         }

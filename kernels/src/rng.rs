@@ -30,6 +30,11 @@ impl Rng {
         (((self.next_u64() >> 32) * u64::from(n)) >> 32) as u32
     }
 
+    /// Returns a uniform number in `0..=most`.
+    pub fn up_to(&mut self, most: u32) -> u32 {
+        (((self.next_u64() >> 32) * (u64::from(most) + 1)) >> 32) as u32
+    }
+
     /// Returns an approximately normal number of mean 0 and variance 1: twelve uniform numbers summed, so its
     /// magnitude is at most 6.
     pub fn normal(&mut self) -> f32 {

@@ -22,6 +22,7 @@ fn code(error: &Error) -> &'static str {
         Error::Device { .. } => "device",
         Error::OutOfMemory { .. } | Error::OutOfPages { .. } => "out-of-memory",
         Error::ContextFull { .. } => "context-full",
+        Error::NotFinite { .. } => "not-finite",
         Error::EmptyPrompt => "empty-prompt",
         Error::Rollback { .. } | Error::NoSuchVersion { .. } => "rollback",
         Error::WrongBase { .. } | Error::CacheMismatch { .. } => "mismatch",

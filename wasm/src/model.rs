@@ -70,7 +70,7 @@ async fn open(files: JsFiles, asked: &str, baseline: bool, trial: Option<bool>, 
         // Kernels are tried and compiled while the weights are on their way.
         let trying = async {
             let (true, Any::Gpu(gpu)) = (ahead, &*backend) else { return Ok(None) };
-            let trial = Trial::run(&ops, async || Gpu::open(options(device, baseline)).await).await?;
+            let trial = Trial::run(&ops, async || open_gpu(device, baseline).await).await?;
             gpu.follow(&trial);
             let mut along = |done: usize, of: usize| {
                 compiled.set([done as u64, of as u64]);
@@ -154,8 +154,22 @@ fn has_webgpu() -> bool {
     navigator.is_object() && get(&navigator, "gpu").is_object()
 }
 
-fn options(device: &str, baseline: bool) -> gpu::Options {
-    gpu::Options { software: device == "gpu", baseline }
+thread_local! {
+    /// The smallest and the largest subgroup of this thread's devices; zeros where they have none.
+    static SUBGROUPS: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
+}
+
+/// Says which subgroups devices have that are opened from now on: wgpu cannot ask for them, the caller has devices
+/// requested with the feature.
+#[wasm_bindgen(js_name = setSubgroups)]
+pub fn set_subgroups(min: u32, max: u32) {
+    SUBGROUPS.set((min, max));
+}
+
+async fn open_gpu(device: &str, baseline: bool) -> Result<Gpu> {
+    let gpu = Gpu::open(gpu::Options { software: device == "gpu", baseline }).await?;
+    let (min, max) = if baseline { (0, 0) } else { SUBGROUPS.get() };
+    Ok(gpu.with_subgroups(min, max))
 }
 
 /// An executor, and why it is none on a GPU where one was looked for.
@@ -166,7 +180,7 @@ pub(crate) async fn executor(device: &str, baseline: bool) -> Result<(Any, Optio
     match device {
         "cpu" => cpu(None),
         "reference" => Ok((Any::Host(HostBackend::reference()), None)),
-        "gpu" | "auto" if has_webgpu() => match Gpu::open(options(device, baseline)).await {
+        "gpu" | "auto" if has_webgpu() => match open_gpu(device, baseline).await {
             Ok(gpu) => Ok((Any::Gpu(gpu), None)),
             // A software driver does the processor's work, slower.
             Err(error) if device == "auto" => cpu(Some(error)),

@@ -102,6 +102,16 @@ impl Tokenizer {
         Ok(around.bos.into_iter().chain(ids).chain(around.eos).collect())
     }
 
+    /// Returns the token that [`encode`](Self::encode) with `add_special` puts before every text, if there is one: BOS, where
+    /// the model was trained with it.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn prefix(&self) -> Result<Option<u32>> {
+        let (plain, special) = (self.encode("a", false)?, self.encode("a", true)?);
+        Ok(special.first().copied().filter(|first| plain.first() != Some(first)))
+    }
+
     /// The text of some ids. Ids outside the vocabulary have no text; bytes that are not UTF-8 become U+FFFD.
     ///
     /// # Errors

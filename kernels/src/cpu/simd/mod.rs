@@ -183,8 +183,6 @@ dispatch! {
     max = reduce::max, (x: &[f32]) -> f32;
     /// Writes the indices of elements of at least `floor` to the front of `out`, ascending, and returns their number.
     above = reduce::above, (x: &[f32], floor: f32, out: &mut [u32]) -> usize;
-    /// Returns the largest element; NaN counts as the smallest finite number and infinities as the largest ones.
-    max_finite = reduce::max_finite, (x: &[f32]) -> f32;
     /// Writes `out[j] = a . row j`, where row `j` has `a.len()` elements from `j stride` on.
     dots = reduce::dots, (a: &[f32], rows: &[f32], stride: usize, out: &mut [f32]);
     /// Adds `out[i] += sum_j a[j] row j[i]`, where row `j` has `out.len()` elements from `j stride` on.

@@ -91,7 +91,7 @@ impl Kernel for Spec {
     fn inputs(&self, rng: &mut crate::rng::Rng) -> Vec<Vec<u8>> {
         let mut all = crate::draw::draws(&self.args(), rng);
         // One id in eight lies outside of the table.
-        let ids: Vec<u32> = (0..self.tokens).map(|_| rng.below(self.vocab + self.vocab / 8 + 1)).collect();
+        let ids: Vec<u32> = (0..self.tokens).map(|_| rng.up_to(self.vocab.saturating_add(self.vocab / 8))).collect();
         all[0] = crate::draw::u32_bytes(&ids);
         all
     }

@@ -43,7 +43,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     }
     let id = walk(kept, most, top, lane);
     if lane == 0 {
-        choose(id);
+        choose(chosen_or_not_finite(id, most));
     }
 }
 

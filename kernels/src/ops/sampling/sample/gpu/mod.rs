@@ -80,6 +80,7 @@ fn to_token<'a>(
     input: &'static str,
     bytes: u64,
 ) -> PassBuilder<'a> {
+    shader.parts.push(part!("ops/sampling/sample/gpu/parts/chosen.wgsl"));
     shader.parts.push(if spec.penalised() {
         part!("ops/sampling/sample/gpu/parts/choose_seen.wgsl")
     } else {
