@@ -1,6 +1,8 @@
 //! Chat templates, and when a text ends, as the command line meets them: files of reports, with the values of
 //! transformers and llama.cpp.
 
+// Models are for other tests.
+#[allow(dead_code)]
 mod support;
 
 use libtest_mimic::{Arguments, Failed, Trial};
