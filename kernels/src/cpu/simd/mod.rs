@@ -185,15 +185,15 @@ dispatch! {
     max_finite = reduce::max_finite, (x: &[f32]) -> f32;
     /// Writes `out[j] = a . row j`, where row `j` has `a.len()` elements from `j stride` on.
     dots = reduce::dots, (a: &[f32], rows: &[f32], stride: usize, out: &mut [f32]);
-    /// Adds `out[i] += sum_j a[j] row j[i]`, where row `j` has `out.len()` elements from `j stride` on.
+    /// Adds scaled rows: `out[i] += sum_j a[j] row j[i]`, where row `j` has `out.len()` elements from `j stride` on.
     add_rows = reduce::add_rows, (a: &[f32], rows: &[f32], stride: usize, out: &mut [f32]);
     /// Prefetches the cache lines that hold `x`, if the unit has an instruction for it.
     fetch = reduce::fetch, (x: &[f32]);
-    /// Scales `x[i] *= factor`.
+    /// Scales `x`: `x[i] *= factor`.
     scale = reduce::scale, (x: &mut [f32], factor: f32);
-    /// Adds `x[i] += y[i]`.
+    /// Adds `y` to `x`: `x[i] += y[i]`.
     add = reduce::add, (x: &mut [f32], y: &[f32]);
-    /// Multiplies `x[i] *= y[i]`.
+    /// Multiplies `x` by `y`: `x[i] *= y[i]`.
     mul = reduce::mul, (x: &mut [f32], y: &[f32]);
     /// Computes `x[i] = (x[i] - mean) factor (weight[i] + offset)`.
     normalise = reduce::normalise, (x: &mut [f32], mean: f32, factor: f32, weight: &[f32], offset: f32);

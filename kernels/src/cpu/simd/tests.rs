@@ -86,7 +86,7 @@ fn simd_products_of_cached_matrices() {
                 simd.transpose(&b, &mut right, [columns, terms], [terms, b_stride]);
                 let mut c = vec![2.0; rows * c_stride];
                 simd.multiply(&a, &right, &mut c, [rows, terms, columns], [a_stride, b_stride, c_stride], add);
-                // The same product with the right side in strips of columns.
+                // Repeats the product with the right side in strips of columns.
                 let mut strips = vec![f32::NAN; terms * b_stride];
                 let (size, between) = ([columns, terms], super::PADDED * terms);
                 simd.transpose_strips(&b, &mut strips, size, [terms, super::PADDED, between]);

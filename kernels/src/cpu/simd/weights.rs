@@ -324,7 +324,7 @@ fn token_dots<L: Lanes, F: Format, const T: usize>(
     tokens: usize,
     out: &mut [f32],
 ) {
-    // As many rows together as keep their sums in registers: AVX-512 has 32 registers, AVX2 16.
+    // Rows per pass are limited by the registers for their sums: AVX-512 has 32, AVX2 16.
     let together = if L::N == 16 { 4 } else { 2 };
     let count = out.len() / tokens;
     // Past the end the last row is repeated and its results discarded, for the same reason as a fourth token.

@@ -145,8 +145,8 @@ impl Rows {
 struct Task {
     list: List,
     weights: Products, // [queries, keys] of a tile
-    ds: Products, // derivatives by the products of the same tile
-    turned: Vec<f32>, // one of the two, transposed
+    ds: Products,      // derivatives by the products of the same tile
+    turned: Vec<f32>,  // one of the two, transposed
     dout: Vec<f32>,    // [queries, padded V]
     dq: Vec<f32>,      // [queries, D]
     dk: Vec<f32>,      // [slots and keys, D]

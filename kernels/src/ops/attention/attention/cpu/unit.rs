@@ -57,13 +57,13 @@ fn blocks(seen: &[[usize; 2]], keys: usize, mut body: impl FnMut(usize, usize, u
 
 /// Scratch memory of one task.
 pub(super) struct Scratch {
-    q: Vec<f32>, // [rows, D], scaled
-    scores: Vec<f32>, // [rows, TILE]
+    q: Vec<f32>,           // [rows, D], scaled
+    scores: Vec<f32>,      // [rows, TILE]
     seen: Vec<[usize; 2]>, // visible key range of each row within the tile
-    k: Vec<f32>, // [TILE, D], for keys that are scattered or decoded
-    v: Vec<f32>, // [TILE, V], for values that are scattered or decoded
-    panel: Vec<f32>, // right side of a register product: keys or values of a tile in strips
-    split: [Split; 3], // queries, and both sides of a product, split for the tile unit
+    k: Vec<f32>,           // [TILE, D], for keys that are scattered or decoded
+    v: Vec<f32>,           // [TILE, V], for values that are scattered or decoded
+    panel: Vec<f32>,       // right side of a register product: keys or values of a tile in strips
+    split: [Split; 3],     // queries, and both sides of a product, split for the tile unit
 }
 
 impl Scratch {

@@ -52,9 +52,9 @@ pub(super) struct Prefill {
     pub(super) chunk: u32,
     /// Keys per step of the values.
     pub(super) step: u32,
-    /// Whether the lanes of a row are in one subgroup.
+    /// True if the lanes of a row are in one subgroup.
     pub(super) subgroups: bool,
-    /// Whether workgroup memory holds keys and values as f16.
+    /// True if workgroup memory holds keys and values as f16.
     pub(super) half: bool,
 }
 
@@ -138,7 +138,7 @@ pub(super) struct Decode {
     pub(super) most_splits: u32,
     /// Lanes per row in the softmax.
     pub(super) width: u32,
-    /// Whether the lanes of a row, and the four lanes of a key, are in one subgroup.
+    /// True if the lanes of a row, and the four lanes of a key, are in one subgroup.
     pub(super) subgroups: bool,
 }
 

@@ -1,8 +1,8 @@
 // Sums over pairs of a query and a key. A workgroup owns OWN items (queries or keys) of one key head and walks the
 // others (keys or queries), OTHERS at a time:
 //
-//     products   lane (x, y) computes items y, y + Y, .. and others x, x + X, ..: first query times key, then dout times
-//                value, both in chunks of CHUNK vectors
+//     products   lane (x, y) computes items y, y + Y, .. and others x, x + X, ..: first query times key, then dout
+//                times value, both in chunks of CHUNK vectors
 //     pairs      turns both products into the weight, and the derivative by the first product
 //     sums       lane (x, y) sums vectors x, x + X, .. of the same items; others arrive 4 STEP at a time
 //

@@ -10,7 +10,7 @@
 //! dW      = (I + L)^-T (P^T dO + (exp(G[last] - G) K) dS')
 //! dL      = -dW U^T,  dP = dO U^T                             where L and P are not 0
 //! dS      = exp(G[last]) dS' + (exp(G) Q)^T dO - (exp(G) E)^T dW
-//! dG      = Q dQ + E dE - K dK                                in the last row besides the derivative by G[last]
+//! dG      = Q dQ + E dE - K dK                                plus, in the last row, the derivative by G[last]
 //! ```
 //!
 //! No exponent is above 0, so strong decays cannot overflow. The scale is part of `Q`.

@@ -10,7 +10,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> rows: array<vec2f>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-// The same as in route.
+// EPS of route.
 const EPS = 1e-6;
 
 fn invocation(row: u32) {

@@ -135,13 +135,13 @@ pub(crate) struct Head<'a> {
     spec: &'a Spec,
     simd: Simd,
     tiles: Option<Tiles>,
-    x: &'a [f32], // from the head's first row on
+    x: &'a [f32],         // from the head's first row on
     centroids: &'a [f32], // [C, D]
     /// Exact forms of the centroids; empty if there are few tokens.
     exact: Vec<Fixed>,
     /// Number of tokens of the sequence.
     pub(crate) tokens: usize,
-    /// Factor of each token's products; its norm.
+    /// Factor of each token's products, from its norm.
     factors: Vec<f32>,
     /// Mean that layer norm subtracts from each token.
     means: Vec<f32>,

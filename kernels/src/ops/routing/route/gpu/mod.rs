@@ -14,7 +14,7 @@ const VECTOR: u32 = 64;
 /// Lanes per selection, `GROUP` in `scan.wgsl`.
 pub(crate) const GROUP: u32 = 256;
 /// Bytes of workgroup memory of a prefix selection, excluding the held members.
-const BESIDE: u32 = 4 * GROUP + 6 * 16;
+const SELECTION_BYTES: u32 = 4 * GROUP + 6 * 16;
 /// Tokens, and centroids, per workgroup of scores.
 const SIDE: u32 = 32;
 
@@ -112,7 +112,7 @@ impl<'a> Planner<'a> {
 
     /// Returns the bytes of workgroup memory of a prefix selection that holds its members there.
     fn here_bytes(&self) -> u64 {
-        u64::from(BESIDE) + 3 * (4 * u64::from(self.held)).next_multiple_of(16)
+        u64::from(SELECTION_BYTES) + 3 * (4 * u64::from(self.held)).next_multiple_of(16)
     }
 
     /// Returns the bytes of scratch for the members of all centroids, if workgroup memory cannot hold them.
@@ -126,7 +126,7 @@ impl<'a> Planner<'a> {
     pub(crate) fn holding(&self) -> (Part, u32) {
         match self.apart_bytes() {
             0 => (part!("ops/routing/route/gpu/parts/held_here.wgsl"), self.here_bytes() as u32),
-            _ => (part!("ops/routing/route/gpu/parts/held_apart.wgsl"), BESIDE),
+            _ => (part!("ops/routing/route/gpu/parts/held_apart.wgsl"), SELECTION_BYTES),
         }
     }
 

@@ -27,7 +27,7 @@ impl Planner<'_> {
     }
 
     /// Returns the offsets of the members of queries, the members of keys, `until` and `first` in the lists. An
-    /// overflowing offset exceeds every binding and is rejected there.
+    /// offset overflows only if the buffer exceeds every binding, which is rejected there.
     pub(crate) fn list_starts(&self) -> [u32; 4] {
         let [ranges, members, key_members, times, _] = self.list_words();
         let until = 2 * ranges + members + key_members;

@@ -12,7 +12,7 @@ const GROUP: u32 = 256;
 /// Maximum number of workgroups in the first pass of argmax: the second pass has as many lanes.
 const PARTIALS: u32 = GROUP;
 
-/// Returns the invocations of the workgroup that draws, which is also the number of tree branches. That workgroup
+/// Returns the invocations of the workgroup that draws, which is also the number of tree branches. One workgroup
 /// alone reads all keys about 35 times and waits for memory; four times the lanes wait a quarter as often. A software
 /// driver gains nothing.
 fn draw_group(caps: &Caps) -> u32 {

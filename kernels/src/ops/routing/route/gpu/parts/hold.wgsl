@@ -1,5 +1,6 @@
-// Holds the W best of the tokens so far. Of 256 tokens at a time, the first that beats the least held one replaces it,
-// then the next, until none does. If scores are in random order, about W (1 + ln(T / W)) tokens ever enter.
+// Holds the W best of the tokens so far. Tokens are compared 256 at a time: the first that beats the least held one
+// replaces it, then the next, until none does. If scores are in random order, about W (1 + ln(T / W)) tokens ever
+// enter.
 
 var<workgroup> next: atomic<u32>;
 var<workgroup> next_key: u32;
@@ -9,9 +10,9 @@ var<workgroup> least_token: atomic<u32>;
 var<workgroup> chosen: u32;
 var<workgroup> least: vec2u;
 
-// Inserts the `count` tokens of a list, at positions from `begin` on; the first `before` members are already held. Calls
-// `enter` with the place, index and position of each token that enters, and `leave` with the place of the member that it
-// evicts. Returns the number of members that are or were held.
+// Inserts the `count` tokens of a list, at positions from `begin` on; the first `before` members are already held.
+// Calls `enter` with the place, index and position of each token that enters, and `leave` with the place of the member
+// that it evicts. Returns the number of members that are or were held.
 fn take_in(list: u32, lane: u32, count: u32, before: u32, begin: u32) -> u32 {
     var used = before;
     if lane == 0 {

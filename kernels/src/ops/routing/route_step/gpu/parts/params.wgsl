@@ -45,7 +45,7 @@ fn query_place(list: u32) -> u32 {
     return params.members_start + list * params.tokens;
 }
 
-// Writes the ranges and clears the unused places. Of `all` keys, those from `before` on are also queries.
+// Writes the ranges and clears the unused places. The `all` keys from `before` on are also queries.
 fn bound(list: u32, lane: u32, before: u32, all: u32) {
     for (var i = all + lane; i < W + params.tokens; i += GROUP) {
         k_members[key_place(list) + i] = 0xffffffffu;

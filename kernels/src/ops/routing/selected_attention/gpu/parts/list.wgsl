@@ -50,7 +50,7 @@ fn key_of(list: u32, i: u32) -> Key {
     let places = keys_of(list);
     let place = places.x + i - params.slots;
     if place >= places.y {
-        // Row 0 of a tensor that exists.
+        // Row 0 of a tensor that is never empty here.
         return Key(0, NEVER, NEVER, select(NEVER, SLOT, params.slots > 0));
     }
     let at = unit * params.key_entries + place;
