@@ -12,8 +12,8 @@
 //! Intrinsics are inlined only into functions that enable their unit. Everything between a body and an intrinsic is
 //! therefore `#[inline(always)]`, closures included; a closure without it costs a call per intrinsic.
 //!
-//! On x86-64 the feature `std` enables run-time detection. Without it, a level is used only if the crate is compiled
-//! for it.
+//! On x86-64 the feature `std` enables run-time detection. Without
+//! it, a level is used only if the crate is compiled for it.
 
 /// Returns whether the processor has the given features.
 #[cfg(target_arch = "x86_64")]

@@ -127,8 +127,8 @@ fn simd_functions_are_accurate_and_reach_their_limits() {
             simd.apply(function, &mut got);
             for (&got, &x) in got.iter().zip(&inputs) {
                 let want = exact(f64::from(x)) as f32;
-                // Rounding the exponent makes the relative error grow with its magnitude, beyond -3 for arguments that
-                // underflow.
+                // Rounding the exponent makes the relative error grow with
+                // its magnitude, beyond -3 for arguments that underflow.
                 let tolerance = tolerance * if x < -1.0 { f64::from(x * x).min(64.0) } else { 1.0 };
                 let off = (f64::from(got) - f64::from(want)).abs();
                 let close = off <= tolerance * f64::from(want.abs()) + 1e-37 || got == want;

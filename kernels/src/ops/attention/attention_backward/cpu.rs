@@ -67,8 +67,8 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
         }
     });
     let [q_sums, k_sums, v_sums] = &sums;
-    // `terms` maps an output row (row of q or k, head) to `[offset of its first term, stride of the terms, number of
-    // terms]`; their sum is multiplied by `factor`.
+    // `terms` maps an output row (row of q or k, head) to
+    // `[offset of its first term, stride of the terms, number of terms]`; their sum is multiplied by `factor`.
     let add =
         |out: &mut [f32], width: usize, factor: f32, terms: &(dyn Fn(usize) -> [usize; 3] + Sync), sums: &[f32]| {
             let (out_rows, out) = (out.len() / width, Shared::new(out));
@@ -185,8 +185,8 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// Computes `dbias`. A unit is a tile of queries of one bias plane. It sums over the sequences and heads that
-    /// share the plane, in order.
+    /// Computes `dbias`. A unit is a tile of queries of one bias plane. It
+    /// sums over the sequences and heads that share the plane, in order.
     fn bias(&self, dbias: &mut [f32]) {
         let (spec, own) = (self.spec, self.spec.bias.unwrap_or_default());
         let (batch, queries, keys) = (spec.batch as usize, spec.queries as usize, spec.keys as usize);
@@ -232,8 +232,8 @@ impl<'a> Inputs<'a> {
         });
     }
 
-    /// Adds the contributions of a tile of keys to a head's `dq`, and those of its queries to `dk` and `dv`, without
-    /// the scale.
+    /// Adds the contributions of a tile of keys to a head's `dq`,
+    /// and those of its queries to `dk` and `dv`, without the scale.
     fn keys(&self, of: Pairs, [dq, dk, dv]: [&mut [f32]; 3], scratch: &mut Scratch) {
         let (spec, sequence, queries) = (self.spec, of.sequence, of.sequence.queries);
         let token = |position: i64| (position - sequence.position(0)).clamp(0, queries as i64) as usize;

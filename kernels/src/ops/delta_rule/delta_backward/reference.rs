@@ -93,8 +93,8 @@ struct Gradients {
 }
 
 impl Gradients {
-    /// Computes one token's derivatives. Turns `ds`, the derivative by the state after the token, into that by the
-    /// state before it.
+    /// Computes one token's derivatives. Turns `ds`, the derivative by
+    /// the state after the token, into that by the state before it.
     fn step(token: &Token, [before, after]: [&[f64]; 2], scale: f64, dout: &[f64], ds: &mut [f64]) -> Self {
         let (keys, width) = (0..token.k.len(), dout.len());
         let decayed: Vec<f64> = before.iter().enumerate().map(|(i, s)| exp(token.g[i / width]) * s).collect();

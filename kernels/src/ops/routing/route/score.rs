@@ -1,10 +1,10 @@
-//! The score of a token and a centroid in integers: bit-identical on every processor, so that all select the same
-//! tokens.
+//! The score of a token and a centroid in integers: bit-identical
+//! on every processor, so that all select the same tokens.
 //!
-//! A compiler may fuse or reorder f32 sums, and devices round divisions and roots differently. Here a vector becomes
-//! 22-bit integers with one shared power of two, `2^exponent (2^11 high + low)`. The product of two vectors is a sum
-//! of integers, and its root and division are computed digit by digit. `scores.wgsl` and `fixed.wgsl` follow this code
-//! line by line.
+//! A compiler may fuse or reorder f32 sums, and devices round divisions and roots differently.
+//! Here a vector becomes 22-bit integers with one shared power of two, `2^exponent (2^11 high
+//! + low)`. The product of two vectors is a sum of integers, and its root and division are
+//! computed digit by digit. `scores.wgsl` and `fixed.wgsl` follow this code line by line.
 
 use super::{EPS, Norm};
 use alloc::vec::Vec;
@@ -103,8 +103,8 @@ fn root(n: u32) -> u32 {
     (root << 15) + (rest << 14) / root
 }
 
-/// Returns `size 2^exponent`, truncated to 24 bits. Below the smallest normal number it returns 0, above the largest
-/// number the largest.
+/// Returns `size 2^exponent`, truncated to 24 bits. Below the smallest
+/// normal number it returns 0, above the largest number the largest.
 fn float(negative: bool, size: u32, exponent: i32) -> f32 {
     if size == 0 {
         return 0.0;

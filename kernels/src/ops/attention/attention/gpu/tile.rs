@@ -7,8 +7,8 @@ use crate::part;
 use crate::plan::Caps;
 use crate::plan::shader::Part;
 
-/// Maximum bytes of workgroup memory per lane. More would reduce occupancy: RDNA has 128 KiB for four compute units of
-/// 64 lanes, so 256 bytes per lane allow two waves on each.
+/// Maximum bytes of workgroup memory per lane. More would reduce occupancy: RDNA has 128 KiB for four units that
+/// compute 64 lanes each, so 256 bytes per lane allow two waves on each unit.
 const LANE_BYTES: u32 = 256;
 
 fn limit(needs: u32, has: u32) -> Error {
@@ -110,8 +110,8 @@ impl Prefill {
                 let chunk = vectors(spec.dim).next_power_of_two().min(chunk);
                 let subgroups = caps.subgroups && caps.subgroup_min >= x && !caps.software;
                 let choice = Self { lanes, x, per, chunk, step, subgroups, half: halves(spec, caps) };
-                // More than 16 vectors of sums per lane exceed the registers of many GPUs. Workgroups of 128 lanes are
-                // only for many rows.
+                // More than 16 vectors of sums per lane exceed the registers of
+                // many GPUs. Workgroups of 128 lanes are only for many rows.
                 if lanes > caps.invocations || per * choice.columns(spec) > 16 || (lanes == 128 && rows <= 32) {
                     continue;
                 }

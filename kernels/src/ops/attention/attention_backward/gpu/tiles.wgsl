@@ -25,8 +25,8 @@ fn main(
     if index >= tiles * params.kv_heads * params.batch {
         return;
     }
-    // With a causal mask the last queries see the most keys, and the first keys are seen by the most queries. Those
-    // are scheduled first.
+    // With a causal mask the last queries see the most keys, and the
+    // first keys are seen by the most queries. Those are scheduled first.
     let order = index % tiles;
     let first = select(order, tiles - 1 - order, LAST_FIRST) * OWN;
     let g = index / tiles % params.kv_heads;

@@ -194,8 +194,8 @@ impl Chunk {
         host.matmul(keys, update, &mut Tile::new(state, [self.key_dim, self.value_dim], self.value_dim), true);
     }
 
-    /// Computes all derivatives by the tokens. Turns `ds`, the derivative by the state after the chunk, into that by
-    /// `state` before it.
+    /// Computes all derivatives by the tokens. Turns `ds`, the derivative
+    /// by the state after the chunk, into that by `state` before it.
     pub(super) fn backward(&mut self, host: &dyn Host, state: &[f32], ds: &mut [f32]) {
         let (simd, n) = (host.simd(), self.tokens);
         let (dim, value_dim) = (self.key_dim, self.value_dim);

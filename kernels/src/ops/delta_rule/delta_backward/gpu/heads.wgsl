@@ -1,5 +1,5 @@
-// dq and dk: sums the contributions of a head's value heads, in order. A workgroup owns a row (sequence, token of the
-// piece, head).
+// dq and dk: sums the contributions of a head's value heads, in
+// order. A workgroup owns a row (sequence, token of the piece, head).
 
 struct Params {
     rows: u32,

@@ -49,8 +49,8 @@ fn main(
     }
 }
 
-// Adds the products of four k of x with the weights of eight outputs. Column i of `first` and `second` holds element k
-// + i of four outputs each.
+// Adds the products of four k of x with the weights of eight outputs. Column
+// i of `first` and `second` holds element k + i of four outputs each.
 fn add(k: u32, first: mat4x4f, second: mat4x4f) {
     for (var t = 0u; t < PER; t += 1) {
         let x = x4_at(x_places[t], k);

@@ -49,8 +49,8 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
         });
         heads.into_iter().flatten().collect()
     };
-    // Each head is divided into parts to have enough tasks: by centroids or, for the nearest selection, which compares
-    // all centroids, by tokens.
+    // Each head is divided into parts to have enough tasks: by centroids or,
+    // for the nearest selection, which compares all centroids, by tokens.
     let nearest = spec.selection == Selection::Nearest;
     let items = if nearest { spec.tokens as usize } else { clusters };
     let parts =

@@ -1,6 +1,6 @@
-// Scores of 32 tokens and 32 centroids per workgroup; lane (x, y) computes tokens x, x + 8, .. and centroids y, y + 8,
-// .. The code follows score.rs line by line. A score is stored as a key: its bits, mapped to an integer with the same
-// order.
+// Scores of 32 tokens and 32 centroids per workgroup; lane (x, y) computes tokens
+// x, x + 8, .. and centroids y, y + 8, .. The code follows score.rs line by line.
+// A score is stored as a key: its bits, mapped to an integer with the same order.
 
 struct Params {
     units: u32,

@@ -132,8 +132,8 @@ pub(crate) fn weights<'a>(combine: Combine, places: &'a [u32], lse: &'a [f32]) -
 /// Callback for one query: its place and token, its block, and `[largest logit, sum of weights relative to it]`.
 type Body<'a> = dyn FnMut((usize, usize), &[f32], [f32; 2]) + 'a;
 
-/// Scratch memory of a task: a list and, for a tile of its queries, the sums of values and of weights relative to the
-/// largest logit.
+/// Scratch memory of a task: a list and, for a tile of its queries,
+/// the sums of values and of weights relative to the largest logit.
 struct Task {
     list: List,
     products: Products,

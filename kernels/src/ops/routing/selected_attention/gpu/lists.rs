@@ -9,8 +9,8 @@ use crate::plan::{Pass, PassBuilder};
 use alloc::vec;
 
 impl Planner<'_> {
-    /// Returns the words of each section: the ranges of one side, members of queries, members of keys if separate,
-    /// `until`, `first`.
+    /// Returns the words of each section: the ranges of one side, members
+    /// of queries, members of keys if separate, `until`, `first`.
     fn list_words(&self) -> [u64; 5] {
         let units = u64::from(self.units());
         let key_places = units * u64::from(self.spec.key_entries());
@@ -35,8 +35,8 @@ impl Planner<'_> {
             .map(|n| n as u32)
     }
 
-    /// Plans the pass that copies the lists to scratch. With `forward` it also sets the lse of every place to that of
-    /// no keys.
+    /// Plans the pass that copies the lists to scratch. With `forward`
+    /// it also sets the lse of every place to that of no keys.
     pub(crate) fn lists(&self, forward: bool, bytes: u64) -> Result<Pass> {
         let spec = self.spec;
         let mut parts = vec![

@@ -10,7 +10,7 @@ use alloc::{vec, vec::Vec};
 use core::f32::consts::LOG2_E;
 
 impl<'a> Planner<'a> {
-    /// Returns the elements per array entry: 4 (vectors) if every row length is a multiple of 4, otherwise 1.
+    /// Returns the elements per array entry: 4 if every row length is a multiple of 4, otherwise 1.
     pub(crate) fn unit(&self) -> u32 {
         if [self.spec.dim, self.spec.value_dim].iter().all(|n| n.is_multiple_of(4)) { 4 } else { 1 }
     }

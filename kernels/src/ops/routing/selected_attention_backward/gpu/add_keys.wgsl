@@ -4,8 +4,8 @@ struct Params {
     rows: u32,
     q_start: u32,
     dq_start: u32,
-    // D as a uniform: an unknown trip count stops the compiler from unrolling a loop into more registers than there
-    // are.
+    // D as a uniform: an unknown trip count stops the compiler
+    // from unrolling a loop into more registers than there are.
     dim: u32,
 }
 

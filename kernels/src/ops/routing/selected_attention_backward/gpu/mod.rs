@@ -12,8 +12,8 @@ use alloc::{vec, vec::Vec};
 /// Invocations per workgroup of passes with one invocation per element.
 const GROUP: u32 = 64;
 
-/// Scratch buffers after those of the forward: gradients of places for `dq`, for `dk` and then `dv`, and `dk` of
-/// shared keys.
+/// Scratch buffers after those of the forward: gradients of places
+/// for `dq`, for `dk` and then `dv`, and `dk` of shared keys.
 const Q_SUMS: usize = 2;
 const K_SUMS: usize = 3;
 const SHARED_DK: usize = 4;
@@ -146,8 +146,8 @@ impl<'a> Backward<'a> {
         parts.push(part!("ops/attention/attention_backward/gpu/tiles.wgsl"));
         let (x, chunk) = (8, 4);
         let columns = [spec.dim, if keys { spec.value_dim } else { 1 }].map(|dim| dim.div_ceil(4).div_ceil(x));
-        // Limits sums to 16 vectors per lane, unless one item alone has more. Four items with 16 vectors leave too few
-        // registers on RDNA 3.
+        // Limits sums to 16 vectors per lane, unless one item alone has more.
+        // Four items with 16 vectors leave too few registers on RDNA 3.
         let sums = columns[0] + if keys { columns[1] } else { 0 };
         let per = if sums <= 2 {
             4

@@ -1,5 +1,5 @@
-// Precomputes (lse in units of log2(e), delta, weight) of each place, stored after the lists. One invocation per token
-// of a head.
+// Precomputes (lse in units of log2(e), delta, weight) of each
+// place, stored after the lists. One invocation per token of a head.
 
 struct Params {
     units: u32,

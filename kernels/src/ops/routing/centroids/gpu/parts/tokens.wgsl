@@ -13,8 +13,8 @@ struct Params {
     centroids_start: u32,
     out_start: u32,
     lengths_start: u32,
-    // D as a uniform: an unknown trip count stops the compiler from unrolling a loop into more registers than there
-    // are.
+    // D as a uniform: an unknown trip count stops the compiler
+    // from unrolling a loop into more registers than there are.
     dim: u32,
 }
 

@@ -1,6 +1,6 @@
-// Holds the W best of the tokens so far. Tokens are compared 256 at a time: the first that beats the least held one
-// replaces it, then the next, until none does. If scores are in random order, about W (1 + ln(T / W)) tokens ever
-// enter.
+// Holds the W best of the tokens so far. Tokens are compared 256 at a time: the
+// first that beats the least held one replaces it, then the next, until none
+// does. If scores are in random order, about W (1 + ln(T / W)) tokens ever enter.
 
 var<workgroup> next: atomic<u32>;
 var<workgroup> next_key: u32;

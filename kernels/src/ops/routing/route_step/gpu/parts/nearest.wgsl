@@ -1,5 +1,5 @@
-// Nearest selection: appends the tokens of a centroid to those of its state. Each leaves when the W-th after it
-// enters.
+// Nearest selection: appends the tokens of a centroid to those
+// of its state. Each leaves when the W-th after it enters.
 
 @group(0) @binding(0) var<storage, read> nearest: array<u32>;
 
