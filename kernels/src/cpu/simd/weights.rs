@@ -18,8 +18,8 @@ trait Format {
         [l.splat(0.0); 2]
     }
 
-    /// Returns elements of group `g` from `at` on and from `16 +
-    /// at` on, the two halves that nibble formats store together.
+    /// Returns elements of group `g` from `at` on and from `16 + at`
+    /// on, the two halves that nibble formats store together.
     fn pair<L: Lanes>(l: L, block: &[u8], g: usize, scales: [L::V; 2], at: usize) -> [L::V; 2];
 }
 

@@ -123,7 +123,7 @@ struct Inputs<'a> {
 /// Scratch memory of one task: matrices of `[TILE, TILE]`.
 struct Scratch {
     weights: Vec<f32>,
-    /// Derivatives of the loss by the products of queries and keys.
+    /// Derivatives of the loss with respect to the products of queries and keys.
     ds: Vec<f32>,
     /// Derivatives of the soft-cap; empty without one.
     slopes: Vec<f32>,
@@ -274,7 +274,8 @@ impl<'a> Inputs<'a> {
         ]
     }
 
-    /// Computes the weights and, in `ds`, the derivatives by the products if `by_product`, otherwise by the logits.
+    /// Computes the weights and, in `ds`, the derivatives with respect to
+    /// the products if `by_product`, otherwise with respect to the logits.
     fn pairs(&self, of: &Pairs, scratch: &mut Scratch, by_product: bool) {
         let (spec, host, simd) = (self.spec, self.host, self.host.simd());
         let Pairs { b, sequence, h, tokens, keys } = of;

@@ -1,10 +1,10 @@
 //! The score of a token and a centroid in integers: bit-identical
 //! on every processor, so that all select the same tokens.
 //!
-//! A compiler may fuse or reorder f32 sums, and devices round divisions and roots differently.
-//! Here a vector becomes 22-bit integers with one shared power of two, `2^exponent (2^11 high
-//! + low)`. The product of two vectors is a sum of integers, and its root and division are
-//! computed digit by digit. `scores.wgsl` and `fixed.wgsl` follow this code line by line.
+//! A compiler may fuse or reorder f32 sums, and devices round divisions and roots differently. Here a vector becomes
+//! 22-bit integers with one shared power of two, `2^exponent (2^11 high + low)`. The product of two vectors is a sum
+//! of integers, and the square root and the division by it are computed digit by digit. `scores.wgsl` and `fixed.wgsl`
+//! follow this code line by line.
 
 use super::{EPS, Norm};
 use alloc::vec::Vec;

@@ -145,7 +145,7 @@ impl Rows {
 struct Task {
     list: List,
     weights: Products, // [queries, keys] of a tile
-    ds: Products,      // derivatives by the products of the same tile
+    ds: Products,      // derivatives of the same products
     turned: Vec<f32>,  // one of the two, transposed
     dout: Vec<f32>,    // [queries, padded V]
     dq: Vec<f32>,      // [queries, D]

@@ -3,11 +3,11 @@
 //
 //     products   lane (x, y) computes items y, y + Y, .. and others x, x + X, ..: first query times key, then dout
 //                times value, both in chunks of CHUNK vectors
-//     pairs      turns both products into the weight, and the derivative by the first product
+//     pairs      turns both products into the weight, and the derivative of the first product
 //     sums       lane (x, y) sums vectors x, x + X, .. of the same items; others arrive 4 STEP at a time
 //
-// All products are outer products in registers: PER x 4 x 4 and PER x columns x 16 multiply-adds for PER + 4 and PER +
-// 4 columns vector reads. Each sum has a fixed order, so every run gives the same bits.
+// All products are outer products in registers: PER x 4 x 4 and PER x columns x 16 multiply-adds for PER + 4 and
+// PER + 4 columns vector reads. Each sum has a fixed order, so every run gives the same bits.
 
 // Offset of a step's vectors of the others: they follow the factors, [OWN, X] vectors.
 const FACTORS = OWN * X;

@@ -1,4 +1,4 @@
-//! Three passes: `dz`, the derivatives by the arguments of the activations, is stored in scratch; then the weights are
+//! Three passes: `dz`, the gradient of the arguments of the activations, is stored in scratch; then the weights are
 //! summed; then `dx` is computed. A fourth pass computes `dstate0` if sequences begin with a state.
 
 use super::{NAME, Spec};

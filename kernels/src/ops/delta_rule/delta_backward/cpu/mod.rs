@@ -121,7 +121,7 @@ impl Outputs<'_> {
     }
 }
 
-/// Loads tokens into `chunk`, with the derivatives by their outputs.
+/// Loads tokens into `chunk`, with the gradients of their outputs.
 fn load(inputs: &Inputs<'_>, chunk: &mut Chunk, tokens: Range<usize>, head: usize, dout: &[f32]) {
     let (simd, dim, value_dim) = (inputs.host.simd(), inputs.key_dim, inputs.value_dim);
     chunk.tokens = tokens.len();

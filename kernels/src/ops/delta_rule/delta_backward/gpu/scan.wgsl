@@ -1,7 +1,7 @@
 // Scans the chunks forward for the states before them or, with
-// REVERSE, backward for the derivatives by the states after them:
+// REVERSE, backward for the gradients of the states after them:
 //
-//     X = X0 + M S                updates of all tokens of the chunk (W - E S, solved), or the derivative by them
+//     X = X0 + M S                updates of all tokens of the chunk (W - E S, solved), or their gradients
 //     S = decays S + N^T X        and, with REVERSE, + Q^T dO
 //
 // A workgroup owns 4 COLUMNS columns of the state of a value head of a sequence. Lane

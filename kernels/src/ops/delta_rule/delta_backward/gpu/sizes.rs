@@ -98,7 +98,7 @@ impl Sizes {
             Scratch::Values | Scratch::Solved => 32 * self.rows * u64::from(self.columns),
             Scratch::Keys => 16 * self.slots * self.value_heads * u64::from(self.matrices()),
             Scratch::States | Scratch::Dstates => self.slots * self.state_bytes(),
-            // One set of states at the begin of every piece, and two that alternate in the backward sweep.
+            // One set of states at the start of every piece, and two that alternate in the backward sweep.
             Scratch::Carry if self.pieces > 1 => (u64::from(self.pieces) + 2) * self.carried * self.state_bytes(),
             Scratch::Carry => 16,
         }

@@ -150,7 +150,7 @@ impl Task {
 
     /// Calls `body` for every query of a list that sees a key. Meanwhile prefetches the rows of the next list.
     fn list(&mut self, of: &Inputs<'_>, [unit, c]: [usize; 2], next: Option<[usize; 2]>, body: &mut Body<'_>) {
-        // In decoding, a token is in few of all lists.
+        // In decoding, most lists have no query: a token is in few of all lists.
         if of.queries.list(unit, c).next().is_none() {
             return;
         }

@@ -31,7 +31,7 @@ fn invocation(index: u32) {
         lists[2 * params.ranges + index] = members[params.members_start + index];
     }
     if index < params.ranges {
-        // The end is clamped to the places, and the begin to the end.
+        // The end is clamped to the number of places, and the start to the end.
         let at = params.ranges_start + index / 2 * 2;
         lists[index] = min(ranges[at + index % 2], min(ranges[at + 1], params.most));
         lists[params.ranges + index] = key_range(index);

@@ -98,8 +98,8 @@ fn key_places(s: Sequence, g: u32, key: u32) -> vec2u {
     return vec2u(params.k_start + row * K_WIDTH, params.v_start + row * V_WIDTH);
 }
 
-// Returns (weight, derivative of the loss by the scaled dot product, derivative by the logit) of a pair. `product` is
-// the dot product of query and key, `derivative` that of the loss by the weight.
+// Returns (weight, derivative with respect to the scaled dot product, derivative with respect to the logit) of a pair.
+// `product` is the dot product of query and key. `derivative` is that of the loss with respect to the weight.
 fn pair(query: Query, key: u32, product: f32, derivative: f32) -> vec3f {
     var z = product * params.scale;
     var slope = 1.0;

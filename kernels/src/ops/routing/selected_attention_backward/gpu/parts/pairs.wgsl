@@ -68,7 +68,7 @@ fn load_key_value(place: u32, i: u32) -> vec4f {
     return value_vector(key_at(place), i);
 }
 
-// Returns (weight of a key for a query, derivative of the loss by their product without the scale).
+// Returns (weight of a key for a query, derivative of the loss with respect to their product without the scale).
 fn pair(query: Query, key: Key, product: f32, derivative: f32) -> vec2f {
     let own = OWN_LAST && query.token == key.token;
     let z = select(product * params.scale, params.own_logit, own);
