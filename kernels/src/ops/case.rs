@@ -21,8 +21,8 @@ impl Case {
     }
 }
 
-/// Returns the tolerance of an op on a host. If the host multiplies bytes, which rounds activations, the tolerance is
-/// wider; all other ops keep `ordinary`.
+/// Returns the tolerance of an op on a host. If the host multiplies bytes, activations are rounded,
+/// and the op gets the tolerance for that; all other ops keep `ordinary`.
 pub fn tolerance_on(host: &dyn Host, op: &Op, ordinary: Tolerance) -> Tolerance {
     let rounded = |format| Bytes::takes(format) && host.bytes().is_some();
     match op {

@@ -8,7 +8,7 @@ use super::{math, reduce};
 /// the tile, and the row's `sum` and `acc` are rescaled to the new maximum.
 ///
 /// `logits` has row stride `stride` and `keys` columns. `seen`, `max`
-/// and `sum` have one entry per row, and `acc` one row of elements.
+/// and `sum` have one entry, and `acc` has one row, for each row of logits.
 #[inline(always)]
 pub(super) fn online<L: Lanes>(
     l: L,
