@@ -1,9 +1,8 @@
 //! Rows of logits with NaN, infinities and masks, sampled on every executor and adapter.
 
-use foveate_core::check;
 use foveate_core::gpu::{self, Gpu};
 use foveate_core::host::HostBackend;
-use foveate_core::{Any, Backend};
+use foveate_core::{Any, Backend, run_on};
 use foveate_kernels::ops::Op;
 use foveate_kernels::rng::Rng;
 use foveate_kernels::sample::{Draw, NOT_FINITE, Spec, choosable};
@@ -26,15 +25,12 @@ fn specs(vocab: usize) -> Vec<Spec> {
 /// What stays of `seen` and what `token` is.
 fn sample(backend: &Any, spec: Spec, row: &[f32], seen: &[u32]) -> (Vec<u32>, u32) {
     let op = Op::from(spec);
-    let args = op.kernel().args();
-    let inputs: Vec<Vec<u8>> = match args.len() {
-        2 => vec![f32_bytes(row), u32_bytes(&[7])],
-        _ => vec![f32_bytes(row), u32_bytes(seen), u32_bytes(&[7])],
-    };
-    let outputs = block_on(check::run(backend, &op, &args, &inputs)).expect("a valid spec runs");
-    let words = |bytes: &Vec<u8>| bytemuck::pod_collect_to_vec::<u8, u32>(bytes);
-    let token = words(&outputs[args.len() - 1])[0];
-    (if args.len() == 3 { words(&outputs[1]) } else { seen.to_vec() }, token)
+    let (row, seen_bytes) = (f32_bytes(row), u32_bytes(seen));
+    let mut inputs = vec![("logits", &row[..])];
+    inputs.extend((spec.penalty != 1.0).then_some(("seen", &seen_bytes[..])));
+    let outputs = block_on(run_on(backend, &op, &inputs)).expect("a valid spec runs");
+    let token = outputs.u32("token").expect("an output")[0];
+    (outputs.u32("seen").unwrap_or_else(|| seen.to_vec()), token)
 }
 
 /// The processor, and every adapter by the plans of software drivers, of GPUs and of WebGPU's defaults.

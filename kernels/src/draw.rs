@@ -71,8 +71,8 @@ pub(crate) fn offsets(sequences: u32, tokens: u32, rng: &mut Rng) -> Vec<u32> {
     cuts
 }
 
-/// Assigns pool slots in reverse order. Slots are distinct while the pool has room; further ones lie outside of the
-/// pool.
+/// Assigns pool slots in reverse order. Slots are distinct while
+/// the pool has room; further ones lie outside of the pool.
 pub(crate) fn reversed_slots(sequences: u32, pool: u32) -> Vec<u32> {
     (0..sequences).map(|i| pool.wrapping_sub(1 + i)).collect()
 }

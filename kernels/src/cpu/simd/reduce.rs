@@ -135,8 +135,8 @@ const AHEAD: usize = 16;
 /// Elements of a cache line.
 const LINE: usize = 16;
 
-/// Prefetches four rows of `d` elements. Rows with gaps between them, such as those of one key head, are not detected
-/// by hardware prefetchers.
+/// Prefetches four rows of `d` elements. Rows with gaps between them, such
+/// as those of one key head, are not detected by hardware prefetchers.
 #[inline(always)]
 fn fetch_ahead<L: Lanes>(l: L, rows: &[f32], at: usize, stride: usize, d: usize) {
     if stride > d {

@@ -62,8 +62,8 @@ fn activation_part(spec: &Spec) -> Vec<Part> {
     })
 }
 
-/// Plans the passes of a validated spec. `args` are its own, or those of the [`linear`](crate::ops::dense::linear) it
-/// was converted from.
+/// Plans the passes of a validated spec. `args` are its own, or those
+/// of the [`linear`](crate::ops::dense::linear) it was converted from.
 pub(crate) fn few(spec: &Spec, args: &[Arg], caps: &Caps) -> Result<Plan> {
     if spec.tokens == 0 || spec.outputs == 0 {
         return Ok(Plan::default());
@@ -74,8 +74,8 @@ pub(crate) fn few(spec: &Spec, args: &[Arg], caps: &Caps) -> Result<Plan> {
         let passes = pieces.iter().map(|piece| product(spec, args, caps, *piece, row_bytes, None));
         return Ok(Plan { passes: passes.collect::<Result<_>>()?, scratch: Vec::new() });
     }
-    // A gate and its gated product may be in different bindings, so products go to scratch and a second pass activates
-    // them.
+    // A gate and its gated product may be in different bindings,
+    // so products go to scratch and a second pass activates them.
     let apart = Spec { activation: None, residual: false, outputs: spec.rows(), y_stride: spec.rows(), ..*spec };
     let bytes = 4 * u64::from(spec.tokens) * u64::from(spec.rows());
     let passes = pieces.iter().map(|piece| product(&apart, args, caps, *piece, row_bytes, Some(bytes)));

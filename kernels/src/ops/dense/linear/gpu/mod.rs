@@ -74,9 +74,9 @@ fn direct(spec: &Spec) -> Form {
 ///
 /// Predicted for 64 tokens and each 16 k: a lane issues 1,024 multiply-adds, 64 reads of workgroup memory, 8 loads, 8
 /// stores and about 100 waits, branches and address computations: 85% of peak. 64 sums, 32 words of weights, 8 of x
-/// and 10 offsets take 114 registers; 8 KiB of workgroup memory allow 8 waves per RDNA compute unit. Least bytes: `4
-/// tokens (inputs + outputs)` and the weights. Actual reads: x once for every 64 outputs, the weights once for every
-/// tile of tokens, 32 flop per byte of f32. docs/benchmarks.md lists the compilers' results.
+/// and 10 offsets take 114 registers; 8 KiB of workgroup memory allow 8 waves per unit of RDNA. Least bytes:
+/// `4 tokens (inputs + outputs)` and the weights. Actual reads: x once for every 64 outputs, the weights once for
+/// every tile of tokens, 32 flop per byte of f32. docs/benchmarks.md lists the compilers' results.
 fn tiled(spec: &Spec) -> Form {
     let tiles = |tokens| u64::from(spec.tokens.div_ceil(tokens)) * u64::from(spec.outputs.div_ceil(TILE_OUTPUTS));
     let (tokens, columns) = match spec.tokens {

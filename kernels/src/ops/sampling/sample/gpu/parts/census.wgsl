@@ -1,5 +1,5 @@
-// Queries over all keys: the number of tokens, or their probability, at or above a key. Lanes stride over the keys 16
-// bytes at a time.
+// Queries over all keys: the number of tokens, or their probability,
+// at or above a key. Lanes stride over the keys 16 bytes at a time.
 
 @group(0) @binding(0) var<storage, read> keys: array<vec4u>;
 
@@ -54,8 +54,8 @@ fn count(least: vec4u, lane: u32) -> vec4u {
     return all;
 }
 
-// Returns the probability of the tokens that `count` would count. Partial sums of 32 terms keep the error near that of
-// a single addition.
+// Returns the probability of the tokens that `count` would count. Partial
+// sums of 32 terms keep the error near that of a single addition.
 fn mass(least: vec4u, top: f32, lane: u32) -> vec4f {
     var mine = vec4f();
     for (var first = lane; first < params.quads; first += 8 * GROUP) {
