@@ -78,8 +78,11 @@ mod tests {
         let Op::Activation(activation) = fitted("activation", "", &gated).expect("valid") else { panic!("another op") };
         assert_eq!((activation.rows, activation.dim, activation.stride), (3, 32, 64));
         assert_eq!(activation.kind, activation::Kind::Silu);
-        let paged = shapes(&[("q", &[2, 5, 6, 80]), ("k", &[9, 16, 3, 80]), ("v", &[9, 16, 3, 40]), ("table", &[2, 4])]);
-        let Op::Attention(spec) = fitted("attention", "S=60,page=16", &paged).expect("valid") else { panic!("another op") };
+        let paged =
+            shapes(&[("q", &[2, 5, 6, 80]), ("k", &[9, 16, 3, 80]), ("v", &[9, 16, 3, 40]), ("table", &[2, 4])]);
+        let Op::Attention(spec) = fitted("attention", "S=60,page=16", &paged).expect("valid") else {
+            panic!("another op")
+        };
         assert_eq!((spec.kv_heads, spec.paged), (3, Some(Pages { pages: 9, page: 16, width: 4 })));
         let packed = shapes(&[("q", &[7, 6, 80]), ("k", &[9, 3, 80]), ("v", &[9, 3, 40]), ("cu_q", &[4])]);
         let Op::Attention(spec) = fitted("attention", "T=4,S=9,packed=true", &packed).expect("valid") else {

@@ -30,8 +30,7 @@ pub(super) struct Case {
 const ROUTING: &str = "routing";
 
 /// `(op, argument, tensor)`: names that the first cases had.
-const ALIASES: [(&str, &str, &str); 2] =
-    [(attention::NAME, "lengths", "kv_len"), (delta::NAME, "state0", "state")];
+const ALIASES: [(&str, &str, &str); 2] = [(attention::NAME, "lengths", "kv_len"), (delta::NAME, "state0", "state")];
 
 /// The op that a file's `op` and `params` describe; as `Err` what is wrong with its name, where there is no such op.
 ///
@@ -86,7 +85,8 @@ struct Settings<'a> {
 
 impl<'a> Settings<'a> {
     fn op(&mut self, table: &'static Table) -> Result<Op> {
-        let sizes = |tensor: &TensorInfo| tensor.shape.iter().map(|&d| u32::try_from(d).ok()).collect::<Option<Vec<_>>>();
+        let sizes =
+            |tensor: &TensorInfo| tensor.shape.iter().map(|&d| u32::try_from(d).ok()).collect::<Option<Vec<_>>>();
         let shape = |argument: &Argument| Some((argument.name.into(), self.tensor(argument.name).and_then(sizes)?));
         let shapes: Vec<(String, Vec<u32>)> = table.arguments.iter().filter_map(shape).collect();
         let read = table.read(&mut Sizes { source: self, shapes: &shapes });

@@ -1,10 +1,10 @@
 //! Random specs of every op, from the table of its settings.
 
 use crate::dtype::DType;
-use crate::ops::settings::{Range, Request, SettingError, Source, Table, Type, Value};
-use crate::ops::{Op, settings};
 use crate::ops::attention::attention;
 use crate::ops::routing::{centroids, selected_attention};
+use crate::ops::settings::{Range, Request, SettingError, Source, Table, Type, Value};
+use crate::ops::{Op, settings};
 
 /// Numbers to choose with.
 pub trait Entropy {
@@ -68,7 +68,11 @@ impl Drawn<'_> {
     fn number(&mut self, range: Range) -> f32 {
         let hundredths = if let Range::Numbers(_, 1.0) = range { 100 } else { 200 };
         let usual = self.mostly(8);
-        let x = if usual { self.entropy.up_to(hundredths) as f32 / 100.0 } else { f32::from_bits(self.entropy.up_to(u32::MAX)) };
+        let x = if usual {
+            self.entropy.up_to(hundredths) as f32 / 100.0
+        } else {
+            f32::from_bits(self.entropy.up_to(u32::MAX))
+        };
         if x.is_subnormal() { 0.0 } else { x }
     }
 }
@@ -135,7 +139,8 @@ fn comparable(op: Op, entropy: &mut dyn Entropy) -> Op {
         }
         // Draws near a boundary may differ by rounding and are left to cases: those of the likeliest token have none.
         Op::Sample(mut spec) => {
-            spec.draw = spec.draw.filter(|_| entropy.up_to(7) == 7).map(|draw| crate::sample::Draw { top_k: 1, ..draw });
+            spec.draw =
+                spec.draw.filter(|_| entropy.up_to(7) == 7).map(|draw| crate::sample::Draw { top_k: 1, ..draw });
             if entropy.up_to(1) == 1 {
                 spec.penalty = 1.0;
             }

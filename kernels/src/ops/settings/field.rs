@@ -55,6 +55,15 @@ impl Field {
         if self.optional { format!("{one} or none") } else { one }
     }
 
+    /// Whether a value asks for something: neither none nor false, nor 0 where none is no value.
+    pub fn is_set(&self, value: Value) -> bool {
+        match value {
+            Value::None | Value::Flag(false) => false,
+            Value::Count(0) => self.optional,
+            _ => true,
+        }
+    }
+
     /// Returns the documentation as one line.
     pub fn doc(&self) -> String {
         line(self.docs)
@@ -115,13 +124,6 @@ pub enum Value {
     Number(f32),
     Flag(bool),
     Word(&'static str),
-}
-
-impl Value {
-    /// Whether the value asks for something: neither none, false nor 0.
-    pub fn is_set(self) -> bool {
-        !matches!(self, Value::None | Value::Flag(false) | Value::Count(0))
-    }
 }
 
 impl core::fmt::Display for Value {

@@ -15,10 +15,12 @@ pub fn list() -> String {
 
 /// Lists the settings of an op: names, types, defaults and documentation.
 pub fn help(table: &'static Table) -> String {
-    let rows: Vec<[String; 3]> = settings(table).map(|(field, default)| {
-        let name = field.letter.map_or(field.name.into(), |letter| format!("{letter}|{}", field.name));
-        [name, format!("{}{}", kind(field), range(field)), default]
-    }).collect();
+    let rows: Vec<[String; 3]> = settings(table)
+        .map(|(field, default)| {
+            let name = field.letter.map_or(field.name.into(), |letter| format!("{letter}|{}", field.name));
+            [name, format!("{}{}", kind(field), range(field)), default]
+        })
+        .collect();
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
     let (names, defaults) = (width(0), width(2));
     let mut all = String::new();
@@ -166,7 +168,9 @@ pub fn typescript() -> String {
     }
     all += &format!("\n/** The settings of every op. */\nexport interface OpSettings {{\n{settings_of}}}\n");
     all += &format!("\n/** The names of every op's arguments. */\nexport interface OpArguments {{\n{arguments_of}}}\n");
-    all += &format!("\n/** The names of the arguments that an op may read. */\nexport interface OpInputs {{\n{inputs_of}}}\n");
+    all += &format!(
+        "\n/** The names of the arguments that an op may read. */\nexport interface OpInputs {{\n{inputs_of}}}\n"
+    );
     all + "\nexport type OpName = keyof OpSettings;\n"
 }
 

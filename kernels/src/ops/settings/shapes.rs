@@ -87,7 +87,13 @@ pub fn evaluate(size: &str, value: &dyn Fn(&str) -> Option<Value>) -> Option<u64
     };
     match Size::of(size) {
         Size::Linear(name, factor, more) => Some(u64::from(factor) * count(name)? + u64::from(more)),
-        Size::Flagged(flag, name) => if value(flag)?.is_set() { count(name) } else { Some(1) },
+        Size::Flagged(flag, name) => {
+            if value(flag)? == Value::Flag(true) {
+                count(name)
+            } else {
+                Some(1)
+            }
+        }
         Size::Other => None,
     }
 }
@@ -104,12 +110,12 @@ pub struct Sizes<'a> {
 impl Sizes<'_> {
     /// Whether a setting is set, as far as that is known before its turn.
     fn is_set(&mut self, name: &str, request: &Request<'_>) -> Result<bool, SettingError> {
-        if let Some(value) = request.known(name) {
-            return Ok(value.is_set());
-        }
         let Some(field) = request.table.fields.iter().find(|field| field.name == name) else { return Ok(false) };
+        if let Some(value) = request.known(name) {
+            return Ok(field.is_set(value));
+        }
         let given = self.source.value(&Request { field, default: Value::None, ..*request })?;
-        Ok(given.is_some_and(Value::is_set))
+        Ok(given.is_some_and(|value| field.is_set(value)))
     }
 }
 
@@ -125,7 +131,9 @@ impl Source for Sizes<'_> {
                 let holds = match form.when {
                     _ if form.sizes.len() != shape.len() => false,
                     // A shape alone does not tell which of several forms it has.
-                    Some(flag) if argument.forms.len() > 1 => flag != request.field.name && self.is_set(flag, request)?,
+                    Some(flag) if argument.forms.len() > 1 => {
+                        flag != request.field.name && self.is_set(flag, request)?
+                    }
                     _ => true,
                 };
                 if !holds {

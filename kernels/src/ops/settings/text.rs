@@ -77,7 +77,10 @@ pub fn nearest(name: &str, names: impl Iterator<Item = &'static str>) -> Option<
         let distance = if name.eq_ignore_ascii_case(other) { 0 } else { distance(name, other) };
         (distance <= most).then_some(distance)
     };
-    names.filter_map(|other| near(&other).map(|distance| (distance, other))).min_by_key(|(d, _)| *d).map(|(_, name)| name)
+    names
+        .filter_map(|other| near(&other).map(|distance| (distance, other)))
+        .min_by_key(|(d, _)| *d)
+        .map(|(_, name)| name)
 }
 
 /// Returns how many bytes must be put in, left out or replaced to make one name the other (Levenshtein's distance).

@@ -128,7 +128,9 @@ fn named(arguments: &Arguments) -> Result<Vec<(String, Op)>> {
         true => {
             let near = settings::nearest(name, Op::NAMES.iter().copied());
             let near = near.map_or(String::new(), |near| format!(" (did you mean {near}?)"));
-            Err(Error::Usage { reason: format!("no shape has {name} in its name{near}; there are {}", names.join(", ")) })
+            Err(Error::Usage {
+                reason: format!("no shape has {name} in its name{near}; there are {}", names.join(", ")),
+            })
         }
         false => Ok(some),
     }
