@@ -125,7 +125,8 @@ fn params_of_case_files_are_refused_by_name() {
         (r#"{"causal": null}"#, "attention: causal must be true or false, got none"),
         ("[]", "params"),
     ] {
-        let found = pollster::block_on(check::op(&HostBackend::reference(), &case(&op, params, |_| ()), Bounds::EXECUTOR));
+        let found =
+            pollster::block_on(check::op(&HostBackend::reference(), &case(&op, params, |_| ()), Bounds::EXECUTOR));
         let error = found.expect_err(params);
         assert!(matches!(error, Error::Format { .. }) && error.to_string().contains(words), "{params}: {error}");
     }

@@ -200,7 +200,6 @@ fn docs_list_every_setting() {
 #[test]
 fn typescript_has_an_interface_for_every_op() {
     let types = typescript();
-    println!("{types}"); // TMP
     for line in [
         "export interface SelectedAttentionSettings {",
         "  readonly kv_heads?: number | undefined;",
