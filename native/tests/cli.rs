@@ -395,7 +395,22 @@ fn bench_sweeps_a_length(device: &str) -> Check {
     ensure(sweep["points"][0]["working_bytes"].is_number() == (device != "gpu"), || sweep.to_string())
 }
 
+fn bench_describes_its_ops() -> Check {
+    for (arguments, words) in [
+        (&["bench", "--list"][..], &["attention", "Softmax attention", "selected_attention_backward"][..]),
+        (&["bench", "attention", "--help"], &["B|batch", "Queries of a sequence", "1 to 256", "f32, f16, q8_0"]),
+        (&["bench", "route_step", "-h"], &["C|clusters", "32", "prefix"]),
+        (&["bench", "--help"], &["--sweep", "foveate bench OP --help"]),
+    ] {
+        let output = run(arguments)?;
+        let told = words.iter().all(|word| out(&output).contains(word));
+        ensure(output.status.success() && told, || shown(&output))?;
+    }
+    refused(&run(&["bench", "atention", "--help"])?, &["no op atention", "did you mean attention?"])
+}
+
 fn bench_refuses_what_it_cannot_time() -> Check {
+    refused(&bench(&["linera"])?, &["no shape has linera", "did you mean linear?"])?;
     refused(&bench(&["convolution", "--set", "T=4"])?, &["no op convolution", "attention", "linear"])?;
     refused(&bench(&["no-such-shape"])?, &["no-such-shape", "sample argmax/decode"])?;
     refused(&bench(&["attention", "--set", "T=many"])?, &["attention: T must be a whole number", "got many"])?;
@@ -453,6 +468,7 @@ fn main() {
         always("bench_times_an_op_by_its_definition", || bench_times_an_op_against_the_machine("reference")),
         always("bench_picks_shapes_by_name", bench_picks_shapes_by_name),
         always("bench_sweeps_a_length_on_the_cpu", || bench_sweeps_a_length("cpu")),
+        always("bench_describes_its_ops", bench_describes_its_ops),
         always("bench_refuses_what_it_cannot_time", bench_refuses_what_it_cannot_time),
         given(golden, "bench_times_a_model_on_the_cpu", || bench_times_a_model(&["cpu"], &["host"])),
         given(model, "generate_streams_text", generate_streams_text),

@@ -47,6 +47,7 @@ mod cpu;
 mod gpu;
 mod reference;
 pub(crate) mod sequence;
+pub mod spec;
 
 use crate::cpu::{Args, Host};
 use crate::dtype::DType;
@@ -59,6 +60,8 @@ use alloc::{format, vec::Vec};
 use sequence::{Sequence, Sequences};
 
 pub(crate) use cpu::merge_row;
+
+pub use spec::Spec;
 
 pub const NAME: &str = "attention";
 
@@ -114,39 +117,6 @@ pub struct Packed {
     pub queries: u32,
     /// `Tk`, rows of `k` and `v`, unless they are paged.
     pub keys: u32,
-}
-
-/// See the [module](self).
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Spec {
-    pub batch: u32,
-    /// `T`, packed the most queries of a sequence.
-    pub queries: u32,
-    /// `S`, the most keys of a sequence.
-    pub keys: u32,
-    /// `H`
-    pub heads: u32,
-    /// `G`, divides `heads`.
-    pub kv_heads: u32,
-    /// `D`, 1 to 256.
-    pub dim: u32,
-    /// `V`, 1 to 256.
-    pub value_dim: u32,
-    pub scale: f32,
-    pub causal: bool,
-    pub window: Option<u32>,
-    pub softcap: Option<f32>,
-    pub alibi: bool,
-    pub bias: Option<Bias>,
-    pub sinks: bool,
-    pub lengths: bool,
-    pub paged: Option<Pages>,
-    pub packed: Option<Packed>,
-    /// How `k` and `v` are stored: f32, f16 or Q8_0.
-    pub kv: DType,
-    /// Elements between two tokens of `q`.
-    pub q_stride: u32,
-    pub lse: bool,
 }
 
 impl Spec {

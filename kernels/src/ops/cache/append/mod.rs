@@ -28,6 +28,7 @@
 pub(crate) mod cases;
 mod gpu;
 mod reference;
+pub mod spec;
 
 use crate::cpu::{Args, Host};
 use crate::dtype::DType;
@@ -39,21 +40,9 @@ use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Plan};
 use alloc::{format, vec::Vec};
 
-pub const NAME: &str = "append";
+pub use spec::Spec;
 
-/// See the [module](self).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Spec {
-    pub tokens: u32,
-    /// Rows of the pool.
-    pub pool: u32,
-    pub k_width: u32,
-    pub v_width: u32,
-    pub k_stride: u32,
-    pub v_stride: u32,
-    /// How the pool stores rows: f32, f16 or Q8_0.
-    pub format: DType,
-}
+pub const NAME: &str = "append";
 
 impl Kernel for Spec {
     fn name(&self) -> &'static str {

@@ -23,6 +23,7 @@ pub(crate) mod cases;
 mod cpu;
 mod gpu;
 mod reference;
+pub mod spec;
 
 use crate::cpu::{Args, Host};
 use crate::dtype::DType;
@@ -33,18 +34,9 @@ use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Plan};
 use alloc::vec::Vec;
 
-pub const NAME: &str = "embed";
+pub use spec::Spec;
 
-/// See the [module](self).
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Spec {
-    pub tokens: u32,
-    pub vocab: u32,
-    pub dim: u32,
-    pub format: DType,
-    pub scale: f32,
-    pub accumulate: bool,
-}
+pub const NAME: &str = "embed";
 
 impl Kernel for Spec {
     fn name(&self) -> &'static str {

@@ -33,6 +33,7 @@ pub(crate) mod cases;
 mod cpu;
 mod gpu;
 mod reference;
+pub mod spec;
 
 use crate::cpu::{Args, Host, View};
 use crate::dtype::DType;
@@ -47,39 +48,12 @@ use alloc::{format, vec, vec::Vec};
 
 pub(crate) use gpu::few;
 
+pub use spec::{Activation, Norm, Spec};
+
 pub const NAME: &str = "fused_linear";
 
 /// Most tokens.
 pub const FEW: u32 = 4;
-
-/// The root-mean-square norm in front of the product.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Norm {
-    pub eps: f32,
-    pub one_plus: bool,
-}
-
-/// What is made of the products.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Activation {
-    pub kind: activation::Kind,
-    pub gated: bool,
-}
-
-/// See the [module](self).
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Spec {
-    pub tokens: u32,
-    pub inputs: u32,
-    pub outputs: u32,
-    pub format: DType,
-    pub norm: Option<Norm>,
-    pub bias: bool,
-    pub activation: Option<Activation>,
-    pub residual: bool,
-    pub x_stride: u32,
-    pub y_stride: u32,
-}
 
 impl From<linear::Spec> for Spec {
     /// The product alone.

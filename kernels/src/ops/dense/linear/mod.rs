@@ -27,6 +27,7 @@ pub(crate) mod cases;
 mod cpu;
 mod gpu;
 mod reference;
+pub mod spec;
 
 use crate::cpu::{Args, Host};
 use crate::dtype::DType;
@@ -39,19 +40,9 @@ use alloc::{format, vec::Vec};
 
 pub(crate) use gpu::{pieces, weight_parts};
 
-pub const NAME: &str = "linear";
+pub use spec::Spec;
 
-/// See the [module](self).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Spec {
-    pub tokens: u32,
-    pub inputs: u32,
-    pub outputs: u32,
-    pub format: DType,
-    pub bias: bool,
-    pub x_stride: u32,
-    pub y_stride: u32,
-}
+pub const NAME: &str = "linear";
 
 impl Spec {
     /// Dense `x` and `y`, no bias.

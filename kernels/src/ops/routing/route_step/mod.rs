@@ -44,6 +44,7 @@ pub(crate) mod cases;
 mod cpu;
 mod gpu;
 mod reference;
+pub mod spec;
 
 use crate::cpu::{Args, Host};
 use crate::dtype::DType;
@@ -56,14 +57,9 @@ use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Plan};
 use alloc::{format, vec, vec::Vec};
 
-pub const NAME: &str = "route_step";
+pub use spec::Spec;
 
-/// See the [module](self).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Spec {
-    /// `tokens` are those of the step.
-    pub route: route::Spec,
-}
+pub const NAME: &str = "route_step";
 
 impl Spec {
     /// Words of a centroid's part of the state: `N`.

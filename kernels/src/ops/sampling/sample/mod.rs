@@ -35,6 +35,7 @@ pub(crate) mod cases;
 mod cpu;
 mod gpu;
 mod reference;
+pub mod spec;
 
 use crate::cpu::{Args, Host};
 use crate::dtype::DType;
@@ -44,6 +45,8 @@ use crate::plan::shape::require;
 use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Plan};
 use alloc::vec::Vec;
+
+pub use spec::Spec;
 
 pub const NAME: &str = "sample";
 
@@ -71,15 +74,6 @@ pub struct Draw {
     pub min_p: f32,
     /// The random number of this draw, `0 <= uniform < 1`.
     pub uniform: f32,
-}
-
-/// See the [module](self).
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Spec {
-    pub vocab: u32,
-    pub draw: Option<Draw>,
-    /// 1: none.
-    pub penalty: f32,
 }
 
 impl Spec {
