@@ -44,7 +44,7 @@ impl Kernel for Spec {
     }
 
     fn validate(&self) -> Result<()> {
-        crate::ops::dense::linear::check_weight(NAME, self.format, self.vocab, self.dim)?;
+        crate::ops::dense::weight::check_weight(NAME, self.format, self.vocab, self.dim)?;
         require(self.scale.is_finite(), NAME, "scale", "finite", self.scale)?;
         elements(NAME, "out", &[self.tokens, self.dim]).map(drop)
     }
@@ -53,7 +53,7 @@ impl Kernel for Spec {
         let access = if self.accumulate { Access::ReadWrite } else { Access::Write };
         alloc::vec![
             Arg::new("ids", DType::U32, &[self.tokens], Access::Read),
-            crate::ops::dense::linear::weight_arg(self.format, self.vocab, self.dim),
+            crate::ops::dense::weight::weight_arg(self.format, self.vocab, self.dim),
             Arg::new("out", DType::F32, &[self.tokens, self.dim], access),
         ]
     }
