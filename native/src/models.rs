@@ -65,7 +65,7 @@ fn file(path: &Path) -> Result<Files> {
         let what = "it holds weights alone";
         return Err(Error::file(
             path,
-            &match config.exists() {
+            match config.exists() {
                 true => format!("{what}: name its folder, {}, which holds config.json", folder.display()),
                 false => {
                     format!("{what}: put config.json and tokenizer.json of the model beside it and name the folder")
@@ -334,7 +334,7 @@ fn weights(path: &Path) -> Result<Vec<PathBuf>> {
         }
         several => Err(Error::file(
             path,
-            &format!(
+            format!(
                 "it holds {} .safetensors files and no model.safetensors.index.json that lists them",
                 several.len()
             ),

@@ -111,7 +111,7 @@ fn whole_weights_win_over_a_stale_index() {
     // Without a tokenizer it runs on ids, and says what is missing when it is to read text.
     let device = foveate::device(foveate::Device::Cpu).expect("a processor");
     let model = foveate::wait(foveate::core::model::Model::load(device, files, &mut |_| Ok(()))).expect("a model");
-    let message = model.tokenizer().err().expect("it has none").to_string();
+    let message = model.tokenizer().expect_err("it has none").to_string();
     assert!(message.contains("tokenizer.json") && message.contains("save_pretrained"), "{message}");
 }
 

@@ -114,10 +114,13 @@ impl Place {
     }
 }
 
+/// Where a role's weight or bias lies in a layer of a model.
+type Naming = fn(&Config, Role, usize, &str) -> Place;
+
 /// A model's plan: its configuration, and where its tensors lie.
 pub struct Family {
     pub config: Config,
-    place: fn(&Config, Role, usize, &str) -> Place,
+    place: Naming,
     /// Whether the tensors that the files hold decide on biases and on divisors of the rotation: the metadata of such
     /// files does not speak of them.
     pub(super) by_tensors: bool,
@@ -135,7 +138,7 @@ impl Family {
         // A model that also sees has the text model's configuration inside.
         let inside = json.object("text_config")?;
         let text = inside.as_ref().unwrap_or(&json);
-        let (config, place): (_, fn(&Config, Role, usize, &str) -> Place) = match kind {
+        let (mut config, place): (_, Naming) = match kind {
             "llama" | "mistral" | "ministral" | "qwen2" | "qwen3" => (llama::config(&json, kind)?, hub::llama),
             "mistral3" => match text.str("model_type")?.unwrap_or("mistral") {
                 "mistral" => (llama::config(text, "mistral")?, hub::llama),
@@ -149,7 +152,6 @@ impl Family {
             other => return Err(unsupported(other)),
         };
         refuse_quantization(&json)?;
-        let mut config = config;
         if let Some(inside) = &inside {
             refuse_quantization(inside)?;
             inside.finish()?;
