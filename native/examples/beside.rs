@@ -4,11 +4,14 @@
 
 use foveate::cache::Pool;
 use foveate::chat::Message;
-use foveate::coprocessor::{Cancel, Coprocessor, SoftTokens};
+use foveate::coprocessor::{Cancel, Coprocessor};
 use foveate::kernels::dtype::DType;
 use foveate::model::Model;
+use foveate::session::SoftTokens;
 use foveate::session::{Input, Session, To};
-use foveate::{Any, Device, Options, RuntimeError, Sampler, Sampling, device_with, open, wait};
+use foveate::{Any, Error};
+use foveate::{Device, Options, device_with, open, wait};
+use foveate::{Sampler, Sampling};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};

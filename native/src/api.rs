@@ -8,6 +8,7 @@ use foveate_core::generate::{self, Generation, Prompt};
 use foveate_core::kernels::dtype::DType;
 use foveate_core::model::{self, Files};
 use foveate_core::session;
+use std::ffi::OsStr;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -51,7 +52,7 @@ impl Model {
     ///
     /// # Errors
     /// As [`open`](crate::open()) and [`model::Model::load`].
-    pub fn open(model: &str) -> Result<Self> {
+    pub fn open(model: impl AsRef<OsStr>) -> Result<Self> {
         Self::builder().open(model)
     }
 
@@ -154,7 +155,7 @@ impl Builder {
     ///
     /// # Errors
     /// As [`Model::open`]; `Device` if the device is not there.
-    pub fn open(self, model: &str) -> Result<Model> {
+    pub fn open(self, model: impl AsRef<OsStr>) -> Result<Model> {
         self.load(open(model)?)
     }
 

@@ -49,23 +49,36 @@
 //! [`kernels`] has the ops as specs, plans and references; [`Gpu`] runs them in a program's own wgpu device.
 
 mod api;
+// The measurements behind `foveate bench`: for the command line, no part of the library's API.
+#[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod bench;
 pub mod catalogue;
 mod device;
+#[cfg(feature = "hub")]
 mod download;
 mod error;
+#[cfg(feature = "hub")]
 mod hub;
 mod mapped;
 mod models;
+#[cfg(feature = "hub")]
 mod pypi;
+mod report;
+mod split;
 
 pub use api::{Builder, Chat, Generator, Model, Session};
 pub use device::{Device, Options, device, device_with};
-pub use download::{Checksum, Event, Report, fetch, quiet};
+// For this crate's own tests.
+#[cfg(feature = "hub")]
+#[doc(hidden)]
+pub use download::{Checksum, fetch, quiet};
 pub use error::{Error, Result};
 pub use mapped::Mapped;
-pub use models::{checkpoint, is_model, open, open_case, open_with, pull};
+#[cfg(feature = "hub")]
+pub use models::pull;
+pub use models::{checkpoint, is_model, open, open_case, open_with};
+pub use report::{Event, Report};
 
 pub use foveate_core::chat::Message;
 pub use foveate_core::coprocessor::Cancel;
@@ -75,7 +88,7 @@ pub use foveate_core::generate::{Finish, Generation, Piece, Prompt, Timing, Toke
 pub use foveate_core::gpu::Gpu;
 pub use foveate_core::host::HostBackend;
 pub use foveate_core::sample::{Sampler, Sampling};
-pub use foveate_core::{Any, Backend, Operand, Stats};
+pub use foveate_core::{Any, Backend, Named, Operand, Stats, operands};
 
 pub use foveate_core::{
     any, backend, cache, chat, check, config, coprocessor, generate, gpu, host, kernels, model, session, settings,

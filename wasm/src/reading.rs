@@ -2,6 +2,7 @@
 
 use crate::error::thrown;
 use foveate_core::generate::{Likelihood, likelihood};
+use foveate_core::kernels::sample::choosable;
 use foveate_core::model::Model;
 use foveate_core::session::{Input, Session};
 use foveate_core::{Any, Error, Result};
@@ -59,14 +60,21 @@ impl Running {
         }
         let vocab = self.session.model().config().vocab as usize;
         let mut targets = self.ids[self.at + 1..=end].iter();
-        let mut scores = Vec::new();
+        let (mut scores, mut position, mut wrong) = (Vec::new(), self.at as u64, None);
         let read = |rows: &[f32]| {
             for (row, &target) in rows.chunks_exact(vocab).zip(targets.by_ref()) {
+                position += 1;
+                if !choosable(row) {
+                    wrong = wrong.or(Some(position));
+                }
                 let Likelihood { logprob, entropy, rank } = likelihood(row, target);
                 scores.extend([logprob, entropy, rank.into()]);
             }
         };
         self.session.logits(&self.ids[self.at..end], read).await?;
+        if let Some(position) = wrong {
+            return Err(Error::NotFinite { position });
+        }
         self.at = end;
         Ok(scores)
     }

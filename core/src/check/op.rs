@@ -2,12 +2,14 @@
 
 use super::{Bounds, Finding, spec};
 use crate::any::Any;
-use crate::backend::{Backend, Operand};
+use crate::backend::Backend;
 use crate::error::Result;
 use crate::host::HostBackend;
+use crate::operands::run_args;
 use crate::weights::Checkpoint;
 use foveate_kernels::dtype::DType;
 use foveate_kernels::ops::Op;
+use foveate_kernels::ops::settings::table;
 use foveate_kernels::plan::{Access, Arg};
 use foveate_kernels::rng::Rng;
 use foveate_kernels::testing::{Case, tolerance_on};
@@ -34,8 +36,13 @@ pub async fn op<B: Backend>(backend: &B, file: &Checkpoint, bounds: Bounds) -> R
     };
     let differentiable = backward.is_some();
     let backward = backward.filter(|_| file.get("dout").is_some());
-    let mut computed: Vec<(&'static str, Vec<f32>, Tolerance)> = Vec::new();
-    let steps = ops.iter().map(|op| (op, bounds.output)).chain(backward.iter().map(|op| (op, bounds.gradient)));
+    let mut computed: Vec<Computed> = Vec::new();
+    // An op of gradients may be a case of its own.
+    let tolerance = |op: &Op| match table(op.name()).is_ok_and(|table| !table.gradients.is_empty()) {
+        true => bounds.gradient,
+        false => bounds.output,
+    };
+    let steps = ops.iter().chain(&backward).map(|step| (step, tolerance(&step.0)));
     for ((op, names), tolerance) in steps {
         op.kernel().validate()?;
         let args = op.kernel().args();
@@ -43,24 +50,22 @@ pub async fn op<B: Backend>(backend: &B, file: &Checkpoint, bounds: Bounds) -> R
         let mut inputs = Vec::new();
         for arg in &args {
             // What the file has comes first: an op may write what another of its arguments is called in the file.
-            let known = computed.iter().find(|(name, ..)| *name == named(arg) && file.get(name).is_none());
+            let known = computed.iter().find(|known| known.name == named(arg) && file.get(known.name).is_none());
             inputs.push(match (arg.access, known) {
                 (Access::Write, _) => vec![0xff; arg.bytes() as usize],
-                (_, Some((_, words, _))) => bytemuck::cast_slice(words).to_vec(),
+                (_, Some(known)) => known.bytes.clone(),
                 _ => input(file, arg, named(arg)).await?,
             });
         }
-        let outputs = run(backend, op, &args, &inputs).await?;
-        let written = args.iter().zip(outputs).filter(|(arg, _)| arg.access.writes());
-        computed.extend(written.map(|(arg, bytes)| (named(arg), bytemuck::pod_collect_to_vec(&bytes), tolerance)));
+        let outputs = run_args(backend, op, &args, &inputs).await?;
+        for (arg, (_, bytes)) in args.iter().filter(|arg| arg.access.writes()).zip(outputs.iter()) {
+            computed.push(Computed { name: named(arg), arg: arg.clone(), bytes: bytes.to_vec(), tolerance });
+        }
     }
     let mut findings = Vec::new();
     for name in wanted() {
-        findings.push(match computed.iter().find(|(written, ..)| *written == name) {
-            Some((_, got, tolerance)) => {
-                let want: Vec<f32> = super::words(file, &[WANT, name].concat()).await?;
-                Finding::compared(name, &compare(got, &want, *tolerance))
-            }
+        findings.push(match computed.iter().find(|written| written.name == name) {
+            Some(written) => written.finding(&input(file, &written.arg, &[WANT, name].concat()).await?),
             None => Finding::failed(
                 name,
                 missing(file.note("op").unwrap_or_default(), name, differentiable, backward.is_some()),
@@ -71,6 +76,27 @@ pub async fn op<B: Backend>(backend: &B, file: &Checkpoint, bounds: Bounds) -> R
         return Err(spec::bad("it expects nothing"));
     }
     Ok(findings)
+}
+
+/// An output of an op, under its name in the file.
+struct Computed {
+    name: &'static str,
+    arg: Arg,
+    bytes: Vec<u8>,
+    tolerance: Tolerance,
+}
+
+impl Computed {
+    /// Compares numbers within the tolerance, and ids, counts and stored formats bit for bit.
+    fn finding(&self, want: &[u8]) -> Finding {
+        if self.arg.dtype == DType::F32 {
+            let [got, want]: [Vec<f32>; 2] = [&self.bytes[..], want].map(bytemuck::pod_collect_to_vec);
+            return Finding::compared(self.name, &compare(&got, &want, self.tolerance));
+        }
+        let different = self.bytes.iter().zip(want).filter(|(got, want)| got != want).count();
+        let detail = format!("{different} of {} bytes differ", want.len());
+        Finding { name: self.name.into(), passed: different == 0, detail }
+    }
 }
 
 /// Why nothing computes an expectation, of an op with a backward form or without, which ran or did not.
@@ -111,11 +137,12 @@ pub async fn case(backend: &Any, case: &Case) -> Result<Finding> {
     let inputs = case.op.kernel().inputs(&mut Rng::new(0x5eed));
     let lengths: Vec<u64> = inputs.iter().map(|bytes| bytes.len() as u64).collect();
     let args = case.op.check(&lengths)?;
-    let wanted = run(&HostBackend::reference(), &case.op, &args, &inputs).await?;
-    let got = run(backend, &case.op, &args, &inputs).await?;
+    let wanted = run_args(&HostBackend::reference(), &case.op, &args, &inputs).await?;
+    let got = run_args(backend, &case.op, &args, &inputs).await?;
     let mut worst: Option<(&str, Difference)> = None;
-    for (arg, (got, wanted)) in args.iter().zip(got.iter().zip(&wanted)).filter(|(arg, _)| arg.access.writes()) {
-        let [got, wanted]: [Vec<f32>; 2] = [got, wanted].map(|bytes| bytemuck::pod_collect_to_vec(bytes));
+    let outputs = got.iter().zip(wanted.iter());
+    for (arg, ((_, got), (_, wanted))) in args.iter().filter(|arg| arg.access.writes()).zip(outputs) {
+        let [got, wanted]: [Vec<f32>; 2] = [got, wanted].map(bytemuck::pod_collect_to_vec);
         let found = match arg.dtype {
             DType::F32 => compare(&got, &wanted, tolerance),
             // Ids and counts are bits: as numbers they would be compared with a tolerance.
@@ -134,32 +161,4 @@ pub async fn case(backend: &Any, case: &Case) -> Result<Finding> {
 /// Words as numbers: exact below 2^24, which holds every vocabulary.
 fn whole(bits: &[f32]) -> Vec<f32> {
     bits.iter().map(|x| x.to_bits() as f32).collect()
-}
-
-/// Runs an op on bytes for every argument, and returns the bytes of those that it writes; of the others, nothing.
-///
-/// # Errors
-/// `OutOfMemory`, and whatever the op or the device refuses.
-pub async fn run<B: Backend>(backend: &B, op: &Op, args: &[Arg], inputs: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
-    let mut buffers = Vec::new();
-    for (arg, bytes) in args.iter().zip(inputs) {
-        let mut bytes = bytes.clone();
-        bytes.resize(bytes.len().next_multiple_of(4).max(4), 0);
-        let buffer = match arg.rows {
-            Some((rows, row_bytes)) => backend.alloc_rows(arg.name, rows.into(), row_bytes)?,
-            None => backend.alloc(arg.name, bytes.len() as u64)?,
-        };
-        backend.upload(&buffer, 0, if arg.rows.is_some() { &bytes[..arg.bytes() as usize] } else { &bytes })?;
-        buffers.push(buffer);
-    }
-    let operands: Vec<Operand<'_, B>> = buffers.iter().map(Operand::new).collect();
-    backend.run(op, &operands)?;
-    let mut outputs = Vec::new();
-    for (arg, buffer) in args.iter().zip(&buffers) {
-        outputs.push(match arg.access.writes() {
-            true => backend.download(buffer, 0, arg.bytes()).await?,
-            false => Vec::new(),
-        });
-    }
-    Ok(outputs)
 }

@@ -4,7 +4,7 @@ use super::decode::{Decode, Finish, Piece, Timing, Usage};
 use super::options::Generation;
 use super::prompt::answer_ids;
 use crate::backend::Backend;
-use crate::chat::Message;
+use crate::chat::{Inputs, Message};
 use crate::error::Result;
 use crate::session::{Buffered, Session};
 
@@ -14,6 +14,7 @@ use crate::session::{Buffered, Session};
 /// that fails, is cancelled or is dropped half-way leaves the conversation as it was.
 pub struct Chat<B: Backend> {
     messages: Vec<Message>,
+    inputs: Inputs,
     text: Buffered<B>,
 }
 
@@ -49,12 +50,17 @@ impl<B: Backend> Chat<B> {
     pub fn new(session: Session<B>) -> Result<Self> {
         session.model().template()?;
         session.model().tokenizer()?;
-        Ok(Self { messages: Vec::new(), text: Buffered::new(session) })
+        Ok(Self { messages: Vec::new(), inputs: Inputs::prompt(), text: Buffered::new(session) })
     }
 
     /// Takes `messages` in the place of the conversation: a system message, or turns of an earlier one.
     pub fn set_messages(&mut self, messages: impl Into<Vec<Message>>) {
         self.messages = messages.into();
+    }
+
+    /// Sets what the template gets besides the messages: its variables, and functions that the model may call.
+    pub fn set_inputs(&mut self, inputs: Inputs) {
+        self.inputs = inputs;
     }
 
     /// The turns so far.
@@ -99,14 +105,14 @@ impl<B: Backend> Chat<B> {
     }
 
     fn ids(&self) -> Result<Vec<u32>> {
-        answer_ids(self.text.session().model(), &self.messages)
+        answer_ids(self.text.session().model(), &self.messages, &self.inputs)
     }
 
     /// Forgets the oldest turn, from one message of the user to the next, if there are two. What the model was told before
     /// the conversation stays.
     fn forget_oldest(&mut self) -> bool {
-        let told = self.messages.iter().take_while(|m| m.role == "system" || m.role == "developer").count();
-        let next = self.messages.iter().skip(told + 1).position(|m| m.role == "user");
+        let told = self.messages.iter().take_while(|m| m.role() == "system" || m.role() == "developer").count();
+        let next = self.messages.iter().skip(told + 1).position(|m| m.role() == "user");
         if let Some(next) = next {
             self.messages.drain(told..told + 1 + next);
         }

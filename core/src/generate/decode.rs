@@ -2,7 +2,6 @@
 
 use super::likelihood::{Likelihood, likeliest, likelihood};
 use super::options::Generation;
-use super::prompt::end_tokens;
 use super::stop::StopStrings;
 use super::weigh::chosen;
 use crate::backend::Backend;
@@ -10,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::sample::Sampler;
 use crate::session::Buffered;
 use crate::tokenizer::Stream;
+use foveate_kernels::sample::NOT_FINITE;
 use std::fmt;
 
 /// A token that was generated.
@@ -138,7 +138,7 @@ impl Decode {
             sampler,
             stream,
             stops,
-            ends: if options.ignore_eos { Vec::new() } else { end_tokens(model) },
+            ends: if options.ignore_eos { Vec::new() } else { model.end_tokens().to_vec() },
             left: options.max_tokens.saturating_sub(replayed),
             finish: None,
             usage,
@@ -218,6 +218,11 @@ impl Decode {
         };
         let row = text.logits().await?;
         let id = chosen(&row, &mut self.sampler, text.session().tokens()).await?;
+        if id == NOT_FINITE {
+            let position = text.session().tokens().len() as u64;
+            text.hold_last()?;
+            return Err(Error::NotFinite { position });
+        }
         text.hold(id);
         Ok(Token { id, likelihood: Some(likelihood(&row, id)), likeliest: likeliest(&row, count) })
     }

@@ -16,7 +16,7 @@ pub use chat::{Chat, Reply};
 pub use decode::{Decode, Finish, Piece, Timing, Token, Usage};
 pub use likelihood::{Likelihood, likeliest, likelihood};
 pub use options::Generation;
-pub use prompt::{Prompt, end_tokens};
+pub use prompt::Prompt;
 
 use crate::backend::Backend;
 use crate::error::{Error, Result};

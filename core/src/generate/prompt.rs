@@ -1,7 +1,7 @@
 //! What a generation begins with, as tokens.
 
 use crate::backend::Backend;
-use crate::chat::Message;
+use crate::chat::{Inputs, Message};
 use crate::error::{Error, Result};
 use crate::model::Model;
 
@@ -27,7 +27,7 @@ impl Prompt {
     pub fn ids<B: Backend>(&self, model: &Model<B>) -> Result<Vec<u32>> {
         let ids = match self {
             Prompt::Text(text) => model.tokenizer()?.encode(text, true)?,
-            Prompt::Messages(messages) => answer_ids(model, messages)?,
+            Prompt::Messages(messages) => answer_ids(model, messages, &Inputs::prompt())?,
             Prompt::Ids(ids) => ids.clone(),
         };
         if ids.is_empty() { Err(Error::EmptyPrompt) } else { Ok(ids) }
@@ -35,15 +35,9 @@ impl Prompt {
 }
 
 /// The tokens of a conversation, up to where the assistant's next turn begins.
-pub(super) fn answer_ids<B: Backend>(model: &Model<B>, messages: &[Message]) -> Result<Vec<u32>> {
-    let text = model.template()?.render(messages, true)?;
+pub(super) fn answer_ids<B: Backend>(model: &Model<B>, messages: &[Message], inputs: &Inputs) -> Result<Vec<u32>> {
+    let text = model.template()?.render_with(messages, inputs)?;
     model.tokenizer()?.encode(&text, false)
-}
-
-/// Returns every token that ends a text of this model.
-pub fn end_tokens<B: Backend>(model: &Model<B>) -> Vec<u32> {
-    let special = model.tokenizer().map(|tokenizer| tokenizer.special()).unwrap_or_default();
-    model.config().stops.iter().copied().chain(special.eos).chain(special.eot).collect()
 }
 
 impl From<&str> for Prompt {

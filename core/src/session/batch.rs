@@ -51,8 +51,9 @@ impl<B: Backend> Batch<B> {
     ///
     /// # Errors
     /// `Config` for too many or for a session over another pool, `ContextFull` or `OutOfPages` if a token does not fit: then
-    /// nothing was read by any. After an error of the device, and if the future is dropped before it ends, all sessions are
-    /// as they were before the call.
+    /// nothing was read by any. `NotFinite` with the position of the first session whose logits hold NaN or infinity. After
+    /// that, after an error of the device, and if the future is dropped before it ends, all sessions are as they were before
+    /// the call.
     pub async fn next(&mut self, turns: &mut [Turn<'_, B>]) -> Result<Vec<u32>> {
         self.admit(turns)?;
         let before: Vec<Version> = turns.iter().map(|turn| turn.session.version()).collect();
@@ -66,8 +67,9 @@ impl<B: Backend> Batch<B> {
         recorded?;
         let bytes = unfinished.turns.len() as u64 * 4;
         let bytes = self.model.backend().download(&self.workspace.ids, 0, bytes).await?;
-        unfinished.before.clear();
         let ids: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
+        unfinished.turns.iter().zip(&ids).try_for_each(|(turn, &id)| turn.session.admit_choice(id))?;
+        unfinished.before.clear();
         for (turn, &id) in unfinished.turns.iter_mut().zip(&ids) {
             turn.session.on_device = None;
             turn.session.chose(id, turn.sampler);
@@ -119,7 +121,7 @@ impl<B: Backend> Batch<B> {
         backend.upload(&self.workspace.ids, 0, bytemuck::cast_slice(&ids))?;
 
         let w = &self.workspace;
-        let mut to = |op, operands: &[Operand<'_, B>]| backend.run(&op, operands);
+        let mut to = |op, operands: &[Operand<'_, B>]| backend.run_positional(&op, operands);
         let keys = keys.into_iter().max().unwrap_or(0);
         let step = Step { tokens: count, keys, embedded: false, slots: &slots, observed: &[] };
         let stream = model.decoder().layers(&mut to, w, &self.pool, &step, &mut |_| {})?;

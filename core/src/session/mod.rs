@@ -6,12 +6,16 @@ mod buffered;
 mod observe;
 mod read;
 mod saved;
+mod score;
+mod soft_tokens;
 mod splice;
 mod timing;
 
 pub use batch::{Batch, Turn};
 pub use buffered::{Buffered, BufferedSnapshot, Span};
 pub use observe::{Observed, Observer};
+pub use score::Windows;
+pub use soft_tokens::SoftTokens;
 pub use timing::{Clock, class};
 
 use crate::backend::{Backend, Operand};
@@ -175,8 +179,9 @@ impl<B: Backend> Session<B> {
     /// Reads `tokens` and returns the token that `sampler` chooses after them.
     ///
     /// # Errors
-    /// `EmptyPrompt` for no tokens, `ContextFull` or `OutOfPages` if they do not fit: then nothing was read. After an error
-    /// of the device, and if the future is dropped before it ends, the session is as it was before the call.
+    /// `EmptyPrompt` for no tokens, `ContextFull` or `OutOfPages` if they do not fit: then nothing was read. `NotFinite` if
+    /// the logits after them hold NaN or infinity; after that, after an error of the device, and if the future is dropped
+    /// before it ends, the session is as it was before the call.
     ///
     /// Natively the future blocks the thread that polls it until the device is done: on an async runtime, run it where
     /// blocking is allowed (`tokio::task::spawn_blocking`).

@@ -8,6 +8,7 @@ use crate::model::decoder::Stream;
 use crate::model::workspace::{Step, Workspace, take};
 use crate::sample::Sampler;
 use crate::send::MaybeSend;
+use foveate_kernels::sample::NOT_FINITE;
 use std::mem;
 
 impl Input<'_> {
@@ -79,6 +80,7 @@ impl<B: Backend> Session<B> {
         self.on_device = None;
         let bytes = backend.download(&self.workspace.ids, 0, 4).await?;
         let id = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        self.admit_choice(id)?;
         self.on_device = Some(id);
         self.chose(id, sampler);
         Ok(id)
@@ -93,7 +95,11 @@ impl<B: Backend> Session<B> {
     }
 
     /// As [`logits`](Self::logits), after tokens or embeddings.
-    pub async fn logits_after(&mut self, input: Input<'_>, rows: impl FnMut(&[f32]) + MaybeSend) -> Result<()> {
+    pub async fn logits_after(&mut self, input: Input<'_>, mut rows: impl FnMut(&[f32]) + MaybeSend) -> Result<()> {
+        let rows = |given: &[f32]| {
+            rows(given);
+            Ok(())
+        };
         self.rows(input, true, rows).await
     }
 
@@ -101,11 +107,21 @@ impl<B: Backend> Session<B> {
     ///
     /// # Errors
     /// As [`next`](Session::next).
-    pub async fn hidden(&mut self, input: Input<'_>, rows: impl FnMut(&[f32]) + MaybeSend) -> Result<()> {
+    pub async fn hidden(&mut self, input: Input<'_>, mut rows: impl FnMut(&[f32]) + MaybeSend) -> Result<()> {
+        let rows = |given: &[f32]| {
+            rows(given);
+            Ok(())
+        };
         self.rows(input, false, rows).await
     }
 
-    async fn rows(&mut self, input: Input<'_>, head: bool, rows: impl FnMut(&[f32]) + MaybeSend) -> Result<()> {
+    /// Reads `input` and gives logits (`head`) or what the final norm makes of each row; an error of `rows` ends it.
+    pub(super) async fn rows(
+        &mut self,
+        input: Input<'_>,
+        head: bool,
+        rows: impl FnMut(&[f32]) -> Result<()> + MaybeSend,
+    ) -> Result<()> {
         self.admit(input)?;
         let step = Unfinished::new(self);
         step.session.all_rows(input, head, rows).await?;
@@ -113,7 +129,12 @@ impl<B: Backend> Session<B> {
         Ok(())
     }
 
-    async fn all_rows(&mut self, input: Input<'_>, head: bool, mut rows: impl FnMut(&[f32]) + MaybeSend) -> Result<()> {
+    async fn all_rows(
+        &mut self,
+        input: Input<'_>,
+        head: bool,
+        mut rows: impl FnMut(&[f32]) -> Result<()> + MaybeSend,
+    ) -> Result<()> {
         let model = self.model.clone();
         let (decoder, backend, dim) = (model.decoder(), model.backend(), model.config().dim);
         let width = u64::from(if head { model.config().vocab } else { dim });
@@ -136,24 +157,9 @@ impl<B: Backend> Session<B> {
             let download = backend.download(&from, 0, bytes);
             // It is submitted: others may use the workspace again.
             mem::drop(turn);
-            rows(&bytemuck::pod_collect_to_vec::<u8, f32>(&download.await?));
+            rows(&bytemuck::pod_collect_to_vec::<u8, f32>(&download.await?))?;
         }
         Ok(())
-    }
-
-    /// The negative log-probability of each token but the first, in nats.
-    pub async fn score(&mut self, tokens: &[u32]) -> Result<Vec<f64>> {
-        let vocab = self.model.config().vocab as usize;
-        let (mut losses, mut targets) = (Vec::new(), tokens.iter().skip(1));
-        let score = |logits: &[f32]| {
-            for (row, &target) in logits.chunks_exact(vocab).zip(targets.by_ref()) {
-                let max = row.iter().copied().fold(f32::MIN, f32::max);
-                let sum: f64 = row.iter().map(|&z| f64::from(z - max).exp()).sum();
-                losses.push(sum.ln() - f64::from(row[target as usize] - max));
-            }
-        };
-        self.logits(tokens, score).await?;
-        Ok(losses)
     }
 
     /// What the first layer gets for `tokens`, `[tokens, dim]`, but for learned positions.
@@ -169,7 +175,7 @@ impl<B: Backend> Session<B> {
             backend.upload(&self.workspace.ids, 0, bytemuck::cast_slice(piece))?;
             let shared = self.workspace.turn();
             let turn = take(&shared);
-            let mut to = |op, operands: &[Operand<'_, B>]| backend.run(&op, operands);
+            let mut to = |op, operands: &[Operand<'_, B>]| backend.run_positional(&op, operands);
             model.decoder().embed_ids(&mut to, &self.workspace, piece.len() as u32)?;
             let bytes = piece.len() as u64 * u64::from(model.config().dim) * 4;
             let download = backend.download(&self.workspace.x, 0, bytes);
@@ -278,6 +284,14 @@ impl<B: Backend> Session<B> {
         let last = self.sequence.checkpoints().last().unwrap_or(0);
         if self.sequence.has_states() && self.sequence.len() - last >= self.interval {
             self.sequence.checkpoint();
+        }
+    }
+
+    /// Refuses what the op `sample` writes where no token can be chosen.
+    pub(super) fn admit_choice(&self, id: u32) -> Result<()> {
+        match id {
+            NOT_FINITE => Err(Error::NotFinite { position: self.sequence.len().into() }),
+            _ => Ok(()),
         }
     }
 

@@ -5,12 +5,16 @@
 //! that could hold it, every range is checked against the file, and tensors never overlap.
 
 mod checkpoint;
+mod foreign;
 pub mod gguf;
 mod hollow;
 mod safetensors;
 mod sampled;
 mod source;
+mod tensor;
 
-pub use checkpoint::{Checkpoint, Stored, TensorInfo};
+pub use checkpoint::Checkpoint;
+pub use foreign::foreign;
 pub use safetensors::shard_names;
 pub use source::{BoxFuture, Memory, SharedBytes, Source, check_range};
+pub use tensor::{Stored, TensorInfo};

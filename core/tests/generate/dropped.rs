@@ -45,8 +45,8 @@ impl Backend for Stalling {
         self.host.copy(&copies.collect::<Vec<_>>())
     }
 
-    fn run(&self, op: &Op, operands: &[Operand<'_, Self>]) -> Result<()> {
-        self.host.run(op, &operands.iter().map(inner).collect::<Vec<_>>())
+    fn run_positional(&self, op: &Op, operands: &[Operand<'_, Self>]) -> Result<()> {
+        self.host.run_positional(op, &operands.iter().map(inner).collect::<Vec<_>>())
     }
 
     fn submit(&self) -> Result<()> {

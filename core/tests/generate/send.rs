@@ -2,11 +2,11 @@
 
 use foveate_core::cache::Snapshot;
 use foveate_core::check;
-use foveate_core::coprocessor::{Coprocessor, SoftTokens, Task};
+use foveate_core::coprocessor::{Coprocessor, Task};
 use foveate_core::generate::{Chat, Generation, Generator};
 use foveate_core::model::{Files, Model};
 use foveate_core::sample::Sampler;
-use foveate_core::session::{Batch, Buffered, Input, Session, Turn};
+use foveate_core::session::{Batch, Buffered, Input, Session, SoftTokens, Turn, Windows};
 use foveate_core::weights::{Checkpoint, Source};
 use foveate_core::{Any, Backend};
 
@@ -19,6 +19,7 @@ fn sessions<B: Backend>(mut session: Session<B>, mut sampler: Sampler, snapshot:
     send(&session.logits(&[1], |_| {}));
     send(&session.hidden(Input::Tokens(&[1]), |_| {}));
     send(&session.score(&[1]));
+    send(&session.score_windows(&[1], Windows { length: 2, stride: None, bos: None }));
     send(&session.embeddings(&[1]));
     send(&session.save());
     send(&session.restore(Vec::new()));

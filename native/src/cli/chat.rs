@@ -3,11 +3,13 @@
 use super::interrupt::{self, Answering};
 use super::{Kv, ModelArguments, SamplingArguments, print, progress, summary};
 use clap::Args;
+use foveate::chat::Inputs;
 use foveate::generate::{Chat, Reply};
 use foveate::model::Model;
 use foveate::session::Session;
 use foveate::{Any, Cancel, Error, Finish, Generation, Message, Result, RuntimeError};
 use std::io::{BufRead, IsTerminal};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -28,6 +30,12 @@ pub(super) struct Settings {
     /// What the model is told before the conversation.
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
+    /// A variable of the model's chat template, such as enable_thinking=false: JSON, or else a string. Repeatable.
+    #[arg(long, value_name = "NAME=VALUE")]
+    template_var: Vec<String>,
+    /// A file with a JSON list of functions that the model may call, for its chat template.
+    #[arg(long, value_name = "FILE")]
+    tools: Option<PathBuf>,
     /// Tokens of an answer at most.
     #[arg(long, value_name = "N", default_value_t = 1024)]
     max_tokens: u64,
@@ -55,6 +63,22 @@ impl Settings {
         Ok(options.sampling(self.sampling.settings()?))
     }
 
+    /// What the template gets besides the messages.
+    pub(super) fn inputs(&self) -> Result<Inputs> {
+        let mut inputs = Inputs::prompt();
+        for variable in &self.template_var {
+            let wrong = |_| Error::Usage { reason: format!("--template-var must be NAME=VALUE, got {variable:?}") };
+            inputs.set(variable).map_err(wrong)?;
+        }
+        if let Some(path) = &self.tools {
+            let wrong = |reason: String| Error::File { path: path.display().to_string(), reason };
+            let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
+            let tools = serde_json::from_slice(&bytes);
+            inputs.tools = Some(tools.map_err(|e| wrong(format!("--tools must name a JSON list of functions: {e}")))?);
+        }
+        Ok(inputs)
+    }
+
     pub(super) fn json(&self) -> bool {
         self.json
     }
@@ -75,6 +99,7 @@ impl Settings {
     pub(super) fn chat(&self, model: &Arc<Model<Any>>) -> Result<Chat<Any>> {
         model.template()?;
         let mut chat = Chat::new(self.session(model)?)?;
+        chat.set_inputs(self.inputs()?);
         chat.set_messages(Vec::from_iter(self.system.iter().map(|text| Message::new("system", text.clone()))));
         Ok(chat)
     }
@@ -82,6 +107,7 @@ impl Settings {
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let options = arguments.settings.options()?;
+    arguments.settings.inputs()?;
     let model = arguments.model.load()?;
     converse(arguments.settings.chat(&model)?, &arguments.settings, &options)?;
     Ok(ExitCode::SUCCESS)

@@ -15,9 +15,8 @@ mod score;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use foveate::kernels::dtype::DType;
 use foveate::model::Model;
-use foveate::{Any, Backend};
-use foveate::{Finish, Result, Timing, Usage, catalogue};
-use foveate::{Sampler, Sampling};
+use foveate::{Any, Backend, Finish, Result, Sampler, Sampling, Timing, Usage, catalogue};
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -153,9 +152,9 @@ impl Kv {
 
 #[derive(Args)]
 struct ModelArguments {
-    /// A .gguf file, a folder with config.json and safetensors, a hub id (org/repo), or a name that `pull` knows.
+    /// A .gguf file (of a split model any part), a folder with config.json and safetensors, a hub id (org/repo), or a name that `pull` knows.
     #[arg(long, value_name = "PATH|NAME", default_value = catalogue::DEFAULT)]
-    model: String,
+    model: OsString,
     #[command(flatten)]
     device: DeviceArguments,
 }
@@ -167,7 +166,7 @@ impl ModelArguments {
 }
 
 /// Opens a model, then the device: a wrong path is told at once.
-fn load(model: &str, device: DeviceArguments) -> Result<Arc<Model<Any>>> {
+fn load(model: &OsStr, device: DeviceArguments) -> Result<Arc<Model<Any>>> {
     let files = foveate::open_with(model, &mut progress::Bars::default().report())?;
     Ok(Arc::new(progress::load(device.open()?, files)?))
 }

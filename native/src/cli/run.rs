@@ -8,6 +8,7 @@ use foveate::generate::Generator;
 use foveate::model::Model;
 use foveate::session::Buffered;
 use foveate::{Any, Error, Finish, Generation, Prompt, Result, catalogue, wait};
+use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -45,6 +46,7 @@ impl Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let options = arguments.settings.options()?;
+    arguments.settings.inputs()?;
     let (name, prompt) = arguments.model_and_prompt();
     let prompt = match prompt {
         Some(prompt) => Some(prompt.to_owned()),
@@ -55,7 +57,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let reason = "the prompt is empty: give a text in quotes, or none at all for a conversation".into();
         return Err(Error::Usage { reason });
     }
-    let model = super::load(name, arguments.device)?;
+    let model = super::load(OsStr::new(name), arguments.device)?;
     let settings = &arguments.settings;
     match prompt {
         None => {

@@ -1,5 +1,5 @@
-// From the derivatives by what the state is written and read with to those by the arguments that every value head has of its
-// own. A workgroup owns a row (sequence, token of the piece, value head).
+// Turns the gradients of read keys and written values into those of the arguments that each value head has of its own.
+// A workgroup owns a row (sequence, token of the piece, value head).
 
 struct Params {
     rows: u32,

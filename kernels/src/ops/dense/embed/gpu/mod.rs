@@ -1,14 +1,14 @@
 use super::{NAME, Spec};
 use crate::error::Result;
 use crate::ops::Kernel;
-use crate::ops::dense::linear::{pieces, weight_parts};
+use crate::ops::dense::weight::{pieces, weight_parts};
 use crate::part;
 use crate::plan::fill::{Fill, Target};
 use crate::plan::shader::{Const, Features, Part, Shader};
 use crate::plan::{Caps, PassBuilder, Plan};
 use alloc::{vec, vec::Vec};
 
-/// Invocations of a workgroup.
+/// Invocations per workgroup.
 const GROUP: u32 = 128;
 
 fn shader(parts: Vec<Part>, consts: &[(&'static str, Const)]) -> Shader {

@@ -1,61 +1,28 @@
-//! Which form of the product runs, and over which pieces of the weight.
+//! Choice of the product's form, and division of the weight into pieces.
 
 use super::{NAME, Spec};
-use crate::dtype::DType;
 use crate::error::Result;
 use crate::ops::Kernel;
-use crate::ops::dense::fused_linear;
+use crate::ops::dense::matvec;
+use crate::ops::dense::weight::{pieces, weight_parts};
 use crate::part;
-use crate::plan::shader::{Const, Features, Part, Shader};
+use crate::plan::shader::{Const, Features, Shader};
 use crate::plan::{Caps, PassBuilder, Plan};
-use alloc::{vec, vec::Vec};
+use alloc::vec;
 
-/// Outputs of a tile, for any number of tokens.
+/// Outputs per tile, for any number of tokens.
 const TILE_OUTPUTS: u32 = 64;
-/// Workgroups below which a device is better filled by smaller tiles: two each for 64 compute units.
+/// With fewer workgroups than this, smaller tiles fill a device better: two workgroups for each of 64 compute units.
 const FILLED: u64 = 128;
 
-/// The parts that decode `[rows, width]` weights, and the bytes of the element that they bind.
-pub(crate) fn weight_parts(format: DType, width: u32) -> (Vec<Part>, u32) {
-    let aligned = width.is_multiple_of(8);
-    let half = |decode| {
-        if aligned {
-            (vec![decode, part!("plan/parts/weights/half.wgsl")], 16)
-        } else {
-            (vec![decode, part!("plan/parts/weights/half_ragged.wgsl"), part!("plan/parts/weights/ragged.wgsl")], 4)
-        }
-    };
-    let blocks = |parts: &[Part]| ([&[part!("plan/parts/weights/blocks.wgsl")], parts].concat(), 4);
-    match format {
-        DType::F16 => half(part!("plan/parts/weights/f16.wgsl")),
-        DType::BF16 => half(part!("plan/parts/weights/bf16.wgsl")),
-        DType::Q8_0 => blocks(&[part!("plan/parts/weights/q8_0.wgsl")]),
-        DType::Q4_0 => blocks(&[part!("plan/parts/weights/q4_0.wgsl"), part!("plan/parts/weights/q4.wgsl")]),
-        DType::Q4_1 => blocks(&[part!("plan/parts/weights/q4_1.wgsl"), part!("plan/parts/weights/q4.wgsl")]),
-        DType::Q5_0 => blocks(&[part!("plan/parts/weights/q5_0.wgsl"), part!("plan/parts/weights/q5.wgsl")]),
-        DType::Q5_1 => blocks(&[part!("plan/parts/weights/q5_1.wgsl"), part!("plan/parts/weights/q5.wgsl")]),
-        DType::Q4K => blocks(&[part!("plan/parts/weights/q4_k.wgsl"), part!("plan/parts/weights/k.wgsl")]),
-        DType::Q5K => blocks(&[part!("plan/parts/weights/q5_k.wgsl"), part!("plan/parts/weights/k.wgsl")]),
-        DType::Q6K => blocks(&[part!("plan/parts/weights/q6_k.wgsl")]),
-        _ if aligned => (vec![part!("plan/parts/weights/f32.wgsl")], 16),
-        _ => (vec![part!("plan/parts/weights/f32_ragged.wgsl"), part!("plan/parts/weights/ragged.wgsl")], 4),
-    }
-}
-
-/// The pieces of a weight that one binding each can span: `(first row, rows)`.
-pub(crate) fn pieces(op: &'static str, caps: &Caps, rows: u32, row_bytes: u64) -> Result<Vec<(u32, u32)>> {
-    let most = caps.rows_per_binding(op, row_bytes)?;
-    Ok((0..rows.div_ceil(most)).map(|i| (i * most, most.min(rows - i * most))).collect())
-}
-
-/// A kernel and the workgroups that it needs for a piece.
+/// A kernel and its tile size.
 struct Form {
     shader: Shader,
-    /// Outputs and tokens of a workgroup.
+    /// Outputs and tokens per workgroup.
     tile: (u32, u32),
 }
 
-/// Without workgroup memory, for software drivers.
+/// Returns the form for software drivers, without workgroup memory.
 fn direct(spec: &Spec) -> Form {
     let tokens = spec.tokens.next_power_of_two().clamp(16, 64);
     Form {
@@ -70,11 +37,13 @@ fn direct(spec: &Spec) -> Form {
     }
 }
 
-/// On a GPU the product is bound by the multiply-adds that are issued. Of 64 tokens, for each 16 k: a lane issues 1,024 of
-/// them, and besides 64 reads of workgroup memory, 8 loads, 8 stores and about 100 waits, branches and addresses: 85%.
-/// 64 sums, 32 words of weights, 8 of x and 10 places are 114 registers, 8 KiB of workgroup memory are 8 waves a unit of
-/// RDNA. Least bytes: `4 tokens (inputs + outputs)` and the weights; read are x once for each 64 outputs, the weights once
-/// for each tile of tokens, 32 flop a byte of f32. docs/benchmarks.md lists what compilers make of it.
+/// Returns the form for GPUs, which is bound by issued multiply-adds.
+///
+/// Predicted for 64 tokens and each 16 k: a lane issues 1,024 multiply-adds, 64 reads of workgroup memory, 8 loads, 8
+/// stores and about 100 waits, branches and address computations: 85% of peak. 64 sums, 32 words of weights, 8 of x
+/// and 10 offsets take 114 registers; 8 KiB of workgroup memory allow 8 waves per unit of RDNA. Least bytes:
+/// `4 tokens (inputs + outputs)` and the weights. Actual reads: x once for every 64 outputs, the weights once for
+/// every tile of tokens, 32 flop per byte of f32. docs/benchmarks.md lists the compilers' results.
 fn tiled(spec: &Spec) -> Form {
     let tiles = |tokens| u64::from(spec.tokens.div_ceil(tokens)) * u64::from(spec.outputs.div_ceil(TILE_OUTPUTS));
     let (tokens, columns) = match spec.tokens {
@@ -89,7 +58,7 @@ fn tiled(spec: &Spec) -> Form {
             consts: vec![
                 ("TOKENS", Const::U32(tokens)),
                 ("COLUMNS", Const::U32(columns)),
-                // Whether steps of 16 divide a row.
+                // True if steps of 16 divide a row.
                 ("WHOLE", Const::Bool(spec.inputs.is_multiple_of(16))),
             ],
             features: Features::default(),
@@ -118,8 +87,8 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
         return Ok(Plan::default());
     }
     let args = spec.args();
-    if spec.tokens <= fused_linear::FEW && spec.inputs > 0 {
-        return fused_linear::few(&(*spec).into(), &args, caps);
+    if spec.tokens <= matvec::FEW && spec.inputs > 0 {
+        return matvec::plan(&product(spec), &args, caps);
     }
     let row_bytes = args[1].rows.map_or(0, |(_, bytes)| bytes);
     let reads = spec.inputs > 0;
@@ -138,7 +107,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     });
     let (mut x_unit, mut weight_unit) = (4, 4);
     if reads {
-        // Weights come in units of 8, and so does what is read of x.
+        // Weights are read in units of 8, and x with them.
         if spec.inputs.is_multiple_of(8) && spec.x_stride.is_multiple_of(4) {
             parts.push(part!("ops/dense/linear/gpu/parts/x_vec4.wgsl"));
             x_unit = 16;
@@ -150,7 +119,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
         weight_unit = unit;
     }
     form.shader.parts.splice(0..0, parts);
-    // The binding of y comes after those of x and weight, where there are inputs, and of the bias.
+    // The binding index of y follows those of x and weight, if there are inputs, and of the bias.
     form.shader.consts.push(("Y", Const::U32(2 * u32::from(reads) + u32::from(spec.bias))));
 
     let mut plan = Plan::default();
@@ -179,4 +148,21 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
         plan.passes.push(pass.start("y_start", "y", 4).dispatch(NAME, caps, grid)?);
     }
     Ok(plan)
+}
+
+/// The product as the planner of few tokens takes it.
+fn product(spec: &Spec) -> matvec::Product {
+    matvec::Product {
+        op: NAME,
+        tokens: spec.tokens,
+        inputs: spec.inputs,
+        outputs: spec.outputs,
+        format: spec.format,
+        norm: None,
+        bias: spec.bias,
+        activation: None,
+        residual: false,
+        x_stride: spec.x_stride,
+        y_stride: spec.y_stride,
+    }
 }

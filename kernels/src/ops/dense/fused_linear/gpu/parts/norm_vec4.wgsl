@@ -1,6 +1,0 @@
-@group(0) @binding(2) var<storage, read> norm: array<vec4f>;
-
-// Rows are a multiple of 8 long.
-fn stored4(k: u32) -> vec4f {
-    return norm[params.norm_start + k / 4];
-}
