@@ -191,22 +191,6 @@ impl Gpu {
     }
 }
 
-impl Gpu {
-    /// Submits what is recorded and a copy of these bytes into a staging buffer.
-    fn submit_download(&self, buffer: &GpuBuffer, offset: u64, bytes: u64) -> Result<wgpu::Buffer> {
-        self.healthy()?;
-        let staging = lock(&self.readbacks).take(self, bytes)?;
-        let copies = buffer.copies(offset, bytes)?;
-        lock(&self.recorder).submit(self, |encoder| {
-            for copy in copies {
-                encoder.copy_buffer_to_buffer(copy.buffer, copy.offset, &staging, copy.to, Some(copy.bytes));
-            }
-        });
-        self.ledger.downloaded(bytes);
-        Ok(staging)
-    }
-}
-
 fn variants(plans: Vec<Plan>) -> Vec<Variant> {
     plans.into_iter().flat_map(|plan| plan.passes).map(Into::into).collect()
 }
