@@ -9,7 +9,7 @@ use foveate::kernels::dtype::DType;
 use foveate::model::Model;
 use foveate::session::SoftTokens;
 use foveate::session::{Input, Session, To};
-use foveate::{Any, Error};
+use foveate::{Any, RuntimeError};
 use foveate::{Device, Options, device_with, open, wait};
 use foveate::{Sampler, Sampling};
 use std::sync::Arc;
