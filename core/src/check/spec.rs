@@ -59,13 +59,14 @@ fn single(file: &Checkpoint, table: &'static Table, params: &str) -> Result<Case
     let aliases = ALIASES.iter().filter(|(op, arg, tensor)| *op == table.op && !has(file, arg) && has(file, tensor));
     let names: Names = aliases.map(|&(_, argument, tensor)| (argument, tensor)).collect();
     let mut settings = Settings { file, params, names: &names, saved: Vec::new() };
+    let mut op = settings.op(table)?;
     let gradients = Op::TABLES.iter().copied().find(|other| other.op.strip_suffix("_backward") == Some(table.op));
     let backward = gradients.map(|gradients| settings.op(gradients)).transpose()?;
     if let Some(backward) = backward.as_ref().filter(|op| has(file, "dout") && op.kernel().validate().is_ok()) {
         // Gradients read what the op saves.
         settings.saved = backward.kernel().args().iter().map(|arg| arg.name).collect();
+        op = settings.op(table)?;
     }
-    let op = settings.op(table)?;
     let backward = backward.map(|op| (op, names.clone()));
     Ok(Case { ops: vec![(op, names)], backward })
 }
