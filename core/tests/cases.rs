@@ -6,8 +6,8 @@ use foveate_core::weights::{Checkpoint, Memory};
 use foveate_core::{Error, settings};
 use foveate_kernels::ops::Op;
 use foveate_kernels::ops::settings::{Field, Text, Value, table};
-use foveate_kernels::plan::{Access, Arg};
-use foveate_kernels::rng::Rng;
+use foveate_kernels::plan::Arg;
+use foveate_kernels::testing::{draw_inputs, run_reference};
 use serde_json::{Map, Value as Json, json};
 
 /// `(op, settings, params)`: a spec, and the settings that its tensors do not tell.
@@ -58,18 +58,15 @@ fn file(op: &str, params: &str, tensors: &[(String, &Arg, Vec<u8>)]) -> Checkpoi
 
 /// What a case of the op holds, of which `change` may change the expectations.
 fn case(op: &Op, params: &str, change: fn(&mut [u8])) -> Checkpoint {
+    let inputs = draw_inputs(op, 7).expect("a valid spec");
+    let outputs = run_reference(op, &inputs.views()).expect("it runs");
     let args = op.kernel().args();
-    let inputs = op.kernel().inputs(&mut Rng::new(7));
-    let outputs = pollster::block_on(check::run(&HostBackend::reference(), op, &args, &inputs)).expect("it runs");
-    let mut tensors = Vec::new();
-    for (arg, (input, mut output)) in args.iter().zip(inputs.into_iter().zip(outputs)) {
-        if arg.access != Access::Write {
-            tensors.push((arg.name.to_owned(), arg, input));
-        }
-        if arg.access.writes() {
-            change(&mut output);
-            tensors.push((format!("want.{}", arg.name), arg, output));
-        }
+    let arg = |name: &str| args.iter().find(|arg| arg.name == name).expect("an argument");
+    let mut tensors: Vec<_> = inputs.iter().map(|(name, bytes)| (name.to_owned(), arg(name), bytes.to_vec())).collect();
+    for (name, bytes) in outputs.iter() {
+        let mut bytes = bytes.to_vec();
+        change(&mut bytes);
+        tensors.push((format!("want.{name}"), arg(name), bytes));
     }
     file(op.name(), params, &tensors)
 }

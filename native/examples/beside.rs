@@ -4,10 +4,11 @@
 
 use foveate::core::cache::Pool;
 use foveate::core::chat::Message;
-use foveate::core::coprocessor::{Cancel, Coprocessor, SoftTokens};
+use foveate::core::coprocessor::{Cancel, Coprocessor};
 use foveate::core::kernels::dtype::DType;
 use foveate::core::model::Model;
 use foveate::core::sample::{Sampler, Sampling};
+use foveate::core::session::SoftTokens;
 use foveate::core::session::{Input, Session, To};
 use foveate::core::{Any, Error};
 use foveate::{Device, Options, device_with, open, wait};

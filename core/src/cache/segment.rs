@@ -1,6 +1,10 @@
-//! What a sequence is made of.
+//! Segments and versions of a sequence.
+//!
+//! A version number is given out once and stands for the tokens that it was given for. A splice compares versions, and
+//! a rollback can restore one.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What the tokens of a segment are.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -69,8 +73,31 @@ impl Segment {
         let front = Segment { len: end.min(gone.start).saturating_sub(self.start), ..self };
         let from = self.start.max(gone.end);
         let back = Segment { position: self.position + (from - self.start), len: end.saturating_sub(from), ..self };
-        let id = if front.len == 0 { self.id } else { SegmentId(super::sequence::fresh()) };
+        let id = if front.len == 0 { self.id } else { SegmentId(fresh()) };
         let back = Segment { id, start: from - count, ..back };
         [front, back].into_iter().filter(|s| s.len > 0)
     }
+}
+
+/// How much of a text a sequence holds already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Prefix {
+    /// Tokens that are the same.
+    pub same: u32,
+    /// The length to roll back to, at most `same`.
+    pub len: u32,
+}
+
+impl Prefix {
+    /// Tokens that are the same and must be read again all the same, since the sequence can't go back to their end.
+    pub fn replay(&self) -> u32 {
+        self.same - self.len
+    }
+}
+
+/// Numbers that are given out once: of versions and of segments.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+pub(super) fn fresh() -> u64 {
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }

@@ -1,22 +1,21 @@
-//! The tokens of one sequence: where they stand, what they are and how it came to hold them.
+//! The tokens of one sequence: positions, segments and versions.
+//!
+//! Sequences, snapshots and forks share one immutable state, which is copied before a write. A snapshot is one
+//! reference count at any length. The first write after a snapshot copies a list of tokens and, if the last page is
+//! partly filled, that page.
+//!
+//! A removed segment is closed up by copying the rows behind it, so attention always runs over one contiguous table.
+//! Positions stay as they were, because rows carry their rotation.
 
 use super::pages::{Exhausted, Table};
 use super::rows::{Grown, Holders, Move, Rows};
-use super::segment::{Kind, Segment, SegmentId, Version};
+use super::segment::{Kind, Prefix, Segment, SegmentId, Version, fresh};
 use crate::error::{Error, Result};
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What stands in a list of tokens where there is an embedding instead.
 pub const NO_TOKEN: u32 = u32::MAX;
-
-/// Numbers that are given out once: of versions and of segments.
-static NEXT: AtomicU64 = AtomicU64::new(0);
-
-pub(super) fn fresh() -> u64 {
-    NEXT.fetch_add(1, Ordering::Relaxed)
-}
 
 impl From<Exhausted> for Error {
     fn from(exhausted: Exhausted) -> Self {
@@ -79,22 +78,6 @@ pub struct Extent {
     grown: [Grown; 2],
     slot: Option<Table>,
     given: Vec<Checkpoint>,
-}
-
-/// How much of a text a sequence holds already.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Prefix {
-    /// Tokens that are the same.
-    pub same: u32,
-    /// The length to roll back to, at most `same`.
-    pub len: u32,
-}
-
-impl Prefix {
-    /// Tokens that are the same and must be read again all the same, since the sequence can't go back to their end.
-    pub fn replay(&self) -> u32 {
-        self.same - self.len
-    }
 }
 
 impl Sequence {

@@ -5,7 +5,7 @@
 //! `NAME.lora_b [out, r]`, which add `alpha / r` of their product to a matrix; `alpha` is in the metadata, and is `r` if it
 //! is not.
 
-use super::soft_tokens::TENSOR;
+use super::SOFT_TOKENS;
 use crate::error::{Error, Result};
 use crate::weights::{Checkpoint, TensorInfo};
 use foveate_kernels::quant;
@@ -32,7 +32,7 @@ pub async fn overlay(base: Checkpoint, file: Checkpoint) -> Result<Checkpoint> {
         let found = base.get(name).ok_or_else(|| Error::MissingTensor { name: name.into(), shape: a.shape.clone() })?;
         merged.push((name.to_string(), found.shape.clone(), low_rank(&base, found, &file, a, alpha).await?));
     }
-    let plain = |name: &str| name != TENSOR && !name.ends_with(".lora_a") && !name.ends_with(".lora_b");
+    let plain = |name: &str| name != SOFT_TOKENS && !name.ends_with(".lora_a") && !name.ends_with(".lora_b");
     let changed: Vec<TensorInfo> = file.tensors().filter(|t| plain(&t.name)).cloned().collect();
     for tensor in &changed {
         base.require(&tensor.name, &tensor.shape)?;

@@ -8,11 +8,9 @@
 
 mod changes;
 mod packed;
-mod soft_tokens;
 
 pub use changes::overlay;
 pub use packed::{Layout, Trace, packed_augment};
-pub use soft_tokens::SoftTokens;
 
 use crate::backend::Backend;
 use crate::cache::{SegmentId, Snapshot};
@@ -20,6 +18,9 @@ use crate::error::{Error, Result};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The tensor of soft tokens in a coprocessor's file, `[N, dim]` in f32.
+pub(crate) const SOFT_TOKENS: &str = "soft_tokens";
 
 /// Reads a snapshot and gives latents.
 pub trait Coprocessor<B: Backend> {

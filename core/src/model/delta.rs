@@ -1,7 +1,11 @@
-//! Layers of the delta rule: a product, a short convolution, the rule over its states, and a norm that is gated.
+//! Layers of the delta rule: a product, a short convolution, the recurrence over its states, and a gated norm.
+//!
+//! The convolution writes queries, keys and values one behind the other, each dense. The delta rule reads them in
+//! place, and one op serves models with one convolution and with three.
 
-use super::decoder::{Norm, Record, norm_spec};
 use super::matrix::{Input, Matrix, Then};
+use super::norm::Norm;
+use super::record::Record;
 use super::workspace::{Step, Workspace};
 use crate::backend::{Backend, Operand};
 use crate::cache::LayerStates;
@@ -11,6 +15,7 @@ use foveate_kernels::conv::Part;
 use foveate_kernels::{activation, conv, delta, delta_gates, norm};
 
 pub(crate) struct Delta<B: Backend> {
+    pub(super) config: config::Delta,
     /// Queries, keys, values, gates of the output, strengths of writing, decays: those that there are.
     pub(super) input: Matrix<B>,
     pub(super) conv: Conv<B>,
@@ -35,15 +40,15 @@ impl<B: Backend> Delta<B> {
         w: &Workspace<B>,
         states: (u32, Option<&LayerStates<B>>),
         step: &Step<'_>,
-        d: &config::Delta,
         input: Input<'_, B>,
     ) -> Result<()> {
+        let d = &self.config;
         let (slots, Some(states)) = states else { unreachable!("a layer of the delta rule has states") };
         let tokens = step.tokens;
         let offset = |elements: u32| u64::from(elements) * 4;
         let (stride, channels) = (d.width(), d.channels());
         self.input.apply(to, tokens, input, Then::default(), &w.qkv)?;
-        self.convolve(to, w, (slots, states), step, d)?;
+        self.convolve(to, w, (slots, states), step)?;
 
         let beta = channels + if d.gated { d.values() } else { 0 };
         let decay = d.decays.then_some(delta_gates::Decay { channels: 1, stride });
@@ -71,7 +76,7 @@ impl<B: Backend> Delta<B> {
         to(spec.into(), &operands)?;
 
         let gate = d.gated.then_some(norm::Gate { kind: activation::Kind::Silu, stride });
-        let spec = norm::Spec { in_place: true, gate, ..norm_spec(&d.norm, tokens, d.value_heads, d.value_dim) };
+        let spec = norm::Spec { in_place: true, gate, ..self.norm.spec(tokens, d.value_heads, d.value_dim) };
         let mut operands = vec![Operand::new(&w.mixed), Operand::new(&self.norm.weight)];
         operands.extend(d.gated.then_some(Operand::at(&w.qkv, offset(channels))));
         to(spec.into(), &operands)
@@ -84,8 +89,8 @@ impl<B: Backend> Delta<B> {
         w: &Workspace<B>,
         (slots, states): (u32, &LayerStates<B>),
         step: &Step<'_>,
-        d: &config::Delta,
     ) -> Result<()> {
+        let d = &self.config;
         let keys = Part { channels: d.keys(), activation: d.activation };
         let values = Part { channels: d.values(), activation: conv::Activation::Silu };
         let spec = conv::Spec {

@@ -1,9 +1,15 @@
-//! Weights from files into an executor's memory.
+//! Loads weights from files into an executor's memory.
+//!
+//! Queries, keys and values (gate and up likewise) become one product if their formats agree and the executor copies
+//! weights anyway. On the host, files are mapped and used in place, so the matrices stay separate. Row strides and
+//! operand offsets make both cases the same code.
 
-use super::decoder::{Attention, Decoder, Layer, Mixer, Mlp, Norm};
+use super::attention::Attention;
+use super::decoder::{Decoder, Layer, Mixer, Mlp};
 use super::delta::{Conv, Delta};
 use super::family::{Family, Place, Role};
 use super::matrix::{Matrix, Part};
+use super::norm::Norm;
 use super::routing::Routing;
 use crate::backend::Backend;
 use crate::config::{self, Config, Norm as NormConfig};
@@ -118,7 +124,7 @@ impl<'a, B: Backend> Loader<'a, B> {
             )),
             None => None,
         };
-        Ok(Layer { input_norm, mixer, post_norm, mlp: Mlp { up, down }, branch_norms })
+        Ok(Layer { input_norm, mixer, post_norm, mlp: Mlp { config: mlp, up, down }, branch_norms })
     }
 
     /// `rows` outputs of a layer's product, with or without a bias.
@@ -140,7 +146,7 @@ impl<'a, B: Backend> Loader<'a, B> {
             None => None,
         };
         let output = self.matrix(&[self.rows(Role::Output, index, dim, a.output_bias)], q).await?;
-        Ok(Attention { input, head_norms, output })
+        Ok(Attention { config: a.clone(), input, head_norms, output })
     }
 
     async fn delta(&mut self, d: &config::Delta, index: usize, dim: u32) -> Result<Delta<B>> {
@@ -174,7 +180,7 @@ impl<'a, B: Backend> Loader<'a, B> {
         };
         let norm = self.norm(Role::HeadNorm, index, d.norm, d.value_dim).await?;
         let output = self.matrix(&[self.rows(Role::Output, index, dim, false)], values).await?;
-        Ok(Delta { input, conv: Conv { weight, bias }, decay, norm, output })
+        Ok(Delta { config: d.clone(), input, conv: Conv { weight, bias }, decay, norm, output })
     }
 
     async fn routing(&mut self, r: &config::Routing, index: usize, dim: u32) -> Result<Routing<B>> {
@@ -190,9 +196,10 @@ impl<'a, B: Backend> Loader<'a, B> {
             return Err(Error::format(place.name, format!("element {at} is {}", centroids[at])));
         }
         let centroids = self.store("centroids", &centroids)?;
-        let norm = Norm { weight: self.store("norm", &vec![1.0; r.dim as usize])?, bias: None };
+        let norm =
+            Norm { config: config::Routing::NORM, weight: self.store("norm", &vec![1.0; r.dim as usize])?, bias: None };
         let output = self.matrix(&[self.rows(Role::RoutedOutput, index, dim, false)], r.width()).await?;
-        Ok(Routing { local, input, norm, centroids, output })
+        Ok(Routing { config: r.clone(), local, input, norm, centroids, output })
     }
 
     /// Several matrices `[rows, cols]` that share their inputs, as one product where they can be.
@@ -323,7 +330,7 @@ impl<'a, B: Backend> Loader<'a, B> {
             }
             false => None,
         };
-        Ok(Norm { weight, bias })
+        Ok(Norm { config: norm, weight, bias })
     }
 
     /// Values in f32, of `rows` outputs with a shape of `each`.

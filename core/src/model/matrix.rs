@@ -1,6 +1,6 @@
 //! Products of a model's matrices, and what they take along.
 
-use super::decoder::Record;
+use super::record::Record;
 use crate::backend::{Backend, Operand};
 use crate::error::Result;
 use foveate_kernels::dtype::DType;

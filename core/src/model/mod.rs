@@ -1,16 +1,19 @@
 //! Models: a configuration, the decoder that runs it, and the words around it.
 
+mod attention;
 pub(crate) mod decoder;
 mod delta;
 mod family;
 mod hub;
 mod load;
 mod matrix;
+mod norm;
+mod record;
 mod routing;
 pub(crate) mod workspace;
 
 pub use decoder::Decoder;
-pub use family::Family;
+pub use family::{Family, Part, Place, PlaceFn, Role};
 pub use hub::Hub;
 pub use load::Progress;
 

@@ -1,7 +1,12 @@
-//! Routing heads: what centroids take in attends to itself, beside heads of attention over a window.
+//! Routing heads beside heads of attention over a window.
+//!
+//! Routing heads keep keys and values of their own, in f32, because attention and selected attention read rows of whole
+//! heads. Both outputs are added to the residual stream, by one product each.
 
-use super::decoder::{Attention, Norm, Record, norm_spec};
+use super::attention::Attention;
 use super::matrix::{Input, Matrix, Then};
+use super::norm::Norm;
+use super::record::Record;
 use super::workspace::{Step, Workspace};
 use crate::backend::{Backend, Operand};
 use crate::cache::Pool;
@@ -12,6 +17,7 @@ use foveate_kernels::selected_attention::{Combine, Keys, Own};
 use foveate_kernels::{append, norm, selected_attention};
 
 pub(crate) struct Routing<B: Backend> {
+    pub(super) config: config::Routing,
     pub(super) local: Option<Attention<B>>,
     /// Queries, which are the keys, and values.
     pub(super) input: Matrix<B>,
@@ -26,17 +32,16 @@ impl<B: Backend> Routing<B> {
     /// Records the routing heads from what the layer's norm leaves to `w.mixed` from byte `out` on: they take a step's
     /// tokens into the members of their sequence's slot, and attend to what was there at each token's own time. Sequences
     /// go one after the other, since they share the lists.
-    #[allow(clippy::too_many_arguments)]
     pub(super) fn record(
         &self,
         to: &mut Record<'_, B>,
         w: &Workspace<B>,
         pool: &Pool<B>,
         (step, layer): (&Step<'_>, usize),
-        r: &config::Routing,
         input: Input<'_, B>,
         out: u64,
     ) -> Result<()> {
+        let r = &self.config;
         let (Some((k_pool, v_pool)), Some(states), Some(routed)) =
             (pool.routed(layer), pool.states().layer(layer), &w.routed)
         else {
@@ -45,7 +50,7 @@ impl<B: Backend> Routing<B> {
         let (tokens, width) = (step.tokens, r.width());
         let values = Operand::at(&w.qkv, u64::from(width) * 4);
         self.input.apply(to, tokens, input, Then::default(), &w.qkv)?;
-        let spec = norm::Spec { stride: 2 * width, ..norm_spec(&config::Routing::NORM, tokens, r.heads, r.dim) };
+        let spec = norm::Spec { stride: 2 * width, ..self.norm.spec(tokens, r.heads, r.dim) };
         to(spec.into(), &[&w.qkv, &self.norm.weight, &routed.x].map(Operand::new))?;
         let append = append::Spec {
             tokens,

@@ -5,11 +5,13 @@ mod branch;
 mod observe;
 mod read;
 mod saved;
+mod soft_tokens;
 mod splice;
 mod timing;
 
 pub use batch::{Batch, Turn};
 pub use observe::{Observed, Observer};
+pub use soft_tokens::SoftTokens;
 pub use timing::{Clock, class};
 
 use crate::backend::{Backend, Operand};

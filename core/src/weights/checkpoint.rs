@@ -1,6 +1,5 @@
 //! The table of a model's tensors, over one file or many.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -11,60 +10,9 @@ use super::hollow::Hollow;
 use super::safetensors;
 use super::sampled::{Sampled, samples};
 use super::source::{Memory, SharedBytes, Source, check_range};
+use super::tensor::TensorInfo;
 use crate::error::{Error, Result, one_line};
 use crate::hash::Hash;
-
-/// How a tensor's elements are stored.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Stored {
-    /// A type that buffers and kernels know.
-    Known(DType),
-    /// Another type, by the name its format gives it: the tensor can be listed, not used.
-    Other(Cow<'static, str>),
-}
-
-impl std::fmt::Display for Stored {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Stored::Known(dtype) => dtype.fmt(f),
-            Stored::Other(name) => f.write_str(name),
-        }
-    }
-}
-
-/// Where a tensor lies and what it is. The range `offset..offset + bytes` is inside the file.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TensorInfo {
-    pub name: String,
-    pub stored: Stored,
-    /// Row-major, outermost first, as PyTorch prints it: `[out, in]`. A scalar has no dimensions.
-    pub shape: Vec<u64>,
-    /// Which of the checkpoint's files holds it.
-    pub file: usize,
-    /// Bytes from the start of that file.
-    pub offset: u64,
-    pub bytes: u64,
-}
-
-impl TensorInfo {
-    /// The element type.
-    ///
-    /// # Errors
-    /// [`Error::UnsupportedTensorType`] if no kernel reads it.
-    pub fn dtype(&self) -> Result<DType> {
-        match &self.stored {
-            Stored::Known(dtype) => Ok(*dtype),
-            Stored::Other(name) => {
-                Err(Error::UnsupportedTensorType { tensor: self.name.clone(), dtype: name.to_string() })
-            }
-        }
-    }
-
-    /// Elements of the tensor. The product cannot overflow: it was checked when the file was opened.
-    pub fn elements(&self) -> u64 {
-        self.shape.iter().product()
-    }
-}
 
 /// The tensors of a model and the files that hold them.
 pub struct Checkpoint {
@@ -174,7 +122,7 @@ impl Checkpoint {
             self.files.push(Box::new(Memory::new(name.clone(), bytes)));
             self.replace(TensorInfo {
                 name,
-                stored: Stored::Known(DType::F32),
+                stored: super::tensor::Stored::Known(DType::F32),
                 shape,
                 file,
                 offset: 0,

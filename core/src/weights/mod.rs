@@ -10,7 +10,9 @@ mod hollow;
 mod safetensors;
 mod sampled;
 mod source;
+mod tensor;
 
-pub use checkpoint::{Checkpoint, Stored, TensorInfo};
+pub use checkpoint::Checkpoint;
 pub use safetensors::shard_names;
 pub use source::{LocalFuture, Memory, SharedBytes, Source, check_range};
+pub use tensor::{Stored, TensorInfo};

@@ -13,8 +13,8 @@ use safetensors::Dtype;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 
-use super::checkpoint::{Stored, TensorInfo};
 use super::source::Source;
+use super::tensor::{Stored, TensorInfo};
 use crate::error::{Error, Result, one_line};
 
 /// Bytes of the length in front of the header.

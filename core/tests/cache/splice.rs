@@ -3,9 +3,10 @@
 use super::numeric::{decode, logits};
 use super::support::{adapter, checkpoint, cpu, everywhere, files, load};
 use foveate_core::cache::{Kind, NO_TOKEN, Snapshot};
-use foveate_core::coprocessor::{Cancel, Coprocessor, Job, Policy, SoftTokens, Splice, overlay};
+use foveate_core::coprocessor::{Cancel, Coprocessor, Job, Policy, Splice, overlay};
 use foveate_core::kernels::dtype::DType;
 use foveate_core::model::{Files, Model};
+use foveate_core::session::SoftTokens;
 use foveate_core::session::{Input, Session, To};
 use foveate_core::{Any, Error, Result};
 use pollster::block_on;

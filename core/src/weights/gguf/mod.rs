@@ -12,8 +12,8 @@ pub use metadata::{Array, Metadata, Strings, Value};
 
 use cursor::{Cursor, Stop};
 
-use super::checkpoint::TensorInfo;
 use super::source::Source;
+use super::tensor::TensorInfo;
 use crate::error::{Error, Result, one_line};
 
 /// Bytes of the first read; each further one doubles what was read. Most vocabularies fit three of them.

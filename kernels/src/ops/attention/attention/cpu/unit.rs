@@ -1,42 +1,19 @@
-//! The queries of one unit against a range of keys.
+//! Attention of the queries of one unit to a range of keys.
 
+use super::inputs::{Inputs, TILE};
 use super::panels::Panels;
-use super::rows::Rows;
 use crate::cpu::simd::{PADDED, ROWS, Right, Split};
-use crate::cpu::{Args, Host, Matrix, Simd, Tile, Tiles};
-use crate::ops::attention::attention::sequence::Sequences;
-use crate::ops::attention::attention::{HIDDEN, Pages, Spec};
+use crate::cpu::{Host, Matrix, Tile};
+use crate::ops::attention::attention::HIDDEN;
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
-/// Keys of a tile, and the least that lie together for which a tile ends early.
-pub(super) const TILE: usize = 128;
+/// A tile ends early at a page boundary only if at least this many keys are contiguous.
 const TOGETHER: usize = 64;
-/// Most rows that are multiplied key by key, without a matrix.
+/// Maximum number of rows that are multiplied key by key instead of as a matrix.
 const FEW: usize = 8;
-/// Most rows of a unit.
-const UNIT: usize = 128;
 
-/// What is read, and the sizes it is read with.
-pub(super) struct Inputs<'a> {
-    pub(super) spec: &'a Spec,
-    pub(super) simd: Simd,
-    pub(super) tiles: Option<Tiles>,
-    q: &'a [f32],
-    pub(super) k: Rows<'a>,
-    pub(super) v: Rows<'a>,
-    /// Keys and values laid out for all queries.
-    pub(super) panels: Option<Panels>,
-    table: Option<(Pages, &'a [u32])>,
-    pub(super) sequences: Sequences<'a>,
-    alibi: Option<&'a [f32]>,
-    bias: Option<&'a [f32]>,
-    pub(super) kv_heads: usize,
-    /// Query heads of a key head.
-    pub(super) group: usize,
-}
-
-/// `[rows, V]` of unnormalised output, and each row's largest logit and sum of exponentials.
+/// Unnormalised output `[rows, V]`, and each row's largest logit and sum of exponentials.
 pub(super) struct State<'a> {
     acc: &'a mut [f32],
     max: &'a mut [f32],
@@ -48,7 +25,7 @@ impl<'a> State<'a> {
         rows * (value_dim + 2)
     }
 
-    /// A state of `memory` that has seen no key.
+    /// Initialises a state in `memory`, before any key.
     pub(super) fn new(memory: &'a mut [f32], rows: usize, value_dim: usize) -> Self {
         let (acc, rest) = memory.split_at_mut(rows * value_dim);
         let (max, sum) = rest.split_at_mut(rows);
@@ -58,15 +35,15 @@ impl<'a> State<'a> {
         Self { acc, max, sum }
     }
 
-    /// Row `r` of what [`new`](State::new) laid out.
+    /// Returns row `r` of a state that [`new`](State::new) laid out in `memory`.
     pub(super) fn row(memory: &[f32], rows: usize, r: usize, value_dim: usize) -> (&[f32], f32, f32) {
         let rest = &memory[rows * value_dim..];
         (&memory[r * value_dim..][..value_dim], rest[r], rest[rows + r])
     }
 }
 
-/// Calls `body` with the first row, the number of rows and the keys of blocks that cover all rows and the keys that they
-/// see: one of all rows, and many on a diagonal.
+/// Calls `body` with the first row, the number of rows and the number of keys of each block. Blocks cover all rows and
+/// their visible keys: one block if all rows end at the same key, several along a causal diagonal.
 fn blocks(seen: &[[usize; 2]], keys: usize, mut body: impl FnMut(usize, usize, usize)) {
     let block = if seen[0][1] == seen[seen.len() - 1][1] { seen.len() } else { 4 * ROWS };
     for first in (0..seen.len()).step_by(block) {
@@ -78,19 +55,19 @@ fn blocks(seen: &[[usize; 2]], keys: usize, mut body: impl FnMut(usize, usize, u
     }
 }
 
-/// Memory of one task.
+/// Scratch memory of one task.
 pub(super) struct Scratch {
     q: Vec<f32>,           // [rows, D], scaled
-    scores: Vec<f32>,      // [rows, TILE], of which
-    seen: Vec<[usize; 2]>, // a range counts in each row
-    k: Vec<f32>,           // [TILE, D], and
-    v: Vec<f32>,           // [TILE, V], where the keys of a tile are scattered or decoded
-    panel: Vec<f32>,       // the right side of a product in registers: keys or values of a tile in strips
-    split: [Split; 3],     // queries, and both sides of a product
+    scores: Vec<f32>,      // [rows, TILE]
+    seen: Vec<[usize; 2]>, // visible key range of each row within the tile
+    k: Vec<f32>,           // [TILE, D], for keys that are scattered or decoded
+    v: Vec<f32>,           // [TILE, V], for values that are scattered or decoded
+    panel: Vec<f32>,       // right side of a register product: keys or values of a tile in strips
+    split: [Split; 3],     // queries, and both sides of a product, split for the tile unit
 }
 
 impl Scratch {
-    pub(super) fn new(inputs: &Inputs<'_>, rows: usize) -> Self {
+    pub(super) fn new(inputs: &Unit<'_>, rows: usize) -> Self {
         let (dim, value_dim) = (inputs.spec.dim as usize, inputs.spec.value_dim as usize);
         let scattered = inputs.table.is_some() && rows > FEW;
         let tile = if inputs.panels.is_none() && (scattered || inputs.k.plain().is_none()) { TILE } else { 0 };
@@ -108,69 +85,30 @@ impl Scratch {
     }
 }
 
-impl<'a> Inputs<'a> {
-    pub(super) fn new(spec: &'a Spec, host: &'a dyn Host, args: &Args<'a>) -> Self {
-        Self {
-            spec,
-            simd: host.simd(),
-            tiles: host.tiles(),
-            q: args.f32("q"),
-            k: Rows { format: spec.kv, bytes: args.bytes("k"), width: spec.dim as usize },
-            v: Rows { format: spec.kv, bytes: args.bytes("v"), width: spec.value_dim as usize },
-            panels: None,
-            table: spec.paged.map(|p| (p, args.u32("table"))),
-            sequences: Sequences::new(spec, args),
-            alibi: args.optional("alibi"),
-            bias: args.optional("bias"),
-            kv_heads: spec.kv_heads as usize,
-            group: (spec.heads / spec.kv_heads) as usize,
-        }
+/// The arguments of a run and, if packed, its keys and values.
+pub(super) struct Unit<'a> {
+    inputs: Inputs<'a>,
+    /// Keys and values packed once for all queries.
+    panels: Option<Panels>,
+}
+
+impl<'a> core::ops::Deref for Unit<'a> {
+    type Target = Inputs<'a>;
+
+    fn deref(&self) -> &Inputs<'a> {
+        &self.inputs
+    }
+}
+
+impl<'a> Unit<'a> {
+    /// Packs keys and values if several tiles of queries read them and no tile unit is used.
+    pub(super) fn new(inputs: Inputs<'a>, tiles: usize, host: &dyn Host) -> Self {
+        let panels = if tiles > 1 && inputs.tiles.is_none() { Panels::new(&inputs, host) } else { None };
+        Self { inputs, panels }
     }
 
-    /// Rows of units that waste no register.
-    pub(super) fn unit_rows(&self) -> usize {
-        if self.tiles.is_none() { UNIT / ROWS * ROWS } else { UNIT }
-    }
-
-    /// Rows that `k` has.
-    pub(super) fn key_rows(&self) -> usize {
-        self.k.bytes.len() / (self.kv_heads * self.k.row_bytes()).max(1)
-    }
-
-    /// The first key that a query at `position` sees.
-    fn first_seen(&self, position: i64) -> usize {
-        self.spec.window.map_or(0, |w| (position - i64::from(w) + 1).max(0)) as usize
-    }
-
-    /// The first key that the queries of sequence `b` see: in front of it no memory is read.
-    pub(super) fn first_key(&self, b: usize) -> usize {
-        let sequence = self.sequences.get(b);
-        self.first_seen(sequence.position(0)).min(sequence.keys)
-    }
-
-    /// Row of key `j` of sequence `b`, and the end of the keys that follow it there, at most `end`.
-    fn run(&self, b: usize, j: usize, end: usize) -> (usize, usize) {
-        let Some((p, table)) = self.table else {
-            return (self.sequences.get(b).first_key + j, end);
-        };
-        let page = p.page as usize;
-        (p.row(table, b, j), end.min((j / page + 1) * page))
-    }
-
-    /// The runs of `keys`, each with the key it begins at and its length.
-    fn runs(&self, b: usize, keys: Range<usize>) -> impl Iterator<Item = (usize, usize, usize)> {
-        let mut j = keys.start;
-        core::iter::from_fn(move || {
-            (j < keys.end).then(|| {
-                let (row, end) = self.run(b, j, keys.end);
-                let from = core::mem::replace(&mut j, end);
-                (row, from, end - from)
-            })
-        })
-    }
-
-    /// Attends the query `tokens` of sequence `b`, as far as it has them, and key head `g` to the keys in `range` that they
-    /// see.
+    /// Attends the query `tokens` of sequence `b` (clipped to its length) for key head `g` to their visible keys in
+    /// `range`.
     pub(super) fn attend(
         &self,
         [b, g]: [usize; 2],
@@ -208,7 +146,7 @@ impl<'a> Inputs<'a> {
         }
         while tile < end {
             let mut keys = tile..end.min(tile + TILE);
-            // Keys that lie together need not be gathered.
+            // Contiguous keys need no gathering.
             let (_, together) = if self.panels.is_some() { (0, tile) } else { self.run(b, tile, keys.end) };
             if together - tile >= TOGETHER && self.k.plain().is_some() {
                 keys.end = together;
@@ -232,7 +170,7 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// `scores[r, j] = q[r] . k[j]`
+    /// Computes `scores[r, j] = q[r] . k[j]`.
     fn scores(&self, b: usize, g: usize, rows: usize, keys: Range<usize>, scratch: &mut Scratch) {
         let (dim, count) = (self.spec.dim as usize, keys.len());
         if rows > FEW || self.panels.is_some() {
@@ -271,7 +209,8 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// Logits of the scores of a query of `head`. `behind` is `j - p` of the first.
+    /// Turns the scores of one query of `head` into logits. `behind` is `j - p` of the first key `j`, for a query at
+    /// position `p`.
     fn logits(&self, head: usize, bias: Option<&[f32]>, behind: i64, scores: &mut [f32]) {
         if let Some(cap) = self.spec.softcap {
             self.simd.softcap(scores, cap);
@@ -286,7 +225,7 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// `acc[r] += sum_j scores[r, j] v[j]`
+    /// Adds `acc[r] += sum_j scores[r, j] v[j]`.
     fn accumulate(
         &self,
         b: usize,
@@ -333,49 +272,5 @@ impl<'a> Inputs<'a> {
                 self.simd.add_rows(scores, v, self.kv_heads * value_dim, acc);
             }
         }
-    }
-
-    /// Decodes `keys` of one head to `[keys, width]`.
-    fn decode(&self, data: Rows<'_>, b: usize, g: usize, keys: Range<usize>, out: &mut [f32]) {
-        for (row, from, n) in self.runs(b, keys.clone()) {
-            for i in 0..n {
-                let out = &mut out[(from - keys.start + i) * data.width..][..data.width];
-                data.decode(self.simd, (row + i) * self.kv_heads + g, out);
-            }
-        }
-    }
-
-    /// `[keys, width]` of one head of `data`: in place where the keys follow each other as f32, otherwise copied or decoded
-    /// to `gathered`.
-    pub(super) fn matrix<'m>(
-        &self,
-        data: Rows<'a>,
-        b: usize,
-        g: usize,
-        keys: Range<usize>,
-        gathered: &'m mut Vec<f32>,
-    ) -> Matrix<'m>
-    where
-        'a: 'm,
-    {
-        let (width, count) = (data.width, keys.len());
-        let Some(plain) = data.plain() else {
-            gathered.resize(TILE * width, 0.0);
-            self.decode(data, b, g, keys, gathered);
-            return Matrix::new(gathered, [count, width], width);
-        };
-        let stride = self.kv_heads * width;
-        let head = |row: usize| &plain[row * stride + g * width..];
-        let (row, end) = self.run(b, keys.start, keys.end);
-        if end == keys.end {
-            return Matrix::new(head(row), [count, width], stride);
-        }
-        gathered.resize(TILE * width, 0.0);
-        for (row, from, n) in self.runs(b, keys.clone()) {
-            for i in 0..n {
-                gathered[(from - keys.start + i) * width..][..width].copy_from_slice(&head(row + i)[..width]);
-            }
-        }
-        Matrix::new(gathered, [count, width], width)
     }
 }

@@ -1,16 +1,13 @@
 //! The coprocessor of the paper: a model of the same shape, whose soft tokens read the frozen model's cache.
 
-use super::{Cancel, Coprocessor};
+use super::{Input, Session};
 use crate::backend::Backend;
 use crate::cache::{Kind, Snapshot};
+use crate::coprocessor::{Cancel, Coprocessor, SOFT_TOKENS};
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::session::{Input, Session};
 use crate::weights::Checkpoint;
 use std::sync::Arc;
-
-/// The tensor of soft tokens in a coprocessor's file, `[N, dim]` in f32.
-pub(super) const TENSOR: &str = "soft_tokens";
 
 /// A model and the embeddings that it reads behind a snapshot, in one pass over the keys and values that the frozen model
 /// left there. What its final norm gives for each is a latent.
@@ -41,11 +38,11 @@ impl<B: Backend> SoftTokens<B> {
     /// # Errors
     /// `MissingTensor`, `TensorShape` or `UnsupportedTensorType` if there are none of the model's width in f32.
     pub async fn read(file: &Checkpoint, dim: u32) -> Result<Vec<f32>> {
-        let count = file.get(TENSOR).and_then(|t| t.shape.first().copied()).unwrap_or(0);
-        let tensor = file.require(TENSOR, &[count, dim.into()])?;
+        let count = file.get(SOFT_TOKENS).and_then(|t| t.shape.first().copied()).unwrap_or(0);
+        let tensor = file.require(SOFT_TOKENS, &[count, dim.into()])?;
         if tensor.dtype()? != foveate_kernels::dtype::DType::F32 {
             let dtype = tensor.stored.to_string();
-            return Err(Error::UnsupportedTensorType { tensor: TENSOR.into(), dtype });
+            return Err(Error::UnsupportedTensorType { tensor: SOFT_TOKENS.into(), dtype });
         }
         Ok(bytemuck::pod_collect_to_vec(&file.read(tensor, 0, tensor.bytes).await?))
     }

@@ -1,0 +1,108 @@
+//! Layers of attention: a product, norms of heads, rotation, an append to the cache, and attention over its pages.
+
+use super::matrix::{Input, Matrix, Then};
+use super::norm::Norm;
+use super::record::Record;
+use super::workspace::{Step, Workspace};
+use crate::backend::{Backend, Operand};
+use crate::cache::Pool;
+use crate::config;
+use crate::error::Result;
+use foveate_kernels::dtype::DType;
+use foveate_kernels::{activation, append, attention, rope, rope_append};
+
+/// The weights of a layer of attention, with its settings.
+pub(crate) struct Attention<B: Backend> {
+    pub(super) config: config::Attention,
+    /// Queries, keys and values, and gates.
+    pub(super) input: Matrix<B>,
+    /// Of each head of queries, and of keys.
+    pub(super) head_norms: Option<(Norm<B>, Norm<B>)>,
+    pub(super) output: Matrix<B>,
+}
+
+impl<B: Backend> Attention<B> {
+    /// Records the layer from what its norm leaves to `w.mixed`; `layer` names its keys and values in `pool`.
+    pub(super) fn record(
+        &self,
+        to: &mut Record<'_, B>,
+        w: &Workspace<B>,
+        pool: &Pool<B>,
+        step: &Step<'_>,
+        layer: usize,
+        input: Input<'_, B>,
+    ) -> Result<()> {
+        let a = &self.config;
+        let (tokens, stride) = (step.tokens, a.width());
+        self.input.apply(to, tokens, input, Then::default(), &w.qkv)?;
+        let (q, kv) = (u64::from(a.heads * a.dim) * 4, u64::from(a.kv_width()) * 4);
+        if let Some((query, key)) = &self.head_norms {
+            query.in_place(to, Operand::at(&w.qkv, 0), [tokens, a.heads, a.dim], stride)?;
+            key.in_place(to, Operand::at(&w.qkv, q), [tokens, a.kv_heads, a.dim], stride)?;
+        }
+        let Some((k_pool, v_pool)) = pool.layer(layer) else { unreachable!("a layer of attention has keys") };
+        let windowed = pool.windowed(layer);
+        let layout = pool.layout(w.table_width, windowed);
+        let (slots, k_to, v_to) = (w.slots(tokens, windowed), Operand::new(k_pool), Operand::new(v_pool));
+        let rope = a.rope.as_ref().zip(w.rope(layer));
+        if let (Some((rope, table)), DType::F32) = (rope, pool.format()) {
+            let spec = rope_append::Spec {
+                tokens,
+                heads: a.heads,
+                kv_heads: a.kv_heads,
+                dim: a.dim,
+                rotary: rope.frequencies.rotary,
+                pairing: rope.pairing,
+                positions: w.context,
+                pool: layout.pages * layout.page,
+                stride,
+            };
+            to(spec.into(), &[w.positions(), Operand::new(table), slots, Operand::new(&w.qkv), k_to, v_to])?;
+        } else {
+            if let Some((rope, table)) = rope {
+                let spec = rope::Spec {
+                    tokens,
+                    heads: a.heads + a.kv_heads,
+                    dim: a.dim,
+                    rotary: rope.frequencies.rotary,
+                    pairing: rope.pairing,
+                    positions: w.context,
+                    stride,
+                };
+                to(spec.into(), &[w.positions(), Operand::new(table), Operand::new(&w.qkv)])?;
+            }
+            let append = append::Spec {
+                tokens,
+                pool: layout.pages * layout.page,
+                k_width: a.kv_width(),
+                v_width: a.kv_width(),
+                k_stride: stride,
+                v_stride: stride,
+                format: pool.format(),
+            };
+            let (k, v) = (Operand::at(&w.qkv, q), Operand::at(&w.qkv, q + kv));
+            to(append.into(), &[slots, k, v, k_to, v_to])?;
+        }
+        let spec = attention::Spec {
+            scale: a.scale,
+            window: a.window,
+            softcap: a.softcap,
+            lengths: step.sequences() > 1,
+            paged: Some(layout),
+            kv: pool.format(),
+            q_stride: stride,
+            ..attention::Spec::causal(step.sequences(), step.each(), step.keys, a.heads, a.kv_heads, a.dim)
+        };
+        let mut operands =
+            vec![Operand::new(&w.qkv), Operand::new(k_pool), Operand::new(v_pool), w.tables(0, windowed)];
+        operands.extend(spec.lengths.then(|| w.lengths(step)));
+        operands.push(Operand::new(&w.mixed));
+        to(spec.into(), &operands)?;
+        if !a.gated {
+            return Ok(());
+        }
+        let (dim, kind) = (a.heads * a.dim, activation::Kind::Sigmoid);
+        let gate = activation::Spec { rows: tokens, dim, kind, gated: false, scales: true, stride };
+        to(gate.into(), &[Operand::at(&w.qkv, q + 2 * kv), Operand::new(&w.mixed)])
+    }
+}

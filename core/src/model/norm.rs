@@ -1,0 +1,52 @@
+//! The weights of a norm, with its settings.
+
+use super::record::Record;
+use crate::backend::{Backend, Operand};
+use crate::config;
+use crate::error::Result;
+use foveate_kernels::{fused_linear, norm};
+
+/// A norm of rows or heads.
+pub(crate) struct Norm<B: Backend> {
+    pub(super) config: config::Norm,
+    pub(super) weight: B::Buffer,
+    pub(super) bias: Option<B::Buffer>,
+}
+
+impl<B: Backend> Norm<B> {
+    /// The op over dense rows of `groups` parts each.
+    pub(super) fn spec(&self, rows: u32, groups: u32, dim: u32) -> norm::Spec {
+        norm::Spec {
+            groups,
+            kind: self.config.kind,
+            one_plus: self.config.one_plus,
+            bias: self.bias.is_some(),
+            stride: groups * dim,
+            ..norm::Spec::rms(rows, dim, self.config.eps)
+        }
+    }
+
+    /// The weight and, if the norm has one, the bias.
+    pub(super) fn operands(&self) -> impl Iterator<Item = Operand<'_, B>> {
+        std::iter::once(&self.weight).chain(&self.bias).map(Operand::new)
+    }
+
+    /// Records the norm of `x` in place: rows of `groups` parts, `stride` elements apart.
+    pub(super) fn in_place(
+        &self,
+        to: &mut Record<'_, B>,
+        x: Operand<'_, B>,
+        [rows, groups, dim]: [u32; 3],
+        stride: u32,
+    ) -> Result<()> {
+        let spec = norm::Spec { in_place: true, stride, ..self.spec(rows, groups, dim) };
+        let operands: Vec<_> = std::iter::once(x).chain(self.operands()).collect();
+        to(spec.into(), &operands)
+    }
+
+    /// The norm as [`fused_linear`] applies it: a root mean square without a bias.
+    pub(super) fn fused(&self) -> Option<fused_linear::Norm> {
+        let plain = self.config.kind == norm::Kind::Rms && self.bias.is_none();
+        plain.then_some(fused_linear::Norm { eps: self.config.eps, one_plus: self.config.one_plus })
+    }
+}
