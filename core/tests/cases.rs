@@ -56,7 +56,7 @@ fn file(op: &str, params: &str, tensors: &[(String, &Arg, Vec<u8>)]) -> Checkpoi
     pollster::block_on(Checkpoint::safetensors(vec![Box::new(Memory::new("case", bytes))])).expect("a file")
 }
 
-/// What a case of the op holds, of which `change` may change the expectations.
+/// Returns a case of the op; `change` may change its expectations.
 fn case(op: &Op, params: &str, change: fn(&mut [u8])) -> Checkpoint {
     let inputs = draw_inputs(op, 7).expect("a valid spec");
     let outputs = run_reference(op, &inputs.views()).expect("it runs");
