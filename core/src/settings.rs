@@ -89,7 +89,7 @@ mod tests {
             panic!("another op")
         };
         assert_eq!((spec.batch, spec.packed), (3, Some(attention::Packed { queries: 7, keys: 9 })));
-        // What was given stays, and what does not show has its default.
+        // Given settings stay; sizes that no shape shows have their defaults.
         let Op::Linear(given) = fitted("linear", "K=32", &weight).expect("valid") else { panic!("another op") };
         assert_eq!((given.tokens, given.inputs, given.outputs), (3, 32, 128));
     }

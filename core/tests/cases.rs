@@ -2,13 +2,12 @@
 
 use foveate_core::check::{self, Bounds};
 use foveate_core::host::HostBackend;
-use foveate_core::run_on;
 use foveate_core::weights::{Checkpoint, Memory};
 use foveate_core::{Error, settings};
 use foveate_kernels::ops::Op;
 use foveate_kernels::ops::settings::{Field, Text, Value, table};
-use foveate_kernels::plan::{Access, Arg};
-use foveate_kernels::rng::Rng;
+use foveate_kernels::plan::Arg;
+use foveate_kernels::testing::{draw_inputs, run_reference};
 use serde_json::{Map, Value as Json, json};
 
 /// `(op, settings, params)`: a spec, and the settings that its tensors do not tell.
@@ -57,27 +56,17 @@ fn file(op: &str, params: &str, tensors: &[(String, &Arg, Vec<u8>)]) -> Checkpoi
     pollster::block_on(Checkpoint::safetensors(vec![Box::new(Memory::new("case", bytes))])).expect("a file")
 }
 
-/// What a case of the op holds, of which `change` may change the expectations.
+/// Returns a case of the op; `change` may change its expectations.
 fn case(op: &Op, params: &str, change: fn(&mut [u8])) -> Checkpoint {
+    let inputs = draw_inputs(op, 7).expect("a valid spec");
+    let outputs = run_reference(op, &inputs.views()).expect("it runs");
     let args = op.kernel().args();
-    let inputs = op.kernel().inputs(&mut Rng::new(7));
-    let read: Vec<(&str, &[u8])> = args
-        .iter()
-        .zip(&inputs)
-        .filter(|(arg, _)| arg.access != Access::Write)
-        .map(|(a, b)| (a.name, &b[..]))
-        .collect();
-    let outputs = pollster::block_on(run_on(&HostBackend::reference(), op, &read)).expect("it runs");
-    let mut tensors = Vec::new();
-    for (arg, input) in args.iter().zip(&inputs) {
-        if arg.access != Access::Write {
-            tensors.push((arg.name.to_owned(), arg, input.clone()));
-        }
-        if let Some((_, output)) = outputs.iter().find(|(name, _)| *name == arg.name) {
-            let mut output = output.to_vec();
-            change(&mut output);
-            tensors.push((format!("want.{}", arg.name), arg, output));
-        }
+    let arg = |name: &str| args.iter().find(|arg| arg.name == name).expect("an argument");
+    let mut tensors: Vec<_> = inputs.iter().map(|(name, bytes)| (name.to_owned(), arg(name), bytes.to_vec())).collect();
+    for (name, bytes) in outputs.iter() {
+        let mut bytes = bytes.to_vec();
+        change(&mut bytes);
+        tensors.push((format!("want.{name}"), arg(name), bytes));
     }
     file(op.name(), params, &tensors)
 }

@@ -149,7 +149,7 @@ fn arguments_are_those_of_the_tables() {
                     let set = form
                         .when
                         .is_none_or(|flag| known.iter().any(|(field, v)| field.name == flag && field.is_set(*v)));
-                    // Of gradients, the outputs that the forward pass saves are there whatever the settings say.
+                    // Gradients read the outputs that the forward pass saves, whatever the settings say.
                     let set = set || table.op.ends_with("_backward");
                     set && form.sizes.len() == arg.shape.len() && form.sizes.iter().zip(&arg.shape).all(same)
                 });

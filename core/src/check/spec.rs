@@ -59,13 +59,14 @@ fn single(file: &Checkpoint, table: &'static Table, params: &str) -> Result<Case
     let aliases = ALIASES.iter().filter(|(op, arg, tensor)| *op == table.op && !has(file, arg) && has(file, tensor));
     let names: Names = aliases.map(|&(_, argument, tensor)| (argument, tensor)).collect();
     let mut settings = Settings { file, params, names: &names, saved: Vec::new() };
+    let mut op = settings.op(table)?;
     let gradients = Op::TABLES.iter().copied().find(|other| other.op.strip_suffix("_backward") == Some(table.op));
     let backward = gradients.map(|gradients| settings.op(gradients)).transpose()?;
     if let Some(backward) = backward.as_ref().filter(|op| has(file, "dout") && op.kernel().validate().is_ok()) {
-        // Gradients read what the op saves.
+        // Gradients read the outputs that the op saves.
         settings.saved = backward.kernel().args().iter().map(|arg| arg.name).collect();
+        op = settings.op(table)?;
     }
-    let op = settings.op(table)?;
     let backward = backward.map(|op| (op, names.clone()));
     Ok(Case { ops: vec![(op, names)], backward })
 }
@@ -98,7 +99,7 @@ impl<'a> Settings<'a> {
         self.file.get(renamed.map_or(argument, |(_, tensor)| tensor))
     }
 
-    /// Whether the case has an argument: its input, an expectation of its output, or a gradient by that.
+    /// Returns `true` if the case has an argument: its input, an expectation of its output, or a gradient by that.
     fn has(&self, argument: &Argument) -> bool {
         let name = argument.name;
         match argument.access {

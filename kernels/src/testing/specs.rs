@@ -205,7 +205,7 @@ mod strategies {
         drawn.prop_filter("a valid spec that can be run", runs)
     }
 
-    /// Whether a spec is valid and small.
+    /// Returns `true` for a spec that is valid and small.
     fn runs(op: &Op) -> bool {
         let kernel = op.kernel();
         kernel.validate().is_ok() && {

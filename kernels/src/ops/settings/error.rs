@@ -1,4 +1,4 @@
-//! What can be wrong with settings as text.
+//! Errors of settings as text.
 
 use super::table;
 use crate::ops::Op;

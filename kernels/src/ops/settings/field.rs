@@ -10,7 +10,7 @@ pub struct Field {
     /// The letter of the [glossary](crate::plan::shape::GLOSSARY) that goes for the name.
     pub letter: Option<&'static str>,
     pub kind: Type,
-    /// Whether `none` is a value.
+    /// `true` if `none` is a value.
     pub optional: bool,
     pub range: Range,
     /// The default as the table has it: a value, or an expression of fields before it.
@@ -30,7 +30,7 @@ impl Field {
         Self { name, letter, kind: T::TYPE, optional: T::OPTIONAL, range, default, docs }
     }
 
-    /// Whether the field goes by this name or letter.
+    /// Returns `true` if the field goes by this name or letter.
     pub fn is(&self, name: &str) -> bool {
         self.name == name || self.letter == Some(name)
     }
@@ -55,7 +55,7 @@ impl Field {
         if self.optional { format!("{one} or none") } else { one }
     }
 
-    /// Whether a value asks for something: neither none nor false, nor 0 where none is no value.
+    /// Returns `true` for a value that asks for something: neither none nor false, nor 0 where none is no value.
     pub fn is_set(&self, value: Value) -> bool {
         match value {
             Value::None | Value::Flag(false) => false,
@@ -80,7 +80,7 @@ pub(super) fn line(docs: &[&str]) -> String {
     all
 }
 
-/// What a field holds.
+/// The type of a field.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Type {
     /// A `u32`.

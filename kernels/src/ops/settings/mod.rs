@@ -22,7 +22,7 @@ pub use text::{Text, nearest, parse};
 use crate::ops::Op;
 use alloc::{string::ToString, vec::Vec};
 
-/// What is known of an op's settings and arguments without a spec.
+/// An op's settings and arguments as data.
 pub struct Table {
     /// The name of the op.
     pub op: &'static str,

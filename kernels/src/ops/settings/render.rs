@@ -80,8 +80,8 @@ pub fn reference() -> String {
     let mut all = String::from(
         "# Ops\n\n\
         Settings go by their names, or by their letters, on the command line (`foveate bench OP --set T=64,causal=false`), in \
-        the `params` of case files, and in the package (`gpu.attention({ causal: true }, q, k, v)`). What is left out has its \
-        default; sizes are read off the shapes of tensors where there are some.\n\n\
+        the `params` of case files, and in the package (`gpu.attention({ causal: true }, q, k, v)`). A setting \
+        that is left out has its default; sizes are read off the shapes of tensors where there are some.\n\n\
         A test writes this file from the tables in `kernels/src/ops/*/*/spec.rs` if the environment has `FOVEATE_WRITE_DOCS`.\n",
     );
     all += "\n## Letters\n\n| letter | meaning |\n|---|---|\n";

@@ -8,7 +8,7 @@ use alloc::{string::String, vec::Vec};
 #[derive(Clone, Copy, Debug)]
 pub struct Argument {
     pub name: &'static str,
-    /// What an op may do with it; `ReadWrite` if it depends on settings.
+    /// The access that some settings ask for; `ReadWrite` if it depends on them.
     pub access: Access,
     /// The name of a type, or of the setting that holds it.
     pub dtype: &'static str,
@@ -33,7 +33,7 @@ impl Argument {
     }
 }
 
-/// What a size is in terms of settings.
+/// A size in terms of settings.
 enum Size<'a> {
     /// A setting, times the first number and plus the second.
     Linear(&'a str, u32, u32),
@@ -100,7 +100,7 @@ pub fn evaluate(size: &str, value: &dyn Fn(&str) -> Option<Value>) -> Option<u64
 
 /// A source that takes the sizes which another leaves out from the shapes of tensors.
 ///
-/// That every shape is the op's own is for the caller to check once the op is known.
+/// The caller checks that every shape is the op's own once the op is known.
 pub struct Sizes<'a> {
     pub source: &'a mut dyn Source,
     /// Shapes by the names of arguments.
@@ -108,7 +108,7 @@ pub struct Sizes<'a> {
 }
 
 impl Sizes<'_> {
-    /// Whether a setting is set, as far as that is known before its turn.
+    /// Returns `true` if a setting is set, as far as that is known before its turn.
     fn is_set(&mut self, name: &str, request: &Request<'_>) -> Result<bool, SettingError> {
         let Some(field) = request.table.fields.iter().find(|field| field.name == name) else { return Ok(false) };
         if let Some(value) = request.known(name) {

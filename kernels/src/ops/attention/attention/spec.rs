@@ -24,25 +24,25 @@ spec! {
         pub value_dim("V"): u32 = dim, Counts(1, 256);
         /// The factor of the products of queries and keys, by default `1 / sqrt(D)`.
         pub scale: f32 = 1.0 / libm::sqrtf(dim as f32);
-        /// Whether queries see no keys behind their own position.
+        /// Hides keys behind a query's own position.
         pub causal: bool = true;
         /// Keys that a query sees, itself among them; all without one.
         pub window("W"): Option<u32> = None, Counts(1, u32::MAX);
         /// The bound `c` of logits `c tanh(s / c)`.
         pub softcap: Option<f32> = None, Positive;
-        /// Whether logits fall with distance, by a slope for each head.
+        /// Lets logits fall with distance, by a slope for each head.
         pub alibi: bool = false;
-        /// Whether biases are added to logits.
+        /// Adds biases to logits.
         let bias: bool = false;
-        /// With biases: whether sequences have their own.
+        /// With biases: gives sequences their own.
         let bias_batch: bool = true;
-        /// With biases: whether heads have their own.
+        /// With biases: gives heads their own.
         let bias_heads: bool = true;
         /// Biases of logits.
         pub bias: Option<Bias> => bias.then_some(Bias { batch: bias_batch, heads: bias_heads });
-        /// Whether each head has a logit without a value.
+        /// Gives each head a logit without a value.
         pub sinks: bool = false;
-        /// Whether the keys of each sequence end before `S`.
+        /// Reads the lengths of sequences whose keys end before `S`.
         pub lengths: bool = false;
         /// Tokens of a page, if keys and values lie in pages of a pool.
         let page: Option<u32> = None, PowerOfTwo;
@@ -52,7 +52,7 @@ spec! {
         let pages("P"): u32 = batch.saturating_mul(width).max(1), Counts(1, u32::MAX);
         /// Pages of keys and values.
         pub paged: Option<Pages> => page.map(|page| Pages { pages, page, width });
-        /// Whether sequences stand one behind the other, without padding.
+        /// Packs sequences one behind the other, without padding.
         let packed: bool = false;
         /// Packed: rows of `q`.
         let packed_queries: u32 = batch.saturating_mul(queries);
@@ -60,11 +60,11 @@ spec! {
         let packed_keys: u32 = batch.saturating_mul(keys);
         /// Packed sequences.
         pub packed: Option<Packed> => packed.then_some(Packed { queries: packed_queries, keys: packed_keys });
-        /// How keys and values are stored.
+        /// Storage format of keys and values.
         pub kv: DType = DType::F32, Words(&["f32", "f16", "q8_0"]);
         /// Elements between the beginnings of two tokens of `q`.
         pub q_stride: u32 = heads.saturating_mul(dim), FromDefault;
-        /// Whether the logarithms of the sums of exponentials are written.
+        /// Writes the logarithms of the sums of exponentials.
         pub lse: bool = false;
     }
     arguments {

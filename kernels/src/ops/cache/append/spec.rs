@@ -19,7 +19,7 @@ spec! {
         pub k_stride: u32 = k_width, FromDefault;
         /// Elements between the beginnings of two rows of `v`.
         pub v_stride: u32 = v_width, FromDefault;
-        /// How the pool stores rows.
+        /// Storage format of the pool.
         pub format: DType = DType::F32, Words(&["f32", "f16", "q8_0"]);
     }
     arguments {

@@ -44,15 +44,15 @@ spec! {
         ];
         /// Tokens that an output sees, its own among them; at least 2 with states.
         pub window("W"): u32 = 4, Counts(1, WIDEST);
-        /// Whether a bias is added.
+        /// Adds a bias.
         pub bias: bool = false;
         /// Elements between the beginnings of two rows of `x`.
         pub stride: u32 = channels.saturating_add(channels2).saturating_add(channels3), FromDefault;
         /// Sequences that `cu` cuts the tokens into.
         pub packed: Option<u32> = None;
-        /// Whether states begin as `state0`.
+        /// Begins states as `state0` instead of zeros.
         pub initial: bool = false;
-        /// Whether states are written to `state`.
+        /// Writes the last states to `state`.
         pub last: bool = false;
         /// Slots of a pool that states are kept in.
         pub pool: Option<u32> = None;

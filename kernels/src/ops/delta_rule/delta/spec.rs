@@ -36,15 +36,15 @@ spec! {
         pub value_dim("V"): u32 = 64, Counts(1, 256);
         /// The factor of queries, by default `1 / sqrt(K)`.
         pub scale: f32 = 1.0 / libm::sqrtf(key_dim as f32);
-        /// What decays, and how.
+        /// The parts of the state that decay on their own.
         pub gate: Gate = Gate::Head;
-        /// Whether queries and keys are scaled to length 1 first.
+        /// Scales queries and keys to length 1 first.
         pub normalize: bool = false;
         /// Sequences that `cu` cuts the tokens into.
         pub packed: Option<u32> = None;
-        /// Whether states begin as `state0`.
+        /// Begins states as `state0` instead of zeros.
         pub initial: bool = false;
-        /// Whether states are written to `state`.
+        /// Writes the last states to `state`.
         pub last: bool = false;
         /// Slots of a pool that states are kept in.
         pub pool: Option<u32> = None;

@@ -18,11 +18,11 @@ spec! {
         pub rows("T"): u32 = 256;
         /// Heads of values.
         pub heads("HV"): u32 = 16;
-        /// Whether `beta` goes to 2, so that a state can be turned around.
+        /// Lets `beta` go to 2, so that a state can be turned around.
         pub negative: bool = false;
         /// Elements between the beginnings of two rows of `b`.
         pub stride: u32 = heads, FromDefault;
-        /// Whether there are decays.
+        /// Computes decays besides `beta`.
         let decay: bool = true;
         /// With decays: how many a head has.
         let channels: u32 = 1, Counts(1, u32::MAX);

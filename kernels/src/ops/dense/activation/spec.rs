@@ -23,9 +23,9 @@ spec! {
         pub rows("T"): u32 = 256;
         /// The nonlinearity.
         pub kind: Kind = Kind::Silu;
-        /// Whether a row of `x` is a gate followed by the values that it multiplies.
+        /// Reads a row of `x` as a gate followed by the values that it multiplies.
         pub gated: bool = true;
-        /// Whether `out` is multiplied instead of replaced.
+        /// Multiplies `out` instead of replacing it.
         pub scales: bool = false;
         /// Outputs of a row.
         pub dim: u32 = 1536;

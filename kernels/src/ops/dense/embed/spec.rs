@@ -13,11 +13,11 @@ spec! {
         pub vocab: u32 = 49152;
         /// Elements of a row.
         pub dim: u32 = 576;
-        /// How the table is stored.
+        /// Storage format of the table.
         pub format: DType = DType::F32;
         /// The factor that rows are multiplied by.
         pub scale: f32 = 1.0;
-        /// Whether `out` is added to instead of replaced.
+        /// Adds to `out` instead of replacing it.
         pub accumulate: bool = false;
     }
     arguments {

@@ -17,25 +17,25 @@ spec! {
         pub inputs("K"): u32 = 576, Counts(1, u32::MAX);
         /// The activation of the products, if there is one.
         let kind: Option<activation::Kind> = Some(activation::Kind::Silu);
-        /// With an activation: whether it gates a second half of the products.
+        /// With an activation: gates a second half of the products.
         let gated: bool = true;
         /// Elements of a row of `y`.
         pub outputs("N"): u32 = 1536;
-        /// How the weight is stored.
+        /// Storage format of the weight.
         pub format: DType = DType::F32;
-        /// Whether rows of `x` are normalised first.
+        /// Normalises rows of `x` first.
         let norm: bool = true;
         /// With a norm: added to the mean of the squares.
         let eps: f32 = 1e-5, Numbers(0.0, f32::MAX);
-        /// With a norm: whether 1 is added to its weights.
+        /// With a norm: adds 1 to its weights.
         let one_plus: bool = false;
         /// The norm.
         pub norm: Option<Norm> => norm.then_some(Norm { eps, one_plus });
-        /// Whether a bias is added to the products.
+        /// Adds a bias to the products.
         pub bias: bool = false;
         /// The activation.
         pub activation: Option<Activation> => kind.map(|kind| Activation { kind, gated });
-        /// Whether `y` is added to instead of replaced.
+        /// Adds to `y` instead of replacing it.
         pub residual: bool = false;
         /// Elements between the beginnings of two rows of `x`.
         pub x_stride: u32 = inputs, FromDefault;

@@ -13,9 +13,9 @@ spec! {
         pub inputs("K"): u32 = 576;
         /// Elements of a row of `y`.
         pub outputs("N"): u32 = 1536;
-        /// How the weight is stored.
+        /// Storage format of the weight.
         pub format: DType = DType::F32;
-        /// Whether a bias is added.
+        /// Adds a bias.
         pub bias: bool = false;
         /// Elements between the beginnings of two rows of `x`.
         pub x_stride: u32 = inputs, FromDefault;

@@ -36,15 +36,15 @@ spec! {
         pub kind: Kind = Kind::Rms;
         /// Added to the mean of the squares, or to the variance.
         pub eps: f32 = 1e-5, Numbers(0.0, f32::MAX);
-        /// Whether 1 is added to the weights.
+        /// Adds 1 to the weights.
         pub one_plus: bool = false;
-        /// Whether a bias is added.
+        /// Adds a bias.
         pub bias: bool = false;
-        /// Whether `residual` is added to `x` first, which keeps the sum.
+        /// Adds `residual` to `x` first and keeps the sum in `x`.
         pub residual: bool = false;
-        /// Whether `x` is replaced and there is no `out`.
+        /// Replaces `x`; there is no `out`.
         pub in_place: bool = false;
-        /// Whether the norm is multiplied by an activation of `gate`.
+        /// Multiplies the norm by an activation of `gate`.
         let gated: bool = false;
         /// With a gate: its activation.
         let gate_kind: activation::Kind = activation::Kind::Silu, Words(&["silu", "sigmoid"]);

@@ -4,7 +4,7 @@ use crate::ops::routing::route::Norm;
 use crate::ops::settings::{named, spec};
 
 named! {
-    /// How centroids move; see the [module](super).
+    /// The rule by which centroids move; see the [module](super).
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
     #[non_exhaustive]
     pub enum Update {
@@ -29,15 +29,15 @@ spec! {
         pub dim("D"): u32 = 64, Counts(1, 256);
         /// Centroids of a head.
         pub clusters("C"): u32 = tokens.isqrt().max(1), Counts(1, u32::MAX);
-        /// What is done to tokens first.
+        /// The normalisation of tokens before their products with centroids.
         pub norm: Norm = Norm::L2;
-        /// How centroids move.
+        /// The rule by which centroids move.
         pub update: Update = Update::Counted;
         /// The share of a centroid that stays.
         pub decay: f32 = 0.999, Numbers(0.0, 1.0);
         /// The weight of the commitment loss, if there is one.
         pub commitment: Option<f32> = Some(1e-4), Numbers(0.0, f32::MAX);
-        /// Whether sequences end before `T`.
+        /// Reads the lengths of sequences that end before `T`.
         pub lengths: bool = false;
     }
     arguments {

@@ -3,7 +3,7 @@
 use crate::ops::settings::{named, spec};
 
 named! {
-    /// What is done to a token before its product with centroids.
+    /// The normalisation of tokens before their products with centroids.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
     #[non_exhaustive]
     pub enum Norm {
@@ -15,7 +15,7 @@ named! {
 }
 
 named! {
-    /// Which tokens a centroid has; see the [module](super).
+    /// The rule by which tokens are assigned to centroids; see the [module](super).
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
     #[non_exhaustive]
     pub enum Selection {
@@ -41,13 +41,13 @@ spec! {
         pub clusters("C"): u32 = tokens.isqrt().max(1), Counts(1, u32::MAX);
         /// Tokens that a centroid has at most.
         pub window("W"): u32 = tokens.isqrt().max(1), Counts(1, u32::MAX);
-        /// What is done to tokens first.
+        /// The normalisation of tokens before their products with centroids.
         pub norm: Norm = Norm::L2;
-        /// Which tokens a centroid has.
+        /// The rule by which tokens are assigned to centroids.
         pub selection: Selection = Selection::Balanced;
-        /// Whether scores are written.
+        /// Writes the scores.
         pub scores: bool = false;
-        /// Whether sequences end before `T`.
+        /// Reads the lengths of sequences that end before `T`.
         pub lengths: bool = false;
     }
     arguments {

@@ -32,26 +32,26 @@ spec! {
         pub clusters("C"): u32 = tokens.isqrt().max(1), Counts(1, u32::MAX);
         /// Places of a head's lists.
         pub entries("E"): u32 = tokens;
-        /// Whether the keys are the queries, in the same lists.
+        /// Takes the queries as keys, in the same lists.
         let shared: bool = true;
-        /// Shared keys: whether they are scaled to length 1.
+        /// Shared keys: scales them to length 1.
         let normalize: bool = true;
         /// Separate keys: their tokens.
         let key_tokens("S"): u32 = tokens, Counts(0, 1 << 30);
         /// Separate keys: places of a head's lists.
         let key_entries: u32 = entries;
-        /// What the keys are.
+        /// The keys: those of the queries, or separate ones.
         pub keys: Keys => match shared {
             true => Keys::Shared { normalize },
             false => Keys::Separate { tokens: key_tokens, entries: key_entries },
         };
         /// The factor of the products of queries and keys, by default `1 / sqrt(D)`.
         pub scale: f32 = 1.0 / libm::sqrtf(dim.max(1) as f32);
-        /// Whether queries see no keys behind their own position.
+        /// Hides keys behind a query's own position.
         pub causal: bool = true;
-        /// Whether keys leave their lists again.
+        /// Lets keys leave their lists at the position in `until`.
         pub expires: bool = false;
-        /// Separate keys: whether queries stand from `first` on.
+        /// Separate keys: puts queries at the positions from `first` on.
         pub offset: bool = false;
         /// Tokens of a page, if separate keys lie in pages of a pool.
         let page: Option<u32> = None, PowerOfTwo;
@@ -63,9 +63,9 @@ spec! {
         pub paged: Option<Pages> => page.map(|page| Pages { pages, page, width });
         /// The logit of the key at a query's own position, where it is the last resort.
         let own_logit: Option<f32> = None, Numbers(-1e37, 1e37);
-        /// What a query makes of the key at its own position.
+        /// The treatment of the key at a query's own position.
         let own: OwnKind = if own_logit.is_some() { OwnKind::LastResort } else { OwnKind::Included };
-        /// What a query makes of the key at its own position.
+        /// The treatment of the key at a query's own position.
         pub own: Own => match own {
             OwnKind::Included => Own::Included,
             OwnKind::LastResort => Own::LastResort(own_logit.unwrap_or(-5e4)),
@@ -73,13 +73,13 @@ spec! {
         };
         /// Memory slots of a list.
         pub memory("M"): u32 = 0, Counts(0, 1 << 30);
-        /// Whether lists are weighted by the sums of their exponentials; otherwise their mean is taken.
+        /// Weights lists by the sums of their exponentials; otherwise takes their mean.
         let weighted: bool = false;
         /// In a mean: added to the number of lists.
         let eps: f32 = 1e-5, Numbers(0.0, f32::MAX);
-        /// What becomes of a token in several lists.
+        /// The combination of the outputs of a token in several lists.
         pub combine: Combine => if weighted { Combine::Weighted } else { Combine::Mean { eps } };
-        /// Whether what gradients need is written.
+        /// Writes `blocks` and `lse`, from which gradients are computed.
         pub save: bool = false;
     }
     arguments {

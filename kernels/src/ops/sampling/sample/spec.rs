@@ -9,7 +9,7 @@ spec! {
     pub struct Spec {
         /// Logits.
         pub vocab: u32 = 49152, Counts(1, u32::MAX);
-        /// How freely to choose; 0 takes the likeliest token.
+        /// Temperature; 0 takes the likeliest token.
         let temperature: f32 = 0.0, Numbers(0.0, f32::MAX);
         /// The likeliest tokens that are kept; 0 keeps all.
         let top_k: u32 = 0;
@@ -21,7 +21,7 @@ spec! {
         let uniform: f32 = 0.37, Numbers(0.0, 1.0);
         /// A random choice; without it the likeliest token is taken.
         pub draw: Option<Draw> => (temperature != 0.0).then_some(Draw { temperature, top_k, top_p, min_p, uniform });
-        /// What the logits of seen tokens are divided by, or multiplied by where they are negative; 1 leaves them.
+        /// Divides the positive logits of seen tokens and multiplies the negative ones; 1 leaves them.
         pub penalty: f32 = 1.0, Positive;
     }
     arguments {
