@@ -21,6 +21,8 @@ fn every_op_has_cases_a_bench_properties_and_a_fuzz_target() {
     let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
     let fuzz = read("fuzz/src/ops.rs");
     let properties = sources(&root.join("kernels/tests/properties"));
+    // The fuzz target draws specs from the tables of all ops.
+    assert!(fuzz.contains("Op::TABLES"), "fuzz/src/ops.rs draws no specs");
     let mut missing = Vec::new();
     for name in Op::NAMES {
         let mut need = |what: &str, there: bool| {
@@ -34,7 +36,6 @@ fn every_op_has_cases_a_bench_properties_and_a_fuzz_target() {
             "property test (fn <op>_<claim> in kernels/tests/properties)",
             properties.contains(&format!("fn {name}_")),
         );
-        need("arm in fuzz/src/ops.rs", fuzz.contains(&format!("// {name}:")));
     }
     assert!(missing.is_empty(), "{}", missing.join("\n"));
 }

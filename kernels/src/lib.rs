@@ -53,9 +53,4 @@ pub mod quant;
 pub mod rng;
 pub mod testing;
 
-pub use ops::attention::{attention, attention_backward, merge};
-pub use ops::cache::{append, rope_append};
-pub use ops::delta_rule::{conv, conv_backward, delta, delta_backward, delta_gates};
-pub use ops::dense::{activation, embed, fused_linear, linear, norm, rope};
-pub use ops::routing::{centroids, route, route_step, selected_attention, selected_attention_backward};
-pub use ops::sampling::sample;
+pub use ops::{attention::*, cache::*, delta_rule::*, dense::*, routing::*, sampling::*};

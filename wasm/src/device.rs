@@ -49,6 +49,12 @@ pub fn op_names() -> Vec<String> {
     Op::NAMES.iter().map(|&name| name.into()).collect()
 }
 
+/// The TypeScript types of every op's settings and arguments, which the build of the package writes to a file.
+#[wasm_bindgen(js_name = opTypes)]
+pub fn op_types() -> String {
+    foveate_core::kernels::ops::settings::typescript()
+}
+
 /// The names of the cases that every executor is tested by.
 #[wasm_bindgen(js_name = caseNames)]
 pub fn case_names() -> Vec<String> {

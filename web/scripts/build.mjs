@@ -91,12 +91,11 @@ function targets() {
   return JSON.parse(metadata).target_directory;
 }
 
-/** The names of ops as a type, from the registry itself. */
-async function names() {
-  const { default: init, opNames } = await import(new URL("../pkg/foveate.js", import.meta.url));
+/** The settings and arguments of ops as types, from the tables of the ops themselves. */
+async function types() {
+  const { default: init, opTypes } = await import(new URL("../pkg/foveate.js", import.meta.url));
   await init({ module_or_path: readFileSync(join(web, "pkg", "foveate_bg.wasm")) });
-  const names = opNames().map((name) => JSON.stringify(name));
-  writeFileSync(join(web, "pkg", "ops.d.ts"), `export type OpName = ${names.join(" | ")};\n`);
+  writeFileSync(join(web, "pkg", "ops.d.ts"), opTypes());
 }
 
 /** Takes `Symbol.dispose` out of the glue's types: programs whose `lib` does not have it check them, too. */
@@ -115,7 +114,7 @@ if (!process.argv.includes("--only-ts")) {
   await Promise.all([single(one), threaded(threads), start("cargo", bindgen("build"))]);
   packed(join(one, target), join(web, "pkg"));
   packed(join(threads, target), join(web, "pkg", "threads"));
-  await names();
+  await types();
 }
 plainTypes();
 rmSync(join(web, "dist"), { recursive: true, force: true });

@@ -1,9 +1,9 @@
 /** Single kernels on the caller's own `GPUDevice`, over its own buffers: the passes come as data and run right here. */
 
-import type { OpName } from "../pkg/ops.js";
+import type { OpArguments, OpName } from "../pkg/ops.js";
 import { FoveateError } from "./error.js";
 import type { Argument, Engine, Pass, Plan } from "./methods.js";
-import { byName, bytesOf, hooksOf, type Settings, settingsText, shapesOf, type Tensor, type TensorData, type Tensors, typed } from "./tensors.js";
+import { type AnySettings, byName, bytesOf, hooksOf, type Settings, settingsText, shapesOf, type Tensor, type TensorData, type Tensors, typed } from "./tensors.js";
 
 /** What is used of a `GPUDevice`, whichever types of WebGPU a program has. */
 export interface OwnDevice {
@@ -41,13 +41,13 @@ export type BufferInput<B extends OwnBuffer> = BufferTensor<B> | Tensor | Tensor
  * A kernel over buffers. What is given as numbers is uploaded. Outputs are new buffers of the caller's, with the usages
  * `STORAGE`, `COPY_SRC` and `COPY_DST`, or those that were given under the names of outputs.
  */
-export type BufferKernel<B extends OwnBuffer> = (
-  settings: Settings,
-  ...tensors: Tensors<BufferInput<B>>
+export type BufferKernel<B extends OwnBuffer, Op extends OpName = OpName> = (
+  settings: Settings<Op>,
+  ...tensors: Tensors<BufferInput<B>, OpArguments[Op]>
 ) => Promise<Record<string, BufferTensor<B>>>;
 
 /** A device of the caller's, with every op as a method. */
-export type BufferDevice<D extends OwnDevice> = BufferExecutor<D> & { readonly [Op in OpName]: BufferKernel<BufferOf<D>> };
+export type BufferDevice<D extends OwnDevice> = BufferExecutor<D> & { readonly [Op in OpName]: BufferKernel<BufferOf<D>, Op> };
 
 // `GPUBufferUsage`, which is no global where there is no WebGPU; and `GPUShaderStage.COMPUTE`, `GPUMapMode.READ`.
 const [MAP_READ, COPY_SRC, COPY_DST, UNIFORM, STORAGE] = [1, 4, 8, 0x40, 0x80];
@@ -87,7 +87,7 @@ export class BufferExecutor<D extends OwnDevice> {
    *
    * @throws {FoveateError}
    */
-  async run(op: string, settings: Settings, ...tensors: Tensors<BufferInput<BufferOf<D>>>): Promise<Record<string, BufferTensor<BufferOf<D>>>> {
+  async run(op: string, settings: AnySettings, ...tensors: Tensors<BufferInput<BufferOf<D>>>): Promise<Record<string, BufferTensor<BufferOf<D>>>> {
     const text = settingsText(settings);
     const named = await byName(this.#engine, op, text, tensors);
     const caps = JSON.stringify(this.#caps);
@@ -135,7 +135,7 @@ export class BufferExecutor<D extends OwnDevice> {
   }
 
   /** The arguments of an op with these settings. */
-  arguments(op: string, settings: Settings = {}): Promise<readonly Argument[]> {
+  arguments(op: string, settings: AnySettings = {}): Promise<readonly Argument[]> {
     return this.#engine.call("arguments", [op, settingsText(settings), "{}"]);
   }
 

@@ -1,14 +1,15 @@
 /** Single kernels over typed arrays: what researchers run, and what says whether a device computes as it should. */
 
-import type { OpName } from "../pkg/ops.js";
+import type { OpInputs, OpName } from "../pkg/ops.js";
 import { type BufferDevice, BufferExecutor, type OwnDevice } from "./buffers.js";
 import { type Abortable, FoveateError } from "./error.js";
 import type { Argument, Device as Kind, Engine, Finding } from "./methods.js";
 import { absolute, spawnEngine, type Where } from "./spawn.js";
-import { byName, bytesOf, hooksOf, type Settings, settingsText, shapesOf, type Tensor, type Tensors, typed } from "./tensors.js";
+import { type AnySettings, byName, bytesOf, hooksOf, type Settings, settingsText, shapesOf, type Tensor, type TensorData, type Tensors, typed } from "./tensors.js";
 
-export type { Finding, OpName };
-export type { Settings, Tensor, TensorData, Tensors } from "./tensors.js";
+export type { Finding };
+export type * from "../pkg/ops.js";
+export type { AnySettings, Cancellable, Settings, Tensor, TensorData, Tensors } from "./tensors.js";
 
 /** An argument of an op. */
 export type { Argument };
@@ -16,10 +17,14 @@ export type { Argument };
 /** What an op wrote, by the names of its arguments. */
 export type Outputs = Record<string, Tensor>;
 
-export type Kernel = (settings: Settings, ...tensors: Tensors) => Promise<Outputs>;
+/** One op: settings, then its tensors in the order of its arguments, or one object of them by their names. */
+export type Kernel<Op extends OpName = OpName> = (
+  settings: Settings<Op>,
+  ...tensors: Tensors<Tensor | TensorData, OpInputs[Op]>
+) => Promise<Outputs>;
 
 /** An executor, with every op as a method: `gpu.attention({ causal: true }, q, k, v)`. */
-export type Device = Executor & { readonly [Op in OpName]: Kernel };
+export type Device = Executor & { readonly [Op in OpName]: Kernel<Op> };
 
 export interface DeviceOptions extends Where {
   /** Use no more of the GPU than WebGPU guarantees everywhere. */
@@ -54,7 +59,7 @@ export async function device<D extends OwnDevice>(
     const { name, ops } = await engine.call("open", [opened, baseline, exact], hooksOf(where));
     const executor = own ? new BufferExecutor(engine, own.device, baseline, ops) : new Executor(engine, kind as Kind, baseline, name, ops);
     for (const op of ops) {
-      const value = (settings: Settings, ...tensors: never[]) => executor.run(op, settings, ...tensors);
+      const value = (settings: AnySettings, ...tensors: never[]) => executor.run(op, settings, ...tensors);
       Object.defineProperty(executor, op, { value, enumerable: true });
     }
     return executor as Device | BufferDevice<D>;
@@ -88,7 +93,7 @@ export class Executor {
    *
    * @throws {FoveateError}
    */
-  async run(op: string, settings: Settings, ...tensors: Tensors): Promise<Outputs> {
+  async run(op: string, settings: AnySettings, ...tensors: Tensors): Promise<Outputs> {
     const text = settingsText(settings);
     const hooks = hooksOf(settings);
     const named = await byName(this.#engine, op, text, tensors);
@@ -107,12 +112,12 @@ export class Executor {
   }
 
   /** The arguments of an op with these settings. */
-  arguments(op: string, settings: Settings = {}): Promise<readonly Argument[]> {
+  arguments(op: string, settings: AnySettings = {}): Promise<readonly Argument[]> {
     return this.#engine.call("arguments", [op, settingsText(settings), "{}"]);
   }
 
   /** Meaningful tensors for every argument that an op reads: drawn numbers, ids inside of vocabularies. */
-  async inputs(op: string, settings: Settings = {}, seed = 1): Promise<Record<string, Tensor>> {
+  async inputs(op: string, settings: AnySettings = {}, seed = 1): Promise<Record<string, Tensor>> {
     const text = settingsText(settings);
     const [args, all] = await Promise.all([
       this.#engine.call("arguments", [op, text, "{}"]),

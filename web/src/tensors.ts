@@ -1,5 +1,6 @@
 /** Tensors and settings of ops as callers write them, and as engines take them. */
 
+import type { OpName, OpSettings } from "../pkg/ops.js";
 import { FoveateError } from "./error.js";
 import type { Argument, Engine } from "./methods.js";
 
@@ -11,18 +12,27 @@ export interface Tensor {
   readonly shape: readonly number[];
 }
 
-/**
- * Settings of an op by the names that `foveate bench` and the specs have (`causal`, `window`, `kv_heads`), or by the
- * letters of shapes (`B`, `T`, `H`, `D`). What is left out has a default; sizes are read off the tensors' shapes. With a
- * `signal` among them the wait for the op ends with an error of code `cancelled`.
- */
-export interface Settings {
+/** What every op takes besides its settings. */
+export interface Cancellable {
+  /** Ends the wait for the op with an error of code `cancelled`. */
   readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Settings of an op by their names (`causal`, `window`, `kv_heads`) or by the letters of shapes (`B`, `T`, `H`, `D`), as
+ * `foveate bench OP --help` lists them. What is left out has a default; sizes are read off the tensors' shapes.
+ */
+export type Settings<Op extends OpName = OpName> = OpSettings[Op] & Cancellable;
+
+/** Settings of an op whose name is not known to the compiler. */
+export interface AnySettings extends Cancellable {
   readonly [setting: string]: number | boolean | string | null | undefined | AbortSignal;
 }
 
 /** Tensors in the order of the op's arguments, or by their names; without shapes where the settings have all sizes. */
-export type Tensors<T = Tensor | TensorData> = readonly T[] | readonly [Readonly<Record<string, T>>];
+export type Tensors<T = Tensor | TensorData, Name extends string = string> =
+  | readonly T[]
+  | readonly [Readonly<Partial<Record<Name, T>>>];
 
 /** Tensors by the names of the arguments they are for. */
 export async function byName<T extends object>(
@@ -51,7 +61,7 @@ const isOne = (value: object) => ArrayBuffer.isView(value) || ("data" in value &
 
 export const hooksOf = ({ signal }: { signal?: AbortSignal | undefined }) => ({ signal });
 
-export function settingsText(settings: Settings): string {
+export function settingsText(settings: AnySettings): string {
   const text = ([name, value]: [string, unknown]) => {
     const word = value === null ? "none" : String(value);
     if (/[,=]/.test(name + word)) throw new FoveateError("config", `${name} cannot be ${word}`);

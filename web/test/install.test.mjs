@@ -87,6 +87,13 @@ describe("the packed package", { skip: support.skipGolden }, () => {
       const buffer: GPUBuffer | undefined = (await own.norm({}, out!)).out?.data;
       // @ts-expect-error There is no such op.
       gpu.convolution({});
+      await gpu.delta({ HV: 4, gate: "channel", pool: null }, { q: new Float32Array(1) });
+      // @ts-expect-error There is no such setting.
+      gpu.attention({ widow: 4 });
+      // @ts-expect-error There is no such gate.
+      gpu.delta({ gate: "heads" });
+      // @ts-expect-error There is no such input.
+      gpu.attention({}, { query: new Float32Array(1) });
       // @ts-expect-error There is no such device.
       load("model.gguf", { device: "tpu" });
       export const code = (error: unknown): FoveateErrorCode | undefined => (error instanceof FoveateError ? error.code : undefined);

@@ -3,6 +3,7 @@
 pub mod case;
 pub(crate) mod gradients;
 mod kernel;
+pub mod settings;
 
 pub mod attention;
 pub mod cache;
@@ -28,6 +29,9 @@ macro_rules! registry {
         impl Op {
             /// The name of every op.
             pub const NAMES: &'static [&'static str] = &[$(crate::ops::$family::$module::NAME),*];
+
+            /// The settings of every op, in the same order.
+            pub const TABLES: &'static [&'static settings::Table] = &[$(&crate::ops::$family::$module::spec::TABLE),*];
 
             /// The spec as a [`Kernel`].
             pub fn kernel(&self) -> &dyn Kernel {

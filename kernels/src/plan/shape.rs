@@ -1,19 +1,30 @@
 //! The letters that shapes are written in, and checked arithmetic on them.
 //!
-//! | letter | meaning | letter | meaning |
-//! |---|---|---|---|
-//! | `B` | batch | `D` | key dimension of a head |
-//! | `T` | query tokens | `V` | value dimension of a head |
-//! | `S` | key tokens | `C` | tokens of a chunk |
-//! | `H` | query heads | `K` | clusters, or inputs of a dense product |
-//! | `G` | key/value heads | `W` | window |
-//! | `N` | outputs of a dense product | `P` | pages of a pool |
-//!
 //! Tensors are row-major. A *row stride* is the distance between consecutive rows in elements; it lets an op read or
 //! write a part of a wider row, as the queries inside a fused `[T, (H + 2 G) D]` product.
 
 use crate::error::{Error, Result};
 use alloc::{format, string::String};
+
+/// Every letter with its meaning. Settings go by these letters, and shapes in documentation, shaders and cases are written
+/// in them.
+pub const GLOSSARY: &[(&str, &str)] = &[
+    ("B", "batch: sequences"),
+    ("T", "query tokens, or rows of a dense op"),
+    ("S", "key tokens"),
+    ("H", "heads of queries"),
+    ("G", "heads of keys and values"),
+    ("HV", "heads of values in the delta rule"),
+    ("D", "key dimension of a head"),
+    ("V", "value dimension of a head"),
+    ("K", "inputs of a dense product; in the delta rule, the key dimension of a head"),
+    ("N", "outputs of a dense product; segments that are merged; in the delta rule, sequences"),
+    ("C", "clusters: lists of a head; inside the chunked forms of the delta rule, tokens of a chunk"),
+    ("W", "window"),
+    ("E", "entries: places of a head's lists"),
+    ("M", "memory slots of a list"),
+    ("P", "pages of a pool"),
+];
 
 /// The product of `dims`, at most `u32::MAX`: kernels index with 32 bits.
 pub fn elements(op: &'static str, arg: &'static str, dims: &[u32]) -> Result<u32> {

@@ -2,6 +2,7 @@
 
 mod run;
 mod shapes;
+mod specs;
 
 pub use crate::compare::*;
 pub use crate::draw::{draws, f32_bytes, u32_bytes, weights};
@@ -9,3 +10,6 @@ pub use crate::ops::case::{Case, tolerance_on};
 pub use crate::ops::cases;
 pub use run::{assert_close, draw_inputs, run_reference};
 pub use shapes::shapes;
+#[cfg(feature = "testing")]
+pub use specs::strategy;
+pub use specs::{Drawn, Entropy, draw, draw_named};

@@ -10,6 +10,7 @@ use crate::ops::dense::rope::Pairing;
 use crate::ops::dense::{activation, embed, fused_linear, linear, norm, rope};
 use crate::ops::routing::{centroids, route, route_step, selected_attention, selected_attention_backward};
 use crate::ops::sampling::sample;
+use crate::ops::settings::Defaults;
 use alloc::{format, string::String, vec::Vec};
 
 /// Named shapes of every op: `op [what]/decode` or `/prefill`.
@@ -147,5 +148,12 @@ pub fn shapes() -> Vec<(String, Op)> {
     all.push(("sample argmax/decode".into(), greedy.into()));
     let draw = sample::Draw { temperature: 0.8, top_k: 50, top_p: 0.95, min_p: 0.02, uniform: 0.37 };
     all.push(("sample draw/decode".into(), sample::Spec { draw: Some(draw), ..greedy }.into()));
+    // An op without shapes of a model is timed by its defaults.
+    for table in Op::TABLES {
+        if all.iter().all(|(_, op)| op.name() != table.op) {
+            let (op, _) = table.read(&mut Defaults).expect("defaults have the types of their fields");
+            all.push((format!("{}/default", table.op), op));
+        }
+    }
     all
 }

@@ -36,6 +36,7 @@ mod tests {
     fn what_cannot_be_timed_is_refused_before_anything_is_made() {
         for (name, settings, words) in [
             ("convolution", "", "there is no op convolution; there are embed, linear, fused_linear"),
+            ("linaer", "", "did you mean linear?"),
             ("attention", "T=0", "no elements"),
             ("linear", "N=2000000,K=2000", "out of memory: needs"),
             ("embed", "dim=0,vocab=4294967295", "no elements"),

@@ -3,27 +3,36 @@
 mod text;
 
 use super::{DeviceArguments, print, progress};
-use clap::Args;
+use clap::{Args, CommandFactory};
 use foveate::bench::{self, Ceiling, Clock, Effort, Range};
-use foveate::core::kernels::ops::Op;
+use foveate::core::kernels::ops::{Op, settings};
 use foveate::core::kernels::testing::shapes;
 use foveate::core::{Any, Backend};
 use foveate::{Error, Result};
 use serde_json::json;
+use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
+  foveate bench --list
+  foveate bench attention --help
   foveate bench linear --device cpu
   foveate bench attention --set T=1024,heads=8,kv_heads=8,dim=64,causal=true
   foveate bench attention --set H=8,D=64 --sweep T=256..32768 --json
   foveate bench --model smollm2-135m --contexts 128,1024
 
-Settings are the fields of the op's spec, or the letters of its shapes (T tokens or queries, S keys, H heads, G key \
-heads, D dimension, K inputs, N outputs); a wrong one is answered with all that there are. GFLOP/s and GB/s are of the \
+`foveate bench --list` lists the ops, `foveate bench OP --help` the settings of one. GFLOP/s and GB/s are of the \
 flop and of the least bytes that the op needs; the share is of a loop of multiply-adds and of a copy, measured in the \
 same run, whichever is nearer.")]
+#[command(disable_help_flag = true)]
 pub(super) struct Arguments {
+    /// Print help; behind the name of an op, its settings.
+    #[arg(short, long)]
+    help: bool,
+    /// List every op with a line each.
+    #[arg(long, conflicts_with_all = ["op", "model"])]
+    list: bool,
     /// A part of a shape's name; with --set or --sweep the name of an op.
     op: Option<String>,
     /// Settings of the op; without one it has a default.
@@ -34,7 +43,7 @@ pub(super) struct Arguments {
     sweep: Option<String>,
     /// A .gguf file, a folder, a hub id or a name, as `generate` takes them.
     #[arg(long, value_name = "PATH|NAME", conflicts_with_all = ["op", "set", "sweep"])]
-    model: Option<String>,
+    model: Option<OsString>,
     /// Lengths of prompts [default: of 128, 512, 1024 and 2048 what the model has room for].
     #[arg(long, value_name = "N,...", value_delimiter = ',', requires = "model")]
     contexts: Vec<u32>,
@@ -72,6 +81,14 @@ impl Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.list {
+        print(&settings::list())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if arguments.help {
+        print(&help(arguments.op.as_deref())?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let effort = arguments.effort()?;
     match (&arguments.model, &arguments.sweep, &arguments.op) {
         (Some(path), _, _) => model(arguments, path, effort)?,
@@ -79,6 +96,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         _ => ops(arguments, effort)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The settings of an op, or the help of the command.
+fn help(op: Option<&str>) -> Result<String> {
+    let Some(name) = op else {
+        let mut cli = super::Cli::command();
+        // Names the program in front of the command.
+        cli.build();
+        let bench = cli.find_subcommand_mut("bench").map(|bench| bench.render_long_help().to_string());
+        return Ok(bench.unwrap_or_default());
+    };
+    let table = settings::table(name).map_err(|error| Error::Usage { reason: error.to_string() })?;
+    let (summary, settings) = (table.summary.trim(), settings::help(table));
+    Ok(format!(
+        "{name}: {summary}\n\nUsage: foveate bench {name} --set NAME=VALUE,...\n\nSettings, by name or letter, with their \
+         defaults:\n{settings}\nThe options of the command: foveate bench --help\n"
+    ))
 }
 
 fn named(arguments: &Arguments) -> Result<Vec<(String, Op)>> {
@@ -93,7 +127,11 @@ fn named(arguments: &Arguments) -> Result<Vec<(String, Op)>> {
         all.into_iter().filter(|(shape, op)| shape.contains(name.as_str()) || op.name() == name).collect();
     match some.is_empty() {
         true => {
-            Err(Error::Usage { reason: format!("no shape has {name} in its name; there are {}", names.join(", ")) })
+            let near = settings::nearest(name, Op::NAMES.iter().copied());
+            let near = near.map_or(String::new(), |near| format!(" (did you mean {near}?)"));
+            Err(Error::Usage {
+                reason: format!("no shape has {name} in its name{near}; there are {}", names.join(", ")),
+            })
         }
         false => Ok(some),
     }
@@ -155,7 +193,7 @@ fn sweep(arguments: &Arguments, name: &str, range: &Range, effort: Effort) -> Re
     }
 }
 
-fn model(arguments: &Arguments, path: &str, effort: Effort) -> Result<()> {
+fn model(arguments: &Arguments, path: &OsStr, effort: Effort) -> Result<()> {
     let files = foveate::open_with(path, &mut progress::Bars::default().report())?;
     let device = arguments.device.open()?;
     let report = bench::model(device, files, &arguments.contexts, arguments.tokens, effort)?;

@@ -47,6 +47,7 @@ mod cpu;
 mod gpu;
 mod reference;
 pub(crate) mod sequence;
+pub mod spec;
 
 use crate::cpu::{Args, Host};
 use crate::dtype::DType;
@@ -59,6 +60,8 @@ use alloc::{format, vec::Vec};
 use sequence::{Sequence, Sequences};
 
 pub(crate) use cpu::merge_row;
+
+pub use spec::Spec;
 
 pub const NAME: &str = "attention";
 
@@ -114,39 +117,6 @@ pub struct Packed {
     pub queries: u32,
     /// `Tk`, rows of `k` and `v`, unless they are paged.
     pub keys: u32,
-}
-
-/// See the [module](self).
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Spec {
-    pub batch: u32,
-    /// `T`, packed the most queries of a sequence.
-    pub queries: u32,
-    /// `S`, the most keys of a sequence.
-    pub keys: u32,
-    /// `H`
-    pub heads: u32,
-    /// `G`, divides `heads`.
-    pub kv_heads: u32,
-    /// `D`, 1 to 256.
-    pub dim: u32,
-    /// `V`, 1 to 256.
-    pub value_dim: u32,
-    pub scale: f32,
-    pub causal: bool,
-    pub window: Option<u32>,
-    pub softcap: Option<f32>,
-    pub alibi: bool,
-    pub bias: Option<Bias>,
-    pub sinks: bool,
-    pub lengths: bool,
-    pub paged: Option<Pages>,
-    pub packed: Option<Packed>,
-    /// How `k` and `v` are stored: f32, f16 or Q8_0.
-    pub kv: DType,
-    /// Elements between two tokens of `q`.
-    pub q_stride: u32,
-    pub lse: bool,
 }
 
 impl Spec {
@@ -367,7 +337,7 @@ impl Kernel for Spec {
                     vectors.push((arg.name, offsets(self.batch, self.keys, rows, rng)));
                 }
                 "lengths" => {
-                    vectors.push((arg.name, (0..self.batch).map(|_| rng.below(self.keys + 1)).collect()));
+                    vectors.push((arg.name, (0..self.batch).map(|_| rng.up_to(self.keys)).collect()));
                 }
                 "bias" => {
                     // An eighth of the keys is hidden, in the ways that people do it.
@@ -392,10 +362,10 @@ impl Kernel for Spec {
 /// any length, with a gap in front now and then.
 fn offsets(batch: u32, most: u32, rows: u32, rng: &mut crate::rng::Rng) -> Vec<u32> {
     let full = u64::from(batch) * u64::from(most) <= u64::from(rows);
-    let mut at = if full { 0 } else { rng.below(rows.min(2) + 1) };
+    let mut at = if full { 0 } else { rng.up_to(rows.min(2)) };
     let mut all = alloc::vec![at];
     for _ in 0..batch {
-        at += if full { most } else { rng.below(most.min(rows - at) + 1) };
+        at += if full { most } else { rng.up_to(most.min(rows - at)) };
         all.push(at);
     }
     all

@@ -39,6 +39,7 @@ pub(crate) mod cases;
 mod cpu;
 mod gpu;
 mod reference;
+pub mod spec;
 
 use crate::cpu::{Args, Host};
 use crate::dtype::DType;
@@ -50,14 +51,9 @@ use crate::plan::Arg;
 use crate::plan::{Caps, Plan};
 use alloc::{format, vec::Vec};
 
-pub const NAME: &str = "attention_backward";
+pub use spec::Spec;
 
-/// See the [module](self).
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Spec {
-    /// What ran; its `lse` counts as set.
-    pub forward: attention::Spec,
-}
+pub const NAME: &str = "attention_backward";
 
 impl Spec {
     fn saving(&self) -> attention::Spec {

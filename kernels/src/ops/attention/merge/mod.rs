@@ -25,6 +25,7 @@ pub(crate) mod cases;
 mod cpu;
 mod gpu;
 mod reference;
+pub mod spec;
 
 pub use crate::ops::attention::attention::NO_KEYS;
 
@@ -37,18 +38,9 @@ use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Plan};
 use alloc::vec::Vec;
 
-pub const NAME: &str = "merge";
+pub use spec::Spec;
 
-/// See the [module](self).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Spec {
-    /// `N`
-    pub segments: u32,
-    /// `B T H` of the attention.
-    pub rows: u32,
-    /// `V`
-    pub dim: u32,
-}
+pub const NAME: &str = "merge";
 
 impl Kernel for Spec {
     fn name(&self) -> &'static str {

@@ -28,6 +28,7 @@
 pub(crate) mod cases;
 mod gpu;
 mod reference;
+pub mod spec;
 
 use crate::cpu::{Args, Host};
 use crate::dtype::DType;
@@ -39,21 +40,9 @@ use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Plan};
 use alloc::{format, vec::Vec};
 
-pub const NAME: &str = "append";
+pub use spec::Spec;
 
-/// See the [module](self).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Spec {
-    pub tokens: u32,
-    /// Rows of the pool.
-    pub pool: u32,
-    pub k_width: u32,
-    pub v_width: u32,
-    pub k_stride: u32,
-    pub v_stride: u32,
-    /// How the pool stores rows: f32, f16 or Q8_0.
-    pub format: DType,
-}
+pub const NAME: &str = "append";
 
 impl Kernel for Spec {
     fn name(&self) -> &'static str {
@@ -112,8 +101,8 @@ impl Kernel for Spec {
     fn inputs(&self, rng: &mut crate::rng::Rng) -> Vec<Vec<u8>> {
         let mut all = crate::draw::draws(&self.args(), rng);
         // Distinct slots where the pool has room, beginning anywhere; those past its end are skipped.
-        let first = rng.below(self.pool + 1);
-        all[0] = crate::draw::u32_bytes(&(0..self.tokens).map(|t| first + t).collect::<Vec<_>>());
+        let first = rng.up_to(self.pool);
+        all[0] = crate::draw::u32_bytes(&(0..self.tokens).map(|t| first.saturating_add(t)).collect::<Vec<_>>());
         all
     }
 }

@@ -31,36 +31,21 @@ pub(crate) mod cases;
 mod cpu;
 mod gpu;
 mod reference;
+pub mod spec;
 
 use crate::cpu::{Args, Host};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::ops::Kernel;
-use crate::ops::dense::rope::{Frequencies, Pairing, Scaling};
+use crate::ops::dense::rope::Frequencies;
 use crate::plan::shape::{elements, require, strided};
 use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Plan};
 use alloc::vec::Vec;
 
-pub const NAME: &str = "rope_append";
+pub use spec::Spec;
 
-/// See the [module](self).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Spec {
-    pub tokens: u32,
-    pub heads: u32,
-    pub kv_heads: u32,
-    pub dim: u32,
-    /// Rotated elements of a head, even.
-    pub rotary: u32,
-    pub pairing: Pairing,
-    /// Rows of the table.
-    pub positions: u32,
-    /// Rows of the pool.
-    pub pool: u32,
-    /// Elements between the beginnings of two tokens in `qkv`.
-    pub stride: u32,
-}
+pub const NAME: &str = "rope_append";
 
 impl Spec {
     /// Elements of a token's queries, keys and values.
@@ -133,7 +118,7 @@ impl Kernel for Spec {
         let mut all = crate::draw::draws(&self.args(), rng);
         let positions: Vec<u32> = (0..self.tokens).map(|_| rng.below(self.positions)).collect();
         all[0] = crate::draw::u32_bytes(&positions);
-        let frequencies = Frequencies { theta: 10000.0, rotary: self.rotary, scaling: Scaling::None };
+        let frequencies = Frequencies::new(10000.0, self.rotary);
         all[1] = crate::draw::f32_bytes(&frequencies.table(self.positions));
         // Distinct slots where the pool has room, beginning anywhere; those past its end are skipped.
         let first = rng.below(self.pool);

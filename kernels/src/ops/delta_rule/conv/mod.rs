@@ -38,6 +38,7 @@ mod cpu;
 mod gpu;
 mod reference;
 mod sequence;
+pub mod spec;
 
 use crate::cpu::{Args, Host};
 use crate::dtype::DType;
@@ -51,54 +52,18 @@ use alloc::vec::Vec;
 pub(crate) use gpu::{activations, parameters};
 pub(crate) use sequence::Sequences;
 
+pub use spec::{Activation, Spec};
+
 pub const NAME: &str = "conv";
 
 /// The widest window.
 pub const WIDEST: u32 = 16;
-
-/// `f`
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-#[non_exhaustive]
-pub enum Activation {
-    #[default]
-    None,
-    Silu,
-    Relu,
-    EluPlusOne,
-}
-
-impl Activation {
-    pub const ALL: [Activation; 4] = [Self::None, Self::Silu, Self::Relu, Self::EluPlusOne];
-}
 
 /// Channels that follow each other.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Part {
     pub channels: u32,
     pub activation: Activation,
-}
-
-/// See the [module](self).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Spec {
-    /// `B`; 1 where packed.
-    pub batch: u32,
-    /// `T`
-    pub tokens: u32,
-    pub parts: [Part; 3],
-    /// `W`
-    pub window: u32,
-    pub bias: bool,
-    /// Elements between the beginnings of two rows of `x`.
-    pub stride: u32,
-    /// Sequences that `cu` cuts the tokens into.
-    pub packed: Option<u32>,
-    /// Whether states begin as `state0`.
-    pub initial: bool,
-    /// Whether states are written to `state`.
-    pub last: bool,
-    /// Slots of a pool that states are kept in.
-    pub pool: Option<u32>,
 }
 
 impl Spec {

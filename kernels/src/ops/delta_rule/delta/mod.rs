@@ -38,8 +38,8 @@
 //! Errors: `Shape` for heads that do not divide, a dimension of 0 or above 256, a batch besides packed sequences, a pool
 //! besides `initial` or `last`, chunks of 0 or more than 64 tokens, more than 2^32 - 1 elements of an argument.
 //!
-//! Cost: token by token `6 B T HV K V` flop, which [`flop`](Kernel::flop) counts; in chunks of `C` tokens
-//! `2 B T HV (3 K V + (3 K + 2 V) C)` at most, in products of matrices that are parallel over chunks but for the scan of the
+//! Cost: token by token `6 B T HV K V` flop, which [`flop`](Kernel::flop) counts; in chunks of `c` tokens
+//! `2 B T HV (3 K V + (3 K + 2 V) c)` at most, in products of matrices that are parallel over chunks but for the scan of the
 //! states, which is over sequences, heads and columns. Time is linear in `T`. [`chunk`](Spec::chunk) chooses; by itself a GPU
 //! takes chunks for sequences of more than 16 tokens, of 32 tokens, or 16 where channels have decays of their own, unless
 //! there are so many sequences and heads that a chunk of each takes more than 32 MiB. A software driver takes chunks of 16
@@ -56,6 +56,7 @@ pub(crate) mod cpu;
 pub(crate) mod gpu;
 pub(crate) mod reference;
 pub(crate) mod sequence;
+pub mod spec;
 
 use crate::cpu::{Args, Host};
 use crate::dtype::DType;
@@ -66,55 +67,12 @@ use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Plan};
 use alloc::{format, vec::Vec};
 
+pub use spec::{Gate, Spec};
+
 pub const NAME: &str = "delta";
 
 /// Added to the sum of squares that `normalize` divides by the root of.
 pub const NORMALIZE_EPS: f32 = 1e-6;
-
-/// What scales the state and the updates besides `beta`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum Gate {
-    /// DeltaNet.
-    #[default]
-    None,
-    /// A decay for each head: Gated DeltaNet.
-    Head,
-    /// A decay for each channel of the keys: Kimi Delta Attention.
-    Channel,
-    /// A decay for each channel, and in place of `beta` gates for what is erased and what is written: GDN-2.
-    EraseWrite,
-}
-
-/// See the [module](self).
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Spec {
-    /// `B`; 1 where packed.
-    pub batch: u32,
-    /// `T`
-    pub tokens: u32,
-    /// `H`, of queries and keys.
-    pub heads: u32,
-    /// `HV`, a multiple of `H`.
-    pub value_heads: u32,
-    /// `K`
-    pub key_dim: u32,
-    /// `V`
-    pub value_dim: u32,
-    pub scale: f32,
-    pub gate: Gate,
-    /// Whether queries and keys are scaled to length 1 first.
-    pub normalize: bool,
-    /// Sequences that `cu` cuts the tokens into.
-    pub packed: Option<u32>,
-    /// Whether states begin as `state0`.
-    pub initial: bool,
-    /// Whether states are written to `state`.
-    pub last: bool,
-    /// Slots of a pool that states are kept in.
-    pub pool: Option<u32>,
-    /// Tokens that are computed together, at most, of 64: 1 for token by token. Chosen by the executor where there is none.
-    pub chunk: Option<u32>,
-}
 
 impl Spec {
     /// The plain rule on `batch` sequences of `tokens` from states of 0, with a scale of `K^-1/2`.

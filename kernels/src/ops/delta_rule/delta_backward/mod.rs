@@ -47,24 +47,19 @@ pub(crate) mod cases;
 mod cpu;
 mod gpu;
 mod reference;
+pub mod spec;
 
 use crate::cpu::{Args, Host};
 use crate::error::Result;
 use crate::ops::Kernel;
-use crate::ops::delta_rule::delta;
 use crate::ops::gradients;
 use crate::plan::Arg;
 use crate::plan::{Caps, Plan};
 use alloc::vec::Vec;
 
-pub const NAME: &str = "delta_backward";
+pub use spec::Spec;
 
-/// See the [module](self).
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Spec {
-    /// What ran.
-    pub forward: delta::Spec,
-}
+pub const NAME: &str = "delta_backward";
 
 /// Derivatives by the names of what they are by.
 const GRADIENTS: [(&str, &str); 10] = [

@@ -30,6 +30,7 @@ pub(crate) mod cases;
 mod cpu;
 mod gpu;
 mod reference;
+pub mod spec;
 
 use crate::cpu::{Args, Host};
 use crate::dtype::DType;
@@ -40,28 +41,9 @@ use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Plan};
 use alloc::vec::Vec;
 
+pub use spec::{Decay, Spec};
+
 pub const NAME: &str = "delta_gates";
-
-/// The decay of each head, or of each of its channels.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Decay {
-    pub channels: u32,
-    /// Elements between the beginnings of two rows of `a`.
-    pub stride: u32,
-}
-
-/// See the [module](self).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Spec {
-    pub rows: u32,
-    /// Of values.
-    pub heads: u32,
-    /// Whether `beta` goes to 2, so that a state can be turned around.
-    pub negative: bool,
-    /// Elements between the beginnings of two rows of `b`.
-    pub stride: u32,
-    pub decay: Option<Decay>,
-}
 
 impl Kernel for Spec {
     fn name(&self) -> &'static str {

@@ -31,6 +31,7 @@ pub(crate) mod cases;
 mod cpu;
 mod gpu;
 mod reference;
+pub mod spec;
 
 use crate::cpu::{Args, Host};
 use crate::dtype::DType;
@@ -45,31 +46,9 @@ pub(crate) use cpu::function;
 pub(crate) use gpu::parts;
 pub(crate) use reference::f as definition;
 
+pub use spec::{Kind, Spec};
+
 pub const NAME: &str = "activation";
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
-pub enum Kind {
-    Silu,
-    Gelu,
-    GeluTanh,
-    Relu,
-    Sigmoid,
-}
-
-/// See the [module](self).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Spec {
-    pub rows: u32,
-    /// Outputs of a row.
-    pub dim: u32,
-    pub kind: Kind,
-    pub gated: bool,
-    /// Whether `out` is multiplied instead of replaced.
-    pub scales: bool,
-    /// Elements between the beginnings of two rows of `x`.
-    pub stride: u32,
-}
 
 impl Spec {
     fn width(&self) -> u32 {

@@ -23,6 +23,7 @@ pub(crate) mod cases;
 mod cpu;
 mod gpu;
 mod reference;
+pub mod spec;
 
 use crate::cpu::{Args, Host};
 use crate::dtype::DType;
@@ -33,18 +34,9 @@ use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Plan};
 use alloc::vec::Vec;
 
-pub const NAME: &str = "embed";
+pub use spec::Spec;
 
-/// See the [module](self).
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Spec {
-    pub tokens: u32,
-    pub vocab: u32,
-    pub dim: u32,
-    pub format: DType,
-    pub scale: f32,
-    pub accumulate: bool,
-}
+pub const NAME: &str = "embed";
 
 impl Kernel for Spec {
     fn name(&self) -> &'static str {
@@ -52,7 +44,7 @@ impl Kernel for Spec {
     }
 
     fn validate(&self) -> Result<()> {
-        crate::ops::dense::linear::check_weight(NAME, self.format, self.vocab, self.dim)?;
+        crate::ops::dense::weight::check_weight(NAME, self.format, self.vocab, self.dim)?;
         require(self.scale.is_finite(), NAME, "scale", "finite", self.scale)?;
         elements(NAME, "out", &[self.tokens, self.dim]).map(drop)
     }
@@ -61,7 +53,7 @@ impl Kernel for Spec {
         let access = if self.accumulate { Access::ReadWrite } else { Access::Write };
         alloc::vec![
             Arg::new("ids", DType::U32, &[self.tokens], Access::Read),
-            crate::ops::dense::linear::weight_arg(self.format, self.vocab, self.dim),
+            crate::ops::dense::weight::weight_arg(self.format, self.vocab, self.dim),
             Arg::new("out", DType::F32, &[self.tokens, self.dim], access),
         ]
     }
@@ -91,7 +83,7 @@ impl Kernel for Spec {
     fn inputs(&self, rng: &mut crate::rng::Rng) -> Vec<Vec<u8>> {
         let mut all = crate::draw::draws(&self.args(), rng);
         // One id in eight lies outside of the table.
-        let ids: Vec<u32> = (0..self.tokens).map(|_| rng.below(self.vocab + self.vocab / 8 + 1)).collect();
+        let ids: Vec<u32> = (0..self.tokens).map(|_| rng.up_to(self.vocab.saturating_add(self.vocab / 8))).collect();
         all[0] = crate::draw::u32_bytes(&ids);
         all
     }

@@ -33,6 +33,7 @@ pub(crate) mod cases;
 mod cpu;
 mod gpu;
 mod reference;
+pub mod spec;
 
 use crate::cpu::{Args, Host};
 use crate::dtype::DType;
@@ -44,41 +45,9 @@ use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Plan};
 use alloc::{format, vec::Vec};
 
+pub use spec::{Gate, Kind, Spec};
+
 pub const NAME: &str = "norm";
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
-pub enum Kind {
-    Rms,
-    Layer,
-}
-
-/// What the norm is multiplied by.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Gate {
-    /// `Sigmoid` or `Silu`.
-    pub kind: activation::Kind,
-    /// Elements between the beginnings of two rows of `gate`.
-    pub stride: u32,
-}
-
-/// See the [module](self).
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Spec {
-    pub rows: u32,
-    /// Separately normalised parts of a row, one behind the other.
-    pub groups: u32,
-    pub dim: u32,
-    pub kind: Kind,
-    pub eps: f32,
-    pub one_plus: bool,
-    pub bias: bool,
-    pub residual: bool,
-    pub in_place: bool,
-    pub gate: Option<Gate>,
-    /// Elements between the beginnings of two rows of `x`.
-    pub stride: u32,
-}
 
 impl Spec {
     /// A dense root-mean-square norm of whole rows.

@@ -32,6 +32,7 @@ mod cpu;
 mod frequencies;
 mod gpu;
 mod reference;
+pub mod spec;
 
 pub(crate) use cpu::Angles;
 pub use frequencies::{Frequencies, Scaling};
@@ -46,29 +47,9 @@ use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Plan};
 use alloc::vec::Vec;
 
+pub use spec::{Pairing, Spec};
+
 pub const NAME: &str = "rope";
-
-/// Which two elements are rotated together.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Pairing {
-    Half,
-    Interleaved,
-}
-
-/// See the [module](self).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Spec {
-    pub tokens: u32,
-    pub heads: u32,
-    pub dim: u32,
-    /// Rotated elements of a head, even.
-    pub rotary: u32,
-    pub pairing: Pairing,
-    /// Rows of the table.
-    pub positions: u32,
-    /// Elements between the beginnings of two tokens in `x`.
-    pub stride: u32,
-}
 
 impl Kernel for Spec {
     fn name(&self) -> &'static str {
@@ -119,7 +100,7 @@ impl Kernel for Spec {
         let mut all = crate::draw::draws(&self.args(), rng);
         let positions: Vec<u32> = (0..self.tokens).map(|_| rng.below(self.positions)).collect();
         all[0] = crate::draw::u32_bytes(&positions);
-        let frequencies = Frequencies { theta: 10000.0, rotary: self.rotary, scaling: Scaling::None };
+        let frequencies = Frequencies::new(10000.0, self.rotary);
         all[1] = crate::draw::f32_bytes(&frequencies.table(self.positions));
         all
     }

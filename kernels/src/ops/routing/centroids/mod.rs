@@ -51,6 +51,7 @@ mod cpu;
 mod gpu;
 mod init;
 mod reference;
+pub mod spec;
 
 pub use init::{lloyd, plus_plus};
 
@@ -58,44 +59,17 @@ use crate::cpu::{Args, Host};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::ops::Kernel;
-use crate::ops::routing::route::Norm;
 use crate::plan::shape::{elements, require};
 use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Plan};
 use alloc::{vec, vec::Vec};
 
+pub use spec::{Spec, Update};
+
 pub const NAME: &str = "centroids";
 
 /// Added to smoothed counts.
 pub const SMOOTHING: f32 = 1e-5;
-
-/// How centroids move; see the [module](self).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
-pub enum Update {
-    Counted,
-    Sums,
-    Unit,
-    Smoothed,
-}
-
-/// See the [module](self).
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Spec {
-    pub batch: u32,
-    pub tokens: u32,
-    pub heads: u32,
-    pub dim: u32,
-    /// `C`
-    pub clusters: u32,
-    pub norm: Norm,
-    pub update: Update,
-    pub decay: f32,
-    /// `beta`
-    pub commitment: Option<f32>,
-    /// Whether sequences end before `T`.
-    pub lengths: bool,
-}
 
 impl Spec {
     fn counts(&self) -> bool {
@@ -189,7 +163,7 @@ impl Kernel for Spec {
         all[1] = crate::draw::u32_bytes(&members);
         all[2] = crate::draw::u32_bytes(&ranges);
         if self.lengths {
-            let lengths: Vec<u32> = (0..self.batch).map(|_| rng.below(self.tokens + 2)).collect();
+            let lengths: Vec<u32> = (0..self.batch).map(|_| rng.up_to(self.tokens.saturating_add(1))).collect();
             all[3] = crate::draw::u32_bytes(&lengths);
         }
         if self.counts() {

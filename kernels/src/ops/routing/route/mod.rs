@@ -52,6 +52,7 @@ pub(crate) mod cpu;
 pub(crate) mod gpu;
 mod reference;
 pub(crate) mod score;
+pub mod spec;
 
 use crate::cpu::{Args, Host};
 use crate::dtype::DType;
@@ -62,6 +63,8 @@ use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Plan};
 use alloc::{format, vec::Vec};
 
+pub use spec::{Norm, Selection, Spec};
+
 pub const NAME: &str = "route";
 
 /// Added to the variance by [`Norm::Layer`].
@@ -70,48 +73,11 @@ pub const EPS: f32 = 1e-6;
 /// What places hold that no member has.
 pub const NO_MEMBER: u32 = u32::MAX;
 
-/// What is done to a token before its product with centroids.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
-pub enum Norm {
-    None,
-    L2,
-    /// Layer norm without weights.
-    Layer,
-}
-
 impl Norm {
     /// What scores of one head have in common and selections leave out.
     fn factor(self, dim: u32) -> f32 {
         if self == Norm::Layer { libm::sqrtf(dim as f32) } else { 1.0 }
     }
-}
-
-/// Which tokens a centroid has; see the [module](self).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
-pub enum Selection {
-    Balanced,
-    Prefix,
-    Nearest,
-}
-
-/// See the [module](self).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Spec {
-    pub batch: u32,
-    pub tokens: u32,
-    pub heads: u32,
-    pub dim: u32,
-    /// `C`
-    pub clusters: u32,
-    /// `W`, at least 1.
-    pub window: u32,
-    pub norm: Norm,
-    pub selection: Selection,
-    pub scores: bool,
-    /// Whether sequences end before `T`.
-    pub lengths: bool,
 }
 
 impl Spec {
@@ -225,7 +191,7 @@ impl Kernel for Spec {
         }
         if self.lengths {
             // Of any length, none and all among them, with what is no number behind.
-            let lengths: Vec<u32> = (0..self.batch).map(|_| rng.below(self.tokens + 2)).collect();
+            let lengths: Vec<u32> = (0..self.batch).map(|_| rng.up_to(self.tokens.saturating_add(1))).collect();
             for (rows, &length) in all[0].chunks_exact_mut((4 * width * self.tokens as usize).max(1)).zip(&lengths) {
                 let behind = rows.chunks_exact_mut(4).skip(width * length as usize);
                 behind.for_each(|x| x.copy_from_slice(&f32::NAN.to_le_bytes()));

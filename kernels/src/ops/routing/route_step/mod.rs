@@ -44,6 +44,7 @@ pub(crate) mod cases;
 mod cpu;
 mod gpu;
 mod reference;
+pub mod spec;
 
 use crate::cpu::{Args, Host};
 use crate::dtype::DType;
@@ -56,14 +57,9 @@ use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Plan};
 use alloc::{format, vec, vec::Vec};
 
-pub const NAME: &str = "route_step";
+pub use spec::Spec;
 
-/// See the [module](self).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Spec {
-    /// `tokens` are those of the step.
-    pub route: route::Spec,
-}
+pub const NAME: &str = "route_step";
 
 impl Spec {
     /// Words of a centroid's part of the state: `N`.
@@ -142,7 +138,7 @@ impl Kernel for Spec {
         let mut all = self.route.inputs(rng);
         all.truncate(2);
         all.extend(crate::draw::draws(&args[2..], rng));
-        let first: Vec<u32> = (0..self.route.batch).map(|_| rng.below(3 * self.route.window.min(1000) + 1)).collect();
+        let first: Vec<u32> = (0..self.route.batch).map(|_| rng.up_to(3 * self.route.window.min(1000))).collect();
         all[3] = crate::draw::u32_bytes(&self.seen(&first, rng));
         all[2] = crate::draw::u32_bytes(&first);
         all
@@ -156,7 +152,7 @@ impl Spec {
         let mut all = vec![u32::MAX; first.len() * (self.route.heads * self.route.clusters) as usize * words];
         for (i, state) in all.chunks_exact_mut(words).enumerate() {
             let tokens = first[i / (self.route.heads * self.route.clusters) as usize];
-            let held = if self.scored() { tokens } else { rng.below(tokens + 1) } as usize;
+            let held = if self.scored() { tokens } else { rng.up_to(tokens) } as usize;
             state[0] = held.min(window) as u32;
             for (place, token) in (tokens - state[0]..tokens).enumerate() {
                 state[1 + place] = token;

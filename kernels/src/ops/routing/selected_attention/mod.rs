@@ -50,6 +50,7 @@ pub(crate) mod cpu;
 pub(crate) mod gpu;
 pub(crate) mod lists;
 pub(crate) mod reference;
+pub mod spec;
 
 pub use crate::ops::attention::attention::{NO_KEYS, Pages};
 pub use lists::check_lists;
@@ -62,6 +63,8 @@ use crate::plan::shape::{elements, require};
 use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Plan};
 use alloc::{format, vec::Vec};
+
+pub use spec::{OwnKind, Spec};
 
 pub const NAME: &str = "selected_attention";
 
@@ -91,36 +94,6 @@ pub enum Own {
 pub enum Combine {
     Mean { eps: f32 },
     Weighted,
-}
-
-/// See the [module](self).
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Spec {
-    pub batch: u32,
-    /// `T`
-    pub tokens: u32,
-    pub heads: u32,
-    /// `D`, 1 to 256.
-    pub dim: u32,
-    /// `V`, 1 to 256.
-    pub value_dim: u32,
-    /// `C`, lists of a head.
-    pub clusters: u32,
-    /// `E`
-    pub entries: u32,
-    pub keys: Keys,
-    pub scale: f32,
-    pub causal: bool,
-    pub expires: bool,
-    /// Whether queries stand from `first` on, for separate keys.
-    pub offset: bool,
-    /// Separate keys that lie in pages of a pool.
-    pub paged: Option<Pages>,
-    pub own: Own,
-    /// `M`
-    pub memory: u32,
-    pub combine: Combine,
-    pub save: bool,
 }
 
 impl Spec {
@@ -281,9 +254,12 @@ impl Kernel for Spec {
         set(names[1], &ranges);
         set("until", &until);
         if let Some(pages) = self.paged {
-            set("table", &(0..self.batch * pages.width).map(|_| rng.below(pages.pages + 1)).collect::<Vec<_>>());
+            set("table", &(0..self.batch * pages.width).map(|_| rng.up_to(pages.pages)).collect::<Vec<_>>());
         }
-        set("first", &(0..self.batch).map(|_| rng.below(self.key_tokens() + 2)).collect::<Vec<_>>());
+        if self.offset {
+            let most = self.key_tokens().saturating_add(1);
+            set("first", &(0..self.batch).map(|_| rng.up_to(most)).collect::<Vec<_>>());
+        }
         all
     }
 }

@@ -34,6 +34,7 @@ pub(crate) mod cases;
 mod cpu;
 mod gpu;
 mod reference;
+pub mod spec;
 
 use crate::cpu::{Args, Host};
 use crate::error::Result;
@@ -45,14 +46,9 @@ use crate::plan::shape::require;
 use crate::plan::{Caps, Plan};
 use alloc::vec::Vec;
 
-pub const NAME: &str = "selected_attention_backward";
+pub use spec::Spec;
 
-/// See the [module](self).
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Spec {
-    /// What ran; its `save` counts as set.
-    pub forward: selected_attention::Spec,
-}
+pub const NAME: &str = "selected_attention_backward";
 
 impl Spec {
     fn saving(&self) -> selected_attention::Spec {
