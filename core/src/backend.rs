@@ -10,7 +10,9 @@ use std::ops::Range;
 
 /// An argument of an op: a buffer from `offset` bytes on.
 pub struct Operand<'a, B: Backend> {
+    /// The memory.
     pub buffer: &'a B::Buffer,
+    /// Bytes in front of the argument.
     pub offset: u64,
 }
 
@@ -67,8 +69,11 @@ fn ordered<'a, B: Backend>(op: &Op, operands: &[Named<'a, B>]) -> Result<Vec<Ope
 
 /// Bytes that go from one buffer to another, or to another place in the same.
 pub struct Copy<'a, B: Backend> {
+    /// Where the bytes are read.
     pub from: Operand<'a, B>,
+    /// Where the bytes are written.
     pub to: Operand<'a, B>,
+    /// How many there are.
     pub bytes: u64,
 }
 

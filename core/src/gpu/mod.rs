@@ -66,8 +66,7 @@ impl Gpu {
 #[derive(Default)]
 struct Ledger {
     stats: Mutex<Stats>,
-    /// The first thing that went wrong on the device and was not reported yet.
-    failure: Mutex<Option<Error>>,
+    failures: Mutex<watch::Failures>,
     /// Why the device is gone.
     lost: Mutex<Option<Error>>,
     /// Buffers that are gone, whose bind groups can go.
@@ -160,10 +159,11 @@ impl Gpu {
     }
 
     /// Submits what is recorded and a copy of these bytes into a staging buffer.
-    fn submit_download(&self, buffer: &GpuBuffer, offset: u64, bytes: u64) -> Result<wgpu::Buffer> {
+    fn submit_download(&self, buffer: &GpuBuffer, offset: u64, bytes: u64) -> Result<readback::Staged> {
         self.healthy()?;
         buffer.allows("a download", wgpu::BufferUsages::COPY_SRC)?;
-        let staging = self.watched(|| {
+        let before = self.ledger.count();
+        let buffer = self.watched(|| {
             let staging = lock(&self.readbacks).take(self, bytes)?;
             let copies = buffer.copies(offset, bytes)?;
             lock(&self.recorder).submit(self, |encoder| {
@@ -174,7 +174,7 @@ impl Gpu {
             Ok(staging)
         })?;
         self.ledger.downloaded(bytes);
-        Ok(staging)
+        Ok(readback::Staged { buffer, bytes, before })
     }
 
     fn plans(&self, ops: &[Op]) -> Result<Vec<Plan>> {
@@ -261,9 +261,9 @@ impl Backend for Gpu {
     ) -> impl Future<Output = Result<Vec<u8>>> + MaybeSend {
         let submitted = self.submit_download(buffer, offset, bytes);
         async move {
-            let staging = submitted?;
-            let data = readback::read(self, &staging, bytes).await?;
-            lock(&self.readbacks).put(staging);
+            let staged = submitted?;
+            let data = readback::read(self, &staged).await?;
+            lock(&self.readbacks).put(staged.buffer);
             Ok(data)
         }
     }

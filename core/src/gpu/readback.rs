@@ -36,8 +36,18 @@ impl Pool {
     }
 }
 
+/// Bytes on their way back.
+pub(super) struct Staged {
+    pub(super) buffer: wgpu::Buffer,
+    pub(super) bytes: u64,
+    /// Failures of the device before they were sent.
+    pub(super) before: u64,
+}
+
 /// Waits for the staging buffer's contents.
-pub(super) async fn read(gpu: &Gpu, staging: &wgpu::Buffer, bytes: u64) -> Result<Vec<u8>> {
+pub(super) async fn read(gpu: &Gpu, staged: &Staged) -> Result<Vec<u8>> {
+    let Staged { buffer: staging, bytes, before } = staged;
+    let (bytes, before) = (*bytes, *before);
     if bytes == 0 {
         device::wait(&gpu.device)?;
         return Ok(Vec::new());
@@ -51,7 +61,7 @@ pub(super) async fn read(gpu: &Gpu, staging: &wgpu::Buffer, bytes: u64) -> Resul
     #[cfg(target_arch = "wasm32")]
     gpu.told().await;
     // A failure of the device says more than a failed map.
-    gpu.ledger.check()?;
+    gpu.ledger.check_since(before)?;
     mapped.map_err(|e| Error::device(format!("download: {e}")))?;
     let view = slice.get_mapped_range().map_err(|e| Error::device(format!("download: {e}")))?;
     let data = view.to_vec();

@@ -98,14 +98,16 @@ impl Gpu {
     /// Submits, waits, and gives the seconds of every op that was recorded while timing was on and that was not given
     /// before, in the order of their recording.
     pub async fn timings(&self) -> Result<Vec<f64>> {
+        let before = self.ledger.count();
         self.submit()?;
         let (pending, ran) = {
             let timer = &mut lock(&self.recorder).timer;
             (std::mem::take(&mut timer.pending), std::mem::take(&mut timer.ran))
         };
         let mut ticks = Vec::new();
-        for (staging, count) in pending {
-            let bytes = readback::read(self, &staging, 8 * u64::from(count)).await?;
+        for (buffer, count) in pending {
+            let staged = readback::Staged { buffer, bytes: 8 * u64::from(count), before };
+            let bytes = readback::read(self, &staged).await?;
             ticks.extend(bytemuck::pod_collect_to_vec::<u8, u64>(&bytes));
         }
         let seconds = f64::from(self.queue.get_timestamp_period()) * 1e-9;

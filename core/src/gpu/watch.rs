@@ -2,7 +2,7 @@
 //!
 //! A device of the caller's keeps its own handlers: errors of foveate's calls are caught in error scopes around them. A device
 //! of foveate's own has a handler, which is cheaper. Natively both know an error when the call that caused it returns; in a
-//! browser it comes later, with the next download at the latest.
+//! browser it comes later, with the next download at the latest: every download that was under way then fails.
 
 use super::{Gpu, Ledger, lock};
 use crate::error::{Error, Result};
@@ -16,9 +16,37 @@ type Scopes = [wgpu::ErrorScopeGuard; 3];
 #[cfg(target_arch = "wasm32")]
 pub(super) type Pending = std::pin::Pin<Box<dyn Future<Output = Option<wgpu::Error>>>>;
 
+/// What went wrong on the device.
+#[derive(Default)]
+pub(super) struct Failures {
+    /// The first one that was not reported yet.
+    first: Option<Error>,
+    /// The last one of all, and how many there were.
+    last: Option<Error>,
+    count: u64,
+}
+
 impl Ledger {
     pub(super) fn fail(&self, error: Error) {
-        lock(&self.failure).get_or_insert(error);
+        let mut failures = lock(&self.failures);
+        failures.first.get_or_insert_with(|| error.clone());
+        failures.last = Some(error);
+        failures.count += 1;
+    }
+
+    /// How many failures there have been.
+    pub(super) fn count(&self) -> u64 {
+        lock(&self.failures).count
+    }
+
+    /// Fails if the device has failed since there were `before` failures, also if another call has reported that.
+    pub(super) fn check_since(&self, before: u64) -> Result<()> {
+        self.check()?;
+        let failures = lock(&self.failures);
+        match &failures.last {
+            Some(error) if failures.count > before => Err(error.clone()),
+            _ => Ok(()),
+        }
     }
 
     fn caught(&self, error: wgpu::Error) {
@@ -33,7 +61,7 @@ impl Ledger {
         if let Some(error) = lock(&self.lost).clone() {
             return Err(error);
         }
-        lock(&self.failure).take().map_or(Ok(()), Err)
+        lock(&self.failures).first.take().map_or(Ok(()), Err)
     }
 }
 

@@ -42,6 +42,7 @@ pub(crate) struct Layer<B: Backend> {
 }
 
 /// The part of a layer that mixes tokens; see [`config::Mixer`].
+#[allow(clippy::large_enum_variant, reason = "a model has tens of them, and each is used in place")]
 pub(crate) enum Mixer<B: Backend> {
     Attention(Attention<B>),
     Delta(Delta<B>),

@@ -21,7 +21,7 @@ pub trait Kernel {
     /// The passes that compute the op on a device with these caps.
     ///
     /// # Errors
-    /// [`Error::Limit`] if no variant fits, [`Error::Unsupported`] if there is no GPU form of a valid spec.
+    /// `Limit` if no variant fits, `Unsupported` if there is no GPU form of a valid spec.
     fn plan(&self, caps: &Caps) -> Result<Plan>;
 
     /// The definition.

@@ -43,7 +43,7 @@ macro_rules! registry {
             fn from(spec: crate::ops::$family::$module::Spec) -> Self { Op::$variant(spec) }
         })*
 
-        /// Named cases of every op; see [`crate::draw`].
+        /// Named cases of every op; see [`Case`].
         pub fn cases() -> Vec<crate::ops::case::Case> {
             let mut all = Vec::new();
             $(all.extend(crate::ops::$family::$module::cases::cases());)*

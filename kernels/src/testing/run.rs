@@ -94,7 +94,7 @@ pub fn assert_close(name: &str, got: &[f32], want: &[f32], tolerance: Tolerance)
 mod tests {
     use super::*;
     use crate::error::Error;
-    use crate::{attention, linear};
+    use crate::{attention, norm};
 
     #[test]
     fn run_reference_takes_names_in_any_order_and_refuses_wrong_ones() {
@@ -111,8 +111,8 @@ mod tests {
 
     #[test]
     fn draw_inputs_refuses_a_spec_that_is_not_valid() {
-        let op = Op::from(linear::Spec::new(1, 0, 1, crate::dtype::DType::F32));
-        assert!(draw_inputs(&op, 1).is_err());
+        let op = Op::from(norm::Spec::rms(1, 0, 1e-6));
+        assert!(matches!(draw_inputs(&op, 1), Err(Error::Shape { arg: "dim", .. })));
     }
 
     #[test]

@@ -26,42 +26,65 @@ use std::ops::Range;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Role {
+    /// Token embeddings, `[vocab, dim]`.
     Embedding,
+    /// Learned position embeddings, `[context, dim]`.
     Positions,
+    /// The norm in front of the head.
     FinalNorm,
+    /// The output product, `[vocab, dim]`.
     Head,
+    /// The norm in front of a layer's mixer.
     InputNorm,
+    /// The norm in front of a layer's MLP.
     PostNorm,
-    /// Of what attention gives.
+    /// The norm of the mixer's output, before it is added to the residual stream.
     MixedNorm,
-    /// Of what the MLP gives.
+    /// The norm of the MLP's output, before it is added to the residual stream.
     MlpNorm,
+    /// The product that gives queries.
     Query,
+    /// The product that gives keys.
     Key,
+    /// The product that gives values.
     Value,
+    /// The norm of each query head.
     QueryNorm,
+    /// The norm of each key head.
     KeyNorm,
+    /// The product of the mixer's outputs.
     Output,
+    /// The MLP's product whose activation gates.
     Gate,
+    /// The MLP's product that is gated, or activated where nothing gates.
     Up,
+    /// The MLP's output product.
     Down,
-    /// What the outputs of attention, or of the delta rule, are gated with.
+    /// The product that gives the gates of the mixer's outputs.
     MixedGate,
-    /// The strength of writing, and the decay: its input, its rate and what is added to its input.
+    /// The product that gives the delta rule's `beta`.
     Beta,
+    /// The product that gives the decay's input.
     Decay,
+    /// The logarithm of the decay's rate, for each value head.
     DecayRate,
+    /// A bias of the decay's input, for each value head.
     DecayBias,
-    /// Convolutions of queries, keys and values.
+    /// The convolution of queries, `[channels, window]`.
     QueryConv,
+    /// The convolution of keys, `[channels, window]`.
     KeyConv,
+    /// The convolution of values, `[channels, window]`.
     ValueConv,
-    /// Of each head of what the delta rule gives.
+    /// The norm of each head of the delta rule's outputs.
     HeadNorm,
-    /// Of routing heads: queries, which are the keys, values, centroids and the product of what they give.
+    /// The product that gives the queries of routing heads, which are their keys, too.
     Routed,
+    /// The product that gives the values of routing heads.
     RoutedValue,
+    /// Centroids, `[heads, clusters, dim]`.
     Centroids,
+    /// The product of what routing heads give.
     RoutedOutput,
     /// Divisors of the rotation's frequencies: of all lengths, or of short and of long ones.
     RopeDivisors,
@@ -72,6 +95,7 @@ pub enum Role {
 /// Where a matrix or vector lies in the files.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Place {
+    /// The tensor's name. Files may have it without its first word, such as `model.`.
     pub name: String,
     /// Stored `[in, out]` instead of `[out, in]`.
     pub transposed: bool,
@@ -82,9 +106,11 @@ pub struct Place {
 /// The same outputs of every block of a tensor.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Part {
+    /// The outputs that are meant, in each block.
     pub range: Range<u64>,
     /// Outputs of a block.
     pub of: u64,
+    /// Blocks of the tensor.
     pub blocks: u64,
 }
 
@@ -119,6 +145,7 @@ type Naming = fn(&Config, Role, usize, &str) -> Place;
 
 /// A model's plan: its configuration, and where its tensors lie.
 pub struct Family {
+    /// The plan of the model.
     pub config: Config,
     place: Naming,
     /// Whether the tensors that the files hold decide on biases and on divisors of the rotation: the metadata of such

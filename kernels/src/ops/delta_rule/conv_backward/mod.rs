@@ -9,7 +9,7 @@
 //!
 //! | argument | shape | note |
 //! |---|---|---|
-//! | the inputs of [`conv`] | | all are read |
+//! | the inputs of [`conv`](crate::conv) | | all are read |
 //! | `dout` | as `out` | derivative of the loss by `out`, in its parts |
 //! | `dstate` | as `state` | with `last`: derivative by `state` |
 //! | `dx` | `[B, T, channels]` | dense |

@@ -19,7 +19,7 @@
 //!
 //! | argument | shape | note |
 //! |---|---|---|
-//! | the inputs of [`delta`] | | all are read |
+//! | the inputs of [`delta`](crate::delta) | | all are read |
 //! | `dout` | as `out` | derivative of the loss by `out` |
 //! | `dstate` | as `state` | with `last`: derivative by `state` |
 //! | `dq`, `dk`, `dv` | as `q`, `k`, `v` | |
