@@ -125,16 +125,16 @@ impl Backend for Any {
         }
     }
 
-    fn run(&self, op: &Op, operands: &[Operand<'_, Self>]) -> Result<()> {
+    fn run_positional(&self, op: &Op, operands: &[Operand<'_, Self>]) -> Result<()> {
         match self {
             Any::Host(b) => {
                 let own = operands.iter().map(on_host);
-                b.run(op, &own.collect::<Result<Vec<_>>>()?)
+                b.run_positional(op, &own.collect::<Result<Vec<_>>>()?)
             }
             #[cfg(feature = "gpu")]
             Any::Gpu(b) => {
                 let own = operands.iter().map(on_gpu);
-                b.run(op, &own.collect::<Result<Vec<_>>>()?)
+                b.run_positional(op, &own.collect::<Result<Vec<_>>>()?)
             }
         }
     }

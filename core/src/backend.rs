@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::weights::SharedBytes;
 use foveate_kernels::ops::Op;
+use foveate_kernels::plan::{Arg, missing, order};
 use std::future::Future;
 use std::ops::Range;
 
@@ -12,7 +13,25 @@ pub struct Operand<'a, B: Backend> {
     pub offset: u64,
 }
 
+impl<B: Backend> Clone for Operand<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B: Backend> std::marker::Copy for Operand<'_, B> {}
+
 impl<'a, B: Backend> Operand<'a, B> {
+    /// The whole buffer as the argument `name`.
+    pub fn named(name: &'a str, buffer: &'a B::Buffer) -> Named<'a, B> {
+        Self::new(buffer).name(name)
+    }
+
+    /// This operand as the argument `name`.
+    pub fn name(self, name: &'a str) -> Named<'a, B> {
+        Named { name, operand: self }
+    }
+
     /// The whole buffer.
     pub fn new(buffer: &'a B::Buffer) -> Self {
         Self { buffer, offset: 0 }
@@ -22,6 +41,27 @@ impl<'a, B: Backend> Operand<'a, B> {
     pub fn at(buffer: &'a B::Buffer, offset: u64) -> Self {
         Self { buffer, offset }
     }
+}
+
+/// An operand and the name of the argument that it is for.
+pub struct Named<'a, B: Backend> {
+    /// The argument's name, as in the op's table of arguments.
+    pub name: &'a str,
+    /// Where its memory begins.
+    pub operand: Operand<'a, B>,
+}
+
+/// The operands in the order of the op's arguments.
+fn ordered<'a, B: Backend>(op: &Op, operands: &[Named<'a, B>]) -> Result<Vec<Operand<'a, B>>> {
+    op.kernel().validate()?;
+    let args = op.kernel().args();
+    let names: Vec<&str> = operands.iter().map(|named| named.name).collect();
+    let places = order(op.name(), &args, &names)?;
+    let operand = |(arg, place): (&Arg, Option<usize>)| match place {
+        Some(place) => Ok(operands[place].operand),
+        None => Err(missing(op.name(), &args, arg.name).into()),
+    };
+    args.iter().zip(places).map(operand).collect()
 }
 
 /// Bytes that go from one buffer to another, or to another place in the same.
@@ -87,12 +127,25 @@ pub trait Backend {
     where
         Self: Sized;
 
-    /// Records an op. Operands stand in the order of the op's arguments; one that is written may not share its buffer with
-    /// another.
+    /// Records an op over named operands, in any order; [`operands!`](crate::operands) makes them. One that is written may
+    /// not share its buffer with another.
+    ///
+    /// # Errors
+    /// A spec or an operand that does not fit, and a name that is unknown, missing or given twice; then nothing is recorded.
+    fn run(&self, op: &Op, operands: &[Named<'_, Self>]) -> Result<()>
+    where
+        Self: Sized,
+    {
+        self.run_positional(op, &ordered(op, operands)?)
+    }
+
+    /// Records an op over operands in the order of its arguments: what executors implement, and what a decoder calls
+    /// many times a token. Two operands of one size that change places give wrong results, not an error: other callers
+    /// take [`run`](Backend::run).
     ///
     /// # Errors
     /// A spec or an operand that does not fit; then nothing is recorded.
-    fn run(&self, op: &Op, operands: &[Operand<'_, Self>]) -> Result<()>
+    fn run_positional(&self, op: &Op, operands: &[Operand<'_, Self>]) -> Result<()>
     where
         Self: Sized;
 

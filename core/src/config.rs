@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use foveate_kernels::activation;
 use foveate_kernels::norm;
 use foveate_kernels::ops::Kernel;
-use foveate_kernels::rope::{Frequencies, Pairing};
+use foveate_kernels::rope::{Frequencies, Pairing, Scaling};
 use foveate_kernels::{conv, delta, route, route_step};
 
 /// Tokens that one step reads at most: prompts are read in pieces of this, or fewer where routing heads have many centroids.
@@ -32,6 +32,23 @@ pub struct Config {
 }
 
 impl Config {
+    /// A model of `layers` whose embedding is not scaled and knows no positions; its final norm is the first one of its
+    /// last layer, and the files decide whether it shares its embedding with the head.
+    pub fn new(architecture: &str, vocab: u32, dim: u32, context: u32, layers: Vec<Layer>) -> Self {
+        Self {
+            architecture: architecture.into(),
+            vocab,
+            dim,
+            context,
+            embed_scale: 1.0,
+            learned_positions: false,
+            final_norm: layers.last().map_or(Norm::rms(1e-6), |layer| layer.input_norm),
+            layers,
+            tied: None,
+            stops: Vec::new(),
+        }
+    }
+
     /// Tokens of a step, at most `most`: fewer where centroids may take in so many at once that what these attend to needs
     /// more memory.
     pub(crate) fn batch(&self, most: u32) -> u32 {
@@ -56,12 +73,26 @@ pub struct Layer {
     pub branch_norm: Option<Norm>,
 }
 
+impl Layer {
+    /// A layer with the same kind of norm in front of both of its parts.
+    pub fn new(norm: Norm, mixer: Mixer, mlp: Mlp) -> Self {
+        Self { input_norm: norm, mixer, post_norm: norm, mlp, branch_norm: None }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Norm {
     pub kind: norm::Kind,
     pub eps: f32,
     pub one_plus: bool,
     pub bias: bool,
+}
+
+impl Norm {
+    /// Divides by the root mean square.
+    pub fn rms(eps: f32) -> Self {
+        Self { kind: norm::Kind::Rms, eps, one_plus: false, bias: false }
+    }
 }
 
 /// What lets tokens see each other.
@@ -109,6 +140,23 @@ pub struct Attention {
 }
 
 impl Attention {
+    /// Causal attention without rotation, window or biases; scores are scaled by `1 / sqrt(dim)`.
+    pub fn new(heads: u32, kv_heads: u32, dim: u32) -> Self {
+        Self {
+            heads,
+            kv_heads,
+            dim,
+            scale: 1.0 / (dim as f32).sqrt(),
+            window: None,
+            softcap: None,
+            rope: None,
+            head_norm: None,
+            input_bias: false,
+            output_bias: false,
+            gated: false,
+        }
+    }
+
     /// Elements of a token's queries, keys, values and gates, one behind the other.
     pub fn width(&self) -> u32 {
         let gates = if self.gated { self.heads } else { 0 };
@@ -252,6 +300,13 @@ pub struct Rope {
     pub pairing: Pairing,
 }
 
+impl Rope {
+    /// Rotates the first `rotary` elements of a head, each with the one half of them behind it, as Llama does.
+    pub fn new(theta: f64, rotary: u32) -> Self {
+        Self { frequencies: Frequencies { theta, rotary, scaling: Scaling::None }, pairing: Pairing::Half }
+    }
+}
+
 /// `down(f(gate(x)) * up(x))`, or `down(f(up(x)))` where nothing gates.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Mlp {
@@ -259,4 +314,11 @@ pub struct Mlp {
     pub kind: activation::Kind,
     pub gated: bool,
     pub bias: bool,
+}
+
+impl Mlp {
+    /// `down(f(gate(x)) * up(x))` with `inner` elements between, without biases.
+    pub fn gated(inner: u32, kind: activation::Kind) -> Self {
+        Self { inner, kind, gated: true, bias: false }
+    }
 }

@@ -28,6 +28,8 @@ pub enum Error {
     Template { reason: String },
     /// A device that failed, was lost or was not found.
     Device { reason: String },
+    /// A buffer of the caller's that was created without a usage that `what` needs.
+    BufferUsage { what: &'static str, needs: String, has: String },
     /// An allocation beyond what the device or the caller's budget has, in bytes.
     OutOfMemory { needs: u64, has: u64 },
     /// More tokens than the sequence has room for.
@@ -111,6 +113,9 @@ impl fmt::Display for Error {
             Error::Tokenizer { reason } => write!(f, "tokenizer: {reason}"),
             Error::Template { reason } => write!(f, "chat template: {reason}"),
             Error::Device { reason } => write!(f, "device: {reason}"),
+            Error::BufferUsage { what, needs, has } => {
+                write!(f, "{what} needs a buffer of usage {needs}, this one has {has}: create it with {needs}, too")
+            }
             Error::OutOfMemory { needs, has } => write!(f, "out of memory: needs {needs} bytes, has {has}"),
             Error::ContextFull { tokens, context } => {
                 write!(f, "{tokens} tokens do not fit the context of {context}")

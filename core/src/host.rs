@@ -203,7 +203,7 @@ impl Backend for HostBackend {
         Ok(())
     }
 
-    fn run(&self, op: &Op, operands: &[Operand<'_, Self>]) -> Result<()> {
+    fn run_positional(&self, op: &Op, operands: &[Operand<'_, Self>]) -> Result<()> {
         let lengths: Vec<u64> = operands.iter().map(|o| o.buffer.len().saturating_sub(o.offset)).collect();
         let args = op.check(&lengths)?;
         for (i, (arg, operand)) in args.iter().zip(operands).enumerate() {

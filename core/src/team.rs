@@ -1,7 +1,8 @@
-//! Fork and join with little delay: a model step is hundreds of parallel parts of a few microseconds each.
+//! Fork-join over threads with little delay: a decoded token is some 300 parallel sections of a few microseconds each.
 //!
-//! The threads are rayon's. One that has been called stays for [`PATIENCE`] and takes part in whatever else comes, seeing
-//! it without a call to the system; after that it goes back to rayon and sleeps.
+//! Waking a thread through the system costs as much as such a section. A thread that was called therefore spins for
+//! [`PATIENCE`] and joins the next section without a system call; after that it returns to rayon, which owns the
+//! threads, and sleeps.
 
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

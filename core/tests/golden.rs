@@ -5,10 +5,8 @@ use foveate_core::check::{self, Bounds};
 use foveate_core::gpu::{self, Gpu};
 use foveate_core::host::HostBackend;
 use foveate_core::weights::{Checkpoint, Memory};
-use foveate_core::{Backend, Operand};
+use foveate_core::{Backend, Tensors, run_on};
 use foveate_kernels::ops::Op;
-use foveate_kernels::plan::Access;
-use foveate_kernels::rng::Rng;
 use foveate_kernels::testing;
 use std::path::PathBuf;
 
@@ -75,22 +73,6 @@ fn golden_cases_agree_on_every_adapter() {
     });
 }
 
-/// The bytes of what an op writes.
-fn run<B: Backend>(backend: &B, op: &Op, inputs: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    let upload = |bytes: &Vec<u8>| {
-        let buffer = backend.alloc("operand", (bytes.len() as u64).max(4)).expect("memory");
-        backend.upload(&buffer, 0, bytes).expect("room");
-        buffer
-    };
-    let buffers: Vec<_> = inputs.iter().map(upload).collect();
-    backend.run(op, &buffers.iter().map(Operand::new).collect::<Vec<_>>()).expect("the op runs");
-    let args = op.kernel().args();
-    let written = args.iter().zip(&buffers).filter(|(arg, _)| arg.access == Access::Write);
-    written
-        .map(|(arg, buffer)| pollster::block_on(backend.download(buffer, 0, arg.bytes())).expect("its bytes"))
-        .collect()
-}
-
 #[test]
 fn gradients_are_the_same_bits_in_every_run_and_on_any_number_of_threads() {
     let cases: Vec<Op> = testing::cases()
@@ -101,7 +83,10 @@ fn gradients_are_the_same_bits_in_every_run_and_on_any_number_of_threads() {
     let hosts: Vec<HostBackend> = [1, 2, 5].map(HostBackend::exact_cpu).into();
     let devices = devices();
     for (i, op) in cases.iter().enumerate() {
-        let inputs = op.kernel().inputs(&mut Rng::new(3));
+        let inputs = testing::draw_inputs(op, 3).expect("a valid case");
+        fn run(backend: &impl Backend, op: &Op, inputs: &Tensors) -> Tensors {
+            pollster::block_on(run_on(backend, op, &inputs.views())).expect("the op runs")
+        }
         let first = run(&hosts[0], op, &inputs);
         assert!(hosts.iter().all(|host| run(host, op, &inputs) == first), "{op:?}");
         // A few of them: software drivers compile shaders slowly.

@@ -52,7 +52,7 @@ fn run<B: Backend>(backend: &B, case: &Case, args: &[Arg], inputs: &[Vec<u8>]) -
         .zip(&buffers)
         .map(|(arg, buffer)| Operand::at(buffer, if arg.rows.is_some() { 0 } else { FRONT as u64 }))
         .collect();
-    backend.run(&case.op, &operands)?;
+    backend.run_positional(&case.op, &operands)?;
     let mut results = Vec::new();
     for ((arg, buffer), input) in args.iter().zip(&buffers).zip(inputs) {
         if !arg.access.writes() {

@@ -20,7 +20,7 @@ fn run(gpu: &Gpu, op: impl Into<Op>) {
     let alloc = |arg: foveate_kernels::plan::Arg| gpu.alloc(arg.name, arg.bytes().max(4)).expect("memory");
     let buffers: Vec<_> = op.kernel().args().into_iter().map(alloc).collect();
     let operands: Vec<_> = buffers.iter().map(Operand::new).collect();
-    gpu.run(&op, &operands).expect("the op runs");
+    gpu.run_positional(&op, &operands).expect("the op runs");
 }
 
 fn activation(rows: u32) -> activation::Spec {

@@ -372,16 +372,9 @@ pub fn ops(bytes: &[u8]) {
         return;
     }
     let args = kernel.args();
-    let small = Caps { binding_bytes: 4096, buffer_bytes: 4096, workgroups: 64, ..Caps::WEBGPU };
-    let rich = Caps {
-        subgroups: true,
-        subgroup_min: 4,
-        subgroup_max: 64,
-        shader_f16: true,
-        workgroup_bytes: 32768,
-        ..Caps::WEBGPU
-    };
-    let software = Caps { software: true, ..Caps::WEBGPU };
+    let small = Caps::WEBGPU.with_binding_bytes(4096).with_buffer_bytes(4096).with_workgroups(64);
+    let rich = Caps::WEBGPU.with_subgroups(4, 64).with_f16(true).with_workgroup_bytes(32768);
+    let software = Caps::WEBGPU.with_software(true);
     for caps in [Caps::WEBGPU, small, rich, software] {
         if let Ok(plan) = kernel.plan(&caps) {
             for pass in plan.passes {
@@ -420,7 +413,7 @@ fn run(backend: &HostBackend, op: &Op, inputs: &[Vec<u8>]) -> Vec<Vec<u8>> {
     };
     let buffers: Vec<_> = inputs.iter().map(buffer).collect();
     let operands: Vec<_> = buffers.iter().map(Operand::new).collect();
-    backend.run(op, &operands).expect("a valid spec runs");
+    backend.run_positional(op, &operands).expect("a valid spec runs");
     let download = |(b, i): (&_, &Vec<u8>)| pollster::block_on(backend.download(b, 0, i.len() as u64));
     buffers.iter().zip(inputs).map(|pair| download(pair).expect("its bytes")).collect()
 }

@@ -1,53 +1,56 @@
-//! The comparison that every check uses.
+//! Comparison of results with expected values, used by every check.
 
-/// How far a result may be from what is expected.
+/// Largest accepted difference between a result and its expected value.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Tolerance {
-    /// Root mean square of the error over that of the expectation.
+    /// Root mean square of the error divided by that of the expected values.
     pub relative_rms: f64,
-    /// `e` in `|got - want| <= e (1 + |want|)` for every element, where that is asked besides.
+    /// `e` in `|got - want| <= e (1 + |want|)` for every element; `None` skips the elementwise check.
     pub elementwise: Option<f64>,
 }
 
 impl Tolerance {
-    /// Outputs and states of a reference: f32 in and out around f64 sums.
+    /// Outputs and states of a reference, which sums in f64 and takes and returns f32.
     pub const REFERENCE: Tolerance = Tolerance { relative_rms: 2e-6, elementwise: None };
     /// Gradients of a reference.
     pub const REFERENCE_GRADIENT: Tolerance = Tolerance { relative_rms: 1e-5, elementwise: None };
-    /// Outputs and states of the executors in f32.
+    /// Outputs and states of the f32 executors.
     pub const EXECUTOR: Tolerance = Tolerance { relative_rms: 5e-5, elementwise: Some(1e-3) };
-    /// Outputs of products whose activations are rounded to 16 bits; none of the exact forms is measured by it.
+    /// Outputs of products whose activations are rounded to 16 bits. Exact forms are never compared with this
+    /// tolerance.
     pub const ROUNDED: Tolerance = Tolerance { relative_rms: 5e-5, elementwise: None };
-    /// Outputs of two such products multiplied, gate by what it gates: each error counts in units of the other product.
+    /// Outputs of two such products multiplied, as in a gated activation. The error of each factor is scaled by the
+    /// other factor.
     pub const ROUNDED_GATED: Tolerance = Tolerance { relative_rms: 2e-4, elementwise: None };
-    /// Gradients of the executors in f32.
+    /// Gradients of the f32 executors.
     pub const EXECUTOR_GRADIENT: Tolerance = Tolerance { relative_rms: 5e-4, elementwise: Some(1e-3) };
     /// Logits of a whole model on the reference.
     pub const MODEL_REFERENCE: Tolerance = Tolerance { relative_rms: 1e-5, elementwise: None };
     /// Logits of a whole model on the executors.
     pub const MODEL_EXECUTOR: Tolerance = Tolerance { relative_rms: 2e-4, elementwise: None };
-    /// Copies: nothing may change.
+    /// Copies, which must be bit-exact.
     pub const EXACT: Tolerance = Tolerance { relative_rms: 0.0, elementwise: None };
 }
 
-/// What a comparison found.
+/// Result of a comparison.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Difference {
     pub relative_rms: f64,
-    /// Largest `|got - want|`, where it is, and both values.
+    /// Largest `|got - want|`; `index`, `got` and `want` describe that element.
     pub largest: f64,
     pub index: usize,
     pub got: f32,
     pub want: f32,
-    /// The first element that is not finite although its expectation is.
+    /// First element where `got` and `want` differ and one of them is not finite.
     pub not_finite: Option<usize>,
     pub within: bool,
 }
 
-/// Compares element by element.
+/// Compares two slices element by element.
 ///
-/// A length that differs is never within. An expectation that is not finite must be met exactly (NaN by NaN) and counts
-/// for nothing else. Where the expectation is zero throughout, the root mean square of the error itself is taken.
+/// If the lengths differ, the result is never `within`. An expected value that is not finite must be met exactly (NaN
+/// by NaN) and does not enter the error. If all expected values are zero, `relative_rms` is the root mean square of
+/// the error itself.
 pub fn compare(got: &[f32], want: &[f32], tolerance: Tolerance) -> Difference {
     let mut found = Difference {
         relative_rms: f64::INFINITY,
@@ -116,7 +119,7 @@ mod tests {
 
     #[test]
     fn compare_holds_both_bounds() {
-        // One element in ten thousand off by 0.1: a small root mean square, but beyond the elementwise bound.
+        // One element in ten million is off by 0.1: within the root mean square bound, beyond the elementwise bound.
         let want = alloc::vec![1.0f32; 10_000_000];
         let mut got = want.clone();
         got[77] = 1.1;

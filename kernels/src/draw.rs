@@ -1,21 +1,21 @@
-//! Inputs that every check draws.
+//! Random inputs shared by tests, benchmarks and self-tests.
 
 use crate::dtype::DType;
 use crate::plan::{Access, Arg};
 use crate::rng::Rng;
 use alloc::{vec, vec::Vec};
 
-/// The bytes of f32 values.
+/// Returns the bytes of f32 values.
 pub fn f32_bytes(values: &[f32]) -> Vec<u8> {
     bytemuck::cast_slice(values).to_vec()
 }
 
-/// The bytes of u32 values.
+/// Returns the bytes of u32 values.
 pub fn u32_bytes(values: &[u32]) -> Vec<u8> {
     bytemuck::cast_slice(values).to_vec()
 }
 
-/// Values of about unit variance in any weight format, as its bytes.
+/// Returns the bytes of random weights of about unit variance, in any weight format.
 pub fn weights(dtype: DType, elements: usize, rng: &mut Rng) -> Vec<u8> {
     let half = |x: f32| half::f16::from_f32(x).to_le_bytes();
     let blocks = elements / dtype.block_len() as usize;
@@ -59,7 +59,8 @@ pub fn weights(dtype: DType, elements: usize, rng: &mut Rng) -> Vec<u8> {
     out
 }
 
-/// Where sequences begin that share `tokens`: of any length, some of them empty, with a gap in front now and then.
+/// Draws the offsets of packed sequences over `tokens` tokens. Lengths vary, sequences may be empty, and up to two
+/// tokens at either end may belong to no sequence.
 pub(crate) fn offsets(sequences: u32, tokens: u32, rng: &mut Rng) -> Vec<u32> {
     let mut cuts: Vec<u32> = (0..=sequences).map(|_| rng.below(tokens + 1)).collect();
     cuts.sort_unstable();
@@ -70,13 +71,14 @@ pub(crate) fn offsets(sequences: u32, tokens: u32, rng: &mut Rng) -> Vec<u32> {
     cuts
 }
 
-/// Slots of a pool in reverse: distinct where it has room, the others past it.
+/// Assigns pool slots in reverse order. Slots are distinct while the pool has room; further ones lie outside of the
+/// pool.
 pub(crate) fn reversed_slots(sequences: u32, pool: u32) -> Vec<u32> {
     (0..sequences).map(|i| pool.wrapping_sub(1 + i)).collect()
 }
 
-/// Draws for every argument: normal values for what is read, all bits set (NaN) for what is only written. An op whose
-/// arguments have a meaning (ids, positions, page tables) replaces those.
+/// Draws every argument: normal values for arguments that are read, all bits set (NaN) for those only written. Ops
+/// whose arguments have a meaning (ids, positions, page tables) replace those draws.
 pub fn draws(args: &[Arg], rng: &mut Rng) -> Vec<Vec<u8>> {
     args.iter()
         .map(|a| match a.access {

@@ -1,9 +1,9 @@
-//! Element types, and the blocks in which quantised weights are stored.
+//! Element types and the block formats of quantised weights.
 
-/// How the elements of a tensor are stored.
+/// Storage type of a tensor's elements.
 ///
-/// The quantised formats are GGML's: rows are cut into blocks of [`block_len`](DType::block_len) elements
-/// that follow each other without padding, all little endian.
+/// The quantised formats are GGML's: a row is a sequence of blocks of [`block_len`](DType::block_len) elements,
+/// without padding between blocks, little endian.
 ///
 /// | type | bytes of a block | element `i` of the block |
 /// |---|---|---|
@@ -16,13 +16,14 @@
 /// | `Q5K` | `f16 d`, `f16 e`, 12 bytes `s`, `m`, 32 bytes `h`, 128 bytes of nibbles | the same |
 /// | `Q6K` | 128 bytes of nibbles, 64 bytes `h`, 16 x `i8 s`, `f16 d` | `d s[i / 16] (q[i] - 32)` |
 ///
-/// Nibbles: `q[i]` is the low half of byte `i` for `i < 16` and the high half of byte `i - 16` after that; bit `i` of `h`
-/// is a fifth bit above it. In blocks of 256, `q[i]` is in byte `i % 32` of each `32 (i / 64)`, the low half for even
-/// `i / 32`, and bit `i / 32` of `h[i % 32]` is the fifth. In `Q6K` it is in byte `i % 64` of each `64 (i / 128)`, the
-/// low half for even `i / 64`, and above it are two bits of `h[32 (i / 128) + i % 32]`, from bit `2 (i / 32 % 4)` on.
+/// Nibbles: `q[i]` is the low half of byte `i` for `i < 16` and the high half of byte `i - 16` otherwise; bit `i` of
+/// `h` is its fifth bit. In blocks of 256, `q[i]` is in byte `32 (i / 64) + i % 32`, the low half for even `i / 32`;
+/// bit `i / 32` of `h[i % 32]` is its fifth bit. In `Q6K`, `q[i]` is in byte `64 (i / 128) + i % 64`, the low half for
+/// even `i / 64`; its upper two bits are those of `h[32 (i / 128) + i % 32]` from bit `2 (i / 32 % 4)` on.
 ///
-/// Twelve bytes hold eight `s` and eight `m` of 6 bits: byte `j` has `s[j]` and byte `j + 4` has `m[j]` for `j < 4`, byte
-/// `j + 4` has the low halves of `s[j]` and `m[j]` after that, whose upper two bits are those of bytes `j - 4` and `j`.
+/// The twelve bytes of `s` and `m` hold eight 6-bit values of each. For `j < 4`, byte `j` holds `s[j]` and byte `j +
+/// 4` holds `m[j]`. For `j >= 4`, byte `j + 4` holds the low four bits of `s[j]` and `m[j]`; their upper two bits are
+/// the top two bits of bytes `j - 4` and `j`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum DType {
@@ -42,7 +43,7 @@ pub enum DType {
 }
 
 impl DType {
-    /// Elements of one block; 1 where every element stands alone.
+    /// Returns the number of elements in a block; 1 for formats without blocks.
     pub const fn block_len(self) -> u32 {
         match self {
             DType::Q8_0 | DType::Q4_0 | DType::Q4_1 | DType::Q5_0 | DType::Q5_1 => 32,
@@ -51,7 +52,7 @@ impl DType {
         }
     }
 
-    /// Bytes of one block.
+    /// Returns the number of bytes in a block.
     pub const fn block_bytes(self) -> u32 {
         match self {
             DType::F32 | DType::I32 | DType::U32 => 4,
@@ -67,7 +68,7 @@ impl DType {
         }
     }
 
-    /// Bytes of `elements` elements, or `None` if they are not whole blocks or the product overflows.
+    /// Returns the bytes of `elements` elements, or `None` if they are not whole blocks or the product overflows.
     pub const fn bytes(self, elements: u64) -> Option<u64> {
         let len = self.block_len() as u64;
         if !elements.is_multiple_of(len) {
@@ -76,7 +77,7 @@ impl DType {
         (elements / len).checked_mul(self.block_bytes() as u64)
     }
 
-    /// The formats that `linear` and `embed` take as weights.
+    /// Weight formats that `linear` and `embed` accept.
     pub const WEIGHTS: [DType; 11] = [
         DType::F32,
         DType::F16,
@@ -91,12 +92,12 @@ impl DType {
         DType::Q6K,
     ];
 
-    /// Whether `linear` and `embed` have kernels for weights of this type.
+    /// Returns whether `linear` and `embed` have kernels for weights of this type.
     pub fn is_weight(self) -> bool {
         Self::WEIGHTS.contains(&self)
     }
 
-    /// The lowercase name used in cases, messages and on the command line.
+    /// Returns the lowercase name used in cases, messages and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             DType::F32 => "f32",

@@ -12,6 +12,8 @@ pub enum Error {
     Limit { op: &'static str, what: &'static str, needs: u64, has: u64 },
     /// A valid request that this executor has no form for.
     Unsupported { op: &'static str, what: String },
+    /// An operand that the op does not take, takes once only, or needs: `problem` says which. `takes` lists its arguments.
+    Operand { op: &'static str, name: String, problem: &'static str, takes: String },
 }
 
 pub type Result<T, E = Error> = core::result::Result<T, E>;
@@ -22,6 +24,9 @@ impl core::fmt::Display for Error {
             Error::Shape { op, arg, expected, got } => write!(f, "{op}: {arg} must be {expected}, got {got}"),
             Error::Limit { op, what, needs, has } => write!(f, "{op}: needs {needs} of {what}, the device has {has}"),
             Error::Unsupported { op, what } => write!(f, "{op}: {what} is not supported"),
+            Error::Operand { op, name, problem, takes } => {
+                write!(f, "{op}: operand {name:?} {problem}; the op takes {takes}")
+            }
         }
     }
 }
@@ -35,6 +40,7 @@ impl Error {
             Error::Shape { arg, expected, got, .. } => Error::Shape { op, arg, expected, got },
             Error::Limit { what, needs, has, .. } => Error::Limit { op, what, needs, has },
             Error::Unsupported { what, .. } => Error::Unsupported { op, what },
+            Error::Operand { name, problem, takes, .. } => Error::Operand { op, name, problem, takes },
         }
     }
 }

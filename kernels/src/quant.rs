@@ -1,4 +1,4 @@
-//! Storage formats to f32, exactly, and back.
+//! Conversion between storage formats and f32. Decoding is exact.
 
 use crate::dtype::DType;
 use half::{bf16, f16};
@@ -6,7 +6,7 @@ use half::{bf16, f16};
 /// Decodes whole blocks: `bytes` holds `out.len()` elements of `dtype`.
 ///
 /// # Panics
-/// If the lengths do not belong together, or `dtype` is an integer type.
+/// If the two lengths do not match, or if `dtype` is an integer type.
 pub fn decode(dtype: DType, bytes: &[u8], out: &mut [f32]) {
     assert_eq!(dtype.bytes(out.len() as u64), Some(bytes.len() as u64), "whole blocks of {dtype}");
     let half = |b: &[u8]| f16::from_le_bytes([b[0], b[1]]).to_f32();
@@ -51,11 +51,13 @@ pub fn decode(dtype: DType, bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-/// Stores `x` as f32, f16 or Q8_0: f16 rounded to the nearest, of two the even one; Q8_0 as GGML does it, `d = max |x| / 127`
-/// and `x / d` to the nearest whole number, halves away from 0.
+/// Encodes `x` as f32, f16 or Q8_0.
+///
+/// f16 rounds to nearest, ties to even. Q8_0 follows GGML: `d = max |x| / 127`, and `x / d` rounds to the nearest
+/// integer, halves away from 0.
 ///
 /// # Panics
-/// If the lengths do not belong together, or `dtype` is another one.
+/// If the two lengths do not match, or if `dtype` is any other type.
 pub fn encode(dtype: DType, x: &[f32], out: &mut [u8]) {
     assert_eq!(dtype.bytes(x.len() as u64), Some(out.len() as u64), "whole blocks of {dtype}");
     let blocks = x.chunks_exact(dtype.block_len() as usize).zip(out.chunks_exact_mut(dtype.block_bytes() as usize));
@@ -72,7 +74,7 @@ pub fn encode(dtype: DType, x: &[f32], out: &mut [u8]) {
     }
 }
 
-/// `out[i] = d q[i] + m` over 32 nibbles.
+/// Writes `out[i] = d q[i] + m` for 32 nibbles.
 fn nibbles(q: &[u8], d: f32, m: f32, out: &mut [f32]) {
     let (low, high) = out.split_at_mut(16);
     for ((&q, low), high) in q.iter().zip(low).zip(high) {
@@ -81,7 +83,7 @@ fn nibbles(q: &[u8], d: f32, m: f32, out: &mut [f32]) {
     }
 }
 
-/// `out[i] = d q[i] + m` over 32 nibbles, each with a fifth bit.
+/// Writes `out[i] = d q[i] + m` for 32 nibbles with a fifth bit each.
 fn fives(b: &[u8], d: f32, m: f32, out: &mut [f32]) {
     let high = u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
     for (i, out) in out.iter_mut().enumerate() {
@@ -90,7 +92,7 @@ fn fives(b: &[u8], d: f32, m: f32, out: &mut [f32]) {
     }
 }
 
-/// The factor and the offset of sub-block `j` of a block of `Q4K` or `Q5K`, both exact.
+/// Returns the scale and the offset of sub-block `j` of a `Q4K` or `Q5K` block, both exact.
 #[inline(always)]
 pub(crate) fn sub_scales(b: &[u8], j: usize) -> [f32; 2] {
     let half = |b: &[u8]| f16::from_le_bytes([b[0], b[1]]).to_f32();
@@ -127,8 +129,8 @@ mod tests {
         assert_eq!(out[0], 1.0);
     }
 
-    /// Blocks of a fixed pattern, and what gguf-py's `dequantize` makes of them: some elements, and the sum of each element
-    /// times its number from 1 on.
+    /// Blocks of a fixed pattern with the values that gguf-py's `dequantize` returns for them: some elements, and the
+    /// sum of each element times its 1-based index.
     #[test]
     fn decode_agrees_with_gguf_py() {
         type Numbers<'a> = &'a [(usize, f32)];
@@ -177,7 +179,7 @@ mod tests {
             encode(DType::F16, &[x], &mut out);
             u16::from_le_bytes(out)
         };
-        // Ties to even, up and down; carries; the smallest and half of it; what overflows.
+        // Ties to even, up and down; carries; the smallest subnormal and half of it; overflow.
         let ties =
             [1.0 + 1.0 / 2048.0, 1.0 + 3.0 / 2048.0, 2047.9999, 65519.0, 65520.0, 5.960_464_5e-8, 2.980_232_2e-8];
         assert_eq!(ties.map(halves), [0x3c00, 0x3c02, 0x6800, 0x7bff, 0x7c00, 1, 0]);

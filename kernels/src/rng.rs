@@ -1,8 +1,9 @@
-//! The random generator of sampling, tests and benches.
+//! The random number generator of sampling, tests and benchmarks.
 
 use alloc::vec::Vec;
 
-/// A small generator with 64 bits of state (SplitMix64, Steele, Lea and Flood 2014): the same numbers everywhere.
+/// A SplitMix64 generator with 64 bits of state (Steele, Lea and Flood 2014). A seed gives the same numbers on every
+/// platform.
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 
@@ -19,17 +20,18 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// Uniform in `0 <= x < 1`, a multiple of 2^-24.
+    /// Returns a uniform number in `0 <= x < 1`, a multiple of 2^-24.
     pub fn unit(&mut self) -> f32 {
         (self.next_u64() >> 40) as f32 / (1u32 << 24) as f32
     }
 
-    /// Uniform below `n`; `n` is not 0.
+    /// Returns a uniform integer below `n`; `n` must not be 0.
     pub fn below(&mut self, n: u32) -> u32 {
         (((self.next_u64() >> 32) * u64::from(n)) >> 32) as u32
     }
 
-    /// Mean 0 and variance 1, from twelve uniform numbers: bounded by 6.
+    /// Returns an approximately normal number of mean 0 and variance 1: twelve uniform numbers summed, so its
+    /// magnitude is at most 6.
     pub fn normal(&mut self) -> f32 {
         (0..12).map(|_| self.unit()).sum::<f32>() - 6.0
     }

@@ -30,8 +30,8 @@ fn plan_counts_what_is_read_and_written_twice() {
 /// Which form is faster was measured: docs/benchmarks.md.
 #[test]
 fn plan_of_the_delta_rule_goes_in_chunks_where_they_are_faster() {
-    let software = Caps { software: true, ..Caps::WEBGPU };
-    let wide = Caps { subgroups: true, subgroup_min: 8, subgroup_max: 8, ..software };
+    let software = Caps::WEBGPU.with_software(true);
+    let wide = software.with_subgroups(8, 8);
     let head = delta::Spec { gate: delta::Gate::Head, ..delta::Spec::new(1, 100, 8, 64, 64) };
     let channel = delta::Spec { gate: delta::Gate::Channel, ..head };
     for (spec, caps, chunks) in [

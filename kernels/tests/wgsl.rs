@@ -11,24 +11,22 @@ use std::collections::{HashMap, HashSet};
 
 /// WebGPU's defaults, a small phone-like device, and devices with everything.
 fn devices() -> Vec<Caps> {
-    let large = Caps {
-        workgroup_bytes: 32768,
-        invocations: 1024,
-        binding_bytes: 1 << 30,
-        buffer_bytes: 1 << 30,
-        ..Caps::WEBGPU
-    };
-    let subgroups = |min, max| Caps { subgroups: true, subgroup_min: min, subgroup_max: max, ..large };
+    let large = Caps::WEBGPU
+        .with_workgroup_bytes(32768)
+        .with_invocations(1024)
+        .with_binding_bytes(1 << 30)
+        .with_buffer_bytes(1 << 30);
+    let subgroups = |min, max| large.with_subgroups(min, max);
     vec![
         Caps::WEBGPU,
-        Caps { software: true, ..Caps::WEBGPU },
+        Caps::WEBGPU.with_software(true),
         // Bindings so small that weights are cut.
-        Caps { binding_bytes: 16 << 10, buffer_bytes: 16 << 10, alignment: 32, ..Caps::WEBGPU },
+        Caps::WEBGPU.with_binding_bytes(16 << 10).with_buffer_bytes(16 << 10).with_alignment(32),
         large,
         subgroups(4, 4),
         subgroups(8, 128),
-        Caps { shader_f16: true, ..subgroups(32, 32) },
-        Caps { shader_f16: true, software: true, ..subgroups(8, 8) },
+        subgroups(32, 32).with_f16(true),
+        subgroups(8, 8).with_f16(true).with_software(true),
     ]
 }
 

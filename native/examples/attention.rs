@@ -1,7 +1,7 @@
 //! Attention inside of a program that has its own wgpu device, queue and buffers.
 
 use foveate::core::gpu::Gpu;
-use foveate::core::{Backend, Operand};
+use foveate::core::{Backend, operands};
 use foveate::kernels::attention;
 use wgpu::util::{BufferInitDescriptor, DeviceExt};
 
@@ -24,8 +24,8 @@ pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     // What foveate adds: one op, recorded and submitted to that queue.
     let gpu = Gpu::from_device(device, queue, &adapter.get_info());
     let spec = attention::Spec::causal(1, tokens, tokens, heads, kv_heads, dim);
-    let [q, k, v, out] = [q, k, v, out].map(|buffer| gpu.wrap(buffer));
-    gpu.run(&spec.into(), &[&q, &k, &v, &out].map(Operand::new))?;
+    let (q, k, v, out) = (gpu.wrap(q)?, gpu.wrap(k)?, gpu.wrap(v)?, gpu.wrap(out)?);
+    gpu.run(&spec.into(), &operands![q, k, v, out])?;
     gpu.submit()?;
 
     // The first query sees only the first key, so its output is the first value.

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::mapped::plain;
+use crate::report::{Event, Report};
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
@@ -10,24 +11,6 @@ use std::time::Duration;
 
 /// Attempts in a row that bring nothing.
 const ATTEMPTS: u32 = 4;
-
-/// What a download tells while it runs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Event<'a> {
-    /// One line for the user.
-    Note(&'a str),
-    /// A file begins, of this many bytes if that is known.
-    Begin {
-        what: &'a str,
-        bytes: Option<u64>,
-    },
-    /// This many bytes of it are here.
-    At(u64),
-    End,
-}
-
-/// Who is told.
-pub type Report<'a> = &'a mut dyn FnMut(Event<'_>);
 
 /// Tells nobody.
 pub fn quiet(_: Event<'_>) {}

@@ -1,8 +1,9 @@
 //! Models of the Hugging Face hub, in the cache folder that Python's `huggingface_hub` uses.
 
-use crate::download::{self, Checksum, Report};
+use crate::download::{self, Checksum};
 use crate::error::{Error, Result};
 use crate::mapped::plain;
+use crate::report::Report;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 

@@ -22,23 +22,36 @@
 //! # }
 //! ```
 
+// The measurements behind `foveate bench`: for the command line, no part of the library's API.
+#[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod bench;
 pub mod catalogue;
 mod device;
+#[cfg(feature = "hub")]
 mod download;
 mod error;
+#[cfg(feature = "hub")]
 mod hub;
 mod mapped;
 mod models;
+#[cfg(feature = "hub")]
 mod pypi;
+mod report;
 
 pub use device::{Device, Options, device, device_with};
-pub use download::{Checksum, Event, Report, fetch, quiet};
+// For this crate's own tests.
+#[cfg(feature = "hub")]
+#[doc(hidden)]
+pub use download::{Checksum, fetch, quiet};
 pub use error::{Error, Result};
 pub use foveate_core as core;
 pub use foveate_core::kernels;
 pub use mapped::Mapped;
-pub use models::{checkpoint, open, open_case, open_with, pull};
+#[cfg(feature = "hub")]
+pub use models::pull;
+pub use models::{checkpoint, open, open_case, open_with};
+pub use report::{Event, Report};
 
 /// Waits for a future on this thread: native executors never need another one.
 pub fn wait<F: Future>(future: F) -> F::Output {

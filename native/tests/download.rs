@@ -1,5 +1,7 @@
 //! Downloads from a server on this machine that misbehaves in the ways of the real ones.
 
+#![cfg(feature = "hub")]
+
 use foveate::{Checksum, Error, fetch, quiet};
 use sha2::{Digest, Sha256};
 use std::io::{BufRead, BufReader, Write};

@@ -13,7 +13,7 @@ use foveate_core::kernels::rng::Rng;
 use foveate_core::kernels::testing;
 use foveate_core::kernels::testing::Tolerance;
 use foveate_core::weights::Checkpoint;
-use foveate_core::{Any, Backend, Error, Result, settings};
+use foveate_core::{Any, Backend, Error, Result, run_on, settings};
 use js_sys::Uint8Array;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -60,9 +60,9 @@ pub fn case_names() -> Vec<String> {
 #[wasm_bindgen(js_name = caseShaders)]
 pub fn case_shaders(large: bool, f16: bool, subgroups: bool) -> Vec<String> {
     let lanes = if subgroups { 32 } else { 0 };
-    let mut caps = Caps { shader_f16: f16, subgroups, subgroup_min: lanes, subgroup_max: lanes, ..Caps::WEBGPU };
+    let mut caps = Caps::WEBGPU.with_f16(f16).with_subgroups(lanes, lanes);
     if large {
-        (caps.workgroup_bytes, caps.invocations) = (32768, 1024);
+        caps = caps.with_workgroup_bytes(32768).with_invocations(1024);
     }
     let plans = testing::cases().into_iter().filter_map(|case| case.op.kernel().plan(&caps).ok());
     let texts: BTreeSet<String> = plans.flat_map(|plan| plan.passes).map(|pass| pass.shader.link().source).collect();
@@ -127,20 +127,18 @@ pub fn op_plan(name: &str, settings: &str, shapes: &str, caps: &str) -> Result<S
     let wrong = |e: serde_json::Error| Error::Config { reason: format!("caps: {e}") };
     let caps: Value = serde_json::from_str(caps).map_err(wrong).map_err(thrown)?;
     let number = |name: &str| caps[name].as_f64().unwrap_or_default();
-    let caps = Caps {
-        shader_f16: number("f16") != 0.0,
-        subgroups: number("subgroups") != 0.0,
-        subgroup_min: number("subgroupMin") as u32,
-        subgroup_max: number("subgroupMax") as u32,
-        workgroup_bytes: number("workgroupBytes") as u32,
-        invocations: number("invocations") as u32,
-        storage_buffers: number("storageBuffers") as u32,
-        binding_bytes: number("bindingBytes") as u64,
-        buffer_bytes: number("bufferBytes") as u64,
-        workgroups: number("workgroups") as u32,
-        alignment: number("alignment") as u32,
-        software: number("software") != 0.0,
-    };
+    let subgroups = |name: &str| if number("subgroups") != 0.0 { number(name) as u32 } else { 0 };
+    let caps = Caps::WEBGPU
+        .with_f16(number("f16") != 0.0)
+        .with_subgroups(subgroups("subgroupMin"), subgroups("subgroupMax"))
+        .with_workgroup_bytes(number("workgroupBytes") as u32)
+        .with_invocations(number("invocations") as u32)
+        .with_storage_buffers(number("storageBuffers") as u32)
+        .with_binding_bytes(number("bindingBytes") as u64)
+        .with_buffer_bytes(number("bufferBytes") as u64)
+        .with_workgroups(number("workgroups") as u32)
+        .with_alignment(number("alignment") as u32)
+        .with_software(number("software") != 0.0);
     let plan = op.kernel().validate().and_then(|()| op.kernel().plan(&caps)).map_err(|error| thrown(error.into()))?;
     let passes: Vec<Value> = plan.passes.iter().map(pass).collect();
     let args: Vec<Value> = op.kernel().args().iter().map(argument).collect();
@@ -241,14 +239,11 @@ impl Device {
             let reason = format!("{name} reads {}; {} were given", names.join(", "), given.len());
             return Err(Error::Config { reason });
         }
-        let mut given = given.iter();
-        let bytes = |arg: &Arg| match arg.access {
-            // What an op leaves unwritten shows.
-            Access::Write => vec![0xff; arg.bytes() as usize],
-            _ => given.next().map_or_else(Vec::new, |bytes| bytes.to_vec()),
-        };
-        let inputs: Vec<_> = args.iter().map(bytes).collect();
-        for (arg, bytes) in args.iter().zip(&inputs) {
+        // What an op leaves unwritten shows: an argument that is only written holds NaN bits.
+        let read = args.iter().filter(|arg| arg.access != Access::Write);
+        let given: Vec<Vec<u8>> = given.iter().map(Uint8Array::to_vec).collect();
+        let inputs: Vec<(&str, &[u8])> = read.clone().zip(&given).map(|(arg, bytes)| (arg.name, &bytes[..])).collect();
+        for (arg, (_, bytes)) in read.zip(&inputs) {
             if bytes.len() as u64 != arg.bytes() {
                 let (shape, dtype, needs) = (&arg.shape, arg.dtype, arg.bytes());
                 let reason = format!(
@@ -259,8 +254,7 @@ impl Device {
                 return Err(Error::Config { reason });
             }
         }
-        let outputs = check::run(&self.backend, &op, &args, &inputs).await?;
-        let written = args.iter().zip(&outputs).filter(|(arg, _)| arg.access.writes());
-        Ok(written.map(|(_, bytes)| Uint8Array::from(bytes.as_slice())).collect())
+        let outputs = run_on(&self.backend, &op, &inputs).await?;
+        Ok(outputs.iter().map(|(_, bytes)| Uint8Array::from(bytes)).collect())
     }
 }

@@ -5,15 +5,13 @@ use crate::options::JsOptions;
 use crate::reading::{Likelihood, likeliest, likelihood};
 use crate::session::{Open, Slot, busy};
 use foveate_core::cache::NO_TOKEN;
-use foveate_core::check;
 use foveate_core::host::HostBackend;
 use foveate_core::kernels::ops::Op;
-use foveate_core::kernels::plan::Access;
 use foveate_core::model::Model;
 use foveate_core::sample::{Sampler, Sampling};
 use foveate_core::session::Session;
 use foveate_core::tokenizer::Stream;
-use foveate_core::{Any, Error, Result};
+use foveate_core::{Any, Error, Result, run_on};
 use std::cell::RefCell;
 use std::sync::Arc;
 use wasm_bindgen::prelude::*;
@@ -183,23 +181,15 @@ impl Running {
 /// The token that the op `sample` chooses, run on the processor: the same on every executor.
 async fn chosen(row: &[f32], sampler: &mut Sampler, seen: &[u32]) -> Result<u32> {
     let op = Op::from(sampler.next(row.len() as u32));
-    let args = op.kernel().args();
     let mut bits = vec![0u32; row.len().div_ceil(32)];
     let ids = seen.iter().filter(|id| **id != NO_TOKEN);
     ids.for_each(|&id| bits[id as usize / 32] |= 1 << (id % 32));
-    let to_bytes = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
-    let logits: Vec<u32> = row.iter().map(|z| z.to_bits()).collect();
-    let inputs: Vec<Vec<u8>> = args
-        .iter()
-        .enumerate()
-        .map(|(i, arg)| match (arg.access, i) {
-            (Access::Write, _) => vec![0; arg.bytes() as usize],
-            (_, 0) => to_bytes(&logits),
-            _ => to_bytes(&bits),
-        })
-        .collect();
-    let outputs = check::run(&HostBackend::cpu(1), &op, &args, &inputs).await?;
-    let written = outputs.iter().rev().find_map(|bytes| bytes.first_chunk::<4>());
+    let bytes = |words: Vec<u32>| words.into_iter().flat_map(u32::to_le_bytes).collect::<Vec<u8>>();
+    let (logits, seen) = (bytes(row.iter().map(|z| z.to_bits()).collect()), bytes(bits));
+    let mut inputs: Vec<(&str, &[u8])> = vec![("logits", &logits)];
+    // Without a penalty the op takes no set of tokens that were seen.
+    inputs.extend(op.kernel().args().iter().any(|arg| arg.name == "seen").then_some(("seen", &seen[..])));
+    let outputs = run_on(&HostBackend::cpu(1), &op, &inputs).await?;
     let internal = || Error::Device { reason: "the choice of a token came to nothing".into() };
-    written.map(|bytes| u32::from_le_bytes(*bytes)).ok_or_else(internal)
+    outputs.u32("token").and_then(|ids| ids.first().copied()).ok_or_else(internal)
 }

@@ -18,14 +18,12 @@ pub struct Variant {
 
 /// WebGPU's defaults, twice the workgroup memory, and what current desktop devices have besides.
 fn devices() -> [(&'static str, Caps); 3] {
-    let large = Caps {
-        workgroup_bytes: 32768,
-        invocations: 1024,
-        binding_bytes: 1 << 30,
-        buffer_bytes: 1 << 30,
-        ..Caps::WEBGPU
-    };
-    let all = Caps { shader_f16: true, subgroups: true, subgroup_min: 32, subgroup_max: 64, ..large };
+    let large = Caps::WEBGPU
+        .with_workgroup_bytes(32768)
+        .with_invocations(1024)
+        .with_binding_bytes(1 << 30)
+        .with_buffer_bytes(1 << 30);
+    let all = large.with_subgroups(32, 64).with_f16(true);
     [("webgpu", Caps::WEBGPU), ("32k", large), ("subgroups", all)]
 }
 

@@ -1,8 +1,15 @@
-//! The cache of keys and values, and of the states of layers that have none: pools of pages and slots, and sequences and
-//! snapshots that share them.
+//! The cache of keys, values and recurrent states: pools of pages and slots, and the sequences and snapshots that share
+//! them.
 //!
-//! A [`Sequence`] is a list of segments over pages of [`PAGE`] tokens. Snapshots and forks hold the same pages, which are
-//! counted; whoever writes into a page that others hold takes a copy of it first.
+//! A [`Sequence`] is a list of segments over pages of [`PAGE`] tokens. Snapshots and forks hold the same pages, which
+//! are reference-counted. A sequence that writes into a shared page copies it first.
+//!
+//! A pool is allocated once, as large as the context of its sessions. No memory is allocated while tokens are
+//! generated.
+//!
+//! `pages` counts the holders of pages under one lock; `rows` maps the tokens of a sequence to pages, in layers of one
+//! kind; `sequence` holds tokens, segments and versions, and names the rows to copy; `state` holds the slots of
+//! recurrent states; `saved` is the file format. This module owns the device buffers and copies rows.
 
 mod pages;
 mod rows;
@@ -17,13 +24,22 @@ mod sync {
     pub(super) use std::sync::{Arc, Mutex, MutexGuard};
 }
 
-pub use pages::{Exhausted, Pages, Table};
-pub use rows::{Holders, Move, Window};
 pub use saved::Saved;
 pub use segment::{Kind, Prefix, Segment, SegmentId, Version};
-pub use sequence::{Extent, Moves, NO_TOKEN, Sequence};
+pub use sequence::NO_TOKEN;
 pub use snapshot::Snapshot;
-pub use state::{LayerStates, Slots, States};
+
+// For the tests of the bookkeeping alone: no part of the API.
+#[doc(hidden)]
+pub use pages::{Exhausted, Pages, Table};
+#[doc(hidden)]
+pub use rows::{Holders, Window};
+#[doc(hidden)]
+pub use sequence::{Moves, Sequence};
+
+use rows::Move;
+pub(crate) use sequence::Extent;
+pub(crate) use state::{LayerStates, Slots, States};
 
 use crate::backend::{Backend, Copy, Operand};
 use crate::config;

@@ -1,4 +1,7 @@
-//! Who holds which pages of a pool: counts under one lock, nothing of a device.
+//! Reference counts of the pages of a pool, under one lock. This file knows no device; a model checker runs it.
+//!
+//! Evicted pages stay reserved until the write commits. An append takes all pages that it needs in one step under one
+//! lock, or none, so an append that fails or is withdrawn leaves every page where it was.
 
 use super::sync::{Arc, Mutex, MutexGuard};
 

@@ -1,4 +1,7 @@
-//! What a sequence is made of.
+//! Segments and versions of a sequence.
+//!
+//! A version number is given out once and stands for the tokens that it was given for. A splice compares versions, and
+//! a rollback can restore one.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,11 @@
-//! The tokens of one sequence: where they stand, what they are and how it came to hold them.
+//! The tokens of one sequence: positions, segments and versions.
+//!
+//! Sequences, snapshots and forks share one immutable state, which is copied before a write. A snapshot is one
+//! reference count at any length. The first write after a snapshot copies a list of tokens and, if the last page is
+//! partly filled, that page.
+//!
+//! A removed segment is closed up by copying the rows behind it, so attention always runs over one contiguous table.
+//! Positions stay as they were, because rows carry their rotation.
 
 use super::pages::{Exhausted, Table};
 use super::rows::{Grown, Holders, Move, Rows};

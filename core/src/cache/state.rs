@@ -1,8 +1,18 @@
-//! States of layers: what the delta rule remembers and what its convolution still sees, and which tokens the centroids of
-//! routing heads have.
+//! Recurrent states of layers: the delta rule's state, the last inputs of its convolution, and the members of the
+//! centroids of routing heads.
 //!
-//! A sequence has one slot, the same in all layers. Everything that a sequence is besides its pages lies in that slot, so
-//! a copy of a slot is a copy of it: for a checkpoint or a fork, in every one of the [`buffers`](States::buffers).
+//! A sequence has one slot, the same in all layers. Everything that a sequence holds besides its pages is in that slot,
+//! so a copy of a slot is a complete copy: for a checkpoint or a fork, in every one of the
+//! [`buffers`](States::buffers). Slots are pages of one token to the same reference counts, so pages and states cannot
+//! diverge.
+//!
+//! A recurrent state cannot be truncated. A rollback starts from the nearest checkpoint and re-reads the tokens behind
+//! it.
+//!
+//! Members of centroids are positions and scores, about 1/64 of the size of the keys of the same heads; the keys stay
+//! in pages. Members count tokens instead of rows, so they do not depend on where pages are. A step first inserts its
+//! tokens and then attends to the members of each token's own time, so the pieces in which a prompt is read do not
+//! change the result.
 
 use crate::backend::Backend;
 use crate::config::{Config, Mixer};

@@ -6,7 +6,7 @@ mod spec;
 #[cfg(feature = "gpu")]
 mod trial;
 
-pub use op::{case, op, run};
+pub use op::{case, op};
 pub use outline::outline;
 #[cfg(feature = "gpu")]
 pub use trial::{Fallback, Trial};

@@ -2,12 +2,12 @@
 
 use super::{Bounds, Finding, spec};
 use crate::any::Any;
-use crate::backend::{Backend, Operand};
+use crate::backend::Backend;
 use crate::error::Result;
 use crate::host::HostBackend;
+use crate::operands::run_args;
 use crate::weights::Checkpoint;
 use foveate_kernels::dtype::DType;
-use foveate_kernels::ops::Op;
 use foveate_kernels::plan::{Access, Arg};
 use foveate_kernels::rng::Rng;
 use foveate_kernels::testing::{Case, tolerance_on};
@@ -50,9 +50,10 @@ pub async fn op<B: Backend>(backend: &B, file: &Checkpoint, bounds: Bounds) -> R
                 _ => input(file, arg, named(arg)).await?,
             });
         }
-        let outputs = run(backend, op, &args, &inputs).await?;
-        let written = args.iter().zip(outputs).filter(|(arg, _)| arg.access.writes());
-        computed.extend(written.map(|(arg, bytes)| (named(arg), bytemuck::pod_collect_to_vec(&bytes), tolerance)));
+        let outputs = run_args(backend, op, &args, &inputs).await?;
+        for (arg, (_, bytes)) in args.iter().filter(|arg| arg.access.writes()).zip(outputs.iter()) {
+            computed.push((named(arg), bytemuck::pod_collect_to_vec(bytes), tolerance));
+        }
     }
     let mut findings = Vec::new();
     for name in wanted() {
@@ -111,11 +112,12 @@ pub async fn case(backend: &Any, case: &Case) -> Result<Finding> {
     let inputs = case.op.kernel().inputs(&mut Rng::new(0x5eed));
     let lengths: Vec<u64> = inputs.iter().map(|bytes| bytes.len() as u64).collect();
     let args = case.op.check(&lengths)?;
-    let wanted = run(&HostBackend::reference(), &case.op, &args, &inputs).await?;
-    let got = run(backend, &case.op, &args, &inputs).await?;
+    let wanted = run_args(&HostBackend::reference(), &case.op, &args, &inputs).await?;
+    let got = run_args(backend, &case.op, &args, &inputs).await?;
     let mut worst: Option<(&str, Difference)> = None;
-    for (arg, (got, wanted)) in args.iter().zip(got.iter().zip(&wanted)).filter(|(arg, _)| arg.access.writes()) {
-        let [got, wanted]: [Vec<f32>; 2] = [got, wanted].map(|bytes| bytemuck::pod_collect_to_vec(bytes));
+    let outputs = got.iter().zip(wanted.iter());
+    for (arg, ((_, got), (_, wanted))) in args.iter().filter(|arg| arg.access.writes()).zip(outputs) {
+        let [got, wanted]: [Vec<f32>; 2] = [got, wanted].map(bytemuck::pod_collect_to_vec);
         let found = match arg.dtype {
             DType::F32 => compare(&got, &wanted, tolerance),
             // Ids and counts are bits: as numbers they would be compared with a tolerance.
@@ -134,32 +136,4 @@ pub async fn case(backend: &Any, case: &Case) -> Result<Finding> {
 /// Words as numbers: exact below 2^24, which holds every vocabulary.
 fn whole(bits: &[f32]) -> Vec<f32> {
     bits.iter().map(|x| x.to_bits() as f32).collect()
-}
-
-/// Runs an op on bytes for every argument, and returns the bytes of those that it writes; of the others, nothing.
-///
-/// # Errors
-/// `OutOfMemory`, and whatever the op or the device refuses.
-pub async fn run<B: Backend>(backend: &B, op: &Op, args: &[Arg], inputs: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
-    let mut buffers = Vec::new();
-    for (arg, bytes) in args.iter().zip(inputs) {
-        let mut bytes = bytes.clone();
-        bytes.resize(bytes.len().next_multiple_of(4).max(4), 0);
-        let buffer = match arg.rows {
-            Some((rows, row_bytes)) => backend.alloc_rows(arg.name, rows.into(), row_bytes)?,
-            None => backend.alloc(arg.name, bytes.len() as u64)?,
-        };
-        backend.upload(&buffer, 0, if arg.rows.is_some() { &bytes[..arg.bytes() as usize] } else { &bytes })?;
-        buffers.push(buffer);
-    }
-    let operands: Vec<Operand<'_, B>> = buffers.iter().map(Operand::new).collect();
-    backend.run(op, &operands)?;
-    let mut outputs = Vec::new();
-    for (arg, buffer) in args.iter().zip(&buffers) {
-        outputs.push(match arg.access.writes() {
-            true => backend.download(buffer, 0, arg.bytes()).await?,
-            false => Vec::new(),
-        });
-    }
-    Ok(outputs)
 }

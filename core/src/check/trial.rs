@@ -1,7 +1,10 @@
-//! The self-test of a device: which forms of kernels it computes right.
+//! The self-test of a device: finds kernel variants that the device computes wrong.
 //!
-//! Drivers have given wrong numbers without a word. So the forms of every op that a model will run are tried on small cases,
-//! against the definition, and an op with a form that fails does without what that form needs, step by step.
+//! Drivers have returned wrong numbers without an error. The variants that a model will run are known from the headers
+//! of its files ([`outline`](super::outline)). They run on small cases against the definition, and are compiled, while
+//! the weights stream in. If a variant fails, its op is planned again with reduced capabilities.
+//!
+//! The test has a device of its own, because a shader that a driver rejects can leave a device unusable.
 
 use crate::any::Any;
 use crate::check::{self, Finding};
@@ -63,19 +66,17 @@ fn size(shader: &Shader) -> u64 {
 
 /// What an op can do without, from little to much. Limits that say how memory is cut stay: buffers are there already.
 fn narrower(caps: &Caps) -> [(&'static str, Caps); 5] {
-    let subgroups = Caps { subgroups: false, subgroup_min: 0, subgroup_max: 0, ..*caps };
-    let least = Caps {
-        shader_f16: false,
-        workgroup_bytes: caps.workgroup_bytes.min(Caps::WEBGPU.workgroup_bytes),
-        invocations: caps.invocations.min(Caps::WEBGPU.invocations),
-        ..subgroups
-    };
+    let subgroups = caps.with_subgroups(0, 0);
+    let least = subgroups
+        .with_f16(false)
+        .with_workgroup_bytes(caps.workgroup_bytes.min(Caps::WEBGPU.workgroup_bytes))
+        .with_invocations(caps.invocations.min(Caps::WEBGPU.invocations));
     [
         ("subgroups", subgroups),
-        ("shader-f16", Caps { shader_f16: false, ..*caps }),
-        ("subgroups and shader-f16", Caps { shader_f16: false, ..subgroups }),
+        ("shader-f16", caps.with_f16(false)),
+        ("subgroups and shader-f16", subgroups.with_f16(false)),
         ("more than every device has", least),
-        ("what devices of its kind have", Caps { software: !caps.software, ..least }),
+        ("what devices of its kind have", least.with_software(!caps.software)),
     ]
 }
 
@@ -206,7 +207,7 @@ mod tests {
         vec![norm::Spec::rms(1, 576, 1e-5).into(), norm::Spec::rms(256, 576, 1e-5).into(), activation.into()]
     }
 
-    const FULL: Caps = Caps { shader_f16: true, subgroups: true, subgroup_min: 32, subgroup_max: 32, ..Caps::WEBGPU };
+    const FULL: Caps = Caps::WEBGPU.with_f16(true).with_subgroups(32, 32);
 
     fn uses_subgroups(case: &Case, caps: &Caps) -> bool {
         shaders([&case.op], caps).unwrap().iter().any(|shader| shader.features.subgroups)

@@ -10,6 +10,7 @@
 use crate::backend::{Backend, Copy, Operand};
 use crate::cache::NO_TOKEN;
 use crate::error::{Error, Result};
+use crate::operands;
 use foveate_kernels::{attention, merge};
 
 /// One augmentation point.
@@ -114,7 +115,7 @@ impl Layout {
         [q, k, v, out]: [&B::Buffer; 4],
     ) -> Result<()> {
         let text = attention::Spec::causal(1, self.text, self.text, heads, kv_heads, dim);
-        backend.run(&text.into(), &[q, k, v, out].map(Operand::new))?;
+        backend.run(&text.into(), &operands![q = q, k = k, v = v, out = out])?;
         let (traces, len) = (self.traces.len() as u32, self.latents + self.ahead);
         if traces == 0 {
             return Ok(());
@@ -134,7 +135,7 @@ impl Layout {
         let (o, l) = (rows * row(q_width), rows * row(heads));
         let (outs, lses) = ([alloc(o)?, alloc(o)?, alloc(2 * o)?, alloc(o)?], [alloc(l)?, alloc(l)?, alloc(2 * l)?]);
         let own = attention::Spec { lse: true, ..attention::Spec::causal(traces, len, len, heads, kv_heads, dim) };
-        let operands = [&own_q, &own_k, &own_v, &outs[0], &lses[0]].map(Operand::new);
+        let operands = operands![q = &own_q, k = &own_k, v = &own_v, out = &outs[0], lse = &lses[0]];
         backend.run(&own.into(), &operands)?;
         // Every trace reads the text as pages, each as far as its own position.
         let pages = self.pages();
@@ -142,7 +143,7 @@ impl Layout {
         let table: Vec<u32> = self.traces.iter().flat_map(|_| 0..pages.width).collect();
         let lengths: Vec<u32> = self.traces.iter().map(|t| t.at + 1).collect();
         let (table, lengths) = (words(backend, &table)?, words(backend, &lengths)?);
-        let operands = [&own_q, k, v, &table, &lengths, &outs[1], &lses[1]].map(Operand::new);
+        let operands = operands![q = &own_q, k = k, v = v, table = &table, lengths, out = &outs[1], lse = &lses[1]];
         backend.run(&prefix.into(), &operands)?;
         let copy = |from, to, at, bytes| Copy { from: Operand::new(from), to: Operand::at(to, at), bytes };
         backend.copy(&[
@@ -152,7 +153,7 @@ impl Layout {
             copy(&lses[1], &lses[2], l, l),
         ])?;
         let merged = merge::Spec { segments: 2, rows: (rows * u64::from(heads)) as u32, dim };
-        backend.run(&merged.into(), &[&outs[2], &lses[2], &outs[3], &lses[0]].map(Operand::new))?;
+        backend.run(&merged.into(), &operands![outs = &outs[2], lses = &lses[2], out = &outs[3], lse = &lses[0]])?;
         backend.copy(&[copy(&outs[3], out, first * row(q_width), o)])
     }
 

@@ -31,6 +31,11 @@ impl Drop for Inner {
     }
 }
 
+/// The names in `BufferUsages(STORAGE | COPY_SRC)`.
+fn bare(usage: &str) -> String {
+    usage.trim_start_matches("BufferUsages(").trim_end_matches(')').into()
+}
+
 /// A part of one piece.
 pub(super) struct Copy<'a> {
     pub(super) buffer: &'a wgpu::Buffer,
@@ -83,6 +88,17 @@ impl GpuBuffer {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let inner = Inner { id, pieces: vec![buffer], piece_bytes: bytes, bytes, allocated: 0, ledger: ledger.clone() };
         Self(Arc::new(inner))
+    }
+
+    /// Refuses a buffer of the caller's that was created without `usage`.
+    pub(super) fn allows(&self, what: &'static str, usage: wgpu::BufferUsages) -> Result<()> {
+        match self.0.pieces.iter().find(|piece| !piece.usage().contains(usage)) {
+            None => Ok(()),
+            Some(piece) => {
+                let (needs, has) = (format!("{usage:?}"), format!("{:?}", piece.usage()));
+                Err(Error::BufferUsage { what, needs: bare(&needs), has: bare(&has) })
+            }
+        }
     }
 
     /// Bytes of the buffer.

@@ -1,7 +1,8 @@
 //! Copies within the device's memory.
 //!
-//! WebGPU has no copy from a buffer to itself, and a pool's rows stay in their buffer: all copies go through memory
-//! between, first everything there, then everything back, so that the device waits once and not for each.
+//! WebGPU has no copy from a buffer to itself, and the rows of a pool stay in their buffer. All copies therefore go
+//! through an intermediate buffer: first every row into it, then every row out of it. The device waits once, not once
+//! for each copy.
 
 use super::buffer::GpuBuffer;
 use super::record::Recorder;

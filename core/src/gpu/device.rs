@@ -1,6 +1,6 @@
 //! Finding a device, and asking it for no more than it has.
 
-use super::{Gpu, Ledger, lock, pipeline::Pipelines};
+use super::{Gpu, Ledger, pipeline::Pipelines, watch};
 use crate::error::{Error, Result};
 use foveate_kernels::plan::Caps;
 use std::sync::{Arc, Mutex};
@@ -42,24 +42,24 @@ fn wanted(adapter: &wgpu::Limits) -> wgpu::Limits {
     }
 }
 
-/// What plans may count on, on this device.
-fn caps(device: &wgpu::Device, info: &wgpu::AdapterInfo) -> Caps {
-    let (limits, features) = (device.limits(), device.features());
-    let subgroups = features.contains(wgpu::Features::SUBGROUP);
-    Caps {
-        shader_f16: features.contains(wgpu::Features::SHADER_F16),
-        subgroups,
-        subgroup_min: if subgroups { info.subgroup_min_size } else { 0 },
-        subgroup_max: if subgroups { info.subgroup_max_size } else { 0 },
-        workgroup_bytes: limits.max_compute_workgroup_storage_size,
-        invocations: limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x),
-        storage_buffers: limits.max_storage_buffers_per_shader_stage,
-        binding_bytes: limits.max_storage_buffer_binding_size,
-        buffer_bytes: limits.max_buffer_size,
-        workgroups: limits.max_compute_workgroups_per_dimension,
-        alignment: limits.min_storage_buffer_offset_alignment,
-        software: info.device_type == wgpu::DeviceType::Cpu,
-    }
+/// Returns the [`Caps`] of a wgpu device, which plans are chosen by: its `limits()`, its `features()`, and the information of
+/// the adapter that it comes from.
+pub fn caps(limits: &wgpu::Limits, features: wgpu::Features, info: &wgpu::AdapterInfo) -> Caps {
+    let (min, max) = match features.contains(wgpu::Features::SUBGROUP) {
+        true => (info.subgroup_min_size, info.subgroup_max_size),
+        false => (0, 0),
+    };
+    Caps::WEBGPU
+        .with_f16(features.contains(wgpu::Features::SHADER_F16))
+        .with_subgroups(min, max)
+        .with_workgroup_bytes(limits.max_compute_workgroup_storage_size)
+        .with_invocations(limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x))
+        .with_storage_buffers(limits.max_storage_buffers_per_shader_stage)
+        .with_binding_bytes(limits.max_storage_buffer_binding_size)
+        .with_buffer_bytes(limits.max_buffer_size)
+        .with_workgroups(limits.max_compute_workgroups_per_dimension)
+        .with_alignment(limits.min_storage_buffer_offset_alignment)
+        .with_software(info.device_type == wgpu::DeviceType::Cpu)
 }
 
 /// Blocks until the device has done what was submitted; in a browser the event loop does that.
@@ -108,6 +108,7 @@ impl Gpu {
         let (device, queue) = adapter.request_device(&descriptor).await.map_err(|e| Error::device(format!("{e}")))?;
         let mut gpu = Self::from_device(device, queue, &adapter.get_info());
         gpu.own = true;
+        watch::handle(&gpu.device, &gpu.ledger);
         Ok(if options.baseline { gpu.as_gpu() } else { gpu })
     }
 
@@ -117,11 +118,13 @@ impl Gpu {
         self
     }
 
-    /// A device and queue that the caller already has; nothing of theirs is changed but the handlers for uncaptured
-    /// errors and for the loss of the device.
+    /// Runs ops on a device and queue that the caller already has. Nothing of theirs is changed: errors of foveate's own
+    /// calls are caught in error scopes, and the caller's handlers stay as they are.
+    ///
+    /// A failed call reports its error once; what it recorded is discarded, and the next call begins afresh.
     ///
     /// ```
-    /// use foveate_core::{Backend, Operand, gpu::Gpu, kernels::attention};
+    /// use foveate_core::{Backend, gpu::Gpu, kernels::attention, operands};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
@@ -135,9 +138,9 @@ impl Gpu {
     /// # let (q, k, v, out) = (buffer(8), buffer(2), buffer(2), buffer(8));
     /// # queue.write_buffer(&v, 0, &2.5f32.to_le_bytes().repeat(512 * 2 * 64));
     /// let gpu = Gpu::from_device(device, queue, &adapter.get_info());
-    /// let [q, k, v, out] = [q, k, v, out].map(|buffer| gpu.wrap(buffer));
+    /// let (q, k, v, out) = (gpu.wrap(q)?, gpu.wrap(k)?, gpu.wrap(v)?, gpu.wrap(out)?);
     /// let spec = attention::Spec::causal(1, 512, 512, 8, 2, 64); // batch, queries, keys, heads, key heads, dimension
-    /// gpu.run(&spec.into(), &[&q, &k, &v, &out].map(Operand::new))?;
+    /// gpu.run(&spec.into(), &operands![q, k, v, out])?;
     /// gpu.submit()?;
     /// # let mean = pollster::block_on(gpu.download(&out, 0, 4))?;
     /// # assert!((f32::from_le_bytes(mean[..].try_into()?) - 2.5).abs() < 1e-5);
@@ -146,18 +149,7 @@ impl Gpu {
     /// ```
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue, info: &wgpu::AdapterInfo) -> Self {
         let ledger = Arc::new(Ledger::default());
-        let to = ledger.clone();
-        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            to.fail(match error {
-                wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { needs: 0, has: lock(&to.stats).bytes },
-                other => Error::device(crate::error::one_line(&other.to_string())),
-            });
-        }));
-        let to = ledger.clone();
-        device.set_device_lost_callback(move |reason, message| {
-            to.fail(Error::device(format!("the device was lost ({reason:?}): {}", crate::error::one_line(&message))));
-        });
-        let caps = caps(&device, info);
+        let caps = caps(&device.limits(), device.features(), info);
         let pipelines = Pipelines::new(&device);
         let (narrowed, recorder, readbacks) = (Mutex::default(), Mutex::default(), Mutex::default());
         let software = caps.software;
@@ -173,6 +165,8 @@ impl Gpu {
             pipelines,
             recorder,
             readbacks,
+            #[cfg(target_arch = "wasm32")]
+            pending: Mutex::default(),
         }
     }
 }

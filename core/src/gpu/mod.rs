@@ -11,9 +11,10 @@ mod pipeline;
 mod readback;
 mod record;
 mod timing;
+mod watch;
 
 pub use buffer::GpuBuffer;
-pub use device::{Options, adapters};
+pub use device::{Options, adapters, caps};
 
 use crate::backend::{Backend, Copy, Operand, Stats};
 use crate::error::{Error, Result};
@@ -38,6 +39,9 @@ pub struct Gpu {
     pipelines: pipeline::Pipelines,
     recorder: Mutex<record::Recorder>,
     readbacks: Mutex<readback::Pool>,
+    /// Errors of calls on a caller's device that the browser has not told yet.
+    #[cfg(target_arch = "wasm32")]
+    pending: Mutex<Vec<watch::Pending>>,
 }
 
 impl Gpu {
@@ -60,8 +64,10 @@ impl Gpu {
 #[derive(Default)]
 struct Ledger {
     stats: Mutex<Stats>,
-    /// The first thing that went wrong on the device.
+    /// The first thing that went wrong on the device and was not reported yet.
     failure: Mutex<Option<Error>>,
+    /// Why the device is gone.
+    lost: Mutex<Option<Error>>,
     /// Buffers that are gone, whose bind groups can go.
     dropped: Mutex<Vec<u64>>,
 }
@@ -80,18 +86,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Ledger {
-    fn fail(&self, error: Error) {
-        lock(&self.failure).get_or_insert(error);
-    }
-
     fn downloaded(&self, bytes: u64) {
         let mut stats = lock(&self.stats);
         stats.downloads += 1;
         stats.downloaded_bytes += bytes;
-    }
-
-    fn check(&self) -> Result<()> {
-        lock(&self.failure).clone().map_or(Ok(()), Err)
     }
 }
 
@@ -115,10 +113,17 @@ impl Gpu {
         &self.queue
     }
 
-    /// A buffer of the caller's on the same device as an operand. It needs the usages `STORAGE`, `COPY_DST` to be
-    /// uploaded to and `COPY_SRC` to be downloaded from; its memory is not counted.
-    pub fn wrap(&self, buffer: wgpu::Buffer) -> GpuBuffer {
-        GpuBuffer::wrap(buffer, &self.ledger)
+    /// Makes a buffer of the caller's, on the same device, an operand; its memory is not counted.
+    ///
+    /// Beside `STORAGE`, it needs the usage `COPY_DST` to be uploaded or copied to, and `COPY_SRC` to be downloaded or copied
+    /// from: those calls refuse it otherwise.
+    ///
+    /// # Errors
+    /// `BufferUsage` for a buffer without `STORAGE`.
+    pub fn wrap(&self, buffer: wgpu::Buffer) -> Result<GpuBuffer> {
+        let buffer = GpuBuffer::wrap(buffer, &self.ledger);
+        buffer.allows("an operand", wgpu::BufferUsages::STORAGE)?;
+        Ok(buffer)
     }
 
     /// Records what the device is measured by, as [`run`](Backend::run) records an op.
@@ -128,7 +133,7 @@ impl Gpu {
     pub fn run_load(&self, load: &Load, operands: &[Operand<'_, Self>]) -> Result<()> {
         self.healthy()?;
         let plan = load.plan(&self.caps)?;
-        lock(&self.recorder).plan(self, ceiling::NAME, load.args(), plan, operands)
+        self.record(|recorder| recorder.plan(self, ceiling::NAME, load.args(), plan, operands))
     }
 
     /// Compiles what these ops need, with `progress(done, of)`, and reserves nothing.
@@ -136,8 +141,38 @@ impl Gpu {
     /// # Errors
     /// What is wrong with an op, and whatever went wrong on the device before.
     pub fn compile(&self, ops: &[Op], progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
-        self.pipelines.compile(&self.device, variants(self.plans(ops)?), progress);
+        self.pipelines.compile(self, variants(self.plans(ops)?), progress);
         self.healthy()
+    }
+
+    /// Records by `add`; if that fails, nothing of it stays.
+    fn record(&self, add: impl FnOnce(&mut record::Recorder) -> Result<()>) -> Result<()> {
+        self.healthy()?;
+        let mut recorder = lock(&self.recorder);
+        let mark = recorder.mark();
+        let done = self.watched(|| add(&mut recorder));
+        if done.is_err() {
+            recorder.roll_back(mark);
+        }
+        done
+    }
+
+    /// Submits what is recorded and a copy of these bytes into a staging buffer.
+    fn submit_download(&self, buffer: &GpuBuffer, offset: u64, bytes: u64) -> Result<wgpu::Buffer> {
+        self.healthy()?;
+        buffer.allows("a download", wgpu::BufferUsages::COPY_SRC)?;
+        let staging = self.watched(|| {
+            let staging = lock(&self.readbacks).take(self, bytes)?;
+            let copies = buffer.copies(offset, bytes)?;
+            lock(&self.recorder).submit(self, |encoder| {
+                for copy in copies {
+                    encoder.copy_buffer_to_buffer(copy.buffer, copy.offset, &staging, copy.to, Some(copy.bytes));
+                }
+            });
+            Ok(staging)
+        })?;
+        self.ledger.downloaded(bytes);
+        Ok(staging)
     }
 
     fn plans(&self, ops: &[Op]) -> Result<Vec<Plan>> {
@@ -148,7 +183,7 @@ impl Gpu {
         ops.iter().map(plan).collect()
     }
 
-    /// Takes the pending state apart from errors of the device.
+    /// Reports a failure of the device that was not reported yet.
     fn healthy(&self) -> Result<()> {
         self.ledger.check()
     }
@@ -166,9 +201,7 @@ impl Backend for Gpu {
     }
 
     fn alloc(&self, label: &'static str, bytes: u64) -> Result<GpuBuffer> {
-        let buffer = GpuBuffer::new(&self.device, &self.caps, &self.ledger, label, bytes, bytes)?;
-        self.healthy()?;
-        Ok(buffer)
+        self.watched(|| GpuBuffer::new(&self.device, &self.caps, &self.ledger, label, bytes, bytes))
     }
 
     fn alloc_rows(&self, label: &'static str, rows: u64, row_bytes: u64) -> Result<GpuBuffer> {
@@ -177,9 +210,7 @@ impl Backend for Gpu {
             true => bytes,
             false => u64::from(self.caps.rows_per_binding("tensor", row_bytes)?) * row_bytes,
         };
-        let buffer = GpuBuffer::new(&self.device, &self.caps, &self.ledger, label, bytes, piece)?;
-        self.healthy()?;
-        Ok(buffer)
+        self.watched(|| GpuBuffer::new(&self.device, &self.caps, &self.ledger, label, bytes, piece))
     }
 
     fn upload(&self, buffer: &GpuBuffer, offset: u64, data: &[u8]) -> Result<()> {
@@ -187,42 +218,41 @@ impl Backend for Gpu {
         if lock(&self.recorder).is_pending() {
             self.submit()?;
         }
-        buffer.write(&self.queue, offset, data)?;
-        lock(&self.ledger.stats).uploaded_bytes += data.len() as u64;
-        // Staging memory is returned when the queue moves on.
-        if lock(&self.recorder).staged(data.len() as u64) {
-            self.queue.submit([]);
-            device::wait(&self.device)?;
-        }
-        self.healthy()
+        buffer.allows("an upload", wgpu::BufferUsages::COPY_DST)?;
+        self.watched(|| {
+            buffer.write(&self.queue, offset, data)?;
+            lock(&self.ledger.stats).uploaded_bytes += data.len() as u64;
+            // Staging memory is returned when the queue moves on.
+            if lock(&self.recorder).staged(data.len() as u64) {
+                self.queue.submit([]);
+                device::wait(&self.device)?;
+            }
+            Ok(())
+        })
     }
 
     fn copy(&self, copies: &[Copy<'_, Self>]) -> Result<()> {
         self.healthy()?;
-        lock(&self.recorder).copy(self, copies)?;
-        self.healthy()
+        for copy in copies {
+            copy.from.buffer.allows("the source of a copy", wgpu::BufferUsages::COPY_SRC)?;
+            copy.to.buffer.allows("the target of a copy", wgpu::BufferUsages::COPY_DST)?;
+        }
+        self.watched(|| lock(&self.recorder).copy(self, copies))
     }
 
-    fn run(&self, op: &Op, operands: &[Operand<'_, Self>]) -> Result<()> {
-        self.healthy()?;
-        lock(&self.recorder).record(self, op, operands)
+    fn run_positional(&self, op: &Op, operands: &[Operand<'_, Self>]) -> Result<()> {
+        self.record(|recorder| recorder.record(self, op, operands))
     }
 
     fn submit(&self) -> Result<()> {
-        lock(&self.recorder).submit(self, |_| {});
-        self.healthy()
+        self.watched(|| {
+            lock(&self.recorder).submit(self, |_| {});
+            Ok(())
+        })
     }
 
     async fn download(&self, buffer: &GpuBuffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
-        self.healthy()?;
-        let staging = lock(&self.readbacks).take(self, bytes)?;
-        let copies = buffer.copies(offset, bytes)?;
-        lock(&self.recorder).submit(self, |encoder| {
-            for copy in copies {
-                encoder.copy_buffer_to_buffer(copy.buffer, copy.offset, &staging, copy.to, Some(copy.bytes));
-            }
-        });
-        self.ledger.downloaded(bytes);
+        let staging = self.submit_download(buffer, offset, bytes)?;
         let data = readback::read(self, &staging, bytes).await?;
         lock(&self.readbacks).put(staging);
         Ok(data)
@@ -233,7 +263,7 @@ impl Backend for Gpu {
         for plan in &plans {
             lock(&self.recorder).reserve(self, &plan.scratch)?;
         }
-        self.pipelines.compile(&self.device, variants(plans), progress);
+        self.pipelines.compile(self, variants(plans), progress);
         self.healthy()
     }
 

@@ -1,6 +1,11 @@
-//! Pipelines, kept by the identity of their shader.
+//! Compute pipelines, cached by the identity of their shader.
+//!
+//! Validated shaders run natively without wgpu's runtime checks, which would bound every loop and index. Three rules
+//! make this sound: `Op::check` compares every operand with the size that its spec demands; specs are validated;
+//! kernels clamp ids and page numbers that come from memory.
 
-use super::lock;
+use super::{Gpu, lock};
+use crate::error::Result;
 use foveate_kernels::plan::shader::Shader;
 use foveate_kernels::plan::{MAX_PARAMS, Pass};
 use std::collections::HashMap;
@@ -56,13 +61,16 @@ impl Pipelines {
     }
 
     /// The pipeline of a pass, compiled now if it has not been before.
-    pub(super) fn get(&self, device: &wgpu::Device, pass: &Pass) -> Arc<Pipeline> {
+    ///
+    /// # Errors
+    /// `Device` for a shader that the driver refuses. It is not kept: the next call tries again.
+    pub(super) fn get(&self, gpu: &Gpu, pass: &Pass) -> Result<Arc<Pipeline>> {
         if let Some(pipeline) = lock(&self.compiled).get(&pass.shader) {
-            return pipeline.clone();
+            return Ok(pipeline.clone());
         }
         let variant = Variant::from(pass.clone());
-        let pipeline = Arc::new(self.build(device, &variant));
-        lock(&self.compiled).entry(variant.shader).or_insert(pipeline).clone()
+        let pipeline = Arc::new(gpu.watched(|| Ok(self.build(&gpu.device, &variant)))?);
+        Ok(lock(&self.compiled).entry(variant.shader).or_insert(pipeline).clone())
     }
 
     /// What is not there yet, each once.
@@ -74,18 +82,16 @@ impl Pipelines {
         missing.into_iter().map(|(shader, writes)| Variant { shader, writes }).collect()
     }
 
-    fn add(&self, device: &wgpu::Device, variant: &Variant) {
-        let pipeline = Arc::new(self.build(device, variant));
-        lock(&self.compiled).insert(variant.shader.clone(), pipeline);
+    fn add(&self, gpu: &Gpu, variant: &Variant) {
+        match gpu.watched(|| Ok(self.build(&gpu.device, variant))) {
+            Ok(pipeline) => drop(lock(&self.compiled).insert(variant.shader.clone(), Arc::new(pipeline))),
+            // Whoever asked for all of them reports the first error.
+            Err(error) => gpu.ledger.fail(error),
+        }
     }
 
     /// Compiles what is not there yet, on several threads where there are threads.
-    pub(super) fn compile(
-        &self,
-        device: &wgpu::Device,
-        variants: Vec<Variant>,
-        progress: &mut dyn FnMut(usize, usize),
-    ) {
+    pub(super) fn compile(&self, gpu: &Gpu, variants: Vec<Variant>, progress: &mut dyn FnMut(usize, usize)) {
         let todo = self.missing(variants);
         progress(0, todo.len());
         #[cfg(not(target_arch = "wasm32"))]
@@ -97,7 +103,7 @@ impl Pipelines {
                     let (next, send, todo) = (&next, send.clone(), &todo);
                     scope.spawn(move || {
                         while let Some(variant) = todo.get(next.fetch_add(1, Ordering::Relaxed)) {
-                            self.add(device, variant);
+                            self.add(gpu, variant);
                             // The receiver lives until every sender is gone.
                             let _ = send.send(());
                         }
@@ -111,7 +117,7 @@ impl Pipelines {
         }
         #[cfg(target_arch = "wasm32")]
         for (n, variant) in todo.iter().enumerate() {
-            self.add(device, variant);
+            self.add(gpu, variant);
             progress(n + 1, todo.len());
         }
     }

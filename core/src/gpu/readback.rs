@@ -45,9 +45,11 @@ pub(super) async fn read(gpu: &Gpu, staging: &wgpu::Buffer, bytes: u64) -> Resul
     let (send, mapped) = futures_channel::oneshot::channel();
     let slice = staging.slice(..bytes);
     // The receiver is gone only if the caller dropped this future.
-    slice.map_async(wgpu::MapMode::Read, move |result| drop(send.send(result)));
+    gpu.scoped(|| slice.map_async(wgpu::MapMode::Read, move |result| drop(send.send(result))));
     device::wait(&gpu.device)?;
     let mapped = mapped.await.map_err(|_| Error::device("the device went away during a download"))?;
+    #[cfg(target_arch = "wasm32")]
+    gpu.told().await;
     // A failure of the device says more than a failed map.
     gpu.ledger.check()?;
     mapped.map_err(|e| Error::device(format!("download: {e}")))?;

@@ -1,4 +1,11 @@
-//! Ops recorded for one submission.
+//! Records ops for one submission.
+//!
+//! Storage buffers are bind group 0. The parameters of all passes of a submission share one uniform buffer, bind group
+//! 1, with an offset for each dispatch. The bind groups of a decode loop therefore repeat from token to token and are
+//! created once.
+//!
+//! A plan asks for the rest of an operand's offset as a parameter (`Value::Start`), because WebGPU aligns binding
+//! offsets to 256 bytes. An op can so work on rows of a fused product without a copy.
 
 use super::buffer::GpuBuffer;
 use super::pipeline::{PARAMS_STRIDE, Pipeline};
@@ -30,10 +37,18 @@ struct Prepared {
 }
 
 impl Prepared {
-    fn new(gpu: &Gpu, args: Vec<Arg>, plan: Plan) -> Self {
-        let passes = plan.passes.into_iter().map(|pass| (gpu.pipelines.get(&gpu.device, &pass), pass)).collect();
-        Self { args, scratch: plan.scratch, passes }
+    fn new(gpu: &Gpu, args: Vec<Arg>, plan: Plan) -> Result<Self> {
+        let passes = plan.passes.into_iter().map(|pass| Ok((gpu.pipelines.get(gpu, &pass)?, pass)));
+        Ok(Self { args, scratch: plan.scratch, passes: passes.collect::<Result<_>>()? })
     }
+}
+
+/// Lengths of what is recorded.
+pub(super) struct Mark {
+    dispatches: usize,
+    params: usize,
+    ops: usize,
+    timed: usize,
 }
 
 /// Plans that are kept: more than a step of a model has ops that differ.
@@ -98,7 +113,7 @@ impl Recorder {
             }
             None => {
                 let args = op.check(&lengths)?;
-                let prepared = Arc::new(Prepared::new(gpu, args, op.kernel().plan(&gpu.caps_of(op.name()))?));
+                let prepared = Arc::new(Prepared::new(gpu, args, op.kernel().plan(&gpu.caps_of(op.name()))?)?);
                 let kept = (op.clone(), prepared.clone());
                 match self.plans.len() < PLANS {
                     true => self.plans.push(kept),
@@ -109,6 +124,25 @@ impl Recorder {
             }
         };
         self.add(gpu, op.name(), &prepared, operands)
+    }
+
+    /// Where recording stands.
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            dispatches: self.dispatches.len(),
+            params: self.params.len(),
+            ops: self.ops.len(),
+            timed: self.timer.len(),
+        }
+    }
+
+    /// Discards what was recorded behind `mark` by a call that failed, and every bind group: one of them may be broken.
+    pub(super) fn roll_back(&mut self, mark: Mark) {
+        self.dispatches.truncate(mark.dispatches);
+        self.params.truncate(mark.params);
+        self.ops.truncate(mark.ops);
+        self.timer.truncate(mark.timed);
+        self.groups.clear();
     }
 
     /// Ops are planned anew, as by other capabilities.
@@ -125,7 +159,7 @@ impl Recorder {
         plan: Plan,
         operands: &[Operand<'_, Gpu>],
     ) -> Result<()> {
-        self.add(gpu, op, &Prepared::new(gpu, args, plan), operands)
+        self.add(gpu, op, &Prepared::new(gpu, args, plan)?, operands)
     }
 
     fn add(&mut self, gpu: &Gpu, op: &str, prepared: &Prepared, operands: &[Operand<'_, Gpu>]) -> Result<()> {

@@ -22,6 +22,16 @@ pub(super) struct Timer {
 }
 
 impl Timer {
+    /// How many ops were recorded.
+    pub(super) fn len(&self) -> usize {
+        self.ran.len()
+    }
+
+    /// Forgets all ops but the first `len`.
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.ran.truncate(len);
+    }
+
     pub(super) fn recorded(&mut self, has_passes: bool) {
         self.ran.push(has_passes);
     }

@@ -1,4 +1,7 @@
-//! Layers of the delta rule: a product, a short convolution, the rule over its states, and a norm that is gated.
+//! Layers of the delta rule: a product, a short convolution, the recurrence over its states, and a gated norm.
+//!
+//! The convolution writes queries, keys and values one behind the other, each dense. The delta rule reads them in
+//! place, and one op serves models with one convolution and with three.
 
 use super::matrix::{Input, Matrix, Then};
 use super::norm::Norm;

@@ -1,4 +1,8 @@
-//! Weights from files into an executor's memory.
+//! Loads weights from files into an executor's memory.
+//!
+//! Queries, keys and values (gate and up likewise) become one product if their formats agree and the executor copies
+//! weights anyway. On the host, files are mapped and used in place, so the matrices stay separate. Row strides and
+//! operand offsets make both cases the same code.
 
 use super::attention::Attention;
 use super::decoder::{Decoder, Layer, Mixer, Mlp};

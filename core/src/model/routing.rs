@@ -1,4 +1,7 @@
-//! Routing heads: what centroids take in attends to itself, beside heads of attention over a window.
+//! Routing heads beside heads of attention over a window.
+//!
+//! Routing heads keep keys and values of their own, in f32, because attention and selected attention read rows of whole
+//! heads. Both outputs are added to the residual stream, by one product each.
 
 use super::attention::Attention;
 use super::matrix::{Input, Matrix, Then};

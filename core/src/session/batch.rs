@@ -125,7 +125,7 @@ impl<B: Backend> Batch<B> {
         backend.upload(&self.workspace.ids, 0, bytemuck::cast_slice(&ids))?;
 
         let w = &self.workspace;
-        let mut to = |op, operands: &[Operand<'_, B>]| backend.run(&op, operands);
+        let mut to = |op, operands: &[Operand<'_, B>]| backend.run_positional(&op, operands);
         let keys = keys.into_iter().max().unwrap_or(0);
         let step = Step { tokens: count, keys, embedded: false, slots: &slots, observed: &[] };
         let stream = model.decoder().layers(&mut to, w, &self.pool, &step, &mut |_| {})?;

@@ -154,7 +154,7 @@ impl<B: Backend> Session<B> {
             backend.upload(&self.workspace.ids, 0, bytemuck::cast_slice(piece))?;
             let shared = self.workspace.turn();
             let mut turn = Some(take(&shared));
-            let mut to = |op, operands: &[Operand<'_, B>]| backend.run(&op, operands);
+            let mut to = |op, operands: &[Operand<'_, B>]| backend.run_positional(&op, operands);
             model.decoder().embed_ids(&mut to, &self.workspace, piece.len() as u32)?;
             let bytes = piece.len() as u64 * u64::from(model.config().dim) * 4;
             let mut download = pin!(backend.download(&self.workspace.x, 0, bytes));

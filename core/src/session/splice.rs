@@ -1,4 +1,10 @@
-//! Taking in what a coprocessor made.
+//! Splices the latents of a coprocessor into a session.
+//!
+//! A splice at the snapshot is exact: the sequence resumes from the snapshot, reads the latents, then re-reads the
+//! tokens that were decoded since. A splice at the tail costs no re-reading and does not change decoded tokens.
+//!
+//! The paper leaves open where latents are read and whether they are scaled. Here they are read behind the final norm,
+//! unscaled.
 
 use super::{Input, Session};
 use crate::backend::Backend;

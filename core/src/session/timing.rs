@@ -23,9 +23,9 @@ impl Timing {
     /// Runs an op, once in the code however many places call it.
     #[inline(never)]
     pub(super) fn run<B: Backend>(&self, backend: &B, op: &Op, operands: &[Operand<'_, B>]) -> Result<()> {
-        let Some(log) = &self.0 else { return backend.run(op, operands) };
+        let Some(log) = &self.0 else { return backend.run_positional(op, operands) };
         let began = (log.clock)();
-        backend.run(op, operands)?;
+        backend.run_positional(op, operands)?;
         let seconds = (log.clock)() - began;
         log.ops.lock().unwrap_or_else(PoisonError::into_inner).push((op.clone(), seconds));
         Ok(())

@@ -1,4 +1,6 @@
-//! What a fingerprint looks at, kept while a file streams by: a second request for it could fetch the file again.
+//! Keeps the bytes that a fingerprint needs, about 12 kB a tensor, while a file streams by.
+//!
+//! A second request for these bytes could download the file again.
 
 use super::source::{LocalFuture, SharedBytes, Source};
 use crate::error::Result;

@@ -1,4 +1,4 @@
-// b = a: one vector of 16 bytes an invocation, GROUP of them a workgroup.
+// Copies `a` to `b`: each invocation moves one 16-byte vector. A workgroup has GROUP invocations.
 
 struct Params {
     vectors: u32,

@@ -1,6 +1,6 @@
-//! What a device can do at most: a copy for bytes, a loop of multiply-adds for flop.
+//! Kernels that measure a device's peak rates: a copy for bytes, a loop of multiply-adds for flop.
 //!
-//! These are no ops, they compute nothing that a model needs: an op's time is held against theirs.
+//! They are not ops, since no model uses them. Benchmarks compare the time of an op with theirs.
 //!
 //! ```text
 //! Copy:      b = a                                   2 * 16 * vectors bytes
@@ -17,13 +17,13 @@ use alloc::{vec, vec::Vec};
 
 pub const NAME: &str = "ceiling";
 
-/// Invocations of a workgroup.
+/// Invocations per workgroup.
 const GROUP: u32 = 256;
 
-/// See the [module](self).
+/// A load to measure; the [module](self) has the formulas.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Load {
-    /// Vectors of 16 bytes.
+    /// `vectors` vectors of 16 bytes.
     Copy {
         vectors: u32,
     },
@@ -44,8 +44,10 @@ impl Load {
         }
     }
 
+    /// Plans the one dispatch of the load.
+    ///
     /// # Errors
-    /// [`Error::Limit`](crate::error::Error::Limit) for more than the device binds or dispatches.
+    /// [`Error::Limit`](crate::error::Error::Limit) if the load exceeds the device's binding size or dispatch size.
     pub fn plan(&self, caps: &Caps) -> Result<Plan> {
         let shader = |name, part: Part| Shader {
             name,

@@ -1,5 +1,5 @@
-// Multiply-adds in registers: eight vectors of four an invocation, each waiting only for itself; GROUP invocations a
-// workgroup. What comes out is stored so that it has to be computed.
+// Multiply-adds in registers: eight independent chains of vec4 per invocation, GROUP invocations per workgroup. The
+// sums are stored so that the compiler cannot remove the loop.
 
 struct Params {
     rounds: u32,

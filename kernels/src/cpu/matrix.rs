@@ -1,14 +1,14 @@
-//! Matrices inside of slices, for dense products.
+//! Strided matrix views over slices, for dense products.
 
 use crate::cpu::simd::Simd;
 use core::marker::PhantomData;
 
-/// The last element of a matrix plus one; 0 for none.
+/// Returns the index of a matrix's last element plus one; 0 for an empty matrix.
 fn span([rows, columns]: [usize; 2], [row, column]: [usize; 2]) -> usize {
     if rows == 0 || columns == 0 { 0 } else { (rows - 1) * row + (columns - 1) * column + 1 }
 }
 
-/// A matrix that is read: element `[i, j]` is `data[i * strides[0] + j * strides[1]]`.
+/// A read-only matrix view: element `[i, j]` is `data[i * strides[0] + j * strides[1]]`.
 #[derive(Clone, Copy)]
 pub struct Matrix<'a> {
     data: &'a [f32],
@@ -17,7 +17,7 @@ pub struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// Rows `stride` apart, the elements of a row next to each other.
+    /// Views rows with a row stride of `stride` and contiguous elements.
     ///
     /// # Panics
     /// If the last element is outside of `data`.
@@ -31,7 +31,7 @@ impl<'a> Matrix<'a> {
         Self { shape: [columns, rows], strides: [column, row], ..self }
     }
 
-    /// Some of the rows.
+    /// Returns a view of a range of rows.
     pub(crate) fn rows(self, rows: core::ops::Range<usize>) -> Self {
         assert!(rows.end <= self.shape[0], "rows of a matrix");
         let start = (rows.start * self.strides[0]).min(self.data.len());
@@ -42,12 +42,12 @@ impl<'a> Matrix<'a> {
         self.shape
     }
 
-    /// Distances between rows and between columns, in elements.
+    /// Returns the row stride and the column stride, in elements.
     pub fn strides(&self) -> [usize; 2] {
         self.strides
     }
 
-    /// What the elements lie in.
+    /// Returns the underlying slice, which begins at element `[0, 0]`.
     pub fn data(&self) -> &'a [f32] {
         self.data
     }
@@ -60,13 +60,13 @@ impl<'a> Matrix<'a> {
         self.data[i * self.strides[0] + j * self.strides[1]]
     }
 
-    /// Row `i`, where its elements stand next to each other.
+    /// Returns row `i` if its elements are contiguous.
     pub(crate) fn row(&self, i: usize) -> Option<&'a [f32]> {
         (self.strides[1] == 1).then(|| &self.data[i * self.strides[0]..][..self.shape[1]])
     }
 }
 
-/// A matrix that is written by one task, its rows `stride` apart. Other tasks may write between the rows.
+/// A matrix view written by one task, with row stride `stride`. Other tasks may write the elements between its rows.
 pub struct Tile<'a> {
     data: *mut f32,
     shape: [usize; 2],
@@ -75,15 +75,17 @@ pub struct Tile<'a> {
 }
 
 impl<'a> Tile<'a> {
+    /// Views rows of `data` with a row stride of `stride`.
+    ///
     /// # Panics
     /// If the last element is outside of `data`, or rows overlap.
     pub fn new(data: &'a mut [f32], shape: [usize; 2], stride: usize) -> Self {
-        // SAFETY: the borrow is the only one for as long as the tile lives.
+        // SAFETY: `data` is borrowed exclusively for the lifetime of the tile.
         unsafe { Self::from_raw(data.as_mut_ptr(), data.len(), 0, shape, stride) }
     }
 
     /// # Safety
-    /// `data` holds `len` elements; for `'a` nothing else reads or writes those of the tile.
+    /// `data` points to `len` elements. For `'a` no other code reads or writes the elements of the tile.
     pub(super) unsafe fn from_raw(data: *mut f32, len: usize, start: usize, shape: [usize; 2], stride: usize) -> Self {
         let inside = span(shape, [stride, 1]).checked_add(start).is_some_and(|end| end <= len);
         assert!(inside && (stride >= shape[1] || shape[0] < 2), "tile outside of the slice");
@@ -108,12 +110,13 @@ impl<'a> Tile<'a> {
         if self.shape[1] == 0 {
             return &mut [];
         }
-        // SAFETY: the row is inside of the tile, and the tile is borrowed as a whole.
+        // SAFETY: the row is inside of the tile, and the whole tile is borrowed mutably.
         unsafe { core::slice::from_raw_parts_mut(self.data.add(i * self.stride), self.shape[1]) }
     }
 }
 
-/// `c = a b` or `c += a b` without a library: rows of `b` are added up, or columns that are contiguous multiplied.
+/// Computes `c = a b` or `c += a b` without a library: sums scaled rows of `b`, or takes dot products with contiguous
+/// columns of `b`.
 pub(super) fn product(simd: Simd, a: Matrix<'_>, b: Matrix<'_>, c: &mut Tile<'_>, add: bool) {
     let ([m, k], n) = (a.shape, b.shape[1]);
     assert!(b.shape[0] == k && c.shape == [m, n], "shapes of a product");

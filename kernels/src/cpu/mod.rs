@@ -1,4 +1,5 @@
-//! What the host forms of ops work on: views of buffers, and the threads that a caller lends.
+//! Support for the host forms of ops: typed views of buffers, and the `Host` trait through which a caller provides
+//! threads and matrix products.
 
 mod matrix;
 pub mod simd;
@@ -10,25 +11,26 @@ use crate::plan::{Access, Arg};
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// The memory of one argument.
+/// Memory of one argument.
 pub enum View<'a> {
     In(&'a [u8]),
     Out(&'a mut [u8]),
 }
 
-/// The memory of an op's arguments, by name. Every view is aligned to 4 bytes.
+/// Memory of an op's arguments, by name. Every view is aligned to 4 bytes.
 ///
-/// Inputs can be taken any number of times, outputs once.
+/// An input can be taken any number of times, an output once.
 pub struct Args<'a> {
     names: Vec<&'static str>,
     views: Vec<Option<View<'a>>>,
 }
 
 impl<'a> Args<'a> {
-    /// Views in the order of `args`, each cut to the bytes that the argument needs.
+    /// Takes views in the order of `args` and cuts each to the bytes of its argument.
     ///
     /// # Panics
-    /// If a view is shorter than its argument or read-only where the op writes; [`Op::check`](crate::ops::Op::check) first.
+    /// If a view is shorter than its argument, or read-only where the op writes. [`Op::check`](crate::ops::Op::check)
+    /// reports both as errors beforehand.
     pub fn new(args: &[Arg], views: Vec<View<'a>>) -> Self {
         let cut = |(arg, view): (&Arg, View<'a>)| {
             let bytes = arg.bytes() as usize;
@@ -45,7 +47,7 @@ impl<'a> Args<'a> {
         self.names.iter().position(|n| *n == name).expect("an op names its own arguments")
     }
 
-    /// The bytes of an input.
+    /// Returns the bytes of an input.
     pub fn bytes(&self, name: &str) -> &'a [u8] {
         match self.views[self.position(name)] {
             Some(View::In(v)) => v,
@@ -61,17 +63,17 @@ impl<'a> Args<'a> {
         bytemuck::cast_slice(self.bytes(name))
     }
 
-    /// An input that the spec may leave out.
+    /// Returns an input that the spec may omit.
     pub fn optional(&self, name: &str) -> Option<&'a [f32]> {
         self.names.contains(&name).then(|| self.f32(name))
     }
 
-    /// [`u32`](Self::u32) of an input that the spec may leave out.
+    /// Returns the [`u32`](Self::u32) of an input that the spec may omit.
     pub fn optional_u32(&self, name: &str) -> Option<&'a [u32]> {
         self.names.contains(&name).then(|| self.u32(name))
     }
 
-    /// The bytes of an output, once.
+    /// Takes the bytes of an output; a second call for the same output panics.
     pub fn out_bytes(&mut self, name: &str) -> &'a mut [u8] {
         let index = self.position(name);
         match self.views[index].take() {
@@ -88,46 +90,45 @@ impl<'a> Args<'a> {
         bytemuck::cast_slice_mut(self.out_bytes(name))
     }
 
-    /// An output that the spec may leave out.
+    /// Takes an output that the spec may omit.
     pub fn optional_out(&mut self, name: &str) -> Option<&'a mut [f32]> {
         if self.names.contains(&name) { Some(self.out(name)) } else { None }
     }
 }
 
-/// Threads and products that the CPU executor lends to the host forms.
+/// Threads, matrix products and vector units that the CPU executor provides to the host forms.
 pub trait Host: Sync {
-    /// Threads that [`parallel`](Host::parallel) may use.
+    /// Returns the number of threads that [`parallel`](Host::parallel) may use.
     fn threads(&self) -> usize;
 
-    /// Calls `body` with every number below `tasks`, in any order and on any thread, and returns when all are done.
+    /// Calls `body` with every number below `tasks`, in any order and on any thread. Returns once all calls are done.
     fn parallel(&self, tasks: usize, body: &(dyn Fn(usize) + Sync));
 
-    /// Dense `c = a b`, or `c += a b` with `add`, on the calling thread.
+    /// Computes dense `c = a b`, or `c += a b` with `add`, on the calling thread.
     fn matmul(&self, a: Matrix<'_>, b: Matrix<'_>, c: &mut Tile<'_>, add: bool) {
         matrix::product(self.simd(), a, b, c, add);
     }
 
-    /// The vector units that the host forms use.
+    /// Returns the vector unit that the host forms use.
     fn simd(&self) -> Simd {
         Simd::detect()
     }
 
-    /// The instruction for products of bytes that quantised weights are multiplied with; none for products that round
-    /// nothing but f32.
+    /// Returns the byte product instruction used for quantised weights. If `None`, products round nothing but f32.
     fn bytes(&self) -> Option<Bytes> {
         None
     }
 
-    /// The unit for products of tiles of numbers split in two bfloat16, which larger products run on; none for products
-    /// that round nothing but f32.
+    /// Returns the tile unit used for large products, with each f32 split into two bfloat16. If `None`, products round
+    /// nothing but f32.
     fn tiles(&self) -> Option<Tiles> {
         None
     }
 }
 
-/// Calls `body` with ranges that cover `0..items`, of at least `least` items wherever there are that many.
+/// Calls `body` with ranges that cover `0..items`. Each range has at least `least` items unless `items` is smaller.
 pub fn split(host: &dyn Host, items: usize, least: usize, body: &(dyn Fn(Range<usize>) + Sync)) {
-    // A few ranges a thread, so that a thread that is held up does not hold up the others.
+    // Four ranges per thread balance the load when one thread is delayed.
     let most = if host.threads() > 1 { 4 * host.threads() } else { 1 };
     let tasks = (items / least.max(1)).clamp(1, most);
     match tasks {
@@ -136,7 +137,7 @@ pub fn split(host: &dyn Host, items: usize, least: usize, body: &(dyn Fn(Range<u
     }
 }
 
-/// One thread and no libraries: for tests, and where nothing better is lent.
+/// A host with one thread and no libraries, for tests and for callers without an executor.
 pub struct SingleThread;
 
 impl Host for SingleThread {
@@ -149,14 +150,14 @@ impl Host for SingleThread {
     }
 }
 
-/// A slice that tasks write disjoint parts of.
+/// A slice whose disjoint parts are written by concurrent tasks.
 pub struct Shared<'a, T> {
     data: *mut T,
     len: usize,
     _owner: core::marker::PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: parts are handed out through `part`, whose caller promises that concurrent parts do not overlap.
+// SAFETY: parts are handed out through `part` and `tile`, whose callers promise that concurrent parts do not overlap.
 unsafe impl<T: Send> Sync for Shared<'_, T> {}
 
 impl<'a, T> Shared<'a, T> {
@@ -164,7 +165,7 @@ impl<'a, T> Shared<'a, T> {
         Self { data: slice.as_mut_ptr(), len: slice.len(), _owner: core::marker::PhantomData }
     }
 
-    /// The elements of `range`.
+    /// Returns the elements of `range`.
     ///
     /// # Safety
     /// No two parts that live at the same time overlap.
@@ -177,12 +178,12 @@ impl<'a, T> Shared<'a, T> {
 }
 
 impl Shared<'_, f32> {
-    /// A matrix inside of the slice, its rows `stride` apart from element `start` on.
+    /// Returns a matrix inside of the slice that begins at element `start` and has row stride `stride`.
     ///
     /// # Safety
     /// No two parts or tiles that live at the same time share an element.
     pub unsafe fn tile(&self, start: usize, shape: [usize; 2], stride: usize) -> Tile<'_> {
-        // SAFETY: the pointer and the length are those of the slice, disjoint by the caller's promise.
+        // SAFETY: pointer and length are those of the slice; the caller promises disjoint elements.
         unsafe { Tile::from_raw(self.data, self.len, start, shape, stride) }
     }
 }

@@ -3,16 +3,33 @@
 use crate::error::{Error, Result};
 
 /// Limits and features that plans are chosen by.
+///
+/// Start at [`Caps::WEBGPU`] and say what the device has beyond it:
+///
+/// ```
+/// use foveate_kernels::plan::Caps;
+///
+/// let caps = Caps::WEBGPU.with_f16(true).with_subgroups(32, 32).with_workgroup_bytes(32768);
+/// assert_eq!(caps.binding_bytes, Caps::WEBGPU.binding_bytes);
+/// ```
+///
+/// For a wgpu device, `foveate_core::gpu::caps` reads them from its limits and features.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub struct Caps {
+    /// Whether shaders may use `f16`.
     pub shader_f16: bool,
+    /// Whether shaders may use subgroup operations.
     pub subgroups: bool,
-    /// Smallest and largest subgroup that the device may run a shader with; 0 without `subgroups`.
+    /// Smallest subgroup that the device may run a shader with; 0 without `subgroups`.
     pub subgroup_min: u32,
+    /// Largest subgroup that the device may run a shader with; 0 without `subgroups`.
     pub subgroup_max: u32,
     /// Bytes of workgroup memory.
     pub workgroup_bytes: u32,
+    /// Invocations of a workgroup, also along its first dimension.
     pub invocations: u32,
+    /// Storage buffers that one pass can bind.
     pub storage_buffers: u32,
     /// Bytes that one binding can span.
     pub binding_bytes: u64,
@@ -42,6 +59,68 @@ impl Caps {
         alignment: 256,
         software: false,
     };
+
+    /// Sets the smallest and the largest subgroup; `0, 0` for a device without subgroup operations.
+    pub const fn with_subgroups(mut self, min: u32, max: u32) -> Self {
+        self.subgroups = max > 0;
+        self.subgroup_min = min;
+        self.subgroup_max = max;
+        self
+    }
+
+    /// Sets whether shaders may use `f16`.
+    pub const fn with_f16(mut self, shader_f16: bool) -> Self {
+        self.shader_f16 = shader_f16;
+        self
+    }
+
+    /// Sets the bytes of workgroup memory.
+    pub const fn with_workgroup_bytes(mut self, workgroup_bytes: u32) -> Self {
+        self.workgroup_bytes = workgroup_bytes;
+        self
+    }
+
+    /// Sets the invocations of a workgroup.
+    pub const fn with_invocations(mut self, invocations: u32) -> Self {
+        self.invocations = invocations;
+        self
+    }
+
+    /// Sets the storage buffers that one pass can bind.
+    pub const fn with_storage_buffers(mut self, storage_buffers: u32) -> Self {
+        self.storage_buffers = storage_buffers;
+        self
+    }
+
+    /// Sets the bytes that one binding can span.
+    pub const fn with_binding_bytes(mut self, binding_bytes: u64) -> Self {
+        self.binding_bytes = binding_bytes;
+        self
+    }
+
+    /// Sets the bytes of one buffer.
+    pub const fn with_buffer_bytes(mut self, buffer_bytes: u64) -> Self {
+        self.buffer_bytes = buffer_bytes;
+        self
+    }
+
+    /// Sets the workgroups in each dimension of a dispatch.
+    pub const fn with_workgroups(mut self, workgroups: u32) -> Self {
+        self.workgroups = workgroups;
+        self
+    }
+
+    /// Sets the alignment of a storage binding's offset: bytes, a power of two.
+    pub const fn with_alignment(mut self, alignment: u32) -> Self {
+        self.alignment = alignment;
+        self
+    }
+
+    /// Sets whether the driver runs on the host's processor.
+    pub const fn with_software(mut self, software: bool) -> Self {
+        self.software = software;
+        self
+    }
 
     /// Rows of `row_bytes` that one binding holds such that the next rows begin at an aligned offset, at least one.
     ///

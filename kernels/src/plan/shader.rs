@@ -132,12 +132,31 @@ pub struct Linked {
     pub origins: Vec<(u32, &'static str)>,
 }
 
+/// The WGSL compiler that a shader is linked for: they differ in the `enable` lines that they demand or refuse.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Compiler {
+    /// naga, as wgpu uses it natively. It knows subgroup functions without an `enable` line, and refuses the line.
+    Naga,
+    /// A compiler that follows the WGSL specification, as browsers and Dawn have it: `enable subgroups;` is demanded.
+    Standard,
+}
+
+impl Compiler {
+    /// The compiler of this build's target: browsers for wasm32, naga elsewhere.
+    pub const TARGET: Compiler = if cfg!(target_arch = "wasm32") { Compiler::Standard } else { Compiler::Naga };
+}
+
 impl Shader {
-    /// Joins header and parts.
+    /// Joins header and parts, for [`Compiler::TARGET`].
     pub fn link(&self) -> Linked {
+        self.link_for(Compiler::TARGET)
+    }
+
+    /// Joins header and parts for a compiler of the caller's choice.
+    pub fn link_for(&self, compiler: Compiler) -> Linked {
         let mut source = String::new();
-        // A browser demands the line for subgroups; naga knows the functions without it and refuses the line.
-        let subgroups = self.features.subgroups && cfg!(target_arch = "wasm32");
+        let subgroups = self.features.subgroups && compiler == Compiler::Standard;
         for (on, name) in [(self.features.f16, "f16"), (subgroups, "subgroups")] {
             if on {
                 writeln!(source, "enable {name};").expect("a String takes every write");
@@ -180,6 +199,16 @@ impl Linked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn link_writes_enable_lines_as_the_compiler_demands() {
+        let features = Features { f16: true, subgroups: true };
+        let shader = Shader { name: "none", parts: vec![], consts: vec![], features, workgroup_bytes: 0 };
+        assert_eq!(shader.link_for(Compiler::Naga).source, "enable f16;\n");
+        let standard = shader.link_for(Compiler::Standard).source;
+        assert!(standard.starts_with("enable f16;\nenable subgroups;\n"), "{standard}");
+    }
 
     #[test]
     fn code_is_a_text_without_comments_and_indentation_line_for_line() {

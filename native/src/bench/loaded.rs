@@ -5,9 +5,8 @@ use crate::error::Result;
 use foveate_core::any::AnyBuffer;
 use foveate_core::gpu::Gpu;
 use foveate_core::kernels::ops::Op;
-use foveate_core::kernels::plan::Arg;
 use foveate_core::kernels::rng::Rng;
-use foveate_core::{Any, Backend, Operand};
+use foveate_core::{Any, Backend, Operand, load_args};
 use serde::Serialize;
 use std::time::Instant;
 
@@ -99,21 +98,13 @@ impl<'a> Loaded<'a> {
     pub fn new(device: &'a Any, op: Op) -> Result<Self> {
         op.kernel().validate()?;
         let inputs = op.kernel().inputs(&mut Rng::new(1));
-        let buffer = |(arg, bytes): (Arg, &Vec<u8>)| -> Result<AnyBuffer> {
-            let buffer = match arg.rows {
-                Some((rows, row_bytes)) => device.alloc_rows(arg.name, rows.into(), row_bytes)?,
-                None => device.alloc(arg.name, bytes.len() as u64)?,
-            };
-            device.upload(&buffer, 0, bytes)?;
-            Ok(buffer)
-        };
-        let buffers = op.kernel().args().into_iter().zip(&inputs).map(buffer).collect::<Result<_>>()?;
+        let buffers = load_args(device, &op.kernel().args(), &inputs)?;
         Ok(Self { device, op, buffers, fence: device.alloc("fence", 4)? })
     }
 
     fn record(&self) -> Result<()> {
         let operands: Vec<Operand<'_, Any>> = self.buffers.iter().map(Operand::new).collect();
-        Ok(self.device.run(&self.op, &operands)?)
+        Ok(self.device.run_positional(&self.op, &operands)?)
     }
 
     fn wait(&self) -> Result<()> {

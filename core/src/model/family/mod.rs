@@ -1,5 +1,6 @@
 //! The families of models: how a configuration maps to layers, and how tensors are named.
 
+mod custom;
 mod fla;
 mod gemma3;
 mod gguf;
@@ -10,6 +11,8 @@ mod llama;
 mod qwen3_5;
 mod routing;
 
+pub use custom::PlaceFn;
+
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::weights::gguf::Metadata;
@@ -17,6 +20,7 @@ use std::ops::Range;
 
 /// A tensor's part in the model.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Role {
     Embedding,
     Positions,
@@ -78,7 +82,7 @@ pub struct Part {
 
 impl Place {
     /// A whole tensor, `[out, in]`.
-    pub(crate) fn plain(name: String) -> Self {
+    pub fn plain(name: String) -> Self {
         Self { name, transposed: false, part: None }
     }
 

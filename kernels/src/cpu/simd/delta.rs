@@ -1,15 +1,14 @@
-//! One token of the delta rule on some columns of a state.
+//! One delta rule token applied to a range of state columns.
 
 use super::lanes::Lanes;
 
-/// Decays a state, writes what it does not hold yet, and reads it:
-///
+/// Decays a state, adds the delta rule update and reads it with the query:
 /// ```text
 /// u = written - state^T read        state[k] = decay[k] state[k] + key[k] u        out = state^T query
 /// ```
 ///
-/// where `read` has been multiplied by `decay`. Row `k` of the state has `width` elements, whole registers of the widest
-/// unit, from `k stride` on.
+/// `read` has already been multiplied by `decay`. Row `k` of the state begins at `k stride` and has `width` elements,
+/// a multiple of the widest register.
 #[inline(always)]
 pub(super) fn step<L: Lanes>(
     l: L,
@@ -30,7 +29,7 @@ pub(super) fn step<L: Lanes>(
     }
 }
 
-/// `C` registers of columns from `at` on.
+/// Processes `C` registers of columns from column `at` on.
 #[inline(always)]
 fn columns<L: Lanes, const C: usize>(
     l: L,
@@ -40,7 +39,7 @@ fn columns<L: Lanes, const C: usize>(
     written: &[f32],
     out: &mut [f32],
 ) {
-    // Two chains for each register, so that one does not wait for the other.
+    // Two accumulators per register hide the latency of the additions.
     let mut held = [[l.splat(0.0); C]; 2];
     for (k, read) in read.iter().enumerate() {
         let (row, x) = (&state[k * stride + at..][..C * L::N], l.splat(*read));

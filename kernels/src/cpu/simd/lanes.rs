@@ -1,16 +1,16 @@
-//! One vector register of f32, and what the bodies do with it.
+//! One vector register of f32, and the operations that the generic bodies use.
 
-/// A token that the processor has a vector unit, and that unit's operations. Bodies are generic over it and become
-/// vector code when they are inlined into a function that enables the unit; see [`dispatch`](super::dispatch).
+/// Proof that the processor has a vector unit, with that unit's operations. Bodies are generic over it and become
+/// vector code when inlined into a function that enables the unit; see [`dispatch`](super::dispatch).
 ///
-/// Loads and stores take the first [`N`](Lanes::N) elements of a slice and panic where there are fewer.
-/// Where an operand of `max`, `min` is NaN, a NaN in `b` comes out.
+/// Loads and stores take the first [`N`](Lanes::N) elements of a slice and panic if it is shorter.
+/// If `b` is NaN, `max` and `min` return NaN.
 pub(crate) trait Lanes: Copy {
-    /// The register.
+    /// Register type.
     type V: Copy;
-    /// Elements of the register: 4, 8 or 16.
+    /// Elements of a register: 4, 8 or 16.
     const N: usize;
-    /// Registers of the unit.
+    /// Number of registers of the unit.
     const REGISTERS: usize;
 
     fn splat(self, x: f32) -> Self::V;
@@ -20,52 +20,52 @@ pub(crate) trait Lanes: Copy {
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
     fn div(self, a: Self::V, b: Self::V) -> Self::V;
-    /// `a b + c`, in one rounding where the unit has it.
+    /// Returns `a b + c`, with one rounding if the unit has a fused instruction.
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
-    /// `x` where `a < b`, `y` elsewhere.
+    /// Returns `x` where `a < b`, `y` elsewhere.
     fn pick_less(self, a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;
-    /// `2^v` of whole numbers from -126 to 127.
+    /// Returns `2^v` for integers from -126 to 127.
     fn power_of_two(self, v: Self::V) -> Self::V;
-    /// Sum over the lanes.
+    /// Returns the sum over the lanes.
     fn sum(self, v: Self::V) -> f32;
-    /// Largest of the lanes.
+    /// Returns the largest lane.
     fn largest(self, v: Self::V) -> f32;
 
-    /// `N` signed bytes.
+    /// Loads `N` signed bytes.
     fn i8s(self, bytes: &[u8]) -> Self::V;
-    /// `N` little-endian f16.
+    /// Loads `N` little-endian f16.
     fn f16s(self, bytes: &[u8]) -> Self::V;
-    /// `N` little-endian bf16.
+    /// Loads `N` little-endian bf16.
     fn bf16s(self, bytes: &[u8]) -> Self::V;
-    /// One little-endian f16 in every lane.
+    /// Loads one little-endian f16 into every lane.
     fn splat_f16(self, bytes: &[u8]) -> Self::V;
-    /// `d q + m` of the low and of the high nibbles of `N` bytes.
+    /// Returns `d q + m` of the low and of the high nibbles of `N` bytes.
     fn nibbles(self, bytes: &[u8], d: Self::V, m: Self::V) -> [Self::V; 2];
 
-    /// Has the line of the cache that holds element `at` of `x` fetched, if it has one.
+    /// Prefetches the cache line that holds element `at` of `x`, if that element exists.
     #[inline(always)]
     fn prefetch(self, _x: &[f32], _at: usize) {}
 
-    /// Sums over the lanes of four registers.
+    /// Returns the sum over the lanes of each of four registers.
     #[inline(always)]
     fn sums(self, v: [Self::V; 4]) -> [f32; 4] {
         [self.sum(v[0]), self.sum(v[1]), self.sum(v[2]), self.sum(v[3])]
     }
 
-    /// The nearest whole number, of magnitudes below 2^22.
+    /// Rounds to the nearest integer; magnitudes must be below 2^22.
     #[inline(always)]
     fn round(self, v: Self::V) -> Self::V {
-        // 1.5 * 2^23 pushes the fraction out of the mantissa.
+        // Adding 1.5 * 2^23 shifts the fraction out of the mantissa.
         let shift = self.splat(12_582_912.0);
         self.sub(self.add(v, shift), shift)
     }
 
-    /// `v 2^n` of whole numbers from -150 to 128.
+    /// Returns `v 2^n` for integers `n` from -150 to 128.
     #[inline(always)]
     fn times_power_of_two(self, v: Self::V, n: Self::V) -> Self::V {
-        // As two factors, each of which is a normal number.
+        // Two factors, since each must be a normal number.
         let half = self.round(self.mul(n, self.splat(0.5)));
         self.mul(self.mul(v, self.power_of_two(half)), self.power_of_two(self.sub(n, half)))
     }
@@ -75,7 +75,7 @@ pub(crate) trait Lanes: Copy {
         self.max(self.sub(self.splat(0.0), v), v)
     }
 
-    /// The polynomial of `coefficients`, the highest power first.
+    /// Evaluates a polynomial; `coefficients` begin with the highest power.
     #[inline(always)]
     fn horner(self, x: Self::V, coefficients: &[f32]) -> Self::V {
         let mut p = self.splat(coefficients[0]);
@@ -85,7 +85,7 @@ pub(crate) trait Lanes: Copy {
         p
     }
 
-    /// Replaces every element by `f` of it.
+    /// Replaces every element with `f` of it.
     #[inline(always)]
     fn map(self, x: &mut [f32], f: impl Fn(Self::V) -> Self::V) {
         let mut chunks = x.chunks_exact_mut(Self::N);
@@ -102,7 +102,8 @@ pub(crate) trait Lanes: Copy {
         }
     }
 
-    /// Replaces every element of `x` by `f` of it and of its neighbour in `y`, which is as long.
+    /// Replaces every element of `x` with `f` of it and of the element of `y` at the same index; both have the same
+    /// length.
     #[inline(always)]
     fn zip(self, x: &mut [f32], y: &[f32], f: impl Fn(Self::V, Self::V) -> Self::V) {
         let (mut xs, ys) = (x.chunks_exact_mut(Self::N), y.chunks_exact(Self::N));

@@ -1,8 +1,8 @@
-//! Exponentials, and what is made of them.
+//! Exponentials and the functions built on them.
 
 use super::lanes::Lanes;
 
-/// A function of one number, accurate to 3e-7 of its value unless said otherwise.
+/// A function of one number, with a relative error of at most 3e-7 unless stated otherwise.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Function {
@@ -12,34 +12,34 @@ pub enum Function {
     Silu,
     /// `1 / (1 + exp(-x))`
     Sigmoid,
-    /// `x/2 (1 + erf(x / sqrt 2))`; to 6e-7 of its value, and for `x` below -1 to `x^2` times that.
+    /// `x/2 (1 + erf(x / sqrt 2))`; relative error at most 6e-7, and `x^2` times that for `x` below -1.
     Gelu,
     /// `x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`
     GeluTanh,
-    /// `max(x, 0)`, of NaN 0
+    /// `max(x, 0)`; NaN gives 0.
     Relu,
 }
 
-/// `exp(x) = 2^n exp(r)` with `n = round(x / ln 2)` and `|r| <= ln(2) / 2`, where eight terms of the series are enough.
-/// Overflows to infinity and underflows, through subnormal numbers, to 0.
+/// Computes `exp(x) = 2^n exp(r)` with `n = round(x / ln 2)` and `|r| <= ln(2) / 2`, where eight terms of the series
+/// suffice. Overflows to infinity and underflows, through subnormal numbers, to 0.
 #[inline(always)]
 fn exp<L: Lanes>(l: L, x: L::V) -> L::V {
     let (p, n) = exp_parts(l, l.min(l.splat(89.0), l.max(l.splat(-104.0), x)));
     l.times_power_of_two(p, n)
 }
 
-/// `p` and `n` of `exp(x) = p 2^n`.
+/// Returns `p` and `n` of `exp(x) = p 2^n`.
 #[inline(always)]
 fn exp_parts<L: Lanes>(l: L, x: L::V) -> (L::V, L::V) {
     let n = l.round(l.mul(x, l.splat(core::f32::consts::LOG2_E)));
-    // ln 2 in two parts, the first with so few bits that its multiples by n are exact (Cody and Waite 1980).
+    // ln 2 is split in two; the first part has so few bits that its multiples by n are exact (Cody and Waite 1980).
     let r = l.fma(n, l.splat(-355.0 / 512.0), x);
     let r = l.fma(n, l.splat(2.121_944_4e-4), r);
     let p = l.horner(r, &[1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0]);
     (p, n)
 }
 
-/// [`exp`] of numbers from 0 down, 0 where it would be below the smallest normal number.
+/// Computes [`exp`] of numbers up to 0; results below the smallest normal number become 0.
 #[inline(always)]
 fn exp_of_negative<L: Lanes>(l: L, x: L::V) -> L::V {
     let least = l.splat(-87.0);
@@ -47,7 +47,7 @@ fn exp_of_negative<L: Lanes>(l: L, x: L::V) -> L::V {
     l.pick_less(x, least, l.splat(0.0), l.mul(p, l.power_of_two(n)))
 }
 
-/// The series to `x^13` below 0.35, `(1 - e) / (1 + e)` with `e = exp(-2 |x|)` above.
+/// Uses the series to `x^13` below 0.35, and `(1 - e) / (1 + e)` with `e = exp(-2 |x|)` above.
 #[inline(always)]
 fn tanh<L: Lanes>(l: L, x: L::V) -> L::V {
     let (one, size, square) = (l.splat(1.0), l.abs(x), l.mul(x, x));
@@ -60,14 +60,14 @@ fn tanh<L: Lanes>(l: L, x: L::V) -> L::V {
     l.pick_less(size, l.splat(0.35), small, signed)
 }
 
-/// `max(x, 0) - |x|/2 erfc(|x| / sqrt 2)`, which needs no case for the sign.
+/// Computes `max(x, 0) - |x|/2 erfc(|x| / sqrt 2)`, a form without a case for the sign.
 #[inline(always)]
 fn gelu<L: Lanes>(l: L, x: L::V) -> L::V {
-    // Where |x| is above 15, its erfc is below the smallest f32.
+    // If |x| is above 15, its erfc is below the smallest f32.
     let size = l.min(l.splat(15.0), l.abs(x));
     let a = l.mul(size, l.splat(core::f32::consts::FRAC_1_SQRT_2));
     let t = l.div(l.splat(1.0), l.fma(a, l.splat(0.5), l.splat(1.0)));
-    // erfc a = t exp(p(t) - a^2): the form of Numerical Recipes, 6.2; our fit of p is off by at most 6e-8.
+    // erfc a = t exp(p(t) - a^2), the form of Numerical Recipes, 6.2. This fit of p has an error of at most 6e-8.
     const FIT: [f32; 10] = [
         0.153_827_22,
         -0.728_747_07,
@@ -96,7 +96,7 @@ fn sigmoid<L: Lanes>(l: L, x: L::V) -> L::V {
     l.div(one, l.add(one, exp(l, l.sub(l.splat(0.0), x))))
 }
 
-/// With `1 + tanh(u) = 2 / (1 + exp(-2 u))`.
+/// Uses `1 + tanh(u) = 2 / (1 + exp(-2 u))`.
 #[inline(always)]
 fn gelu_tanh<L: Lanes>(l: L, x: L::V) -> L::V {
     use core::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
@@ -157,7 +157,7 @@ pub(super) fn exp_sum<L: Lanes>(l: L, x: &mut [f32], shift: f32) -> f32 {
     )
 }
 
-/// [`exp_sum`] of numbers that are at most `shift`.
+/// Computes [`exp_sum`] of numbers that are at most `shift`.
 #[inline(always)]
 pub(super) fn weights_sum<L: Lanes>(l: L, x: &mut [f32], shift: f32) -> f32 {
     sum_of(
@@ -169,7 +169,7 @@ pub(super) fn weights_sum<L: Lanes>(l: L, x: &mut [f32], shift: f32) -> f32 {
     )
 }
 
-/// `x[i] = f(x[i] - shift)`, and their sum.
+/// Sets `x[i] = f(x[i] - shift)` and returns the sum.
 #[inline(always)]
 fn sum_of<L: Lanes>(l: L, x: &mut [f32], shift: f32, f: impl Fn(L::V) -> L::V) -> f32 {
     let (mut acc, shift) = (l.splat(0.0), l.splat(shift));

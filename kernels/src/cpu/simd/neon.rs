@@ -1,9 +1,9 @@
-//! NEON, which every 64-bit Arm has.
+//! NEON, which every 64-bit Arm processor has.
 
 use super::lanes::Lanes;
 use core::arch::aarch64::*;
 
-/// An intrinsic, or a load or store of a whole array.
+/// Wraps an intrinsic, or a load or store of a whole array.
 macro_rules! on {
     ($e:expr) => {{
         // SAFETY: this module is compiled only where NEON is enabled, and memory is reached through whole arrays.
@@ -18,17 +18,17 @@ macro_rules! on {
 #[derive(Clone, Copy)]
 pub(crate) struct Neon;
 
-/// Four bytes as unsigned 16-bit numbers in the lower half.
+/// Loads four bytes as unsigned 16-bit numbers into the lower half.
 #[inline(always)]
 fn four(bytes: &[u8]) -> uint8x8_t {
     let word = u32::from_le_bytes(*bytes.first_chunk().expect("4 bytes"));
     on!(vreinterpret_u8_u32(vdup_n_u32(word)))
 }
 
-/// Four f16 in the lower halves of the lanes to f32.
+/// Converts four f16 in the lower halves of the lanes to f32.
 #[inline(always)]
 fn widen(h: uint32x4_t) -> float32x4_t {
-    // The exponent moves by 112 through a multiplication, which also normalises what is subnormal.
+    // A multiplication adds 112 to the exponent and also normalises subnormal numbers.
     let magnitude = on!(vandq_u32(h, vdupq_n_u32(0x7fff)));
     let scaled = on!(vmulq_n_f32(vreinterpretq_f32_u32(vshlq_n_u32::<13>(magnitude)), f32::from_bits(0x7780_0000)));
     let special = on!(vandq_u32(vcgeq_u32(magnitude, vdupq_n_u32(0x7c00)), vdupq_n_u32(0x7f80_0000)));

@@ -2,7 +2,7 @@
 
 use super::lanes::Lanes;
 
-/// What every processor can do, and what the compiler makes vector code of where it can.
+/// Portable lanes for every processor; the compiler vectorises them where it can.
 #[derive(Clone, Copy)]
 pub(crate) struct Portable;
 

@@ -1,15 +1,15 @@
-//! Products of matrices that fit into caches: `c = a b`, where `b` has been laid out in rows of whole registers.
+//! Products of matrices that fit into caches: `c = a b`, with `b` in rows padded to whole registers.
 
 use super::lanes::Lanes;
 use core::ops::Range;
 
-/// Elements that a row of the right side is padded to: the widest register.
+/// Multiple to which rows of the right side are padded: the widest register, in elements.
 pub(crate) const PADDED: usize = 16;
 
-/// Rows of the left side that are multiplied at a time.
+/// Rows of the left side multiplied together.
 pub(crate) const ROWS: usize = 6;
 
-/// The right side: strips of `PADDED` columns `strip` apart, whose rows are `row` apart.
+/// The right side: strips of `PADDED` columns with strip stride `strip` and row stride `row`.
 #[derive(Clone, Copy)]
 pub struct Right<'a> {
     data: &'a [f32],
@@ -18,24 +18,24 @@ pub struct Right<'a> {
 }
 
 impl<'a> Right<'a> {
-    /// Whole rows, `stride` apart; they hold their columns and whatever fills them up to a multiple of `PADDED`.
+    /// Views whole rows with row stride `stride`. Rows are padded to a multiple of `PADDED`.
     pub fn rows(data: &'a [f32], stride: usize) -> Self {
         Self { data, row: stride, strip: PADDED }
     }
 
-    /// Strips of `terms` rows one behind the other: rows that are a power of two apart share few places of a cache.
+    /// Views consecutive strips of `terms` rows. Strips avoid cache conflicts, which rows a power of two apart cause.
     pub fn strips(data: &'a [f32], terms: usize) -> Self {
         Self { data, row: PADDED, strip: terms * PADDED }
     }
 
-    /// From the first row of column `n` on.
+    /// Returns the data from the first row of column `n` on.
     #[inline(always)]
     fn column(&self, n: usize) -> &'a [f32] {
         &self.data[n / PADDED * self.strip + n % PADDED..]
     }
 }
 
-/// `c = a b`, or `c += a b` with `add`: rows of `a` and `c` are `strides` apart.
+/// Computes `c = a b`, or `c += a b` with `add`; `strides` are the row strides of `a` and `c`.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 pub(super) fn multiply<L: Lanes>(
@@ -48,14 +48,14 @@ pub(super) fn multiply<L: Lanes>(
     add: bool,
 ) {
     if terms == 0 {
-        // There is no row of the right side to begin at.
+        // The right side has no first row to slice.
         if !add {
             (0..rows).for_each(|r| c[r * strides[1]..][..columns].fill(0.0));
         }
         return;
     }
     let mut at = 0;
-    // With 32 registers 24 sums stay in them, with 16 registers 12.
+    // 24 sums fit in registers if the unit has 32, 12 if it has 16.
     if L::REGISTERS >= 32 {
         while at + 4 * L::N <= columns {
             column::<L, 4>(l, a, b, c, [rows, terms], at..at + 4 * L::N, strides, add);
@@ -72,7 +72,7 @@ pub(super) fn multiply<L: Lanes>(
     }
 }
 
-/// All rows of `C` registers of columns, the last of which may be partly behind the end.
+/// Multiplies all rows with `C` registers of columns, the last of which may be partly past the end.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 fn column<L: Lanes, const C: usize>(
@@ -99,7 +99,7 @@ fn column<L: Lanes, const C: usize>(
     }
 }
 
-/// `R` rows from row `first` on.
+/// Multiplies `R` rows from row `first` on.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 fn block<L: Lanes, const R: usize, const C: usize>(
@@ -123,7 +123,7 @@ fn block<L: Lanes, const R: usize, const C: usize>(
         |s| if s * width < C * L::N { &b.column(columns.start + s * width)[..(terms - 1) * row + width] } else { &[] },
     );
     for t in 0..terms {
-        // SAFETY: below `terms`, to which both sides have been cut.
+        // SAFETY: `t` is below `terms`, to which both sides have been cut.
         unsafe { step(l, &mut sums, left, strips, t, row) };
     }
     for (r, sums) in sums.into_iter().enumerate() {
@@ -147,8 +147,7 @@ fn block<L: Lanes, const R: usize, const C: usize>(
 /// Adds the products of term `t`.
 ///
 /// # Safety
-/// `left` has more than `t` elements, and `strips` has row `t`, `row` elements from the one before.
-// Checking both in every step takes a tenth of the time.
+/// `left` has more than `t` elements, and `strips` has a row `t`, with row stride `row`.
 #[inline(always)]
 unsafe fn step<L: Lanes, const R: usize, const C: usize>(
     l: L,
@@ -176,8 +175,8 @@ unsafe fn step<L: Lanes, const R: usize, const C: usize>(
     }
 }
 
-/// `out[i, j] = rows[j, i]` for `count` rows of `width` elements that are `from` apart. Rows of `out` are `to` apart, and
-/// their strips of `PADDED` columns `strip`.
+/// Transposes `out[i, j] = rows[j, i]` for `count` rows of `width` elements with row stride `from`. `out` has row
+/// stride `to` and strips of `PADDED` columns with stride `strip`.
 #[inline(always)]
 pub(super) fn transpose<L: Lanes>(
     _: L,

@@ -1,11 +1,11 @@
-//! Sums, products and largest elements.
+//! Sums, products and maxima.
 
 use super::lanes::Lanes;
 
-/// Folds the registers of `x` into `start`, the elements behind the last register beside it.
+/// Folds the registers of `x` into `start`; elements after the last whole register are folded one by one.
 #[inline(always)]
 fn fold<L: Lanes>(l: L, x: &[f32], start: f32, f: impl Fn(L::V, L::V) -> L::V) -> L::V {
-    // Four chains, so that one does not wait for the other.
+    // Four accumulators hide the latency of `f`.
     let mut acc = [l.splat(start); 4];
     let wide = x.chunks_exact(4 * L::N);
     let rest = wide.remainder().chunks_exact(L::N);
@@ -19,7 +19,7 @@ fn fold<L: Lanes>(l: L, x: &[f32], start: f32, f: impl Fn(L::V, L::V) -> L::V) -
         acc[i] = f(acc[i], l.load(x));
     }
     for &x in tail {
-        // One lane counts; `start` leaves the others as they are.
+        // Only lane 0 holds an element; `start` is neutral in the other lanes.
         let mut padded = [start; 16];
         padded[0] = x;
         acc[3] = f(acc[3], l.load(&padded));
@@ -70,7 +70,7 @@ pub(super) fn squares<L: Lanes>(l: L, x: &[f32], mean: f32) -> f32 {
     l.sum(l.add(acc[0], acc[1])) + tail
 }
 
-/// Elements are looked at one by one where the largest of some is, without a branch.
+/// Skips pieces whose maximum is below `floor`; elements of other pieces are tested one by one, without a branch.
 #[inline(always)]
 pub(super) fn above<L: Lanes>(l: L, x: &[f32], floor: f32, out: &mut [u32]) -> usize {
     assert!(x.len() <= out.len(), "room for all");
@@ -100,7 +100,7 @@ pub(super) fn max<L: Lanes>(l: L, x: &[f32]) -> f32 {
 
 #[inline(always)]
 pub(super) fn max_finite<L: Lanes>(l: L, x: &[f32]) -> f32 {
-    // Nothing is less than a NaN, so that it never replaces what is there.
+    // No comparison with NaN is true, so a NaN never replaces the accumulator.
     let largest = fold(
         l,
         x,
@@ -143,12 +143,13 @@ pub(super) fn dots<L: Lanes>(l: L, a: &[f32], rows: &[f32], stride: usize, out: 
     }
 }
 
-/// Rows ahead that are fetched: what memory takes, at the rate of one thread.
+/// Rows that are prefetched ahead: the memory latency at the rate of one thread.
 const AHEAD: usize = 16;
-/// Elements of a line of a cache.
+/// Elements of a cache line.
 const LINE: usize = 16;
 
-/// Four rows of `d` elements that lie apart, as those of a key head do: no processor sees that they follow each other.
+/// Prefetches four rows of `d` elements. Rows with gaps between them, such as those of one key head, are not detected
+/// by hardware prefetchers.
 #[inline(always)]
 fn fetch_ahead<L: Lanes>(l: L, rows: &[f32], at: usize, stride: usize, d: usize) {
     if stride > d {
@@ -161,7 +162,7 @@ fn fetch_ahead<L: Lanes>(l: L, rows: &[f32], at: usize, stride: usize, d: usize)
     }
 }
 
-/// Columns in groups of up to eight registers, which stay in registers for all the rows.
+/// Processes columns in groups of up to eight registers, whose sums stay in registers over all rows.
 #[inline(always)]
 pub(super) fn add_rows<L: Lanes>(l: L, a: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) {
     let width = out.len();

@@ -1,13 +1,14 @@
-//! The online softmax of attention.
+//! Online softmax of attention.
 
 use super::lanes::Lanes;
 use super::{math, reduce};
 
-/// Rows of logits against a tile of keys: those outside of `seen` become 0, the others `exp(logit - max)`, after `max` has
-/// been raised to the largest of them, and what `sum` and `acc` hold for the row has been brought to the new one.
+/// Turns the logits of rows against a tile of keys into weights `exp(logit - max)`; logits outside of `seen` become 0.
+/// `max` is first raised to the largest logit of the tile, and the row's `sum` and `acc` are rescaled to the new
+/// maximum.
 ///
-/// `logits` are `stride` apart, of which `keys` count; `seen`, `max` and `sum` have an entry for each row, and `acc` as many
-/// rows as they.
+/// `logits` has row stride `stride` and `keys` columns. `seen`, `max` and `sum` have one entry per row, and `acc` one
+/// row of elements.
 #[inline(always)]
 pub(super) fn online<L: Lanes>(
     l: L,

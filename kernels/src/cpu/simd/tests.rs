@@ -4,7 +4,7 @@ use crate::dtype::DType;
 use crate::rng::Rng;
 use alloc::{vec, vec::Vec};
 
-/// Lengths around every register and unrolling: less than one, whole ones, one more and one less.
+/// Lengths around register and unroll sizes: shorter than one register, whole registers, one more and one less.
 const LENGTHS: [usize; 14] = [0, 1, 3, 4, 7, 8, 15, 16, 17, 31, 33, 64, 67, 131];
 
 fn close(got: f32, want: f64, size: f64) {
@@ -81,12 +81,12 @@ fn simd_products_of_cached_matrices() {
                 let [a_stride, b_stride, c_stride] = [terms + 3, columns.next_multiple_of(super::PADDED), columns + 1];
                 let mut rng = Rng::new((rows + terms) as u64);
                 let (a, b) = (rng.normals(rows * a_stride, 1.0), rng.normals(columns * terms, 1.0));
-                // Rows of `b` from its columns; what fills them up counts for nothing.
+                // Rows of `b` from its columns; padding must not affect the product.
                 let mut right = vec![f32::NAN; terms * b_stride];
                 simd.transpose(&b, &mut right, [columns, terms], [terms, b_stride]);
                 let mut c = vec![2.0; rows * c_stride];
                 simd.multiply(&a, &right, &mut c, [rows, terms, columns], [a_stride, b_stride, c_stride], add);
-                // The same in strips of columns.
+                // The same product with the right side in strips of columns.
                 let mut strips = vec![f32::NAN; terms * b_stride];
                 let (size, between) = ([columns, terms], super::PADDED * terms);
                 simd.transpose_strips(&b, &mut strips, size, [terms, super::PADDED, between]);
@@ -127,7 +127,8 @@ fn simd_functions_are_accurate_and_reach_their_limits() {
             simd.apply(function, &mut got);
             for (&got, &x) in got.iter().zip(&inputs) {
                 let want = exact(f64::from(x)) as f32;
-                // An exponent is rounded before it is raised: the error grows with it, beyond -3 for what underflows.
+                // Rounding the exponent makes the relative error grow with its magnitude, beyond -3 for arguments that
+                // underflow.
                 let tolerance = tolerance * if x < -1.0 { f64::from(x * x).min(64.0) } else { 1.0 };
                 let off = (f64::from(got) - f64::from(want)).abs();
                 let close = off <= tolerance * f64::from(want.abs()) + 1e-37 || got == want;

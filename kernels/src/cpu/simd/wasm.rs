@@ -1,4 +1,4 @@
-//! simd128 of WebAssembly, where the module is compiled with it.
+//! WebAssembly simd128, if the module is compiled with it.
 
 use super::lanes::Lanes;
 use core::arch::wasm32::*;
@@ -7,22 +7,22 @@ use core::arch::wasm32::*;
 #[derive(Clone, Copy)]
 pub(crate) struct Simd128;
 
-/// Four bytes in the lowest lane.
+/// Loads four bytes into the lowest lane.
 #[inline(always)]
 fn four(bytes: &[u8]) -> v128 {
     u32x4(u32::from_le_bytes(*bytes.first_chunk().expect("4 bytes")), 0, 0, 0)
 }
 
-/// Eight bytes in the lower half.
+/// Loads eight bytes into the lower half.
 #[inline(always)]
 fn eight(bytes: &[u8]) -> v128 {
     u64x2(u64::from_le_bytes(*bytes.first_chunk().expect("8 bytes")), 0)
 }
 
-/// Four f16 in the lower halves of the lanes to f32.
+/// Converts four f16 in the lower halves of the lanes to f32.
 #[inline(always)]
 pub(super) fn widen(h: v128) -> v128 {
-    // The exponent moves by 112 through a multiplication, which also normalises what is subnormal.
+    // A multiplication adds 112 to the exponent and also normalises subnormal numbers.
     let magnitude = v128_and(h, u32x4_splat(0x7fff));
     let scaled = f32x4_mul(u32x4_shl(magnitude, 13), u32x4_splat(0x7780_0000));
     let special = v128_and(u32x4_ge(magnitude, u32x4_splat(0x7c00)), u32x4_splat(0x7f80_0000));
@@ -32,7 +32,7 @@ pub(super) fn widen(h: v128) -> v128 {
 impl Lanes for Simd128 {
     type V = v128;
     const N: usize = 4;
-    // Those of the processors below, the least of them.
+    // Smallest register count of the processors that run WebAssembly.
     const REGISTERS: usize = 16;
 
     #[inline(always)]

@@ -4,20 +4,22 @@ use super::lanes::Lanes;
 use crate::dtype::DType;
 use crate::quant;
 
-/// A row in its storage format, 32 elements at a time.
+/// A weight row in its storage format, read in groups of 32 elements.
 trait Format {
     /// Bytes of a block.
     const BYTES: usize;
     /// Groups of 32 elements in a block.
     const GROUPS: usize = 1;
 
-    /// Two numbers that the elements of group `g` share, as a rule a factor and an offset; unused where there are none.
+    /// Returns two numbers shared by the elements of group `g`, usually a scale and an offset; unused by formats
+    /// without them.
     #[inline(always)]
     fn scales<L: Lanes>(l: L, _block: &[u8], _g: usize) -> [L::V; 2] {
         [l.splat(0.0); 2]
     }
 
-    /// The elements of group `g` from `at` on, and those from `16 + at` on, as a nibble format stores them together.
+    /// Returns elements of group `g` from `at` on and from `16 + at` on, the two halves that nibble formats store
+    /// together.
     fn pair<L: Lanes>(l: L, block: &[u8], g: usize, scales: [L::V; 2], at: usize) -> [L::V; 2];
 }
 
@@ -107,17 +109,17 @@ impl Format for Q4_1 {
     }
 }
 
-/// Sixteen numbers below 2^7, of which a register takes the first.
+/// Returns sixteen numbers below 2^7; a register takes as many as it holds.
 #[inline(always)]
 fn small(q: impl Fn(usize) -> u8) -> [u8; 16] {
     core::array::from_fn(q)
 }
 
-/// `d q + m` of nibbles with a fifth bit each: bit `i` of the word before the sixteen bytes.
+/// Returns `d q + m` of nibbles with a fifth bit each: bit `i` of the word before the sixteen bytes.
 #[inline(always)]
 fn fives<L: Lanes>(l: L, b: &[u8], [d, m]: [L::V; 2], at: usize) -> [L::V; 2] {
     let bits = u32::from_le_bytes([b[0], b[1], b[2], b[3]]) >> at;
-    // Behind the last register there may be fewer than sixteen bytes, which it does not take.
+    // Fewer than sixteen bytes may follow `at`: indices wrap around, and the register does not use the wrapped bytes.
     let q: &[u8; 16] = b[4..].first_chunk().expect("sixteen bytes");
     let low = small(|i| q[(at + i) % 16] & 15 | ((bits >> i & 1) << 4) as u8);
     let high = small(|i| q[(at + i) % 16] >> 4 | ((bits >> 16 >> i & 1) << 4) as u8);
@@ -199,7 +201,7 @@ impl Format for Q6K {
     const BYTES: usize = 210;
     const GROUPS: usize = 8;
 
-    /// The factors of both halves of a group.
+    /// Returns the scales of both halves of a group.
     #[inline(always)]
     fn scales<L: Lanes>(l: L, block: &[u8], g: usize) -> [L::V; 2] {
         let d = l.splat_f16(&block[208..]);
@@ -267,7 +269,7 @@ fn decode_blocks<L: Lanes, F: Format>(l: L, bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-/// The sizes of a product: tokens (1 to 4), elements of a row, and elements between two tokens of `x`.
+/// Computes the dot products; the sizes are tokens (1 to 4), elements of a row, and the token stride of `x`.
 #[inline(always)]
 pub(super) fn dots<L: Lanes>(
     l: L,
@@ -280,7 +282,7 @@ pub(super) fn dots<L: Lanes>(
 ) {
     let x: [&[f32]; 4] = core::array::from_fn(|t| &x[t.min(tokens - 1) * stride..][..inputs]);
     by_format!(format, format_dots::<L>(l, rows, row_bytes, x, tokens, out));
-    // Only formats of single elements have rows that end within a group.
+    // Only formats without blocks have rows that end within a group.
     let whole = inputs / GROUP * GROUP;
     if whole < inputs {
         let from = format.bytes(whole as u64).map_or(0, |bytes| bytes as usize);
@@ -295,7 +297,8 @@ pub(super) fn dots<L: Lanes>(
     }
 }
 
-/// Three tokens are four, of which one is not wanted: a form of their own would cost more code than it saves time.
+/// Computes three tokens as four and discards the extra result: a specialised version would cost more code than it
+/// saves time.
 #[inline(always)]
 fn format_dots<L: Lanes, F: Format>(
     l: L,
@@ -321,10 +324,10 @@ fn token_dots<L: Lanes, F: Format, const T: usize>(
     tokens: usize,
     out: &mut [f32],
 ) {
-    // As many rows together as leave their sums in registers: AVX-512 has 32 of those, AVX2 16.
+    // As many rows together as keep their sums in registers: AVX-512 has 32 registers, AVX2 16.
     let together = if L::N == 16 { 4 } else { 2 };
     let count = out.len() / tokens;
-    // Behind the last row it stands in for those that are not there, for the same reason as a fourth token.
+    // Past the end the last row is repeated and its results discarded, for the same reason as a fourth token.
     let row = |n: usize| &rows[n.min(count - 1) * row_bytes..][..row_bytes];
     let mut sums = [[0.0; T]; 4];
     for (i, out) in out.chunks_mut(together * tokens).enumerate() {
@@ -340,7 +343,7 @@ fn token_dots<L: Lanes, F: Format, const T: usize>(
     }
 }
 
-/// `sums[r, t] = rows[r] . x[t]` over the whole groups of a row.
+/// Computes `sums[r, t] = rows[r] . x[t]` over the whole groups of a row.
 #[inline(always)]
 fn row_dots<L: Lanes, F: Format, const R: usize, const T: usize>(
     l: L,
@@ -351,7 +354,7 @@ fn row_dots<L: Lanes, F: Format, const R: usize, const T: usize>(
     let mut acc = [[l.splat(0.0); T]; R];
     for i in 0..rows[0].len() / F::BYTES * F::GROUPS {
         let (g, from) = (i % F::GROUPS, i / F::GROUPS * F::BYTES);
-        // Loops, since the methods of arrays are not always inlined.
+        // Written as loops because array methods are not always inlined.
         let (mut xs, mut block) = ([&[0.0; GROUP]; T], [&[][..]; R]);
         for t in 0..T {
             xs[t] = x[t][i * GROUP..].first_chunk().expect("a group of x");

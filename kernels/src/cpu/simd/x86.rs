@@ -3,10 +3,10 @@
 use super::lanes::Lanes;
 use core::arch::x86_64::*;
 
-/// An intrinsic, or a load or store of a whole array.
+/// Wraps an intrinsic, or a load or store of a whole array.
 macro_rules! on {
     ($e:expr) => {{
-        // SAFETY: a token is made only where its unit has been detected, and memory is reached through whole arrays.
+        // SAFETY: a token exists only if its unit has been detected, and memory is reached through whole arrays.
         #[allow(unused_unsafe)]
         unsafe {
             $e
@@ -14,13 +14,13 @@ macro_rules! on {
     }};
 }
 
-/// The first `N` elements as a pointer.
+/// Returns a pointer to the first `N` elements; panics if there are fewer.
 #[inline(always)]
 fn first<const N: usize, T>(x: &[T]) -> *const T {
     x.first_chunk::<N>().expect("a register of elements").as_ptr()
 }
 
-/// Eight lanes; AVX2, FMA and F16C.
+/// Eight lanes: AVX2, FMA and F16C.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2(());
 
@@ -32,7 +32,7 @@ impl Avx2 {
         Self(())
     }
 
-    /// `q & 15` or `q >> 4` of 8 bytes as f32.
+    /// Returns `q & 15` and `q >> 4` of 8 bytes as f32.
     #[inline(always)]
     fn low_high(self, bytes: &[u8]) -> [__m256; 2] {
         let q = on!(_mm256_cvtepu8_epi32(_mm_loadl_epi64(first::<8, u8>(bytes).cast())));
@@ -41,7 +41,7 @@ impl Avx2 {
     }
 }
 
-/// Sums of four registers: pairs are added across until each lane holds one register's sum.
+/// Returns the sums of four registers: horizontal additions leave one register's sum in each lane.
 #[inline(always)]
 fn sums_256(v: [__m256; 4]) -> [f32; 4] {
     let pairs = on!(_mm256_hadd_ps(_mm256_hadd_ps(v[0], v[1]), _mm256_hadd_ps(v[2], v[3])));
@@ -151,7 +151,7 @@ impl Lanes for Avx2 {
     }
 }
 
-/// Sixteen lanes; AVX-512 F, beside what [`Avx2`] has.
+/// Sixteen lanes: AVX-512 F, in addition to the features of [`Avx2`].
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512(());
 
@@ -163,7 +163,7 @@ impl Avx512 {
         Self(())
     }
 
-    /// The upper half of a register added to the lower.
+    /// Adds the upper half of a register to the lower half.
     #[inline(always)]
     fn fold(self, v: __m512) -> __m256 {
         let high = on!(_mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(v))));
@@ -266,7 +266,8 @@ impl Lanes for Avx512 {
     }
     #[inline(always)]
     fn nibbles(self, bytes: &[u8], d: __m512, m: __m512) -> [__m512; 2] {
-        // All 16 values of the block in one register; a lane's nibble picks from it (its upper bits are ignored).
+        // All 16 values of the block are in one register; each nibble selects one (the permutation ignores the upper
+        // bits).
         let steps =
             on!(_mm512_setr_ps(0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0));
         let values = self.fma(d, steps, m);

@@ -1,4 +1,4 @@
-// A tensor of words copied as it is, one invocation an element.
+// Copies a tensor of 32-bit words, one invocation per element.
 
 struct Params {
     elements: u32,

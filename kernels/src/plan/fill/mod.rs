@@ -1,4 +1,4 @@
-//! Passes that several ops begin with: outputs cleared and arguments copied, one invocation an element of four bytes.
+//! Passes shared by several ops: clearing outputs and copying arguments, one invocation per 4-byte element.
 
 use crate::error::Result;
 use crate::part;
@@ -7,19 +7,19 @@ use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Pass, PassBuilder};
 use alloc::vec;
 
-/// Invocations of a workgroup.
+/// Invocations per workgroup.
 const GROUP: u32 = 64;
 
-/// What is written.
+/// Destination of a fill or a copy.
 #[derive(Clone, Copy)]
 pub(crate) enum Target {
     /// A whole argument.
     Arg(&'static str),
-    /// Scratch `index` of `bytes` bytes, `elements` of it from `start` on.
+    /// Elements `start..start + elements` of scratch buffer `index`, which has `bytes` bytes.
     Scratch { index: usize, bytes: u64, start: u32, elements: u32 },
 }
 
-/// The passes of an op.
+/// Builder of fill and copy passes for one op.
 pub(crate) struct Fill<'a> {
     pub(crate) op: &'static str,
     pub(crate) caps: &'a Caps,
@@ -27,13 +27,13 @@ pub(crate) struct Fill<'a> {
 }
 
 impl<'a> Fill<'a> {
-    /// Sets all elements to 0.
+    /// Sets all elements of `to` to 0.
     pub(crate) fn zeros(&self, to: Target) -> Result<Pass> {
         let pass = self.write(PassBuilder::new(self.args, shader("zeros", part!("plan/fill/zeros.wgsl"))), to);
         self.dispatch(pass, to)
     }
 
-    /// Copies a whole argument to a target of as many elements.
+    /// Copies a whole argument to a target with the same number of elements.
     pub(crate) fn copy(&self, from: &'static str, to: Target) -> Result<Pass> {
         let pass = PassBuilder::new(self.args, shader("copy", part!("plan/fill/copy.wgsl"))).arg_as("source", from);
         self.dispatch(self.write(pass, to).start("source_start", from, 4), to)

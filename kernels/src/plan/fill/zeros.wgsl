@@ -1,4 +1,4 @@
-// An output that nothing adds up to: 0, one invocation an element.
+// Sets an output to 0, one invocation per element.
 
 struct Params {
     elements: u32,

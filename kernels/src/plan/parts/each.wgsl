@@ -1,5 +1,5 @@
-// One invocation an index, GROUP of them a workgroup: calls `invocation` with every number from 0 on, also with some behind
-// the last, which it leaves alone.
+// Calls `invocation` with every index from 0 on, one index per invocation, GROUP invocations per workgroup. The last
+// workgroup may pass indices past the end; `invocation` must ignore them.
 
 @compute @workgroup_size(GROUP)
 fn main(

@@ -1,8 +1,9 @@
-// erf(x) to 5e-7: below 1 a Maclaurin series, above it Abramowitz and Stegun 7.1.26's form with exp.
+// erf(x) with an error of at most 5e-7: a Maclaurin series for |x| < 1, the rational form with exp of Abramowitz and
+// Stegun 7.1.26 above.
 fn erf(x: f32) -> f32 {
     let a = min(abs(x), 6.0);
     if a < 1.0 {
-        // 2/sqrt(pi) sum (-1)^n x^(2n+1) / (n! (2n+1)), eleven terms.
+        // Series: 2/sqrt(pi) sum (-1)^n x^(2n+1) / (n! (2n+1)), eleven terms.
         let t = a * a;
         var sum = 0.0;
         var term = 1.0;

@@ -1,10 +1,11 @@
-// The sum of `value` over the GROUP lanes of a workgroup (a multiple of 16), in every lane. Uniform control flow.
-// Two levels, GROUP / 16 and 16 values long: few barriers, and an error that grows with the longer of the two.
+// Returns the sum of `value` over the GROUP lanes of a workgroup (a multiple of 16) to every lane. Requires uniform
+// control flow.
+// Two levels, of GROUP / 16 and 16 terms, need few barriers, and the rounding error grows with the longer of the two.
 
 var<workgroup> reduced: array<vec4f, GROUP>;
 
 fn reduce_sum4(value: vec4f, lane: u32) -> vec4f {
-    // Lanes may still be reading the sums before these.
+    // Barrier: lanes may still be reading the sums of the previous call.
     workgroupBarrier();
     reduced[lane] = value;
     workgroupBarrier();

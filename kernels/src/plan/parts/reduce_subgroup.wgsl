@@ -1,7 +1,7 @@
-// The sum of `value` over the GROUP lanes of a workgroup, in every lane. Uniform control flow.
+// Returns the sum of `value` over the GROUP lanes of a workgroup to every lane. Requires uniform control flow.
 //
-// Subgroups may have any size and hold any lanes: the first lane of each leaves its subgroup's sum at its own place, the
-// others 0, and every subgroup adds up all places.
+// Subgroups may have any size and hold any lanes. The first lane of each subgroup stores its subgroup's sum at its own
+// index, the other lanes store 0, and every subgroup then sums all indices.
 
 var<workgroup> reduced: array<f32, GROUP>;
 
@@ -9,7 +9,7 @@ fn reduce_sum(value: f32, lane: u32) -> f32 {
     let size = subgroupAdd(1u);
     let rank = subgroupExclusiveAdd(1u);
     let sum = subgroupAdd(value);
-    // Lanes may still be reading the sums before these.
+    // Barrier: lanes may still be reading the sums of the previous call.
     workgroupBarrier();
     reduced[lane] = select(0.0, sum, rank == 0);
     workgroupBarrier();

@@ -1,9 +1,10 @@
-// The sum of `value` over the GROUP lanes of a workgroup (a power of two), in every lane. Uniform control flow.
+// Returns the sum of `value` over the GROUP lanes of a workgroup (a power of two) to every lane. Requires uniform
+// control flow.
 
 var<workgroup> reduced: array<f32, GROUP>;
 
 fn reduce_sum(value: f32, lane: u32) -> f32 {
-    // Lanes may still be reading the sum before this one.
+    // Barrier: lanes may still be reading the sum of the previous call.
     workgroupBarrier();
     reduced[lane] = value;
     workgroupBarrier();

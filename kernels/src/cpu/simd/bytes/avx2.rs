@@ -1,6 +1,6 @@
-//! AVX2: sixteen products of 16 bits an instruction, added up by pairs.
+//! AVX2 byte products: sixteen 16-bit products per instruction, summed in pairs.
 //!
-//! A row of [`Rounded`] has its integers whole and in their order, `[blocks, 32]`.
+//! A row of [`Rounded`] stores its 16-bit integers whole and in order, `[blocks, 32]`.
 #![allow(clippy::needless_range_loop, reason = "counted loops over registers unroll")]
 
 use super::{BLOCK, LARGEST, PADDED, Rounded, Row, RowMut, SMALLEST};
@@ -16,20 +16,20 @@ pub(super) fn round(x: &[f32], row: RowMut<'_>) {
     for (b, (x, q)) in x.chunks_exact(BLOCK).zip(row.q.chunks_exact_mut(2 * BLOCK)).enumerate() {
         let mut part = [_mm256_setzero_ps(); 4];
         for i in 0..4 {
-            // SAFETY: eight of the block's elements.
+            // SAFETY: loads eight of the block's elements.
             part[i] = unsafe { _mm256_loadu_ps(x[8 * i..][..8].as_ptr()) };
         }
         let bits = |v| _mm256_and_si256(_mm256_castps_si256(v), _mm256_set1_epi32(0x7fff_ffff));
         let pairs = [0, 2].map(|i| _mm256_max_epi32(bits(part[i]), bits(part[i + 1])));
-        // As integers, NaN is the largest.
+        // NaN has the largest bits as an integer, so the maximum keeps it.
         let max = f32::from_bits(lanes(_mm256_max_epi32(pairs[0], pairs[1])).into_iter().fold(0, i32::max) as u32);
         let inverse = _mm256_set1_ps(if max > SMALLEST { LARGEST / max } else { 0.0 });
         let whole = part.map(|v| _mm256_cvtps_epi32(_mm256_mul_ps(v, inverse)));
         for half in 0..2 {
-            // Packing goes by 128 bits.
+            // `packs` works within 128-bit lanes; the permutation restores the order.
             let packed = _mm256_packs_epi32(whole[2 * half], whole[2 * half + 1]);
             let ordered = _mm256_permute4x64_epi64::<0b11_01_10_00>(packed);
-            // SAFETY: sixteen of the block's integers.
+            // SAFETY: stores sixteen of the block's integers.
             unsafe { _mm256_storeu_si256(q[BLOCK * half..][..BLOCK].as_mut_ptr().cast(), ordered) };
         }
         let pairs = [0, 2].map(|i| _mm256_add_epi32(whole[i], whole[i + 1]));
@@ -43,21 +43,22 @@ pub(super) fn round(x: &[f32], row: RowMut<'_>) {
 #[target_feature(enable = "avx2")]
 fn lanes(v: __m256i) -> [i32; 8] {
     let mut lanes = [0; 8];
-    // SAFETY: an array of 32 bytes.
+    // SAFETY: the array has 32 bytes.
     unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), v) };
     lanes
 }
 
-/// How a format's blocks become words.
+/// Decoding of a format's blocks to 16-bit words.
 trait Format {
     const BYTES: usize;
-    /// Whether the upper half of a block's first dword is `m`; otherwise `m` is `OFFSET d`, 0 where integers have signs.
+    /// `None` if the upper half of a block's first dword is `m`. `Some(OFFSET)` if `m` is `OFFSET d`, 0 for signed
+    /// integers.
     const OFFSET: Option<f32>;
 
-    /// The integers of a block, in their order.
+    /// Returns the integers of a block, in order.
     ///
     /// # Safety
-    /// A block follows.
+    /// `block` points to a whole block.
     unsafe fn words(block: *const u8) -> [__m256i; 2];
 }
 
@@ -66,11 +67,11 @@ struct Q4_1;
 struct Q8_0;
 
 /// # Safety
-/// Sixteen bytes follow.
+/// `bytes` points to sixteen bytes.
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn nibbles(bytes: *const u8) -> [__m256i; 2] {
-    // SAFETY: the caller's.
+    // SAFETY: the caller's promise.
     let q = _mm256_cvtepu8_epi16(unsafe { _mm_loadu_si128(bytes.cast()) });
     [_mm256_and_si256(q, _mm256_set1_epi16(15)), _mm256_srli_epi16::<4>(q)]
 }
@@ -82,7 +83,7 @@ impl Format for Q4_0 {
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn words(block: *const u8) -> [__m256i; 2] {
-        // SAFETY: the nibbles of the block.
+        // SAFETY: the block's nibbles begin at byte 2.
         unsafe { nibbles(block.add(2)) }
     }
 }
@@ -94,7 +95,7 @@ impl Format for Q4_1 {
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn words(block: *const u8) -> [__m256i; 2] {
-        // SAFETY: the nibbles of the block.
+        // SAFETY: the block's nibbles begin at byte 4.
         unsafe { nibbles(block.add(4)) }
     }
 }
@@ -106,7 +107,7 @@ impl Format for Q8_0 {
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn words(block: *const u8) -> [__m256i; 2] {
-        // SAFETY: the bytes of the block.
+        // SAFETY: the block's 32 integers begin at byte 2.
         [2, 18].map(|at| _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(block.add(at).cast()) }))
     }
 }
@@ -139,7 +140,7 @@ fn token_dots<F: Format, const T: usize>(rows: &[u8], row_bytes: usize, x: [Row<
     }
 }
 
-/// `out[t] = row . x[t]`
+/// Writes `out[t] = row . x[t]`.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn row_dots<F: Format, const T: usize>(row: &[u8], x: [Row<'_>; T], out: &mut [f32]) {
@@ -151,8 +152,8 @@ fn row_dots<F: Format, const T: usize>(row: &[u8], x: [Row<'_>; T], out: &mut [f
     let mut sums = [_mm256_setzero_ps(); T];
     for first in (0..blocks).step_by(TOGETHER) {
         let count = (blocks - first).min(TOGETHER);
-        // SAFETY: the blocks of the row from `first` on, `count` of them, as many of a row of `x`, and the scales of that,
-        // which are padded.
+        // SAFETY: reads `count` blocks of the row from `first` on, the same blocks of each row of `x`, and that row's
+        // scales and sums, which are padded.
         unsafe {
             let at = row.as_ptr().add(first * F::BYTES);
             let mut heads = [0u32; TOGETHER];
@@ -190,7 +191,7 @@ fn row_dots<F: Format, const T: usize>(row: &[u8], x: [Row<'_>; T], out: &mut [f
     }
 }
 
-/// The lower halves of the lanes, which are f16.
+/// Decodes the lower halves of the lanes, which are f16.
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
 fn halves(lanes: __m256i) -> __m256 {

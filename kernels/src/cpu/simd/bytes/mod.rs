@@ -1,4 +1,4 @@
-//! Products in integers: activations are rounded to 16 bits, 32 at a time, and multiplied by weights of 4 or 8 bits.
+//! Integer products: activations are rounded to 16 bits in blocks of 32 and multiplied by 4-bit or 8-bit weights.
 //!
 //! ```text
 //! x[i] ~ s q[i]                s = max |x| / 32512 over the block, q[i] = round(x[i] / s)
@@ -7,14 +7,15 @@
 //! y    = sum over blocks of s d (u . q) + s m sum(q)
 //! ```
 //!
-//! The rounding leaves 1e-5 of each block's largest activation, as `Tolerance::ROUNDED` asks. One byte
-//! alone, as GGML's `Q8_0` products have it, is a third faster and leaves 4e-3, which changes the words that a model chooses. Both sides of a product are exact after the rounding: the sums are 32-bit integers, scaled in f32.
+//! The rounding error is 1e-5 of each block's largest activation, within `Tolerance::ROUNDED`. One byte per
+//! activation, as in GGML's `Q8_0` products, is a third faster but has an error of 4e-3, which changes the tokens a
+//! model chooses. After the rounding the product is exact: sums are 32-bit integers, which are then scaled in f32.
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
 mod avx2;
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 mod portable;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
 mod vnni;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm;
@@ -22,18 +23,18 @@ mod wasm;
 use crate::dtype::DType;
 use alloc::{vec, vec::Vec};
 
-/// Elements of a block, of weights and of activations alike.
+/// Elements of a block, for weights and activations.
 pub(crate) const BLOCK: usize = 32;
 /// Outputs of a group, which a panel stores together.
 pub(crate) const GROUP: usize = 16;
-/// The largest integer.
+/// Largest magnitude of a rounded activation.
 const LARGEST: f32 = 32512.0;
-/// Blocks that are smaller count as 0: their scales would leave f32.
+/// Blocks whose largest activation is at most this round to 0, since their scales would leave the range of f32.
 const SMALLEST: f32 = 1e-30;
-/// Scales and sums of a row are padded to a multiple of this, with zeros.
+/// Scales and sums of a row are padded with zeros to a multiple of this.
 const PADDED: usize = 16;
 
-/// An instruction for products of bytes that this processor has.
+/// A byte product instruction that this processor has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bytes(Unit);
 
@@ -41,26 +42,27 @@ pub struct Bytes(Unit);
 enum Unit {
     #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
     Portable,
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
     Avx2,
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
     Vnni,
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     Simd128,
 }
 
-/// Rows of activations in 16 bits.
+/// Rows of activations rounded to 16 bits.
 pub(crate) struct Rounded {
     blocks: usize,
-    /// Per row, as the unit reads them; as a rule pairs of blocks, their high bytes and their low bytes, of which four of
-    /// each block follow in turn: `[pairs, 2, 8, 2, 4]`, the last one padded.
+    /// Integers of each row, in the unit's own layout. The default layout takes blocks in pairs and stores their high
+    /// bytes, then their low bytes, interleaving four bytes of each block: `[pairs, 2, 8, 2, 4]`, with the last pair
+    /// padded.
     q: Vec<i8>,
-    /// Per row and block, the scale, and its product with the sum of the integers.
+    /// Scale of each block of each row; `sum` is that scale times the sum of the block's integers.
     scale: Vec<f32>,
     sum: Vec<f32>,
 }
 
-/// A row's part of what [`Rounded`] holds.
+/// One row of [`Rounded`].
 #[derive(Clone, Copy)]
 struct Row<'a> {
     q: &'a [i8],
@@ -68,7 +70,7 @@ struct Row<'a> {
     sum: &'a [f32],
 }
 
-/// The same for a task that fills it.
+/// One row of [`Rounded`] to be filled by one task.
 pub(crate) struct RowMut<'a> {
     q: &'a mut [i8],
     scale: &'a mut [f32],
@@ -100,7 +102,7 @@ impl Rounded {
         }
     }
 
-    /// Every row, to be filled.
+    /// Returns every row, to be filled.
     pub(crate) fn rows_mut(&mut self) -> impl Iterator<Item = RowMut<'_>> {
         let (width, padded) = (self.width().max(1), self.blocks.next_multiple_of(PADDED).max(1));
         let scales = self.scale.chunks_exact_mut(padded).zip(self.sum.chunks_exact_mut(padded));
@@ -108,15 +110,15 @@ impl Rounded {
     }
 }
 
-/// Weights of some groups of outputs, as the products read them: for each group and block, `[8, GROUP, 4]` bytes, then
-/// `d` and `m` of each output.
+/// Weights of several groups of outputs in the layout that the products read: for each group and block `[8, GROUP, 4]`
+/// bytes, then `d` and `m` of each output.
 pub(crate) struct Panel {
     blocks: usize,
     outputs: usize,
     words: Vec<[u32; WORDS]>,
 }
 
-/// Words of one group and block.
+/// 32-bit words of one group and block.
 const WORDS: usize = 8 * GROUP + 2 * GROUP;
 
 impl Panel {
@@ -130,7 +132,8 @@ impl Panel {
     }
 }
 
-/// The weights `d u[i] + m` of one block of a format that [`Bytes`] multiplies.
+/// Unpacks one block of a format that [`Bytes`] multiplies into integers `u`, and returns `d` and `m` of the weights
+/// `d u[i] + m`.
 fn unpack(format: DType, block: &[u8], u: &mut [u8; BLOCK]) -> [f32; 2] {
     let half = |at: usize| half::f16::from_le_bytes([block[at], block[at + 1]]).to_f32();
     let mut nibbles = |q: &[u8]| {
@@ -156,17 +159,17 @@ fn unpack(format: DType, block: &[u8], u: &mut [u8; BLOCK]) -> [f32; 2] {
     }
 }
 
-/// A call of the body of a unit.
+/// Calls the unit's own version of a function.
 macro_rules! on {
     ($unit:expr, $name:ident($($arg:expr),*)) => {
         match $unit {
             #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
             Unit::Portable => portable::$name($($arg),*),
-            // SAFETY: the unit is made only where its features have been detected.
-            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a unit exists only if its features have been detected.
+            #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
             Unit::Avx2 => unsafe { avx2::$name($($arg),*) },
             // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
             Unit::Vnni => unsafe { vnni::$name($($arg),*) },
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Unit::Simd128 => wasm::$name($($arg),*),
@@ -175,14 +178,15 @@ macro_rules! on {
 }
 
 impl Bytes {
-    /// What every processor can do, slower than products in f32.
+    /// Portable version, for every processor; slower than products in f32.
     #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
     pub const PORTABLE: Bytes = Bytes(Unit::Portable);
 
-    /// Those of the processor that are faster than products in f32, the best first.
+    /// Returns the processor's units that are faster than products in f32, fastest first.
+    #[allow(unused_mut, reason = "some processors have none")]
     pub fn available() -> Vec<Self> {
         let mut all = Vec::new();
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
         {
             let units = [
                 (Unit::Vnni, has!("avx512f", "avx512bw", "avx512vl", "avx512vnni", "avx2", "fma", "f16c")),
@@ -195,22 +199,22 @@ impl Bytes {
         all
     }
 
-    /// The best that the processor has, if that is faster than products in f32.
+    /// Returns the processor's fastest unit, if one is faster than products in f32.
     pub fn detect() -> Option<Self> {
         Self::available().into_iter().next()
     }
 
-    /// Whether weights of a format are multiplied.
+    /// Returns whether weights of a format can be multiplied.
     pub fn takes(format: DType) -> bool {
         matches!(format, DType::Q8_0 | DType::Q4_0 | DType::Q4_1)
     }
 
-    /// Rounds `x` into a row of as many blocks.
+    /// Rounds `x` into a row with the same number of blocks.
     pub(crate) fn round(self, x: &[f32], row: RowMut<'_>) {
         on!(self.0, round(x, row));
     }
 
-    /// `out[n, t] = x[tokens[t]] . row n` for rows of weights of `row_bytes` each and 1 to 4 tokens.
+    /// Writes `out[n, t] = x[tokens[t]] . row n`, for weight rows of `row_bytes` each and 1 to 4 tokens.
     pub(crate) fn dots(
         self,
         format: DType,
@@ -223,12 +227,12 @@ impl Bytes {
         on!(self.0, dots(format, rows, row_bytes, x, tokens, out));
     }
 
-    /// Products of many tokens, for which weights are packed, where they are faster than those in f32.
+    /// Returns the unit's products of packed weights, for many tokens, if they are faster than those in f32.
     pub(crate) fn packing(self) -> Option<Packing> {
         match self.0 {
             #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
             Unit::Portable => Some(Packing::Portable),
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
             Unit::Vnni => Some(Packing::Vnni),
             #[allow(unreachable_patterns, reason = "some processors have no other")]
             _ => None,
@@ -236,35 +240,35 @@ impl Bytes {
     }
 }
 
-/// A unit that multiplies packed weights, too.
+/// A unit that can also multiply packed weights.
 #[derive(Clone, Copy)]
 pub(crate) enum Packing {
     #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
     Portable,
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
     Vnni,
 }
 
 #[cfg_attr(all(target_arch = "wasm32", target_feature = "simd128"), allow(unused_variables, reason = "there is none"))]
 impl Packing {
-    /// Fills a panel with rows of weights of `row_bytes` each, at most as many as it was made for.
+    /// Packs rows of weights of `row_bytes` each into a panel, at most as many rows as it was created for.
     pub(crate) fn pack(self, format: DType, rows: &[u8], row_bytes: usize, panel: &mut Panel) {
         match self {
             #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
             Packing::Portable => portable::pack(format, rows, row_bytes, panel),
-            // SAFETY: the unit is made only where its features have been detected.
-            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a unit exists only if its features have been detected.
+            #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
             Packing::Vnni => unsafe { vnni::pack(format, rows, row_bytes, panel) },
         }
     }
 
-    /// `y[t, n] = x[t] . w[n]` for every row of `y` and the outputs of the panel.
+    /// Writes `y[t, n] = x[t] . w[n]` for every row of `y` and every output of the panel.
     pub(crate) fn multiply(self, panel: &Panel, x: &Rounded, y: &mut crate::cpu::Tile<'_>) {
         match self {
             #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
             Packing::Portable => portable::multiply(panel, x, y),
-            // SAFETY: the unit is made only where its features have been detected.
-            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a unit exists only if its features have been detected.
+            #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
             Packing::Vnni => unsafe { vnni::multiply(panel, x, y) },
         }
     }

@@ -1,18 +1,19 @@
-//! The definition of the integer products, for tests and for units of which nobody has written a faster form.
+//! Portable definition of the integer products: the oracle of tests, and the fallback for units without a faster
+//! version.
 
 use super::{BLOCK, GROUP, LARGEST, Panel, Rounded, Row, RowMut, SMALLEST, unpack};
 use crate::cpu::Tile;
 use crate::dtype::DType;
 use core::ops::Range;
 
-/// Where the high byte of element `i` of block `b` lies in a row; the low one follows `2 BLOCK` behind.
+/// Returns the offset in a row of the high byte of element `i` of block `b`. The low byte is `2 BLOCK` after it.
 fn place(b: usize, i: usize) -> usize {
     b / 2 * 4 * BLOCK + i / 4 * 8 + b % 2 * 4 + i % 4
 }
 
 pub(super) fn round(x: &[f32], row: RowMut<'_>) {
     for (b, x) in x.chunks_exact(BLOCK).enumerate() {
-        // NaN has the largest bits.
+        // NaN has the largest bits, so the maximum keeps it.
         let bits = x.iter().map(|x| x.abs().to_bits()).max().unwrap_or(0);
         let max = f32::from_bits(bits);
         let inverse = if max > SMALLEST { LARGEST / max } else { 0.0 };
@@ -46,7 +47,7 @@ pub(super) fn pack(format: DType, rows: &[u8], row_bytes: usize, panel: &mut Pan
     }
 }
 
-/// One block's share of a product.
+/// Returns one block's contribution to a product.
 fn share(u: &[u8; BLOCK], [d, m]: [f32; 2], x: Row<'_>, b: usize) -> f32 {
     let q = |i: usize| 256 * i32::from(x.q[place(b, i)]) + i32::from(x.q[place(b, i) + 2 * BLOCK]);
     let dot: i32 = u.iter().enumerate().map(|(i, &u)| i32::from(u) * q(i)).sum();

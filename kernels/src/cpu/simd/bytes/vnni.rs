@@ -1,4 +1,4 @@
-//! AVX-512 with VNNI: 64 products of bytes an instruction, added up by fours.
+//! AVX-512 VNNI byte products: 64 byte products per instruction, summed in fours.
 #![allow(clippy::needless_range_loop, reason = "counted loops over registers unroll")]
 
 use super::{BLOCK, GROUP, LARGEST, PADDED, Panel, Rounded, Row, RowMut, SMALLEST};
@@ -7,15 +7,15 @@ use crate::dtype::DType;
 use core::arch::x86_64::*;
 use core::ops::Range;
 
-/// Tokens and groups whose sums stay in registers: 12 integer sums of a block and 12 of the row.
+/// Tokens and groups of one register tile: 12 integer sums of a block and 12 f32 sums of the row stay in registers.
 const TOKENS: usize = 6;
 const GROUPS: usize = 2;
-/// Bytes that [`dots`] fetches ahead.
+/// Bytes that [`dots`] prefetches ahead.
 const AHEAD: usize = 2048;
-/// Rows that [`dots`] takes together, so that one sum does not wait for the other.
+/// Rows that [`dots`] multiplies together, which gives independent chains of additions.
 const ROWS: usize = 4;
 
-/// Dwords of two blocks in turn.
+/// Interleaves the dwords of two blocks.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn in_turn(a: __m256i, b: __m256i) -> __m512i {
@@ -36,10 +36,10 @@ pub(super) fn round(x: &[f32], row: RowMut<'_>) {
                 break;
             }
             let x: &[f32; BLOCK] = x[b * BLOCK..].first_chunk().expect("a block");
-            // SAFETY: both halves of the block.
+            // SAFETY: loads both halves of the block.
             let (low, high) = unsafe { (_mm512_loadu_ps(x.as_ptr()), _mm512_loadu_ps(x.as_ptr().add(16))) };
             let bits = |v| _mm512_and_si512(_mm512_castps_si512(v), magnitude);
-            // As integers, NaN is the largest.
+            // NaN has the largest bits as an integer, so the maximum keeps it.
             let max = f32::from_bits(_mm512_reduce_max_epi32(_mm512_max_epi32(bits(low), bits(high))) as u32);
             let inverse = _mm512_set1_ps(if max > SMALLEST { LARGEST / max } else { 0.0 });
             let low = _mm512_cvtps_epi32(_mm512_mul_ps(low, inverse));
@@ -90,7 +90,7 @@ pub(super) fn multiply(panel: &Panel, x: &Rounded, y: &mut Tile<'_>) {
     }
 }
 
-/// `T` tokens from `token` on times `G` groups of outputs from `first` on.
+/// Multiplies `T` tokens from `token` on with `G` groups of outputs from `first` on.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
 fn tile<const G: usize, const T: usize>(panel: &Panel, x: &Rounded, first: usize, token: usize, y: &mut Tile<'_>) {
@@ -105,14 +105,14 @@ fn tile<const G: usize, const T: usize>(panel: &Panel, x: &Rounded, first: usize
     let mut sums = [[_mm512_setzero_ps(); G]; T];
     for b in 0..panel.blocks {
         let mut dots = [[_mm512_setzero_si512(); G]; T];
-        // SAFETY: a block of a panel has 8 vectors of bytes and 2 of scales; a row has 8 dwords of every block, and its
-        // scale and sum.
+        // SAFETY: a block of a panel has 8 vectors of bytes and 2 of scales; a row has 8 dwords per block and part, a
+        // scale and a sum.
         unsafe {
             let mut words = [core::ptr::null::<u32>(); G];
             for g in 0..G {
                 words[g] = group[g].as_ptr().add(b).cast();
             }
-            // The high bytes, then the low ones.
+            // Multiplies the high bytes, then the low bytes.
             for part in 0..2 {
                 for j in 0..8 {
                     let mut w = [_mm512_setzero_si512(); G];
@@ -152,22 +152,22 @@ fn tile<const G: usize, const T: usize>(panel: &Panel, x: &Rounded, first: usize
             let count = (panel.outputs - from).min(GROUP);
             let mask = (u32::MAX >> (32 - count)) as __mmask16;
             let y = &mut y[from..from + count];
-            // SAFETY: as many elements as the mask lets through.
+            // SAFETY: the mask covers exactly the elements of `y`.
             unsafe { _mm512_mask_storeu_ps(y.as_mut_ptr(), mask, sums[t][g]) };
         }
     }
 }
 
-/// How a format's pairs of blocks become bytes.
+/// Decoding of a format's pairs of blocks to bytes.
 trait Format {
     const BYTES: usize;
-    /// Whether the upper half of a block's first dword is `m`; otherwise `m` is `OFFSET d`.
+    /// `None` if the upper half of a block's first dword is `m`. `Some(OFFSET)` if `m` is `OFFSET d`.
     const OFFSET: Option<f32>;
 
-    /// The bytes of two blocks, four each in turn. `second` is false where there is only one.
+    /// Returns the bytes of two blocks, interleaved by four. `second` is false if there is only one block.
     ///
     /// # Safety
-    /// As many blocks follow.
+    /// `blocks` points to one block, or to two if `second`.
     unsafe fn pair(blocks: *const u8, second: bool) -> __m512i;
 }
 
@@ -175,19 +175,19 @@ struct Q4_0;
 struct Q4_1;
 struct Q8_0;
 
-/// Nibbles of two blocks whose bytes begin at words `a` and `b` of the memory that `mask` covers.
+/// Returns the nibbles of two blocks, gathered as words by `index` from the words that `mask` covers.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn nibbles(blocks: *const u8, mask: __mmask32, index: __m512i) -> __m512i {
-    // SAFETY: what the mask leaves out is not touched.
+    // SAFETY: masked-out words are not read.
     let words = unsafe { _mm512_maskz_loadu_epi16(mask, blocks.cast()) };
     let turn = _mm512_permutexvar_epi16(index, words);
-    // Low nibbles in the lower half, high nibbles in the upper.
+    // Low nibbles in the lower half, high nibbles in the upper half.
     let shift = _mm512_inserti64x4::<1>(_mm512_setzero_si512(), _mm256_set1_epi32(4));
     _mm512_and_si512(_mm512_srlv_epi32(turn, shift), _mm512_set1_epi8(15))
 }
 
-/// Words of the dwords of two blocks in turn: words `a..a + 8` and `b..b + 8`, twice.
+/// Index that interleaves the dwords of two blocks: words `a..a + 8` and `b..b + 8`, twice.
 macro_rules! turn {
     ($a:expr, $b:expr) => {{
         const INDEX: [i16; 32] = {
@@ -280,7 +280,7 @@ fn token_dots<F: Format, const T: usize>(rows: &[u8], row_bytes: usize, x: [Row<
     }
 }
 
-/// `out[r, t] = rows[r] . x[t]`
+/// Writes `out[r, t] = rows[r] . x[t]`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
 fn row_dots<F: Format, const R: usize, const T: usize>(rows: [&[u8]; R], x: [Row<'_>; T], out: &mut [f32]) {
@@ -294,13 +294,14 @@ fn row_dots<F: Format, const R: usize, const T: usize>(rows: [&[u8]; R], x: [Row
     for first in (0..blocks).step_by(PADDED) {
         let count = (blocks - first).min(PADDED);
         let mask = (u32::MAX >> (32 - count)) as __mmask16;
-        // Scales of 16 blocks at a time; the products of a pair take two of them in turn.
+        // Scales are computed for 16 blocks at a time; the products of a pair use two of them, interleaved.
         let mut scales = [[[0.0f32; PADDED]; T]; R];
         for r in 0..R {
-            // SAFETY: the first dword of each block that the mask lets through; scales and sums are padded.
+            // SAFETY: reads the first dword of each block that the mask covers; scales and sums are padded.
             unsafe {
                 let at = rows[r].as_ptr().add(first * F::BYTES);
-                // The rows that come next: a row is too short for the processor to find out by itself.
+                // Prefetches the following rows: one row is too short for the hardware prefetcher to detect the
+                // stream.
                 for line in (0..PADDED * F::BYTES).step_by(64) {
                     _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD + line).cast());
                 }
@@ -319,7 +320,7 @@ fn row_dots<F: Format, const R: usize, const T: usize>(rows: [&[u8]; R], x: [Row
             }
         }
         for b in (0..count).step_by(2) {
-            // SAFETY: the blocks from `first + b` on, one or two of them; a row of x has whole pairs.
+            // SAFETY: reads one or two blocks from `first + b` on; a row of x has whole pairs.
             unsafe {
                 for r in 0..R {
                     let w = F::pair(rows[r].as_ptr().add((first + b) * F::BYTES), b + 1 < count);

@@ -1,7 +1,7 @@
-//! simd128 of WebAssembly: eight products of 16 bits an instruction, added up by pairs.
+//! WebAssembly simd128 byte products: eight 16-bit products per instruction, summed in pairs.
 //!
-//! A row of [`Rounded`] has its integers whole, `[blocks, 2, 2, 8]`: of each half of a block those at even places, then
-//! those at odd ones, as the bytes of weights come apart.
+//! A row of [`Rounded`] stores its 16-bit integers whole, `[blocks, 2, 2, 8]`: for each half of a block first the even
+//! elements, then the odd ones. Splitting the bytes of weights yields the same order.
 #![allow(clippy::needless_range_loop, reason = "counted loops over registers unroll")]
 
 use super::{BLOCK, LARGEST, PADDED, Rounded, Row, RowMut, SMALLEST};
@@ -20,10 +20,10 @@ fn sum(v: v128) -> i32 {
 
 pub(super) fn round(x: &[f32], row: RowMut<'_>) {
     for (b, (x, q)) in x.chunks_exact(BLOCK).zip(row.q.chunks_exact_mut(2 * BLOCK)).enumerate() {
-        // SAFETY: a block of `x`, and 16 bits of `q` for each of its elements.
+        // SAFETY: `x` has a whole block, and `q` 16 bits for each of its elements.
         unsafe {
             let (x, q): (*const v128, *mut v128) = (x.as_ptr().cast(), q.as_mut_ptr().cast());
-            // As integers, NaN is the largest.
+            // NaN has the largest bits as an integer, so the maximum keeps it.
             let mut largest = i32x4_splat(0);
             for i in 0..8 {
                 largest = i32x4_max(largest, v128_and(v128_load(x.add(i)), i32x4_splat(0x7fff_ffff)));
@@ -47,15 +47,16 @@ pub(super) fn round(x: &[f32], row: RowMut<'_>) {
     }
 }
 
-/// How a format's blocks become words.
+/// Decoding of a format's blocks to 16-bit words.
 trait Format {
     const BYTES: usize;
-    /// `d` and `m` of four blocks, whose first four bytes are the lanes; none where there is no offset.
+    /// Returns `d` and `m` of four blocks, given their first four bytes as lanes; `m` is `None` for formats without
+    /// offset.
     fn scales(heads: v128) -> (v128, Option<v128>);
-    /// The integers of a block, in the order of a row of `x`.
+    /// Returns the integers of a block, in the order of a row of `x`.
     ///
     /// # Safety
-    /// A block follows.
+    /// `block` points to a whole block.
     unsafe fn words(block: *const u8) -> [v128; 4];
 }
 
@@ -69,10 +70,10 @@ fn factor(heads: v128) -> v128 {
 }
 
 /// # Safety
-/// Sixteen bytes follow.
+/// `bytes` points to sixteen bytes.
 #[inline(always)]
 unsafe fn nibbles(bytes: *const u8) -> [v128; 4] {
-    // SAFETY: the caller's.
+    // SAFETY: the caller's promise.
     let (q, low) = (unsafe { v128_load(bytes.cast()) }, u16x8_splat(15));
     [v128_and(q, low), v128_and(u16x8_shr(q, 8), low), v128_and(u16x8_shr(q, 4), low), u16x8_shr(q, 12)]
 }
@@ -88,7 +89,7 @@ impl Format for Q4_0 {
 
     #[inline(always)]
     unsafe fn words(block: *const u8) -> [v128; 4] {
-        // SAFETY: the nibbles of the block.
+        // SAFETY: the block's nibbles begin at byte 2.
         unsafe { nibbles(block.add(2)) }
     }
 }
@@ -103,7 +104,7 @@ impl Format for Q4_1 {
 
     #[inline(always)]
     unsafe fn words(block: *const u8) -> [v128; 4] {
-        // SAFETY: the nibbles of the block.
+        // SAFETY: the block's nibbles begin at byte 4.
         unsafe { nibbles(block.add(4)) }
     }
 }
@@ -118,7 +119,7 @@ impl Format for Q8_0 {
 
     #[inline(always)]
     unsafe fn words(block: *const u8) -> [v128; 4] {
-        // SAFETY: the bytes of the block.
+        // SAFETY: the block's 32 integers begin at byte 2.
         let [a, b]: [v128; 2] = unsafe { [v128_load(block.add(2).cast()), v128_load(block.add(18).cast())] };
         let even = |q| i16x8_shr(i16x8_shl(q, 8), 8);
         [even(a), i16x8_shr(a, 8), even(b), i16x8_shr(b, 8)]
@@ -133,7 +134,8 @@ pub(super) fn dots(format: DType, rows: &[u8], row_bytes: usize, x: &Rounded, to
     }
 }
 
-/// Two and three tokens are four, of which some are not wanted: forms of their own would cost more code than they save time.
+/// Computes two or three tokens as four and discards the extra results: specialised versions would cost more code than
+/// they save time.
 fn format_dots<F: Format>(rows: &[u8], row_bytes: usize, x: &Rounded, tokens: Range<usize>, out: &mut [f32]) {
     let row = |t: usize| x.row((tokens.start + t).min(tokens.end - 1));
     match tokens.len() {
@@ -154,7 +156,7 @@ fn token_dots<F: Format, const T: usize>(
     }
 }
 
-/// The sums of the lanes of each register, one a lane.
+/// Returns the sum over the lanes of each register, one sum per lane.
 #[inline(always)]
 fn across([a, b, c, d]: [v128; 4]) -> v128 {
     let ab = i32x4_add(i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<2, 6, 3, 7>(a, b));
@@ -162,7 +164,7 @@ fn across([a, b, c, d]: [v128; 4]) -> v128 {
     i32x4_add(i64x2_shuffle::<0, 2>(ab, cd), i64x2_shuffle::<1, 3>(ab, cd))
 }
 
-/// `row . x[t]`
+/// Returns `row . x[t]` for each token.
 #[inline(always)]
 fn row_dots<F: Format, const T: usize>(row: &[u8], x: [Row<'_>; T]) -> [f32; T] {
     let blocks = row.len() / F::BYTES;
@@ -174,8 +176,8 @@ fn row_dots<F: Format, const T: usize>(row: &[u8], x: [Row<'_>; T]) -> [f32; T] 
     for first in (0..blocks).step_by(TOGETHER) {
         let count = (blocks - first).min(TOGETHER);
         let (mut heads, mut dots) = ([0; TOGETHER], [[i32x4_splat(0); TOGETHER]; T]);
-        // SAFETY: the blocks of the row from `first` on, `count` of them, as many of a row of `x`, and the scales of that,
-        // which are padded.
+        // SAFETY: reads `count` blocks of the row from `first` on, the same blocks of each row of `x`, and that row's
+        // scales and sums, which are padded.
         unsafe {
             for b in 0..TOGETHER {
                 if b >= count {

@@ -1,4 +1,4 @@
-//! AMX, with AVX-512 to split numbers for it.
+//! AMX tile products, with AVX-512 to split f32 into bf16.
 #![allow(clippy::needless_range_loop, reason = "counted loops over registers unroll")]
 
 use super::{BLOCK, Line, STEP, Uninit};
@@ -6,7 +6,7 @@ use crate::cpu::{Matrix, Tile};
 use core::arch::asm;
 use core::arch::x86_64::*;
 
-/// Whether the processor has AMX for bf16, and the system lets this process use it.
+/// Returns whether the processor has AMX for bf16 and the system permits this process to use it.
 pub(super) fn lent() -> bool {
     static LENT: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     *LENT.get_or_init(ask)
@@ -18,9 +18,9 @@ fn ask() -> bool {
     if !amx || !has!("avx512f", "avx512bw", "avx512vl", "avx512bf16") {
         return false;
     }
-    // arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA), for the threads of the process.
+    // Calls arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA), which applies to all threads of the process.
     let refused: i64;
-    // SAFETY: the call reads its arguments alone and writes no memory; it fails where the system does not know it.
+    // SAFETY: the call reads only its arguments and writes no memory; a system that does not know it returns an error.
     unsafe {
         asm!("syscall", inlateout("rax") 158i64 => refused, in("rdi") 0x1023, in("rsi") 18, lateout("rcx") _,
             lateout("r11") _, options(nostack));
@@ -28,11 +28,11 @@ fn ask() -> bool {
     refused == 0
 }
 
-/// The halves of 32 numbers.
+/// Splits 32 numbers into high and low bf16.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
 fn halves(x: [__m512; 2]) -> [__m512i; 2] {
-    // SAFETY: registers of 64 bytes.
+    // SAFETY: all are registers of 64 bytes.
     let pack = |[a, b]: [__m512; 2]| unsafe { core::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(b, a)) };
     let high = pack(x);
     let lower = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(high));
@@ -41,12 +41,12 @@ fn halves(x: [__m512; 2]) -> [__m512i; 2] {
     [high, pack([rest(x[0], lower), rest(x[1], upper)])]
 }
 
-/// Up to 32 numbers, zeros behind them.
+/// Loads up to 32 numbers and pads with zeros.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn load(x: &[f32]) -> [__m512; 2] {
     let mask = |count: usize| ((1u32 << count.min(16)) - 1) as __mmask16;
-    // SAFETY: the masks let through what the slice has.
+    // SAFETY: the masks cover exactly the elements of the slice.
     unsafe {
         let second = x.as_ptr().wrapping_add(16);
         let lower = _mm512_maskz_loadu_ps(mask(x.len()), x.as_ptr());
@@ -56,7 +56,7 @@ fn load(x: &[f32]) -> [__m512; 2] {
 
 #[inline]
 fn store(line: &mut Uninit, bits: __m512i) {
-    // SAFETY: a register of as many bytes.
+    // SAFETY: both types have 64 bytes.
     line.write(Line(unsafe { core::mem::transmute::<__m512i, [u16; 32]>(bits) }));
 }
 
@@ -85,7 +85,7 @@ pub(super) fn split_columns(b: Matrix<'_>, to: &mut [Uninit]) {
     for (step, lines) in to.chunks_exact_mut(32).enumerate() {
         let here = step * STEP..terms.min((step + 1) * STEP);
         if next_term == 1 {
-            // The terms of a column lie together: its pairs become a column of pairs.
+            // Terms of a column are contiguous: transposing pairs of terms yields the layout of pairs.
             let mut rows = [[_mm512_setzero_si512(); 16]; 2];
             for n in 0..columns {
                 [rows[0][n], rows[1][n]] = halves(load(&b.data()[n * next_column..][here.clone()]));
@@ -103,7 +103,7 @@ pub(super) fn split_columns(b: Matrix<'_>, to: &mut [Uninit]) {
                 let row = &b.data()[term * next_term..];
                 *x = load(&row[..columns])[0];
             }
-            // The first term's numbers are in the lower half, the second's in the upper.
+            // The first term's numbers are in the lower half, the second term's in the upper half.
             for (part, bits) in halves(x).into_iter().enumerate() {
                 store(&mut lines[16 * part + pair], turn(bits));
             }
@@ -111,7 +111,7 @@ pub(super) fn split_columns(b: Matrix<'_>, to: &mut [Uninit]) {
     }
 }
 
-/// Words of the lower and of the upper half in turn.
+/// Interleaves the words of the lower half with those of the upper half.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn turn(bits: __m512i) -> __m512i {
@@ -124,11 +124,11 @@ fn turn(bits: __m512i) -> __m512i {
         }
         order
     };
-    // SAFETY: the array has as many bytes.
+    // SAFETY: both types have 64 bytes.
     _mm512_permutexvar_epi16(unsafe { core::mem::transmute::<[u16; 32], __m512i>(ORDER) }, bits)
 }
 
-/// The columns of a matrix of 16 x 16 dwords.
+/// Transposes a matrix of 16 x 16 dwords.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn transpose(rows: &[__m512i; 16]) -> [__m512i; 16] {
@@ -144,7 +144,7 @@ fn transpose(rows: &[__m512i; 16]) -> [__m512i; 16] {
             a[4 * i + 2 * j + 1] = _mm512_unpackhi_epi64(b[4 * i + j], b[4 * i + j + 2]);
         }
     }
-    // Now `a[4 i + j]` holds, in each quarter `q`, rows `4 i..` of column `4 q + j`.
+    // Here `a[4 i + j]` holds, in each quarter `q`, rows `4 i..` of column `4 q + j`.
     for j in 0..4 {
         let low = _mm512_shuffle_i32x4::<0x88>(a[j], a[4 + j]);
         let high = _mm512_shuffle_i32x4::<0xdd>(a[j], a[4 + j]);
@@ -158,10 +158,10 @@ fn transpose(rows: &[__m512i; 16]) -> [__m512i; 16] {
     b
 }
 
-/// Rows that pass by together.
+/// Rows per pass over all columns.
 const ROWS: usize = 128;
 
-/// Eight tiles of 16 rows of 64 bytes.
+/// Tile configuration: eight tiles of 16 rows of 64 bytes.
 #[repr(align(64))]
 struct Configuration(#[allow(dead_code, reason = "read by assembly")] [u8; 64]);
 
@@ -178,13 +178,13 @@ const CONFIGURATION: Configuration = {
 };
 
 /// # Safety
-/// The unit has been lent, and all lines of `a` and `b` have been written: whole blocks of `steps` steps.
+/// The system has granted the unit, and all lines of `a` and `b` have been written: whole blocks of `steps` steps.
 pub(super) unsafe fn multiply(a: &[Uninit], b: &[Uninit], steps: usize, c: &mut Tile<'_>, add: bool) {
     let [rows, columns] = c.shape();
     let mut edge = [[0.0f32; BLOCK]; BLOCK];
-    // SAFETY: the unit has been lent.
+    // SAFETY: the system has granted the unit.
     unsafe { asm!("ldtilecfg [{}]", in(reg) &CONFIGURATION, options(nostack, readonly)) };
-    // Some rows stay in the cache while all columns pass by.
+    // A band of rows stays in the cache for the pass over all columns.
     for from in (0..rows).step_by(ROWS) {
         for n in (0..columns).step_by(BLOCK) {
             for m in (from..rows.min(from + ROWS)).step_by(BLOCK) {
@@ -200,7 +200,7 @@ pub(super) unsafe fn multiply(a: &[Uninit], b: &[Uninit], steps: usize, c: &mut 
                 if add {
                     (0..size[0]).for_each(|i| edge[i][..size[1]].copy_from_slice(&c.row(m + i)[n..n + size[1]]));
                 }
-                // SAFETY: a whole block; all lines have been written.
+                // SAFETY: `edge` is a whole block; all lines have been written.
                 unsafe { block(left, right, edge.as_mut_ptr().cast(), BLOCK, add) };
                 (0..size[0]).for_each(|i| c.row(m + i)[n..n + size[1]].copy_from_slice(&edge[i][..size[1]]));
             }
@@ -210,7 +210,7 @@ pub(super) unsafe fn multiply(a: &[Uninit], b: &[Uninit], steps: usize, c: &mut 
     unsafe { asm!("tilerelease", options(nostack, nomem)) };
 }
 
-/// 32 rows times 32 columns, in four tiles, `stride` numbers from one row of `c` to the next.
+/// Multiplies 32 rows with 32 columns in four tiles; `c` has row stride `stride`.
 ///
 /// # Safety
 /// `left` and `right` have been written, `c` points to 32 rows of 32 numbers, and the tiles are configured.
@@ -218,7 +218,7 @@ unsafe fn block(left: &[Uninit], right: &[Uninit], c: *mut f32, stride: usize, a
     let (half, bytes) = (left.len() / 2, stride * 4);
     let steps = half / 32;
     assert_eq!(left.len(), right.len(), "as many terms");
-    // SAFETY: both halves of both sides have as many steps; the rest is the caller's promise.
+    // SAFETY: both sides have the same number of steps; the caller promises the rest.
     unsafe {
         asm!(
             "test {add:e}, {add:e}",

@@ -3,10 +3,10 @@ use crate::cpu::{Matrix, Tile};
 use crate::rng::Rng;
 use alloc::{vec, vec::Vec};
 
-/// `c = a b`, or `c += a b` with `add`.
+/// Computes `c = a b`, or `c += a b` with `add`.
 fn product(tiles: Tiles, a: Matrix<'_>, b: Matrix<'_>, c: &mut Tile<'_>, add: bool) {
     let [m, k] = a.shape();
-    // The terms of a row lie together on the left side.
+    // The left side requires contiguous terms.
     let dense: Vec<f32> = (0..m * k).map(|i| a.get(i / k, i % k)).collect();
     let (mut left, mut right) = (Split::new(0, 0), Split::new(0, 0));
     tiles.left(Matrix::new(&dense, [m, k], k), &mut left);

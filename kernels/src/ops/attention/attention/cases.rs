@@ -29,13 +29,14 @@ pub(crate) fn cases() -> Vec<Case> {
             all.push(Case::new(format!("{id}_page{page}"), Spec { paged, q_stride, lengths: batch > 1, ..spec }));
         }
     }
-    // Many queries far into a text: keys and values are laid out once, from where the window of the first begins.
+    // Many queries late in a sequence: keys and values are packed once, starting at the first key in the first query's
+    // window.
     for kv in [DType::F32, DType::F16] {
         let paged = Some(Pages { pages: 20, page: 16, width: 19 });
         let spec = Spec { window: Some(70), paged, kv, ..Spec::causal(1, 140, 300, 4, 2, 32) };
         all.push(Case::new(format!("attention_t140_s300_{kv}_window_paged"), spec));
     }
-    // Every option, on the form for many queries and on the one for few.
+    // Every option, with many queries (prefill form) and with few (decode form).
     for (queries, keys) in [(40, 150), (2, 300)] {
         let spec = Spec::causal(2, queries, keys, 4, 2, 32);
         let pages = Some(Pages { pages: 21, page: 16, width: keys.div_ceil(16) });
@@ -97,7 +98,7 @@ pub(crate) fn cases() -> Vec<Case> {
             all.push(Case::new(format!("attention_t{queries}_s{keys}_{name}"), spec));
         }
     }
-    // Keys and values in f16 and in blocks.
+    // Keys and values in f16 and in Q8_0 blocks.
     for (queries, keys) in [(40, 150), (2, 300)] {
         for (kv, dim, value_dim) in [
             (DType::F16, 64, 64),

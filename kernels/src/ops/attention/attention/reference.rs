@@ -23,7 +23,7 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
         (size(spec.heads), size(spec.kv_heads), size(spec.dim), size(spec.value_dim));
     for b in 0..size(spec.batch) {
         let sequence = sequences.get(b);
-        // Row of key j in k and v.
+        // Returns the row of key j in k and v.
         let row = |j: usize| match table {
             Some((p, table)) => p.row(table, b, j),
             None => sequence.first_key + j,

@@ -1,25 +1,25 @@
 use super::Spec;
 use crate::cpu::Args;
 
-/// The rows and the lengths of a sequence.
+/// Rows and lengths of one sequence.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Sequence {
-    /// Row of `q` and `out` that its queries begin at.
+    /// First row of the sequence in `q` and `out`.
     pub(crate) first_query: usize,
     pub(crate) queries: usize,
-    /// Row of `k` and `v` that its keys begin at, unless they are paged.
+    /// First row of the sequence in `k` and `v`, unless they are paged.
     pub(crate) first_key: usize,
     pub(crate) keys: usize,
 }
 
 impl Sequence {
-    /// Position of query `t`, which may be before the first key.
+    /// Returns the position of query `t`, which is negative if the query precedes the first key.
     pub(crate) fn position(&self, t: usize) -> i64 {
         t as i64 + self.keys as i64 - self.queries as i64
     }
 }
 
-/// What says where sequences begin and how long they are.
+/// Offsets and lengths of all sequences of a run.
 #[derive(Clone, Copy)]
 pub(crate) struct Sequences<'a> {
     spec: &'a Spec,
@@ -38,7 +38,7 @@ impl<'a> Sequences<'a> {
         }
     }
 
-    /// Those of the vectors that are there by the names of the arguments.
+    /// Builds the offsets from the argument vectors that exist; `vector` looks one up by name.
     pub(crate) fn of(spec: &'a Spec, vector: impl Fn(&str) -> Option<&'a [u32]>) -> Self {
         Self { spec, cu_q: vector("cu_q"), cu_k: vector("cu_k"), lengths: vector("lengths") }
     }
@@ -58,12 +58,12 @@ impl<'a> Sequences<'a> {
         Sequence { first_query, queries, first_key, keys }
     }
 
-    /// Whether a row of `q` may belong to two sequences.
+    /// Returns whether two sequences may share a row of `q`.
     pub(crate) fn overlap(&self) -> bool {
         self.cu_q.is_some_and(|offsets| !offsets.is_sorted())
     }
 
-    /// Whether a row of `k` may belong to two sequences.
+    /// Returns whether two sequences may share a row of `k`.
     pub(crate) fn overlap_in_keys(&self) -> bool {
         self.cu_k.is_some_and(|offsets| !offsets.is_sorted())
     }

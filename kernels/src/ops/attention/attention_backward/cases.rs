@@ -63,7 +63,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ("no_queries", attention::Spec { queries: 0, sinks: true, ..spec }),
     ];
     all.extend(options.map(|(name, spec)| (format!("t40_s90_{name}"), spec)));
-    // Packed sequences of any length, some of them empty, and rows that none has.
+    // Packed sequences of any length, some of them empty, and rows that belong to no sequence.
     for (batch, queries, keys, packed, heads, kv_heads, dim) in [
         (7, 33, 90, Packed { queries: 70, keys: 200 }, 4, 2, 64),
         (5, 19, 19, Packed { queries: 60, keys: 60 }, 3, 1, 13),

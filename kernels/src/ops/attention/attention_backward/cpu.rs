@@ -1,8 +1,8 @@
-//! Tiles of keys against tiles of queries: the weights of two tiles are computed once, for all five products.
+//! Tiles of keys against tiles of queries: the weights of a pair of tiles are computed once, for all five products.
 //!
-//! A unit is a query head of one sequence and every `parts`-th tile of its keys. It sums what its tiles give to `dq` apart
-//! from other units, and each head what it gives to `dk` and `dv`; both are added up at the end, in one order. How many
-//! parts there are depends on the shape alone, so that no result depends on the number of threads.
+//! A unit is a query head of one sequence and every `parts`-th tile of its keys. Each unit sums its own contribution
+//! to `dq`, and each query head its own contribution to `dk` and `dv`. The contributions are added at the end, in a
+//! fixed order. The number of parts depends only on the shape, so results do not depend on the number of threads.
 
 use crate::cpu::{Args, Host, Matrix, Shared, Tile, split};
 use crate::ops::attention::attention::sequence::{Sequence, Sequences};
@@ -10,17 +10,17 @@ use crate::ops::attention::attention::{HIDDEN, Spec};
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
-/// Queries and keys of a tile.
+/// Queries and keys per tile.
 const TILE: usize = 128;
-/// Units that keep many threads busy, where there are as many tiles; they bound the memory for `dq`.
+/// Target number of units, enough for many threads if there are as many tiles; it bounds the memory for `dq`.
 const UNITS: usize = 16;
-/// Least multiplications that are worth a task.
+/// Minimum number of multiplications per task.
 const TASK: usize = 1 << 16;
 
 pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let inputs = Inputs::new(spec, host, args);
     if inputs.sequences.overlap() || inputs.sequences.overlap_in_keys() {
-        // Tasks would share rows.
+        // Tasks would write the same rows.
         return super::reference::run(spec, args);
     }
     let (dq, dk, dv) = (args.out("dq"), args.out("dk"), args.out("dv"));
@@ -67,7 +67,8 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
         }
     });
     let [q_sums, k_sums, v_sums] = &sums;
-    // Element 0 of the terms of output row (row of q or k, head), their distance and number, and what they are multiplied by.
+    // `terms` maps an output row (row of q or k, head) to `[offset of its first term, stride of the terms, number of
+    // terms]`; their sum is multiplied by `factor`.
     let add =
         |out: &mut [f32], width: usize, factor: f32, terms: &(dyn Fn(usize) -> [usize; 3] + Sync), sums: &[f32]| {
             let (out_rows, out) = (out.len() / width, Shared::new(out));
@@ -99,7 +100,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     add(dv, value_dim, 1.0, &of_key(value_dim), v_sums);
 }
 
-/// What is read, and the sizes it is read with.
+/// Arguments of one run and the sizes derived from its spec.
 struct Inputs<'a> {
     spec: &'a Spec,
     host: &'a dyn Host,
@@ -115,16 +116,16 @@ struct Inputs<'a> {
     dim: usize,
     value_dim: usize,
     heads: usize,
-    /// Query heads of a key head.
+    /// Query heads per key head.
     group: usize,
 }
 
-/// Memory of one task: `[TILE, TILE]` each.
+/// Scratch memory of one task: matrices of `[TILE, TILE]`.
 struct Scratch {
     weights: Vec<f32>,
-    /// Derivatives by the products of queries and keys.
+    /// Derivatives of the loss by the products of queries and keys.
     ds: Vec<f32>,
-    /// With a soft-cap, its derivatives.
+    /// Derivatives of the soft-cap; empty without one.
     slopes: Vec<f32>,
 }
 
@@ -136,7 +137,7 @@ impl Scratch {
     }
 }
 
-/// Queries and keys of a tile of head `h` in sequence `b`.
+/// A tile of queries and a tile of keys, of head `h` in sequence `b`.
 struct Pairs {
     b: usize,
     sequence: Sequence,
@@ -166,7 +167,7 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// `dout . out` of a row (token, head).
+    /// Returns `dout . out` of a row (token, head).
     fn delta(&self, row: usize) -> f32 {
         let range = row * self.value_dim..(row + 1) * self.value_dim;
         self.host.simd().dot(&self.dout[range.clone()], &self.out[range])
@@ -177,14 +178,15 @@ impl<'a> Inputs<'a> {
             let sequences = (0..self.spec.batch as usize).map(|b| self.sequences.get(b));
             let tokens = sequences.flat_map(|s| s.first_query..s.first_query + s.queries);
             let rows = tokens.map(|token| token * self.heads + h);
-            // A weight that f32 has no digits for may be all that there is.
+            // Computed in f64: even a weight too small for f32 may be the only term.
             let weight = |row: usize| libm::exp(f64::from(*sink) - f64::from(self.lse[row]));
             let terms = rows.map(|row| weight(row) * f64::from(self.delta(row)));
             *out = -terms.sum::<f64>() as f32;
         }
     }
 
-    /// A unit is a tile of queries of a plane of biases: it adds up the sequences and heads that share it in their order.
+    /// Computes `dbias`. A unit is a tile of queries of one bias plane. It sums over the sequences and heads that
+    /// share the plane, in order.
     fn bias(&self, dbias: &mut [f32]) {
         let (spec, own) = (self.spec, self.spec.bias.unwrap_or_default());
         let (batch, queries, keys) = (spec.batch as usize, spec.queries as usize, spec.keys as usize);
@@ -230,7 +232,8 @@ impl<'a> Inputs<'a> {
         });
     }
 
-    /// Adds what a tile of keys gives to a head's `dq` and takes from its queries into `dk` and `dv`, all without the scale.
+    /// Adds the contributions of a tile of keys to a head's `dq`, and those of its queries to `dk` and `dv`, without
+    /// the scale.
     fn keys(&self, of: Pairs, [dq, dk, dv]: [&mut [f32]; 3], scratch: &mut Scratch) {
         let (spec, sequence, queries) = (self.spec, of.sequence, of.sequence.queries);
         let token = |position: i64| (position - sequence.position(0)).clamp(0, queries as i64) as usize;
@@ -256,7 +259,7 @@ impl<'a> Inputs<'a> {
         host.matmul(ds, k, &mut Tile::new(&mut dq[of.tokens.start * dim..], [m, dim], dim), true);
     }
 
-    /// Those of q, dout, k and v.
+    /// Returns the tile's rows of q, dout, k and v.
     fn rows(&self, of: &Pairs) -> [Matrix<'a>; 4] {
         let (m, n, dim, value_dim) = (of.tokens.len(), of.keys.len(), self.dim, self.value_dim);
         let (heads, kv_heads, h, g) = (self.heads, self.heads / self.group, of.h, of.h / self.group);
@@ -271,7 +274,7 @@ impl<'a> Inputs<'a> {
         ]
     }
 
-    /// The weights and, in `ds`, the derivatives by the products or else by the logits.
+    /// Computes the weights and, in `ds`, the derivatives by the products if `by_product`, otherwise by the logits.
     fn pairs(&self, of: &Pairs, scratch: &mut Scratch, by_product: bool) {
         let (spec, host, simd) = (self.spec, self.host, self.host.simd());
         let Pairs { b, sequence, h, tokens, keys } = of;
@@ -307,7 +310,7 @@ impl<'a> Inputs<'a> {
                 weights.iter_mut().zip(bias).for_each(|(z, &x)| *z = biased(*z, x));
             }
             simd.exp_sum(weights, self.lse[row]);
-            // weights (ds - delta)
+            // Computes weights (ds - delta).
             simd.normalise(ds, self.delta(row), 1.0, weights, 0.0);
             if by_product && spec.softcap.is_some() {
                 simd.mul(ds, &scratch.slopes[r * TILE..][..ds.len()]);

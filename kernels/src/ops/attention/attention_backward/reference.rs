@@ -78,7 +78,7 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }
 
-/// `sum += factor x`
+/// Adds `sum += factor x`.
 fn add(sum: &mut [f64], factor: f64, x: &[f32]) {
     sum.iter_mut().zip(x).for_each(|(s, x)| *s += factor * f64::from(*x));
 }

@@ -2,7 +2,7 @@ use super::{NO_KEYS, Spec};
 use crate::cpu::{Args, Host, Shared, split};
 use crate::ops::attention::attention::merge_row;
 
-/// Least multiplications that are worth a task.
+/// Minimum number of multiplications per task.
 const TASK: usize = 1 << 16;
 
 pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {

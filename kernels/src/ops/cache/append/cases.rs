@@ -7,7 +7,7 @@ use alloc::{format, vec::Vec};
 pub(crate) fn cases() -> Vec<Case> {
     let mut all = Vec::new();
     for (tokens, pool, k_width, v_width) in [(1, 64, 192, 192), (37, 64, 32, 32), (5, 3, 7, 9), (0, 4, 8, 8)] {
-        // Rows inside a wider one, at distances that are and are not multiples of four elements.
+        // Rows with a stride larger than their width; strides that are and are not multiples of four elements.
         for v_stride in [v_width + 1, v_width + 4] {
             let spec =
                 Spec { tokens, pool, k_width, v_width, k_stride: k_width + v_width, v_stride, format: DType::F32 };

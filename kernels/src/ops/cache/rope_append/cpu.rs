@@ -1,10 +1,11 @@
-//! Queries in parallel over tokens. Keys and values follow one after the other: two tokens may have one slot.
+//! Rotates queries in parallel over tokens. Keys and values are appended sequentially, since two tokens may have the
+//! same slot.
 
 use super::Spec;
 use crate::cpu::{Args, Host, Shared, split};
 use crate::ops::dense::rope::Angles;
 
-/// Least rotated elements that are worth a task.
+/// Minimum number of rotated elements per task.
 const TASK: usize = 1 << 14;
 
 pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {

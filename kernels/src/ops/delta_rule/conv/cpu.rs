@@ -1,11 +1,12 @@
-//! Rows in parallel: a product with a row of weights for each token of the window, added up in the output.
+//! Parallel over rows: for each token of the window, adds the product of its inputs with a row of weights to the
+//! output.
 
 use super::{Activation, Part, Spec, sequence::Sequences};
 use crate::cpu::simd::Function;
 use crate::cpu::{Args, Host, Shared, Simd, split};
 use alloc::vec::Vec;
 
-/// Least multiplications that are worth a task.
+/// Minimum number of multiplications per task.
 const TASK: usize = 1 << 15;
 
 pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
@@ -80,12 +81,12 @@ fn activate(simd: Simd, part: Part, out: &mut [f32]) {
     }
 }
 
-/// Writes the last inputs of every sequence.
+/// Writes the last `W - 1` inputs of every sequence to its state.
 fn keep(spec: &Spec, sequences: &Sequences<'_>, x: &[f32], pool: Option<&mut [f32]>, args: &mut Args<'_>) {
     let (history, channels) = (spec.window as usize - 1, spec.channels() as usize);
     let state0 = args.optional("state0");
     let in_place = pool.is_some();
-    // Sequences that share a slot both begin with what it held.
+    // Sequences that share a slot both start from the slot's previous contents, so these are copied first.
     let held = pool.as_deref().filter(|_| repeats(sequences)).map(<[f32]>::to_vec);
     let Some(after) = pool.or(args.optional_out("state")) else { return };
     for (n, tokens) in sequences.rows.iter().enumerate() {
@@ -109,7 +110,7 @@ fn keep(spec: &Spec, sequences: &Sequences<'_>, x: &[f32], pool: Option<&mut [f3
     }
 }
 
-/// Whether two sequences have one state.
+/// Returns whether two sequences share a state.
 fn repeats(sequences: &Sequences<'_>) -> bool {
     let mut states: Vec<usize> = (0..sequences.rows.len()).filter_map(|n| sequences.state(n)).collect();
     states.sort_unstable();

@@ -29,12 +29,12 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
     for (n, tokens) in sequences.rows.iter().enumerate() {
         let Some(state) = sequences.state(n) else { continue };
         let at = |i: usize, c: usize| (state * (window - 1) + i) * channels + c;
-        // The input of token `t` of the sequence, plus W - 1: before the first, what the state holds.
+        // Returns input `t - (W - 1)` of the sequence; inputs before token 0 come from the state.
         let input = |t: usize, c: usize| match t.checked_sub(window - 1) {
             Some(t) => x[(tokens.start + t) * spec.stride as usize + c],
             None => held.as_ref().map_or(0.0, |held| held[at(t, c)]),
         };
-        let mut first = 0; // channel of the part
+        let mut first = 0; // first channel of the part
         for part in spec.parts {
             let width = part.channels as usize;
             for t in 0..tokens.len() {

@@ -3,9 +3,9 @@ use crate::cpu::Args;
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
-/// The sequences of a run, and where their states are.
+/// Sequences of a run and the indices of their states.
 pub(crate) struct Sequences<'a> {
-    /// The rows of every sequence: in order, inside of the tensor, and of one sequence each.
+    /// Rows of every sequence: ascending, inside of the tensor and disjoint.
     pub(crate) rows: Vec<Range<usize>>,
     slots: Option<&'a [u32]>,
     pool: usize,
@@ -30,7 +30,8 @@ impl<'a> Sequences<'a> {
         Self { rows: offsets.map(next).collect(), slots, pool }
     }
 
-    /// Which state is that of sequence `n`; none of one that is left out.
+    /// Returns the index of sequence `n`'s state, or `None` if the sequence is skipped (its slot is outside of the
+    /// pool).
     pub(crate) fn state(&self, n: usize) -> Option<usize> {
         match self.slots {
             Some(slots) => Some(slots[n] as usize).filter(|slot| *slot < self.pool),
@@ -38,7 +39,8 @@ impl<'a> Sequences<'a> {
         }
     }
 
-    /// The sequence of each row of a tensor of `rows`, of those that are not left out.
+    /// Returns the sequence of each row of a tensor of `rows` rows; `None` for rows of no sequence or of a skipped
+    /// one.
     pub(crate) fn by_row(&self, rows: usize) -> Vec<Option<usize>> {
         let mut all = vec![None; rows];
         for (n, range) in self.rows.iter().enumerate().filter(|(n, _)| self.state(*n).is_some()) {

@@ -4,7 +4,7 @@ use crate::ops::Op;
 use crate::ops::case::Case;
 use alloc::{format, vec::Vec};
 
-/// Those of the forward that keep no pool.
+/// Returns the forward cases that have no pool.
 pub(crate) fn cases() -> Vec<Case> {
     let of = |case: Case| match case.op {
         Op::Conv(forward) if forward.pool.is_none() => {

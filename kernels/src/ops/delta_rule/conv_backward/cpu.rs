@@ -1,15 +1,15 @@
-//! Blocks of channels in parallel, each through all tokens in order: a token's derivative goes to the inputs of its window
-//! and to the weights that it met.
+//! Parallel over blocks of channels, each through all tokens in order. A token's derivative is added to the inputs of
+//! its window and to the weights they were multiplied with.
 
 use crate::cpu::{Args, Host, Shared, split};
 use crate::ops::delta_rule::conv::{Activation, Sequences, Spec};
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
-/// Channels of a block.
+/// Channels per block.
 const BLOCK: usize = 64;
 
-/// `f'`
+/// Returns `f'`.
 fn slope(activation: Activation, x: f32) -> f32 {
     let sigmoid = 1.0 / (1.0 + libm::expf(-x));
     match activation {
@@ -66,7 +66,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
         dbias: args.optional_out("dbias").map(Shared::new),
         dstate0: args.optional_out("dstate0").map(Shared::new),
     };
-    // The function of a part, all its channels, and those of the block.
+    // Activation of a part, the channels of the part, and those of the block.
     let mut blocks: Vec<(Activation, Range<usize>, Range<usize>)> = Vec::new();
     let mut first = 0;
     for part in spec.parts {
@@ -82,7 +82,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     });
 }
 
-/// All gradients of some channels of a part.
+/// Computes all gradients of a block of channels of one part.
 fn block(
     spec: &Spec,
     sequences: &Sequences<'_>,
@@ -98,7 +98,7 @@ fn block(
     let (mut weights, mut biases, mut dz) = (vec![0.0; window * n], vec![0.0; n], vec![0.0; n]);
     for (s, tokens) in sequences.rows.iter().enumerate() {
         let held = |m: usize| (s * history + m) * channels;
-        // The inputs from W - 1 before the first token on, and their derivatives.
+        // Inputs from `W - 1` before the first token on, and their derivatives.
         let z = |m: usize| match (m.checked_sub(history), i.state0) {
             (Some(t), _) => Some(&i.x[(tokens.start + t) * spec.stride as usize..][block.clone()]),
             (None, Some(state0)) => Some(&state0[held(m)..][block.clone()]),

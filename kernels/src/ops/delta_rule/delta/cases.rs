@@ -23,7 +23,7 @@ pub(crate) fn cases() -> Vec<Case> {
         all.push((format!("{name}_packed"), packed));
         all.push((format!("{name}_packed_pool"), Spec { packed: Some(4), pool: Some(3), normalize: true, ..spec }));
         all.push((format!("{name}_pool"), Spec { batch: 3, tokens: 1, pool: Some(7), ..spec }));
-        // Token by token, where chunks would be chosen, and around the sizes of chunks.
+        // Token by token for inputs that would be chunked by default; then lengths around the chunk sizes.
         all.push((
             format!("{name}_chunk1"),
             Spec { initial: true, last: true, normalize: true, chunk: Some(1), ..spec },

@@ -35,12 +35,12 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
     }
 }
 
-/// `S^T x` at column `v`.
+/// Returns `S^T x` at column `v`.
 pub(crate) fn column(state: &[f64], x: &[f64], width: usize, v: usize) -> f64 {
     x.iter().enumerate().map(|(k, x)| state[k * width + v] * x).sum()
 }
 
-/// The inputs of every token.
+/// Inputs of every token.
 pub(crate) struct Inputs<'a> {
     q: &'a [f32],
     k: &'a [f32],
@@ -57,16 +57,16 @@ pub(crate) struct Inputs<'a> {
     pub(crate) value_dim: usize,
 }
 
-/// What a token brings to the state of a value head.
+/// A token's contribution to the state of a value head.
 pub(crate) struct Token {
-    /// Query and key, of length 1 where the spec asks for that.
+    /// Query and key, normalised to length 1 if the spec asks for it.
     pub(crate) q: Vec<f64>,
     pub(crate) k: Vec<f64>,
     /// Natural logarithm of the decay of every channel.
     pub(crate) g: Vec<f64>,
-    /// What the state is read with: `beta k` or `erase k`.
+    /// Read key: `beta k` or `erase k`.
     pub(crate) read: Vec<f64>,
-    /// What is written: `beta v` or `write v`.
+    /// Written values: `beta v` or `write v`.
     pub(crate) written: Vec<f64>,
 }
 
@@ -89,7 +89,7 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// Token `t`, counted over all sequences, for value head `head`.
+    /// Returns token `t`, counted over all sequences, for value head `head`.
     pub(crate) fn token(&self, t: usize, head: usize) -> Token {
         let (key_dim, value_dim) = (self.key_dim, self.value_dim);
         let row = t * self.value_heads + head;
@@ -119,7 +119,7 @@ impl<'a> Inputs<'a> {
 }
 
 impl Token {
-    /// Decays the state, then writes what it does not hold yet.
+    /// Decays the state, then adds the delta rule update.
     pub(crate) fn advance(&self, state: &mut [f64]) {
         let width = self.written.len();
         for (row, g) in state.chunks_exact_mut(width).zip(&self.g) {

@@ -3,7 +3,7 @@ use crate::cpu::Args;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// The tokens of every sequence: in order, inside of the tensor, and of one sequence each.
+/// Returns the tokens of every sequence: ascending, inside of the tensor and disjoint.
 pub(crate) fn sequences(spec: &Spec, args: &Args<'_>) -> Vec<Range<usize>> {
     let tokens = spec.tokens as usize;
     if spec.packed.is_none() {

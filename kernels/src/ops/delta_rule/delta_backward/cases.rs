@@ -16,11 +16,11 @@ pub(crate) fn cases() -> Vec<Case> {
             let id = format!("{name}_b{batch}_t{tokens}_h{heads}_hv{value_heads}_k{key_dim}_v{value_dim}");
             all.push((id, delta::Spec { initial: tokens != 70, last: tokens != 70, normalize: tokens != 37, ..spec }));
         }
-        // Sequences of any length, some of them empty, and tokens that none has.
+        // Sequences of any length, some of them empty, and tokens that belong to no sequence.
         let spec = delta::Spec { gate, value_heads: 2, ..delta::Spec::new(1, 75, 1, 24, 20) };
         let packed = delta::Spec { packed: Some(5), initial: true, last: true, ..spec };
         all.push((format!("{name}_packed"), packed));
-        // The other size of chunks, around its borders.
+        // The other chunk size, with lengths around it.
         let chunk = Some(if spec.decays() > 1 { 32 } else { 16 });
         all.push((format!("{name}_packed_chunk"), delta::Spec { chunk, ..packed }));
         for tokens in [31, 32, 33] {

@@ -6,7 +6,7 @@ use alloc::{vec, vec::Vec};
 use core::ops::Range;
 use libm::{exp, sqrt};
 
-/// Tokens between states that are kept for the way back.
+/// Tokens between the states kept for the backward sweep.
 const KEPT: usize = 64;
 
 pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
@@ -23,7 +23,7 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
     }
     let (heads, value_heads) = (spec.heads as usize, inputs.value_heads);
     let (key_dim, value_dim) = (inputs.key_dim, inputs.value_dim);
-    // [B, T, H, K], by normalised queries and keys.
+    // [B, T, H, K]: derivatives by normalised queries and keys.
     let (mut dq, mut dk) = (vec![0.0; q.len()], vec![0.0; k.len()]);
     for (n, tokens) in sequences.into_iter().enumerate() {
         for head in 0..value_heads {
@@ -83,7 +83,7 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
     }
 }
 
-/// Derivatives by what a [`Token`] holds.
+/// Derivatives by the members of a [`Token`].
 struct Gradients {
     q: Vec<f64>,
     k: Vec<f64>,
@@ -93,12 +93,13 @@ struct Gradients {
 }
 
 impl Gradients {
-    /// Takes `ds`, by the state after a token, to that before it.
+    /// Computes one token's derivatives. Turns `ds`, the derivative by the state after the token, into that by the
+    /// state before it.
     fn step(token: &Token, [before, after]: [&[f64]; 2], scale: f64, dout: &[f64], ds: &mut [f64]) -> Self {
         let (keys, width) = (0..token.k.len(), dout.len());
         let decayed: Vec<f64> = before.iter().enumerate().map(|(i, s)| exp(token.g[i / width]) * s).collect();
         let update: Vec<f64> = (0..width).map(|v| token.written[v] - column(&decayed, &token.read, width, v)).collect();
-        // `S x` at row `k`.
+        // Returns row `k` of `S x`.
         let row = |s: &[f64], x: &[f64], k: usize| -> f64 { (0..width).map(|v| s[k * width + v] * x[v]).sum() };
         let q = keys.clone().map(|k| scale * row(after, dout, k)).collect();
         ds.iter_mut().enumerate().for_each(|(i, ds)| *ds += scale * token.q[i / width] * dout[i % width]);
@@ -112,7 +113,7 @@ impl Gradients {
     }
 }
 
-/// The states before, between and after some tokens.
+/// Returns the states before, between and after the given tokens.
 fn states(inputs: &Inputs<'_>, tokens: &Range<usize>, head: usize, before: &[f64]) -> Vec<Vec<f64>> {
     let mut all = vec![before.to_vec()];
     for t in tokens.clone() {
@@ -131,7 +132,7 @@ fn add(sums: &mut [f64], term: impl Fn(usize) -> f64) {
     sums.iter_mut().enumerate().for_each(|(i, sum)| *sum += term(i));
 }
 
-/// Sets the elements of `range`, as far as they are there, counted from its beginning.
+/// Sets the existing elements of `range`; `value` gets an element's index within the range.
 fn fill(out: &mut Option<&mut [f32]>, range: Range<usize>, value: impl Fn(usize) -> f64) {
     if let Some(out) = out {
         let out = out.iter_mut().skip(range.start).take(range.len());

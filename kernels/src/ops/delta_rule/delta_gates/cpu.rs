@@ -1,11 +1,11 @@
-//! Rows in parallel.
+//! Parallel over rows.
 
 use super::{Decay, Spec};
 use crate::cpu::simd::Function;
 use crate::cpu::{Args, Host, Shared, split};
 use alloc::vec::Vec;
 
-/// Least outputs that are worth a task.
+/// Minimum number of outputs per task.
 const TASK: usize = 1 << 12;
 
 pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {

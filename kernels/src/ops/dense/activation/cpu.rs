@@ -1,14 +1,14 @@
-//! Pieces of rows in parallel: copied to the output, replaced there, and gated.
+//! Parallel over pieces of rows: each is copied to the output, activated in place, and gated.
 
 use super::{Kind, Spec};
 use crate::cpu::simd::Function;
 use crate::cpu::{Args, Host, Shared, split};
 
-/// Elements of a piece, and the least pieces that are worth a task.
+/// Elements per piece, and minimum number of pieces per task.
 const PIECE: usize = 512;
 const TASK: usize = 16;
 
-/// `f` on vectors.
+/// Returns the vectorised `f`.
 pub(crate) fn function(kind: Kind) -> Function {
     match kind {
         Kind::Silu => Function::Silu,
@@ -23,7 +23,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let (x, out) = (args.f32("x"), Shared::new(args.out("out")));
     let (dim, stride, simd) = (spec.dim as usize, spec.stride as usize, host.simd());
     let function = function(spec.kind);
-    let pieces = dim.div_ceil(PIECE); // of a row
+    let pieces = dim.div_ceil(PIECE); // per row
     split(host, spec.rows as usize * pieces, TASK, &|range| {
         for i in range {
             let (row, first) = (i / pieces, i % pieces * PIECE);

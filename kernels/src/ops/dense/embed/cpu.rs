@@ -1,10 +1,10 @@
-//! Tokens in parallel, each row decoded where it is written.
+//! Parallel over tokens; each row is decoded into the output.
 
 use super::Spec;
 use crate::cpu::{Args, Host, Shared, split};
 use alloc::vec;
 
-/// Least elements that are worth a task.
+/// Minimum number of elements per task.
 const TASK: usize = 1 << 15;
 
 pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {

@@ -15,7 +15,7 @@ pub(crate) fn cases() -> Vec<Case> {
         let plain: Spec = linear::Spec::new(1, inputs, 37, format).into();
         let whole = Spec { norm, activation: gate(Kind::Silu), residual: true, ..plain };
         let mut case = |name: &str, spec: Spec| all.push(Case::new(format!("fused_linear_{format}_{name}"), spec));
-        // One token and a few; outputs that are and are not whole groups.
+        // One token and a few; numbers of outputs that are and are not multiples of a group.
         case("norm_t1", Spec { norm, ..plain });
         case("gated_t1", Spec { norm, activation: gate(Kind::Silu), ..plain });
         case("residual_t1", Spec { residual: true, ..plain });
@@ -25,7 +25,7 @@ pub(crate) fn cases() -> Vec<Case> {
         let one_plus = Some(Norm { eps: 0.0, one_plus: true });
         let strides = Spec { tokens: 4, x_stride: inputs + 7, y_stride: 40, bias: true, ..whole };
         case("all_t4_bias_strides", Spec { norm: one_plus, ..strides });
-        // In several bindings, where they are small.
+        // A weight split over several bindings, on devices with small ones.
         case("cut", Spec { outputs: 300, y_stride: 300, tokens: 2, bias: true, ..whole });
     }
     for format in [DType::F32, DType::F16] {

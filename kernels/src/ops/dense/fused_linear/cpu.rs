@@ -1,4 +1,4 @@
-//! The host forms of the ops one after the other: what lies between them stays in the cache.
+//! Runs the host forms of the ops one after the other; intermediate results stay in the cache.
 
 use super::Spec;
 use crate::cpu::{Args, Host};

@@ -32,7 +32,7 @@ pub(crate) fn cases() -> Vec<Case> {
             all.push(Case::new(format!("linear_{format}_ragged_t{tokens}_k{inputs}"), spec));
         }
     }
-    // Enough tiles for the largest ones, with edges; a long row, whose lanes a larger workgroup splits.
+    // Enough tiles to select the largest ones, with edges; a long row, which a larger workgroup divides.
     for format in [DType::F32, DType::Q8_0, DType::Q4_0] {
         all.push(Case::new(format!("linear_{format}_t515_k32_n1030"), Spec::new(515, 32, 1030, format)));
         all.push(Case::new(format!("linear_{format}_t2_k4096_n9"), Spec::new(2, 4096, 9, format)));

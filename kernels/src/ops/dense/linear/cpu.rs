@@ -1,6 +1,6 @@
-//! Few tokens: every weight is decoded in registers and multiplied there, parallel over outputs. More: weights are decoded
-//! into panels that stay in the cache, and multiplied by the host's dense product, parallel over panels. Where the host
-//! lends products of bytes, the same in integers.
+//! With few tokens, weights are decoded in registers and multiplied there, in parallel over outputs. With more,
+//! weights are decoded into panels that stay in the cache and are multiplied by the host's dense product, in parallel
+//! over panels. If the host provides byte products, both are done in integers.
 
 use super::Spec;
 use crate::cpu::simd::{GROUP, Panel, Rounded, Split};
@@ -9,17 +9,18 @@ use crate::dtype::DType;
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
-/// Most tokens that do without panels, and most that a weight is decoded for at once. A dense product has to pack the
-/// panel anew, which pays from about 32 tokens on.
+/// `DECODE`: maximum number of tokens without panels; a dense product has to pack each panel, which pays off from
+/// about 32 tokens on. `TOGETHER`: maximum number of tokens per decoding of a weight.
 const DECODE: usize = 32;
 const TOGETHER: usize = 4;
-/// Most tokens of integer products that read weights as they are stored; more are worth a panel.
+/// Maximum number of tokens for integer products with weights in their storage format; with more, packing a panel pays
+/// off.
 const UNPACKED: usize = 8;
 
 /// Elements of a panel of decoded weights: 1 MiB, half of a large core's second-level cache.
 const PANEL: usize = 1 << 18;
 
-/// Least multiplications that are worth a task.
+/// Minimum number of multiplications per task.
 const TASK: usize = 1 << 16;
 
 struct Run<'a> {
@@ -53,7 +54,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
         let least = TASK / (inputs * tokens).max(1);
         return split(host, outputs, least.max(16), &|rows| run.decode(rows));
     }
-    // Panels by outputs; where those are fewer than threads, by tokens besides.
+    // Panels divide the outputs; if there are fewer panels than threads, tokens are divided too.
     let threads = host.threads();
     let height = (PANEL / inputs.max(1)).clamp(16, 256).min(outputs.div_ceil(2 * threads).next_multiple_of(16));
     let panels = outputs.div_ceil(height);
@@ -68,7 +69,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
 }
 
 impl Run<'_> {
-    /// All outputs, in integers.
+    /// Computes all outputs in integers.
     fn integer(&self, bytes: Bytes) {
         let (spec, host) = (self.spec, self.host);
         let (tokens, inputs, outputs) = (spec.tokens as usize, spec.inputs as usize, spec.outputs as usize);
@@ -88,7 +89,7 @@ impl Run<'_> {
         });
     }
 
-    /// All outputs, on a unit for products of tiles.
+    /// Computes all outputs on a tile unit.
     fn tiles(&self, tiles: Tiles) {
         let (tokens, inputs) = (self.spec.tokens as usize, self.spec.inputs as usize);
         let mut x = Split::new(tokens, inputs);
@@ -104,7 +105,7 @@ impl Run<'_> {
         });
     }
 
-    /// Calls `body` with every `size` rows of `x` and what belongs to them.
+    /// Calls `body` with every `size` rows of `x` and the corresponding item of `groups`.
     fn each_group<T: Send>(&self, size: usize, groups: impl Iterator<Item = T>, body: impl Fn(Matrix<'_>, T) + Sync) {
         let (tokens, inputs) = (self.spec.tokens as usize, self.spec.inputs as usize);
         let x = Matrix::new(self.x, [tokens, inputs], self.spec.x_stride as usize);
@@ -120,7 +121,7 @@ impl Run<'_> {
         });
     }
 
-    /// Calls `body` with outputs and their part of `y` until all are there, and adds the bias.
+    /// Calls `body` with ranges of outputs and their tiles of `y`, in parallel over all outputs, and adds the bias.
     fn each_panel(&self, body: impl Fn(Range<usize>, &mut Tile<'_>) + Sync) {
         let (tokens, outputs) = (self.spec.tokens as usize, self.spec.outputs as usize);
         let height = outputs.div_ceil(4 * self.host.threads()).next_multiple_of(32).clamp(32, 128);
@@ -135,7 +136,7 @@ impl Run<'_> {
         });
     }
 
-    /// Weights in f32, in place where they are.
+    /// Returns weights as f32: in place if they are stored so, otherwise decoded to `memory`.
     fn decoded<'m>(&'m self, rows: &Range<usize>, memory: &'m mut Vec<f32>) -> &'m [f32] {
         let (format, inputs) = (self.spec.format, self.spec.inputs as usize);
         if format == DType::F32 {
@@ -148,7 +149,7 @@ impl Run<'_> {
         memory
     }
 
-    /// The weights of some outputs.
+    /// Returns the weights of a range of outputs.
     fn weight(&self, rows: &Range<usize>) -> &[u8] {
         &self.weight[rows.start * self.row_bytes..rows.end * self.row_bytes]
     }
@@ -163,7 +164,7 @@ impl Run<'_> {
     }
 
     /// Calls `dots` with the weights of up to 16 outputs, up to [`TOGETHER`] tokens, and memory for their products
-    /// `[outputs, tokens]`, which go to `y`.
+    /// `[outputs, tokens]`. Adds the bias and stores the products in `y`.
     fn each_16(&self, rows: Range<usize>, dots: impl Fn(&[u8], Range<usize>, &mut [f32])) {
         let mut out = [0.0; 16 * TOGETHER];
         for first in rows.clone().step_by(16) {
@@ -184,7 +185,7 @@ impl Run<'_> {
         }
     }
 
-    /// The outputs `rows` of `tokens`.
+    /// Computes outputs `rows` of `tokens`.
     fn panel(&self, rows: Range<usize>, tokens: Range<usize>) {
         let (spec, inputs) = (self.spec, self.spec.inputs as usize);
         let shape = [tokens.len(), rows.len()];

@@ -1,10 +1,10 @@
-//! Rows in parallel; a row is copied to where it is written, and normalised there.
+//! Parallel over rows; a row is copied to its destination and normalised there.
 
 use super::{Kind, Spec};
 use crate::cpu::{Args, Host, Shared, Simd, split};
 use crate::ops::dense::activation;
 
-/// Least elements that are worth a task.
+/// Minimum number of elements per task.
 const TASK: usize = 1 << 14;
 
 pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
@@ -52,13 +52,13 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     });
 }
 
-/// `1 / sqrt(mean((x - mean)^2) + eps)`
+/// Returns `1 / sqrt(mean((x - mean)^2) + eps)`.
 fn inverse_deviation(simd: Simd, x: &[f32], mean: f32, eps: f32) -> f32 {
     let variance = simd.squares(x, mean) / x.len() as f32;
     if (1e-30..1e30).contains(&variance) {
         return 1.0 / libm::sqrtf(variance + eps);
     }
-    // The squares have left the range of f32, or lost bits at its lower end.
+    // The squares overflowed f32 or lost bits to underflow, so they are summed again in f64.
     let square = |x: &f32| (f64::from(*x) - f64::from(mean)) * (f64::from(*x) - f64::from(mean));
     let variance = x.iter().map(square).sum::<f64>() / x.len() as f64;
     (1.0 / libm::sqrt(variance + f64::from(eps))) as f32

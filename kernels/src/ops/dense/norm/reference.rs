@@ -7,7 +7,7 @@ use libm::sqrt;
 pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
     let (residual, weight, bias) = (args.optional("residual"), args.f32("weight"), args.optional("bias"));
     let gate = spec.gate.map(|gate| (gate, args.f32("gate")));
-    // x is an input or an output, out is there or not: see `args` of the spec.
+    // `x` may be an input or an output, and `out` may be absent: see `args` of the spec.
     let mut written = (spec.residual || spec.in_place).then(|| args.out("x"));
     let read = if written.is_none() { args.f32("x") } else { &[] };
     let mut out = args.optional_out("out");
@@ -18,7 +18,7 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
             let row: Vec<f64> = (0..dim)
                 .map(|i| {
                     let x = f64::from(written.as_deref().unwrap_or(read)[from + i]);
-                    // The sum is stored in f32, and that is what is normalised.
+                    // The sum is stored in f32, and the stored value is normalised.
                     residual.map_or(x, |res| f64::from((x + f64::from(res[dense + i])) as f32))
                 })
                 .collect();

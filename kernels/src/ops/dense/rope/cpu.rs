@@ -1,10 +1,10 @@
-//! Tokens in parallel. The cosines and sines of a token are taken apart once and serve all of its heads.
+//! Parallel over tokens. A token's cosines and sines are deinterleaved once for all of its heads.
 
 use super::{Pairing, Spec};
 use crate::cpu::{Args, Host, Shared, Simd, split};
 use alloc::{vec, vec::Vec};
 
-/// Least rotated elements that are worth a task.
+/// Minimum number of rotated elements per task.
 const TASK: usize = 1 << 14;
 
 /// Cosines and sines of a token, `[pairs]` each.
@@ -18,14 +18,14 @@ impl Angles {
         Self { cos: vec![0.0; pairs], sin: vec![0.0; pairs] }
     }
 
-    /// Takes a row of the table, `[pairs, 2]`, apart.
+    /// Deinterleaves a row of the table, `[pairs, 2]`.
     pub(crate) fn take(&mut self, row: &[f32]) {
         for ((c, s), angle) in self.cos.iter_mut().zip(&mut self.sin).zip(row.chunks_exact(2)) {
             (*c, *s) = (angle[0], angle[1]);
         }
     }
 
-    /// Turns heads of `dim` that lie one behind the other.
+    /// Rotates contiguous heads of `dim` elements each.
     pub(crate) fn turn(&self, simd: Simd, pairing: Pairing, dim: usize, heads: &mut [f32]) {
         let pairs = self.cos.len();
         for head in heads.chunks_exact_mut(dim) {

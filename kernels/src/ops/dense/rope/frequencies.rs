@@ -1,40 +1,40 @@
-//! The angles of rotary embeddings.
+//! Angles of rotary embeddings, computed on the host: WGSL guarantees no accuracy for sines of large angles.
 
 use alloc::vec::Vec;
 use core::f64::consts::PI;
 
-/// How a model stretches its positions beyond the length it was trained on.
+/// Extension of positions beyond a model's training length.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum Scaling {
     None,
-    /// Every frequency divided by `factor`.
+    /// Divides every frequency by `factor`.
     Linear {
         factor: f64,
     },
-    /// Llama 3.1: wavelengths above `original / low` are divided by `factor`, those below `original / high` kept, those
-    /// between interpolated.
+    /// Llama 3.1: divides the frequencies of wavelengths above `original / low` by `factor`, keeps those of
+    /// wavelengths below `original / high`, and interpolates in between.
     Llama3 {
         factor: f64,
         low: f64,
         high: f64,
         original: f64,
     },
-    /// YaRN (2309.00071): pairs that turn more than `fast` times within `original` positions keep their frequency, those
-    /// that turn less than `slow` times divide it by `factor`, those between are interpolated by index. Cosines and sines
-    /// are multiplied by `magnitude`, as the models' own code does in place of a temperature.
+    /// YaRN (2309.00071): pairs that rotate more than `fast` times within `original` positions keep their frequency,
+    /// and those that rotate less than `slow` times divide it by `factor`. Pairs in between are interpolated by index.
+    /// Cosines and sines are multiplied by `magnitude` in place of a temperature, as in the models' own code.
     Yarn {
         factor: f64,
         fast: f64,
         slow: f64,
         original: f64,
         magnitude: f64,
-        /// Whether the two ends of the interpolation are rounded to whole pairs.
+        /// Rounds both ends of the interpolation to whole pairs.
         whole: bool,
     },
 }
 
-/// `1 / theta^(2j / rotary)` for `j < rotary / 2`, then scaled.
+/// Frequencies `1 / theta^(2j / rotary)` for `j < rotary / 2`, scaled by `scaling`.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Frequencies {
     pub theta: f64,
@@ -43,7 +43,7 @@ pub struct Frequencies {
 }
 
 impl Frequencies {
-    /// Radians per position of each pair, rounded to f32 as the models' own code keeps them.
+    /// Returns the radians per position of each pair, rounded to f32 as in the models' own code.
     pub fn inverse(&self) -> Vec<f32> {
         (0..self.rotary / 2)
             .map(|j| {
@@ -74,14 +74,14 @@ impl Frequencies {
             .collect()
     }
 
-    /// The index of the pair that turns `turns` times within `positions`, between the whole ones.
+    /// Returns the fractional index of the pair that rotates `turns` times within `positions`.
     fn pair(&self, positions: f64, turns: f64) -> f64 {
         let rotary = f64::from(self.rotary);
         rotary * libm::log(positions / (turns * 2.0 * PI)) / (2.0 * libm::log(self.theta))
     }
 
-    /// Cosines and sines of `positions` positions, `[positions, rotary/2, 2]`. The angle is rounded to f32 first, as in
-    /// the models' own code.
+    /// Returns the cosines and sines of `positions` positions, `[positions, rotary/2, 2]`. Angles are first rounded to
+    /// f32, as in the models' own code.
     pub fn table(&self, positions: u32) -> Vec<f32> {
         let inverse = self.inverse();
         let angles = (0..positions).flat_map(|p| inverse.iter().map(move |f| f64::from(p as f32 * f)));

@@ -1,7 +1,7 @@
 use super::{Pairing, Spec};
 use crate::cpu::Args;
 
-/// Turns one head by its angles, `[rotary/2, 2]`.
+/// Rotates one head by its angles, `[rotary/2, 2]`.
 pub(crate) fn rotate(pairing: Pairing, angles: &[f32], head: &mut [f32]) {
     let pairs = angles.len() / 2;
     for j in 0..pairs {

@@ -1,4 +1,4 @@
-//! The largest logit is found in registers. A draw sorts only as many of the likeliest as its filters keep.
+//! Argmax runs in registers. A draw sorts only as many of the likeliest tokens as its filters keep.
 
 use super::{Draw, Spec};
 use crate::cpu::{Args, Host};
@@ -26,19 +26,20 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     }
 }
 
-/// NaN is the smallest number, and infinities are the largest ones.
+/// Clamps a logit: NaN becomes the smallest finite number, infinities the largest ones.
 fn finite(z: f32) -> f32 {
     if z.is_nan() { f32::MIN } else { z.clamp(f32::MIN, f32::MAX) }
 }
 
-/// The first index with the largest logit; of zeros the first positive one counts as largest.
+/// Returns the first index with the largest logit; among zeros, the first positive zero.
 fn first_of(z: &[f32], max: f32) -> usize {
     let equal = || z.iter().enumerate().filter(|z| finite(*z.1) == max).map(|z| z.0);
     let positive = if max == 0.0 { equal().find(|&i| z[i].is_sign_positive()) } else { None };
     positive.or_else(|| equal().next()).unwrap_or(0)
 }
 
-/// A number that orders logits from the likeliest on, ties by id: the bits of `z` in an order of integers, then the id.
+/// Returns a key whose ascending order is by falling logit, then by id. Its upper half is the bits of `z` mapped to
+/// ordered integers, its lower half the id.
 fn key(i: usize, z: f32) -> u64 {
     let bits = finite(z).to_bits();
     let ascending = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
@@ -80,7 +81,7 @@ fn drawn(draw: Draw, z: &[f32], max: f32) -> usize {
     kept.iter().find(exceeds).or(kept.last()).map_or(0, |&(i, _)| i)
 }
 
-/// The first of the sorted keys whose `p` add up to `mass`, at least one; sorted a growing part at a time.
+/// Returns the first of the sorted keys whose `p` sum to `mass`, at least one. Sorts incrementally, in growing parts.
 fn likeliest(keys: &mut [u64], entry: impl Fn(&u64) -> (usize, f64), mass: f64) -> Vec<(usize, f64)> {
     let (mut kept, mut sum, mut sorted) = (Vec::new(), 0.0, 0);
     while sorted < keys.len() {

@@ -30,7 +30,8 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
             }
             let mass: f64 = order.iter().map(|&i| p(i)).sum();
             let (mut sum, mut kept) = (0.0, 0);
-            // A rounded sum reaches its mass before its last, smallest terms: a top_p of 1 asks for all of them.
+            // A rounded sum reaches its mass before its last, smallest terms, so a top_p of 1 keeps all terms
+            // explicitly.
             let short = |sum| draw.top_p == 1.0 || sum < f64::from(draw.top_p) * mass;
             while kept < order.len() && (kept == 0 || short(sum)) {
                 sum += p(order[kept]);

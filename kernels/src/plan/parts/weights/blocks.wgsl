@@ -1,4 +1,5 @@
-// Blocks of LEN weights, BLOCK half-words, that begin at any half-word. Places count half-words in the binding, which reach 8 GiB.
+// Blocks of LEN weights and BLOCK half-words, at any half-word alignment. Offsets count half-words in the binding, so
+// a u32 offset reaches 8 GiB.
 
 @group(0) @binding(1) var<storage, read> weight: array<u32>;
 
@@ -7,13 +8,14 @@ struct Eight {
     far: vec4f,
 }
 
-// The half-word at `place` as f16.
+// Returns the half-word at offset `place`, decoded as f16.
 fn half_at(place: u32) -> f32 {
     let two = unpack2x16float(weight[params.weight_start + place / 2]);
     return select(two.x, two.y, (place & 1) == 1);
 }
 
-// The 32 bits from `place`. An even place reads one word twice and nothing behind it.
+// Returns the 32 bits at offset `place`. If `place` is even, both loads read the same word, so nothing past the end is
+// read.
 fn word_at(place: u32) -> u32 {
     let at = params.weight_start + place / 2;
     let odd = place & 1;
@@ -26,7 +28,7 @@ fn weight_row(row: u32) -> u32 {
     return row * (params.width / LEN) * BLOCK;
 }
 
-// Where the block of `k` begins.
+// Returns the offset of the block that holds weight `k` of a row.
 fn block_at(row: u32, k: u32) -> u32 {
     return weight_row(row) + k / LEN * BLOCK;
 }

@@ -1,11 +1,12 @@
-// Rows of f32, a multiple of 8 long: `row` counts in the binding, `k` is a multiple of 4, `unit` counts 8 weights.
-// Every weight format defines `weight4`, `weight8`, `unit_start` and FAR, and reads `params.width` (weights of a row) and
-// `params.weight_start` (words of the bound element before row 0). `weight8_at` is `weight8` of a row whose place,
-// `weight_row`, is known: loops over units compute it once.
+// f32 rows whose length is a multiple of 8. `row` counts from the start of the binding, `k` is a multiple of 4, `unit`
+// counts groups of 8 weights.
+// Every weight format defines `weight4`, `weight8`, `unit_start` and FAR, and reads `params.width` (weights per row)
+// and `params.weight_start` (words of the bound element before row 0). `weight8_at` is `weight8` for a row offset
+// already computed by `weight_row`; loops over units compute that offset once.
 
 @group(0) @binding(1) var<storage, read> weight: array<vec4f>;
 
-// The second four of a unit are FAR behind the first four.
+// Distance, in weights, from the first four weights of a unit to its second four.
 const FAR = 4u;
 
 struct Eight {

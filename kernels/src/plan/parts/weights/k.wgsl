@@ -1,6 +1,8 @@
-// d s[j] q[i] - e m[j] in blocks of 256, j = i / 32: f16 d, f16 e, twelve bytes of s and m; blocks are whole words.
-// `quants(at, word, j)` gives q of four weights of sub-block j: `at` is the block's first word, `word` counts those of its
-// nibbles, each of which holds four weights of an even sub-block and four of the odd one behind it.
+// d s[j] q[i] - e m[j] in blocks of 256, j = i / 32. A block starts with f16 d, f16 e and twelve bytes of s and m, and
+// is a whole number of words.
+// `quants(at, word, j)` returns q of four weights of sub-block j. `at` is the block's first word; `word` indexes the
+// words of nibbles. Each such word holds four weights of an even sub-block in its low nibbles and four of the next,
+// odd sub-block in its high nibbles.
 
 const LEN = 256u;
 const FAR = 32u;
@@ -11,7 +13,8 @@ fn unit_start(unit: u32) -> u32 {
 
 fn four(at: u32, word: u32, j: u32) -> vec4f {
     let de = unpack2x16float(weight[at]);
-    // Byte j % 4 of each of the three words: s and m of sub-block j % 4, and the low halves of those four behind it.
+    // Takes byte j % 4 of each of the three words: s and m of sub-block j % 4, and the low halves of s and m of
+    // sub-block j % 4 + 4.
     let bytes = vec3u(weight[at + 1], weight[at + 2], weight[at + 3]) >> vec3u(8 * (j % 4));
     let first = bytes.xy & vec2u(63);
     let second = ((bytes.zz >> vec2u(0, 4)) & vec2u(15)) | (((bytes.xy >> vec2u(6)) & vec2u(3)) << vec2u(4));

@@ -1,7 +1,7 @@
-// d q[i] + m: sixteen bytes hold weight i in the low half of byte i and weight i + 16 in the high half. `scale_at` gives
-// (d, m) of a block, NIBBLES is where its bytes begin.
+// d q[i] + m: of sixteen bytes, byte i holds weight i in its low nibble and weight i + 16 in its high nibble.
+// `scale_at` returns (d, m) of a block; NIBBLES is the offset of these bytes in the block.
 
-// A unit is one word: four weights from its low halves, four from its high ones.
+// A unit is one word: four weights from its low nibbles, four from its high nibbles.
 const FAR = 16u;
 
 fn unit_start(unit: u32) -> u32 {

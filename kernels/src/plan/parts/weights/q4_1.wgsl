@@ -1,4 +1,4 @@
-// d q[i] + m: f16 d, f16 m, then the nibbles; blocks are whole words.
+// d q[i] + m: f16 d, f16 m, then the nibbles. A block is a whole number of words.
 
 const LEN = 32u;
 const BLOCK = 10u;

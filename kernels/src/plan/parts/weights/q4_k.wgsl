@@ -1,4 +1,4 @@
-// Nibbles behind the scales.
+// Block layout: the scales, then the nibbles.
 
 const BLOCK = 72u;
 

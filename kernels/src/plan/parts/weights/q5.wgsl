@@ -1,4 +1,4 @@
-// d q[i] + m: nibbles as in q4.wgsl, and before them a word whose bit i is the fifth of weight i.
+// d q[i] + m: nibbles as in q4.wgsl, preceded by a word whose bit i is the fifth bit of weight i.
 
 const FAR = 16u;
 
@@ -6,7 +6,7 @@ fn unit_start(unit: u32) -> u32 {
     return 32 * (unit / 4) + 4 * (unit % 4);
 }
 
-// Four low nibbles, and above them the four lowest of `bits`.
+// Returns the low nibbles of the four bytes of `word`, each with its fifth bit from the four lowest bits of `bits`.
 fn fives(word: u32, bits: u32) -> vec4f {
     let low = (vec4u(word) >> vec4u(0, 8, 16, 24)) & vec4u(15);
     let high = (vec4u(bits) >> vec4u(0, 1, 2, 3)) & vec4u(1);

@@ -1,4 +1,4 @@
-// Behind the scales 32 bytes, bit j of each a fifth bit of sub-block j, then the nibbles.
+// Block layout: the scales, then 32 bytes whose bit j is a fifth bit of sub-block j, then the nibbles.
 
 const BLOCK = 88u;
 

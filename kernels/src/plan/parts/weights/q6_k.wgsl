@@ -1,5 +1,6 @@
-// d s[i / 16] (q[i] - 32) in blocks of 256: 128 bytes of nibbles, 64 bytes with two bits more of four weights each, sixteen
-// signed bytes s, f16 d. A word of nibbles holds four weights, and the four that lie 64 behind them.
+// d s[i / 16] (q[i] - 32) in blocks of 256: 128 bytes of nibbles, 64 bytes with two more bits for four weights each,
+// sixteen signed bytes s, f16 d. A word of nibbles holds four weights in its low nibbles and the four weights 64 later
+// in its high nibbles.
 
 const LEN = 256u;
 const BLOCK = 105u;
@@ -9,7 +10,7 @@ fn unit_start(unit: u32) -> u32 {
     return 128 * (unit / 16) + 4 * (unit % 16);
 }
 
-// Four weights of a block from weight `i` on.
+// Returns weights `i..i + 4` of a block.
 fn four(block: u32, i: u32) -> vec4f {
     let nibbles = word_at(block + i / 128 * 32 + i % 64 / 2) >> (i % 128 / 64 * 4);
     let bits = word_at(block + 64 + i / 128 * 16 + i % 32 / 2) >> (i % 128 / 32 * 2);

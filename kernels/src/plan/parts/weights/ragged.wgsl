@@ -1,5 +1,5 @@
-// Rows of any length, element by element through `element`; weights behind the end of a row are 0. Without branches:
-// SwiftShader needs minutes and gigabytes to compile the many that would be inlined.
+// Rows of any length, decoded element by element with `element`; weights past the end of a row are 0. The code is free
+// of branches because SwiftShader takes minutes and gigabytes to compile the branches once they are inlined.
 
 const FAR = 4u;
 

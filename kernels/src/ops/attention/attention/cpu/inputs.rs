@@ -1,4 +1,4 @@
-//! The arguments of a run, and how the keys of a sequence are reached.
+//! Arguments of one run, and access to the keys of a sequence.
 
 use super::rows::Rows;
 use crate::cpu::simd::{PADDED, ROWS};
@@ -8,12 +8,12 @@ use crate::ops::attention::attention::{Pages, Spec};
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// Keys of a tile.
+/// Keys per tile.
 pub(super) const TILE: usize = 128;
-/// Most rows of a unit.
+/// Maximum number of rows per unit.
 const UNIT: usize = 128;
 
-/// The arguments of a run, with the sizes that they are read with.
+/// Arguments of one run and the sizes derived from its spec.
 pub(super) struct Inputs<'a> {
     pub(super) spec: &'a Spec,
     pub(super) simd: Simd,
@@ -26,7 +26,7 @@ pub(super) struct Inputs<'a> {
     pub(super) alibi: Option<&'a [f32]>,
     pub(super) bias: Option<&'a [f32]>,
     pub(super) kv_heads: usize,
-    /// Query heads of a key head.
+    /// Query heads per key head.
     pub(super) group: usize,
 }
 
@@ -48,28 +48,29 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// Rows of units that waste no register.
+    /// Returns the rows per unit: a multiple of the register tile's rows, unless a tile unit is used.
     pub(super) fn unit_rows(&self) -> usize {
         if self.tiles.is_none() { UNIT / ROWS * ROWS } else { UNIT }
     }
 
-    /// Rows that `k` has.
+    /// Returns the number of rows of `k`.
     pub(super) fn key_rows(&self) -> usize {
         self.k.bytes.len() / (self.kv_heads * self.k.row_bytes()).max(1)
     }
 
-    /// The first key that a query at `position` sees.
+    /// Returns the first key visible to a query at `position`.
     pub(super) fn first_seen(&self, position: i64) -> usize {
         self.spec.window.map_or(0, |w| (position - i64::from(w) + 1).max(0)) as usize
     }
 
-    /// The first key that the queries of sequence `b` see: in front of it no memory is read.
+    /// Returns the first key visible to any query of sequence `b`. Memory before that key is never read.
     pub(super) fn first_key(&self, b: usize) -> usize {
         let sequence = self.sequences.get(b);
         self.first_seen(sequence.position(0)).min(sequence.keys)
     }
 
-    /// Row of key `j` of sequence `b`, and the end of the keys that follow it there, at most `end`.
+    /// Returns the row of key `j` of sequence `b`, and the end, at most `end`, of the keys stored contiguously from
+    /// there.
     pub(super) fn run(&self, b: usize, j: usize, end: usize) -> (usize, usize) {
         let Some((p, table)) = self.table else {
             return (self.sequences.get(b).first_key + j, end);
@@ -78,7 +79,7 @@ impl<'a> Inputs<'a> {
         (p.row(table, b, j), end.min((j / page + 1) * page))
     }
 
-    /// The runs of `keys`, each with the key it begins at and its length.
+    /// Iterates over the contiguous runs of `keys`: `(first row, first key, number of keys)`.
     pub(super) fn runs(&self, b: usize, keys: Range<usize>) -> impl Iterator<Item = (usize, usize, usize)> {
         let mut j = keys.start;
         core::iter::from_fn(move || {
@@ -100,8 +101,8 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// `[keys, width]` of one head of `data`: in place where the keys follow each other as f32, otherwise copied or decoded
-    /// to `gathered`.
+    /// Returns one head of `data` as `[keys, width]`: a view if the keys are contiguous f32, otherwise a copy in
+    /// `gathered`, decoded if necessary.
     pub(super) fn matrix<'m>(
         &self,
         data: Rows<'a>,
@@ -134,14 +135,15 @@ impl<'a> Inputs<'a> {
         Matrix::new(gathered, [count, width], width)
     }
 
-    /// Keys of a tile as strips of [D, 16] in `panel`, by way of `gathered` where they are scattered or decoded.
+    /// Packs the keys of a tile into `panel` as strips of [D, 16]. Keys that are scattered or not f32 are first copied
+    /// to `gathered`.
     pub(super) fn lay_keys(&self, b: usize, g: usize, keys: Range<usize>, gathered: &mut Vec<f32>, panel: &mut [f32]) {
         let k = self.matrix(self.k, b, g, keys, gathered);
         let [count, dim] = k.shape();
         self.simd.transpose_strips(k.data(), panel, [count, dim], [k.strides()[0], PADDED, dim * PADDED]);
     }
 
-    /// Values of a tile as strips of [TILE, 16].
+    /// Packs the values of a tile into `panel` as strips of [TILE, 16].
     pub(super) fn lay_values(
         &self,
         b: usize,

@@ -1,14 +1,14 @@
-//! Online softmax over tiles of keys, in memory linear in `T`.
+//! Online softmax over tiles of keys, with memory linear in `T`.
 //!
-//! A unit is one key head and the rows (query token, query head) that read it, up to 128 of them. Many rows multiply a
-//! tile of keys, and then of values, as matrices; a few rows, as in decoding, take each key from memory once and
-//! multiply it in registers. Keys and values that are not f32 are decoded a tile at a time. Where several units read the
-//! same keys these are laid out for products once, before.
+//! A unit is one key head and up to 128 rows (query token, query head) that read it. If a unit has many rows, it
+//! multiplies them with a tile of keys, and then of values, as matrices. If it has few rows, as in decoding, it loads
+//! each key from memory once and multiplies it in registers. Keys and values that are not f32 are decoded one tile at
+//! a time. If several units read the same keys, these are packed for matrix products once, beforehand.
 //!
-//! Where the queries of a sequence fit into one unit its keys are cut into chunks of 256, whatever the number of threads,
-//! so that the result does not depend on it; the chunks' states are merged at the end.
+//! If the queries of a sequence fit into one unit, its keys are split into chunks of 256, whose states are merged at
+//! the end. The chunk size does not depend on the number of threads, so the result does not either.
 //!
-//! Source: FlashAttention-2 (Dao, 2307.08691); the chunks are flash decoding's.
+//! Source: FlashAttention-2 (Dao, 2307.08691); the chunks follow flash decoding.
 
 mod inputs;
 mod panels;
@@ -21,21 +21,21 @@ use alloc::vec;
 use inputs::Inputs;
 use unit::{Scratch, State, Unit};
 
-/// Keys of a chunk.
+/// Keys per chunk.
 const CHUNK: usize = 256;
-/// How many times as much as their keys packed sequences would have if all were as long as the longest, at most, for chunks.
+/// Packed sequences are chunked only if padding them to the longest would multiply their keys by at most this factor.
 const SPREAD: u64 = 8;
-/// Least multiplications that are worth a task.
+/// Minimum number of multiplications per task.
 const TASK: usize = 1 << 16;
 
 pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let value_dim = spec.value_dim as usize;
-    // Packed, no sequence is longer than all of them.
+    // A packed sequence is at most as long as all of them together.
     let queries = spec.packed.map_or(spec.queries, |p| spec.queries.min(p.queries)) as usize;
     let longest = spec.packed_keys().map_or(spec.keys, |rows| spec.keys.min(rows)) as usize;
     let inputs = Inputs::new(spec, host, args);
     if inputs.sequences.overlap() {
-        // Tasks would share rows.
+        // Tasks would write the same rows.
         return super::reference::run(spec, args);
     }
     let sinks = args.optional("sinks");
@@ -44,7 +44,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
 
     let tokens = (inputs.unit_rows() / inputs.group.max(1)).clamp(1, queries.max(1));
     let (tiles, rows) = (queries.div_ceil(tokens), tokens * inputs.group);
-    // Chunks that most sequences do not have would only take memory.
+    // Chunks that most sequences do not reach would waste memory.
     let spread = u64::from(spec.batch) * longest as u64;
     let alike = spec.packed_keys().is_none_or(|rows| spread <= SPREAD * u64::from(rows));
     let chunks = if tiles == 1 && alike { longest.div_ceil(CHUNK).max(1) } else { 1 };
@@ -55,7 +55,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     }
     let inputs = Unit::new(inputs, tiles, host);
     let cost = rows * keys * (spec.dim + spec.value_dim) as usize;
-    // The rows of a unit, and what `finish` makes of the states of its chunks.
+    // `at` returns the rows of a unit; `finish` merges the states of its chunks and writes the rows.
     let heads = units / tiles.max(1);
     let at = |unit: usize| {
         let head = unit % heads;
@@ -87,7 +87,8 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     };
     let least = TASK.div_ceil(cost.max(1));
     if chunks == 1 {
-        // The last tiles cost the most where masks are causal: each task takes some of all, the longest first.
+        // With a causal mask the last tiles cost the most. Each task takes a strided share of the units, most
+        // expensive first.
         let tasks = (units / least).clamp(1, 16 * host.threads());
         return host.parallel(tasks, &|task| {
             let (mut scratch, mut state) = (Scratch::new(&inputs, rows), vec![0.0; State::len(rows, value_dim)]);
@@ -102,7 +103,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let shared = Shared::new(&mut states);
     split(host, units * chunks, least, &|range| {
         let mut scratch = Scratch::new(&inputs, rows);
-        // All heads of some keys, then the next keys: a head's keys alone lie far apart.
+        // All heads of a chunk precede the next chunk: the keys of one head alone are far apart in memory.
         for task in range {
             let (unit, chunk) = (task % units, task / units);
             let at = (unit * chunks + chunk) * len;
@@ -114,8 +115,8 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     split(host, units, TASK.div_ceil(size), &|range| range.for_each(|u| finish(u, &states[u * size..(u + 1) * size])));
 }
 
-/// Merges states `(acc, max, sum)` of one row and its sink into `out`; returns the largest logit and the sum of what the
-/// others weigh beside it.
+/// Merges the states `(acc, max, sum)` of one row, and its sink, into `out`. Returns the largest logit and the sum of
+/// exponentials relative to it.
 pub(crate) fn merge_row<'a>(
     host: &dyn Host,
     parts: impl Iterator<Item = (&'a [f32], f32, f32)> + Clone,
@@ -131,7 +132,7 @@ pub(crate) fn merge_row<'a>(
     out.fill(0.0);
     for (acc, part_max, part_sum) in parts {
         let weight = if part_max == max { 1.0 } else { libm::expf(part_max - max) };
-        // What saw no key weighs nothing.
+        // A part without visible keys has weight 0.
         if weight != 0.0 {
             sum += weight * part_sum;
             host.simd().add_rows(&[weight], acc, acc.len(), out);

@@ -1,7 +1,7 @@
-//! Tiles of keys and values laid out as products in registers read them, once for all queries of a sequence.
+//! Keys and values packed in the layout of register products, once for all queries of a sequence.
 //!
-//! Laying a tile out again for every tile of queries took a fifth of the time, and rows that are a power of two apart, as
-//! those of most heads are, push each other out of the first cache. Memory: that of the keys and values that are seen.
+//! Packing a tile again for every tile of queries took a fifth of the time. Rows a power of two apart, as most heads
+//! have, also conflict in the first-level cache. Memory: that of the visible keys and values.
 
 use super::inputs::{Inputs, TILE};
 use crate::cpu::simd::{PADDED, Right};
@@ -9,22 +9,23 @@ use crate::cpu::{Host, Shared, split};
 use alloc::{vec, vec::Vec};
 
 pub(super) struct Panels {
-    /// Keys `[TILE / 16, D, 16]`, then values `[V / 16, TILE, 16]` of each key head and tile.
+    /// For each key head and tile: keys `[TILE / 16, D, 16]`, then values `[V / 16, TILE, 16]`.
     data: Vec<f32>,
-    /// Elements of a tile's keys, and of all of it.
+    /// Elements of a tile's keys, and of a tile's keys and values.
     sizes: [usize; 2],
-    /// The tiles of all sequences before each.
+    /// For each sequence, the number of tiles of all sequences before it.
     starts: Vec<usize>,
 }
 
 impl Panels {
-    /// Elements of a tile's keys, and of all of it.
+    /// Returns the elements of a tile's keys, and of a tile's keys and values.
     fn sizes(inputs: &Inputs<'_>) -> [usize; 2] {
         let keys = TILE * inputs.spec.dim as usize;
         [keys, keys + TILE * (inputs.spec.value_dim as usize).next_multiple_of(PADDED)]
     }
 
-    /// None where they would be much larger than what is laid out, as with many short sequences or shared pages.
+    /// Packs all keys and values. Returns `None` if the panels would be much larger than the keys they pack, as with
+    /// many short sequences or shared pages.
     pub(super) fn new(inputs: &Inputs<'_>, host: &dyn Host) -> Option<Self> {
         let (sizes, heads) = (Self::sizes(inputs), inputs.kv_heads);
         let mut starts = vec![0; inputs.spec.batch as usize + 1];
@@ -55,7 +56,7 @@ impl Panels {
         Some(Self { data, sizes, starts })
     }
 
-    /// The keys and values of the tile of sequence `b` that begins at `key`.
+    /// Returns the keys and values of the tile of sequence `b` that begins at `key`.
     pub(super) fn tile(&self, inputs: &Inputs<'_>, [b, g]: [usize; 2], key: usize) -> [Right<'_>; 2] {
         let tile = self.starts[b] + (key - inputs.first_key(b)) / TILE;
         let tile = &self.data[(tile * inputs.kv_heads + g) * self.sizes[1]..][..self.sizes[1]];

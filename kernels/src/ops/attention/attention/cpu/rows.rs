@@ -1,7 +1,7 @@
 use crate::cpu::Simd;
 use crate::dtype::DType;
 
-/// `[rows, G, width]` of keys or values, as they are stored.
+/// Keys or values, `[rows, G, width]`, in their storage format.
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
     pub(super) format: DType,
@@ -10,17 +10,17 @@ pub(super) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// The numbers, where they need not be decoded.
+    /// Returns the data as f32 if it needs no decoding.
     pub(super) fn plain(&self) -> Option<&'a [f32]> {
         (self.format == DType::F32).then(|| bytemuck::cast_slice(self.bytes))
     }
 
-    /// Bytes of one head.
+    /// Returns the bytes of one head's row.
     pub(super) fn row_bytes(&self) -> usize {
         self.width / self.format.block_len() as usize * self.format.block_bytes() as usize
     }
 
-    /// Head `at` of all rows, to `out`.
+    /// Decodes row `at` of `[rows G, width]` to `out`.
     pub(super) fn decode(&self, simd: Simd, at: usize, out: &mut [f32]) {
         let bytes = self.row_bytes();
         simd.decode(self.format, &self.bytes[at * bytes..][..bytes], out);

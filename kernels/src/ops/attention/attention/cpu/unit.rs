@@ -1,4 +1,4 @@
-//! The queries of one unit against a range of keys.
+//! Attention of the queries of one unit to a range of keys.
 
 use super::inputs::{Inputs, TILE};
 use super::panels::Panels;
@@ -8,12 +8,12 @@ use crate::ops::attention::attention::HIDDEN;
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
-/// The least keys that lie together for which a tile ends early.
+/// A tile ends early at a page boundary only if at least this many keys are contiguous.
 const TOGETHER: usize = 64;
-/// Most rows that are multiplied key by key, without a matrix.
+/// Maximum number of rows that are multiplied key by key instead of as a matrix.
 const FEW: usize = 8;
 
-/// `[rows, V]` of unnormalised output, and each row's largest logit and sum of exponentials.
+/// Unnormalised output `[rows, V]`, and each row's largest logit and sum of exponentials.
 pub(super) struct State<'a> {
     acc: &'a mut [f32],
     max: &'a mut [f32],
@@ -25,7 +25,7 @@ impl<'a> State<'a> {
         rows * (value_dim + 2)
     }
 
-    /// A state of `memory` that has seen no key.
+    /// Initialises a state in `memory`, before any key.
     pub(super) fn new(memory: &'a mut [f32], rows: usize, value_dim: usize) -> Self {
         let (acc, rest) = memory.split_at_mut(rows * value_dim);
         let (max, sum) = rest.split_at_mut(rows);
@@ -35,15 +35,15 @@ impl<'a> State<'a> {
         Self { acc, max, sum }
     }
 
-    /// Row `r` of what [`new`](State::new) laid out.
+    /// Returns row `r` of a state that [`new`](State::new) laid out in `memory`.
     pub(super) fn row(memory: &[f32], rows: usize, r: usize, value_dim: usize) -> (&[f32], f32, f32) {
         let rest = &memory[rows * value_dim..];
         (&memory[r * value_dim..][..value_dim], rest[r], rest[rows + r])
     }
 }
 
-/// Calls `body` with the first row, the number of rows and the keys of blocks that cover all rows and the keys that they
-/// see: one of all rows, and many on a diagonal.
+/// Calls `body` with the first row, the number of rows and the number of keys of each block. Blocks cover all rows and
+/// their visible keys: one block if all rows end at the same key, several along a causal diagonal.
 fn blocks(seen: &[[usize; 2]], keys: usize, mut body: impl FnMut(usize, usize, usize)) {
     let block = if seen[0][1] == seen[seen.len() - 1][1] { seen.len() } else { 4 * ROWS };
     for first in (0..seen.len()).step_by(block) {
@@ -55,15 +55,15 @@ fn blocks(seen: &[[usize; 2]], keys: usize, mut body: impl FnMut(usize, usize, u
     }
 }
 
-/// Memory of one task.
+/// Scratch memory of one task.
 pub(super) struct Scratch {
     q: Vec<f32>,           // [rows, D], scaled
-    scores: Vec<f32>,      // [rows, TILE], of which
-    seen: Vec<[usize; 2]>, // a range counts in each row
-    k: Vec<f32>,           // [TILE, D], and
-    v: Vec<f32>,           // [TILE, V], where the keys of a tile are scattered or decoded
-    panel: Vec<f32>,       // the right side of a product in registers: keys or values of a tile in strips
-    split: [Split; 3],     // queries, and both sides of a product
+    scores: Vec<f32>,      // [rows, TILE]
+    seen: Vec<[usize; 2]>, // visible key range of each row within the tile
+    k: Vec<f32>,           // [TILE, D], for keys that are scattered or decoded
+    v: Vec<f32>,           // [TILE, V], for values that are scattered or decoded
+    panel: Vec<f32>,       // right side of a register product: keys or values of a tile in strips
+    split: [Split; 3],     // queries, and both sides of a product, split for the tile unit
 }
 
 impl Scratch {
@@ -85,10 +85,10 @@ impl Scratch {
     }
 }
 
-/// The queries of a run against its keys.
+/// The arguments of a run and, if packed, its keys and values.
 pub(super) struct Unit<'a> {
     inputs: Inputs<'a>,
-    /// Keys and values laid out for all queries.
+    /// Keys and values packed once for all queries.
     panels: Option<Panels>,
 }
 
@@ -101,14 +101,14 @@ impl<'a> core::ops::Deref for Unit<'a> {
 }
 
 impl<'a> Unit<'a> {
-    /// Lays keys and values out beforehand if more than one tile of queries reads them and no tile unit does.
+    /// Packs keys and values if several tiles of queries read them and no tile unit is used.
     pub(super) fn new(inputs: Inputs<'a>, tiles: usize, host: &dyn Host) -> Self {
         let panels = if tiles > 1 && inputs.tiles.is_none() { Panels::new(&inputs, host) } else { None };
         Self { inputs, panels }
     }
 
-    /// Attends the query `tokens` of sequence `b`, as far as it has them, and key head `g` to the keys in `range` that they
-    /// see.
+    /// Attends the query `tokens` of sequence `b` (clipped to its length) for key head `g` to their visible keys in
+    /// `range`.
     pub(super) fn attend(
         &self,
         [b, g]: [usize; 2],
@@ -146,7 +146,7 @@ impl<'a> Unit<'a> {
         }
         while tile < end {
             let mut keys = tile..end.min(tile + TILE);
-            // Keys that lie together need not be gathered.
+            // Contiguous keys need no gathering.
             let (_, together) = if self.panels.is_some() { (0, tile) } else { self.run(b, tile, keys.end) };
             if together - tile >= TOGETHER && self.k.plain().is_some() {
                 keys.end = together;
@@ -170,7 +170,7 @@ impl<'a> Unit<'a> {
         }
     }
 
-    /// `scores[r, j] = q[r] . k[j]`
+    /// Computes `scores[r, j] = q[r] . k[j]`.
     fn scores(&self, b: usize, g: usize, rows: usize, keys: Range<usize>, scratch: &mut Scratch) {
         let (dim, count) = (self.spec.dim as usize, keys.len());
         if rows > FEW || self.panels.is_some() {
@@ -209,7 +209,8 @@ impl<'a> Unit<'a> {
         }
     }
 
-    /// Logits of the scores of a query of `head`. `behind` is `j - p` of the first.
+    /// Turns the scores of one query of `head` into logits. `behind` is `j - p` of the first key `j`, for a query at
+    /// position `p`.
     fn logits(&self, head: usize, bias: Option<&[f32]>, behind: i64, scores: &mut [f32]) {
         if let Some(cap) = self.spec.softcap {
             self.simd.softcap(scores, cap);
@@ -224,7 +225,7 @@ impl<'a> Unit<'a> {
         }
     }
 
-    /// `acc[r] += sum_j scores[r, j] v[j]`
+    /// Adds `acc[r] += sum_j scores[r, j] v[j]`.
     fn accumulate(
         &self,
         b: usize,

@@ -1,17 +1,18 @@
-// Few queries over many keys: a workgroup owns ROWS rows of one key head (a row being a query of one of its GROUPED query
-// heads), so that a key is read once for all of them, and one split of the keys, which it walks in tiles of KEYS:
+// Decode attention, few queries over many keys. A workgroup owns ROWS rows of one key head and one split of the keys.
+// A row is a query of one of the head's GROUPED query heads, so each key is read once for all of them. The workgroup
+// walks its split in tiles of KEYS keys:
 //
-//   scores    four lanes a key, each a quarter of the product, straight from memory
-//   softmax   WIDTH lanes a row
-//   values    V4 lanes a key, each one vector of the sum for all rows
+//     scores    four lanes per key, each a quarter of the dot product, read straight from global memory
+//     softmax   WIDTH lanes per row
+//     values    V4 lanes per key, each one vector of the sum for all rows
 //
-// `finish` takes the split's share. Source: split keys as in FlashDecoding (Dao et al., 2023).
+// `finish` receives the split's partial result. Source: split keys as in FlashDecoding (Dao et al., 2023).
 
-// Keys whose values are read at a time.
+// Keys whose values are read at once.
 const AT_ONCE = GROUP / V4;
 
 var<workgroup> rows: array<vec4f, ROWS * D4>;
-// [ROWS, KEYS, QUARTERS]: the parts of a product; then its logit, then its weight in the place of the first
+// [ROWS, KEYS, QUARTERS]: quarters of each dot product. Entry 0 later holds the logit, then the weight.
 var<workgroup> scores: array<f32, ROWS * KEYS * QUARTERS>;
 var<workgroup> factors: array<f32, ROWS>;
 // (largest logit, sum of weights)
@@ -48,14 +49,14 @@ fn main(
         rows[i] = load_q(params.q_start + token * params.q_stride + (g * GROUPED + row % GROUPED) * Q_WIDTH, i % D4);
     }
 
-    // For the softmax: the row of this lane.
+    // Softmax: the row of this lane.
     let r = lane / WIDTH;
     let mine = min(first + r, count - 1);
     let position = position_of(mine / GROUPED, length, queries);
     let bias_at = bias_row(b, g * GROUPED + mine % GROUPED, mine / GROUPED);
     var largest = NONE;
     var sum = 0.0;
-    // For the values: the vector of this lane, and which keys it takes.
+    // Values: the vector of this lane, and the first key of its share.
     let column = lane % V4;
     let share = lane / V4;
     var value: array<vec4f, ROWS>;
@@ -69,14 +70,14 @@ fn main(
     let end = min(span.y, begin + params.split_keys);
     for (var start = begin; start < end; start += KEYS) {
         let here = min(KEYS, end - start);
-        // The tile before this one has been used.
+        // Barrier: the previous tile is no longer in use.
         workgroupBarrier();
         for (var i = lane; i < here; i += GROUP) {
             key_rows[i] = key_row(b, start + i);
         }
         workgroupBarrier();
         for (var base = 0u; base < here; base += GROUP / 4) {
-            // All lanes stay together; those behind the last key compute it again.
+            // Lanes past the last key recompute it, so that control flow stays uniform for the exchange between lanes.
             let j = min(base + lane / 4, here - 1);
             let at = params.k_start + (key_rows[j] * params.kv_heads + g) * K_WIDTH;
             var product: array<f32, ROWS>;
@@ -145,7 +146,7 @@ fn main(
         }
     }
 
-    // The softmax has read what was left of the last tile before its last barrier.
+    // No barrier is needed first: reads of the last tile's maxima ended before that tile's last barrier.
     leave(lane, 0, sum);
     settle();
     let total = sum_of(lane, 0, sum);
@@ -153,7 +154,7 @@ fn main(
         states[r] = vec2f(largest, total);
     }
     for (var i = 0u; i < ROWS; i += 1) {
-        // The sums of the row before this one have been read.
+        // Barrier: the sums of the previous row have been read.
         workgroupBarrier();
         sums[lane] = value[i];
         workgroupBarrier();

@@ -13,15 +13,15 @@ use crate::plan::{Caps, Pass, PassBuilder, Plan};
 use alloc::{vec, vec::Vec};
 use core::f32::consts::LOG2_E;
 
-/// Invocations of a workgroup that combines splits, or gathers.
+/// Invocations per workgroup of the combine pass and of the gather passes.
 const COMBINE: u32 = 64;
 
-/// Arguments that have an entry for each sequence or head. A pass that would bind too many buffers finds all of them in
-/// one.
+/// Arguments with one entry per sequence or head. If a pass would exceed the device's binding limit, they are gathered
+/// into one buffer.
 const SMALL: [&str; 5] = ["cu_q", "cu_k", "lengths", "sinks", "alibi"];
 const GATHERED: &str = "gathered";
 
-/// A small argument, and the word at which it stands among the gathered ones.
+/// A small argument, and its word offset in the gathered buffer.
 type Place = (&'static str, u32);
 
 pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
@@ -48,17 +48,17 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     Ok(plan)
 }
 
-/// What the forms that read keys differ in.
+/// Differences between the forms that read keys.
 struct Form {
     name: &'static str,
-    /// The kernel, and how its lanes share what they have.
+    /// Kernel and the parts through which its lanes exchange values.
     parts: Vec<Part>,
     subgroups: bool,
     consts: Vec<(&'static str, Const)>,
     workgroup_bytes: u32,
-    /// Splits of the keys, and the keys of one.
+    /// Number of splits of the keys, and keys per split.
     splits: (u32, u32),
-    /// Bytes of the scratch that takes the share of each split; without it, rows end here.
+    /// Bytes of scratch for the partial result of each split. If `None`, the pass finishes its rows.
     partial: Option<u64>,
     workgroups: u64,
 }
@@ -70,12 +70,13 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// Elements of the arrays that hold rows: vectors of four where every row and stride is made of them.
+    /// Returns the elements per array entry: 4 (vectors) if every row length and stride is a multiple of 4, otherwise
+    /// 1.
     fn unit(&self) -> u32 {
         if aligned(self.spec) { 4 } else { 1 }
     }
 
-    /// Bytes of what places in k and v count.
+    /// Returns the bytes per array entry of k and v, the unit of their offsets.
     fn kv_unit(&self) -> u32 {
         match self.spec.kv {
             DType::Q8_0 => 2,
@@ -83,7 +84,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Places of a row of k or v.
+    /// Returns the array entries in a row of k or v.
     fn kv_row(&self, dim: u32) -> u32 {
         dim / self.spec.kv.block_len() * self.spec.kv.block_bytes() / self.kv_unit()
     }
@@ -96,7 +97,7 @@ impl Planner<'_> {
         if self.has(arg) { with } else { without }
     }
 
-    /// The parts that read what queries, keys and values are.
+    /// Returns the parts that read queries, keys and values in their formats.
     fn input_parts(&self) -> Vec<Part> {
         let spec = self.spec;
         let keys = self.pick(
@@ -141,7 +142,7 @@ impl Planner<'_> {
         ]
     }
 
-    /// The part that finds the queries of a sequence.
+    /// Returns the part that locates the queries of a sequence.
     fn queries_part(&self) -> Part {
         self.pick(
             "cu_q",
@@ -150,7 +151,7 @@ impl Planner<'_> {
         )
     }
 
-    /// The parts that read what is `bound` of the small arguments.
+    /// Returns the parts that read those small arguments that are `bound`.
     fn small_parts(bound: &[&str]) -> Vec<Part> {
         [
             (GATHERED, part!("ops/attention/attention/gpu/parts/small/gathered.wgsl")),
@@ -165,7 +166,7 @@ impl Planner<'_> {
         .collect()
     }
 
-    /// The parts that end a row, and what they bind.
+    /// Returns the parts that finish a row, and the arguments they bind.
     fn output_parts(&self) -> (Vec<Part>, Vec<&'static str>) {
         let parts = vec![
             self.pick(
@@ -189,8 +190,8 @@ impl Planner<'_> {
         (parts, bound.collect())
     }
 
-    /// The pass that reads keys, and ends its rows or leaves them to be combined; before it what gathers, where the device
-    /// asks for that.
+    /// Plans the pass that reads keys. The pass finishes its rows or leaves partial results to the combine pass. If
+    /// the device's binding limit requires it, gather passes precede it.
     fn keys(&self, form: Form) -> Result<Plan> {
         let (spec, unit) = (self.spec, self.unit());
         let mut parts = vec![part!("ops/attention/attention/gpu/parts/state.wgsl")];
@@ -247,7 +248,7 @@ impl Planner<'_> {
         Ok(plan)
     }
 
-    /// The passes that copy the small arguments into one more scratch, and the places of those there.
+    /// Plans the passes that copy the small arguments into one more scratch buffer, and returns their offsets there.
     fn gather(&self, small: &[&'static str], scratch: &mut Vec<u64>) -> Result<(Vec<Pass>, Vec<Place>)> {
         let args: Vec<&Arg> = self.args.iter().filter(|arg| small.contains(&arg.name)).collect();
         let (index, bytes) = (scratch.len(), args.iter().map(|arg| arg.bytes()).sum());
@@ -262,7 +263,7 @@ impl Planner<'_> {
         Ok((passes, places))
     }
 
-    /// The members of `Params` in params.wgsl.
+    /// Sets the members of `Params` in params.wgsl.
     fn params<'b>(
         &self,
         pass: PassBuilder<'b>,
@@ -285,7 +286,7 @@ impl Planner<'_> {
             .u32("kv_heads", spec.kv_heads)
             .u32("splits", splits)
             .u32("split_keys", split_keys)
-            // Beyond any distance of two positions; their difference stays in 32 bits.
+            // The cap of 2^30 exceeds any distance of two positions and keeps their differences within 32 bits.
             .u32("window", spec.window.unwrap_or(u32::MAX).min(1 << 30))
             .f32("scale", spec.softcap.map_or(spec.scale * LOG2_E, |c| spec.scale / c))
             .f32("cap", spec.softcap.unwrap_or(0.0) * LOG2_E)
@@ -307,7 +308,7 @@ impl Planner<'_> {
         ] {
             pass = start(pass, name, arg, size);
         }
-        // With a bias no more than it has elements, which validation has counted.
+        // If there is a bias, validation has checked that these products do not exceed its number of elements.
         let (plane, own) = (spec.queries.wrapping_mul(spec.keys), spec.bias.unwrap_or_default());
         let planes = if own.heads { spec.heads } else { 1 };
         pass = pass
@@ -317,7 +318,7 @@ impl Planner<'_> {
         start(pass, "lse_start", "lse", 4)
     }
 
-    /// What the parts that store rows are told, and the places of the bindings that only some variants have.
+    /// Returns the constants of the parts that store rows, and the binding indices that only some variants have.
     fn row_consts(&self, bound: &[&'static str]) -> Vec<(&'static str, Const)> {
         let mut consts = vec![
             ("V4", Const::U32(vectors(self.spec.value_dim))),
@@ -401,7 +402,8 @@ impl Planner<'_> {
         })
     }
 
-    /// The pass that adds up `splits` splits, which stand in scratch of `bytes`; no splits are a row without keys.
+    /// Plans the pass that combines `splits` partial results in a scratch buffer of `bytes` bytes. With zero splits,
+    /// every row is one without keys.
     fn combine(&self, splits: u32, bytes: u64) -> Result<Pass> {
         let spec = self.spec;
         let (output, outputs) = self.output_parts();

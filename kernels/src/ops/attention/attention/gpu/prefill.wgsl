@@ -1,24 +1,25 @@
-// Many queries: a workgroup owns ROWS rows of one key head, a row being a query of one of the head's GROUPED query heads,
-// and walks tiles of KEYS keys. FlashAttention-2 (Dao, 2307.08691) with all of a tile's operands in workgroup memory:
+// Prefill attention, many queries. A workgroup owns ROWS rows of one key head and walks tiles of KEYS keys. A row is a
+// query of one of the head's GROUPED query heads. FlashAttention-2 (Dao, 2307.08691), with all of a tile's operands in
+// workgroup memory:
 //
-//   scores    lane (x, y) holds those of rows y PER .. and keys 4x ..; keys come in chunks of CHUNK vectors of each
-//   softmax   the X lanes of a row exchange their maxima; each keeps its share of the row's sum until the end
-//   values    lane (x, y) holds vectors x, x + X, .. of the same rows; values come STEP keys at a time
+//     scores    lane (x, y) computes rows y PER .. and keys 4x ..; keys arrive in chunks of CHUNK vectors each
+//     softmax   the X lanes of a row exchange their maxima; each keeps its part of the row's sum until the end
+//     values    lane (x, y) computes vectors x, x + X, .. of the same rows; values arrive STEP keys at a time
 //
-// Both products are outer products of registers: PER x 4 x 4 and PER x COLUMNS x 16 multiply-adds for PER + 4 and
-// PER + 4 COLUMNS reads of a vector. A score that is not seen is NONE, and the largest begins at FLOOR, so far above it
-// that exp2 of the difference is nothing beside any other weight.
+// Both products are outer products in registers: PER x 4 x 4 and PER x COLUMNS x 16 multiply-adds for PER + 4 and PER
+// + 4 COLUMNS vector reads. A masked score is NONE. The running maximum begins at FLOOR, so far above NONE that exp2
+// of the difference is 0.
 
 const Y = GROUP / X;
 const KEYS = 4 * X;
-// Vectors between two rows of a chunk of keys: odd, so that eight rows lie in different banks.
+// Vectors between two rows of a chunk of keys: odd, so that eight rows are in different banks.
 const STRIDE = CHUNK | 1;
-// Whether chunks divide a row.
+// True if chunks divide a row.
 const EVEN = D4 % CHUNK == 0;
-// Vectors of a chunk in one turn of the loop over them, which not every compiler unrolls.
+// Chunk vectors per loop iteration: manual unrolling, since not every compiler unrolls the loop.
 const UNROLLED = min(CHUNK, 4);
 const FLOOR = 0.5 * NONE;
-// Keys that all lanes load of a chunk at once, and how often.
+// Keys of a chunk loaded at once by all lanes, and number of such loads.
 const AT_ONCE = GROUP / CHUNK;
 const LOADS = (KEYS + AT_ONCE - 1) / AT_ONCE;
 const V_PADDED = X * COLUMNS;
@@ -38,7 +39,7 @@ fn main(
     if index >= tiles * params.kv_heads * params.batch {
         return;
     }
-    // The last queries see the most keys: they begin first.
+    // The last queries see the most keys, so they are scheduled first.
     let first = (tiles - 1 - index % tiles) * ROWS;
     let g = index / tiles % params.kv_heads;
     let b = index / tiles / params.kv_heads;
@@ -60,7 +61,7 @@ fn main(
     }
 
     var position: array<i32, PER>;
-    // Keys before this one are seen.
+    // End of the visible keys.
     var end: array<i32, PER>;
     var largest: array<f32, PER>;
     var sum: array<f32, PER>;
@@ -78,17 +79,17 @@ fn main(
     let nearest = position_of(first / GROUPED, length, queries);
     let farthest = position_of((min(first + ROWS, count) - 1) / GROUPED, length, queries);
     let span = reach(nearest, farthest, length);
-    // What this lane loads: vector `d` of keys `j`, `j` + AT_ONCE, ..
+    // This lane loads vector `d` of keys `j`, `j` + AT_ONCE, ..
     let d = lane % CHUNK;
     let j = lane / CHUNK;
     let key_to = (j / 4 + j % 4 * X) * STRIDE + d;
     for (var start = span.x / KEYS * KEYS; start < span.y; start += KEYS) {
         if lane < KEYS {
-            // In front of the first key and behind the last one these stand again, where nothing sees them: what memory holds
-            // there must not be read.
+            // Keys before the first and after the last are replaced by those two, which the mask then hides. Memory
+            // outside of the range must not be read.
             key_rows[lane] = key_row(b, min(max(start + lane, span.x), length - 1)) * params.kv_heads + g;
         }
-        // The rows of keys are known, and what stood in the tile has been used.
+        // Barrier: the key rows are stored, and the tile's previous contents are no longer in use.
         workgroupBarrier();
         var places: array<u32, LOADS>;
         for (var n = 0u; n < LOADS; n += 1) {
@@ -131,7 +132,7 @@ fn main(
             let s = score[r];
             leave(lane, r, max(max(s.x, s.y), max(s.z, s.w)));
         }
-        // The maxima are there, and the last chunk has been used.
+        // Barrier: the maxima are stored, and the last chunk is no longer in use.
         workgroupBarrier();
         for (var r = 0u; r < PER; r += 1) {
             let row = y * PER + r;
@@ -161,7 +162,7 @@ fn main(
                     }
                 }
             }
-            // The values are there and, at the first step, the weights.
+            // Barrier: the values and, at the first step, the weights are stored.
             workgroupBarrier();
             for (var k = 0u; k < STEP; k += 4) {
                 var w: array<vec4f, PER>;
@@ -204,7 +205,7 @@ fn main(
     }
 }
 
-// Adds vector `q_at` of PER rows times the vectors of four keys, the first of them `k_at`.
+// Adds the products of vector `q_at` of PER rows with the vectors of four keys, the first of them `k_at`.
 fn add_product(score: ptr<function, array<vec4f, PER>>, k_at: u32, q_at: u32) {
     let keys = transpose(mat4x4f(
         kept(k_at),

@@ -1,4 +1,4 @@
-// Adds up the splits of each row (b, t, h), as partial.wgsl left them: one invocation a vector of the row.
+// Combines the splits of each row (b, t, h) stored by partial.wgsl, one invocation per vector of the row.
 
 struct Params {
     batch: u32,

@@ -1,4 +1,4 @@
-//! How large the tiles of the forms are: as large as the device's workgroup memory lets them be.
+//! Tile sizes of the forms: the largest that the device's workgroup memory allows.
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -7,31 +7,31 @@ use crate::part;
 use crate::plan::Caps;
 use crate::plan::shader::Part;
 
-/// Bytes of workgroup memory for each lane: with more, a GPU could no longer hold several workgroups at a time. RDNA has
-/// 128 KiB for four units that compute 64 lanes each, so 256 bytes leave each of them two waves.
+/// Maximum bytes of workgroup memory per lane. More would reduce occupancy: RDNA has 128 KiB for four compute units of
+/// 64 lanes, so 256 bytes per lane allow two waves on each.
 const LANE_BYTES: u32 = 256;
 
 fn limit(needs: u32, has: u32) -> Error {
     Error::Limit { op: NAME, what: "bytes of workgroup memory", needs: needs.into(), has: has.into() }
 }
 
-/// Vectors of four in a row of `dim`.
+/// Returns the number of vec4 in a row of `dim` elements.
 pub(super) fn vectors(dim: u32) -> u32 {
     dim.div_ceil(4)
 }
 
-/// Whether every row and stride is made of vectors of four.
+/// Returns whether every row length and stride is a multiple of four.
 pub(super) fn aligned(spec: &Spec) -> bool {
     [spec.dim, spec.value_dim, spec.q_stride].iter().all(|n| n.is_multiple_of(4))
 }
 
-/// Whether keys and values are read as the numbers that they are stored as: not where values are much longer than keys,
-/// whose sums then take more registers than RDNA 3 has beside them.
+/// Returns whether keys and values are loaded as f16 instead of being unpacked from words. Excluded are values more
+/// than twice as long as keys, whose sums would leave RDNA 3 too few registers.
 pub(super) fn halves(spec: &Spec, caps: &Caps) -> bool {
     caps.shader_f16 && spec.kv == DType::F16 && aligned(spec) && spec.value_dim <= 2 * spec.dim
 }
 
-/// How lanes next to each other share values.
+/// Returns the part through which adjacent lanes exchange values.
 pub(super) fn exchange(subgroups: bool) -> Part {
     match subgroups {
         true => part!("ops/attention/attention/gpu/parts/exchange_subgroup.wgsl"),
@@ -39,22 +39,22 @@ pub(super) fn exchange(subgroups: bool) -> Part {
     }
 }
 
-/// The sizes in `prefill.wgsl`.
+/// Tile sizes of `prefill.wgsl`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Prefill {
-    /// Lanes, `x` for each `per` rows.
+    /// Lanes per workgroup; `x` of them share `per` rows.
     pub(super) lanes: u32,
-    /// Lanes of a row, each with four keys of a tile.
+    /// Lanes per row; each handles four keys of a tile.
     pub(super) x: u32,
-    /// Rows of a lane.
+    /// Rows per lane.
     pub(super) per: u32,
     /// Vectors of a key in a chunk, a power of two.
     pub(super) chunk: u32,
-    /// Keys in a step of the values.
+    /// Keys per step of the values.
     pub(super) step: u32,
-    /// Whether the lanes of a row share a subgroup.
+    /// Whether the lanes of a row are in one subgroup.
     pub(super) subgroups: bool,
-    /// Whether keys and values stand in workgroup memory as f16.
+    /// Whether workgroup memory holds keys and values as f16.
     pub(super) half: bool,
 }
 
@@ -63,12 +63,12 @@ impl Prefill {
         self.lanes / self.x * self.per
     }
 
-    /// Vectors of a value that a lane sums.
+    /// Returns the value vectors that each lane sums.
     pub(super) fn columns(&self, spec: &Spec) -> u32 {
         vectors(spec.value_dim).div_ceil(self.x)
     }
 
-    /// Vectors that hold a chunk of keys, then a step of values and, where these are in f32, the weights.
+    /// Returns the vectors of workgroup memory for a chunk of keys, or for a step of values plus, in f32, the weights.
     pub(super) fn tile(&self, spec: &Spec) -> u32 {
         let (keys, values) = (4 * self.x * (self.chunk | 1), self.step * self.x * self.columns(spec));
         keys.max(values + if self.half { 0 } else { self.rows() * self.x })
@@ -80,18 +80,18 @@ impl Prefill {
         self.rows() * (16 * vectors(spec.dim) + shares + weights) + vector * self.tile(spec) + 4 * 4 * self.x
     }
 
-    /// The most rows of a lane that fit, and of those the longest chunks and steps.
+    /// Chooses the most rows per lane that fit, and with those the longest chunks and steps.
     ///
-    /// Predicted for `D = V = 64` and one tile of 32 keys: a lane issues 2,048 multiply-adds, 224 reads of workgroup memory
-    /// for them, 8 or 16 loads of about four instructions, 16 scores of about 8 and 4 rows of about 25 instructions of
-    /// softmax, and waits: 70%. 32 sums of values, 16 of scores and 32 words of operands are about 100 registers. Least
-    /// bytes: q, k, v and out once; read are k and v once for each `rows()` rows of their head. docs/benchmarks.md lists
-    /// what compilers make of it.
+    /// Predicted for `D = V = 64` and one tile of 32 keys: a lane issues 2,048 multiply-adds. For them it needs 224
+    /// reads of workgroup memory, 8 or 16 loads of about four instructions, 16 scores of about 8 instructions, 4 rows
+    /// of about 25 instructions of softmax, and waits: 70% of peak. 32 words of value sums, 16 of scores and 32 of
+    /// operands take about 100 registers. Least bytes: q, k, v and out once. Actual reads: k and v once for every
+    /// `rows()` rows of their head. docs/benchmarks.md lists the compilers' results.
     pub(super) fn choose(spec: &Spec, caps: &Caps) -> Result<Self> {
         let rows = spec.queries.saturating_mul(spec.heads / spec.kv_heads);
         let mut smallest = u32::MAX;
-        // All that a software driver does is reading: the more rows a lane has, the less of it. Lanes that share a subgroup
-        // are numbers of one vector there, which are shuffled one by one: workgroup memory takes half the time.
+        // Software drivers are bound by reads, which more rows per lane reduce. They hold the lanes of a subgroup in
+        // one vector and shuffle them one by one, so workgroup memory takes half the time.
         let software = caps.software.then_some((64, 8, 8));
         let tiles = [
             (128, 8, 4),
@@ -110,8 +110,8 @@ impl Prefill {
                 let chunk = vectors(spec.dim).next_power_of_two().min(chunk);
                 let subgroups = caps.subgroups && caps.subgroup_min >= x && !caps.software;
                 let choice = Self { lanes, x, per, chunk, step, subgroups, half: halves(spec, caps) };
-                // Sums beyond 16 vectors a lane would leave the registers of many GPUs; twice as many lanes are for many
-                // rows.
+                // More than 16 vectors of sums per lane exceed the registers of many GPUs. Workgroups of 128 lanes are
+                // only for many rows.
                 if lanes > caps.invocations || per * choice.columns(spec) > 16 || (lanes == 128 && rows <= 32) {
                     continue;
                 }
@@ -125,20 +125,20 @@ impl Prefill {
     }
 }
 
-/// The sizes in `decode.wgsl`.
+/// Tile sizes of `decode.wgsl`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Decode {
     pub(super) rows: u32,
-    /// Keys of a tile.
+    /// Keys per tile.
     pub(super) keys: u32,
     pub(super) splits: u32,
-    /// Keys of a split.
+    /// Keys per split.
     pub(super) split_keys: u32,
     /// Splits that scratch has room for, whatever the number of keys.
     pub(super) most_splits: u32,
-    /// Lanes of a row in the softmax.
+    /// Lanes per row in the softmax.
     pub(super) width: u32,
-    /// Whether they share a subgroup, as do the four lanes of a key.
+    /// Whether the lanes of a row, and the four lanes of a key, are in one subgroup.
     pub(super) subgroups: bool,
 }
 
@@ -146,10 +146,11 @@ impl Decode {
     pub(super) const LANES: u32 = 128;
     /// Workgroups that keep a large GPU busy.
     const ENOUGH: u64 = 128;
-    /// Fewer keys than this are not worth a split.
+    /// Minimum keys per split.
     const SPLIT: u32 = 64;
 
-    /// Few queries make long tiles of rows wasteful, and leave most of a GPU idle if keys are not split.
+    /// Returns whether decode suits a spec. With few queries, prefill tiles would be mostly empty, and without splits
+    /// most of the GPU would be idle.
     pub(super) fn suits(spec: &Spec) -> bool {
         spec.queries <= 4 || spec.queries.saturating_mul(spec.heads / spec.kv_heads) <= 16
     }
@@ -166,7 +167,7 @@ impl Decode {
         let rows = count.min(8);
         let groups = u64::from(spec.batch) * u64::from(spec.kv_heads) * u64::from(count.div_ceil(rows));
         let most_splits = (Self::ENOUGH / groups).max(1) as u32;
-        // With a window, keys are counted from the first that a query sees.
+        // With a window, only keys from the first query's window on are counted.
         let span = match spec.window {
             Some(w) if spec.causal => spec.keys.min(w.saturating_add(spec.queries)),
             _ => spec.keys,
@@ -174,7 +175,7 @@ impl Decode {
         let split_keys = span.div_ceil(most_splits).next_multiple_of(Self::SPLIT);
         let splits = span.div_ceil(split_keys);
         let subgroups = caps.subgroups && caps.subgroup_min >= 4 && !caps.software;
-        // A power of two, as subgroups are.
+        // A power of two, as subgroup sizes are.
         let width = if subgroups { caps.subgroup_min.min(16) } else { 16 };
         let mut choice = Self { rows, keys: 256, splits, split_keys, most_splits, width, subgroups };
         while choice.bytes(spec) > budget {

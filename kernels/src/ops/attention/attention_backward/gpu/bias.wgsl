@@ -1,5 +1,5 @@
-// The gradient of a bias: a workgroup owns OWN queries by OTHERS keys of a plane of biases, and adds up what the sequences
-// and the heads that share it give there, in their order.
+// Gradient of the bias. A workgroup owns OWN queries by OTHERS keys of one bias plane, and sums over the sequences and
+// heads that share the plane, in order.
 
 @group(0) @binding(DBIAS_BINDING) var<storage, read_write> dbias: array<f32>;
 
@@ -42,7 +42,7 @@ fn main(
         }
         for (var h = some_heads.x; h < some_heads.y; h += 1) {
             let g = h / GROUPED;
-            // The places of the last head have been used.
+            // Barrier: the offsets of the previous head are no longer in use.
             workgroupBarrier();
             for (var i = lane; i < OWN; i += GROUP) {
                 own_at[i] = query_places(s, g, min(first + i, s.queries - 1) * GROUPED + h % GROUPED);

@@ -1,6 +1,6 @@
-//! A pass over rows of queries prepares what the others read of them, and one over sequences that differ does so for
-//! those; one over tiles of queries sums `dq`, one over tiles of keys `dk` and `dv`, one over tiles of biases `dbias`, one
-//! over heads `dsinks`.
+//! Passes: one over rows of queries precomputes `delta` and `lse`; one over sequences, if their lengths differ,
+//! precomputes their extents. Then one over tiles of queries sums `dq`, one over tiles of keys `dk` and `dv`, one over
+//! tiles of biases `dbias`, and one over heads `dsinks`.
 
 mod tile;
 
@@ -16,9 +16,9 @@ use crate::plan::{Caps, Pass, PassBuilder, Plan};
 use alloc::{vec, vec::Vec};
 use core::f32::consts::LOG2_E;
 
-/// Invocations of a workgroup outside of the tiles.
+/// Invocations per workgroup of the passes without tiles.
 const GROUP: u32 = 64;
-/// Lanes that add up a row's `delta`.
+/// Lanes that sum a row's `delta`.
 const ROW_LANES: u32 = 16;
 
 pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
@@ -30,7 +30,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     if [forward.batch, forward.queries, keys, planner.row_count()].contains(&0) {
         return Ok(Plan { passes: outputs.map(clear).collect::<Result<_>>()?, scratch: Vec::new() });
     }
-    // Packed, there may be rows that no sequence has.
+    // Packed inputs may have rows that belong to no sequence.
     let rows = outputs.filter(|arg| forward.packed.is_some() && ["dq", "dk", "dv"].contains(&arg.name));
     let mut passes = rows.map(clear).collect::<Result<Vec<_>>>()?;
     passes.push(planner.rows()?);
@@ -47,7 +47,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     Ok(Plan { passes, scratch: vec![planner.row_bytes()] })
 }
 
-/// An argument that has an entry for each sequence, and the part that reads it.
+/// An argument with one entry per sequence, and the part that reads it.
 struct Small {
     arg: &'static str,
     binding: (&'static str, Const),
@@ -61,12 +61,12 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// Rows (token, h); fewer than 2^32, since `out` has at least as many elements.
+    /// Returns the number of rows (token, h), below 2^32, since `out` has at least as many elements.
     fn row_count(&self) -> u32 {
         self.spec.forward.tokens().iter().product::<u32>() * self.spec.forward.heads
     }
 
-    /// Whether a table behind the rows says where sequences begin and how long they are.
+    /// Returns whether sequences differ in length, in which case a table of their extents follows the rows.
     fn unequal(&self) -> bool {
         self.spec.forward.packed.is_some() || self.spec.forward.lengths
     }
@@ -76,7 +76,7 @@ impl Planner<'_> {
         16 * (u64::from(self.row_count()) + u64::from(sequences))
     }
 
-    /// Those of the arguments `names` that are there, bound from `first` on.
+    /// Returns those of the arguments `names` that exist, with binding indices from `first` on.
     fn small(&self, names: &[&str], first: u32) -> Vec<Small> {
         let all = [
             ("cu_q", "CU_Q_BINDING", part!("ops/attention/attention/gpu/parts/small/cu_q.wgsl")),
@@ -88,7 +88,7 @@ impl Planner<'_> {
         there.map(|((arg, name, part), at)| Small { arg, binding: (name, Const::U32(at)), part }).collect()
     }
 
-    /// The part that finds the queries of a sequence.
+    /// Returns the part that locates the queries of a sequence.
     fn queries_part(&self) -> Part {
         match self.spec.forward.packed {
             Some(_) => part!("ops/attention/attention/gpu/parts/packed.wgsl"),
@@ -96,7 +96,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Rows of `q` that `cu_q` cuts into sequences.
+    /// Returns the rows of `q` that `cu_q` divides into sequences.
     fn q_rows(&self) -> u32 {
         self.spec.forward.packed.map_or(0, |p| p.queries)
     }
@@ -210,7 +210,8 @@ impl Planner<'_> {
             .dispatch(NAME, self.caps, self.caps.grid(NAME, forward.heads.into())?)
     }
 
-    /// Elements of the arrays that are read: vectors of four where every row and stride is made of them.
+    /// Returns the elements per array entry: 4 (vectors) if every row length and stride is a multiple of 4, otherwise
+    /// 1.
     fn unit(&self) -> u32 {
         let forward = &self.spec.forward;
         let lengths = [forward.dim, forward.value_dim, forward.q_stride];
@@ -284,7 +285,7 @@ impl Planner<'_> {
         )
     }
 
-    /// A pass that reads pairs of queries and keys.
+    /// Plans a pass that reads pairs of queries and keys.
     fn pairs(
         &self,
         name: &'static str,
@@ -364,14 +365,14 @@ impl Planner<'_> {
             .u32("queries", forward.queries)
             .u32("keys", forward.keys)
             .u32("kv_heads", forward.kv_heads)
-            // Beyond any distance of two positions; their difference stays in 32 bits.
+            // The cap of 2^30 exceeds any distance of two positions and keeps their differences within 32 bits.
             .u32("window", forward.window.unwrap_or(u32::MAX).min(1 << 30))
             .f32("scale", forward.softcap.map_or(forward.scale * LOG2_E, |c| forward.scale / c))
             .f32("cap", forward.softcap.unwrap_or(0.0) * LOG2_E)
             .f32("gradient_scale", forward.scale)
             .u32("sequences", self.row_count())
             .u32("q_stride", forward.q_stride / unit)
-            // With a bias no more than it has elements, which validation has counted.
+            // If there is a bias, validation has checked that these products do not exceed its number of elements.
             .u32("bias_batch", if own.batch { planes.wrapping_mul(plane) } else { 0 })
             .u32("bias_head", if own.heads { plane } else { 0 });
         for (name, arg, size) in [

@@ -1,5 +1,5 @@
-// What the other passes need to know of a row (token, h): (log2(e) lse, delta, log2(e) slope, 0). LANES lanes own a row, GROUP
-// a workgroup.
+// Precomputes (log2(e) lse, delta, log2(e) slope, 0) of each row (token, h) for the other passes. LANES lanes own a
+// row, GROUP lanes a workgroup.
 
 const LOG2_E = 1.44269504;
 const NONE = -3.0e38;
@@ -44,7 +44,7 @@ fn main(
     for (var i = 0u; i < LANES; i += 1) {
         delta += shares[lane + i];
     }
-    // A row that saw nothing has no finite logarithm.
+    // A row without visible keys has no finite lse.
     let saved = lse[params.lse_start + row];
     rows[row] = vec4f(select(LOG2_E * saved, 0.0, saved <= NONE), delta, LOG2_E * slope(row % params.heads), 0.0);
 }

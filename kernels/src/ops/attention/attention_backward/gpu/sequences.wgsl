@@ -1,13 +1,13 @@
-// What the passes over tiles need to know of a sequence: the members of `Sequence` in params.wgsl. One invocation a sequence.
+// Precomputes the members of `Sequence` in params.wgsl for the tile passes, one invocation per sequence.
 
 struct Params {
     batch: u32,
     queries: u32,
     keys: u32,
-    // Packed: rows of q, and of k and v.
+    // Packed only: rows of q, and rows of k and v.
     q_rows: u32,
     k_rows: u32,
-    // Where sequences begin among the rows.
+    // Offset of the sequence table behind the rows.
     sequences: u32,
     cu_q_start: u32,
     cu_k_start: u32,

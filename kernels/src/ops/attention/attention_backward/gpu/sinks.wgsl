@@ -1,4 +1,4 @@
-// The gradient of a head's sink: one workgroup a head adds up its rows.
+// Gradient of the sinks: one workgroup per head sums over its rows.
 
 const LOG2_E = 1.44269504;
 
@@ -6,7 +6,7 @@ struct Params {
     batch: u32,
     queries: u32,
     heads: u32,
-    // Packed: rows of q.
+    // Packed only: rows of q.
     q_rows: u32,
     cu_q_start: u32,
     sinks_start: u32,

@@ -1,44 +1,44 @@
-//! How large the tiles of `tiles.wgsl` are.
+//! Tile sizes of `tiles.wgsl`.
 
 use crate::error::{Error, Result};
 use crate::ops::attention::attention_backward::{NAME, Spec};
 use crate::plan::Caps;
 
-/// Vectors of four in a row of `dim`.
+/// Returns the number of vec4 in a row of `dim` elements.
 pub(super) fn vectors(dim: u32) -> u32 {
     dim.div_ceil(4)
 }
 
-/// What a workgroup owns.
+/// Items that a workgroup owns; the others are of the opposite kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Owner {
     Queries,
     Keys,
 }
 
-/// The sizes in `tiles.wgsl`.
+/// Tile sizes of `tiles.wgsl`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Sizes {
     pub(super) lanes: u32,
-    /// Items of a lane.
+    /// Items per lane.
     pub(super) per: u32,
-    /// Lanes of an item, each with four others of a tile.
+    /// Lanes per item; each handles four others of a tile.
     pub(super) x: u32,
     /// Vectors of a row in a chunk, a power of two.
     pub(super) chunk: u32,
-    /// Others in a step of the sums, in fours.
+    /// Others per step of the sums, in fours.
     pub(super) step: u32,
     /// Vectors of `dq` or `dk`, and of `dv`, that a lane sums for each of its items.
     pub(super) columns: [u32; 2],
 }
 
 impl Sizes {
-    /// Items of a workgroup.
+    /// Returns the items per workgroup.
     pub(super) fn own(&self) -> u32 {
         self.lanes / self.x * self.per
     }
 
-    /// Vectors that hold the chunks, or factors and a step.
+    /// Returns the vectors of workgroup memory for the chunks, or for factors and a step.
     pub(super) fn tile(&self) -> u32 {
         let chunks = (self.own() + 4 * self.x) * (self.chunk | 1);
         let [columns, value_columns] = self.columns;
@@ -49,14 +49,16 @@ impl Sizes {
         16 * self.tile() + 8 * (self.own() + 4 * self.x)
     }
 
-    /// The fewest lanes an item that leave a lane at most 12 vectors of sums, keys 16 with 8 lanes, and of those the longest chunks
-    /// and steps that fit. With 16 vectors in more lanes, RADV spills registers on RDNA 3.
+    /// Chooses the fewest lanes per item that leave a lane at most 12 vectors of sums (16 for keys with 8 lanes per
+    /// item), and with those the longest chunks and steps that fit. With 16 vectors and more lanes per item, RADV
+    /// spills registers on RDNA 3.
     ///
-    /// Predicted for `D = V = 64` and a pair of tiles of queries and keys, 64 x 32 or 32 x 64 with 128 lanes: a lane issues
-    /// 2,048 multiply-adds for the two products and 1,024 for each sum; for them 256 and 192 reads of workgroup memory, 12
-    /// and 4 or 8 loads of about four instructions, and 16 pairs of about 10 instructions: 80% in registers. 32 words of sums
-    /// for `dq`, 32 and 32 for `dk` and `dv`, 32 of products and 32 of operands are about 110 and 140 registers. Least bytes:
-    /// each argument once; read are the others of an item once for each `own()` items of their head.
+    /// Predicted for `D = V = 64` and a pair of tiles of queries and keys, 64 x 32 or 32 x 64 with 128 lanes: a lane
+    /// issues 2,048 multiply-adds for the two products and 1,024 for each sum. For them it needs 256 and 192 reads of
+    /// workgroup memory, 12 and 4 or 8 loads of about four instructions, and 16 pairs of about 10 instructions: 80% of
+    /// the peak in registers. 32 words of sums for `dq`, 32 and 32 for `dk` and `dv`, 32 of products and 32 of
+    /// operands take about 110 and 140 registers. Least bytes: each argument once. Actual reads: the others once for
+    /// every `own()` items of their head.
     pub(super) fn choose(spec: &Spec, owner: Owner, caps: &Caps) -> Result<Self> {
         let forward = &spec.forward;
         let (d4, v4) = (vectors(forward.dim), vectors(forward.value_dim));
@@ -74,7 +76,7 @@ impl Sizes {
             let sums = columns[0] + if owner == Owner::Keys { columns[1] } else { 0 };
             for (chunk, step) in [(8, 4), (8, 2), (8, 1), (4, 4), (4, 2), (4, 1)] {
                 let choice = Self { lanes, per, x, chunk, step, columns };
-                // Twice as many lanes are for many items.
+                // Workgroups of 128 lanes are only for many items.
                 let few = lanes == 128 && items <= choice.own() / 2;
                 if lanes > caps.invocations || few || sums * per > most || (chunk == 8 && !even) {
                     continue;

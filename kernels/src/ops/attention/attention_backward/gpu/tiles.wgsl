@@ -1,15 +1,15 @@
-// The sums over pairs of a query and a key. A workgroup owns OWN items, queries or keys, of one key head, and walks the
-// others, keys or queries, OTHERS at a time:
+// Sums over pairs of a query and a key. A workgroup owns OWN items (queries or keys) of one key head and walks the
+// others (keys or queries), OTHERS at a time:
 //
-//   products   lane (x, y) holds those of items y, y + Y, .. and others x, x + X, ..: of queries and keys, then of dout and
-//              values, both in chunks of CHUNK vectors
-//   pairs      make of them the weight, and the derivative by the product
-//   sums       lane (x, y) holds vectors x, x + X, .. of the same items; of the others they come 4 STEP at a time
+//     products   lane (x, y) computes items y, y + Y, .. and others x, x + X, ..: first query times key, then dout times
+//                value, both in chunks of CHUNK vectors
+//     pairs      turns both products into the weight, and the derivative by the first product
+//     sums       lane (x, y) sums vectors x, x + X, .. of the same items; others arrive 4 STEP at a time
 //
-// All products are outer products of registers: PER x 4 x 4 and PER x columns x 16 multiply-adds for PER + 4 and
-// PER + 4 columns reads of a vector. A sum has one order, so that results are the same bits in every run.
+// All products are outer products in registers: PER x 4 x 4 and PER x columns x 16 multiply-adds for PER + 4 and PER +
+// 4 columns vector reads. Each sum has a fixed order, so every run gives the same bits.
 
-// Vectors of an other in a step: behind the factors, [OWN, X] vectors.
+// Offset of a step's vectors of the others: they follow the factors, [OWN, X] vectors.
 const FACTORS = OWN * X;
 const K_PADDED = X * K_COLUMNS;
 const V_PADDED = X * V_COLUMNS;
@@ -25,7 +25,8 @@ fn main(
     if index >= tiles * params.kv_heads * params.batch {
         return;
     }
-    // Causal, the last queries see the most keys and the first keys are seen by the most queries: they begin first.
+    // With a causal mask the last queries see the most keys, and the first keys are seen by the most queries. Those
+    // are scheduled first.
     let order = index % tiles;
     let first = select(order, tiles - 1 - order, LAST_FIRST) * OWN;
     let g = index / tiles % params.kv_heads;
@@ -68,7 +69,7 @@ fn main(
             derivative[r] = vec4f();
         }
         for (var chunk = 0u; chunk < D4; chunk += CHUNK) {
-            // The places are known, and what stood in the tile has been used.
+            // Barrier: the offsets are stored, and the tile's previous contents are no longer in use.
             workgroupBarrier();
             for (var i = j; i < OWN; i += AT_ONCE) {
                 var vector = vec4f();
@@ -133,7 +134,7 @@ fn main(
                         }
                     }
                 }
-                // The vectors are there and, at the first step, the factors.
+                // Barrier: the vectors and, at the first step, the factors are stored.
                 workgroupBarrier();
                 for (var k = 0u; k < STEP; k += 1) {
                     var w: array<vec4f, PER>;

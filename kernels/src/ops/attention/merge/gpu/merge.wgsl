@@ -1,4 +1,4 @@
-// Attention over segments from that to each: one invocation a vector of a row.
+// Merges the attention results of several segments of keys, one invocation per vector of a row.
 
 struct Params {
     rows: u32,
@@ -12,7 +12,8 @@ struct Params {
 @group(0) @binding(1) var<storage, read> lses: array<f32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-// (largest logit, sum of weights) of segment `s` of a row, were all its keys one.
+// Returns (largest logit, sum of weights) of segment `s` of a row, treating the segment as a single key with logit
+// lse.
 fn segment_state(row: u32, s: u32) -> vec2f {
     let lse = lses[params.lses_start + s * params.rows + row];
     return vec2f(select(LOG2_E * lse, NONE, lse <= NONE), 1);

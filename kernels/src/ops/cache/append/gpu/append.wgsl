@@ -1,10 +1,10 @@
-// k_pool[slots[t]] = k[t], v_pool[slots[t]] = v[t]: one invocation a unit of one token's key and value. `append` stores
-// unit `i` of a row; POOL is how many places of the pool a unit takes. Strides and starts count places.
+// k_pool[slots[t]] = k[t], v_pool[slots[t]] = v[t]. Each invocation stores one unit of one token's key and value:
+// `append` stores unit `i` of a row. A unit takes POOL entries of the pool. Strides and starts count array entries.
 
 struct Params {
     tokens: u32,
     pool: u32,
-    // Units of a row.
+    // Units per row.
     k_width: u32,
     v_width: u32,
     k_stride: u32,

@@ -7,7 +7,7 @@ use crate::plan::shader::{Const, Features, Shader};
 use crate::plan::{Caps, PassBuilder, Plan};
 use alloc::{format, vec, vec::Vec};
 
-/// Invocations of a workgroup.
+/// Invocations per workgroup.
 const GROUP: u32 = 128;
 
 pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
@@ -16,11 +16,11 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     }
     let unsupported = |what| Err(Error::Unsupported { op: NAME, what });
     if spec.k_width == 0 || spec.v_width == 0 {
-        // A binding holds at least one element.
+        // A binding holds at least one element, so k and v cannot be bound empty.
         return unsupported("keys without values, or values without keys".into());
     }
     let widths = [spec.k_width, spec.v_width];
-    // Elements of a place in k and v, and of a unit.
+    // Elements per array entry of k and v, and per unit.
     let (place, unit) = match spec.format {
         DType::F16 => (1, 2),
         DType::Q8_0 => (1, 64),

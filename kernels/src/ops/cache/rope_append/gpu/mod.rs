@@ -7,7 +7,7 @@ use crate::plan::shader::{Const, Features, Shader};
 use crate::plan::{Caps, PassBuilder, Plan};
 use alloc::{vec, vec::Vec};
 
-/// Invocations of a workgroup.
+/// Invocations per workgroup.
 const GROUP: u32 = 128;
 
 pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
@@ -21,7 +21,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
         features: Features::default(),
         workgroup_bytes: 0,
     };
-    // A pair, or an element that stays as it is.
+    // An item is a pair to rotate, or an element to copy.
     let pairs = u64::from(spec.rotary / 2);
     let dim = u64::from(spec.dim);
     let token = u64::from(spec.heads) * pairs + u64::from(spec.kv_heads) * (2 * dim - pairs);

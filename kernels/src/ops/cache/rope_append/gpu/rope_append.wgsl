@@ -1,5 +1,5 @@
-// One invocation a pair of a query or a key, or an element that is copied: of a token first the pairs of its queries, then
-// its keys (pairs, and what lies behind them), then its values.
+// Each invocation rotates one pair of a query or a key, or copies one element. Order within a token: the pairs of its
+// queries, its keys (pairs, then the elements after the rotary part), its values.
 
 struct Params {
     tokens: u32,
@@ -26,13 +26,13 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> v_pool: array<f32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-// Where pair j of a head lies in it.
+// Returns the offsets of the two elements of pair j within a head.
 fn pair(j: u32) -> vec2u {
     let first = select(j, 2 * j, INTERLEAVED);
     return vec2u(first, select(first + params.pairs, first + 1, INTERLEAVED));
 }
 
-// Pair j at `at` in qkv, turned.
+// Returns pair j, at offsets `at` in qkv, rotated by the token's angle.
 fn turned(token: u32, at: vec2u, j: u32) -> vec2f {
     let row = min(positions[params.positions_start + token], params.rows - 1);
     let angle = params.table_start + (row * params.pairs + j) * 2;

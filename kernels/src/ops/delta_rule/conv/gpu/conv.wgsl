@@ -1,11 +1,12 @@
-// One output an invocation: the products of its channel's weights with the inputs of the window.
+// Each invocation computes one output: the dot product of its channel's weights with the inputs of the window, plus
+// bias and activation.
 
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
 @group(0) @binding(OUT_BINDING) var<storage, read_write> out: array<f32>;
 
 fn activate(kind: u32, x: f32) -> f32 {
     switch kind {
-        // exp(-x) is kept finite: a large negative x gives -0.
+        // The clamp keeps exp(-x) finite: a large negative x gives -0.
         case SILU: { return x / (1.0 + exp(min(-x, 80.0))); }
         case RELU: { return max(x, 0.0); }
         case ELU_PLUS_ONE: { return select(exp(min(x, 0.0)), x + 1.0, x > 0.0); }

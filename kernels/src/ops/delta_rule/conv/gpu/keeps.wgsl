@@ -1,4 +1,4 @@
-// One channel of a sequence's state an invocation.
+// Each invocation stores one channel of a sequence's state.
 fn invocation(index: u32) {
     let n = index / params.channels;
     if n >= params.sequences || slot_of(n) >= params.slots {

@@ -1,7 +1,7 @@
-//! One pass for the outputs and one for the states, which are one where every sequence has one token: an invocation then
-//! reads all of its channel's state before it writes it.
+//! One pass computes the outputs and one stores the states. If every sequence has one token, one pass does both: an
+//! invocation then reads all of its channel's state before it overwrites it.
 //!
-//! Predicted: `2 W` flop and, with caches, 8 bytes an output: bound by memory.
+//! Predicted: `2 W` flop and, with caches, 8 bytes per output; memory-bound.
 
 use super::{Activation, NAME, Part, Spec};
 use crate::error::Result;
@@ -14,10 +14,10 @@ use crate::plan::shader::{Const, Features, Shader};
 use crate::plan::{Caps, Pass, PassBuilder, Plan};
 use alloc::{vec, vec::Vec};
 
-/// Invocations of a workgroup.
+/// Invocations per workgroup.
 const GROUP: u32 = 64;
 
-/// Where arguments begin in their bindings, by the names of the shaders.
+/// Pairs of (shader parameter, argument) for the offsets of arguments in their bindings.
 const STARTS: [(&str, &str); 9] = [
     ("x_start", "x"),
     ("weight_start", "weight"),
@@ -30,7 +30,7 @@ const STARTS: [(&str, &str); 9] = [
     ("out_start", "out"),
 ];
 
-/// What the shaders call functions, and those of the parts.
+/// Returns the constants for activation functions and for the function of each part.
 pub(crate) fn activations(parts: &[Part; 3]) -> Vec<(&'static str, Const)> {
     let [first, second, third] = parts.map(|part| Const::U32(part.activation as u32));
     vec![
@@ -43,7 +43,7 @@ pub(crate) fn activations(parts: &[Part; 3]) -> Vec<(&'static str, Const)> {
     ]
 }
 
-/// The parameters of `inputs.wgsl`; arguments of `starts` that are there begin where they do, the others at 0.
+/// Sets the parameters of `inputs.wgsl`. Arguments listed in `starts` get their offsets, all others 0.
 pub(crate) fn parameters<'a>(
     pass: PassBuilder<'a>,
     spec: &Spec,
@@ -84,7 +84,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
             passes.extend((states && !planner.steps()).then(|| planner.states()).transpose()?);
         }
         (false, true) => passes.push(fill.zeros(Target::Arg("out"))?),
-        // Without tokens a state stays what it was.
+        // Without tokens a state is unchanged.
         (true, false) if spec.last && spec.initial => passes.push(fill.copy("state0", Target::Arg("state"))?),
         (true, false) if spec.last => passes.push(fill.zeros(Target::Arg("state"))?),
         _ => {}
@@ -133,8 +133,8 @@ impl Planner<'_> {
         self.pass("conv.keep", parts, &[], Vec::new(), true, self.spec.sequences())
     }
 
-    /// A pass over the channels of `rows` rows. It binds `x`, then what `linked` names, then where sequences and their
-    /// states are; a linked part knows its binding by a constant.
+    /// Plans a pass over the channels of `rows` rows. Binds `x`, then the arguments in `linked`, then the sequence
+    /// offsets and slots. A linked part learns its binding index from a constant.
     fn pass(
         &self,
         name: &'static str,
@@ -180,7 +180,7 @@ impl Planner<'_> {
             pass = pass.arg(name);
         }
         let invocations = u64::from(rows) * u64::from(spec.channels());
-        // A pass binds what it needs; the other beginnings stay 0.
+        // Offsets of arguments that this pass does not bind stay 0.
         let starts: Vec<_> = STARTS.into_iter().filter(|(_, arg)| *arg == "x" || names.contains(arg)).collect();
         parameters(pass, spec, &starts, self.args).dispatch(
             NAME,

@@ -1,11 +1,11 @@
-// The derivative by what the function of an output is of, one output an invocation; 0 where no sequence is.
+// Derivative of the loss by the argument of the activation, one output per invocation; 0 for rows of no sequence.
 
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
 @group(0) @binding(2) var<storage, read> dout: array<f32>;
 @group(0) @binding(3) var<storage, read_write> dz: array<f32>;
 
 fn slope(kind: u32, x: f32) -> f32 {
-    // exp(-x) is kept finite.
+    // The clamp keeps exp(-x) finite.
     let sigmoid = 1.0 / (1.0 + exp(min(-x, 80.0)));
     switch kind {
         case SILU: { return sigmoid * (1.0 + x * (1.0 - sigmoid)); }

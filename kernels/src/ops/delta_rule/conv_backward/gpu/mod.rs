@@ -1,5 +1,5 @@
-//! Three passes, and one more where sequences begin with a state: derivatives by what the functions are of, which are kept
-//! as scratch; sums for weights; and the way back to the inputs.
+//! Three passes: `dz`, the derivatives by the arguments of the activations, is stored in scratch; then the weights are
+//! summed; then `dx` is computed. A fourth pass computes `dstate0` if sequences begin with a state.
 
 use super::{NAME, Spec};
 use crate::error::Result;
@@ -13,7 +13,7 @@ use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Pass, PassBuilder, Plan};
 use alloc::{vec, vec::Vec};
 
-/// Invocations of a workgroup.
+/// Invocations per workgroup.
 const GROUP: u32 = 64;
 
 pub(super) fn plan(forward: &conv::Spec, caps: &Caps) -> Result<Plan> {
@@ -47,16 +47,16 @@ struct Planner<'a> {
     args: &'a [Arg],
 }
 
-/// A part that knows the binding of its argument by a constant.
+/// An argument, the constant that holds its binding index, and the part that reads it.
 type Linked = (&'static str, &'static str, Part);
 
 impl<'p> Planner<'p> {
-    /// Of the derivatives.
+    /// Returns the bytes of `dz`.
     fn bytes(&self) -> u64 {
         4 * u64::from(self.spec.rows()) * u64::from(self.spec.channels())
     }
 
-    /// Without tokens weights have no derivative, and a state has that of the one after it.
+    /// Plans the case without tokens: gradients of weights are 0, and `dstate0` is `dstate`, or 0.
     fn nothing(&self, fill: &Fill<'_>) -> Result<Plan> {
         let spec = self.spec;
         let mut passes = vec![fill.zeros(Target::Arg("dweight"))?];
@@ -73,7 +73,7 @@ impl<'p> Planner<'p> {
         Ok(Plan { passes, scratch: Vec::new() })
     }
 
-    /// What finds a token's sequence, and its state before the first token.
+    /// Adds the parts that find a token's sequence and, if `before`, the state before its first token.
     fn sequences(&self, parts: &mut Vec<Part>, before: bool) -> Vec<Linked> {
         let mut linked = Vec::new();
         match self.spec.packed {
@@ -161,7 +161,7 @@ impl<'p> Planner<'p> {
         })
     }
 
-    /// The way back to `rows` rows of inputs.
+    /// Plans the pass that propagates `dz` back to `rows` rows of inputs.
     fn back(&self, name: &'static str, to: &'static str, rows: u32, mut parts: Vec<Part>) -> Result<Pass> {
         let spec = self.spec;
         parts.push(part!("ops/delta_rule/conv_backward/gpu/parts/back.wgsl"));

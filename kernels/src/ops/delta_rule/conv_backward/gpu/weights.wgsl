@@ -1,5 +1,5 @@
-// The sum over all tokens for one weight an invocation, or for a bias, which is the weight of an input of 1. `weight_start`
-// and `bias_start` are those of the gradients here.
+// Each invocation sums one weight over all tokens. A bias is the weight of a constant input of 1. Here `weight_start`
+// and `bias_start` are the offsets of the gradients.
 
 @group(0) @binding(1) var<storage, read> dz: array<f32>;
 @group(0) @binding(2) var<storage, read_write> dweight: array<f32>;
@@ -8,7 +8,7 @@ fn invocation(index: u32) {
     if index >= params.channels * WEIGHTS {
         return;
     }
-    // Neighbours have neighbouring channels, which lie beside each other.
+    // Adjacent invocations read adjacent channels, which coalesces their loads.
     let c = index % params.channels;
     let j = index / params.channels;
     var sum = 0.0;

@@ -1,5 +1,5 @@
-//! Some consecutive tokens of a value head at once, as products of matrices in caches: the formulas of
-//! [`delta_backward`](crate::ops::delta_rule::delta_backward)'s chunks, on some columns of a state.
+//! A chunk of consecutive tokens of a value head, computed as matrix products in caches. The formulas are those of
+//! [`delta_backward`](crate::ops::delta_rule::delta_backward)'s chunks, applied to a range of state columns.
 
 use crate::cpu::simd::PADDED;
 use crate::ops::delta_rule::delta::Gate;
@@ -7,25 +7,27 @@ use crate::ops::delta_rule::delta::cpu::inputs::Inputs;
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
-/// Decays below `exp(FLOOR)`, which is 0 and stays that in differences of sums, count as that: sums keep their digits.
+/// Decays below `exp(FLOOR)` are clamped to it, so that sums of logarithms keep their digits. `exp(FLOOR)` is 0 in
+/// f32, in differences of sums too.
 const FLOOR: f32 = -105.0;
-/// Rows of a triangle that are solved one by one, and multiplied with what is behind them at once.
+/// Rows of the triangular solve that are eliminated one by one; the rows after a block are updated by a matrix
+/// product.
 const BLOCK: usize = 8;
 
 /// Matrices of up to `C` tokens.
 pub(super) struct Chunk {
-    /// Elements between the rows of `[C, C]`.
+    /// Row stride of the `[C, C]` matrices, in elements.
     across: usize,
     // [C, K]
     q: Vec<f32>,
     k: Vec<f32>,
     read: Vec<f32>,
-    /// `G`, of the token or of all channels.
+    /// `G`, the sums of log decays: per token or per token and channel.
     sums: Vec<f32>,
     decay: Vec<f32>,
-    /// `[K, C]`
+    /// Transposed keys, `[K, C]`.
     key_columns: Vec<f32>,
-    // [C, C]: -L below the diagonal, P up to it
+    // [C, C]: `-L` below the diagonal, `P` on and below it
     l: Vec<f32>,
     p: Vec<f32>,
     // [C, columns]
@@ -56,7 +58,8 @@ impl Chunk {
         }
     }
 
-    /// Advances the columns `block` of `state`, rows of which are `stride` apart, by `tokens`; `out` gets each token's row.
+    /// Advances columns `block` of `state`, which has row stride `stride`, by `tokens`. Calls `out` with each token's
+    /// output row.
     pub(super) fn run(
         &mut self,
         inputs: &Inputs<'_>,
@@ -108,7 +111,7 @@ impl Chunk {
         }
     }
 
-    /// `L` and `P`, then decayed keys, those that read and queries, where all channels of a token decay alike.
+    /// Computes `L` and `P`, then the decayed keys, read keys and queries, for gates with one decay per token.
     fn pairs_of_tokens(&mut self, inputs: &Inputs<'_>, n: usize) {
         let (simd, dim, across) = (inputs.host.simd(), inputs.key_dim, self.across);
         simd.transpose(&self.k, &mut self.key_columns, [n, dim], [dim, across]);
@@ -139,7 +142,8 @@ impl Chunk {
         }
     }
 
-    /// The same where every channel decays for itself: each pair of tokens has its own decays, no exponent above 0.
+    /// Computes the same for gates with one decay per channel. Each pair of tokens has its own decays, whose exponents
+    /// are at most 0.
     fn pairs_of_channels(&mut self, inputs: &Inputs<'_>, n: usize) {
         let (simd, dim, across) = (inputs.host.simd(), inputs.key_dim, self.across);
         for i in 0..n {
@@ -170,7 +174,7 @@ impl Chunk {
         simd.transpose(&self.k, &mut self.key_columns, [n, dim], [dim, across]);
     }
 
-    /// `update = (I + L)^-1 update`
+    /// Solves `update = (I + L)^-1 update`.
     fn solve(&mut self, inputs: &Inputs<'_>, n: usize, width: usize, stride: usize) {
         let (simd, across) = (inputs.host.simd(), self.across);
         for first in (0..n).step_by(BLOCK) {

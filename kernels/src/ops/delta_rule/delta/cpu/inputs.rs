@@ -2,7 +2,7 @@ use crate::cpu::{Args, Host};
 use crate::ops::delta_rule::delta::{NORMALIZE_EPS, Spec};
 use core::ops::Range;
 
-/// What the host forms read of every token, forward and backward.
+/// Inputs of every token, shared by the host forms of forward and backward.
 pub(crate) struct Inputs<'a> {
     pub(crate) host: &'a dyn Host,
     pub(crate) spec: &'a Spec,
@@ -38,13 +38,13 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// What a query or key is multiplied by to have length 1, where the spec asks for that.
+    /// Returns the factor that normalises a query or key to length 1; 1 if the spec does not normalise.
     pub(crate) fn unit(&self, x: &[f32]) -> f32 {
         if self.spec.normalize { 1.0 / libm::sqrtf(self.host.simd().dot(x, x) + NORMALIZE_EPS) } else { 1.0 }
     }
 
-    /// Of token `t` for a value head: the scaled query, the key, what the state is read with, and the columns `columns` of
-    /// what is written.
+    /// Loads token `t` for a value head: the scaled query, the key, the read key, and columns `columns` of the written
+    /// values.
     pub(crate) fn load(
         &self,
         t: usize,
@@ -73,8 +73,8 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// Asks for what [`load`](Self::load) will read of a token: the rows of a head lie too far apart for a processor to see
-    /// what comes next.
+    /// Prefetches the data that [`load`](Self::load) will read for a token. The rows of a head are too far apart for
+    /// hardware prefetchers.
     pub(crate) fn fetch(&self, t: usize, head: usize, columns: Range<usize>) {
         let (simd, dim, value_dim) = (self.host.simd(), self.key_dim, self.value_dim);
         let (row, key_row) = (t * self.value_heads + head, t * self.heads + head / (self.value_heads / self.heads));

@@ -1,5 +1,6 @@
-//! Token by token on columns of a state that stay in the first-level cache: columns do not depend on each other. In chunks
-//! where a spec asks for that: they multiply about twice as often in products of registers, and were not seen to be faster.
+//! Token by token, on blocks of state columns that stay in the first-level cache; columns are independent of each
+//! other. If the spec asks for chunks, they are used, but they take about twice the multiplications, in register
+//! products, and have not measured faster.
 
 mod chunk;
 pub(crate) mod inputs;
@@ -13,15 +14,15 @@ use crate::cpu::{Args, Host, Shared, SingleThread, split};
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
-/// Elements of a state that a unit of work holds: 32 KiB.
+/// State elements per unit of work: 32 KiB.
 const HELD: usize = 8192;
-/// Units that take turns at the same tokens, and the tokens of a turn: rows of all heads lie together, and what one unit has
-/// brought near, the next ones find there.
+/// Units that alternate on the same tokens, and tokens per turn. The rows of all heads are adjacent, so data that one
+/// unit loads into the cache serves the next.
 const TOGETHER: usize = 4;
 const TURN: usize = 64;
-/// Tokens between one that is asked for and the one that is computed.
+/// Tokens between a prefetched one and the one being computed.
 const AHEAD: usize = 4;
-/// Least multiplications that are worth a task.
+/// Minimum number of multiplications per task.
 const TASK: usize = 1 << 16;
 
 pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
@@ -34,7 +35,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     }
     let out = Shared::new(out);
     let states = args.optional_out(if spec.pool.is_some() { "pool" } else { "state" }).map(Shared::new);
-    // Sequences that share a slot take turns.
+    // Sequences that share a slot run one after the other.
     let host = if slots.is_some_and(repeats) { &SingleThread } else { host };
     let Inputs { value_heads, key_dim, value_dim, .. } = inputs;
     let size = key_dim * value_dim;
@@ -43,7 +44,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let chunk = spec.chunk.unwrap_or(1) as usize;
     let columns = match chunk {
         1 => HELD / key_dim,
-        // A block of its own for each thread that a head does not keep busy.
+        // If a head does not keep a thread busy, each thread gets a block of columns.
         _ => value_dim.div_ceil((host.threads() / rows.max(1)).max(1)).next_multiple_of(PADDED),
     };
     let columns = (columns / PADDED * PADDED).max(PADDED);
@@ -92,7 +93,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
                 let tokens = first..sequences[n].end.min(first + step);
                 for unit in units.iter_mut() {
                     let (head, block) = (unit.head, unit.block.clone());
-                    // SAFETY: sequences share no token, heads and blocks no column.
+                    // SAFETY: sequences share no token; heads and blocks share no column.
                     let out_row = |t: usize| unsafe {
                         let at = (t * value_heads + head) * value_dim;
                         out.part(at + block.start..at + block.end)
@@ -123,18 +124,18 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     });
 }
 
-/// Whether a slot is named twice.
+/// Returns whether two entries name the same slot.
 fn repeats(slots: &[u32]) -> bool {
     let mut sorted = slots.to_vec();
     sorted.sort_unstable();
     sorted.windows(2).any(|pair| pair[0] == pair[1])
 }
 
-/// Some columns of a state, and the vectors of a token.
+/// A block of state columns, and the vectors of one token.
 struct Unit {
     head: usize,
     block: Range<usize>,
-    /// `[K, stride]`
+    /// Columns of the state, `[K, stride]`.
     state: Vec<f32>,
     stride: usize,
     decay: Vec<f32>,
@@ -164,7 +165,7 @@ impl Unit {
         }
     }
 
-    /// Advances its columns by token `t`.
+    /// Advances the columns by token `t`.
     fn token(&mut self, inputs: &Inputs<'_>, t: usize, out: &mut [f32]) {
         let (simd, key_dim, row) = (inputs.host.simd(), inputs.key_dim, t * inputs.value_heads + self.head);
         let width = self.block.len();
@@ -183,7 +184,7 @@ impl Unit {
             }
             _ => {}
         }
-        // Columns past the last stay 0.
+        // Columns past the last one stay 0.
         let size = [self.stride, width.next_multiple_of(PADDED)];
         let vectors = [&self.decay[..], &self.read, &self.key, &self.query];
         simd.delta_step(&mut self.state, size, vectors, &self.written, &mut self.out);

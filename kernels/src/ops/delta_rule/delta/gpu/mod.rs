@@ -1,8 +1,8 @@
-//! A pass over all tokens prepares the vectors that a token's step reads; one over columns of states steps through the
-//! tokens. Long inputs go in pieces, so that the vectors take no more memory than those of one piece.
+//! Token by token: one pass over all tokens prepares the vectors that a token's step reads; a second one over state
+//! columns steps through the tokens. Long inputs are processed in pieces, which bounds the memory of these vectors.
 //!
-//! Predicted for K = V = 64 and 8 heads: `6 K V` flop and `24 K + 4 V` bytes a token and head; 64 invocations that each
-//! read two words of workgroup memory and 16 bytes that all of them share for three multiply-adds; no barrier.
+//! Predicted for K = V = 64 and 8 heads, per token and head: `6 K V` flop and `24 K + 4 V` bytes. 64 invocations each
+//! read two words of workgroup memory and 16 bytes shared by all of them for three multiply-adds; no barrier.
 
 pub(crate) mod chunk;
 pub(crate) mod vectors;
@@ -19,11 +19,11 @@ use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Pass, PassBuilder, Plan};
 use alloc::{vec, vec::Vec};
 
-/// The most invocations of a workgroup.
+/// Maximum number of invocations per workgroup.
 const GROUP: u32 = 64;
-/// Bytes that a piece takes, unless one token or chunk of every sequence takes more.
+/// Bytes per piece, unless one token or chunk of every sequence takes more.
 const PIECE: u64 = 32 << 20;
-/// Tokens of a sequence that are not worth a chunk.
+/// Sequences of at most this many tokens are not chunked.
 const FEW: u32 = 16;
 
 pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
@@ -42,10 +42,13 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     }
 }
 
-/// Tokens of a chunk, unless the rule goes token by token: for few of them; where so many sequences and heads are work
-/// enough and a chunk of each takes more memory than a piece; and on software drivers where they were seen to be faster so,
-/// which is where every pair of tokens has its own decays, whose exponentials take longer, where a lane can't hold all rows
-/// of a state, or where vectors are short.
+/// Returns the tokens per chunk, or `None` for token by token. Chunks are not used:
+///
+/// - for short sequences,
+/// - if one chunk of every sequence and head exceeds the memory of a piece, as there is enough parallelism without
+///   chunks,
+/// - on software drivers, where token by token measured faster: with per-channel decays, whose exponentials per pair
+///   of tokens take longer; if a lane cannot hold all rows of a state; or if vectors are short.
 fn chunk_tokens(spec: &Spec, caps: &Caps) -> Option<u32> {
     let channels = spec.decays() > 1;
     let steps = caps.software && (channels || spec.key_dim > DIRECT_KEYS || caps.subgroup_max < 8);
@@ -89,7 +92,7 @@ fn state_bytes(spec: &Spec) -> u64 {
     4 * u64::from(spec.states().iter().product::<u32>())
 }
 
-/// The states before the first token, unless a pool holds them.
+/// Plans the pass that initialises states before the first token, unless a pool holds them.
 fn begin(fill: &Fill<'_>, spec: &Spec, states: States) -> Result<Option<Pass>> {
     if spec.pool.is_some() || !(spec.last || spec.tokens > 0) {
         return Ok(None);
@@ -140,18 +143,18 @@ struct Planner<'a> {
     spec: &'a Spec,
     caps: &'a Caps,
     args: &'a [Arg],
-    /// Of the vectors of a piece.
+    /// Rows of the vectors of a piece.
     rows: u64,
 }
 
 impl Planner<'_> {
-    /// Bytes of the vectors, of what is written, and of states that nobody else keeps.
+    /// Returns the bytes of the vectors, of the written values, and of states that no argument holds.
     fn scratch(&self) -> [u64; 3] {
         let [key_dim, value_dim] = [self.spec.key_dim, self.spec.value_dim].map(u64::from);
         [16 * key_dim * self.rows, 4 * value_dim * self.rows, state_bytes(self.spec)]
     }
 
-    /// Where states are while the tokens pass.
+    /// Binds the buffer that holds the states during the scan.
     fn states<'a>(&self, pass: PassBuilder<'a>) -> PassBuilder<'a> {
         match (self.spec.pool, self.spec.last) {
             (Some(_), _) => pass.arg_as("states", "pool"),
@@ -170,7 +173,7 @@ impl Planner<'_> {
 
     fn step(&self, first: u32, count: u32) -> Result<Pass> {
         let spec = self.spec;
-        // As many columns as workgroup memory holds: all states of 256 rows fit 16 of them into 16 KiB.
+        // As many columns as workgroup memory holds: with 256 rows, 16 columns take 16 KiB.
         let fits = (self.caps.workgroup_bytes / 4 / spec.key_dim).clamp(1, GROUP);
         let group = (1 << fits.ilog2()).min(spec.value_dim.next_power_of_two());
         let blocks = spec.value_dim.div_ceil(group);
@@ -226,7 +229,7 @@ impl Planner<'_> {
     }
 }
 
-/// The logarithms of decays.
+/// Returns the part that reads log decays.
 pub(super) fn decays(spec: &Spec) -> Part {
     match spec.gate {
         Gate::None => part!("ops/delta_rule/delta/gpu/parts/no_decay.wgsl"),
@@ -234,7 +237,7 @@ pub(super) fn decays(spec: &Spec) -> Part {
     }
 }
 
-/// What erases and writes.
+/// Returns the parts that read the erase and write gates, or beta.
 pub(super) fn gates(spec: &Spec) -> Vec<Part> {
     match spec.gate {
         Gate::EraseWrite => {
@@ -244,7 +247,7 @@ pub(super) fn gates(spec: &Spec) -> Vec<Part> {
     }
 }
 
-/// Which state a sequence has.
+/// Returns the part that finds a sequence's state.
 pub(super) fn slot_part(spec: &Spec) -> Part {
     match spec.pool {
         Some(_) => part!("ops/delta_rule/delta/gpu/parts/slots.wgsl"),

@@ -1,19 +1,20 @@
-// Token by token: an invocation owns a column of a state, which it keeps in workgroup memory; columns do not depend on each
-// other, so nobody waits. A workgroup owns GROUP columns of a value head of a sequence.
+// Token by token. Each invocation owns one state column, kept in workgroup memory; columns are independent, so no
+// barrier is needed. A workgroup owns GROUP columns of a value head of a sequence.
 
 struct Params {
     units: u32,
-    // Tokens of a sequence, packed of all; and which of them the piece has.
+    // `tokens`: tokens of a sequence, or of all if packed. `first` and `count`: the piece's range of them.
     tokens: u32,
     first: u32,
     count: u32,
-    // States that there are.
+    // Number of states.
     slots: u32,
     states_start: u32,
     out_start: u32,
     cu_start: u32,
     slots_start: u32,
-    // K again: loops whose turns the compiler does not know are not unrolled into more registers than there are.
+    // K as a uniform: an unknown trip count stops the compiler from unrolling a loop into more registers than there
+    // are.
     key_dim: u32,
 }
 

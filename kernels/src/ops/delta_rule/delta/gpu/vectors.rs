@@ -1,4 +1,4 @@
-//! The pass that prepares what the state meets of every token.
+//! The pass that prepares each token's vectors for the state update.
 
 use super::{decays, gates};
 use crate::error::Result;
@@ -9,26 +9,26 @@ use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Pass, PassBuilder};
 use alloc::{vec, vec::Vec};
 
-/// Invocations of a workgroup, one of which has a row.
+/// Invocations per workgroup; a workgroup owns a row.
 const GROUP: u32 = 64;
 
-/// See `vectors.wgsl`: to scratch 0 and 1.
+/// Planner of `vectors.wgsl`, which writes scratch 0 and 1.
 pub(crate) struct Vectors<'a> {
     pub(crate) op: &'static str,
     pub(crate) spec: &'a Spec,
     pub(crate) caps: &'a Caps,
     pub(crate) args: &'a [Arg],
-    /// Whether decays stay logarithms.
+    /// Whether decays are stored as logarithms.
     pub(crate) logs: bool,
-    /// Channels and columns of a row, and columns from a row to the next.
+    /// Channels and columns per row, and the row stride of columns.
     pub(crate) channels: u32,
     pub(crate) columns: u32,
     pub(crate) stride: u32,
-    /// Of the two scratch buffers.
+    /// Bytes of the two scratch buffers.
     pub(crate) bytes: [u64; 2],
 }
 
-/// The part that makes queries and keys as long as the spec says: `factors_of`.
+/// Returns the part that normalises queries and keys, or leaves them unchanged: `factors_of`.
 pub(crate) fn lengths(spec: &Spec) -> Part {
     match spec.normalize {
         true => part!("ops/delta_rule/delta/gpu/parts/normalize.wgsl"),
@@ -64,7 +64,7 @@ impl Vectors<'_> {
         Shader { name: "delta.vectors", parts, consts, features: Features::default(), workgroup_bytes }
     }
 
-    /// Of tokens `first .. first + count` of every sequence.
+    /// Plans the pass over tokens `first .. first + count` of every sequence.
     pub(crate) fn pass(&self, first: u32, count: u32) -> Result<Pass> {
         let spec = self.spec;
         let rows = u64::from(spec.batch) * u64::from(count) * u64::from(spec.value_heads);

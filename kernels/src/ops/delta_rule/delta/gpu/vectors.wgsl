@@ -1,10 +1,11 @@
-// What the state meets of a token and value head: for each channel (decay, what reads the state, key, query), and what is
-// written for each column; with LOGS the decay's logarithm, and what reads the state when that is done. Rows have KEYS
-// channels and VALUES columns, those behind the last of 0. A workgroup owns a row (sequence, token of the piece, value head).
+// Prepares the state update of a token and value head: for each channel (decay, read key, key, query), and the written
+// value of each column. With LOGS the decay is stored as its logarithm, and the read key applies to the decayed state.
+// Rows have KEYS channels and VALUES columns, padded with 0. A workgroup owns a row (sequence, token of the piece,
+// value head).
 
 struct Params {
     rows: u32,
-    // Tokens of a sequence, and which of them the piece has.
+    // `tokens`: tokens of a sequence. `first` and `count`: the piece's range of them.
     tokens: u32,
     first: u32,
     count: u32,

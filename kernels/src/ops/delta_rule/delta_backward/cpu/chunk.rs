@@ -1,5 +1,5 @@
-//! Some consecutive tokens of a value head at once, as products of matrices. With `G` the sums of the logarithms of decays
-//! up to and with a token, `E` the keys that read, `W` what is written and all rows of tokens:
+//! A chunk of consecutive tokens of a value head, computed as matrix products. `G` are the sums of log decays up to
+//! and including a token, `E` the read keys, `W` the written values; all matrices have one row per token:
 //!
 //! ```text
 //! L[i, j] = sum_d E[i, d] K[j, d] exp(G[i, d] - G[j, d])      j < i
@@ -13,22 +13,22 @@
 //! dG      = Q dQ + E dE - K dK                                in the last row besides the derivative by G[last]
 //! ```
 //!
-//! No exponent is above 0, so nothing overflows however strong the decays are. The scale is part of `Q`.
+//! No exponent is above 0, so strong decays cannot overflow. The scale is part of `Q`.
 
 use crate::cpu::{Host, Matrix, Tile};
 use alloc::{vec, vec::Vec};
 
-/// Tokens that a chunk has at most.
+/// Maximum number of tokens in a chunk.
 pub(super) const MOST: usize = 64;
 
-/// Whose decays differ: in a token those of channels, or only those of tokens.
+/// Granularity of decays: one per token, or one per token and channel.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Decays {
     Tokens,
     Channels,
 }
 
-/// Matrices of up to `C` tokens, their rows next to each other.
+/// Matrices of up to `C` tokens, with contiguous rows.
 pub(super) struct Chunk {
     pub(super) tokens: usize,
     key_dim: usize,
@@ -37,9 +37,9 @@ pub(super) struct Chunk {
     // [C, K]
     pub(super) q: Vec<f32>,
     pub(super) k: Vec<f32>,
-    /// Keys that read: `E`.
+    /// Read keys: `E`.
     pub(super) read: Vec<f32>,
-    /// `G`
+    /// Sums of log decays: `G`.
     pub(super) sums: Vec<f32>,
     /// `exp(G)` and `exp(G[last] - G)`.
     since: Vec<f32>,
@@ -47,7 +47,7 @@ pub(super) struct Chunk {
     pub(super) dq: Vec<f32>,
     pub(super) dk: Vec<f32>,
     pub(super) dread: Vec<f32>,
-    /// By the logarithms of the decays themselves.
+    /// Derivatives by the log decays themselves.
     pub(super) dg: Vec<f32>,
     scratch: Vec<f32>,
     // [C, V]
@@ -60,7 +60,7 @@ pub(super) struct Chunk {
     p: Vec<f32>,
     dl: Vec<f32>,
     dp: Vec<f32>,
-    /// `exp(G[i] - G[j])`: `[C, C]`, or `[C, C, K]` where channels differ.
+    /// `exp(G[i] - G[j])`: `[C, C]`, or `[C, C, K]` if decays are per channel.
     between: Vec<f32>,
 }
 
@@ -98,12 +98,12 @@ impl Chunk {
         }
     }
 
-    /// The decays of the whole chunk.
+    /// Returns the decays of the whole chunk.
     fn whole(&self) -> &[f32] {
         &self.since[(self.tokens - 1) * self.key_dim..][..self.key_dim]
     }
 
-    /// What follows from the tokens that have been loaded, at least one: the decays, `L` and `P`.
+    /// Computes the decays, `L` and `P` of the loaded tokens, of which there is at least one.
     pub(super) fn prepare(&mut self, host: &dyn Host) {
         let (simd, n, dim) = (host.simd(), self.tokens, self.key_dim);
         let last = &self.sums[(n - 1) * dim..][..dim];
@@ -159,7 +159,7 @@ impl Chunk {
         }
     }
 
-    /// The keys `x` times the decays `by`, into `scratch`.
+    /// Multiplies the keys `x` by the decays `by`, into `scratch`.
     fn decayed<'a>(host: &dyn Host, x: &[f32], by: &[f32], scratch: &'a mut [f32], [n, dim]: [usize; 2]) -> Matrix<'a> {
         let scratch = &mut scratch[..n * dim];
         scratch.copy_from_slice(&x[..n * dim]);
@@ -167,7 +167,7 @@ impl Chunk {
         Matrix::new(scratch, [n, dim], dim)
     }
 
-    /// What the tokens write to a state that was `state` before the chunk.
+    /// Computes the updates `U` of the tokens, for the state before the chunk.
     pub(super) fn solve(&mut self, host: &dyn Host, state: &[f32]) {
         let (simd, n, dim) = (host.simd(), self.tokens, self.value_dim);
         let read = Self::decayed(host, &self.read, &self.since, &mut self.scratch, [n, self.key_dim]);
@@ -183,7 +183,7 @@ impl Chunk {
         }
     }
 
-    /// Takes a state to that after the chunk, once `update` is there.
+    /// Advances a state past the chunk; requires `update`.
     pub(super) fn advance(&mut self, host: &dyn Host, state: &mut [f32]) {
         for (row, decay) in state.chunks_exact_mut(self.value_dim).zip(self.whole()) {
             host.simd().scale(row, *decay);
@@ -194,12 +194,13 @@ impl Chunk {
         host.matmul(keys, update, &mut Tile::new(state, [self.key_dim, self.value_dim], self.value_dim), true);
     }
 
-    /// All derivatives by the tokens, and `ds` taken from that by the state after the chunk to that by `state` before it.
+    /// Computes all derivatives by the tokens. Turns `ds`, the derivative by the state after the chunk, into that by
+    /// `state` before it.
     pub(super) fn backward(&mut self, host: &dyn Host, state: &[f32], ds: &mut [f32]) {
         let (simd, n) = (host.simd(), self.tokens);
         let (dim, value_dim) = (self.key_dim, self.value_dim);
         self.by_written(host, ds);
-        // By the decayed keys.
+        // Derivatives by the decayed keys.
         for (from, state, to) in [
             (&self.dout, state, &mut self.dq),
             (&self.dwritten, state, &mut self.dread),
@@ -244,7 +245,7 @@ impl Chunk {
         host.matmul(read, dwritten, &mut Tile::new(ds, [dim, value_dim], value_dim), true);
     }
 
-    /// `dW`, `dL` and `dP`.
+    /// Computes `dW`, `dL` and `dP`.
     fn by_written(&mut self, host: &dyn Host, ds: &[f32]) {
         let (simd, n, dim) = (host.simd(), self.tokens, self.value_dim);
         let keys = Self::decayed(host, &self.k, &self.until, &mut self.scratch, [n, self.key_dim]);
@@ -265,7 +266,7 @@ impl Chunk {
         host.matmul(dout, update, &mut Tile::new(&mut self.dp, [n, n], n), false);
     }
 
-    /// Adds what `dL` and `dP` give to `dq`, `dread` and `dk`.
+    /// Adds the contributions of `dL` and `dP` to `dq`, `dread` and `dk`.
     fn by_pairs(&mut self, host: &dyn Host) {
         let (n, dim) = (self.tokens, self.key_dim);
         for i in 0..n {

@@ -1,5 +1,6 @@
-//! Chunk by chunk: a unit is a value head of a sequence, which keeps the state before each of its chunks on the way there
-//! and needs them on the way back. What the value heads of a head give to `dq` and `dk` is added up at the end, in one order.
+//! Chunk by chunk. A unit is a value head of a sequence. The forward sweep keeps the state before each chunk, and the
+//! backward sweep reads them. The contributions of a head's value heads to `dq` and `dk` are added at the end, in a
+//! fixed order.
 
 mod chunk;
 
@@ -11,11 +12,12 @@ use crate::ops::delta_rule::delta::{Gate, Spec};
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
-/// Decays below `exp(FLOOR)` count as that: sums of logarithms keep their digits, and no f32 shows the difference.
+/// Decays below `exp(FLOOR)` are clamped to it: sums of logarithms keep their digits, and the difference is invisible
+/// in f32.
 const FLOOR: f32 = -100.0;
-/// Tokens of a chunk where channels have decays of their own, and every pair of tokens as many factors.
+/// Tokens per chunk with per-channel decays, which give every pair of tokens a factor per channel.
 const CHANNELS: usize = 16;
-/// Least multiplications that are worth a task.
+/// Minimum number of multiplications per task.
 const TASK: usize = 1 << 16;
 
 pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
@@ -104,22 +106,22 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     }
 }
 
-/// `dv`, `dbeta`, `dg`, `derase` and `dwrite`, those that are there.
+/// `dv`, `dbeta`, `dg`, `derase` and `dwrite`, if present.
 struct Outputs<'a> {
     shared: [Option<Shared<'a, f32>>; 5],
 }
 
 impl Outputs<'_> {
-    /// Fills row `row` of `width` elements of output `index`, where there is such an output.
+    /// Fills row `row` of `width` elements of output `index`, if the output is present.
     fn write(&self, index: usize, row: usize, width: usize, fill: impl FnOnce(&mut [f32])) {
         if let Some(out) = &self.shared[index] {
-            // SAFETY: every row belongs to one unit, which fills it before it goes on.
+            // SAFETY: every row belongs to one unit, which fills it before it moves on.
             fill(unsafe { out.part(row * width..(row + 1) * width) });
         }
     }
 }
 
-/// Loads tokens into `chunk`, with their derivatives by `out`.
+/// Loads tokens into `chunk`, with the derivatives by their outputs.
 fn load(inputs: &Inputs<'_>, chunk: &mut Chunk, tokens: Range<usize>, head: usize, dout: &[f32]) {
     let (simd, dim, value_dim) = (inputs.host.simd(), inputs.key_dim, inputs.value_dim);
     chunk.tokens = tokens.len();
@@ -142,7 +144,7 @@ fn load(inputs: &Inputs<'_>, chunk: &mut Chunk, tokens: Range<usize>, head: usiz
     }
 }
 
-/// Hands on what `chunk` has for its token `i`, which is `row` of the values.
+/// Stores the derivatives of token `i` of `chunk`; `row` is its row in the values.
 fn store(inputs: &Inputs<'_>, chunk: &Chunk, i: usize, row: usize, [dq, dk]: [&mut [f32]; 2], outputs: &Outputs<'_>) {
     let (simd, dim, value_dim) = (inputs.host.simd(), inputs.key_dim, inputs.value_dim);
     let (key, dread) = (&chunk.k[i * dim..][..dim], &chunk.dread[i * dim..][..dim]);

@@ -1,13 +1,14 @@
-// The derivatives by G, E, K and Q of a chunk, from the states before it and the derivatives by those after it. A workgroup
-// owns 4 X channels of a chunk of a value head:
+// Derivatives by G, E, K and Q of a chunk, from the states before it and the derivatives by the states after it. A
+// workgroup owns 4 X channels of a chunk of a value head:
 //
-//   pairs       dL = -dW U^T and dP = dO U^T where L and P are not 0, times decays where channels share them
-//   states      lane (x, y) holds tokens 4 y .. 4 y + 3 and channels 4 x .. 4 x + 3 of
-//               dQ = exp(G) (dO S^T),  dE = -exp(G) (dW S^T),  dK = exp(G[last] - G) (U dS^T)
-//   tokens      dQ += dP K,  dE += dL K,  dK += dP^T Q + dL^T E, decays in between
-//   decays      dG = Q dQ + E dE - K dK, and in the last row what exp(G[last]) gives; added up from the last row back
+//     pairs       dL = -dW U^T and dP = dO U^T where L and P are not 0, times decays if channels share them
+//     states      lane (x, y) computes tokens 4 y .. 4 y + 3 and channels 4 x .. 4 x + 3 of
+//                 dQ = exp(G) (dO S^T),  dE = -exp(G) (dW S^T),  dK = exp(G[last] - G) (U dS^T)
+//     tokens      dQ += dP K,  dE += dL K,  dK += dP^T Q + dL^T E, with the decays between the tokens
+//     decays      dG = Q dQ + E dE - K dK, plus the derivative through exp(G[last]) in the last row; then summed
+//                 from the last row to the first
 //
-// Source: 2406.06484 and 2510.26692; dL without the inverse, as the module says.
+// Source: 2406.06484 and 2510.26692; dL needs no inverse, as the module says.
 
 @group(0) @binding(0) var<storage, read> vectors: array<vec4f>;
 @group(0) @binding(1) var<storage, read> values: array<vec4f>;
@@ -18,7 +19,7 @@
 
 // dL and dP, [C, C]
 var<workgroup> pairs: array<vec2f, PAIRS>;
-// [Y, X] of G in a row of tokens, then of G[last].
+// [Y, X]: derivative by G per row of four tokens, then by G[last].
 var<workgroup> shares: array<vec4f, SHARES>;
 
 const X = GROUP / (C / 4);
@@ -27,7 +28,7 @@ struct Sums {
     dq: array<vec4f, 4>,
     de: array<vec4f, 4>,
     dk: array<vec4f, 4>,
-    // By G[last] through the decays of the whole state.
+    // Derivative by G[last] through the decay of the whole state.
     whole: vec4f,
 }
 
@@ -56,7 +57,7 @@ fn main(
     let last = channels(row(chunk, chunk.tokens - 1), d)[0];
     var decays = array<vec4f, 4>(last, last, last, last);
     var by_last = vec4f();
-    // A branch for each token, not a choice between values: the loads of four at once take more registers than there are.
+    // A branch per token instead of a select: loading four tokens at once exceeds the registers.
     for (var r = 0u; r < 4; r += 1) {
         if first + r < chunk.tokens {
             let own = channels(row(chunk, first + r), d);
@@ -122,7 +123,7 @@ fn by_states(chunk: Chunk, first: u32, states_at: u32) -> Sums {
     for (var r = 0u; r < 4; r += 1) {
         source[r] = 2 * row(chunk, min(first + r, chunk.tokens - 1)) * V4;
     }
-    // Two loops, of which the second reads the states again: together they hold more than a lane has registers for.
+    // Two loops, the second of which reloads the states: a single loop would exceed a lane's registers.
     for (var column = 0u; column < params.columns; column += 1) {
         let at = states_at + column * 4 * K4;
         let s = mat4x4f(states[at], states[at + 1], states[at + 2], states[at + 3]);

@@ -1,12 +1,14 @@
-// What a chunk of C tokens does, whatever the state before it, as matrices that the scans multiply states by. A workgroup
-// owns a chunk of a value head. With A = (I + L)^-1, decays as sums of their logarithms, and rows of tokens:
+// Matrices of a chunk of C tokens that do not depend on the state before it; the scans multiply states by them. A
+// workgroup owns a chunk of a value head. A = (I + L)^-1, decays are sums of log decays, and matrices have one row per
+// token:
 //
-//   sums      G, in place
-//   pairs     L and P: the sums over channels of E K and Q K, times decays in between; then A by substitution, P A
-//   keys      -A exp(G) E,  exp(G[last] - G) K,  A^T exp(G[last] - G) K,  -exp(G) E,  exp(G) Q,  and exp(G[last])
-//   values    A W,  (P A)^T dO
+//     sums      G, in place
+//     pairs     L and P: sums over channels of E K and Q K, times the decays in between; then A by substitution;
+//               then P A
+//     keys      -A exp(G) E,  exp(G[last] - G) K,  A^T exp(G[last] - G) K,  -exp(G) E,  exp(G) Q,  and exp(G[last])
+//     values    A W,  (P A)^T dO
 //
-// Source: the chunkwise form of 2406.06484, and of 2510.26692 for decays of channels. No exponent is above 0.
+// Source: the chunkwise form of 2406.06484, and of 2510.26692 for per-channel decays. No exponent is above 0.
 
 @group(0) @binding(0) var<storage, read_write> vectors: array<vec4f>;
 @group(0) @binding(1) var<storage, read_write> values: array<vec4f>;
@@ -45,7 +47,7 @@ fn main(
     decay(chunk, unit * MATRICES, lane);
     workgroupBarrier();
     storageBarrier();
-    // P A takes the place of L.
+    // P A replaces L.
     for (var at = lane; at < PAIRS; at += GROUP) {
         let i = at / C;
         let j = at % C;
@@ -122,7 +124,7 @@ fn pair_up(chunk: Chunk, lane: u32) {
     }
 }
 
-// Column `j` of A.
+// Computes column `j` of A.
 fn invert(j: u32) {
     for (var i = 0u; i < C; i += 1) {
         var sum = select(0.0, 1.0, i == j);
@@ -133,7 +135,7 @@ fn invert(j: u32) {
     }
 }
 
-// Keys and queries times decays, rows behind the last token of 0.
+// Stores keys and queries times their decays; rows past the last token are 0.
 fn decay(chunk: Chunk, keys_at: u32, lane: u32) {
     for (var at = lane; at < C * K4; at += GROUP) {
         let i = at / K4;

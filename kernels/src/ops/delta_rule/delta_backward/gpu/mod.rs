@@ -1,11 +1,12 @@
-//! In chunks, pieces of the tokens at a time. Of a piece, a pass prepares what the state meets of every token, one makes of
-//! it matrices for every chunk, one walks over the chunks with the state and one back with its derivative; then all chunks
-//! at once take the derivatives from the states on both sides, and two passes hand them on to the arguments. Where there
-//! are several pieces, the states between them are found first, and the pieces follow from the last to the first.
+//! The chunked form, one piece of the tokens at a time. Passes of a piece: one prepares each token's vectors; one
+//! computes the matrices of every chunk; one scans the chunks forward with the state and one backward with its
+//! derivative; one computes the derivatives of all chunks in parallel from the states on both sides; two distribute
+//! them to the arguments. If there are several pieces, a first sweep computes the states between them, and the pieces
+//! are then processed from last to first.
 //!
-//! Predicted for K = V = 64, a gate of heads, so C = 32, and a token and value head: `10 K V + 4 V C` multiply-adds in the
-//! scans and the pass after them, where a lane has 16 for one or two vectors that it reads; `K V / C` words of states for
-//! each way, written and read once, against `13 K + 8 V` of everything else.
+//! Predicted for K = V = 64, a gate per head, hence C = 32, per token and value head: `10 K V + 4 V C` multiply-adds
+//! in the scans and the pass after them, where a lane has 16 for each one or two vectors it reads. `K V / C` words of
+//! states per direction are written and read once, against `13 K + 8 V` words of everything else.
 
 mod outputs;
 mod sizes;
@@ -23,13 +24,13 @@ use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Pass, PassBuilder, Plan};
 use alloc::{vec, vec::Vec};
 
-/// Invocations of a workgroup.
+/// Invocations per workgroup.
 pub(super) const GROUP: u32 = 64;
-/// Tokens that a scan adds up at a time, and the most lanes beside each other in columns.
+/// Tokens that a scan sums at a time, and maximum number of lanes across columns.
 const ROWS: u32 = 8;
 const COLUMNS: u32 = 16;
 
-/// Of the forward pass.
+/// Plans the gradients of the forward op `spec`.
 pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     let args = super::Spec { forward: *spec }.args();
     let planner = Planner { spec, caps, args: &args, sizes: Sizes::new(spec, caps) };
@@ -43,7 +44,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     }
     for piece in (0..sizes.pieces).rev() {
         if spec.packed.is_some() {
-            // Of tokens that no sequence has.
+            // Clears rows of tokens that belong to no sequence.
             passes.extend([planner.zeros(Scratch::Solved)?, planner.zeros(Scratch::Gradients)?]);
         }
         passes.extend(planner.forward(piece)?);
@@ -75,7 +76,7 @@ impl<'a> Planner<'a> {
         })
     }
 
-    /// Only states go through.
+    /// Plans the case without tokens: `dstate0` is `dstate`, all other gradients are 0.
     fn without_tokens(&self) -> Result<Plan> {
         let outputs = self.args.iter().filter(|arg| arg.access.writes() && arg.elements > 0);
         let pass = |arg: &Arg| match (arg.name, self.spec.last) {
@@ -114,7 +115,7 @@ impl<'a> Planner<'a> {
         matches!(self.spec.gate, Gate::Channel | Gate::EraseWrite)
     }
 
-    /// A shader over chunks, and the binding of `cu`.
+    /// Builds a shader over chunks; `binding` is the binding index of `cu`.
     fn shader(
         &self,
         name: &'static str,
@@ -166,7 +167,8 @@ impl<'a> Planner<'a> {
         pass.scratch(name, scratch as usize, self.sizes.bytes(scratch), access)
     }
 
-    /// Binds `cu` where there is one, says where the arguments begin that the pass binds, and dispatches `units` workgroups over a piece.
+    /// Binds `cu` if it exists, sets the offsets of the arguments that the pass binds, and dispatches `units`
+    /// workgroups over a piece.
     fn over_chunks(
         &self,
         mut pass: PassBuilder<'a>,

@@ -1,4 +1,4 @@
-//! The passes that hand derivatives on to the arguments, a workgroup a row.
+//! The passes that distribute derivatives to the arguments, one workgroup per row.
 
 use super::sizes::Scratch;
 use super::{GROUP, Planner};
@@ -33,7 +33,7 @@ impl Planner<'_> {
         Shader { name, parts, consts, features: Features::default(), workgroup_bytes }
     }
 
-    /// `dv`, `dbeta` or `dwrite`, and `dg`.
+    /// Plans the pass for `dv`, `dbeta` or `dwrite`, and `dg`.
     pub(super) fn values(&self, piece: u32) -> Result<Pass> {
         let spec = self.spec;
         let (gates, reads) = (spec.gate == Gate::EraseWrite, u32::from(spec.gate != Gate::EraseWrite));
@@ -90,7 +90,7 @@ impl Planner<'_> {
             .dispatch(NAME, self.caps, self.caps.grid(NAME, rows)?)
     }
 
-    /// `dq` and `dk`, and `derase`.
+    /// Plans the pass for `dq`, `dk` and `derase`.
     pub(super) fn heads(&self, piece: u32) -> Result<Pass> {
         let spec = self.spec;
         let gates = spec.gate == Gate::EraseWrite;

@@ -1,13 +1,15 @@
-// The states before chunks, or back from the last chunk to the first the derivatives by the states after them:
+// Scans the chunks forward for the states before them or, with REVERSE, backward for the derivatives by the states
+// after them:
 //
-//   X = X0 + M S                what all tokens of the chunk write: W - E S solved, or the derivative by that
-//   S = decays S + N^T X        and back from here + Q^T dO
+//     X = X0 + M S                updates of all tokens of the chunk (W - E S, solved), or the derivative by them
+//     S = decays S + N^T X        and, with REVERSE, + Q^T dO
 //
-// A workgroup owns 4 COLUMNS columns of the state of a value head of a sequence. Lane (x, y) holds columns 4 y .. 4 y + 3 in
-// rows 4 (x + X r) .. of it in registers; products over the rows are added up in workgroup memory, ROWS tokens at a time.
+// A workgroup owns 4 COLUMNS columns of the state of a value head of a sequence. Lane (x, y) holds columns 4 y .. 4 y
+// + 3 in rows 4 (x + X r) .. of the state in registers. Products over the rows are summed in workgroup memory, ROWS
+// tokens at a time.
 
-// Tokens whose keys are loaded before the first is used, since nothing else hides that they come from far; it divides ROWS.
-// Beside a large state RDNA 3 has no registers for more than one.
+// Tokens whose keys are loaded ahead of their first use, to hide memory latency; it divides ROWS. With a large state
+// RDNA 3 has registers for one only.
 const AHEAD = select(select(4u, 2u, REVERSE), 1u, STATE > 8);
 
 @group(0) @binding(0) var<storage, read> keys: array<vec4f>;
@@ -87,7 +89,7 @@ fn main(
                 let own = block + o % COLUMNS;
                 var sum = vec4f();
                 if i < chunk.tokens && own < V4 {
-                    // Every lane begins elsewhere, in a bank of its own.
+                    // Every lane begins at a different term, in its own bank.
                     for (var other = 0u; other < X; other += 1) {
                         sum += shares[o * X + (other + o) % X];
                     }
@@ -105,7 +107,7 @@ fn main(
                 state[4 * r + b] *= decay[b];
             }
         }
-        // Behind the last token sums are 0.
+        // Sums past the last token are 0.
         for (var first = 0u; first < chunk.tokens; first += AHEAD) {
             var n_keys: array<vec4f, AHEAD * STATE / 4>;
             var queries: array<vec4f, AHEAD * STATE / 4>;
@@ -146,7 +148,7 @@ fn main(
     }
 }
 
-// Four channels of a row of keys, none where the lane has no rows of the state.
+// Returns four channels of a row of keys; 0 if the lane has no rows of the state.
 fn key(at: u32, d: u32) -> vec4f {
     if EVEN {
         return keys[at + d];

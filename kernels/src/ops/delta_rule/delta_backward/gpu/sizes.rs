@@ -1,14 +1,15 @@
-//! Tokens of a chunk and of a piece, and what scratch they take.
+//! Tokens per chunk and per piece, and the scratch memory they take.
 
 use crate::ops::delta_rule::delta::{Gate, Spec};
 use crate::plan::Caps;
 
-/// Bytes that the largest buffer of a piece takes, unless one chunk of every sequence takes more.
+/// Bytes of a piece's largest buffer, unless one chunk of every sequence takes more.
 const PIECE: u64 = 32 << 20;
-/// Matrices `[C, K]` that are kept of a chunk.
+/// Number of `[C, K]` matrices stored per chunk.
 const MATRICES: u32 = 5;
 
-/// The scratch buffers of a plan; the first two are those of [`Vectors`](crate::ops::delta_rule::delta::gpu::vectors::Vectors).
+/// Scratch buffers of a plan; the first two are those of
+/// [`Vectors`](crate::ops::delta_rule::delta::gpu::vectors::Vectors).
 #[derive(Clone, Copy)]
 pub(crate) enum Scratch {
     Vectors,
@@ -21,20 +22,20 @@ pub(crate) enum Scratch {
     Carry,
 }
 
-/// What a piece of the tokens takes.
+/// Sizes of a piece of the tokens.
 pub(crate) struct Sizes {
-    /// `C`
+    /// Tokens per chunk: `C`.
     pub(super) chunk: u32,
-    /// Tokens of a piece, a multiple of `C`, but for the last.
+    /// Tokens per piece, a multiple of `C` except in the last piece.
     pub(super) tokens: u32,
     pub(super) pieces: u32,
-    /// Chunks of a sequence that is not packed, and of all sequences.
+    /// Chunks per sequence if not packed, and chunk slots of all sequences.
     pub(super) each: u32,
     pub(super) slots: u64,
     /// `K / 4` and `V / 4`, rounded up.
     pub(super) channels: u32,
     pub(super) columns: u32,
-    /// Sequences that a border of two pieces may cut.
+    /// Maximum number of sequences cut by a piece boundary.
     carried: u64,
     rows: u64,
     value_heads: u64,
@@ -42,7 +43,7 @@ pub(crate) struct Sizes {
 
 impl Sizes {
     pub(super) fn new(spec: &Spec, caps: &Caps) -> Self {
-        // Where channels have decays of their own, every pair of tokens has as many factors.
+        // With per-channel decays, every pair of tokens has a factor per channel.
         let chunk = match (spec.chunk, spec.gate) {
             (Some(32..), _) | (None, Gate::None | Gate::Head) => 32,
             _ => 16,
@@ -57,7 +58,7 @@ impl Sizes {
         sizes
     }
 
-    /// Of pieces of `chunks` chunks.
+    /// Returns the sizes for pieces of `chunks` chunks.
     fn of(spec: &Spec, chunk: u32, chunks: u32) -> Self {
         let tokens = chunks.saturating_mul(chunk).min(spec.tokens);
         Self {
@@ -77,7 +78,7 @@ impl Sizes {
         }
     }
 
-    /// Vectors of a chunk's matrices and of the decays of the whole chunk.
+    /// Returns the vec4 of a chunk's matrices and of the decay of the whole chunk.
     pub(super) fn matrices(&self) -> u32 {
         (MATRICES * self.chunk + 1) * self.channels
     }
@@ -86,7 +87,7 @@ impl Sizes {
         64 * u64::from(self.channels) * u64::from(self.columns) * self.value_heads
     }
 
-    /// States in units of a row of `K`, of the sequences at one border.
+    /// Returns the rows of `K` elements taken by the states at one piece boundary.
     pub(super) fn carried_rows(&self) -> u64 {
         self.carried * self.value_heads * u64::from(self.columns)
     }
@@ -97,7 +98,7 @@ impl Sizes {
             Scratch::Values | Scratch::Solved => 32 * self.rows * u64::from(self.columns),
             Scratch::Keys => 16 * self.slots * self.value_heads * u64::from(self.matrices()),
             Scratch::States | Scratch::Dstates => self.slots * self.state_bytes(),
-            // At the beginning of every piece, and two that take turns on the way back.
+            // One set of states at the begin of every piece, and two that alternate in the backward sweep.
             Scratch::Carry if self.pieces > 1 => (u64::from(self.pieces) + 2) * self.carried * self.state_bytes(),
             Scratch::Carry => 16,
         }

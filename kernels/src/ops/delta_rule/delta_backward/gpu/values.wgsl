@@ -1,4 +1,4 @@
-// From the derivatives by what the state is written and read with to those by the arguments that every value head has of its
+// Turns the derivatives by read keys and written values into those by the arguments that each value head has of its
 // own. A workgroup owns a row (sequence, token of the piece, value head).
 
 struct Params {

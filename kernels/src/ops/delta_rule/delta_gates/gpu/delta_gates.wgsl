@@ -1,4 +1,4 @@
-// One head of a row an invocation: what it writes by, and the decay of each of its channels.
+// Each invocation computes one head of a row: its beta, and the log decay of each of its channels.
 
 struct Params {
     rows: u32,
@@ -6,7 +6,7 @@ struct Params {
     channels: u32,
     b_stride: u32,
     a_stride: u32,
-    // Of beta.
+    // Factor of beta: 1 or 2.
     most: f32,
     b_start: u32,
     a_start: u32,

@@ -1,4 +1,4 @@
-// out[r, i] = f(x[r, i]) [* x[r, DIM + i] or out[r, i]]: one invocation an output, GROUP of them a workgroup.
+// out[r, i] = f(x[r, i]) [* x[r, DIM + i] or out[r, i]]: one invocation per output, GROUP invocations per workgroup.
 
 struct Params {
     rows: u32,

@@ -6,10 +6,10 @@ use crate::plan::shader::{Const, Features, Part, Shader};
 use crate::plan::{Caps, PassBuilder, Plan};
 use alloc::{vec, vec::Vec};
 
-/// Invocations of a workgroup: half of what WebGPU grants, so that two can share a compute unit of any width.
+/// Invocations per workgroup: half of WebGPU's limit, so that two workgroups can share a compute unit of any width.
 const GROUP: u32 = 128;
 
-/// The parts that define `f`.
+/// Returns the parts that define `f`.
 pub(crate) fn parts(kind: Kind) -> Vec<Part> {
     match kind {
         Kind::Silu => vec![part!("ops/dense/activation/gpu/parts/silu.wgsl")],

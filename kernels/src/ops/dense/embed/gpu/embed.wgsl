@@ -1,7 +1,7 @@
-// out[t] = scale * weight[ids[t]] or added to out[t]: one invocation for 4 weights of a token.
+// out[t] = scale * weight[ids[t]], or the same added to out[t]: one invocation per 4 weights of a token.
 //
-// A pass has `rows` rows of the table from `row0`, and touches only the tokens whose ids are among them; the pass of row 0
-// also clears the tokens whose ids are outside of the table.
+// A pass binds `rows` rows of the table from `row0` on and writes only tokens whose ids are among them. The pass with
+// row 0 also clears tokens whose ids are outside of the table.
 
 struct Params {
     tokens: u32,

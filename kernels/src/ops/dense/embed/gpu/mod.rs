@@ -8,7 +8,7 @@ use crate::plan::shader::{Const, Features, Part, Shader};
 use crate::plan::{Caps, PassBuilder, Plan};
 use alloc::{vec, vec::Vec};
 
-/// Invocations of a workgroup.
+/// Invocations per workgroup.
 const GROUP: u32 = 128;
 
 fn shader(parts: Vec<Part>, consts: &[(&'static str, Const)]) -> Shader {

@@ -1,4 +1,4 @@
-// y[t, n] from the products of a weight that lies in several bindings: one invocation an output.
+// Computes y[t, n] from the products with a weight split over several bindings, one invocation per output.
 
 struct Params {
     tokens: u32,

@@ -1,4 +1,4 @@
-//! The product of few tokens, plain or fused: how it is dispatched, and over which pieces of the weight.
+//! Products with few tokens, plain or fused: choice of the form, and division of the weight into pieces.
 
 use super::{NAME, Spec};
 use crate::error::Result;
@@ -9,21 +9,21 @@ use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Pass, PassBuilder, Plan};
 use alloc::{vec, vec::Vec};
 
-/// Invocations of a workgroup on a software driver, each of which owns four rows.
+/// Invocations per workgroup on a software driver; each owns four rows.
 const ROWS_GROUP: u32 = 8;
-/// Invocations of a workgroup that activates products.
+/// Invocations per workgroup of the pass that activates products.
 const ACTIVATE_GROUP: u32 = 128;
 
-/// Where the rows are multiplied.
+/// A shader for the product and its tile size.
 struct Form {
     shader: Shader,
-    /// Rows of the weight that a workgroup owns.
+    /// Rows of the weight per workgroup.
     rows: u32,
 }
 
-/// Many lanes to a row: they share it, and add up their parts.
+/// Returns the form for GPUs: many lanes share a row and sum their partial products.
 fn matvec(spec: &Spec, caps: &Caps) -> Form {
-    // Many units and few outputs: more lanes to a row, so that the device has something to do.
+    // Long rows and few outputs: more lanes per row keep the device busy.
     let group = if spec.inputs >= 2048 && spec.rows() <= 2048 { 256 } else { 64 };
     let reduce = if caps.subgroups {
         part!("plan/parts/reduce4_subgroup.wgsl")
@@ -42,7 +42,7 @@ fn matvec(spec: &Spec, caps: &Caps) -> Form {
     }
 }
 
-/// Without barriers or workgroup memory, for software drivers.
+/// Returns the form for software drivers, without barriers or workgroup memory.
 fn rows(spec: &Spec) -> Form {
     Form {
         shader: Shader {
@@ -62,7 +62,8 @@ fn activation_part(spec: &Spec) -> Vec<Part> {
     })
 }
 
-/// The passes of a spec that has been validated, over its `args` or those of the [`linear`](crate::ops::dense::linear) that it is.
+/// Plans the passes of a validated spec. `args` are its own, or those of the [`linear`](crate::ops::dense::linear) it
+/// was converted from.
 pub(crate) fn few(spec: &Spec, args: &[Arg], caps: &Caps) -> Result<Plan> {
     if spec.tokens == 0 || spec.outputs == 0 {
         return Ok(Plan::default());
@@ -73,7 +74,8 @@ pub(crate) fn few(spec: &Spec, args: &[Arg], caps: &Caps) -> Result<Plan> {
         let passes = pieces.iter().map(|piece| product(spec, args, caps, *piece, row_bytes, None));
         return Ok(Plan { passes: passes.collect::<Result<_>>()?, scratch: Vec::new() });
     }
-    // A gate and what it gates may lie in different bindings.
+    // A gate and its gated product may be in different bindings, so products go to scratch and a second pass activates
+    // them.
     let apart = Spec { activation: None, residual: false, outputs: spec.rows(), y_stride: spec.rows(), ..*spec };
     let bytes = 4 * u64::from(spec.tokens) * u64::from(spec.rows());
     let passes = pieces.iter().map(|piece| product(&apart, args, caps, *piece, row_bytes, Some(bytes)));
@@ -82,7 +84,7 @@ pub(crate) fn few(spec: &Spec, args: &[Arg], caps: &Caps) -> Result<Plan> {
     Ok(Plan { passes, scratch: vec![bytes] })
 }
 
-/// The product with `piece` of the weight, `(first row, rows)`, to y or to `scratch` bytes.
+/// Plans the product with `piece` of the weight, `(first row, rows)`, to y or to a scratch buffer of `scratch` bytes.
 fn product(
     spec: &Spec,
     args: &[Arg],
@@ -93,7 +95,7 @@ fn product(
 ) -> Result<Pass> {
     let form = if caps.software { rows(spec) } else { matvec(spec, caps) };
     let (weight, weight_unit) = weight_parts(spec.format, spec.inputs);
-    // Weights come in units of 8, and so does what is read of x and of the norm.
+    // Weights are read in units of 8, and x and the norm with them.
     let whole = spec.inputs.is_multiple_of(8);
     let (x, x_unit) = match whole && spec.x_stride.is_multiple_of(4) {
         true => (part!("ops/dense/linear/gpu/parts/x_vec4.wgsl"), 16),
@@ -136,13 +138,13 @@ fn product(
     let outputs = if spec.gated() { 2 } else { 4 };
     shader.consts.extend([
         ("TOKENS", Const::U32(spec.tokens)),
-        // Outputs that four rows of the weight make.
+        // Outputs per four rows of the weight.
         ("OUTPUTS", Const::U32(outputs)),
         ("NORM", Const::Bool(spec.norm.is_some())),
         ("ONE_PLUS", Const::Bool(spec.norm.is_some_and(|n| n.one_plus))),
         ("GATED", Const::Bool(spec.gated())),
         ("RESIDUAL", Const::Bool(spec.residual)),
-        // The binding of y comes after those of x, weight, norm and bias.
+        // The binding index of y follows those of x, weight, norm and bias.
         ("Y", Const::U32(2 + u32::from(spec.norm.is_some()) + u32::from(spec.bias))),
     ]);
     let mut pass = PassBuilder::new(args, shader).arg("x").arg_range(
@@ -157,7 +159,7 @@ fn product(
         Some(bytes) => pass.scratch("y", 0, bytes, Access::Write),
         None => pass.arg("y"),
     };
-    // What a gate gates lies behind all gates, in the same piece.
+    // The gated rows follow all gate rows, in the same piece.
     let rows = if spec.gated() { spec.outputs } else { rows_here };
     pass = pass
         .u32("rows", rows)
@@ -176,7 +178,7 @@ fn product(
     pass.dispatch(NAME, caps, caps.grid(NAME, workgroups)?)
 }
 
-/// From the products of gates and what they gate, in scratch, to y.
+/// Plans the pass that activates and gates the products in scratch and writes y.
 fn activate(spec: &Spec, args: &[Arg], caps: &Caps, bytes: u64) -> Result<Pass> {
     let mut parts = activation_part(spec);
     parts.extend([part!("plan/parts/each.wgsl"), part!("ops/dense/fused_linear/gpu/activate.wgsl")]);

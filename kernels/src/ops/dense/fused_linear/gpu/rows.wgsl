@@ -1,5 +1,5 @@
-// An invocation owns four rows of the weight and walks them from end to end: for software drivers, where every barrier and
-// all workgroup memory cost more than the products that they save.
+// Each invocation owns four rows of the weight and walks them from end to end. For software drivers, on which barriers
+// and workgroup memory cost more than they save.
 
 fn invocation(index: u32) {
     let first = index * OUTPUTS;

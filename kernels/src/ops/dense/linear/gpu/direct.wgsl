@@ -1,7 +1,7 @@
-// y[t, n] for many tokens on a software driver, where workgroup memory lies behind the same caches as the operands and
-// every read of it costs as much: no tiles and no barriers. A workgroup of 8 x 8 lanes owns 8 PER tokens x 64 outputs; lane
-// (column, row) has tokens row + 8 t and outputs column + 8 c, and reads each of their units itself: 2 PER + 16 vectors
-// for 64 PER multiply-adds.
+// y[t, n] for many tokens on a software driver. There, workgroup memory is behind the same caches as the operands and
+// costs as much to read, so no tiles and no barriers are used. A workgroup of 8 x 8 lanes owns 8 PER tokens x 64
+// outputs. Lane (column, row) owns tokens row + 8 t and outputs column + 8 c, and reads each of their units itself: 2
+// PER + 16 vectors for 64 PER multiply-adds.
 
 var<private> sums: array<vec4f, PER * 2>;
 var<private> x_places: array<u32, PER>;
@@ -19,8 +19,8 @@ fn main(
     if index / token_tiles * 64 >= params.rows {
         return;
     }
-    // Rows and tokens behind an edge are the last once more, to the bit, and are written as such: conditions around the
-    // writes were seen to halve the speed on lavapipe, whose compiler then keeps the sums in memory.
+    // Rows and tokens past an edge repeat the last one bit for bit and are written as such. Conditions around the
+    // writes halved the speed on lavapipe, whose compiler then kept the sums in memory.
     for (var t = 0u; t < PER; t += 1) {
         x_places[t] = x_row(min(token0 + 8 * t, params.tokens - 1));
     }
@@ -49,7 +49,8 @@ fn main(
     }
 }
 
-// Adds four k of x times the weights of eight outputs: column i of `first` and `second` holds element k + i of four each.
+// Adds the products of four k of x with the weights of eight outputs. Column i of `first` and `second` holds element k
+// + i of four outputs each.
 fn add(k: u32, first: mat4x4f, second: mat4x4f) {
     for (var t = 0u; t < PER; t += 1) {
         let x = x4_at(x_places[t], k);

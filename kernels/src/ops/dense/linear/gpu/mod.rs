@@ -1,4 +1,4 @@
-//! Which form of the product runs, and over which pieces of the weight.
+//! Choice of the product's form, and division of the weight into pieces.
 
 use super::{NAME, Spec};
 use crate::dtype::DType;
@@ -10,12 +10,12 @@ use crate::plan::shader::{Const, Features, Part, Shader};
 use crate::plan::{Caps, PassBuilder, Plan};
 use alloc::{vec, vec::Vec};
 
-/// Outputs of a tile, for any number of tokens.
+/// Outputs per tile, for any number of tokens.
 const TILE_OUTPUTS: u32 = 64;
-/// Workgroups below which a device is better filled by smaller tiles: two each for 64 compute units.
+/// With fewer workgroups than this, smaller tiles fill a device better: two workgroups for each of 64 compute units.
 const FILLED: u64 = 128;
 
-/// The parts that decode `[rows, width]` weights, and the bytes of the element that they bind.
+/// Returns the parts that decode `[rows, width]` weights, and the bytes of the array element they bind.
 pub(crate) fn weight_parts(format: DType, width: u32) -> (Vec<Part>, u32) {
     let aligned = width.is_multiple_of(8);
     let half = |decode| {
@@ -42,20 +42,20 @@ pub(crate) fn weight_parts(format: DType, width: u32) -> (Vec<Part>, u32) {
     }
 }
 
-/// The pieces of a weight that one binding each can span: `(first row, rows)`.
+/// Divides a weight into pieces that fit into one binding each: `(first row, rows)`.
 pub(crate) fn pieces(op: &'static str, caps: &Caps, rows: u32, row_bytes: u64) -> Result<Vec<(u32, u32)>> {
     let most = caps.rows_per_binding(op, row_bytes)?;
     Ok((0..rows.div_ceil(most)).map(|i| (i * most, most.min(rows - i * most))).collect())
 }
 
-/// A kernel and the workgroups that it needs for a piece.
+/// A kernel and its tile size.
 struct Form {
     shader: Shader,
-    /// Outputs and tokens of a workgroup.
+    /// Outputs and tokens per workgroup.
     tile: (u32, u32),
 }
 
-/// Without workgroup memory, for software drivers.
+/// Returns the form for software drivers, without workgroup memory.
 fn direct(spec: &Spec) -> Form {
     let tokens = spec.tokens.next_power_of_two().clamp(16, 64);
     Form {
@@ -70,11 +70,13 @@ fn direct(spec: &Spec) -> Form {
     }
 }
 
-/// On a GPU the product is bound by the multiply-adds that are issued. Of 64 tokens, for each 16 k: a lane issues 1,024 of
-/// them, and besides 64 reads of workgroup memory, 8 loads, 8 stores and about 100 waits, branches and addresses: 85%.
-/// 64 sums, 32 words of weights, 8 of x and 10 places are 114 registers, 8 KiB of workgroup memory are 8 waves a unit of
-/// RDNA. Least bytes: `4 tokens (inputs + outputs)` and the weights; read are x once for each 64 outputs, the weights once
-/// for each tile of tokens, 32 flop a byte of f32. docs/benchmarks.md lists what compilers make of it.
+/// Returns the form for GPUs, which is bound by issued multiply-adds.
+///
+/// Predicted for 64 tokens and each 16 k: a lane issues 1,024 multiply-adds, 64 reads of workgroup memory, 8 loads, 8
+/// stores and about 100 waits, branches and address computations: 85% of peak. 64 sums, 32 words of weights, 8 of x
+/// and 10 offsets take 114 registers; 8 KiB of workgroup memory allow 8 waves per RDNA compute unit. Least bytes: `4
+/// tokens (inputs + outputs)` and the weights. Actual reads: x once for every 64 outputs, the weights once for every
+/// tile of tokens, 32 flop per byte of f32. docs/benchmarks.md lists the compilers' results.
 fn tiled(spec: &Spec) -> Form {
     let tiles = |tokens| u64::from(spec.tokens.div_ceil(tokens)) * u64::from(spec.outputs.div_ceil(TILE_OUTPUTS));
     let (tokens, columns) = match spec.tokens {
@@ -89,7 +91,7 @@ fn tiled(spec: &Spec) -> Form {
             consts: vec![
                 ("TOKENS", Const::U32(tokens)),
                 ("COLUMNS", Const::U32(columns)),
-                // Whether steps of 16 divide a row.
+                // True if steps of 16 divide a row.
                 ("WHOLE", Const::Bool(spec.inputs.is_multiple_of(16))),
             ],
             features: Features::default(),
@@ -138,7 +140,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     });
     let (mut x_unit, mut weight_unit) = (4, 4);
     if reads {
-        // Weights come in units of 8, and so does what is read of x.
+        // Weights are read in units of 8, and x with them.
         if spec.inputs.is_multiple_of(8) && spec.x_stride.is_multiple_of(4) {
             parts.push(part!("ops/dense/linear/gpu/parts/x_vec4.wgsl"));
             x_unit = 16;
@@ -150,7 +152,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
         weight_unit = unit;
     }
     form.shader.parts.splice(0..0, parts);
-    // The binding of y comes after those of x and weight, where there are inputs, and of the bias.
+    // The binding index of y follows those of x and weight, if there are inputs, and of the bias.
     form.shader.consts.push(("Y", Const::U32(2 * u32::from(reads) + u32::from(spec.bias))));
 
     let mut plan = Plan::default();

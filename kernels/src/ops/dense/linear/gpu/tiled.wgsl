@@ -1,22 +1,23 @@
-// y[t, n] for many tokens: a workgroup of 64 owns TOKENS x 64 outputs and walks K in steps of 16, two units of weights.
+// y[t, n] for many tokens. A workgroup of 64 owns TOKENS x 64 outputs and walks K in steps of 16, two units of
+// weights.
 //
-// A step is copied as it is in memory: each lane decodes one unit of two weight rows and loads a vec4 of x for every 16
-// tokens. The product reads vectors of four k: lane (column, row) has tokens row + ROWS t and outputs column + COLUMNS c,
-// and PER + 4 QUADS reads feed 16 PER QUADS multiply-adds:
+// Each step is copied in memory order: each lane decodes one unit of two weight rows and loads a vec4 of x for every
+// 16 tokens. The product reads vectors of four k. Lane (column, row) owns tokens row + ROWS t and outputs column +
+// COLUMNS c, and PER + 4 QUADS reads feed 16 PER QUADS multiply-adds:
 //
-//   TOKENS    lanes     of a lane    multiply-adds a read
-//   64        8 x 8     8 x 8        16
-//   32        8 x 8     4 x 8        10.7
-//   16        16 x 4    4 x 4        8
+//     TOKENS    lanes     per lane    multiply-adds per read
+//     64        8 x 8     8 x 8       16
+//     32        8 x 8     4 x 8       10.7
+//     16        16 x 4    4 x 4       8
 //
-// The vectors of a weight row are permuted by exclusive-or so that eight lanes read from all banks; those of x are read by
-// many lanes at once. Rows behind an edge repeat the last row and are not written.
-// Workgroup memory: 16 (TOKENS + 64) f32. Weights are read once for each TOKENS tokens, x once for each 64 outputs.
+// The vectors of a weight row are permuted by exclusive-or, so that eight lanes read from all banks; those of x are
+// broadcast to many lanes. Rows past an edge repeat the last row and are not written.
+// Workgroup memory: 16 (TOKENS + 64) f32. Weights are read once for every TOKENS tokens, x once for every 64 outputs.
 
 const ROWS = 64 / COLUMNS;
 const PER = TOKENS / ROWS;
 const QUADS = 16 / COLUMNS;
-// Vectors of a row in a step.
+// Vectors of a row per step.
 const STEP = 4u;
 const LOADS = TOKENS / 16;
 
@@ -29,7 +30,7 @@ fn main(
     @builtin(num_workgroups) groups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    // Workgroups that follow each other share weights.
+    // Consecutive workgroups share weights.
     let token_tiles = (params.tokens + TOKENS - 1) / TOKENS;
     let index = group.y * groups.x + group.x;
     let token0 = index % token_tiles * TOKENS;
@@ -37,7 +38,8 @@ fn main(
     if row0 >= params.rows {
         return;
     }
-    // What this lane loads: unit `half` of weight rows lane / 2 and 32 behind it, vector lane % 4 of tokens lane / 4 + 16 i.
+    // This lane loads unit `half` of weight rows lane / 2 and lane / 2 + 32, and vector lane % 4 of tokens lane / 4 +
+    // 16 i.
     let half = lane % 2;
     let upper_place = weight_row(min(row0 + lane / 2, params.rows - 1));
     let lower_place = weight_row(min(row0 + lane / 2 + 32, params.rows - 1));
@@ -47,7 +49,7 @@ fn main(
     for (var i = 0u; i < LOADS; i += 1) {
         x_places[i] = x_row(min(token0 + lane / 4 + 16 * i, params.tokens - 1));
     }
-    // What it multiplies.
+    // Column and row of this lane in the product.
     let column = lane % COLUMNS;
     let row = lane / COLUMNS;
     var sums: array<vec4f, PER * QUADS>;
@@ -56,7 +58,7 @@ fn main(
     }
     let units = (params.width + 7) / 8;
     for (var unit0 = 0u; unit0 < units; unit0 += 2) {
-        // The step before may still be read.
+        // Barrier: other lanes may still be reading the previous step.
         workgroupBarrier();
         var upper: Eight;
         var lower: Eight;
@@ -102,7 +104,7 @@ fn main(
     }
 }
 
-// One vector of four rows of weights, COLUMNS apart: column k holds element k of each.
+// Returns one vector of four weight rows, COLUMNS apart: column k holds element k of each.
 fn outputs(at: u32) -> mat4x4f {
     return transpose(mat4x4f(
         w_tile[at],

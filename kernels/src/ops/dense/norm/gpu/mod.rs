@@ -7,8 +7,8 @@ use crate::plan::shader::{Const, Features, Shader};
 use crate::plan::{Caps, PassBuilder, Plan};
 use alloc::{vec, vec::Vec};
 
-/// Lanes that share a group: the norms of single heads are narrow and many, those of whole rows wide and few. On a
-/// software driver every lane more is work.
+/// Returns the lanes per group. Norms of single heads are narrow and many, those of whole rows wide and few. On a
+/// software driver every additional lane is additional work.
 fn lanes(dim: u32, caps: &Caps) -> u32 {
     match dim {
         _ if caps.software => 8,

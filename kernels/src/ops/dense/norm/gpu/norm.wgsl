@@ -1,5 +1,5 @@
-// One workgroup normalises one group of a row: DIM-wide passes for the mean (layer), for the variance, for the output.
-// The linked parts say where elements come from and go to; an element is always handled by the same lane.
+// A workgroup normalises one group of a row, in passes over its elements: mean (layer norm only), variance, output.
+// The linked parts load and store elements; each element is always handled by the same lane.
 
 struct Params {
     rows: u32,
@@ -48,7 +48,8 @@ fn main(
         keep(at + i, value);
         squares += (value - mean) * (value - mean);
     }
-    // With eps 0, a row of zeros has a variance of zero: the smallest normal number keeps its inverse finite.
+    // With eps 0, a row of zeros has a variance of zero; the bound, the smallest normal number, keeps its inverse
+    // finite.
     let inverse = inverseSqrt(max(reduce_sum(squares, lane) / f32(params.dim) + params.eps, 1.2e-38));
 
     for (var i = lane; i < params.dim; i += GROUP) {

@@ -6,7 +6,7 @@ use crate::plan::shader::{Const, Features, Shader};
 use crate::plan::{Caps, PassBuilder, Plan};
 use alloc::{vec, vec::Vec};
 
-/// Invocations of a workgroup.
+/// Invocations per workgroup.
 const GROUP: u32 = 128;
 
 pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {

@@ -1,4 +1,4 @@
-// One invocation a pair: (a, b) <- (a cos - b sin, a sin + b cos), in place.
+// (a, b) <- (a cos - b sin, a sin + b cos) in place, one invocation per pair.
 
 struct Params {
     tokens: u32,

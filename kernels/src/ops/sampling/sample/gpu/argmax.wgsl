@@ -1,4 +1,4 @@
-// Pass 1 of argmax: partials[g] is the best (key, id) of the tokens that workgroup g strides over.
+// Pass 1 of argmax: partials[g] is the best (key, id) of workgroup g's strided tokens.
 
 @group(0) @binding(PARTIALS) var<storage, read_write> partials: array<vec2u>;
 

@@ -1,8 +1,9 @@
-// Pass 2 of a draw, by one workgroup: no sorting.
+// Pass 2 of a draw, in one workgroup and without sorting.
 //
-// The k-th largest key is found by its bits, two a scan, as the largest key that k tokens reach; then, among these tokens,
-// the largest key whose tokens and all above hold top_p of their probability. What is kept is then `threshold` (keys above
-// it) and `ties` (the first so many tokens with that key), in which the draw walks down a tree of GROUP branches.
+// The k-th largest key is searched by its bits, two per scan over the keys: the largest key that at least k tokens
+// reach. Then, among these tokens, the largest key is searched whose tokens, with all above it, hold top_p of their
+// probability. The filter result is `threshold` (keys above it are kept) and `ties` (the first so many tokens with
+// that key are kept). The draw then descends a tree with GROUP branches over the kept tokens.
 
 struct Params {
     vocab: u32,
@@ -14,7 +15,7 @@ struct Params {
     min_p: f32,
     random: f32,
     half_temperature: f32,
-    // Half of a distance from the likeliest z at which the probability is as good as 0.
+    // Half the distance from the likeliest z beyond which the probability counts as 0.
     reach: f32,
     // Levels of the tree.
     levels: u32,
@@ -61,13 +62,13 @@ fn keep_top_p(within: Kept, most: u32, top: f32, lane: u32) -> Kept {
     var key = 0u;
     for (var step = 0x40000000u; step > 0; step /= 4) {
         let least = vec4u(key) + step * vec4u(1, 2, 3, 3);
-        // All that is within reaches what is wanted, and a key above the largest does not.
+        // All keys of the previous filter suffice, and a key above the largest never does.
         let reaches = mass(least, top, lane) >= vec4f(wanted);
         let enough = (least <= vec4u(within.threshold)) | (reaches & (least <= vec4u(most)));
         key += step * select(select(select(0u, 1u, enough.x), 2u, enough.y), 3u, enough.z);
     }
     let lacking = (wanted - mass(vec4u(key + 1), top, lane).x) / max(probability(vec4u(max(key, 1)), top).x, 1e-30);
-    // As many as lack, at least one; more than there are does no harm.
+    // As many ties as needed, at least one; a number above the existing ones is harmless.
     let ties = u32(clamp(ceil(lacking), 1, 4e9));
     return Kept(key, select(ties, min(ties, within.ties), key == within.threshold));
 }

@@ -1,4 +1,4 @@
-// Pass 1 of a draw: the key of every token, four an invocation, 0 behind the last.
+// Pass 1 of a draw: computes the key of every token, four per invocation; 0 past the last token.
 
 @group(0) @binding(KEYS) var<storage, read_write> keys: array<vec4u>;
 

@@ -7,20 +7,22 @@ use crate::plan::shader::{Const, Features, Part, Shader};
 use crate::plan::{Caps, Pass, PassBuilder, Plan};
 use alloc::{vec, vec::Vec};
 
-/// Invocations of every workgroup, but that of a draw where the device has larger ones.
+/// Invocations per workgroup; a draw uses more if the device supports larger workgroups.
 const GROUP: u32 = 256;
-/// Most workgroups of the first pass of argmax: as many partials as the second has lanes.
+/// Maximum number of workgroups in the first pass of argmax: the second pass has as many lanes.
 const PARTIALS: u32 = GROUP;
 
-/// Invocations of the workgroup that draws, and branches of the tree that it walks. It reads all keys some 35 times, alone:
-/// what it waits for is memory, and four times the lanes wait a fourth as often. A software driver gains nothing.
+/// Returns the invocations of the workgroup that draws, which is also the number of tree branches. That workgroup
+/// alone reads all keys about 35 times and waits for memory; four times the lanes wait a quarter as often. A software
+/// driver gains nothing.
 fn draw_group(caps: &Caps) -> u32 {
     let large = 4 * GROUP;
     let fits = caps.invocations >= large && caps.workgroup_bytes >= draw_bytes(large);
     if fits && !caps.software { large } else { GROUP }
 }
 
-/// Sums of four, two arrays of the walk, four counters, a range and two places.
+/// Returns the bytes of workgroup memory: sums of four, two arrays of the walk, four counters, a range and two
+/// indices.
 const fn draw_bytes(group: u32) -> u32 {
     (16 + 4 + 4) * group + 4 * 16
 }
@@ -35,7 +37,7 @@ fn shader(name: &'static str, parts: &[Part], group: u32, workgroup_bytes: u32) 
     }
 }
 
-/// Begins the pass that reads logits and leaves `output` in scratch 0.
+/// Begins the pass that reads logits and stores `output` in scratch 0.
 fn from_logits<'a>(
     spec: &Spec,
     args: &'a [crate::plan::Arg],

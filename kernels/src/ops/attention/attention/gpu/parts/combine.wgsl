@@ -1,5 +1,5 @@
-// Vector `i` of a row from its segments: `segment_state` is the largest logit and the sum of weights of one,
-// `segment_value` the sum of weighted values. No segments at all give a row without keys.
+// Combines vector `i` of a row from its segments. `segment_state` is a segment's largest logit and sum of weights,
+// `segment_value` its weighted sum of values. With zero segments the row is one without keys.
 fn combine(row: u32, h: u32, i: u32) {
     var largest = NONE;
     for (var s = 0u; s < params.segments; s += 1) {
@@ -10,7 +10,7 @@ fn combine(row: u32, h: u32, i: u32) {
     for (var s = 0u; s < params.segments; s += 1) {
         let state = segment_state(row, s);
         let factor = rescale(state.x, largest);
-        // What stands beside no keys at all is not read.
+        // The value of a segment without keys is never read.
         if factor > 0.0 {
             sum += factor * state.y;
             value += factor * segment_value(row, s, i);

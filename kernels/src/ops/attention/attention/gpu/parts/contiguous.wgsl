@@ -1,4 +1,4 @@
-// The row of key `key` of sequence `b`, in k and in v.
+// Returns the row of key `key` of sequence `b`, in k and in v.
 fn key_row(b: u32, key: u32) -> u32 {
     return b * params.keys + key;
 }

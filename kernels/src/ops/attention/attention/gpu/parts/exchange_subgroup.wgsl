@@ -1,5 +1,5 @@
-// What WIDTH lanes next to each other share, within a subgroup that holds them all. WGSL leaves open which lanes form a
-// subgroup; in a workgroup of one dimension every driver takes those that follow each other.
+// Exchange between WIDTH adjacent lanes within one subgroup. WGSL does not specify which lanes form a subgroup; in a
+// one-dimensional workgroup every driver assigns consecutive lanes.
 
 fn leave(lane: u32, slot: u32, value: f32) {}
 

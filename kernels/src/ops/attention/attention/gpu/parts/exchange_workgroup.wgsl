@@ -1,4 +1,4 @@
-// What WIDTH lanes next to each other share, SLOTS values of each at a time, by way of workgroup memory.
+// Exchange between WIDTH adjacent lanes through workgroup memory, SLOTS values per lane at a time.
 
 var<workgroup> shares: array<f32, SLOTS * GROUP>;
 
@@ -6,7 +6,7 @@ fn leave(lane: u32, slot: u32, value: f32) {
     shares[slot * GROUP + lane] = value;
 }
 
-// Behind this all values are there.
+// Barrier: after it, all values stored by `leave` are visible.
 fn settle() {
     workgroupBarrier();
 }

@@ -1,4 +1,4 @@
-// Rows of k and v of any width in f16, two in a word; filled up with zeros as those of q.
+// Rows of k and v of any width in f16, two per word. The last vector of a row is padded with zeros, as in q.
 
 @group(0) @binding(1) var<storage, read> k: array<u32>;
 @group(0) @binding(2) var<storage, read> v: array<u32>;

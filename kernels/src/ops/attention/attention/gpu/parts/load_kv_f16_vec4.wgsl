@@ -1,4 +1,4 @@
-// Rows of k and v in vectors of four f16.
+// Rows of k and v as vectors of four f16, unpacked from two words.
 
 @group(0) @binding(1) var<storage, read> k: array<vec2u>;
 @group(0) @binding(2) var<storage, read> v: array<vec2u>;

@@ -1,4 +1,4 @@
-// Rows of k and v of any width, filled up with zeros as those of q.
+// Rows of k and v of any width. The last vector of a row is padded with zeros, as in q.
 
 @group(0) @binding(1) var<storage, read> k: array<f32>;
 @group(0) @binding(2) var<storage, read> v: array<f32>;

@@ -1,4 +1,4 @@
-// Rows of k and v in vectors of four f16, where the device has them as numbers.
+// Rows of k and v as vectors of four f16, for devices with the feature `shader-f16`.
 
 @group(0) @binding(1) var<storage, read> k: array<vec4<f16>>;
 @group(0) @binding(2) var<storage, read> v: array<vec4<f16>>;

@@ -1,5 +1,5 @@
-// Rows of k and v in blocks of 17 half-words: f16 d, then 32 signed bytes, each d times its number. Places count
-// half-words; a vector is two of them, which an odd place finds in two words.
+// Rows of k and v in Q8_0 blocks of 17 half-words: f16 d, then 32 signed bytes, which d multiplies. Offsets count
+// half-words. A vector is two half-words; at an odd offset they straddle two words.
 
 const BLOCK = 17u;
 
@@ -10,13 +10,13 @@ fn signed_bytes(word: u32) -> vec4f {
     return vec4f(bitcast<vec4i>(vec4u(word << 24, word << 16, word << 8, word)) >> vec4u(24));
 }
 
-// The f16 at `place`, from the word that holds it.
+// Returns the f16 at offset `place`, given the word that holds it.
 fn half_of(word: u32, place: u32) -> f32 {
     let two = unpack2x16float(word);
     return select(two.x, two.y, (place & 1) == 1);
 }
 
-// The 32 bits from `place`, from the words that its halves are in.
+// Returns the 32 bits at offset `place`, given the words that hold its two halves.
 fn joined(low: u32, high: u32, place: u32) -> u32 {
     return select(low, (low >> 16) | (high << 16), (place & 1) == 1);
 }

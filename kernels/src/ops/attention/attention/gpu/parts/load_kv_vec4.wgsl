@@ -1,4 +1,4 @@
-// Rows of k and v in vectors of four.
+// Rows of k and v as vectors of four.
 
 @group(0) @binding(1) var<storage, read> k: array<vec4f>;
 @group(0) @binding(2) var<storage, read> v: array<vec4f>;

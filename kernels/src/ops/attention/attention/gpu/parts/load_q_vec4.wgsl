@@ -1,4 +1,4 @@
-// Rows of q in vectors of four: every dimension and stride is a multiple of four.
+// Rows of q as vectors of four: every dimension and stride is a multiple of four.
 
 @group(0) @binding(0) var<storage, read> q: array<vec4f>;
 

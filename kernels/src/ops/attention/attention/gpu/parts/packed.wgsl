@@ -1,4 +1,4 @@
-// The row of q that sequence `b` begins at: inside of q, whatever the offsets say.
+// Returns the first row in q of sequence `b`, clamped to q for any offsets.
 fn first_query(b: u32) -> u32 {
     return min(cu_q_at(b), params.q_rows);
 }

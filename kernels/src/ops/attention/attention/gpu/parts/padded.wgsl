@@ -1,4 +1,4 @@
-// The row of q that sequence `b` begins at.
+// Returns the first row in q of sequence `b`.
 fn first_query(b: u32) -> u32 {
     return b * params.queries;
 }

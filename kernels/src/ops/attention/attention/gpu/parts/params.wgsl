@@ -1,20 +1,20 @@
-// Parameters of the forms that read keys, and what decides whether and how a query sees a key. Logits are in units of
-// log2(e), for exp2. Starts and `q_stride` count elements of the arrays, of blocks half-words.
+// Parameters of the forms that read keys, the mask, and the logit of a query and a key. Logits are in units of
+// log2(e), for exp2. Starts and `q_stride` count array entries; for quantised blocks, half-words.
 
 struct Params {
     batch: u32,
     queries: u32,
     keys: u32,
-    // Packed: rows of q, and of k and v.
+    // Packed only: rows of q, and rows of k and v.
     q_rows: u32,
     k_rows: u32,
     kv_heads: u32,
     splits: u32,
     split_keys: u32,
     window: u32,
-    // log2(e) scale; with SOFTCAP scale / cap
+    // log2(e) scale; with SOFTCAP scale / cap.
     scale: f32,
-    // log2(e) cap
+    // log2(e) cap.
     cap: f32,
     q_stride: u32,
     pages: u32,
@@ -30,7 +30,7 @@ struct Params {
     sinks_start: u32,
     alibi_start: u32,
     bias_start: u32,
-    // Between two sequences and between two heads, 0 where they share one.
+    // Strides of the bias between sequences and between heads; 0 if they share one.
     bias_batch: u32,
     bias_head: u32,
     out_start: u32,
@@ -39,7 +39,8 @@ struct Params {
 
 @group(1) @binding(0) var<uniform> params: Params;
 
-// What a query at `position` of head `h`, whose biases begin at `bias_at`, gives to `key`, from the product of the two.
+// Returns the logit of `key` for a query at `position` of head `h`, from their dot product. `bias_at` is the offset of
+// the query's biases.
 fn logit(product: f32, key: u32, position: i32, h: u32, bias_at: u32) -> f32 {
     return logit_of_scaled(product * params.scale, key, position, h, bias_at);
 }
@@ -47,7 +48,7 @@ fn logit(product: f32, key: u32, position: i32, h: u32, bias_at: u32) -> f32 {
 fn logit_of_scaled(product: f32, key: u32, position: i32, h: u32, bias_at: u32) -> f32 {
     var z = product;
     if SOFTCAP {
-        // tanh is 1 in f32 beyond 10, where some devices overflow.
+        // tanh is 1 in f32 beyond 10, and some devices overflow there.
         z = params.cap * tanh(clamp(z, -10.0, 10.0));
     }
     if ALIBI {
@@ -61,7 +62,7 @@ fn visible(key: u32, position: i32) -> bool {
     return (!CAUSAL || behind >= 0) && (!WINDOW || behind < i32(params.window));
 }
 
-// The keys [x, y) out of `length` that some query between two positions sees.
+// Returns the range [x, y) of keys below `length` that is visible to some query between two positions.
 fn reach(first: i32, last: i32, length: u32) -> vec2u {
     var keys = vec2u(0, length);
     if CAUSAL {
@@ -73,7 +74,7 @@ fn reach(first: i32, last: i32, length: u32) -> vec2u {
     return keys;
 }
 
-// Query t out of `queries`, counted from the end of the sequence's keys.
+// Returns the position of query t of `queries`: the last query has the position of the last key.
 fn position_of(t: u32, length: u32, queries: u32) -> i32 {
     return i32(t) + i32(length) - i32(queries);
 }

@@ -1,7 +1,7 @@
-// [B T H, splits, V4 + 1]: sums of weighted values; the last vector is (largest logit, sum of weights).
+// [B T H, splits, V4 + 1]: weighted sums of values; the last vector is (largest logit, sum of weights).
 @group(0) @binding(PARTIAL_BINDING) var<storage, read_write> partial: array<vec4f>;
 
-// Leaves one split's share of a row (b, t, h) to `combine`.
+// Stores one split's partial result of a row (b, t, h) for `combine`.
 fn finish(row: u32, h: u32, split: u32, i: u32, largest: f32, sum: f32, value: vec4f) {
     let at = (row * params.splits + split) * (V4 + 1);
     partial[at + i] = value;

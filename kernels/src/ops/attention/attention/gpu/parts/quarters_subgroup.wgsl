@@ -1,4 +1,4 @@
-// The product of a key, from four lanes next to each other that have a quarter each.
+// Sums a dot product over four adjacent lanes that hold a quarter each.
 
 const QUARTERS = 1u;
 

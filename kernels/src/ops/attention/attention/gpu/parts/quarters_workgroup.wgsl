@@ -1,4 +1,4 @@
-// The product of a key, from four lanes that have a quarter each.
+// Returns this lane's quarter of a dot product; the softmax sums the four quarters from workgroup memory.
 
 const QUARTERS = 4u;
 

@@ -1,10 +1,10 @@
-// A tile's operands in workgroup memory: a chunk of keys and, in its place, values, as they are stored. Weights stay in f32
-// beside them, so that nothing is rounded.
+// A tile's operands in workgroup memory: a chunk of keys, later replaced by values, both in their f16 storage format.
+// Weights are kept separately in f32, so nothing is rounded.
 
 const VALUES = 0u;
 
 var<workgroup> tile: array<vec4<f16>, TILE>;
-// [ROWS, X] exp2 of the scores, four keys in a vector.
+// [ROWS, X]: exp2 of the scores, four keys per vector.
 var<workgroup> weights: array<vec4f, ROWS * X>;
 
 fn kept(i: u32) -> vec4f {

@@ -1,4 +1,4 @@
-// Ends a row (b, t, h) whose keys have all been seen: adds the sink, divides by the sum, stores vector `i`.
+// Finishes a row (b, t, h) after all of its keys: adds the sink, divides by the sum and stores vector `i`.
 fn finish(row: u32, h: u32, split: u32, i: u32, largest: f32, sum: f32, value: vec4f) {
     let s = sink(h);
     let top = max(largest, s);

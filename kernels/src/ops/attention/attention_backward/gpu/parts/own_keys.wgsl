@@ -1,5 +1,5 @@
-// A workgroup owns keys and walks the queries that see them, all tokens and in each the heads that read the key head, for
-// dk and dv.
+// dk and dv: a workgroup owns keys and walks the queries that see them, token by token, and in each token the query
+// heads of the key head.
 
 @group(0) @binding(DK_BINDING) var<storage, read_write> dk: array<f32>;
 @group(0) @binding(DV_BINDING) var<storage, read_write> dv: array<f32>;
@@ -11,19 +11,19 @@ fn own_most() -> u32 {
     return params.keys;
 }
 
-// Keys that nobody sees have gradients of 0, which are there already where sequences are packed.
+// Padded keys that no query sees get gradients of 0 here. Packed gradients have been cleared before.
 fn own_count(s: Sequence) -> u32 {
     return select(params.keys, s.keys, PACKED);
 }
 
-// The others [x, y) that items [first, end) and they have to do with.
+// Returns the range [x, y) of others that pair with items [first, end).
 fn reach(first: u32, end: u32, s: Sequence) -> vec2u {
     var tokens = vec2u(0, select(s.queries, 0, first >= s.keys));
     if CAUSAL {
         tokens.x = u32(clamp(i32(first) - behind(s), 0, i32(tokens.y)));
     }
     if WINDOW {
-        // In this order every sum stays in 32 bits.
+        // This order of terms keeps every intermediate sum within 32 bits.
         let last = i32(min(end, s.keys)) - 1 - i32(s.keys) + i32(params.window) + i32(s.queries);
         tokens.y = u32(clamp(last, i32(tokens.x), i32(tokens.y)));
     }

@@ -1,4 +1,4 @@
-// A workgroup owns queries and walks the keys that they see, for dq.
+// dq: a workgroup owns queries and walks the keys that they see.
 
 @group(0) @binding(DQ_BINDING) var<storage, read_write> dq: array<f32>;
 
@@ -13,7 +13,7 @@ fn own_count(s: Sequence) -> u32 {
     return s.queries * GROUPED;
 }
 
-// The others [x, y) that items [first, end) and they have to do with.
+// Returns the range [x, y) of others that pair with items [first, end).
 fn reach(first: u32, end: u32, s: Sequence) -> vec2u {
     let nearest = i32(first / GROUPED) + behind(s);
     let farthest = i32((end - 1) / GROUPED) + behind(s);

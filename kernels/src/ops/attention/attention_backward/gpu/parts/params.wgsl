@@ -1,5 +1,5 @@
-// Parameters of the passes over tiles, and what a query and a key make of each other. Logits are in units of log2(e), for
-// exp2. Starts and `q_stride` count elements of the arrays.
+// Parameters of the tile passes, and the weight and derivatives of one pair of query and key. Logits are in units of
+// log2(e), for exp2. Starts and `q_stride` count array entries.
 
 const LOG2_E = 1.44269504;
 const NONE = -3.0e38;
@@ -10,16 +10,16 @@ struct Params {
     keys: u32,
     kv_heads: u32,
     window: u32,
-    // log2(e) scale; with SOFTCAP scale / cap
+    // log2(e) scale; with SOFTCAP scale / cap.
     scale: f32,
-    // log2(e) cap
+    // log2(e) cap.
     cap: f32,
-    // Of the sums at the end.
+    // Factor of the final sums.
     gradient_scale: f32,
-    // Where sequences begin among the rows.
+    // Offset of the sequence table behind the rows.
     sequences: u32,
     q_stride: u32,
-    // Between two sequences and between two heads, 0 where they share one.
+    // Strides of the bias between sequences and between heads; 0 if they share one.
     bias_batch: u32,
     bias_head: u32,
     q_start: u32,
@@ -35,10 +35,10 @@ struct Params {
 
 @group(1) @binding(0) var<uniform> params: Params;
 
-// [tokens, H]: see rows.wgsl; behind them, where sequences differ, [B]: see sequences.wgsl.
+// [tokens, H]: see rows.wgsl. If sequences differ in length, [B] entries of sequences.wgsl follow.
 @group(0) @binding(ROWS_BINDING) var<storage, read> rows: array<vec4u>;
 
-// The rows of q and k that a sequence begins at, and how many of them it has; of keys those that are seen.
+// First rows of a sequence in q and k, its number of queries, and its number of valid keys.
 struct Sequence {
     index: u32,
     first_query: u32,
@@ -47,7 +47,7 @@ struct Sequence {
     keys: u32,
 }
 
-// A query of one head: what its row holds, where its biases begin and it stands, and the keys [first, end) that it sees.
+// A query of one head: its precomputed row, the offset of its biases, its position, and the visible keys [first, end).
 struct Query {
     row: vec4f,
     bias_at: u32,
@@ -56,7 +56,8 @@ struct Query {
     end: i32,
 }
 
-// Row `item` of key head `g`: tokens, and in them the GROUPED heads that read the key head.
+// Returns the head of `item`. Items of key head `g` are ordered by token, then by the GROUPED query heads that read
+// the key head.
 fn head_of(g: u32, item: u32) -> u32 {
     return g * GROUPED + item % GROUPED;
 }
@@ -65,12 +66,12 @@ fn token_of(s: Sequence, item: u32) -> u32 {
     return s.first_query + item / GROUPED;
 }
 
-// Query t stands at t + behind(s).
+// Returns the position of query 0; query t is at position t + behind(s).
 fn behind(s: Sequence) -> i32 {
     return i32(s.keys) - i32(s.queries);
 }
 
-// One behind the last item sees nothing.
+// Returns the query of `item`. Items past the last one see no key.
 fn query_of(s: Sequence, g: u32, item: u32) -> Query {
     let inside = min(item, s.queries * GROUPED - 1);
     let position = i32(inside / GROUPED) + behind(s);
@@ -81,7 +82,7 @@ fn query_of(s: Sequence, g: u32, item: u32) -> Query {
     return Query(bitcast<vec4f>(row), bias_at, position, first, select(end, -1, item > inside));
 }
 
-// Where vectors of a query begin in q and in dout, of a key in k and in v.
+// Returns the offsets of a query's vectors in q and in dout.
 fn query_places(s: Sequence, g: u32, item: u32) -> vec2u {
     let inside = min(item, s.queries * GROUPED - 1);
     let token = token_of(s, inside);
@@ -90,19 +91,20 @@ fn query_places(s: Sequence, g: u32, item: u32) -> vec2u {
     return vec2u(q, params.dout_start + (token * params.kv_heads * GROUPED + h) * V_WIDTH);
 }
 
-// Behind the last key it stands again, where nothing sees it: what memory holds there must not be read.
+// Returns the offsets of a key's vectors in k and in v. Keys past the last one are clamped to it and masked: memory
+// past it must not be read.
 fn key_places(s: Sequence, g: u32, key: u32) -> vec2u {
     let row = (s.first_key + min(key, s.keys - 1)) * params.kv_heads + g;
     return vec2u(params.k_start + row * K_WIDTH, params.v_start + row * V_WIDTH);
 }
 
-// The weight of a key for a query, and the derivatives of the loss by the scaled product of the two and by the logit; from
-// that product and the derivative by the weight.
+// Returns (weight, derivative of the loss by the scaled dot product, derivative by the logit) of a pair. `product` is
+// the dot product of query and key, `derivative` that of the loss by the weight.
 fn pair(query: Query, key: u32, product: f32, derivative: f32) -> vec3f {
     var z = product * params.scale;
     var slope = 1.0;
     if SOFTCAP {
-        // tanh is 1 in f32 beyond 10, where some devices overflow.
+        // tanh is 1 in f32 beyond 10, and some devices overflow there.
         let share = tanh(clamp(z, -10.0, 10.0));
         z = params.cap * share;
         slope = 1.0 - share * share;
@@ -112,7 +114,7 @@ fn pair(query: Query, key: u32, product: f32, derivative: f32) -> vec3f {
     }
     z = biased(z, query.bias_at, key);
     let seen = i32(key) < query.end && (!WINDOW || i32(key) >= query.first);
-    // What is not seen may be any number: exp2 of it stays finite.
+    // A masked logit may be any number; the bound keeps its exp2 finite.
     let weight = select(0.0, exp2(min(z - query.row.x, 120.0)), seen);
     let by_logit = weight * (derivative - query.row.y);
     return vec3f(weight, slope * by_logit, by_logit);

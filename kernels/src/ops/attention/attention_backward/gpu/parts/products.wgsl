@@ -1,16 +1,16 @@
-// Products of a tile of items and a tile of others, of which lane (x, y) holds those of items y, y + Y, .. and others x,
-// x + X, ..
+// Dot products of a tile of items and a tile of others. Lane (x, y) computes items y, y + Y, .. and others x, x + X,
+// ..
 
 const Y = GROUP / X;
 const OTHERS = 4 * X;
-// Vectors between two rows of a chunk: odd, so that rows lie in different banks.
+// Vectors between two rows of a chunk: odd, so that rows are in different banks.
 const STRIDE = CHUNK | 1;
-// Items that all lanes load of a chunk at once.
+// Items of a chunk loaded at once by all lanes.
 const AT_ONCE = GROUP / CHUNK;
 
-// Chunks of the items and behind them of the others; in tiles.wgsl also factors and a step.
+// Chunks of the items, then of the others; in tiles.wgsl later factors and a step of others.
 var<workgroup> tile: array<vec4f, TILE>;
-// Where their vectors begin.
+// Offsets of the vectors of items and others.
 var<workgroup> own_at: array<vec2u, OWN>;
 var<workgroup> other_at: array<vec2u, OTHERS>;
 

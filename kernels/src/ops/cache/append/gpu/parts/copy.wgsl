@@ -1,4 +1,4 @@
-// Rows as they are: `Element` is f32 or four of them.
+// Copies rows unchanged: `Element` is f32 or vec4f.
 
 const POOL = 1u;
 

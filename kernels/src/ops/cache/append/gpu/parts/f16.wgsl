@@ -1,4 +1,4 @@
-// A unit is a word of two f16.
+// A unit is one word of two f16.
 
 const POOL = 1u;
 

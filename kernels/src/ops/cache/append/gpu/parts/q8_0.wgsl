@@ -1,5 +1,5 @@
-// A unit is two blocks of f16 d and 32 signed bytes, 17 words: d = largest / 127, and x / d to the nearest, halves away
-// from 0.
+// A unit is two Q8_0 blocks of f16 d and 32 signed bytes, 17 words. d = max |x| / 127, and x / d rounds to the nearest
+// integer, halves away from 0.
 
 const POOL = 17u;
 

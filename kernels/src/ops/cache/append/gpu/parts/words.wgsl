@@ -1,4 +1,4 @@
-// Rows of f32, taken as bits, that become words of the pool.
+// Rows of f32, loaded as bits, that are encoded to words of the pool.
 
 @group(0) @binding(1) var<storage, read> k: array<u32>;
 @group(0) @binding(2) var<storage, read> v: array<u32>;
@@ -20,7 +20,7 @@ fn store(values: bool, at: u32, word: u32) {
     }
 }
 
-// The f16 nearest to a f32, of two the even one: WGSL leaves the rounding of pack2x16float to the device.
+// Rounds an f32 to the nearest f16, ties to even. WGSL leaves the rounding of pack2x16float to the device.
 fn half_bits(bits: u32) -> u32 {
     let sign = (bits >> 16) & 0x8000;
     let size = bits & 0x7fffffff;
@@ -33,7 +33,7 @@ fn half_bits(bits: u32) -> u32 {
     if size >= 0x38800000 {
         return sign | ((size + 0xfff + ((size >> 13) & 1) - 0x38000000) >> 13);
     }
-    // A multiple of 2^-24.
+    // Subnormal f16: a multiple of 2^-24.
     let shift = min(126 - (size >> 23), 31);
     let mantissa = (size & 0x7fffff) | 0x800000;
     let rounded = (mantissa + (1u << (shift - 1)) - 1 + ((mantissa >> shift) & 1)) >> shift;

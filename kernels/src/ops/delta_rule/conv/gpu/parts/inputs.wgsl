@@ -1,17 +1,17 @@
-// What all passes know: the inputs of a sequence, those before it from its state.
+// Parameters of all passes, and the inputs of a sequence, which begin with those in its state.
 
 struct Params {
-    // Tokens of all sequences, and of each; packed of all.
+    // `rows`: tokens of all sequences together. `tokens`: tokens of each sequence, or of all if packed.
     rows: u32,
     tokens: u32,
     channels: u32,
     window: u32,
     stride: u32,
-    // The first channels of the second and of the third part.
+    // First channels of the second and the third part.
     second: u32,
     third: u32,
     sequences: u32,
-    // States that there are.
+    // Number of states.
     slots: u32,
     x_start: u32,
     weight_start: u32,
@@ -27,7 +27,7 @@ struct Params {
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-// The input of token `t - (W - 1)` of sequence `n`.
+// Returns the input of token `t - (W - 1)` of sequence `n`.
 fn input(n: u32, tokens: vec2u, t: u32, c: u32) -> f32 {
     let history = params.window - 1;
     if t < history {

@@ -1,4 +1,4 @@
-// The last inputs of a sequence become its state: in order, so that they can take their own place.
+// Stores the last inputs of a sequence as its state. Ascending order allows the state to be updated in place.
 fn keep(n: u32, tokens: vec2u, c: u32) {
     let history = params.window - 1;
     let count = tokens.y - tokens.x;

@@ -1,4 +1,4 @@
-// The first channel of a channel's part, the part's channels and its function.
+// Returns (first channel, number of channels, activation) of the part that contains channel `c`.
 fn part_of(c: u32) -> vec3u {
     if c >= params.third {
         return vec3u(params.third, params.channels - params.third, THIRD);

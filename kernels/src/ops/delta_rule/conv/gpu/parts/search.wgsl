@@ -1,4 +1,4 @@
-// The last sequence that begins at a token or before it, or the first.
+// Returns the last sequence that begins at or before a token, or sequence 0.
 fn sequence_of(row: u32) -> u32 {
     var low = 0u;
     var high = params.sequences;

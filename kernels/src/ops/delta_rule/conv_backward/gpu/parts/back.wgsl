@@ -1,4 +1,4 @@
-// From outputs back to the inputs of their windows.
+// Propagates derivatives from outputs back to the inputs of their windows.
 
 struct Params {
     rows: u32,
@@ -17,7 +17,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> to: array<f32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-// The derivative by the input of token `m - (W - 1)` of sequence `n`.
+// Returns the derivative by the input of token `m - (W - 1)` of sequence `n`.
 fn back(n: u32, tokens: vec2u, m: u32, c: u32) -> f32 {
     let count = tokens.y - tokens.x;
     let first = batch_of(n) * params.tokens + tokens.x;
@@ -26,7 +26,7 @@ fn back(n: u32, tokens: vec2u, m: u32, c: u32) -> f32 {
         sum = after((n * (params.window - 1) + m - count) * params.channels + c);
     }
     for (var j = 0u; j < params.window; j += 1) {
-        // It wraps around where the output is before the first.
+        // Wraps around for outputs before the first token, which the comparison then skips.
         let t = m - j;
         if t < count {
             sum = fma(weight[params.weight_start + c * params.window + j], dz[(first + t) * params.channels + c], sum);

@@ -1,17 +1,20 @@
-//! Chunks of tokens on a GPU. For each piece of the tokens four passes, whose rows are those of `layout.wgsl`:
+//! The chunked form on a GPU. Each piece of the tokens takes four passes, with rows laid out as in `layout.wgsl`:
 //!
-//! | pass | parallel over | reads | leaves |
+//! | pass | parallel over | reads | writes |
 //! |---|---|---|---|
-//! | [`vectors`](Chunks::vectors) | chunks, heads | arguments | `vectors`: queries, keys, `E`, `G`, what is written |
-//! | [`pairs`](Chunks::pairs) | chunks, heads | `vectors` | `weights`: P; in `vectors` `W` and `U`, and queries and keys decayed where channels do |
-//! | [`scan`](Chunks::scan) | sequences, heads, columns | `vectors`, states | `before`: states before chunks; in `vectors` what is new for `U`; states |
+//! | [`vectors`](Chunks::vectors) | chunks, heads | arguments | `vectors`: queries, keys, `E`, `G`, written values |
+//! | [`pairs`](Chunks::pairs) | chunks, heads | `vectors` | `weights`, `vectors` |
+//! | [`scan`](Chunks::scan) | sequences, heads, columns | `vectors`, states | `before`, `vectors`, states |
 //! | [`output`](Chunks::output) | chunks, heads, columns | all three | `out` |
 //!
-//! Predicted for `C = 32`, `K = V = 64` and a token of a head, in multiply-adds: `2 C K` for the products, `C (K + V)` at
-//! most for W and U, `2 K V` in the scan, `K V + C V` for the output: 22,500, against 12,300 token by token, but in
-//! products of registers: a lane of the products issues 128 for 12 reads of workgroup memory, of the scan 64 for 8 and 32
-//! for 3, of the output 128 for 12 loads. Least bytes: `vectors` four times, `16 (3 K + V)`, and `8 K V / C` of states.
-//! Software drivers take two of the passes in [other forms](direct).
+//! `weights` holds P, and `before` the states before chunks. In `vectors`, `pairs` stores `W` and `U` and, with
+//! per-channel decays, decayed queries and keys; `scan` replaces `U` by the update.
+//!
+//! Predicted multiply-adds for `C = 32`, `K = V = 64` and a token of a head: `2 C K` for the products, at most `C (K +
+//! V)` for W and U, `2 K V` in the scan, `K V + C V` for the output. These are 22,500, against 12,300 token by token,
+//! but as products in registers. A lane of the products issues 128 for 12 reads of workgroup memory, one of the scan
+//! 64 for 8 and 32 for 3, one of the output 128 for 12 loads. Least bytes: `vectors` four times, `16 (3 K + V)`, and
+//! `8 K V / C` of states. Software drivers use [other versions](direct) of two of the passes.
 
 mod direct;
 
@@ -25,35 +28,35 @@ use crate::plan::{Caps, Pass, PassBuilder};
 use alloc::{vec, vec::Vec};
 pub(super) use direct::DIRECT_KEYS;
 
-/// Scratch of the passes, in this order.
+/// Indices of the scratch buffers.
 pub(crate) const VECTORS: usize = 0;
 pub(crate) const WEIGHTS: usize = 1;
 pub(crate) const BEFORE: usize = 2;
 
-/// Invocations of a workgroup of `vectors`.
+/// Invocations per workgroup of `vectors`.
 const GROUP: u32 = 64;
 
-/// Tokens `first .. first + count` of every sequence, packed of all.
+/// Tokens `first .. first + count` of every sequence, or of all sequences together if packed.
 #[derive(Clone, Copy)]
 pub(crate) struct Piece {
     pub(crate) first: u32,
     pub(crate) count: u32,
 }
 
-/// Where states are while the tokens pass.
+/// Buffer that holds the states during the scan.
 #[derive(Clone, Copy)]
 pub(crate) enum States {
     Arg(&'static str),
     Scratch { index: usize, bytes: u64 },
 }
 
-/// The passes of an op whose arguments include those of the forward.
+/// Planner of the chunk passes, for any op whose arguments include those of the forward.
 pub(crate) struct Chunks<'a> {
     pub(crate) op: &'static str,
     pub(crate) spec: &'a Spec,
     pub(crate) caps: &'a Caps,
     pub(crate) args: &'a [Arg],
-    /// Tokens of a chunk, and rows of the tiles that hold them: 16, 32 or 64.
+    /// Tokens per chunk, and rows of the tiles that hold them: 16, 32 or 64.
     pub(crate) tokens: u32,
     pub(crate) rows: u32,
     /// Tokens of the largest piece.
@@ -61,8 +64,8 @@ pub(crate) struct Chunks<'a> {
 }
 
 impl<'a> Chunks<'a> {
-    /// Chunks of at most `tokens` tokens, of fewer where workgroup memory is small, in pieces that take `bytes` bytes or of
-    /// one chunk of each sequence.
+    /// Chooses chunks of at most `tokens` tokens, fewer if workgroup memory is small. Pieces take at most `bytes`
+    /// bytes, or one chunk of each sequence.
     pub(crate) fn new(
         op: &'static str,
         spec: &'a Spec,
@@ -87,7 +90,7 @@ impl<'a> Chunks<'a> {
         (0..tokens.div_ceil(piece)).map(move |i| Piece { first: i * piece, count: piece.min(tokens - i * piece) })
     }
 
-    /// Vectors of four in a row of `vectors`.
+    /// Returns the vec4 per row of `vectors`.
     pub(crate) fn row_vectors(&self) -> u32 {
         3 * self.key_vectors() + self.decay_vectors() + self.spec.value_dim.div_ceil(4)
     }
@@ -100,7 +103,8 @@ impl<'a> Chunks<'a> {
         self.spec.decays().div_ceil(4)
     }
 
-    /// Places for chunks in a piece of `count` tokens, of every sequence or packed of all.
+    /// Returns the number of chunk places in a piece of `count` tokens (of every sequence, or of all together if
+    /// packed).
     pub(crate) fn places(&self, count: u32) -> u64 {
         match self.spec.packed {
             Some(sequences) => u64::from(count / self.tokens) + u64::from(sequences),
@@ -108,17 +112,17 @@ impl<'a> Chunks<'a> {
         }
     }
 
-    /// Bytes of `vectors` and `weights` for a token of a head.
+    /// Returns the bytes of `vectors` and `weights` for a token of a head.
     fn token_bytes(&self) -> u64 {
         16 * u64::from(self.row_vectors()) + 4 * u64::from(self.rows)
     }
 
-    /// Bytes of a state in `before`.
+    /// Returns the bytes of a state in `before`.
     fn state_bytes(&self) -> u64 {
         64 * u64::from(self.key_vectors()) * u64::from(self.spec.value_dim.div_ceil(4))
     }
 
-    /// Bytes of [`VECTORS`], [`WEIGHTS`] and [`BEFORE`].
+    /// Returns the bytes of [`VECTORS`], [`WEIGHTS`] and [`BEFORE`].
     pub(crate) fn scratch(&self) -> [u64; 3] {
         let heads = u64::from(self.spec.value_heads);
         let rows = u64::from(self.spec.batch) * u64::from(self.piece) * heads;
@@ -126,7 +130,7 @@ impl<'a> Chunks<'a> {
         [16 * u64::from(self.row_vectors()) * rows, 4 * u64::from(self.rows) * rows, states]
     }
 
-    /// Where chunks are: the parts that every pass links.
+    /// Returns the parts that locate chunks, which every pass links.
     fn layout(&self) -> Vec<Part> {
         match self.spec.packed {
             Some(_) => {
@@ -146,7 +150,7 @@ impl<'a> Chunks<'a> {
         }
     }
 
-    /// What decays: since the chunk began, and until it ends.
+    /// Returns the part that computes decays since the chunk began and until it ends.
     pub(crate) fn sums(&self) -> Part {
         match self.spec.decays() {
             0 => part!("ops/delta_rule/delta/gpu/chunk/parts/plain_sums.wgsl"),
@@ -155,7 +159,8 @@ impl<'a> Chunks<'a> {
         }
     }
 
-    /// A shader with the constants of the layout, whose next binding is `bindings`: that of `cu`, if there is one.
+    /// Builds a shader with the constants of the layout. `bindings` is the next free binding index, taken by `cu` if
+    /// it exists.
     pub(crate) fn shader(&self, name: &'static str, parts: Vec<Part>, group: u32, bindings: u32) -> Shader {
         let spec = self.spec;
         Shader {
@@ -180,7 +185,7 @@ impl<'a> Chunks<'a> {
         }
     }
 
-    /// Parameters that the layout reads, behind those of the bindings.
+    /// Sets the parameters that the layout reads, after those of the bindings.
     pub(crate) fn span<'p>(&self, pass: PassBuilder<'p>, units: u64, piece: Piece) -> PassBuilder<'p> {
         pass.u32("units", units as u32)
             .u32("tokens", self.spec.tokens)
@@ -189,7 +194,7 @@ impl<'a> Chunks<'a> {
             .u32("sequences", self.spec.sequences())
     }
 
-    /// Binds `cu` of packed sequences.
+    /// Binds `cu` if sequences are packed.
     pub(crate) fn offsets<'p>(&self, pass: PassBuilder<'p>) -> PassBuilder<'p> {
         if self.spec.packed.is_some() { pass.arg("cu") } else { pass }
     }
@@ -280,7 +285,7 @@ impl<'a> Chunks<'a> {
                 part!("ops/delta_rule/delta/gpu/chunk/parts/between.wgsl"),
             ],
         });
-        // Vectors of a row in a tile of the products, and of a lane in those of the inverse.
+        // Vectors of a row in a tile of the products, and vectors of a lane in the products with the inverse.
         let (group, chunk, wide) = match c {
             16 => (64, 4, 1),
             32 => (64, 4, 2),
@@ -326,11 +331,11 @@ impl<'a> Chunks<'a> {
             .dispatch(self.op, self.caps, self.caps.grid(self.op, units)?)
     }
 
-    /// The shader, and the blocks of columns that a state is cut into.
+    /// Returns the scan shader, and the number of column blocks per state.
     fn tiled_scan(&self) -> (Shader, u32) {
         let (k4, v4) = (self.key_vectors(), self.spec.value_dim.div_ceil(4));
-        // Columns, in fours, of which all rows take 8 KiB; and lanes of a column, each with 8 rows: with 16, RDNA 3 runs out of
-        // registers.
+        // Columns, in fours, such that all of their rows take 8 KiB; and lanes per column, each with 8 rows. With 16
+        // rows per lane, RDNA 3 runs out of registers.
         let width = 1 << (128 / k4).clamp(1, 8.min(v4.next_power_of_two())).ilog2();
         let lanes = (k4.next_power_of_two() / 2).max(8);
         let blocks = v4.div_ceil(width);
@@ -350,7 +355,7 @@ impl<'a> Chunks<'a> {
         let v4 = self.spec.value_dim.div_ceil(4);
         let wide = if v4 > 8 { 2 } else { 1 };
         let blocks = v4.div_ceil(8 * wide);
-        // All that a software driver does is reading: the more tokens a lane has, the less of it.
+        // Software drivers are bound by reads; more tokens per lane reduce them.
         let per = if self.caps.software { 8 } else { 4 };
         let parts = vec![
             part!("ops/delta_rule/delta/gpu/chunk/output.wgsl"),
@@ -375,7 +380,8 @@ impl<'a> Chunks<'a> {
             .dispatch(self.op, self.caps, self.caps.grid(self.op, units)?)
     }
 
-    /// Which state a sequence has; the slots of a pool stand behind `cu`, whose binding is `bindings`.
+    /// Adds the part that finds a sequence's state. The slots of a pool are bound after `cu`; `bindings` is the index
+    /// of `cu`.
     fn with_slots(&self, mut shader: Shader, bindings: u32) -> Shader {
         shader.parts.push(slot_part(self.spec));
         shader.consts.push(("SLOTS_BINDING", Const::U32(bindings + u32::from(self.spec.packed.is_some()))));

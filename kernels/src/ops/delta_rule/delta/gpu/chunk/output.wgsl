@@ -1,6 +1,6 @@
-// What the queries of a chunk read of the state before it, and of what the chunk writes: `exp(G) Q S + P new`. A workgroup owns the
-// tokens of a chunk and 4 COLUMNS columns of a value head, lane (x, b) PER tokens from PER b on and the vectors x,
-// x + LANES, ..
+// Outputs of a chunk, `exp(G) Q S + P new`: the queries read the state before the chunk and the updates within it. A
+// workgroup owns the tokens of a chunk and 4 COLUMNS columns of a value head. Lane (x, b) owns PER tokens from PER b
+// on and vectors x, x + LANES, ..
 
 const C4 = C / 4;
 const LANES = GROUP / (C / PER);
@@ -13,7 +13,7 @@ struct Params {
     first: u32,
     count: u32,
     sequences: u32,
-    // States that there are.
+    // Number of states.
     slots: u32,
     out_start: u32,
     cu_start: u32,

@@ -1,37 +1,37 @@
-// What a chunk has to do with itself. A workgroup owns the tokens of a chunk and a value head. With `G` the sums of
-// logarithms of decays, `E` the keys that read, `D[i, j] = exp(G[i] - G[j])` and all rows of tokens:
+// Products between the tokens of a chunk. A workgroup owns the tokens of a chunk and a value head. `G` are the sums of
+// log decays, `E` the read keys, `D[i, j] = exp(G[i] - G[j])`; all matrices have one row per token:
 //
-//   products   lane (x, y) holds L = E K^T * D below the diagonal and P = Q K^T * D up to it, of keys 4 x to 4 x + 3 and
-//              of every Y-th row
-//   solve      A = (I + L)^-1, a lane a column; both are kept as the 4 x 4 blocks up to the diagonal
-//   apply      in place W = A (exp(G) E), U = A written, and where channels decay Q = exp(G) Q,
-//              K = exp(G[last] - G) K
+//     products   lane (x, y) computes L = E K^T * D below the diagonal and P = Q K^T * D on and below it, for keys
+//                4 x to 4 x + 3 and every Y-th row
+//     solve      A = (I + L)^-1, one column per lane; L and A are stored as 4 x 4 blocks on and below the diagonal
+//     apply      in place W = A (exp(G) E), U = A written and, with per-channel decays, Q = exp(G) Q,
+//                K = exp(G[last] - G) K
 //
-// Yang et al. (2406.06484), 3.2. No exponent is above 0.
+// Source: Yang et al. (2406.06484), 3.2. No exponent is above 0.
 
 const C4 = C / 4;
 const X = C4;
 const Y = GROUP / X;
-// Rows of a lane in the products.
+// Rows per lane in the products.
 const PER = C / Y;
 const STRIDE = CHUNK | 1;
-// Lanes of four rows in `apply`.
+// Lanes per four rows in `apply`.
 const LANES = GROUP / C4;
 const COLUMNS = LANES * WIDE;
 
-// Rows of keys, of what reads, of queries and where channels decay of sums; then [C, COLUMNS].
+// Rows of keys, read keys, queries and, with per-channel decays, sums; later [C, COLUMNS].
 var<workgroup> tile: array<vec4f, TILE>;
 // Blocks of L, each four rows.
 var<workgroup> lower: array<vec4f, 4 * BLOCKS>;
 // Blocks of A, each four columns.
 var<workgroup> inverse: array<vec4f, 4 * BLOCKS>;
 
-// The first block of a row of blocks.
+// Returns the index of the first block in a row of blocks.
 fn blocks_before(b: u32) -> u32 {
     return b * (b + 1) / 2;
 }
 
-// A lane's four keys stand X apart in the tile.
+// Returns the token at a place of the tile. A lane's four keys are X places apart.
 fn token_at(place: u32) -> u32 {
     return place % X * 4 + place / X;
 }
@@ -54,7 +54,7 @@ fn solve(lane: u32) {
     }
 }
 
-// A times the tile, into columns [first, first + COLUMNS) of what rows have at `part`.
+// Multiplies the tile by A and stores the result in columns [first, first + COLUMNS) of `part` of the rows.
 fn apply(rows: u32, part: u32, first: u32, end: u32, tokens: u32, lane: u32) {
     let b = lane / LANES;
     let x = lane % LANES;

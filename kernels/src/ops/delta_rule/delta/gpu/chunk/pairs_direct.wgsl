@@ -1,22 +1,22 @@
-// `pairs.wgsl` for software drivers, where all channels of a token decay alike. A workgroup owns the tokens of a chunk and a
+// `pairs.wgsl` for software drivers and gates with one decay per token. A workgroup owns the tokens of a chunk and a
 // value head:
 //
-//   products   lane (x, y) holds L and P of keys 8 x to 8 x + 7 and tokens 8 y to 8 y + 7, if there are any
-//   solve      a lane owns the vectors lane, lane + GROUP of what W and U are made of, and takes from eight tokens what all
-//              before them have: `X[i] = B[i] - sum L[i, j] X[j]`
+//     products   lane (x, y) computes L and P of keys 8 x to 8 x + 7 and tokens 8 y to 8 y + 7, if they exist
+//     solve      a lane owns vectors lane, lane + GROUP of the right sides of W and U; for eight tokens at a time it
+//                subtracts the contributions of all earlier ones: `X[i] = B[i] - sum L[i, j] X[j]`
 //
-// Loops over the tiles are of eight turns and so unrolled, or the compiler would keep the tiles in memory.
+// Loops over the tiles have eight iterations and are unrolled; otherwise the compiler would keep the tiles in memory.
 
 const C4 = C / 4;
 const STEP = VALUE_HEADS * ROW;
 
-// Eight tokens, of each two vectors.
+// Eight tokens of two vectors each.
 alias Tile = array<vec4f, 16>;
 
-// [C, C]: L, of blocks up to the diagonal.
+// [C, C]: blocks of L on and below the diagonal.
 var<workgroup> lower: array<f32, C * C>;
 
-// Adds products of what the rows `at` have at `i` with four channels of eight keys.
+// Adds the products of vector `i` of the rows `at` with four channels of eight keys.
 fn add(tile: ptr<function, Tile>, at: ptr<function, array<u32, 8>>, i: u32, near: mat4x4f, far: mat4x4f) {
     for (var r = 0u; r < 8; r += 1) {
         let x = vectors[(*at)[r] + i];
@@ -25,7 +25,7 @@ fn add(tile: ptr<function, Tile>, at: ptr<function, array<u32, 8>>, i: u32, near
     }
 }
 
-// Takes what token `j` of the tile has from those behind it.
+// Subtracts the contribution of token `j` of the tile from the later tokens.
 fn eliminate(tile: ptr<function, Tile>, diagonal: u32, j: u32) {
     for (var r = 0u; r < 8; r += 1) {
         if r > j {
@@ -84,7 +84,8 @@ fn products(row: u32, tokens: u32, x: u32, y: u32) {
     }
 }
 
-// W and U of the vectors `column` and `column + GROUP`; one behind the last is the last once more and not written.
+// Computes W and U for vectors `column` and `column + GROUP`. A column past the last repeats the last one and is not
+// stored.
 fn solve(rows: u32, tokens: u32, column: u32) {
     var places: array<u32, 2>;
     for (var w = 0u; w < 2; w += 1) {

@@ -1,15 +1,16 @@
-// Chunk by chunk: a workgroup owns 4 WIDTH columns of a state, which do not depend on the others, and lane (x, y) four of
-// them in the rows 4 y to 4 y + 3, 4 (y + Y) to .. It keeps the state before each chunk, and leaves in place of U
+// Scan over the chunks of a sequence. A workgroup owns 4 WIDTH columns of a state, which are independent of the
+// others; lane (x, y) owns four of them in rows 4 y to 4 y + 3, 4 (y + Y) to .. It stores the state before each chunk
+// and replaces U by `new`:
 //
-//   new   = U - W S                                 lane (x, y) of tokens y, y + Y, ..
-//   S     = exp(G[last]) S + (exp(G[last] - G) K)^T new
+//     new   = U - W S                                 lane (x, y) for tokens y, y + Y, ..
+//     S     = exp(G[last]) S + (exp(G[last] - G) K)^T new
 
 const Y = GROUP / WIDTH;
 const QUADS = (K4 + Y - 1) / Y;
 const PER = (C + Y - 1) / Y;
 const STEP = VALUE_HEADS * ROW;
-// What is loaded before the first of it is used, since nothing else hides that it comes from far: keys of so many tokens,
-// which divide C, and so many vectors of W: with more, RDNA 3 runs out of registers.
+// Data loaded ahead of its first use, to hide memory latency: keys of AHEAD tokens (a divisor of C) and NEXT vectors
+// of W. With more, RDNA 3 runs out of registers.
 const AHEAD = 4u;
 const NEXT = select(1u, 2u, PER <= 4 && K4 % 2 == 0);
 
@@ -105,7 +106,7 @@ fn main(
             }
         }
         workgroupBarrier();
-        // Behind the last token updates are 0.
+        // Updates past the last token are 0.
         for (var t = 0u; t < tokens; t += AHEAD) {
             var keys: array<vec4f, AHEAD * QUADS>;
             for (var j = 0u; j < AHEAD; j += 1) {

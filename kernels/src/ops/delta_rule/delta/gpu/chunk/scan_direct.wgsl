@@ -1,9 +1,9 @@
-// `scan.wgsl` for software drivers, without workgroup memory or barriers: a workgroup owns the state of a value head of a
-// sequence, a lane all rows of the vectors lane, lane + GROUP, .. of its columns. The state is in four arrays, and functions
-// take one of them, because a compiler keeps arrays in registers where it has unrolled every loop over them.
+// `scan.wgsl` for software drivers, without workgroup memory or barriers. A workgroup owns the state of a value head
+// of a sequence, a lane all rows of column vectors lane, lane + GROUP, .. The state is split into four arrays and
+// functions take one of them, because a compiler keeps an array in registers only if every loop over it is unrolled.
 
 const STEP = VALUE_HEADS * ROW;
-// Vectors of a key that an array has.
+// Key vectors per array.
 const PART = 8 / WIDE;
 
 // [4 PART, WIDE]
@@ -35,7 +35,7 @@ fn store(rows: ptr<function, Rows>, part: u32, at: u32, column: u32) {
     }
 }
 
-// Takes what the rows hold for a token from `update`.
+// Subtracts from `update` the product of the state rows with a token's W.
 fn subtract(rows: ptr<function, Rows>, part: u32, at: u32, update: ptr<function, Columns>) {
     for (var i = 0u; i < PART; i += 1) {
         if PART * part + i < K4 {
@@ -51,7 +51,7 @@ fn subtract(rows: ptr<function, Rows>, part: u32, at: u32, update: ptr<function,
     }
 }
 
-// Keeps the rows as they are before the chunk, and lets them decay.
+// Stores the rows as the state before the chunk, and decays them.
 fn keep(rows: ptr<function, Rows>, part: u32, to: u32, last: u32) {
     for (var i = 0u; i < PART; i += 1) {
         let k = PART * part + i;

@@ -1,9 +1,9 @@
-// The rows of `vectors` as they come, with sums of logarithms of decays from the beginning of the chunk on. A workgroup owns
-// the tokens of a chunk and a value head; a lane walks them with a channel.
+// Fills `vectors`, with sums of log decays from the chunk's begin on. A workgroup owns the tokens of a chunk and a
+// value head; each lane walks the tokens with one channel.
 
 struct Params {
     units: u32,
-    // Tokens of a sequence, packed of all; and which of them the piece has.
+    // `tokens`: tokens of a sequence, or of all if packed. `first` and `count`: the piece's range of them.
     tokens: u32,
     first: u32,
     count: u32,
@@ -38,7 +38,7 @@ fn main(
     }
     let head = unit % VALUE_HEADS;
     let chunk = chunk_of(unit / VALUE_HEADS);
-    // In the arguments a sequence's tokens begin here, and the piece's in `vectors`.
+    // Offset of the chunk's first token in the arguments. `to` is its offset in `vectors`.
     let token = batch_of(chunk.n) * params.tokens + params.first + chunk.first;
     let key_row = token * HEADS + head / (VALUE_HEADS / HEADS);
     let row = token * VALUE_HEADS + head;

@@ -1,6 +1,6 @@
 var<workgroup> shares: array<vec2f, GROUP>;
 
-// What a query and a key are multiplied by to have length 1.
+// Returns the factors that normalise a query and a key to length 1.
 fn factors_of(query: u32, key: u32, lane: u32) -> vec2f {
     var share = vec2f(0);
     for (var i = lane; i < K; i += GROUP) {

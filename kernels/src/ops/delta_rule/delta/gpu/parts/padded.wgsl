@@ -1,4 +1,4 @@
-// Sequences of one length.
+// Sequences of equal length.
 fn tokens_of(n: u32) -> vec2u {
     return vec2u(0, params.tokens);
 }

@@ -1,4 +1,4 @@
-// Queries and keys as they come.
+// Queries and keys without normalisation.
 fn factors_of(query: u32, key: u32, lane: u32) -> vec2f {
     return vec2f(1);
 }

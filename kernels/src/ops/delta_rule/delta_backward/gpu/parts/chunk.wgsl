@@ -1,22 +1,22 @@
 struct Chunk {
-    // At most C.
+    // Number of tokens, at most C.
     tokens: u32,
-    // Of its first token in the piece; the next tokens are VALUE_HEADS rows apart.
+    // Row of the first token in the piece; the next tokens are VALUE_HEADS rows apart.
     row: u32,
 }
 
-// The row of token `t` of sequence `n` in the piece.
+// Returns the row of token `t` of sequence `n` in the piece.
 fn row_of(n: u32, t: u32, head: u32) -> u32 {
     return (batch_of(n) * params.count + t - params.first) * VALUE_HEADS + head;
 }
 
-// The tokens of sequence `n` that the piece has, none where the second is not above the first.
+// Returns the range [x, y) of sequence `n`'s tokens within the piece; empty if y <= x.
 fn span_of(n: u32) -> vec2u {
     let tokens = tokens_of(n);
     return vec2u(max(tokens.x, params.first), min(tokens.y, params.first + params.count));
 }
 
-// Chunk `slot` of the piece; without tokens if it has none.
+// Returns chunk `slot` of the piece, with 0 tokens if the slot is empty.
 fn chunk_of(slot: u32, head: u32) -> Chunk {
     let n = sequence_of(slot);
     let span = span_of(n);

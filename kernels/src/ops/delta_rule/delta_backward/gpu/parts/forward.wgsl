@@ -1,5 +1,5 @@
 const REVERSE = false;
-// Of the matrices of a chunk, M; N follows.
+// Index of matrix M in a chunk's matrices; N follows it.
 const M = 0u;
 
 fn meets(n: u32) -> bool {

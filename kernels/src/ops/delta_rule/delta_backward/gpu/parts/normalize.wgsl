@@ -1,6 +1,6 @@
-// The derivatives along queries and keys, which their length takes away.
+// Returns the components of the derivatives along queries and keys, which the normalisation removes.
 fn along_of(share: vec2f, lane: u32) -> vec2f {
-    // Others may still be at the squares.
+    // Barrier: other lanes may still be reading the squares.
     workgroupBarrier();
     shares[lane] = share;
     workgroupBarrier();

@@ -1,23 +1,23 @@
-// Of the passes over chunks of a piece of the tokens.
+// Parameters of the passes over the chunks of a piece.
 
 struct Params {
     units: u32,
-    // Tokens of a sequence, packed of all; and which of them the piece has.
+    // `tokens`: tokens of a sequence, or of all if packed. `first` and `count`: the piece's range of them.
     tokens: u32,
     first: u32,
     count: u32,
-    // States of all sequences, chunks of one that is not packed.
+    // `sequences`: number of states. `each`: chunks per sequence if not packed.
     sequences: u32,
     each: u32,
-    // Where the scan finds the state of a sequence that the piece before cut, and where it leaves one.
+    // Offsets from which the scan loads the state of a sequence cut by the previous piece, and to which it stores one.
     carry_from: u32,
     carry_to: u32,
     cu_start: u32,
     dout_start: u32,
     begin_start: u32,
     end_start: u32,
-    // K padded, V / 4 and C again: loops whose turns the compiler does not know are not unrolled into more registers than
-    // there are.
+    // K padded, V / 4 and C as uniforms: an unknown trip count stops the compiler from unrolling a loop into more
+    // registers than there are.
     channels: u32,
     columns: u32,
     most: u32,

@@ -1,10 +1,10 @@
 @group(0) @binding(4) var<storage, read> values: array<vec4f>;
 
 const REVERSE = true;
-// Of the matrices of a chunk, M; N follows.
+// Index of matrix M in a chunk's matrices; N follows it.
 const M = 2u;
 
-// A sequence without tokens has its only moment in the piece before it, or in the first.
+// A sequence without tokens is processed in the piece that ends at or after it, or in the first piece.
 fn meets(n: u32) -> bool {
     let tokens = tokens_of(n);
     let last = params.first + params.count;

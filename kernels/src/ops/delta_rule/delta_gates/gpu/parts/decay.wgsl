@@ -5,7 +5,7 @@
 
 fn softplus(x: f32) -> f32 {
     let e = exp(-min(abs(x), 80.0));
-    // 1 + e has few bits of a small e, whose series is short.
+    // For small e, 1 + e loses bits of e, so the series of log(1 + e) is used.
     return max(x, 0.0) + select(log(1.0 + e), e * (1.0 - 0.5 * e), e < 1e-3);
 }
 

@@ -1,6 +1,6 @@
 @group(0) @binding(2) var<storage, read> norm: array<f32>;
 
-// Behind the last, where x is 0, the last once more.
+// Returns norm[i]. Past the end, where x is 0, the last weight is repeated.
 fn stored(i: u32) -> f32 {
     return norm[params.norm_start + min(i, params.width - 1)];
 }

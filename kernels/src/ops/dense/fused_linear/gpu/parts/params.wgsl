@@ -1,8 +1,8 @@
 struct Params {
-    // Outputs of this piece of the weight, and how many lie before it.
+    // `rows`: outputs of this piece of the weight. `row0`: outputs before it.
     rows: u32,
     row0: u32,
-    // Rows of the weight between a gate and what it gates.
+    // Rows of the weight between a gate and its gated row.
     up: u32,
     width: u32,
     x_stride: u32,

@@ -1,14 +1,14 @@
-// The products of four rows of the weight with TOKENS <= 4 tokens, over every `step`-th unit from `first` on.
+// Products of four rows of the weight with TOKENS <= 4 tokens, over every `step`-th unit from `first` on.
 //
-// Neighbouring units are neighbouring memory: 16 bytes of f16 and bf16, 2 x 16 of f32, a word of nibbles in both halves of
-// Q4. Each weight is read once for all tokens, each x once for four rows (from a cache, after the first of them), so the
-// bytes are those of the weights: 4, 2, 2, 1.06, 0.56 and 0.63 a weight, for 2 TOKENS flop.
+// Adjacent units are adjacent in memory: 16 bytes of f16 and bf16, 2 x 16 of f32, a word of nibbles for both halves of
+// Q4. Each weight is read once for all tokens, and each x once per four rows (from a cache after the first), so the
+// bytes are those of the weights: 4, 2, 2, 1.06, 0.56 and 0.63 per weight, for 2 TOKENS flop.
 //
-// With NORM, x is multiplied by the weights of the norm on the way and its squares are summed up besides: the product with
-// the normalised x is the product here times `inverses(squares)`.
+// With NORM, x is multiplied by the weights of the norm, and its squares are summed as well. The product with the
+// normalised x is this product times `inverses(squares)`.
 
 struct Sums {
-    // By token: the products with the four rows.
+    // For each token, its products with the four rows.
     t0: vec4f,
     t1: vec4f,
     t2: vec4f,
@@ -23,7 +23,7 @@ struct Input {
     squares: f32,
 }
 
-// A unit of a token, and of the weights of the norm.
+// Loads a unit of a token, multiplied with NORM by the weights of the norm.
 fn input(token: u32, k: u32, near: vec4f, far: vec4f) -> Input {
     let a = x4(token, k);
     let b = x4(token, k + FAR);

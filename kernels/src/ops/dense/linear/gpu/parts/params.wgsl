@@ -1,6 +1,6 @@
 struct Params {
     tokens: u32,
-    // Outputs of this piece of the weight, and how many lie before it.
+    // `rows`: outputs of this piece of the weight. `row0`: outputs before it.
     rows: u32,
     row0: u32,
     width: u32,

@@ -1,6 +1,6 @@
 @group(0) @binding(0) var<storage, read> x: array<vec4f>;
 
-// Rows are a multiple of 8 long, a multiple of 4 apart.
+// Row lengths are multiples of 8, row strides multiples of 4.
 fn x_row(token: u32) -> u32 {
     return params.x_start + token * (params.x_stride / 4);
 }

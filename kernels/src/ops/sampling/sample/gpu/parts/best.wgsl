@@ -1,4 +1,4 @@
-// The best (key, id) of a workgroup of GROUP lanes (a power of two), in every lane: larger keys first, then smaller ids.
+// Returns the best (key, id) over GROUP lanes (a power of two) to every lane: larger keys first, then smaller ids.
 
 var<workgroup> best: array<vec2u, GROUP>;
 

@@ -1,19 +1,20 @@
-// What a draw asks of all keys at once: how many tokens, or how much probability, lie at or above a key.
-// Lanes stride over the keys 16 bytes at a time.
+// Queries over all keys: the number of tokens, or their probability, at or above a key. Lanes stride over the keys 16
+// bytes at a time.
 
 @group(0) @binding(0) var<storage, read> keys: array<vec4u>;
 
 var<workgroup> counts: array<atomic<u32>, 4>;
 
-// Probability relative to the likeliest token, whose z is `top`. What f64 can tell from 0 is more than 0, so that a
-// `random` of 0 takes the first such token. Halves, because the difference of two f32 may be larger than any f32.
+// Returns the probability relative to the likeliest token, whose z is `top`. Every value that f64 distinguishes from 0
+// is positive here too, so a `random` of 0 takes the first such token. The halves avoid overflow: the difference of
+// two f32 may exceed the largest f32.
 fn probability(key: vec4u, top: f32) -> vec4f {
     let z = bitcast<vec4f>(select(~key, key & vec4u(0x7fffffff), key >= vec4u(0x80000000)));
     let below = min(0.5 * top - 0.5 * z, vec4f(params.reach)) / params.half_temperature;
     return select(vec4f(), max(exp(-below), vec4f(1e-30)), below < vec4f(745));
 }
 
-// The largest key.
+// Returns the largest key.
 fn likeliest(lane: u32) -> u32 {
     var most = vec4u();
     for (var i = lane; i < params.quads; i += GROUP) {
@@ -30,7 +31,7 @@ fn likeliest(lane: u32) -> u32 {
     return key;
 }
 
-// Tokens with a key of at least each of `least`, none of which is 0.
+// Counts the tokens with a key of at least each element of `least`, none of which is 0.
 fn count(least: vec4u, lane: u32) -> vec4u {
     var mine = vec4u();
     for (var i = lane; i < params.quads; i += GROUP) {
@@ -52,7 +53,8 @@ fn count(least: vec4u, lane: u32) -> vec4u {
     return all;
 }
 
-// Their probability. Sums of 32 are summed, so that the error stays near that of one addition.
+// Returns the probability of the tokens that `count` would count. Partial sums of 32 terms keep the error near that of
+// a single addition.
 fn mass(least: vec4u, top: f32, lane: u32) -> vec4f {
     var mine = vec4f();
     for (var first = lane; first < params.quads; first += 8 * GROUP) {

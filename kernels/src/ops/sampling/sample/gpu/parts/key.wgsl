@@ -1,9 +1,9 @@
-// The key of a token: a u32 that orders as the number does, at least 0x00800000. Smaller keys stand for no token.
+// Key of a token: a u32 that orders as the logit does, at least 0x00800000. Smaller keys denote no token.
 
 const LARGEST = 0x7f7fffffu;
 const SIGN = 0x80000000u;
 
-// The bits of `z` made finite: infinities become the largest numbers, NaN the smallest.
+// Clamps the bits of `z` to finite numbers: infinities become the largest ones, NaN the smallest.
 fn finite(z: u32) -> u32 {
     let size = z & 0x7fffffff;
     if size > 0x7f800000 {

@@ -5,6 +5,6 @@ struct Params {
     seen_start: u32,
 }
 
-// Bits of f32: what is infinite or NaN is recognised before it becomes a number.
+// Bits of f32, because infinity and NaN have to be detected before a conversion to a number.
 @group(0) @binding(0) var<storage, read> logits: array<u32>;
 @group(1) @binding(0) var<uniform> params: Params;

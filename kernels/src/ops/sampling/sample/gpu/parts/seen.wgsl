@@ -1,6 +1,6 @@
 @group(0) @binding(1) var<storage, read_write> seen: array<u32>;
 
-// `z` of token `i`, lowered if the token was seen.
+// Returns `z` of token `i`, reduced if the token was seen.
 fn penalised(i: u32, z: u32) -> u32 {
     if (seen[params.seen_start + i / 32] & (1u << (i % 32))) == 0 {
         return z;

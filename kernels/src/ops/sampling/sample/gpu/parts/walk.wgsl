@@ -1,10 +1,10 @@
-// The draw: the range of tokens is cut into GROUP chunks, one a lane; the first chunk in which the running sum of
-// probability exceeds the target becomes the range, until it is one token.
+// The draw: the range of tokens is divided into GROUP chunks, one per lane. The first chunk in which the running sum
+// of probability exceeds the target becomes the new range, until the range is one token.
 
 struct Range {
     first: u32,
     tokens: u32,
-    // Probability before the range, and tied tokens that may still be taken.
+    // `before`: probability before the range. `ties`: tied tokens that may still be taken.
     before: f32,
     ties: u32,
 }
@@ -49,7 +49,7 @@ fn walk(kept: Kept, most: u32, top: f32, lane: u32) -> u32 {
         if here.before + masses[lane] > target_mass && sum > 0 {
             atomicMin(&chosen, lane);
         }
-        // Where rounding leaves no chunk above the target, the last that holds anything.
+        // If rounding leaves no chunk above the target, the last chunk with any probability is chosen.
         if sum > 0 {
             atomicMax(&last, lane);
         }
@@ -66,12 +66,12 @@ fn walk(kept: Kept, most: u32, top: f32, lane: u32) -> u32 {
     return here.first;
 }
 
-// `p` if it is kept by min_p. The likeliest token always is.
+// Returns `p` if min_p keeps it, otherwise 0. The likeliest token is always kept.
 fn min_p(key: u32, most: u32, p: f32) -> f32 {
     return select(0.0, p, p >= params.min_p || key == most);
 }
 
-// Running sums over the lanes, by doubling; they end with a barrier.
+// Computes running sums over the lanes by doubling; ends with a barrier.
 fn scan_tied(lane: u32) {
     workgroupBarrier();
     for (var reach = 1u; reach < GROUP; reach *= 2) {

@@ -1,4 +1,4 @@
-// All small vectors in one binding, where one each would be more than a pass may bind.
+// All small vectors in one binding, for devices whose binding limit does not allow one each.
 
 @group(0) @binding(GATHERED_BINDING) var<storage, read> gathered: array<u32>;
 

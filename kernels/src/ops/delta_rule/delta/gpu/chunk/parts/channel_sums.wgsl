@@ -1,18 +1,18 @@
-// A decay for every channel of a token.
+// Gates with one decay per channel.
 
 const FLOOR = -100.0;
 
-// What is left at the token of `row` of what a state held before the chunk, in channels 4 i to 4 i + 3.
+// Returns the decay from the chunk's begin to the token of `row`, for channels 4 i to 4 i + 3.
 fn since_of(row: u32, i: u32) -> vec4f {
     return exp(max(vectors[row + SUM + i], vec4f(FLOOR)));
 }
 
-// What is left at the last token of what the token of `row` wrote.
+// Returns the decay from the token of `row` to the last token.
 fn until_of(row: u32, last: u32, i: u32) -> vec4f {
     return exp(max(vectors[last + SUM + i] - vectors[row + SUM + i], vec4f(FLOOR)));
 }
 
-// The same for all channels of a token, unless queries and keys have it in them.
+// Returns the decay shared by all channels of a token: 1, since it is already part of queries and keys.
 fn since_row(row: u32) -> f32 {
     return 1.0;
 }

@@ -1,18 +1,18 @@
-// A decay for all channels of a token.
+// Gates with one decay per token.
 
 const FLOOR = -100.0;
 
-// What is left at the token of `row` of what a state held before the chunk.
+// Returns the decay from the chunk's begin to the token of `row`.
 fn since_of(row: u32, i: u32) -> vec4f {
     return vec4f(exp(max(vectors[row + SUM].x, FLOOR)));
 }
 
-// What is left at the last token of what the token of `row` wrote.
+// Returns the decay from the token of `row` to the last token.
 fn until_of(row: u32, last: u32, i: u32) -> vec4f {
     return vec4f(exp(max(vectors[last + SUM].x - vectors[row + SUM].x, FLOOR)));
 }
 
-// The same for all channels of a token, unless queries and keys have it in them.
+// Returns the decay shared by all channels of a token, which queries and keys do not include.
 fn since_row(row: u32) -> f32 {
     return exp(max(vectors[row + SUM].x, FLOOR));
 }

@@ -1,5 +1,5 @@
-// Where the chunks of a piece of the tokens are. A row is a token of the piece and a value head; in `vectors` it has, in
-// vectors of four that 0 fills up: query, key, what reads the state, sums of the logarithms of decays, what is written.
+// Layout of the chunks of a piece. A row is a token of the piece and a value head. In `vectors` a row holds, each
+// padded with zeros to whole vec4: query, key, read key, sums of log decays, written values.
 
 const KEY = K4;
 const READ = 2 * K4;
@@ -9,18 +9,18 @@ const ROW = WRITTEN + V4;
 
 struct Chunk {
     n: u32,
-    // Of the piece.
+    // First token, counted from the piece's begin.
     first: u32,
     tokens: u32,
 }
 
-// The tokens of a sequence that the piece has, as tokens of the piece.
+// Returns the range of a sequence's tokens within the piece, counted from the piece's begin.
 fn span_of(n: u32) -> vec2u {
     let end = params.first + params.count;
     return clamp(tokens_of(n), vec2u(params.first), vec2u(end)) - params.first;
 }
 
-// Chunks stand in order at places, some of which none has.
+// Returns the chunk at `place`. Chunks occupy places in order; some places are empty.
 fn chunk_of(place: u32) -> Chunk {
     let n = sequence_of(place);
     let span = span_of(n);
@@ -29,7 +29,7 @@ fn chunk_of(place: u32) -> Chunk {
     return Chunk(n, first, min(TOKENS, span.y - first));
 }
 
-// The row of a token; that of the next token stands VALUE_HEADS behind it.
+// Returns the row of a token; the row of the next token is VALUE_HEADS after it.
 fn row_of(n: u32, token: u32, head: u32) -> u32 {
     return (batch_of(n) * params.count + token) * VALUE_HEADS + head;
 }

@@ -1,4 +1,4 @@
-// What the query and the key of a token are multiplied by to have length 1: eight lanes add up the squares of a token.
+// Factors that normalise the query and the key of each token to length 1: eight lanes sum the squares of a token.
 
 var<workgroup> factors: array<vec2f, TOKENS>;
 var<workgroup> shares: array<vec2f, GROUP>;
@@ -23,7 +23,7 @@ fn fill_factors(row: u32, tokens: u32, lane: u32) {
             }
             factors[t] = inverseSqrt(squares);
         }
-        // The shares have been read, and the factors are there.
+        // Barrier: the shares have been read, and the factors are stored.
         workgroupBarrier();
     }
 }

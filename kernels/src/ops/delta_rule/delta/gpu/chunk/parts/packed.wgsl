@@ -1,10 +1,10 @@
-// Packed sequences begin at a place of their own that depends on no other sequence: `n` empty places at most are in front.
+// The first place of a packed sequence depends on no other sequence. At most `n` places before it are empty.
 
 fn first_place(n: u32) -> u32 {
     return span_of(n).x / TOKENS + n;
 }
 
-// The last sequence that begins at `place` or before it.
+// Returns the last sequence that begins at or before `place`.
 fn sequence_of(place: u32) -> u32 {
     var low = 0u;
     var high = params.sequences;

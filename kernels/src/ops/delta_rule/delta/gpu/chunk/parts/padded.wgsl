@@ -1,4 +1,4 @@
-// Sequences of one length have as many chunks each.
+// Sequences of equal length have equally many chunks.
 
 fn first_place(n: u32) -> u32 {
     return n * ((params.count + TOKENS - 1) / TOKENS);

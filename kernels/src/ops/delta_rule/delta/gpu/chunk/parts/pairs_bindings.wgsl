@@ -1,4 +1,4 @@
-// What the passes of the products bind.
+// Bindings of the `pairs` passes.
 
 struct Params {
     units: u32,
@@ -7,7 +7,8 @@ struct Params {
     count: u32,
     sequences: u32,
     cu_start: u32,
-    // K4 again: loops whose turns the compiler does not know are not unrolled into more registers than there are.
+    // K4 as a uniform: an unknown trip count stops the compiler from unrolling a loop into more registers than there
+    // are.
     key_vectors: u32,
 }
 

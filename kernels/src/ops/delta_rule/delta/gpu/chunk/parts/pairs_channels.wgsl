@@ -1,4 +1,4 @@
-// Products of the rows of the tile, where every channel decays for itself: each pair of tokens has its own decays, whose
+// Products of the rows of the tile for gates with one decay per channel. Each pair of tokens has its own decays, whose
 // exponents are exact and at most 0.
 
 fn decayed(key: vec4f, sums: vec4f, sum: f32) -> vec4f {

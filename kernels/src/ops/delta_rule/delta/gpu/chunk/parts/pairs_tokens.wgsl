@@ -1,4 +1,4 @@
-// Products of the rows of the tile, where all channels of a token decay alike: the products decay.
+// Products of the rows of the tile for gates with one decay per token, which is applied to the products.
 
 fn add_products(below: ptr<function, array<vec4f, PER>>, weight: ptr<function, array<vec4f, PER>>, x: u32, y: u32) {
     let at = x * STRIDE;

@@ -1,4 +1,4 @@
-// Queries and keys as they come.
+// Queries and keys without normalisation.
 
 fn fill_factors(row: u32, tokens: u32, lane: u32) {}
 

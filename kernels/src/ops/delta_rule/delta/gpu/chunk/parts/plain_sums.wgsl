@@ -1,4 +1,4 @@
-// Without a gate nothing decays.
+// No gate: all decays are 1.
 
 fn since_of(row: u32, i: u32) -> vec4f {
     return vec4f(1);
@@ -8,7 +8,7 @@ fn until_of(row: u32, last: u32, i: u32) -> vec4f {
     return vec4f(1);
 }
 
-// The same for all channels of a token, unless queries and keys have it in them.
+// Returns the decay shared by all channels of a token: 1.
 fn since_row(row: u32) -> f32 {
     return 1.0;
 }

@@ -1,4 +1,4 @@
-// What the scans bind.
+// Bindings of the `scan` passes.
 
 struct Params {
     units: u32,
@@ -6,7 +6,7 @@ struct Params {
     first: u32,
     count: u32,
     sequences: u32,
-    // States that there are.
+    // Number of states.
     slots: u32,
     states_start: u32,
     cu_start: u32,

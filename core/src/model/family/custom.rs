@@ -1,0 +1,87 @@
+//! Families that are defined outside of this crate.
+
+use super::json::{bounded, layers};
+use super::{Family, Place, Role, hub};
+use crate::config::{Attention, Config, Mixer};
+use crate::error::{Error, Result};
+
+/// Says where the tensor of a role lies in the files: for the configuration, the role, the layer (of what is in one) and
+/// `"weight"` or `"bias"`.
+///
+/// Roles that a configuration does not have are never asked for; a function may fall back on
+/// [`Place::llama`] for those that it names as most models do.
+pub type PlaceFn = fn(&Config, Role, usize, &str) -> Place;
+
+impl Family {
+    /// Defines a family: the plan of a model, and where its tensors lie in the files.
+    ///
+    /// ```
+    /// use foveate_core::config::{Attention, Config, Layer, Mixer, Mlp, Norm, Rope};
+    /// use foveate_core::kernels::activation;
+    /// use foveate_core::model::{Family, Place, Role};
+    ///
+    /// # fn main() -> Result<(), foveate_core::Error> {
+    /// let attention = Attention { rope: Some(Rope::new(10000.0, 16)), ..Attention::new(4, 2, 16) };
+    /// let mlp = Mlp::gated(96, activation::Kind::Silu);
+    /// let layer = Layer::new(Norm::rms(1e-6), Mixer::Attention(attention), mlp);
+    /// let config = Config::new("mine", 320, 64, 256, vec![layer; 3]);
+    /// let family = Family::new(config, |config, role, layer, kind| match role {
+    ///     Role::Down => Place::plain(format!("blocks.{layer}.mlp.out.{kind}")),
+    ///     _ => Place::llama(config, role, layer, kind),
+    /// })?;
+    /// assert_eq!(family.weight(Role::Down, 2).name, "blocks.2.mlp.out.weight");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `Config` for a size that is 0 or larger than any model's, naming it.
+    pub fn new(config: Config, place: PlaceFn) -> Result<Self> {
+        check(&config)?;
+        Ok(Self { config, place })
+    }
+}
+
+impl Place {
+    /// The place that Llama, and most models of the hub, give a role: `model.layers.0.self_attn.q_proj.weight`.
+    pub fn llama(config: &Config, role: Role, layer: usize, kind: &str) -> Self {
+        hub::llama(config, role, layer, kind)
+    }
+}
+
+/// The checks that a `config.json` has gone through when it is a [`Config`].
+fn check(config: &Config) -> Result<()> {
+    for (name, size) in [("vocab", config.vocab), ("dim", config.dim), ("context", config.context)] {
+        bounded(name, size)?;
+    }
+    layers("layers", u32::try_from(config.layers.len()).unwrap_or(u32::MAX))?;
+    for (index, layer) in config.layers.iter().enumerate() {
+        bounded(&format!("layer {index}: mlp.inner"), layer.mlp.inner)?;
+        match &layer.mixer {
+            Mixer::Attention(heads) => attention(index, heads)?,
+            Mixer::Delta(delta) => delta.check()?,
+            Mixer::Routing(routing) => {
+                routing.check()?;
+                routing.local.as_ref().map_or(Ok(()), |heads| attention(index, heads))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn attention(layer: usize, a: &Attention) -> Result<()> {
+    for (name, size) in [("heads", a.heads), ("kv_heads", a.kv_heads), ("dim", a.dim)] {
+        bounded(&format!("layer {layer}: attention.{name}"), size)?;
+    }
+    if !a.heads.is_multiple_of(a.kv_heads) {
+        let reason =
+            format!("layer {layer}: attention.heads must be a multiple of kv_heads {}, got {}", a.kv_heads, a.heads);
+        return Err(Error::Config { reason });
+    }
+    let width = (2 * u64::from(a.heads) + 2 * u64::from(a.kv_heads)) * u64::from(a.dim);
+    if width > 1 << 26 {
+        let reason = format!("layer {layer}: attention of {} heads of {} is too large", a.heads, a.dim);
+        return Err(Error::Config { reason });
+    }
+    Ok(())
+}

@@ -1,0 +1,49 @@
+//! A family that is defined outside of the crate computes what third-party code computed.
+
+use foveate_core::config::{Attention, Config, Layer, Mixer, Mlp, Norm};
+use foveate_core::host::HostBackend;
+use foveate_core::kernels::activation;
+use foveate_core::model::{Family, Place};
+use foveate_core::weights::{Checkpoint, Memory};
+use foveate_core::{Error, check};
+use foveate_kernels::testing::Tolerance;
+use pollster::block_on;
+use std::path::{Path, PathBuf};
+
+#[path = "../examples/custom_family.rs"]
+mod custom_family;
+
+#[test]
+fn custom_family_computes_the_golden_logits() {
+    let beside = || Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/golden")).into();
+    let golden = std::env::var_os("FOVEATE_GOLDEN").map_or_else(beside, PathBuf::from);
+    let folder = golden.join("models").join("llama");
+    if !folder.exists() {
+        return println!("ignored: {} is missing", folder.display());
+    }
+    let files = custom_family::open(&folder).expect("the example opens the folder");
+    let golden = Memory::new("golden", std::fs::read(folder.join("golden.safetensors")).expect("a readable file"));
+    let golden = block_on(Checkpoint::safetensors(vec![Box::new(golden)])).expect("a case");
+    let found = block_on(check::model(HostBackend::reference(), files, &golden, Tolerance::MODEL_REFERENCE));
+    let found = found.expect("the model runs");
+    assert!(!found.is_empty());
+    for finding in found {
+        assert!(finding.passed, "{}: {}", finding.name, finding.detail);
+    }
+}
+
+#[test]
+fn family_refuses_a_config_of_impossible_sizes() {
+    let refused = |attention: Attention, inner| {
+        let layer = Layer::new(Norm::rms(1e-6), Mixer::Attention(attention), Mlp::gated(inner, activation::Kind::Silu));
+        match Family::new(Config::new("mine", 320, 64, 256, vec![layer]), Place::llama) {
+            Err(Error::Config { reason }) => reason,
+            Err(other) => panic!("{other}"),
+            Ok(_) => panic!("the config is accepted"),
+        }
+    };
+    assert_eq!(refused(Attention::new(4, 2, 16), 0), "layer 0: mlp.inner must be 1 to 16777216, got 0");
+    assert!(refused(Attention::new(4, 3, 16), 96).contains("multiple of kv_heads 3, got 4"));
+    assert!(refused(Attention::new(4, 0, 16), 96).contains("attention.kv_heads must be 1 to"));
+    assert!(refused(Attention::new(1 << 24, 1, 1 << 24), 96).contains("too large"));
+}
