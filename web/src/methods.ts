@@ -10,8 +10,10 @@ export type Device = "auto" | "gpu" | "cpu" | "reference";
 /** An argument of an op. Arguments with access `write` or `both` are outputs. */
 export interface Argument {
   readonly name: string;
+  /** Element type, such as `f32`, or a block format, such as `q8_0`. */
   readonly dtype: string;
   readonly shape: readonly number[];
+  /** Size of the tensor in bytes. */
   readonly bytes: number;
   readonly access: "read" | "write" | "both";
 }
@@ -47,6 +49,7 @@ export interface Pass {
 
 /** Result of checking one expected tensor. */
 export interface Finding {
+  /** Name of the expected tensor, or of the case. */
   readonly name: string;
   readonly passed: boolean;
   /** Largest error, or the difference. */
@@ -108,6 +111,7 @@ export interface Info {
   readonly architecture: string;
   /** Context length that the model was trained for, in tokens. */
   readonly context: number;
+  /** Size of the vocabulary. */
   readonly vocabSize: number;
   /** Elements of an embedding: the hidden size. */
   readonly width: number;
@@ -129,7 +133,9 @@ export interface Stats {
   readonly peakBytes: number;
   /** Buffers created so far, those freed included. */
   readonly buffers: number;
+  /** Submissions to the device's queue. */
   readonly submissions: number;
+  /** Dispatched passes. */
   readonly dispatches: number;
   /** Downloads from the device. */
   readonly downloads: number;
@@ -175,6 +181,7 @@ export interface Segment {
   readonly kind: "text" | "latent" | "prefix" | "summary";
   /** Index of the first token in the session. */
   readonly start: number;
+  /** Number of tokens. */
   readonly length: number;
   /** Position id of the first token. The others follow consecutively. */
   readonly position: number;
@@ -182,8 +189,11 @@ export interface Segment {
 
 /** Total of all runs of one op with one shape. */
 export interface OpTime {
+  /** Name and sizes of the op. */
   readonly op: string;
+  /** Number of runs. */
   readonly runs: number;
+  /** Time of all runs, in seconds. */
   readonly seconds: number;
   /** Share of the total time of all ops: 0 to 1. */
   readonly share: number;
@@ -193,6 +203,7 @@ export interface OpTime {
 
 /** Time of each op over a number of tokens, longest first. */
 export interface Phase {
+  /** Number of tokens read. */
   readonly tokens: number;
   readonly ops: readonly OpTime[];
 }

@@ -17,7 +17,7 @@ const web = fileURLToPath(new URL("..", import.meta.url));
 function blocks(path) {
   const text = readFileSync(join(web, path), "utf8");
   return [...text.matchAll(/^```(?:js|ts)\n(.*?)^```$/gms)].map(({ 1: code, index }) => {
-    const above = text.slice(0, index).trimEnd().split("\n\n").pop().replaceAll("\n", " ");
+    const above = text.slice(0, index).trimEnd().split("\n\n").pop().replace(/^#+ /, "").replaceAll("\n", " ");
     return { name: `${path}: ${above.split(/[.:;(]/)[0]}`, code };
   });
 }
