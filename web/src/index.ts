@@ -106,7 +106,7 @@ export interface LoadOptions extends Where {
 }
 
 /**
- * Loads a model. Weights stream to the device in pieces; only the CPU executor keeps all of them in memory.
+ * Loads a model. Weights stream to the device in pieces. Only executors on the CPU keep all of them in memory.
  *
  * @throws {FoveateError} if a file cannot be read or is damaged, the model is not supported, or the device fails.
  */
