@@ -1,6 +1,6 @@
-// A small server of files, for the playground and the tests.
+// A small file server for the playground and the tests.
 //
-// usage: npm start [-- PORT [FOLDER]]       FOLDER appears as /models/
+// usage: npm start [-- PORT [FOLDER]]       FOLDER is served at /models/
 
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
@@ -20,13 +20,13 @@ const TYPES = {
   ".wasm": "application/wasm",
 };
 
-/** What a page is cross-origin isolated by. */
+/** Headers that make a page cross-origin isolated. */
 const ISOLATED = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
 
-/** What pages of other origins may read. */
+/** Headers that let pages of other origins read a file. */
 const SHARED = { "Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin" };
 
-/** The file of a path below one of `mounts`, `{ "/prefix/": folder }`; the longest prefix wins. */
+/** Returns the file of a path in `mounts`, `{ "/prefix/": folder }`. The longest prefix wins. */
 function locate(mounts, path) {
   const prefixes = Object.keys(mounts).sort((a, b) => b.length - a.length);
   const prefix = prefixes.find((p) => path.startsWith(p));
@@ -36,7 +36,7 @@ function locate(mounts, path) {
   return file === folder || file.startsWith(folder + sep) ? file : undefined;
 }
 
-/** The first and last byte that a Range header asks for; `undefined` for all. */
+/** Returns the first and last byte of a Range header; `undefined` without a range. */
 function range(header, size) {
   const match = /^bytes=(\d*)-(\d*)$/.exec(header ?? "");
   if (!match || (!match[1] && !match[2])) return undefined;
@@ -46,9 +46,13 @@ function range(header, size) {
 }
 
 /**
- * Serves folders on a free port of this machine, or on `port`. `on(request)` may give `{ ranges: false }` for a server
- * without ranges, `{ status }` for one that fails, `{ delay }` in ms, `{ isolated: true }` for pages that may share memory, or
- * `{ shared: true }` for what pages of other origins may read.
+ * Serves folders on localhost, on `port` or a free port. `on(request)` may return an object that changes the response:
+ *
+ * - `ranges: false` ignores Range headers;
+ * - `status` fails with a status;
+ * - `delay` waits, in ms;
+ * - `isolated: true` makes the page cross-origin isolated;
+ * - `shared: true` lets pages of other origins read the file.
  */
 export async function serve({ mounts = { "/": web }, port = 0, on = () => undefined } = {}) {
   const server = createServer(async (request, response) => {

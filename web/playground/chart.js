@@ -1,6 +1,6 @@
-// Time against length, both by their logarithms, as an SVG as wide as its place; and lines through such points.
+// Charts of time by length, with logarithmic axes, as SVG; and power laws fitted to the points.
 
-/** `y = c x^exponent`, by least squares over the logarithms, as `foveate bench` fits it; none for less than two points. */
+/** Fits `y = c x^exponent` by least squares over the logarithms, like `foveate bench`. Needs two points. */
 export function fit(points) {
   const logs = points.map(([x, y]) => [Math.log(x), Math.log(y)]);
   const mean = (axis) => logs.reduce((sum, p) => sum + p[axis], 0) / logs.length;
@@ -10,7 +10,7 @@ export function fit(points) {
   return logs.length > 1 && Number.isFinite(exponent) ? { exponent, factor: Math.exp(my - exponent * mx) } : undefined;
 }
 
-/** Room for what is written beside the axes. */
+/** Margins for the labels of the axes. */
 const [LEFT, RIGHT, TOP, BOTTOM] = [64, 16, 12, 44];
 const HEIGHT = 300;
 
@@ -21,27 +21,27 @@ function svg(name, attributes, text) {
   return made;
 }
 
-/** From the logarithms of `from` to `to` onto `start` to `end`. */
+/** Maps `from` to `to`, logarithmically, onto `start` to `end`. */
 function scale(from, to, start, end) {
   const [a, b] = [Math.log(from), Math.log(to)];
   return (x) => start + ((Math.log(x) - a) / (b - a || 1)) * (end - start);
 }
 
-/** Three digits of a time, in the unit that suits it. */
+/** Formats a time with three digits and a unit. */
 export function duration(ms) {
   const [value, unit] = ms < 1 ? [1000 * ms, "µs"] : ms < 1000 ? [ms, "ms"] : [ms / 1000, "s"];
   return `${Number(value.toPrecision(3))} ${unit}`;
 }
 
-/** A mark for each kind of point, so that colour does not tell it alone. */
+/** A shape for each series, so that colour is not the only difference. */
 const MARKS = {
   round: (x, y) => svg("circle", { cx: x, cy: y, r: 4.5 }),
   square: (x, y) => svg("rect", { x: x - 4, y: y - 4, width: 8, height: 8 }),
 };
 
 /**
- * Draws `series`, each `{ kind, mark, points: [[length, ms]] }`, into `place`: `lengths` is the whole range that is
- * measured, and `name` what the lengths are called.
+ * Draws `series`, each `{ kind, mark, points: [[length, ms]] }`, into the element `place`. `lengths` are all lengths of the
+ * sweep; `name` labels their axis.
  */
 export function draw(place, name, lengths, series) {
   const width = Math.max(place.clientWidth, 240);
@@ -56,7 +56,7 @@ export function draw(place, name, lengths, series) {
     all.append(svg("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: at, y2: at }));
     all.append(svg("text", { x: LEFT - 8, y: at + 4, "text-anchor": "end" }, duration(10 ** decade)));
   }
-  // As many lengths are written as there is room for.
+  // Labels only as many lengths as fit.
   const every = Math.ceil((lengths.length * 52) / (width - LEFT - RIGHT));
   for (const [i, length] of lengths.entries()) {
     all.append(svg("line", { class: "grid", x1: x(length), x2: x(length), y1: TOP, y2: HEIGHT - BOTTOM }));

@@ -1,8 +1,8 @@
-// A coprocessor that nobody has trained: it shows where latents go and what they cost, not what good ones do.
+// An untrained coprocessor: it shows where latents go and how long they take, not how they change answers.
 
 const LATENT = 0xffff_ffff;
 
-/** Latents of the means of what `model` makes of equal stretches of the text. */
+/** Returns a coprocessor whose latents are means of the hidden states over equal parts of the text. */
 export const means = (model) => async ({ tokens, width, latents, signal }) => {
   const ids = tokens.filter((id) => id !== LATENT);
   const rows = await model.embed(ids, { pooling: "none", signal });

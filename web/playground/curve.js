@@ -1,21 +1,21 @@
-// What a sweep has measured: a chart that grows, and the same as a table.
+// The results of a sweep, as a chart and as a table.
 
 import { draw, duration, fit } from "./chart.js";
 
 const $ = (id) => document.getElementById(id);
 
-/** The executors of a sweep, and how they are drawn. */
+/** Executors of a sweep, with their labels and marks. */
 export const SERIES = [
-  ["cpu", "processor", "round"],
+  ["cpu", "CPU", "round"],
   ["gpu", "WebGPU", "square"],
 ];
 
-/** Begins to show a sweep, as a chart and a table: `point` adds what was measured, `said` gives the exponents. */
+/** Shows an empty sweep. `point` adds a measurement, `said` returns the exponents in words. */
 export function curve(op, name, lengths) {
   const series = SERIES.map(([kind, label, mark]) => ({ kind, label, mark, points: [] }));
   const of = (kind) => series.find((one) => one.kind === kind);
   const cells = new Map();
-  /** The power of the length, once there is one. */
+  /** Returns the fitted power of the length, if there are enough points. */
   const grows = (points) => {
     const line = fit(points);
     return line ? [`${name}^${line.exponent.toFixed(2)}`] : [];

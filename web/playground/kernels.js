@@ -5,28 +5,28 @@ import { range, sweep, timed } from "./sweep.js";
 const $ = (id) => document.getElementById(id);
 
 const KINDS = [
-  ["reference", "definition"],
-  ["cpu", "processor"],
+  ["reference", "Reference"],
+  ["cpu", "CPU"],
   ["gpu", "WebGPU"],
 ];
-/** Runs that are timed, and the time after which there are no more, in ms. */
+/** Number of timed runs, and the time in ms after which no further run starts. */
 const EFFORT = { least: 1, runs: 9, patience: 1500 };
 
 const devices = new Map();
 
-/** One device of each kind, opened when it is first used; the reason where there is none. */
+/** Returns the device of a kind, opened at its first use. The promise is rejected if there is none. */
 function open(kind) {
   if (!devices.has(kind)) devices.set(kind, device(kind, { exact: false }));
   return devices.get(kind);
 }
 
-/** `T=64, causal=true` as an object. */
+/** Parses settings such as `T=64, causal=true`. */
 function settings(text) {
   const pairs = text.split(",").filter((pair) => pair.trim());
   return Object.fromEntries(pairs.map((pair) => pair.split("=").map((word) => word.trim())));
 }
 
-/** The largest distance between outputs, relative to the size of what is wanted. */
+/** Returns the largest difference between outputs, divided by the root mean square of the expected output. */
 function distance(got, want) {
   let worst = 0;
   for (const [name, { data }] of Object.entries(want)) {
@@ -56,7 +56,7 @@ function row(label) {
 function argument({ name, dtype, shape, access }) {
   const li = document.createElement("li");
   li.append(Object.assign(document.createElement("code"), { textContent: name }));
-  li.append(` ${dtype} [${shape.join(", ")}], ${access === "read" ? "read" : access === "write" ? "written" : "read and written"}`);
+  li.append(` ${dtype} [${shape.join(", ")}], ${access === "read" ? "input" : access === "write" ? "output" : "input and output"}`);
   return li;
 }
 
@@ -108,7 +108,7 @@ async function measure() {
     measuring = mine;
     update();
     const exact = await open("reference");
-    // Says what is wrong with a setting before anything is drawn.
+    // Throws for a wrong setting before anything is drawn.
     await exact.arguments(op, { ...set, [name]: lengths[0] });
     const [executors, none] = [[], []];
     for (const [kind, label] of SERIES) {
@@ -119,12 +119,12 @@ async function measure() {
     }
     shown?.close();
     shown = curve(op, name, lengths);
-    $("sweep-state").textContent = "measuring…";
+    $("sweep-state").textContent = "Measuring…";
     const cut = await sweep({ op, settings: set, name, lengths, seconds, signal }, exact, executors, shown.point);
-    const left = SERIES.filter(([kind]) => cut.has(kind)).map(([, label]) => `${label}: longer ones take too long`);
-    $("sweep-state").textContent = ["measured", ...shown.said(), ...left, ...none].join("; ");
+    const left = SERIES.filter(([kind]) => cut.has(kind)).map(([, label]) => `${label}: longer lengths exceed the time limit`);
+    $("sweep-state").textContent = ["Done", ...shown.said(), ...left, ...none].join("; ");
   } catch (error) {
-    if (signal.aborted) $("sweep-state").textContent = ["stopped", ...(shown?.said() ?? [])].join("; ");
+    if (signal.aborted) $("sweep-state").textContent = ["Stopped", ...(shown?.said() ?? [])].join("; ");
     else {
       $("sweep-state").textContent = "";
       $("sweep-error").textContent = error.code ? `${error.message} (${error.code})` : error.message;
@@ -136,7 +136,7 @@ async function measure() {
   }
 }
 
-/** One thing at a time is timed. */
+/** Updates the buttons. Only one measurement runs at a time. */
 function update() {
   const busy = Boolean(measuring) || running;
   const focused = document.activeElement;
@@ -144,7 +144,7 @@ function update() {
   $("measure").disabled = busy;
   $("measure").hidden = Boolean(measuring);
   $("halt").hidden = !measuring;
-  // One of the two takes the place of the other, under the fingers, too.
+  // Measure and Stop replace each other, and the focus moves along.
   const [now, before] = measuring ? ["halt", "measure"] : ["measure", "halt"];
   if (focused === $(before)) $(now).focus();
 }

@@ -1,20 +1,20 @@
-// What the layers remember that do not keep every key: a head's state of the delta rule as a heat map, and which tokens
-// the centroids of a routing head have; token by token, as answers are made.
+// States of layers, step by step while answers are generated: a delta-rule head's state as a heat map, and the tokens of
+// a routing head's centroids.
 
 import { element } from "./segments.js";
 
 const $ = (id) => document.getElementById(id);
 
-/** Moments that are kept, and their numbers at most: of a head of 128 by 128, 256 moments. */
+/** Maximum number of steps in the history, and of numbers: 256 steps of a 128 by 128 head. */
 const [MOMENTS, NUMBERS] = [256, 1 << 22];
 
 const KINDS = { delta: "delta rule", routing: "routing" };
 
 let model;
 let session;
-/** What the chosen head held after so many tokens: numbers, or the members of each centroid. */
+/** History of the selected head: its numbers, or the members of its centroids, after each number of tokens. */
 let moments = [];
-/** The texts of tokens. */
+/** Texts of token ids. */
 let words = new Map();
 
 const chosen = () => [Number($("layer").value), Number($("head").value)];
@@ -23,7 +23,7 @@ function options(select, all) {
   select.replaceChildren(...all.map(([value, text]) => Object.assign(document.createElement("option"), { value, textContent: text })));
 }
 
-/** Begins to show a model's session; nothing is shown of models whose layers all keep every key. */
+/** Shows the layers of a model's session. Models with attention layers only have no states, and the section is hidden. */
 export function watch(loaded, begun) {
   [model, session, words] = [loaded, begun, new Map()];
   const layers = (model?.layers ?? []).map((layer, i) => [i, layer]).filter(([, { kind }]) => kind in KINDS);
@@ -43,23 +43,23 @@ function restart() {
   look();
 }
 
-/** Whether answers are to be followed token by token. */
+/** Returns `true` if states are updated at every token. */
 export const follows = () => !$("layers").hidden && $("follow").checked;
 
-/** Forgets the moments behind the first `tokens` of the session. */
+/** Drops the history after the first `tokens` of the session. */
 export function forget(tokens) {
   moments = moments.filter(({ read }) => read <= tokens);
 }
 
-/** Takes in what the chosen head holds now. */
+/** Adds the present state of the selected head to the history. */
 export async function look() {
   if ($("layers").hidden) return;
   const [mine, [layer, head]] = [session, chosen()];
-  // A session that has ended with its model has nothing to show.
+  // The model may have been disposed of meanwhile.
   const found = await Promise.all([mine.state(layer), mine.tokens()]).catch(() => undefined);
   if (!found || session !== mine || String(chosen()) !== String([layer, head])) return;
   const [state, ids] = found;
-  // The last token is read with the next step.
+  // The last token is read at the next step.
   const read = Math.max(0, ids.length - 1);
   const { kind, keyDim, valueDim } = state;
   const held = kind === "delta" ? state.values.slice(head * keyDim * valueDim, (head + 1) * keyDim * valueDim) : state.members[head];
@@ -86,7 +86,7 @@ async function draw() {
 const after = (read) => `after ${read} ${read === 1 ? "token" : "tokens"}`;
 
 function drawState({ read, held, keyDim, valueDim }) {
-  // One scale for all moments, so that one sees the state grow and decay.
+  // One scale for the whole history, so that the state visibly grows and decays.
   const largest = Math.max(...moments.map(({ largest }) => largest));
   const canvas = $("heat");
   [canvas.width, canvas.height] = [valueDim, keyDim];
@@ -104,17 +104,17 @@ function drawState({ read, held, keyDim, valueDim }) {
   }
   context.putImageData(image, 0, 0);
   const mean = Math.sqrt(held.reduce((sum, x) => sum + x * x, 0) / held.length);
-  const says = `Head ${chosen()[1] + 1} ${after(read)}: ${keyDim} keys down, ${valueDim} values across, root mean square ${mean.toPrecision(3)}.`;
+  const says = `Head ${chosen()[1] + 1} ${after(read)}: ${keyDim} keys (rows) by ${valueDim} values (columns), root mean square ${mean.toPrecision(3)}.`;
   $("state-says").textContent = says;
   canvas.setAttribute("aria-label", says);
   const end = Number(largest.toPrecision(3));
   $("scale").replaceChildren(element("span", "", `−${end}`), element("span", "ramp", ""), element("span", "", `${end}`));
 }
 
-/** A colour of its own for each centroid. */
+/** Returns a distinct hue for a centroid. */
 const hue = (centroid) => String((centroid * 137.5) % 360);
 
-/** The text of an id. */
+/** Returns the text of a token id. */
 async function word(id) {
   if (!words.has(id)) {
     words.set(id, id === 0xffff_ffff ? "latent" : model.hasTokenizer ? await model.detokenize([id], { skipSpecial: false }) : String(id));
@@ -122,7 +122,7 @@ async function word(id) {
   return words.get(id);
 }
 
-/** Where tokens have been: by token, the centroids that had it at some moment so far, and those that have it now. */
+/** Returns for each token its present centroids, `now`, and its earlier ones, `left`. */
 function whereabouts(last) {
   const all = new Map();
   const at = (token) => all.get(token) ?? all.set(token, { now: [], left: new Set() }).get(token);
@@ -143,7 +143,7 @@ async function drawMembers(moment) {
     const { now = [], left = new Set() } = places.get(t) ?? {};
     const span = element("span", now.length > 0 ? "routed-token" : "routed-token nowhere", text);
     if (now.length > 0) span.style.setProperty("--hue", hue(now[0]));
-    const gone = left.size > 0 ? `was with ${names([...left])}` : "with none";
+    const gone = left.size > 0 ? `earlier in centroid ${names([...left])}` : "in no centroid";
     span.title = now.length > 0 ? `centroid ${names(now)}` : gone;
     const below = now.length > 0 ? names(now) : left.size > 0 ? `(${names([...left])})` : "";
     if (below) span.append(element("sub", "", below));
@@ -157,7 +157,7 @@ async function drawMembers(moment) {
     return li;
   };
   $("members").replaceChildren(...held.map(centroid));
-  $("state-says").textContent = `Head ${chosen()[1] + 1} ${after(read)}: below each, the centroids that have it; in brackets, that had it.`;
+  $("state-says").textContent = `Head ${chosen()[1] + 1} ${after(read)}. Below each token are its centroids, or in brackets its earlier ones.`;
 }
 
 $("layer").addEventListener("change", chooseLayer);

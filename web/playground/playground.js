@@ -2,19 +2,19 @@ import { cache, load } from "../dist/index.js";
 import { means } from "./coprocessor.js";
 import { follows, forget, look, watch } from "./layers.js";
 import { drawProfile } from "./profile.js";
-import { drawSegments, saving } from "./segments.js";
+import { drawSegments, prefillSummary, promptCounts } from "./segments.js";
 
 const $ = (id) => document.getElementById(id);
 
 let model;
-/** The conversation in the model's cache: of what did not change, nothing is read again. */
+/** The chat in the model's KV cache. A turn reads only the tokens that changed. */
 let session;
 let loading;
 let answering;
 let profiling;
 const messages = [];
 
-/** Tokens of a conversation: its cache is allocated at once. */
+/** Capacity of a chat in tokens. Its KV cache is allocated at once. */
 const CONTEXT = 2048;
 
 const mega = (bytes) => (bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0);
@@ -28,21 +28,21 @@ function complain(element, error) {
   show(element, Boolean(error));
 }
 
-/** What is timed where there is no conversation. */
+/** Text to profile if the chat is empty. */
 const SAMPLE = "The quick brown fox jumps over the lazy dog. ".repeat(6);
 
-/** What can be used now. */
+/** Enables, disables and shows controls. */
 function update() {
   const busy = Boolean(answering ?? profiling);
   $("prompt").disabled = !model;
   $("send").disabled = !model || busy;
   $("clear").disabled = busy || messages.length === 0;
-  $("again").disabled = busy || !messages.some(({ role }) => role === "user");
+  $("regenerate").disabled = busy || !messages.some(({ role }) => role === "user");
   for (const button of document.querySelectorAll(".edit")) button.disabled = busy;
   show($("cache"), Boolean(model));
   show($("times"), Boolean(model));
   $("profile").disabled = Boolean(answering);
-  $("profile").textContent = profiling ? "Stop measuring" : "Measure ops";
+  $("profile").textContent = profiling ? "Stop profiling" : "Profile ops";
   $("load").disabled = Boolean(loading);
   show($("loading"), Boolean(loading));
   show($("about"), Boolean(model));
@@ -63,17 +63,17 @@ async function open(source, name) {
   clear();
   for (const id of ["profiles", "profile-state", "saved"]) $(id).replaceChildren();
   complain($("profile-error"));
-  $("empty").textContent = "Load a model, then ask it something.";
+  $("empty").textContent = "Load a model to start a chat.";
   $("progress").removeAttribute("value");
   $("amount").textContent = "Opening…";
   update();
   const began = performance.now();
   try {
-    const onProgress = ({ bytes, of, compiled, pipelines }) => {
+    const onProgress = ({ loadedBytes, totalBytes, compiledPipelines, totalPipelines }) => {
       if (loading !== mine) return;
-      $("progress").value = of ? bytes / of : 1;
-      const compiling = pipelines > 0 ? `, ${compiled} of ${pipelines} pipelines` : "";
-      $("amount").textContent = `${mega(bytes)} of ${mega(of)} MB${compiling}`;
+      $("progress").value = totalBytes ? loadedBytes / totalBytes : 1;
+      const compiling = totalPipelines > 0 ? `, ${compiledPipelines} of ${totalPipelines} pipelines` : "";
+      $("amount").textContent = `${mega(loadedBytes)} of ${mega(totalBytes)} MB${compiling}`;
     };
     const loaded = await load(source, { device: $("device").value, onProgress, signal: mine.signal });
     const begun = await loaded.session({ context: Math.min(loaded.context, CONTEXT) }).finally(() => {
@@ -88,14 +88,14 @@ async function open(source, name) {
     $("about-device").textContent = model.device;
     $("about-context").textContent = `${model.context.toLocaleString("en")} tokens`;
     showSegments();
-    $("empty").textContent = model.hasTemplate ? "Ask it something." : "Begin a text, and the model goes on with it.";
+    $("empty").textContent = model.hasTemplate ? "Type a message." : "This model has no chat template. Type a text, and the model continues it.";
   } catch (error) {
     if (error.code !== "cancelled") complain($("load-error"), error);
   } finally {
     if (loading === mine) loading = undefined;
     update();
     if (model) $("prompt").focus();
-    showKept();
+    showDownloaded();
   }
 }
 
@@ -106,23 +106,23 @@ function button(label, action, description = label) {
   return made;
 }
 
-/** The models that need no network any more. */
-async function showKept() {
+/** Lists the downloaded models. */
+async function showDownloaded() {
   const models = await cache.list().catch(() => []);
-  const item = ({ source, bytes, of, complete }) => {
+  const item = ({ source, cachedBytes, totalBytes, complete }) => {
     const name = nameOf(source);
     const li = document.createElement("li");
     const about = Object.assign(document.createElement("span"), { className: "grow" });
-    about.textContent = `${name}, ${complete ? "" : `${mega(bytes)} of `}${mega(of)} MB`;
-    const forget = async () => {
+    about.textContent = `${name}, ${complete ? "" : `${mega(cachedBytes)} of `}${mega(totalBytes)} MB`;
+    const remove = async () => {
       await cache.delete(source);
-      showKept();
+      showDownloaded();
     };
-    li.append(about, button("Load", () => open(source, name), `Load ${name}`), button("Forget", forget, `Forget ${name}`));
+    li.append(about, button("Load", () => open(source, name), `Load ${name}`), button("Delete", remove, `Delete ${name}`));
     return li;
   };
   $("models").replaceChildren(...models.map(item));
-  show($("kept"), models.length > 0);
+  show($("downloaded"), models.length > 0);
 }
 
 const nameOf = (address) => decodeURIComponent(address.replace(/\/(resolve\/main\/?)?$/, "").split("/").pop());
@@ -134,7 +134,7 @@ function turn(role, text) {
   p.textContent = text;
   if (role === "user") {
     const change = () => {
-      forgetFrom(p);
+      removeFrom(p);
       $("prompt").value = text;
       $("prompt").focus();
     };
@@ -147,8 +147,8 @@ function turn(role, text) {
   return p;
 }
 
-/** Takes a turn and all after it out of the conversation. */
-function forgetFrom(turn) {
+/** Removes a turn and all later ones from the chat. */
+function removeFrom(turn) {
   const turns = [...$("turns").querySelectorAll(".turn")];
   const at = turns.indexOf(turn);
   for (const later of turns.slice(at)) later.remove();
@@ -157,15 +157,15 @@ function forgetFrom(turn) {
   update();
 }
 
-/** A token, with what else it could have been where that is known. */
+/** Returns the element of a token, with the most likely tokens in its title if they are known. */
 function piece({ text, score }) {
   if (!score) return text;
   const span = Object.assign(document.createElement("span"), { className: "token", textContent: text });
   const percent = (logprob) => `${(100 * Math.exp(logprob)).toPrecision(3)} %`;
   span.style.setProperty("--doubt", String(1 - Math.exp(score.logprob)));
-  const others = score.likeliest.map(async ({ id, logprob }) => `${JSON.stringify(await model.detokenize([id]))} ${percent(logprob)}`);
+  const others = score.topLogprobs.map(async ({ id, logprob }) => `${JSON.stringify(await model.detokenize([id]))} ${percent(logprob)}`);
   Promise.all(others)
-    .then((words) => (span.title = `${percent(score.logprob)}; likeliest: ${words.join(", ")}`))
+    .then((words) => (span.title = `${percent(score.logprob)}; most likely: ${words.join(", ")}`))
     .catch(() => {});
   return span;
 }
@@ -178,8 +178,8 @@ function clear() {
   complain($("talk-error"));
 }
 
-/** Tokens a second, from the first token on: what comes before is reading the prompt, `kept` tokens of which were there. */
-function speedometer({ kept, of }) {
+/** Shows the counts of a turn, and the tokens per second from the first generated token on. */
+function speedometer(counts) {
   let first;
   let count = 0;
   return {
@@ -191,16 +191,15 @@ function speedometer({ kept, of }) {
     show() {
       const seconds = (performance.now() - first) / 1000;
       const rate = count > 1 ? `, ${((count - 1) / seconds).toFixed(1)} tokens/s` : "";
-      const saved = kept > 0 ? `; ${kept} of the prompt's ${of} tokens were still there` : "";
-      $("speed").textContent = `${count} ${count === 1 ? "token" : "tokens"}${rate}${saved}`;
+      $("speed").textContent = `${promptCounts(counts)} Generated: ${count} ${count === 1 ? "token" : "tokens"}${rate}`;
     },
   };
 }
 
-/** What is in the cache now, in the colours of a turn that found `kept` tokens of `of`. */
+/** Draws the KV cache, in the colours of a turn with these counts. */
 async function showSegments(turn = {}) {
   const mine = session;
-  // A session that has ended with its model has nothing to show.
+  // The model may have been disposed of meanwhile.
   const segments = await mine?.segments().catch(() => undefined);
   if (segments && session === mine) drawSegments($("strip"), $("segments"), segments, { context: mine.context, ...turn });
 }
@@ -210,15 +209,15 @@ async function profile() {
   profiling = mine;
   complain($("profile-error"));
   $("profiles").replaceChildren();
-  $("profile-state").textContent = "measuring…";
+  $("profile-state").textContent = "Profiling…";
   update();
   try {
     const prompt = model.hasTemplate && messages.length > 0 ? messages : SAMPLE;
     const found = await model.profile({ prompt, signal: mine.signal });
     if (profiling !== mine) return;
     drawProfile($("profiles"), found);
-    const clock = found.clock === "device" ? "By the device's timestamps" : "By the processor's clock";
-    $("profile-state").textContent = `${clock}, which the browser rounds; sums are of many runs.`;
+    const clock = found.clock === "device" ? "GPU timestamps" : "the CPU clock";
+    $("profile-state").textContent = `Times are sums over many runs, from ${clock}, which the browser rounds.`;
   } catch (error) {
     if (profiling === mine) $("profile-state").textContent = "";
     if (error.code !== "cancelled" && error.code !== "closed") complain($("profile-error"), error);
@@ -236,7 +235,7 @@ async function answer(text) {
   messages.push({ role: "user", content: text });
   const place = turn("assistant", "");
   place.classList.add("running");
-  $("speed").textContent = "reading the prompt…";
+  $("speed").textContent = "Reading the prompt…";
   update();
   let found;
   try {
@@ -252,8 +251,8 @@ async function answer(text) {
     };
     const began = performance.now();
     found = await session.rewrite(prompt, options);
-    $("saved").textContent = saving(found, (performance.now() - began) / 1000);
-    forget(found.kept);
+    $("saved").textContent = prefillSummary(found, (performance.now() - began) / 1000);
+    forget(found.cachedTokens);
     await augment(options);
     showSegments(found);
     if (follows()) await look();
@@ -269,8 +268,8 @@ async function answer(text) {
   } finally {
     place.classList.remove("running");
     if (place.textContent) messages.push({ role: "assistant", content: place.textContent });
-    // Turns alternate: a question without an answer is forgotten.
-    else forgetFrom(place.previousElementSibling);
+    // Turns alternate, so a question without an answer is removed.
+    else removeFrom(place.previousElementSibling);
     if ($("speed").textContent.endsWith("…")) $("speed").textContent = "";
     answering = undefined;
     update();
@@ -279,14 +278,14 @@ async function answer(text) {
   }
 }
 
-/** Puts latents in front of the answer, if some are wanted. */
+/** Inserts latents before the answer, if any are requested. */
 async function augment({ signal }) {
   const latents = Math.min($("latents").valueAsNumber || 0, 64);
   if (latents < 1) return;
-  $("speed").textContent = "making latents…";
+  $("speed").textContent = "Computing latents…";
   const { spliced, reason } = await session.augment(means(model), { latents, signal });
   if (signal.aborted) return;
-  $("saved").textContent += spliced ? " Latents stand in front of the answer." : ` No latents: ${reason}.`;
+  $("saved").textContent += spliced ? " Latents were inserted before the answer." : ` No latents: ${reason}.`;
 }
 
 $("loader").addEventListener("submit", (event) => {
@@ -302,10 +301,10 @@ $("file").addEventListener("change", () => {
   $("file").value = "";
 });
 
-$("again").addEventListener("click", () => {
+$("regenerate").addEventListener("click", () => {
   const last = [...$("turns").querySelectorAll(".turn.user")].pop();
   const { content } = messages[[...$("turns").querySelectorAll(".turn")].indexOf(last)];
-  forgetFrom(last);
+  removeFrom(last);
   answer(content);
 });
 
@@ -353,4 +352,4 @@ if (asked.has("model")) {
   $("loader").requestSubmit();
 }
 update();
-showKept();
+showDownloaded();

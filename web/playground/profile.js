@@ -1,4 +1,4 @@
-// Which ops a model spends its time on, as tables with bars.
+// The profile of a model, as tables with bars.
 
 import { duration } from "./chart.js";
 
@@ -6,14 +6,14 @@ function cell(name, textContent, className = "") {
   return Object.assign(document.createElement(name), { textContent, className });
 }
 
-/** A cell with a bar of a part of its width. */
+/** Returns a table cell with a bar; `share` is the width of the bar, 0 to 1. */
 function bar(text, share) {
   const td = cell("td", text, "bar");
   td.style.setProperty("--share", share);
   return td;
 }
 
-/** Three digits of a number of bytes, in the unit that suits it. */
+/** Formats a number of bytes with three digits and a unit. */
 function size(bytes) {
   const [value, unit] = bytes < 1e6 ? [bytes / 1e3, "kB"] : bytes < 1e9 ? [bytes / 1e6, "MB"] : [bytes / 1e9, "GB"];
   return `${Number(value.toPrecision(3))} ${unit}`;
@@ -29,11 +29,11 @@ function row({ op, seconds, share, bytes }, tokens, most) {
   return tr;
 }
 
-/** A table of a phase of a profile. */
+/** Returns the table of one phase. */
 function table(title, { tokens, ops }) {
   const all = document.createElement("table");
   all.append(cell("caption", title));
-  const heads = ["Op", "Share", "A token", "Memory a token", "GB/s at least"].map((name) => Object.assign(cell("th", name), { scope: "col" }));
+  const heads = ["Op", "Share", "Time per token", "Bytes per token", "GB/s (minimum)"].map((name) => Object.assign(cell("th", name), { scope: "col" }));
   const head = document.createElement("tr");
   head.append(...heads);
   all.createTHead().append(head);
@@ -48,15 +48,15 @@ function table(title, { tokens, ops }) {
 }
 
 /** Draws a profile into `place`. */
-export function drawProfile(place, { prompt, answer }) {
+export function drawProfile(place, { prefill, decode }) {
   const phases = [
-    ["Reading", prompt],
-    ["Answering", answer],
+    ["Prefill", prefill],
+    ["Decode", decode],
   ];
   const shown = phases.filter(([, { ops }]) => ops.length > 0);
   const title = (name, { tokens, ops }) => {
     const seconds = ops.reduce((sum, op) => sum + op.seconds, 0);
-    return `${name} ${tokens === 1 ? "1 token" : `${tokens} tokens`}: ${duration(1000 * seconds)}`;
+    return `${name}, ${tokens === 1 ? "1 token" : `${tokens} tokens`}: ${duration(1000 * seconds)}`;
   };
   place.replaceChildren(...shown.map(([name, phase]) => table(title(name, phase), phase)));
 }

@@ -1,4 +1,4 @@
-// What a session's cache holds, as a strip as long as its context and in words.
+// The contents of a session's KV cache, as a strip and as a list.
 
 const count = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
 
@@ -6,35 +6,35 @@ export function element(name, className, textContent) {
   return Object.assign(document.createElement(name), { className, textContent });
 }
 
-/** A segment in words. */
+/** Describes a segment. */
 function words({ kind, length, position }) {
   const at = length === 1 ? `position ${position}` : `positions ${position} to ${position + length - 1}`;
   return `${kind}: ${count(length, "token")}, ${at}`;
 }
 
 /**
- * The parts of a segment, which `start` tokens of text stand in front of: of its tokens, those before `kept` were there,
- * those before `of` were read, and the others are made. What is no text is one part.
+ * Splits a text segment, which comes after `start` tokens of text. The first `cached` tokens of all text were cached before
+ * the last turn, the tokens up to `prompt` were prefilled, the others were generated. Other segments have one part.
  */
-function parts({ kind, length }, start, kept, of) {
+function parts({ kind, length }, start, cached, prompt) {
   if (kind !== "text") return [[kind, length]];
   const end = start + length;
   const within = (from, to) => Math.max(0, Math.min(end, to) - Math.max(start, from));
   return [
-    ["kept", within(0, kept)],
-    ["read", within(kept, of)],
-    ["made", within(of, end)],
+    ["cached", within(0, cached)],
+    ["prefilled", within(cached, prompt)],
+    ["generated", within(prompt, end)],
   ].filter(([, tokens]) => tokens > 0);
 }
 
-/** Draws `segments` into `strip` and writes them into `list`. Without a last turn, `kept` and `of` are all there is. */
-export function drawSegments(strip, list, segments, { context, kept = Infinity, of = Infinity }) {
+/** Draws `segments` into `strip` and lists them in `list`. The counts are those of the last turn, see `Session.rewrite`. */
+export function drawSegments(strip, list, segments, { context, cachedTokens = Infinity, promptTokens = Infinity }) {
   let text = 0;
   const block = (segment) => {
     const made = element("div", `segment ${segment.kind}`, "");
     made.style.flexGrow = segment.length;
     made.title = words(segment);
-    for (const [part, tokens] of parts(segment, text, kept, of)) {
+    for (const [part, tokens] of parts(segment, text, cachedTokens, promptTokens)) {
       const piece = element("div", `part ${part}`, "");
       piece.style.flexGrow = tokens;
       made.append(piece);
@@ -45,15 +45,19 @@ export function drawSegments(strip, list, segments, { context, kept = Infinity, 
   const free = element("div", "free", "");
   free.style.flexGrow = context - segments.reduce((sum, { length }) => sum + length, 0);
   strip.replaceChildren(...segments.map(block), free);
-  const empty = element("li", "", `empty, with room for ${count(context, "token")}`);
+  const empty = element("li", "", `empty, capacity ${count(context, "token")}`);
   list.replaceChildren(...(segments.length > 0 ? segments.map((segment) => element("li", "", words(segment))) : [empty]));
 }
 
-/** What a turn did not have to read, and what that would have cost at the pace of what it did read in `seconds`. */
-export function saving({ kept, of }, seconds) {
-  if (kept === 0) return `All of the prompt's ${count(of, "token")} were read, in ${seconds.toFixed(2)} s.`;
-  const there = `${kept} of the prompt's ${count(of, "token")} were there`;
-  if (kept === of) return `${there}: nothing was read.`;
-  const pace = seconds / (of - kept);
-  return `${there}, and ${of - kept} were read in ${seconds.toFixed(2)} s: at that pace, about ${(kept * pace).toFixed(2)} s were saved.`;
+/** Counts the tokens of a prompt and those that were cached. */
+export const promptCounts = ({ promptTokens, cachedTokens }) => `Prompt: ${count(promptTokens, "token")}, ${cachedTokens} cached.`;
+
+/** Describes the prefill of a turn that took `seconds`, and estimates the time that the cached tokens saved. */
+export function prefillSummary({ promptTokens, cachedTokens }, seconds) {
+  const counts = promptCounts({ promptTokens, cachedTokens });
+  const prefilled = promptTokens - cachedTokens;
+  if (prefilled === 0) return `${counts} No prefill.`;
+  const prefill = `${counts} Prefill: ${count(prefilled, "token")} in ${seconds.toFixed(2)} s`;
+  if (cachedTokens === 0) return `${prefill}.`;
+  return `${prefill}; the cache saved about ${((cachedTokens * seconds) / prefilled).toFixed(2)} s.`;
 }

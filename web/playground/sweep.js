@@ -1,15 +1,15 @@
-// An op over a range of lengths, on the processor and on WebGPU in turn.
+// Times an op over a range of lengths, on each executor in turn.
 
-/** Runs of a point, and the time after which there are no more, in ms: what compiling takes is in no point. */
+/** Number of timed runs per point, and the time in ms after which no further run starts. Compile time is left out. */
 const EFFORT = { least: 2, runs: 7, patience: 400 };
-/** Lengths of a sweep, at most. */
+/** Maximum number of lengths of a sweep. */
 const MOST = 24;
 
 const median = (times) => times.sort((a, b) => a - b)[times.length >> 1];
 
 /**
- * `kernel` again and again, `least` times and then until there were `runs`, or for `patience` ms: what it gave, and the
- * median of its times in ms. The first run compiles, and counts only where it is alone.
+ * Runs `kernel` at least `least` times, then up to `runs` times within `patience` ms. Returns its outputs and the median
+ * time in ms. The first run compiles the kernel, and counts only if it is the only one.
  */
 export async function timed(kernel, settings, inputs, { least, runs, patience }) {
   const began = performance.now();
@@ -23,7 +23,7 @@ export async function timed(kernel, settings, inputs, { least, runs, patience })
   return { outputs, ms: median(times.slice(times.length > 1 ? 1 : 0)) };
 }
 
-/** `T=64..2048`, or with the factor between two lengths `T=64..2048:4`: the words of `foveate bench --sweep`. */
+/** Parses a range like `foveate bench --sweep`: `T=64..2048`, or with the factor between lengths `T=64..2048:4`. */
 export function range(text) {
   const [, name, from, to, factor = 2] = /^\s*(\w+)\s*=\s*(\d+)\.\.(\d+)(?::(\d+))?\s*$/.exec(text) ?? [];
   const lengths = [];
@@ -31,15 +31,15 @@ export function range(text) {
     for (let length = Number(from); length <= Number(to) && lengths.length < MOST; length *= factor) lengths.push(length);
   }
   if (lengths.length < 2) {
-    throw new RangeError(`lengths must be NAME=FROM..TO or NAME=FROM..TO:FACTOR, with at least two of them; got ${text}`);
+    throw new RangeError(`lengths must be NAME=FROM..TO or NAME=FROM..TO:FACTOR with at least two lengths, got ${text}`);
   }
   return { name, lengths };
 }
 
 /**
- * Measures `op` at every length on each of `executors`, `[kind, executor]`, over inputs from `exact`, telling
- * `done(kind, length, ms)` of every point. An executor that would not be ready with the next length within `seconds`, as far
- * as its last two tell, is left out from there on. Gives the kinds that have not measured every length.
+ * Measures `op` at every length on each of `executors`, `[kind, executor]`, with inputs from `exact`. Calls
+ * `done(kind, length, ms)` for every point. If an executor's last two lengths predict that the next one would exceed
+ * `seconds`, the executor skips the remaining lengths. Returns the kinds that skipped any.
  */
 export async function sweep({ op, settings, name, lengths, seconds, signal }, exact, executors, done) {
   const end = performance.now() + 1000 * seconds;

@@ -1,4 +1,4 @@
-// Builds the package: wasm by cargo, glue by wasm-bindgen, wasm-opt, then TypeScript.
+// Builds the package: the wasm with cargo, its glue with wasm-bindgen, wasm-opt, then TypeScript.
 //
 // usage: npm run build [-- --only-ts]
 
@@ -18,17 +18,17 @@ function run(command, args, options = {}) {
   execFileSync(command, args, { cwd: root, stdio: "inherit", ...options });
 }
 
-/** A command that runs beside others. */
+/** Starts a command; the promise resolves when it has succeeded. */
 function start(command, args, options = {}) {
   console.log(`> ${command} ${args.join(" ")}`);
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { cwd: root, stdio: "inherit", ...options });
     child.on("error", reject);
-    child.on("exit", (code) => (code === 0 ? resolve() : reject(new Error(`${command} ended with ${code}`))));
+    child.on("exit", (code) => (code === 0 ? resolve() : reject(new Error(`${command} failed with exit code ${code}`))));
   });
 }
 
-/** A command of an npm package, run by this Node.js. */
+/** Runs a command of an npm package in this Node.js. */
 function tool(name, command, args) {
   const folder = dirname(require.resolve(`${name}/package.json`));
   const { bin } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
@@ -38,8 +38,8 @@ function tool(name, command, args) {
 const target = "wasm32-unknown-unknown";
 
 /**
- * Builds the wasm in a folder of cargo's, and the standard library along: the one that comes with Rust has no atomics, and
- * is larger. The pinned toolchain does so if it is told that it may.
+ * Builds the wasm and Rust's standard library in a target folder. The standard library that comes with Rust has no atomics
+ * and is larger. `RUSTC_BOOTSTRAP` allows the pinned toolchain to build it.
  */
 function wasm(folder, flags, more = []) {
   const env = { ...process.env, RUSTC_BOOTSTRAP: "1", CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS: flags.join(" ") };
@@ -47,10 +47,10 @@ function wasm(folder, flags, more = []) {
   return start("cargo", [...build, "-p", "foveate-wasm", "--target-dir", folder, ...more], { env });
 }
 
-/** The build of one thread: what everybody downloads. */
+/** Builds the wasm with one thread, which most pages download. */
 const single = (folder) => wasm(folder, ["-Ctarget-feature=+simd128"]);
 
-/** The build whose threads share a memory, for pages that are cross-origin isolated. */
+/** Builds the wasm whose threads share a memory, for cross-origin isolated pages. */
 function threaded(folder) {
   const link = ["--shared-memory", "--import-memory", "--max-memory=4294967296"];
   const symbols = ["__wasm_init_tls", "__tls_size", "__tls_align", "__tls_base"].map((name) => `--export=${name}`);
@@ -59,7 +59,7 @@ function threaded(folder) {
   return wasm(folder, flags, ["--features", "threads"]);
 }
 
-/** The sources of the standard library. */
+/** Installs the sources of the standard library if they are missing. */
 function sources() {
   const sysroot = execFileSync("rustc", ["--print", "sysroot"], { cwd: root, encoding: "utf8" }).trim();
   if (!existsSync(join(sysroot, "lib", "rustlib", "src", "rust", "library", "Cargo.lock"))) {
@@ -67,38 +67,38 @@ function sources() {
   }
 }
 
-/** Arguments of cargo for the program that writes glue. */
+/** Returns the arguments of cargo that build or run `wasm/bindgen`, which writes the glue. */
 function bindgen(command) {
   const manifest = join(root, "wasm", "bindgen", "Cargo.toml");
   return [command, "--locked", "--quiet", "--manifest-path", manifest, "--target-dir", join(targets(), "tools")];
 }
 
-/** Writes the glue of the wasm in `built`, and the wasm, smaller, into `pkg`. */
+/** Writes the wasm in `built`, optimized, and its glue into `pkg`. */
 function packed(built, pkg) {
   mkdirSync(pkg, { recursive: true });
   run("cargo", [...bindgen("run"), "--", join(built, "wasm", "foveate_wasm.wasm"), pkg]);
   const [file, optimised] = [join(pkg, "foveate_bg.wasm"), join(pkg, "optimised.wasm")];
-  // Higher levels are no faster, and larger once they are compressed.
+  // Higher levels are not faster, and larger when compressed.
   tool("binaryen", "wasm-opt", [file, "-o", optimised, "-O1", "--strip-debug"]);
   renameSync(optimised, file);
   const gzipped = gzipSync(readFileSync(file), { level: 9 }).length;
   console.log(`wasm: ${statSync(file).size} bytes, ${gzipped} gzipped`);
 }
 
-/** Where cargo builds. */
+/** Returns cargo's target folder. */
 function targets() {
   const metadata = execFileSync("cargo", ["metadata", "--no-deps", "--format-version", "1"], { cwd: root });
   return JSON.parse(metadata).target_directory;
 }
 
-/** The settings and arguments of ops as types, from the tables of the ops themselves. */
+/** Writes the types of the ops' settings and arguments, from the field tables of the ops. */
 async function types() {
   const { default: init, opTypes } = await import(new URL("../pkg/foveate.js", import.meta.url));
   await init({ module_or_path: readFileSync(join(web, "pkg", "foveate_bg.wasm")) });
   writeFileSync(join(web, "pkg", "ops.d.ts"), opTypes());
 }
 
-/** Takes `Symbol.dispose` out of the glue's types: programs whose `lib` does not have it check them, too. */
+/** Removes `Symbol.dispose` from the glue's types, for programs whose `lib` lacks it. */
 function plainTypes() {
   for (const folder of ["pkg", "pkg/threads"]) {
     const file = join(web, folder, "foveate.d.ts");
@@ -110,7 +110,7 @@ if (!process.argv.includes("--only-ts")) {
   rmSync(join(web, "pkg"), { recursive: true, force: true });
   sources();
   const [one, threads] = ["single", "threads"].map((name) => join(targets(), name));
-  // Side by side: each is one crate and one processor for most of its time.
+  // In parallel: each build spends most of its time in one crate, on one thread.
   await Promise.all([single(one), threaded(threads), start("cargo", bindgen("build"))]);
   packed(join(one, target), join(web, "pkg"));
   packed(join(threads, target), join(web, "pkg", "threads"));

@@ -1,77 +1,78 @@
-/** Answers, of a model and of a session alike. */
+/** Generation: options, pieces of text, tokens and their probabilities, shared by models and sessions. */
 
 import { abortable, FoveateError, throwIfAborted } from "./error.js";
 import { type Engine, inputsOf, type Message, type Step, type TemplateOptions } from "./methods.js";
 
-/** How an answer is made; what a template gets counts for prompts that are conversations. */
+/** Options of a generated answer. Options of the chat template apply to prompts that are conversations. */
 export interface GenerateOptions extends TemplateOptions {
-  /** 256 by default. An answer also ends where the model's context does. */
+  /** Maximum number of generated tokens: 256 by default. The end of the model's context also ends an answer. */
   readonly maxTokens?: number;
-  /** 0, the default, takes the likeliest token. */
+  /** Sampling temperature. 0, the default, always takes the most likely token. */
   readonly temperature?: number;
-  /** Draw from the likeliest so many tokens only; 0 is no limit. */
+  /** Samples from this many most likely tokens. 0, the default, sets no limit. */
   readonly topK?: number;
-  /** Draw from the likeliest tokens that together have this probability. */
+  /** Samples from the smallest set of most likely tokens whose probabilities add up to `topP`. 1 sets no limit. */
   readonly topP?: number;
-  /** Draw from tokens that are at least so likely, as a part of the likeliest one's probability. */
+  /** Drops tokens less likely than `minP` times the probability of the most likely token. 0 sets no limit. */
   readonly minP?: number;
-  /** Divides the logits of tokens that occurred; 1 leaves them. */
+  /** Divides positive logits of tokens that already occurred, and multiplies negative ones. 1 leaves them as they are. */
   readonly repetitionPenalty?: number;
-  /** The same seed gives the same answer. */
+  /** Seed of the random generator. The same seed, prompt and device give the same answer. */
   readonly seed?: number;
   /**
-   * Tell how likely every token was, and of so many of the likeliest besides it: of 0 to 100. The logits come back from
-   * the device for it, which costs time.
+   * Adds a `score` to every token, with the log-probabilities of this many most likely tokens: 0 to 100. The logits are
+   * then downloaded from the device at every step, which costs time.
    */
   readonly logprobs?: number;
-  /** Ends the answer with an error of code `cancelled`. */
+  /** Stops the answer: the iterator throws an error of code `cancelled`. */
   readonly signal?: AbortSignal;
 }
 
-/** How likely a token was. */
+/** Probability of a token, given all tokens before it. */
 export interface Score {
-  /** Natural logarithm of its probability. */
+  /** Natural logarithm of the token's probability. */
   readonly logprob: number;
-  /** Entropy of the whole distribution, in nats. */
+  /** Entropy of the distribution over the vocabulary, in nats. */
   readonly entropy: number;
-  /** How many tokens were likelier. */
+  /** Number of tokens with a higher probability: 0 for the most likely token. */
   readonly rank: number;
 }
 
-/** A token of a text that was scored. */
+/** A token of a scored text. */
 export interface ScoredToken extends Score {
   readonly id: number;
 }
 
-/** A token that could have been, and the natural logarithm of its probability. */
-export interface Candidate {
+/** A token id and the natural logarithm of its probability. */
+export interface TokenLogprob {
   readonly id: number;
   readonly logprob: number;
 }
 
-/** A text to go on with, a conversation for the model's chat template, or token ids. */
+/** A text to continue, a conversation for the model's chat template, or token ids. */
 export type Prompt = string | readonly Message[] | Uint32Array | readonly number[];
 
-/** A token of an answer, and the text that is complete with it: often none, as characters may need several tokens. */
+/** A generated token. */
 export interface Token {
   readonly id: number;
+  /** Characters that this token completes. Often empty, because one character may take several tokens. */
   readonly text: string;
-  /** How likely it was, if `logprobs` asked for it. */
-  readonly score?: Score & { readonly likeliest: readonly Candidate[] };
+  /** Probability of the token, and the most likely tokens. Present if `logprobs` was given. */
+  readonly score?: Score & { readonly topLogprobs: readonly TokenLogprob[] };
 }
 
-/** Why an answer ended: the model said so, or there was no room for more. */
-export type End = "stop" | "length";
+/** Reason that an answer ended: `stop` for an end token, `length` for `maxTokens` or the end of the context. */
+export type FinishReason = "stop" | "length";
 
-/** A model's engine, and who hears of its losses. */
+/** An engine, and the listener for its lost devices. */
 export interface Link {
   readonly engine: Engine;
   readonly onDeviceLost: (() => void) | undefined;
-  /** Losses that were told of. */
-  losses: number;
+  /** Lost devices that `onDeviceLost` was called for. */
+  devicesLost: number;
 }
 
-/** The ids of a prompt. */
+/** Returns the token ids of a prompt. `addSpecial` adds the special tokens that the model expects around a text. */
 export async function idsOf(
   { engine }: Link,
   prompt: Prompt,
@@ -80,7 +81,7 @@ export async function idsOf(
 ): Promise<Uint32Array> {
   if (typeof prompt === "string") return engine.call("tokenize", [prompt, addSpecial]);
   if (typeof prompt !== "object" || !prompt || !(Symbol.iterator in prompt)) {
-    throw new FoveateError("config", `a prompt is a text, messages or token ids, got ${prompt}`);
+    throw new FoveateError("config", `a prompt must be a text, messages or token ids, got ${prompt}`);
   }
   const [first] = prompt;
   if (typeof first !== "object") return checked(prompt as Iterable<number>);
@@ -88,23 +89,23 @@ export async function idsOf(
   return engine.call("tokenize", [text, false]);
 }
 
-/** The steps of an answer that `begin` begins, until the end or until nobody wants more. */
+/** Yields the steps of the answer that `begin` starts, until it ends or the caller leaves the loop. */
 async function* steps(
   link: Link,
   begin: (options: Omit<GenerateOptions, "signal">) => Promise<number>,
   { signal, ...options }: GenerateOptions,
-): AsyncGenerator<Step, End, void> {
+): AsyncGenerator<Step, FinishReason, void> {
   throwIfAborted(signal);
   const answer = await begin(options);
   let last: Promise<unknown> = Promise.resolve();
   try {
     for (;;) {
       const next = link.engine.call("next", [answer]);
-      // A step that was given up ends before the answer does.
+      // An aborted step ends on the device before the answer is freed.
       last = next.catch(() => {});
       const step = await abortable(next, signal);
-      if (step.losses > link.losses) link.onDeviceLost?.();
-      link.losses = step.losses;
+      if (step.devicesLost > link.devicesLost) link.onDeviceLost?.();
+      link.devicesLost = step.devicesLost;
       yield step;
       if (step.end) return step.end;
     }
@@ -115,7 +116,8 @@ async function* steps(
 
 type Begin = Parameters<typeof steps>[1];
 
-export async function* pieces(link: Link, begin: Begin, options: GenerateOptions): AsyncGenerator<string, End, void> {
+/** Yields an answer as pieces of whole characters. */
+export async function* pieces(link: Link, begin: Begin, options: GenerateOptions): AsyncGenerator<string, FinishReason, void> {
   for await (const { text, end } of steps(link, begin, options)) {
     if (text) yield text;
     if (end) return end;
@@ -123,7 +125,8 @@ export async function* pieces(link: Link, begin: Begin, options: GenerateOptions
   return "stop";
 }
 
-export async function* tokens(link: Link, begin: Begin, options: GenerateOptions): AsyncGenerator<Token, End, void> {
+/** Yields an answer as tokens. */
+export async function* tokens(link: Link, begin: Begin, options: GenerateOptions): AsyncGenerator<Token, FinishReason, void> {
   for await (const { id, text, end, probabilities } of steps(link, begin, options)) {
     if (id !== undefined) yield probabilities.length > 0 ? { id, text, score: scored(probabilities) } : { id, text };
     if (end) return end;
@@ -134,16 +137,17 @@ export async function* tokens(link: Link, begin: Begin, options: GenerateOptions
 export const score = ([logprob = NaN, entropy = NaN, rank = NaN]: Float64Array): Score => ({ logprob, entropy, rank });
 
 function scored(probabilities: Step["probabilities"]): NonNullable<Token["score"]> {
-  const likeliest: Candidate[] = [];
+  const topLogprobs: TokenLogprob[] = [];
   for (let i = 3; i + 1 < probabilities.length; i += 2) {
-    likeliest.push({ id: probabilities[i] as number, logprob: probabilities[i + 1] as number });
+    topLogprobs.push({ id: probabilities[i] as number, logprob: probabilities[i + 1] as number });
   }
-  return { ...score(probabilities), likeliest };
+  return { ...score(probabilities), topLogprobs };
 }
 
+/** Returns token ids as an array of u32, or throws `config` if one is not a u32. */
 export function checked(ids: Iterable<number>): Uint32Array {
   const all = [...ids];
   const wrong = all.find((id) => !Number.isInteger(id) || id < 0 || id > 0xffff_ffff);
-  if (wrong !== undefined) throw new FoveateError("config", `a token id must be a whole number, got ${wrong}`);
+  if (wrong !== undefined) throw new FoveateError("config", `a token id must be a whole number from 0 to 4294967295, got ${wrong}`);
   return Uint32Array.from(all);
 }

@@ -1,11 +1,11 @@
-/** Single kernels on the caller's own `GPUDevice`, over its own buffers: the passes come as data and run right here. */
+/** Single ops on the caller's own `GPUDevice` and buffers. The engine returns plans as data; passes run in this thread. */
 
 import type { OpArguments, OpName } from "../pkg/ops.js";
 import { FoveateError } from "./error.js";
 import type { Argument, Engine, Pass, Plan } from "./methods.js";
 import { type AnySettings, byName, bytesOf, hooksOf, type Settings, settingsText, shapesOf, type Tensor, type TensorData, type Tensors, typed } from "./tensors.js";
 
-/** What is used of a `GPUDevice`, whichever types of WebGPU a program has. */
+/** The part of `GPUDevice` that is used here. It fits the WebGPU types of any program. */
 export interface OwnDevice {
   readonly features: { has(name: string): boolean };
   readonly limits: object;
@@ -13,50 +13,50 @@ export interface OwnDevice {
   createBuffer(descriptor: never): OwnBuffer;
 }
 
-/** What is used of a `GPUBuffer`. */
+/** The part of `GPUBuffer` that is used here. */
 export interface OwnBuffer {
   readonly size: number;
   destroy(): unknown;
 }
 
-/** The type of buffers that a device creates. */
+/** The buffer type of a device. */
 export type BufferOf<D extends OwnDevice> = ReturnType<D["createBuffer"]>;
 
 /**
- * A tensor in a buffer of the caller's device, with the usage `STORAGE`. It begins `offset` bytes in, at a multiple of 4,
- * and for some arguments at one of the device's alignment.
+ * A tensor in a buffer of the caller's device, with usage `STORAGE`. It starts at byte `offset`, a multiple of 4. For some
+ * arguments, `offset` must be a multiple of the device's `minStorageBufferOffsetAlignment`.
  */
 export interface BufferTensor<B extends OwnBuffer = OwnBuffer> {
   readonly data: B;
   readonly shape: readonly number[];
   readonly offset?: number;
-  /** Of what the buffer holds: what `download` makes of it. */
+  /** Element type. `download` decodes the bytes with it: `f32` by default. */
   readonly dtype?: string;
 }
 
-/** What a kernel takes for an argument. */
+/** A tensor as an argument of an op: in a buffer, or as a typed array. */
 export type BufferInput<B extends OwnBuffer> = BufferTensor<B> | Tensor | TensorData;
 
 /**
- * A kernel over buffers. What is given as numbers is uploaded. Outputs are new buffers of the caller's, with the usages
- * `STORAGE`, `COPY_SRC` and `COPY_DST`, or those that were given under the names of outputs.
+ * An op over buffers. Typed arrays are uploaded. Each output is a new buffer with usages `STORAGE`, `COPY_SRC` and
+ * `COPY_DST`, or the buffer given under the name of the output.
  */
 export type BufferKernel<B extends OwnBuffer, Op extends OpName = OpName> = (
   settings: Settings<Op>,
   ...tensors: Tensors<BufferInput<B>, OpArguments[Op]>
 ) => Promise<Record<string, BufferTensor<B>>>;
 
-/** A device of the caller's, with every op as a method. */
+/** The caller's device, with every op as a method. */
 export type BufferDevice<D extends OwnDevice> = BufferExecutor<D> & { readonly [Op in OpName]: BufferKernel<BufferOf<D>, Op> };
 
-// `GPUBufferUsage`, which is no global where there is no WebGPU; and `GPUShaderStage.COMPUTE`, `GPUMapMode.READ`.
+// Values of `GPUBufferUsage`, `GPUShaderStage.COMPUTE` and `GPUMapMode.READ`, which are no globals without WebGPU.
 const [MAP_READ, COPY_SRC, COPY_DST, UNIFORM, STORAGE] = [1, 4, 8, 0x40, 0x80];
 const [COMPUTE, READ] = [4, 1];
 
 /** Bytes between the parameters of two passes: an offset that every device allows. */
 const STRIDE = 256;
 
-/** Where a binding begins, and how far before its argument that is. */
+/** A binding: `skip` is the distance from its start to the start of the argument, in bytes. */
 interface Place {
   readonly buffer: GPUBuffer;
   readonly offset: number;
@@ -64,14 +64,14 @@ interface Place {
   readonly skip: number;
 }
 
-/** Runs the plans of ops on a device of the caller's. Its other work goes on as it likes. */
+/** Runs ops on the caller's device. Other work on the device continues. */
 export class BufferExecutor<D extends OwnDevice> {
   readonly #engine: Engine;
   readonly #gpu: GPUDevice;
   readonly #caps: Readonly<Record<string, number>>;
   readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>();
   readonly #scratch: GPUBuffer[] = [];
-  /** The names of all ops. */
+  /** Names of all ops. */
   readonly ops: readonly string[];
 
   /** @internal */
@@ -83,7 +83,7 @@ export class BufferExecutor<D extends OwnDevice> {
   }
 
   /**
-   * Runs an op by its name; it has been submitted when this returns.
+   * Runs an op by its name, and submits it to the device's queue before the promise resolves.
    *
    * @throws {FoveateError}
    */
@@ -94,7 +94,7 @@ export class BufferExecutor<D extends OwnDevice> {
     const plan = await this.#engine.call("plan", [op, text, shapesOf(named), caps], hooksOf(settings));
     for (const name of named.keys()) {
       if (!plan.args.some((arg) => arg.name === name)) {
-        throw new FoveateError("config", `${op} with these settings has ${plan.args.map(({ name }) => name).join(", ")}, and no ${name}`);
+        throw new FoveateError("config", `${op} with these settings takes ${plan.args.map(({ name }) => name).join(", ")}; there is no argument ${name}`);
       }
     }
     const pipelines = await Promise.all(plan.passes.map((pass) => this.#pipeline(pass)));
@@ -107,12 +107,12 @@ export class BufferExecutor<D extends OwnDevice> {
         return Object.fromEntries(written) as unknown as Record<string, BufferTensor<BufferOf<D>>>;
       });
     } finally {
-      // What was submitted is done with them before they go.
+      // A destroyed buffer stays valid for work that was already submitted.
       for (const buffer of temporary) buffer.destroy();
     }
   }
 
-  /** The numbers of a tensor whose buffer has the usage `COPY_SRC`, behind everything that was submitted. */
+  /** Downloads a tensor whose buffer has usage `COPY_SRC`, after all submitted work. */
   async download({ data, shape, offset = 0, dtype = "f32" }: BufferTensor<BufferOf<D>>): Promise<Tensor> {
     const elements = shape.reduce((all, n) => all * n, 1);
     const bytes = typedBytes(dtype, elements);
@@ -134,19 +134,19 @@ export class BufferExecutor<D extends OwnDevice> {
     }
   }
 
-  /** The arguments of an op with these settings. */
+  /** Returns the arguments of an op with these settings. */
   arguments(op: string, settings: AnySettings = {}): Promise<readonly Argument[]> {
     return this.#engine.call("arguments", [op, settingsText(settings), "{}"]);
   }
 
-  /** Frees pipelines and scratch; the device and the buffers that were returned are the caller's. */
+  /** Frees pipelines and scratch buffers. The caller owns the device and the returned buffers. */
   dispose(): void {
     this.#engine.close();
     this.#pipelines.clear();
     for (const buffer of this.#scratch.splice(0)) buffer.destroy();
   }
 
-  /** `work`, which ends before anybody else's begins, with what the device has against it as an error. */
+  /** Runs `work`, which must be synchronous, inside error scopes, and throws the errors that the device reports. */
   async #checked<T>(op: string, work: () => T): Promise<T> {
     for (const filter of ["validation", "out-of-memory"] as const) this.#gpu.pushErrorScope(filter);
     let result: T | undefined;
@@ -183,7 +183,7 @@ export class BufferExecutor<D extends OwnDevice> {
     return pipeline;
   }
 
-  /** The tensor of an argument: what was given, uploaded or new. */
+  /** Returns the tensor of an argument: the given buffer, an upload, or a new buffer. */
   #hold(op: string, arg: Argument, named: Map<string, BufferInput<BufferOf<D>>>, temporary: GPUBuffer[]): BufferTensor {
     const given = named.get(arg.name);
     const { dtype, shape } = arg;
@@ -194,7 +194,7 @@ export class BufferExecutor<D extends OwnDevice> {
     if (given && "data" in given && !ArrayBuffer.isView(given.data)) {
       const { data, offset = 0 } = given as BufferTensor;
       if (offset % 4 || !(offset >= 0) || offset + arg.bytes > data.size) {
-        throw new FoveateError("config", `${op}: ${arg.name} needs ${arg.bytes} bytes from a multiple of 4, its buffer has ${data.size} and it begins at ${offset}`);
+        throw new FoveateError("config", `${op}: ${arg.name} needs ${arg.bytes} bytes at an offset that is a multiple of 4, got offset ${offset} in a buffer of ${data.size} bytes`);
       }
       return { data, offset, shape, dtype };
     }
@@ -247,13 +247,13 @@ export class BufferExecutor<D extends OwnDevice> {
     const { data, offset: from = 0 } = arg === undefined ? { data: this.#scratch[scratch as number] as GPUBuffer } : (held[arg] as BufferTensor);
     const at = from + offset;
     const skip = at % (this.#caps.alignment as number);
-    // Kernels that read vectors may read to the end of the last one.
+    // Kernels that read vectors may read up to the end of the last vector.
     const size = Math.min(Math.ceil((skip + bytes) / 16) * 16, data.size - (at - skip));
     return { buffer: data as unknown as GPUBuffer, offset: at - skip, size: size - (size % 4), skip };
   }
 }
 
-/** The words of a pass's parameters. */
+/** Returns the parameter words of a pass. */
 function params(op: string, pass: Pass, places: readonly Place[], args: readonly Argument[]): number[] {
   const started = new Set<number>();
   const words = pass.params.map((param) => {
@@ -262,18 +262,18 @@ function params(op: string, pass: Pass, places: readonly Place[], args: readonly
     const bound = pass.bindings.findIndex((binding) => binding.arg === arg);
     started.add(bound);
     const { skip } = places[bound] as Place;
-    if (skip % unit) throw new FoveateError("config", `${op}: ${args[arg]?.name} must begin at a multiple of ${unit} bytes`);
+    if (skip % unit) throw new FoveateError("config", `${op}: the offset of ${args[arg]?.name} must be a multiple of ${unit} bytes`);
     return skip / unit;
   });
   pass.bindings.forEach(({ arg }, i) => {
     if (places[i]?.skip && !started.has(i)) {
-      throw new FoveateError("config", `${op}: ${args[arg as number]?.name} must begin at the device's alignment`);
+      throw new FoveateError("config", `${op}: the offset of ${args[arg as number]?.name} must be a multiple of the device's minStorageBufferOffsetAlignment`);
     }
   });
   return words;
 }
 
-/** What plans may count on, on this device. */
+/** Returns the capabilities of a device, for planning. */
 function capsOf(gpu: GPUDevice, baseline: boolean): Record<string, number> {
   const { limits, features } = gpu;
   const info = (gpu as { adapterInfo?: Partial<GPUAdapterInfo> }).adapterInfo ?? {};
@@ -295,9 +295,9 @@ function capsOf(gpu: GPUDevice, baseline: boolean): Record<string, number> {
   };
 }
 
-/** Bytes of elements that are no blocks. */
+/** Returns the bytes of `elements` elements. Block formats have no fixed size per element. */
 function typedBytes(dtype: string, elements: number): number {
   const size = { f32: 4, i32: 4, u32: 4, f16: 2, bf16: 2 }[dtype];
-  if (!size) throw new FoveateError("config", `a tensor of ${dtype} has no numbers to download`);
+  if (!size) throw new FoveateError("config", `cannot download a tensor of ${dtype}: only f32, i32, u32, f16 and bf16 can be downloaded`);
   return size * elements;
 }

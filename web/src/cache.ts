@@ -1,32 +1,34 @@
 /**
- * Files that were downloaded. A file is a list of blocks, each stored under the SHA-256 of its bytes and checked against
- * it when it is read: what is damaged counts as absent, and what two files share is there once.
+ * The cache of downloaded files. A file is a list of blocks. Each block is stored under the SHA-256 of its bytes and checked
+ * against it when read: a damaged block counts as missing. Blocks shared by two files are stored once.
  */
 
 import { openStorage, type Storage } from "./storage.js";
 
-/** Bytes of a block, and of one request. */
+/** Bytes of a block, and of one range request. */
 export const BLOCK = 4 << 20;
 
-/** A file, as far as it is there. */
+/** A file and its cached blocks. */
 interface Manifest {
   readonly url: string;
-  /** The address of the model that it belongs to. */
+  /** Address of the model that the file belongs to. */
   readonly source: string;
   readonly size: number;
-  /** The server said that there is no such file. */
+  /** `true` if the server reported that the file does not exist. */
   readonly absent?: boolean;
-  /** Hashes by the numbers of blocks; `null` where one is not there. */
+  /** Hash of each block; `null` for blocks that are not cached. */
   readonly blocks: (string | null)[];
 }
 
 /** A model in the cache. */
 export interface CachedModel {
-  /** The address that it was loaded from. */
+  /** Address that the model was loaded from. */
   readonly source: string;
-  /** Bytes that are there, and that all files have which were begun. */
-  readonly bytes: number;
-  readonly of: number;
+  /** Bytes in the cache. */
+  readonly cachedBytes: number;
+  /** Size of all files of the model that were opened. */
+  readonly totalBytes: number;
+  /** `true` if all of `totalBytes` is cached. */
   readonly complete: boolean;
 }
 
@@ -46,12 +48,12 @@ function parse(bytes: Uint8Array | undefined): Manifest | undefined {
     const whole = Number.isSafeInteger(manifest.size) && Array.isArray(manifest.blocks);
     return whole && manifest.blocks.length === Math.ceil(manifest.size / BLOCK) ? manifest : undefined;
   } catch {
-    // It was cut off while it was written.
+    // The page was closed while the manifest was written.
     return undefined;
   }
 }
 
-/** One file in the cache; it never throws: a cache that fails is one that has nothing. */
+/** One cached file. Its methods never throw: a failing cache counts as an empty one. */
 export class CachedFile {
   readonly #storage: Storage;
   readonly #name: string;
@@ -65,7 +67,7 @@ export class CachedFile {
     this.#manifest = manifest;
   }
 
-  /** The file of an address, if anything of it is known. */
+  /** Returns the cached file of an address, or `undefined` if there is none. */
   static async find(url: string): Promise<CachedFile | undefined> {
     try {
       const storage = await openStorage();
@@ -77,7 +79,7 @@ export class CachedFile {
     }
   }
 
-  /** A file of which nothing is there yet. */
+  /** Adds a file without blocks. */
   static async begin(url: string, source: string, size: number, absent = false): Promise<CachedFile | undefined> {
     try {
       const storage = await openStorage();
@@ -99,7 +101,7 @@ export class CachedFile {
     return this.#manifest.absent === true;
   }
 
-  /** The bytes of a block, if they are there and undamaged. */
+  /** Returns a block, or `undefined` if it is missing or damaged. */
   async read(index: number): Promise<Uint8Array | undefined> {
     const wanted = this.#manifest.blocks[index];
     if (!wanted) return undefined;
@@ -108,13 +110,13 @@ export class CachedFile {
       if (bytes && bytes.length === blockBytes(this.size, index) && (await hash(bytes)) === wanted) return bytes;
       await this.#storage.remove(blockName(wanted));
     } catch {
-      // As if it were not there.
+      // An unreadable block counts as missing.
     }
     this.#manifest.blocks[index] = null;
     return undefined;
   }
 
-  /** Keeps a block. */
+  /** Stores a block. */
   async write(index: number, bytes: Uint8Array): Promise<void> {
     try {
       const name = await hash(bytes);
@@ -122,11 +124,11 @@ export class CachedFile {
       this.#manifest.blocks[index] = name;
       await this.#save();
     } catch {
-      // The disk is full, or another tab writes the same.
+      // The disk is full, or another tab writes the same file. Loading goes on without the cache.
     }
   }
 
-  /** Writes the manifest, once for all changes that come while it is written. */
+  /** Writes the manifest. Changes made while it is written are written together. */
   #save(): Promise<void> {
     this.#changed = true;
     this.#writing ??= (async () => {
@@ -148,23 +150,23 @@ async function manifests(storage: Storage): Promise<Map<string, Manifest>> {
   return found;
 }
 
-/** The models that were downloaded in this browser, for this origin. */
+/** Models downloaded by this origin in this browser. */
 export const cache = {
-  /** What is there. */
+  /** Lists the cached models, incomplete ones included. */
   async list(): Promise<CachedModel[]> {
     const storage = await openStorage();
-    const models = new Map<string, { source: string; bytes: number; of: number; complete: boolean }>();
+    const models = new Map<string, { source: string; cachedBytes: number; totalBytes: number; complete: boolean }>();
     for (const { source, size, blocks } of storage ? (await manifests(storage)).values() : []) {
-      const model = models.get(source) ?? { source, bytes: 0, of: 0, complete: true };
+      const model = models.get(source) ?? { source, cachedBytes: 0, totalBytes: 0, complete: true };
       models.set(source, model);
-      model.of += size;
-      blocks.forEach((block, i) => (model.bytes += block ? blockBytes(size, i) : 0));
-      model.complete = model.bytes === model.of;
+      model.totalBytes += size;
+      blocks.forEach((block, i) => (model.cachedBytes += block ? blockBytes(size, i) : 0));
+      model.complete = model.cachedBytes === model.totalBytes;
     }
     return [...models.values()];
   },
 
-  /** Forgets a model, by its `source`, and what no other model shares with it. */
+  /** Deletes a model by its `source`, except for blocks shared with other models. */
   async delete(source: string): Promise<void> {
     const storage = await openStorage();
     if (!storage) return;
@@ -178,7 +180,7 @@ export const cache = {
     }
   },
 
-  /** Forgets everything. */
+  /** Deletes all models. */
   async clear(): Promise<void> {
     const storage = await openStorage();
     for (const name of storage ? await storage.names() : []) await storage?.remove(name);

@@ -1,10 +1,10 @@
-/** Single kernels over typed arrays: what researchers run, and what says whether a device computes as it should. */
+/** Single ops over typed arrays, and checks of a device against the definitions. */
 
 import type { OpInputs, OpName } from "../pkg/ops.js";
 import { type BufferDevice, BufferExecutor, type OwnDevice } from "./buffers.js";
 import { type Abortable, FoveateError } from "./error.js";
 import type { Argument, Device as Kind, Engine, Finding } from "./methods.js";
-import { absolute, spawnEngine, type Where } from "./spawn.js";
+import { absolute, type EngineOptions, spawnEngine } from "./spawn.js";
 import { type AnySettings, byName, bytesOf, hooksOf, type Settings, settingsText, shapesOf, type Tensor, type TensorData, type Tensors, typed } from "./tensors.js";
 
 export type { Finding };
@@ -14,33 +14,37 @@ export type { AnySettings, Cancellable, Settings, Tensor, TensorData, Tensors } 
 /** An argument of an op. */
 export type { Argument };
 
-/** What an op wrote, by the names of its arguments. */
+/** Outputs of an op by argument name. */
 export type Outputs = Record<string, Tensor>;
 
-/** One op: settings, then its tensors in the order of its arguments, or one object of them by their names. */
+/** An op. Takes settings, then its tensors in the order of its arguments or as one object by argument name. */
 export type Kernel<Op extends OpName = OpName> = (
   settings: Settings<Op>,
   ...tensors: Tensors<Tensor | TensorData, OpInputs[Op]>
 ) => Promise<Outputs>;
 
-/** An executor, with every op as a method: `gpu.attention({ causal: true }, q, k, v)`. */
+/** An executor with every op as a method: `gpu.attention({ causal: true }, q, k, v)`. */
 export type Device = Executor & { readonly [Op in OpName]: Kernel<Op> };
 
-export interface DeviceOptions extends Where {
-  /** Use no more of the GPU than WebGPU guarantees everywhere. */
+/** Options of {@link device}. */
+export interface DeviceOptions extends EngineOptions {
+  /** Restricts the GPU to WebGPU's default limits and no optional features. */
   readonly baseline?: boolean;
   /**
-   * Multiply in f32 on the processor: the default. Models do not, there: where weights have 4 or 8 bits, they round
-   * activations to 16.
+   * Computes linear ops in f32 on the CPU: `true` by default. With `false`, the CPU rounds activations to 16 bits if the
+   * weights have 4 or 8 bits, as it does for models.
    */
   readonly exact?: boolean;
   readonly signal?: AbortSignal;
 }
 
 /**
- * Opens an executor for single ops: `gpu`, `cpu`, `reference` (the definitions: slow, and what all else is measured by),
- * or, with `auto`, a real GPU where there is one and the processor otherwise. With a `GPUDevice` of the caller's, kernels
- * run on that, over its buffers.
+ * Opens an executor for single ops.
+ *
+ * - `auto`, the default, uses WebGPU if there is a hardware GPU, and the CPU otherwise.
+ * - `gpu` uses WebGPU, `cpu` the WebAssembly executor.
+ * - `reference` runs the definitions of the ops, slowly. All other executors are tested against it.
+ * - `{ device }` runs ops on the caller's own `GPUDevice`, over its buffers.
  *
  * @throws {FoveateError}
  */
@@ -52,7 +56,7 @@ export async function device<D extends OwnDevice>(
 ): Promise<Device | BufferDevice<D>> {
   const own = typeof kind === "object" ? kind : undefined;
   const { baseline = false, exact = true, ...where } = own ?? options;
-  // Plans need no executor to be made.
+  // Planning needs no executor.
   const opened = own ? "plans" : (kind as Kind);
   const engine = spawnEngine(where, opened);
   try {
@@ -69,14 +73,14 @@ export async function device<D extends OwnDevice>(
   }
 }
 
-/** An executor of single ops. */
+/** An executor for single ops. */
 export class Executor {
   readonly #engine: Engine;
   readonly #kind: Kind;
   readonly #baseline: boolean;
-  /** One line that names executor and device. */
+  /** Executor and device, in one line. */
   readonly name: string;
-  /** The names of all ops. */
+  /** Names of all ops. */
   readonly ops: readonly string[];
 
   /** @internal */
@@ -103,7 +107,7 @@ export class Executor {
     for (const name of named.keys()) {
       if (!args.some((arg) => arg.name === name && arg.access !== "write")) {
         const names = args.filter(({ access }) => access !== "write").map((arg) => arg.name);
-        throw new FoveateError("config", `${op} with these settings reads ${names.join(", ")}, and no ${name}`);
+        throw new FoveateError("config", `${op} with these settings reads ${names.join(", ")}; there is no argument ${name}`);
       }
     }
     const outputs = await this.#engine.call("run", [op, text, shapes, inputs], hooks);
@@ -111,12 +115,12 @@ export class Executor {
     return Object.fromEntries(written.map((arg, i) => [arg.name, typed(arg, outputs[i] as Uint8Array)]));
   }
 
-  /** The arguments of an op with these settings. */
+  /** Returns the arguments of an op with these settings. */
   arguments(op: string, settings: AnySettings = {}): Promise<readonly Argument[]> {
     return this.#engine.call("arguments", [op, settingsText(settings), "{}"]);
   }
 
-  /** Meaningful tensors for every argument that an op reads: drawn numbers, ids inside of vocabularies. */
+  /** Draws valid inputs for an op: random numbers, and ids within the vocabulary. The same seed draws the same inputs. */
   async inputs(op: string, settings: AnySettings = {}, seed = 1): Promise<Record<string, Tensor>> {
     const text = settingsText(settings);
     const [args, all] = await Promise.all([
@@ -128,17 +132,17 @@ export class Executor {
   }
 
   /**
-   * Compares this executor with a case whose results are known: a `.safetensors` file of an op, or the address of a
-   * model's folder with a `golden.safetensors`. The format is that of `foveate check`.
+   * Checks this executor against expected results: a `.safetensors` case of an op, or the address of a model's folder with a
+   * `golden.safetensors`. The format is that of `foveate check`.
    *
-   * @throws {FoveateError} if the case cannot be run at all.
+   * @throws {FoveateError} if the case cannot be run.
    */
   check(source: string | URL | Blob, options: Abortable = {}): Promise<readonly Finding[]> {
     const sent = source instanceof Blob ? source : absolute(source);
     return this.#engine.call("check", [sent, this.#kind, this.#baseline], hooksOf(options));
   }
 
-  /** Runs built-in cases, all or those whose names (`op/shape`) pass `filter`, against the definitions. */
+  /** Runs built-in cases against the definitions: all, or those whose name (`op/shape`) passes `filter`. */
   async selfTest(
     filter: (name: string) => boolean = () => true,
     options: Abortable = {},
@@ -152,7 +156,7 @@ export class Executor {
     return findings;
   }
 
-  /** Frees the device. What is still running fails with an error of code `closed`. */
+  /** Frees the device. Running calls fail with an error of code `closed`. */
   dispose(): void {
     this.#engine.close();
   }

@@ -1,4 +1,4 @@
-/** The wasm, in this thread. */
+/** The engine of the calling thread. */
 
 import type { Device as WasmDevice, JsFiles, Model as WasmModel } from "../pkg/foveate.js";
 import { FoveateError, throwIfAborted } from "./error.js";
@@ -9,12 +9,12 @@ import type { Argument, Device, Engine, Finding, Hooks, Info, Method, Methods, P
 import { Ahead, settled } from "./pipelines.js";
 import { type OpenSource, openCase, openSource } from "./source.js";
 
-/** What is asked of WebGPU; TypeScript has no types for it yet. */
+/** The part of WebGPU that is used here; TypeScript has no types for it yet. */
 interface Gpu {
   requestAdapter(options: object): Promise<{ info?: Partial<Record<string, string>> } | null>;
 }
 
-/** One line that names executor and device. Browsers give GPUs no name but a vendor and an architecture. */
+/** Describes executor and device in one line. Most browsers name only the vendor and the architecture of a GPU. */
 async function describe(model: WasmModel | WasmDevice): Promise<string> {
   const plain = model.describe();
   const gpu = (globalThis.navigator as { gpu?: Gpu } | undefined)?.gpu;
@@ -25,7 +25,7 @@ async function describe(model: WasmModel | WasmDevice): Promise<string> {
   return name ? `gpu, ${name} (WebGPU)` : plain;
 }
 
-/** Compiles the wasm, and tells it what devices of this thread's GPU will have. */
+/** Compiles the wasm, and passes it the subgroup sizes of this thread's GPU. */
 async function begun(): Promise<void> {
   await compiled();
   glue.setSubgroups(...(await subgroups()));
@@ -40,7 +40,7 @@ export class LocalEngine implements Engine {
   async call<M extends Method>(method: M, args: Parameters<Methods[M]>, hooks: Hooks = {}) {
     try {
       throwIfAborted(hooks.signal);
-      if (this.#closed) throw new FoveateError("closed", "the model or device is closed");
+      if (this.#closed) throw new FoveateError("closed", "the model or device was disposed of: load or open another one");
       const target = (method in this ? this : this.#model) as Record<string, unknown>;
       const run = target[method] as (...args: unknown[]) => unknown;
       return (await run.apply(target, [...args, hooks])) as ReturnType<Methods[M]>;
@@ -58,12 +58,12 @@ export class LocalEngine implements Engine {
   }
 
   get #model(): Loaded {
-    if (!this.#loaded) throw new FoveateError("closed", "the model is closed");
+    if (!this.#loaded) throw new FoveateError("closed", "no model is loaded");
     return this.#loaded;
   }
 
   private get device(): WasmDevice {
-    if (!this.#device) throw new FoveateError("closed", "the device is closed");
+    if (!this.#device) throw new FoveateError("closed", "no device is open");
     return this.#device;
   }
 
@@ -76,19 +76,20 @@ export class LocalEngine implements Engine {
     { onProgress, signal }: Hooks,
   ): Promise<Info> {
     await begun();
-    let fetched = 0;
-    const files = await openSource(source, { signal, cache, onFetched: (bytes) => (fetched += bytes) });
+    let fetchedBytes = 0;
+    const files = await openSource(source, { signal, cache, onFetched: (bytes) => (fetchedBytes += bytes) });
     throwIfAborted(signal);
-    const open = async (files: JsFiles, hear: (progress: Omit<Progress, "fetched" | "wasmBytes">) => boolean) => {
+    const open = async (files: JsFiles, hear: (progress: Omit<Progress, "fetchedBytes" | "wasmBytes">) => boolean) => {
       let told = [0, 0, 0, 0] as [bytes: number, of: number, compiled: number, pipelines: number];
       const compiling = new Ahead();
       const tell = () => {
-        const [bytes, of, compiled, pipelines] = told;
-        return hear({ bytes, of, ...compiling.counted({ compiled, pipelines }) });
+        const [loadedBytes, totalBytes, compiled, pipelines] = told;
+        const counted = compiling.counted({ compiled, pipelines });
+        return hear({ loadedBytes, totalBytes, compiledPipelines: counted.compiled, totalPipelines: counted.pipelines });
       };
       const report = (...numbers: typeof told) => {
         told = numbers;
-        // From the first of them to the last, all are asked for at once.
+        // All pipelines are requested at once, between the first report of one and the last.
         compiling.on(told[2] < told[3]);
         return tell();
       };
@@ -102,14 +103,14 @@ export class LocalEngine implements Engine {
       }
     };
     const model = await open(files, (progress) => {
-      // Before the first piece nobody knows how many bytes there are.
-      if (progress.of > 0) onProgress?.({ ...progress, fetched, wasmBytes: glue.wasmBytes() });
+      // The number of bytes is known with the first piece.
+      if (progress.totalBytes > 0) onProgress?.({ ...progress, fetchedBytes, wasmBytes: glue.wasmBytes() });
       return !signal?.aborted && !this.#closed;
     });
     if (this.#closed || signal?.aborted) {
       model.free();
       throwIfAborted(signal);
-      throw new FoveateError("closed", "the model is closed");
+      throw new FoveateError("closed", "the model was disposed of while it was loading");
     }
     const again = async () => open(await openSource(source, { cache }), () => !this.#closed);
     this.#loaded = new Loaded(model, again);

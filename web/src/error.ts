@@ -1,46 +1,56 @@
-/** What kind of thing went wrong; messages say what exactly, codes stay as they are between versions. */
+/** Kinds of errors. Codes are stable between versions; messages are for people and may change. */
 export type FoveateErrorCode =
-  /** A file could not be read: a failed request, or a range outside of it. */
+  /** A file could not be read: a request failed, or a range lies outside of the file. */
   | "read"
-  /** A file is damaged, or not of the format it was opened as. */
+  /** A file is damaged or has another format than expected. */
   | "format"
+  /** The model's files lack a tensor. */
   | "missing-tensor"
+  /** The model's files have tensors that its family does not use. */
   | "unused-tensors"
+  /** A tensor's shape does not match the model's configuration. */
   | "tensor-shape"
+  /** A tensor's type is not supported. */
   | "unsupported-tensor-type"
+  /** The model's family is not supported. */
   | "unsupported-architecture"
-  /** A model configuration, an option or an argument that is wrong. */
+  /** An option, an argument or a model configuration is invalid. */
   | "config"
+  /** The tokenizer is missing or damaged, or a token id is outside of the vocabulary. */
   | "tokenizer"
-  /** A chat template that is missing, wrong or refuses the messages. */
+  /** The chat template is missing or damaged, or rejects the messages. */
   | "template"
-  /** A device that failed, was lost or was not found. */
+  /** No device was found, or the device failed or was lost. */
   | "device"
+  /** Memory of the device or of WebAssembly ran out. */
   | "out-of-memory"
-  /** The device has less of something than a kernel needs. */
+  /** A kernel needs more than a limit of the device allows. */
   | "limit"
-  /** Something that this executor has no kernel for, or that this browser lacks. */
+  /** The executor has no kernel for this, or the browser lacks a feature. */
   | "unsupported"
-  /** More tokens than the model was made for. */
+  /** The text is longer than the context. */
   | "context-full"
+  /** The prompt has no tokens. */
   | "empty-prompt"
-  /** Logits of NaN or infinity: a weight is damaged, or values overflow. */
+  /** Logits are NaN or infinite: a weight is damaged, or values overflow. */
   | "not-finite"
-  /** A length that a session can't go back to. */
+  /** A session cannot roll back to this length. */
   | "rollback"
-  /** A saved session of another model, or kept in another way. */
+  /** A saved session belongs to another model or another `kv` format. */
   | "mismatch"
-  /** The caller's `AbortSignal` ended it. */
+  /** The caller's `AbortSignal` was aborted. */
   | "cancelled"
-  /** The model, device or session was disposed of. */
+  /** The model, device, session or answer was disposed of. */
   | "closed"
+  /** The operation failed for a reason without a code of its own. */
   | "failed"
-  /** A mistake in this library: please report it. */
+  /** A bug in this library: please report it. */
   | "internal";
 
-/** Every error that this package throws. */
+/** Error of this package. Every function throws this class only. */
 export class FoveateError extends Error {
   override readonly name = "FoveateError";
+  /** Kind of error, to branch on. */
   readonly code: FoveateErrorCode;
 
   constructor(code: FoveateErrorCode, message: string, options?: ErrorOptions) {
@@ -48,19 +58,19 @@ export class FoveateError extends Error {
     this.code = code;
   }
 
-  /** Anything that was thrown, as one of ours. */
+  /** Converts any thrown value to a `FoveateError`. */
   static from(thrown: unknown): FoveateError {
     if (thrown instanceof FoveateError) return thrown;
     const { code, name, message } = (thrown ?? {}) as { code?: unknown; name?: unknown; message?: unknown };
     const text = typeof message === "string" ? message : String(thrown);
     if (name === "AbortError") return new FoveateError("cancelled", "cancelled", { cause: thrown });
-    // The wasm gives its errors a code; a trap has none.
+    // Errors of the wasm have a code; traps have none.
     const ours = thrown instanceof Error && typeof code === "string" && !("errno" in thrown);
     return new FoveateError(ours ? (code as FoveateErrorCode) : "internal", text, { cause: thrown });
   }
 }
 
-/** What a call takes that can be ended, with an error of code `cancelled`. */
+/** Option of calls that can be cancelled. A cancelled call throws an error of code `cancelled`. */
 export interface Abortable {
   readonly signal?: AbortSignal;
 }
@@ -70,11 +80,12 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw cancelled(signal);
 }
 
+/** Returns the error of an aborted signal. */
 export function cancelled(signal: AbortSignal): FoveateError {
   return new FoveateError("cancelled", "cancelled", { cause: signal.reason });
 }
 
-/** `work`, or a rejection as soon as the signal is aborted; the work itself is not stopped. */
+/** Returns `work`, rejected as soon as the signal is aborted. The work itself continues. */
 export function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return work;
   return new Promise((resolve, reject) => {

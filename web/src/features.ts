@@ -1,9 +1,9 @@
 /**
- * Features of WebGPU that the library below cannot ask for. A device has the features of its request and no others, so the
- * requests of this package, which are known by their label, ask for more on their way. Requests of others stay as they are.
+ * WebGPU features that wgpu cannot request. A device has only the features of its request, so this module adds features to
+ * the requests of this package, which have the label `foveate`. Other requests stay as they are.
  */
 
-/** The label in core/src/gpu/device.rs of devices with all that kernels can use. */
+/** Label of devices with all features that kernels can use, see core/src/gpu/device.rs. */
 const LABEL = "foveate";
 const FEATURES = ["subgroups", "subgroup-size-control"];
 
@@ -12,7 +12,7 @@ interface Request {
   readonly requiredFeatures?: Iterable<string>;
 }
 
-/** What is used of WebGPU; TypeScript has no types for it yet. */
+/** The part of WebGPU that is used here; TypeScript has no types for it yet. */
 interface Adapter {
   readonly features: { has(name: string): boolean };
   readonly info?: { readonly subgroupMinSize?: number; readonly subgroupMaxSize?: number };
@@ -23,7 +23,7 @@ interface Gpu {
   requestAdapter(options: object): Promise<Adapter | null>;
 }
 
-/** The widened method, while it stands there: others may replace it in their turn. */
+/** The replaced `requestDevice`. Other code may replace it again. */
 let widened: Adapter["requestDevice"] | undefined;
 
 function widen(prototype: Adapter): void {
@@ -37,7 +37,7 @@ function widen(prototype: Adapter): void {
   };
 }
 
-/** The smallest and the largest subgroup of devices that this package requests from now on; zeros where they have none. */
+/** Returns the smallest and largest subgroup size of the devices of this package; zeros without subgroups. */
 export async function subgroups(): Promise<readonly [min: number, max: number]> {
   const gpu = (globalThis.navigator as { gpu?: Gpu } | undefined)?.gpu;
   const { GPUAdapter } = globalThis as { GPUAdapter?: { prototype: Adapter } };

@@ -1,11 +1,11 @@
-/** The wasm that this thread runs: of one thread, unless a worker says otherwise. */
+/** The wasm module of this thread: the single-threaded build, unless a worker replaces it. */
 
 import * as single from "../pkg/foveate.js";
 import { FoveateError } from "./error.js";
 
 type Glue = typeof single;
 
-/** What is asked of Node.js. */
+/** The part of Node.js that is used here. */
 interface NodeProcess {
   getBuiltinModule(name: "node:fs/promises"): { readFile(path: URL): Promise<Uint8Array<ArrayBuffer>> };
 }
@@ -15,13 +15,13 @@ export let glue: Glue = single;
 let begin = async (): Promise<unknown> => {
   const url = new URL("../pkg/foveate_bg.wasm", import.meta.url);
   if (url.protocol !== "file:") return single.default({ module_or_path: url });
-  // Node.js does not fetch files. Bundlers would look for an import.
+  // Node.js cannot fetch file URLs. An import of `node:fs` would make bundlers fail.
   const { process } = globalThis as unknown as { process: NodeProcess };
   const { readFile } = process.getBuiltinModule("node:fs/promises");
   return single.default({ module_or_path: readFile(url) });
 };
 
-/** Another build of the same, and how it begins; where it cannot, that of one thread takes its place. */
+/** Replaces the build of this thread. If `start` fails, the single-threaded build is used after all. */
 export function use(other: Omit<Glue, "default" | "initSync">, start: () => Promise<unknown>): void {
   const single = begin;
   begin = async () => {
@@ -29,7 +29,7 @@ export function use(other: Omit<Glue, "default" | "initSync">, start: () => Prom
       await start();
       glue = other as Glue;
     } catch (error) {
-      console.warn(`foveate goes on with one thread: ${error}`);
+      console.warn(`foveate: cannot start threads, continuing with one: ${error}`);
       begin = single;
       await single();
     }
@@ -38,13 +38,13 @@ export function use(other: Omit<Glue, "default" | "initSync">, start: () => Prom
 
 let ready: Promise<unknown> | undefined;
 
-/** A module of one type: a function that returns 128 bits. */
+/** A module with one type, a function that returns a `v128`: valid only with `simd128`. */
 const VECTOR = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 5, 1, 0x60, 0, 1, 0x7b);
 
-/** Compiles the wasm, once a thread. */
+/** Compiles the wasm once per thread. */
 export async function compiled(): Promise<unknown> {
   if (typeof WebAssembly === "undefined" || !WebAssembly.validate(VECTOR)) {
-    throw new FoveateError("unsupported", "this browser lacks WebAssembly with vectors of 128 bits (simd128)");
+    throw new FoveateError("unsupported", "this browser lacks WebAssembly SIMD (simd128): use a newer browser");
   }
   ready ??= begin().catch((error) => {
     ready = undefined;

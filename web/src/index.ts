@@ -5,7 +5,7 @@
  * import { load } from "foveate";
  *
  * const model = await load("https://example.com/SmolLM2-135M-Instruct.Q4_1.gguf", {
- *   onProgress: ({ bytes, of }) => console.log(bytes / of),
+ *   onProgress: ({ loadedBytes, totalBytes }) => console.log(loadedBytes / totalBytes),
  * });
  * for await (const piece of model.generate([{ role: "user", content: "Who was Ada Lovelace?" }])) {
  *   document.body.append(piece);
@@ -17,7 +17,7 @@
 
 import {
   checked,
-  type End,
+  type FinishReason,
   type GenerateOptions,
   idsOf,
   type Link,
@@ -38,19 +38,19 @@ import {
   type OpTime,
   type Part,
   type Phase,
-  type Policy,
   type Profile,
   type Progress,
   type Report,
   type Segment,
+  type SelfTest,
+  type SplicePolicy,
   type Stats,
   type TemplateOptions,
-  type Trial,
 } from "./methods.js";
 import { Session, type SessionOptions } from "./session.js";
-import { type ModelSource, sendable, spawnEngine, type Where } from "./spawn.js";
+import { type EngineOptions, type ModelSource, sendable, spawnEngine } from "./spawn.js";
 
-export type { Candidate, End, GenerateOptions, Prompt, Score, ScoredToken, Token } from "./answer.js";
+export type { FinishReason, GenerateOptions, Prompt, Score, ScoredToken, Token, TokenLogprob } from "./answer.js";
 export { type CachedModel, cache } from "./cache.js";
 export type {
   BufferDevice,
@@ -66,46 +66,52 @@ export * from "./device.js";
 export type { DeltaState, Layer, RoutingState } from "./layers.js";
 export type { Abortable, FoveateErrorCode } from "./error.js";
 export * from "./session.js";
-export type { DeviceKind, Fallback, Message, ModelSource, OpTime, Phase, Policy, Profile, Progress, Report, Segment, Stats };
-export type { Part, TemplateOptions, Trial, Where };
+export type { DeviceKind, Fallback, Message, ModelSource, OpTime, Part, Phase, Profile, Progress, Report, Segment };
+export type { SelfTest, SplicePolicy, Stats, TemplateOptions };
+export type { EngineOptions };
 export { FoveateError };
 
-export interface LoadOptions extends Where {
+/** Options of {@link load}. */
+export interface LoadOptions extends EngineOptions {
   /**
-   * `auto` takes WebGPU where there is a real GPU, and the processor otherwise; `gpu` takes WebGPU also where a driver
-   * plays a GPU in software, or fails; `cpu` takes the processor; `reference` computes by the definitions, slowly.
+   * Device that runs the model.
+   *
+   * - `auto`, the default, uses WebGPU if there is a hardware GPU, and the CPU otherwise.
+   * - `gpu` uses WebGPU, also with a software driver. Without a GPU adapter, `load` throws an error of code `device`.
+   * - `cpu` uses the WebAssembly executor.
+   * - `reference` runs the definitions of the ops, slowly.
    */
   readonly device?: DeviceKind;
   /**
-   * Hears that the GPU's driver took the device away in the midst of an answer. The model has been loaded onto a new one,
-   * from the cache where it is there, the answer's tokens have been read again, and it goes on as if nothing had been.
+   * Called after the GPU device was lost and the model has been loaded onto a new device. Weights come from the cache
+   * if they are there. Tokens of running answers are read again, and the answers continue with the same tokens.
    */
   readonly onDeviceLost?: () => void;
-  /** Hears of every piece that was loaded. */
+  /** Called for every loaded piece of the weights and every compiled pipeline. */
   readonly onProgress?: (progress: Progress) => void;
-  /** Ends the loading with an error of code `cancelled`, and frees what was loaded. */
+  /** Cancels loading: `load` throws an error of code `cancelled` and frees its memory. */
   readonly signal?: AbortSignal;
   /**
-   * Keep what is downloaded in the browser, and take from there what was kept: the default where the browser can. A
-   * second load asks the server for nothing; `cache` lists and forgets.
+   * Keeps downloaded files in the browser, and reads them from there: `true` by default. A second load sends no request to
+   * the server. The exported `cache` object lists and deletes cached models.
    */
   readonly cache?: boolean;
-  /** Where models of a hub are, `https://huggingface.co` by default. */
+  /** Address of the model hub: `https://huggingface.co` by default. */
   readonly hub?: string;
-  /** Use no more of the GPU than WebGPU guarantees everywhere: to see what others will see. */
+  /** Restricts the GPU to WebGPU's default limits and no optional features, to test for other devices. */
   readonly baseline?: boolean;
   /**
-   * Try the kernels that the model will run on a GPU on small cases, while the weights are on their way; one that gives
-   * wrong numbers is replaced by a simpler one, and `report()` says so. By default where the GPU is real: on a driver that
-   * plays one in software, compiling takes seconds a kernel.
+   * Runs a self-test of the GPU kernels of this model while the weights load. An op that gives wrong numbers falls back to
+   * a kernel with fewer device features, and `report()` lists it. Default: `true` on a hardware GPU, `false` on a
+   * software driver, where compiling a kernel takes seconds.
    */
   readonly selfTest?: boolean;
 }
 
 /**
- * Loads a model; its weights stream to the device and are never in memory as a whole, but where they stay.
+ * Loads a model. Weights stream to the device in pieces. Only executors on the CPU keep all of them in memory.
  *
- * @throws {FoveateError}
+ * @throws {FoveateError} if a file cannot be read or is damaged, the model is not supported, or the device fails.
  */
 export async function load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
   const { device = "auto", baseline = false, cache = true, hub = "https://huggingface.co", onProgress, signal } = options;
@@ -114,22 +120,24 @@ export async function load(source: ModelSource, options: LoadOptions = {}): Prom
   const engine = spawnEngine(options, device);
   try {
     const info = await engine.call("load", [sent, device, baseline, cache, options.selfTest], { onProgress, signal });
-    return new Model({ engine, onDeviceLost: options.onDeviceLost, losses: 0 }, info);
+    return new Model({ engine, onDeviceLost: options.onDeviceLost, devicesLost: 0 }, info);
   } catch (error) {
     engine.close();
     throw error;
   }
 }
 
+/** Options of {@link Model.embed}. */
 export interface EmbedOptions extends Abortable {
-  /** `mean`, the default, is the mean of the tokens' vectors; `last` the last token's; `none` gives all, one behind the other. */
+  /** `mean`, the default, averages the vectors of all tokens. `last` returns the last vector, `none` all of them. */
   readonly pooling?: "mean" | "last" | "none";
 }
 
+/** Options of {@link Model.profile}. */
 export interface ProfileOptions extends Abortable {
   readonly prompt: Prompt;
-  /** Tokens of an answer at most, 16 by default. */
-  readonly tokens?: number;
+  /** Maximum number of generated tokens: 16 by default. */
+  readonly maxTokens?: number;
 }
 
 export interface Model extends Info {}
@@ -145,25 +153,26 @@ export class Model {
   }
 
   /**
-   * The answer to a prompt, in pieces of whole characters.
+   * Generates an answer to a prompt, as pieces of text of whole characters. The iterator returns the {@link FinishReason}.
    *
    * @throws {FoveateError}
    */
-  generate(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<string, End, void> {
+  generate(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<string, FinishReason, void> {
     return pieces(this.#link, (options) => this.#begin(prompt, options), options);
   }
 
   /**
-   * The same as tokens.
+   * Generates an answer to a prompt, as tokens. The iterator returns the {@link FinishReason}.
    *
    * @throws {FoveateError}
    */
-  generateTokens(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<Token, End, void> {
+  generateTokens(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<Token, FinishReason, void> {
     return tokens(this.#link, (options) => this.#begin(prompt, options), options);
   }
 
   /**
-   * The answer to a conversation, in pieces, and the whole message at the end: to be put behind `messages`.
+   * Generates the assistant's next message of a conversation, as pieces of text. The iterator returns the whole message,
+   * ready to be appended to `messages`.
    *
    * @throws {FoveateError}
    */
@@ -177,7 +186,7 @@ export class Model {
   }
 
   /**
-   * An empty session: a text that is kept in the cache while it grows.
+   * Opens an empty session. Its text stays in the KV cache while it grows.
    *
    * @throws {FoveateError}
    */
@@ -186,16 +195,17 @@ export class Model {
   }
 
   /**
-   * A session that goes on where one was saved.
+   * Opens a session from a file of {@link Session.save}.
    *
-   * @throws {FoveateError} if the file is damaged, of another model or kept in another way.
+   * @throws {FoveateError} of code `format` if the file is damaged, or `mismatch` if it belongs to another model or another
+   * `kv` format.
    */
   restore(saved: Blob, options: SessionOptions = {}): Promise<Session> {
     return Session.open(this.#link, this.context, options, saved);
   }
 
   /**
-   * How likely each token of a text is after those before it; the first has none before it, and is left out.
+   * Scores every token of a text but the first, given the tokens before it.
    *
    * @throws {FoveateError}
    */
@@ -211,7 +221,7 @@ export class Model {
   }
 
   /**
-   * What the model makes of a text, before it says a word: what its final norm gives, `width` numbers a vector.
+   * Embeds a text: hidden states after the final norm, pooled. Each vector has `width` elements and is not normalized.
    *
    * @throws {FoveateError}
    */
@@ -230,17 +240,17 @@ export class Model {
     return all ?? Float32Array.from(pooled);
   }
 
-  /** The ids of a text; with `addSpecial`, within those that the model expects around it. */
+  /** Returns the token ids of a text. `addSpecial` adds the special tokens that the model expects around a text. */
   tokenize(text: string, { addSpecial = true, signal }: { addSpecial?: boolean } & Abortable = {}): Promise<Uint32Array> {
     return this.#link.engine.call("tokenize", [text, addSpecial], { signal });
   }
 
-  /** The text of ids; with `skipSpecial`, without those that are no text. */
+  /** Returns the text of token ids. `skipSpecial` leaves out special tokens. */
   detokenize(ids: Iterable<number>, { skipSpecial = true, signal }: { skipSpecial?: boolean } & Abortable = {}): Promise<string> {
     return this.#link.engine.call("detokenize", [checked(ids), skipSpecial], { signal });
   }
 
-  /** A conversation as the model's template writes it, up to where the assistant's next turn begins. */
+  /** Renders a conversation with the chat template. `addGenerationPrompt` appends the start of the assistant's message. */
   render(
     messages: readonly Message[],
     { addGenerationPrompt, signal, ...options }: { addGenerationPrompt?: boolean } & TemplateOptions & Abortable = {},
@@ -249,27 +259,26 @@ export class Model {
   }
 
   /**
-   * Which ops a prompt and its answer spend their time on. Nothing else should run on the model meanwhile, which would be
-   * timed along. Browsers give times in steps, of a tenth of a millisecond by default: sums over many runs are right, single
-   * runs are not.
+   * Measures the time of each op of a prompt and its answer. Run nothing else on the model meanwhile: its time would be
+   * counted, too. Browsers round times, to 0.1 ms by default, so sums over many runs are accurate and single runs are not.
    *
-   * @throws {FoveateError} of code `device` for a GPU without timestamps.
+   * @throws {FoveateError} of code `device` if the GPU has no timestamps.
    */
-  async profile({ prompt, tokens = 16, signal }: ProfileOptions): Promise<Profile> {
-    if (!Number.isInteger(tokens) || tokens < 1 || tokens > 0xffff_ffff) {
-      throw new FoveateError("config", `tokens must be a whole number of at least 1, got ${tokens}`);
+  async profile({ prompt, maxTokens = 16, signal }: ProfileOptions): Promise<Profile> {
+    if (!Number.isInteger(maxTokens) || maxTokens < 1 || maxTokens > 0xffff_ffff) {
+      throw new FoveateError("config", `maxTokens must be a whole number of at least 1, got ${maxTokens}`);
     }
-    return this.#link.engine.call("profile", [await this.#ids(prompt, signal), tokens], { signal });
+    return this.#link.engine.call("profile", [await this.#ids(prompt, signal), maxTokens], { signal });
   }
 
-  /** What the device has done so far. */
+  /** Returns counters of the device: memory, buffers, submissions, downloads. */
   stats({ signal }: Abortable = {}): Promise<Stats> {
     return this.#link.engine.call("stats", [], { signal });
   }
 
   /**
-   * What the model runs on, whether that computes as it should, and what went wrong so far. It takes a moment: one small
-   * case of every op runs on the device and by its definition, unless `check` is `false`.
+   * Reports the device, its self-test, lost devices, and one check of each op against its definition. The checks take a
+   * moment; `check: false` leaves them out.
    *
    * @throws {FoveateError}
    */
@@ -277,7 +286,7 @@ export class Model {
     return this.#link.engine.call("report", [this.device, check], { signal });
   }
 
-  /** Frees the model and its sessions. What is still running fails with an error of code `closed`. */
+  /** Frees the model and its sessions. Running calls fail with an error of code `closed`. */
   dispose(): void {
     this.#link.engine.close();
   }
@@ -291,7 +300,7 @@ export class Model {
     return this.#link.engine.call("begin", [await idsOf(this.#link, prompt, true, options), options]);
   }
 
-  /** What is said of given tokens, some at a time. */
+  /** Reads tokens in batches: scores of each, or their hidden states. */
   async *#read(ids: Uint32Array, scores: boolean, signal: AbortSignal | undefined): AsyncGenerator<Float64Array> {
     const { engine } = this.#link;
     const reading = await engine.call("read", [ids, scores]);

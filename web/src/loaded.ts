@@ -1,4 +1,4 @@
-/** A model in this thread, and everything of it that outlives a call. */
+/** A model in this thread, with its answers, sessions and snapshots by handle. */
 
 import type {
   Augmentation,
@@ -12,28 +12,43 @@ import type {
 import { FoveateError, throwIfAborted } from "./error.js";
 import { glue } from "./glue.js";
 import { type DeltaState, type Layer, type RoutingState, stateOf } from "./layers.js";
-import type { Finding, Hooks, Message, Policy, Profile, Report, Segment, SessionSettings, Stats, Step, TemplateInputs, View } from "./methods.js";
+import type {
+  Fallback,
+  Finding,
+  Hooks,
+  Message,
+  Profile,
+  Report,
+  Segment,
+  SelfTest,
+  SessionSettings,
+  SplicePolicy,
+  Stats,
+  Step,
+  TemplateInputs,
+  View,
+} from "./methods.js";
 import { asking, settled } from "./pipelines.js";
 import { phases } from "./profile.js";
 
-/** A sequence, and what it takes to go on with it on another device. */
+/** A session, with the settings and token ids that rebuild it on another device. */
 interface Sequence {
-  /** Gone where a device was lost with what can't be read again. */
+  /** `undefined` if the session was lost with a device: it held latents, which cannot be read again. */
   session: WasmSession | undefined;
   readonly settings: SessionSettings;
-  /** What it has read; unknown where latents are among it. */
+  /** All token ids, or `undefined` if the session holds latents. */
   ids: number[] | undefined;
-  /** When the last step has ended. */
+  /** Resolves when the last call has ended. */
   last: Promise<unknown>;
 }
 
-/** A sequence as it was. */
+/** A snapshot, with the token ids that rebuild it on another device. */
 interface Kept {
   snapshot: WasmSnapshot | undefined;
   readonly ids: readonly number[] | undefined;
 }
 
-/** An answer in the making: to ids, or to what a sequence holds. */
+/** A running answer to token ids or to a session. */
 interface Answer {
   generation: Generation;
   readonly to: Uint32Array | Sequence;
@@ -41,13 +56,13 @@ interface Answer {
   readonly generated: number[];
 }
 
-/** Devices that a model may lose: more is a driver that fails at what we ask of it. */
-const MOST_LOSSES = 3;
+/** Devices that a model may lose. A driver that loses more probably fails at the work of this library. */
+const MOST_DEVICES_LOST = 3;
 
-/** The token of a latent. */
+/** Token id of a latent. */
 const NO_TOKEN = 0xffff_ffff;
 
-/** Lets events and drawing through: on the processor nothing else would. */
+/** Yields to events and drawing. The CPU executor never waits for anything, so it would block them. */
 const breathe = () =>
   new Promise<void>((resolve) => {
     const { port1, port2 } = new MessageChannel();
@@ -58,15 +73,16 @@ const breathe = () =>
     port2.postMessage(undefined);
   });
 
-/** Frees what nobody uses; what a step still uses goes with the garbage. */
+/** Frees a wasm object. A running step may still borrow it: the garbage collector frees it then. */
 function release(held: { free(): void } | undefined): void {
   try {
     held?.free();
   } catch {
-    // It is borrowed.
+    // A step borrows it.
   }
 }
 
+/** Returns the token ids of a session, or `undefined` if it holds latents. */
 function known(session: WasmSession): number[] | undefined {
   const ids = [...session.tokens()];
   return ids.includes(NO_TOKEN) ? undefined : ids;
@@ -74,12 +90,24 @@ function known(session: WasmSession): number[] | undefined {
 
 const isLoss = (error: unknown) => (error as { code?: unknown } | undefined)?.code === "device";
 
+/** Decodes the result of the self-test, as `Model::trial` in wasm/src/model.rs encodes it. */
+function selfTestOf(trial: string | undefined): SelfTest | undefined {
+  if (trial === undefined) return undefined;
+  const { tried, untried, fallbacks } = JSON.parse(trial) as {
+    tried: string[];
+    untried: string[];
+    fallbacks: { op: string; without: string; detail: string }[];
+  };
+  const fallback = ({ op, without, detail }: (typeof fallbacks)[number]): Fallback => ({ op, disabled: without, detail });
+  return { cases: tried, untestedKernels: untried, fallbacks: fallbacks.map(fallback) };
+}
+
 export class Loaded {
   readonly layers: readonly Layer[];
   #model: WasmModel;
   readonly #reload: () => Promise<WasmModel>;
   #recovering: Promise<void> | undefined;
-  #losses = 0;
+  #devicesLost = 0;
   #freed = false;
   #count = 0;
   readonly #answers = new Map<number, Answer>();
@@ -118,7 +146,7 @@ export class Loaded {
     return { ...(this.#model.stats() as Omit<Stats, "wasmBytes">), wasmBytes: glue.wasmBytes() };
   }
 
-  /** The first case of every op. */
+  /** Reports on the device, and checks the first case of every op. */
   async report(device: string, check: boolean, { signal }: Hooks): Promise<Report> {
     const first = new Map(glue.caseNames().map((name) => [name.split("/")[0], name] as const).reverse());
     const findings: Finding[] = [];
@@ -129,7 +157,7 @@ export class Loaded {
       if (found) findings.push({ ...found, name });
     }
     const { passedOver, trial } = this.#model;
-    return { device, passedOver, losses: this.#losses, trial: trial && JSON.parse(trial), findings };
+    return { device, fallbackReason: passedOver, devicesLost: this.#devicesLost, selfTest: selfTestOf(trial), findings };
   }
 
   async begin(ids: Uint32Array, options: JsOptions): Promise<number> {
@@ -158,7 +186,7 @@ export class Loaded {
         answer.generated.push(id);
         if (!(answer.to instanceof Uint32Array)) answer.to.ids?.push(id);
       }
-      return { id, text, end: end as Step["end"], probabilities, losses: this.#losses };
+      return { id, text, end: end as Step["end"], probabilities, devicesLost: this.#devicesLost };
     };
     return answer.to instanceof Uint32Array ? this.#lasting(step) : this.#turn(answer.to, step);
   }
@@ -215,7 +243,7 @@ export class Loaded {
     return this.#turn(this.#find(this.#sequences, number, "session"), (session) => JSON.parse(session.segments()));
   }
 
-  /** What a layer remembers. */
+  /** Returns the state of a layer. */
   state(number: number, layer: number): Promise<DeltaState | RoutingState> {
     const sequence = this.#find(this.#sequences, number, "session");
     const there = this.layers[layer];
@@ -292,7 +320,7 @@ export class Loaded {
     }
   }
 
-  splice(number: number, begun: number, latents: Float32Array, policy: Policy): Promise<string | undefined> {
+  splice(number: number, begun: number, latents: Float32Array, policy: SplicePolicy): Promise<string | undefined> {
     const sequence = this.#find(this.#sequences, number, "session");
     const augmentation = this.#find(this.#augmentations, begun, "augmentation");
     return this.#turn(sequence, async (session) => {
@@ -320,7 +348,7 @@ export class Loaded {
 
   #find<T>(all: Map<number, T>, number: number, what: string): T {
     const held = all.get(number);
-    if (!held) throw new FoveateError("closed", `the ${what} has ended`);
+    if (!held) throw new FoveateError("closed", `the ${what} has ended or was disposed of`);
     return held;
   }
 
@@ -328,9 +356,9 @@ export class Loaded {
     return asking(() => this.#model.session(context, pool, kv));
   }
 
-  /** A session that has read these ids. */
+  /** Opens a session and reads these token ids. */
   async #reread(settings: SessionSettings, ids: readonly number[] | undefined): Promise<WasmSession> {
-    if (!ids) throw new FoveateError("failed", "latents were lost with the device, and can't be read again");
+    if (!ids) throw new FoveateError("failed", "the snapshot was lost with the GPU device: latents cannot be read again");
     const session = this.#open(settings);
     await settled();
     session.append(Uint32Array.from(ids));
@@ -338,10 +366,10 @@ export class Loaded {
     return session;
   }
 
-  /** One step of a sequence at a time. */
+  /** Runs one step of a session after all earlier ones. */
   #turn<T>(sequence: Sequence, work: (session: WasmSession) => T | Promise<T>): Promise<T> {
     const step = async () => {
-      if (!sequence.session) throw new FoveateError("failed", "the session was lost with the device: it held latents");
+      if (!sequence.session) throw new FoveateError("failed", "the session was lost with the GPU device: latents cannot be read again");
       return work(sequence.session);
     };
     const turn = sequence.last.then(() => this.#lasting(step));
@@ -349,7 +377,7 @@ export class Loaded {
     return turn;
   }
 
-  /** `work`, and where its device is lost in the midst of it, again on another one. */
+  /** Runs `work`. If the device is lost meanwhile, recovers on a new device and runs it again. */
   async #lasting<T>(work: () => Promise<T>): Promise<T> {
     for (;;) {
       await this.#recovering;
@@ -358,16 +386,16 @@ export class Loaded {
         return await work();
       } catch (error) {
         if (!isLoss(error) || this.#freed) throw error;
-        // Another step may have seen to it, or be about to.
+        // Another step may already have recovered, or be recovering.
         if (this.#model === model) this.#recovering ??= this.#recover(error).finally(() => (this.#recovering = undefined));
         await this.#recovering;
       }
     }
   }
 
-  /** Loads the model onto a new device, and takes up what was under way where it was. */
+  /** Loads the model onto a new device, reads all sessions again and restarts all answers where they were. */
   async #recover(error: unknown): Promise<void> {
-    if (++this.#losses > MOST_LOSSES) throw error;
+    if (++this.#devicesLost > MOST_DEVICES_LOST) throw error;
     const model = await this.#reload();
     release(this.#model);
     this.#model = model;

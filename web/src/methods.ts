@@ -1,34 +1,37 @@
-/** What an engine is asked, and what it says. Everything that goes in and out can be sent between threads. */
+/** Messages between a model or device and its engine. Every argument and result can be sent to a worker. */
 
 import type { JsOptions } from "../pkg/foveate.js";
 import type { DeltaState, Layer, RoutingState } from "./layers.js";
 import type { OpenSource } from "./source.js";
 
+/** Kind of device. */
 export type Device = "auto" | "gpu" | "cpu" | "reference";
 
-/** An argument of an op: rows of `shape`, of which one that is written is the caller's to read. */
+/** An argument of an op. Arguments with access `write` or `both` are outputs. */
 export interface Argument {
   readonly name: string;
+  /** Element type, such as `f32`, or a block format, such as `q8_0`. */
   readonly dtype: string;
   readonly shape: readonly number[];
+  /** Size of the tensor in bytes. */
   readonly bytes: number;
   readonly access: "read" | "write" | "both";
 }
 
-/** The passes of an op, for whoever has a device. */
+/** The dispatches of an op, as data. */
 export interface Plan {
   readonly args: readonly Argument[];
   readonly passes: readonly Pass[];
-  /** Bytes of each scratch buffer. */
+  /** Size of each scratch buffer, in bytes. */
   readonly scratch: readonly number[];
 }
 
 /** One dispatch. */
 export interface Pass {
   readonly name: string;
-  /** WGSL with the entry point `main`. */
+  /** WGSL source; the entry point is `main`. */
   readonly code: string;
-  /** Storage buffers of group 0 in their order: of an argument, or of scratch; `offset` bytes in front are skipped. */
+  /** Storage buffers of bind group 0, in order. Each binds an argument or a scratch buffer, from byte `offset` on. */
   readonly bindings: readonly {
     readonly arg?: number;
     readonly scratch?: number;
@@ -36,169 +39,189 @@ export interface Pass {
     readonly offset: number;
     readonly bytes: number;
   }[];
-  /** Words of the uniform buffer at binding 0 of group 1; a pair is where an argument begins in its binding, in units. */
+  /**
+   * Words of the uniform buffer, binding 0 of bind group 1. A pair stands for the distance from the start of the binding to
+   * the start of the argument, in units of `unit` bytes.
+   */
   readonly params: readonly (number | readonly [arg: number, unit: number])[];
   readonly workgroups: readonly [number, number, number];
 }
 
-/** What a check of one expectation found. */
+/** Result of checking one expected tensor. */
 export interface Finding {
+  /** Name of the expected tensor, or of the case. */
   readonly name: string;
   readonly passed: boolean;
-  /** The largest error, or what differs. */
+  /** Largest error, or the difference. */
   readonly detail: string;
 }
 
-/** How far loading has come. */
+/** Progress of {@link load}. */
 export interface Progress {
-  /** Bytes of weights that are on the device, and all of them. */
-  readonly bytes: number;
-  readonly of: number;
-  /** Pipelines that the GPU's driver has compiled, and all of them: while the weights are on their way. */
-  readonly compiled: number;
-  readonly pipelines: number;
-  /** Bytes that came over the network: none where all was in the cache. */
-  readonly fetched: number;
-  /** Bytes of the wasm memory: weights on a GPU are not in it. */
+  /** Bytes of weights on the device. */
+  readonly loadedBytes: number;
+  /** Bytes of all weights of the model. */
+  readonly totalBytes: number;
+  /** GPU pipelines that are compiled. */
+  readonly compiledPipelines: number;
+  /** GPU pipelines to compile before the first answer; 0 on other devices. */
+  readonly totalPipelines: number;
+  /** Bytes downloaded over the network: 0 if every file was in the cache. */
+  readonly fetchedBytes: number;
+  /** Size of the WebAssembly memory in bytes. Weights on a GPU are not part of it. */
   readonly wasmBytes: number;
 }
 
-/** An op that does without something of a GPU, since it came out wrong with it in the start-up self-test. */
+/** An op that failed the self-test on this GPU, and runs with fewer device features instead. */
 export interface Fallback {
   readonly op: string;
-  /** `subgroups`, `shader-f16`, both, or more than that. */
-  readonly without: string;
-  /** The case that was wrong, and how far. */
+  /** Features that the op does not use: `subgroups`, `shader-f16`, both, or also limits above WebGPU's defaults. */
+  readonly disabled: string;
+  /** Kernel and case that failed, and the error. */
   readonly detail: string;
 }
 
-/** What the start-up self-test of a GPU found: the forms of kernels that the model runs, against their definitions. */
-export interface Trial {
-  /** Cases that ran. */
-  readonly tried: readonly string[];
-  /** Kernels that no small case reaches. */
-  readonly untried: readonly string[];
+/** Result of the self-test of a GPU: the model's kernels, compared with the definitions on small cases. */
+export interface SelfTest {
+  /** Names of the cases that ran. */
+  readonly cases: readonly string[];
+  /** Names of the kernels that no small case covers. */
+  readonly untestedKernels: readonly string[];
+  /** Ops that fell back to kernels with fewer device features. */
   readonly fallbacks: readonly Fallback[];
 }
 
-/** What a model runs on, and whether that computes as it should. */
+/** The device of a model, and the results of its checks. */
 export interface Report {
-  /** One line that names executor and device. */
+  /** Executor and device, in one line. */
   readonly device: string;
-  /** Why no GPU was taken, where one was looked for: it is missing, or computes wrongly. */
-  readonly passedOver: string | undefined;
-  /** Devices that were lost so far. */
-  readonly losses: number;
-  /** What was tried when the model was loaded onto a GPU. */
-  readonly trial: Trial | undefined;
-  /** Of the form of every op that this device takes, on a small case, whether it gives what its definition gives; if asked. */
+  /** Reason that `auto` did not use a GPU: there is none, or it computes wrongly. `undefined` if none was tried. */
+  readonly fallbackReason: string | undefined;
+  /** Number of GPU devices lost since the model was loaded. */
+  readonly devicesLost: number;
+  /** Result of the self-test while loading. `undefined` if it did not run. */
+  readonly selfTest: SelfTest | undefined;
+  /** One small case of each op, compared with its definition. Empty with `check: false`. */
   readonly findings: readonly Finding[];
 }
 
-/** What a loaded model says of itself. */
+/** Properties of a loaded model. */
 export interface Info {
-  /** The family, as the model's files name it. */
+  /** Model family, as named in the model's files. */
   readonly architecture: string;
-  /** Tokens that the model was made for. */
+  /** Context length that the model was trained for, in tokens. */
   readonly context: number;
+  /** Size of the vocabulary. */
   readonly vocabSize: number;
-  /** Elements of an embedding. */
+  /** Elements of an embedding: the hidden size. */
   readonly width: number;
-  /** How each layer mixes tokens. */
+  /** Kind and sizes of each layer. */
   readonly layers: readonly Layer[];
-  /** Without a tokenizer, prompts are token ids and answers have no text. */
+  /** `false` if the model has no tokenizer: prompts must be token ids, and answers have no text. */
   readonly hasTokenizer: boolean;
-  /** Without a template, prompts are texts. */
+  /** `false` if the model has no chat template: prompts must be texts or token ids. */
   readonly hasTemplate: boolean;
-  /** One line that names executor and device. */
+  /** Executor and device, in one line. */
   readonly device: string;
 }
 
-/** What an executor has done since the model was loaded. */
+/** Counters of an executor since the model was loaded. */
 export interface Stats {
-  /** Memory of tensors now, and the most that ever was. */
+  /** Bytes of all tensors now. */
   readonly bytes: number;
+  /** Largest number of bytes so far. */
   readonly peakBytes: number;
-  /** Buffers ever created. */
+  /** Buffers created so far, those freed included. */
   readonly buffers: number;
+  /** Submissions to the device's queue. */
   readonly submissions: number;
+  /** Dispatched passes. */
   readonly dispatches: number;
-  /** Transfers from the device, and their bytes. */
+  /** Downloads from the device. */
   readonly downloads: number;
   readonly downloadedBytes: number;
-  /** Bytes of the wasm memory, which never shrinks. */
+  /** Size of the WebAssembly memory in bytes. It never shrinks. */
   readonly wasmBytes: number;
 }
 
+/** One step of an answer. */
 export interface Step {
   readonly id: number | undefined;
   readonly text: string;
   readonly end: "stop" | "length" | undefined;
-  /** Log-probability, entropy, rank, then pairs of likely tokens and their log-probabilities; empty if not asked for. */
+  /** Log-probability, entropy, rank, then pairs of ids and log-probabilities. Empty without `logprobs`. */
   readonly probabilities: Float64Array;
-  /** Devices that the model has lost so far; it is on another one then. */
-  readonly losses: number;
+  /** Number of GPU devices lost since the model was loaded. */
+  readonly devicesLost: number;
 }
 
-/** How a session keeps what it reads. */
+/** Sizes and format of a session's KV cache. */
 export interface SessionSettings {
   readonly context: number;
   readonly pool: number;
   readonly kv: string;
 }
 
-/** What a session has read, for who makes latents. */
+/** Contents of a session's KV cache, for a coprocessor. */
 export interface View {
   readonly tokens: Uint32Array;
   readonly positions: Uint32Array;
-  /** Keys and values in turn, layer by layer. */
+  /** Keys and values of each layer: keys of layer 0, values of layer 0, keys of layer 1, ... */
   readonly layers: readonly Float32Array[];
-  /** Elements of a latent. */
+  /** Elements of a latent: the hidden size. */
   readonly width: number;
 }
 
-/** Consecutive tokens of one kind in a session's cache. */
+/** A run of tokens of one kind in a session's KV cache. */
 export interface Segment {
-  /** Tokens of the vocabulary, or rows in the place of embeddings: of a coprocessor, of a task, of a text that is gone. */
+  /**
+   * `text` for token ids. The other kinds are rows that replace embeddings: `latent` from a coprocessor, `prefix` of a
+   * task, `summary` of an evicted text.
+   */
   readonly kind: "text" | "latent" | "prefix" | "summary";
-  /** Where it begins among the session's tokens. */
+  /** Index of the first token in the session. */
   readonly start: number;
+  /** Number of tokens. */
   readonly length: number;
-  /** The position of its first token; the others follow one by one. */
+  /** Position id of the first token. The others follow consecutively. */
   readonly position: number;
 }
 
-/** All runs of the ops of one kind and shape. */
+/** Total of all runs of one op with one shape. */
 export interface OpTime {
+  /** Name and sizes of the op. */
   readonly op: string;
+  /** Number of runs. */
   readonly runs: number;
+  /** Time of all runs, in seconds. */
   readonly seconds: number;
-  /** The part of the time of all ops. */
+  /** Share of the total time of all ops: 0 to 1. */
   readonly share: number;
-  /** The fewest bytes that they can have moved. */
+  /** Least number of bytes that the runs must read and write. */
   readonly bytes: number;
 }
 
-/** Ops of some tokens, the longest first. */
+/** Time of each op over a number of tokens, longest first. */
 export interface Phase {
+  /** Number of tokens read. */
   readonly tokens: number;
   readonly ops: readonly OpTime[];
 }
 
-/** What a model spends its time on. */
+/** Time of each op of a model, see {@link Model.profile}. */
 export interface Profile {
-  /** `device` for a GPU's own timestamps, which browsers round; `host` for the clock of the thread that computes. */
+  /** `device`: timestamps of the GPU, rounded by the browser. `host`: clock of the thread that computes. */
   readonly clock: "device" | "host";
-  /** Reading the prompt but for its last token. */
-  readonly prompt: Phase;
-  /** The steps of the answer: each reads a token and chooses the next. */
-  readonly answer: Phase;
+  /** Reading the prompt, without its last token. */
+  readonly prefill: Phase;
+  /** Generating the answer. Each step reads one token and samples the next. */
+  readonly decode: Phase;
 }
 
-/** Where latents go if the session went on. */
-export type Policy = "tail" | "snapshot" | "drop";
+/** Place of latents in a session that has grown since they were requested, see {@link AugmentOptions.policy}. */
+export type SplicePolicy = "tail" | "snapshot" | "drop";
 
-/** A part of a message: `{ type: "text", text }`, or what else the model's template knows. */
+/** A part of a message: `{ type: "text", text }`, or another part that the template supports. */
 export interface Part {
   readonly type: string;
   readonly text?: string;
@@ -206,31 +229,31 @@ export interface Part {
 }
 
 /**
- * One turn of a conversation. Whatever else a message has, such as `tool_calls`, `tool_call_id`, `name` and
- * `reasoning_content`, reaches the model's template as it is.
+ * One message of a conversation. All other fields, such as `tool_calls`, `tool_call_id`, `name` and `reasoning_content`,
+ * are passed to the template unchanged.
  */
 export interface Message {
-  /** `system`, `user` or `assistant`; templates may know others. */
+  /** `system`, `user` or `assistant`. Some templates accept others. */
   readonly role: string;
   readonly content?: string | readonly Part[] | null;
   readonly [key: string]: unknown;
 }
 
-/** What a chat template gets besides the messages. */
+/** Options of the chat template. */
 export interface TemplateOptions {
   /** Functions that the model may call, as JSON schemas. */
   readonly tools?: readonly object[];
-  /** Texts that the model may draw on. */
+  /** Documents for retrieval-augmented generation. */
   readonly documents?: readonly object[];
-  /** Variables that the template knows, such as `enable_thinking`. */
+  /** Further variables of the template, such as `enable_thinking`. */
   readonly templateVariables?: Readonly<Record<string, unknown>>;
-  /** The name of one of several templates: by default `tool_use` if there are tools, and `default` otherwise. */
+  /** Name of the template, if the model has several. Default: `tool_use` if there are tools, otherwise `default`. */
   readonly template?: string;
-  /** End inside of the last message, for the model to go on with it. */
+  /** Leaves the last message open, so that the model continues it. */
   readonly continueFinalMessage?: boolean;
 }
 
-/** The same with where it ends, as `Inputs` in core/src/chat/message.rs has it. */
+/** Inputs of the chat template, in the form of `Inputs` in core/src/chat/message.rs. */
 export interface TemplateInputs {
   readonly add_generation_prompt: boolean;
   readonly continue_final_message: boolean;
@@ -240,7 +263,7 @@ export interface TemplateInputs {
   readonly variables: Readonly<Record<string, unknown>>;
 }
 
-/** The inputs that options ask for. A message that is to be continued begins no other one. */
+/** Returns the template's inputs. With `continueFinalMessage`, no generation prompt is added by default. */
 export function inputsOf(options: TemplateOptions, addGenerationPrompt?: boolean): TemplateInputs {
   const { tools, documents, template, templateVariables = {}, continueFinalMessage = false } = options;
   return {
@@ -258,49 +281,49 @@ export interface Hooks {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What a model does, in whichever thread. */
+/** Methods of an engine. Answers, sessions, snapshots, readings and augmentations are referred to by a handle, a number. */
 export interface Methods {
   load(source: OpenSource, device: Device, baseline: boolean, cache: boolean, selfTest?: boolean): Info;
   tokenize(text: string, addSpecial: boolean): Uint32Array;
   detokenize(ids: Uint32Array, skipSpecial: boolean): string;
   render(messages: readonly Message[], inputs: TemplateInputs): string;
-  /** Begins an answer and gives its number. */
+  /** Starts an answer to token ids; returns its handle. */
   begin(ids: Uint32Array, options: JsOptions): number;
   next(answer: number): Step;
-  /** Begins to read tokens, for their scores or the vectors behind them, and gives its number. */
+  /** Starts reading token ids, for their scores or hidden states; returns a handle. */
   read(ids: Uint32Array, scores: boolean): number;
-  /** Log-probability, entropy and rank of each of some tokens, or their vectors; none at the end. */
+  /** Returns log-probability, entropy and rank of the next tokens, or their hidden states; empty at the end. */
   rows(reading: number): Float64Array;
-  /** Begins an empty session, or one from a file, and gives its number. */
+  /** Opens a session, empty or from a file; returns its handle. */
   session(settings: SessionSettings, saved?: Blob): number;
-  /** Reads tokens, and gives the session's length then. */
+  /** Reads tokens into a session; returns its new length. */
   append(session: number, ids: Uint32Array): number;
-  /** Begins an answer to what a session holds and gives its number. */
+  /** Starts an answer to a session's text; returns its handle. */
   answer(session: number, options: JsOptions): number;
   tokens(session: number): Uint32Array;
   segments(session: number): Segment[];
   state(session: number, layer: number): DeltaState | RoutingState;
-  /** Reads tokens and goes on for at most so many, with every op timed. */
+  /** Reads a prompt and generates up to `tokens` tokens, with every op timed. */
   profile(ids: Uint32Array, tokens: number): Profile;
-  /** Keeps a session as it is, and gives its number and length. */
+  /** Takes a snapshot of a session; returns its handle and its length. */
   snapshot(session: number): { number: number; length: number };
-  /** A session that goes on from a snapshot of this one. */
+  /** Forks a session from one of its snapshots; returns the handle of the new session. */
   fork(session: number, snapshot: number): number;
-  /** Back to a length, or to a snapshot. */
+  /** Rolls a session back to a length, or to a snapshot. */
   rollback(session: number, length: number, snapshot?: number): void;
   save(session: number): Blob;
-  /** Asks for latents, and gives the number under which they are awaited. */
+  /** Requests latents; returns the handle of the request and the session's contents. */
   augment(session: number, latents: number): { number: number; view: View };
-  /** Takes them in; why not, if they were dropped. */
-  splice(session: number, augmentation: number, latents: Float32Array, policy: Policy): string | undefined;
-  /** Frees whatever has this number. */
+  /** Splices latents into a session. If they are dropped, returns the reason. */
+  splice(session: number, augmentation: number, latents: Float32Array, policy: SplicePolicy): string | undefined;
+  /** Frees the object of a handle. */
   end(number: number): void;
   stats(): Stats;
   report(device: string, check: boolean): Report;
-  /** Opens an executor for single ops. */
+  /** Opens an executor for single ops; `plans` opens none and returns plans as data. */
   open(kind: Device | "plans", baseline: boolean, exact: boolean): { name: string; ops: string[] };
   arguments(op: string, settings: string, shapes: string): Argument[];
-  /** The passes of an op on a device with these caps. */
+  /** Plans an op for a device with these capabilities. */
   plan(op: string, settings: string, shapes: string, caps: string): Plan;
   inputs(op: string, settings: string, seed: number): Uint8Array[];
   run(op: string, settings: string, shapes: string, inputs: readonly Uint8Array[]): Uint8Array[];
@@ -311,9 +334,9 @@ export interface Methods {
 
 export type Method = keyof Methods;
 
-/** Calls methods, here or in a worker. */
+/** Runs methods, in this thread or in a worker. */
 export interface Engine {
   call<M extends Method>(method: M, args: Parameters<Methods[M]>, hooks?: Hooks): Promise<ReturnType<Methods[M]>>;
-  /** Frees the model; calls that have not ended fail. */
+  /** Frees the model or device. Running calls fail with an error of code `closed`. */
   close(): void;
 }

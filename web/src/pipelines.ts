@@ -1,20 +1,20 @@
 /**
- * Pipelines that compile beside each other and beside all else. WebGPU can do that, but the library below asks for one after
- * the other, for which browsers hold up the process that draws the page. So in a worker of our own, what is asked for ahead
- * is a stand-in at first.
+ * Compiles pipelines in parallel. WebGPU can compile asynchronously, but wgpu creates one pipeline after the other, and
+ * browsers block the process that draws the page meanwhile. In a worker of this package, pipelines that are created ahead of
+ * their first use are stand-ins at first.
  */
 
-/** What is used of WebGPU; TypeScript has no types for it yet. */
+/** The part of WebGPU that is used here; TypeScript has no types for it yet. */
 interface Device {
   createComputePipeline(descriptor: object): object;
   createComputePipelineAsync(descriptor: object): Promise<object>;
 }
 
-/** Pipelines that were asked for ahead, and those that are there. */
+/** Pipelines requested ahead, and pipelines that are compiled. */
 const counts = { asked: 0, there: 0 };
-/** How many ask for pipelines ahead at the moment. */
+/** Number of callers that request pipelines ahead at the moment. */
 let ahead = 0;
-/** Where stand-ins are understood. */
+/** `true` in threads where `setPipeline` accepts stand-ins. */
 let installed = false;
 const waiting = new Set<Promise<void>>();
 
@@ -30,7 +30,7 @@ class StandIn {
       counts.there++;
       waiting.delete(end);
     };
-    // What is wrong with it is said when it is used.
+    // A pipeline that fails to compile is compiled again when it is used, which reports the error.
     const end = device.createComputePipelineAsync(descriptor).then(there, () => there());
     waiting.add(end);
   }
@@ -42,7 +42,7 @@ class StandIn {
   }
 }
 
-/** Teaches the WebGPU of this thread what a stand-in is: for threads in which nothing else runs. */
+/** Makes the WebGPU of this thread accept stand-ins. For threads that run no other code. */
 export function install(): void {
   const { GPUDevice, GPUComputePassEncoder } = globalThis as unknown as Record<string, { prototype: object } | undefined>;
   if (installed || !GPUDevice || !GPUComputePassEncoder) return;
@@ -60,7 +60,7 @@ export function install(): void {
   };
 }
 
-/** What `work` asks for is asked for ahead. */
+/** Runs `work`, and compiles the pipelines that it creates in the background. */
 export function asking<T>(work: () => T): T {
   ahead++;
   try {
@@ -70,7 +70,7 @@ export function asking<T>(work: () => T): T {
   }
 }
 
-/** A time in which pipelines are asked for ahead now and then. */
+/** Switches background compilation on and off, and counts the pipelines since it was made. */
 export class Ahead {
   readonly #before = { ...counts };
   #on = false;
@@ -80,14 +80,14 @@ export class Ahead {
     this.#on = on;
   }
 
-  /** Those that are there, and all that were asked for since; where there are no stand-ins, what was told. */
+  /** Returns compiled and requested pipelines. Without stand-ins, returns `told`. */
   counted(told: { compiled: number; pipelines: number }): { compiled: number; pipelines: number } {
     if (!installed) return told;
     return { compiled: counts.there - this.#before.there, pipelines: counts.asked - this.#before.asked };
   }
 }
 
-/** Waits until everything that was asked for ahead is there; `hear` hears of each, and ends the wait by `false`. */
+/** Waits until all requested pipelines are compiled. Calls `hear` after each; `false` from it ends the wait. */
 export async function settled(hear: () => boolean = () => true): Promise<void> {
   while (waiting.size > 0 && hear()) await Promise.race(waiting);
 }

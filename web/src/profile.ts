@@ -1,9 +1,9 @@
-/** Which ops a model spends its time on. */
+/** Measures the time of each op of a model. */
 
 import type { Generation, Session } from "../pkg/foveate.js";
 import type { Phase, Profile } from "./methods.js";
 
-/** Sums of timed ops, `[[op, seconds, bytes]]`. */
+/** Adds up timed ops, `[[op, seconds, bytes]]`. */
 function phase(tokens: number, timed: string): Phase {
   const sums = new Map<string, { op: string; runs: number; seconds: number; share: number; bytes: number }>();
   for (const [op, seconds, bytes] of JSON.parse(timed) as [string, number, number][]) {
@@ -15,7 +15,7 @@ function phase(tokens: number, timed: string): Phase {
   return { tokens, ops: ops.sort((a, b) => b.seconds - a.seconds) };
 }
 
-/** A prompt through an empty session, and at most so many tokens after it, with a `pause` before every step. */
+/** Reads a prompt into an empty session, then generates up to `tokens` tokens. Awaits `pause` before every step. */
 export async function phases(
   session: Session,
   ids: Uint32Array,
@@ -28,7 +28,7 @@ export async function phases(
     session.append(ids);
     do await pause();
     while (session.read());
-    const prompt = phase(ids.length - 1, await session.timings());
+    const prefill = phase(ids.length - 1, await session.timings());
     session.startTiming();
     generation = session.generate({ maxTokens: tokens });
     let steps = 0;
@@ -38,9 +38,9 @@ export async function phases(
       goesOn = step.id !== undefined;
       step.free();
     }
-    return { prompt, answer: phase(steps, await session.timings()) };
+    return { prefill, decode: phase(steps, await session.timings()) };
   } finally {
-    // A device that went on timing ops would be slow.
+    // Without this, the device would go on timing ops, which is slow.
     await session.timings().catch(() => {});
     generation?.free();
   }

@@ -1,4 +1,4 @@
-/** The engine's other side: a worker that does the work, so that the page stays quick. */
+/** The page's side of an engine in a worker, which keeps the page responsive. */
 
 import type { Engine, Hooks, Method, Methods } from "./methods.js";
 import { cancelled, FoveateError, throwIfAborted } from "./error.js";
@@ -18,12 +18,12 @@ export class WorkerEngine implements Engine {
   #count = 0;
   #failure: FoveateError | undefined;
 
-  /** With more than one of `threads`, the CPU executor has that many. */
+  /** Starts a worker. With more than one of `threads`, its CPU executor has that many. */
   constructor(threads = 1) {
     const started = threads > 1 ? startThreaded(String(threads), this.#end.signal) : startSingle(this.#end.signal);
     this.#worker = started.then((worker) => {
       worker.onmessage = ({ data }: MessageEvent<Reply>) => this.#reply(data);
-      // Nothing that was asked will be answered.
+      // A worker that failed answers no call any more.
       worker.onerror = (event) => this.#fail(failed(event));
       return worker;
     });
@@ -56,14 +56,14 @@ export class WorkerEngine implements Engine {
   }
 
   close(): void {
-    this.#fail(new FoveateError("closed", "the model is closed"));
+    this.#fail(new FoveateError("closed", "the model or device was disposed of"));
   }
 
   #post(request: Request): void {
     const send = (worker: Worker) => worker.postMessage(request);
     this.#worker.then(send).catch((error) => {
       const id = "id" in request ? request.id : request.abort;
-      this.#calls.get(id)?.reject(new FoveateError("config", `a worker cannot be sent this: ${error}`, { cause: error }));
+      this.#calls.get(id)?.reject(new FoveateError("config", `an argument cannot be sent to the worker: ${error}`, { cause: error }));
     });
   }
 

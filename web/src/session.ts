@@ -1,74 +1,77 @@
-/** Texts that stay in the cache while they grow: read once, gone back in, forked, augmented and kept. */
+/** Sessions: texts in the KV cache that grow, roll back, fork and are saved. */
 
-import { type End, type GenerateOptions, idsOf, type Link, pieces, type Prompt, type Token, tokens } from "./answer.js";
+import { type FinishReason, type GenerateOptions, idsOf, type Link, pieces, type Prompt, type Token, tokens } from "./answer.js";
 import { type Abortable, abortable, FoveateError, throwIfAborted } from "./error.js";
 import type { DeltaState, RoutingState } from "./layers.js";
-import type { Policy, Segment, SessionSettings, TemplateOptions, View } from "./methods.js";
+import type { Segment, SessionSettings, SplicePolicy, TemplateOptions, View } from "./methods.js";
 
+/** Options of {@link Model.session} and {@link Model.restore}. */
 export interface SessionOptions {
-  /** Tokens that the session has room for: at most what the model was made for, and 1024 by default. */
+  /** Capacity of the session in tokens. Default: 1024, or the model's context length if that is smaller. */
   readonly context?: number;
   /**
-   * Tokens that the session and its forks have room for together, `context` and 256 more by default. What they share counts
-   * once, but for the page of 64 tokens in which a fork begins to write.
+   * Capacity of the block pool that the session shares with its forks, in tokens. Default: `context + 256`. Shared blocks
+   * count once. A fork copies the block of 64 tokens that it first writes to.
    */
   readonly pool?: number;
-  /** How keys and values are kept: `f32` by default. */
+  /** Format of keys and values: `f32` by default. */
   readonly kv?: "f32" | "f16" | "q8_0";
   readonly signal?: AbortSignal;
 }
 
 /**
- * Keys and values of a layer that has them, `[tokens, heads, dim]`: a row for each token that was read, or in a layer that
- * sees a window, for each of the last tokens that the next one sees.
+ * Keys and values of a layer, `[tokens, heads, dim]`. There is a row for each token in the cache; in a layer with a
+ * sliding window, only for the tokens that the next token attends to.
  */
 export interface LayerView {
   readonly keys: Float32Array;
   readonly values: Float32Array;
 }
 
-/** What a coprocessor sees of a session. */
+/** Contents of a session, as a coprocessor gets them. */
 export interface SessionView {
-  /** Every token that was read, with 4294967295 where a latent stands. */
+  /** Token ids in the cache. Latents have the id 4294967295. */
   readonly tokens: Uint32Array;
   readonly positions: Uint32Array;
+  /** Keys and values of each layer that has them. */
   readonly layers: readonly LayerView[];
-  /** Elements of a latent. */
+  /** Elements of a latent: the hidden size of the model. */
   readonly width: number;
-  /** Latents that were asked for at most. */
+  /** Maximum number of latents. */
   readonly latents: number;
-  /** Says that nobody waits any more. */
+  /** Aborted if the latents are no longer needed. */
   readonly signal: AbortSignal;
 }
 
 /**
- * Reads a session and gives latents, rows of `width` numbers which the first layer gets in the place of embeddings; or
- * nothing.
+ * Computes latents from the contents of a session: rows of `width` numbers that replace embeddings in front of the first
+ * layer. Returns `null` for no latents.
  */
 export type Coprocessor = (view: SessionView) => Promise<Float32Array | null | undefined>;
 
+/** Options of {@link Session.augment}. */
 export interface AugmentOptions {
-  /** Latents at most, 16 by default. */
+  /** Maximum number of latents: 16 by default. */
   readonly latents?: number;
   /**
-   * Where latents go if the session went on meanwhile: `tail`, the default, behind what was read by then; `snapshot` where
-   * they were asked for, so that what came after is read again behind them; `drop` nowhere.
+   * Place of the latents if the session has grown meanwhile. `tail`, the default, appends them after the tokens read by
+   * then. `snapshot` inserts them where they were requested, and reads the later tokens again. `drop` discards them.
    */
-  readonly at?: Policy;
-  /** Drops the latents that are not there yet: of `AbortSignal.timeout(ms)`, what comes too late. */
+  readonly policy?: SplicePolicy;
+  /** Discards latents that are not ready when the signal is aborted, for example by `AbortSignal.timeout(ms)`. */
   readonly signal?: AbortSignal;
 }
 
-/** What became of latents. */
+/** Result of {@link Session.augment}: latents were spliced in, or the reason that they were not. */
 export type Augmented = { readonly spliced: true } | { readonly spliced: false; readonly reason: string };
 
 const NEVER = new AbortController().signal;
 
-/** A text in the cache. Its calls take place one after the other. */
+/** A text in the KV cache. Its calls run one after the other. */
 export class Session {
   readonly #link: Link;
   readonly #number: number;
-  /** Tokens that it has room for. */
+  /** Capacity in tokens. */
   readonly context: number;
 
   private constructor(link: Link, number: number, context: number) {
@@ -90,10 +93,10 @@ export class Session {
   }
 
   /**
-   * Reads a text, a conversation or ids behind what is there, and gives the session's length then. A text is taken as it
-   * is, without the tokens that models expect around one, unless it is the first.
+   * Appends a text, a conversation or token ids, and returns the new length. Only the first text of a session gets the
+   * special tokens that the model expects around a text.
    *
-   * @throws {FoveateError}; then nothing was read.
+   * @throws {FoveateError} If it throws, the session is unchanged.
    */
   async append(prompt: Prompt, { signal, ...options }: TemplateOptions & Abortable = {}): Promise<number> {
     throwIfAborted(signal);
@@ -103,60 +106,60 @@ export class Session {
   }
 
   /**
-   * Makes the session hold a text, a conversation or ids, and nothing else. Of what it held already nothing is read again:
-   * `kept` tokens of `of`.
+   * Replaces the contents of the session with a text, a conversation or token ids. Tokens of the longest common prefix
+   * stay in the cache and are not read again: `cachedTokens` of `promptTokens`.
    *
    * @throws {FoveateError}
    */
-  async rewrite(prompt: Prompt, options: TemplateOptions & Abortable = {}): Promise<{ kept: number; of: number }> {
+  async rewrite(prompt: Prompt, options: TemplateOptions & Abortable = {}): Promise<{ promptTokens: number; cachedTokens: number }> {
     throwIfAborted(options.signal);
     const [ids, held] = await Promise.all([idsOf(this.#link, prompt, true, options), this.tokens()]);
     const differs = ids.findIndex((id, i) => id !== held[i]);
-    const kept = differs < 0 ? ids.length : differs;
-    await this.rollback(kept, options);
-    await this.append(ids.subarray(kept), options);
-    return { kept, of: ids.length };
+    const cachedTokens = differs < 0 ? ids.length : differs;
+    await this.rollback(cachedTokens, options);
+    await this.append(ids.subarray(cachedTokens), options);
+    return { promptTokens: ids.length, cachedTokens };
   }
 
   /**
-   * What the model goes on with, in pieces of whole characters: it becomes a part of the session as it is made.
+   * Continues the text, as pieces of whole characters. Generated tokens become part of the session.
    *
    * @throws {FoveateError}
    */
-  generate(options: GenerateOptions = {}): AsyncGenerator<string, End, void> {
+  generate(options: GenerateOptions = {}): AsyncGenerator<string, FinishReason, void> {
     return pieces(this.#link, (options) => this.#link.engine.call("answer", [this.#number, options]), options);
   }
 
   /**
-   * The same as tokens.
+   * Continues the text, as tokens. Generated tokens become part of the session.
    *
    * @throws {FoveateError}
    */
-  generateTokens(options: GenerateOptions = {}): AsyncGenerator<Token, End, void> {
+  generateTokens(options: GenerateOptions = {}): AsyncGenerator<Token, FinishReason, void> {
     return tokens(this.#link, (options) => this.#link.engine.call("answer", [this.#number, options]), options);
   }
 
-  /** Every token, with 4294967295 where a latent stands. */
+  /** Returns all token ids. Latents have the id 4294967295. */
   tokens({ signal }: Abortable = {}): Promise<Uint32Array> {
     return this.#link.engine.call("tokens", [this.#number], { signal });
   }
 
-  /** What it is made of, in order: the text, and what stands in it that is none. */
+  /** Returns the segments of the session in order: runs of text, latents and other rows. */
   segments({ signal }: Abortable = {}): Promise<readonly Segment[]> {
     return this.#link.engine.call("segments", [this.#number], { signal });
   }
 
   /**
-   * What a layer, counted from 0, remembers of the tokens that it has read; the last one is read with the next step. Layers
-   * of attention remember nothing but keys and values: `model.layers` says what each is.
+   * Returns the state of a delta-rule or routing layer, counted from 0. The last token is not part of it, because it is
+   * read at the next step. `model.layers` lists the kind of each layer.
    *
-   * @throws {FoveateError} of code `config` for a layer that has no state.
+   * @throws {FoveateError} of code `config` if the layer is an attention layer, which has keys and values but no state.
    */
   state(layer: number, { signal }: Abortable = {}): Promise<DeltaState | RoutingState> {
     return this.#link.engine.call("state", [this.#number, layer], { signal });
   }
 
-  /** Keeps the session as it is, at no cost: to go back to, or to fork from. */
+  /** Takes a snapshot, to roll back to or to fork from. It copies nothing. */
   async snapshot({ signal }: Abortable = {}): Promise<Snapshot> {
     throwIfAborted(signal);
     const { number, length } = await this.#link.engine.call("snapshot", [this.#number]);
@@ -164,7 +167,7 @@ export class Session {
   }
 
   /**
-   * A second session that goes on from here, or from a snapshot. Both share what was read.
+   * Opens a second session that continues from here, or from a snapshot. Both share the blocks of the common text.
    *
    * @throws {FoveateError}
    */
@@ -180,25 +183,24 @@ export class Session {
   }
 
   /**
-   * Forgets the tokens behind a length, or goes back to a snapshot.
+   * Drops the tokens after a length, or goes back to a snapshot.
    *
-   * @throws {FoveateError} for a length that it never had; then nothing has changed.
+   * @throws {FoveateError} of code `rollback` if the session was never that long; then it is unchanged.
    */
   async rollback(to: number | Snapshot, { signal }: Abortable = {}): Promise<void> {
     throwIfAborted(signal);
     const { engine } = this.#link;
     if (to instanceof Snapshot) return engine.call("rollback", [this.#number, to.length, to.number]);
     if (Number.isInteger(to) && to >= 0) return engine.call("rollback", [this.#number, to]);
-    throw new FoveateError("config", `a length must be a whole number, got ${to}`);
+    throw new FoveateError("config", `rollback takes a snapshot or a length, a whole number of at least 0; got ${to}`);
   }
 
   /**
-   * Lets a coprocessor read what the session has read, and takes in its latents when they are there; the last token, which
-   * is read with the next step, stands behind them. Decoding goes on meanwhile and waits for nothing. Whatever goes wrong,
-   * the latents are dropped and the session is as it was.
+   * Runs a coprocessor on the contents of the session, and splices its latents in before the last token. Decoding continues
+   * meanwhile. If the coprocessor fails, is late or returns nothing, the latents are dropped and the session is unchanged.
    */
   async augment(coprocessor: Coprocessor, options: AugmentOptions = {}): Promise<Augmented> {
-    const { latents = 16, at = "tail", signal = NEVER } = options;
+    const { latents = 16, policy = "tail", signal = NEVER } = options;
     const { engine } = this.#link;
     let begun: number | undefined;
     try {
@@ -206,8 +208,8 @@ export class Session {
       begun = number;
       throwIfAborted(signal);
       const made = await abortable(coprocessor({ ...seen(view), latents, signal }), signal);
-      if (!made) return { spliced: false, reason: "the coprocessor gave no latents" };
-      const dropped = await engine.call("splice", [this.#number, begun, made, at]);
+      if (!made) return { spliced: false, reason: "the coprocessor returned no latents" };
+      const dropped = await engine.call("splice", [this.#number, begun, made, policy]);
       return dropped === undefined ? { spliced: true } : { spliced: false, reason: dropped };
     } catch (error) {
       return { spliced: false, reason: error instanceof Error ? error.message : String(error) };
@@ -217,7 +219,7 @@ export class Session {
   }
 
   /**
-   * The session as a file, for `restore` of this model, here or elsewhere.
+   * Saves the session to a file, for {@link Model.restore} with the same model.
    *
    * @throws {FoveateError}
    */
@@ -225,18 +227,18 @@ export class Session {
     return this.#link.engine.call("save", [this.#number], { signal });
   }
 
-  /** Frees the session; what it shares with others stays. */
+  /** Frees the session. Blocks shared with other sessions and snapshots stay. */
   dispose(): void {
     this.#link.engine.call("end", [this.#number]).catch(() => {});
   }
 }
 
-/** A session as it was. It holds what it shares with the session until it is disposed of. */
+/** A session at one length. It keeps the blocks that it shares with the session until it is disposed of. */
 export class Snapshot {
   readonly #link: Link;
   /** @internal */
   readonly number: number;
-  /** Tokens of the session then. */
+  /** Length of the session in tokens when the snapshot was taken. */
   readonly length: number;
 
   /** @internal */
@@ -246,6 +248,7 @@ export class Snapshot {
     this.length = length;
   }
 
+  /** Frees the snapshot. */
   dispose(): void {
     this.#link.engine.call("end", [this.number]).catch(() => {});
   }

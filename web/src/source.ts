@@ -1,22 +1,22 @@
-/** Where a model's files come from: ranges of a URL, or slices of a `File`. */
+/** Readers of a model's files: ranges of a URL, or slices of a `File`. */
 
 import type { JsFiles, JsSource } from "../pkg/foveate.js";
 import { BLOCK, CachedFile } from "./cache.js";
 import { FoveateError, throwIfAborted } from "./error.js";
 
-/** What can be sent to a worker, and is one file, all parts of a GGUF model or all files of a folder. */
+/** A model as it is sent to a worker: one or several addresses, one file, or all files of a folder. */
 export type OpenSource = string | readonly string[] | Blob | readonly File[];
 
-/** How files of a server are read. */
+/** Options for reading files of a server. */
 export interface Reading {
   readonly signal?: AbortSignal | undefined;
-  /** Keep what is downloaded, and take what was kept. */
+  /** Stores downloaded files, and reads stored ones. */
   readonly cache?: boolean;
-  /** Hears of bytes that came from the network. */
+  /** Called with the number of bytes of every download. */
   readonly onFetched?: (bytes: number) => void;
 }
 
-/** Opens the files of a model without reading the weights. */
+/** Opens a model's files. Reads small files, but no weights. */
 export async function openSource(source: OpenSource, reading: Reading): Promise<JsFiles> {
   if (source instanceof Blob) return { gguf: [new BlobSource(source, nameOf(source))] };
   if (typeof source !== "string") return areAddresses(source) ? openParts(source, reading) : openFiles(source);
@@ -29,16 +29,16 @@ export async function openSource(source: OpenSource, reading: Reading): Promise<
 const areAddresses = (source: readonly string[] | readonly File[]): source is readonly string[] =>
   source.length > 0 && typeof source[0] === "string";
 
-/** A GGUF model whose parts are named one by one. */
+/** Opens a GGUF model from the addresses of its parts. */
 async function openParts(parts: readonly string[], reading: Reading): Promise<JsFiles> {
   const files = new Files(parts[0] ?? "", reading);
   return { gguf: await Promise.all(parts.map((part) => files.open(address(part)))) };
 }
 
-/** Parts of a split model at most: a name is a stranger's. */
+/** Maximum number of parts of a split model. The number in a file name is not trusted. */
 const MOST_PARTS = 1000;
 
-/** The addresses of all parts of a split model, of which one is given: `NAME-00001-of-00003.gguf`. */
+/** Returns the addresses of all parts of a split model, given one part: `NAME-00001-of-00003.gguf`. */
 function partsOf(url: URL): URL[] {
   const [, stem, number, of] = url.pathname.match(/^(.*)-(\d{5})-of-(\d{5})\.gguf$/) ?? [];
   const count = Number(of ?? 1);
@@ -50,7 +50,7 @@ function partsOf(url: URL): URL[] {
   });
 }
 
-/** A file with known results and, where they are those of a model, its files. */
+/** Opens a file of expected results and, if they are those of a model, the model's files. */
 export async function openCase(
   source: string | Blob,
   signal?: AbortSignal,
@@ -70,27 +70,27 @@ function address(source: string | URL): URL {
   try {
     return new URL(source, globalThis.location?.href);
   } catch (error) {
-    throw new FoveateError("read", `${String(source)} is no URL`, { cause: error });
+    throw new FoveateError("read", `${String(source)} is not a valid URL`, { cause: error });
   }
 }
 
 const nameOf = (blob: Blob) => (blob as Partial<File>).name ?? "the file";
 
-/** A tensor file may have this many shards at most: an index is a stranger's file. */
+/** Maximum number of shards. The index comes from a server, so its length is not trusted. */
 const MOST_SHARDS = 1000;
 
-/** Names of the shards that `model.safetensors.index.json` lists. */
+/** Returns the shard names in `model.safetensors.index.json`. */
 function shardNames(index: Uint8Array): string[] {
   let map: unknown;
   try {
     map = (JSON.parse(new TextDecoder().decode(index)) as { weight_map?: unknown }).weight_map;
   } catch (error) {
-    throw new FoveateError("format", "model.safetensors.index.json is damaged: it is no JSON", { cause: error });
+    throw new FoveateError("format", "model.safetensors.index.json is damaged: it is not valid JSON", { cause: error });
   }
   const names = [...new Set(Object.values((map ?? {}) as object))] as unknown[];
   const plain = (name: unknown) => typeof name === "string" && /^[\w.-]+\.safetensors$/.test(name);
   if (names.length === 0 || names.length > MOST_SHARDS || !names.every(plain)) {
-    throw new FoveateError("format", "model.safetensors.index.json is damaged: its weight_map names no shards");
+    throw new FoveateError("format", "model.safetensors.index.json is damaged: weight_map must name 1 to 1000 .safetensors files");
   }
   return names as string[];
 }
@@ -112,14 +112,14 @@ async function openFolder(folder: URL, files: Files): Promise<JsFiles> {
     small("chat_template.jinja"),
     small("model.safetensors.index.json"),
   ]);
-  if (!config) throw new FoveateError("read", `cannot read ${at("config.json")}: it is not there`);
+  if (!config) throw new FoveateError("read", `${at("config.json")} does not exist: a model is a .gguf file or a folder with config.json`);
   const shards = index ? shardNames(index) : ["model.safetensors"];
   const weights = await Promise.all(shards.map((name) => files.open(at(name))));
   const beside = await older(small, tokenizerConfig, template);
   return { config, generation, tokenizer, tokenizerConfig, template: text(template), weights, ...beside };
 }
 
-/** Files that older folders have, where the newer ones do not say it: they are not asked for otherwise. */
+/** Reads files of older folders, if the newer files lack their contents. They are not requested otherwise. */
 async function older(
   small: (name: string) => Promise<Uint8Array | undefined>,
   tokenizerConfig: Uint8Array | undefined,
@@ -144,7 +144,7 @@ async function openFiles(files: readonly File[]): Promise<JsFiles> {
     const file = files.find((file) => file.name === name);
     return file && new BlobSource(file, name).read(0, file.size);
   };
-  // A file with all weights wins over shards that lie beside it from another time.
+  // A file with all weights wins over shards beside it, which may be outdated.
   const whole = files.filter((file) => file.name === "model.safetensors");
   const weights = whole.length > 0 ? whole : files.filter((file) => file.name.endsWith(".safetensors"));
   const tokenizerConfig = await small("tokenizer_config.json");
@@ -178,7 +178,7 @@ class BlobSource implements JsSource {
   }
 }
 
-/** Tries of a request that fails for a reason that may pass, and the wait before the second, in ms. */
+/** Number of attempts of a request that fails for a temporary reason, and the wait after the first, in ms. */
 const TRIES = 3;
 const PATIENCE = 300;
 
@@ -201,25 +201,25 @@ async function request(url: URL, init: RequestInit, signal?: AbortSignal): Promi
   }
 }
 
-/** A part of a large file. The browser's own cache would keep it twice, and let requests of one file wait for each other. */
+/** Requests a range of a large file, bypassing the HTTP cache, which would serialize requests of one file. */
 const part = (range: string): RequestInit => ({ headers: { Range: `bytes=${range}` }, cache: "no-store" });
 
 const refused = (url: URL, response: Response) =>
   new FoveateError("read", `cannot read ${url}: status ${response.status} ${response.statusText}`.trimEnd());
 
-/** The size that a server tells of a file, from an answer to a range of it. */
+/** Returns the size of a file, from the response to a range request. */
 async function sizeOf(url: URL, response: Response, signal?: AbortSignal): Promise<number> {
   let size = Number(response.headers.get("Content-Range")?.match(/\/(\d+)$/)?.[1] ?? NaN);
   if (Number.isNaN(size)) {
-    // Other origins show Content-Range only if they say so, Content-Length always.
+    // Content-Range of other origins is visible only if they expose it; Content-Length always is.
     const head = await request(url, { method: "HEAD" }, signal);
     size = Number(head.headers.get("Content-Length") ?? NaN);
   }
-  if (!Number.isSafeInteger(size)) throw new FoveateError("read", `cannot read ${url}: the server hides its size`);
+  if (!Number.isSafeInteger(size)) throw new FoveateError("read", `cannot read ${url}: the server sends neither Content-Range nor Content-Length`);
   return size;
 }
 
-/** The files of one model on a server, and in the cache. */
+/** Files of one model, on a server and in the cache. */
 class Files {
   readonly #source: string;
   readonly #reading: Reading;
@@ -229,7 +229,7 @@ class Files {
     this.#reading = reading;
   }
 
-  /** A small file as a whole; `undefined` if there is none. */
+  /** Reads a small file as a whole; returns `undefined` if it does not exist. */
   async whole(url: URL): Promise<Uint8Array | undefined> {
     const { signal, cache, onFetched } = this.#reading;
     const kept = cache ? await CachedFile.find(url.href) : undefined;
@@ -237,7 +237,7 @@ class Files {
     const blocks = kept ? await Promise.all([...Array(Math.ceil(kept.size / BLOCK)).keys()].map((i) => kept.read(i))) : [];
     if (kept && blocks.every((block) => block)) return joined(blocks as Uint8Array[]);
     const response = await request(url, {}, signal);
-    // Storage services answer 403 for what does not exist, development servers with the page itself.
+    // For missing files, storage services answer 403, and development servers answer with the page itself.
     const missing = response.status === 404 || response.status === 403;
     if (!missing && !response.ok) throw refused(url, response);
     if (missing || response.headers.get("Content-Type")?.startsWith("text/html")) {
@@ -254,8 +254,8 @@ class Files {
   }
 
   /**
-   * A large file. Servers without ranges send it once, as a whole, into a `Blob`: browsers keep those outside of the
-   * page's and the wasm's memory.
+   * Opens a large file. If the server does not support ranges, downloads the file once, into a `Blob`, which browsers store
+   * outside of the page's memory.
    */
   async open(url: URL): Promise<JsSource> {
     const { signal, cache, onFetched } = this.#reading;
@@ -288,7 +288,7 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
   return all;
 }
 
-/** A file in blocks of `BLOCK` bytes, the last one shorter. */
+/** A file in blocks of `BLOCK` bytes; the last block may be shorter. */
 interface Blocks {
   readonly size: number;
   fetch(index: number): Promise<Uint8Array>;
@@ -325,11 +325,11 @@ class Ranges implements Blocks {
     const response = await request(this.#url, part(`${start}-${end - 1}`), this.#reading.signal);
     let bytes: Uint8Array;
     if (response.status === 206) bytes = new Uint8Array(await response.arrayBuffer());
-    // A cache that was filled from a server with ranges may be mended from one without.
+    // The file may have moved to a server without ranges since the cache was filled.
     else if (response.status === 200) bytes = new Uint8Array(await (await response.blob()).slice(start, end).arrayBuffer());
     else throw refused(this.#url, response);
     if (bytes.length !== end - start) {
-      const got = `asked for ${end - start} bytes from ${start} on, got ${bytes.length}`;
+      const got = `expected ${end - start} bytes from byte ${start} on, got ${bytes.length}`;
       throw new FoveateError("read", `cannot read ${this.#url}: ${got}`);
     }
     this.#reading.onFetched?.(bytes.length);
@@ -337,9 +337,9 @@ class Ranges implements Blocks {
   }
 }
 
-/** Blocks that are kept in memory: a layer's tensors lie together, but not in the order they are asked for. */
+/** Blocks kept in memory. The tensors of a layer are neighbours in a file, but are not read in the order of the file. */
 const KEPT = 8;
-/** Blocks that are on their way while one is used. */
+/** Blocks that are fetched ahead. */
 const AHEAD = 3;
 
 class BlockSource implements JsSource {
@@ -347,7 +347,7 @@ class BlockSource implements JsSource {
   readonly size: number;
   readonly #cached: CachedFile | undefined;
   readonly #server: Blocks;
-  /** By number, the one used last at the end. */
+  /** Blocks by index, the most recently used last. */
   readonly #blocks = new Map<number, Promise<Uint8Array>>();
 
   constructor(name: string, size: number, cached: CachedFile | undefined, server: Blocks) {
@@ -369,7 +369,7 @@ class BlockSource implements JsSource {
       const bytes = await block;
       const from = at - index * BLOCK;
       const take = Math.min(bytes.length - from, end - at);
-      if (take <= 0) throw new FoveateError("read", `cannot read ${this.name}: it ended at byte ${at}`);
+      if (take <= 0) throw new FoveateError("read", `cannot read ${this.name}: the file ends at byte ${at}, expected ${end}`);
       out.set(bytes.subarray(from, from + take), at - offset);
       at += take;
     }

@@ -1,23 +1,23 @@
-/** Starting workers, wherever the package comes from. */
+/** Starts workers from any origin. */
 
 import { FoveateError } from "./error.js";
 
-/** By a name of its own: a `new URL(..., import.meta.url)` that is no literal is one that bundlers warn of. */
+/** A variable, because bundlers warn about a `new URL(..., import.meta.url)` whose first argument is not a literal. */
 const here = import.meta.url;
 
 /**
- * A worker whose script is there: each of ours says so before anything else. `own` starts it in the form that bundlers
- * know, `new Worker(new URL("./FILE", import.meta.url), { type: "module", name })`. Pages start workers of their own origin
- * only, which Chromium says by an exception and Firefox by an event; but they may import from elsewhere, and so may a
- * worker of one line: it imports `file` from beside this one.
+ * Starts a worker, and waits until its script has loaded: the first message of each script says so. `own` starts the worker
+ * in the form that bundlers recognize, `new Worker(new URL("./FILE", import.meta.url), { type: "module", name })`. Pages may
+ * only start workers from their own origin: Chromium throws otherwise, Firefox fires an event. If that fails, a worker
+ * with one line of script imports `file` from the directory of this file, since imports may cross origins.
  *
- * @throws {FoveateError} if the script cannot be loaded or fails at once; `end` ends the worker, whatever it does.
+ * @throws {FoveateError} if the script cannot be loaded or fails at once. Aborting `end` terminates the worker.
  */
 export async function startWorker(own: () => Worker, file: string, name: string, end: AbortSignal): Promise<Worker> {
   try {
     return await loaded(own(), end);
   } catch (error) {
-    // That one was there.
+    // The script was loaded, and failed: importing it cannot help.
     if (error instanceof FoveateError && error.code === "internal") throw error;
     return imported(file, name, end).catch((error) => {
       throw error instanceof FoveateError ? error : unreachable({ cause: error });
@@ -49,7 +49,7 @@ function loaded(worker: Worker, end: AbortSignal): Promise<Worker> {
   });
 }
 
-/** Why a worker can't go on: a trap in the wasm, which has a message, or a script that could not be loaded. */
+/** Returns the error of a worker: a wasm trap has a message, a script that could not be loaded has none. */
 export function failed(event: ErrorEvent): FoveateError {
   event.preventDefault();
   return event.message ? new FoveateError("internal", `the worker failed: ${event.message}`) : unreachable();
@@ -58,6 +58,6 @@ export function failed(event: ErrorEvent): FoveateError {
 const unreachable = (options?: ErrorOptions) =>
   new FoveateError(
     "read",
-    "the worker's script cannot be loaded: serve it from the page's own origin, or pass `worker: false` to do without",
+    "the worker's script cannot be loaded: serve it from the page's own origin, or pass `worker: false` to run without a worker",
     options,
   );

@@ -1,4 +1,4 @@
-/** Named bytes that stay: the origin's private file system, or the Cache API where that is missing. */
+/** Persistent storage of named bytes: the origin private file system, or the Cache API if that is missing. */
 export interface Storage {
   read(name: string): Promise<Uint8Array | undefined>;
   write(name: string, bytes: Uint8Array): Promise<void>;
@@ -8,7 +8,7 @@ export interface Storage {
 
 const FOLDER = "foveate";
 
-/** TypeScript's types for pages lack what only workers have, and the iteration of folders. */
+/** Types that TypeScript's DOM library lacks: files of workers, and iteration of directories. */
 interface SyncHandle {
   truncate(size: number): void;
   write(bytes: Uint8Array): number;
@@ -40,13 +40,13 @@ class PrivateFiles implements Storage {
   async write(name: string, bytes: Uint8Array): Promise<void> {
     const handle = (await this.#folder.getFileHandle(name, { create: true })) as FileHandle;
     if ("createWritable" in handle) {
-      // Takes the file's place as a whole, when it is closed.
+      // Replaces the whole file when the stream is closed.
       const stream = await handle.createWritable();
       await stream.write(bytes as Uint8Array<ArrayBuffer>);
       return stream.close();
     }
     const sync = await (handle as FileHandle).createSyncAccessHandle?.();
-    if (!sync) throw new Error("files cannot be written here");
+    if (!sync) throw new Error("this browser cannot write files of the origin private file system");
     try {
       sync.truncate(0);
       sync.write(bytes);
@@ -76,7 +76,7 @@ class CachedResponses implements Storage {
     this.#cache = cache;
   }
 
-  /** Names are kept as addresses that nobody has. */
+  /** Converts a name to an address of a reserved domain, since the Cache API stores addresses. */
   #address = (name: string) => `https://foveate.invalid/${name}`;
 
   async read(name: string): Promise<Uint8Array | undefined> {
@@ -97,7 +97,7 @@ class CachedResponses implements Storage {
   }
 }
 
-/** What this browser has of it; nothing in Node.js, in private windows and on pages without TLS. */
+/** Opens the storage of this origin. Returns `undefined` in Node.js, in private windows and on pages without TLS. */
 export async function openStorage(): Promise<Storage | undefined> {
   try {
     const root = await navigator.storage.getDirectory();

@@ -6,7 +6,7 @@ addEventListener("message", async ({ data }: MessageEvent<{ module: WebAssembly.
   try {
     await init({ module_or_path: data.module, memory: data.memory });
   } catch (error) {
-    // A rejection would stay in here.
+    // An unhandled rejection of this listener would not reach the parent worker.
     return reportError(error);
   }
   postMessage("ready");

@@ -1,11 +1,11 @@
-/** The engine in a worker, with the CPU executor on several threads: for pages that share memory with their workers. */
+/** The engine in a worker, with several threads for the CPU executor: for pages that share memory with workers. */
 
 import * as threaded from "../pkg/threads/foveate.js";
 import { use } from "./glue.js";
 import { failed, startWorker } from "./start.js";
 import "./worker.js";
 
-/** Pages of 64 KiB: what the build demands to begin with, and 4 GiB. */
+/** Memory in pages of 64 KiB: the build's minimum, and 4 GiB. */
 const [LEAST, MOST] = [64, 65536];
 
 async function start(): Promise<void> {
@@ -13,7 +13,7 @@ async function start(): Promise<void> {
   const module = await WebAssembly.compile(await response.arrayBuffer());
   const memory = new WebAssembly.Memory({ initial: LEAST, maximum: MOST, shared: true });
   await threaded.default({ module_or_path: module, memory });
-  // The page tells the number by the worker's name.
+  // The name of the worker is the number of threads.
   const threads = Number(self.name);
   threaded.expectThreads(threads);
   const end = new AbortController();
@@ -25,7 +25,7 @@ async function start(): Promise<void> {
   }
 }
 
-/** Another worker, when it is about to lend its thread. */
+/** Starts a worker that lends its thread, and waits until it is ready. */
 async function lend(module: WebAssembly.Module, memory: WebAssembly.Memory, end: AbortSignal): Promise<void> {
   const own = () => new Worker(new URL("./thread.js", import.meta.url), { type: "module" });
   const worker = await startWorker(own, "./thread.js", "", end);

@@ -1,4 +1,4 @@
-/** The engine in a worker: calls come as messages, and answers go back. */
+/** The engine in a worker: calls arrive as messages, and results go back as messages. */
 
 import { LocalEngine } from "./engine.js";
 import { FoveateError } from "./error.js";
@@ -37,5 +37,5 @@ addEventListener("message", async ({ data }: MessageEvent<Request>) => {
   }
 });
 
-// What the page waits for before it asks for anything.
+// The page waits for this message before it sends calls.
 postMessage("loaded");

@@ -1,10 +1,10 @@
-// Kernels on a device that the page itself asked for, over its own buffers.
+// Ops on the page's own GPUDevice and buffers.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as support from "./support.mjs";
 
-// Small sizes of every op: with and without scratch, several passes, blocks, ids, arguments that are read and written.
+// Small sizes of every op. Among them: scratch buffers, several passes, block formats, ids, arguments that are in-out.
 const OPS = {
   activation: { T: 5, dim: 24 },
   append: { T: 5, pool: 12, k_width: 8, v_width: 4 },
@@ -30,8 +30,8 @@ const OPS = {
   selected_attention_backward: { T: 32, H: 2, D: 8, C: 4, E: 36 },
 };
 
-support.inChromium("kernels on a device of the page's own", support.skipBrowser, ({ page }) => {
-  test("give what the processor gives, from numbers and from buffers", async () => {
+support.inChromium("ops on the page's own device", support.skipBrowser, ({ page }) => {
+  test("match the CPU, from typed arrays and from buffers", async () => {
     const got = await page.evaluate(async (OPS) => {
       const requiredFeatures = ["subgroups"];
       const adapter = await navigator.gpu.requestAdapter();
@@ -45,7 +45,7 @@ support.inChromium("kernels on a device of the page's own", support.skipBrowser,
         const inputs = await cpu.inputs(op, settings);
         const want = await cpu[op](settings, inputs);
         const numbers = await gpu[op](settings, inputs);
-        // The same from buffers of the page, each behind a piece of something else.
+        // The same from buffers of the page, each at an offset.
         const buffers = {};
         for (const [name, { data, shape }] of Object.entries(inputs)) {
           const offset = 256;
@@ -62,7 +62,7 @@ support.inChromium("kernels on a device of the page's own", support.skipBrowser,
             const got = await gpu.download(outputs[name]);
             if (!(outputs[name].data instanceof GPUBuffer) || `${got.shape}` !== `${shape}`) worst = Infinity;
             const [sum, all] = data.reduce(([e, s], x, i) => [e + (x - got.data[i]) ** 2, s + x * x], [0, 0]);
-            // NaN is no error only where both have it.
+            // A NaN counts as equal to a NaN only.
             worst = Math.max(worst, data.every((x, i) => Object.is(x, got.data[i])) ? 0 : Math.sqrt(sum / all));
           }
         }
@@ -70,7 +70,7 @@ support.inChromium("kernels on a device of the page's own", support.skipBrowser,
       }
       gpu.dispose();
       cpu.dispose();
-      // The device is still the page's.
+      // dispose() leaves the page's device alone.
       own.createBuffer({ size: 16, usage: 8 });
       return { results, registered, complaints };
     }, OPS);
@@ -79,7 +79,7 @@ support.inChromium("kernels on a device of the page's own", support.skipBrowser,
     assert.deepEqual(Object.keys(got.results), got.registered.sort());
   });
 
-  test("an output goes where the caller wants it, and one op reads what another wrote", async () => {
+  test("outputs go to the caller's buffers, and one op reads the output of another", async () => {
     const got = await page.evaluate(async () => {
       const own = await (await navigator.gpu.requestAdapter()).requestDevice();
       const gpu = await foveate.device({ device: own, worker: false });

@@ -1,4 +1,4 @@
-// What a browser keeps of models: read again without a server, checked, mended, listed and forgotten.
+// The cache of downloaded models: loading without a server, integrity, repair, listing and deletion.
 
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
@@ -14,7 +14,7 @@ support.inChromium("the cache in Chromium", support.skipBrowser || support.skipG
   const llama = "/golden/models/llama/";
   const wanted = greedy?.slice(0, 4);
 
-  /** Four tokens, and the bytes that came over the network. */
+  /** Loads a model; returns four generated tokens and the bytes fetched over the network. */
   const load = (source = llama, options = {}) =>
     page.evaluate(
       async ({ source, options, prompt }) => {
@@ -24,12 +24,12 @@ support.inChromium("the cache in Chromium", support.skipBrowser || support.skipG
         const ids = [];
         for await (const { id } of model.generateTokens(prompt, { maxTokens: 4 })) ids.push(id);
         model.dispose();
-        return { ids, fetched: last.fetched };
+        return { ids, fetched: last.fetchedBytes };
       },
       { source, options, prompt },
     );
 
-  test("a second load asks the server for nothing, with the server gone", async () => {
+  test("a second load sends no requests and works with the server down", async () => {
     serving(() => undefined);
     const first = await load();
     assert.deepEqual(first.ids, wanted);
@@ -41,14 +41,14 @@ support.inChromium("the cache in Chromium", support.skipBrowser || support.skipG
     assert.deepEqual(requests.filter(asModel), []);
   });
 
-  test("what is kept is listed, and gone when it is deleted", async () => {
+  test("cached models are listed, and deleted models are downloaded again", async () => {
     serving(() => undefined);
     await load();
     await load("/golden/models/gpt2/").catch(() => {});
     const kept = await page.evaluate(() => window.foveate.cache.list());
     assert.equal(kept.length, 2);
     const [model] = kept.filter(({ source }) => source.endsWith("/llama/"));
-    assert.ok(model.complete && model.bytes === model.of && model.of > 100_000, JSON.stringify(model));
+    assert.ok(model.complete && model.cachedBytes === model.totalBytes && model.totalBytes > 100_000, JSON.stringify(model));
     const left = await page.evaluate(async (source) => {
       await window.foveate.cache.delete(source);
       return window.foveate.cache.list();
@@ -59,7 +59,7 @@ support.inChromium("the cache in Chromium", support.skipBrowser || support.skipG
     assert.ok(requests.some(asModel));
   });
 
-  /** Turns a byte of every block over. */
+  /** Flips a bit of every block; returns the number of blocks. */
   const damage = () =>
     page.evaluate(async () => {
       const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("foveate");
@@ -76,7 +76,7 @@ support.inChromium("the cache in Chromium", support.skipBrowser || support.skipG
       return count;
     });
 
-  test("what is damaged is fetched again, and an error where nobody has it", async () => {
+  test("damaged blocks are fetched again, or are an error if the server is down", async () => {
     serving(() => undefined);
     const { fetched } = await load();
     assert.ok((await damage()) >= 2);
@@ -91,25 +91,25 @@ support.inChromium("the cache in Chromium", support.skipBrowser || support.skipG
     assert.equal(error.code, "read");
   });
 
-  test("a server without ranges fills the cache, too", async () => {
+  test("a server without ranges fills the cache", async () => {
     serving((request) => (asModel(request) ? { ranges: false } : undefined));
     assert.deepEqual((await load()).ids, wanted);
     serving(gone);
     assert.deepEqual(await load(), { ids: wanted, fetched: 0 });
   });
 
-  test("a model of a hub goes by its name", async () => {
+  test("a model of a hub loads by its name", async () => {
     serving(() => undefined);
     assert.deepEqual((await load("acme/llama", { hub: `${url()}/hub` })).ids, wanted);
   });
 
-  test("a load that was stopped goes on where it was", { skip: support.skipModel }, async () => {
+  test("a cancelled load resumes where it stopped", { skip: support.skipModel }, async () => {
     serving(() => undefined);
     const stopped = await page.evaluate(async (source) => {
       const controller = new AbortController();
       let fetched = 0;
       const onProgress = (progress) => {
-        fetched = progress.fetched;
+        fetched = progress.fetchedBytes;
         if (fetched > 40e6) controller.abort();
       };
       const options = { device: "cpu", cache: true, signal: controller.signal, onProgress };
@@ -117,15 +117,15 @@ support.inChromium("the cache in Chromium", support.skipBrowser || support.skipG
       return { code, fetched };
     }, `/models/${support.smollm2}`);
     assert.equal(stopped.code, "cancelled");
-    const [{ bytes, of, complete }] = await page.evaluate(() => window.foveate.cache.list());
-    assert.ok(bytes >= 30e6 && bytes < of && !complete, `${bytes} of ${of}`);
+    const [{ cachedBytes, totalBytes, complete }] = await page.evaluate(() => window.foveate.cache.list());
+    assert.ok(cachedBytes >= 30e6 && cachedBytes < totalBytes && !complete, `${cachedBytes} of ${totalBytes}`);
     const { fetched } = await load(`/models/${support.smollm2}`);
-    assert.ok(fetched <= of - bytes, `${fetched} fetched, ${bytes} of ${of} were there`);
+    assert.ok(fetched <= totalBytes - cachedBytes, `${fetched} fetched, ${cachedBytes} of ${totalBytes} were cached`);
     const [now] = await page.evaluate(() => window.foveate.cache.list());
     assert.ok(now.complete);
   });
 
-  test("a stream and a folder's handle are models, too", async () => {
+  test("a directory handle loads, and a stream of noise is refused", async () => {
     serving(() => undefined);
     const got = await page.evaluate(
       async ({ llama, prompt }) => {
@@ -149,7 +149,7 @@ support.inChromium("the cache in Chromium", support.skipBrowser || support.skipG
     assert.deepEqual(got, { ids: wanted, code: "format" });
   });
 
-  test("a stream and a handle of a GGUF file are models, too", { skip: support.skipModel }, async () => {
+  test("a stream and a handle of a GGUF file load", { skip: support.skipModel }, async () => {
     serving(() => undefined);
     const { text, greedy } = support.smollm2Golden().prompts[0];
     const got = await page.evaluate(
@@ -176,7 +176,7 @@ support.inChromium("the cache in Chromium", support.skipBrowser || support.skipG
     assert.ok(gone.ours && gone.code === "read" && gone.message.includes("model.gguf"), JSON.stringify(gone));
   });
 
-  test("where there are no private files, the Cache API keeps what was read", async () => {
+  test("without the origin private file system, the Cache API stores models", async () => {
     serving(() => undefined);
     const run = (work) =>
       page.evaluate(
@@ -195,7 +195,7 @@ support.inChromium("the cache in Chromium", support.skipBrowser || support.skipG
             const ids = [];
             for await (const { id } of model.generateTokens(prompt, { maxTokens: 4 })) ids.push(id);
             model.dispose();
-            return { ids, fetched: last.fetched };
+            return { ids, fetched: last.fetchedBytes };
           } finally {
             StorageManager.prototype.getDirectory = getDirectory;
           }
@@ -205,18 +205,18 @@ support.inChromium("the cache in Chromium", support.skipBrowser || support.skipG
     const first = await run("load");
     assert.deepEqual(first.ids, wanted);
     assert.ok(first.fetched > 0);
-    assert.deepEqual(await page.evaluate(() => window.foveate.cache.list()), [], "nothing is in private files");
+    assert.deepEqual(await page.evaluate(() => window.foveate.cache.list()), [], "the origin private file system is empty");
     serving(gone);
     assert.deepEqual(await run("load"), { ids: wanted, fetched: 0 });
     assert.deepEqual(requests.filter(asModel), []);
     assert.deepEqual(await run("forget"), { complete: true, left: [] });
   });
 
-  test("SmolLM2 whose device is lost comes back from the cache, with the server gone", { skip: support.skipModel }, async () => {
+  test("SmolLM2 recovers a lost device from the cache, with the server down", { skip: support.skipModel }, async () => {
     const smollm2 = `/models/${support.smollm2}`;
     const [{ text, greedy }] = support.smollm2Golden().prompts;
     serving(() => undefined);
-    // What is kept of a load for the processor is what one for a GPU takes.
+    // A load for the CPU caches the same files as a load for a GPU.
     await page.evaluate(async (smollm2) => (await window.foveate.load(smollm2, { device: "cpu", cache: true })).dispose(), smollm2);
     serving(gone);
     const got = await page.evaluate(

@@ -1,4 +1,4 @@
-// Firefox without a driver of its own: Marionette, the protocol that is in it, over a socket.
+// Drives Firefox over Marionette, its built-in protocol, without further tools.
 
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -10,10 +10,10 @@ export const executable = process.env.FIREFOX ?? "/usr/bin/firefox-esr";
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
-/** A headless Firefox with a page: `goto(url)`, `evaluate(work, argument)`, `close()`. */
+/** Starts a headless Firefox; returns its page: `goto(url)`, `evaluate(work, argument)`, `close()`. */
 export async function launch() {
   const profile = mkdtempSync(join(tmpdir(), "foveate-firefox-"));
-  // The port is the system's choice; Firefox writes it into its profile.
+  // Port 0 lets the system choose; Firefox writes the port into its profile.
   writeFileSync(join(profile, "user.js"), 'user_pref("marionette.port", 0);\n');
   const process_ = spawn(executable, ["--headless", "--no-remote", "--marionette", "--profile", profile], { stdio: "ignore" });
   const exited = new Promise((done) => process_.once("exit", done));
@@ -48,7 +48,7 @@ async function port(profile, exited) {
       const text = readFileSync(join(profile, "MarionetteActivePort"), "utf8").trim();
       if (text) return Number(text);
     } catch {
-      // It is not there yet.
+      // The file does not exist yet.
     }
     await pause(100);
   }
@@ -69,7 +69,7 @@ function open(port) {
         socket.write(body);
       });
     const message = (value) => {
-      // The first one only greets.
+      // The first message is a greeting.
       if (!Array.isArray(value)) return resolve(command);
       const [, id, error, result] = value;
       const { resolve: done, reject: failed } = waiting.get(id);

@@ -1,4 +1,4 @@
-// The package in Firefox, on the processor: Debian's has no WebGPU.
+// The package in Firefox, on the CPU: Debian's Firefox has no WebGPU.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -42,7 +42,7 @@ describe("the package in Firefox", { skip }, () => {
       const got = await page.evaluate(
         `async ({ source, text }) => {
           let fetched = 0;
-          const model = await foveate.load(source, { cache: true, onProgress: (p) => (fetched = p.fetched) });
+          const model = await foveate.load(source, { cache: true, onProgress: (p) => (fetched = p.fetchedBytes) });
           const ids = [];
           for await (const { id } of model.generateTokens(text, { maxTokens: 16 })) ids.push(id);
           model.dispose();
@@ -57,7 +57,7 @@ describe("the package in Firefox", { skip }, () => {
     t.diagnostic(await page.evaluate("async () => navigator.userAgent"));
   });
 
-  test("golden ops on the processor", async () => {
+  test("golden ops on the CPU", async () => {
     const sources = support.goldenOps().map((name) => `/golden/ops/${name}`);
     const all = await page.evaluate(
       `async (sources) => {
@@ -73,7 +73,7 @@ describe("the package in Firefox", { skip }, () => {
     assert.deepEqual(all.filter(({ passed }) => !passed), []);
   });
 
-  test("what is missing is said in a sentence", async () => {
+  test("a missing GPU is reported in a sentence", async () => {
     const error = await page.evaluate("() => thrown(() => foveate.load('/golden/models/llama/', { device: 'gpu' }))");
     assert.equal(error.code, "device");
     assert.match(error.message, /no WebGPU|no GPU adapter/);

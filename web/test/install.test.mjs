@@ -1,4 +1,4 @@
-// The package as others get it: packed, installed, and used by Node.js and Deno alone and through a bundler.
+// The packed and installed package in Node.js, in Deno, and in a page bundled by Vite.
 
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
@@ -34,7 +34,7 @@ describe("the packed package", { skip: support.skipGolden }, () => {
   const deno = join(web, "node_modules/deno/bin.cjs");
   for (const [runtime, command, skip] of [
     ["Node.js", ["index.js"], false],
-    // To read files is all that it has to be allowed.
+    // Reading files is the only permission it needs.
     ["Deno", [deno, "run", "--allow-read", "--no-prompt", "index.js"], support.unless(deno, "Deno")],
   ]) {
     test(`runs in ${runtime}`, { skip }, () => {
@@ -65,20 +65,20 @@ describe("the packed package", { skip: support.skipGolden }, () => {
       assert.deepEqual(ids, greedy.slice(0, 4));
       assert.ok(Math.abs(out[0] - 3 / Math.sqrt(12.5)) < 1e-6, said);
       assert.equal(workers, runtime === "Deno" ? "function" : "undefined");
-      // Deno has WebGPU, and this machine perhaps no adapter.
+      // Deno has WebGPU, but this machine may have no adapter.
       if (runtime === "Deno" && onGpu !== "device") assert.deepEqual(onGpu, ids);
       else assert.ok(onGpu === "device" && !(runtime === "Deno" && process.env.REQUIRE_GPU === "1"), said);
     });
   }
 
-  test("has types that a strict TypeScript takes", () => {
+  test("has types that strict TypeScript accepts", () => {
     writeFileSync(
       join(root, "plain", "index.ts"),
       `import { device, FoveateError, type FoveateErrorCode, load, type Token } from "foveate";
-      const model = await load(new URL("https://example.com/model.gguf"), { onProgress: ({ bytes, of }) => bytes / of });
+      const model = await load(new URL("https://example.com/model.gguf"), { onProgress: ({ loadedBytes, totalBytes }) => loadedBytes / totalBytes });
       const tokens: Token[] = [];
       for await (const token of model.generateTokens("a text", { logprobs: 2 })) tokens.push(token);
-      const logprob: number | undefined = tokens[0]?.score?.likeliest[0]?.logprob;
+      const logprob: number | undefined = tokens[0]?.score?.topLogprobs[0]?.logprob;
       const session = await model.session({ kv: "f16" });
       await session.augment(async ({ width, latents }) => new Float32Array(width * latents));
       const gpu = await device("gpu");
@@ -105,7 +105,7 @@ describe("the packed package", { skip: support.skipGolden }, () => {
     assert.equal(said.status, 0, said.stdout);
   });
 
-  describe("bundled by Vite without a word of configuration", { skip: support.skipBrowser }, () => {
+  describe("bundled by Vite without configuration", { skip: support.skipBrowser }, () => {
     let browser, folder, vite;
 
     before(async () => {
@@ -133,7 +133,7 @@ describe("the packed package", { skip: support.skipGolden }, () => {
 
     after(() => browser?.close());
 
-    /** What a page answers, with these options. */
+    /** Returns the tokens of a page, or its error, for load options. */
     const answer = async (url, options) => {
       const { prompt } = support.goldenTokens("llama");
       const page = await browser.newPage();
@@ -146,20 +146,20 @@ describe("the packed package", { skip: support.skipGolden }, () => {
 
     const model = support.goldenPath("models/llama");
 
-    test("there is each worker once, and each wasm", () => {
+    test("the bundle has each worker and each wasm once", () => {
       const assets = readdirSync(join(folder, "dist", "assets"));
       const names = assets.map((name) => name.replace(/-[\w-]{8}\./, ".")).sort();
-      // The second wasm is that of pages that are cross-origin isolated.
+      // The second wasm is the threaded build.
       assert.deepEqual(names, ["foveate_bg.wasm", "foveate_bg.wasm", "index.js", "thread.js", "threaded.js", "worker.js"]);
       for (const name of assets.filter((name) => name.endsWith(".js"))) {
         const script = readFileSync(join(folder, "dist", "assets", name), "utf8");
         assert.doesNotMatch(script, /data:[\w/+.-]+;base64,/, name);
-        // Nothing is left to be found beside it.
+        // No import of a file outside of the bundle is left.
         assert.doesNotMatch(script, /(from|import) ?["'`]\./, name);
       }
     });
 
-    test("it answers on one thread and on two", async () => {
+    test("generates on one thread and on two", async () => {
       const { greedy } = support.goldenTokens("llama");
       const mounts = { "/": join(folder, "dist"), "/model/": model };
       const server = await serve({ mounts, on: () => ({ isolated: true }) });
@@ -174,7 +174,7 @@ describe("the packed package", { skip: support.skipGolden }, () => {
       }
     });
 
-    test("so it does from Vite's own server, while one works on it", async () => {
+    test("generates on one thread and on two from Vite's development server", async () => {
       const { greedy } = support.goldenTokens("llama");
       const headers = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
       const publicDir = join(root, "public");
@@ -192,7 +192,7 @@ describe("the packed package", { skip: support.skipGolden }, () => {
       }
     });
 
-    test("a page of another origin is told what to do, and can do it", async () => {
+    test("a page of another origin gets an error that says to pass worker: false, which works", async () => {
       const { greedy } = support.goldenTokens("llama");
       const mounts = { "/": join(folder, "dist") };
       const bundle = await serve({ mounts, on: () => ({ shared: true }) });

@@ -1,4 +1,4 @@
-// Single kernels through the JavaScript interface, and every golden case.
+// Single ops through the JavaScript API, and all golden cases.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -21,13 +21,13 @@ for (const kind of ["cpu", "reference"]) {
   });
 }
 
-/** Numbers that look drawn. */
+/** Returns a tensor of pseudo-random numbers. */
 const numbers = (shape, seed) => {
   const data = new Float32Array(shape.reduce((a, b) => a * b, 1));
   return { shape, data: data.map((_, i) => Math.sin(seed + i * 1.618)) };
 };
 
-test("a kernel takes its sizes from the tensors, and its outputs have theirs", async () => {
+test("an op takes its sizes from the shapes of its tensors", async () => {
   const [q, k, v] = [numbers([1, 5, 4, 8], 1), numbers([1, 9, 2, 8], 2), numbers([1, 9, 2, 4], 3)];
   const [fast, exact] = [await device("cpu"), await device("reference")];
   const settings = { causal: true, window: 6, lse: true };
@@ -38,7 +38,7 @@ test("a kernel takes its sizes from the tensors, and its outputs have theirs", a
   for (const name of ["out", "lse"]) {
     want[name].data.forEach((x, i) => assert.ok(Math.abs(x - got[name].data[i]) < 1e-5, `${name}[${i}]`));
   }
-  // The first query sees four keys at most: the row by hand.
+  // The first row by hand: the first query attends to five keys.
   const row = Array.from({ length: 8 }, (_, i) => q.data[i]);
   const dots = [0, 1, 2, 3, 4].map((j) => row.reduce((sum, x, i) => sum + x * k.data[j * 16 + i], 0) / Math.sqrt(8));
   const exps = dots.map(Math.exp);
@@ -48,7 +48,7 @@ test("a kernel takes its sizes from the tensors, and its outputs have theirs", a
   exact.dispose();
 });
 
-test("every op of the registry is a method, and draws inputs for itself", async () => {
+test("every op of the registry is a method and draws its own inputs", async () => {
   const executor = await device("cpu");
   assert.ok(executor.ops.includes("attention") && executor.ops.length > 10);
   let drawn = 0;
@@ -56,7 +56,7 @@ test("every op of the registry is a method, and draws inputs for itself", async 
     assert.equal(typeof executor[op], "function");
     const args = await executor.arguments(op);
     assert.ok(args.some(({ access }) => access !== "read"), op);
-    // Drawing many numbers takes a while, and shows no more.
+    // Large inputs take long to draw and show nothing more.
     if (args.reduce((sum, { bytes }) => sum + bytes, 0) > 1 << 22) continue;
     drawn += Object.keys(await executor.inputs(op, {}, 7)).length;
   }
@@ -66,14 +66,14 @@ test("every op of the registry is a method, and draws inputs for itself", async 
   executor.dispose();
 });
 
-test("what a kernel cannot run is refused by name", async () => {
+test("invalid calls of ops are refused, naming the argument or setting", async () => {
   const executor = await device("cpu");
   const [q, k] = [numbers([1, 4, 2, 8], 1), numbers([1, 4, 2, 8], 2)];
   const refused = (work, code, words) => assert.rejects(work, (error) => error.code === code && words.test(error.message));
-  await refused(executor.attention({}, q, k), "config", /q, k, v; 2 tensors/);
+  await refused(executor.attention({}, q, k), "config", /reads 3 tensors, q, k, v; got 2/);
   await refused(executor.attention({ tokens: 3 }, q, k, k), "config", /no setting tokens/);
   await refused(executor.attention({ "a=b,": 1 }, q, k, k), "config", /cannot be/);
-  await refused(executor.attention({}, { q, k, w: k }), "config", /v is missing|no w/);
+  await refused(executor.attention({}, { q, k, w: k }), "config", /v is missing|no argument w/);
   await refused(executor.attention({}, q, k, { shape: [1, 5, 2, 8], data: k.data }), "config", /shape/);
   await refused(executor.attention({}, q, k, { shape: [1, 4, 2, 8], data: k.data.subarray(1) }), "config", /bytes/);
   await refused(executor.attention({}, q, k, { shape: [1, 4, 2, 8], data: new Int32Array(64) }), "config", /Float32Array/);
@@ -87,7 +87,7 @@ test("what a kernel cannot run is refused by name", async () => {
   await refused(executor.check(new Blob([]), { signal: aborted }), "cancelled", /cancelled/);
   await refused(executor.selfTest(undefined, { signal: aborted }), "cancelled", /cancelled/);
   executor.dispose();
-  await refused(executor.arguments("norm"), "closed", /closed/);
+  await refused(executor.arguments("norm"), "closed", /disposed of/);
 });
 
 support.inChromium("golden cases in Chromium", support.skipBrowser || support.skipGolden, ({ page }) => {
@@ -106,7 +106,7 @@ support.inChromium("golden cases in Chromium", support.skipBrowser || support.sk
       { kind, sources },
     );
 
-  test("every shader that the cases reach is one to the browser's compiler, too", async (t) => {
+  test("the browser compiles every shader of the cases", async (t) => {
     const { count, wrong, has } = await page.evaluate(async () => {
       const { default: init, caseShaders } = await import("/pkg/foveate.js");
       await init({ module_or_path: new URL("/pkg/foveate_bg.wasm", location.href) });

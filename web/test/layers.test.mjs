@@ -1,4 +1,4 @@
-// What layers remember, through the interface and on the page: of a small model with a layer of each kind.
+// States of layers, in the API and in the playground, with a small model that has a layer of each kind.
 
 import assert from "node:assert/strict";
 import { readFileSync, rmSync } from "node:fs";
@@ -15,14 +15,14 @@ after(() => rmSync(small, { recursive: true }));
 
 const files = () => ["config.json", "model.safetensors", "tokenizer.json"].map((name) => new File([readFileSync(join(small, name))], name));
 
-/** The words of a tensor of a safetensors file. */
+/** Returns the 32-bit words of a tensor in a safetensors file. */
 function words(file, name) {
   const length = Number(file.readBigUInt64LE(0));
   const [from, to] = JSON.parse(file.subarray(8, 8 + length).toString())[name].data_offsets.map((at) => 8 + length + at);
   return new Uint32Array(file.buffer.slice(file.byteOffset + from, file.byteOffset + to));
 }
 
-test("a layer's state is what a saved session has of it", async () => {
+test("the state of a layer equals the one in a saved session", async () => {
   const model = await load(files());
   assert.deepEqual(model.layers, layers);
   const session = await model.session({ context: 128 });
@@ -33,7 +33,7 @@ test("a layer's state is what a saved session has of it", async () => {
   for await (const _ of session.generateTokens({ maxTokens: 5 }));
   const [after, members] = [await session.state(0), (await session.state(1)).members];
   const { length } = await session.tokens();
-  // Saving reads the token that waits at the end: so does another one here.
+  // Saving reads the last token, so states are compared after saving.
   const restored = await model.restore(await session.save(), { context: 128 });
   const file = Buffer.from(await (await session.save()).arrayBuffer());
   const saved = await restored.state(0);
@@ -65,7 +65,7 @@ describe("in Chromium", { skip: support.skipBrowser }, () => {
 
   after(() => Promise.all([browser?.close(), server?.close()]));
 
-  test("states in a page are those in Node.js", async () => {
+  test("states in a page equal those in Node.js", async () => {
     const page = await support.blank(browser, server.url);
     const got = await page.evaluate(async (text) => {
       const model = await foveate.load("/small/", { device: "cpu" });
@@ -93,31 +93,31 @@ describe("in Chromium", { skip: support.skipBrowser }, () => {
       page.on("pageerror", (error) => complaints.push(String(error)));
       page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
       await page.goto(`${server.url}/playground/?device=cpu&model=/small/`);
-      await page.getByText("Running on").waitFor({ timeout: 60_000 });
-      await page.getByLabel("Tokens at most").fill("12");
+      await page.locator("#about").waitFor({ timeout: 60_000 });
+      await page.getByLabel("Max tokens").fill("12");
       await page.getByLabel("Temperature").fill("0");
       await page.getByLabel("Prompt").fill(TEXT);
       await page.keyboard.press("Enter");
-      await page.waitForFunction(() => document.querySelector(".turn.running") === null && document.querySelector(".strip .made"));
+      await page.waitForFunction(() => document.querySelector(".turn.running") === null && document.querySelector(".strip .generated"));
     });
 
-    /** The heat map's pixels, row by row. */
+    /** Returns the heat map's pixels, row by row. */
     const pixels = () =>
       page.evaluate(() => {
         const canvas = document.getElementById("heat");
         return [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data];
       });
 
-    test("a head's state is a heat map that follows the tokens", async () => {
+    test("a head's state is a heat map that is updated at every token", async () => {
       const says = page.locator("#state-says");
       const read = TEXT.length + 11;
       await page.waitForFunction((text) => document.getElementById("state-says").textContent.includes(text), `after ${read} tokens`);
-      assert.match(await says.innerText(), /^Head 1 after \d+ tokens: 24 keys down, 32 values across, root mean square 0\.\d+\.$/);
+      assert.match(await says.innerText(), /^Head 1 after \d+ tokens: 24 keys \(rows\) by 32 values \(columns\), root mean square 0\.\d+\.$/);
       const now = await pixels();
       assert.equal(now.length, 4 * 24 * 32);
       assert.ok(now.some((x, i) => i % 4 === 3 && x > 25));
-      const slider = page.getByLabel("Moment");
-      assert.equal(Number(await slider.getAttribute("max")), 13, "nothing, the prompt, and each token of the answer behind it");
+      const slider = page.getByLabel("Step");
+      assert.equal(Number(await slider.getAttribute("max")), 13, "the empty state, the prompt, and each token of the answer");
       await slider.focus();
       await page.keyboard.press("Home");
       await page.waitForFunction(() => document.getElementById("state-says").textContent.includes("after 0 tokens"));
@@ -130,7 +130,7 @@ describe("in Chromium", { skip: support.skipBrowser }, () => {
       assert.notDeepEqual(await pixels(), now);
     });
 
-    test("a routing head shows which tokens its centroids have", async () => {
+    test("a routing head shows the tokens of its centroids", async () => {
       await page.locator("#layer").selectOption("1");
       await page.locator(".routed-token").first().waitFor();
       const { texts, counts, held } = await page.evaluate(() => ({
@@ -147,11 +147,11 @@ describe("in Chromium", { skip: support.skipBrowser }, () => {
       }
     });
 
-    test("latents are put in front of an answer, and stand in the strip", async () => {
+    test("latents are inserted before an answer and shown in the strip", async () => {
       await page.getByRole("spinbutton", { name: "Latents" }).fill("3");
-      await page.getByRole("button", { name: "Again" }).click();
-      await page.waitForFunction(() => /Latents stand in front of the answer\.$/.test(document.getElementById("saved").textContent));
-      await page.waitForFunction(() => document.querySelector(".turn.running") === null && document.querySelector(".strip .made"));
+      await page.getByRole("button", { name: "Regenerate" }).click();
+      await page.waitForFunction(() => /Latents were inserted before the answer\.$/.test(document.getElementById("saved").textContent));
+      await page.waitForFunction(() => document.querySelector(".turn.running") === null && document.querySelector(".strip .generated"));
       const segments = await page.getByRole("list", { name: "Segments" }).getByRole("listitem").allInnerTexts();
       const before = TEXT.length - 1;
       assert.deepEqual(segments.slice(0, 2), [
@@ -160,16 +160,16 @@ describe("in Chromium", { skip: support.skipBrowser }, () => {
       ]);
       assert.match(segments[2], /^text: 1[0-3] tokens/);
       const parts = await page.evaluate(() => [...document.querySelectorAll(".strip .part")].map(({ className }) => className));
-      assert.deepEqual(parts, ["part kept", "part latent", "part kept", "part made"].slice(0, parts.length));
+      assert.deepEqual(parts, ["part cached", "part latent", "part cached", "part generated"].slice(0, parts.length));
     });
 
-    test("a picture is taken of it", async () => {
+    test("a picture of the states is saved", async () => {
       await page.locator("#layer").selectOption("0");
       await page.waitForFunction(() => !document.getElementById("heat").hidden);
       await support.picture(page.locator("#layers"), "layers");
     });
 
-    test("all of it fits a phone, and has no serious fault", async () => {
+    test("the states fit a phone and have no serious accessibility fault", async () => {
       await page.setViewportSize({ width: 360, height: 740 });
       for (const colorScheme of ["light", "dark"]) {
         await page.emulateMedia({ colorScheme });

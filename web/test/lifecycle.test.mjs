@@ -1,24 +1,24 @@
-// What goes wrong, and what callers stop, in Chromium.
+// Errors and cancellation in Chromium.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as support from "./support.mjs";
 
-support.inChromium("the life of a model in Chromium", support.skipBrowser || support.skipGolden, ({ page, serving, requests }) => {
+support.inChromium("the lifecycle of a model in Chromium", support.skipBrowser || support.skipGolden, ({ page, serving, requests }) => {
   const { prompt, greedy } = support.skipGolden ? {} : support.goldenTokens("llama");
 
   const answer = (source, options) =>
     page.evaluate((args) => window.answer(...args), [source, { device: "cpu" }, prompt, { maxTokens: 4, ...options }]);
 
-  test("a load that is aborted ends at once, and asks for nothing more", { skip: support.skipModel }, async () => {
+  test("an aborted load ends at once and sends no more requests", { skip: support.skipModel }, async () => {
     serving(({ path }) => ({ delay: path.endsWith(".gguf") ? 50 : 0 }));
     const got = await page.evaluate(async (source) => {
       const controller = new AbortController();
       let aborted;
       let later = 0;
-      const onProgress = ({ bytes }) => {
+      const onProgress = ({ loadedBytes }) => {
         if (aborted !== undefined) later++;
-        if (bytes < 20e6 || aborted !== undefined) return;
+        if (loadedBytes < 20e6 || aborted !== undefined) return;
         aborted = performance.now();
         controller.abort();
       };
@@ -31,11 +31,11 @@ support.inChromium("the life of a model in Chromium", support.skipBrowser || sup
     assert.ok(got.error.ours && got.later === 0 && got.ms < 100, JSON.stringify(got));
     const asked = () => requests.filter(({ path }) => path.endsWith(".gguf")).length;
     const wait = (ms) => new Promise((done) => setTimeout(done, ms));
-    // What was on its way may arrive here later.
+    // Requests that were already sent may arrive later.
     await wait(300);
     const before = asked();
     await wait(500);
-    assert.equal(asked(), before, "the rest of the file is not asked for");
+    assert.equal(asked(), before, "the rest of the file is not requested");
     assert.ok(before < 15, `${before} requests`);
   });
 
@@ -49,7 +49,7 @@ support.inChromium("the life of a model in Chromium", support.skipBrowser || sup
   });
 
   for (const device of ["cpu", "gpu"]) {
-    test(`an answer on ${device} that is aborted ends at once, and the model goes on`, async () => {
+    test(`an answer on ${device} that is aborted ends at once, and the model stays usable`, async () => {
       const got = await page.evaluate(
         async ({ prompt, device }) => {
           const model = await window.foveate.load("/golden/models/llama/", { device });
@@ -61,7 +61,7 @@ support.inChromium("the life of a model in Chromium", support.skipBrowser || sup
             for await (const { id } of model.generateTokens(prompt, options)) {
               ids.push(id);
               if (ids.length < 3) continue;
-              // In the midst of the next step.
+              // During the next step.
               setTimeout(() => {
                 aborted = performance.now();
                 controller.abort();
@@ -94,7 +94,7 @@ support.inChromium("the life of a model in Chromium", support.skipBrowser || sup
     assert.equal(got.after, got.bytes);
   });
 
-  test("a model that is closed in the midst of an answer says so", async () => {
+  test("disposing of a model during an answer throws closed", async () => {
     const got = await page.evaluate(async (prompt) => {
       const model = await window.foveate.load("/golden/models/llama/", { device: "cpu" });
       return window.thrown(async () => {
@@ -104,7 +104,7 @@ support.inChromium("the life of a model in Chromium", support.skipBrowser || sup
     assert.equal(got.code, "closed");
   });
 
-  test("what no worker can be sent is refused, and the model goes on", async () => {
+  test("options that cannot be sent to a worker are refused, and the model stays usable", async () => {
     const got = await page.evaluate(async (prompt) => {
       const model = await window.foveate.load("/golden/models/llama/", { device: "cpu" });
       const first = async (options) => (await model.generateTokens(prompt, options).next()).value.id;
@@ -117,20 +117,20 @@ support.inChromium("the life of a model in Chromium", support.skipBrowser || sup
     assert.equal(got.id, greedy[0]);
   });
 
-  test("a server without ranges is read once, and the answer is the same", async () => {
+  test("a server without ranges gives the same answer", async () => {
     serving(() => ({ ranges: false }));
     const got = await answer("/golden/models/llama/");
     assert.deepEqual(got.ids, greedy.slice(0, 4));
     assert.equal(requests.filter(({ path }) => path.endsWith("model.safetensors")).length, 1);
   });
 
-  test("a server that is busy is asked again", async () => {
+  test("requests to a busy server are repeated", async () => {
     let busy = 2;
     serving(({ headers }) => (headers.range && busy-- > 0 ? { status: 503 } : undefined));
     assert.deepEqual((await answer("/golden/models/llama/")).ids, greedy.slice(0, 4));
   });
 
-  test("a server that stays broken gives an error of its own", async () => {
+  test("a server that keeps failing gives a read error", async () => {
     serving(({ headers }) => (headers.range && headers.range !== "bytes=0-0" ? { status: 500 } : undefined));
     const got = await page.evaluate(() => window.thrown(() => window.foveate.load("/golden/models/llama/")));
     assert.equal(got.code, "read");
@@ -138,7 +138,7 @@ support.inChromium("the life of a model in Chromium", support.skipBrowser || sup
     serving(() => undefined);
   });
 
-  test("files that are not there, and files that are no models, give typed errors", async () => {
+  test("missing files and files that are not models give typed errors", async () => {
     serving(() => undefined);
     const got = await page.evaluate(async () => {
       const bytes = new Uint8Array(await (await fetch("/golden/models/llama/model.safetensors")).arrayBuffer());
@@ -198,7 +198,7 @@ support.inChromium("the life of a model in Chromium", support.skipBrowser || sup
     assert.deepEqual(got, { cut: "format", short: "format", magic: "format", count: "format" });
   });
 
-  test("a GGUF file chats, and the page stays quick meanwhile", { skip: support.skipModel }, async () => {
+  test("a GGUF file chats, and the page stays responsive", { skip: support.skipModel }, async () => {
     const { text, ids } = support.smollm2Golden().prompts[0];
     const got = await page.evaluate(
       async ({ source, text }) => {
@@ -243,7 +243,7 @@ support.inChromium("the life of a model in Chromium", support.skipBrowser || sup
           });
           const model = await foveate.load(source, { device });
           const loading = gaps.length;
-          // A software driver reads a prompt for long.
+          // A software driver takes long to read a prompt.
           const answer = device === "cpu" ? model.chat([{ role: "user", content: "Say hello." }], { maxTokens: 16 }) : model.generate("Hi", { maxTokens: 2 });
           const pieces = [];
           let step;
@@ -253,7 +253,7 @@ support.inChromium("the life of a model in Chromium", support.skipBrowser || sup
           await settled();
           cancelAnimationFrame(frame);
           const meanwhile = long.splice(0);
-          // What is looked for would be seen.
+          // A long task on purpose: the observer must see it.
           for (const end = performance.now() + 80; performance.now() < end; );
           await settled();
           observer.disconnect();
@@ -266,7 +266,7 @@ support.inChromium("the life of a model in Chromium", support.skipBrowser || sup
       t.diagnostic(`${got.loading} frames while loading of ${sorted.length}, the longest ${sorted.at(-1).toFixed()} ms`);
       assert.deepEqual(got.meanwhile, []);
       assert.equal(got.seen, 1);
-      // The machine itself may be busy now and then.
+      // Other work of the machine may delay a few frames.
       const most = sorted[Math.floor(0.98 * sorted.length)];
       assert.ok(got.loading > 10 && most < 50, `${most} ms`);
       assert.deepEqual(got.message, { role: "assistant", content: got.pieces.join("") });
@@ -274,7 +274,7 @@ support.inChromium("the life of a model in Chromium", support.skipBrowser || sup
     });
   }
 
-  test("ranges are read several at a time", { skip: support.skipModel }, async () => {
+  test("several ranges are requested at a time", { skip: support.skipModel }, async () => {
     const began = [];
     const wait = 100;
     serving(({ path, headers }) => {
@@ -288,7 +288,7 @@ support.inChromium("the life of a model in Chromium", support.skipBrowser || sup
     assert.ok(Math.max(...atOnce) >= 3, `${Math.max(...atOnce)} of ${began.length} at once`);
   });
 
-  test("two models at once, on two devices, do not disturb each other", async () => {
+  test("two models on two devices run independently at once", async () => {
     const other = support.goldenTokens("qwen2");
     const got = await page.evaluate(
       async (prompts) => {

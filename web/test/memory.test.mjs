@@ -1,11 +1,11 @@
-// Twenty models that come and go, and what is left of them.
+// Memory after loading and freeing twenty models.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as support from "./support.mjs";
 
 support.inChromium("memory of Chromium", support.skipBrowser || support.skipGolden, ({ page, resident }) => {
-  test("every device is destroyed with its model, and with it every buffer", async () => {
+  test("dispose destroys the device and all buffers of a model", async () => {
     const got = await page.evaluate(async () => {
       const live = new Map();
       let most = 0;
@@ -35,9 +35,9 @@ support.inChromium("memory of Chromium", support.skipBrowser || support.skipGold
     assert.ok(got.most > 1e5 && got.most < 10e6, `${got.most} bytes at once`);
   });
 
-  // A model on the processor is in the memory of a worker, which is the page's process.
+  // A model on the CPU is in the memory of a worker, which belongs to the renderer process.
   for (const [device, type] of [["gpu", "GPU"], ["cpu", "renderer"]]) {
-    test(`the ${type} process does not grow by as much as a model`, { skip: support.skipModel }, async (t) => {
+    test(`the ${type} process grows by less than a model`, { skip: support.skipModel }, async (t) => {
       const cycles = (count) =>
         page.evaluate(
           async ({ source, device, count }) => {
@@ -54,7 +54,7 @@ support.inChromium("memory of Chromium", support.skipBrowser || support.skipGold
       const bytes = await cycles(3);
       const before = await resident(type);
       await cycles(17);
-      // The memory of a worker that has ended is free a moment later.
+      // The memory of a worker is freed some time after it ends.
       let after;
       for (let tries = 0; tries < 40 && !(after - before < bytes); tries++) {
         await new Promise((done) => setTimeout(done, 500));

@@ -1,4 +1,4 @@
-// Models in Chromium, on both executors, against tokens that third-party code computed.
+// Models in Chromium, on both executors, against tokens computed by third-party code.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -10,10 +10,10 @@ support.inChromium("models in Chromium", support.skipBrowser || support.skipGold
   const answer = (...args) => page.evaluate((args) => window.answer(...args), args);
 
   for (const device of ["cpu", "gpu"]) {
-    // Much of what SwiftShader does is compiling, and the first tokens have seen all of it.
+    // SwiftShader spends most of its time compiling, and the first tokens use all kernels.
     const most = device === "gpu" ? 6 : 16;
 
-    // On a GPU kernels.test.mjs compares their logits and tokens, and trial.test.mjs loads one.
+    // For GPUs, kernels.test.mjs compares logits and tokens, and trial.test.mjs loads a model.
     for (const family of support.skipGolden || device === "gpu" ? [] : support.goldenModels()) {
       test(`${family} on ${device} gives the golden tokens`, async () => {
         const { prompt, greedy } = support.goldenTokens(family);
@@ -23,7 +23,7 @@ support.inChromium("models in Chromium", support.skipBrowser || support.skipGold
       });
     }
 
-    test(`SmolLM2 on ${device} gives the golden tokens, within its means`, { skip: support.skipModel }, async (t) => {
+    test(`SmolLM2 on ${device} gives the golden tokens within its limits of memory and transfers`, { skip: support.skipModel }, async (t) => {
       const { text, greedy } = support.smollm2Golden().prompts[0];
       const got = await answer(`/models/${support.smollm2}`, { device }, text, { maxTokens: most });
       assert.deepEqual(got.ids, greedy.slice(0, most));
@@ -31,7 +31,7 @@ support.inChromium("models in Chromium", support.skipBrowser || support.skipGold
       t.diagnostic(`${name}: loaded in ${loadMs.toFixed()} ms, first token after ${firstMs.toFixed()} ms`);
       t.diagnostic(`${rate.toFixed(2)} tokens/s, wasm memory at most ${(wasmPeak / MIB).toFixed(1)} MiB`);
       if (device === "gpu") {
-        // The tokenizer is in this, too.
+        // This includes the tokenizer.
         assert.ok(wasmPeak < 64 * MIB, `wasm memory of ${wasmPeak} bytes`);
       }
       for (let i = 2; i < got.stats.length; i++) {
@@ -43,7 +43,7 @@ support.inChromium("models in Chromium", support.skipBrowser || support.skipGold
     });
   }
 
-  test("a model on a GPU uses subgroups, and none with no more than WebGPU guarantees", async () => {
+  test("a model on a GPU uses subgroups, and none with WebGPU's default limits", async () => {
     const { prompt, greedy } = support.goldenTokens("llama");
     const got = await page.evaluate(async (prompt) => {
       const run = async (options) => {
@@ -100,7 +100,7 @@ support.inChromium("models in Chromium", support.skipBrowser || support.skipGold
     });
   }
 
-  test("auto takes the processor where the GPU is a software driver", async () => {
+  test("auto uses the CPU if the GPU is a software driver", async () => {
     const { prompt, greedy } = support.goldenTokens("llama");
     const got = await answer("/golden/models/llama/", { device: "auto" }, prompt, { maxTokens: 2 });
     assert.match(got.device, /^cpu, /);
@@ -113,7 +113,7 @@ support.inChromium("models in Chromium", support.skipBrowser || support.skipGold
     assert.deepEqual(got.ids, greedy.slice(0, 2));
   });
 
-  test("with no more than WebGPU guarantees, the answer is the same", async () => {
+  test("with WebGPU's default limits, the answer is the same", async () => {
     const { prompt, greedy } = support.goldenTokens("qwen3");
     const got = await answer("/golden/models/qwen3/", { device: "gpu", baseline: true }, prompt, { maxTokens: 3 });
     assert.deepEqual(got.ids, greedy.slice(0, 3));

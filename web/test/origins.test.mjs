@@ -1,12 +1,12 @@
-// A page that imports the package from another origin, as from a CDN.
+// A page that imports the package from another origin, such as a CDN.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import * as support from "./support.mjs";
 
 for (const isolated of [false, true]) {
-  const name = isolated ? "of an isolated page" : "of a page that is not isolated";
-  describe(`the package in Chromium, from another origin than that ${name}`, { skip: support.skipBrowser || support.skipGolden }, () => {
+  const name = isolated ? "isolated page" : "page that is not isolated";
+  describe(`the package in Chromium, imported across origins: ${name}`, { skip: support.skipBrowser || support.skipGolden }, () => {
     let browser, own, elsewhere, page;
     const asked = [];
 
@@ -21,7 +21,7 @@ for (const isolated of [false, true]) {
 
     after(() => Promise.all([browser?.close(), own?.close(), elsewhere?.close()]));
 
-    test("a model answers in a worker", async () => {
+    test("a model generates in a worker", async () => {
       assert.equal(await page.evaluate(() => globalThis.crossOriginIsolated), isolated);
       const { prompt, greedy } = support.goldenTokens("llama");
       for (const threads of [1, 2]) {

@@ -1,4 +1,4 @@
-// The package as it is installed, in Node.js.
+// The built package in Node.js.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -20,10 +20,10 @@ test("the wasm is smaller than 1.5 MB when gzipped, and with all scripts than 1.
 
 const { folder } = support;
 
-test("a folder of files runs in Node.js on the processor", { skip: support.skipGolden }, async () => {
+test("a folder of files runs in Node.js on the CPU", { skip: support.skipGolden }, async () => {
   const { prompt, greedy } = support.goldenTokens("llama");
   const seen = [];
-  const model = await load(folder("llama"), { onProgress: ({ bytes, of }) => seen.push(bytes / of) });
+  const model = await load(folder("llama"), { onProgress: ({ loadedBytes, totalBytes }) => seen.push(loadedBytes / totalBytes) });
   assert.match(model.device, /^cpu, /);
   assert.equal(model.architecture, "llama");
   assert.equal(model.hasTokenizer, false);
@@ -35,7 +35,7 @@ test("a folder of files runs in Node.js on the processor", { skip: support.skipG
   await assert.rejects(model.stats(), { name: "FoveateError", code: "closed" });
 });
 
-test("two answers at once do not disturb each other", { skip: support.skipGolden }, async () => {
+test("two answers run independently at once", { skip: support.skipGolden }, async () => {
   const { prompt, greedy } = support.goldenTokens("qwen2");
   const model = await load(folder("qwen2"));
   const all = async () => {
@@ -46,13 +46,13 @@ test("two answers at once do not disturb each other", { skip: support.skipGolden
   assert.deepEqual(await Promise.all([all(), all()]), [greedy.slice(0, 8), greedy.slice(0, 8)]);
   const { bytes } = await model.stats();
   await all();
-  // The end of an answer frees its cache.
+  // The cache of an answer is freed when it ends.
   await new Promise((done) => setTimeout(done, 50));
   assert.ok((await model.stats()).bytes <= bytes);
   model.dispose();
 });
 
-test("two models at once, and twenty that come and go, leave nothing behind", { skip: support.skipGolden }, async () => {
+test("two models at once and twenty in turn leak no memory", { skip: support.skipGolden }, async () => {
   const [llama, qwen] = ["llama", "qwen2"].map((family) => support.goldenTokens(family));
   const two = await Promise.all([load(folder("llama")), load(folder("qwen2"))]);
   const answers = [llama, qwen].map(({ prompt }, i) => two[i].generateTokens(prompt, { maxTokens: 6 }));
@@ -76,7 +76,7 @@ test("two models at once, and twenty that come and go, leave nothing behind", { 
   assert.equal(bytes.at(-1), bytes[2], `${bytes}`);
 });
 
-test("requests that make no sense are refused by name", { skip: support.skipGolden }, async () => {
+test("invalid requests are refused with typed errors", { skip: support.skipGolden }, async () => {
   const model = await load(folder("llama"));
   const first = async (...args) => (await model.generateTokens(...args).next()).value;
   await assert.rejects(first([]), { code: "empty-prompt", message: "the prompt has no tokens" });
@@ -96,12 +96,12 @@ test("requests that make no sense are refused by name", { skip: support.skipGold
   }
   await assert.rejects(load("not a url"), { code: "read" });
   await assert.rejects(load(folder("llama").slice(1)), { code: "config" });
-  // Nothing of that did any harm.
+  // The model is still usable.
   assert.equal((await first([1])).id, (await first([1])).id);
   model.dispose();
 });
 
-test("no answer is longer than the context", { skip: support.skipGolden }, async () => {
+test("an answer ends at the end of the context", { skip: support.skipGolden }, async () => {
   const model = await load(folder("llama"));
   const answer = model.generateTokens(new Array(model.context - 2).fill(1), { maxTokens: 100 });
   let count = 0;
@@ -112,7 +112,7 @@ test("no answer is longer than the context", { skip: support.skipGolden }, async
   model.dispose();
 });
 
-test("the same seed gives the same answer, others give others", { skip: support.skipGolden }, async () => {
+test("the same seed gives the same answer, another seed another one", { skip: support.skipGolden }, async () => {
   const model = await load(folder("llama"));
   const draw = async (seed) => {
     const ids = [];
@@ -124,7 +124,7 @@ test("the same seed gives the same answer, others give others", { skip: support.
   model.dispose();
 });
 
-test("a text is scored, and answers tell how likely they were", { skip: support.skipGolden }, async () => {
+test("texts are scored, and tokens of answers have log-probabilities", { skip: support.skipGolden }, async () => {
   const { prompt } = support.goldenTokens("llama");
   const model = await load(folder("llama"));
   const scores = await model.score(prompt);
@@ -137,14 +137,14 @@ test("a text is scored, and answers tell how likely they were", { skip: support.
   const [ids, told] = [[], []];
   for await (const { id } of model.generateTokens(prompt, plain)) ids.push(id);
   for await (const token of model.generateTokens(prompt, { ...plain, logprobs: 2 })) told.push(token);
-  assert.deepEqual(told.map(({ id }) => id), ids, "the same are chosen");
-  // The answer, scored as a text, has the same probabilities.
+  assert.deepEqual(told.map(({ id }) => id), ids, "logprobs do not change the tokens");
+  // Scoring the answer as a text gives the same probabilities.
   const whole = (await model.score([...prompt, ...ids])).slice(-ids.length);
   told.forEach(({ id, score }, i) => {
     assert.equal(score.rank, whole[i].rank);
     assert.ok(Math.abs(score.logprob - whole[i].logprob) < 1e-3 && Math.abs(score.entropy - whole[i].entropy) < 1e-3);
-    const [first, second] = score.likeliest;
-    assert.ok(score.likeliest.length === 2 && first.logprob >= second.logprob && first.logprob >= score.logprob - 1e-9);
+    const [first, second] = score.topLogprobs;
+    assert.ok(score.topLogprobs.length === 2 && first.logprob >= second.logprob && first.logprob >= score.logprob - 1e-9);
     assert.equal(score.rank === 0, first.id === id);
   });
   await assert.rejects(model.score([]), { code: "empty-prompt" });
@@ -153,30 +153,30 @@ test("a text is scored, and answers tell how likely they were", { skip: support.
   model.dispose();
 });
 
-test("a browser without vectors in its WebAssembly, or without any, is told so in a sentence", () => {
+test("a browser without WebAssembly SIMD gets an error that says so", () => {
   for (const missing of ["WebAssembly.validate = () => false", "delete globalThis.WebAssembly"]) {
     const script = `${missing};
       const { load } = await import(${JSON.stringify(new URL("../dist/index.js", import.meta.url))});
       load([]).catch(({ name, code, message }) => console.log(JSON.stringify([name, code, message])));`;
     const said = execFileSync(process.execPath, ["--input-type=module", "--eval", script], { encoding: "utf8" });
-    const sentence = "this browser lacks WebAssembly with vectors of 128 bits (simd128)";
+    const sentence = "this browser lacks WebAssembly SIMD (simd128): use a newer browser";
     assert.deepEqual(JSON.parse(said), ["FoveateError", "unsupported", sentence]);
   }
 });
 
-test("an error is one of ours whatever was thrown", () => {
+test("any thrown value becomes a FoveateError", () => {
   assert.equal(FoveateError.from(new TypeError("x")).code, "internal");
   assert.equal(FoveateError.from("x").message, "x");
   assert.equal(FoveateError.from(new DOMException("x", "AbortError")).code, "cancelled");
 });
 
-test("products of rounded activations are near those of f32, and no others round", async () => {
+test("linear with rounded activations is near f32, and only quantized formats round", async () => {
   const kinds = [["reference", {}], ["cpu", {}], ["cpu", { exact: false }]];
   const [reference, exact, rounded] = await Promise.all(kinds.map((kind) => device(...kind)));
   const [inputs, outputs] = [160, 33];
   for (const format of ["q4_0", "q4_1", "q8_0", "f16"]) {
     const size = { K: inputs, N: outputs, format };
-    // Of x that picks one weight after the other, the product is the weights.
+    // The product with the identity is the dequantized weights.
     const one = { shape: [inputs, inputs], data: Float32Array.from({ length: inputs ** 2 }, (_, i) => Number(i % (inputs + 1) === 0)) };
     const { weight } = await reference.inputs("linear", { ...size, T: inputs }, 3);
     const { y: weights } = await reference.linear({ ...size, T: inputs }, { x: one, weight });

@@ -1,4 +1,4 @@
-// The playground as a person uses it. It leaves pictures in PICTURES.
+// The playground, used as a person uses it. Pictures go to the folder PICTURES.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -22,18 +22,18 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
   });
 
   test("a model loads from an address, with progress", async () => {
-    await page.getByLabel("Address").fill(`/models/${support.smollm2}`);
-    await page.getByLabel("Run on").selectOption("cpu");
+    await page.getByLabel("Model URL").fill(`/models/${support.smollm2}`);
+    await page.getByLabel("Device").selectOption("cpu");
     const progress = page.getByRole("progressbar", { name: "Loading the model" });
     await page.getByRole("button", { name: "Load" }).click();
     await progress.waitFor({ state: "visible" });
-    await page.getByText("Running on").waitFor({ timeout: 60_000 });
+    await page.locator("#about").waitFor({ timeout: 60_000 });
     assert.match(await page.locator("#about-device").innerText(), /^cpu, /);
     assert.equal(await progress.isVisible(), false);
   });
 
-  test("an answer streams, with its speed", async () => {
-    await page.getByLabel("Tokens at most").fill("24");
+  test("an answer streams, with token counts and speed", async () => {
+    await page.getByLabel("Max tokens").fill("24");
     await page.getByLabel("Temperature").fill("0");
     await page.getByLabel("Prompt").fill("What is the capital of France?");
     await page.keyboard.press("Enter");
@@ -44,44 +44,44 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
     const text = await answer.innerText();
     assert.match(text, /Paris/);
     assert.ok(early < text.length, "it streamed");
-    assert.match(await page.locator("#speed").innerText(), /^\d+ tokens, [\d.]+ tokens\/s$/);
+    assert.match(await page.locator("#speed").innerText(), /^Prompt: \d+ tokens, 0 cached\. Generated: \d+ tokens, [\d.]+ tokens\/s$/);
   });
 
-  test("a conversation goes on", async () => {
-    await page.getByLabel("Tokens at most").fill(process.env.PICTURES ? "90" : "6");
+  test("a second turn reuses the cached tokens of the first", async () => {
+    await page.getByLabel("Max tokens").fill(process.env.PICTURES ? "90" : "6");
     await page.getByLabel("Prompt").fill("Tell me more about that city.");
     await page.getByRole("button", { name: "Send" }).click();
     await page.getByRole("button", { name: "Stop" }).waitFor();
     await page.getByRole("button", { name: "Send" }).waitFor({ timeout: 120_000 });
     assert.equal(await page.locator(".turn").count(), 4);
     assert.ok((await page.locator(".turn.assistant").last().innerText()).length > 0);
-    const [, kept, of] = (await page.locator("#speed").innerText()).match(/; (\d+) of the prompt's (\d+) tokens were still there$/);
-    assert.ok(Number(kept) > Number(of) / 2, `${kept} of ${of}`);
-    const made = await page.evaluate(() => document.querySelectorAll(".strip .made").length);
-    assert.equal(made, 1);
+    const [, prompt, cached] = (await page.locator("#speed").innerText()).match(/^Prompt: (\d+) tokens, (\d+) cached\. Generated: /);
+    assert.ok(Number(cached) > Number(prompt) / 2, `${cached} of ${prompt}`);
+    const generated = await page.evaluate(() => document.querySelectorAll(".strip .generated").length);
+    assert.equal(generated, 1);
     const [segment] = await page.getByRole("list", { name: "Segments" }).getByRole("listitem").allInnerTexts();
     const [, length, last] = segment.match(/^text: (\d+) tokens, positions 0 to (\d+)$/);
-    assert.ok(Number(length) > Number(of) && Number(last) === length - 1, segment);
+    assert.ok(Number(length) > Number(prompt) && Number(last) === length - 1, segment);
     const share = (part) => page.evaluate((part) => Number(document.querySelector(`.strip ${part}`).style.flexGrow), part);
-    const parts = [await share(".kept"), await share(".read"), await share(".made"), await share(".free")];
-    assert.deepEqual(parts, [Number(kept), of - kept, length - of, 2048 - length]);
-    const saved = /^(\d+) of the prompt's (\d+) tokens were there, and (\d+) were read in [\d.]+ s: at that pace, about [\d.]+ s were saved\.$/;
-    assert.deepEqual((await page.locator("#saved").innerText()).match(saved).slice(1), [kept, of, String(of - kept)]);
+    const parts = [await share(".cached"), await share(".prefilled"), await share(".generated"), await share(".free")];
+    assert.deepEqual(parts, [Number(cached), prompt - cached, length - prompt, 2048 - length]);
+    const saved = /^Prompt: (\d+) tokens, (\d+) cached\. Prefill: (\d+) tokens in [\d.]+ s; the cache saved about [\d.]+ s\.$/;
+    assert.deepEqual((await page.locator("#saved").innerText()).match(saved).slice(1), [prompt, cached, String(prompt - cached)]);
     await support.picture(page, "playground");
   });
 
-  test("the last answer is given again, and an earlier message can be changed", async () => {
-    await page.getByLabel("Tokens at most").fill("4");
+  test("the last answer is regenerated, and an earlier message can be edited", async () => {
+    await page.getByLabel("Max tokens").fill("4");
     const before = await page.locator(".turn.assistant").last().innerText();
-    await page.getByLabel("Probabilities").check();
-    await page.getByRole("button", { name: "Again" }).click();
+    await page.getByLabel("Show probabilities").check();
+    await page.getByRole("button", { name: "Regenerate" }).click();
     await page.getByRole("button", { name: "Stop" }).waitFor();
     await page.getByRole("button", { name: "Send" }).waitFor({ timeout: 120_000 });
     assert.equal(await page.locator(".turn").count(), 4);
     const again = page.locator(".turn.assistant").last();
-    assert.ok(before.startsWith((await again.innerText()).trim()), "the same, as it is greedy");
-    await page.waitForFunction(() => /^\d[\d.]* %; likeliest: "/.test(document.querySelector(".token")?.title));
-    await page.getByLabel("Probabilities").uncheck();
+    assert.ok(before.startsWith((await again.innerText()).trim()), "greedy answers are the same");
+    await page.waitForFunction(() => /^\d[\d.]* %; most likely: "/.test(document.querySelector(".token")?.title));
+    await page.getByLabel("Show probabilities").uncheck();
     await page.getByRole("button", { name: "Edit this message" }).first().click();
     assert.equal(await page.locator(".turn").count(), 0);
     assert.equal(await page.getByLabel("Prompt").inputValue(), "What is the capital of France?");
@@ -90,12 +90,12 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
     await page.getByRole("button", { name: "Stop" }).waitFor();
     await page.getByRole("button", { name: "Send" }).waitFor({ timeout: 120_000 });
     assert.equal(await page.locator(".turn").count(), 2);
-    // The system's message and the question up to its last words were there.
-    const [, kept, of] = (await page.locator("#saved").innerText()).match(/^(\d+) of the prompt's (\d+) tokens were there/).map(Number);
-    assert.ok(kept > 20 && of - kept < 12, `${kept} of ${of}`);
+    // The system message and the start of the question are cached.
+    const [, prompt, cached] = (await page.locator("#saved").innerText()).match(/^Prompt: (\d+) tokens, (\d+) cached\./).map(Number);
+    assert.ok(cached > 20 && prompt - cached < 12, `${cached} of ${prompt}`);
   });
 
-  test("segments that are no text stand in the strip between those that are", async () => {
+  test("latents are shown in the strip between segments of text", async () => {
     const drawn = await page.evaluate(async () => {
       const { drawSegments } = await import("./segments.js");
       const [strip, list] = ["div", "ol"].map((name) => document.createElement(name));
@@ -104,31 +104,31 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
         { kind: "latent", start: 6, length: 2, position: 6 },
         { kind: "text", start: 8, length: 1, position: 9 },
       ];
-      drawSegments(strip, list, segments, { context: 10, kept: 4, of: 6 });
+      drawSegments(strip, list, segments, { context: 10, cachedTokens: 4, promptTokens: 6 });
       const parts = [...strip.querySelectorAll(".part")].map((part) => `${part.className} ${part.style.flexGrow}`);
       const says = [...list.children].map(({ textContent }) => textContent);
       drawSegments(strip, list, [], { context: 10 });
       return { parts, says, empty: list.textContent };
     });
-    assert.deepEqual(drawn.parts, ["part kept 4", "part read 2", "part latent 2", "part made 1"]);
+    assert.deepEqual(drawn.parts, ["part cached 4", "part prefilled 2", "part latent 2", "part generated 1"]);
     assert.deepEqual(drawn.says, [
       "text: 6 tokens, positions 0 to 5",
       "latent: 2 tokens, positions 6 to 7",
       "text: 1 token, position 9",
     ]);
-    assert.equal(drawn.empty, "empty, with room for 10 tokens");
+    assert.equal(drawn.empty, "empty, capacity 10 tokens");
   });
 
-  test("the time of ops is measured, and shown with bars", async () => {
-    await page.getByRole("button", { name: "Measure ops" }).click();
-    await page.getByRole("button", { name: "Stop measuring" }).click();
-    await page.getByRole("button", { name: "Measure ops" }).waitFor();
+  test("ops are profiled, and shown with bars", async () => {
+    await page.getByRole("button", { name: "Profile ops" }).click();
+    await page.getByRole("button", { name: "Stop profiling" }).click();
+    await page.getByRole("button", { name: "Profile ops" }).waitFor();
     assert.equal(await page.locator("#profiles table").count(), 0);
-    await page.getByRole("button", { name: "Measure ops" }).click();
+    await page.getByRole("button", { name: "Profile ops" }).click();
     await page.locator("#profiles table").first().waitFor({ timeout: 60_000 });
-    const [reading, answering] = await page.locator("#profiles caption").allInnerTexts();
-    assert.match(reading, /^Reading \d+ tokens: [\d.]+ (ms|s)$/);
-    assert.match(answering, /^Answering \d+ tokens: [\d.]+ (ms|s)$/);
+    const [prefill, decode] = await page.locator("#profiles caption").allInnerTexts();
+    assert.match(prefill, /^Prefill, \d+ tokens: [\d.]+ (ms|s)$/);
+    assert.match(decode, /^Decode, \d+ tokens: [\d.]+ (ms|s)$/);
     for (const table of await page.locator("#profiles table").all()) {
       const rows = await table.locator("tbody tr").evaluateAll((all) =>
         all.map((tr) => [tr.cells[0].textContent, parseFloat(tr.cells[1].textContent), Number(tr.cells[1].style.getPropertyValue("--share"))]),
@@ -142,19 +142,19 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
       assert.ok(Math.abs(rows.reduce((sum, [, percent]) => sum + percent, 0) - 100) < 1);
       assert.ok(rows.every(([, percent, share]) => Math.abs(percent - 100 * share) < 0.06));
     }
-    assert.match(await page.locator("#profile-state").innerText(), /^By the processor's clock/);
+    assert.match(await page.locator("#profile-state").innerText(), /from the CPU clock/);
     assert.equal(await page.locator("#profile-error").isVisible(), false);
   });
 
-  test("a model that is kept can be forgotten", async () => {
-    const kept = page.getByRole("list", { name: "Kept in this browser" }).getByRole("listitem");
-    assert.match(await kept.innerText(), /SmolLM2.*MB/);
-    await page.getByRole("button", { name: /^Forget SmolLM2/ }).click();
-    await kept.waitFor({ state: "detached" });
+  test("a downloaded model can be deleted", async () => {
+    const item = page.getByRole("list", { name: "Downloaded models" }).getByRole("listitem");
+    assert.match(await item.innerText(), /SmolLM2.*MB/);
+    await page.getByRole("button", { name: /^Delete SmolLM2/ }).click();
+    await item.waitFor({ state: "detached" });
   });
 
-  test("the stop button ends an answer, and the next one begins", async () => {
-    await page.getByLabel("Tokens at most").fill("400");
+  test("the stop button ends an answer, and the chat can be cleared", async () => {
+    await page.getByLabel("Max tokens").fill("400");
     await page.getByLabel("Prompt").fill("Tell me a long story.");
     await page.getByRole("button", { name: "Send" }).click();
     await page.waitForFunction(() => document.querySelectorAll(".turn.assistant")[1]?.textContent.length > 0, null, {
@@ -164,11 +164,11 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
     await page.getByRole("button", { name: "Send" }).waitFor({ timeout: 2000 });
     assert.equal(await page.locator(".turn.running").count(), 0);
     assert.equal(await page.locator("#talk-error").isVisible(), false);
-    await page.getByRole("button", { name: "Clear" }).click();
+    await page.getByRole("button", { name: "New chat" }).click();
     assert.equal(await page.locator(".turn").count(), 0);
   });
 
-  test("a file is dropped onto the page", async () => {
+  test("a dropped file is loaded", async () => {
     const dropped = await page.evaluateHandle(() => {
       const files = new DataTransfer();
       files.items.add(new File(["no model either"], "dropped.gguf"));
@@ -181,7 +181,7 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
     await page.waitForFunction(() => /dropped\.gguf is damaged: .* \(format\)/.test(document.getElementById("load-error").textContent));
   });
 
-  test("a file that is no model is refused in words", async () => {
+  test("a file that is not a model is refused with a message", async () => {
     const file = { name: "noise.gguf", mimeType: "application/octet-stream", buffer: Buffer.from("no model at all") };
     await page.locator("#file").setInputFiles(file);
     const error = page.locator("#load-error");
@@ -189,7 +189,7 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
     assert.match(await error.innerText(), /noise\.gguf is damaged: .* \(format\)/);
   });
 
-  test("a phone's width, the dark and the keyboard are provided for", async () => {
+  test("the page fits a phone, has a dark mode and works with the keyboard", async () => {
     await page.setViewportSize({ width: 360, height: 740 });
     await page.emulateMedia({ colorScheme: "dark" });
     const wide = await page.evaluate(() => document.documentElement.scrollWidth);
@@ -201,7 +201,7 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
       [...document.querySelectorAll("input, select, textarea")].filter((e) => e.labels.length === 0).map((e) => e.id),
     );
     assert.deepEqual(unlabelled, []);
-    await page.getByLabel("Address").focus();
+    await page.getByLabel("Model URL").focus();
     for (const id of ["device", "load", "file"]) {
       await page.keyboard.press("Tab");
       assert.equal(await page.evaluate(() => document.activeElement.id), id);
@@ -210,13 +210,13 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
 
   const faults = () => support.faults(page);
 
-  test("axe-core finds no serious fault, in the light and the dark", async () => {
+  test("axe-core finds no serious fault in light and dark mode", async () => {
     assert.deepEqual(await faults(), []);
     await page.emulateMedia({ colorScheme: "light" });
     assert.deepEqual(await faults(), []);
   });
 
-  test("the page of kernels runs an op on three devices", async () => {
+  test("the kernels page runs an op on three executors", async () => {
     await page.getByRole("link", { name: "Kernels" }).click();
     await page.getByRole("button", { name: "Run" }).isEnabled();
     await page.getByLabel("Op", { exact: true }).selectOption("norm");
@@ -237,7 +237,7 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
     await page.setViewportSize({ width: 900, height: 900 });
     await support.picture(page, "kernels");
     await page.setViewportSize({ width: 360, height: 740 });
-    assert.match(await page.locator("#args").innerText(), /x f32 \[16, 1, 64\], read|x f32 \[16, 64\], read/);
+    assert.match(await page.locator("#args").innerText(), /x f32 \[16, 1, 64\], input|x f32 \[16, 64\], input/);
     await page.getByLabel("Settings").fill("tokens=1");
     await page.getByRole("button", { name: "Run" }).click();
     await page.locator("#error").waitFor({ state: "visible" });
@@ -249,30 +249,30 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
     }
   });
 
-  test("the page of kernels draws time against length as it is measured", async () => {
+  test("the kernels page draws time by length while measuring", async () => {
     await page.getByLabel("Settings").fill("dim=64");
     await page.getByLabel("Lengths").fill("T=64..512");
     const measure = page.getByRole("button", { name: "Measure" });
     await measure.click();
     await page.waitForFunction(() => document.querySelectorAll("#chart .cpu circle").length > 0);
     const state = page.locator("#sweep-state");
-    await page.waitForFunction(() => /^measured/.test(document.getElementById("sweep-state").textContent), null, { timeout: 60_000 });
+    await page.waitForFunction(() => /^Done/.test(document.getElementById("sweep-state").textContent), null, { timeout: 60_000 });
     const drawn = await page.evaluate(() => {
       const at = (kind) => [...document.querySelectorAll(`#chart .${kind} title`)].map(({ textContent }) => textContent);
       return { cpu: at("cpu"), gpu: at("gpu"), lines: document.querySelectorAll("#chart .fit").length };
     });
     const rows = await page.locator("#points tr").evaluateAll((all) => all.map((tr) => [...tr.cells].map((td) => td.textContent)));
     assert.deepEqual(rows.map(([length]) => length), ["64", "128", "256", "512"]);
-    // The table says what the points do.
+    // The table and the chart show the same times.
     for (const [column, kind] of [[1, "cpu"], [2, "gpu"]]) {
       assert.deepEqual(drawn[kind], rows.map((row) => `T of norm = ${row[0]}: ${row[column]}`));
       assert.ok(rows.every((row) => /^[\d.]+ (µs|ms|s)$/.test(row[column])), `${rows}`);
     }
     assert.equal(drawn.lines, 2);
     const growth = await page.getByRole("list", { name: "Growth" }).getByRole("listitem").allInnerTexts();
-    assert.match(growth[0], /^processor: time grows as T\^-?\d\.\d\d$/);
+    assert.match(growth[0], /^CPU: time grows as T\^-?\d\.\d\d$/);
     assert.match(growth[1], /^WebGPU: time grows as T\^-?\d\.\d\d$/);
-    assert.match(await state.innerText(), /^measured; processor T\^.*; WebGPU T\^/);
+    assert.match(await state.innerText(), /^Done; CPU T\^.*; WebGPU T\^/);
     const fitted = await page.evaluate(async () => {
       const { fit } = await import("./chart.js");
       return fit([1, 2, 4, 8].map((x) => [x, 3 * x ** 1.5]));
@@ -282,7 +282,7 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
     assert.deepEqual(await faults(), []);
   });
 
-  test("a measurement is stopped, ends in time, and is refused in words", async () => {
+  test("a measurement can be stopped, ends in time, and refuses wrong ranges", async () => {
     await page.locator("#op").selectOption("attention");
     await page.getByLabel("Settings").fill("");
     await page.getByLabel("Lengths").fill("T=64..65536");
@@ -290,11 +290,11 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
     await page.waitForFunction(() => document.querySelectorAll("#points tr").length > 1, null, { timeout: 60_000 });
     await page.getByRole("button", { name: "Stop" }).click();
     const state = page.locator("#sweep-state");
-    await page.waitForFunction(() => /^stopped/.test(document.getElementById("sweep-state").textContent), null, { timeout: 2000 });
-    await page.getByLabel("Seconds at most").fill("1");
+    await page.waitForFunction(() => /^Stopped/.test(document.getElementById("sweep-state").textContent), null, { timeout: 2000 });
+    await page.getByLabel("Max seconds").fill("1");
     await page.getByRole("button", { name: "Measure" }).click();
-    await page.waitForFunction(() => /^measured/.test(document.getElementById("sweep-state").textContent), null, { timeout: 60_000 });
-    assert.match(await state.innerText(), /processor: longer ones take too long/);
+    await page.waitForFunction(() => /^Done/.test(document.getElementById("sweep-state").textContent), null, { timeout: 60_000 });
+    assert.match(await state.innerText(), /CPU: longer lengths exceed the time limit/);
     const error = page.locator("#sweep-error");
     for (const [lengths, what] of [["T=64", /NAME=FROM\.\.TO/], ["tokens_of=1..8", /no setting tokens_of.*\(config\)/]]) {
       await page.getByLabel("Lengths").fill(lengths);
@@ -304,5 +304,5 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
     }
   });
 
-  test("the page did not complain", () => assert.deepEqual(complaints, []));
+  test("the page logged no errors", () => assert.deepEqual(complaints, []));
 });

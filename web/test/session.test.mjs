@@ -1,4 +1,4 @@
-// Sessions: texts that are gone back in, forked, augmented and kept.
+// Sessions: append, generate, roll back, fork, augment, save and restore.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -21,18 +21,18 @@ describe("sessions in Node.js", { skip: support.skipGolden }, () => {
     return ids;
   };
 
-  test("a text in pieces is answered as a whole one, and the answer is a part of it", async () => {
+  test("a text appended in pieces is answered like a whole one, and the answer becomes part of the session", async () => {
     const session = await model.session();
     assert.equal(await session.append(prompt.slice(0, 3)), 3);
     assert.equal(await session.append(prompt.slice(3)), prompt.length);
     assert.deepEqual(await answer(session, 5), greedy.slice(0, 5));
-    assert.deepEqual(await answer(session, 3), greedy.slice(5, 8), "it goes on where it ended");
+    assert.deepEqual(await answer(session, 3), greedy.slice(5, 8), "a second answer continues the first");
     assert.deepEqual([...(await session.tokens())], [...prompt, ...greedy.slice(0, 8)]);
     session.dispose();
     await assert.rejects(session.tokens(), { code: "closed" });
   });
 
-  test("a session goes back to lengths and snapshots, and its forks go their own ways", async () => {
+  test("a session rolls back to lengths and snapshots, and forks are independent", async () => {
     const session = await model.session({ pool: 2048 });
     await session.append(prompt);
     const snapshot = await session.snapshot();
@@ -46,8 +46,8 @@ describe("sessions in Node.js", { skip: support.skipGolden }, () => {
     assert.deepEqual(await answer(session, 4), greedy.slice(2, 6));
     await session.rollback(snapshot);
     assert.deepEqual(await answer(session, 4), greedy.slice(0, 4));
-    assert.deepEqual(await session.rewrite([...prompt, 5]), { kept: prompt.length, of: prompt.length + 1 });
-    assert.deepEqual(await session.rewrite(prompt), { kept: prompt.length, of: prompt.length });
+    assert.deepEqual(await session.rewrite([...prompt, 5]), { promptTokens: prompt.length + 1, cachedTokens: prompt.length });
+    assert.deepEqual(await session.rewrite(prompt), { promptTokens: prompt.length, cachedTokens: prompt.length });
     assert.deepEqual(await answer(session, 4), greedy.slice(0, 4));
     await session.rollback(0);
     assert.equal((await session.tokens()).length, 0);
@@ -57,7 +57,7 @@ describe("sessions in Node.js", { skip: support.skipGolden }, () => {
     for (const one of [session, fork, early, snapshot]) one.dispose();
   });
 
-  test("whatever waits can be ended", async () => {
+  test("every asynchronous call can be cancelled", async () => {
     const session = await model.session();
     await session.append(prompt);
     const ended = { signal: AbortSignal.abort() };
@@ -95,7 +95,7 @@ describe("sessions in Node.js", { skip: support.skipGolden }, () => {
     session.dispose();
   });
 
-  test("a saved session goes on in a model that was loaded anew", async () => {
+  test("a saved session continues in another instance of the model", async () => {
     const session = await model.session({ context: 100 });
     await session.append(prompt);
     await answer(session, 4);
@@ -113,7 +113,7 @@ describe("sessions in Node.js", { skip: support.skipGolden }, () => {
     qwen.dispose();
   });
 
-  test("latents join the text, and whatever goes wrong with them changes nothing", async () => {
+  test("latents are spliced in, and failed latents leave the session unchanged", async () => {
     const session = await model.session();
     await session.append(prompt);
     let view;
@@ -129,7 +129,7 @@ describe("sessions in Node.js", { skip: support.skipGolden }, () => {
       const { spliced, reason } = await session.augment(coprocessor);
       assert.ok(!spliced && reason.length > 0, name);
     }
-    // Node.js does not wait for the timer of AbortSignal.timeout.
+    // The timer of AbortSignal.timeout does not keep Node.js running.
     const patience = new AbortController();
     setTimeout(() => patience.abort(), 20);
     const late = session.augment(() => new Promise(() => {}), { signal: patience.signal });
@@ -167,28 +167,28 @@ describe("sessions in Node.js", { skip: support.skipGolden }, () => {
     session.dispose();
   });
 
-  test("a profile names the ops of a prompt and of its answer", async () => {
+  test("a profile lists the ops of prefill and decode", async () => {
     const { bytes } = await model.stats();
-    const { clock, prompt: reading, answer: made } = await model.profile({ prompt, tokens: 4 });
+    const { clock, prefill, decode } = await model.profile({ prompt, maxTokens: 4 });
     assert.equal(clock, "host");
-    assert.deepEqual([reading.tokens, made.tokens], [prompt.length - 1, 4]);
-    for (const { ops } of [reading, made]) {
+    assert.deepEqual([prefill.tokens, decode.tokens], [prompt.length - 1, 4]);
+    for (const { ops } of [prefill, decode]) {
       assert.ok(ops.some(({ op }) => op.startsWith("attention H=")) && ops.some(({ op }) => op.startsWith("embed ")));
       assert.ok(Math.abs(ops.reduce((sum, { share }) => sum + share, 0) - 1) < 1e-9);
       assert.ok(ops.every(({ runs, seconds, bytes }) => runs >= 1 && seconds >= 0 && bytes > 0));
       assert.deepEqual(ops.map(({ seconds }) => seconds), ops.map(({ seconds }) => seconds).sort((a, b) => b - a));
     }
-    // Only a step of an answer chooses.
-    assert.deepEqual([reading, made].map(({ ops }) => ops.find(({ op }) => op === "sample")?.runs), [undefined, 4]);
-    assert.equal((await model.profile({ prompt: [1], tokens: 1 })).prompt.ops.length, 0);
+    // Only decode steps sample.
+    assert.deepEqual([prefill, decode].map(({ ops }) => ops.find(({ op }) => op === "sample")?.runs), [undefined, 4]);
+    assert.equal((await model.profile({ prompt: [1], maxTokens: 1 })).prefill.ops.length, 0);
     await assert.rejects(model.profile({ prompt: [] }), { code: "empty-prompt" });
-    await assert.rejects(model.profile({ prompt, tokens: 0 }), { code: "config" });
-    await assert.rejects(model.profile({ prompt, tokens: 1e6 }), { code: "context-full" });
+    await assert.rejects(model.profile({ prompt, maxTokens: 0 }), { code: "config" });
+    await assert.rejects(model.profile({ prompt, maxTokens: 1e6 }), { code: "context-full" });
     await assert.rejects(model.profile({ prompt, signal: AbortSignal.abort() }), { code: "cancelled" });
     assert.equal((await model.stats()).bytes, bytes);
   });
 
-  test("an append that is stopped, or does not fit, leaves the text as it was", async () => {
+  test("an append that is cancelled or too long leaves the session unchanged", async () => {
     const session = await model.session({ context: 40, kv: "f16" });
     await session.append([1, 2, 3]);
     await assert.rejects(session.append([4], { signal: AbortSignal.abort() }), { code: "cancelled" });
@@ -204,16 +204,16 @@ describe("sessions in Node.js", { skip: support.skipGolden }, () => {
     await assert.rejects(model.session({ context: 0 }), { code: "config" });
   });
 
-  test("a report says what a model runs on, and that it computes as it should", async () => {
-    const { device, passedOver, losses, findings } = await model.report();
+  test("a report has the device and passing checks of all ops", async () => {
+    const { device, fallbackReason, devicesLost, findings } = await model.report();
     assert.match(device, /^cpu/);
-    assert.match(passedOver, /no WebGPU/);
-    assert.equal(losses, 0);
+    assert.match(fallbackReason, /no WebGPU/);
+    assert.equal(devicesLost, 0);
     assert.ok(findings.length > 20 && findings.every(({ passed }) => passed), JSON.stringify(findings));
     await assert.rejects(model.report({ signal: AbortSignal.abort() }), { code: "cancelled" });
   });
 
-  test("a text has a vector, and every token its own", async () => {
+  test("embeddings are pooled hidden states of the tokens", async () => {
     const [mean, last, all] = await Promise.all(["mean", "last", "none"].map((pooling) => model.embed(prompt, { pooling })));
     const { width } = model;
     assert.equal(all.length, prompt.length * width);
@@ -231,7 +231,7 @@ support.inChromium("sessions in Chromium", support.skipBrowser || support.skipGo
   const { prompt, greedy } = support.skipGolden ? {} : support.goldenTokens("llama");
 
   for (const device of ["cpu", "gpu"]) {
-    test(`a session on ${device} is forked, augmented, kept and restored`, async () => {
+    test(`a session on ${device} is forked, augmented, saved and restored`, async () => {
       const got = await page.evaluate(
         async ({ device, prompt }) => {
           const model = await window.foveate.load("/golden/models/llama/", { device });
@@ -266,13 +266,13 @@ support.inChromium("sessions in Chromium", support.skipBrowser || support.skipGo
     });
   }
 
-  test("a GPU is profiled by its own timestamps, and refuses without them", async () => {
+  test("a GPU is profiled with its timestamps, and refuses without them", async () => {
     const got = await page.evaluate(async (prompt) => {
       const adapter = await navigator.gpu.requestAdapter();
       const run = async (options) => {
         const model = await window.foveate.load("/golden/models/llama/", { device: "gpu", ...options });
         let profile;
-        const error = await window.thrown(async () => (profile = await model.profile({ prompt, tokens: 4 })));
+        const error = await window.thrown(async () => (profile = await model.profile({ prompt, maxTokens: 4 })));
         const ids = [];
         for await (const { id } of model.generateTokens(prompt, { maxTokens: 4 })) ids.push(id);
         model.dispose();
@@ -286,14 +286,14 @@ support.inChromium("sessions in Chromium", support.skipBrowser || support.skipGo
     refused(got.baseline.error);
     if (!got.able) return refused(got.all.error);
     assert.equal(got.all.error, undefined);
-    const { clock, prompt: reading, answer } = got.all.profile;
+    const { clock, prefill, decode } = got.all.profile;
     assert.equal(clock, "device");
-    assert.deepEqual([reading.tokens, answer.tokens], [prompt.length - 1, 4]);
+    assert.deepEqual([prefill.tokens, decode.tokens], [prompt.length - 1, 4]);
     assert.equal(answer.ops.find(({ op }) => op === "sample").runs, 4);
-    assert.ok([...reading.ops, ...answer.ops].every(({ seconds, bytes }) => seconds >= 0 && bytes > 0));
+    assert.ok([...prefill.ops, ...decode.ops].every(({ seconds, bytes }) => seconds >= 0 && bytes > 0));
   });
 
-  test("a device that is lost in the midst of answers is replaced, and nobody notices but who asked to hear", async () => {
+  test("answers and sessions continue with the same tokens after a device is lost", async () => {
     const got = await page.evaluate(async (prompt) => {
       const { devices, end } = window.devicesFromHere();
       let events = 0;
@@ -310,7 +310,7 @@ support.inChromium("sessions in Chromium", support.skipBrowser || support.skipGo
         }
         return ids;
       };
-      // In the midst of an answer and of a session's, and between two steps.
+      // Lost during an answer of the model and one of the session, and between two steps.
       const answers = await Promise.all([
         run(model.generateTokens(prompt, { maxTokens: 6 }), 3),
         run(session.generateTokens({ maxTokens: 6 })),
@@ -320,7 +320,7 @@ support.inChromium("sessions in Chromium", support.skipBrowser || support.skipGo
       const { length } = await session.tokens();
       await session.rollback(snapshot);
       answers.push(await run(session.generateTokens({ maxTokens: 6 })));
-      // Where no other device is to be had, that is an error.
+      // Without a new device, the loss is an error.
       GPUAdapter.prototype.requestDevice = () => Promise.reject(new TypeError("no more devices"));
       devices.at(-1).destroy();
       const error = await window.thrown(() => run(session.generateTokens({ maxTokens: 6 })));
@@ -335,8 +335,8 @@ support.inChromium("sessions in Chromium", support.skipBrowser || support.skipGo
     assert.equal(got.error.code, "device");
   });
 
-  test("so it is in a worker", async () => {
-    // The worker's own devices, for the test to destroy.
+  test("an answer in a worker continues after a device is lost", async () => {
+    // Exposes the worker's device, for the test to destroy.
     const spied = `const { requestDevice } = GPUAdapter.prototype;
       GPUAdapter.prototype.requestDevice = async function (...args) {
         return (globalThis.latest = await requestDevice.apply(this, args));

@@ -1,5 +1,5 @@
-// A small model of random weights with a layer of each kind, and a tokenizer of bytes: what no model that one can
-// download has all of.
+// A small model with random weights, a layer of each kind and a byte-level tokenizer. No published model has all of these
+// kinds of layers.
 
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -7,7 +7,7 @@ import { join } from "node:path";
 
 const [VOCAB, DIM, INNER, HEADS, HEAD, CENTROIDS, KEYS, VALUES] = [256, 64, 96, 4, 16, 4, 24, 32];
 
-/** As `model.layers` has them. */
+/** The layers, in the form of `model.layers`. */
 export const layers = [
   { kind: "delta", heads: 2, keyDim: KEYS, valueDim: VALUES },
   { kind: "routing", heads: 2, clusters: CENTROIDS, window: 6 },
@@ -34,7 +34,7 @@ const config = {
   linear_value_head_dim: VALUES,
 };
 
-/** The tensors by name, and their shapes. */
+/** Returns names and shapes of the tensors. */
 function shapes() {
   const [keys, values, heads, routed] = [2 * KEYS, 2 * VALUES, 2 * HEAD, 2 * HEAD];
   const mixers = [
@@ -76,7 +76,7 @@ function attention(width) {
   return { ...into, "self_attn.o_proj.weight": [DIM, width] };
 }
 
-/** A safetensors file; every run makes the same. */
+/** Returns a safetensors file, the same at every run. */
 function weights() {
   let seed = 7;
   const uniform = () => ((seed = (seed * 1103515245 + 12345) % 2 ** 31) / 2 ** 31) * 2 - 1;
@@ -98,7 +98,7 @@ function weights() {
   return Buffer.concat([length, text, ...parts]);
 }
 
-/** A token of each byte, spelt as byte-level vocabularies do. */
+/** Returns a tokenizer with one token per byte, in the spelling of byte-level vocabularies. */
 function tokenizer() {
   const plain = (byte) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
   let next = 256;
@@ -108,7 +108,7 @@ function tokenizer() {
   return { version: "1.0", added_tokens: [], pre_tokenizer: level, decoder: level, model: { type: "BPE", vocab, merges: [] } };
 }
 
-/** The folder of the model, as a hub keeps one. */
+/** Writes the model's folder, in the layout of a hub; returns its path. */
 export function smallFolder() {
   const folder = mkdtempSync(join(tmpdir(), "small-"));
   writeFileSync(join(folder, "config.json"), JSON.stringify(config));

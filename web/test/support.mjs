@@ -1,4 +1,4 @@
-// What the tests share: golden files, a server and a browser.
+// Shared by the tests: golden files, a server and a browser.
 
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -16,7 +16,7 @@ const golden = process.env.FOVEATE_GOLDEN ?? fileURLToPath(new URL("../../../sha
 const models = process.env.FOVEATE_MODELS ?? fileURLToPath(new URL("../../target/models", import.meta.url));
 const executable = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
-/** A reason to skip a test that needs `path`; where everything is required, the test fails instead. */
+/** Returns a reason to skip tests that need `path` if it is missing; `false` with REQUIRE_GPU=1, so that they fail. */
 export function unless(path, what) {
   return existsSync(path) || required ? false : `${what} is not at ${path}`;
 }
@@ -30,11 +30,11 @@ export const smollm2Golden = () => JSON.parse(readFileSync(join(golden, "smollm2
 export const goldenPath = (path) => join(golden, path);
 export const goldenFile = (path) => readFileSync(goldenPath(path));
 
-/** The files of a golden model, as a folder that was picked. */
+/** Returns the files of a golden model, as a file picker does. */
 export const folder = (family) =>
   ["config.json", "model.safetensors"].map((name) => new File([goldenFile(`models/${family}/${name}`)], name));
 
-/** The ids that a golden model was given, and those that it chose. */
+/** Returns a golden model's prompt ids and greedy answer. */
 export function goldenTokens(family) {
   const file = goldenFile(`models/${family}/golden.safetensors`);
   const length = Number(file.readBigUInt64LE(0));
@@ -48,17 +48,17 @@ export function goldenTokens(family) {
   return { prompt: read("input_ids"), greedy: read("want.greedy") };
 }
 
-/** The paths of all golden cases of ops below `golden`, and of the folders of models. */
+/** Return the names of all golden cases of ops, and of all golden models. */
 export const goldenOps = () => readdirSync(join(golden, "ops")).filter((name) => name.endsWith(".safetensors"));
 export const goldenModels = () => readdirSync(join(golden, "models"));
 
-/** A server of the package, of golden cases at /golden/, of models at /models/, of a hub with one of them, and of more. */
+/** Serves the package, golden cases at /golden/, models at /models/, a hub with one model, and `more` mounts. */
 export function serveAll(on, more = {}) {
   const hub = { "/hub/acme/llama/resolve/main/": join(golden, "models", "llama") };
   return serve({ mounts: { "/": web, "/golden/": golden, "/models/": models, ...hub, ...more }, on });
 }
 
-/** Leaves a picture of a page or a part of it in the folder PICTURES, or below target/. */
+/** Saves a picture of a page or an element in the folder PICTURES, or below target/. */
 export async function picture(shown, name) {
   const pictures = process.env.PICTURES ?? fileURLToPath(new URL("../../target/pictures", import.meta.url));
   const { length } = await shown.screenshot({ path: join(pictures, `${name}.png`), ...("goto" in shown ? { fullPage: true } : {}) });
@@ -67,7 +67,7 @@ export async function picture(shown, name) {
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
-/** The serious faults of accessibility that axe-core finds in a page. */
+/** Returns the serious accessibility faults that axe-core finds in a page. */
 export async function faults(page) {
   await page.evaluate(axe);
   const { violations } = await page.evaluate(() => window.axe.run());
@@ -75,7 +75,7 @@ export async function faults(page) {
   return serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
 }
 
-/** Debian's Chromium with WebGPU on SwiftShader, and no requests of its own. */
+/** Starts Debian's Chromium with WebGPU on SwiftShader and no background requests. */
 export function launch() {
   return chromium.launch({
     executablePath: executable,
@@ -93,10 +93,10 @@ export function launch() {
   });
 }
 
-/** The address of a blank page, with the package `from` its own server or another one's. */
+/** Returns the address of a blank page that imports the package `from` its own server or another one. */
 export const blankAt = (url, from = "..") => `${url}/test/blank.html?from=${encodeURIComponent(from)}`;
 
-/** That page, with the package as `foveate`; what it complains about fails the test that looks at `complaints`. */
+/** Opens a blank page with the package as `window.foveate`. `complaints` collects its errors and error logs. */
 export async function blank(browser, url, from) {
   const page = await browser.newPage();
   page.setDefaultTimeout(0);
@@ -112,7 +112,7 @@ export async function blank(browser, url, from) {
   return page;
 }
 
-/** Lets a script of a page begin with other code, until what comes back is called. */
+/** Prepends code to a script of a page. Returns a function that restores the script. */
 export async function prefix(page, script, code) {
   await page.route(script, async (route) => {
     const response = await route.fetch();
@@ -122,9 +122,11 @@ export async function prefix(page, script, code) {
 }
 
 /**
- * Tests in a page of Chromium with the package. `body` gets the page, and the whole of it by `tab()`; `serving(on)`, which
- * says how the server answers, see `serve`; the requests that it got since; and `resident(type)`, the bytes that the
- * browser's processes of a type have in memory.
+ * Defines tests in a page of Chromium with the package. `body` gets:
+ *
+ * - `page.evaluate`, and `tab()` for the whole Playwright page;
+ * - `serving(on)`, which sets the server's behaviour as in `serve`, and `requests`, the requests since then;
+ * - `resident(type)`, the resident memory of the browser's processes of a type, in bytes; and `url()` of the server.
  */
 export function inChromium(name, skip, body) {
   describe(name, { skip }, () => {
@@ -155,6 +157,6 @@ export function inChromium(name, skip, body) {
     const page = { evaluate: (...args) => open.evaluate(...args) };
     body({ page, tab: () => open, serving, requests, resident, url: () => server.url });
 
-    test("no page complained", () => assert.deepEqual(open.complaints, []));
+    test("no page logged errors", () => assert.deepEqual(open.complaints, []));
   });
 }

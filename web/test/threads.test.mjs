@@ -1,4 +1,4 @@
-// The CPU executor with threads, in a page that is cross-origin isolated.
+// The CPU executor with threads, in a cross-origin isolated page.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -6,7 +6,7 @@ import * as support from "./support.mjs";
 
 describe("threads in Chromium", { skip: support.skipBrowser || support.skipGolden }, () => {
   let browser, server, page;
-  /** A path that the server has nothing at. */
+  /** Path that the server answers with 404. */
   let missing;
 
   before(async () => {
@@ -19,7 +19,7 @@ describe("threads in Chromium", { skip: support.skipBrowser || support.skipGolde
 
   const answer = (...args) => page.evaluate((args) => window.answer(...args), args);
 
-  test("a page that is isolated has as many as it asks for, and the same tokens", async () => {
+  test("an isolated page gets the requested number of threads and the same tokens", async () => {
     assert.equal(await page.evaluate(() => globalThis.crossOriginIsolated), true);
     const { prompt, greedy } = support.goldenTokens("llama");
     for (const [options, name] of [
@@ -36,7 +36,7 @@ describe("threads in Chromium", { skip: support.skipBrowser || support.skipGolde
     assert.equal(error.code, "config");
   });
 
-  test("SmolLM2 has the golden tokens on two", { skip: support.skipModel }, async (t) => {
+  test("SmolLM2 gives the golden tokens on two threads", { skip: support.skipModel }, async (t) => {
     const { text, greedy } = support.smollm2Golden().prompts[0];
     for (const threads of [1, 2]) {
       const got = await answer(`/models/${support.smollm2}`, { device: "cpu", threads }, text, { maxTokens: 24 });
@@ -45,7 +45,7 @@ describe("threads in Chromium", { skip: support.skipBrowser || support.skipGolde
     }
   });
 
-  test("golden ops on three", async () => {
+  test("golden ops on three threads", async () => {
     const sources = support.goldenOps().map((name) => `/golden/ops/${name}`);
     const { name, all } = await page.evaluate(async (sources) => {
       const cpu = await foveate.device("cpu", { threads: 3 });
@@ -60,7 +60,7 @@ describe("threads in Chromium", { skip: support.skipBrowser || support.skipGolde
     assert.deepEqual(all.filter(({ passed }) => !passed), []);
   });
 
-  test("sessions, snapshots and files of sessions are as they are on one", async () => {
+  test("sessions and saved sessions give the same tokens as on one thread", async () => {
     const { prompt, greedy } = support.goldenTokens("llama");
     const got = await page.evaluate(async (prompt) => {
       const model = await foveate.load("/golden/models/llama/", { threads: 2 });
@@ -79,13 +79,13 @@ describe("threads in Chromium", { skip: support.skipBrowser || support.skipGolde
     assert.deepEqual(got, [greedy.slice(0, 4), greedy.slice(0, 4)]);
   });
 
-  /** Waits until the scripts of all workers, those of workers among them, are these: Chromium gives who waits two seconds. */
+  /** Waits until these are the scripts of all workers, nested ones included. Chromium may end a worker two seconds late. */
   const onlyRun = async (...scripts) => {
     const session = await browser.newBrowserCDPSession();
     let running;
     for (let tries = 0; tries < 250 && running?.join() !== scripts.join(); tries++) {
       const { targetInfos } = await session.send("Target.getTargets", { filter: [{ type: "worker" }] });
-      // Without an address is what never had a script.
+      // A target without an address never loaded a script.
       running = targetInfos.flatMap(({ url }) => url.replace(server.url, "") || []).sort();
       await new Promise((done) => setTimeout(done, 20));
     }
@@ -114,7 +114,7 @@ describe("threads in Chromium", { skip: support.skipBrowser || support.skipGolde
   test("threads end with their model", () => answers(/^cpu, 3 threads/, "/dist/thread.js", "/dist/thread.js", "/dist/threaded.js"));
 
   for (const path of ["/pkg/threads/foveate_bg.wasm", "/dist/thread.js"]) {
-    test(`where ${path} is missing, a model has one thread, and no other is left`, async () => {
+    test(`if ${path} is missing, a model has one thread and leaves no worker behind`, async () => {
       missing = path;
       await answers(/^cpu, 1 thread$/, "/dist/threaded.js").finally(() => (missing = undefined));
     });
@@ -124,12 +124,12 @@ describe("threads in Chromium", { skip: support.skipBrowser || support.skipGolde
     "no memory can be shared": "WebAssembly.Memory = class { constructor() { throw new RangeError('no memory'); } };",
     "a thread has no instance": "const { postMessage: post } = Worker.prototype; Worker.prototype.postMessage = function () { post.call(this, { module: null }); };",
   })) {
-    test(`where ${what}, a model has one thread, and no other is left`, async () => {
+    test(`if ${what}, a model has one thread and leaves no worker behind`, async () => {
       const restore = await support.prefix(page, "**/dist/threaded.js", spoil);
       await answers(/^cpu, 1 thread$/, "/dist/threaded.js");
       await restore();
     });
   }
 
-  test("no page complained", () => assert.deepEqual(page.complaints, []));
+  test("no page logged errors", () => assert.deepEqual(page.complaints, []));
 });

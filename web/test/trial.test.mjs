@@ -1,4 +1,4 @@
-// The start-up self-test, on a driver that takes shaders and computes something else.
+// The self-test while loading, on a driver that compiles shaders wrongly.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -8,8 +8,8 @@ support.inChromium("the self-test of a GPU in Chromium", support.skipBrowser || 
   const { prompt, greedy } = support.skipGolden ? {} : support.goldenTokens("llama");
 
   /**
-   * An answer on a GPU that passes for a real one. A shader that the first of a fault finds something in gets
-   * the fault's third text in the place of its second, wherever that stands.
+   * Generates on a GPU that poses as a hardware GPU. A fault is `[pattern, from, to]`: in shaders that match the pattern,
+   * all occurrences of `from` become `to`.
    */
   const answer = (faults, options) =>
     page.evaluate(
@@ -30,8 +30,8 @@ support.inChromium("the self-test of a GPU in Chromium", support.skipBrowser || 
             result.ms = performance.now() - began;
             result.ids = [];
             for await (const { id } of model.generateTokens(prompt, { maxTokens: 2 })) result.ids.push(id);
-            const { device, passedOver, trial } = await model.report({ check: false });
-            Object.assign(result, { device, passedOver, trial });
+            const { device, fallbackReason, selfTest } = await model.report({ check: false });
+            Object.assign(result, { device, fallbackReason, selfTest });
             model.dispose();
           });
           return result;
@@ -43,23 +43,23 @@ support.inChromium("the self-test of a GPU in Chromium", support.skipBrowser || 
       { faults, options, prompt },
     );
 
-  test("what gives wrong numbers or does not compile is replaced, and the tokens are right", async (t) => {
-    // The norm of GPUs, whose lanes software drivers don't have, and the products of single tokens.
+  test("kernels that are wrong or do not compile are replaced, and the tokens are right", async (t) => {
+    // The norm kernel of hardware GPUs, and the linear kernel of single tokens.
     const norm = ["const GROUP: u32 = (64|256)u;\\nconst LAYER", "reduced[lane + width]", "1.5 * reduced[lane + width]"];
     const product = ["fn finish.token: u32, first: u32, sums: vec4f, scale", "workgroupBarrier();", "no statement;"];
     const got = await answer([norm, product], { device: "gpu" });
     assert.equal(got.error, undefined);
-    t.diagnostic(`loaded in ${got.ms.toFixed()} ms; ${JSON.stringify(got.trial)}`);
+    t.diagnostic(`loaded in ${got.ms.toFixed()} ms; ${JSON.stringify(got.selfTest)}`);
     assert.deepEqual(got.ids, greedy.slice(0, 2));
-    const [plain, fused, last, ...more] = got.trial.fallbacks;
+    const [plain, fused, last, ...more] = got.selfTest.fallbacks;
     assert.deepEqual([plain.op, fused.op, last.op, more.length], ["linear", "fused_linear", "norm", 0]);
     assert.match(fused.detail, /^fused_linear_\w+: .*statement/);
     assert.match(last.detail, /^norm_\w+: \w+: .*\d/);
-    assert.deepEqual(got.trial.untried, []);
+    assert.deepEqual(got.selfTest.untestedKernels, []);
   });
 
-  test("pipelines compile beside each other, and are there before the first answer", async (t) => {
-    // The worker's own calls.
+  test("pipelines compile in parallel, before the first answer", async (t) => {
+    // Counts the worker's calls.
     const spied = `const { createComputePipeline, createComputePipelineAsync } = GPUDevice.prototype;
       globalThis.spied = { now: 0, ahead: 0, flying: 0, most: 0 };
       GPUDevice.prototype.createComputePipeline = function (descriptor) {
@@ -71,7 +71,7 @@ support.inChromium("the self-test of a GPU in Chromium", support.skipBrowser || 
         spied.most = Math.max(spied.most, ++spied.flying);
         return createComputePipelineAsync.call(this, descriptor).finally(() => spied.flying--);
       };`;
-    // Before everything that is imported, which may wrap them in its turn.
+    // Runs before all imports, which may wrap these methods again.
     const restore = await support.prefix(tab(), "**/dist/pipelines.js", spied);
     const progress = await page.evaluate(async () => {
       const progress = [];
@@ -81,10 +81,14 @@ support.inChromium("the self-test of a GPU in Chromium", support.skipBrowser || 
     });
     const calls = () => tab().workers()[0].evaluate(() => ({ ...globalThis.spied }));
     const loaded = await calls();
-    const { compiled, pipelines } = progress.at(-1);
-    assert.ok(pipelines > 10 && compiled === pipelines && loaded.ahead === pipelines, `${compiled} of ${pipelines}, ${JSON.stringify(loaded)}`);
+    const { compiledPipelines, totalPipelines } = progress.at(-1);
+    assert.ok(
+      totalPipelines > 10 && compiledPipelines === totalPipelines && loaded.ahead === totalPipelines,
+      `${compiledPipelines} of ${totalPipelines}, ${JSON.stringify(loaded)}`,
+    );
     assert.ok(loaded.most > 1 && loaded.flying === 0, JSON.stringify(loaded));
-    assert.ok(progress.every(({ bytes, of, compiled }, i) => of > 0 && bytes <= of && (i === 0 || compiled >= progress[i - 1].compiled)));
+    const grows = ({ compiledPipelines }, i) => i === 0 || compiledPipelines >= progress[i - 1].compiledPipelines;
+    assert.ok(progress.every(({ loadedBytes, totalBytes }) => totalBytes > 0 && loadedBytes <= totalBytes) && progress.every(grows));
     const ids = await page.evaluate(async (prompt) => {
       const ids = [];
       for await (const { id } of window.model.generateTokens(prompt, { maxTokens: 2 })) ids.push(id);
@@ -93,17 +97,17 @@ support.inChromium("the self-test of a GPU in Chromium", support.skipBrowser || 
     assert.deepEqual(ids, greedy.slice(0, 2));
     const answered = await calls();
     t.diagnostic(`${JSON.stringify(loaded)}, then ${JSON.stringify(answered)}`);
-    assert.equal(answered.now, loaded.now, "none is compiled while an answer waits for it");
+    assert.equal(answered.now, loaded.now, "no pipeline is compiled while an answer waits for it");
     await page.evaluate(() => window.model.dispose());
     await restore();
   });
 
-  test("a GPU that has an op in no right form is passed over, or refused where it was asked for", async () => {
+  test("if every kernel of an op is wrong, auto uses the CPU and gpu is an error", async () => {
     const embed = ["weight4.id - params.row0, k.", "params.scale * weight4", "2.0 * params.scale * weight4"];
     const auto = await answer([embed], { device: "auto" });
     assert.equal(auto.error, undefined);
     assert.match(auto.device, /^cpu/);
-    assert.match(auto.passedOver, /embed is wrong here in every form: embed_\w+/);
+    assert.match(auto.fallbackReason, /embed is wrong here in every form: embed_\w+/);
     assert.deepEqual(auto.ids, greedy.slice(0, 2));
     const gpu = await answer([embed], { device: "gpu" });
     assert.equal(gpu.error.code, "device");
