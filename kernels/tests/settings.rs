@@ -1,13 +1,16 @@
 //! The tables of ops' settings and arguments against the ops themselves.
 
+use foveate_kernels::cpu::{Args, SingleThread, View};
+use foveate_kernels::dtype::DType;
 use foveate_kernels::ops::settings::{
     Defaults, Known, Range, Request, SettingError, Source, Table, Type, Value, evaluate, reference, typescript,
     value_of,
 };
 use foveate_kernels::ops::{Op, settings};
 use foveate_kernels::plan::shape::GLOSSARY;
+use foveate_kernels::plan::{Access, Arg};
 use foveate_kernels::rng::Rng;
-use foveate_kernels::testing::{Drawn, Entropy, strategy};
+use foveate_kernels::testing::{Drawn, Entropy, Tolerance, compare, strategy};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -163,7 +166,7 @@ fn arguments_are_those_of_the_tables() {
                     arg.dtype
                 );
                 if gradient.is_none() && !table.op.ends_with("_backward") {
-                    let may = found.access == foveate_kernels::plan::Access::ReadWrite || found.access == arg.access;
+                    let may = found.access == Access::ReadWrite || found.access == arg.access;
                     assert!(may, "{}: {} is {:?}", table.op, arg.name, arg.access);
                 }
             }
@@ -226,8 +229,36 @@ fn help_has_a_line_for_every_setting() {
     }
 }
 
+/// The bytes of every argument after a run of the fast host form, or of the definition.
+fn ran(op: &Op, inputs: &[Vec<u8>], definition: bool) -> Vec<Vec<u8>> {
+    let args = op.kernel().args();
+    let words = |bytes: &Vec<u8>| -> Vec<u32> {
+        bytes
+            .chunks(4)
+            .map(|word| {
+                let mut whole = [0; 4];
+                whole[..word.len()].copy_from_slice(word);
+                u32::from_le_bytes(whole)
+            })
+            .collect()
+    };
+    let mut memory: Vec<Vec<u32>> = inputs.iter().map(words).collect();
+    let views = memory.iter_mut().zip(&args).map(|(words, arg)| {
+        let bytes = &mut bytemuck::cast_slice_mut::<u32, u8>(words)[..arg.bytes() as usize];
+        if arg.access == Access::Read { View::In(bytes) } else { View::Out(bytes) }
+    });
+    let mut views = Args::new(&args, views.collect());
+    if definition {
+        op.kernel().reference(&mut views)
+    } else {
+        op.kernel().cpu(&SingleThread, &mut views)
+    }
+    let bytes = |(words, arg): (&Vec<u32>, &Arg)| bytemuck::cast_slice(words)[..arg.bytes() as usize].to_vec();
+    memory.iter().zip(&args).map(bytes).collect()
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
     fn strategies_draw_valid_specs_of_every_op(
@@ -236,6 +267,31 @@ proptest! {
         for (op, name) in ops.iter().zip(Op::NAMES) {
             prop_assert_eq!(op.name(), *name);
             prop_assert!(op.kernel().validate().is_ok());
+        }
+    }
+    /// What the fuzz target asks, of specs that shrink.
+    #[test]
+    fn executors_agree_with_the_definitions_on_specs_of_the_strategies(
+        ops in Op::NAMES.iter().map(|name| strategy(name)).collect::<Vec<_>>(),
+        seed in any::<u64>(),
+    ) {
+        for op in ops {
+            let inputs = op.kernel().inputs(&mut Rng::new(seed));
+            let (got, want) = (ran(&op, &inputs, false), ran(&op, &inputs, true));
+            for ((arg, got), want) in op.kernel().args().iter().zip(&got).zip(&want) {
+                if arg.dtype != DType::F32 {
+                    prop_assert!(got == want, "{} of {op:?}", arg.name);
+                    continue;
+                }
+                let [got, want]: [Vec<f32>; 2] = [got, want].map(|bytes| bytemuck::pod_collect_to_vec(bytes));
+                let gradient = op.name().ends_with("_backward");
+                let tolerance = if gradient { Tolerance::EXECUTOR_GRADIENT } else { Tolerance::EXECUTOR };
+                // If few numbers are left, one that cancels can be all: only the elementwise bound means something.
+                let few = want.iter().filter(|x| **x != 0.0).count() < 64;
+                let relative_rms = if few { f64::INFINITY } else { tolerance.relative_rms };
+                let found = compare(&got, &want, Tolerance { relative_rms, ..tolerance });
+                prop_assert!(found.within, "{} of {op:?}: {found}", arg.name);
+            }
         }
     }
 }

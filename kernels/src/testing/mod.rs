@@ -12,4 +12,4 @@ pub use run::{assert_close, draw_inputs, run_reference};
 pub use shapes::shapes;
 #[cfg(feature = "testing")]
 pub use specs::strategy;
-pub use specs::{Drawn, Entropy, draw, draw_named};
+pub use specs::{Drawn, Entropy, draw};

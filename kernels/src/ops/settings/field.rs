@@ -126,6 +126,13 @@ pub enum Value {
     Word(&'static str),
 }
 
+impl Value {
+    /// Returns the value of a format's field.
+    pub fn format(format: DType) -> Self {
+        Value::Word(format.name())
+    }
+}
+
 impl core::fmt::Display for Value {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {

@@ -1,7 +1,6 @@
 //! Settings as text: `T=1024,heads=8`.
 
 use super::{Field, Request, SettingError, Source, Table, Type, Value};
-use crate::dtype::DType;
 use alloc::{format, vec::Vec};
 
 /// Settings as pairs of names, or letters, and values.
@@ -60,13 +59,6 @@ pub fn parse(table: &Table, field: &Field, name: &str, text: &str) -> Result<Val
         expected: field.expected(),
         got: text.into(),
     })
-}
-
-impl Value {
-    /// Returns the value of a format's field.
-    pub fn format(format: DType) -> Self {
-        Value::Word(format.name())
-    }
 }
 
 /// Returns the name that a mistyped one is nearest to, if one is near: the same in another case, or at a distance of a third

@@ -17,7 +17,11 @@ impl<'a> Sequences<'a> {
         let slots = spec.pool.map(|_| args.u32("slots"));
         let pool = spec.pool.unwrap_or(0) as usize;
         if spec.packed.is_none() {
-            let rows = (0..spec.batch as usize).map(|b| b * tokens..(b + 1) * tokens).collect();
+            // Sequences without an element in any argument are left out: their number has no bound.
+            let states = spec.initial || spec.last || slots.is_some();
+            let empty = (tokens == 0 && !states) || (spec.channels() == 0 && slots.is_none());
+            let batch = if empty { 0 } else { spec.batch as usize };
+            let rows = (0..batch).map(|b| b * tokens..(b + 1) * tokens).collect();
             return Self { rows, slots, pool };
         }
         let mut offsets = args.u32("cu").iter().map(|&at| (at as usize).min(tokens));
