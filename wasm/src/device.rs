@@ -1,7 +1,7 @@
 //! Single ops on an executor, and checks of files with known results.
 
 use crate::error::thrown;
-use crate::model::{executor, read};
+use crate::open::{executor, read};
 use crate::options::JsFiles;
 use crate::source::{File, JsSource};
 use foveate_core::check::{self, Bounds, Finding};

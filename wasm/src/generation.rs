@@ -2,7 +2,7 @@
 
 use crate::error::thrown;
 use crate::options::JsOptions;
-use crate::session::{Slot, busy};
+use crate::slot::{Slot, busy};
 use foveate_core::generate::{Decode, Finish, Generator, Token};
 use foveate_core::kernels::dtype::DType;
 use foveate_core::model::Model;

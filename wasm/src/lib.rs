@@ -11,16 +11,19 @@ mod device;
 mod error;
 mod generation;
 mod model;
+mod open;
 mod options;
 mod reading;
 mod session;
+mod slot;
 mod source;
 
 pub use device::{
     Device, case_names, case_shaders, check_model, op_arguments, op_inputs, op_names, op_plan, op_types, open_device,
 };
 pub use generation::Generation;
-pub use model::{Model, load, set_subgroups};
+pub use model::{Model, load};
+pub use open::set_subgroups;
 pub use reading::Reading;
 pub use session::{Augmentation, Session, Snapshot, View};
 

@@ -3,18 +3,14 @@
 use crate::device::check_case;
 use crate::error::thrown;
 use crate::generation::Generation;
+use crate::open::{executor, open_gpu, read};
 use crate::options::{JsFiles, JsOptions};
 use crate::reading::Reading;
 use crate::session::Session;
-use crate::source::File;
 use foveate_core::chat::{DateTime, Inputs, Message};
 use foveate_core::check::{self, Fallback, Trial};
 use foveate_core::config::Mixer;
-use foveate_core::gpu;
-use foveate_core::gpu::Gpu;
-use foveate_core::host::HostBackend;
-use foveate_core::model::{self, Files, Progress};
-use foveate_core::weights::{Checkpoint, Source};
+use foveate_core::model::{self, Progress};
 use foveate_core::{Any, Backend, Error, Result};
 use js_sys::{Function, Reflect};
 use serde_json::{Value, json};
@@ -110,81 +106,6 @@ async fn open(files: JsFiles, asked: &str, baseline: bool, trial: Option<bool>, 
             }
             _ => {}
         }
-    }
-}
-
-pub(crate) async fn read(files: &JsFiles) -> Result<Files> {
-    if let Some(parts) = files.gguf() {
-        let parts = parts.into_iter().map(|part| Ok(Box::new(File::new(part)?) as Box<dyn Source>));
-        return Files::from_gguf(Checkpoint::gguf_parts(parts.collect::<Result<_>>()?).await?);
-    }
-    let missing = |what: &str| Error::Config { reason: format!("{what} is missing") };
-    let config = files.config().ok_or_else(|| missing("config.json"))?.to_vec();
-    let shards = files.weights().filter(|w| !w.is_empty()).ok_or_else(|| missing("model.safetensors"))?;
-    let shards = shards.into_iter().map(|shard| Ok(Box::new(File::new(shard)?) as Box<dyn Source>));
-    let weights = Checkpoint::safetensors(shards.collect::<Result<_>>()?).await?;
-    let bytes = |file: Option<js_sys::Uint8Array>| file.map(|bytes| bytes.to_vec());
-    let [generation, tokenizer, tokenizer_config] =
-        [files.generation(), files.tokenizer(), files.tokenizer_config()].map(bytes);
-    let [special_tokens_map, added_tokens, template_json] =
-        [files.special_tokens_map(), files.added_tokens(), files.template_json()].map(bytes);
-    let template = files.template();
-    let hub = model::Hub {
-        config: &config,
-        generation: generation.as_deref(),
-        tokenizer: tokenizer.as_deref(),
-        tokenizer_config: tokenizer_config.as_deref(),
-        special_tokens_map: special_tokens_map.as_deref(),
-        added_tokens: added_tokens.as_deref(),
-        template: template.as_deref(),
-        template_json: template_json.as_deref(),
-        templates: &[],
-    };
-    Files::from_hub(weights, hub)
-}
-
-/// WebGPU as this thread sees it: absent in Node.js and in browsers without it.
-fn has_webgpu() -> bool {
-    let get = |from: &JsValue, name: &str| Reflect::get(from, &name.into()).unwrap_or(JsValue::UNDEFINED);
-    let navigator = get(&js_sys::global(), "navigator");
-    navigator.is_object() && get(&navigator, "gpu").is_object()
-}
-
-thread_local! {
-    /// The smallest and the largest subgroup of this thread's devices; zeros where they have none.
-    static SUBGROUPS: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
-}
-
-/// Says which subgroups devices have that are opened from now on: wgpu cannot ask for them, the caller has devices
-/// requested with the feature.
-#[wasm_bindgen(js_name = setSubgroups)]
-pub fn set_subgroups(min: u32, max: u32) {
-    SUBGROUPS.set((min, max));
-}
-
-async fn open_gpu(device: &str, baseline: bool) -> Result<Gpu> {
-    let gpu = Gpu::open(gpu::Options { software: device == "gpu", baseline }).await?;
-    let (min, max) = if baseline { (0, 0) } else { SUBGROUPS.get() };
-    Ok(gpu.with_subgroups(min, max))
-}
-
-/// An executor, and why it is none on a GPU where one was looked for.
-pub(crate) async fn executor(device: &str, baseline: bool) -> Result<(Any, Option<String>)> {
-    let absent = || Error::Device { reason: "this environment has no WebGPU".into() };
-    let cpu =
-        |why: Option<Error>| Ok((Any::Host(HostBackend::cpu(crate::threads())), why.map(|error| error.to_string())));
-    match device {
-        "cpu" => cpu(None),
-        "reference" => Ok((Any::Host(HostBackend::reference()), None)),
-        "gpu" | "auto" if has_webgpu() => match open_gpu(device, baseline).await {
-            Ok(gpu) => Ok((Any::Gpu(gpu), None)),
-            // A software driver does the processor's work, slower.
-            Err(error) if device == "auto" => cpu(Some(error)),
-            Err(error) => Err(error),
-        },
-        "auto" => cpu(Some(absent())),
-        "gpu" => Err(absent()),
-        other => Err(Error::Config { reason: format!("device must be auto, gpu, cpu or reference, got {other:?}") }),
     }
 }
 

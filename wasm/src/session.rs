@@ -4,6 +4,7 @@ use crate::error::thrown;
 use crate::generation::Generation;
 use crate::options::JsOptions;
 use crate::reading::PIECE;
+use crate::slot::{Slot, busy};
 use foveate_core::cache;
 use foveate_core::coprocessor::{Cancel, Coprocessor, Job, Policy, Splice, Task};
 use foveate_core::kernels::{attention, quant};
@@ -27,13 +28,6 @@ extern "C" {
 /// Seconds by that clock.
 fn seconds() -> f64 {
     now() / 1e3
-}
-
-/// Taken while a step runs, so that a second one at the same time is refused, not undefined.
-pub(crate) type Slot = Rc<RefCell<Option<Buffered<Any>>>>;
-
-pub(crate) fn busy() -> Error {
-    Error::Config { reason: "the last step of the session has not ended".into() }
 }
 
 fn segments(text: &Buffered<Any>) -> Value {

@@ -1,7 +1,7 @@
 //! Files built for the tests, and what must hold of every file that opens.
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::Mutex;
 
 use foveate_core::Result;
 use foveate_core::weights::{BoxFuture, Checkpoint, Memory, SharedBytes, Source};
@@ -141,7 +141,7 @@ pub(crate) fn assert_sound(checkpoint: &Checkpoint) {
 /// A source that notes which ranges were asked for.
 pub(crate) struct Watched {
     pub(crate) file: Memory,
-    pub(crate) reads: Rc<RefCell<Vec<(u64, u64)>>>,
+    pub(crate) reads: Arc<Mutex<Vec<(u64, u64)>>>,
 }
 
 impl Source for Watched {
@@ -154,7 +154,7 @@ impl Source for Watched {
     }
 
     fn read(&self, offset: u64, len: u64) -> BoxFuture<'_, Result<Vec<u8>>> {
-        self.reads.borrow_mut().push((offset, len));
+        self.reads.lock().expect("nothing panics").push((offset, len));
         self.file.read(offset, len)
     }
 

@@ -1,5 +1,5 @@
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::Mutex;
 
 use foveate_core::Error;
 use foveate_core::weights::{Checkpoint, Memory, Stored, shard_names};
@@ -66,10 +66,10 @@ fn safetensors_shards_are_one_model() {
 
 #[test]
 fn safetensors_reads_the_header_only() {
-    let reads = Rc::new(RefCell::new(Vec::new()));
+    let reads = Arc::new(Mutex::new(Vec::new()));
     let source = Watched { file: Memory::new("watched", safetensors(SMALL, SMALL_DATA)), reads: reads.clone() };
     pollster::block_on(Checkpoint::safetensors(vec![Box::new(source)])).unwrap();
-    assert_eq!(*reads.borrow(), [(0, 8), (8, SMALL.len() as u64)]);
+    assert_eq!(*reads.lock().expect("nothing panics"), [(0, 8), (8, SMALL.len() as u64)]);
 }
 
 #[test]
