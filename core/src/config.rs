@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use foveate_kernels::activation;
 use foveate_kernels::norm;
 use foveate_kernels::ops::Kernel;
-use foveate_kernels::rope::{Frequencies, Pairing, Scaling};
+use foveate_kernels::rope::{Frequencies, Pairing};
 use foveate_kernels::{conv, delta, route, route_step};
 
 /// Tokens that one step reads at most: prompts are read in pieces of this, or fewer where routing heads have many centroids.
@@ -25,7 +25,8 @@ pub struct Config {
     pub learned_positions: bool,
     pub layers: Vec<Layer>,
     pub final_norm: Norm,
-    /// The output product uses the embedding's weights; `None` if the files decide by what they hold.
+    /// Whether the output product may use the embedding's weights. An output matrix that the files hold is used in any
+    /// case; if they hold none, `Some(false)` is an error and all else takes the embedding.
     pub tied: Option<bool>,
     /// Tokens that end a text.
     pub stops: Vec<u32>,
@@ -294,7 +295,7 @@ impl Routing {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Rope {
     pub frequencies: Frequencies,
     pub pairing: Pairing,
@@ -303,7 +304,7 @@ pub struct Rope {
 impl Rope {
     /// Rotates the first `rotary` elements of a head, each with the one half of them behind it, as Llama does.
     pub fn new(theta: f64, rotary: u32) -> Self {
-        Self { frequencies: Frequencies { theta, rotary, scaling: Scaling::None }, pairing: Pairing::Half }
+        Self { frequencies: Frequencies::new(theta, rotary), pairing: Pairing::Half }
     }
 }
 

@@ -16,6 +16,8 @@ pub enum Error {
     MissingTensor { name: String, shape: Vec<u64> },
     /// A tensor of another shape than the model needs.
     TensorShape { name: String, expected: Vec<u64>, got: Vec<u64> },
+    /// Tensors that the model's configuration has no place for, the first of which are named.
+    UnusedTensors { architecture: String, names: Vec<String>, count: usize },
     /// A tensor stored in a type that no kernel reads.
     UnsupportedTensorType { tensor: String, dtype: String },
     /// A model family that is not implemented.
@@ -53,6 +55,9 @@ pub enum Error {
     CacheMismatch { what: &'static str, expected: String, got: String },
     /// Embeddings that are no rows of the model's width, or not finite.
     Embeddings { reason: String },
+    /// Logits from which no token can be chosen: one is NaN or +infinity, or none is finite. `position` is that of the token
+    /// to predict, counted from 0: so many tokens were read.
+    NotFinite { position: u64 },
     /// A prompt without tokens, from which nothing can be predicted.
     EmptyPrompt,
     /// Work that its caller cancelled.
@@ -103,6 +108,15 @@ impl fmt::Display for Error {
             Error::TensorShape { name, expected, got } => {
                 write!(f, "tensor {name} must have shape {expected:?}, got {got:?}")
             }
+            Error::UnusedTensors { architecture, names, count } => {
+                let more = if *count > names.len() { ", ..." } else { "" };
+                write!(
+                    f,
+                    "{count} tensors have no place in a model of architecture {architecture}, and ignoring them may change \
+                     results: {}{more}",
+                    names.join(", ")
+                )
+            }
             Error::UnsupportedTensorType { tensor, dtype } => {
                 write!(f, "tensor {tensor} is stored as {dtype}, which is not supported")
             }
@@ -135,6 +149,11 @@ impl fmt::Display for Error {
                 write!(f, "saved cache: {what} must be {expected}, got {got}")
             }
             Error::Embeddings { reason } => write!(f, "embeddings: {reason}"),
+            Error::NotFinite { position } => write!(
+                f,
+                "the logits at position {position} are not finite (NaN or infinity): no token can be chosen; a weight is \
+                 damaged, or values overflow"
+            ),
             Error::EmptyPrompt => f.write_str("the prompt has no tokens"),
             Error::Cancelled => f.write_str("cancelled"),
         }

@@ -15,7 +15,8 @@ pub fn gguf(bytes: &[u8]) {
     let file = Box::new(Memory::new("fuzz.gguf", bytes.to_vec()));
     let checkpoint = match pollster::block_on(Checkpoint::gguf(file)) {
         Ok(checkpoint) => checkpoint,
-        Err(error) => return assert!(matches!(error, Error::Format { .. }), "{error:?}"),
+        // A part of a split model, or another kind of file, is no damage.
+        Err(error) => return assert!(matches!(error, Error::Format { .. } | Error::Read { .. }), "{error:?}"),
     };
     check(&checkpoint);
     let metadata = checkpoint.gguf_metadata().expect("a gguf file has metadata");
@@ -40,7 +41,7 @@ pub fn safetensors(bytes: &[u8]) {
     let file = Box::new(Memory::new("fuzz.safetensors", bytes.to_vec()));
     match pollster::block_on(Checkpoint::safetensors(vec![file])) {
         Ok(checkpoint) => check(&checkpoint),
-        Err(error) => assert!(matches!(error, Error::Format { .. }), "{error:?}"),
+        Err(error) => assert!(matches!(error, Error::Format { .. } | Error::Read { .. }), "{error:?}"),
     }
     for name in shard_names(bytes).unwrap_or_default() {
         assert!(!name.contains(['/', '\\', '\0']) && name != ".." && name != ".", "{name:?}");

@@ -80,18 +80,3 @@ fn run(backend: &HostBackend, op: &Op, inputs: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let download = |(b, i): (&_, &Vec<u8>)| pollster::block_on(backend.download(b, 0, i.len() as u64));
     buffers.iter().zip(inputs).map(|pair| download(pair).expect("its bytes")).collect()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A start for those without a fuzzer: bytes from a generator, enough for the longest table.
-    #[test]
-    fn ops_hold_on_random_bytes() {
-        for seed in 0..20_000 {
-            let mut rng = Rng::new(seed);
-            let bytes: Vec<u8> = (0..400).map(|_| rng.next_u64() as u8).collect();
-            ops(&bytes);
-        }
-    }
-}

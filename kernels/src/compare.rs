@@ -16,11 +16,11 @@ impl Tolerance {
     pub const REFERENCE_GRADIENT: Tolerance = Tolerance { relative_rms: 1e-5, elementwise: None };
     /// Outputs and states of the f32 executors.
     pub const EXECUTOR: Tolerance = Tolerance { relative_rms: 5e-5, elementwise: Some(1e-3) };
-    /// Outputs of products whose activations are rounded to 16 bits. Exact forms are never compared with this
-    /// tolerance.
+    /// Outputs of products whose activations are rounded to 16
+    /// bits. Exact forms are never compared with this tolerance.
     pub const ROUNDED: Tolerance = Tolerance { relative_rms: 5e-5, elementwise: None };
-    /// Outputs of two such products multiplied, as in a gated activation. The error of each factor is scaled by the
-    /// other factor.
+    /// Outputs of two such products multiplied, as in a gated activation.
+    /// The error of each factor is scaled by the other factor.
     pub const ROUNDED_GATED: Tolerance = Tolerance { relative_rms: 2e-4, elementwise: None };
     /// Gradients of the f32 executors.
     pub const EXECUTOR_GRADIENT: Tolerance = Tolerance { relative_rms: 5e-4, elementwise: Some(1e-3) };
@@ -48,9 +48,9 @@ pub struct Difference {
 
 /// Compares two slices element by element.
 ///
-/// If the lengths differ, the result is never `within`. An expected value that is not finite must be met exactly (NaN
-/// by NaN) and does not enter the error. If all expected values are zero, `relative_rms` is the root mean square of
-/// the error itself.
+/// If the lengths differ, the result is never `within`. An expected value that is not
+/// finite must be met exactly (NaN by NaN) and does not enter the error. If all expected
+/// values are zero, `relative_rms` is the root mean square of the error itself.
 pub fn compare(got: &[f32], want: &[f32], tolerance: Tolerance) -> Difference {
     let mut found = Difference {
         relative_rms: f64::INFINITY,

@@ -62,17 +62,17 @@ pub fn weights(dtype: DType, elements: usize, rng: &mut Rng) -> Vec<u8> {
 /// Draws the offsets of packed sequences over `tokens` tokens. Lengths vary, sequences may be empty, and up to two
 /// tokens at either end may belong to no sequence.
 pub(crate) fn offsets(sequences: u32, tokens: u32, rng: &mut Rng) -> Vec<u32> {
-    let mut cuts: Vec<u32> = (0..=sequences).map(|_| rng.below(tokens + 1)).collect();
+    let mut cuts: Vec<u32> = (0..=sequences).map(|_| rng.up_to(tokens)).collect();
     cuts.sort_unstable();
     if let [first, .., last] = &mut cuts[..] {
-        *first = rng.below((*first).min(2) + 1);
-        *last = tokens - rng.below((tokens - *last).min(2) + 1);
+        *first = rng.up_to((*first).min(2));
+        *last = tokens - rng.up_to((tokens - *last).min(2));
     }
     cuts
 }
 
-/// Assigns pool slots in reverse order. Slots are distinct while the pool has room; further ones lie outside of the
-/// pool.
+/// Assigns pool slots in reverse order. Slots are distinct while
+/// the pool has room; further ones lie outside of the pool.
 pub(crate) fn reversed_slots(sequences: u32, pool: u32) -> Vec<u32> {
     (0..sequences).map(|i| pool.wrapping_sub(1 + i)).collect()
 }

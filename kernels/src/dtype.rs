@@ -21,9 +21,9 @@
 /// bit `i / 32` of `h[i % 32]` is its fifth bit. In `Q6K`, `q[i]` is in byte `64 (i / 128) + i % 64`, the low half for
 /// even `i / 64`; its upper two bits are those of `h[32 (i / 128) + i % 32]` from bit `2 (i / 32 % 4)` on.
 ///
-/// The twelve bytes of `s` and `m` hold eight 6-bit values of each. For `j < 4`, byte `j` holds `s[j]` and byte `j +
-/// 4` holds `m[j]`. For `j >= 4`, byte `j + 4` holds the low four bits of `s[j]` and `m[j]`; their upper two bits are
-/// the top two bits of bytes `j - 4` and `j`.
+/// The twelve bytes of `s` and `m` hold eight 6-bit values of each. For `j < 4`, byte `j` holds `s[j]` and byte
+/// `j + 4` holds `m[j]`. For `j >= 4`, byte `j + 4` holds the low four bits of `s[j]` and `m[j]`; their upper two bits
+/// are the top two bits of bytes `j - 4` and `j`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum DType {

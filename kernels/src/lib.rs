@@ -1,30 +1,39 @@
 //! Sequence-mixing kernels for language models.
 //!
-//! Every op is one folder with one plain `Spec`: shapes and options, no data. From it come the [arguments](op::Arg) and
-//! their sizes, a [plan](plan::Plan) of WGSL passes for a device's limits, a host form that is fast, and a reference that
-//! is the definition. Nothing here knows a GPU interface: a plan is data, for any engine.
+//! Every op is one folder with one plain `Spec`: shapes and options, no data. From it come the [arguments](plan::Arg) and
+//! their sizes, a [plan](plan) of WGSL passes for a device's limits, a host form that is fast, and a reference that is the
+//! definition. Nothing here knows a GPU interface: a plan is data, for any engine.
 //!
 //! ```
-//! use foveate_kernels::{activation, host, op::Op, plan::Caps};
+//! use foveate_kernels::cpu::{Args, SingleThread, View};
+//! use foveate_kernels::plan::Caps;
+//! use foveate_kernels::{attention, ops::Op};
 //!
-//! let spec = activation::Spec { rows: 1, dim: 4, kind: activation::Kind::Silu, gated: false, scales: false, stride: 4 };
-//! let op = Op::from(spec);
-//! let args = op.check(&[16, 16])?;
+//! # fn main() -> Result<(), foveate_kernels::error::Error> {
+//! // batch, queries, keys, heads, key heads, head dimension
+//! let op = Op::from(attention::Spec::causal(1, 1, 2, 1, 1, 4));
+//! let args = op.check(&[16, 32, 32, 16])?; // q, k, v, out in bytes
 //!
 //! // On a GPU: passes, each a shader with its bindings, parameters and workgroup counts.
 //! let plan = op.kernel().plan(&Caps::WEBGPU)?;
-//! assert_eq!(plan.passes.len(), 1);
+//! assert!(plan.passes[0].shader.link().source.contains("fn main"));
 //!
-//! // On the host.
-//! let (x, mut out) = ([0.0f32, 1.0, -1.0, 2.0], [0.0f32; 4]);
-//! let views = vec![
-//!     host::View::In(bytemuck::cast_slice(&x)),
-//!     host::View::Out(bytemuck::cast_slice_mut(&mut out)),
-//! ];
-//! op.kernel().cpu(&host::SingleThread, &mut host::Args::new(&args, views));
-//! assert!((out[3] - 1.7615942).abs() < 1e-6);
-//! # Ok::<(), foveate_kernels::error::Error>(())
+//! // On the host, by the fast form.
+//! let (q, k) = ([0.0f32; 4], [1.0f32; 8]); // both keys count alike
+//! let (v, mut out) = ([0.0f32, 0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 4.0], [0.0f32; 4]);
+//! let read = |x| View::In(bytemuck::cast_slice(x));
+//! let views = vec![read(&q[..]), read(&k), read(&v), View::Out(bytemuck::cast_slice_mut(&mut out))];
+//! op.kernel().cpu(&SingleThread, &mut Args::new(&args, views));
+//! assert_eq!(out, [0.5, 1.0, 1.5, 2.0]);
+//! # Ok(())
+//! # }
 //! ```
+//!
+//! | for | see |
+//! |---|---|
+//! | an engine of one's own | the contract in [`plan`], and `examples/own_engine.rs` |
+//! | a test of a kernel of one's own | [`testing`], and `examples/your_kernel.rs` |
+//! | ops on wgpu or on the processor, with memory and threads | the crate `foveate-core` |
 #![cfg_attr(not(feature = "std"), no_std)]
 extern crate alloc;
 

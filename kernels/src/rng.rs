@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-/// A SplitMix64 generator with 64 bits of state (Steele, Lea and Flood 2014). A seed gives the same numbers on every
-/// platform.
+/// A SplitMix64 generator with 64 bits of state (Steele, Lea and
+/// Flood 2014). A seed gives the same numbers on every platform.
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 
@@ -30,8 +30,13 @@ impl Rng {
         (((self.next_u64() >> 32) * u64::from(n)) >> 32) as u32
     }
 
-    /// Returns an approximately normal number of mean 0 and variance 1: twelve uniform numbers summed, so its
-    /// magnitude is at most 6.
+    /// Returns a uniform number in `0..=most`.
+    pub fn up_to(&mut self, most: u32) -> u32 {
+        (((self.next_u64() >> 32) * (u64::from(most) + 1)) >> 32) as u32
+    }
+
+    /// Returns an approximately normal number of mean 0 and variance 1:
+    /// twelve uniform numbers summed, so its magnitude is at most 6.
     pub fn normal(&mut self) -> f32 {
         (0..12).map(|_| self.unit()).sum::<f32>() - 6.0
     }

@@ -140,12 +140,15 @@ fn list(repository: &str) -> Result<Listing> {
 
 /// The files of a model among those of its repository.
 fn choose<'a>(repository: &str, listing: &'a Listing) -> Result<Vec<&'a Sibling>> {
-    const BESIDE: [&str; 6] = [
+    const BESIDE: [&str; 9] = [
         "config.json",
         "generation_config.json",
         "tokenizer.json",
         "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
         "chat_template.jinja",
+        "chat_template.json",
         "model.safetensors.index.json",
     ];
     let here = || listing.siblings.iter().filter(|s| is_plain(&s.rfilename));

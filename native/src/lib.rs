@@ -38,6 +38,7 @@ mod models;
 #[cfg(feature = "hub")]
 mod pypi;
 mod report;
+mod split;
 
 pub use device::{Device, Options, device, device_with};
 // For this crate's own tests.

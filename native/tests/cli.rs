@@ -311,6 +311,41 @@ fn score_matches_the_golden_loss() -> Check {
     ensure((mean - 2.929908).abs() < 1e-3 && report["scored"] == 512, || report.to_string())
 }
 
+/// A weight of the model overflows f16: logits are NaN or infinite at once.
+fn generate_refuses_logits_that_are_not_finite(device: &str) -> Check {
+    let model = support::golden().ok_or("no golden cases")?.join("reports/nan/hf").to_string_lossy().into_owned();
+    let common = ["--model", &model, "--device", device, "--json"];
+    let drawn = ["--temperature", "1", "--repetition-penalty", "1.1"];
+    for sampling in [&[][..], &drawn[..2], &drawn] {
+        let arguments = [&["generate", "hello", "--max-tokens", "4"], sampling, &common].concat();
+        refused(&run(&arguments)?, &["logits at position", "not finite", "NaN or infinity"])?;
+    }
+    let text = tempfile::NamedTempFile::new()?;
+    std::fs::write(text.path(), "hello hello")?;
+    let path = text.path().to_string_lossy();
+    refused(&run(&[&["score", &path], &common[..]].concat())?, &["logits at position", "not finite"])
+}
+
+/// The right value is that of the text in eight files of a window's length, each with its BOS.
+fn score_begins_every_window_with_bos() -> Check {
+    let text = support::golden().ok_or("no golden cases")?.join("reports/score-bos/text.txt");
+    let text = text.to_string_lossy();
+    let model = support::model("gemma-3-270m-q4_k_m.gguf").ok_or("no model")?;
+    let model = model.to_string_lossy();
+    let common = ["score", &text, "--model", &model, "--device", "cpu", "--context", "128", "--json"];
+    let whole = json(&run(&common)?)?;
+    let (mean, scored) = (whole["mean_nll"].as_f64().unwrap_or(f64::NAN), whole["scored"].as_u64());
+    ensure((mean - 5.16).abs() < 0.02, || whole.to_string())?;
+    // BOS predicts the first token of each window and is not counted itself.
+    ensure(scored == whole["tokens"].as_u64().map(|n| n - 1), || whole.to_string())?;
+    // Tokens with more before them are predicted better, and as many count.
+    let overlapping = json(&run(&[&common[..], &["--stride", "64"]].concat())?)?;
+    let better = overlapping["mean_nll"].as_f64().unwrap_or(f64::NAN);
+    ensure(better < mean && overlapping["scored"] == whole["scored"], || overlapping.to_string())?;
+    refused(&run(&[&common[..], &["--stride", "0"]].concat())?, &["--stride must be 1 to 127", "got 0"])?;
+    refused(&run(&[&common[..], &["--stride", "128"]].concat())?, &["--stride must be 1 to 127", "got 128"])
+}
+
 /// Quick measurements: what is tested is the instrument, not the machine.
 fn bench(more: &[&str]) -> Result<Output, Failed> {
     run(&[&["bench", "--runs", "2", "--seconds", "0", "--json"][..], more].concat())
@@ -416,6 +451,7 @@ fn bench_times_a_model(device: &[&str], clocks: &[&str]) -> Check {
 fn main() {
     let arguments = Arguments::from_args();
     let (golden, model) = (support::golden().is_some(), support::model("SmolLM2-135M-Instruct.Q4_1.gguf").is_some());
+    let gemma = support::model("gemma-3-270m-q4_k_m.gguf").is_some();
     let always = |name: &str, test: fn() -> Check| Trial::test(name, test);
     let given = |there: bool, name: &str, test: fn() -> Check| Trial::test(name, test).with_ignored_flag(!there);
     let mut trials = vec![
@@ -445,12 +481,22 @@ fn main() {
         given(model, "generate_takes_latents_in", generate_takes_latents_in),
         given(model, "chat_reads_only_what_is_new", chat_reads_only_what_is_new),
         given(model && golden, "score_matches_the_golden_loss", score_matches_the_golden_loss),
+        given(gemma && golden, "score_begins_every_window_with_bos", score_begins_every_window_with_bos),
+        given(golden, "generate_refuses_logits_that_are_not_finite_on_the_cpu", || {
+            generate_refuses_logits_that_are_not_finite("cpu")
+        }),
+        given(golden, "generate_refuses_logits_that_are_not_finite_on_the_reference", || {
+            generate_refuses_logits_that_are_not_finite("reference")
+        }),
     ];
     #[cfg(unix)]
     trials.push(given(model, "generate_stops_at_an_interrupt", generate_stops_at_an_interrupt));
     let gpu = !foveate::wait(foveate::core::gpu::adapters()).is_empty();
     let required = std::env::var("REQUIRE_GPU").is_ok_and(|v| v == "1");
     let there = golden && (gpu || required);
+    trials.push(given(there, "generate_refuses_logits_that_are_not_finite_on_a_gpu", || {
+        generate_refuses_logits_that_are_not_finite("gpu")
+    }));
     trials.push(given(there, "check_runs_golden_ops_on_a_gpu", || check_runs_golden_ops("gpu")));
     trials.push(given(there, "check_runs_golden_models_on_a_gpu", || check_runs_golden_models("gpu")));
     let there = gpu || required;

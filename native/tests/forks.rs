@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 fn load(name: &str) -> Option<Arc<Model<Any>>> {
-    let files = foveate::open(&support::model(name)?.to_string_lossy()).expect("a model");
+    let files = foveate::open(support::model(name)?).expect("a model");
     let cpu = device(Device::Cpu).expect("a processor");
     Some(Arc::new(wait(Model::load(cpu, files, &mut |_| Ok(()))).expect("it loads")))
 }

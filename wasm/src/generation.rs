@@ -7,6 +7,7 @@ use crate::session::{Open, Slot, busy};
 use foveate_core::cache::NO_TOKEN;
 use foveate_core::host::HostBackend;
 use foveate_core::kernels::ops::Op;
+use foveate_core::kernels::sample::NOT_FINITE;
 use foveate_core::model::Model;
 use foveate_core::sample::{Sampler, Sampling};
 use foveate_core::session::Session;
@@ -144,7 +145,7 @@ impl Running {
             Some(count) => self.weighed(open, count).await?,
         };
         open.pending.clear();
-        if open.session.model().config().stops.contains(&id) {
+        if open.session.model().end_tokens().contains(&id) {
             return Ok(self.end("stop"));
         }
         self.left -= 1;
@@ -166,6 +167,11 @@ impl Running {
         let mut row = Vec::new();
         session.logits(&[last], |logits| row.extend_from_slice(logits)).await?;
         let id = chosen(&row, &mut self.sampler, session.tokens()).await?;
+        if id == NOT_FINITE {
+            let position = session.tokens().len();
+            session.rewind(position as u32 - 1)?;
+            return Err(Error::NotFinite { position: position as u64 });
+        }
         let Likelihood { log_probability, entropy, rank } = likelihood(&row, id);
         let likeliest = likeliest(&row, count).into_iter().flat_map(|(id, log)| [id.into(), log]);
         Ok((id, [log_probability, entropy, rank.into()].into_iter().chain(likeliest).collect()))
@@ -178,7 +184,7 @@ impl Running {
     }
 }
 
-/// The token that the op `sample` chooses, run on the processor: the same on every executor.
+/// The token that the op `sample` chooses or [`NOT_FINITE`], run on the processor: the same on every executor.
 async fn chosen(row: &[f32], sampler: &mut Sampler, seen: &[u32]) -> Result<u32> {
     let op = Op::from(sampler.next(row.len() as u32));
     let mut bits = vec![0u32; row.len().div_ceil(32)];

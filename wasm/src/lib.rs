@@ -15,7 +15,7 @@ pub use device::{
     Device, case_names, case_shaders, check_model, op_arguments, op_inputs, op_names, op_plan, op_types, open_device,
 };
 pub use generation::Generation;
-pub use model::{Model, load};
+pub use model::{Model, load, set_subgroups};
 pub use reading::Reading;
 pub use session::{Augmentation, Session, Snapshot, View};
 

@@ -7,7 +7,7 @@ use crate::options::{JsFiles, JsOptions};
 use crate::reading::Reading;
 use crate::session::Session;
 use crate::source::File;
-use foveate_core::chat::{Date, Message};
+use foveate_core::chat::{DateTime, Inputs, Message};
 use foveate_core::check::{self, Fallback, Trial};
 use foveate_core::config::Mixer;
 use foveate_core::gpu;
@@ -70,7 +70,7 @@ async fn open(files: JsFiles, asked: &str, baseline: bool, trial: Option<bool>, 
         // Kernels are tried and compiled while the weights are on their way.
         let trying = async {
             let (true, Any::Gpu(gpu)) = (ahead, &*backend) else { return Ok(None) };
-            let trial = Trial::run(&ops, async || Gpu::open(options(device, baseline)).await).await?;
+            let trial = Trial::run(&ops, async || open_gpu(device, baseline).await).await?;
             gpu.follow(&trial);
             let mut along = |done: usize, of: usize| {
                 compiled.set([done as u64, of as u64]);
@@ -118,23 +118,31 @@ async fn open(files: JsFiles, asked: &str, baseline: bool, trial: Option<bool>, 
 }
 
 pub(crate) async fn read(files: &JsFiles) -> Result<Files> {
-    if let Some(gguf) = files.gguf() {
-        return Files::from_gguf(Checkpoint::gguf(Box::new(File::new(gguf)?)).await?);
+    if let Some(parts) = files.gguf() {
+        let parts = parts.into_iter().map(|part| Ok(Box::new(File::new(part)?) as Box<dyn Source>));
+        return Files::from_gguf(Checkpoint::gguf_parts(parts.collect::<Result<_>>()?).await?);
     }
     let missing = |what: &str| Error::Config { reason: format!("{what} is missing") };
     let config = files.config().ok_or_else(|| missing("config.json"))?.to_vec();
     let shards = files.weights().filter(|w| !w.is_empty()).ok_or_else(|| missing("model.safetensors"))?;
     let shards = shards.into_iter().map(|shard| Ok(Box::new(File::new(shard)?) as Box<dyn Source>));
     let weights = Checkpoint::safetensors(shards.collect::<Result<_>>()?).await?;
+    let bytes = |file: Option<js_sys::Uint8Array>| file.map(|bytes| bytes.to_vec());
     let [generation, tokenizer, tokenizer_config] =
-        [files.generation(), files.tokenizer(), files.tokenizer_config()].map(|file| file.map(|bytes| bytes.to_vec()));
+        [files.generation(), files.tokenizer(), files.tokenizer_config()].map(bytes);
+    let [special_tokens_map, added_tokens, template_json] =
+        [files.special_tokens_map(), files.added_tokens(), files.template_json()].map(bytes);
     let template = files.template();
     let hub = model::Hub {
         config: &config,
         generation: generation.as_deref(),
         tokenizer: tokenizer.as_deref(),
         tokenizer_config: tokenizer_config.as_deref(),
+        special_tokens_map: special_tokens_map.as_deref(),
+        added_tokens: added_tokens.as_deref(),
         template: template.as_deref(),
+        template_json: template_json.as_deref(),
+        templates: &[],
     };
     Files::from_hub(weights, hub)
 }
@@ -146,8 +154,22 @@ fn has_webgpu() -> bool {
     navigator.is_object() && get(&navigator, "gpu").is_object()
 }
 
-fn options(device: &str, baseline: bool) -> gpu::Options {
-    gpu::Options { software: device == "gpu", baseline }
+thread_local! {
+    /// The smallest and the largest subgroup of this thread's devices; zeros where they have none.
+    static SUBGROUPS: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
+}
+
+/// Says which subgroups devices have that are opened from now on: wgpu cannot ask for them, the caller has devices
+/// requested with the feature.
+#[wasm_bindgen(js_name = setSubgroups)]
+pub fn set_subgroups(min: u32, max: u32) {
+    SUBGROUPS.set((min, max));
+}
+
+async fn open_gpu(device: &str, baseline: bool) -> Result<Gpu> {
+    let gpu = Gpu::open(gpu::Options { software: device == "gpu", baseline }).await?;
+    let (min, max) = if baseline { (0, 0) } else { SUBGROUPS.get() };
+    Ok(gpu.with_subgroups(min, max))
 }
 
 /// An executor, and why it is none on a GPU where one was looked for.
@@ -158,7 +180,7 @@ pub(crate) async fn executor(device: &str, baseline: bool) -> Result<(Any, Optio
     match device {
         "cpu" => cpu(None),
         "reference" => Ok((Any::Host(HostBackend::reference()), None)),
-        "gpu" | "auto" if has_webgpu() => match Gpu::open(options(device, baseline)).await {
+        "gpu" | "auto" if has_webgpu() => match open_gpu(device, baseline).await {
             Ok(gpu) => Ok((Any::Gpu(gpu), None)),
             // A software driver does the processor's work, slower.
             Err(error) if device == "auto" => cpu(Some(error)),
@@ -183,6 +205,13 @@ fn mixer(mixer: &Mixer) -> Value {
             json!({"kind": "attention", "heads": attention.map(|a| a.heads), "window": attention.and_then(|a| a.window)})
         }
     }
+}
+
+/// The time of day here.
+fn now() -> Option<DateTime> {
+    let now = js_sys::Date::new_0();
+    let day = DateTime::new(now.get_full_year() as i32, now.get_month() as u8 + 1, now.get_date() as u8)?;
+    day.at(now.get_hours() as u8, now.get_minutes() as u8, now.get_seconds() as u8)
 }
 
 #[wasm_bindgen]
@@ -261,19 +290,19 @@ impl Model {
         self.inner.tokenizer().and_then(|t| t.decode(ids, skip_special)).map_err(thrown)
     }
 
-    /// Writes a conversation, JSON of `[{role, content}]`, as the model expects it.
-    pub fn render(&self, messages: &str, add_generation_prompt: bool) -> Result<String, JsValue> {
+    /// Writes a conversation, JSON of `[{role, content, ..}]`, as the model expects it. `inputs` is JSON of
+    /// [`Inputs`], of which each key may be missing.
+    pub fn render(&self, messages: &str, inputs: &str) -> Result<String, JsValue> {
         let render = || {
-            let wrong = |e: serde_json::Error| Error::Template { reason: format!("messages: {e}") };
-            let messages: Vec<Message> = serde_json::from_str(messages).map_err(wrong)?;
-            let now = js_sys::Date::new_0();
-            let date = Date::new(now.get_full_year() as i32, now.get_month() as u8 + 1, now.get_date() as u8);
+            let wrong = |what: &str, e: serde_json::Error| Error::Template { reason: format!("{what}: {e}") };
+            let messages: Vec<Message> = serde_json::from_str(messages).map_err(|e| wrong("messages", e))?;
+            let inputs: Inputs = serde_json::from_str(inputs).map_err(|e| wrong("options", e))?;
             let template = self.inner.template()?.clone();
-            let template = match date {
-                Some(date) => template.with_date(date),
+            let template = match now() {
+                Some(now) => template.with_now(now),
                 None => template,
             };
-            template.render(&messages, add_generation_prompt)
+            template.render_with(&messages, &inputs)
         };
         render().map_err(thrown)
     }

@@ -8,16 +8,19 @@ use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
-/** What a model is made of: one GGUF file, or a folder of the hub. */
+/** What a model is made of: a GGUF file or all parts of a split one, or a folder of the hub. */
 export interface JsFiles {
-  gguf?: JsSource | undefined;
+  gguf?: JsSource[] | undefined;
   weights?: JsSource[] | undefined;
   /** `config.json` and what else is there, as their bytes. */
   config?: Uint8Array | undefined;
   generation?: Uint8Array | undefined;
   tokenizer?: Uint8Array | undefined;
   tokenizerConfig?: Uint8Array | undefined;
+  specialTokensMap?: Uint8Array | undefined;
+  addedTokens?: Uint8Array | undefined;
   template?: string | undefined;
+  templateJson?: Uint8Array | undefined;
 }
 export interface JsOptions {
   maxTokens?: number | undefined;
@@ -39,7 +42,7 @@ extern "C" {
     #[wasm_bindgen(typescript_type = "JsFiles")]
     pub type JsFiles;
     #[wasm_bindgen(method, getter)]
-    pub(crate) fn gguf(this: &JsFiles) -> Option<JsSource>;
+    pub(crate) fn gguf(this: &JsFiles) -> Option<Vec<JsSource>>;
     #[wasm_bindgen(method, getter)]
     pub(crate) fn weights(this: &JsFiles) -> Option<Vec<JsSource>>;
     #[wasm_bindgen(method, getter)]
@@ -50,6 +53,12 @@ extern "C" {
     pub(crate) fn tokenizer(this: &JsFiles) -> Option<Uint8Array>;
     #[wasm_bindgen(method, getter, js_name = tokenizerConfig)]
     pub(crate) fn tokenizer_config(this: &JsFiles) -> Option<Uint8Array>;
+    #[wasm_bindgen(method, getter, js_name = specialTokensMap)]
+    pub(crate) fn special_tokens_map(this: &JsFiles) -> Option<Uint8Array>;
+    #[wasm_bindgen(method, getter, js_name = addedTokens)]
+    pub(crate) fn added_tokens(this: &JsFiles) -> Option<Uint8Array>;
+    #[wasm_bindgen(method, getter, js_name = templateJson)]
+    pub(crate) fn template_json(this: &JsFiles) -> Option<Uint8Array>;
     #[wasm_bindgen(method, getter)]
     pub(crate) fn template(this: &JsFiles) -> Option<String>;
 

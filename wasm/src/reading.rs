@@ -1,6 +1,7 @@
 //! What a model says of a given text: how likely its tokens are, and the vectors behind them.
 
 use crate::error::thrown;
+use foveate_core::kernels::sample::choosable;
 use foveate_core::model::Model;
 use foveate_core::session::{Input, Session};
 use foveate_core::{Any, Error, Result};
@@ -99,14 +100,21 @@ impl Running {
         }
         let vocab = self.session.model().config().vocab as usize;
         let mut targets = self.ids[self.at + 1..=end].iter();
-        let mut scores = Vec::new();
+        let (mut scores, mut position, mut wrong) = (Vec::new(), self.at as u64, None);
         let read = |rows: &[f32]| {
             for (row, &target) in rows.chunks_exact(vocab).zip(targets.by_ref()) {
+                position += 1;
+                if !choosable(row) {
+                    wrong = wrong.or(Some(position));
+                }
                 let Likelihood { log_probability, entropy, rank } = likelihood(row, target);
                 scores.extend([log_probability, entropy, rank.into()]);
             }
         };
         self.session.logits(&self.ids[self.at..end], read).await?;
+        if let Some(position) = wrong {
+            return Err(Error::NotFinite { position });
+        }
         self.at = end;
         Ok(scores)
     }

@@ -1,9 +1,10 @@
 /** Answers, of a model and of a session alike. */
 
 import { abortable, FoveateError, throwIfAborted } from "./error.js";
-import type { Engine, Message, Step } from "./methods.js";
+import { type Engine, inputsOf, type Message, type Step, type TemplateOptions } from "./methods.js";
 
-export interface GenerateOptions {
+/** How an answer is made; what a template gets counts for prompts that are conversations. */
+export interface GenerateOptions extends TemplateOptions {
   /** 256 by default. An answer also ends where the model's context does. */
   readonly maxTokens?: number;
   /** 0, the default, takes the likeliest token. */
@@ -71,14 +72,19 @@ export interface Link {
 }
 
 /** The ids of a prompt. */
-export async function idsOf({ engine }: Link, prompt: Prompt, addSpecial = true): Promise<Uint32Array> {
+export async function idsOf(
+  { engine }: Link,
+  prompt: Prompt,
+  addSpecial = true,
+  options: TemplateOptions = {},
+): Promise<Uint32Array> {
   if (typeof prompt === "string") return engine.call("tokenize", [prompt, addSpecial]);
   if (typeof prompt !== "object" || !prompt || !(Symbol.iterator in prompt)) {
     throw new FoveateError("config", `a prompt is a text, messages or token ids, got ${prompt}`);
   }
   const [first] = prompt;
   if (typeof first !== "object") return checked(prompt as Iterable<number>);
-  const text = await engine.call("render", [prompt as readonly Message[], true]);
+  const text = await engine.call("render", [prompt as readonly Message[], inputsOf(options)]);
   return engine.call("tokenize", [text, false]);
 }
 

@@ -2,6 +2,7 @@
 
 import type { Device as WasmDevice, JsFiles, Model as WasmModel } from "../pkg/foveate.js";
 import { FoveateError, throwIfAborted } from "./error.js";
+import { subgroups } from "./features.js";
 import { compiled, glue } from "./glue.js";
 import { Loaded } from "./loaded.js";
 import type { Argument, Device, Engine, Finding, Hooks, Info, Method, Methods, Plan, Progress } from "./methods.js";
@@ -22,6 +23,12 @@ async function describe(model: WasmModel | WasmDevice): Promise<string> {
   const { description, device, vendor, architecture } = adapter?.info ?? {};
   const name = description || device || [vendor, architecture].filter(Boolean).join(" ");
   return name ? `gpu, ${name} (WebGPU)` : plain;
+}
+
+/** Compiles the wasm, and tells it what devices of this thread's GPU will have. */
+async function begun(): Promise<void> {
+  await compiled();
+  glue.setSubgroups(...(await subgroups()));
 }
 
 /** Runs the methods in this thread. */
@@ -68,7 +75,7 @@ export class LocalEngine implements Engine {
     selfTest: boolean | undefined,
     { onProgress, signal }: Hooks,
   ): Promise<Info> {
-    await compiled();
+    await begun();
     let fetched = 0;
     const files = await openSource(source, { signal, cache, onFetched: (bytes) => (fetched += bytes) });
     throwIfAborted(signal);
@@ -112,7 +119,7 @@ export class LocalEngine implements Engine {
   }
 
   async open(kind: Device | "plans", baseline: boolean, exact: boolean): Promise<{ name: string; ops: string[] }> {
-    await compiled();
+    await begun();
     if (kind === "plans") return { name: kind, ops: glue.opNames() };
     this.#device = await glue.openDevice(kind, baseline, exact);
     return { name: await describe(this.#device), ops: glue.opNames() };

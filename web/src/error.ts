@@ -5,6 +5,7 @@ export type FoveateErrorCode =
   /** A file is damaged, or not of the format it was opened as. */
   | "format"
   | "missing-tensor"
+  | "unused-tensors"
   | "tensor-shape"
   | "unsupported-tensor-type"
   | "unsupported-architecture"
@@ -23,6 +24,8 @@ export type FoveateErrorCode =
   /** More tokens than the model was made for. */
   | "context-full"
   | "empty-prompt"
+  /** Logits of NaN or infinity: a weight is damaged, or values overflow. */
+  | "not-finite"
   /** A length that a session can't go back to. */
   | "rollback"
   /** A saved session of another model, or kept in another way. */

@@ -29,20 +29,23 @@ import {
   tokens,
 } from "./answer.js";
 import { type Abortable, FoveateError, throwIfAborted } from "./error.js";
-import type {
-  Device as DeviceKind,
-  Fallback,
-  Info,
-  Message,
-  OpTime,
-  Phase,
-  Policy,
-  Profile,
-  Progress,
-  Report,
-  Segment,
-  Stats,
-  Trial,
+import {
+  type Device as DeviceKind,
+  type Fallback,
+  type Info,
+  inputsOf,
+  type Message,
+  type OpTime,
+  type Part,
+  type Phase,
+  type Policy,
+  type Profile,
+  type Progress,
+  type Report,
+  type Segment,
+  type Stats,
+  type TemplateOptions,
+  type Trial,
 } from "./methods.js";
 import { Session, type SessionOptions } from "./session.js";
 import { type ModelSource, sendable, spawnEngine, type Where } from "./spawn.js";
@@ -64,7 +67,7 @@ export type { DeltaState, Layer, RoutingState } from "./layers.js";
 export type { Abortable, FoveateErrorCode } from "./error.js";
 export * from "./session.js";
 export type { DeviceKind, Fallback, Message, ModelSource, OpTime, Phase, Policy, Profile, Progress, Report, Segment, Stats };
-export type { Trial, Where };
+export type { Part, TemplateOptions, Trial, Where };
 export { FoveateError };
 
 export interface LoadOptions extends Where {
@@ -240,9 +243,9 @@ export class Model {
   /** A conversation as the model's template writes it, up to where the assistant's next turn begins. */
   render(
     messages: readonly Message[],
-    { addGenerationPrompt = true, signal }: { addGenerationPrompt?: boolean } & Abortable = {},
+    { addGenerationPrompt, signal, ...options }: { addGenerationPrompt?: boolean } & TemplateOptions & Abortable = {},
   ): Promise<string> {
-    return this.#link.engine.call("render", [messages, addGenerationPrompt], { signal });
+    return this.#link.engine.call("render", [messages, inputsOf(options, addGenerationPrompt)], { signal });
   }
 
   /**
@@ -285,7 +288,7 @@ export class Model {
   }
 
   async #begin(prompt: Prompt, options: GenerateOptions): Promise<number> {
-    return this.#link.engine.call("begin", [await idsOf(this.#link, prompt), options]);
+    return this.#link.engine.call("begin", [await idsOf(this.#link, prompt, true, options), options]);
   }
 
   /** What is said of given tokens, some at a time. */

@@ -12,7 +12,7 @@ import type {
 import { FoveateError, throwIfAborted } from "./error.js";
 import { glue } from "./glue.js";
 import { type DeltaState, type Layer, type RoutingState, stateOf } from "./layers.js";
-import type { Finding, Hooks, Message, Policy, Profile, Report, Segment, SessionSettings, Stats, Step, View } from "./methods.js";
+import type { Finding, Hooks, Message, Policy, Profile, Report, Segment, SessionSettings, Stats, Step, TemplateInputs, View } from "./methods.js";
 import { asking, settled } from "./pipelines.js";
 import { phases } from "./profile.js";
 
@@ -110,8 +110,8 @@ export class Loaded {
     return this.#model.detokenize(ids, skipSpecial);
   }
 
-  render(messages: readonly Message[], addGenerationPrompt: boolean): string {
-    return this.#model.render(JSON.stringify(messages), addGenerationPrompt);
+  render(messages: readonly Message[], inputs: TemplateInputs): string {
+    return this.#model.render(JSON.stringify(messages), JSON.stringify(inputs));
   }
 
   stats(): Stats {

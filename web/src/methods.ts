@@ -198,10 +198,59 @@ export interface Profile {
 /** Where latents go if the session went on. */
 export type Policy = "tail" | "snapshot" | "drop";
 
+/** A part of a message: `{ type: "text", text }`, or what else the model's template knows. */
+export interface Part {
+  readonly type: string;
+  readonly text?: string;
+  readonly [key: string]: unknown;
+}
+
+/**
+ * One turn of a conversation. Whatever else a message has, such as `tool_calls`, `tool_call_id`, `name` and
+ * `reasoning_content`, reaches the model's template as it is.
+ */
 export interface Message {
   /** `system`, `user` or `assistant`; templates may know others. */
   readonly role: string;
-  readonly content: string;
+  readonly content?: string | readonly Part[] | null;
+  readonly [key: string]: unknown;
+}
+
+/** What a chat template gets besides the messages. */
+export interface TemplateOptions {
+  /** Functions that the model may call, as JSON schemas. */
+  readonly tools?: readonly object[];
+  /** Texts that the model may draw on. */
+  readonly documents?: readonly object[];
+  /** Variables that the template knows, such as `enable_thinking`. */
+  readonly templateVariables?: Readonly<Record<string, unknown>>;
+  /** The name of one of several templates: by default `tool_use` if there are tools, and `default` otherwise. */
+  readonly template?: string;
+  /** End inside of the last message, for the model to go on with it. */
+  readonly continueFinalMessage?: boolean;
+}
+
+/** The same with where it ends, as `Inputs` in core/src/chat/message.rs has it. */
+export interface TemplateInputs {
+  readonly add_generation_prompt: boolean;
+  readonly continue_final_message: boolean;
+  readonly tools?: readonly object[] | undefined;
+  readonly documents?: readonly object[] | undefined;
+  readonly template?: string | undefined;
+  readonly variables: Readonly<Record<string, unknown>>;
+}
+
+/** The inputs that options ask for. A message that is to be continued begins no other one. */
+export function inputsOf(options: TemplateOptions, addGenerationPrompt?: boolean): TemplateInputs {
+  const { tools, documents, template, templateVariables = {}, continueFinalMessage = false } = options;
+  return {
+    add_generation_prompt: addGenerationPrompt ?? !continueFinalMessage,
+    continue_final_message: continueFinalMessage,
+    tools,
+    documents,
+    template,
+    variables: templateVariables,
+  };
 }
 
 export interface Hooks {
@@ -214,7 +263,7 @@ export interface Methods {
   load(source: OpenSource, device: Device, baseline: boolean, cache: boolean, selfTest?: boolean): Info;
   tokenize(text: string, addSpecial: boolean): Uint32Array;
   detokenize(ids: Uint32Array, skipSpecial: boolean): string;
-  render(messages: readonly Message[], addGenerationPrompt: boolean): string;
+  render(messages: readonly Message[], inputs: TemplateInputs): string;
   /** Begins an answer and gives its number. */
   begin(ids: Uint32Array, options: JsOptions): number;
   next(answer: number): Step;

@@ -3,7 +3,7 @@
 import { type End, type GenerateOptions, idsOf, type Link, pieces, type Prompt, type Token, tokens } from "./answer.js";
 import { type Abortable, abortable, FoveateError, throwIfAborted } from "./error.js";
 import type { DeltaState, RoutingState } from "./layers.js";
-import type { Policy, Segment, SessionSettings, View } from "./methods.js";
+import type { Policy, Segment, SessionSettings, TemplateOptions, View } from "./methods.js";
 
 export interface SessionOptions {
   /** Tokens that the session has room for: at most what the model was made for, and 1024 by default. */
@@ -95,10 +95,10 @@ export class Session {
    *
    * @throws {FoveateError}; then nothing was read.
    */
-  async append(prompt: Prompt, { signal }: Abortable = {}): Promise<number> {
+  async append(prompt: Prompt, { signal, ...options }: TemplateOptions & Abortable = {}): Promise<number> {
     throwIfAborted(signal);
     const first = typeof prompt === "string" && (await this.tokens()).length === 0;
-    const ids = await idsOf(this.#link, prompt, first);
+    const ids = await idsOf(this.#link, prompt, first, options);
     return this.#link.engine.call("append", [this.#number, ids], { signal });
   }
 
@@ -108,9 +108,9 @@ export class Session {
    *
    * @throws {FoveateError}
    */
-  async rewrite(prompt: Prompt, options: Abortable = {}): Promise<{ kept: number; of: number }> {
+  async rewrite(prompt: Prompt, options: TemplateOptions & Abortable = {}): Promise<{ kept: number; of: number }> {
     throwIfAborted(options.signal);
-    const [ids, held] = await Promise.all([idsOf(this.#link, prompt), this.tokens()]);
+    const [ids, held] = await Promise.all([idsOf(this.#link, prompt, true, options), this.tokens()]);
     const differs = ids.findIndex((id, i) => id !== held[i]);
     const kept = differs < 0 ? ids.length : differs;
     await this.rollback(kept, options);

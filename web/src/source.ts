@@ -4,8 +4,8 @@ import type { JsFiles, JsSource } from "../pkg/foveate.js";
 import { BLOCK, CachedFile } from "./cache.js";
 import { FoveateError, throwIfAborted } from "./error.js";
 
-/** What can be sent to a worker, and is one file or all files of a folder. */
-export type OpenSource = string | Blob | readonly File[];
+/** What can be sent to a worker, and is one file, all parts of a GGUF model or all files of a folder. */
+export type OpenSource = string | readonly string[] | Blob | readonly File[];
 
 /** How files of a server are read. */
 export interface Reading {
@@ -18,12 +18,36 @@ export interface Reading {
 
 /** Opens the files of a model without reading the weights. */
 export async function openSource(source: OpenSource, reading: Reading): Promise<JsFiles> {
-  if (source instanceof Blob) return { gguf: new BlobSource(source, nameOf(source)) };
-  if (typeof source !== "string") return openFiles(source);
+  if (source instanceof Blob) return { gguf: [new BlobSource(source, nameOf(source))] };
+  if (typeof source !== "string") return areAddresses(source) ? openParts(source, reading) : openFiles(source);
   const url = address(source);
   const files = new Files(source, reading);
-  if (url.pathname.toLowerCase().endsWith(".gguf")) return { gguf: await files.open(url) };
-  return openFolder(url, files);
+  if (!url.pathname.toLowerCase().endsWith(".gguf")) return openFolder(url, files);
+  return { gguf: await Promise.all(partsOf(url).map((part) => files.open(part))) };
+}
+
+const areAddresses = (source: readonly string[] | readonly File[]): source is readonly string[] =>
+  source.length > 0 && typeof source[0] === "string";
+
+/** A GGUF model whose parts are named one by one. */
+async function openParts(parts: readonly string[], reading: Reading): Promise<JsFiles> {
+  const files = new Files(parts[0] ?? "", reading);
+  return { gguf: await Promise.all(parts.map((part) => files.open(address(part)))) };
+}
+
+/** Parts of a split model at most: a name is a stranger's. */
+const MOST_PARTS = 1000;
+
+/** The addresses of all parts of a split model, of which one is given: `NAME-00001-of-00003.gguf`. */
+function partsOf(url: URL): URL[] {
+  const [, stem, number, of] = url.pathname.match(/^(.*)-(\d{5})-of-(\d{5})\.gguf$/) ?? [];
+  const count = Number(of ?? 1);
+  if (of === undefined || Number(number) < 1 || Number(number) > count || count > MOST_PARTS) return [url];
+  return Array.from({ length: count }, (_, index) => {
+    const part = new URL(url);
+    part.pathname = `${stem}-${String(index + 1).padStart(5, "0")}-of-${of}.gguf`;
+    return part;
+  });
 }
 
 /** A file with known results and, where they are those of a model, its files. */
@@ -91,23 +115,47 @@ async function openFolder(folder: URL, files: Files): Promise<JsFiles> {
   if (!config) throw new FoveateError("read", `cannot read ${at("config.json")}: it is not there`);
   const shards = index ? shardNames(index) : ["model.safetensors"];
   const weights = await Promise.all(shards.map((name) => files.open(at(name))));
-  return { config, generation, tokenizer, tokenizerConfig, template: text(template), weights };
+  const beside = await older(small, tokenizerConfig, template);
+  return { config, generation, tokenizer, tokenizerConfig, template: text(template), weights, ...beside };
+}
+
+/** Files that older folders have, where the newer ones do not say it: they are not asked for otherwise. */
+async function older(
+  small: (name: string) => Promise<Uint8Array | undefined>,
+  tokenizerConfig: Uint8Array | undefined,
+  template: Uint8Array | undefined,
+): Promise<Pick<JsFiles, "specialTokensMap" | "addedTokens" | "templateJson">> {
+  const config = text(tokenizerConfig);
+  if (config === undefined) return {};
+  const listed = config.includes('"added_tokens_decoder"');
+  const written = template !== undefined || config.includes('"chat_template"');
+  const [specialTokensMap, addedTokens, templateJson] = await Promise.all([
+    listed ? undefined : small("special_tokens_map.json"),
+    listed ? undefined : small("added_tokens.json"),
+    written ? undefined : small("chat_template.json"),
+  ]);
+  return { specialTokensMap, addedTokens, templateJson };
 }
 
 async function openFiles(files: readonly File[]): Promise<JsFiles> {
-  const gguf = files.find((file) => file.name.toLowerCase().endsWith(".gguf"));
-  if (gguf) return { gguf: new BlobSource(gguf, gguf.name) };
+  const gguf = files.filter((file) => file.name.toLowerCase().endsWith(".gguf"));
+  if (gguf.length > 0) return { gguf: gguf.map((file) => new BlobSource(file, file.name)) };
   const small = async (name: string) => {
     const file = files.find((file) => file.name === name);
     return file && new BlobSource(file, name).read(0, file.size);
   };
-  const weights = files.filter((file) => file.name.endsWith(".safetensors"));
+  // A file with all weights wins over shards that lie beside it from another time.
+  const whole = files.filter((file) => file.name === "model.safetensors");
+  const weights = whole.length > 0 ? whole : files.filter((file) => file.name.endsWith(".safetensors"));
+  const tokenizerConfig = await small("tokenizer_config.json");
+  const template = await small("chat_template.jinja");
   return {
     config: await small("config.json"),
     generation: await small("generation_config.json"),
     tokenizer: await small("tokenizer.json"),
-    tokenizerConfig: await small("tokenizer_config.json"),
-    template: text(await small("chat_template.jinja")),
+    tokenizerConfig,
+    template: text(template),
+    ...(await older(small, tokenizerConfig, template)),
     weights: weights.map((file) => new BlobSource(file, file.name)),
   };
 }

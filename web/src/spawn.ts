@@ -7,13 +7,15 @@ import { WorkerEngine } from "./remote.js";
 import type { OpenSource } from "./source.js";
 
 /**
- * A model: the address of a `.gguf` file; the address of a folder with `config.json` and `model.safetensors`, as the hub
+ * A model: the address of a `.gguf` file, or of any part of a split one (`NAME-00001-of-00003.gguf`), whose other parts
+ * lie beside it; the addresses of all its parts; the address of a folder with `config.json` and `model.safetensors`, as the hub
  * keeps them; the name of a model on the hub, `owner/name`; a GGUF `File` or `Blob`, a stream of one, or a handle of one;
  * all files of a folder, or a handle of it.
  */
 export type ModelSource =
   | string
   | URL
+  | readonly (string | URL)[]
   | Blob
   | readonly File[]
   | ReadableStream<Uint8Array>
@@ -57,12 +59,16 @@ export function absolute(source: string | URL): string {
 /** Two words and a stroke, without the dots and endings of paths. */
 const HUB_NAME = /^[A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*$/;
 
+const isAddresses = (source: unknown): source is readonly (string | URL)[] =>
+  Array.isArray(source) && source.length > 0 && source.every((part) => typeof part === "string" || part instanceof URL);
+
 /** A source in a form that can be sent to a worker. `hub` is the address of a hub. */
 export async function sendable(source: ModelSource, hub: string, signal?: AbortSignal): Promise<OpenSource> {
   if (typeof source === "string" && HUB_NAME.test(source) && !source.toLowerCase().endsWith(".gguf")) {
     return absolute(`${hub.replace(/\/$/, "")}/${source}/resolve/main/`);
   }
   if (typeof source === "string" || source instanceof URL) return absolute(source);
+  if (isAddresses(source)) return source.map(absolute);
   if (typeof source !== "object" || !source) throw new FoveateError("config", `a model is an address, files or a stream, got ${source}`);
   if (source instanceof Blob) return source;
   if ("getReader" in source) {

@@ -43,6 +43,63 @@ support.inChromium("models in Chromium", support.skipBrowser || support.skipGold
     });
   }
 
+  test("a model on a GPU uses subgroups, and none with no more than WebGPU guarantees", async () => {
+    const { prompt, greedy } = support.goldenTokens("llama");
+    const got = await page.evaluate(async (prompt) => {
+      const run = async (options) => {
+        const seen = devicesFromHere();
+        const { createShaderModule } = GPUDevice.prototype;
+        const codes = [];
+        GPUDevice.prototype.createShaderModule = function (descriptor) {
+          codes.push(descriptor.code);
+          return createShaderModule.call(this, descriptor);
+        };
+        try {
+          const model = await foveate.load("/golden/models/llama/", { device: "gpu", worker: false, ...options });
+          const ids = [];
+          for await (const { id } of model.generateTokens(prompt, { maxTokens: 3 })) ids.push(id);
+          model.dispose();
+          const features = seen.devices.map((device) => device.features.has("subgroups"));
+          return { ids, features, using: codes.filter((code) => code.includes("enable subgroups;")).length };
+        } finally {
+          GPUDevice.prototype.createShaderModule = createShaderModule;
+          seen.end();
+        }
+      };
+      return { full: await run({}), baseline: await run({ baseline: true }), again: await run({}) };
+    }, prompt);
+    for (const { ids } of Object.values(got)) assert.deepEqual(ids, greedy.slice(0, 3));
+    for (const { features, using } of [got.full, got.again]) {
+      assert.ok(features.length > 0 && features.every(Boolean), JSON.stringify(features));
+      assert.ok(using > 0, "no shader uses subgroups");
+    }
+    assert.ok(got.baseline.features.length > 0 && !got.baseline.features.some(Boolean));
+    assert.equal(got.baseline.using, 0);
+  });
+
+  for (const device of ["cpu", "gpu"]) {
+    test(`logits that are not finite end an answer on ${device} with an error`, async () => {
+      const got = await page.evaluate(async (device) => {
+        const model = await foveate.load("/golden/reports/nan/hf/", { device });
+        const errors = [];
+        for (const options of [{}, { temperature: 1 }, { logprobs: 2 }]) {
+          errors.push(
+            await thrown(async () => {
+              for await (const _ of model.generateTokens("hello", { maxTokens: 4, ...options }));
+            }),
+          );
+        }
+        errors.push(await thrown(() => model.score("hello")));
+        model.dispose();
+        return errors;
+      }, device);
+      for (const error of got) {
+        assert.equal(error?.code, "not-finite", JSON.stringify(got));
+        assert.match(error.message, /^the logits at position \d+ are not finite/);
+      }
+    });
+  }
+
   test("auto takes the processor where the GPU is a software driver", async () => {
     const { prompt, greedy } = support.goldenTokens("llama");
     const got = await answer("/golden/models/llama/", { device: "auto" }, prompt, { maxTokens: 2 });

@@ -151,7 +151,7 @@ impl Saved {
     fn consistent(&self) -> Result<()> {
         let (mut at, mut least) = (0usize, 0u64);
         for &(kind, len, position) in &self.segments {
-            let end = at + len as usize;
+            let end = at.saturating_add(len as usize);
             let tokens = self.tokens.get(at..end).filter(|t| !t.is_empty());
             let tokens = tokens.ok_or_else(|| damaged("its segments are not its tokens"))?;
             if tokens.iter().any(|id| (*id == NO_TOKEN) == (kind == Kind::Text)) {

@@ -100,7 +100,8 @@ impl Gpu {
             false => (adapter.features() & useful, wanted(&adapter.limits())),
         };
         let descriptor = wgpu::DeviceDescriptor {
-            label: Some("foveate"),
+            // In browsers, web/src/features.ts adds features to requests with the first label: wgpu does not know them.
+            label: Some(if options.baseline { "foveate baseline" } else { "foveate" }),
             required_features: features,
             required_limits: limits,
             ..Default::default()
@@ -115,6 +116,15 @@ impl Gpu {
     /// Plans for a software driver as for a GPU: tests run the forms of both.
     pub fn as_gpu(mut self) -> Self {
         self.caps.software = false;
+        self
+    }
+
+    /// Plans with subgroups of `min` to `max` invocations: for a browser's device that was requested with the feature
+    /// `subgroups`, which wgpu does not map. Zeros change nothing.
+    pub fn with_subgroups(mut self, min: u32, max: u32) -> Self {
+        if min > 0 && max >= min {
+            (self.caps.subgroups, self.caps.subgroup_min, self.caps.subgroup_max) = (true, min, max);
+        }
         self
     }
 

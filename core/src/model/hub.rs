@@ -1,9 +1,10 @@
 //! A folder as the hub keeps it: small files of JSON around the weights.
 
+use super::family::parse as json;
 use super::{Family, Files};
 use crate::chat::Template;
 use crate::error::{Error, Result};
-use crate::tokenizer::{Special, Tokenizer};
+use crate::tokenizer::{Settings, Tokenizer};
 use crate::weights::Checkpoint;
 use serde_json::Value;
 
@@ -16,10 +17,17 @@ pub struct Hub<'a> {
     pub generation: Option<&'a [u8]>,
     /// `tokenizer.json`
     pub tokenizer: Option<&'a [u8]>,
-    /// `tokenizer_config.json`: which tokens begin and end a text, and often the chat template.
+    /// `tokenizer_config.json`: which tokens begin and end a text, further tokens, and often the chat template.
     pub tokenizer_config: Option<&'a [u8]>,
+    /// `special_tokens_map.json` and `added_tokens.json`, which older folders have.
+    pub special_tokens_map: Option<&'a [u8]>,
+    pub added_tokens: Option<&'a [u8]>,
     /// `chat_template.jinja`
     pub template: Option<&'a str>,
+    /// `chat_template.json`, which models of several modalities have.
+    pub template_json: Option<&'a [u8]>,
+    /// The files of `additional_chat_templates`, by their names without `.jinja`.
+    pub templates: &'a [(String, String)],
 }
 
 impl Files {
@@ -30,52 +38,50 @@ impl Files {
     pub fn from_hub(weights: Checkpoint, hub: Hub<'_>) -> Result<Self> {
         let mut family = Family::from_json(hub.config)?;
         if let Some(bytes) = hub.generation {
-            let more = ids(json("generation_config.json", bytes)?.get("eos_token_id"));
+            let more = ids(json("generation_config.json", bytes)?.get("eos_token_id"))?;
             family.config.stops.extend(more);
             family.config.stops.sort_unstable();
             family.config.stops.dedup();
         }
-        let settings = hub.tokenizer_config.map(|bytes| json("tokenizer_config.json", bytes)).transpose()?;
-        let settings = settings.unwrap_or(Value::Null);
-        let (bos, eos) = (spelling(&settings["bos_token"]), spelling(&settings["eos_token"]));
+        let settings = Settings::read(hub.tokenizer_config, hub.special_tokens_map, hub.added_tokens)?;
         let tokenizer = match hub.tokenizer {
             Some(bytes) => {
                 let mut tokenizer = Tokenizer::from_json(bytes)?;
-                let id = |token: Option<&str>| token.and_then(|t| tokenizer.id(t));
-                let special = Special { bos: id(bos), eos: id(eos), eot: None };
-                tokenizer.set_special(special);
+                settings.apply(&mut tokenizer)?;
                 Some(tokenizer)
             }
             None => None,
         };
-        // A model without a usable template can still complete texts.
-        let template = hub.template.or_else(|| default_template(&settings["chat_template"]));
-        let template = template.and_then(|source| Template::from_source(source, bos, eos).ok());
+        let template = template(&hub, settings)?;
         Ok(Self { weights, family, tokenizer, template })
     }
 }
 
-fn json(name: &str, bytes: &[u8]) -> Result<Value> {
-    serde_json::from_slice(bytes).map_err(|e| Error::Config { reason: format!("{name}: {e}") })
+/// The chat templates: files of their own replace those of `tokenizer_config.json`.
+fn template(hub: &Hub<'_>, settings: Settings) -> Result<Option<Template>> {
+    let legacy = match hub.template_json {
+        Some(bytes) => json("chat_template.json", bytes)?["chat_template"].as_str().map(str::to_owned),
+        None => None,
+    };
+    let own = hub.template.or(legacy.as_deref()).map(|source| ("default", source));
+    let more = hub.templates.iter().map(|(name, source)| (name.as_str(), source.as_str()));
+    let mut sources: Vec<(&str, &str)> = own.into_iter().chain(more).collect();
+    if sources.is_empty() {
+        sources.extend(settings.templates.iter().map(|(name, source)| (name.as_str(), source.as_str())));
+    }
+    // A model without a template can still complete texts.
+    if sources.is_empty() { Ok(None) } else { Template::from_named(sources, settings.special.clone()).map(Some) }
 }
 
 /// One id or a list of them.
-fn ids(value: Option<&Value>) -> Vec<u32> {
-    let one = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok());
+fn ids(value: Option<&Value>) -> Result<Vec<u32>> {
+    let wrong = |value: &Value| Error::Config {
+        reason: format!("generation_config.json: eos_token_id must be a token id or a list of them, got {value}"),
+    };
+    let one = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok()).ok_or_else(|| wrong(v));
     match value {
-        Some(Value::Array(all)) => all.iter().filter_map(one).collect(),
-        Some(value) => one(value).into_iter().collect(),
-        None => Vec::new(),
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::Array(all)) => all.iter().map(one).collect(),
+        Some(value) => one(value).map(|id| vec![id]),
     }
-}
-
-/// A token, given as its text or as an object that holds it.
-fn spelling(token: &Value) -> Option<&str> {
-    token.as_str().or_else(|| token["content"].as_str())
-}
-
-/// A template, or the one called `default` of several.
-fn default_template(value: &Value) -> Option<&str> {
-    let named = || value.as_array()?.iter().find(|t| t["name"] == "default")?["template"].as_str();
-    value.as_str().or_else(named)
 }

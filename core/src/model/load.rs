@@ -12,11 +12,15 @@ use super::matrix::{Matrix, Part};
 use super::norm::Norm;
 use super::routing::Routing;
 use crate::backend::Backend;
-use crate::config::{self, Config, Norm as NormConfig};
-use crate::error::{Error, Result};
+use crate::config;
+use crate::config::{Config, Norm as NormConfig};
+use crate::error::{Error, Result, one_line};
 use crate::weights::{Checkpoint, TensorInfo};
 use foveate_kernels::dtype::DType;
 use foveate_kernels::quant;
+use foveate_kernels::rope::{Frequencies, Scaling};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Bytes read at a time.
 const WINDOW: u64 = 4 << 20;
@@ -38,6 +42,8 @@ pub(crate) struct Loader<'a, B: Backend> {
     pub(crate) progress: Progress,
     /// Nothing of the weights is read: only their shapes and formats matter.
     pub(crate) hollow: bool,
+    /// Names of the tensors that were read.
+    pub(crate) used: BTreeSet<String>,
 }
 
 /// Rows of a matrix as a file holds them.
@@ -65,14 +71,15 @@ fn known(files: &Checkpoint, name: &str) -> Option<String> {
     [name.into(), bare.into()].into_iter().chain(inside).find(|name: &String| files.get(name).is_some())
 }
 
-fn find<'a>(files: &'a Checkpoint, name: &str, shape: &[u64]) -> Result<&'a TensorInfo> {
-    files.require(known(files, name).as_deref().unwrap_or(name), shape)
-}
-
 impl<'a, B: Backend> Loader<'a, B> {
+    /// Loads the model.
+    ///
+    /// # Errors
+    /// `MissingTensor`, `TensorShape` and `UnsupportedTensorType` for tensors that do not fit the configuration,
+    /// `UnusedTensors` if there are more than it has a place for; what the files, the executor and `report` return.
     pub(crate) async fn decoder(mut self) -> Result<Decoder<B>> {
         let family = self.family;
-        let config = &family.config;
+        let config = self.settled(&family.config).await?;
         self.progress.of = self.files.tensors().filter(|t| !family.ignores(&t.name)).map(|t| t.bytes).sum();
         let embedding = self.matrix(&[(family.weight(Role::Embedding, 0), None, config.vocab)], config.dim).await?;
         let positions = match config.learned_positions {
@@ -81,16 +88,109 @@ impl<'a, B: Backend> Loader<'a, B> {
         };
         let mut layers: Vec<Option<Layer<B>>> = config.layers.iter().map(|_| None).collect();
         for index in self.order(layers.len()) {
-            layers[index] = Some(self.layer(config, index).await?);
+            layers[index] = Some(self.layer(&config, index).await?);
         }
         let layers = layers.into_iter().flatten().collect();
         let final_norm = self.norm(Role::FinalNorm, 0, config.final_norm, config.dim).await?;
         let head = family.weight(Role::Head, 0);
-        let tied = config.tied.unwrap_or_else(|| known(self.files, &head.name).is_none());
-        let head =
-            if tied { embedding.share() } else { self.matrix(&[(head, None, config.vocab)], config.dim).await? };
+        // What a file stores counts, whatever its flag says: some models were untied and kept the flag.
+        let tied = config.tied != Some(false) && known(self.files, &head.name).is_none();
+        let head = match tied || self.same(&family.weight(Role::Embedding, 0), &head) {
+            true => embedding.share(),
+            false => self.matrix(&[(head, None, config.vocab)], config.dim).await?,
+        };
+        self.all_used()?;
         self.backend.submit()?;
-        Ok(Decoder { config: config.clone(), embedding, positions, layers, final_norm, head })
+        Ok(Decoder { config, embedding, positions, layers, final_norm, head })
+    }
+
+    /// The configuration, with what the tensors say where they are to decide.
+    async fn settled(&mut self, config: &Config) -> Result<Config> {
+        let mut config = config.clone();
+        if !self.family.by_tensors {
+            return Ok(config);
+        }
+        for (index, layer) in config.layers.iter_mut().enumerate() {
+            let any = |roles: &[Role]| roles.iter().any(|&role| self.has(&self.family.bias(role, index)));
+            layer.mlp.bias = any(&[Role::Gate, Role::Up, Role::Down]);
+            if let config::Mixer::Attention(a) = &mut layer.mixer {
+                a.input_bias = any(&[Role::Query, Role::Key, Role::Value]);
+                a.output_bias = any(&[Role::Output]);
+            }
+        }
+        let rope = config.layers.iter().find_map(|layer| layer.mixer.attention()?.rope.as_ref());
+        let Some(frequencies) = rope.map(|rope| rope.frequencies.clone()) else { return Ok(config) };
+        let frequencies = self.divided(frequencies).await?;
+        for layer in &mut config.layers {
+            if let config::Mixer::Attention(config::Attention { rope: Some(rope), .. }) = &mut layer.mixer {
+                rope.frequencies = frequencies.clone();
+            }
+        }
+        Ok(config)
+    }
+
+    /// Frequencies with the divisors that the files hold.
+    async fn divided(&mut self, of: Frequencies) -> Result<Frequencies> {
+        if let Scaling::Long { original, .. } = of.scaling {
+            let short = self.divisors(Role::RopeShort, of.rotary).await?;
+            let long = self.divisors(Role::RopeLong, of.rotary).await?;
+            return Ok(Frequencies { scaling: Scaling::Long { short, long, original }, ..of });
+        }
+        match self.has(&self.family.weight(Role::RopeDivisors, 0)) {
+            true => Ok(Frequencies { divisors: Some(self.divisors(Role::RopeDivisors, of.rotary).await?), ..of }),
+            false => Ok(of),
+        }
+    }
+
+    async fn divisors(&mut self, role: Role, rotary: u32) -> Result<Arc<[f32]>> {
+        let place = self.family.weight(role, 0);
+        let values = self.values(&place, rotary / 2, &[]).await?;
+        match values.iter().position(|x| !(x.is_finite() && *x > 0.0)) {
+            Some(at) if !self.hollow => {
+                Err(Error::format(place.name, format!("element {at} is {}: divisors are positive", values[at])))
+            }
+            _ => Ok(values.into()),
+        }
+    }
+
+    fn has(&self, place: &Place) -> bool {
+        known(self.files, &place.name).is_some()
+    }
+
+    /// The tensor of a name and a shape, which counts as used.
+    fn find(&mut self, name: &str, shape: &[u64]) -> Result<&'a TensorInfo> {
+        let tensor = self.files.require(known(self.files, name).as_deref().unwrap_or(name), shape)?;
+        self.used.insert(tensor.name.clone());
+        Ok(tensor)
+    }
+
+    /// Whether two tensors are there and equal, byte by byte, where both lie in memory: then one of them is enough. The
+    /// second counts as used.
+    fn same(&mut self, one: &Place, two: &Place) -> bool {
+        let find = |place: &Place| self.files.get(&known(self.files, &place.name)?);
+        let Some((one, two)) = find(one).zip(find(two)) else { return false };
+        let alike = one.stored == two.stored && one.shape == two.shape;
+        let shared = self.files.shared(one).zip(self.files.shared(two)).filter(|_| alike && !self.hollow);
+        let Some(((a, in_a), (b, in_b))) = shared else { return false };
+        let same = (*a).as_ref()[in_a] == (*b).as_ref()[in_b];
+        if same {
+            self.used.insert(two.name.clone());
+        }
+        same
+    }
+
+    /// Refuses tensors that nobody asked for: a model without them is another one.
+    fn all_used(&self) -> Result<()> {
+        let left = self.files.names().filter(|name| !self.used.contains(*name) && !self.family.ignores(name));
+        let left: Vec<&str> = left.collect();
+        match left.is_empty() {
+            true => Ok(()),
+            false => Err(Error::UnusedTensors {
+                architecture: self.family.config.architecture.clone(),
+                names: left.iter().take(3).map(|name| one_line(name)).collect(),
+                count: left.len(),
+            }),
+        }
     }
 
     /// The layers as the files have them, often 0, 1, 10, 11: what is read in that order is read once.
@@ -129,7 +229,9 @@ impl<'a, B: Backend> Loader<'a, B> {
 
     /// `rows` outputs of a layer's product, with or without a bias.
     fn rows(&self, role: Role, layer: usize, rows: u32, bias: bool) -> (Place, Option<Place>, u32) {
-        (self.family.weight(role, layer), bias.then(|| self.family.bias(role, layer)), rows)
+        let place = self.family.bias(role, layer);
+        let bias = bias && (!self.family.by_tensors || self.has(&place));
+        (self.family.weight(role, layer), bias.then_some(place), rows)
     }
 
     async fn attention(&mut self, a: &config::Attention, index: usize, dim: u32) -> Result<Attention<B>> {
@@ -204,12 +306,11 @@ impl<'a, B: Backend> Loader<'a, B> {
 
     /// Several matrices `[rows, cols]` that share their inputs, as one product where they can be.
     async fn matrix(&mut self, places: &[(Place, Option<Place>, u32)], cols: u32) -> Result<Matrix<B>> {
-        let files = self.files;
         let mut all = Vec::new();
         for (place, _, rows) in places {
             let stored = place.stored(*rows);
             let shape = if place.transposed { [cols.into(), stored] } else { [stored, cols.into()] };
-            let tensor = find(files, &place.name, &shape)?;
+            let tensor = self.find(&place.name, &shape)?;
             let format = tensor.dtype()?;
             if !format.is_weight() {
                 let dtype = format.name().into();
@@ -231,16 +332,18 @@ impl<'a, B: Backend> Loader<'a, B> {
                 parts.push(self.upload(std::slice::from_ref(rows)).await?);
             }
         }
-        let biases: Option<Vec<_>> = places.iter().map(|(_, bias, rows)| bias.clone().map(|b| (b, *rows))).collect();
-        let bias = match biases {
-            Some(biases) => {
+        let bias = match places.iter().any(|(_, bias, _)| bias.is_some()) {
+            true => {
                 let mut values = Vec::new();
-                for (place, rows) in biases {
-                    values.extend(self.values(&place, rows, &[]).await?);
+                for (_, bias, rows) in places {
+                    match bias {
+                        Some(place) => values.extend(self.values(place, *rows, &[]).await?),
+                        None => values.resize(values.len() + *rows as usize, 0.0),
+                    }
                 }
                 Some(self.store("bias", &values)?)
             }
-            None => None,
+            false => None,
         };
         Ok(Matrix { parts, inputs: cols, bias })
     }
@@ -336,7 +439,7 @@ impl<'a, B: Backend> Loader<'a, B> {
     /// Values in f32, of `rows` outputs with a shape of `each`.
     async fn values(&mut self, place: &Place, rows: u32, each: &[u32]) -> Result<Vec<f32>> {
         let shape: Vec<u64> = [place.stored(rows)].into_iter().chain(each.iter().map(|&n| n.into())).collect();
-        let tensor = find(self.files, &place.name, &shape)?;
+        let tensor = self.find(&place.name, &shape)?;
         let format = tensor.dtype()?;
         if !format.is_weight() || format.block_len() != 1 {
             let dtype = format.name().into();

@@ -17,12 +17,15 @@ pub use family::{Family, Part, Place, PlaceFn, Role};
 pub use hub::Hub;
 pub use load::Progress;
 
+use crate::any::Any;
 use crate::backend::Backend;
 use crate::chat::Template;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::host::HostBackend;
 use crate::tokenizer::Tokenizer;
 use crate::weights::Checkpoint;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What a model is made of, opened but not loaded.
@@ -47,10 +50,25 @@ impl Files {
 }
 
 impl Files {
-    /// How many tensors belong to parts of the model that are not run.
+    /// Returns the tokens that end a text, sorted: those that the model's files list, and control tokens whose names are
+    /// known.
+    pub fn end_tokens(&self) -> Vec<u32> {
+        ends(&self.family.config, self.tokenizer.as_ref())
+    }
+
+    /// Returns how many tensors belong to parts of the model that are not run, or follow from its configuration.
     pub fn ignored(&self) -> usize {
         self.weights.names().filter(|name| self.family.ignores(name)).count()
     }
+}
+
+/// The one rule for when a text ends, natively and in browsers.
+fn ends(config: &Config, tokenizer: Option<&Tokenizer>) -> Vec<u32> {
+    let mut ends = tokenizer.map(Tokenizer::end_tokens).unwrap_or_default();
+    ends.extend(&config.stops);
+    ends.sort_unstable();
+    ends.dedup();
+    ends
 }
 
 /// A model in an executor's memory.
@@ -60,6 +78,7 @@ pub struct Model<B: Backend> {
     decoder: Decoder<B>,
     tokenizer: Option<Tokenizer>,
     template: Option<Template>,
+    ends: Vec<u32>,
 }
 
 impl<B: Backend> Model<B> {
@@ -86,29 +105,49 @@ impl<B: Backend> Model<B> {
         files: Files,
         report: &mut dyn FnMut(Progress) -> Result<()>,
     ) -> Result<Self> {
+        // The headers are checked first, so that a model that cannot run is refused before its weights are streamed.
+        Model::hollow(Any::Host(HostBackend::outline()), &files).await?;
         let ignored = files.ignored();
         let Files { weights, family, tokenizer, template } = files;
         let in_memory = weights.in_memory();
         let weights = if in_memory { weights } else { weights.sampled() };
         let progress = Progress { bytes: 0, of: 0 };
+        let (used, hollow) = (BTreeSet::new(), false);
         let loader =
-            load::Loader { backend: &*backend, files: &weights, family: &family, report, progress, hollow: false };
+            load::Loader { backend: &*backend, files: &weights, family: &family, report, progress, hollow, used };
         let decoder = loader.decoder().await?;
         // Parts that are not run are not streamed for its sake.
         let known = in_memory || ignored == 0;
         let fingerprint = if known { Some(weights.fingerprint().await?) } else { None };
-        Ok(Self { backend, fingerprint, decoder, tokenizer, template })
+        let ends = ends(decoder.config(), tokenizer.as_ref());
+        Ok(Self { backend, fingerprint, decoder, tokenizer, template, ends })
     }
 
-    /// A model of the right shapes without weights, for an executor that runs nothing.
+    /// Builds a model without weights, for an executor that runs nothing: checks that each tensor is there in the shape and
+    /// in a type that is read, and that none is left over.
     pub(crate) async fn hollow(backend: B, files: &Files) -> Result<Self> {
         let weights = files.weights.hollow();
         let (report, progress): (&mut dyn FnMut(Progress) -> Result<()>, _) =
             (&mut |_| Ok(()), Progress { bytes: 0, of: 0 });
         let family = &files.family;
-        let loader = load::Loader { backend: &backend, files: &weights, family, report, progress, hollow: true };
+        let loader = load::Loader {
+            backend: &backend,
+            files: &weights,
+            family,
+            report,
+            progress,
+            hollow: true,
+            used: BTreeSet::new(),
+        };
         let decoder = loader.decoder().await?;
-        Ok(Self { backend: Arc::new(backend), fingerprint: None, decoder, tokenizer: None, template: None })
+        Ok(Self {
+            backend: Arc::new(backend),
+            fingerprint: None,
+            decoder,
+            tokenizer: None,
+            template: None,
+            ends: Vec::new(),
+        })
     }
 
     pub fn backend(&self) -> &B {
@@ -128,15 +167,25 @@ impl<B: Backend> Model<B> {
         &self.decoder
     }
 
-    /// # Errors
-    /// `Tokenizer` if the model came without one.
-    pub fn tokenizer(&self) -> Result<&Tokenizer> {
-        self.tokenizer.as_ref().ok_or_else(|| Error::tokenizer("the model has none"))
+    /// Returns the tokens that end a text, sorted: those that the model's files list, and control tokens whose names are
+    /// known.
+    pub fn end_tokens(&self) -> &[u32] {
+        &self.ends
     }
 
     /// # Errors
-    /// `Template` if the model came without one.
+    /// `Tokenizer` if the model came without one.
+    pub fn tokenizer(&self) -> Result<&Tokenizer> {
+        self.tokenizer.as_ref().ok_or_else(|| Error::tokenizer(NO_TOKENIZER))
+    }
+
+    /// # Errors
+    /// `Template` if the model came without one, or its default one does not compile.
     pub fn template(&self) -> Result<&Template> {
-        self.template.as_ref().ok_or_else(|| Error::template("the model has none"))
+        let template = self.template.as_ref().ok_or_else(|| Error::template("the model has none"))?;
+        template.check().map(|()| template)
     }
 }
+
+const NO_TOKENIZER: &str = "the model has none: its folder needs a tokenizer.json, which transformers writes with \
+    AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)";

@@ -147,7 +147,7 @@ impl<B: Backend> Workspace<B> {
         let table_width = context.div_ceil(PAGE);
         let (mut tables, mut table_of, mut known) = (Vec::new(), Vec::new(), Vec::new());
         for layer in &config.layers {
-            let Some(rope) = layer.mixer.attention().and_then(|a| a.rope) else {
+            let Some(rope) = layer.mixer.attention().and_then(|a| a.rope.as_ref()) else {
                 table_of.push(None);
                 continue;
             };
@@ -156,7 +156,7 @@ impl<B: Backend> Workspace<B> {
                 let table = rows("rope", context, rope.frequencies.rotary)?;
                 backend.upload(&table, 0, bytemuck::cast_slice(&rope.frequencies.table(context)))?;
                 tables.push(table);
-                known.push(rope.frequencies);
+                known.push(rope.frequencies.clone());
             }
             table_of.push(Some(index));
         }

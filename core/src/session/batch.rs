@@ -51,7 +51,8 @@ impl<B: Backend> Batch<B> {
     ///
     /// # Errors
     /// `Config` for too many or for a session over another pool, `ContextFull` or `OutOfPages` if a token does not fit: then
-    /// nothing was read by any. After an error of the device all sessions are as they were before the call.
+    /// nothing was read by any. `NotFinite` with the position of the first session whose logits hold NaN or infinity. After
+    /// that, and after an error of the device, all sessions are as they were before the call.
     pub async fn next(&mut self, turns: &mut [Turn<'_, B>]) -> Result<Vec<u32>> {
         self.admit(turns)?;
         let before: Vec<Version> = turns.iter().map(|turn| turn.session.version()).collect();
@@ -65,9 +66,13 @@ impl<B: Backend> Batch<B> {
             Ok(()) => self.model.backend().download(&self.workspace.ids, 0, turns.len() as u64 * 4).await,
             Err(error) => Err(error),
         };
-        match result {
-            Ok(bytes) => {
-                let ids: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
+        let chosen = result.and_then(|bytes| {
+            let ids: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
+            turns.iter().zip(&ids).try_for_each(|(turn, &id)| turn.session.admit_choice(id))?;
+            Ok(ids)
+        });
+        match chosen {
+            Ok(ids) => {
                 for (turn, &id) in turns.iter_mut().zip(&ids) {
                     turn.session.on_device = None;
                     turn.session.chose(id, turn.sampler);

@@ -5,12 +5,14 @@ mod branch;
 mod observe;
 mod read;
 mod saved;
+mod score;
 mod soft_tokens;
 mod splice;
 mod timing;
 
 pub use batch::{Batch, Turn};
 pub use observe::{Observed, Observer};
+pub use score::Windows;
 pub use soft_tokens::SoftTokens;
 pub use timing::{Clock, class};
 
@@ -175,8 +177,9 @@ impl<B: Backend> Session<B> {
     /// Reads `tokens` and returns the token that `sampler` chooses after them.
     ///
     /// # Errors
-    /// `EmptyPrompt` for no tokens, `ContextFull` or `OutOfPages` if they do not fit: then nothing was read. After an error
-    /// of the device the session is as it was before the call.
+    /// `EmptyPrompt` for no tokens, `ContextFull` or `OutOfPages` if they do not fit: then nothing was read. `NotFinite` if
+    /// the logits after them hold NaN or infinity; after that, and after an error of the device, the session is as it was
+    /// before the call.
     pub async fn next(&mut self, tokens: &[u32], sampler: &mut Sampler) -> Result<u32> {
         self.next_after(Input::Tokens(tokens), sampler).await
     }

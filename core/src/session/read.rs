@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::model::decoder::Stream;
 use crate::model::workspace::{Step, Workspace, take};
 use crate::sample::Sampler;
+use foveate_kernels::sample::NOT_FINITE;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 
@@ -54,6 +55,7 @@ impl<B: Backend> Session<B> {
         self.on_device = None;
         let bytes = backend.download(&self.workspace.ids, 0, 4).await?;
         let id = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        self.admit_choice(id)?;
         self.on_device = Some(id);
         self.chose(id, sampler);
         Ok(id)
@@ -68,7 +70,11 @@ impl<B: Backend> Session<B> {
     }
 
     /// As [`logits`](Self::logits), after tokens or embeddings.
-    pub async fn logits_after(&mut self, input: Input<'_>, rows: impl FnMut(&[f32])) -> Result<()> {
+    pub async fn logits_after(&mut self, input: Input<'_>, mut rows: impl FnMut(&[f32])) -> Result<()> {
+        let rows = |given: &[f32]| {
+            rows(given);
+            Ok(())
+        };
         self.rows(input, true, rows).await
     }
 
@@ -76,11 +82,21 @@ impl<B: Backend> Session<B> {
     ///
     /// # Errors
     /// As [`next`](Session::next).
-    pub async fn hidden(&mut self, input: Input<'_>, rows: impl FnMut(&[f32])) -> Result<()> {
+    pub async fn hidden(&mut self, input: Input<'_>, mut rows: impl FnMut(&[f32])) -> Result<()> {
+        let rows = |given: &[f32]| {
+            rows(given);
+            Ok(())
+        };
         self.rows(input, false, rows).await
     }
 
-    async fn rows(&mut self, input: Input<'_>, head: bool, mut rows: impl FnMut(&[f32])) -> Result<()> {
+    /// Reads `input` and gives logits (`head`) or what the final norm makes of each row; an error of `rows` ends it.
+    pub(super) async fn rows(
+        &mut self,
+        input: Input<'_>,
+        head: bool,
+        mut rows: impl FnMut(&[f32]) -> Result<()>,
+    ) -> Result<()> {
         self.admit(input)?;
         let (model, before) = (self.model.clone(), self.version());
         let (decoder, backend, dim) = (model.decoder(), model.backend(), model.config().dim);
@@ -114,31 +130,14 @@ impl<B: Backend> Session<B> {
                 }
                 Err(error) => Err(error),
             };
-            match bytes {
-                Ok(bytes) => rows(&bytemuck::pod_collect_to_vec::<u8, f32>(&bytes)),
-                Err(error) => {
-                    turn.take();
-                    self.undo(before);
-                    return Err(error);
-                }
+            let given = bytes.and_then(|bytes| rows(&bytemuck::pod_collect_to_vec::<u8, f32>(&bytes)));
+            if let Err(error) = given {
+                turn.take();
+                self.undo(before);
+                return Err(error);
             }
         }
         Ok(())
-    }
-
-    /// The negative log-probability of each token but the first, in nats.
-    pub async fn score(&mut self, tokens: &[u32]) -> Result<Vec<f64>> {
-        let vocab = self.model.config().vocab as usize;
-        let (mut losses, mut targets) = (Vec::new(), tokens.iter().skip(1));
-        let score = |logits: &[f32]| {
-            for (row, &target) in logits.chunks_exact(vocab).zip(targets.by_ref()) {
-                let max = row.iter().copied().fold(f32::MIN, f32::max);
-                let sum: f64 = row.iter().map(|&z| f64::from(z - max).exp()).sum();
-                losses.push(sum.ln() - f64::from(row[target as usize] - max));
-            }
-        };
-        self.logits(tokens, score).await?;
-        Ok(losses)
     }
 
     /// What the first layer gets for `tokens`, `[tokens, dim]`, but for learned positions.
@@ -267,6 +266,14 @@ impl<B: Backend> Session<B> {
         let last = self.sequence.checkpoints().last().unwrap_or(0);
         if self.sequence.has_states() && self.sequence.len() - last >= self.interval {
             self.sequence.checkpoint();
+        }
+    }
+
+    /// Refuses what the op `sample` writes where no token can be chosen.
+    pub(super) fn admit_choice(&self, id: u32) -> Result<()> {
+        match id {
+            NOT_FINITE => Err(Error::NotFinite { position: self.sequence.len().into() }),
+            _ => Ok(()),
         }
     }
 

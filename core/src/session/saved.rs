@@ -4,6 +4,7 @@ use super::Session;
 use crate::backend::Backend;
 use crate::cache::{Layer, Saved, Sequence, Slots};
 use crate::error::{Error, Result};
+use foveate_kernels::rope::{Frequencies, Scaling};
 
 impl<B: Backend> Session<B> {
     /// The cache as a file; see [`Saved`].
@@ -119,8 +120,11 @@ impl<B: Backend> Session<B> {
     /// The rope parameters of every layer, as text.
     fn rope(&self) -> String {
         let rope = self.model.config().layers.iter().map(|layer| {
-            let rope = layer.mixer.attention().and_then(|a| a.rope);
-            rope.map_or("none".into(), |r| format!("{:?} {:?}", r.pairing, r.frequencies))
+            let rope = layer.mixer.attention().and_then(|a| a.rope.as_ref());
+            // Frequencies of LongRoPE depend on the room of a session.
+            let room =
+                |f: &Frequencies| matches!(f.scaling, Scaling::Long { original, .. } if self.context() > original);
+            rope.map_or("none".into(), |r| format!("{:?} {:?} {}", r.pairing, r.frequencies, room(&r.frequencies)))
         });
         let mut rope: Vec<String> = rope.collect();
         rope.dedup();

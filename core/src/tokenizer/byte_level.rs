@@ -8,18 +8,15 @@ use tokenizers::decoders::byte_level::ByteLevel;
 use tokenizers::models::bpe::{BPE, Merges, Vocab};
 use tokenizers::normalizers::unicode::NFC;
 
+use super::gguf::{around, ends, special};
 use super::pre::Rule;
-use super::{Around, Model, Special, Tokenizer};
+use super::{Model, Tokenizer};
 use crate::error::{Error, Result, one_line};
 use crate::weights::gguf::{Metadata, Strings};
 
 /// The kinds of `tokenizer.ggml.token_type` that are found in a text before it is split.
 const CONTROL: i64 = 3;
 const USER_DEFINED: i64 = 4;
-
-/// What models call the token that ends a turn, for files that have no `eot_token_id`; the first that exists counts.
-const END_OF_TURN: [&str; 7] =
-    ["<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>", "<EOT>"];
 
 /// # Errors
 /// [`Error::Tokenizer`] for missing or contradicting entries.
@@ -42,7 +39,8 @@ pub(super) fn build(metadata: &Metadata) -> Result<Tokenizer> {
     }
     inner.with_pre_tokenizer(Some(rule.steps()?)).with_decoder(Some(ByteLevel::default()));
     inner.add_tokens(added).map_err(Error::tokenizer)?;
-    Ok(Tokenizer { model: Model::Library(Arc::new(inner)), around, special })
+    let ends = ends(metadata)?;
+    Ok(Tokenizer { model: Model::Library(Arc::new(inner)), around, special, ends })
 }
 
 fn ids(tokens: &Strings) -> Result<HashMap<&str, u32>> {
@@ -73,30 +71,6 @@ fn merges(lines: &Strings, ids: &HashMap<&str, u32>) -> Result<Merges> {
         merges.push((left.into(), right.into()));
     }
     Ok(merges)
-}
-
-/// The roles of a vocabulary of `count` tokens, whose ids `find` knows.
-pub(super) fn special(metadata: &Metadata, count: usize, find: impl Fn(&str) -> Option<u32>) -> Result<Special> {
-    let id = |role: &str| -> Result<Option<u32>> {
-        let key = format!("tokenizer.ggml.{role}_token_id");
-        let Some(value) = metadata.get(&key) else { return Ok(None) };
-        let id = value.as_u64().filter(|&id| id < count as u64);
-        id.map(|id| Some(id as u32)).ok_or_else(|| Error::tokenizer(format!("{key} is outside the vocabulary")))
-    };
-    let by_name = || END_OF_TURN.iter().find_map(|token| find(token));
-    Ok(Special { bos: id("bos")?, eos: id("eos")?, eot: id("eot")?.or_else(by_name) })
-}
-
-/// What stands around a text; `add_bos` if the file does not say it.
-pub(super) fn around(metadata: &Metadata, add_bos: bool, special: Special) -> Result<Around> {
-    let asked = |role: &str, default: bool, id: Option<u32>| {
-        let asked = metadata.bool(&format!("tokenizer.ggml.add_{role}_token")).unwrap_or(default);
-        if asked && id.is_none() {
-            return Err(Error::tokenizer(format!("texts have a {role} token and the file does not name it")));
-        }
-        Ok(id.filter(|_| asked))
-    };
-    Ok(Around { bos: asked("bos", add_bos, special.bos)?, eos: asked("eos", false, special.eos)? })
 }
 
 fn added(metadata: &Metadata, tokens: &Strings) -> Result<Vec<AddedToken>> {

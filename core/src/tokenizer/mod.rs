@@ -3,11 +3,15 @@
 //! A tokenizer comes from a `tokenizer.json`, or is rebuilt from the metadata of a GGUF file.
 
 mod byte_level;
+mod ends;
+mod gguf;
 mod json;
 mod pre;
 mod sentencepiece;
+mod settings;
 mod stream;
 
+pub(crate) use settings::Settings;
 pub use stream::Stream;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -40,6 +44,8 @@ pub struct Tokenizer {
     model: Model,
     around: Around,
     special: Special,
+    /// Tokens that end a text by what the file says of them, besides those of `special`.
+    ends: Vec<u32>,
 }
 
 #[derive(Clone, Debug)]
@@ -60,7 +66,8 @@ impl Tokenizer {
         // Both are settings of the batch that a file was saved from: a prompt is neither cut nor filled up.
         inner.with_truncation(None).map_err(Error::tokenizer)?;
         inner.with_padding(None);
-        Ok(Tokenizer { model: Model::Library(Arc::new(inner)), around: Around::default(), special: Special::default() })
+        let (around, special) = (Around::default(), Special::default());
+        Ok(Tokenizer { model: Model::Library(Arc::new(inner)), around, special, ends: Vec::new() })
     }
 
     /// Rebuilds the tokenizer that a GGUF file describes.
@@ -69,6 +76,7 @@ impl Tokenizer {
     /// [`Error::Tokenizer`] if the description is incomplete or contradicts itself, or is of a kind or a splitting rule
     /// that is not implemented.
     pub fn from_gguf(metadata: &Metadata) -> Result<Self> {
+        gguf::check(metadata)?;
         match metadata.str("tokenizer.ggml.model") {
             Some("gpt2") => byte_level::build(metadata),
             Some("llama") => sentencepiece::build(metadata),
@@ -94,6 +102,16 @@ impl Tokenizer {
         Ok(around.bos.into_iter().chain(ids).chain(around.eos).collect())
     }
 
+    /// Returns the token that [`encode`](Self::encode) with `add_special` puts before every text, if there is one: BOS, where
+    /// the model was trained with it.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn prefix(&self) -> Result<Option<u32>> {
+        let (plain, special) = (self.encode("a", false)?, self.encode("a", true)?);
+        Ok(special.first().copied().filter(|first| plain.first() != Some(first)))
+    }
+
     /// The text of some ids. Ids outside the vocabulary have no text; bytes that are not UTF-8 become U+FFFD.
     ///
     /// # Errors
@@ -108,6 +126,13 @@ impl Tokenizer {
     /// Decodes ids as they are generated.
     pub fn stream(&self, skip_special: bool) -> Stream {
         Stream::new(self.clone(), skip_special)
+    }
+
+    /// Adds tokens that another file lists; those that are there already stay as they are.
+    fn add(&mut self, tokens: Vec<tokenizers::AddedToken>) -> Result<()> {
+        let Model::Library(library) = &mut self.model else { return Ok(()) };
+        let library = Arc::make_mut(library);
+        guarded(|| library.add_tokens(tokens).map(|_| ()))
     }
 
     /// The vocabulary's spelling of an id: bytes of byte-level vocabularies are in their printable form.

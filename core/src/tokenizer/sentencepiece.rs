@@ -11,7 +11,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-use super::byte_level::{around, special};
+use super::gguf::{around, ends, special};
 use super::{Model, Tokenizer};
 use crate::error::{Error, Result};
 use crate::weights::gguf::{Array, Metadata, Strings};
@@ -83,7 +83,15 @@ pub(super) fn build(metadata: &Metadata) -> Result<Tokenizer> {
         cut,
         bytes,
     };
-    let special = special(metadata, tokens.len(), |token| model.id(token))?;
+    let mut special = special(metadata, tokens.len(), |token| model.id(token))?;
+    // The ids that SentencePiece itself gives them: files of its kind need not name them.
+    let usual = |key: &str, id: u32| {
+        let unnamed = metadata.get(key).is_none();
+        let untyped = metadata.get("tokenizer.ggml.token_type").is_none() && (id as usize) < tokens.len();
+        Some(id).filter(|id| unnamed && (untyped || model.is_control(*id)))
+    };
+    special.bos = special.bos.or_else(|| usual("tokenizer.ggml.bos_token_id", 1));
+    special.eos = special.eos.or_else(|| usual("tokenizer.ggml.eos_token_id", 2));
     let around = around(metadata, true, special)?;
     model.unknown = match metadata.get("tokenizer.ggml.unknown_token_id") {
         Some(value) => {
@@ -91,12 +99,13 @@ pub(super) fn build(metadata: &Metadata) -> Result<Tokenizer> {
             let outside = || Error::tokenizer("tokenizer.ggml.unknown_token_id is outside the vocabulary");
             Some(id.ok_or_else(outside)? as u32)
         }
-        None => None,
+        None => Some(0).filter(|_| model.kinds.first() == Some(&Kind::Unknown)),
     };
     if model.unknown.is_none() && model.bytes.contains(&None) {
         return Err(Error::tokenizer("there is neither a token for every byte nor one for what is unknown"));
     }
-    Ok(Tokenizer { model: Model::SentencePiece(model.into()), around, special })
+    let ends = ends(metadata)?;
+    Ok(Tokenizer { model: Model::SentencePiece(model.into()), around, special, ends })
 }
 
 /// A text as tokens spell it.
@@ -180,6 +189,10 @@ impl PartialEq for Candidate {
 impl Eq for Candidate {}
 
 impl SentencePiece {
+    pub(super) fn is_control(&self, id: u32) -> bool {
+        self.kinds.get(id as usize) == Some(&Kind::Control)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.tokens.len()
     }

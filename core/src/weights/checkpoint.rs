@@ -49,10 +49,32 @@ impl Checkpoint {
     /// Opens a GGUF file. Reads its header, which holds the metadata and with it the vocabulary.
     ///
     /// # Errors
-    /// [`Error::Format`] for a damaged header, and what the source returns.
+    /// [`Error::Format`] for a damaged header, [`Error::Read`] for one part of several, and what the source returns.
     pub async fn gguf(file: Box<dyn Source>) -> Result<Self> {
-        let header = gguf::read_header(file.as_ref()).await?;
-        Self::new(vec![file], header.tensors, Some(header.metadata))
+        Self::gguf_parts(vec![file]).await
+    }
+
+    /// Opens a GGUF model from all of its parts, in any order, as `llama-gguf-split` writes them. Reads the headers; the
+    /// metadata are those of the first part.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for a damaged header and for parts that are not of one model, [`Error::Read`] that names a part
+    /// that is missing, and what the sources return.
+    pub async fn gguf_parts(files: Vec<Box<dyn Source>>) -> Result<Self> {
+        let mut headers = Vec::new();
+        for file in &files {
+            headers.push(gguf::read_header(file.as_ref()).await?);
+        }
+        let names: Vec<&str> = files.iter().map(|file| file.name()).collect();
+        let first = gguf::first_part(&names, &headers)?;
+        let (mut tensors, mut metadata) = (Vec::new(), None);
+        for (index, header) in headers.into_iter().enumerate() {
+            tensors.extend(header.tensors.into_iter().map(|tensor| TensorInfo { file: index, ..tensor }));
+            if index == first {
+                metadata = Some(header.metadata);
+            }
+        }
+        Self::new(files, tensors, metadata)
     }
 
     fn new(files: Vec<Box<dyn Source>>, mut tensors: Vec<TensorInfo>, metadata: Option<Metadata>) -> Result<Self> {

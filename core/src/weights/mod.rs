@@ -5,6 +5,7 @@
 //! that could hold it, every range is checked against the file, and tensors never overlap.
 
 mod checkpoint;
+mod foreign;
 pub mod gguf;
 mod hollow;
 mod safetensors;
@@ -13,6 +14,7 @@ mod source;
 mod tensor;
 
 pub use checkpoint::Checkpoint;
+pub use foreign::foreign;
 pub use safetensors::shard_names;
 pub use source::{LocalFuture, Memory, SharedBytes, Source, check_range};
 pub use tensor::{Stored, TensorInfo};

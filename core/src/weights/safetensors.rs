@@ -13,12 +13,16 @@ use safetensors::Dtype;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 
+use super::foreign::foreign;
 use super::source::Source;
 use super::tensor::{Stored, TensorInfo};
 use crate::error::{Error, Result, one_line};
 
 /// Bytes of the length in front of the header.
 const LENGTH: u64 = 8;
+
+/// Bytes from the beginning of a file that tell what it is.
+const HEAD: u64 = 64;
 
 /// The longest header, in bytes: the limit of the `safetensors` crate.
 const MAX_HEADER: u64 = 100_000_000;
@@ -38,7 +42,7 @@ pub(super) async fn read_header(
     let bad = |reason: String| Error::format(file.name(), reason);
     let size = file.len();
     if size < LENGTH {
-        return Err(bad(format!("{size} bytes are no safetensors file")));
+        return Err(misnamed(file).await?.unwrap_or_else(|| bad(format!("{size} bytes are no safetensors file"))));
     }
     let length = file.read(0, LENGTH).await?;
     let length: [u8; LENGTH as usize] =
@@ -46,7 +50,8 @@ pub(super) async fn read_header(
     let length = u64::from_le_bytes(length);
     let room = size - LENGTH;
     if length > room.min(MAX_HEADER) {
-        return Err(bad(format!("a header of {length} bytes in a file of {size} bytes, at most {MAX_HEADER}")));
+        let wrong = || bad(format!("a header of {length} bytes in a file of {size} bytes, at most {MAX_HEADER}"));
+        return Err(misnamed(file).await?.unwrap_or_else(wrong));
     }
     let header = file.read(LENGTH, length).await?;
     let Header(mut tensors, notes) =
@@ -61,6 +66,12 @@ pub(super) async fn read_header(
         bytes: entry.range.1 - entry.range.0,
     };
     Ok((tensors.into_iter().map(info).collect(), notes))
+}
+
+/// The error for a file that is of another kind, if its beginning tells.
+async fn misnamed(file: &dyn Source) -> Result<Option<Error>> {
+    let head = file.read(0, file.len().min(HEAD)).await?;
+    Ok(foreign(&head).map(|says| Error::Read { what: file.name().into(), reason: says.into() }))
 }
 
 /// Checks that the tensors fill `data` bytes exactly, one after the other, and that each has the size of its shape.

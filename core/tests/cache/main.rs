@@ -6,12 +6,14 @@ mod batch;
 #[path = "../hybrid/folder.rs"]
 mod folder;
 mod hybrid;
+mod not_finite;
 mod numeric;
 mod observe;
 mod packed;
 mod plain;
 mod routing;
 mod saved;
+mod score;
 mod splice;
 mod support;
 mod verbs;

@@ -1,6 +1,7 @@
 use foveate_core::Error;
-use foveate_core::chat::{Date, Message, Template};
-use foveate_core::weights::gguf::Metadata;
+use foveate_core::chat::{DateTime, Inputs, Message, Template};
+use foveate_core::weights::gguf::{Array, Metadata, Strings, Value};
+use serde_json::json;
 
 fn conversation() -> [Message; 2] {
     [Message::new("user", " hi <b> & \"you\" "), Message::new("assistant", "na\u{ef}ve")]
@@ -45,17 +46,113 @@ fn template_has_what_hugging_face_gives_it() {
 }
 
 #[test]
-fn template_knows_the_date_it_is_given() {
+fn template_knows_the_time_it_is_given() {
     let source = "{{ strftime_now('%d %b %Y, %-m') if strftime_now is defined else 'no date' }}";
     let template = Template::from_source(source, None, None).unwrap();
     assert_eq!(template.render(&[], false).unwrap(), "no date");
-    let date = Date::new(2026, 3, 9).unwrap();
-    assert!(template.with_date(date).render(&[], false).is_err());
-    let template = Template::from_source("{{ strftime_now('%d %b %Y %B %F %%') }}", None, None).unwrap();
-    assert_eq!(template.with_date(date).render(&[], false).unwrap(), "09 Mar 2026 March 2026-03-09 %");
-    for (year, month, day) in [(2026, 0, 1), (2026, 13, 1), (2026, 1, 0), (2026, 1, 32), (-1, 1, 1)] {
-        assert_eq!(Date::new(year, month, day), None);
+    let day = DateTime::new(2026, 3, 9).unwrap();
+    assert_eq!(template.with_now(day).render(&[], false).unwrap(), "09 Mar 2026, 3");
+    for (year, month, day) in [(2026, 0, 1), (2026, 13, 1), (2026, 1, 0), (2026, 1, 32), (2026, 2, 29), (0, 1, 1)] {
+        assert_eq!(DateTime::new(year, month, day), None, "{year}-{month}-{day}");
     }
+    assert!(DateTime::new(2024, 2, 29).is_some() && DateTime::new(1900, 2, 29).is_none());
+    assert!(day.at(24, 0, 0).is_none() && day.at(0, 60, 0).is_none() && day.at(23, 59, 60).is_some());
+}
+
+#[test]
+fn strftime_knows_weeks_at_the_edges_of_years() {
+    let template = Template::from_source("{{ strftime_now('%G-W%V-%u %U %W %j %a') }}", None, None).unwrap();
+    // Of Python's `datetime.strftime`.
+    for ((year, month, day), expected) in [
+        ((2021, 1, 1), "2020-W53-5 00 00 001 Fri"),
+        ((2023, 1, 1), "2022-W52-7 01 00 001 Sun"),
+        ((2024, 12, 30), "2025-W01-1 52 53 365 Mon"),
+        ((2026, 12, 31), "2026-W53-4 52 52 365 Thu"),
+        ((2000, 2, 29), "2000-W09-2 09 09 060 Tue"),
+    ] {
+        let now = DateTime::new(year, month, day).unwrap();
+        assert_eq!(template.clone().with_now(now).render(&[], false).unwrap(), expected);
+    }
+}
+
+#[test]
+fn template_that_does_not_compile_is_kept_with_its_error() {
+    let broken = Template::from_named([("default", "{% if %}"), ("tool_use", "tools")], []).unwrap();
+    assert!(matches!(broken.check(), Err(Error::Template { reason }) if reason.contains("syntax error")));
+    assert!(broken.render(&[], false).is_err());
+    let inputs = Inputs { tools: Some(Vec::new()), ..Inputs::default() };
+    assert_eq!(broken.render_with(&[], &inputs).unwrap(), "tools");
+}
+
+#[test]
+fn template_is_chosen_by_name_and_by_tools() {
+    let named = Template::from_named([("default", "d"), ("tool_use", "t"), ("rag", "r")], []).unwrap();
+    let with = |inputs: Inputs| named.render_with(&[], &inputs);
+    assert_eq!(with(Inputs::default()).unwrap(), "d");
+    assert_eq!(with(Inputs { tools: Some(Vec::new()), ..Inputs::default() }).unwrap(), "t");
+    assert_eq!(with(Inputs { template: Some("rag".into()), ..Inputs::default() }).unwrap(), "r");
+    let missing = with(Inputs { template: Some("x".into()), ..Inputs::default() });
+    assert!(matches!(missing, Err(Error::Template { reason }) if reason.contains("default, tool_use, rag")));
+    assert!(Template::from_named([("a", "a"), ("b", "b")], []).unwrap().check().is_err());
+
+    let text = |text: &str| Value::String(text.into());
+    let names = Value::Array(Array::String(Strings::from_iter(["tool_use"])));
+    let entries = [
+        ("tokenizer.chat_template", text("d{{ bos_token }}")),
+        ("tokenizer.chat_templates", names),
+        ("tokenizer.chat_template.tool_use", text("t{{ pad_token }}")),
+        ("tokenizer.ggml.tokens", Value::Array(Array::String(Strings::from_iter(["<pad>", "<s>"])))),
+        ("tokenizer.ggml.bos_token_id", Value::U32(1)),
+        ("tokenizer.ggml.padding_token_id", Value::U32(0)),
+    ];
+    let template = Template::from_gguf(&Metadata::from_iter(entries)).unwrap();
+    assert_eq!(template.render(&[], false).unwrap(), "d<s>");
+    let tools = Inputs { tools: Some(Vec::new()), ..Inputs::default() };
+    assert_eq!(template.render_with(&[], &tools).unwrap(), "t<pad>");
+}
+
+#[test]
+fn variables_are_json_or_strings() {
+    let mut inputs = Inputs::prompt();
+    for assignment in ["a=false", "b=text=more", "c={\"d\": [1]}", "e="] {
+        inputs.set(assignment).unwrap();
+    }
+    assert!(inputs.set("nothing").is_err() && inputs.set("=x").is_err());
+    let source = "{{ a }} {{ b }} {{ c.d[0] }} {{ e == '' }} {{ add_generation_prompt }}";
+    let template = Template::from_source(source, None, None).unwrap();
+    assert_eq!(template.render_with(&[], &inputs).unwrap(), "False text=more 1 True True");
+}
+
+#[test]
+fn message_is_an_object_with_a_role() {
+    let message: Message = serde_json::from_value(json!({
+        "content": [{"type": "text", "text": "hi"}], "role": "user", "name": "ann", "tool_calls": null,
+    }))
+    .unwrap();
+    assert_eq!((message.role(), message.get("name")), ("user", Some(&json!("ann"))));
+    // Keys keep their order, and those that are null are none, as transformers has it.
+    let template = Template::from_source("{{ messages[0] | tojson }}", None, None).unwrap();
+    let rendered = template.render(std::slice::from_ref(&message), false).unwrap();
+    assert_eq!(rendered, r#"{"content": [{"type": "text", "text": "hi"}], "role": "user", "name": "ann"}"#);
+    for wrong in [json!({"content": "x"}), json!({"role": 1}), json!("user"), json!([])] {
+        assert!(Message::from_json(wrong.clone()).is_err(), "{wrong}");
+    }
+    let built = Message::new("tool", "4").with("tool_call_id", "c1").with("role", 1);
+    assert_eq!((built.role(), built.get("tool_call_id")), ("tool", Some(&json!("c1"))));
+}
+
+#[test]
+fn last_message_is_continued_where_it_ends() {
+    let source = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}<end>{% endfor %}";
+    let template = Template::from_source(source, None, None).unwrap();
+    let on = Inputs { continue_final_message: true, ..Inputs::default() };
+    let messages = [Message::new("user", "hi"), Message::new("assistant", "I am ")];
+    assert_eq!(template.render_with(&messages, &on).unwrap(), "<user>hi<end><assistant>I am");
+    assert!(template.render_with(&[], &on).is_err());
+    let both = Inputs { add_generation_prompt: true, ..on.clone() };
+    assert!(template.render_with(&messages, &both).is_err());
+    let drops = Template::from_source("{{ messages[0].content }}", None, None).unwrap();
+    assert!(drops.render_with(&messages, &on).is_err());
 }
 
 #[test]

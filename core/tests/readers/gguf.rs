@@ -2,7 +2,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use foveate_core::weights::gguf::{Array, Strings};
-use foveate_core::weights::{Checkpoint, Memory, Stored};
+use foveate_core::weights::{Checkpoint, Memory, Source, Stored};
 use foveate_core::{Error, Result};
 use foveate_kernels::dtype::DType;
 use proptest::prelude::*;
@@ -242,4 +242,36 @@ proptest! {
         let bytes = [&b"GGUF\x03\0\0\0"[..], &noise].concat();
         let _ = open_if_sound(bytes);
     }
+}
+
+/// Part `number` of `count`, with one tensor of its own.
+fn part(number: u32, count: u32, tensors: u32) -> Box<dyn Source> {
+    let mut file = Gguf::small();
+    file.tensors.truncate(1);
+    file.tensors[0].name = format!("t{number}").into();
+    file.data.truncate(32);
+    for (key, value) in [("split.no", number), ("split.count", count), ("split.tensors.count", tensors)] {
+        file.entries.push((key.into(), u32_value(value)));
+    }
+    file.entries[1].0 = format!("only.in.{number}").into();
+    Box::new(Memory::new(format!("m-{number}.gguf"), file.bytes()))
+}
+
+#[test]
+fn gguf_parts_are_one_model_in_any_order() {
+    let open = |parts: Vec<Box<dyn Source>>| pollster::block_on(Checkpoint::gguf_parts(parts));
+    let whole = open(vec![part(2, 3, 3), part(0, 3, 3), part(1, 3, 3)]).unwrap();
+    assert_eq!(whole.names().collect::<Vec<_>>(), ["t0", "t1", "t2"]);
+    assert!(whole.gguf_metadata().unwrap().get("only.in.0").is_some());
+    assert_sound(&whole);
+    let said = |parts| open(parts).unwrap_err().to_string();
+    let missing = said(vec![part(0, 3, 3), part(2, 3, 3)]);
+    assert!(missing.contains("part 2 is missing") && missing.contains("one of 3 parts"), "{missing}");
+    assert!(said(vec![part(1, 2, 2)]).contains("part 1 is missing"));
+    assert!(said(vec![part(0, 2, 2), part(0, 2, 2)]).contains("so is m-0.gguf"));
+    assert!(said(vec![part(0, 2, 2), part(1, 3, 2)]).contains("split.count is 3"));
+    assert!(said(vec![part(0, 2, 5), part(1, 2, 2)]).contains("split.tensors.count is 5"));
+    assert!(said(vec![part(7, 2, 2)]).contains("split.no is 7"));
+    assert!(said(vec![part(4_000_000_000, 4_100_000_000, 2)]).contains("no model has so many"));
+    assert!(said(Vec::new()).contains("no files"));
 }

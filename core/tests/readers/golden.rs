@@ -9,16 +9,22 @@ use serde_json::Value;
 
 const MODEL: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 
-/// The model and what is expected of it, or `None` where this machine has not got them.
-fn smollm2() -> Option<(Checkpoint, Value)> {
+/// A file or folder of golden cases, or `None` where this machine has not got them.
+pub(crate) fn cases(name: &str) -> Option<PathBuf> {
     let golden = std::env::var_os("FOVEATE_GOLDEN")
         .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/golden").into(), PathBuf::from);
-    let expected = golden.join("smollm2.json");
-    if !expected.exists() {
-        assert!(std::env::var_os("REQUIRE_GOLDEN").is_none(), "{} does not exist", expected.display());
-        println!("ignored: {} does not exist", expected.display());
+    let path = golden.join(name);
+    if !path.exists() {
+        assert!(std::env::var_os("REQUIRE_GOLDEN").is_none(), "{} does not exist", path.display());
+        println!("ignored: {} does not exist", path.display());
         return None;
     }
+    Some(path)
+}
+
+/// The model and what is expected of it, or `None` where this machine has not got them.
+fn smollm2() -> Option<(Checkpoint, Value)> {
+    let expected = cases("smollm2.json")?;
     let Some(models) = std::env::var_os("FOVEATE_MODELS") else {
         println!("ignored: FOVEATE_MODELS does not say where the models are");
         return None;

@@ -5,9 +5,12 @@
 //! `REQUIRE_GOLDEN=1` makes the lack of expected values a failure.
 
 mod chat;
+mod ends;
 mod files;
+mod folder;
 mod gguf;
 mod golden;
 mod safetensors;
 mod sentencepiece;
 mod tokenizer;
+mod transformers;

@@ -108,8 +108,28 @@ fn safetensors_bounds_the_header() {
         bytes.truncate(200);
         assert!(matches!(open_safetensors(vec![bytes]), Err(Error::Format { .. })), "{length}");
     }
-    for short in 0..8 {
+    for short in 1..8 {
         assert!(matches!(open_safetensors(vec![vec![0; short]]), Err(Error::Format { .. })));
+    }
+}
+
+#[test]
+fn files_of_another_kind_are_named() {
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 10\n".to_vec();
+    let page = b"<!DOCTYPE html><html><head></head></html>".to_vec();
+    for (bytes, word) in
+        [(vec![], "empty"), (pointer, "git lfs pull"), (page, "web page"), (b"GGUF\x03\0\0\0\0".to_vec(), "GGUF")]
+    {
+        let said = |error: Option<Error>| match error {
+            Some(Error::Read { reason, .. }) => reason,
+            other => panic!("{other:?}"),
+        };
+        let reason = said(open_safetensors(vec![bytes.clone()]).err());
+        assert!(reason.contains(word), "{reason}");
+        if word != "GGUF" {
+            let reason = said(crate::files::open_gguf(bytes).err());
+            assert!(reason.contains(word), "{reason}");
+        }
     }
 }
 

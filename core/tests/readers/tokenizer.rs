@@ -101,6 +101,20 @@ fn tokenizer_refuses_what_contradicts_itself() {
     assert!(Tokenizer::from_gguf(&no_eos).is_err());
 }
 
+#[test]
+fn tokenizer_refuses_keys_that_it_does_not_know() {
+    let of = |key: &'static str, value: Value| Tokenizer::from_gguf(&with(key, Some(value)));
+    let reason = of("tokenizer.ggml.add_whitespaces_twice", Value::Bool(true)).unwrap_err().to_string();
+    assert!(reason.contains("tokenizer.ggml.add_whitespaces_twice"), "{reason}");
+    for (key, value) in [
+        ("tokenizer.ggml.padding_token_id", Value::U32(0)),
+        ("tokenizer.ggml.add_sep_token", Value::Bool(false)),
+        ("tokenizer.huggingface.json", Value::String("{}".into())),
+    ] {
+        assert!(of(key, value).is_ok(), "{key}");
+    }
+}
+
 const JSON: &str = concat!(
     r#"{"version":"1.0","truncation":{"direction":"Right","max_length":2,"strategy":"LongestFirst","stride":0},"#,
     r#""padding":null,"added_tokens":[{"id":4,"content":"<s>","single_word":false,"lstrip":false,"rstrip":false,"#,

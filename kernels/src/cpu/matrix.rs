@@ -115,8 +115,8 @@ impl<'a> Tile<'a> {
     }
 }
 
-/// Computes `c = a b` or `c += a b` without a library: sums scaled rows of `b`, or takes dot products with contiguous
-/// columns of `b`.
+/// Computes `c = a b` or `c += a b` without a library: sums scaled
+/// rows of `b`, or takes dot products with contiguous columns of `b`.
 pub(super) fn product(simd: Simd, a: Matrix<'_>, b: Matrix<'_>, c: &mut Tile<'_>, add: bool) {
     let ([m, k], n) = (a.shape, b.shape[1]);
     assert!(b.shape[0] == k && c.shape == [m, n], "shapes of a product");

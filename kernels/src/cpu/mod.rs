@@ -119,8 +119,8 @@ pub trait Host: Sync {
         None
     }
 
-    /// Returns the tile unit used for large products, with each f32 split into two bfloat16. If `None`, products round
-    /// nothing but f32.
+    /// Returns the tile unit used for large products, with each f32 split
+    /// into two bfloat16. If `None`, products round nothing but f32.
     fn tiles(&self) -> Option<Tiles> {
         None
     }

@@ -5,7 +5,7 @@ use crate::compare::Tolerance;
 use crate::cpu::{Bytes, Host};
 use alloc::string::String;
 
-/// A spec under a name that carries its shape, and how close its outputs must come on an executor.
+/// A named spec with its tolerance on an executor; the name carries the shape.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Case {
     pub id: String,
@@ -14,14 +14,15 @@ pub struct Case {
 }
 
 impl Case {
-    /// A case with the executors' ordinary tolerance in f32.
+    /// Creates a case with the default f32 tolerance of the executors.
     #[inline(never)]
     pub fn new(id: impl Into<String>, op: impl Into<Op>) -> Self {
         Self { id: id.into(), op: op.into(), tolerance: Tolerance::EXECUTOR }
     }
 }
 
-/// The tolerance of an op on a host: where that multiplies bytes, activations are rounded; all else keeps its own.
+/// Returns the tolerance of an op on a host. If the host multiplies bytes, activations are rounded,
+/// and the op gets the tolerance for that; all other ops keep `ordinary`.
 pub fn tolerance_on(host: &dyn Host, op: &Op, ordinary: Tolerance) -> Tolerance {
     let rounded = |format| Bytes::takes(format) && host.bytes().is_some();
     match op {

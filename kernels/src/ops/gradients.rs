@@ -1,4 +1,4 @@
-//! What ops that differentiate another have in common: their arguments, and what every check draws for them.
+//! Arguments and random inputs shared by the ops that compute gradients of another op.
 
 use crate::cpu::{Args, SingleThread, View};
 use crate::draw::draws;
@@ -9,14 +9,15 @@ use crate::plan::{Access, Arg};
 use crate::rng::Rng;
 use alloc::{string::String, vec::Vec};
 
-/// The arguments of `forward` that the gradients read: its inputs, and with `outputs` what it left.
+/// Returns the arguments of `forward` that its gradients read: its inputs and, with `outputs`, its outputs.
 fn kept(forward: &dyn Kernel, outputs: bool) -> Vec<Arg> {
     let args = forward.args().into_iter().filter(|arg| outputs || arg.access == Access::Read);
     args.map(|arg| Arg { access: Access::Read, ..arg }).collect()
 }
 
-/// What is kept of `forward`, and for each pair `(x, dx)` whose `x` it has an argument shaped alike: read where `forward`
-/// writes `x`, written where it reads it.
+/// Returns the arguments of a gradient op. They begin with those that `forward` keeps. For each pair `(x, dx)` whose
+/// `x` is an argument of `forward`, `dx` follows with the shape of `x`. A `dx` is read if `forward` writes `x`, and
+/// written if `forward` reads it.
 pub(crate) fn args(forward: &dyn Kernel, outputs: bool, by: &[(&str, &'static str)]) -> Vec<Arg> {
     let all = forward.args();
     let mut args = kept(forward, outputs);
@@ -29,7 +30,7 @@ pub(crate) fn args(forward: &dyn Kernel, outputs: bool, by: &[(&str, &'static st
     args
 }
 
-/// What every check draws for `op`: what is kept of a run of `forward`, and draws of the rest.
+/// Draws the inputs of `op`: the arguments kept from a run of `forward`, and random values for the rest.
 pub(crate) fn inputs(op: &dyn Kernel, forward: &dyn Kernel, outputs: bool, rng: &mut Rng) -> Vec<Vec<u8>> {
     let mut inputs = if outputs { ran(forward, rng) } else { forward.inputs(rng) };
     inputs.truncate(kept(forward, outputs).len());
@@ -37,7 +38,7 @@ pub(crate) fn inputs(op: &dyn Kernel, forward: &dyn Kernel, outputs: bool, rng: 
     inputs
 }
 
-/// States of a pool are gone when their gradients are asked for.
+/// Rejects a pool: its states are overwritten by the time the gradients are computed.
 pub(crate) fn without_pool(op: &'static str, pool: Option<u32>) -> Result<()> {
     match pool {
         Some(_) => Err(Error::Unsupported { op, what: String::from("a gradient of a pool of states") }),
@@ -45,7 +46,7 @@ pub(crate) fn without_pool(op: &'static str, pool: Option<u32>) -> Result<()> {
     }
 }
 
-/// The arguments of an op after it ran on its own inputs: what its gradients read.
+/// Runs an op on its own inputs and returns all of its arguments, which its gradients read.
 fn ran(op: &dyn Kernel, rng: &mut Rng) -> Vec<Vec<u8>> {
     let args = op.args();
     let words = |bytes: &Vec<u8>| bytes.chunks_exact(4).map(bytemuck::pod_read_unaligned).collect();

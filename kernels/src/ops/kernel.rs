@@ -6,7 +6,7 @@ use crate::plan::{Access, Arg, Caps, Plan};
 use crate::rng::Rng;
 use alloc::vec::Vec;
 
-/// What every op's `Spec` does.
+/// Interface of every op's `Spec`.
 ///
 /// `args`, `plan`, `reference`, `cpu` and `flop` are called after [`validate`](Kernel::validate) has returned `Ok`.
 pub trait Kernel {
@@ -40,7 +40,7 @@ pub trait Kernel {
         self.args().into_iter().map(once).sum()
     }
 
-    /// Bytes for every argument that make a meaningful run: ids inside the vocabulary, page tables inside the pool.
-    /// What is only written is filled with NaN bits.
+    /// Returns bytes for every argument that make a meaningful run: ids inside the vocabulary, page tables inside the
+    /// pool. Arguments that are only written are filled with NaN bits.
     fn inputs(&self, rng: &mut Rng) -> Vec<Vec<u8>>;
 }

@@ -3,16 +3,16 @@ use foveate_kernels::activation::{self, Kind};
 use foveate_kernels::dtype::DType;
 use foveate_kernels::ops::Op;
 use foveate_kernels::rng::Rng;
-use foveate_kernels::rope::{self, Frequencies, Pairing, Scaling};
+use foveate_kernels::rope::{Frequencies, Pairing};
 use foveate_kernels::testing::u32_bytes;
-use foveate_kernels::{append, norm, rope_append};
+use foveate_kernels::{append, norm, rope, rope_append};
 use proptest::prelude::*;
 
 /// Queries rotated to `position`, one head.
 fn rotated(form: super::Form, pairing: Pairing, x: &[f32], position: u32) -> Vec<f32> {
     let (dim, positions) = (x.len() as u32, 600);
     let spec = rope::Spec { tokens: 1, heads: 1, dim, rotary: dim, pairing, positions, stride: dim };
-    let table = Frequencies { theta: 10000.0, rotary: dim, scaling: Scaling::None }.table(positions);
+    let table = Frequencies::new(10000.0, dim).table(positions);
     let mut memory = [u32_bytes(&[position]), bytes(&table), bytes(x)];
     run_in_place(form, &Op::from(spec), &mut memory);
     floats(&memory[2])

@@ -1,15 +1,16 @@
 //! `foveate chat`
 
-use super::generate::{Answer, Rules, Stop, answer, stops};
+use super::generate::{Answer, Rules, Stop, answer};
 use super::{Kv, ModelArguments, SamplingArguments, interrupt, print, progress};
 use clap::Args;
 use foveate::core::Any;
-use foveate::core::chat::Message;
+use foveate::core::chat::{Inputs, Message};
 use foveate::core::model::Model;
 use foveate::core::sample::Sampler;
 use foveate::core::session::{Session, To};
 use foveate::{Error, Result};
 use std::io::{BufRead, IsTerminal};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -23,6 +24,12 @@ pub(super) struct Arguments {
     /// What the model is told before the conversation.
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
+    /// A variable of the model's chat template, such as enable_thinking=false: JSON, or else a string. Repeatable.
+    #[arg(long, value_name = "NAME=VALUE")]
+    template_var: Vec<String>,
+    /// A file with a JSON list of functions that the model may call, for its chat template.
+    #[arg(long, value_name = "FILE")]
+    tools: Option<PathBuf>,
     /// Tokens of an answer at most.
     #[arg(long, value_name = "N", default_value_t = 1024)]
     max_tokens: u64,
@@ -43,6 +50,7 @@ pub(super) struct Arguments {
 /// The turns so far and the session that has read them.
 struct Conversation {
     messages: Vec<Message>,
+    inputs: Inputs,
     session: Session<Any>,
     sampler: Sampler,
     rules: Rules,
@@ -71,16 +79,17 @@ impl Conversation {
         let system = arguments.system.iter().map(|text| Message::new("system", text.clone()));
         Ok(Self {
             messages: system.collect(),
+            inputs: inputs(arguments)?,
             session: Session::stored(model.clone(), context, arguments.kv.format())?,
             sampler: arguments.sampling.sampler()?,
-            rules: Rules { max_tokens: arguments.max_tokens, stops: stops(model)?, show_special: false },
+            rules: Rules { max_tokens: arguments.max_tokens, stops: model.end_tokens().to_vec(), show_special: false },
         })
     }
 
     /// The conversation as the model expects it.
     fn ids(&self) -> Result<Vec<u32>> {
         let model = self.session.model();
-        let text = model.template()?.render(&self.messages, true)?;
+        let text = model.template()?.render_with(&self.messages, &self.inputs)?;
         Ok(model.tokenizer()?.encode(&text, false)?)
     }
 
@@ -102,7 +111,7 @@ impl Conversation {
         let room = (context / 4).min(u32::try_from(self.rules.max_tokens).unwrap_or(u32::MAX));
         let mut forgotten = 0;
         while ids.len() as u64 + u64::from(room) > context.into() {
-            let system = usize::from(self.messages.first().is_some_and(|m| m.role == "system"));
+            let system = usize::from(self.messages.first().is_some_and(|m| m.role() == "system"));
             if self.messages.len() < system + 3 {
                 break;
             }
@@ -121,8 +130,26 @@ impl Conversation {
     }
 }
 
+/// What the template gets besides the messages.
+fn inputs(arguments: &Arguments) -> Result<Inputs> {
+    let mut inputs = Inputs::prompt();
+    for variable in &arguments.template_var {
+        inputs
+            .set(variable)
+            .map_err(|_| Error::Usage { reason: format!("--template-var must be NAME=VALUE, got {variable:?}") })?;
+    }
+    if let Some(path) = &arguments.tools {
+        let wrong = |reason: String| Error::File { path: path.display().to_string(), reason };
+        let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
+        let tools = serde_json::from_slice(&bytes);
+        inputs.tools = Some(tools.map_err(|e| wrong(format!("--tools must name a JSON list of functions: {e}")))?);
+    }
+    Ok(inputs)
+}
+
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     arguments.sampling.sampler()?;
+    inputs(arguments)?;
     let model = arguments.model.load()?;
     let mut conversation = Conversation::new(&model, arguments)?;
     progress::prepare(&conversation.session)?;

@@ -6,7 +6,6 @@ use super::{Kv, ModelArguments, SamplingArguments, print, progress};
 use clap::Args;
 use foveate::core::cache::Pool;
 use foveate::core::config::BATCH;
-use foveate::core::model::Model;
 use foveate::core::sample::{Sampler, Sampling};
 use foveate::core::session::Session;
 use foveate::core::tokenizer::Stream;
@@ -82,12 +81,6 @@ pub(super) struct Rules {
     pub(super) stops: Vec<u32>,
     /// Show tokens that are no text.
     pub(super) show_special: bool,
-}
-
-/// Every token that ends a text of this model.
-pub(super) fn stops(model: &Model<Any>) -> Result<Vec<u32>> {
-    let special = model.tokenizer()?.special();
-    Ok(model.config().stops.iter().copied().chain(special.eos).chain(special.eot).collect())
 }
 
 /// Reads `prompt` and lets the model go on until `rules` end it, giving each piece of text to `show`.
@@ -212,7 +205,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     interrupt::watch();
     let rules = Rules {
         max_tokens: arguments.max_tokens,
-        stops: if arguments.ignore_eos { Vec::new() } else { stops(&model)? },
+        stops: if arguments.ignore_eos { Vec::new() } else { model.end_tokens().to_vec() },
         show_special: arguments.ignore_eos,
     };
     let before = model.backend().stats();

@@ -17,6 +17,7 @@ use foveate::core::model::Model;
 use foveate::core::sample::{Sampler, Sampling};
 use foveate::core::{Any, Backend};
 use foveate::{Result, catalogue};
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -143,9 +144,9 @@ impl Kv {
 
 #[derive(Args)]
 struct ModelArguments {
-    /// A .gguf file, a folder with config.json and safetensors, a hub id (org/repo), or a name that `pull` knows.
+    /// A .gguf file (of a split model any part), a folder with config.json and safetensors, a hub id (org/repo), or a name that `pull` knows.
     #[arg(long, value_name = "PATH|NAME", default_value = catalogue::DEFAULT)]
-    model: String,
+    model: OsString,
     #[command(flatten)]
     device: DeviceArguments,
 }

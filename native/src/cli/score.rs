@@ -3,7 +3,7 @@
 use super::ModelArguments;
 use clap::Args;
 use foveate::core::Backend;
-use foveate::core::session::{Session, To};
+use foveate::core::session::{Session, Windows};
 use foveate::{Error, Result, wait};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,9 +18,13 @@ pub(super) struct Arguments {
     /// Score only the first N tokens.
     #[arg(long, value_name = "N")]
     tokens: Option<usize>,
-    /// Longer texts are scored in pieces of N tokens, each on its own [default: 2048, or what the model was made for].
+    /// Longer texts are scored in windows of N tokens, each on its own and with BOS first where the model has one [default:
+    /// 2048, or what the model was made for].
     #[arg(long, value_name = "N")]
     context: Option<u32>,
+    /// Begin a window every N tokens: where windows overlap, tokens count in the first that holds them [default: no overlap].
+    #[arg(long, value_name = "N")]
+    stride: Option<u32>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -29,7 +33,9 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let text = super::read((arguments.file != Path::new("-")).then_some(&arguments.file))?;
     let model = arguments.model.load()?;
-    let mut ids = model.tokenizer()?.encode(&text, true)?;
+    let tokenizer = model.tokenizer()?;
+    let mut ids = tokenizer.encode(&text, true)?;
+    let bos = tokenizer.prefix()?;
     ids.truncate(arguments.tokens.unwrap_or(usize::MAX));
     if ids.len() < 2 {
         let reason =
@@ -41,13 +47,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if !(2..=most).contains(&context) {
         return Err(Error::Usage { reason: format!("--context must be 2 to {most} for this model, got {context}") });
     }
+    let width = context - u32::from(bos.is_some());
+    if let Some(stride) = arguments.stride.filter(|stride| !(1..=width).contains(stride)) {
+        let reason = format!("--stride must be 1 to {width} for windows of {context} tokens, got {stride}");
+        return Err(Error::Usage { reason });
+    }
     let mut session = Session::new(model.clone(), context.min(ids.len() as u32))?;
     let started = Instant::now();
-    let mut losses = Vec::new();
-    for piece in ids.chunks(context as usize).filter(|piece| piece.len() > 1) {
-        session.rollback(To::Len(0))?;
-        losses.extend(wait(session.score(piece))?);
-    }
+    let windows = Windows { length: context, stride: arguments.stride, bos };
+    let losses = wait(session.score_windows(&ids, windows))?;
     let seconds = started.elapsed().as_secs_f64();
     let mean = losses.iter().sum::<f64>() / losses.len() as f64;
     let rate = ids.len() as f64 / seconds;
@@ -60,8 +68,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
             format!("{json}\n")
         }
         false => format!(
-            "{} tokens, mean negative log-likelihood {mean:.6} nats, perplexity {:.4} ({rate:.1} tokens/s)\n",
+            "{} tokens, {} counted, mean negative log-likelihood {mean:.6} nats, perplexity {:.4} ({rate:.1} tokens/s)\n",
             ids.len(),
+            losses.len(),
             mean.exp()
         ),
     })?;

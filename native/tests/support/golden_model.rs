@@ -47,7 +47,7 @@ pub(crate) fn ids(value: &Value) -> Vec<u32> {
 }
 
 fn load(path: &Path, device: Device, exact: bool) -> Result<Arc<Model<Any>>, Failed> {
-    let files = foveate::open(&path.to_string_lossy())?;
+    let files = foveate::open(path)?;
     let device = foveate::device_with(device, Options { exact, ..Options::default() })?;
     Ok(Arc::new(wait(Model::load(device, files, &mut |_| Ok(())))?))
 }

@@ -38,7 +38,7 @@ impl Family {
     /// `Config` for a size that is 0 or larger than any model's, naming it.
     pub fn new(config: Config, place: PlaceFn) -> Result<Self> {
         check(&config)?;
-        Ok(Self { config, place })
+        Ok(Self { config, place, by_tensors: false })
     }
 }
 

@@ -23,6 +23,24 @@ pub(super) fn config(json: &Json) -> Result<Config> {
         gated: true,
         bias: false,
     };
+    // Keys of how kernels are run, and those of the other of the two kinds.
+    json.understands(&[
+        "attn_mode",
+        "elementwise_affine",
+        "expand_k",
+        "fuse_cross_entropy",
+        "fuse_norm",
+        "fuse_swiglu",
+        "head_dim",
+        "hidden_ratio",
+        "num_v_heads",
+        "qk_activation",
+        "qk_norm",
+        "use_beta",
+        "use_output_norm",
+        "conv_bias",
+        "conv_size",
+    ]);
     let layer = Layer { input_norm: norm, mixer: Mixer::Delta(delta), post_norm: norm, mlp, branch_norm: None };
     Ok(Config {
         architecture: if gated { "gated_deltanet" } else { "delta_net" }.into(),

@@ -4,7 +4,9 @@
 //! together. Scores do not depend on that order as long as both have it, so it is undone by rotating that way, and the
 //! weights stay where they are.
 
+use super::gguf_keys::Keys;
 use super::json::{bounded, layers};
+use super::rope::yarn_magnitude;
 use super::{Place, Role, hub, unsupported};
 use super::{gemma3, gpt2, llama};
 use crate::config::{Attention, Config, Layer, Mixer, Mlp, Norm, Rope};
@@ -15,16 +17,23 @@ use foveate_kernels::rope::{Frequencies, Pairing, Scaling};
 
 pub(super) fn config(metadata: &Metadata) -> Result<Config> {
     let architecture = metadata.str("general.architecture").unwrap_or("");
-    let read = Keys { metadata, architecture };
     if !matches!(architecture, "llama" | "qwen2" | "qwen3" | "gemma3" | "gpt2") {
         return Err(unsupported(architecture));
     }
-    if metadata.u64("llama.expert_count").is_some_and(|n| n > 0) {
-        return Err(unsupported("llama with experts"));
+    general(metadata)?;
+    let read = Keys::new(metadata, architecture);
+    if read.u32("expert_count")?.is_some_and(|n| n > 0) {
+        return Err(unsupported(&format!("{architecture} with experts")));
     }
+    // Of experts, where there are none.
+    read.understands(&["expert_used_count"]);
     let (dim, heads) = (read.size("embedding_length")?, read.size("attention.head_count")?);
     let kv_heads = read.or("attention.head_count_kv", heads)?;
     let head_dim = read.or("attention.key_length", dim / heads)?;
+    read.must_be("attention.value_length", head_dim)?;
+    if read.bool("attention.causal")? == Some(false) {
+        return read.refused("attention.causal", "false", "attention that sees later tokens is not supported");
+    }
     let count = layers("block_count", read.size("block_count")?)?;
     let gpt2 = architecture == "gpt2";
     let norm = match gpt2 {
@@ -34,50 +43,55 @@ pub(super) fn config(metadata: &Metadata) -> Result<Config> {
     // Gemma 3 27B, which files tell by its layers alone, scales as if its heads filled the residual stream.
     let scaled = if architecture == "gemma3" && count == 62 { dim / heads } else { head_dim };
     let scale = 1.0 / (scaled as f32).sqrt();
+    let context = read.size("context_length")?;
     let attention = if gpt2 {
         gpt2::attention(heads, head_dim, scale)
     } else {
-        let frequencies = Frequencies {
-            theta: read.f64("rope.freq_base")?.filter(|t| *t > 0.0).unwrap_or(10000.0),
-            rotary: read.or("rope.dimension_count", head_dim)?,
-            scaling: read.scaling()?,
-        };
         let pairing = if architecture == "llama" { Pairing::Interleaved } else { Pairing::Half };
         Attention {
             heads,
             kv_heads,
             dim: head_dim,
             scale,
-            window: read.u32("attention.sliding_window")?,
+            window: read.u32("attention.sliding_window")?.filter(|window| *window > 0),
             softcap: None,
-            rope: Some(Rope { frequencies, pairing }),
+            rope: Some(Rope { frequencies: frequencies(&read, head_dim, context)?, pairing }),
             head_norm: (architecture == "qwen3").then_some(norm),
             input_bias: architecture == "qwen2",
             output_bias: false,
             gated: false,
         }
     };
+    if gpt2 {
+        read.must_be("attention.head_count_kv", heads)?;
+    }
     let inner = read.size("feed_forward_length")?;
     let mlp = match gpt2 {
         true => Mlp { inner, kind: Kind::GeluTanh, gated: false, bias: true },
         false => Mlp { inner, kind: Kind::Silu, gated: true, bias: false },
     };
     let layers = match architecture {
-        "gemma3" => read.gemma3(count, norm, &attention, inner)?,
+        "gemma3" => gemma3_layers(&read, count, norm, &attention, inner)?,
         _ => {
             let mixer = Mixer::Attention(attention);
             vec![Layer { input_norm: norm, mixer, post_norm: norm, mlp, branch_norm: None }; count as usize]
         }
     };
     let tokens = metadata.strings("tokenizer.ggml.tokens").map(|t| t.len() as u64);
-    let vocab = tokens.or(metadata.u64(&read.key("vocab_size"))).unwrap_or(0);
-    let stop = |key: &str| metadata.u64(key).and_then(|id| u32::try_from(id).ok());
+    let sized = read.u32("vocab_size")?.map(u64::from);
+    let Some(vocab) = tokens.or(sized) else {
+        return Err(Error::Config {
+            reason: "tokenizer.ggml.tokens is missing: nothing says how many tokens there are".into(),
+        });
+    };
+    let stop = |key: &str| u32::try_from(metadata.u64(key)?).ok();
     let stops = ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"];
+    read.finish()?;
     Ok(Config {
         architecture: architecture.into(),
         vocab: bounded("vocab_size", u32::try_from(vocab).unwrap_or(0))?,
         dim,
-        context: read.size("context_length")?,
+        context,
         embed_scale: if architecture == "gemma3" { gemma3::embed_scale(dim) } else { 1.0 },
         learned_positions: gpt2,
         layers,
@@ -87,12 +101,124 @@ pub(super) fn config(metadata: &Metadata) -> Result<Config> {
     })
 }
 
+/// Refuses files that hold no model, and blocks of another version.
+fn general(metadata: &Metadata) -> Result<()> {
+    let refused = |reason: String| Err(Error::Config { reason });
+    match metadata.str("general.type") {
+        None | Some("model") => {}
+        Some(other) => {
+            let other = crate::error::one_line(other);
+            return refused(format!("general.type is {other}: the file holds no language model by itself"));
+        }
+    }
+    match metadata.u64("general.quantization_version") {
+        None | Some(0 | 2) => Ok(()),
+        Some(other) => {
+            refused(format!("general.quantization_version is {other}, 2 is supported: convert the file anew"))
+        }
+    }
+}
+
+/// The rotation, as llama.cpp takes it from metadata.
+fn frequencies(read: &Keys<'_>, head_dim: u32, context: u32) -> Result<Frequencies> {
+    let theta = read.f64("rope.freq_base")?.filter(|t| *t > 0.0).unwrap_or(10000.0);
+    let rotary = read.or("rope.dimension_count", head_dim)?;
+    if !rotary.is_multiple_of(2) || rotary > head_dim {
+        let reason = format!("an even number of at most {head_dim} elements of a head can be rotated");
+        return read.refused("rope.dimension_count", rotary, &reason);
+    }
+    // The second key is the older name of the first.
+    let [factor, older] = ["rope.scaling.factor", "rope.scale_linear"].map(|key| read.f64(key));
+    let factor = factor?.or(older?).filter(|factor| *factor != 0.0);
+    if let Some(factor) = factor.filter(|factor| *factor < 0.0) {
+        return read.refused("rope.scaling.factor", factor, "it must be positive");
+    }
+    let original = read.or("rope.scaling.original_context_length", context)?;
+    let own = read.f64("rope.scaling.attn_factor")?.unwrap_or(1.0);
+    let log = read.f64("rope.scaling.yarn_log_multiplier")?.filter(|log| *log != 0.0);
+    let fast = read.f64("rope.scaling.yarn_beta_fast")?.unwrap_or(32.0);
+    let slow = read.f64("rope.scaling.yarn_beta_slow")?.unwrap_or(1.0);
+    // How much of YaRN there is, and a factor that llama.cpp computes anew: files hold neither with another value.
+    read.must_be_one("rope.scaling.yarn_ext_factor")?;
+    read.must_be_one("rope.scaling.yarn_attn_factor")?;
+    read.understands(&["rope.scaling.finetuned"]);
+    let plain = Frequencies { magnitude: own, ..Frequencies::new(theta, rotary) };
+    // A factor without a type is linear.
+    Ok(match read.str("rope.scaling.type")?.unwrap_or("linear") {
+        "none" => plain,
+        "linear" => match factor {
+            Some(factor) => Frequencies { scaling: Scaling::Linear { factor }, ..plain },
+            None => plain,
+        },
+        "yarn" => {
+            if fast < slow || slow <= 0.0 {
+                return read.refused("rope.scaling.yarn_beta_fast", fast, "it must not be below yarn_beta_slow");
+            }
+            let factor = factor.unwrap_or(1.0);
+            let magnitude = yarn_magnitude(factor, 1.0) / log.map_or(1.0, |log| yarn_magnitude(factor, log)) * own;
+            let scaling = Scaling::Yarn { factor, fast, slow, original: original.into(), whole: true };
+            Frequencies { scaling, magnitude, ..plain }
+        }
+        "longrope" => {
+            if let Some(factor) = factor.filter(|factor| *factor != 1.0) {
+                return read.refused("rope.scaling.factor", factor, "longrope has its factors in tensors");
+            }
+            // The divisors are tensors, which are read with the weights.
+            let none = || Vec::new().into();
+            Frequencies { scaling: Scaling::Long { short: none(), long: none(), original }, ..plain }
+        }
+        other => {
+            let other = crate::error::one_line(other);
+            return read.refused("rope.scaling.type", other, "none, linear, yarn and longrope are supported");
+        }
+    })
+}
+
+/// Layers of Gemma 3. Files hold `1 + w` as the weights of norms.
+fn gemma3_layers(read: &Keys<'_>, count: u32, norm: Norm, attention: &Attention, inner: u32) -> Result<Vec<Layer>> {
+    let Some(Rope { frequencies: full, .. }) = &attention.rope else { return Ok(Vec::new()) };
+    for key in ["final_logit_softcapping", "attn_logit_softcapping"] {
+        gemma3::refuse_cap(&read.key(key), read.f64(key)?)?;
+    }
+    if !matches!(full.scaling, Scaling::None | Scaling::Linear { .. }) {
+        let reason = "gemma3 is supported with none and linear";
+        return read.refused("rope.scaling.type", read.str("rope.scaling.type")?.unwrap_or(""), reason);
+    }
+    let theta = read.f64("rope.freq_base_swa")?.filter(|t| *t > 0.0).unwrap_or(gemma3::LOCAL_THETA);
+    let slides: Box<dyn Fn(u32) -> bool> = match read.get("attention.sliding_window_pattern") {
+        Some(Value::Array(Array::Bool(all))) if all.len() == count as usize => Box::new(|layer| all[layer as usize]),
+        Some(Value::Array(_)) => {
+            let reason = format!("{} must have {count} truth values", read.key("attention.sliding_window_pattern"));
+            return Err(Error::Config { reason });
+        }
+        _ => {
+            let period = read.u32("attention.sliding_window_pattern")?.unwrap_or(gemma3::PERIOD);
+            Box::new(move |layer| gemma3::slides(layer, period))
+        }
+    };
+    let shape = gemma3::Shape {
+        heads: attention.heads,
+        kv_heads: attention.kv_heads,
+        head_dim: attention.dim,
+        scale: attention.scale,
+        bias: false,
+        norm,
+        mlp: Mlp { inner, kind: Kind::GeluTanh, gated: true, bias: false },
+        full: full.clone(),
+        local: Frequencies { theta, scaling: Scaling::None, ..full.clone() },
+    };
+    Ok((0..count).map(|layer| shape.layer(attention.window.filter(|_| slides(layer)))).collect())
+}
+
 pub(super) fn place(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
     let inside = match role {
         Role::Embedding => return Place::plain(format!("token_embd.{kind}")),
         Role::Positions => return Place::plain(format!("position_embd.{kind}")),
         Role::FinalNorm => return Place::plain(format!("output_norm.{kind}")),
         Role::Head => return Place::plain(format!("output.{kind}")),
+        Role::RopeDivisors => return Place::plain(format!("rope_freqs.{kind}")),
+        Role::RopeShort => return Place::plain(format!("rope_factors_short.{kind}")),
+        Role::RopeLong => return Place::plain(format!("rope_factors_long.{kind}")),
         Role::InputNorm => "attn_norm",
         Role::PostNorm => "ffn_norm",
         Role::MixedNorm => "post_attention_norm",
@@ -119,85 +245,4 @@ pub(super) fn place(config: &Config, role: Role, layer: usize, kind: &str) -> Pl
     };
     let part = if inside == "attn_qkv" { hub::fused(config, role, layer) } else { None };
     Place { name: format!("blk.{layer}.{inside}.{kind}"), transposed: false, part }
-}
-
-/// Metadata under the architecture's prefix.
-struct Keys<'a> {
-    metadata: &'a Metadata,
-    architecture: &'a str,
-}
-
-impl Keys<'_> {
-    fn key(&self, name: &str) -> String {
-        format!("{}.{name}", self.architecture)
-    }
-
-    fn u32(&self, name: &str) -> Result<Option<u32>> {
-        let key = self.key(name);
-        let Some(value) = self.metadata.get(&key) else { return Ok(None) };
-        let value = value.as_u64().and_then(|n| u32::try_from(n).ok());
-        value.map(Some).ok_or_else(|| Error::Config { reason: format!("{key} must be a whole number") })
-    }
-
-    fn size(&self, name: &str) -> Result<u32> {
-        let missing = || Error::Config { reason: format!("{} is missing", self.key(name)) };
-        bounded(&self.key(name), self.u32(name)?.ok_or_else(missing)?)
-    }
-
-    fn or(&self, name: &str, otherwise: u32) -> Result<u32> {
-        bounded(&self.key(name), self.u32(name)?.unwrap_or(otherwise))
-    }
-
-    fn f64(&self, name: &str) -> Result<Option<f64>> {
-        let key = self.key(name);
-        let Some(value) = self.metadata.get(&key) else { return Ok(None) };
-        let value = value.as_f64().filter(|v| v.is_finite());
-        value.map(Some).ok_or_else(|| Error::Config { reason: format!("{key} must be a number") })
-    }
-
-    /// Layers of Gemma 3. Files hold `1 + w` as the weights of norms.
-    fn gemma3(&self, count: u32, norm: Norm, attention: &Attention, inner: u32) -> Result<Vec<Layer>> {
-        let Some(Rope { frequencies: full, .. }) = attention.rope else { return Ok(Vec::new()) };
-        gemma3::refuse_logit_cap(self.f64("final_logit_softcapping")?)?;
-        let theta = self.f64("rope.freq_base_swa")?.filter(|t| *t > 0.0).unwrap_or(gemma3::LOCAL_THETA);
-        let window = attention.window.filter(|window| *window > 0);
-        let slides: Box<dyn Fn(u32) -> bool> = match self.metadata.get(&self.key("attention.sliding_window_pattern")) {
-            Some(Value::Array(Array::Bool(all))) if all.len() == count as usize => {
-                Box::new(|layer| all[layer as usize])
-            }
-            Some(Value::Array(_)) => {
-                let reason = format!("{} must have {count} truth values", self.key("attention.sliding_window_pattern"));
-                return Err(Error::Config { reason });
-            }
-            _ => {
-                let period = self.u32("attention.sliding_window_pattern")?.unwrap_or(gemma3::PERIOD);
-                Box::new(move |layer| gemma3::slides(layer, period))
-            }
-        };
-        let shape = gemma3::Shape {
-            heads: attention.heads,
-            kv_heads: attention.kv_heads,
-            head_dim: attention.dim,
-            scale: attention.scale,
-            softcap: gemma3::softcap(self.f64("attn_logit_softcapping")?)?,
-            bias: false,
-            norm,
-            mlp: Mlp { inner, kind: Kind::GeluTanh, gated: true, bias: false },
-            full,
-            local: Frequencies { theta, scaling: Scaling::None, ..full },
-        };
-        Ok((0..count).map(|layer| shape.layer(window.filter(|_| slides(layer)))).collect())
-    }
-
-    fn scaling(&self) -> Result<Scaling> {
-        let factor = self.f64("rope.scaling.factor")?.filter(|f| *f > 0.0);
-        match (self.metadata.str(&self.key("rope.scaling.type")), factor) {
-            (None | Some("none"), _) => Ok(Scaling::None),
-            (Some("linear"), Some(factor)) => Ok(Scaling::Linear { factor }),
-            (Some(other), _) => {
-                let other = crate::error::one_line(other);
-                Err(Error::Config { reason: format!("rope scaling {other} is not supported") })
-            }
-        }
-    }
 }

@@ -35,6 +35,8 @@ pub(super) fn llama(_: &Config, role: Role, layer: usize, kind: &str) -> Place {
         Role::RoutedValue => "routing.v_proj",
         Role::Centroids => return Place::plain(format!("model.layers.{layer}.routing.centroids")),
         Role::RoutedOutput => "routing.o_proj",
+        // Configurations hold them, not tensors.
+        Role::RopeDivisors | Role::RopeShort | Role::RopeLong => "self_attn.rotary_emb",
     };
     Place::plain(format!("model.layers.{layer}.{inside}.{kind}"))
 }

@@ -1,56 +1,129 @@
-//! Reading a configuration: typed, and with the key in every message.
+//! Reading a configuration: typed, with the key in every message, and keeping count of the keys that were asked for.
 
-use crate::error::{Error, Result};
+use super::known;
+use crate::error::{Error, Result, one_line};
+use crate::weights::foreign;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 
-pub(super) struct Json(Map<String, Value>);
+/// An object of a configuration.
+pub(super) struct Json {
+    map: Map<String, Value>,
+    /// The keys that lead to it, each with a dot behind it.
+    path: String,
+    asked: RefCell<BTreeSet<String>>,
+}
 
-fn wrong(key: &str, expected: &str, got: &Value) -> Error {
-    let got = crate::error::one_line(&got.to_string());
-    Error::Config { reason: format!("{key} must be {expected}, got {got}") }
+/// Parses JSON as Python writes it: with `NaN`, `Infinity` and `-Infinity`, each of which becomes the object that newer
+/// versions of transformers write, `{"__float__": "Infinity"}`.
+///
+/// # Errors
+/// `Config`, naming the file.
+pub(crate) fn parse(name: &str, bytes: &[u8]) -> Result<Value> {
+    serde_json::from_slice(&plain(bytes)).map_err(|e| {
+        let reason = foreign(bytes).map_or_else(|| e.to_string(), Into::into);
+        Error::Config { reason: format!("{name}: {reason}") }
+    })
+}
+
+/// JSON in which the numbers that JSON does not have are objects.
+fn plain(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let (mut out, mut copied, mut at, mut quoted) = (Vec::new(), 0, 0, false);
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\\' if quoted => at += 1,
+            b'"' => quoted = !quoted,
+            _ if quoted => {}
+            _ => {
+                let word = ["NaN", "Infinity", "-Infinity"].into_iter().find(|w| bytes[at..].starts_with(w.as_bytes()));
+                if let Some(word) = word {
+                    out.extend_from_slice(&bytes[copied..at]);
+                    out.extend_from_slice(format!(r#"{{"__float__":"{word}"}}"#).as_bytes());
+                    at += word.len();
+                    copied = at;
+                    continue;
+                }
+            }
+        }
+        at += 1;
+    }
+    if copied == 0 {
+        return Cow::Borrowed(bytes);
+    }
+    out.extend_from_slice(&bytes[copied..]);
+    Cow::Owned(out)
+}
+
+/// The name of a number that JSON does not have.
+fn float(value: &Value) -> Option<&str> {
+    value.as_object().filter(|object| object.len() == 1)?.get("__float__")?.as_str()
 }
 
 impl Json {
     pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
-        let reason = match serde_json::from_slice(bytes) {
-            Ok(Value::Object(map)) => return Ok(Self(map)),
-            Ok(_) => "it is no JSON object".into(),
-            Err(e) => e.to_string(),
-        };
-        Err(Error::Config { reason })
+        match parse("config.json", bytes)? {
+            Value::Object(map) => Ok(Self { map, path: String::new(), asked: RefCell::default() }),
+            _ => Err(Error::Config { reason: "config.json is no JSON object".into() }),
+        }
     }
 
-    /// The value of a key that is there and not null.
+    fn wrong(&self, key: &str, expected: &str, got: &Value) -> Error {
+        let got = float(got).map_or_else(|| got.to_string(), Into::into);
+        Error::Config { reason: format!("{}{key} must be {expected}, got {}", self.path, one_line(&got)) }
+    }
+
+    /// Returns the value of a key that is there and not null.
     pub(super) fn get(&self, key: &str) -> Option<&Value> {
-        self.0.get(key).filter(|v| !v.is_null())
+        self.asked.borrow_mut().insert(key.into());
+        self.map.get(key).filter(|v| !v.is_null())
+    }
+
+    /// Whether a key is there, null or not.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.map.contains_key(key)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.map.is_empty()
     }
 
     pub(super) fn str(&self, key: &str) -> Result<Option<&str>> {
-        self.get(key).map(|v| v.as_str().ok_or_else(|| wrong(key, "a string", v))).transpose()
+        self.get(key).map(|v| v.as_str().ok_or_else(|| self.wrong(key, "a string", v))).transpose()
     }
 
     pub(super) fn bool(&self, key: &str) -> Result<Option<bool>> {
-        self.get(key).map(|v| v.as_bool().ok_or_else(|| wrong(key, "true or false", v))).transpose()
+        self.get(key).map(|v| v.as_bool().ok_or_else(|| self.wrong(key, "true or false", v))).transpose()
     }
 
     pub(super) fn f64(&self, key: &str) -> Result<Option<f64>> {
-        let finite = |v: &Value| v.as_f64().filter(|x| x.is_finite()).ok_or_else(|| wrong(key, "a number", v));
-        self.get(key).map(finite).transpose()
+        let finite = |v: &Value| v.as_f64().filter(|x| x.is_finite());
+        self.get(key).map(|v| finite(v).ok_or_else(|| self.wrong(key, "a finite number", v))).transpose()
     }
 
     pub(super) fn u32(&self, key: &str) -> Result<Option<u32>> {
         let small = |v: &Value| v.as_u64().and_then(|n| u32::try_from(n).ok());
-        self.get(key).map(|v| small(v).ok_or_else(|| wrong(key, "a whole number below 2^32", v))).transpose()
+        self.get(key).map(|v| small(v).ok_or_else(|| self.wrong(key, "a whole number below 2^32", v))).transpose()
     }
 
     /// A dimension that must be there, from 1 to 2^24: no model is larger, and products of two fit 64 bits.
     pub(super) fn size(&self, key: &str) -> Result<u32> {
-        let value = self.u32(key)?.ok_or_else(|| Error::Config { reason: format!("{key} is missing") })?;
-        bounded(key, value)
+        let missing = || Error::Config { reason: format!("{}{key} is missing", self.path) };
+        bounded(key, self.u32(key)?.ok_or_else(missing)?)
+    }
+
+    /// A dimension that has a default.
+    pub(super) fn size_or(&self, key: &str, default: u32) -> Result<u32> {
+        bounded(key, self.u32(key)?.unwrap_or(default))
     }
 
     pub(super) fn object(&self, key: &str) -> Result<Option<Json>> {
-        let object = |v: &Value| v.as_object().cloned().map(Json).ok_or_else(|| wrong(key, "an object", v));
+        let path = format!("{}{key}.", self.path);
+        let object = |v: &Value| {
+            let map = v.as_object().cloned().ok_or_else(|| self.wrong(key, "an object", v))?;
+            Ok(Json { map, path, asked: RefCell::default() })
+        };
         self.get(key).map(object).transpose()
     }
 
@@ -60,8 +133,17 @@ impl Json {
             Some(items) if items.iter().all(Value::is_string) => {
                 Ok(Some(items.iter().filter_map(Value::as_str).collect()))
             }
-            _ => Err(wrong(key, "a list of strings", value)),
+            _ => Err(self.wrong(key, "a list of strings", value)),
         }
+    }
+
+    /// A list of positive numbers that must be there.
+    pub(super) fn divisors(&self, key: &str, count: u32) -> Result<Vec<f32>> {
+        let value = self.get(key).unwrap_or(&Value::Null);
+        let positive = |v: &Value| v.as_f64().map(|x| x as f32).filter(|x| *x > 0.0 && x.is_finite());
+        let all: Option<Vec<f32>> = value.as_array().and_then(|items| items.iter().map(positive).collect());
+        all.filter(|all| all.len() == count as usize)
+            .ok_or_else(|| self.wrong(key, &format!("a list of {count} positive numbers"), value))
     }
 
     /// One number or a list of them.
@@ -69,7 +151,38 @@ impl Json {
         let Some(value) = self.get(key) else { return Ok(Vec::new()) };
         let items = value.as_array().map_or(std::slice::from_ref(value), |v| v.as_slice());
         let id = |v: &Value| v.as_u64().and_then(|n| u32::try_from(n).ok());
-        items.iter().map(|v| id(v).ok_or_else(|| wrong(key, "a token id or a list of them", value))).collect()
+        items.iter().map(|v| id(v).ok_or_else(|| self.wrong(key, "a token id or a list of them", value))).collect()
+    }
+
+    /// Counts keys as asked for: others read them, or they change nothing in this family.
+    pub(super) fn understands(&self, keys: &[&str]) {
+        self.asked.borrow_mut().extend(keys.iter().map(|key| (*key).into()));
+    }
+
+    /// Refuses keys that nobody asked for and that may change results.
+    ///
+    /// # Errors
+    /// `Config`, naming the keys and their values.
+    pub(super) fn finish(&self) -> Result<()> {
+        self.refuse(known::matters)
+    }
+
+    /// Refuses all keys that nobody asked for.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub(super) fn finish_all(&self) -> Result<()> {
+        self.refuse(|_, value| !value.is_null())
+    }
+
+    fn refuse(&self, matters: impl Fn(&str, &Value) -> bool) -> Result<()> {
+        let asked = self.asked.borrow();
+        let left = self.map.iter().filter(|(key, value)| !asked.contains(*key) && matters(key, value));
+        let left: Vec<String> = left.map(|(key, value)| format!("{}{key} ({value})", self.path)).collect();
+        match &left[..] {
+            [] => Ok(()),
+            left => Err(Error::Config { reason: known::refusal("config.json", left) }),
+        }
     }
 }
 
@@ -86,5 +199,30 @@ pub(super) fn layers(key: &str, value: u32) -> Result<u32> {
     match value {
         1..=10_000 => Ok(value),
         _ => Err(Error::Config { reason: format!("{key} must be 1 to 10000, got {value}") }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_only_python_writes_are_read() {
+        let text = br#"{"a": NaN, "b": [0.0, -Infinity], "c": Infinity, "d\"NaN": "Infinity NaN"}"#;
+        let value = parse("x.json", text).expect("JSON as Python writes it");
+        assert_eq!(float(&value["a"]), Some("NaN"));
+        assert_eq!(float(&value["b"][1]), Some("-Infinity"));
+        assert_eq!(float(&value["c"]), Some("Infinity"));
+        assert_eq!(value["d\"NaN"], "Infinity NaN");
+        let json = Json::parse(text).expect("an object");
+        let refused = json.f64("c").expect_err("no finite number").to_string();
+        assert!(refused.contains("c must be a finite number, got Infinity"), "{refused}");
+    }
+
+    #[test]
+    fn json_that_is_another_file_is_named() {
+        let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+        let refused = parse("config.json", pointer).expect_err("no JSON").to_string();
+        assert!(refused.contains("config.json") && refused.contains("git-lfs"), "{refused}");
     }
 }

@@ -4,14 +4,18 @@ mod custom;
 mod fla;
 mod gemma3;
 mod gguf;
+mod gguf_keys;
 mod gpt2;
 mod hub;
 mod json;
+mod known;
 mod llama;
 mod qwen3_5;
+mod rope;
 mod routing;
 
 pub use custom::PlaceFn;
+pub(crate) use json::parse;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -59,6 +63,10 @@ pub enum Role {
     RoutedValue,
     Centroids,
     RoutedOutput,
+    /// Divisors of the rotation's frequencies: of all lengths, or of short and of long ones.
+    RopeDivisors,
+    RopeShort,
+    RopeLong,
 }
 
 /// Where a matrix or vector lies in the files.
@@ -106,10 +114,16 @@ impl Place {
     }
 }
 
+/// Where a role's weight or bias lies in a layer of a model.
+type Naming = fn(&Config, Role, usize, &str) -> Place;
+
 /// A model's plan: its configuration, and where its tensors lie.
 pub struct Family {
     pub config: Config,
-    place: fn(&Config, Role, usize, &str) -> Place,
+    place: Naming,
+    /// Whether the tensors that the files hold decide on biases and on divisors of the rotation: the metadata of such
+    /// files does not speak of them.
+    pub(super) by_tensors: bool,
 }
 
 impl Family {
@@ -119,38 +133,47 @@ impl Family {
     /// `Config` for JSON that is no configuration, `UnsupportedArchitecture` for a family that is not here.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
         let json = json::Json::parse(bytes)?;
-        match json.str("model_type")?.unwrap_or("") {
-            "llama" | "mistral" | "qwen2" | "qwen3" => Ok(Self { config: llama::config(&json)?, place: hub::llama }),
-            // A model that also sees has the text model's configuration inside.
-            "gemma3_text" | "gemma3" => {
-                let inside = json.object("text_config")?;
-                Ok(Self { config: gemma3::config(inside.as_ref().unwrap_or(&json))?, place: hub::gemma3 })
-            }
-            "gpt2" => Ok(Self { config: gpt2::config(&json)?, place: hub::gpt2 }),
-            "qwen3_5" | "qwen3_5_text" => Ok(Self { config: qwen3_5::config(&json)?, place: hub::qwen3_5 }),
-            "routing_transformer" => Ok(Self { config: routing::config(&json)?, place: hub::qwen3_5 }),
-            "delta_net" | "gated_deltanet" => Ok(Self { config: fla::config(&json)?, place: hub::fla }),
-            other => Err(unsupported(other)),
+        let missing = || Error::Config { reason: "config.json: model_type is missing: it names the family".into() };
+        let kind = json.str("model_type")?.ok_or_else(missing)?;
+        // A model that also sees has the text model's configuration inside.
+        let inside = json.object("text_config")?;
+        let text = inside.as_ref().unwrap_or(&json);
+        let (mut config, place): (_, Naming) = match kind {
+            "llama" | "mistral" | "ministral" | "qwen2" | "qwen3" => (llama::config(&json, kind)?, hub::llama),
+            "mistral3" => match text.str("model_type")?.unwrap_or("mistral") {
+                "mistral" => (llama::config(text, "mistral")?, hub::llama),
+                other => return Err(unsupported(&format!("mistral3 around {}", crate::error::one_line(other)))),
+            },
+            "gemma3_text" | "gemma3" => (gemma3::config(text)?, hub::gemma3),
+            "gpt2" => (gpt2::config(&json)?, hub::gpt2),
+            "qwen3_5" | "qwen3_5_text" => (qwen3_5::config(text)?, hub::qwen3_5),
+            "routing_transformer" => (routing::config(&json)?, hub::qwen3_5),
+            "delta_net" | "gated_deltanet" => (fla::config(&json)?, hub::fla),
+            other => return Err(unsupported(other)),
+        };
+        refuse_quantization(&json)?;
+        if let Some(inside) = &inside {
+            refuse_quantization(inside)?;
+            inside.finish()?;
+            around(&json, &mut config)?;
         }
+        json.finish()?;
+        Ok(Self { config, place, by_tensors: false })
     }
 
     /// From a GGUF file's metadata.
     pub fn from_gguf(metadata: &Metadata) -> Result<Self> {
-        Ok(Self { config: gguf::config(metadata)?, place: gguf::place })
+        let config = gguf::config(metadata)?;
+        let by_tensors = config.architecture == "llama";
+        Ok(Self { config, place: gguf::place, by_tensors })
     }
 
-    /// Whether a tensor belongs to a part of the model that is not run: to what sees, or to what drafts tokens.
+    /// Whether a tensor changes nothing that is computed here: it belongs to a part of the model that is not run, one that
+    /// sees, hears or drafts tokens, or it is a buffer that the configuration determines.
     pub fn ignores(&self, tensor: &str) -> bool {
-        const APART: [&str; 7] = [
-            "visual.",
-            "vision_tower.",
-            "multi_modal_projector.",
-            "mtp.",
-            "model.visual.",
-            "model.vision_tower.",
-            "model.multi_modal_projector.",
-        ];
-        APART.iter().any(|part| tensor.starts_with(part))
+        APART.iter().any(|part| tensor.strip_prefix("model.").unwrap_or(tensor).starts_with(part))
+            || BUFFERS.iter().any(|buffer| tensor.ends_with(buffer))
+            || self.config.architecture == "gpt2" && MASKS.iter().any(|mask| tensor.ends_with(mask))
     }
 
     /// Where the weight of `role` in layer `layer` lies (the layer of what is not in one does not matter).
@@ -164,9 +187,58 @@ impl Family {
     }
 }
 
+/// Parts that are not run, by the beginnings of their tensors' names, with or without `model.`.
+const APART: [&str; 9] = [
+    "audio_tower.",
+    "embed_audio.",
+    "embed_vision.",
+    "mtp.",
+    "multi_modal_projector.",
+    "vision_model.",
+    "vision_tower.",
+    "visual.",
+    "vision_embed_tokens.",
+];
+
+/// Tables that follow from the configuration, by the ends of their names.
+const BUFFERS: [&str; 3] = [".rotary_emb.inv_freq", ".attn_rot_embd.weight", ".attn_rot_embd"];
+
+/// The causal masks that old files of GPT-2 hold.
+const MASKS: [&str; 2] = [".attn.bias", ".attn.masked_bias"];
+
+/// Reads what stands around a text model's configuration and counts for it: the flag of a tied head, of which either may
+/// be set, and tokens that end a text.
+fn around(outer: &json::Json, config: &mut Config) -> Result<()> {
+    let flags = [config.tied, outer.bool("tie_word_embeddings")?];
+    config.tied = flags.into_iter().flatten().reduce(|a, b| a || b);
+    let stops = outer.ids("eos_token_id")?;
+    if config.stops.is_empty() {
+        config.stops = stops;
+    }
+    Ok(())
+}
+
+/// # Errors
+/// `Config` for weights that are quantised in a way that is not read, naming it.
+fn refuse_quantization(json: &json::Json) -> Result<()> {
+    for key in ["quantization_config", "compression_config"] {
+        let Some(settings) = json.object(key)? else { continue };
+        let given = settings.str("quant_method")?.or(settings.str("quantization_method")?);
+        let by_bits = ["load_in_4bit", "load_in_8bit"].into_iter().any(|key| settings.has(key));
+        let method = given.unwrap_or(if by_bits { "bitsandbytes" } else { "without a name" });
+        let method = crate::error::one_line(method);
+        let reason = format!(
+            "{key}: weights quantised with {method} are not supported; open a folder in float32, float16 or bfloat16, or a \
+             quantised GGUF file"
+        );
+        return Err(Error::Config { reason });
+    }
+    Ok(())
+}
+
 /// Families that can be loaded.
-const SUPPORTED: &str =
-    "llama, mistral, qwen2, qwen3, qwen3_5, gemma3_text, gpt2, delta_net, gated_deltanet, routing_transformer";
+const SUPPORTED: &str = "llama, mistral, ministral, mistral3 around mistral, qwen2, qwen3, qwen3_5, gemma3, gpt2, delta_net, \
+                         gated_deltanet, routing_transformer; as GGUF: llama, qwen2, qwen3, gemma3, gpt2";
 
 fn unsupported(name: &str) -> Error {
     let name = if name.is_empty() { "without a name".into() } else { crate::error::one_line(name) };

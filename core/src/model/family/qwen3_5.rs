@@ -3,16 +3,14 @@
 //! Its rotation has three kinds of positions, of which a text has one: they are those of any rotation.
 
 use super::json::{Json, bounded, layers};
-use super::llama::{self, activation, frequencies};
+use super::llama::{self, activation};
+use super::rope::{Partial, frequencies};
 use crate::config::{Attention, Config, Delta, Layer, Mixer, Mlp, Norm, Rope};
 use crate::error::{Error, Result, one_line};
 use foveate_kernels::conv;
 use foveate_kernels::rope::Pairing;
 
 pub(super) fn config(json: &Json) -> Result<Config> {
-    // A model that also sees has the text model's configuration inside.
-    let inside = json.object("text_config")?;
-    let (outer, json) = (json, inside.as_ref().unwrap_or(json));
     let dim = json.size("hidden_size")?;
     let count = layers("num_hidden_layers", json.size("num_hidden_layers")?)?;
     let norm = Norm { one_plus: true, ..llama::rms(json.f64("rms_norm_eps")?.unwrap_or(1e-6)) };
@@ -28,11 +26,6 @@ pub(super) fn config(json: &Json) -> Result<Config> {
         Layer { input_norm: norm, mixer, post_norm: norm, mlp, branch_norm: None }
     };
     let context = json.u32("max_position_embeddings")?.unwrap_or(32768);
-    let tied = match json.bool("tie_word_embeddings")? {
-        Some(tied) => Some(tied),
-        None => outer.bool("tie_word_embeddings")?,
-    };
-    let stops = json.ids("eos_token_id")?;
     Ok(Config {
         architecture: "qwen3_5".into(),
         vocab: json.size("vocab_size")?,
@@ -42,19 +35,21 @@ pub(super) fn config(json: &Json) -> Result<Config> {
         learned_positions: false,
         layers: full(json, count)?.into_iter().map(layer).collect(),
         final_norm: norm,
-        tied,
-        stops: if stops.is_empty() { outer.ids("eos_token_id")? } else { stops },
+        tied: json.bool("tie_word_embeddings")?,
+        stops: json.ids("eos_token_id")?,
     })
 }
 
 /// Which layers see all tokens: those that `layer_types` says, or the last of every `full_attention_interval`.
 fn full(json: &Json, count: u32) -> Result<Vec<bool>> {
+    let interval = json.size_or("full_attention_interval", 4)?;
     let Some(types) = json.strings("layer_types")? else {
-        let interval = bounded("full_attention_interval", json.u32("full_attention_interval")?.unwrap_or(4))?;
         return Ok((1..=count).map(|layer| layer.is_multiple_of(interval)).collect());
     };
     if types.len() != count as usize {
-        return Err(Error::Config { reason: format!("layer_types names {} layers of {count}", types.len()) });
+        return Err(Error::Config {
+            reason: format!("layer_types names {} layers, num_hidden_layers is {count}", types.len()),
+        });
     }
     let kind = |kind: &str| match kind {
         "full_attention" => Ok(true),
@@ -75,7 +70,7 @@ fn attention(json: &Json, norm: Norm) -> Result<Attention> {
         scale: 1.0 / (dim as f32).sqrt(),
         window: None,
         softcap: None,
-        rope: Some(Rope { frequencies: frequencies(json, dim, 0.25)?, pairing: Pairing::Half }),
+        rope: Some(Rope { frequencies: frequencies(json, dim, Partial::Default(0.25))?, pairing: Pairing::Half }),
         head_norm: Some(norm),
         input_bias: bias,
         output_bias: bias,
@@ -99,6 +94,10 @@ pub(super) fn delta(json: &Json) -> Result<Delta> {
         norm: llama::rms(json.f64("rms_norm_eps")?.unwrap_or(1e-6)),
         gated: true,
     };
-    delta.check()?;
+    delta.check().map_err(|error| Error::Config {
+        reason: format!(
+            "linear_num_key_heads, linear_num_value_heads and the sizes of their heads do not fit: {error}"
+        ),
+    })?;
     Ok(delta)
 }

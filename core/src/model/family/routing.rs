@@ -33,8 +33,9 @@
 //! and where none did gets 0 from that head.
 
 use super::json::{Json, bounded, layers};
-use super::llama::{self, activation, frequencies};
+use super::llama::{self, activation};
 use super::qwen3_5;
+use super::rope::{Partial, frequencies};
 use crate::config::{Attention, Config, Layer, Mixer, Mlp, Rope, Routing};
 use crate::error::{Error, Result, one_line};
 use foveate_kernels::rope::Pairing;
@@ -69,6 +70,21 @@ pub(super) fn config(json: &Json) -> Result<Config> {
     let layer = |kind| -> Result<_> {
         Ok(Layer { input_norm: norm, mixer: mixer(kind)?, post_norm: norm, mlp, branch_norm: None })
     };
+    let layers = kinds.iter().map(layer).collect::<Result<_>>()?;
+    // Keys of kinds of layers that this model has none of.
+    json.understands(&[
+        "linear_conv_kernel_dim",
+        "linear_key_head_dim",
+        "linear_num_key_heads",
+        "linear_num_value_heads",
+        "linear_value_head_dim",
+        "local_window",
+        "num_routing_heads",
+        "num_routing_layers",
+        "routing_scale",
+        "routing_selection",
+        "routing_window",
+    ]);
     Ok(Config {
         architecture: "routing_transformer".into(),
         vocab: json.size("vocab_size")?,
@@ -76,7 +92,7 @@ pub(super) fn config(json: &Json) -> Result<Config> {
         context,
         embed_scale: 1.0,
         learned_positions: false,
-        layers: kinds.iter().map(layer).collect::<Result<_>>()?,
+        layers,
         final_norm: norm,
         tied: json.bool("tie_word_embeddings")?,
         stops: json.ids("eos_token_id")?,
@@ -100,7 +116,9 @@ fn kinds(json: &Json, count: u32) -> Result<Vec<Kind>> {
         return Ok((0..count).map(|i| if i < plain { Kind::Local } else { Kind::Routing }).collect());
     };
     if types.len() != count as usize {
-        return Err(Error::Config { reason: format!("layer_types names {} layers of {count}", types.len()) });
+        return Err(Error::Config {
+            reason: format!("layer_types names {} layers, num_hidden_layers is {count}", types.len()),
+        });
     }
     let kind = |kind: &str| match kind {
         "full_attention" => Ok(Kind::Full),
@@ -124,7 +142,7 @@ fn attention(json: &Json, heads: u32, dim: u32) -> Result<Attention> {
         scale: 1.0 / (dim as f32).sqrt(),
         window: None,
         softcap: None,
-        rope: Some(Rope { frequencies: frequencies(json, dim, 1.0)?, pairing: Pairing::Half }),
+        rope: Some(Rope { frequencies: frequencies(json, dim, Partial::Default(1.0))?, pairing: Pairing::Half }),
         head_norm: None,
         input_bias: false,
         output_bias: false,

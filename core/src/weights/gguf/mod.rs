@@ -6,12 +6,15 @@
 
 mod cursor;
 mod metadata;
+mod split;
 mod types;
 
 pub use metadata::{Array, Metadata, Strings, Value};
+pub(crate) use split::first_part;
 
 use cursor::{Cursor, Stop};
 
+use super::foreign::foreign;
 use super::source::Source;
 use super::tensor::TensorInfo;
 use crate::error::{Error, Result, one_line};
@@ -39,12 +42,18 @@ pub(crate) async fn read_header(file: &dyn Source) -> Result<Header> {
     let size = file.len();
     let mut bytes = Vec::new();
     let mut want = WINDOW.min(size);
+    if size == 0 {
+        return Err(Error::Read { what: file.name().into(), reason: foreign(&[]).unwrap_or_default().into() });
+    }
     loop {
         let have = bytes.len() as u64;
         bytes.append(&mut file.read(have, want - have).await?);
         if bytes.len() as u64 != want {
             let reason = format!("asked for its first {want} bytes, got {}", bytes.len());
             return Err(Error::Read { what: file.name().into(), reason });
+        }
+        if let Some(says) = foreign(&bytes).filter(|_| !bytes.starts_with(b"GGUF")) {
+            return Err(Error::Read { what: file.name().into(), reason: says.into() });
         }
         match parse(&bytes, size) {
             Ok(header) => return Ok(header),

@@ -102,8 +102,8 @@ pub(crate) trait Lanes: Copy {
         }
     }
 
-    /// Replaces every element of `x` with `f` of it and of the element of `y` at the same index; both have the same
-    /// length.
+    /// Replaces every element of `x` with `f` of it and of the
+    /// element of `y` at the same index; both have the same length.
     #[inline(always)]
     fn zip(self, x: &mut [f32], y: &[f32], f: impl Fn(Self::V, Self::V) -> Self::V) {
         let (mut xs, ys) = (x.chunks_exact_mut(Self::N), y.chunks_exact(Self::N));

@@ -12,9 +12,8 @@
 //! Intrinsics are inlined only into functions that enable their unit. Everything between a body and an intrinsic is
 //! therefore `#[inline(always)]`, closures included; a closure without it costs a call per intrinsic.
 //!
-//! On x86-64 the feature `std` enables run-time detection. Without it, a level is used only if the crate is compiled
-//! for it,
-//! and a crate compiled without AVX2 holds none of the x86 code: targets such as `x86_64-unknown-none` have no vector
+//! On x86-64 the feature `std` enables run-time detection. Without it, a level is used only if the crate is compiled for
+//! it. A crate compiled without AVX2 holds none of the x86 code: targets such as `x86_64-unknown-none` have no vector
 //! registers.
 
 /// Returns whether the processor has the given features.
@@ -183,19 +182,17 @@ dispatch! {
     max = reduce::max, (x: &[f32]) -> f32;
     /// Writes the indices of elements of at least `floor` to the front of `out`, ascending, and returns their number.
     above = reduce::above, (x: &[f32], floor: f32, out: &mut [u32]) -> usize;
-    /// Returns the largest element; NaN counts as the smallest finite number and infinities as the largest ones.
-    max_finite = reduce::max_finite, (x: &[f32]) -> f32;
     /// Writes `out[j] = a . row j`, where row `j` has `a.len()` elements from `j stride` on.
     dots = reduce::dots, (a: &[f32], rows: &[f32], stride: usize, out: &mut [f32]);
-    /// Adds `out[i] += sum_j a[j] row j[i]`, where row `j` has `out.len()` elements from `j stride` on.
+    /// Adds scaled rows: `out[i] += sum_j a[j] row j[i]`, where row `j` has `out.len()` elements from `j stride` on.
     add_rows = reduce::add_rows, (a: &[f32], rows: &[f32], stride: usize, out: &mut [f32]);
     /// Prefetches the cache lines that hold `x`, if the unit has an instruction for it.
     fetch = reduce::fetch, (x: &[f32]);
-    /// Scales `x[i] *= factor`.
+    /// Scales `x`: `x[i] *= factor`.
     scale = reduce::scale, (x: &mut [f32], factor: f32);
-    /// Adds `x[i] += y[i]`.
+    /// Adds `y` to `x`: `x[i] += y[i]`.
     add = reduce::add, (x: &mut [f32], y: &[f32]);
-    /// Multiplies `x[i] *= y[i]`.
+    /// Multiplies `x` by `y`: `x[i] *= y[i]`.
     mul = reduce::mul, (x: &mut [f32], y: &[f32]);
     /// Computes `x[i] = (x[i] - mean) factor (weight[i] + offset)`.
     normalise = reduce::normalise, (x: &mut [f32], mean: f32, factor: f32, weight: &[f32], offset: f32);

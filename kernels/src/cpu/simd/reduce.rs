@@ -99,19 +99,6 @@ pub(super) fn max<L: Lanes>(l: L, x: &[f32]) -> f32 {
 }
 
 #[inline(always)]
-pub(super) fn max_finite<L: Lanes>(l: L, x: &[f32]) -> f32 {
-    // No comparison with NaN is true, so a NaN never replaces the accumulator.
-    let largest = fold(
-        l,
-        x,
-        f32::MIN,
-        #[inline(always)]
-        |a, b| l.pick_less(a, b, b, a),
-    );
-    l.largest(largest).min(f32::MAX)
-}
-
-#[inline(always)]
 pub(super) fn dots<L: Lanes>(l: L, a: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) {
     let d = a.len();
     let mut fours = out.chunks_exact_mut(4);
@@ -148,8 +135,8 @@ const AHEAD: usize = 16;
 /// Elements of a cache line.
 const LINE: usize = 16;
 
-/// Prefetches four rows of `d` elements. Rows with gaps between them, such as those of one key head, are not detected
-/// by hardware prefetchers.
+/// Prefetches four rows of `d` elements. Rows with gaps between them, such
+/// as those of one key head, are not detected by hardware prefetchers.
 #[inline(always)]
 fn fetch_ahead<L: Lanes>(l: L, rows: &[f32], at: usize, stride: usize, d: usize) {
     if stride > d {

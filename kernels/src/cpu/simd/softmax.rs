@@ -3,12 +3,12 @@
 use super::lanes::Lanes;
 use super::{math, reduce};
 
-/// Turns the logits of rows against a tile of keys into weights `exp(logit - max)`; logits outside of `seen` become 0.
-/// `max` is first raised to the largest logit of the tile, and the row's `sum` and `acc` are rescaled to the new
-/// maximum.
+/// Turns the logits of rows against a tile of keys into weights `exp(logit - max)`;
+/// logits outside of `seen` become 0. `max` is first raised to the largest logit of
+/// the tile, and the row's `sum` and `acc` are rescaled to the new maximum.
 ///
-/// `logits` has row stride `stride` and `keys` columns. `seen`, `max` and `sum` have one entry per row, and `acc` one
-/// row of elements.
+/// `logits` has row stride `stride` and `keys` columns. `seen`, `max`
+/// and `sum` have one entry, and `acc` has one row, for each row of logits.
 #[inline(always)]
 pub(super) fn online<L: Lanes>(
     l: L,

@@ -34,23 +34,6 @@ fn simd_levels_agree_on_sums_and_products() {
 }
 
 #[test]
-fn simd_max_finite_passes_over_nan() {
-    for simd in Simd::available() {
-        for n in LENGTHS {
-            for at in 0..n {
-                let mut x = vec![f32::NAN; n];
-                assert_eq!(simd.max_finite(&x), f32::MIN);
-                x[n / 2] = f32::NEG_INFINITY;
-                x[at] = -2.5;
-                assert_eq!(simd.max_finite(&x), -2.5);
-                x[at] = f32::INFINITY;
-                assert_eq!(simd.max_finite(&x), f32::MAX);
-            }
-        }
-    }
-}
-
-#[test]
 fn simd_rows_and_columns_are_products() {
     for simd in Simd::available() {
         for (rows, width, stride) in [(1, 1, 1), (3, 7, 9), (4, 16, 16), (9, 64, 70), (6, 131, 131), (5, 33, 40)] {
@@ -86,7 +69,7 @@ fn simd_products_of_cached_matrices() {
                 simd.transpose(&b, &mut right, [columns, terms], [terms, b_stride]);
                 let mut c = vec![2.0; rows * c_stride];
                 simd.multiply(&a, &right, &mut c, [rows, terms, columns], [a_stride, b_stride, c_stride], add);
-                // The same product with the right side in strips of columns.
+                // Repeats the product with the right side in strips of columns.
                 let mut strips = vec![f32::NAN; terms * b_stride];
                 let (size, between) = ([columns, terms], super::PADDED * terms);
                 simd.transpose_strips(&b, &mut strips, size, [terms, super::PADDED, between]);
@@ -127,8 +110,8 @@ fn simd_functions_are_accurate_and_reach_their_limits() {
             simd.apply(function, &mut got);
             for (&got, &x) in got.iter().zip(&inputs) {
                 let want = exact(f64::from(x)) as f32;
-                // Rounding the exponent makes the relative error grow with its magnitude, beyond -3 for arguments that
-                // underflow.
+                // Rounding the exponent makes the relative error grow with
+                // its magnitude, beyond -3 for arguments that underflow.
                 let tolerance = tolerance * if x < -1.0 { f64::from(x * x).min(64.0) } else { 1.0 };
                 let off = (f64::from(got) - f64::from(want)).abs();
                 let close = off <= tolerance * f64::from(want.abs()) + 1e-37 || got == want;

@@ -11,15 +11,15 @@ trait Format {
     /// Groups of 32 elements in a block.
     const GROUPS: usize = 1;
 
-    /// Returns two numbers shared by the elements of group `g`, usually a scale and an offset; unused by formats
-    /// without them.
+    /// Returns two numbers shared by the elements of group `g`,
+    /// usually a scale and an offset; unused by formats without them.
     #[inline(always)]
     fn scales<L: Lanes>(l: L, _block: &[u8], _g: usize) -> [L::V; 2] {
         [l.splat(0.0); 2]
     }
 
-    /// Returns elements of group `g` from `at` on and from `16 + at` on, the two halves that nibble formats store
-    /// together.
+    /// Returns elements of group `g` from `at` on and from `16 + at`
+    /// on, the two halves that nibble formats store together.
     fn pair<L: Lanes>(l: L, block: &[u8], g: usize, scales: [L::V; 2], at: usize) -> [L::V; 2];
 }
 
@@ -297,8 +297,8 @@ pub(super) fn dots<L: Lanes>(
     }
 }
 
-/// Computes three tokens as four and discards the extra result: a specialised version would cost more code than it
-/// saves time.
+/// Computes three tokens as four and discards the extra result: a
+/// specialised version would cost more code than it saves time.
 #[inline(always)]
 fn format_dots<L: Lanes, F: Format>(
     l: L,
@@ -324,7 +324,7 @@ fn token_dots<L: Lanes, F: Format, const T: usize>(
     tokens: usize,
     out: &mut [f32],
 ) {
-    // As many rows together as keep their sums in registers: AVX-512 has 32 registers, AVX2 16.
+    // Rows per pass are limited by the registers for their sums: AVX-512 has 32, AVX2 16.
     let together = if L::N == 16 { 4 } else { 2 };
     let count = out.len() / tokens;
     // Past the end the last row is repeated and its results discarded, for the same reason as a fourth token.

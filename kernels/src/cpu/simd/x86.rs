@@ -266,8 +266,8 @@ impl Lanes for Avx512 {
     }
     #[inline(always)]
     fn nibbles(self, bytes: &[u8], d: __m512, m: __m512) -> [__m512; 2] {
-        // All 16 values of the block are in one register; each nibble selects one (the permutation ignores the upper
-        // bits).
+        // All 16 values of the block are in one register; each nibble
+        // selects one (the permutation ignores the upper bits).
         let steps =
             on!(_mm512_setr_ps(0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0));
         let values = self.fma(d, steps, m);

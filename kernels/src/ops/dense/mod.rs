@@ -4,5 +4,7 @@ pub mod activation;
 pub mod embed;
 pub mod fused_linear;
 pub mod linear;
+pub(crate) mod matvec;
 pub mod norm;
 pub mod rope;
+mod weight;

@@ -1,5 +1,5 @@
-// erf(x) with an error of at most 5e-7: a Maclaurin series for |x| < 1, the rational form with exp of Abramowitz and
-// Stegun 7.1.26 above.
+// erf(x) with an error of at most 5e-7: a Maclaurin series below |x| = 1,
+// the rational form with exp of Abramowitz and Stegun 7.1.26 above.
 fn erf(x: f32) -> f32 {
     let a = min(abs(x), 6.0);
     if a < 1.0 {

@@ -1,5 +1,5 @@
-// Returns the sum of `value` over the GROUP lanes of a workgroup (a power of two) to every lane. Requires uniform
-// control flow.
+// Returns the sum of `value` over the GROUP lanes of a workgroup
+// (a power of two) to every lane. Requires uniform control flow.
 
 var<workgroup> reduced: array<f32, GROUP>;
 

@@ -10,6 +10,7 @@ use foveate::core::kernels::testing::shapes;
 use foveate::core::{Any, Backend};
 use foveate::{Error, Result};
 use serde_json::json;
+use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
 #[derive(Args)]
@@ -42,7 +43,7 @@ pub(super) struct Arguments {
     sweep: Option<String>,
     /// A .gguf file, a folder, a hub id or a name, as `generate` takes them.
     #[arg(long, value_name = "PATH|NAME", conflicts_with_all = ["op", "set", "sweep"])]
-    model: Option<String>,
+    model: Option<OsString>,
     /// Lengths of prompts [default: of 128, 512, 1024 and 2048 what the model has room for].
     #[arg(long, value_name = "N,...", value_delimiter = ',', requires = "model")]
     contexts: Vec<u32>,
@@ -192,7 +193,7 @@ fn sweep(arguments: &Arguments, name: &str, range: &Range, effort: Effort) -> Re
     }
 }
 
-fn model(arguments: &Arguments, path: &str, effort: Effort) -> Result<()> {
+fn model(arguments: &Arguments, path: &OsStr, effort: Effort) -> Result<()> {
     let files = foveate::open_with(path, &mut progress::Bars::default().report())?;
     let device = arguments.device.open()?;
     let report = bench::model(device, files, &arguments.contexts, arguments.tokens, effort)?;

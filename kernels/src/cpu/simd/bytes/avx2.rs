@@ -51,8 +51,8 @@ fn lanes(v: __m256i) -> [i32; 8] {
 /// Decoding of a format's blocks to 16-bit words.
 trait Format {
     const BYTES: usize;
-    /// `None` if the upper half of a block's first dword is `m`. `Some(OFFSET)` if `m` is `OFFSET d`, 0 for signed
-    /// integers.
+    /// `None` if the upper half of a block's first dword is `m`.
+    /// `Some(OFFSET)` if `m` is `OFFSET d`, 0 for signed integers.
     const OFFSET: Option<f32>;
 
     /// Returns the integers of a block, in order.

@@ -53,9 +53,9 @@ enum Unit {
 /// Rows of activations rounded to 16 bits.
 pub(crate) struct Rounded {
     blocks: usize,
-    /// Integers of each row, in the unit's own layout. The default layout takes blocks in pairs and stores their high
-    /// bytes, then their low bytes, interleaving four bytes of each block: `[pairs, 2, 8, 2, 4]`, with the last pair
-    /// padded.
+    /// Integers of each row, in the unit's own layout. The default layout takes blocks
+    /// in pairs and stores their high bytes, then their low bytes, interleaving four
+    /// bytes of each block: `[pairs, 2, 8, 2, 4]`, with the last pair padded.
     q: Vec<i8>,
     /// Scale of each block of each row; `sum` is that scale times the sum of the block's integers.
     scale: Vec<f32>,
@@ -132,8 +132,8 @@ impl Panel {
     }
 }
 
-/// Unpacks one block of a format that [`Bytes`] multiplies into integers `u`, and returns `d` and `m` of the weights
-/// `d u[i] + m`.
+/// Unpacks one block of a format that [`Bytes`] multiplies into
+/// integers `u`, and returns `d` and `m` of the weights `d u[i] + m`.
 fn unpack(format: DType, block: &[u8], u: &mut [u8; BLOCK]) -> [f32; 2] {
     let half = |at: usize| half::f16::from_le_bytes([block[at], block[at + 1]]).to_f32();
     let mut nibbles = |q: &[u8]| {

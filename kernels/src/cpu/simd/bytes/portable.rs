@@ -1,5 +1,5 @@
-//! Portable definition of the integer products: the oracle of tests, and the fallback for units without a faster
-//! version.
+//! Portable definition of the integer products: the oracle of
+//! tests, and the fallback for units without a faster version.
 
 use super::{BLOCK, GROUP, LARGEST, Panel, Rounded, Row, RowMut, SMALLEST, unpack};
 use crate::cpu::Tile;

@@ -6,8 +6,8 @@ use crate::quant;
 use crate::rng::Rng;
 use alloc::{vec, vec::Vec};
 
-/// Rounds, packs and multiplies on every unit. Products with and without packing must match those of the decoded
-/// weights.
+/// Rounds, packs and multiplies on every unit. Products with
+/// and without packing must match those of the decoded weights.
 #[test]
 fn bytes_multiply_as_decoded_weights_do() {
     let units: Vec<Bytes> = [Bytes::PORTABLE].into_iter().chain(Bytes::available()).collect();

@@ -105,8 +105,8 @@ fn tile<const G: usize, const T: usize>(panel: &Panel, x: &Rounded, first: usize
     let mut sums = [[_mm512_setzero_ps(); G]; T];
     for b in 0..panel.blocks {
         let mut dots = [[_mm512_setzero_si512(); G]; T];
-        // SAFETY: a block of a panel has 8 vectors of bytes and 2 of scales; a row has 8 dwords per block and part, a
-        // scale and a sum.
+        // SAFETY: a block of a panel has 8 vectors of bytes and 2 of
+        // scales; a row has 8 dwords per block and part, a scale and a sum.
         unsafe {
             let mut words = [core::ptr::null::<u32>(); G];
             for g in 0..G {
@@ -300,8 +300,8 @@ fn row_dots<F: Format, const R: usize, const T: usize>(rows: [&[u8]; R], x: [Row
             // SAFETY: reads the first dword of each block that the mask covers; scales and sums are padded.
             unsafe {
                 let at = rows[r].as_ptr().add(first * F::BYTES);
-                // Prefetches the following rows: one row is too short for the hardware prefetcher to detect the
-                // stream.
+                // Prefetches the following rows: one row is too short
+                // for the hardware prefetcher to detect the stream.
                 for line in (0..PADDED * F::BYTES).step_by(64) {
                     _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD + line).cast());
                 }

@@ -50,8 +50,8 @@ pub(super) fn round(x: &[f32], row: RowMut<'_>) {
 /// Decoding of a format's blocks to 16-bit words.
 trait Format {
     const BYTES: usize;
-    /// Returns `d` and `m` of four blocks, given their first four bytes as lanes; `m` is `None` for formats without
-    /// offset.
+    /// Returns `d` and `m` of four blocks, given their first four
+    /// bytes as lanes; `m` is `None` for formats without offset.
     fn scales(heads: v128) -> (v128, Option<v128>);
     /// Returns the integers of a block, in the order of a row of `x`.
     ///
@@ -134,8 +134,8 @@ pub(super) fn dots(format: DType, rows: &[u8], row_bytes: usize, x: &Rounded, to
     }
 }
 
-/// Computes two or three tokens as four and discards the extra results: specialised versions would cost more code than
-/// they save time.
+/// Computes two or three tokens as four and discards the extra results:
+/// specialised versions would cost more code than they save time.
 fn format_dots<F: Format>(rows: &[u8], row_bytes: usize, x: &Rounded, tokens: Range<usize>, out: &mut [f32]) {
     let row = |t: usize| x.row((tokens.start + t).min(tokens.end - 1));
     match tokens.len() {

@@ -9,10 +9,10 @@ use core::arch::x86_64::*;
 /// Returns whether the processor has AMX for bf16 and the system permits this process to use it.
 pub(super) fn lent() -> bool {
     static LENT: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    *LENT.get_or_init(ask)
+    *LENT.get_or_init(request)
 }
 
-fn ask() -> bool {
+fn request() -> bool {
     let features = __cpuid_count(7, 0).edx;
     let amx = features >> 22 & 1 == 1 && features >> 24 & 1 == 1;
     if !amx || !has!("avx512f", "avx512bw", "avx512vl", "avx512bf16") {

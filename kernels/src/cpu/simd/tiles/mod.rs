@@ -5,9 +5,9 @@
 //! x w ~ high high + low high + high low
 //! ```
 //!
-//! Each product of two f32 becomes three products of bf16, summed in f32, with a relative error of at most 2^-16: well
-//! within the tolerance of f32 kernels. A value that is not finite makes every sum that includes it NaN. Numbers below
-//! 2^-126 count as 0.
+//! Each product of two f32 becomes three products of bf16, summed in f32, with a relative
+//! error of at most 2^-16: well within the tolerance of f32 kernels. A value that is not
+//! finite makes every sum that includes it NaN. Numbers below 2^-126 count as 0.
 //!
 //! The unit is AMX, which Linux grants on request. A tile product is 16 x 16 x 32, 16 times the work of one AVX-512
 //! instruction in as many cycles.

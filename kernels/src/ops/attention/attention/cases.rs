@@ -29,8 +29,8 @@ pub(crate) fn cases() -> Vec<Case> {
             all.push(Case::new(format!("{id}_page{page}"), Spec { paged, q_stride, lengths: batch > 1, ..spec }));
         }
     }
-    // Many queries late in a sequence: keys and values are packed once, starting at the first key in the first query's
-    // window.
+    // Many queries late in a sequence: keys and values are laid out
+    // once, starting at the first key in the first query's window.
     for kv in [DType::F32, DType::F16] {
         let paged = Some(Pages { pages: 20, page: 16, width: 19 });
         let spec = Spec { window: Some(70), paged, kv, ..Spec::causal(1, 140, 300, 4, 2, 32) };

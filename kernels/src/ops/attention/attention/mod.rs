@@ -337,7 +337,7 @@ impl Kernel for Spec {
                     vectors.push((arg.name, offsets(self.batch, self.keys, rows, rng)));
                 }
                 "lengths" => {
-                    vectors.push((arg.name, (0..self.batch).map(|_| rng.below(self.keys + 1)).collect()));
+                    vectors.push((arg.name, (0..self.batch).map(|_| rng.up_to(self.keys)).collect()));
                 }
                 "bias" => {
                     // An eighth of the keys is hidden, in the ways that people do it.
@@ -362,10 +362,10 @@ impl Kernel for Spec {
 /// any length, with a gap in front now and then.
 fn offsets(batch: u32, most: u32, rows: u32, rng: &mut crate::rng::Rng) -> Vec<u32> {
     let full = u64::from(batch) * u64::from(most) <= u64::from(rows);
-    let mut at = if full { 0 } else { rng.below(rows.min(2) + 1) };
+    let mut at = if full { 0 } else { rng.up_to(rows.min(2)) };
     let mut all = alloc::vec![at];
     for _ in 0..batch {
-        at += if full { most } else { rng.below(most.min(rows - at) + 1) };
+        at += if full { most } else { rng.up_to(most.min(rows - at)) };
         all.push(at);
     }
     all

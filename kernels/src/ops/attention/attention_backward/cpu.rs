@@ -67,8 +67,8 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
         }
     });
     let [q_sums, k_sums, v_sums] = &sums;
-    // `terms` maps an output row (row of q or k, head) to `[offset of its first term, stride of the terms, number of
-    // terms]`; their sum is multiplied by `factor`.
+    // `terms` maps an output row (row of q or k, head) to
+    // `[offset of its first term, stride of the terms, number of terms]`; their sum is multiplied by `factor`.
     let add =
         |out: &mut [f32], width: usize, factor: f32, terms: &(dyn Fn(usize) -> [usize; 3] + Sync), sums: &[f32]| {
             let (out_rows, out) = (out.len() / width, Shared::new(out));
@@ -123,7 +123,7 @@ struct Inputs<'a> {
 /// Scratch memory of one task: matrices of `[TILE, TILE]`.
 struct Scratch {
     weights: Vec<f32>,
-    /// Derivatives of the loss by the products of queries and keys.
+    /// Derivatives of the loss with respect to the products of queries and keys.
     ds: Vec<f32>,
     /// Derivatives of the soft-cap; empty without one.
     slopes: Vec<f32>,
@@ -185,8 +185,8 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// Computes `dbias`. A unit is a tile of queries of one bias plane. It sums over the sequences and heads that
-    /// share the plane, in order.
+    /// Computes `dbias`. A unit is a tile of queries of one bias plane. It
+    /// sums over the sequences and heads that share the plane, in order.
     fn bias(&self, dbias: &mut [f32]) {
         let (spec, own) = (self.spec, self.spec.bias.unwrap_or_default());
         let (batch, queries, keys) = (spec.batch as usize, spec.queries as usize, spec.keys as usize);
@@ -232,8 +232,8 @@ impl<'a> Inputs<'a> {
         });
     }
 
-    /// Adds the contributions of a tile of keys to a head's `dq`, and those of its queries to `dk` and `dv`, without
-    /// the scale.
+    /// Adds the contributions of a tile of keys to a head's `dq`,
+    /// and those of its queries to `dk` and `dv`, without the scale.
     fn keys(&self, of: Pairs, [dq, dk, dv]: [&mut [f32]; 3], scratch: &mut Scratch) {
         let (spec, sequence, queries) = (self.spec, of.sequence, of.sequence.queries);
         let token = |position: i64| (position - sequence.position(0)).clamp(0, queries as i64) as usize;
@@ -274,7 +274,8 @@ impl<'a> Inputs<'a> {
         ]
     }
 
-    /// Computes the weights and, in `ds`, the derivatives by the products if `by_product`, otherwise by the logits.
+    /// Computes the weights and, in `ds`, the derivatives with respect to
+    /// the products if `by_product`, otherwise with respect to the logits.
     fn pairs(&self, of: &Pairs, scratch: &mut Scratch, by_product: bool) {
         let (spec, host, simd) = (self.spec, self.host, self.host.simd());
         let Pairs { b, sequence, h, tokens, keys } = of;

@@ -101,8 +101,8 @@ impl Kernel for Spec {
     fn inputs(&self, rng: &mut crate::rng::Rng) -> Vec<Vec<u8>> {
         let mut all = crate::draw::draws(&self.args(), rng);
         // Distinct slots where the pool has room, beginning anywhere; those past its end are skipped.
-        let first = rng.below(self.pool + 1);
-        all[0] = crate::draw::u32_bytes(&(0..self.tokens).map(|t| first + t).collect::<Vec<_>>());
+        let first = rng.up_to(self.pool);
+        all[0] = crate::draw::u32_bytes(&(0..self.tokens).map(|t| first.saturating_add(t)).collect::<Vec<_>>());
         all
     }
 }

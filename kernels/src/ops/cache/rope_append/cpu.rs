@@ -1,5 +1,5 @@
-//! Rotates queries in parallel over tokens. Keys and values are appended sequentially, since two tokens may have the
-//! same slot.
+//! Rotates queries in parallel over tokens. Keys and values are
+//! appended sequentially, since two tokens may have the same slot.
 
 use super::Spec;
 use crate::cpu::{Args, Host, Shared, split};

@@ -37,7 +37,7 @@ use crate::cpu::{Args, Host};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::ops::Kernel;
-use crate::ops::dense::rope::{Frequencies, Scaling};
+use crate::ops::dense::rope::Frequencies;
 use crate::plan::shape::{elements, require, strided};
 use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Plan};
@@ -118,7 +118,7 @@ impl Kernel for Spec {
         let mut all = crate::draw::draws(&self.args(), rng);
         let positions: Vec<u32> = (0..self.tokens).map(|_| rng.below(self.positions)).collect();
         all[0] = crate::draw::u32_bytes(&positions);
-        let frequencies = Frequencies { theta: 10000.0, rotary: self.rotary, scaling: Scaling::None };
+        let frequencies = Frequencies::new(10000.0, self.rotary);
         all[1] = crate::draw::f32_bytes(&frequencies.table(self.positions));
         // Distinct slots where the pool has room, beginning anywhere; those past its end are skipped.
         let first = rng.below(self.pool);

@@ -1,5 +1,5 @@
-//! Parallel over rows: for each token of the window, adds the product of its inputs with a row of weights to the
-//! output.
+//! Parallel over rows: for each token of the window, adds the
+//! product of its inputs with a row of weights to the output.
 
 use super::{Activation, Part, Spec, sequence::Sequences};
 use crate::cpu::simd::Function;

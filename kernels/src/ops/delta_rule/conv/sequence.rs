@@ -34,8 +34,8 @@ impl<'a> Sequences<'a> {
         Self { rows: offsets.map(next).collect(), slots, pool }
     }
 
-    /// Returns the index of sequence `n`'s state, or `None` if the sequence is skipped (its slot is outside of the
-    /// pool).
+    /// Returns the index of sequence `n`'s state, or `None` if
+    /// the sequence is skipped (its slot is outside of the pool).
     pub(crate) fn state(&self, n: usize) -> Option<usize> {
         match self.slots {
             Some(slots) => Some(slots[n] as usize).filter(|slot| *slot < self.pool),
@@ -43,8 +43,8 @@ impl<'a> Sequences<'a> {
         }
     }
 
-    /// Returns the sequence of each row of a tensor of `rows` rows; `None` for rows of no sequence or of a skipped
-    /// one.
+    /// Returns the sequence of each row of a tensor of `rows`
+    /// rows; `None` for rows of no sequence or of a skipped one.
     pub(crate) fn by_row(&self, rows: usize) -> Vec<Option<usize>> {
         let mut all = vec![None; rows];
         for (n, range) in self.rows.iter().enumerate().filter(|(n, _)| self.state(*n).is_some()) {

@@ -3,7 +3,7 @@ use crate::ops::delta_rule::conv::{Activation, Sequences, Spec};
 use alloc::{vec, vec::Vec};
 use libm::exp;
 
-/// `f'`
+/// Returns `f'`.
 fn slope(activation: Activation, x: f64) -> f64 {
     let sigmoid = 1.0 / (1.0 + exp(-x));
     match activation {
@@ -37,7 +37,7 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
     dx.fill(0.0);
     for (n, tokens) in sequences.rows.iter().enumerate() {
         let held = |i: usize, c: usize| (n * (window - 1) + i) * channels + c;
-        let mut first = 0; // channel of the part
+        let mut first = 0; // first channel of the part
         for part in spec.parts {
             let width = part.channels as usize;
             for c in first..first + width {

@@ -23,7 +23,7 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
     }
     let (heads, value_heads) = (spec.heads as usize, inputs.value_heads);
     let (key_dim, value_dim) = (inputs.key_dim, inputs.value_dim);
-    // [B, T, H, K]: derivatives by normalised queries and keys.
+    // [B, T, H, K]: derivatives with respect to normalised queries and keys.
     let (mut dq, mut dk) = (vec![0.0; q.len()], vec![0.0; k.len()]);
     for (n, tokens) in sequences.into_iter().enumerate() {
         for head in 0..value_heads {
@@ -83,7 +83,7 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
     }
 }
 
-/// Derivatives by the members of a [`Token`].
+/// Derivatives with respect to the members of a [`Token`].
 struct Gradients {
     q: Vec<f64>,
     k: Vec<f64>,
@@ -93,8 +93,8 @@ struct Gradients {
 }
 
 impl Gradients {
-    /// Computes one token's derivatives. Turns `ds`, the derivative by the state after the token, into that by the
-    /// state before it.
+    /// Computes one token's derivatives. Turns `ds`, the gradient of
+    /// the state after the token, into that of the state before it.
     fn step(token: &Token, [before, after]: [&[f64]; 2], scale: f64, dout: &[f64], ds: &mut [f64]) -> Self {
         let (keys, width) = (0..token.k.len(), dout.len());
         let decayed: Vec<f64> = before.iter().enumerate().map(|(i, s)| exp(token.g[i / width]) * s).collect();

@@ -44,7 +44,7 @@ impl Kernel for Spec {
     }
 
     fn validate(&self) -> Result<()> {
-        crate::ops::dense::linear::check_weight(NAME, self.format, self.vocab, self.dim)?;
+        crate::ops::dense::weight::check_weight(NAME, self.format, self.vocab, self.dim)?;
         require(self.scale.is_finite(), NAME, "scale", "finite", self.scale)?;
         elements(NAME, "out", &[self.tokens, self.dim]).map(drop)
     }
@@ -53,7 +53,7 @@ impl Kernel for Spec {
         let access = if self.accumulate { Access::ReadWrite } else { Access::Write };
         alloc::vec![
             Arg::new("ids", DType::U32, &[self.tokens], Access::Read),
-            crate::ops::dense::linear::weight_arg(self.format, self.vocab, self.dim),
+            crate::ops::dense::weight::weight_arg(self.format, self.vocab, self.dim),
             Arg::new("out", DType::F32, &[self.tokens, self.dim], access),
         ]
     }
@@ -83,7 +83,7 @@ impl Kernel for Spec {
     fn inputs(&self, rng: &mut crate::rng::Rng) -> Vec<Vec<u8>> {
         let mut all = crate::draw::draws(&self.args(), rng);
         // One id in eight lies outside of the table.
-        let ids: Vec<u32> = (0..self.tokens).map(|_| rng.below(self.vocab + self.vocab / 8 + 1)).collect();
+        let ids: Vec<u32> = (0..self.tokens).map(|_| rng.up_to(self.vocab.saturating_add(self.vocab / 8))).collect();
         all[0] = crate::draw::u32_bytes(&ids);
         all
     }

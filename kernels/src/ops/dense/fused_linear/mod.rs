@@ -31,7 +31,6 @@
 
 pub(crate) mod cases;
 mod cpu;
-mod gpu;
 mod reference;
 pub mod spec;
 
@@ -39,21 +38,19 @@ use crate::cpu::{Args, Host, View};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::ops::Kernel;
-use crate::ops::dense::linear::{check_weight, weight_arg};
-use crate::ops::dense::{activation, linear, norm};
+use crate::ops::dense::weight::{check_weight, weight_arg};
+use crate::ops::dense::{activation, linear, matvec, norm};
 use crate::plan::shape::{elements, require, strided};
 use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Plan};
 use alloc::{format, vec, vec::Vec};
-
-pub(crate) use gpu::few;
 
 pub use spec::{Activation, Norm, Spec};
 
 pub const NAME: &str = "fused_linear";
 
 /// Most tokens.
-pub const FEW: u32 = 4;
+pub const FEW: u32 = matvec::FEW;
 
 impl From<linear::Spec> for Spec {
     /// The product alone.
@@ -69,8 +66,11 @@ impl Spec {
         self.activation.is_some_and(|a| a.gated)
     }
 
-    fn is_plain(&self) -> bool {
-        self.norm.is_none() && self.activation.is_none() && !self.residual
+    /// The settings as the planner takes them.
+    fn product(&self) -> matvec::Product {
+        let Self { tokens, inputs, outputs, format, norm, bias, activation, residual, x_stride, y_stride } = *self;
+        let op = NAME;
+        matvec::Product { op, tokens, inputs, outputs, format, norm, bias, activation, residual, x_stride, y_stride }
     }
 
     /// Rows of the weight.
@@ -181,7 +181,7 @@ impl Kernel for Spec {
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
-        few(self, &self.args(), caps)
+        matvec::plan(&self.product(), &self.args(), caps)
     }
 
     fn reference(&self, args: &mut Args<'_>) {

@@ -5,19 +5,7 @@ use crate::dtype::DType;
 use crate::ops::dense::activation;
 use crate::ops::settings::spec;
 
-/// The root-mean-square norm in front of the product.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Norm {
-    pub eps: f32,
-    pub one_plus: bool,
-}
-
-/// The nonlinearity behind the product.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Activation {
-    pub kind: activation::Kind,
-    pub gated: bool,
-}
+pub use crate::ops::dense::matvec::{Activation, Norm};
 
 spec! {
     /// A product of few tokens with the norm before it and the activation and residual add behind it.

@@ -13,8 +13,8 @@ use core::ops::Range;
 /// about 32 tokens on. `TOGETHER`: maximum number of tokens per decoding of a weight.
 const DECODE: usize = 32;
 const TOGETHER: usize = 4;
-/// Maximum number of tokens for integer products with weights in their storage format; with more, packing a panel pays
-/// off.
+/// Maximum number of tokens for integer products with weights in
+/// their storage format; with more, packing a panel pays off.
 const UNPACKED: usize = 8;
 
 /// Elements of a panel of decoded weights: 1 MiB, half of a large core's second-level cache.

@@ -31,14 +31,13 @@ pub mod spec;
 
 use crate::cpu::{Args, Host};
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ops::Kernel;
-use crate::plan::shape::{elements, require, strided};
+use crate::ops::dense::weight::{check_weight, weight_arg};
+use crate::plan::shape::strided;
 use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Plan};
-use alloc::{format, vec::Vec};
-
-pub(crate) use gpu::{pieces, weight_parts};
+use alloc::vec::Vec;
 
 pub use spec::Spec;
 
@@ -49,24 +48,6 @@ impl Spec {
     pub fn new(tokens: u32, inputs: u32, outputs: u32, format: DType) -> Self {
         Self { tokens, inputs, outputs, format, bias: false, x_stride: inputs, y_stride: outputs }
     }
-}
-
-/// Checks a `[rows, dim]` weight of `format`.
-pub(crate) fn check_weight(op: &'static str, format: DType, rows: u32, dim: u32) -> Result<()> {
-    if !format.is_weight() {
-        return Err(Error::Unsupported { op, what: format!("a weight of {format}") });
-    }
-    let block = format.block_len();
-    require(dim.is_multiple_of(block), op, "weight", format!("rows of a multiple of {block} ({format})"), dim)?;
-    elements(op, "weight", &[rows, dim])?;
-    Ok(())
-}
-
-/// The argument `weight [rows, dim]`, which may be cut between rows.
-pub(crate) fn weight_arg(format: DType, rows: u32, dim: u32) -> Arg {
-    let mut arg = Arg::new("weight", format, &[rows, dim], Access::Read);
-    arg.rows = format.bytes(u64::from(dim)).map(|bytes| (rows, bytes));
-    arg
 }
 
 impl Kernel for Spec {

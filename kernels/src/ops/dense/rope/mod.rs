@@ -100,7 +100,7 @@ impl Kernel for Spec {
         let mut all = crate::draw::draws(&self.args(), rng);
         let positions: Vec<u32> = (0..self.tokens).map(|_| rng.below(self.positions)).collect();
         all[0] = crate::draw::u32_bytes(&positions);
-        let frequencies = Frequencies { theta: 10000.0, rotary: self.rotary, scaling: Scaling::None };
+        let frequencies = Frequencies::new(10000.0, self.rotary);
         all[1] = crate::draw::f32_bytes(&frequencies.table(self.positions));
         all
     }

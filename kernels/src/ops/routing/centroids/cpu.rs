@@ -1,4 +1,4 @@
-//! A head is a task: its tokens one after the other, normalised in f32, their sums in the order of the lists.
+//! One task per head. Tokens are normalised in f32 one after the other and summed in the order of the lists.
 
 use super::{Lists, SMOOTHING, Spec, Update};
 use crate::cpu::{Args, Host, Shared, Simd};
@@ -53,13 +53,13 @@ struct Head<'a> {
 }
 
 impl Head<'_> {
-    /// A row normalised into `n`, and what its norm multiplied it by.
+    /// Normalises a row into `n` and returns the factor applied by the norm.
     fn normal(&self, row: usize, n: &mut [f32]) -> f32 {
         let dim = n.len();
         n.copy_from_slice(&self.x[row * dim..][..dim]);
         let square = |n: &[f32], mean: f32| {
             let square = self.simd.squares(n, mean);
-            // Outside of the range of f32 by way of f64.
+            // Outside of this range f32 overflows or loses bits, so the squares are summed in f64.
             if square > 1e-30 && square < 1e30 {
                 return f64::from(square);
             }
@@ -82,7 +82,7 @@ impl Head<'_> {
         factor
     }
 
-    /// The gradients of a centroid's tokens; the sum of their squared distances.
+    /// Writes the gradients of a centroid's tokens and returns the sum of their squared distances.
     fn commit(&self, c: usize, centroid: &[f32], dx: &Shared<'_, f32>) -> f64 {
         let (dim, scale) = (centroid.len(), 2.0 * self.spec.loss_scale() as f32);
         let (mut n, mut off, mut sum) = (vec![0.0; dim], vec![0.0; dim], 0.0);
@@ -95,7 +95,7 @@ impl Head<'_> {
                 Norm::L2 => (0.0, self.simd.dot(&off, &n)),
                 Norm::Layer => (self.simd.sum(&off) / dim as f32, self.simd.dot(&off, &n) / dim as f32),
             };
-            // SAFETY: rows of a head belong to one task.
+            // SAFETY: the rows of a head belong to one task.
             let dx = unsafe { dx.part(row * dim..(row + 1) * dim) };
             let all = dx.iter_mut().zip(off.iter().zip(&n));
             all.for_each(|(dx, (off, n))| *dx = factor * scale * (off - mean - n * along));
@@ -121,7 +121,7 @@ impl Head<'_> {
             }
             let length = libm::sqrtf(self.simd.dot(&sum, &sum));
             let over = |over: f32| if over > 0.0 { 1.0 / over } else { 0.0 };
-            // What the old one and the sum weigh, and what both are divided by.
+            // Weights of the old centroid and of the sum of its tokens, and the factor of the result.
             let (from, by, share) = match self.spec.update {
                 Update::Sums => (decay, 1.0 - decay, 1.0),
                 Update::Unit => (decay, (1.0 - decay) * over(length), 1.0),

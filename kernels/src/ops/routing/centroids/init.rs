@@ -1,11 +1,11 @@
-//! Centroids to begin with: on the host, once, from some tokens.
+//! Initial centroids, computed once on the host from a sample of tokens.
 
 use crate::rng::Rng;
 use alloc::{vec, vec::Vec};
 
-/// `k` of the `points [n, dim]`, far from each other: each is drawn with a chance that grows with the square of its distance
-/// to the nearest before it (k-means++, Arthur and Vassilvitskii 2007). Points come twice where fewer than `k` are
-/// different; none of none.
+/// Picks `k` of the `points [n, dim]` that are far apart: each is drawn with a probability proportional to the square
+/// of its distance to the nearest earlier pick (k-means++, Arthur and Vassilvitskii 2007). If fewer than `k` points
+/// are distinct, points are picked repeatedly. If there are no points, returns none.
 ///
 /// Cost: `2 n k dim` flop.
 pub fn plus_plus(points: &[f32], dim: usize, k: usize, rng: &mut Rng) -> Vec<f32> {
@@ -30,11 +30,11 @@ pub fn plus_plus(points: &[f32], dim: usize, k: usize, rng: &mut Rng) -> Vec<f32
     chosen
 }
 
-/// Moves `centroids [k, dim]` to the mean of the `points [n, dim]` that are nearest to each, `iterations` times (Lloyd 1982);
-/// those that are nearest to none stay. Returns the mean of the squared distances before the last of them, which no
-/// iteration raises, and 0 for no points.
+/// Moves `centroids [k, dim]` to the means of the `points [n, dim]` nearest to each, `iterations` times (Lloyd 1982).
+/// Centroids that are nearest to no point stay. Returns the mean squared distance before the last iteration, which no
+/// iteration raises; 0 if there are no points.
 ///
-/// Cost: `3 n k dim` flop an iteration.
+/// Cost: `3 n k dim` flop per iteration.
 pub fn lloyd(points: &[f32], dim: usize, centroids: &mut [f32], iterations: usize) -> f32 {
     let mut off = 0.0;
     if dim == 0 || points.len() < dim || centroids.len() < dim {

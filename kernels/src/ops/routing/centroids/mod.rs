@@ -163,7 +163,7 @@ impl Kernel for Spec {
         all[1] = crate::draw::u32_bytes(&members);
         all[2] = crate::draw::u32_bytes(&ranges);
         if self.lengths {
-            let lengths: Vec<u32> = (0..self.batch).map(|_| rng.below(self.tokens + 2)).collect();
+            let lengths: Vec<u32> = (0..self.batch).map(|_| rng.up_to(self.tokens.saturating_add(1))).collect();
             all[3] = crate::draw::u32_bytes(&lengths);
         }
         if self.counts() {

@@ -67,7 +67,7 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
                 if let Some(means) = means.as_deref_mut() {
                     means[at + d] = moved as f32;
                 }
-                // Of no tokens ever there is no mean.
+                // A centroid that never had a token has no mean.
                 centroids[at + d] = if over > 0.0 { moved / over } else { 0.0 } as f32;
             }
             if let Some(counts) = counts.as_deref_mut() {
@@ -77,7 +77,7 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
     }
 }
 
-/// A normalised token, and what its norm multiplied it by.
+/// Returns a normalised token and the factor applied by its norm.
 fn normal(norm: Norm, x: &[f32]) -> (Vec<f64>, f64) {
     let n = x.len() as f64;
     let x: Vec<f64> = x.iter().map(|x| f64::from(*x)).collect();

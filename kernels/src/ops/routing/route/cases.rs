@@ -11,9 +11,9 @@ pub(crate) fn cases() -> Vec<Case> {
         (1, 37, 1, 13, 3, 64, Norm::None),
         (1, 1, 2, 1, 1, 1, Norm::L2),
         (1, 70, 1, 256, 35, 3, Norm::L2),
-        // Scores in pieces.
+        // Scores are computed in several pieces.
         (1, 1100, 1, 8, 40, 30, Norm::L2),
-        // More members than 16 KiB of workgroup memory have room for.
+        // More members than 16 KiB of workgroup memory hold.
         (1, 1400, 1, 4, 2, 1300, Norm::L2),
     ];
     for (batch, tokens, heads, dim, clusters, window, norm) in shapes {

@@ -191,7 +191,7 @@ impl Kernel for Spec {
         }
         if self.lengths {
             // Of any length, none and all among them, with what is no number behind.
-            let lengths: Vec<u32> = (0..self.batch).map(|_| rng.below(self.tokens + 2)).collect();
+            let lengths: Vec<u32> = (0..self.batch).map(|_| rng.up_to(self.tokens.saturating_add(1))).collect();
             for (rows, &length) in all[0].chunks_exact_mut((4 * width * self.tokens as usize).max(1)).zip(&lengths) {
                 let behind = rows.chunks_exact_mut(4).skip(width * length as usize);
                 behind.for_each(|x| x.copy_from_slice(&f32::NAN.to_le_bytes()));

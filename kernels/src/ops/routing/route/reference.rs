@@ -54,11 +54,11 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
     }
 }
 
-/// The tokens that centroid `c` takes in, and when each of them leaves.
+/// Returns the tokens that centroid `c` selects, and the time at which each of them leaves.
 fn selected(spec: &Spec, s: &[Vec<f32>], c: usize) -> Vec<(usize, usize)> {
     let (tokens, window, never) = (s.len(), spec.most() as usize, spec.tokens as usize);
     let beats = |a: usize, b: usize| s[a][c] > s[b][c] || (s[a][c] == s[b][c] && a < b);
-    // Where the last of W tokens stands for which `counts`.
+    // Index of the W-th token for which `counts` holds.
     let time = |counts: &dyn Fn(usize) -> bool| (0..tokens).filter(|&j| counts(j)).nth(window - 1).unwrap_or(never);
     let nearest = |t: usize| (0..s[t].len()).fold(0, |best, c| if s[t][c] > s[t][best] { c } else { best });
     let all = (0..tokens).map(|t| match spec.selection {

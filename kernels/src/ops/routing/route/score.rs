@@ -1,37 +1,39 @@
-//! The score of a token and a centroid, in integers: the same bits on every processor, so that they all select the same.
+//! The score of a token and a centroid in integers: bit-identical
+//! on every processor, so that all select the same tokens.
 //!
-//! A compiler may fuse or reorder sums of floats, and devices round divisions and roots as they like. Here a vector becomes
-//! integers of 22 bits beside one power of two, `2^exponent (2^11 high + low)`, a product of two vectors a sum of integers,
-//! and the root and the division by it are done digit by digit. `score.wgsl` and `fixed.wgsl` are the same lines.
+//! A compiler may fuse or reorder f32 sums, and devices round divisions and roots differently. Here a vector becomes
+//! 22-bit integers with one shared power of two, `2^exponent (2^11 high + low)`. The product of two vectors is a sum
+//! of integers, and the square root and the division by it are computed digit by digit. `scores.wgsl` and `fixed.wgsl`
+//! follow this code line by line.
 
 use super::{EPS, Norm};
 use alloc::vec::Vec;
 
 /// A vector in fixed point.
 pub(crate) struct Fixed {
-    /// `[high, low]` of every element, at most 2^11 and 2^10 in size.
+    /// `[high, low]` of every element, with magnitudes of at most 2^11 and 2^10.
     digits: Vec<[i32; 2]>,
     exponent: i32,
-    /// `2^15` times the root of what the vector is divided by, between 2^30 and 2^31, or 0: it is not divided.
+    /// `2^15` times the square root by which the vector is divided, between 2^30 and 2^31; 0 for no division.
     divisor: u32,
-    /// Bits that products are shifted by before the division.
+    /// Bits by which products are shifted left before the division.
     shift: u32,
 }
 
-/// `dim^3 eps` as `mantissa 2^exponent`, with a mantissa below 2^24.
+/// Returns `dim^3 eps` as `mantissa 2^exponent`, with a mantissa below 2^24.
 pub(super) fn epsilon(dim: u32) -> (u32, i32) {
     let bits = ((dim * dim * dim) as f32 * EPS).to_bits();
     ((bits & 0x7f_ffff) | 0x80_0000, (bits >> 23) as i32 - 150)
 }
 
-/// The least exponent of a centred vector, with which `eps` still fits beside its squares.
+/// Returns the least exponent of a centred vector for which `eps` can still be added to its squares.
 pub(super) fn least_exponent(dim: u32) -> i32 {
     (epsilon(dim).1 - 27).div_euclid(2)
 }
 
 impl Fixed {
     pub(crate) fn new(x: &[f32], norm: Norm) -> Self {
-        // Numbers without a leading 1 count as 0, as do those that are not finite.
+        // Subnormal numbers and those that are not finite count as 0.
         let field = |x: &f32| Some((x.to_bits() >> 23) & 0xff).filter(|&e| e != 255).unwrap_or(0);
         let top = x.iter().map(field).max().unwrap_or(0);
         let mut exponent = top as i32 - 148;
@@ -66,7 +68,7 @@ impl Fixed {
         Self { digits, exponent, divisor: root(square << even), shift: even / 2 }
     }
 
-    /// The score with a centroid, apart from the factor of [`Norm::factor`].
+    /// Returns the score with a centroid, without the factor of [`Norm::factor`].
     pub(crate) fn score(&self, centroid: &Fixed) -> f32 {
         let dot = product(&self.digits, &centroid.digits);
         let size = dot.unsigned_abs();
@@ -80,14 +82,14 @@ impl Fixed {
     }
 }
 
-/// `2^-22` of the sum of products, without those of two low parts.
+/// Returns `2^-22` of the sum of products, omitting products of two low parts.
 fn product(a: &[[i32; 2]], b: &[[i32; 2]]) -> i32 {
     let high: i32 = a.iter().zip(b).map(|(a, b)| a[0] * b[0]).sum();
     let low: i32 = a.iter().zip(b).map(|(a, b)| a[0] * b[1] + a[1] * b[0]).sum();
     high + ((low + 1024) >> 11)
 }
 
-/// `2^15 sqrt(n)`, for `n` of at least 2^30.
+/// Returns `2^15 sqrt(n)`, for `n` of at least 2^30.
 fn root(n: u32) -> u32 {
     let mut root = 0;
     for bit in (0..16).rev() {
@@ -96,12 +98,13 @@ fn root(n: u32) -> u32 {
             root = more;
         }
     }
-    // The next digits: sqrt(r^2 + e) is r + e / 2r, to 2^-31 of its value.
+    // Further digits: sqrt(r^2 + e) is r + e / 2r, with a relative error of 2^-31.
     let rest = n - root * root;
     (root << 15) + (rest << 14) / root
 }
 
-/// `size 2^exponent`, cut to 24 bits; 0 below the smallest normal number, the largest above that.
+/// Returns `size 2^exponent`, truncated to 24 bits. Below the smallest
+/// normal number it returns 0, above the largest number the largest.
 fn float(negative: bool, size: u32, exponent: i32) -> f32 {
     if size == 0 {
         return 0.0;
@@ -121,7 +124,7 @@ mod tests {
     use super::*;
     use crate::rng::Rng;
 
-    /// In f64: what the integers stand for.
+    /// Returns the score in f64, for comparison.
     fn plain(x: &[f32], c: &[f32], norm: Norm) -> f64 {
         let x: Vec<f64> = x.iter().map(|x| f64::from(*x)).collect();
         let n = x.len() as f64;
@@ -154,7 +157,7 @@ mod tests {
                 let size = length(&c) * if norm == Norm::None { length(&x) } else { 1.0 };
                 let got = f64::from(Fixed::new(&x, norm).score(&Fixed::new(&c, Norm::None)));
                 let want = plain(&x, &c, norm);
-                // What a mean takes away takes its digits along.
+                // Subtracting a mean cancels leading digits, which raises the error.
                 let spread = plain_spread(&x);
                 let slack = if norm == Norm::Layer { 3e-6 * (1.0 + length(&x) / spread) } else { 3e-6 };
                 assert!((got - want).abs() <= slack * size, "{norm:?} {dim}: {got} and {want} of {size}");

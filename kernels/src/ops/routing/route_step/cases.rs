@@ -12,7 +12,7 @@ pub(crate) fn cases() -> Vec<Case> {
         (1, 37, 2, 20, 35, 9, Norm::L2),
         (2, 300, 1, 13, 3, 260, Norm::None),
         (1, 1, 1, 1, 1, 1, Norm::L2),
-        // More members than 16 KiB of workgroup memory have room for.
+        // More members than 16 KiB of workgroup memory hold.
         (1, 70, 1, 5, 2, 1300, Norm::None),
         (0, 3, 2, 8, 2, 2, Norm::L2),
     ];

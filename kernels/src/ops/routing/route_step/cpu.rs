@@ -1,4 +1,5 @@
-//! Products of floats decide what is not close, as in `route`; a centroid's tokens are looked through when one comes in.
+//! Selection from f32 products, with exact scores deciding close cases as in `route`. A centroid's members are
+//! searched when a token enters.
 
 use super::{Lists, Member, Spec, lists};
 use crate::cpu::{Args, Host, Shared};
@@ -14,7 +15,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let (heads, clusters) = (spec.route.heads as usize, spec.route.clusters as usize);
     host.parallel(spec.route.units()[0], &|unit| {
         let head = Head::new(&spec.route, host, x, centroids, unit, spec.route.tokens as usize);
-        // SAFETY: every head has its own.
+        // SAFETY: every head has its own lists.
         let lists = unsafe { lists.part(unit * clusters..(unit + 1) * clusters) };
         let window = spec.route.window as usize;
         let mut held: Vec<Held> = lists.iter().map(|lists| Held::new(lists, window, first[unit / heads])).collect();
@@ -38,16 +39,16 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     });
 }
 
-/// The tokens of a centroid.
+/// Members of a centroid.
 struct Held {
     window: usize,
     first: u32,
-    /// All that it had or took in, ascending, of which the first were there before.
+    /// All members that it had or took in, ascending; the first `before` are from the state.
     all: Vec<Member>,
     before: usize,
-    /// How many it has.
+    /// Number of current members.
     now: usize,
-    /// Where the one stands that leaves next, if it has `W`.
+    /// Index of the member that leaves next, if there are `W`.
     least: Option<usize>,
 }
 
@@ -55,12 +56,12 @@ impl Held {
     fn new(lists: &Lists<'_>, window: usize, first: u32) -> Self {
         let all = lists.held(window);
         let (before, now) = (all.len(), all.len());
-        // The first, unless they are compared.
+        // The first one, until scores are compared.
         let least = (now == window).then_some(0);
         Self { window, first, all, before, now, least }
     }
 
-    /// Takes a token in.
+    /// Inserts a token, evicting the member at `least` if there are `W`.
     fn push(&mut self, token: usize, score: f32) {
         let position = self.first.wrapping_add(token as u32);
         match self.least {
@@ -76,7 +77,7 @@ impl Held {
         }
     }
 
-    /// The last of those with the least score.
+    /// Finds the last of the members with the least score.
     fn find_least(&mut self) {
         if self.now < self.window {
             return;
@@ -86,7 +87,7 @@ impl Held {
         self.least = kept.min_by(|a, b| worse(a.1, b.1)).map(|(i, _)| i);
     }
 
-    /// Takes in what may beat the least.
+    /// Inserts the tokens that beat the least member; exact scores are computed only if the margin allows it.
     fn add(&mut self, head: &Head<'_>, c: usize, first: usize, products: &[f32]) {
         let margin = head.margin(c);
         for (token, product) in (first..).zip(products) {

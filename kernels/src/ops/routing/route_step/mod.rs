@@ -138,7 +138,7 @@ impl Kernel for Spec {
         let mut all = self.route.inputs(rng);
         all.truncate(2);
         all.extend(crate::draw::draws(&args[2..], rng));
-        let first: Vec<u32> = (0..self.route.batch).map(|_| rng.below(3 * self.route.window.min(1000) + 1)).collect();
+        let first: Vec<u32> = (0..self.route.batch).map(|_| rng.up_to(3 * self.route.window.min(1000))).collect();
         all[3] = crate::draw::u32_bytes(&self.seen(&first, rng));
         all[2] = crate::draw::u32_bytes(&first);
         all
@@ -152,7 +152,7 @@ impl Spec {
         let mut all = vec![u32::MAX; first.len() * (self.route.heads * self.route.clusters) as usize * words];
         for (i, state) in all.chunks_exact_mut(words).enumerate() {
             let tokens = first[i / (self.route.heads * self.route.clusters) as usize];
-            let held = if self.scored() { tokens } else { rng.below(tokens + 1) } as usize;
+            let held = if self.scored() { tokens } else { rng.up_to(tokens) } as usize;
             state[0] = held.min(window) as u32;
             for (place, token) in (tokens - state[0]..tokens).enumerate() {
                 state[1 + place] = token;

@@ -28,7 +28,7 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
                     continue;
                 }
                 let now: Vec<usize> = (0..all.len()).filter(|&i| all[i].until == u32::MAX).collect();
-                // The last of the least, or the first.
+                // The last of the members with the least score (prefix), or the first member (nearest).
                 let worse = |a: Member, b: Member| a.score.total_cmp(&b.score).then(b.position.cmp(&a.position));
                 let earlier = |a: Member, b: Member| a.position.cmp(&b.position);
                 let least = now.iter().copied().min_by(|&a, &b| match prefix {

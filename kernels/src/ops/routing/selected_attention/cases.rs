@@ -2,7 +2,7 @@ use super::{Combine, Keys, Own, Pages, Spec};
 use crate::ops::case::Case;
 use alloc::{format, vec::Vec};
 
-/// Specs of both directions.
+/// Returns the specs of both directions.
 pub(crate) fn specs() -> Vec<(&'static str, Spec)> {
     let (shared, separate) = (Keys::Shared { normalize: true }, |tokens, entries| Keys::Separate { tokens, entries });
     let spec = Spec {
@@ -67,7 +67,7 @@ pub(crate) fn cases() -> Vec<Case> {
     all.chain(paged()).enumerate().map(case).collect()
 }
 
-/// Of the forward direction alone.
+/// Returns the specs of the forward direction only.
 fn paged() -> Vec<(&'static str, Spec)> {
     let named = |name| specs().into_iter().find(|(other, _)| *other == name).map(|(_, spec)| spec);
     let paged = |name, of, pages, page, width, offset| {

@@ -1,4 +1,4 @@
-//! The lists of queries and keys, and the places of each token.
+//! Lists of queries and keys, and the places of each token.
 
 use super::{NAME, Spec};
 use crate::cpu::Args;
@@ -7,11 +7,11 @@ use crate::plan::shape::require;
 use alloc::{format, vec, vec::Vec};
 use core::ops::Range;
 
-/// Checks that lists mean something: `ranges [.., C, 2]` inside of `entries` places and apart from each other, `members
-/// [.., entries]` below `tokens` and ascending in each range.
+/// Checks that lists are valid: `ranges [.., C, 2]` within `entries` places and disjoint, `members [.., entries]`
+/// below `tokens` and ascending in each range.
 ///
 /// # Errors
-/// `Shape` with the first that is not so.
+/// `Shape` for the first violation.
 pub fn check_lists(members: &[u32], ranges: &[u32], clusters: u32, entries: u32, tokens: u32) -> Result<()> {
     let (clusters, entries) = (clusters as usize, entries as usize);
     let units = ranges.len() / (2 * clusters).max(1);
@@ -38,19 +38,19 @@ pub fn check_lists(members: &[u32], ranges: &[u32], clusters: u32, entries: u32,
     Ok(())
 }
 
-/// The lists of one side.
+/// Lists of one side, queries or keys.
 #[derive(Clone, Copy)]
 pub(crate) struct Side<'a> {
     members: &'a [u32],
     ranges: &'a [u32],
     pub(crate) clusters: usize,
-    /// Places of a head.
+    /// Places per head.
     pub(crate) entries: usize,
     tokens: u32,
 }
 
 impl<'a> Side<'a> {
-    /// The lists of queries and of keys.
+    /// Returns the lists of queries and those of keys.
     pub(crate) fn both(spec: &Spec, args: &Args<'a>) -> [Self; 2] {
         let side = |members, ranges, entries: u32, tokens| Self {
             members: args.u32(members),
@@ -66,7 +66,7 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// The places of list `c` of a head, counted over all heads.
+    /// Returns the places of list `c` of a head, counted over all heads.
     pub(crate) fn places(&self, unit: usize, c: usize) -> Range<usize> {
         let at = 2 * (unit * self.clusters + c);
         let end = (self.ranges[at + 1] as usize).min(self.entries);
@@ -74,24 +74,24 @@ impl<'a> Side<'a> {
         unit * self.entries + begin..unit * self.entries + end
     }
 
-    /// The token at a place, if it is one.
+    /// Returns the token at a place, or `None` if the place holds no valid token.
     pub(crate) fn token(&self, place: usize) -> Option<usize> {
         Some(self.members[place]).filter(|m| *m < self.tokens).map(|m| m as usize)
     }
 
-    /// `(place, token)` of list `c` of a head.
+    /// Iterates over the `(place, token)` of list `c` of a head.
     pub(crate) fn list(self, unit: usize, c: usize) -> impl Iterator<Item = (usize, usize)> {
         self.places(unit, c).filter_map(move |place| self.token(place).map(|token| (place, token)))
     }
 
-    /// Whether two lists of a head share a place, so that tasks would.
+    /// Returns whether two lists of a head share a place, in which case tasks would write the same memory.
     pub(crate) fn overlap(&self, unit: usize) -> bool {
         let mut lists: Vec<_> = (0..self.clusters).map(|c| self.places(unit, c)).filter(|l| !l.is_empty()).collect();
         lists.sort_unstable_by_key(|list| list.start);
         lists.windows(2).any(|pair| pair[1].start < pair[0].end)
     }
 
-    /// The places of every token of a head.
+    /// Returns the places of every token of a head.
     pub(crate) fn inverse(self, unit: usize) -> Inverse {
         let tokens = self.tokens as usize;
         let mut starts = vec![0u32; tokens + 1];
@@ -108,7 +108,7 @@ impl<'a> Side<'a> {
     }
 }
 
-/// The places of every token, in the order of the lists.
+/// Places of every token, in the order of the lists.
 pub(crate) struct Inverse {
     starts: Vec<u32>,
     places: Vec<u32>,
@@ -120,7 +120,7 @@ impl Inverse {
     }
 }
 
-/// Lists with gaps between them, among them empty ones, of which the last may lack room.
+/// Draws random lists with gaps between them. Some are empty, and the last may run out of places.
 pub(crate) fn draw(
     units: usize,
     clusters: usize,
@@ -132,12 +132,12 @@ pub(crate) fn draw(
     for unit in 0..units {
         let mut place = 0;
         for c in 0..clusters {
-            // An even share of the places, somewhat more or less.
+            // Each list gets an even share of the places, more or less.
             let most = (entries * (c + 1) / clusters).saturating_sub(place);
             let begin = place + usize::from(most > 2 && rng.below(3) == 0);
             let wanted = if rng.below(6) == 0 { 0 } else { entries * (c + 1) / clusters - begin };
             place = begin;
-            // Each token with the chance that fills the list.
+            // The probability per token fills the list on average.
             for token in 0..tokens {
                 if place < begin + wanted && rng.below(tokens) as usize <= wanted + wanted / 4 {
                     members[unit * entries + place] = token;

@@ -254,9 +254,12 @@ impl Kernel for Spec {
         set(names[1], &ranges);
         set("until", &until);
         if let Some(pages) = self.paged {
-            set("table", &(0..self.batch * pages.width).map(|_| rng.below(pages.pages + 1)).collect::<Vec<_>>());
+            set("table", &(0..self.batch * pages.width).map(|_| rng.up_to(pages.pages)).collect::<Vec<_>>());
         }
-        set("first", &(0..self.batch).map(|_| rng.below(self.key_tokens() + 2)).collect::<Vec<_>>());
+        if self.offset {
+            let most = self.key_tokens().saturating_add(1);
+            set("first", &(0..self.batch).map(|_| rng.up_to(most)).collect::<Vec<_>>());
+        }
         all
     }
 }

@@ -24,13 +24,13 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
     }
     for unit in 0..size(spec.batch) * heads {
         let (b, h) = (unit / heads, unit % heads);
-        // Every token's blocks and their lse.
+        // Blocks and their lse, for every token.
         let mut taken: Vec<Vec<(Vec<f64>, f64)>> = vec![Vec::new(); tokens];
         for c in 0..size(spec.clusters) {
             for (place, row) in queries.list(unit, c) {
                 let i = row + first.map_or(0, |first| first[b] as usize);
                 let q = &q[((b * tokens + row) * heads + h) * dim..][..dim];
-                // Logits, and the values that they weigh.
+                // Logits and the values that they weight.
                 let mut terms: Vec<(f64, &[f32])> = Vec::new();
                 for m in (0..size(spec.memory)).map(|m| (h * size(spec.clusters) + c) * size(spec.memory) + m) {
                     let Some((k, v)) = memory else { continue };
@@ -74,7 +74,7 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
     }
 }
 
-/// What the blocks of a token weigh.
+/// Returns the weights of a token's blocks.
 pub(crate) fn weights(combine: Combine, lses: impl Iterator<Item = f64> + Clone) -> Vec<f64> {
     match combine {
         Combine::Mean { eps } => {
@@ -94,7 +94,7 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }
 
-/// `|x|`, or 1 of a vector of zeros.
+/// Returns `|x|`, or 1 for a vector of zeros.
 pub(crate) fn length(x: &[f32]) -> f64 {
     let square = dot(x, x);
     if square > 0.0 { sqrt(square) } else { 1.0 }

@@ -1,4 +1,4 @@
-//! Every list by itself: what its places give to queries and keys; then every token the sum over its places.
+//! Computes the gradients of each list's places separately, then sums every token over its places.
 
 use crate::cpu::simd::Function;
 use crate::cpu::{Args, Host, Shared, split};
@@ -10,20 +10,20 @@ use crate::ops::routing::selected_attention::{Combine, NO_KEYS, Own, Spec};
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
-/// Least multiplications that are worth a task.
+/// Minimum number of multiplications per task.
 const TASK: usize = 1 << 16;
 
 pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let inputs = Inputs::new(spec, host, args);
     if inputs.overlap() {
-        // Tasks would share places.
+        // Tasks would write the same places.
         return super::reference::run(spec, args);
     }
     let (lse, dout) = (args.f32("lse"), args.f32("dout"));
     let ([dim, _], [value_dim, _], units) = (inputs.dim, inputs.value_dim, inputs.units());
     let rows = Rows::new(&inputs, host, args);
     let (heads, clusters, slots) = (inputs.heads, spec.clusters as usize, spec.memory as usize);
-    // What places give, and slots: [B, C H slots].
+    // Gradients of places, and of memory slots: [B, C H slots].
     let key_places = units * spec.key_entries() as usize;
     let mut sums = [lse.len() * dim, key_places * dim, key_places * value_dim].map(|n| vec![0.0; n]);
     let (mut no_k, mut no_v) = (Vec::new(), Vec::new());
@@ -141,12 +141,12 @@ impl Rows {
     }
 }
 
-/// Memory of a task.
+/// Scratch memory of a task.
 struct Task {
     list: List,
-    weights: Products, // [queries, keys] of a tile, and
-    ds: Products,      // the derivatives by its products
-    turned: Vec<f32>,  // one of them with keys in rows
+    weights: Products, // [queries, keys] of a tile
+    ds: Products,      // derivatives of the same products
+    turned: Vec<f32>,  // one of the two, transposed
     dout: Vec<f32>,    // [queries, padded V]
     dq: Vec<f32>,      // [queries, D]
     dk: Vec<f32>,      // [slots and keys, D]
@@ -167,7 +167,7 @@ impl Task {
         }
     }
 
-    /// Gradients of the gathered list, those of `q` and `k` but for the scale.
+    /// Computes the gradients of the gathered list; those of `q` and `k` without the scale.
     fn gradients(&mut self, of: &Inputs<'_>, unit: usize, rows: &Rows, lse: &[f32], dout: &[f32]) {
         let (dim, [value_dim, value_width], spec) = (of.dim[0], of.value_dim, of.spec);
         let (queries, keys) = (self.list.queries.len(), self.list.len());

@@ -63,7 +63,7 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
                             let scale = scale / if spec.normalize() { length(k) } else { 1.0 };
                             let (p, ds) = p(scale * dot(q, k), v);
                             add(dq, scale * ds, k);
-                            // By the key as it stands in the product: normalised or not.
+                            // Derivative with respect to the key as used in the product, normalised or not.
                             add(&mut dk[key * dim..][..dim], f64::from(spec.scale) * ds, q);
                             add(dv, p, dout);
                         }
@@ -99,7 +99,7 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
     }
 }
 
-/// `sum += factor x`
+/// Adds `sum += factor x`.
 fn add(sum: &mut [f64], factor: f64, x: &[f32]) {
     sum.iter_mut().zip(x).for_each(|(s, x)| *s += factor * f64::from(*x));
 }

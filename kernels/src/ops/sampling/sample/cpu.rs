@@ -1,6 +1,6 @@
 //! Argmax runs in registers. A draw sorts only as many of the likeliest tokens as its filters keep.
 
-use super::{Draw, Spec};
+use super::{Draw, NOT_FINITE, Spec, choosable};
 use crate::cpu::{Args, Host};
 use alloc::{borrow::Cow, vec::Vec};
 
@@ -11,11 +11,14 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     if let Some(seen) = seen.as_deref() {
         let z = z.to_mut();
         for i in (0..z.len()).filter(|i| seen[i / 32] >> (i % 32) & 1 == 1) {
-            let finite = finite(z[i]);
-            z[i] = if finite > 0.0 { finite / spec.penalty } else { finite * spec.penalty };
+            z[i] = if z[i] > 0.0 { z[i] / spec.penalty } else { z[i] * spec.penalty };
         }
     }
-    let max = host.simd().max_finite(&z);
+    if !choosable(&z) {
+        token[0] = NOT_FINITE;
+        return;
+    }
+    let max = host.simd().max(&z);
     let chosen = match spec.draw {
         None => first_of(&z, max),
         Some(draw) => drawn(draw, &z, max),
@@ -26,14 +29,9 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     }
 }
 
-/// Clamps a logit: NaN becomes the smallest finite number, infinities the largest ones.
-fn finite(z: f32) -> f32 {
-    if z.is_nan() { f32::MIN } else { z.clamp(f32::MIN, f32::MAX) }
-}
-
-/// Returns the first index with the largest logit; among zeros, the first positive zero.
+/// The first index with the largest logit; of zeros the first positive one counts as largest.
 fn first_of(z: &[f32], max: f32) -> usize {
-    let equal = || z.iter().enumerate().filter(|z| finite(*z.1) == max).map(|z| z.0);
+    let equal = || z.iter().enumerate().filter(|z| *z.1 == max).map(|z| z.0);
     let positive = if max == 0.0 { equal().find(|&i| z[i].is_sign_positive()) } else { None };
     positive.or_else(|| equal().next()).unwrap_or(0)
 }
@@ -41,7 +39,7 @@ fn first_of(z: &[f32], max: f32) -> usize {
 /// Returns a key whose ascending order is by falling logit, then by id. Its upper half is the bits of `z` mapped to
 /// ordered integers, its lower half the id.
 fn key(i: usize, z: f32) -> u64 {
-    let bits = finite(z).to_bits();
+    let bits = z.to_bits();
     let ascending = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
     u64::from(!ascending) << 32 | i as u64
 }
@@ -54,13 +52,14 @@ fn exp(x: f64) -> f64 {
 }
 
 fn drawn(draw: Draw, z: &[f32], max: f32) -> usize {
-    let p = |z: f32| exp((f64::from(finite(z)) - f64::from(max)) / f64::from(draw.temperature));
+    let p = |z: f32| exp((f64::from(z) - f64::from(max)) / f64::from(draw.temperature));
+    let unmasked = || z.iter().enumerate().filter(|z| *z.1 > f32::NEG_INFINITY);
     let of = |key: &u64| *key as u32 as usize;
     let everything = draw.top_k == 0 && draw.top_p >= 1.0;
     let mut kept: Vec<(usize, f64)> = if everything {
-        z.iter().enumerate().map(|(i, &z)| (i, p(z))).collect()
+        unmasked().map(|(i, &z)| (i, p(z))).collect()
     } else {
-        let mut keys: Vec<u64> = z.iter().enumerate().map(|(i, &z)| key(i, z)).collect();
+        let mut keys: Vec<u64> = unmasked().map(|(i, &z)| key(i, z)).collect();
         let most = if draw.top_k > 0 { keys.len().min(draw.top_k as usize) } else { keys.len() };
         if most < keys.len() {
             keys.select_nth_unstable(most);

@@ -11,14 +11,16 @@
 //!
 //! Ties are broken towards the smaller id everywhere.
 //!
+//! `token` is [`NOT_FINITE`] instead of an id, and no token is marked, if any `z` is NaN or +infinity, or if none is finite.
+//! A `z` of -infinity is a mask: its token is never chosen.
+//!
 //! | argument | shape | type | note |
 //! |---|---|---|---|
 //! | `logits` | `[vocab]` | f32 | |
 //! | `seen` | `[ceil(vocab / 32)]` | u32 | with a penalty other than 1; bit `i % 32` of word `i / 32`; the chosen token is marked |
-//! | `token` | `[1]` | u32 | |
+//! | `token` | `[1]` | u32 | an id, or [`NOT_FINITE`] |
 //!
-//! Edge values: a NaN is never chosen (it counts as the smallest number); of a row of NaN the token is 0. `top_k` 0,
-//! `top_p` 1 and `min_p` 0 keep everything. At least the likeliest token is kept.
+//! Edge values: `top_k` 0, `top_p` 1 and `min_p` 0 keep everything but masks. At least the likeliest token is kept.
 //!
 //! Errors: `Shape` for an empty vocabulary, a temperature or penalty that is not positive and finite, `top_p`, `min_p` or
 //! `uniform` outside of 0 to 1 (`uniform` below 1).
@@ -47,6 +49,20 @@ use alloc::vec::Vec;
 pub use spec::Spec;
 
 pub const NAME: &str = "sample";
+
+/// The `token` of a row from which none can be chosen; no vocabulary has so many tokens.
+pub const NOT_FINITE: u32 = u32::MAX;
+
+/// Returns whether a token can be chosen from `row`: no logit is NaN or +infinity, and at least one is finite.
+pub fn choosable(row: &[f32]) -> bool {
+    // Without an early exit, so that the loop compiles to vector instructions.
+    let (mut below_infinity, mut any) = (true, false);
+    for &z in row {
+        below_infinity &= z < f32::INFINITY;
+        any |= z > f32::NEG_INFINITY;
+    }
+    below_infinity && any
+}
 
 /// A random choice; without it the likeliest token is taken.
 #[derive(Clone, Copy, PartialEq, Debug)]

@@ -1,4 +1,4 @@
-use super::Spec;
+use super::{NOT_FINITE, Spec, choosable};
 use crate::cpu::Args;
 use alloc::vec::Vec;
 use libm::exp;
@@ -11,14 +11,17 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
         .iter()
         .enumerate()
         .map(|(i, &z)| {
-            let z = if z.is_nan() { f32::MIN } else { z.clamp(f32::MIN, f32::MAX) };
             let was_seen = seen.as_deref().is_some_and(|s| s[i / 32] >> (i % 32) & 1 == 1);
             let penalised = if z > 0.0 { z / spec.penalty } else { z * spec.penalty };
-            if was_seen { penalised.clamp(f32::MIN, f32::MAX) } else { z }
+            if was_seen { penalised } else { z }
         })
         .collect();
-    // Likeliest first, ties by id.
-    let mut order: Vec<usize> = (0..z.len()).collect();
+    if !choosable(&z) {
+        token[0] = NOT_FINITE;
+        return;
+    }
+    // Likeliest first, ties by id, without masks.
+    let mut order: Vec<usize> = (0..z.len()).filter(|&i| z[i] > f32::NEG_INFINITY).collect();
     order.sort_by(|&a, &b| z[b].total_cmp(&z[a]).then(a.cmp(&b)));
     let chosen = match spec.draw {
         None => order[0],
@@ -30,8 +33,8 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
             }
             let mass: f64 = order.iter().map(|&i| p(i)).sum();
             let (mut sum, mut kept) = (0.0, 0);
-            // A rounded sum reaches its mass before its last, smallest terms, so a top_p of 1 keeps all terms
-            // explicitly.
+            // A rounded sum reaches its mass before its last, smallest
+            // terms, so a top_p of 1 keeps all terms explicitly.
             let short = |sum| draw.top_p == 1.0 || sum < f64::from(draw.top_p) * mass;
             while kept < order.len() && (kept == 0 || short(sum)) {
                 sum += p(order[kept]);

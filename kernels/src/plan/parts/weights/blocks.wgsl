@@ -1,5 +1,5 @@
-// Blocks of LEN weights and BLOCK half-words, at any half-word alignment. Offsets count half-words in the binding, so
-// a u32 offset reaches 8 GiB.
+// Blocks of LEN weights and BLOCK half-words, at any half-word alignment.
+// Offsets count half-words in the binding, so a u32 offset reaches 8 GiB.
 
 @group(0) @binding(1) var<storage, read> weight: array<u32>;
 
@@ -14,8 +14,8 @@ fn half_at(place: u32) -> f32 {
     return select(two.x, two.y, (place & 1) == 1);
 }
 
-// Returns the 32 bits at offset `place`. If `place` is even, both loads read the same word, so nothing past the end is
-// read.
+// Returns the 32 bits at offset `place`. If `place` is even, both
+// loads read the same word, so nothing past the end is read.
 fn word_at(place: u32) -> u32 {
     let at = params.weight_start + place / 2;
     let odd = place & 1;

@@ -1,5 +1,5 @@
-// Rows of 16-bit floats whose length is a multiple of 8: a unit of eight weights takes sixteen bytes. `halves` decodes
-// two weights.
+// Rows of 16-bit floats whose length is a multiple of 8: a unit of
+// eight weights takes sixteen bytes. `halves` decodes two weights.
 
 @group(0) @binding(1) var<storage, read> weight: array<vec4u>;
 

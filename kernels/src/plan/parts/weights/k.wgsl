@@ -13,8 +13,8 @@ fn unit_start(unit: u32) -> u32 {
 
 fn four(at: u32, word: u32, j: u32) -> vec4f {
     let de = unpack2x16float(weight[at]);
-    // Takes byte j % 4 of each of the three words: s and m of sub-block j % 4, and the low halves of s and m of
-    // sub-block j % 4 + 4.
+    // Takes byte j % 4 of each of the three words: s and m of sub-block
+    // j % 4, and the low halves of s and m of sub-block j % 4 + 4.
     let bytes = vec3u(weight[at + 1], weight[at + 2], weight[at + 3]) >> vec3u(8 * (j % 4));
     let first = bytes.xy & vec2u(63);
     let second = ((bytes.zz >> vec2u(0, 4)) & vec2u(15)) | (((bytes.xy >> vec2u(6)) & vec2u(3)) << vec2u(4));

@@ -1,6 +1,6 @@
-// d s[i / 16] (q[i] - 32) in blocks of 256: 128 bytes of nibbles, 64 bytes with two more bits for four weights each,
-// sixteen signed bytes s, f16 d. A word of nibbles holds four weights in its low nibbles and the four weights 64 later
-// in its high nibbles.
+// d s[i / 16] (q[i] - 32) in blocks of 256: 128 bytes of nibbles, 64 bytes with two more
+// bits for four weights each, sixteen signed bytes s, f16 d. A word of nibbles holds
+// four weights in its low nibbles and the four weights 64 later in its high nibbles.
 
 const LEN = 256u;
 const BLOCK = 105u;

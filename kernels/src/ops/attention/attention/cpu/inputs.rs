@@ -69,8 +69,8 @@ impl<'a> Inputs<'a> {
         self.first_seen(sequence.position(0)).min(sequence.keys)
     }
 
-    /// Returns the row of key `j` of sequence `b`, and the end, at most `end`, of the keys stored contiguously from
-    /// there.
+    /// Returns the row of key `j` of sequence `b`, and the end,
+    /// at most `end`, of the keys stored contiguously from there.
     pub(super) fn run(&self, b: usize, j: usize, end: usize) -> (usize, usize) {
         let Some((p, table)) = self.table else {
             return (self.sequences.get(b).first_key + j, end);
@@ -135,15 +135,15 @@ impl<'a> Inputs<'a> {
         Matrix::new(gathered, [count, width], width)
     }
 
-    /// Packs the keys of a tile into `panel` as strips of [D, 16]. Keys that are scattered or not f32 are first copied
-    /// to `gathered`.
+    /// Lays the keys of a tile out in `panel` as strips of [D, 16]. Keys
+    /// that are scattered or not f32 are first copied to `gathered`.
     pub(super) fn lay_keys(&self, b: usize, g: usize, keys: Range<usize>, gathered: &mut Vec<f32>, panel: &mut [f32]) {
         let k = self.matrix(self.k, b, g, keys, gathered);
         let [count, dim] = k.shape();
         self.simd.transpose_strips(k.data(), panel, [count, dim], [k.strides()[0], PADDED, dim * PADDED]);
     }
 
-    /// Packs the values of a tile into `panel` as strips of [TILE, 16].
+    /// Lays the values of a tile out in `panel` as strips of [TILE, 16].
     pub(super) fn lay_values(
         &self,
         b: usize,

@@ -3,7 +3,7 @@
 //! A unit is one key head and up to 128 rows (query token, query head) that read it. If a unit has many rows, it
 //! multiplies them with a tile of keys, and then of values, as matrices. If it has few rows, as in decoding, it loads
 //! each key from memory once and multiplies it in registers. Keys and values that are not f32 are decoded one tile at
-//! a time. If several units read the same keys, these are packed for matrix products once, beforehand.
+//! a time. If several units read the same keys, these are laid out for matrix products once, beforehand.
 //!
 //! If the queries of a sequence fit into one unit, its keys are split into chunks of 256, whose states are merged at
 //! the end. The chunk size does not depend on the number of threads, so the result does not either.
@@ -87,8 +87,8 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     };
     let least = TASK.div_ceil(cost.max(1));
     if chunks == 1 {
-        // With a causal mask the last tiles cost the most. Each task takes a strided share of the units, most
-        // expensive first.
+        // With a causal mask the last tiles cost the most. Each task
+        // takes a strided share of the units, most expensive first.
         let tasks = (units / least).clamp(1, 16 * host.threads());
         return host.parallel(tasks, &|task| {
             let (mut scratch, mut state) = (Scratch::new(&inputs, rows), vec![0.0; State::len(rows, value_dim)]);

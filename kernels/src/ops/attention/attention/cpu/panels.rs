@@ -1,6 +1,6 @@
-//! Keys and values packed in the layout of register products, once for all queries of a sequence.
+//! Keys and values in the layout of register products, laid out once for all queries of a sequence.
 //!
-//! Packing a tile again for every tile of queries took a fifth of the time. Rows a power of two apart, as most heads
+//! Laying a tile out again for every tile of queries took a fifth of the time. Rows a power of two apart, as most heads
 //! have, also conflict in the first-level cache. Memory: that of the visible keys and values.
 
 use super::inputs::{Inputs, TILE};
@@ -24,7 +24,7 @@ impl Panels {
         [keys, keys + TILE * (inputs.spec.value_dim as usize).next_multiple_of(PADDED)]
     }
 
-    /// Packs all keys and values. Returns `None` if the panels would be much larger than the keys they pack, as with
+    /// Builds panels of all keys and values. Returns `None` if they would be much larger than the keys, as with
     /// many short sequences or shared pages.
     pub(super) fn new(inputs: &Inputs<'_>, host: &dyn Host) -> Option<Self> {
         let (sizes, heads) = (Self::sizes(inputs), inputs.kv_heads);

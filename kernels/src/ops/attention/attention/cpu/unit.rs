@@ -85,10 +85,10 @@ impl Scratch {
     }
 }
 
-/// The arguments of a run and, if packed, its keys and values.
+/// The arguments of a run and, if they are built, the panels of its keys and values.
 pub(super) struct Unit<'a> {
     inputs: Inputs<'a>,
-    /// Keys and values packed once for all queries.
+    /// Keys and values in panels, laid out once for all queries.
     panels: Option<Panels>,
 }
 
@@ -101,14 +101,14 @@ impl<'a> core::ops::Deref for Unit<'a> {
 }
 
 impl<'a> Unit<'a> {
-    /// Packs keys and values if several tiles of queries read them and no tile unit is used.
+    /// Builds panels of keys and values if several tiles of queries read them and no tile unit is used.
     pub(super) fn new(inputs: Inputs<'a>, tiles: usize, host: &dyn Host) -> Self {
         let panels = if tiles > 1 && inputs.tiles.is_none() { Panels::new(&inputs, host) } else { None };
         Self { inputs, panels }
     }
 
-    /// Attends the query `tokens` of sequence `b` (clipped to its length) for key head `g` to their visible keys in
-    /// `range`.
+    /// Attends the query `tokens` of sequence `b` (clipped to its
+    /// length) for key head `g` to their visible keys in `range`.
     pub(super) fn attend(
         &self,
         [b, g]: [usize; 2],
@@ -209,8 +209,8 @@ impl<'a> Unit<'a> {
         }
     }
 
-    /// Turns the scores of one query of `head` into logits. `behind` is `j - p` of the first key `j`, for a query at
-    /// position `p`.
+    /// Turns the scores of one query of `head` into logits. `behind`
+    /// is `j - p` of the first key `j`, for a query at position `p`.
     fn logits(&self, head: usize, bias: Option<&[f32]>, behind: i64, scores: &mut [f32]) {
         if let Some(cap) = self.spec.softcap {
             self.simd.softcap(scores, cap);

@@ -16,8 +16,8 @@ use core::f32::consts::LOG2_E;
 /// Invocations per workgroup of the combine pass and of the gather passes.
 const COMBINE: u32 = 64;
 
-/// Arguments with one entry per sequence or head. If a pass would exceed the device's binding limit, they are gathered
-/// into one buffer.
+/// Arguments with one entry per sequence or head. If a pass would exceed
+/// the device's binding limit, they are gathered into one buffer.
 const SMALL: [&str; 5] = ["cu_q", "cu_k", "lengths", "sinks", "alibi"];
 const GATHERED: &str = "gathered";
 
@@ -70,8 +70,7 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// Returns the elements per array entry: 4 (vectors) if every row length and stride is a multiple of 4, otherwise
-    /// 1.
+    /// Returns the elements per array entry: 4 if every row length and stride is a multiple of 4, otherwise 1.
     fn unit(&self) -> u32 {
         if aligned(self.spec) { 4 } else { 1 }
     }

@@ -1,14 +1,14 @@
-// Prefill attention, many queries. A workgroup owns ROWS rows of one key head and walks tiles of KEYS keys. A row is a
-// query of one of the head's GROUPED query heads. FlashAttention-2 (Dao, 2307.08691), with all of a tile's operands in
-// workgroup memory:
+// Prefill attention, many queries. A workgroup owns ROWS rows of one key head and walks
+// tiles of KEYS keys. A row is a query of one of the head's GROUPED query heads.
+// FlashAttention-2 (Dao, 2307.08691), with all of a tile's operands in workgroup memory:
 //
 //     scores    lane (x, y) computes rows y PER .. and keys 4x ..; keys arrive in chunks of CHUNK vectors each
 //     softmax   the X lanes of a row exchange their maxima; each keeps its part of the row's sum until the end
 //     values    lane (x, y) computes vectors x, x + X, .. of the same rows; values arrive STEP keys at a time
 //
-// Both products are outer products in registers: PER x 4 x 4 and PER x COLUMNS x 16 multiply-adds for PER + 4 and PER
-// + 4 COLUMNS vector reads. A masked score is NONE. The running maximum begins at FLOOR, so far above NONE that exp2
-// of the difference is 0.
+// Both products are outer products in registers: PER x 4 x 4 and PER x COLUMNS x 16
+// multiply-adds for PER + 4 and PER + 4 COLUMNS vector reads. A masked score is NONE. The
+// running maximum begins at FLOOR, so far above NONE that exp2 of the difference is 0.
 
 const Y = GROUP / X;
 const KEYS = 4 * X;

@@ -7,8 +7,8 @@ use crate::part;
 use crate::plan::Caps;
 use crate::plan::shader::Part;
 
-/// Maximum bytes of workgroup memory per lane. More would reduce occupancy: RDNA has 128 KiB for four compute units of
-/// 64 lanes, so 256 bytes per lane allow two waves on each.
+/// Maximum bytes of workgroup memory per lane. More would reduce occupancy: RDNA has 128 KiB for four units that
+/// compute 64 lanes each, so 256 bytes per lane allow two waves on each unit.
 const LANE_BYTES: u32 = 256;
 
 fn limit(needs: u32, has: u32) -> Error {
@@ -52,9 +52,9 @@ pub(super) struct Prefill {
     pub(super) chunk: u32,
     /// Keys per step of the values.
     pub(super) step: u32,
-    /// Whether the lanes of a row are in one subgroup.
+    /// True if the lanes of a row are in one subgroup.
     pub(super) subgroups: bool,
-    /// Whether workgroup memory holds keys and values as f16.
+    /// True if workgroup memory holds keys and values as f16.
     pub(super) half: bool,
 }
 
@@ -110,8 +110,8 @@ impl Prefill {
                 let chunk = vectors(spec.dim).next_power_of_two().min(chunk);
                 let subgroups = caps.subgroups && caps.subgroup_min >= x && !caps.software;
                 let choice = Self { lanes, x, per, chunk, step, subgroups, half: halves(spec, caps) };
-                // More than 16 vectors of sums per lane exceed the registers of many GPUs. Workgroups of 128 lanes are
-                // only for many rows.
+                // More than 16 vectors of sums per lane exceed the registers of
+                // many GPUs. Workgroups of 128 lanes are only for many rows.
                 if lanes > caps.invocations || per * choice.columns(spec) > 16 || (lanes == 128 && rows <= 32) {
                     continue;
                 }
@@ -138,7 +138,7 @@ pub(super) struct Decode {
     pub(super) most_splits: u32,
     /// Lanes per row in the softmax.
     pub(super) width: u32,
-    /// Whether the lanes of a row, and the four lanes of a key, are in one subgroup.
+    /// True if the lanes of a row, and the four lanes of a key, are in one subgroup.
     pub(super) subgroups: bool,
 }
 

@@ -210,8 +210,7 @@ impl Planner<'_> {
             .dispatch(NAME, self.caps, self.caps.grid(NAME, forward.heads.into())?)
     }
 
-    /// Returns the elements per array entry: 4 (vectors) if every row length and stride is a multiple of 4, otherwise
-    /// 1.
+    /// Returns the elements per array entry: 4 if every row length and stride is a multiple of 4, otherwise 1.
     fn unit(&self) -> u32 {
         let forward = &self.spec.forward;
         let lengths = [forward.dim, forward.value_dim, forward.q_stride];

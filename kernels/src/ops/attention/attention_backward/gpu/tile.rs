@@ -49,9 +49,9 @@ impl Sizes {
         16 * self.tile() + 8 * (self.own() + 4 * self.x)
     }
 
-    /// Chooses the fewest lanes per item that leave a lane at most 12 vectors of sums (16 for keys with 8 lanes per
-    /// item), and with those the longest chunks and steps that fit. With 16 vectors and more lanes per item, RADV
-    /// spills registers on RDNA 3.
+    /// Chooses the fewest lanes per item that leave a lane at most 12 vectors of sums (16
+    /// for keys with 8 lanes per item), and with those the longest chunks and steps that
+    /// fit. With 16 vectors and more lanes per item, RADV spills registers on RDNA 3.
     ///
     /// Predicted for `D = V = 64` and a pair of tiles of queries and keys, 64 x 32 or 32 x 64 with 128 lanes: a lane
     /// issues 2,048 multiply-adds for the two products and 1,024 for each sum. For them it needs 256 and 192 reads of

@@ -1,13 +1,13 @@
 // Sums over pairs of a query and a key. A workgroup owns OWN items (queries or keys) of one key head and walks the
 // others (keys or queries), OTHERS at a time:
 //
-//     products   lane (x, y) computes items y, y + Y, .. and others x, x + X, ..: first query times key, then dout times
-//                value, both in chunks of CHUNK vectors
-//     pairs      turns both products into the weight, and the derivative by the first product
+//     products   lane (x, y) computes items y, y + Y, .. and others x, x + X, ..: first query times key, then dout
+//                times value, both in chunks of CHUNK vectors
+//     pairs      turns both products into the weight, and the derivative of the first product
 //     sums       lane (x, y) sums vectors x, x + X, .. of the same items; others arrive 4 STEP at a time
 //
-// All products are outer products in registers: PER x 4 x 4 and PER x columns x 16 multiply-adds for PER + 4 and PER +
-// 4 columns vector reads. Each sum has a fixed order, so every run gives the same bits.
+// All products are outer products in registers: PER x 4 x 4 and PER x columns x 16 multiply-adds for PER + 4 and
+// PER + 4 columns vector reads. Each sum has a fixed order, so every run gives the same bits.
 
 // Offset of a step's vectors of the others: they follow the factors, [OWN, X] vectors.
 const FACTORS = OWN * X;
@@ -25,8 +25,8 @@ fn main(
     if index >= tiles * params.kv_heads * params.batch {
         return;
     }
-    // With a causal mask the last queries see the most keys, and the first keys are seen by the most queries. Those
-    // are scheduled first.
+    // With a causal mask the last queries see the most keys, and the
+    // first keys are seen by the most queries. Those are scheduled first.
     let order = index % tiles;
     let first = select(order, tiles - 1 - order, LAST_FIRST) * OWN;
     let g = index / tiles % params.kv_heads;

@@ -12,8 +12,8 @@ struct Params {
 @group(0) @binding(1) var<storage, read> lses: array<f32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-// Returns (largest logit, sum of weights) of segment `s` of a row, treating the segment as a single key with logit
-// lse.
+// Returns (largest logit, sum of weights) of segment `s` of a
+// row, treating the segment as a single key with logit lse.
 fn segment_state(row: u32, s: u32) -> vec2f {
     let lse = lses[params.lses_start + s * params.rows + row];
     return vec2f(select(LOG2_E * lse, NONE, lse <= NONE), 1);

@@ -1,5 +1,5 @@
-// Each invocation computes one output: the dot product of its channel's weights with the inputs of the window, plus
-// bias and activation.
+// Each invocation computes one output: the dot product of its channel's
+// weights with the inputs of the window, plus bias and activation.
 
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
 @group(0) @binding(OUT_BINDING) var<storage, read_write> out: array<f32>;

@@ -1,4 +1,4 @@
-// Derivative of the loss by the argument of the activation, one output per invocation; 0 for rows of no sequence.
+// Gradient of the argument of the activation, one output per invocation; 0 for rows of no sequence.
 
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
 @group(0) @binding(2) var<storage, read> dout: array<f32>;

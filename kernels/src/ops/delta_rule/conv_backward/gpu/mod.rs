@@ -1,4 +1,4 @@
-//! Three passes: `dz`, the derivatives by the arguments of the activations, is stored in scratch; then the weights are
+//! Three passes: `dz`, the gradient of the arguments of the activations, is stored in scratch; then the weights are
 //! summed; then `dx` is computed. A fourth pass computes `dstate0` if sequences begin with a state.
 
 use super::{NAME, Spec};
@@ -24,7 +24,7 @@ pub(super) fn plan(forward: &conv::Spec, caps: &Caps) -> Result<Plan> {
     }
     let fill = Fill { op: NAME, caps, args: &args };
     if forward.rows() == 0 || forward.sequences() == 0 {
-        return planner.nothing(&fill);
+        return planner.without_tokens(&fill);
     }
     let mut passes = vec![planner.derivatives()?, planner.weights()?];
     passes.push(planner.back(
@@ -57,7 +57,7 @@ impl<'p> Planner<'p> {
     }
 
     /// Plans the case without tokens: gradients of weights are 0, and `dstate0` is `dstate`, or 0.
-    fn nothing(&self, fill: &Fill<'_>) -> Result<Plan> {
+    fn without_tokens(&self, fill: &Fill<'_>) -> Result<Plan> {
         let spec = self.spec;
         let mut passes = vec![fill.zeros(Target::Arg("dweight"))?];
         if spec.rows() > 0 {

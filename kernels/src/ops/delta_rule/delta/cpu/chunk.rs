@@ -10,8 +10,8 @@ use core::ops::Range;
 /// Decays below `exp(FLOOR)` are clamped to it, so that sums of logarithms keep their digits. `exp(FLOOR)` is 0 in
 /// f32, in differences of sums too.
 const FLOOR: f32 = -105.0;
-/// Rows of the triangular solve that are eliminated one by one; the rows after a block are updated by a matrix
-/// product.
+/// Rows of the triangular solve that are eliminated one by one;
+/// the rows after a block are updated by a matrix product.
 const BLOCK: usize = 8;
 
 /// Matrices of up to `C` tokens.
@@ -58,8 +58,8 @@ impl Chunk {
         }
     }
 
-    /// Advances columns `block` of `state`, which has row stride `stride`, by `tokens`. Calls `out` with each token's
-    /// output row.
+    /// Advances columns `block` of `state`, which has row stride
+    /// `stride`, by `tokens`. Calls `out` with each token's output row.
     pub(super) fn run(
         &mut self,
         inputs: &Inputs<'_>,
@@ -142,8 +142,8 @@ impl Chunk {
         }
     }
 
-    /// Computes the same for gates with one decay per channel. Each pair of tokens has its own decays, whose exponents
-    /// are at most 0.
+    /// Computes the same for gates with one decay per channel. Each pair
+    /// of tokens has its own decays, whose exponents are at most 0.
     fn pairs_of_channels(&mut self, inputs: &Inputs<'_>, n: usize) {
         let (simd, dim, across) = (inputs.host.simd(), inputs.key_dim, self.across);
         for i in 0..n {

@@ -43,8 +43,8 @@ impl<'a> Inputs<'a> {
         if self.spec.normalize { 1.0 / libm::sqrtf(self.host.simd().dot(x, x) + NORMALIZE_EPS) } else { 1.0 }
     }
 
-    /// Loads token `t` for a value head: the scaled query, the key, the read key, and columns `columns` of the written
-    /// values.
+    /// Loads token `t` for a value head: the scaled query, the key,
+    /// the read key, and columns `columns` of the written values.
     pub(crate) fn load(
         &self,
         t: usize,
@@ -73,8 +73,8 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// Prefetches the data that [`load`](Self::load) will read for a token. The rows of a head are too far apart for
-    /// hardware prefetchers.
+    /// Prefetches the data that [`load`](Self::load) will read for a token.
+    /// The rows of a head are too far apart for hardware prefetchers.
     pub(crate) fn fetch(&self, t: usize, head: usize, columns: Range<usize>) {
         let (simd, dim, value_dim) = (self.host.simd(), self.key_dim, self.value_dim);
         let (row, key_row) = (t * self.value_heads + head, t * self.heads + head / (self.value_heads / self.heads));

@@ -44,7 +44,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let chunk = spec.chunk.unwrap_or(1) as usize;
     let columns = match chunk {
         1 => HELD / key_dim,
-        // If a head does not keep a thread busy, each thread gets a block of columns.
+        // If there are fewer heads than threads, the columns of a head are divided among threads.
         _ => value_dim.div_ceil((host.threads() / rows.max(1)).max(1)).next_multiple_of(PADDED),
     };
     let columns = (columns / PADDED * PADDED).max(PADDED);

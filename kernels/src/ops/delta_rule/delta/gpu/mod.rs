@@ -173,7 +173,7 @@ impl Planner<'_> {
 
     fn step(&self, first: u32, count: u32) -> Result<Pass> {
         let spec = self.spec;
-        // As many columns as workgroup memory holds: with 256 rows, 16 columns take 16 KiB.
+        // Workgroup memory limits the columns: with 256 rows, 16 columns take 16 KiB.
         let fits = (self.caps.workgroup_bytes / 4 / spec.key_dim).clamp(1, GROUP);
         let group = (1 << fits.ilog2()).min(spec.value_dim.next_power_of_two());
         let blocks = spec.value_dim.div_ceil(group);

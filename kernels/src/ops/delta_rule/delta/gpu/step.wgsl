@@ -13,8 +13,8 @@ struct Params {
     out_start: u32,
     cu_start: u32,
     slots_start: u32,
-    // K as a uniform: an unknown trip count stops the compiler from unrolling a loop into more registers than there
-    // are.
+    // K as a uniform: an unknown trip count stops the compiler
+    // from unrolling a loop into more registers than there are.
     key_dim: u32,
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Vectors<'a> {
     pub(crate) spec: &'a Spec,
     pub(crate) caps: &'a Caps,
     pub(crate) args: &'a [Arg],
-    /// Whether decays are stored as logarithms.
+    /// True if decays are stored as logarithms.
     pub(crate) logs: bool,
     /// Channels and columns per row, and the row stride of columns.
     pub(crate) channels: u32,

@@ -1,7 +1,7 @@
-// Prepares the state update of a token and value head: for each channel (decay, read key, key, query), and the written
-// value of each column. With LOGS the decay is stored as its logarithm, and the read key applies to the decayed state.
-// Rows have KEYS channels and VALUES columns, padded with 0. A workgroup owns a row (sequence, token of the piece,
-// value head).
+// Prepares the state update of a token and value head: for each channel (decay, read key, key,
+// query), and the written value of each column. With LOGS the decay is stored as its
+// logarithm, and the read key applies to the decayed state. Rows have KEYS channels and VALUES
+// columns, padded with 0. A workgroup owns a row (sequence, token of the piece, value head).
 
 struct Params {
     rows: u32,

@@ -10,7 +10,7 @@
 //! dW      = (I + L)^-T (P^T dO + (exp(G[last] - G) K) dS')
 //! dL      = -dW U^T,  dP = dO U^T                             where L and P are not 0
 //! dS      = exp(G[last]) dS' + (exp(G) Q)^T dO - (exp(G) E)^T dW
-//! dG      = Q dQ + E dE - K dK                                in the last row besides the derivative by G[last]
+//! dG      = Q dQ + E dE - K dK                                plus, in the last row, the gradient of G[last]
 //! ```
 //!
 //! No exponent is above 0, so strong decays cannot overflow. The scale is part of `Q`.
@@ -47,7 +47,7 @@ pub(super) struct Chunk {
     pub(super) dq: Vec<f32>,
     pub(super) dk: Vec<f32>,
     pub(super) dread: Vec<f32>,
-    /// Derivatives by the log decays themselves.
+    /// Gradients of the log decays themselves.
     pub(super) dg: Vec<f32>,
     scratch: Vec<f32>,
     // [C, V]
@@ -194,13 +194,13 @@ impl Chunk {
         host.matmul(keys, update, &mut Tile::new(state, [self.key_dim, self.value_dim], self.value_dim), true);
     }
 
-    /// Computes all derivatives by the tokens. Turns `ds`, the derivative by the state after the chunk, into that by
-    /// `state` before it.
+    /// Computes all gradients of the tokens. Turns `ds`, the gradient
+    /// of the state after the chunk, into that of `state` before it.
     pub(super) fn backward(&mut self, host: &dyn Host, state: &[f32], ds: &mut [f32]) {
         let (simd, n) = (host.simd(), self.tokens);
         let (dim, value_dim) = (self.key_dim, self.value_dim);
         self.by_written(host, ds);
-        // Derivatives by the decayed keys.
+        // Gradients of the decayed keys.
         for (from, state, to) in [
             (&self.dout, state, &mut self.dq),
             (&self.dwritten, state, &mut self.dread),

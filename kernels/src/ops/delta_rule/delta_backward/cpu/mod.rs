@@ -1,6 +1,6 @@
-//! Chunk by chunk. A unit is a value head of a sequence. The forward sweep keeps the state before each chunk, and the
-//! backward sweep reads them. The contributions of a head's value heads to `dq` and `dk` are added at the end, in a
-//! fixed order.
+//! Chunk by chunk. A unit is a value head of a sequence. The forward sweep keeps the
+//! state before each chunk, and the backward sweep reads them. The contributions of
+//! a head's value heads to `dq` and `dk` are added at the end, in a fixed order.
 
 mod chunk;
 
@@ -12,8 +12,8 @@ use crate::ops::delta_rule::delta::{Gate, Spec};
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
-/// Decays below `exp(FLOOR)` are clamped to it: sums of logarithms keep their digits, and the difference is invisible
-/// in f32.
+/// Decays below `exp(FLOOR)` are clamped to it: sums of logarithms
+/// keep their digits, and the difference is invisible in f32.
 const FLOOR: f32 = -100.0;
 /// Tokens per chunk with per-channel decays, which give every pair of tokens a factor per channel.
 const CHANNELS: usize = 16;
@@ -121,7 +121,7 @@ impl Outputs<'_> {
     }
 }
 
-/// Loads tokens into `chunk`, with the derivatives by their outputs.
+/// Loads tokens into `chunk`, with the gradients of their outputs.
 fn load(inputs: &Inputs<'_>, chunk: &mut Chunk, tokens: Range<usize>, head: usize, dout: &[f32]) {
     let (simd, dim, value_dim) = (inputs.host.simd(), inputs.key_dim, inputs.value_dim);
     chunk.tokens = tokens.len();

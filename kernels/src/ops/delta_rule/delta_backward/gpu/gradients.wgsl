@@ -1,11 +1,11 @@
-// Derivatives by G, E, K and Q of a chunk, from the states before it and the derivatives by the states after it. A
+// Gradients of G, E, K and Q of a chunk, from the states before it and the gradients of the states after it. A
 // workgroup owns 4 X channels of a chunk of a value head:
 //
 //     pairs       dL = -dW U^T and dP = dO U^T where L and P are not 0, times decays if channels share them
 //     states      lane (x, y) computes tokens 4 y .. 4 y + 3 and channels 4 x .. 4 x + 3 of
 //                 dQ = exp(G) (dO S^T),  dE = -exp(G) (dW S^T),  dK = exp(G[last] - G) (U dS^T)
 //     tokens      dQ += dP K,  dE += dL K,  dK += dP^T Q + dL^T E, with the decays between the tokens
-//     decays      dG = Q dQ + E dE - K dK, plus the derivative through exp(G[last]) in the last row; then summed
+//     decays      dG = Q dQ + E dE - K dK, plus the gradient through exp(G[last]) in the last row; then summed
 //                 from the last row to the first
 //
 // Source: 2406.06484 and 2510.26692; dL needs no inverse, as the module says.
@@ -19,7 +19,7 @@
 
 // dL and dP, [C, C]
 var<workgroup> pairs: array<vec2f, PAIRS>;
-// [Y, X]: derivative by G per row of four tokens, then by G[last].
+// [Y, X]: gradient of G per row of four tokens, then of G[last].
 var<workgroup> shares: array<vec4f, SHARES>;
 
 const X = GROUP / (C / 4);
@@ -28,7 +28,7 @@ struct Sums {
     dq: array<vec4f, 4>,
     de: array<vec4f, 4>,
     dk: array<vec4f, 4>,
-    // Derivative by G[last] through the decay of the whole state.
+    // Gradient of G[last] through the decay of the whole state.
     whole: vec4f,
 }
 

@@ -1,5 +1,5 @@
-// dq and dk: sums the contributions of a head's value heads, in order. A workgroup owns a row (sequence, token of the
-// piece, head).
+// dq and dk: sums the contributions of a head's value heads, in
+// order. A workgroup owns a row (sequence, token of the piece, head).
 
 struct Params {
     rows: u32,
@@ -24,7 +24,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> dk: array<f32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-// Derivatives by the normalised queries and keys, [K].
+// Gradients of the normalised queries and keys, [K].
 var<workgroup> sums: array<vec2f, K>;
 
 @compute @workgroup_size(GROUP)

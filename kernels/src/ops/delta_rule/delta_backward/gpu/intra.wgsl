@@ -1,6 +1,6 @@
-// Matrices of a chunk of C tokens that do not depend on the state before it; the scans multiply states by them. A
-// workgroup owns a chunk of a value head. A = (I + L)^-1, decays are sums of log decays, and matrices have one row per
-// token:
+// Matrices of a chunk of C tokens that do not depend on the state before it; the
+// scans multiply states by them. A workgroup owns a chunk of a value head.
+// A = (I + L)^-1, decays are sums of log decays, and matrices have one row per token:
 //
 //     sums      G, in place
 //     pairs     L and P: sums over channels of E K and Q K, times the decays in between; then A by substitution;

@@ -167,8 +167,8 @@ impl<'a> Planner<'a> {
         pass.scratch(name, scratch as usize, self.sizes.bytes(scratch), access)
     }
 
-    /// Binds `cu` if it exists, sets the offsets of the arguments that the pass binds, and dispatches `units`
-    /// workgroups over a piece.
+    /// Binds `cu` if it exists, sets the offsets of the arguments that
+    /// the pass binds, and dispatches `units` workgroups over a piece.
     fn over_chunks(
         &self,
         mut pass: PassBuilder<'a>,

@@ -1,12 +1,12 @@
-// Scans the chunks forward for the states before them or, with REVERSE, backward for the derivatives by the states
-// after them:
+// Scans the chunks forward for the states before them or, with
+// REVERSE, backward for the gradients of the states after them:
 //
-//     X = X0 + M S                updates of all tokens of the chunk (W - E S, solved), or the derivative by them
+//     X = X0 + M S                updates of all tokens of the chunk (W - E S, solved), or their gradients
 //     S = decays S + N^T X        and, with REVERSE, + Q^T dO
 //
-// A workgroup owns 4 COLUMNS columns of the state of a value head of a sequence. Lane (x, y) holds columns 4 y .. 4 y
-// + 3 in rows 4 (x + X r) .. of the state in registers. Products over the rows are summed in workgroup memory, ROWS
-// tokens at a time.
+// A workgroup owns 4 COLUMNS columns of the state of a value head of a sequence. Lane
+// (x, y) holds columns 4 y .. 4 y + 3 in rows 4 (x + X r) .. of the state in registers.
+// Products over the rows are summed in workgroup memory, ROWS tokens at a time.
 
 // Tokens whose keys are loaded ahead of their first use, to hide memory latency; it divides ROWS. With a large state
 // RDNA 3 has registers for one only.

@@ -50,16 +50,16 @@ impl Sizes {
         };
         let room = PIECE.min(caps.binding_bytes);
         let mut tokens = spec.tokens.max(1).div_ceil(chunk);
-        let mut sizes = Self::of(spec, chunk, tokens);
+        let mut sizes = Self::for_pieces(spec, chunk, tokens);
         while sizes.piece_bytes() > room && tokens > 1 {
             tokens = tokens.div_ceil(2);
-            sizes = Self::of(spec, chunk, tokens);
+            sizes = Self::for_pieces(spec, chunk, tokens);
         }
         sizes
     }
 
     /// Returns the sizes for pieces of `chunks` chunks.
-    fn of(spec: &Spec, chunk: u32, chunks: u32) -> Self {
+    fn for_pieces(spec: &Spec, chunk: u32, chunks: u32) -> Self {
         let tokens = chunks.saturating_mul(chunk).min(spec.tokens);
         Self {
             chunk,
@@ -98,7 +98,7 @@ impl Sizes {
             Scratch::Values | Scratch::Solved => 32 * self.rows * u64::from(self.columns),
             Scratch::Keys => 16 * self.slots * self.value_heads * u64::from(self.matrices()),
             Scratch::States | Scratch::Dstates => self.slots * self.state_bytes(),
-            // One set of states at the begin of every piece, and two that alternate in the backward sweep.
+            // One set of states at the start of every piece, and two that alternate in the backward sweep.
             Scratch::Carry if self.pieces > 1 => (u64::from(self.pieces) + 2) * self.carried * self.state_bytes(),
             Scratch::Carry => 16,
         }

@@ -1,5 +1,5 @@
-// Turns the derivatives by read keys and written values into those by the arguments that each value head has of its
-// own. A workgroup owns a row (sequence, token of the piece, value head).
+// Turns the gradients of read keys and written values into those of the arguments that each value head has of its own.
+// A workgroup owns a row (sequence, token of the piece, value head).
 
 struct Params {
     rows: u32,

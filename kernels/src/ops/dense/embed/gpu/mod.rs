@@ -1,7 +1,7 @@
 use super::{NAME, Spec};
 use crate::error::Result;
 use crate::ops::Kernel;
-use crate::ops::dense::linear::{pieces, weight_parts};
+use crate::ops::dense::weight::{pieces, weight_parts};
 use crate::part;
 use crate::plan::fill::{Fill, Target};
 use crate::plan::shader::{Const, Features, Part, Shader};

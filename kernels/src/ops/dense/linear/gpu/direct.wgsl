@@ -1,7 +1,7 @@
 // y[t, n] for many tokens on a software driver. There, workgroup memory is behind the same caches as the operands and
 // costs as much to read, so no tiles and no barriers are used. A workgroup of 8 x 8 lanes owns 8 PER tokens x 64
-// outputs. Lane (column, row) owns tokens row + 8 t and outputs column + 8 c, and reads each of their units itself: 2
-// PER + 16 vectors for 64 PER multiply-adds.
+// outputs. Lane (column, row) owns tokens row + 8 t and outputs column + 8 c, and reads each of their units itself:
+// 2 PER + 16 vectors for 64 PER multiply-adds.
 
 var<private> sums: array<vec4f, PER * 2>;
 var<private> x_places: array<u32, PER>;
@@ -49,8 +49,8 @@ fn main(
     }
 }
 
-// Adds the products of four k of x with the weights of eight outputs. Column i of `first` and `second` holds element k
-// + i of four outputs each.
+// Adds the products of four k of x with the weights of eight outputs. Column
+// i of `first` and `second` holds element k + i of four outputs each.
 fn add(k: u32, first: mat4x4f, second: mat4x4f) {
     for (var t = 0u; t < PER; t += 1) {
         let x = x4_at(x_places[t], k);

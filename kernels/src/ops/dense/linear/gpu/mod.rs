@@ -1,52 +1,19 @@
 //! Choice of the product's form, and division of the weight into pieces.
 
 use super::{NAME, Spec};
-use crate::dtype::DType;
 use crate::error::Result;
 use crate::ops::Kernel;
-use crate::ops::dense::fused_linear;
+use crate::ops::dense::matvec;
+use crate::ops::dense::weight::{pieces, weight_parts};
 use crate::part;
-use crate::plan::shader::{Const, Features, Part, Shader};
+use crate::plan::shader::{Const, Features, Shader};
 use crate::plan::{Caps, PassBuilder, Plan};
-use alloc::{vec, vec::Vec};
+use alloc::vec;
 
 /// Outputs per tile, for any number of tokens.
 const TILE_OUTPUTS: u32 = 64;
 /// With fewer workgroups than this, smaller tiles fill a device better: two workgroups for each of 64 compute units.
 const FILLED: u64 = 128;
-
-/// Returns the parts that decode `[rows, width]` weights, and the bytes of the array element they bind.
-pub(crate) fn weight_parts(format: DType, width: u32) -> (Vec<Part>, u32) {
-    let aligned = width.is_multiple_of(8);
-    let half = |decode| {
-        if aligned {
-            (vec![decode, part!("plan/parts/weights/half.wgsl")], 16)
-        } else {
-            (vec![decode, part!("plan/parts/weights/half_ragged.wgsl"), part!("plan/parts/weights/ragged.wgsl")], 4)
-        }
-    };
-    let blocks = |parts: &[Part]| ([&[part!("plan/parts/weights/blocks.wgsl")], parts].concat(), 4);
-    match format {
-        DType::F16 => half(part!("plan/parts/weights/f16.wgsl")),
-        DType::BF16 => half(part!("plan/parts/weights/bf16.wgsl")),
-        DType::Q8_0 => blocks(&[part!("plan/parts/weights/q8_0.wgsl")]),
-        DType::Q4_0 => blocks(&[part!("plan/parts/weights/q4_0.wgsl"), part!("plan/parts/weights/q4.wgsl")]),
-        DType::Q4_1 => blocks(&[part!("plan/parts/weights/q4_1.wgsl"), part!("plan/parts/weights/q4.wgsl")]),
-        DType::Q5_0 => blocks(&[part!("plan/parts/weights/q5_0.wgsl"), part!("plan/parts/weights/q5.wgsl")]),
-        DType::Q5_1 => blocks(&[part!("plan/parts/weights/q5_1.wgsl"), part!("plan/parts/weights/q5.wgsl")]),
-        DType::Q4K => blocks(&[part!("plan/parts/weights/q4_k.wgsl"), part!("plan/parts/weights/k.wgsl")]),
-        DType::Q5K => blocks(&[part!("plan/parts/weights/q5_k.wgsl"), part!("plan/parts/weights/k.wgsl")]),
-        DType::Q6K => blocks(&[part!("plan/parts/weights/q6_k.wgsl")]),
-        _ if aligned => (vec![part!("plan/parts/weights/f32.wgsl")], 16),
-        _ => (vec![part!("plan/parts/weights/f32_ragged.wgsl"), part!("plan/parts/weights/ragged.wgsl")], 4),
-    }
-}
-
-/// Divides a weight into pieces that fit into one binding each: `(first row, rows)`.
-pub(crate) fn pieces(op: &'static str, caps: &Caps, rows: u32, row_bytes: u64) -> Result<Vec<(u32, u32)>> {
-    let most = caps.rows_per_binding(op, row_bytes)?;
-    Ok((0..rows.div_ceil(most)).map(|i| (i * most, most.min(rows - i * most))).collect())
-}
 
 /// A kernel and its tile size.
 struct Form {
@@ -74,9 +41,9 @@ fn direct(spec: &Spec) -> Form {
 ///
 /// Predicted for 64 tokens and each 16 k: a lane issues 1,024 multiply-adds, 64 reads of workgroup memory, 8 loads, 8
 /// stores and about 100 waits, branches and address computations: 85% of peak. 64 sums, 32 words of weights, 8 of x
-/// and 10 offsets take 114 registers; 8 KiB of workgroup memory allow 8 waves per RDNA compute unit. Least bytes: `4
-/// tokens (inputs + outputs)` and the weights. Actual reads: x once for every 64 outputs, the weights once for every
-/// tile of tokens, 32 flop per byte of f32. docs/benchmarks.md lists the compilers' results.
+/// and 10 offsets take 114 registers; 8 KiB of workgroup memory allow 8 waves per unit of RDNA. Least bytes:
+/// `4 tokens (inputs + outputs)` and the weights. Actual reads: x once for every 64 outputs, the weights once for
+/// every tile of tokens, 32 flop per byte of f32. docs/benchmarks.md lists the compilers' results.
 fn tiled(spec: &Spec) -> Form {
     let tiles = |tokens| u64::from(spec.tokens.div_ceil(tokens)) * u64::from(spec.outputs.div_ceil(TILE_OUTPUTS));
     let (tokens, columns) = match spec.tokens {
@@ -120,8 +87,8 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
         return Ok(Plan::default());
     }
     let args = spec.args();
-    if spec.tokens <= fused_linear::FEW && spec.inputs > 0 {
-        return fused_linear::few(&(*spec).into(), &args, caps);
+    if spec.tokens <= matvec::FEW && spec.inputs > 0 {
+        return matvec::plan(&product(spec), &args, caps);
     }
     let row_bytes = args[1].rows.map_or(0, |(_, bytes)| bytes);
     let reads = spec.inputs > 0;
@@ -181,4 +148,21 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
         plan.passes.push(pass.start("y_start", "y", 4).dispatch(NAME, caps, grid)?);
     }
     Ok(plan)
+}
+
+/// The product as the planner of few tokens takes it.
+fn product(spec: &Spec) -> matvec::Product {
+    matvec::Product {
+        op: NAME,
+        tokens: spec.tokens,
+        inputs: spec.inputs,
+        outputs: spec.outputs,
+        format: spec.format,
+        norm: None,
+        bias: spec.bias,
+        activation: None,
+        residual: false,
+        x_stride: spec.x_stride,
+        y_stride: spec.y_stride,
+    }
 }

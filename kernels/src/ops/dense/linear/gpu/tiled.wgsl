@@ -1,9 +1,9 @@
-// y[t, n] for many tokens. A workgroup of 64 owns TOKENS x 64 outputs and walks K in steps of 16, two units of
-// weights.
+// y[t, n] for many tokens. A workgroup of 64 owns TOKENS x 64
+// outputs and walks K in steps of 16, two units of weights.
 //
 // Each step is copied in memory order: each lane decodes one unit of two weight rows and loads a vec4 of x for every
-// 16 tokens. The product reads vectors of four k. Lane (column, row) owns tokens row + ROWS t and outputs column +
-// COLUMNS c, and PER + 4 QUADS reads feed 16 PER QUADS multiply-adds:
+// 16 tokens. The product reads vectors of four k. Lane (column, row) owns tokens row + ROWS t and outputs
+// column + COLUMNS c, and PER + 4 QUADS reads feed 16 PER QUADS multiply-adds:
 //
 //     TOKENS    lanes     per lane    multiply-adds per read
 //     64        8 x 8     8 x 8       16
@@ -38,8 +38,8 @@ fn main(
     if row0 >= params.rows {
         return;
     }
-    // This lane loads unit `half` of weight rows lane / 2 and lane / 2 + 32, and vector lane % 4 of tokens lane / 4 +
-    // 16 i.
+    // This lane loads unit `half` of weight rows lane / 2 and
+    // lane / 2 + 32, and vector lane % 4 of tokens lane / 4 + 16 i.
     let half = lane % 2;
     let upper_place = weight_row(min(row0 + lane / 2, params.rows - 1));
     let lower_place = weight_row(min(row0 + lane / 2 + 32, params.rows - 1));

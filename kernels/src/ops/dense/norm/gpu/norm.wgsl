@@ -48,8 +48,8 @@ fn main(
         keep(at + i, value);
         squares += (value - mean) * (value - mean);
     }
-    // With eps 0, a row of zeros has a variance of zero; the bound, the smallest normal number, keeps its inverse
-    // finite.
+    // With eps 0, a row of zeros has a variance of zero; the
+    // bound, the smallest normal number, keeps its inverse finite.
     let inverse = inverseSqrt(max(reduce_sum(squares, lane) / f32(params.dim) + params.eps, 1.2e-38));
 
     for (var i = lane; i < params.dim; i += GROUP) {

@@ -1,4 +1,5 @@
-// A workgroup is a centroid of a head of a sequence, a lane one of its tokens: how far that is off, and the gradient of it.
+// Commitment loss: a workgroup owns a centroid of a head of a sequence. Each lane takes one token at a time and
+// computes its squared distance and its gradient.
 
 // [B, H, C]: sums of squared distances.
 @group(0) @binding(5) var<storage, read_write> losses: array<f32>;

@@ -9,10 +9,10 @@ use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Pass, PassBuilder, Plan};
 use alloc::{vec, vec::Vec};
 
-/// Lanes of every pass.
+/// Lanes per workgroup of every pass.
 const GROUP: u32 = 64;
 
-/// Scratch buffers.
+/// Indices of the scratch buffers.
 const ROWS: usize = 0;
 const WEIGHTS: usize = 1;
 const LOSSES: usize = 2;
@@ -60,7 +60,7 @@ impl<'a> Planner<'a> {
         if each {
             consts.push(("GROUP", Const::U32(GROUP)));
         }
-        // Passes over lists have their lengths in the last binding.
+        // Passes over lists bind `lengths` last.
         if let Some(binding) = ends {
             parts.push(match spec.lengths {
                 true => part!("ops/routing/centroids/gpu/parts/lengths.wgsl"),
@@ -126,7 +126,7 @@ impl<'a> Planner<'a> {
         self.dispatch(pass, spec.heads.div_ceil(GROUP))
     }
 
-    /// A pass over the tokens of lists, which also writes `out`.
+    /// Begins a pass over the tokens of lists, which also writes `out` if given.
     fn tokens(
         &self,
         shader: Shader,

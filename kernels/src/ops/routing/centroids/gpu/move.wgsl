@@ -1,4 +1,4 @@
-// A workgroup is a centroid of a head: each lane sums its elements over the tokens, in their order.
+// Updates a centroid of a head per workgroup: each lane sums its elements over the tokens, in order.
 
 @group(0) @binding(5) var<storage, read> weights: array<vec4f>;
 

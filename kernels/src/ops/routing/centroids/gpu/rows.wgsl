@@ -1,5 +1,5 @@
-// What a norm subtracts from every row, and what it multiplies it by. Relative to the largest element where squares would
-// leave the range of f32.
+// Precomputes for every row the mean that its norm subtracts and the factor that it applies. Elements are taken
+// relative to the largest one, so that squares stay within the range of f32.
 
 struct Params {
     rows: u32,
@@ -10,7 +10,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> rows: array<vec2f>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-// As in route.
+// EPS of route.
 const EPS = 1e-6;
 
 fn invocation(row: u32) {

@@ -1,4 +1,4 @@
-// The loss, in one workgroup.
+// Sums the loss, in one workgroup.
 
 struct Params {
     lists: u32,

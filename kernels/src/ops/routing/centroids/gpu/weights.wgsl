@@ -1,4 +1,4 @@
-// What a centroid and the sum of its tokens weigh, one invocation a head.
+// Computes the weights of the old centroids and of the sums of their tokens, one invocation per head.
 
 struct Params {
     batch: u32,
@@ -14,7 +14,8 @@ struct Params {
 
 @group(0) @binding(0) var<storage, read> members: array<u32>;
 @group(0) @binding(1) var<storage, read> ranges: array<u32>;
-// [H, C]: of the old one, of the sum, of both together; 0 behind them where nothing moves.
+// [H, C]: weight of the old centroid, weight of the sum, factor
+// of the result, and 1 if the centroid moves, otherwise 0.
 @group(0) @binding(2) var<storage, read_write> weights: array<vec4f>;
 @group(1) @binding(0) var<uniform> params: Params;
 

@@ -1,8 +1,8 @@
-//! Products of floats decide what is not close; what is, the scores of `score.rs` do.
+//! Selection from f32 products, with the exact scores of `score.rs` deciding close cases.
 //!
-//! Of each token the product with a centroid is known up to `margin`. Whatever is that far from where a selection is cut
-//! needs nothing else, so that exact scores are made of a handful of tokens and no `[T, C]` is ever stored. Where numbers
-//! are too large or too small for f32, exact scores stand in place of the products, and nothing is close but what is equal.
+//! The product of a token with a centroid is known up to `margin`. A product farther than that from the selection's
+//! threshold needs no exact score, so exact scores are computed for a handful of tokens and no `[T, C]` is ever
+//! stored. If numbers are too large or too small for f32, exact scores replace the products, and the margin is 0.
 
 pub(crate) mod select;
 
@@ -14,13 +14,13 @@ use alloc::{vec, vec::Vec};
 use core::ops::Range;
 use select::{Balanced, Nearest, Prefix};
 
-/// Tokens of a tile.
+/// Tokens per tile.
 pub(crate) const TILE: usize = 128;
 
-/// So few tokens are not worth a product of matrices, nor exact forms of centroids that none of them may need.
+/// With fewer tokens than this, matrix products and precomputed exact forms of centroids do not pay off.
 const FEW: usize = 8;
 
-/// How many tokens before its turn one is fetched.
+/// Tokens between a prefetched one and the one being computed.
 const AHEAD: usize = 16;
 
 pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
@@ -42,14 +42,15 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
         let mut heads: Vec<Option<Head<'_>>> = (0..units).map(|_| None).collect();
         let shared = Shared::new(&mut heads);
         host.parallel(units, &|unit| {
-            // SAFETY: every task writes its own.
+            // SAFETY: every task writes its own element.
             let own = unsafe { shared.part(unit..unit + 1) };
             let tokens = spec.length(lengths, unit / spec.heads as usize);
             own[0] = Some(Head::new(spec, host, x, centroids, unit, tokens));
         });
         heads.into_iter().flatten().collect()
     };
-    // Centroids, or where all of them are compared tokens, in parts for enough tasks.
+    // Each head is divided into parts to have enough tasks: by centroids or,
+    // for the nearest selection, which compares all centroids, by tokens.
     let nearest = spec.selection == Selection::Nearest;
     let items = if nearest { spec.tokens as usize } else { clusters };
     let parts =
@@ -96,7 +97,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
                 best.lists
             }
         };
-        // SAFETY: every task has its own.
+        // SAFETY: every task writes its own element.
         let own = unsafe { shared.part(task..task + 1) };
         own[0] = lists;
     });
@@ -119,7 +120,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
         };
         let parts = &found[unit * parts..(unit + 1) * parts];
         if nearest {
-            // A member leaves when the W-th after it comes.
+            // A member leaves when the W-th token after it enters.
             let all: Vec<u32> = parts.iter().flat_map(|part| &part[c]).map(|m| m[0]).collect();
             all.iter().enumerate().for_each(|(i, &m)| put([m, all.get(i + window).copied().unwrap_or(spec.tokens)]));
         } else {
@@ -129,24 +130,24 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     }
 }
 
-/// A head of a sequence.
+/// One head of a sequence.
 pub(crate) struct Head<'a> {
     spec: &'a Spec,
     simd: Simd,
     tiles: Option<Tiles>,
-    x: &'a [f32],         // from its first row on
+    x: &'a [f32],         // from the head's first row on
     centroids: &'a [f32], // [C, D]
-    /// Of centroids, unless there are few tokens.
+    /// Exact forms of the centroids; empty if there are few tokens.
     exact: Vec<Fixed>,
-    /// Those of the sequence.
+    /// Number of tokens of the sequence.
     pub(crate) tokens: usize,
-    /// What a product is multiplied by.
+    /// Factor of each token's products, from its norm.
     factors: Vec<f32>,
-    /// With a layer norm, what is subtracted from a token.
+    /// Mean that layer norm subtracts from each token.
     means: Vec<f32>,
-    /// How far a product may be from the score, beside a centroid of length 1; nothing where scores are made of all tokens.
+    /// Maximum error of a product relative to its centroid's length. If `None`, all scores are exact.
     margin: Option<f32>,
-    /// The length of each centroid.
+    /// Length of each centroid.
     lengths: Vec<f32>,
 }
 
@@ -209,7 +210,8 @@ impl<'a> Head<'a> {
                 }
             }
             let scale = if spec.norm == Norm::None { longest } else { 1.0 + offset };
-            // Of a product in f32 of D terms, and of vectors of 22 bits; and of numbers in two halves of 8 bits.
+            // Error bound of an f32 product of D terms, of vectors rounded to 22 bits and, on a tile unit, of numbers
+            // split into two halves of 8 bits.
             let halves = if tiles.is_some() { 64.0 } else { 0.0 };
             head.margin = Some((n + 32.0 + halves) * scale / (1 << 21) as f32);
         }
@@ -221,14 +223,14 @@ impl<'a> Head<'a> {
         &self.x[t * stride..][..dim]
     }
 
-    /// Has the lines of the cache that hold a token fetched: those of one head lie apart.
+    /// Prefetches a token's row; the rows of a head are not adjacent.
     fn fetch(&self, t: usize) {
         if t < self.tokens {
             self.simd.fetch(self.token(t));
         }
     }
 
-    /// The score that decides.
+    /// Returns the exact score, which decides selections.
     pub(crate) fn exact(&self, t: usize, c: usize) -> f32 {
         self.score(&Fixed::new(self.token(t), self.spec.norm), c)
     }
@@ -245,12 +247,12 @@ impl<'a> Head<'a> {
         &self.centroids[c * dim..][..dim]
     }
 
-    /// How far the product with a centroid may be from the score.
+    /// Returns the maximum error of a product with centroid `c`.
     pub(crate) fn margin(&self, c: usize) -> f32 {
         self.margin.map_or(0.0, |margin| margin * self.lengths[c])
     }
 
-    /// Calls `body` with the first token, their number, and `[centroids, TILE]` products, for tile after tile.
+    /// Calls `body` for each tile with its first token, its number of tokens, and `[centroids, TILE]` products.
     pub(crate) fn tiles(&self, tokens: Range<usize>, c: Range<usize>, body: &mut dyn FnMut(usize, usize, &[f32])) {
         let dim = self.spec.dim as usize;
         let most = tokens.len().min(TILE);

@@ -1,11 +1,11 @@
-//! The selections, from products that are known up to a margin.
+//! The selections, computed from products that are known up to a margin.
 
 use super::{Head, TILE};
 use alloc::collections::BinaryHeap;
 use alloc::{vec, vec::Vec};
 use core::cmp::{Ordering, Reverse};
 
-/// A token and its score, the better one greater.
+/// A token and its score; the better one is greater.
 #[derive(Clone, Copy, PartialEq)]
 struct Scored {
     score: f32,
@@ -16,7 +16,7 @@ impl Eq for Scored {}
 
 impl Ord for Scored {
     fn cmp(&self, other: &Self) -> Ordering {
-        // No score is NaN, and 0 has one sign.
+        // Scores are never NaN, and 0 has one sign.
         self.score.total_cmp(&other.score).then(other.token.cmp(&self.token))
     }
 }
@@ -27,7 +27,7 @@ impl PartialOrd for Scored {
     }
 }
 
-/// Calls `body` with every product of at least `floor`, which `body` may raise.
+/// Calls `body` with every product of at least `floor`; `body` may raise `floor`.
 fn above(head: &Head<'_>, first: usize, products: &[f32], floor: &mut f32, body: &mut dyn FnMut(Scored, &mut f32)) {
     let mut found = [0; TILE];
     let count = head.simd.above(products, *floor, &mut found);
@@ -39,7 +39,7 @@ fn above(head: &Head<'_>, first: usize, products: &[f32], floor: &mut f32, body:
     }
 }
 
-/// Numbers in the order of what is scored, the better one greater.
+/// Returns an integer key with the order of `Scored`: the better one is greater.
 fn key(s: Scored) -> u64 {
     let bits = s.score.to_bits();
     let ordered = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
@@ -52,14 +52,14 @@ fn scored(key: u64) -> Scored {
     Scored { score: f32::from_bits(bits), token: !(key as u32) }
 }
 
-/// The W best of all tokens: those that may be among them, thinned out as they become many.
+/// Balanced selection, the W best of all tokens: candidates are collected, and pruned once they exceed `room`.
 pub(super) struct Balanced<'a> {
     head: &'a Head<'a>,
     c: usize,
-    /// By [`key`].
+    /// Candidates as [`key`]s.
     found: Vec<u64>,
     floor: f32,
-    /// How many are too many.
+    /// Number of candidates that triggers pruning.
     room: usize,
 }
 
@@ -73,7 +73,7 @@ impl<'a> Balanced<'a> {
         let (found, head) = (&mut self.found, self.head);
         above(head, first, products, &mut self.floor, &mut |scored, _| found.push(key(scored)));
         if self.found.len() > self.room {
-            // W tokens have a score of at least the W-th product less the margin.
+            // W tokens have a score of at least the W-th product minus the margin.
             self.floor = self.least() - 2.0 * self.head.margin(self.c);
             let floor = self.floor;
             self.found.retain(|&key| scored(key).score >= floor);
@@ -81,13 +81,13 @@ impl<'a> Balanced<'a> {
         }
     }
 
-    /// The W-th largest product.
+    /// Returns the W-th largest product.
     fn least(&mut self) -> f32 {
         let at = self.found.len() - self.head.spec.most() as usize;
         scored(*self.found.select_nth_unstable(at).1).score
     }
 
-    /// The tokens, ascending, which never leave.
+    /// Returns the selected tokens, ascending. They never leave, so their times are not used.
     pub(super) fn finish(mut self) -> Vec<[u32; 2]> {
         let (most, reach) = (self.head.spec.most() as usize, 2.0 * self.head.margin(self.c));
         let mut tokens: Vec<u32> = Vec::with_capacity(most.min(self.found.len()));
@@ -112,13 +112,13 @@ impl<'a> Balanced<'a> {
     }
 }
 
-/// The W best of the tokens so far, the least of them on top.
+/// Prefix selection, the W best of the tokens so far, with the worst of them on top of the heap.
 pub(super) struct Prefix<'a> {
     head: &'a Head<'a>,
     c: usize,
     best: BinaryHeap<Reverse<(Scored, usize)>>,
     floor: f32,
-    /// `[token, time]` of all that were among them.
+    /// `[token, time]` of all tokens that were ever selected.
     all: Vec<[u32; 2]>,
 }
 
@@ -152,7 +152,7 @@ impl<'a> Prefix<'a> {
     }
 }
 
-/// The tokens whose best centroid each is.
+/// Nearest selection: the tokens of each centroid that is their best.
 pub(crate) struct Nearest<'a> {
     head: &'a Head<'a>,
     pub(crate) lists: Vec<Vec<[u32; 2]>>,
@@ -166,7 +166,8 @@ impl<'a> Nearest<'a> {
     }
 
     pub(crate) fn add(&mut self, first: usize, count: usize, products: &[f32]) {
-        // The best score is at least the largest product less its margin, that of others at most theirs with it.
+        // The best score is at least the largest product minus its margin. The score of any other centroid is at most
+        // its product plus its margin.
         let mut least = [f32::NEG_INFINITY; TILE];
         for (row, margin) in products.chunks_exact(TILE).zip(&self.margins) {
             least.iter_mut().zip(row).for_each(|(least, s)| *least = least.max(s - margin));

@@ -1,10 +1,10 @@
-// The centroid of the largest score of every token, the first of several.
+// Finds the centroid with the largest score for every token, the first of several.
 
 struct Params {
     units: u32,
     tokens: u32,
     clusters: u32,
-    // Which tokens a pass is over.
+    // First token and number of tokens of the pass.
     first_token: u32,
     some_tokens: u32,
 }

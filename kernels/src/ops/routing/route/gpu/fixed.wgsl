@@ -1,4 +1,4 @@
-// Vectors in fixed point, one workgroup a vector: the lines of score.rs.
+// Converts vectors to fixed point, one workgroup per vector. The code follows score.rs line by line.
 
 struct Params {
     rows: u32,
@@ -6,13 +6,13 @@ struct Params {
     heads: u32,
     x_start: u32,
     lengths_start: u32,
-    // dim^3 eps, mantissa 2^power; exponents are i32.
+    // dim^3 eps as mantissa 2^power; exponents are i32.
     mantissa: u32,
     power: u32,
     least_exponent: u32,
 }
 
-// Bits of f32: what is not a number is recognised before it becomes one.
+// Bits of f32, because infinity and NaN have to be detected before a conversion to a number.
 @group(0) @binding(0) var<storage, read> x: array<u32>;
 // [rows, D]: high and low digit, 16 bits each.
 @group(0) @binding(1) var<storage, read_write> digits: array<u32>;
@@ -43,7 +43,7 @@ fn main(
         atomicStore(&squares[1], 0);
     }
     workgroupBarrier();
-    // Rows are [B, H, T] here and [B, T, H] there.
+    // Rows are ordered [B, H, T] in the scratch and [B, T, H] in x.
     let unit = row / params.tokens;
     let inside = row % params.tokens < length_of(unit / params.heads);
     let there = (unit / params.heads * params.tokens + row % params.tokens) * params.heads + unit % params.heads;
@@ -126,13 +126,13 @@ fn main(
     forms[row] = vec4u(u32(exponent), divisor, shift, 0);
 }
 
-// The exponent of a number, 0 of what counts as 0.
+// Returns the biased exponent of a number, 0 for numbers that count as 0.
 fn field(bits: u32) -> u32 {
     let own = (bits >> 23u) & 255u;
     return select(own, 0u, own == 255u);
 }
 
-// 2^15 sqrt(n), for n of at least 2^30.
+// Returns 2^15 sqrt(n), for n of at least 2^30.
 fn root(n: u32) -> u32 {
     var root = 0u;
     for (var bit = 0x8000u; bit > 0; bit /= 2) {

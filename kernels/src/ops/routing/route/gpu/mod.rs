@@ -9,23 +9,23 @@ use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Pass, PassBuilder, Plan};
 use alloc::{vec, vec::Vec};
 
-/// Lanes for a vector.
+/// Lanes per vector.
 const VECTOR: u32 = 64;
-/// Lanes of a selection, `GROUP` in `scan.wgsl`.
+/// Lanes per selection, `GROUP` in `scan.wgsl`.
 pub(crate) const GROUP: u32 = 256;
-/// Bytes of workgroup memory of a selection from a prefix, beside what is held.
-const BESIDE: u32 = 4 * GROUP + 6 * 16;
-/// Tokens, and centroids, of a workgroup of scores.
+/// Bytes of workgroup memory of a prefix selection, excluding the held members.
+const SELECTION_BYTES: u32 = 4 * GROUP + 6 * 16;
+/// Tokens, and centroids, per workgroup of scores.
 const SIDE: u32 = 32;
 
-/// The first and the number of the tokens, and of the centroids, that passes are over.
+/// Range of tokens and range of centroids of a pass, as (first, number).
 #[derive(Clone, Copy)]
 pub(crate) struct Piece {
     tokens: [u32; 2],
     clusters: [u32; 2],
 }
 
-/// What passes leave to those behind them.
+/// Scratch buffers shared between passes.
 #[derive(Clone, Copy)]
 pub(crate) enum Scratch {
     Digits,
@@ -36,15 +36,15 @@ pub(crate) enum Scratch {
     Nearest,
 }
 
-/// What selecting from scores begins with.
+/// Planner of the passes that select from scores, for `route` and `route_step`.
 pub(crate) struct Planner<'a> {
     pub(crate) op: &'static str,
     pub(crate) spec: &'a Spec,
     pub(crate) caps: &'a Caps,
     pub(crate) args: &'a [Arg],
-    /// Members that a centroid has at a time where they are compared.
+    /// Members that a centroid holds at a time in a prefix selection.
     pub(crate) held: u32,
-    /// Tokens and centroids of a [`Piece`]: keys are made of so many pairs of a head at a time.
+    /// Tokens and centroids per [`Piece`]: keys of this many pairs per head are stored at a time.
     pub(crate) room: [u32; 2],
 }
 
@@ -55,7 +55,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     }
     let planner = Planner { op: NAME, spec, caps, args, held: spec.most(), room: room(spec) };
     if spec.tokens == 0 {
-        // Empty ranges.
+        // Without tokens all ranges are empty.
         let passes = vec![Fill { op: NAME, caps, args }.zeros(Target::Arg("ranges"))?];
         return Ok(Plan { passes, scratch: Vec::new() });
     }
@@ -74,7 +74,8 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     Ok(Plan { passes, scratch: planner.scratch_bytes() })
 }
 
-/// So many centroids, or where those are compared with each other so many tokens, that memory grows with `T` alone.
+/// Returns the tokens and centroids per piece, such that memory grows with `T` only. The nearest selection compares
+/// all centroids, so its pieces divide the tokens; the others divide the centroids.
 fn room(spec: &Spec) -> [u32; 2] {
     let pairs = (u64::from(SIDE) * u64::from(spec.tokens)).max(1 << 15);
     let of = |all: u32, others: u32| {
@@ -94,7 +95,7 @@ impl<'a> Planner<'a> {
         scratch.to_vec()
     }
 
-    /// The passes that scores are made of.
+    /// Plans the passes that convert tokens and centroids to fixed point.
     pub(crate) fn fixed_points(&self) -> Result<Vec<Pass>> {
         Ok(vec![self.fixed(false)?, self.fixed(true)?])
     }
@@ -109,27 +110,27 @@ impl<'a> Planner<'a> {
         tokens.flat_map(move |tokens| clusters.clone().map(move |clusters| Piece { tokens, clusters }))
     }
 
-    /// Bytes of workgroup memory of what a centroid holds of a prefix, and behind it what all lanes go by.
+    /// Returns the bytes of workgroup memory of a prefix selection that holds its members there.
     fn here_bytes(&self) -> u64 {
-        u64::from(BESIDE) + 3 * (4 * u64::from(self.held)).next_multiple_of(16)
+        u64::from(SELECTION_BYTES) + 3 * (4 * u64::from(self.held)).next_multiple_of(16)
     }
 
-    /// Bytes of scratch of what all of them hold, where workgroup memory has no room for it.
+    /// Returns the bytes of scratch for the members of all centroids, if workgroup memory cannot hold them.
     fn apart_bytes(&self) -> u64 {
         let here = self.spec.selection != Selection::Prefix || self.here_bytes() <= self.caps.workgroup_bytes.into();
         let lists = u64::from(self.units()) * u64::from(self.room[1]);
         if here { 0 } else { (12 * u64::from(self.held)).saturating_mul(lists) }
     }
 
-    /// The part that holds members, and the bytes of workgroup memory of a pass that does.
+    /// Returns the part that holds members, and the bytes of workgroup memory of a pass with it.
     pub(crate) fn holding(&self) -> (Part, u32) {
         match self.apart_bytes() {
             0 => (part!("ops/routing/route/gpu/parts/held_here.wgsl"), self.here_bytes() as u32),
-            _ => (part!("ops/routing/route/gpu/parts/held_apart.wgsl"), BESIDE),
+            _ => (part!("ops/routing/route/gpu/parts/held_apart.wgsl"), SELECTION_BYTES),
         }
     }
 
-    /// Binds the keys that members are chosen by, with what is held behind them.
+    /// Binds the keys from which members are selected; members held in scratch follow them.
     pub(crate) fn keys(&self, pass: PassBuilder<'a>) -> PassBuilder<'a> {
         let (bytes, apart) = (self.bytes(Scratch::Keys), self.apart_bytes());
         let access = if apart > 0 { Access::ReadWrite } else { Access::Read };
@@ -148,7 +149,7 @@ impl<'a> Planner<'a> {
             Scratch::Forms => 16 * units * tokens,
             Scratch::CentroidDigits => 4 * heads * clusters * dim,
             Scratch::CentroidForms => 16 * heads * clusters,
-            // Behind the end of the range of u32 no binding reaches.
+            // A saturated size exceeds every binding and is rejected there.
             Scratch::Keys => (4 * units).saturating_mul(self.room.map(u64::from).iter().product()),
             Scratch::Nearest => 4 * units * tokens,
         }
@@ -322,7 +323,7 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// The part that says where sequences end, in `binding` if it is not at `T`.
+/// Returns the part for sequence lengths: from `lengths`, in `binding`, if `ends`; otherwise `T`.
 fn ending(ends: bool, binding: u32, consts: &mut Vec<(&'static str, Const)>) -> Part {
     if ends {
         consts.push(("LENGTHS_BINDING", Const::U32(binding)));

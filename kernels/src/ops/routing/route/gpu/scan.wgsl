@@ -1,4 +1,4 @@
-// What the selections share: a workgroup is a centroid of a head, whose tokens its lanes walk in equal parts.
+// Common part of the selections: a workgroup owns a centroid of a head, and its lanes walk equal shares of the tokens.
 
 const GROUP = 256u;
 
@@ -16,7 +16,7 @@ fn main(
     }
 }
 
-// The sum of `own` over the lanes up to this one.
+// Returns the inclusive prefix sum of `own` over the lanes.
 fn running(own: u32, lane: u32) -> u32 {
     workgroupBarrier();
     sums[lane] = own;
@@ -30,7 +30,7 @@ fn running(own: u32, lane: u32) -> u32 {
     return sums[lane];
 }
 
-// Which of `count` things belong to a lane.
+// Returns the range of `count` items that belongs to a lane.
 fn part(lane: u32, count: u32) -> vec2u {
     let width = (count + GROUP - 1) / GROUP;
     return min(vec2u(lane * width, (lane + 1) * width), vec2u(count));

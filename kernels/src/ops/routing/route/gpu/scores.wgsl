@@ -1,5 +1,6 @@
-// Scores of 32 tokens and 32 centroids a workgroup, lane (x, y) those of tokens x, x + 8, .. and centroids y, y + 8, ..: the
-// lines of score.rs, then the bits of the number as a key that orders as it does.
+// Scores of 32 tokens and 32 centroids per workgroup; lane (x, y) computes tokens
+// x, x + 8, .. and centroids y, y + 8, .. The code follows score.rs line by line.
+// A score is stored as a key: its bits, mapped to an integer with the same order.
 
 struct Params {
     units: u32,
@@ -8,7 +9,7 @@ struct Params {
     clusters: u32,
     factor: f32,
     scores_start: u32,
-    // Which tokens and centroids a pass is over.
+    // Ranges of tokens and centroids of the pass.
     first_token: u32,
     some_tokens: u32,
     first_cluster: u32,
@@ -19,7 +20,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> forms: array<vec4u>;
 @group(0) @binding(2) var<storage, read> centroid_digits: array<u32>;
 @group(0) @binding(3) var<storage, read> centroid_forms: array<vec4u>;
-// [units, C, T], of the pass.
+// [units, C, T] of the pass.
 @group(0) @binding(4) var<storage, read_write> keys: array<u32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -95,13 +96,13 @@ fn main(
     }
 }
 
-// The bits of the score.
+// Returns the bits of the score.
 fn score(dot: i32, form: vec4u, exponent: i32) -> u32 {
     let size = u32(abs(dot));
     if form.y == 0 {
         return float(dot < 0, size, bitcast<i32>(form.x) + exponent + 22);
     }
-    // 28 digits behind the point, one after the other.
+    // 28 binary digits after the point, one by one.
     let all = size << form.z;
     var quotient = all / form.y;
     var rest = all % form.y;
@@ -114,7 +115,7 @@ fn score(dot: i32, form: vec4u, exponent: i32) -> u32 {
     return float(dot < 0, quotient, exponent - 2);
 }
 
-// The bits of size 2^exponent, cut to 24 of them.
+// Returns the bits of size 2^exponent, truncated to 24 significant bits.
 fn float(negative: bool, size: u32, exponent: i32) -> u32 {
     let lead = 31 - i32(countLeadingZeros(size));
     let field = exponent + lead + 127;

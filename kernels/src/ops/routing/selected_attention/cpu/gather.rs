@@ -1,4 +1,4 @@
-//! The queries and keys of one list, next to each other.
+//! Queries and keys of one list, gathered into contiguous rows.
 
 use crate::cpu::simd::{PADDED, Split};
 use crate::cpu::{Args, Host, Matrix, Simd, Tile, Tiles};
@@ -7,15 +7,15 @@ use crate::ops::routing::selected_attention::{Own, Pages, Spec};
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
-/// Queries, and keys, of a tile.
+/// Queries, and keys, per tile.
 pub(crate) const TILE: usize = 128;
-/// So few tokens take their keys from memory once, and multiply them in registers. What a list computes depends on nothing
-/// else: its length may be a matter of later tokens.
+/// With at most this many tokens, keys are read from memory once and multiplied in registers. The choice depends on
+/// `T` only, not on the length of a list, because that length may depend on later tokens.
 const FEW: usize = 8;
-/// What a cache has room for beside a list.
+/// Maximum number of rows per side that are prefetched, so that the cache also holds a list.
 const MOST_FETCHED: usize = 512;
 
-/// What is read.
+/// Arguments of a run and the sizes derived from its spec.
 pub(crate) struct Inputs<'a> {
     pub(crate) spec: &'a Spec,
     pub(crate) simd: Simd,
@@ -30,7 +30,7 @@ pub(crate) struct Inputs<'a> {
     pub(crate) queries: Side<'a>,
     pub(crate) keys: Side<'a>,
     pub(crate) heads: usize,
-    /// Elements of a row, and those that it takes in whole registers.
+    /// Elements of a row, and the same padded to whole registers.
     pub(crate) dim: [usize; 2],
     pub(crate) value_dim: [usize; 2],
 }
@@ -59,28 +59,28 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// What the key in a row of `q` is multiplied by; nothing where keys stand as they are.
+    /// Returns the factor that normalises a row of `q` used as a key; `None` if keys are not normalised.
     pub(crate) fn factor(&self, row: usize) -> Option<f32> {
         let row = self.spec.normalize().then(|| &self.q[row * self.dim[0]..][..self.dim[0]])?;
         Some(if row.iter().all(|x| *x == 0.0) { 0.0 } else { inverse_length(self.simd, row) })
     }
 
-    /// Heads of all sequences.
+    /// Returns the number of heads of all sequences.
     pub(crate) fn units(&self) -> usize {
         self.spec.batch as usize * self.heads
     }
 
-    /// Whether lists share places, so that tasks would.
+    /// Returns whether two lists share a place, in which case tasks would write the same memory.
     pub(crate) fn overlap(&self) -> bool {
         (0..self.units()).any(|unit| self.queries.overlap(unit) || self.keys.overlap(unit))
     }
 
-    /// The row of a token in tensors of `tokens`.
+    /// Returns the row of a token in tensors of `tokens` tokens.
     pub(crate) fn row(&self, unit: usize, tokens: u32, token: usize) -> usize {
         ((unit / self.heads) * tokens as usize + token) * self.heads + unit % self.heads
     }
 
-    /// The row of a token in `k` and `v`.
+    /// Returns the row of a token in `k` and `v`.
     pub(crate) fn key_row(&self, unit: usize, token: usize) -> usize {
         match self.table {
             Some((pages, table)) => pages.row(table, unit / self.heads, token) * self.heads + unit % self.heads,
@@ -89,7 +89,7 @@ impl<'a> Inputs<'a> {
     }
 }
 
-/// `1 / |row|`, where squares leave the range of f32 by way of f64.
+/// Returns `1 / |row|`; if squares leave the range of f32, they are summed in f64.
 fn inverse_length(simd: Simd, row: &[f32]) -> f32 {
     let square = simd.dot(row, row);
     if square > 1e-30 && square < 1e30 {
@@ -98,12 +98,12 @@ fn inverse_length(simd: Simd, row: &[f32]) -> f32 {
     (1.0 / libm::sqrt(row.iter().map(|x| f64::from(*x) * f64::from(*x)).sum())) as f32
 }
 
-/// A list: its queries, and its memory slots and keys.
+/// A gathered list: its queries, its memory slots and its keys.
 #[derive(Default)]
 pub(crate) struct List {
     /// `(place, token)` of each query.
     pub(crate) queries: Vec<(usize, usize)>,
-    /// `(place, token)` of each key; those of memory slots are in front of them and have none.
+    /// `(place, token)` of each key. Memory slots precede the keys in `k` and `v` and have no entry here.
     pub(crate) keys: Vec<(usize, usize)>,
     pub(crate) q: Vec<f32>, // [queries, padded D]
     pub(crate) k: Vec<f32>, // [slots and keys, padded D]
@@ -111,12 +111,12 @@ pub(crate) struct List {
     until: Vec<usize>,
     ascending: bool,
     slots: usize,
-    /// The position of query 0.
+    /// Position of query 0.
     first: usize,
 }
 
 impl List {
-    /// Gathers list `c` of a head, of its queries those that `count`.
+    /// Gathers list `c` of a head, with those queries for whose place `count` returns true.
     pub(crate) fn gather(&mut self, of: &Inputs<'_>, unit: usize, c: usize, count: &dyn Fn(usize) -> bool) {
         let (spec, [dim, width], [value_dim, value_width]) = (of.spec, of.dim, of.value_dim);
         self.queries.clear();
@@ -129,7 +129,7 @@ impl List {
         let rows = self.slots + self.keys.len();
         self.until.clear();
         self.until.extend(self.keys.iter().map(|(place, _)| of.until.map_or(usize::MAX, |u| u[*place] as usize)));
-        // The fill of rows stays 0: nobody writes there.
+        // Padding of rows stays 0: no code writes there.
         for (memory, len) in
             [(&mut self.q, self.queries.len() * width), (&mut self.k, rows * width), (&mut self.v, rows * value_width)]
         {
@@ -157,7 +157,7 @@ impl List {
         }
     }
 
-    /// Has the rows fetched that [`gather`](Self::gather) will copy: they lie far apart, and each alone would be waited for.
+    /// Prefetches the rows that [`gather`](Self::gather) will copy. They are far apart, and each alone would stall.
     pub(crate) fn fetch(of: &Inputs<'_>, unit: usize, c: usize) {
         let ([dim, _], [value_dim, _]) = (of.dim, of.value_dim);
         let row = |x: &[f32], row: usize, width: usize| of.simd.fetch(&x[row * width..][..width]);
@@ -173,20 +173,21 @@ impl List {
         }
     }
 
-    /// Slots and keys.
+    /// Returns the number of memory slots and keys.
     pub(crate) fn len(&self) -> usize {
         self.slots + self.keys.len()
     }
 
-    /// Whether no query of `rows` sees anything in `tile`.
+    /// Returns whether the causal mask hides all of `tile` from the queries of `rows`.
     pub(crate) fn hidden(&self, spec: &Spec, rows: Range<usize>, tile: Range<usize>) -> bool {
         let last = self.queries[rows].iter().map(|q| self.first + q.1).max();
         let first = self.keys[tile.start.saturating_sub(self.slots)..tile.end.saturating_sub(self.slots)].iter();
         spec.causal && tile.start >= self.slots && first.map(|k| k.1).min() > last
     }
 
-    /// What query `row` sees of `tile`: the bounds of a range, in which logits that do not count become minus infinity and
-    /// that of its own position what it is; and where that stands.
+    /// Masks the logits of query `row` against `tile`. Returns the range of visible logits; masked ones within it
+    /// become minus infinity, and that of the query's own position becomes what `spec.own` says. Also returns the
+    /// index of the own position, if it is in `tile`.
     pub(crate) fn mask(
         &self,
         spec: &Spec,
@@ -220,7 +221,7 @@ impl List {
     }
 }
 
-/// Rows of a tile against a tile of keys: `[TILE, TILE]` of products, and the sides of a product as its unit takes them.
+/// Product of a tile of rows with a tile of keys, `[TILE, TILE]`, and both sides in the layout of the unit used.
 pub(crate) struct Products {
     panel: Vec<f32>,
     split: [Split; 2],
@@ -233,7 +234,7 @@ impl Products {
         Self { panel: vec![0.0; panel], split: [0; 2].map(|_| Split::new(0, 0)), out: vec![0.0; TILE * TILE] }
     }
 
-    /// `out[r, j] = a[r] . b[j]` for rows of `dim` elements, each `width` apart.
+    /// Computes `out[r, j] = a[r] . b[j]` for rows of `dim` elements with row stride `width`.
     pub(crate) fn multiply(&mut self, of: &Inputs<'_>, a: &[f32], b: &[f32], size: [usize; 2], dim: [usize; 2]) {
         let ([rows, count], [dim, width]) = (size, dim);
         if of.spec.tokens as usize <= FEW {
@@ -250,7 +251,7 @@ impl Products {
         of.simd.multiply(a, &self.panel, &mut self.out, [rows, dim, count], [width, TILE, TILE], false);
     }
 
-    /// `to[r] += sum_j out[r, j] b[j]`
+    /// Adds `to[r] += sum_j out[r, j] b[j]`.
     pub(crate) fn add_to(&mut self, of: &Inputs<'_>, to: &mut [f32], b: &[f32], size: [usize; 2], dim: [usize; 2]) {
         let ([rows, count], [dim, width]) = (size, dim);
         if of.spec.tokens as usize <= FEW {

@@ -1,5 +1,6 @@
-//! Every list by itself, its keys in tiles with an online softmax; then every token the sum of its blocks. Where heads are
-//! enough for all threads, each adds up the means of its tokens as its blocks come, in the same order, and stores none.
+//! Attends each list separately, its keys in tiles with an online softmax; then sums the blocks of every token. If
+//! there are enough heads for all threads, each head accumulates the means of its tokens as blocks are computed, in
+//! the same order, and stores no blocks.
 
 pub(crate) mod gather;
 
@@ -10,13 +11,13 @@ use crate::ops::Kernel;
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
-/// Least multiplications that are worth a task.
+/// Minimum number of multiplications per task.
 const TASK: usize = 1 << 16;
 
 pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let inputs = Inputs::new(spec, host, args);
     if inputs.overlap() {
-        // Tasks would share places.
+        // Tasks would write the same places.
         return super::reference::run(spec, args);
     }
     let (out, units, threads) = (args.out("out"), inputs.units(), host.threads());
@@ -32,7 +33,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     }
 }
 
-/// The tokens of heads, from their blocks one after the other.
+/// Computes the outputs of whole heads, accumulating blocks one after the other.
 fn means(of: &Inputs<'_>, units: impl Iterator<Item = usize>, eps: f32, out: &Shared<'_, f32>) {
     let (tokens, value_dim) = (of.spec.tokens as usize, of.value_dim[0]);
     let (mut task, mut shares, mut sums) = (Task::new(of), vec![], vec![]);
@@ -58,7 +59,7 @@ fn means(of: &Inputs<'_>, units: impl Iterator<Item = usize>, eps: f32, out: &Sh
     }
 }
 
-/// All blocks and their lse, in the memory that is saved if it is; then the tokens.
+/// Computes all blocks and their lse, in the `saved` outputs if there are any, and then the tokens.
 fn stored(inputs: &Inputs<'_>, host: &dyn Host, out: &mut [f32], saved: Option<(&mut [f32], &mut [f32])>) {
     let (spec, value_dim, units) = (inputs.spec, inputs.value_dim[0], inputs.units());
     let (clusters, places) = (spec.clusters as usize, units * spec.entries as usize);
@@ -110,7 +111,7 @@ fn stored(inputs: &Inputs<'_>, host: &dyn Host, out: &mut [f32], saved: Option<(
     });
 }
 
-/// What the blocks of a token at `places` weigh.
+/// Returns the weights of a token's blocks at `places`.
 pub(crate) fn weights<'a>(combine: Combine, places: &'a [u32], lse: &'a [f32]) -> impl Iterator<Item = f32> + 'a {
     let lses = || places.iter().map(|place| lse[*place as usize]);
     let (shift, factor) = match combine {
@@ -128,10 +129,11 @@ pub(crate) fn weights<'a>(combine: Combine, places: &'a [u32], lse: &'a [f32]) -
     })
 }
 
-/// What is done with the place and token, the block, and the largest logit and the sum beside it, of a query.
+/// Callback for one query: its place and token, its block, and `[largest logit, sum of weights relative to it]`.
 type Body<'a> = dyn FnMut((usize, usize), &[f32], [f32; 2]) + 'a;
 
-/// Memory of a task: a list, and of a tile of its queries the sums of values and of weights relative to the largest logit.
+/// Scratch memory of a task: a list and, for a tile of its queries,
+/// the sums of values and of weights relative to the largest logit.
 struct Task {
     list: List,
     products: Products,
@@ -146,9 +148,9 @@ impl Task {
         Self { list: List::default(), products: Products::new(of), acc, max: vec![0.0; TILE], sum: vec![0.0; TILE] }
     }
 
-    /// Calls `body` for every query of a list that sees something; what is read of the next list comes meanwhile.
+    /// Calls `body` for every query of a list that sees a key. Meanwhile prefetches the rows of the next list.
     fn list(&mut self, of: &Inputs<'_>, [unit, c]: [usize; 2], next: Option<[usize; 2]>, body: &mut Body<'_>) {
-        // A token that is decoded is in few of all lists.
+        // In decoding, most lists have no query: a token is in few of all lists.
         if of.queries.list(unit, c).next().is_none() {
             return;
         }

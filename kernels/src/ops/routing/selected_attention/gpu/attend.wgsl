@@ -1,11 +1,11 @@
-// The blocks of a list: a workgroup owns every `parts`-th tile of ROWS queries and walks tiles of KEYS keys with an online
-// softmax, FlashAttention-2 (Dao, 2307.08691) over gathered rows.
+// Attention blocks of a list. A workgroup owns every `parts`-th tile of ROWS queries and walks tiles of KEYS keys with
+// an online softmax: FlashAttention-2 (Dao, 2307.08691) over gathered rows.
 //
-//   scores    lane (x, y) holds those of rows y, y + Y, .. and keys 4x ..; queries and keys come in chunks of vectors
-//   softmax   the X lanes of a row exchange their maxima; each keeps its share of the row's sum until the end
-//   values    lane (x, y) holds vectors x, x + X, .. of the same rows; values come four at a time
+//     scores    lane (x, y) computes rows y, y + Y, .. and keys 4x ..; queries and keys arrive in chunks of vectors
+//     softmax   the X lanes of a row exchange their maxima; each keeps its part of the row's sum until the end
+//     values    lane (x, y) sums vectors x, x + X, .. of the same rows; values arrive four keys at a time
 //
-// A score that is not seen is NONE, and the largest begins at FLOOR, so far above it that exp2 of the difference is nothing.
+// A masked score is NONE. The running maximum begins at FLOOR, so far above NONE that exp2 of the difference is 0.
 
 @group(0) @binding(BLOCKS_BINDING) var<storage, read_write> blocks: array<f32>;
 @group(0) @binding(LSE_BINDING) var<storage, read_write> lse: array<f32>;
@@ -19,7 +19,7 @@ const CHUNK = 8u;
 const STRIDE = CHUNK + 1;
 const COLUMNS = (V4 + X - 1) / X;
 const V_PADDED = X * COLUMNS;
-// Values lie behind the weights.
+// Offset of the values, which follow the weights.
 const VALUES = ROWS * X;
 const FLOOR = 0.5 * NONE;
 
@@ -67,7 +67,7 @@ fn main(
             }
         }
         for (var start = 0u; start < items; start += KEYS) {
-            // In ascending lists nobody sees this tile or those behind it.
+            // In an ascending list the causal mask hides this tile and all later ones.
             if CAUSAL && start >= params.slots {
                 let position = lists[key_place(unit, others.x + start - params.slots)];
                 if position > last && position - last > first_of(unit) {
@@ -98,7 +98,7 @@ fn main(
                     if d < D4 {
                         vector = key_vector(keys[i], d);
                     }
-                    // Key 4x + c in row (c, x), so that lanes read rows next to each other.
+                    // Key 4x + c is in row (c, x), so that lanes read adjacent rows.
                     tile[(ROWS + i / 4 + i % 4 * X) * STRIDE + lane % CHUNK] = vector;
                 }
                 workgroupBarrier();
@@ -125,7 +125,7 @@ fn main(
                 let s = score[r];
                 shares[(y + Y * r) * X + x] = max(max(s.x, s.y), max(s.z, s.w));
             }
-            // The maxima are there, and the last chunk has been used.
+            // Barrier: the maxima are stored, and the last chunk is no longer in use.
             workgroupBarrier();
             for (var r = 0u; r < PER; r += 1) {
                 let row = y + Y * r;
@@ -154,7 +154,7 @@ fn main(
                         }
                     }
                 }
-                // The values are there and, at the first step, the weights.
+                // Barrier: the values and, at the first step, the weights are stored.
                 workgroupBarrier();
                 for (var k = 0u; k < STEP; k += 1) {
                     var w: array<vec4f, PER>;

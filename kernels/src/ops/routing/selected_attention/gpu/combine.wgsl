@@ -1,5 +1,5 @@
-// Every token the sum over its places, in the order of the lists: a workgroup is a token of a head. Each lane looks for the
-// token in a list, GROUP lists at a time, and then sums its elements over what they all found.
+// Sums every token over its places, in the order of the lists. A workgroup owns a token of a head. Each lane searches
+// one list for the token, GROUP lists at a time, and then sums its elements over all places found.
 
 struct Params {
     units: u32,
@@ -7,7 +7,7 @@ struct Params {
     tokens: u32,
     clusters: u32,
     entries: u32,
-    // Where members begin in `lists`.
+    // Offset of the members in `lists`.
     members: u32,
     eps: f32,
     blocks_start: u32,
@@ -43,7 +43,7 @@ fn main(
     for (var i = 0u; i < PER; i += 1) {
         sum[i] = 0.0;
     }
-    // The weights relative to the largest lse, or the count.
+    // Sum of the weights relative to the largest lse, or the number of places.
     var largest = NONE;
     var total = 0.0;
     for (var first = 0u; first < params.clusters; first += GROUP) {

@@ -1,4 +1,5 @@
-// 1 / |q| of every row, 0 of a row of zeros. Relative to the largest element, so that no square leaves the range of f32.
+// Computes 1 / |q| of every row, 0 for a row of zeros. Elements are taken relative to the largest one, so that no
+// square leaves the range of f32.
 
 struct Params {
     rows: u32,

@@ -1,4 +1,4 @@
-//! The lists as passes read them: one buffer of ranges, members and times.
+//! Lists in the layout that passes read: one buffer of ranges, members and times.
 
 use super::{GROUP, LISTS, Planner};
 use crate::error::Result;
@@ -9,8 +9,8 @@ use crate::plan::{Pass, PassBuilder};
 use alloc::vec;
 
 impl Planner<'_> {
-    /// Words of the ranges of a side, of the members of queries and of keys where they are separate, of `until` and of
-    /// `first`.
+    /// Returns the words of each section: the ranges of one side, members
+    /// of queries, members of keys if separate, `until`, `first`.
     fn list_words(&self) -> [u64; 5] {
         let units = u64::from(self.units());
         let key_places = units * u64::from(self.spec.key_entries());
@@ -26,8 +26,8 @@ impl Planner<'_> {
         4 * (2 * ranges + rest.iter().sum::<u64>())
     }
 
-    /// Where members of queries, those of keys, `until` and `first` begin among the lists. What overflows, no binding
-    /// holds.
+    /// Returns the offsets of the members of queries, the members of keys, `until` and `first` in the lists. An
+    /// offset overflows only if the buffer exceeds every binding, which is rejected there.
     pub(crate) fn list_starts(&self) -> [u32; 4] {
         let [ranges, members, key_members, times, _] = self.list_words();
         let until = 2 * ranges + members + key_members;
@@ -35,7 +35,8 @@ impl Planner<'_> {
             .map(|n| n as u32)
     }
 
-    /// The lists in scratch, and with `forward` the lse of every place that of nothing.
+    /// Plans the pass that copies the lists to scratch. With `forward`
+    /// it also sets the lse of every place to that of no keys.
     pub(crate) fn lists(&self, forward: bool, bytes: u64) -> Result<Pass> {
         let spec = self.spec;
         let mut parts = vec![
@@ -107,7 +108,7 @@ impl Planner<'_> {
             .u32("entries", members as u32)
             .u32("key_entries", key_places as u32)
             .u32("most", spec.entries)
-            // Without keys no place has one.
+            // Without keys every list is empty.
             .u32("key_most", if spec.key_tokens() > 0 { spec.key_entries() } else { 0 })
             .u32("batch", if spec.offset { spec.batch } else { 0 })
             .start("members_start", "members", 4)

@@ -1,15 +1,15 @@
-// All lists in one buffer, for devices that bind few, with ranges inside of their places: the ranges of queries, those of
-// keys, the members of queries, those of keys, when keys leave, and where queries begin.
+// Copies all lists into one buffer, for devices with few bindings, and clamps their ranges: ranges of queries, ranges
+// of keys, members of queries, members of keys, times at which keys leave, positions of first queries.
 
 struct Params {
-    // Words of each range of a side, of members of queries and of keys.
+    // Words of the ranges of one side, of the members of queries, and of the members of keys.
     ranges: u32,
     entries: u32,
     key_entries: u32,
-    // Places of a head.
+    // Places per head, of queries and of keys.
     most: u32,
     key_most: u32,
-    // Sequences with an offset.
+    // Number of sequences with an offset.
     batch: u32,
     members_start: u32,
     ranges_start: u32,
@@ -31,7 +31,7 @@ fn invocation(index: u32) {
         lists[2 * params.ranges + index] = members[params.members_start + index];
     }
     if index < params.ranges {
-        // The end is held inside of the places, the begin in front of it.
+        // The end is clamped to the number of places, and the start to the end.
         let at = params.ranges_start + index / 2 * 2;
         lists[index] = min(ranges[at + index % 2], min(ranges[at + 1], params.most));
         lists[params.ranges + index] = key_range(index);
@@ -47,7 +47,7 @@ fn invocation(index: u32) {
     }
 }
 
-// Where times begin.
+// Returns the offset of the times.
 fn times() -> u32 {
     return 2 * params.ranges + params.entries + select(0u, params.key_entries, SEPARATE);
 }

@@ -11,12 +11,12 @@ use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Pass, PassBuilder, Plan};
 use alloc::{vec, vec::Vec};
 
-/// Invocations of passes that have one an element.
+/// Invocations per workgroup of passes with one invocation per element.
 const GROUP: u32 = 256;
-/// Lanes of a tile, and of a token.
+/// Lanes per tile, and per token.
 const LANES: u32 = 64;
 
-/// Scratch buffers.
+/// Indices of the scratch buffers.
 pub(crate) const LISTS: usize = 0;
 pub(crate) const FACTORS: usize = 1;
 const BLOCKS: usize = 2;
@@ -48,7 +48,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     Ok(Plan { passes, scratch })
 }
 
-/// What both directions share.
+/// Planner shared by both directions.
 pub(crate) struct Planner<'a> {
     pub(crate) op: &'static str,
     pub(crate) spec: &'a Spec,
@@ -65,17 +65,17 @@ impl<'a> Planner<'a> {
         self.args.iter().any(|a| a.name == arg && a.elements > 0)
     }
 
-    /// An argument, in its place some scratch where it has no elements: nothing is read there then.
+    /// Binds an argument. If it has no elements, some scratch buffer is bound instead and never read.
     fn bind(&self, pass: PassBuilder<'a>, name: &'static str) -> PassBuilder<'a> {
         if self.has(name) { pass.arg(name) } else { pass.scratch(name, FACTORS, 16, Access::Read) }
     }
 
-    /// Where what [`bind`](Self::bind) has bound begins.
+    /// Sets the offset of an argument bound by [`bind`](Self::bind).
     fn start(&self, pass: PassBuilder<'a>, name: &'static str, arg: &'static str, unit: u32) -> PassBuilder<'a> {
         if self.has(arg) { pass.start(name, arg, unit) } else { pass.u32(name, 0) }
     }
 
-    /// An output, or scratch where the op has no such output; bound for writing, also where it is read again.
+    /// Binds an output, or scratch if the op has no such output. Scratch is read by a later pass.
     fn output(&self, pass: PassBuilder<'a>, name: &'static str, bytes: u64) -> PassBuilder<'a> {
         match self.spec.save {
             true => pass.arg(name),
@@ -83,7 +83,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Every output is 0, or the lse of nothing.
+    /// Plans the case without queries or places: sets the existing outputs among `names` to 0.
     fn clear(&self, names: &[&'static str]) -> Result<Plan> {
         let some = names.iter().filter(|name| self.has(name));
         Ok(Plan { passes: some.map(|name| self.zeros(name)).collect::<Result<_>>()?, scratch: Vec::new() })
@@ -126,7 +126,7 @@ impl<'a> Planner<'a> {
         parts.push(part!("ops/routing/selected_attention/gpu/parts/params.wgsl"));
         parts.push(part!("ops/routing/selected_attention/gpu/parts/list.wgsl"));
         parts.push(part!("ops/routing/selected_attention/gpu/attend.wgsl"));
-        // More sums than 16 vectors a lane would leave the registers of many GPUs.
+        // More than 16 vectors of sums per lane exceed the registers of many GPUs.
         let (per, step) = if spec.value_dim <= 128 { (4, 2) } else { (2, 1) };
         let (rows, columns) = (8 * per, spec.value_dim.div_ceil(4).div_ceil(8));
         let tile = ((rows + 32) * 9).max(rows * 8 + 4 * step * 8 * columns);
@@ -139,7 +139,7 @@ impl<'a> Planner<'a> {
         let pass = self.bind_rows(PassBuilder::new(self.args, shader), &bound[..bound.len() - 2], self.list_bytes());
         let pass = self.output(pass, "blocks", 4 * places * u64::from(spec.value_dim));
         let pass = self.output(pass, "lse", 4 * places);
-        // Longer lists take several turns.
+        // Longer lists take several iterations.
         let turns = spec.entries.div_ceil(spec.clusters).div_ceil(rows);
         let mut pass = self.params(pass, turns);
         for (name, arg) in [("blocks_start", "blocks"), ("lse_start", "lse")] {

@@ -1,4 +1,4 @@
-//! The rows of queries, keys, values and memory slots that tiles are made of.
+//! Rows of queries, keys, values and memory slots from which tiles are loaded.
 
 use super::{FACTORS, LISTS, Planner};
 use crate::ops::routing::selected_attention::Own;
@@ -10,12 +10,12 @@ use alloc::{vec, vec::Vec};
 use core::f32::consts::LOG2_E;
 
 impl<'a> Planner<'a> {
-    /// Elements of the arrays that rows are read from: vectors where every row is made of them.
+    /// Returns the elements per array entry: 4 if every row length is a multiple of 4, otherwise 1.
     pub(crate) fn unit(&self) -> u32 {
         if [self.spec.dim, self.spec.value_dim].iter().all(|n| n.is_multiple_of(4)) { 4 } else { 1 }
     }
 
-    /// The parts that read rows, in the order of their bindings.
+    /// Returns the parts that read rows, and the arguments they bind, in binding order.
     pub(crate) fn rows(&self) -> (Vec<Part>, Vec<&'static str>) {
         let (spec, vectors) = (self.spec, self.unit() == 4);
         let pick = |vec4, f32| if vectors { vec4 } else { f32 };
@@ -56,7 +56,7 @@ impl<'a> Planner<'a> {
         (parts, bound)
     }
 
-    /// Constants of `params.wgsl` and of the rows.
+    /// Returns the constants of `params.wgsl` and of the row parts.
     pub(crate) fn consts(&self, bound: &[&'static str]) -> Vec<(&'static str, Const)> {
         let spec = self.spec;
         let mut consts = vec![
@@ -85,7 +85,7 @@ impl<'a> Planner<'a> {
         consts
     }
 
-    /// Binds what [`rows`](Self::rows) names.
+    /// Binds the arguments returned by [`rows`](Self::rows).
     pub(crate) fn bind_rows(&self, mut pass: PassBuilder<'a>, bound: &[&'static str], lists: u64) -> PassBuilder<'a> {
         for &name in bound {
             pass = match name {
@@ -97,7 +97,7 @@ impl<'a> Planner<'a> {
         pass
     }
 
-    /// The parameters of `params.wgsl`, but for its last two.
+    /// Sets the parameters of `params.wgsl`, except those after `memory_v_start`.
     pub(crate) fn params(&self, pass: PassBuilder<'a>, parts: u32) -> PassBuilder<'a> {
         let spec = self.spec;
         let [members, key_members, until, first] = self.list_starts();

@@ -1,10 +1,11 @@
-// Keys that are the queries add their gradients to dq, through the division by their length: one invocation a row.
+// Adds the gradients of shared keys to dq, through their normalisation, one invocation per row.
 
 struct Params {
     rows: u32,
     q_start: u32,
     dq_start: u32,
-    // D again: loops whose turns the compiler does not know are not unrolled into more registers than there are.
+    // D as a uniform: an unknown trip count stops the compiler
+    // from unrolling a loop into more registers than there are.
     dim: u32,
 }
 

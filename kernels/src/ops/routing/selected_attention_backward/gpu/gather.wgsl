@@ -1,15 +1,15 @@
-// Every token the sum over its places, one invocation an element.
+// Sums every token over its places, one invocation per element.
 
 struct Params {
     units: u32,
     heads: u32,
     tokens: u32,
     clusters: u32,
-    // Of the lists: where ranges and members begin, and places of a head.
+    // Offsets of ranges and members in `lists`, and places per head.
     ranges: u32,
     members: u32,
     most: u32,
-    // Where the sums of places begin.
+    // Offset of the gradients of places in `sums`.
     first: u32,
     out_start: u32,
 }

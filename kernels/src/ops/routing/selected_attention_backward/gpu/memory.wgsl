@@ -1,4 +1,4 @@
-// A memory slot's gradient: the sum over the sequences, one invocation an element.
+// Sums a memory slot's gradient over the sequences, one invocation per element.
 
 struct Params {
     elements: u32,

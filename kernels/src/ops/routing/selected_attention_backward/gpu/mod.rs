@@ -9,15 +9,16 @@ use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Pass, PassBuilder, Plan};
 use alloc::{vec, vec::Vec};
 
-/// Invocations of passes that have one an element.
+/// Invocations per workgroup of passes with one invocation per element.
 const GROUP: u32 = 64;
 
-/// Scratch beside that of the forward: what places give to `dq`, to `dk` and then `dv`, and `dk` of shared keys.
+/// Scratch buffers after those of the forward: gradients of places
+/// for `dq`, for `dk` and then `dv`, and `dk` of shared keys.
 const Q_SUMS: usize = 2;
 const K_SUMS: usize = 3;
 const SHARED_DK: usize = 4;
 
-/// Of the forward pass that saved.
+/// Plans the gradients of the forward op `spec`, which saved its blocks.
 pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     let args = super::Spec { forward: *spec }.args();
     let base = Planner { op: NAME, spec, caps, args: &args };
@@ -56,7 +57,7 @@ struct Backward<'a> {
 }
 
 impl<'a> Backward<'a> {
-    /// The lists, and three words for each place of a query.
+    /// Returns the bytes of the lists and of three words for each place of a query.
     fn list_bytes(&self) -> u64 {
         self.base.list_bytes() + 12 * u64::from(self.base.units()) * u64::from(self.spec.entries)
     }
@@ -65,7 +66,7 @@ impl<'a> Backward<'a> {
         4 * u64::from(self.base.units()) * u64::from(self.spec.entries) * u64::from(self.spec.dim)
     }
 
-    /// Memory slots of all lists, and with them all places of keys.
+    /// Returns the number of memory slots of all lists, and the same plus all places of keys.
     fn key_rows(&self) -> [u64; 2] {
         let units = u64::from(self.base.units());
         let slots = units * u64::from(self.spec.clusters) * u64::from(self.spec.memory);
@@ -145,7 +146,8 @@ impl<'a> Backward<'a> {
         parts.push(part!("ops/attention/attention_backward/gpu/tiles.wgsl"));
         let (x, chunk) = (8, 4);
         let columns = [spec.dim, if keys { spec.value_dim } else { 1 }].map(|dim| dim.div_ceil(4).div_ceil(x));
-        // Sums of at most 16 vectors a lane, where one item has no more; 16 of four items leave too few registers on RDNA 3.
+        // Limits sums to 16 vectors per lane, unless one item alone has more.
+        // Four items with 16 vectors leave too few registers on RDNA 3.
         let sums = columns[0] + if keys { columns[1] } else { 0 };
         let per = if sums <= 2 {
             4
@@ -195,7 +197,7 @@ impl<'a> Backward<'a> {
             .dispatch(NAME, self.caps, self.caps.grid(NAME, lists * items.div_ceil(own.into()).max(1))?)
     }
 
-    /// Gradients of `dq`, `dk` or `dv` from those of places; `dk` of shared keys stays in scratch.
+    /// Plans the sums of `dq`, `dk` or `dv` over places; `dk` of shared keys stays in scratch.
     fn gather(&self, name: &'static str) -> Result<Pass> {
         let spec = self.spec;
         let (queries, width) = (name == "dq", if name == "dv" { spec.value_dim } else { spec.dim });

@@ -1,5 +1,5 @@
-// What a place needs beside its vectors, behind the lists: its lse in units of log2(e), delta and weight. One invocation a
-// token of a head.
+// Precomputes (lse in units of log2(e), delta, weight) of each
+// place, stored after the lists. One invocation per token of a head.
 
 struct Params {
     units: u32,
@@ -63,7 +63,7 @@ fn invocation(index: u32) {
             delta += dout[params.dout_start + row + d] * value;
         }
         let weight = select(1.0, exp(min(own - largest, 0.0)), WEIGHTED) / max(total + params.eps, 1e-30);
-        // A place that saw nothing weighs nothing.
+        // A place without visible keys has weight 0.
         let seen = own > NONE;
         let at = params.rows + 3 * place;
         lists[at] = bitcast<u32>(select(0.0, LOG2_E * max(own, -1e30), seen));

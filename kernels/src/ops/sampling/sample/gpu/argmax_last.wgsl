@@ -17,6 +17,6 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     }
     let all = best_of_group(mine, lane);
     if lane == 0 {
-        choose(all.y);
+        choose(chosen_or_not_finite(all.y, all.x));
     }
 }

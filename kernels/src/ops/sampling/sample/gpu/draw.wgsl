@@ -43,7 +43,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     }
     let id = walk(kept, most, top, lane);
     if lane == 0 {
-        choose(id);
+        choose(chosen_or_not_finite(id, most));
     }
 }
 
@@ -68,7 +68,7 @@ fn keep_top_p(within: Kept, most: u32, top: f32, lane: u32) -> Kept {
         key += step * select(select(select(0u, 1u, enough.x), 2u, enough.y), 3u, enough.z);
     }
     let lacking = (wanted - mass(vec4u(key + 1), top, lane).x) / max(probability(vec4u(max(key, 1)), top).x, 1e-30);
-    // As many ties as needed, at least one; a number above the existing ones is harmless.
+    // Number of ties needed, at least one; a number above the existing ones is harmless.
     let ties = u32(clamp(ceil(lacking), 1, 4e9));
     return Kept(key, select(ties, min(ties, within.ties), key == within.threshold));
 }

@@ -12,17 +12,17 @@ const GROUP: u32 = 256;
 /// Maximum number of workgroups in the first pass of argmax: the second pass has as many lanes.
 const PARTIALS: u32 = GROUP;
 
-/// Returns the invocations of the workgroup that draws, which is also the number of tree branches. That workgroup
-/// alone reads all keys about 35 times and waits for memory; four times the lanes wait a quarter as often. A software
-/// driver gains nothing.
+/// Returns the invocations of the workgroup that draws, which is also the number of tree
+/// branches. One workgroup alone reads all keys about 35 times and waits for memory;
+/// four times the lanes wait a quarter as often. A software driver gains nothing.
 fn draw_group(caps: &Caps) -> u32 {
     let large = 4 * GROUP;
     let fits = caps.invocations >= large && caps.workgroup_bytes >= draw_bytes(large);
     if fits && !caps.software { large } else { GROUP }
 }
 
-/// Returns the bytes of workgroup memory: sums of four, two arrays of the walk, four counters, a range and two
-/// indices.
+/// Returns the bytes of workgroup memory: sums of four, two
+/// arrays of the walk, four counters, a range and two indices.
 const fn draw_bytes(group: u32) -> u32 {
     (16 + 4 + 4) * group + 4 * 16
 }
@@ -80,6 +80,7 @@ fn to_token<'a>(
     input: &'static str,
     bytes: u64,
 ) -> PassBuilder<'a> {
+    shader.parts.push(part!("ops/sampling/sample/gpu/parts/chosen.wgsl"));
     shader.parts.push(if spec.penalised() {
         part!("ops/sampling/sample/gpu/parts/choose_seen.wgsl")
     } else {

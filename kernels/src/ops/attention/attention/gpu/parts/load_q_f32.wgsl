@@ -2,8 +2,8 @@
 
 @group(0) @binding(0) var<storage, read> q: array<f32>;
 
-// Returns the offsets of the four elements of vector i; offsets past the end of the row are clamped to its last
-// element.
+// Returns the offsets of the four elements of vector i; offsets
+// past the end of the row are clamped to its last element.
 fn places(row: u32, i: u32, width: u32) -> vec4u {
     return row + min(4 * i + vec4u(0, 1, 2, 3), vec4u(width - 1));
 }

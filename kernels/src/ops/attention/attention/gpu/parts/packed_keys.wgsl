@@ -1,5 +1,5 @@
-// Returns the row of key `key` of sequence `b`, in k and in v. For keys below `keys_of` the row is below k_rows, for
-// any offsets.
+// Returns the row of key `key` of sequence `b`, in k and in v. For
+// keys below `keys_of` the row is below k_rows, for any offsets.
 fn key_row(b: u32, key: u32) -> u32 {
     return cu_k_at(b) + key;
 }

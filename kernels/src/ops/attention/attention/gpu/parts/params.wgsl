@@ -39,8 +39,8 @@ struct Params {
 
 @group(1) @binding(0) var<uniform> params: Params;
 
-// Returns the logit of `key` for a query at `position` of head `h`, from their dot product. `bias_at` is the offset of
-// the query's biases.
+// Returns the logit of `key` for a query at `position` of head `h`, from
+// their dot product. `bias_at` is the offset of the query's biases.
 fn logit(product: f32, key: u32, position: i32, h: u32, bias_at: u32) -> f32 {
     return logit_of_scaled(product * params.scale, key, position, h, bias_at);
 }

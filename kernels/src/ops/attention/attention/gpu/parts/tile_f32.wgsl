@@ -1,6 +1,6 @@
-// A tile's operands in workgroup memory. First a chunk of keys, [4, X] rows of STRIDE vectors, with key 4x + c in row
-// (c, x). Then, in the same memory, exp2 of the scores, [ROWS, X] with four keys per vector, and [STEP, V_PADDED]
-// values.
+// A tile's operands in workgroup memory. First a chunk of keys, [4, X] rows of
+// STRIDE vectors, with key 4x + c in row (c, x). Then, in the same memory, exp2 of
+// the scores, [ROWS, X] with four keys per vector, and [STEP, V_PADDED] values.
 
 const VALUES = ROWS * X;
 

@@ -1,5 +1,5 @@
-// dk and dv: a workgroup owns keys and walks the queries that see them, token by token, and in each token the query
-// heads of the key head.
+// dk and dv: a workgroup owns keys and walks the queries that see them,
+// token by token, and in each token the query heads of the key head.
 
 @group(0) @binding(DK_BINDING) var<storage, read_write> dk: array<f32>;
 @group(0) @binding(DV_BINDING) var<storage, read_write> dv: array<f32>;

@@ -56,8 +56,8 @@ struct Query {
     end: i32,
 }
 
-// Returns the head of `item`. Items of key head `g` are ordered by token, then by the GROUPED query heads that read
-// the key head.
+// Returns the head of `item`. Items of key head `g` are ordered by
+// token, then by the GROUPED query heads that read the key head.
 fn head_of(g: u32, item: u32) -> u32 {
     return g * GROUPED + item % GROUPED;
 }
@@ -91,15 +91,15 @@ fn query_places(s: Sequence, g: u32, item: u32) -> vec2u {
     return vec2u(q, params.dout_start + (token * params.kv_heads * GROUPED + h) * V_WIDTH);
 }
 
-// Returns the offsets of a key's vectors in k and in v. Keys past the last one are clamped to it and masked: memory
-// past it must not be read.
+// Returns the offsets of a key's vectors in k and in v. Keys past the
+// last one are clamped to it and masked: memory past it must not be read.
 fn key_places(s: Sequence, g: u32, key: u32) -> vec2u {
     let row = (s.first_key + min(key, s.keys - 1)) * params.kv_heads + g;
     return vec2u(params.k_start + row * K_WIDTH, params.v_start + row * V_WIDTH);
 }
 
-// Returns (weight, derivative of the loss by the scaled dot product, derivative by the logit) of a pair. `product` is
-// the dot product of query and key, `derivative` that of the loss by the weight.
+// Returns (weight, derivative with respect to the scaled dot product, derivative with respect to the logit) of a pair.
+// `product` is the dot product of query and key. `derivative` is that of the loss with respect to the weight.
 fn pair(query: Query, key: u32, product: f32, derivative: f32) -> vec3f {
     var z = product * params.scale;
     var slope = 1.0;

@@ -1,5 +1,5 @@
-// Dot products of a tile of items and a tile of others. Lane (x, y) computes items y, y + Y, .. and others x, x + X,
-// ..
+// Dot products of a tile of items and a tile of others. Lane
+// (x, y) computes items y, y + Y, .. and others x, x + X, ..
 
 const Y = GROUP / X;
 const OTHERS = 4 * X;

@@ -17,7 +17,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> to: array<f32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-// Returns the derivative by the input of token `m - (W - 1)` of sequence `n`.
+// Returns the gradient of the input of token `m - (W - 1)` of sequence `n`.
 fn back(n: u32, tokens: vec2u, m: u32, c: u32) -> f32 {
     let count = tokens.y - tokens.x;
     let first = batch_of(n) * params.tokens + tokens.x;

@@ -1,9 +1,10 @@
 //! Versions of two passes for software drivers, on which a read costs many multiply-adds and workgroup memory is no
 //! faster than other memory. Lanes own large tiles in registers, which the processor keeps in its first-level cache.
 //!
-//! Predicted words that lanes read or write per token of a head, with one decay per token: products `3 K (C + 8) /
-//! 16`, W and U `(K + V) (C + 12) / 8`, scan `K V / 4 + 3 V + K V / C`, output `K V / 4 + V (C + 16) / 8`. With `K = V
-//! = 64` these are 3,500 words for `C = 16` and 4,000 for `C = 32`, against 9,900 with tiles in workgroup memory.
+//! Predicted words that lanes read or write per token of a head, with one decay per token: products
+//! `3 K (C + 8) / 16`, W and U `(K + V) (C + 12) / 8`, scan `K V / 4 + 3 V + K V / C`, output
+//! `K V / 4 + V (C + 16) / 8`. With `K = V = 64` these are 3,500 words for `C = 16` and 4,000 for `C = 32`, against
+//! 9,900 with tiles in workgroup memory.
 
 use super::Chunks;
 use crate::part;

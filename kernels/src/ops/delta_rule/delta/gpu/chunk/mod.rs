@@ -10,11 +10,11 @@
 //! `weights` holds P, and `before` the states before chunks. In `vectors`, `pairs` stores `W` and `U` and, with
 //! per-channel decays, decayed queries and keys; `scan` replaces `U` by the update.
 //!
-//! Predicted multiply-adds for `C = 32`, `K = V = 64` and a token of a head: `2 C K` for the products, at most `C (K +
-//! V)` for W and U, `2 K V` in the scan, `K V + C V` for the output. These are 22,500, against 12,300 token by token,
-//! but as products in registers. A lane of the products issues 128 for 12 reads of workgroup memory, one of the scan
-//! 64 for 8 and 32 for 3, one of the output 128 for 12 loads. Least bytes: `vectors` four times, `16 (3 K + V)`, and
-//! `8 K V / C` of states. Software drivers use [other versions](direct) of two of the passes.
+//! Predicted multiply-adds for `C = 32`, `K = V = 64` and a token of a head: `2 C K` for the products, at most
+//! `C (K + V)` for W and U, `2 K V` in the scan, `K V + C V` for the output. These are 22,500, against 12,300 token by
+//! token, but as products in registers. A lane of the products issues 128 for 12 reads of workgroup memory, one of the
+//! scan 64 for 8 and 32 for 3, one of the output 128 for 12 loads. Least bytes: `vectors` four times, `16 (3 K + V)`,
+//! and `8 K V / C` of states. Software drivers use [other versions](direct) of two of the passes.
 
 mod direct;
 
@@ -103,8 +103,8 @@ impl<'a> Chunks<'a> {
         self.spec.decays().div_ceil(4)
     }
 
-    /// Returns the number of chunk places in a piece of `count` tokens (of every sequence, or of all together if
-    /// packed).
+    /// Returns the number of chunk places in a piece of `count`
+    /// tokens (of every sequence, or of all together if packed).
     pub(crate) fn places(&self, count: u32) -> u64 {
         match self.spec.packed {
             Some(sequences) => u64::from(count / self.tokens) + u64::from(sequences),
@@ -159,8 +159,8 @@ impl<'a> Chunks<'a> {
         }
     }
 
-    /// Builds a shader with the constants of the layout. `bindings` is the next free binding index, taken by `cu` if
-    /// it exists.
+    /// Builds a shader with the constants of the layout. `bindings`
+    /// is the next free binding index, taken by `cu` if it exists.
     pub(crate) fn shader(&self, name: &'static str, parts: Vec<Part>, group: u32, bindings: u32) -> Shader {
         let spec = self.spec;
         Shader {
@@ -380,8 +380,8 @@ impl<'a> Chunks<'a> {
             .dispatch(self.op, self.caps, self.caps.grid(self.op, units)?)
     }
 
-    /// Adds the part that finds a sequence's state. The slots of a pool are bound after `cu`; `bindings` is the index
-    /// of `cu`.
+    /// Adds the part that finds a sequence's state. The slots of a
+    /// pool are bound after `cu`; `bindings` is the index of `cu`.
     fn with_slots(&self, mut shader: Shader, bindings: u32) -> Shader {
         shader.parts.push(slot_part(self.spec));
         shader.consts.push(("SLOTS_BINDING", Const::U32(bindings + u32::from(self.spec.packed.is_some()))));

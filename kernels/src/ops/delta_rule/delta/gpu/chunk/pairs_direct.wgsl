@@ -1,5 +1,5 @@
-// `pairs.wgsl` for software drivers and gates with one decay per token. A workgroup owns the tokens of a chunk and a
-// value head:
+// `pairs.wgsl` for software drivers and gates with one decay per
+// token. A workgroup owns the tokens of a chunk and a value head:
 //
 //     products   lane (x, y) computes L and P of keys 8 x to 8 x + 7 and tokens 8 y to 8 y + 7, if they exist
 //     solve      a lane owns vectors lane, lane + GROUP of the right sides of W and U; for eight tokens at a time it
@@ -84,8 +84,8 @@ fn products(row: u32, tokens: u32, x: u32, y: u32) {
     }
 }
 
-// Computes W and U for vectors `column` and `column + GROUP`. A column past the last repeats the last one and is not
-// stored.
+// Computes W and U for vectors `column` and `column + GROUP`. A
+// column past the last repeats the last one and is not stored.
 fn solve(rows: u32, tokens: u32, column: u32) {
     var places: array<u32, 2>;
     for (var w = 0u; w < 2; w += 1) {

@@ -1,6 +1,6 @@
-// Scan over the chunks of a sequence. A workgroup owns 4 WIDTH columns of a state, which are independent of the
-// others; lane (x, y) owns four of them in rows 4 y to 4 y + 3, 4 (y + Y) to .. It stores the state before each chunk
-// and replaces U by `new`:
+// Scan over the chunks of a sequence. A workgroup owns 4 WIDTH columns of a state,
+// which are independent of the others; lane (x, y) owns four of them in rows 4 y to 4
+// y + 3, 4 (y + Y) to .. It stores the state before each chunk and replaces U by `new`:
 //
 //     new   = U - W S                                 lane (x, y) for tokens y, y + Y, ..
 //     S     = exp(G[last]) S + (exp(G[last] - G) K)^T new

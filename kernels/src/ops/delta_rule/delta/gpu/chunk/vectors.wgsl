@@ -1,4 +1,4 @@
-// Fills `vectors`, with sums of log decays from the chunk's begin on. A workgroup owns the tokens of a chunk and a
+// Fills `vectors`, with sums of log decays from the chunk's start on. A workgroup owns the tokens of a chunk and a
 // value head; each lane walks the tokens with one channel.
 
 struct Params {

@@ -1,5 +1,5 @@
-// Returns the first chunk slot of sequence `n`. A sequence occupies at most one chunk more than its tokens have
-// multiples of C.
+// Returns the first chunk slot of sequence `n`. A sequence occupies
+// at most one chunk more than its tokens have multiples of C.
 fn slot_of(n: u32) -> u32 {
     let start = clamp(cu[params.cu_start + n], params.first, params.first + params.count);
     return (start - params.first) / C + n;

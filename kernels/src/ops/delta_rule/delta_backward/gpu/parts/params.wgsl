@@ -16,8 +16,8 @@ struct Params {
     dout_start: u32,
     begin_start: u32,
     end_start: u32,
-    // K padded, V / 4 and C as uniforms: an unknown trip count stops the compiler from unrolling a loop into more
-    // registers than there are.
+    // K padded, V / 4 and C as uniforms: an unknown trip count stops the
+    // compiler from unrolling a loop into more registers than there are.
     channels: u32,
     columns: u32,
     most: u32,

@@ -1,6 +1,6 @@
 @group(0) @binding(LENGTHS_BINDING) var<storage, read> lengths: array<u32>;
 
-// The places of an ascending list with tokens below the length of their sequence.
+// Returns the places of an ascending list whose tokens are below their sequence's length.
 fn inside(unit: u32, places: vec2u) -> vec2u {
     let length = lengths[params.lengths_start + unit / params.heads];
     var low = places.x;

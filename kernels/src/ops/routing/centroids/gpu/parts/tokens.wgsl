@@ -1,4 +1,4 @@
-// The tokens of lists, normalised.
+// Normalised tokens of lists.
 
 struct Params {
     batch: u32,
@@ -13,7 +13,8 @@ struct Params {
     centroids_start: u32,
     out_start: u32,
     lengths_start: u32,
-    // D again: loops whose turns the compiler does not know are not unrolled into more registers than there are.
+    // D as a uniform: an unknown trip count stops the compiler
+    // from unrolling a loop into more registers than there are.
     dim: u32,
 }
 
@@ -26,7 +27,7 @@ struct Params {
 
 const GROUP = 64u;
 
-// A token of a head of a sequence.
+// Returns the token at a place of a head of a sequence.
 fn token_at(unit: u32, place: u32) -> u32 {
     return members[params.members_start + unit * params.tokens + place];
 }

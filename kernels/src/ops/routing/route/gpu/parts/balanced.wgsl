@@ -1,12 +1,12 @@
-// The W best: the W-th key digit by digit from counts of those that begin alike, then the tokens above it and as many equal
-// ones as lack, in order.
+// Balanced selection, the W best tokens. A radix search finds the W-th key digit by digit, from counts of keys with
+// the same leading digits. Selected are the tokens above that key and, in order, as many equal ones as are missing.
 
 @group(0) @binding(0) var<storage, read> keys: array<u32>;
 @group(0) @binding(1) var<storage, read_write> members: array<u32>;
 @group(0) @binding(2) var<storage, read_write> ranges: array<u32>;
 
 var<workgroup> counts: array<atomic<u32>, GROUP>;
-// The digit that the W-th key has, and how many keys are wanted of those with it.
+// (digit of the W-th key, number of keys wanted among those with that digit)
 var<workgroup> digit: vec2u;
 
 fn selection(list: u32, lane: u32) {
@@ -26,7 +26,7 @@ fn selection(list: u32, lane: u32) {
             }
         }
         workgroupBarrier();
-        // From the largest digit down.
+        // Counts are summed from the largest digit down.
         let own = atomicLoad(&counts[GROUP - 1 - lane]);
         let reached = running(own, lane);
         if reached >= lacking && reached - own < lacking {

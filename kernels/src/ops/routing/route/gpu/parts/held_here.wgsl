@@ -1,4 +1,4 @@
-// What a centroid holds, in workgroup memory.
+// Held members in workgroup memory.
 
 @group(0) @binding(0) var<storage, read> keys: array<u32>;
 
@@ -18,14 +18,14 @@ fn held_place(list: u32, i: u32) -> u32 {
     return held_places[i];
 }
 
-// Holds a key with its token and its place.
+// Stores a key with its token and its place.
 fn hold(list: u32, i: u32, key: u32, owner: vec2u) {
     held_keys[i] = key;
     held_tokens[i] = owner.x;
     held_places[i] = owner.y;
 }
 
-// What was held is seen by all lanes.
+// Barrier: makes held members visible to all lanes.
 fn held_barrier() {
     workgroupBarrier();
 }

@@ -1,17 +1,18 @@
-// The W best of the tokens so far: of 256 tokens at a time the first that beats the least of those that are held takes its
-// place, then the next, until none does. In order of time about W (1 + ln(T / W)) tokens ever do.
+// Holds the W best of the tokens so far. Tokens are compared 256 at a time: the
+// first that beats the least held one replaces it, then the next, until none
+// does. If scores are in random order, about W (1 + ln(T / W)) tokens ever enter.
 
 var<workgroup> next: atomic<u32>;
 var<workgroup> next_key: u32;
 var<workgroup> least_key: atomic<u32>;
 var<workgroup> least_token: atomic<u32>;
-// What all lanes go by: the next token's lane, the least key that is held, and where that is.
+// Workgroup-uniform values: lane of the next token to enter, and (least held key, its index).
 var<workgroup> chosen: u32;
 var<workgroup> least: vec2u;
 
-// Takes in the `count` tokens of a list, at positions from `begin` on, where the first `before` are already held: calls
-// `enter` with the place, the number and the position of each that comes in, and `leave` with the place of the one that it
-// drives out. The number of all that are or were held.
+// Inserts the `count` tokens of a list, at positions from `begin` on; the first `before` members are already held.
+// Calls `enter` with the place, index and position of each token that enters, and `leave` with the place of the member
+// that it evicts. Returns the number of members that are or were held.
 fn take_in(list: u32, lane: u32, count: u32, before: u32, begin: u32) -> u32 {
     var used = before;
     if lane == 0 {
@@ -30,7 +31,7 @@ fn take_in(list: u32, lane: u32, count: u32, before: u32, begin: u32) -> u32 {
                 atomicStore(&next, GROUP);
             }
             workgroupBarrier();
-            // While there is room the least key is 0, that of no token.
+            // While there is room, the least key is 0, which no token has.
             if lane >= since && key > least.x {
                 atomicMin(&next, lane);
             }
@@ -65,7 +66,7 @@ fn take_in(list: u32, lane: u32, count: u32, before: u32, begin: u32) -> u32 {
     return used;
 }
 
-// Of equal keys the last token is the least.
+// Finds the least held key; of equal keys, that of the last token.
 fn find_least(list: u32, lane: u32) {
     if lane == 0 {
         atomicStore(&least_key, 0xffffffffu);

@@ -1,4 +1,5 @@
-// The tokens that went to a centroid, behind those of the centroids before it. Each leaves when the W-th after it comes.
+// Nearest selection: stores the tokens of a centroid after those of
+// the centroids before it. Each leaves when the W-th after it enters.
 
 @group(0) @binding(0) var<storage, read> nearest: array<u32>;
 @group(0) @binding(1) var<storage, read_write> members: array<u32>;
@@ -16,7 +17,8 @@ fn selection(list: u32, lane: u32) {
         let own = nearest[first + t];
         found += vec2u(select(0u, 1u, own < c), select(0u, 1u, own == c));
     }
-    // Read by all before the next sum takes the place.
+    // `running` ends with a barrier and begins with one, so all
+    // lanes have read the sums before the next call overwrites them.
     _ = running(found.x, lane);
     let begin = sums[GROUP - 1];
     let before = running(found.y, lane) - found.y;

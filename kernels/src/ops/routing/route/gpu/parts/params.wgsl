@@ -1,4 +1,4 @@
-// A pass is over some of the centroids of every head.
+// Parameters of a pass over a range of centroids of every head.
 
 struct Params {
     units: u32,
@@ -17,12 +17,12 @@ struct Params {
 
 @group(1) @binding(0) var<uniform> params: Params;
 
-// The centroid of a list.
+// Returns the centroid of a list.
 fn cluster_of(list: u32) -> u32 {
     return params.first_cluster + list % params.clusters;
 }
 
-// Where its range stands.
+// Returns the offset of a list's range.
 fn range_of(list: u32) -> u32 {
     return params.ranges_start + 2 * (list / params.clusters * params.all_clusters + cluster_of(list));
 }

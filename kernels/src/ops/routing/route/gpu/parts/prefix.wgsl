@@ -1,4 +1,4 @@
-// The W best of the tokens so far.
+// Prefix selection: the W best of the tokens so far.
 
 @group(0) @binding(1) var<storage, read_write> members: array<u32>;
 @group(0) @binding(2) var<storage, read_write> ranges: array<u32>;
@@ -18,7 +18,7 @@ fn selection(list: u32, lane: u32) {
     }
 }
 
-// Where the places of a list begin.
+// Returns the first place of a list.
 fn first_place(list: u32) -> u32 {
     return list / params.clusters * params.entries + cluster_of(list) * params.tokens;
 }

@@ -1,4 +1,5 @@
-// Behind the tokens of a centroid's state those that went to it. Each leaves when the W-th after it comes.
+// Nearest selection: appends the tokens of a centroid to those
+// of its state. Each leaves when the W-th after it enters.
 
 @group(0) @binding(0) var<storage, read> nearest: array<u32>;
 

@@ -1,4 +1,4 @@
-// Lists as centroids have them: W + T places of keys, T of queries.
+// Layout of a centroid's lists: W + T places for keys, T for queries.
 
 struct Params {
     units: u32,
@@ -45,7 +45,7 @@ fn query_place(list: u32) -> u32 {
     return params.members_start + list * params.tokens;
 }
 
-// Of `all` places of keys those from `before` on are queries: the ranges, and the places that are not used.
+// Writes the ranges and clears the unused places. The `all` keys from `before` on are also queries.
 fn bound(list: u32, lane: u32, before: u32, all: u32) {
     for (var i = all + lane; i < W + params.tokens; i += GROUP) {
         k_members[key_place(list) + i] = 0xffffffffu;

@@ -1,5 +1,5 @@
-// A centroid goes on with the best of its state. Of those that it then has, each goes to its rank among the places that are
-// kept, which are in order of time.
+// Prefix selection that continues from the best tokens in a centroid's state. Each member is then stored in the state
+// at its rank among the kept places, which are in order of time.
 
 fn selection(list: u32, lane: u32) {
     let own = state_of(list);
@@ -38,7 +38,7 @@ fn selection(list: u32, lane: u32) {
     bound(list, lane, before, used);
 }
 
-// Places in [x, y) that hold who stays.
+// Counts the places in [x, y) whose members are kept.
 fn kept(list: u32, places: vec2u) -> u32 {
     var count = 0u;
     for (var i = places.x; i < places.y; i += 1) {
@@ -57,7 +57,7 @@ fn leave(list: u32, place: u32, token: u32) {
     until[time_place(list) + place] = token;
 }
 
-// The state still has what it had.
+// Returns the number of members in the state, which is not yet overwritten.
 fn before_of(list: u32) -> u32 {
     return min(state[state_of(list)], W);
 }

@@ -1,4 +1,4 @@
-// What a place has that sees nothing.
+// Sets the lse of a place without visible keys.
 @group(0) @binding(LSE_BINDING) var<storage, read_write> lse: array<f32>;
 
 fn clear(place: u32) {

@@ -1,19 +1,19 @@
-// What a list is.
+// Access to the queries and keys of a list.
 
 const NONE = -3.0e38;
 const LOG2_E = 1.44269504;
 const LN_2 = 0.69314718;
-// A key from the memory.
+// Token of a memory slot.
 const SLOT = 0xfffffffeu;
-// What stands in for the position of a token that is none: later than all.
+// Token or time later than all positions; stands for no token.
 const NEVER = 0xffffffffu;
-// Of a key in front of all queries.
+// Token of a key before the first query.
 const BEFORE = 0xfffffffdu;
 
 @group(0) @binding(LISTS_BINDING) var<storage, read> lists: array<u32>;
 
-// A key: where its row begins in `k` (or `memory_k`) and `v`, counted in rows, the first query that sees it and the first
-// that no longer does, and the query at its position.
+// A key: its row in `k` (or `memory_k`) and `v`, counted in rows; the first query that sees it; the first query that
+// no longer sees it; the query at its position.
 struct Key {
     row: u32,
     since: u32,
@@ -21,7 +21,7 @@ struct Key {
     token: u32,
 }
 
-// The places [x, y) of list `list` of the queries, and of the keys.
+// Returns the places [x, y) of a list's queries.
 fn queries_of(list: u32) -> vec2u {
     return vec2u(lists[2 * list], lists[2 * list + 1]);
 }
@@ -35,12 +35,12 @@ fn query_token(unit: u32, place: u32) -> u32 {
     return lists[params.members + unit * params.entries + place];
 }
 
-// Row of a token in tensors [B, tokens, H], also of one that is none.
+// Returns the row of a token in tensors [B, tokens, H]; an invalid token is clamped.
 fn row_of(unit: u32, tokens: u32, token: u32) -> u32 {
     return (unit / params.heads * tokens + min(token, tokens - 1)) * params.heads + unit % params.heads;
 }
 
-// Key `i` of a list, its memory slots first; behind the last there is one that nobody sees.
+// Returns key `i` of a list, counting its memory slots first. Past the last key it returns one that no query sees.
 fn key_of(list: u32, i: u32) -> Key {
     let unit = list / params.clusters;
     if i < params.slots {
@@ -50,7 +50,7 @@ fn key_of(list: u32, i: u32) -> Key {
     let places = keys_of(list);
     let place = places.x + i - params.slots;
     if place >= places.y {
-        // Some row that is there.
+        // Row 0 of a tensor that is never empty here.
         return Key(0, NEVER, NEVER, select(NEVER, SLOT, params.slots > 0));
     }
     let at = unit * params.key_entries + place;

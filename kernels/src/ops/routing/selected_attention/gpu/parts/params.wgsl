@@ -8,16 +8,16 @@ struct Params {
     clusters: u32,
     entries: u32,
     key_entries: u32,
-    // M
+    // Memory slots per list: M.
     slots: u32,
-    // Workgroups of a list.
+    // Workgroups per list.
     parts: u32,
-    // Where members of queries and of keys, until, and first begin in `lists`.
+    // Offsets in `lists` of the members of queries, the members of keys, `until` and `first`.
     members: u32,
     key_members: u32,
     until: u32,
     first: u32,
-    // log2(e) scale
+    // log2(e) scale.
     scale: f32,
     own_logit: f32,
     q_start: u32,
@@ -27,7 +27,7 @@ struct Params {
     memory_v_start: u32,
     blocks_start: u32,
     lse_start: u32,
-    // Of paged keys.
+    // Paged keys only.
     table_start: u32,
     table_width: u32,
     pages: u32,

@@ -1,8 +1,8 @@
-// Searching a list, whose `ranges` and `members` begin there in `lists`.
+// Search in a list; `ranges` and `members` are offsets in `lists`.
 
 const NOWHERE = 0xffffffffu;
 
-// Where a token stands in an ascending list, over all heads; NOWHERE if it does not.
+// Returns the place of a token in an ascending list, counted over all heads, or NOWHERE.
 fn place_of(list: u32, ranges: u32, members: u32, most: u32, token: u32) -> u32 {
     var begin = lists[ranges + 2 * list];
     var end = lists[ranges + 2 * list + 1];

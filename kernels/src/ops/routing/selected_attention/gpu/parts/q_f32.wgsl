@@ -1,8 +1,9 @@
-// Rows of any width: vectors are filled up with zeros.
+// Rows of any width: the last vector of a row is padded with zeros.
 
 @group(0) @binding(0) var<storage, read> q: array<f32>;
 
-// The four elements of vector i, the last of the row in place of those behind it.
+// Returns the offsets of the four elements of vector i; offsets
+// past the end of the row are clamped to its last element.
 fn four(first: u32, i: u32, width: u32) -> vec4u {
     return first + min(4 * i + vec4u(0, 1, 2, 3), vec4u(width - 1));
 }

@@ -1,5 +1,5 @@
-// A workgroup owns keys and memory slots of a list and walks its queries, for what their places give to dk and dv. Slots of
-// all lists stand in front of the places.
+// Gradients of places for dk and dv: a workgroup owns keys and memory slots of a list and walks its queries. The slots
+// of all lists precede the places.
 
 @group(0) @binding(SUMS_BINDING) var<storage, read_write> sums: array<f32>;
 

@@ -1,4 +1,4 @@
-// A workgroup owns queries of a list and walks its keys, for what their places give to dq.
+// Gradients of places for dq: a workgroup owns queries of a list and walks its keys.
 
 @group(0) @binding(SUMS_BINDING) var<storage, read_write> sums: array<f32>;
 

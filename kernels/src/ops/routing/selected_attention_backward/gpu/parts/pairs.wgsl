@@ -1,4 +1,4 @@
-// What tiles.wgsl asks of a list, and what a query and a key make of each other.
+// Interface of a list to tiles.wgsl, and the weight and derivative of one pair of query and key.
 
 // A list: its places of queries and of keys.
 struct Sequence {
@@ -7,7 +7,7 @@ struct Sequence {
     keys: vec2u,
 }
 
-// A query: its token, and what rows.wgsl has found.
+// A query: its token, and its row of rows.wgsl.
 struct Query {
     token: u32,
     lse: f32,
@@ -15,7 +15,7 @@ struct Query {
     weight: f32,
 }
 
-// The bit of a place that is a memory slot.
+// Bit that marks a place as a memory slot.
 const OF_MEMORY = 0x80000000u;
 
 fn sequence_of(b: u32) -> Sequence {
@@ -30,7 +30,7 @@ fn key_count(s: Sequence) -> u32 {
     return params.slots + s.keys.y - s.keys.x;
 }
 
-// The place of a query over all heads, of one behind the last that of the last.
+// Returns the place of a query, counted over all heads; past the last query, the place of the last.
 fn query_place(s: Sequence, item: u32) -> u32 {
     return s.list / params.clusters * params.entries + s.queries.x + min(item, query_count(s) - 1);
 }
@@ -40,7 +40,7 @@ fn query_of(s: Sequence, item: u32) -> Query {
     let token = lists[params.members + place];
     let at = params.rows + 3 * place;
     let counts = item < query_count(s) && token < params.tokens;
-    // What stands in the rows of places that do not count may be any number.
+    // Rows of invalid places may hold any number.
     let row = select(vec3u(), vec3u(lists[at], lists[at + 1], lists[at + 2]), counts);
     return Query(token, bitcast<f32>(row.x), bitcast<f32>(row.y), bitcast<f32>(row.z));
 }
@@ -68,11 +68,11 @@ fn load_key_value(place: u32, i: u32) -> vec4f {
     return value_vector(key_at(place), i);
 }
 
-// The weight of a key for a query, and the derivative of the loss by their product without its factor.
+// Returns (weight of a key for a query, derivative of the loss with respect to their product without the scale).
 fn pair(query: Query, key: Key, product: f32, derivative: f32) -> vec2f {
     let own = OWN_LAST && query.token == key.token;
     let z = select(product * params.scale, params.own_logit, own);
-    // What is not seen may be any number: exp2 of it stays finite.
+    // A masked logit may be any number; the bound keeps its exp2 finite.
     let weight = select(0.0, query.weight * exp2(min(z - query.lse, 120.0)), sees(query.token, key));
     return vec2f(weight, select(weight * (derivative - query.delta), 0.0, own));
 }

@@ -8,16 +8,16 @@ struct Params {
     clusters: u32,
     entries: u32,
     key_entries: u32,
-    // M
+    // Memory slots per list: M.
     slots: u32,
-    // Workgroups of a list.
+    // Workgroups per list.
     parts: u32,
-    // Where members of queries and of keys, and until, begin in `lists`.
+    // Offsets in `lists` of the members of queries, the members of keys, `until` and `first`.
     members: u32,
     key_members: u32,
     until: u32,
     first: u32,
-    // log2(e) scale
+    // log2(e) scale.
     scale: f32,
     own_logit: f32,
     q_start: u32,
@@ -26,11 +26,11 @@ struct Params {
     memory_k_start: u32,
     memory_v_start: u32,
     dout_start: u32,
-    // Lists, one head of each, as tiles.wgsl counts them; and the factor of its sums.
+    // `batch` and `kv_heads` of tiles.wgsl: lists, with one head each; and the factor of its sums.
     batch: u32,
     kv_heads: u32,
     gradient_scale: f32,
-    // Where what rows.wgsl has found begins in `lists`, and the values among the gradients of keys.
+    // Offset in `lists` of the rows of rows.wgsl, and offset of the values among the gradients of keys.
     rows: u32,
     values: u32,
 }

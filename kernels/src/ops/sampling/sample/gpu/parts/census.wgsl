@@ -1,5 +1,5 @@
-// Queries over all keys: the number of tokens, or their probability, at or above a key. Lanes stride over the keys 16
-// bytes at a time.
+// Queries over all keys: the number of tokens, or their probability,
+// at or above a key. Lanes stride over the keys 16 bytes at a time.
 
 @group(0) @binding(0) var<storage, read> keys: array<vec4u>;
 
@@ -8,10 +8,11 @@ var<workgroup> counts: array<atomic<u32>, 4>;
 // Returns the probability relative to the likeliest token, whose z is `top`. Every value that f64 distinguishes from 0
 // is positive here too, so a `random` of 0 takes the first such token. The halves avoid overflow: the difference of
 // two f32 may exceed the largest f32.
+// A key that stands for no token has probability 0.
 fn probability(key: vec4u, top: f32) -> vec4f {
     let z = bitcast<vec4f>(select(~key, key & vec4u(0x7fffffff), key >= vec4u(0x80000000)));
     let below = min(0.5 * top - 0.5 * z, vec4f(params.reach)) / params.half_temperature;
-    return select(vec4f(), max(exp(-below), vec4f(1e-30)), below < vec4f(745));
+    return select(vec4f(), max(exp(-below), vec4f(1e-30)), (below < vec4f(745)) & (key >= vec4u(0x00800000)));
 }
 
 // Returns the largest key.
@@ -53,8 +54,8 @@ fn count(least: vec4u, lane: u32) -> vec4u {
     return all;
 }
 
-// Returns the probability of the tokens that `count` would count. Partial sums of 32 terms keep the error near that of
-// a single addition.
+// Returns the probability of the tokens that `count` would count. Partial
+// sums of 32 terms keep the error near that of a single addition.
 fn mass(least: vec4u, top: f32, lane: u32) -> vec4f {
     var mine = vec4f();
     for (var first = lane; first < params.quads; first += 8 * GROUP) {

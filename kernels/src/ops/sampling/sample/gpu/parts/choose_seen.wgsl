@@ -3,5 +3,7 @@
 
 fn choose(id: u32) {
     token[params.token_start] = id;
-    seen[params.seen_start + id / 32] |= 1u << (id % 32);
+    if id != NOT_FINITE {
+        seen[params.seen_start + id / 32] |= 1u << (id % 32);
+    }
 }

@@ -1,8 +1,8 @@
-// Gates with one decay per channel.
+// Gates with one decay per token, head and channel.
 
 const FLOOR = -100.0;
 
-// Returns the decay from the chunk's begin to the token of `row`, for channels 4 i to 4 i + 3.
+// Returns the decay from the chunk's start to the token of `row`, for channels 4 i to 4 i + 3.
 fn since_of(row: u32, i: u32) -> vec4f {
     return exp(max(vectors[row + SUM + i], vec4f(FLOOR)));
 }

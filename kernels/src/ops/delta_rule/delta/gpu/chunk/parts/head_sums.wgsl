@@ -1,8 +1,8 @@
-// Gates with one decay per token.
+// Gates with one decay per token and head.
 
 const FLOOR = -100.0;
 
-// Returns the decay from the chunk's begin to the token of `row`.
+// Returns the decay from the chunk's start to the token of `row`.
 fn since_of(row: u32, i: u32) -> vec4f {
     return vec4f(exp(max(vectors[row + SUM].x, FLOOR)));
 }

@@ -9,12 +9,12 @@ const ROW = WRITTEN + V4;
 
 struct Chunk {
     n: u32,
-    // First token, counted from the piece's begin.
+    // First token, counted from the piece's start.
     first: u32,
     tokens: u32,
 }
 
-// Returns the range of a sequence's tokens within the piece, counted from the piece's begin.
+// Returns the range of a sequence's tokens within the piece, counted from the piece's start.
 fn span_of(n: u32) -> vec2u {
     let end = params.first + params.count;
     return clamp(tokens_of(n), vec2u(params.first), vec2u(end)) - params.first;

@@ -7,8 +7,8 @@ struct Params {
     count: u32,
     sequences: u32,
     cu_start: u32,
-    // K4 as a uniform: an unknown trip count stops the compiler from unrolling a loop into more registers than there
-    // are.
+    // K4 as a uniform: an unknown trip count stops the compiler
+    // from unrolling a loop into more registers than there are.
     key_vectors: u32,
 }
 

@@ -1,5 +1,5 @@
-// A workgroup owns four rows of the weight. Its GROUP lanes divide K in units of 8 weights; adjacent lanes read
-// adjacent units.
+// A workgroup owns four rows of the weight. Its GROUP lanes divide
+// K in units of 8 weights; adjacent lanes read adjacent units.
 
 @compute @workgroup_size(GROUP)
 fn main(

@@ -1,0 +1,122 @@
+//! The bodies of the fuzz targets on bytes of a seeded generator: sound files that were changed somewhere, and noise.
+//! `scripts/test fuzz` runs the same bodies under libFuzzer.
+
+#[expect(unreachable_pub, reason = "a library of another workspace")]
+#[path = "../../fuzz/src/lib.rs"]
+mod targets;
+
+use foveate_core::cache::{Kind, Saved};
+use foveate_kernels::rng::Rng;
+use std::path::{Path, PathBuf};
+
+/// Runs `target` on changed copies of `seeds` and on noise, so many times.
+fn run(target: fn(&[u8]), seeds: &[Vec<u8>], times: u64) {
+    for seed in seeds {
+        target(seed);
+    }
+    for number in 0..times {
+        // A panic names the number, from which the bytes follow.
+        let mut rng = Rng::new(number);
+        let bytes = match seeds.get(number as usize % (seeds.len() + 1)) {
+            Some(seed) => changed(seed, &mut rng),
+            None => noise(&mut rng),
+        };
+        let caught = std::panic::catch_unwind(|| target(&bytes));
+        assert!(caught.is_ok(), "the bytes of number {number} panic, see above");
+    }
+}
+
+fn noise(rng: &mut Rng) -> Vec<u8> {
+    let length = rng.below(400);
+    (0..length).map(|_| rng.next_u64() as u8).collect()
+}
+
+/// Up to six changes, mostly near the beginning, where headers are: other bytes, extreme numbers, copies, and a cut.
+fn changed(seed: &[u8], rng: &mut Rng) -> Vec<u8> {
+    const EXTREMES: [u64; 8] = [0, 1, 0x7f, 0xffff_ffff, 0x8000_0000, 1 << 40, u64::MAX, i64::MAX as u64];
+    let mut bytes = seed.to_vec();
+    for _ in 0..=rng.below(6) {
+        let end = if rng.below(3) > 0 { bytes.len().min(4096) } else { bytes.len() };
+        let at = rng.below(end as u32) as usize;
+        let here = bytes.len() - at;
+        match rng.below(8) {
+            0 => {
+                let with = EXTREMES[rng.below(8) as usize].to_le_bytes();
+                let size = [4, 8][rng.below(2) as usize].min(here);
+                bytes[at..at + size].copy_from_slice(&with[..size]);
+            }
+            1 => {
+                let size = (rng.below(40) as usize).min(here);
+                let copy = bytes[at..at + size].to_vec();
+                let to = rng.up_to(bytes.len() as u32) as usize;
+                bytes.splice(to..to, copy);
+            }
+            2 => drop(bytes.drain(at..at + (rng.below(40) as usize).min(here))),
+            3 if rng.below(4) == 0 => bytes.truncate(at),
+            _ => bytes[at] = if rng.below(2) == 0 { rng.next_u64() as u8 } else { bytes[at] ^ (1 << rng.below(8)) },
+        }
+        if bytes.is_empty() {
+            break;
+        }
+    }
+    bytes
+}
+
+/// Golden files of these names; where there are none, noise is what there is.
+fn golden(paths: &[&str]) -> Vec<Vec<u8>> {
+    let beside = || Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/golden")).into();
+    let folder = std::env::var_os("FOVEATE_GOLDEN").map_or_else(beside, PathBuf::from);
+    let seeds: Vec<_> = paths.iter().filter_map(|path| std::fs::read(folder.join(path)).ok()).collect();
+    let required = std::env::var("REQUIRE_GOLDEN").is_ok_and(|v| v == "1");
+    assert!(seeds.len() == paths.len() || !required, "golden files are missing below {}", folder.display());
+    seeds
+}
+
+#[test]
+fn gguf_target_holds_on_changed_files() {
+    let seeds = golden(&["reports/gguf-eog/qwen.gguf", "reports/gguf-spm-no-bos/model.gguf"]);
+    run(targets::gguf, &seeds, 600);
+}
+
+#[test]
+fn safetensors_target_holds_on_changed_files() {
+    run(targets::safetensors, &golden(&["models/llama/golden.safetensors", "reports/nan/hf/model.safetensors"]), 2000);
+}
+
+#[test]
+fn tokenizer_json_target_holds_on_changed_files() {
+    run(targets::tokenizer_json, &golden(&["reports/nan/hf/tokenizer.json"]), 600);
+}
+
+#[test]
+fn saved_cache_target_holds_on_changed_files() {
+    let saved = Saved {
+        model: "0123".into(),
+        kv: "f32".into(),
+        rope: "half".into(),
+        tokens: vec![3, 1, 4],
+        segments: vec![(Kind::Text, 2, 0), (Kind::Text, 1, 7)],
+        layers: vec![(vec![1; 12], vec![2; 12])],
+        states: vec![vec![3; 8]],
+    };
+    let bytes = saved.write().expect("a consistent cache");
+    assert!(pollster::block_on(Saved::read(bytes.clone())).is_ok());
+    run(targets::saved_cache, &[bytes], 5000);
+}
+
+#[test]
+fn chat_template_target_holds_on_changed_templates() {
+    const SEEDS: [&str; 4] = [
+        "{%- for message in messages %}{{ '<|' + message['role'] + '|>' + message.content | trim }}{% endfor %}",
+        "{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{{ ns.n ~ m.content[::-1] }}{% endfor %}",
+        "{% macro f(a, b=2) %}{{ a * b }}{% endmacro %}{{ f('x') }}{{ messages | tojson }}{{ bos_token or '' }}",
+        "{% if not add_generation_prompt is defined %}{{ raise_exception('no') }}{% endif %}{{ range(9) | list | length }}",
+    ];
+    run(targets::chat_template, &SEEDS.map(|seed| seed.as_bytes().to_vec()), 4000);
+}
+
+#[test]
+fn ops_target_holds_on_known_inputs() {
+    // Ids of a table of nearly 2^32 rows.
+    targets::ops(&[0x00, 0x7e, 0x10, 0x00, 0x08, 0x00, 0xff, 0xff]);
+}

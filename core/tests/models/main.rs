@@ -1,0 +1,158 @@
+//! Small models whose logits, losses or greedy tokens third-party code computed, on every executor and adapter.
+
+mod reports;
+
+use foveate_core::gpu::{self, Gpu};
+use foveate_core::host::HostBackend;
+use foveate_core::model::{Family, Files, Model};
+use foveate_core::weights::{Checkpoint, Memory, Source};
+use foveate_core::{Any, check};
+use foveate_kernels::testing::Tolerance;
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// Folders of golden models: of each family, its settings as they are and unusual ones.
+const FAMILIES: [&str; 26] = [
+    "models/llama",
+    "models/qwen2",
+    "models/qwen3",
+    "models/qwen3_5",
+    "models/gemma3",
+    "models/gpt2",
+    "families/falcon3",
+    "families/gemma3",
+    "families/gpt2",
+    "families/llama",
+    "families/llama_linear",
+    "families/llama_llama3",
+    "families/llama_longrope",
+    "families/llama_longrope_short",
+    "families/llama_yarn",
+    "families/ministral",
+    "families/mistral",
+    "families/qwen2",
+    "families/qwen3",
+    "families/qwen3_5",
+    "families/u_gemma3_vlm_untied",
+    "families/u_llama_shards5",
+    "families/u_llama_tied_head_differs",
+    "families/u_qwen3_5_vlm",
+    "families/u_qwen3_no_head_dim_key",
+    "families/vlm_mistral3",
+];
+
+/// Folders that are refused, and what the error names.
+const REFUSED: [(&str, &str); 7] = [
+    ("embeddinggemma", "use_bidirectional_attention"),
+    ("embeddinggemma_lm", "use_bidirectional_attention"),
+    ("llama_dynamic", "dynamic"),
+    ("qwen3_embedding", "lm_head.weight"),
+    ("u_granite4_infinity", "granitemoehybrid"),
+    ("u_quant_gptq", "gptq"),
+    ("vlm_ministral3", "ministral3"),
+];
+
+fn golden() -> PathBuf {
+    let beside = || Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/golden")).into();
+    std::env::var_os("FOVEATE_GOLDEN").map_or_else(beside, PathBuf::from)
+}
+
+fn source(path: &Path) -> Result<Box<dyn Source>, Failed> {
+    Ok(Box::new(Memory::new(path.display().to_string(), std::fs::read(path)?)))
+}
+
+/// The files of a folder, all shards of its weights among them.
+fn folder(path: &Path) -> Result<Files, Failed> {
+    let mut shards = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name.starts_with("model") && name.ends_with(".safetensors") {
+            shards.push(source(&path.join(name))?);
+        }
+    }
+    Ok(Files {
+        family: Family::from_json(&std::fs::read(path.join("config.json"))?)?,
+        weights: pollster::block_on(Checkpoint::safetensors(shards))?,
+        tokenizer: None,
+        template: None,
+    })
+}
+
+fn run(backend: Any, family: &str, tolerance: Tolerance) -> Result<(), Failed> {
+    let path = golden().join(family);
+    let golden = pollster::block_on(Checkpoint::safetensors(vec![source(&path.join("golden.safetensors"))?]))?;
+    let findings = pollster::block_on(check::model(backend, folder(&path)?, &golden, tolerance))?;
+    match findings.iter().find(|f| !f.passed) {
+        Some(failed) => Err(format!("{}: {}", failed.name, failed.detail).into()),
+        None => Ok(()),
+    }
+}
+
+fn refuses(family: &str, word: &str) -> Result<(), Failed> {
+    let load = |files| pollster::block_on(Model::load(Any::Host(HostBackend::cpu(1)), files, &mut |_| Ok(())));
+    let message = match folder(&golden().join("families").join(family)) {
+        Ok(files) => load(files).err().map(|error| error.to_string()).unwrap_or_default(),
+        Err(error) => error.message().unwrap_or_default().to_owned(),
+    };
+    if message.contains(word) { Ok(()) } else { Err(format!("it says {message:?}, nothing of {word}").into()) }
+}
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let mut trials = Vec::new();
+    let missing = !golden().exists();
+    let serial = Arc::new(Mutex::new(()));
+    for family in FAMILIES {
+        let reference = move || run(Any::Host(HostBackend::reference()), family, Tolerance::MODEL_REFERENCE);
+        trials.push(Trial::test(format!("reference::{family}"), reference).with_ignored_flag(missing));
+        let cpu = move || run(Any::Host(HostBackend::cpu(2)), family, Tolerance::MODEL_EXECUTOR);
+        trials.push(Trial::test(format!("cpu::{family}"), cpu).with_ignored_flag(missing));
+    }
+    for (family, word) in REFUSED {
+        trials
+            .push(Trial::test(format!("refused::{family}"), move || refuses(family, word)).with_ignored_flag(missing));
+    }
+    for report in reports::ALL {
+        let cpu = move || reports::run(Any::Host(HostBackend::exact_cpu(2)), report);
+        trials.push(Trial::test(format!("cpu::reports/{}", report.file), cpu).with_ignored_flag(missing));
+    }
+    let adapters = pollster::block_on(gpu::adapters());
+    for adapter in &adapters {
+        // With all that it has; the same by the plans of a GPU, where it is a software driver; with WebGPU's defaults.
+        for kind in ["full", "gpu", "baseline"] {
+            let name = adapter.get_info().name.split_whitespace().next().unwrap_or("gpu").to_lowercase();
+            let open = move |adapter: &wgpu::Adapter| -> Result<Any, Failed> {
+                let options = gpu::Options { baseline: kind == "baseline", software: true };
+                let gpu = pollster::block_on(Gpu::from_adapter(adapter, options))?;
+                Ok(Any::Gpu(if kind == "full" { gpu } else { gpu.as_gpu() }))
+            };
+            // The unusual ones differ in what is read from files, not in kernels.
+            let families = FAMILIES.iter().filter(|family| kind == "full" || family.starts_with("models/"));
+            for family in families {
+                let (adapter, serial) = (adapter.clone(), serial.clone());
+                let gpu = move || {
+                    let _one = serial.lock().unwrap_or_else(|p| p.into_inner());
+                    run(open(&adapter)?, family, Tolerance::MODEL_EXECUTOR)
+                };
+                let trial = Trial::test(format!("gpu::{name}::{kind}::{family}"), gpu);
+                trials.push(trial.with_ignored_flag(missing));
+            }
+            for report in reports::ALL.iter().filter(|_| kind == "full") {
+                let (adapter, serial) = (adapter.clone(), serial.clone());
+                let gpu = move || {
+                    let _one = serial.lock().unwrap_or_else(|p| p.into_inner());
+                    reports::run(open(&adapter)?, report)
+                };
+                let trial = Trial::test(format!("gpu::{name}::reports/{}", report.file), gpu);
+                trials.push(trial.with_ignored_flag(missing));
+            }
+        }
+    }
+    if adapters.is_empty() {
+        let required = std::env::var("REQUIRE_GPU").is_ok_and(|v| v == "1");
+        let none = Trial::test("gpu", || Err("no adapter was found, and REQUIRE_GPU is set".into()));
+        trials.push(none.with_ignored_flag(!required));
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}

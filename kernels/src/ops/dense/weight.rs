@@ -1,0 +1,60 @@
+//! Weights `[rows, dim]` in any format: their check, their argument, and how shaders read them.
+
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::part;
+use crate::plan::shader::Part;
+use crate::plan::shape::{elements, require};
+use crate::plan::{Access, Arg, Caps};
+use alloc::{format, vec, vec::Vec};
+
+/// Checks a `[rows, dim]` weight of `format`.
+pub(crate) fn check_weight(op: &'static str, format: DType, rows: u32, dim: u32) -> Result<()> {
+    if !format.is_weight() {
+        return Err(Error::Unsupported { op, what: format!("a weight of {format}") });
+    }
+    let block = format.block_len();
+    require(dim.is_multiple_of(block), op, "weight", format!("rows of a multiple of {block} ({format})"), dim)?;
+    elements(op, "weight", &[rows, dim])?;
+    Ok(())
+}
+
+/// The argument `weight [rows, dim]`, which may be cut between rows.
+pub(crate) fn weight_arg(format: DType, rows: u32, dim: u32) -> Arg {
+    let mut arg = Arg::new("weight", format, &[rows, dim], Access::Read);
+    arg.rows = format.bytes(u64::from(dim)).map(|bytes| (rows, bytes));
+    arg
+}
+
+/// Returns the parts that decode `[rows, width]` weights, and the bytes of the array element they bind.
+pub(crate) fn weight_parts(format: DType, width: u32) -> (Vec<Part>, u32) {
+    let aligned = width.is_multiple_of(8);
+    let half = |decode| {
+        if aligned {
+            (vec![decode, part!("plan/parts/weights/half.wgsl")], 16)
+        } else {
+            (vec![decode, part!("plan/parts/weights/half_ragged.wgsl"), part!("plan/parts/weights/ragged.wgsl")], 4)
+        }
+    };
+    let blocks = |parts: &[Part]| ([&[part!("plan/parts/weights/blocks.wgsl")], parts].concat(), 4);
+    match format {
+        DType::F16 => half(part!("plan/parts/weights/f16.wgsl")),
+        DType::BF16 => half(part!("plan/parts/weights/bf16.wgsl")),
+        DType::Q8_0 => blocks(&[part!("plan/parts/weights/q8_0.wgsl")]),
+        DType::Q4_0 => blocks(&[part!("plan/parts/weights/q4_0.wgsl"), part!("plan/parts/weights/q4.wgsl")]),
+        DType::Q4_1 => blocks(&[part!("plan/parts/weights/q4_1.wgsl"), part!("plan/parts/weights/q4.wgsl")]),
+        DType::Q5_0 => blocks(&[part!("plan/parts/weights/q5_0.wgsl"), part!("plan/parts/weights/q5.wgsl")]),
+        DType::Q5_1 => blocks(&[part!("plan/parts/weights/q5_1.wgsl"), part!("plan/parts/weights/q5.wgsl")]),
+        DType::Q4K => blocks(&[part!("plan/parts/weights/q4_k.wgsl"), part!("plan/parts/weights/k.wgsl")]),
+        DType::Q5K => blocks(&[part!("plan/parts/weights/q5_k.wgsl"), part!("plan/parts/weights/k.wgsl")]),
+        DType::Q6K => blocks(&[part!("plan/parts/weights/q6_k.wgsl")]),
+        _ if aligned => (vec![part!("plan/parts/weights/f32.wgsl")], 16),
+        _ => (vec![part!("plan/parts/weights/f32_ragged.wgsl"), part!("plan/parts/weights/ragged.wgsl")], 4),
+    }
+}
+
+/// Divides a weight into pieces that fit into one binding each: `(first row, rows)`.
+pub(crate) fn pieces(op: &'static str, caps: &Caps, rows: u32, row_bytes: u64) -> Result<Vec<(u32, u32)>> {
+    let most = caps.rows_per_binding(op, row_bytes)?;
+    Ok((0..rows.div_ceil(most)).map(|i| (i * most, most.min(rows - i * most))).collect())
+}
