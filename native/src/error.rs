@@ -30,6 +30,7 @@ impl Error {
         Error::File { path: path.display().to_string(), reason: reason.to_string() }
     }
 
+    #[cfg(feature = "hub")]
     pub(crate) fn download(what: impl Into<String>, reason: impl fmt::Display) -> Self {
         Error::Download { what: what.into(), reason: reason.to_string() }
     }

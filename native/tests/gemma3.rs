@@ -11,7 +11,7 @@ use std::path::Path;
 use support::ensure;
 
 fn words(model: &Path, golden: &Value) -> Result<(), Failed> {
-    let files = foveate::open(&model)?;
+    let files = foveate::open(model)?;
     let tokenizer = files.tokenizer.ok_or("no tokenizer")?;
     ensure(tokenizer.vocab_size() == 262_144, || format!("{} tokens", tokenizer.vocab_size()))?;
     let special = (tokenizer.bos(), tokenizer.eos(), tokenizer.eot());

@@ -12,7 +12,7 @@ use std::path::Path;
 use support::ensure;
 
 fn words(model: &Path, golden: &Value) -> Result<(), Failed> {
-    let files = foveate::open(&model)?;
+    let files = foveate::open(model)?;
     let (tokenizer, template) = (files.tokenizer.ok_or("no tokenizer")?, files.template.ok_or("no template")?);
     let rendered = template.render(&[Message::new("user", "Name three fruits.")], true)?;
     ensure(Some(rendered.as_str()) == golden["chat"]["rendered"].as_str(), || format!("rendered: {rendered:?}"))?;
