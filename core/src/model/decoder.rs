@@ -11,8 +11,7 @@ use crate::backend::{Backend, Operand};
 use crate::cache::Pool;
 use crate::config::{self, Config};
 use crate::error::Result;
-use foveate_kernels::dtype::DType;
-use foveate_kernels::{activation, embed, fused_linear, norm};
+use foveate_kernels::{activation, add, embed, fused_linear, norm};
 
 /// What the layers leave: the residual stream of a step's tokens in `w.x`, to which `w.branch` is still to be added where
 /// that is pending.
@@ -194,14 +193,13 @@ impl<B: Backend> Decoder<B> {
         }
     }
 
-    /// `x += branch` where that is [`pending`](Self::pending) and no norm is next: rows of a table, in their order.
+    /// `x += branch` where that is [`pending`](Self::pending) and no norm follows.
     fn settle(&self, to: &mut Record<'_, B>, w: &Workspace<B>, tokens: u32) -> Result<()> {
         if !self.pending(tokens) {
             return Ok(());
         }
-        let dim = self.config.dim;
-        let spec = embed::Spec { tokens, vocab: tokens, dim, format: DType::F32, scale: 1.0, accumulate: true };
-        to(spec.into(), &[&w.order, &w.branch, &w.x].map(Operand::new))
+        let spec = add::Spec { rows: tokens, dim: self.config.dim };
+        to(spec.into(), &[&w.branch, &w.x].map(Operand::new))
     }
 
     fn embed(&self, to: &mut Record<'_, B>, w: &Workspace<B>, step: &Step<'_>) -> Result<()> {

@@ -55,8 +55,6 @@ pub(crate) struct Workspace<B: Backend> {
     pub(crate) x: B::Buffer,
     /// What is added to it next.
     pub(crate) branch: B::Buffer,
-    /// `0, 1, ..`: rows in their order, by which the one is added to the other without a norm.
-    pub(crate) order: B::Buffer,
     pub(crate) normed: B::Buffer,
     /// What a mixer's product gives: queries, keys, values and what else it needs.
     pub(crate) qkv: B::Buffer,
@@ -142,8 +140,6 @@ impl<B: Backend> Workspace<B> {
             let bytes = u64::from(rows).checked_mul(u64::from(width) * 4);
             backend.alloc(label, bytes.ok_or(Error::OutOfMemory { needs: u64::MAX, has: 0 })?)
         };
-        let order = rows("order", batch, 1)?;
-        backend.upload(&order, 0, bytemuck::cast_slice(&(0..batch).collect::<Vec<u32>>()))?;
         let table_width = context.div_ceil(PAGE);
         let (mut tables, mut table_of, mut known) = (Vec::new(), Vec::new(), Vec::new());
         for layer in &config.layers {
@@ -172,7 +168,6 @@ impl<B: Backend> Workspace<B> {
             known: vec![Vec::new(); 2],
             x: rows("x", batch, config.dim)?,
             branch: rows("branch", batch, config.dim)?,
-            order,
             normed: rows("normed", batch, config.dim)?,
             qkv: rows("qkv", batch, width)?,
             convolved: rows("convolved", batch, delta(Delta::channels))?,
@@ -212,7 +207,6 @@ impl<B: Backend> Workspace<B> {
             sequences,
             x: self.x.clone(),
             branch: self.branch.clone(),
-            order: self.order.clone(),
             normed: self.normed.clone(),
             qkv: self.qkv.clone(),
             convolved: self.convolved.clone(),

@@ -59,6 +59,7 @@ registry! {
     Norm => dense::norm,
     Rope => dense::rope,
     Activation => dense::activation,
+    Add => dense::add,
     Attention => attention::attention,
     AttentionBackward => attention::attention_backward,
     Conv => delta_rule::conv,

@@ -28,6 +28,7 @@ pub fn shapes() -> Vec<(String, Op)> {
             let inputs = width(format);
             add(&format!("linear {format} {inputs}x1536"), linear::Spec::new(tokens, inputs, 1536, format).into());
         }
+        add("add", crate::ops::dense::add::Spec { rows: tokens, dim: 576 }.into());
         add("norm", norm::Spec { residual: true, ..norm::Spec::rms(tokens, 576, 1e-5) }.into());
         let (heads, dim, stride) = (12, 64, 960);
         let positions = 2048;

@@ -3,7 +3,7 @@ use foveate_kernels::dtype::DType;
 use foveate_kernels::ops::Op;
 use foveate_kernels::rng::Rng;
 use foveate_kernels::testing::{u32_bytes, weights};
-use foveate_kernels::{activation, append, embed, fused_linear, linear, norm, quant};
+use foveate_kernels::{activation, add, append, embed, fused_linear, linear, norm, quant};
 use proptest::prelude::*;
 
 fn decoded(format: DType, stored: &[u8], elements: usize) -> Vec<f32> {
@@ -14,6 +14,24 @@ fn decoded(format: DType, stored: &[u8], elements: usize) -> Vec<f32> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn add_of_a_negated_sum_is_zero(seed: u64, rows in 0u32..5, dim in 0u32..300) {
+        let elements = (rows * dim) as usize;
+        let x = Rng::new(seed).normals(elements, 1.0);
+        for form in FORMS {
+            let spec = add::Spec { rows, dim };
+            let add = |x: &[f32], y: &[f32]| {
+                let mut memory = [bytes(x), bytes(y)];
+                run_in_place(form, &spec.into(), &mut memory);
+                floats(&memory[1])
+            };
+            let sum = add(&x, &x);
+            prop_assert!(sum.iter().zip(&x).all(|(sum, x)| *sum == 2.0 * x));
+            let negated: Vec<f32> = sum.iter().map(|sum| -sum).collect();
+            prop_assert!(add(&negated, &sum).iter().all(|zero| *zero == 0.0));
+        }
+    }
 
     #[test]
     fn linear_is_linear_in_its_input(seed: u64, tokens in 1u32..6, outputs in 1u32..20, a in -2f32..2.0, b in -2f32..2.0) {

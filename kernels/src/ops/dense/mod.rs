@@ -1,6 +1,7 @@
 //! Dense layers: products, norms, activations, embeddings and rotations.
 
 pub mod activation;
+pub mod add;
 pub mod embed;
 pub mod fused_linear;
 pub mod linear;
