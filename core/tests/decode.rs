@@ -4,7 +4,7 @@ use foveate_core::check::outline;
 use foveate_core::gpu::{self, Gpu};
 use foveate_core::model::{Family, Files, Model};
 use foveate_core::sample::{Sampler, Sampling};
-use foveate_core::session::{Clock, Session, To, class};
+use foveate_core::session::{Clock, RollbackTarget, Session, op_class};
 use foveate_core::weights::{Checkpoint, Memory, Source};
 use foveate_core::{Any, Backend, Error};
 use std::path::{Path, PathBuf};
@@ -117,7 +117,7 @@ fn sessions_refuse_what_does_not_fit_and_stay_as_they_were() {
     let whole = next(&mut session, &[5, 6, 7, 8]).expect("a token");
     assert!(matches!(next(&mut session, &[1; 7]), Err(Error::ContextFull { .. })));
     // Taken back and read again in two pieces, the same token follows.
-    session.rollback(To::Len(2)).expect("two tokens are there");
+    session.rollback(RollbackTarget::Len(2)).expect("two tokens are there");
     assert_eq!(next(&mut session, &[7, 8]), Ok(whole));
 }
 
@@ -157,7 +157,7 @@ fn a_timed_session_names_its_ops_and_says_the_same() {
     assert_eq!(next(&mut timed, &[4]), next(&mut plain, &[4]));
     let step = timed.time(None);
     for ops in [&prompt, &step] {
-        let names: Vec<String> = ops.iter().map(|(op, _)| class(op)).collect();
+        let names: Vec<String> = ops.iter().map(|(op, _)| op_class(op)).collect();
         assert!(names[0].starts_with("embed ") && names[names.len() - 1] == "sample", "{names:?}");
         assert!(names.iter().any(|name| name.starts_with("attention H=")), "{names:?}");
         assert!(ops.iter().all(|(_, seconds)| *seconds == 1.0));

@@ -17,7 +17,7 @@ pub(crate) fn run(model: &str) -> Result<Vec<String>, Box<dyn std::error::Error>
     let (mut sessions, mut next) = (Vec::new(), Vec::new());
     let mut samplers = vec![Sampler::new(Sampling::default())?; PROMPTS.len()];
     for (prompt, sampler) in PROMPTS.iter().zip(&mut samplers) {
-        let mut session = Session::over(model.shared().clone(), pool.clone(), 128)?;
+        let mut session = Session::in_pool(model.shared().clone(), pool.clone(), 128)?;
         let ids = Prompt::from(*prompt).ids(&model)?;
         next.push(wait(session.next(&ids, sampler))?);
         sessions.push(session);

@@ -8,7 +8,7 @@ use foveate::coprocessor::{Cancel, Coprocessor};
 use foveate::kernels::dtype::DType;
 use foveate::model::Model;
 use foveate::session::SoftTokens;
-use foveate::session::{Input, Session, To};
+use foveate::session::{Input, RollbackTarget, Session};
 use foveate::{Any, RuntimeError};
 use foveate::{Device, Options, device_with, open, wait};
 use foveate::{Sampler, Sampling};
@@ -47,7 +47,7 @@ fn chat(model: &Arc<Model<Any>>) -> Result<(), Failure> {
     for ids in [&first, &second] {
         let started = Instant::now();
         let prefix = session.best_prefix(&ids[..ids.len() - 1]);
-        session.rollback(To::Len(prefix.len))?;
+        session.rollback(RollbackTarget::Len(prefix.len))?;
         wait(session.next(&ids[prefix.len as usize..], &mut sampler))?;
         println!("a chat of {} tokens, {} of them there: {:?}", ids.len(), prefix.len, started.elapsed());
         session.checkpoint();
@@ -58,8 +58,8 @@ fn chat(model: &Arc<Model<Any>>) -> Result<(), Failure> {
 /// Rounds of decoding by itself and with a coprocessor that never rests, in turn.
 fn beside(model: &Arc<Model<Any>>, changed: &Arc<Model<Any>>, span: Duration) -> Result<(), Failure> {
     let context = 1024;
-    let pool = Pool::of_sequences(model.backend(), model.config(), DType::F32, 3 * context, 3)?;
-    let mut session = Session::over(model.clone(), Arc::new(pool), context)?;
+    let pool = Pool::with_windows(model.backend(), model.config(), DType::F32, 3 * context, 3)?;
+    let mut session = Session::in_pool(model.clone(), Arc::new(pool), context)?;
     let prompt: Vec<u32> = (0..200).map(|i| 100 + i * 37 % 2000).collect();
     session.read(Input::Tokens(&prompt))?;
     let width = model.config().dim;
@@ -104,10 +104,10 @@ fn decode(session: &mut Session<Any>, span: Duration) -> Result<f64, Failure> {
         next = wait(session.next(&[next], &mut sampler))?;
         count += 1;
         if session.tokens().len() as u32 >= at + 200 {
-            session.rollback(To::Len(at))?;
+            session.rollback(RollbackTarget::Len(at))?;
         }
     }
     let speed = f64::from(count) / started.elapsed().as_secs_f64();
-    session.rollback(To::Len(at))?;
+    session.rollback(RollbackTarget::Len(at))?;
     Ok(speed)
 }

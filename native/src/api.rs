@@ -83,9 +83,9 @@ impl Model {
     /// Makes an empty session of at most `context` tokens.
     ///
     /// # Errors
-    /// As [`session::Session::stored`].
+    /// As [`session::Session::with_format`].
     pub fn session(&self, context: u32) -> Result<Session> {
-        Ok(Session::stored(self.inner.clone(), context, self.kv)?)
+        Ok(Session::with_format(self.inner.clone(), context, self.kv)?)
     }
 
     /// The model as sessions hold it.

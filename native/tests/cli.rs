@@ -401,7 +401,19 @@ fn score_begins_every_window_with_bos() -> Check {
     let common = ["score", &text, "--model", &model, "--device", "cpu", "--context", "128", "--json"];
     let whole = json(&run(&common)?)?;
     let (mean, scored) = (whole["mean_nll"].as_f64().unwrap_or(f64::NAN), whole["scored"].as_u64());
-    ensure((mean - 5.16).abs() < 0.02, || whole.to_string())?;
+    // The report's 5.16 is the same text in 8 files of equal size, each scored with its BOS: windows cut it elsewhere.
+    ensure((mean - 5.16).abs() < 0.15, || whole.to_string())?;
+    let bytes = std::fs::read(text.as_ref())?;
+    let (mut nll, mut count) = (0.0, 0.0);
+    for piece in bytes.chunks(bytes.len().div_ceil(8)) {
+        let mut file = tempfile::NamedTempFile::new()?;
+        file.write_all(piece)?;
+        let path = file.path().to_string_lossy();
+        let found = json(&run(&["score", &path, "--model", &model, "--device", "cpu", "--json"])?)?;
+        let scored = found["scored"].as_f64().unwrap_or(f64::NAN);
+        (nll, count) = (nll + scored * found["mean_nll"].as_f64().unwrap_or(f64::NAN), count + scored);
+    }
+    ensure((nll / count - 5.16).abs() < 0.01, || format!("{} nats", nll / count))?;
     // BOS predicts the first token of each window and is not counted itself.
     ensure(scored == whole["tokens"].as_u64().map(|n| n - 1), || whole.to_string())?;
     // Tokens with more before them are predicted better, and as many count.

@@ -8,7 +8,7 @@ use foveate::Any;
 use foveate::cache::{PAGE, Pool};
 use foveate::kernels::dtype::DType;
 use foveate::model::Model;
-use foveate::session::{Input, Session, To};
+use foveate::session::{Input, RollbackTarget, Session};
 use foveate::{Device, device, wait};
 use foveate::{Sampler, Sampling};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ fn eight_forks_of_a_prompt_cost_what_they_write() {
     let (prompt, forks) = (1000, 8);
     let tokens = prompt + forks * 2 * PAGE;
     let pool = Pool::new(model.backend(), model.config(), DType::F16, tokens).expect("memory");
-    let mut session = Session::over(model.clone(), Arc::new(pool), 1300).expect("room");
+    let mut session = Session::in_pool(model.clone(), Arc::new(pool), 1300).expect("room");
     let ids: Vec<u32> = (0..prompt).map(|i| 100 + i * 37 % 2000).collect();
     session.read(Input::Tokens(&ids)).expect("it reads");
     let pages = session.pool().pages().clone();
@@ -45,7 +45,7 @@ fn eight_forks_of_a_prompt_cost_what_they_write() {
     let best = (0..5).map(|i| {
         let mut fork = session.fork().expect("a fork");
         let started = Instant::now();
-        fork.rollback(To::Len(800 + i)).expect("it was that long");
+        fork.rollback(RollbackTarget::Len(800 + i)).expect("it was that long");
         started.elapsed()
     });
     let best = best.min().expect("five");
@@ -63,7 +63,7 @@ fn a_long_text_of_gemma_holds_its_windows() {
     let (backend, config, format) = (model.backend(), model.config(), DType::Q8_0);
     let (context, prompt) = (8192, 1600);
     let pools = [
-        Pool::of_sequences(backend, config, format, context, 1).expect("memory"),
+        Pool::with_windows(backend, config, format, context, 1).expect("memory"),
         Pool::new(backend, config, format, context).expect("memory"),
     ];
     let [bytes, whole] = pools.each_ref().map(Pool::bytes);
@@ -72,7 +72,7 @@ fn a_long_text_of_gemma_holds_its_windows() {
     assert_eq!(bytes, whole / 18 * 3 + whole / 18 * 15 * 17 / 128);
     let ids: Vec<u32> = (0..prompt).map(|i| 100 + i * 37 % 2000).collect();
     let said = pools.map(|pool| {
-        let mut session = Session::over(model.clone(), Arc::new(pool), context).expect("room");
+        let mut session = Session::in_pool(model.clone(), Arc::new(pool), context).expect("room");
         session.read(Input::Tokens(&ids)).expect("it reads");
         let windows = session.pool().holders().windows.as_ref().expect("layers that slide").0.clone();
         let held = windows.count() - windows.free();

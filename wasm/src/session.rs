@@ -9,7 +9,7 @@ use foveate_core::cache;
 use foveate_core::coprocessor::{Cancel, Coprocessor, Job, Policy, Splice, Task};
 use foveate_core::kernels::{attention, quant};
 use foveate_core::model;
-use foveate_core::session::{self, Buffered, BufferedSnapshot, Span, class};
+use foveate_core::session::{self, Buffered, BufferedSnapshot, Span, op_class};
 use foveate_core::{Any, Error, Result};
 use js_sys::Float32Array;
 use serde_json::{Value, json};
@@ -48,7 +48,7 @@ async fn timings(session: &mut session::Session<Any>) -> Result<Value> {
         }
         ops.iter_mut().zip(times).for_each(|((_, seconds), time)| *seconds = time);
     }
-    Ok(ops.iter().map(|(op, seconds)| json!([class(op), seconds, op.bytes()])).collect())
+    Ok(ops.iter().map(|(op, seconds)| json!([op_class(op), seconds, op.bytes()])).collect())
 }
 
 /// A sequence of tokens through a model.
@@ -90,8 +90,8 @@ impl Session {
         let (format, tokens) = (format.ok_or_else(unknown)?, pool.max(context));
         // One more than fit at their longest: a snapshot is a sequence of its own, as soon as the session has left it behind.
         let sequences = tokens.div_ceil(context.max(1)) + 1;
-        let pool = cache::Pool::of_sequences(backend, config, format, tokens, sequences)?;
-        let session = session::Session::over(model.clone(), Arc::new(pool), context)?;
+        let pool = cache::Pool::with_windows(backend, config, format, tokens, sequences)?;
+        let session = session::Session::in_pool(model.clone(), Arc::new(pool), context)?;
         session.prepare(&mut |_, _| {})?;
         Ok(Self::over(Buffered::new(session)))
     }

@@ -113,7 +113,7 @@ impl<B: Backend> Pool<B> {
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn of_sequences(backend: &B, config: &Config, format: DType, tokens: u32, sequences: u32) -> Result<Self> {
+    pub fn with_windows(backend: &B, config: &Config, format: DType, tokens: u32, sequences: u32) -> Result<Self> {
         let pages = tokens.div_ceil(PAGE).max(1);
         let windows = pages.min(Self::window_pages(config).saturating_mul(sequences.max(1)));
         Self::of_pages(backend, config, format, [pages, windows], SLOTS.max(sequences.saturating_mul(2)))
@@ -136,7 +136,7 @@ impl<B: Backend> Pool<B> {
         if tokens == 0 {
             return Err(Error::OutOfMemory { needs: all + windowed, has: bytes });
         }
-        Self::of_sequences(backend, config, format, tokens, sequences)
+        Self::with_windows(backend, config, format, tokens, sequences)
     }
 
     fn of_pages(backend: &B, config: &Config, format: DType, pages: [u32; 2], slots: u32) -> Result<Self> {

@@ -57,7 +57,7 @@ impl<B: Backend> Generator<B> {
         // The last token of an answer is not read again, and needs no room.
         let generated = options.max_tokens.max(options.replay.len() as u64);
         let room = tokens.saturating_add(generated.max(1) - 1).min(context);
-        let mut text = Buffered::new(Session::stored(model, room as u32, kv)?);
+        let mut text = Buffered::new(Session::with_format(model, room as u32, kv)?);
         text.append(&ids)?;
         text.append(&options.replay)?;
         Self::new(text, options)

@@ -88,11 +88,11 @@ impl<B: Backend> Model<B> {
         Self::load_shared(Arc::new(backend), files, report).await
     }
 
-    /// A second model on the executor of this one.
+    /// Loads a second model on the executor of this one.
     ///
     /// # Errors
     /// As [`load`](Self::load).
-    pub async fn beside(&self, files: Files, report: &mut Report<'_>) -> Result<Self> {
+    pub async fn load_on_same_backend(&self, files: Files, report: &mut Report<'_>) -> Result<Self> {
         Self::load_shared(self.backend.clone(), files, report).await
     }
 

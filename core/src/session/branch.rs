@@ -1,6 +1,6 @@
 //! Going back, going on twice, and taking parts out.
 
-use super::{Session, To};
+use super::{RollbackTarget, Session};
 use crate::backend::Backend;
 use crate::cache::{Moves, Prefix, SegmentId, Sequence, Snapshot, Version};
 use crate::error::{Error, Result};
@@ -55,10 +55,10 @@ impl<B: Backend> Session<B> {
     /// to exactly, with the nearest one that it can and how many tokens would be read again. Then nothing has changed.
     ///
     /// Cost: no work of the device.
-    pub fn rollback(&mut self, to: To) -> Result<()> {
+    pub fn rollback(&mut self, to: RollbackTarget) -> Result<()> {
         let len = match to {
-            To::Len(len) => len,
-            To::Version(version) => {
+            RollbackTarget::Len(len) => len,
+            RollbackTarget::Version(version) => {
                 self.sequence.len_at(version).ok_or(Error::NoSuchVersion { version: version.number() })?
             }
         };

@@ -1,6 +1,6 @@
 //! A session with a buffer of tokens that it has not read yet.
 
-use super::{Input, Session, To};
+use super::{Input, RollbackTarget, Session};
 use crate::backend::Backend;
 use crate::cache::{Kind, NO_TOKEN, Snapshot};
 use crate::error::{Error, Result};
@@ -128,7 +128,7 @@ impl<B: Backend> Buffered<B> {
         }
         // The last token is read in any case: the next one follows from it.
         let cached = self.session.best_prefix(before).len;
-        self.session.rollback(To::Len(cached))?;
+        self.session.rollback(RollbackTarget::Len(cached))?;
         self.pending = ids[cached as usize..].to_vec();
         Ok(cached)
     }

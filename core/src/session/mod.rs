@@ -16,7 +16,7 @@ pub use buffered::{Buffered, BufferedSnapshot, Span};
 pub use observe::{Observed, Observer};
 pub use score::Windows;
 pub use soft_tokens::SoftTokens;
-pub use timing::{Clock, class};
+pub use timing::{Clock, op_class};
 
 use crate::backend::{Backend, Operand};
 use crate::cache::{CHECKPOINT, Kind, Pool, Segment, Sequence, Version};
@@ -67,7 +67,7 @@ pub enum Input<'a> {
 
 /// Where a sequence goes back to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum To {
+pub enum RollbackTarget {
     Len(u32),
     Version(Version),
 }
@@ -78,7 +78,7 @@ impl<B: Backend> Session<B> {
     /// # Errors
     /// `ContextFull` if the model was made for fewer, `OutOfMemory`.
     pub fn new(model: Arc<Model<B>>, context: u32) -> Result<Self> {
-        Self::stored(model, context, DType::F32)
+        Self::with_format(model, context, DType::F32)
     }
 
     /// A session with room for `context` tokens, whose keys and values are kept in `format`: f32, f16 or Q8_0. Layers that
@@ -86,17 +86,17 @@ impl<B: Backend> Session<B> {
     ///
     /// # Errors
     /// As [`new`](Self::new); `Config` for another format, or one whose blocks are larger than a head.
-    pub fn stored(model: Arc<Model<B>>, context: u32, format: DType) -> Result<Self> {
+    pub fn with_format(model: Arc<Model<B>>, context: u32, format: DType) -> Result<Self> {
         Self::admit_context(&model, context)?;
-        let pool = Arc::new(Pool::of_sequences(model.backend(), model.config(), format, context, 3)?);
-        Self::over(model, pool, context)
+        let pool = Arc::new(Pool::with_windows(model.backend(), model.config(), format, context, 3)?);
+        Self::in_pool(model, pool, context)
     }
 
     /// A session of at most `context` tokens that shares the pages of `pool` with others.
     ///
     /// # Errors
     /// As [`new`](Self::new); `Config` for a pool that was made for another model.
-    pub fn over(model: Arc<Model<B>>, pool: Arc<Pool<B>>, context: u32) -> Result<Self> {
+    pub fn in_pool(model: Arc<Model<B>>, pool: Arc<Pool<B>>, context: u32) -> Result<Self> {
         let config = model.config();
         Self::admit_context(&model, context)?;
         pool.admit(config)?;

@@ -1,6 +1,6 @@
 //! How well a model predicts a text.
 
-use super::{Input, Session, To};
+use super::{Input, RollbackTarget, Session};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use foveate_kernels::sample::choosable;
@@ -79,7 +79,7 @@ impl<B: Backend> Session<B> {
                     Error::NotFinite { position } => Error::NotFinite { position: position + begin as u64 },
                     other => other,
                 };
-                self.rollback(To::Len(0))?;
+                self.rollback(RollbackTarget::Len(0))?;
                 if !context.is_empty() {
                     self.read(Input::Tokens(context))?;
                 }

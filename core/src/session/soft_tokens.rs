@@ -65,7 +65,7 @@ impl<B: Backend> Coprocessor<B> for SoftTokens<B> {
             Some(session) => session,
             None => {
                 let context = self.model.config().context.min(snapshot.pool().slots());
-                Session::over(self.model.clone(), snapshot.pool().clone(), context)?
+                Session::in_pool(self.model.clone(), snapshot.pool().clone(), context)?
             }
         };
         let mut reading = session.fork_at(snapshot)?;

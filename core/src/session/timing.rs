@@ -44,7 +44,7 @@ impl<B: Backend> Session<B> {
 }
 
 /// The name of an op and of its shape, without what changes from step to step.
-pub fn class(op: &Op) -> String {
+pub fn op_class(op: &Op) -> String {
     match op {
         Op::Embed(s) => format!("embed {} {}", s.format, s.dim),
         Op::Linear(s) => format!("linear {} {}x{}", s.format, s.inputs, s.outputs),

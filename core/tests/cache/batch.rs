@@ -6,7 +6,7 @@ use foveate_core::cache::Pool;
 use foveate_core::kernels::dtype::DType;
 use foveate_core::model::Model;
 use foveate_core::sample::{Sampler, Sampling};
-use foveate_core::session::{Input, Session, To, Turn};
+use foveate_core::session::{Input, RollbackTarget, Session, Turn};
 use foveate_core::{Any, Backend, Error};
 use pollster::block_on;
 use std::sync::Arc;
@@ -80,7 +80,7 @@ fn a_batch_that_does_not_fit_leaves_every_sequence_as_it_was() {
     for model in [everywhere("llama"), everywhere("gemma3"), everywhere("qwen3_5")].concat() {
         // Four pages, one of each: for their next tokens the first and the second need another, and one is free.
         let pool = Pool::new(model.backend(), model.config(), DType::F32, 4 * 64).expect("room");
-        let first = Session::over(model.clone(), Arc::new(pool), 128).expect("room");
+        let first = Session::in_pool(model.clone(), Arc::new(pool), 128).expect("room");
         let mut sessions =
             [first.fork().expect("a fork"), first.fork().expect("a fork"), first.fork().expect("a fork")];
         let lengths = [64, 64, 5];
@@ -103,7 +103,7 @@ fn a_batch_that_does_not_fit_leaves_every_sequence_as_it_was() {
         assert!(matches!(block_on(batch.next(&mut turns)), Err(Error::OutOfPages { .. })));
         assert_eq!(seen(&sessions), before);
         assert_eq!((sessions[0].pool().pages().free(), sessions[0].pool().state_slots().free()), free);
-        sessions[2].rollback(To::Len(5)).expect("its checkpoint is still there");
+        sessions[2].rollback(RollbackTarget::Len(5)).expect("its checkpoint is still there");
         // What fits goes on, and says what it would have said.
         let mut turns = [Turn { session: &mut sessions[2], token: 1, sampler: &mut sampler[2] }];
         let id = block_on(batch.next(&mut turns)).expect("a token")[0];

@@ -7,7 +7,7 @@ use foveate_core::config::Mixer;
 use foveate_core::coprocessor::{Job, Policy, Splice};
 use foveate_core::kernels::dtype::DType;
 use foveate_core::model::Model;
-use foveate_core::session::{Input, Session, To};
+use foveate_core::session::{Input, RollbackTarget, Session};
 use foveate_core::{Any, Error};
 use pollster::block_on;
 use std::sync::Arc;
@@ -33,13 +33,13 @@ fn forks_and_checkpoints_hold_states() {
         let after = decode(&mut session, &[7], 5);
         assert_eq!(decode(&mut fork, &[7], 5), after);
         // Back where states are kept: exact. Elsewhere: what it would take.
-        let between = session.rollback(To::Len(45));
+        let between = session.rollback(RollbackTarget::Len(45));
         assert_eq!(between, Err(Error::Rollback { to: 45, nearest: 40, replay: 5 }));
         let prefix = session.best_prefix(&all[..48]);
         assert_eq!((prefix.same, prefix.len, prefix.replay()), (48, 40, 8));
-        session.rollback(To::Version(version)).expect("its states are kept");
+        session.rollback(RollbackTarget::Version(version)).expect("its states are kept");
         assert_eq!(logits(&mut session, Input::Tokens(&all[40..50])), wanted);
-        session.rollback(To::Len(0)).expect("nothing is to be kept");
+        session.rollback(RollbackTarget::Len(0)).expect("nothing is to be kept");
         session.read(Input::Tokens(&all[..40])).expect("it reads");
         assert_eq!(logits(&mut session, Input::Tokens(&all[40..50])), wanted);
         session.checkpoint_every(8);

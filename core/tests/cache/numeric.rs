@@ -6,7 +6,7 @@ use foveate_core::config::Mixer;
 use foveate_core::kernels::dtype::DType;
 use foveate_core::model::Model;
 use foveate_core::sample::{Sampler, Sampling};
-use foveate_core::session::{Input, Session, To};
+use foveate_core::session::{Input, RollbackTarget, Session};
 use foveate_core::{Any, Error};
 use pollster::block_on;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(crate) fn greedy() -> Sampler {
 /// A session whose pool has room for forks.
 pub(crate) fn roomy(model: &Arc<Model<Any>>, format: DType) -> foveate_core::Result<Session<Any>> {
     let pool = Pool::new(model.backend(), model.config(), format, 12 * PAGE)?;
-    Session::over(model.clone(), Arc::new(pool), 200)
+    Session::in_pool(model.clone(), Arc::new(pool), 200)
 }
 
 /// Greedy tokens after `next`.
@@ -49,7 +49,7 @@ fn forks_share_pages_and_leave_their_parent_alone() {
     for model in everywhere("llama") {
         let all = ids(&model, 150);
         let pool = Pool::new(model.backend(), model.config(), DType::F32, 9 * PAGE).expect("memory");
-        let mut parent = Session::over(model.clone(), Arc::new(pool), 200).expect("room");
+        let mut parent = Session::in_pool(model.clone(), Arc::new(pool), 200).expect("room");
         let mut plain = Session::new(model.clone(), 200).expect("room");
         parent.read(Input::Tokens(&all[..100])).expect("it reads");
         plain.read(Input::Tokens(&all[..100])).expect("it reads");
@@ -64,7 +64,7 @@ fn forks_share_pages_and_leave_their_parent_alone() {
         }
         assert_eq!(logits(&mut parent, Input::Tokens(&all[100..120])), wanted);
         for fork in &mut forks {
-            fork.rollback(To::Len(100)).expect("it was that long");
+            fork.rollback(RollbackTarget::Len(100)).expect("it was that long");
             assert_eq!(logits(fork, Input::Tokens(&all[100..120])), wanted);
         }
         let pool = parent.pool().clone();
@@ -97,18 +97,18 @@ fn rollback_restores_versions_and_logits() {
         let pages = |s: &Session<Any>| (s.snapshot().table().to_vec(), s.pool().pages().free());
         let before = pages(&session);
         let wanted = logits(&mut session, Input::Tokens(&all[60..80]));
-        session.rollback(To::Version(version)).expect("it is in its past");
+        session.rollback(RollbackTarget::Version(version)).expect("it is in its past");
         let latents = vec![0.25; 5 * model.config().dim as usize];
         session.read(Input::Embeddings(Kind::Latent, &latents)).expect("it reads");
         let spliced = session.version();
         assert_ne!(logits(&mut session, Input::Tokens(&all[60..80])), wanted);
-        session.rollback(To::Version(version)).expect("it is in its past");
+        session.rollback(RollbackTarget::Version(version)).expect("it is in its past");
         assert_eq!((session.version(), session.tokens()), (version, &all[..60]));
         assert_eq!(pages(&session), before);
         assert_eq!(logits(&mut session, Input::Tokens(&all[60..80])), wanted);
-        let gone = session.rollback(To::Version(spliced));
+        let gone = session.rollback(RollbackTarget::Version(spliced));
         assert_eq!(gone, Err(Error::NoSuchVersion { version: spliced.number() }));
-        let ahead = session.rollback(To::Len(100));
+        let ahead = session.rollback(RollbackTarget::Len(100));
         assert_eq!(ahead, Err(Error::Rollback { to: 100, nearest: 80, replay: 20 }));
         assert_eq!(session.tokens().len(), 80);
     }
@@ -181,8 +181,8 @@ fn out_of_pages_leaves_every_session_as_it_was() {
         let pool = Pool::with_budget(model.backend(), model.config(), DType::F32, 3 * page + 100, 4);
         let pool = pool.expect("three pages");
         let pool = Arc::new(pool);
-        let mut one = Session::over(model.clone(), pool.clone(), 200).expect("room");
-        let mut two = Session::over(model.clone(), pool.clone(), 200).expect("room");
+        let mut one = Session::in_pool(model.clone(), pool.clone(), 200).expect("room");
+        let mut two = Session::in_pool(model.clone(), pool.clone(), 200).expect("room");
         one.read(Input::Tokens(&all[..100])).expect("two pages");
         two.read(Input::Tokens(&all[..20])).expect("one page");
         let versions = (one.version(), two.version());

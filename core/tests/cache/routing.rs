@@ -8,7 +8,7 @@ use foveate_core::host::HostBackend;
 use foveate_core::kernels::dtype::DType;
 use foveate_core::kernels::rng::Rng;
 use foveate_core::model::Model;
-use foveate_core::session::{Input, Session, To};
+use foveate_core::session::{Input, RollbackTarget, Session};
 use foveate_core::{Any, Error};
 use pollster::block_on;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ fn play(selection: &str, seed: u64) {
     // The definitions: what they route is the same in pieces of any length.
     let model = load(Any::Host(HostBackend::reference()), folder.files().expect("a known family"));
     let pool = Arc::new(Pool::new(model.backend(), model.config(), DType::F32, 12 * PAGE).expect("memory"));
-    let session = || Session::over(model.clone(), pool.clone(), CONTEXT).expect("room");
+    let session = || Session::in_pool(model.clone(), pool.clone(), CONTEXT).expect("room");
     let (mut rng, mut all) = (Rng::new(seed), vec![session()]);
     for _ in 0..40 {
         let at = rng.below(all.len() as u32) as usize;
@@ -66,7 +66,7 @@ fn play(selection: &str, seed: u64) {
             5 => {
                 let to = rng.below(len + 1);
                 // Exact where a checkpoint is, and read again from there elsewhere.
-                if all[at].rollback(To::Len(to)).is_err() {
+                if all[at].rollback(RollbackTarget::Len(to)).is_err() {
                     all[at].rewind(to).expect("it was that long");
                 }
                 assert_eq!(all[at].tokens().len() as u32, to);

@@ -34,7 +34,7 @@ fn a_restored_cache_goes_on_bit_for_bit() {
             cut.remove(latent).expect("it is there");
             for session in [&mut session, &mut cut] {
                 let bytes = block_on(session.save()).expect("it is whole");
-                let mut again = Session::stored(model.clone(), 150, format).expect("room");
+                let mut again = Session::with_format(model.clone(), 150, format).expect("room");
                 again.read(Input::Tokens(&[1, 2, 3])).expect("it reads");
                 block_on(again.restore(bytes.clone())).expect("it fits");
                 assert_eq!(again.tokens(), session.tokens());

@@ -7,7 +7,7 @@ use foveate_core::coprocessor::{Cancel, Coprocessor, Job, Policy, Splice, overla
 use foveate_core::kernels::dtype::DType;
 use foveate_core::model::{Files, Model};
 use foveate_core::session::SoftTokens;
-use foveate_core::session::{Input, Session, To};
+use foveate_core::session::{Input, RollbackTarget, Session};
 use foveate_core::{Any, Error, Result};
 use pollster::block_on;
 use std::sync::Arc;
@@ -131,7 +131,7 @@ fn latents_go_where_the_policy_says() {
         // A sequence that went back behind the snapshot has never had its version.
         let mut back = session(&model, &text[..70]);
         let mut job = finished(&back, &mut Fixed(Ok(rows.clone())));
-        back.rollback(To::Len(60)).expect("it was that long");
+        back.rollback(RollbackTarget::Len(60)).expect("it was that long");
         back.read(Input::Tokens(&text[60..75])).expect("it reads");
         assert!(matches!(dropped(back.splice(&mut job, Policy::AtSnapshot)), Error::Stale { .. }));
     }

@@ -9,7 +9,7 @@ use foveate_core::host::HostBackend;
 use foveate_core::kernels::dtype::DType;
 use foveate_core::kernels::rng::Rng;
 use foveate_core::model::{Files, Model};
-use foveate_core::session::{Input, Session, To};
+use foveate_core::session::{Input, RollbackTarget, Session};
 use foveate_core::{Any, Error, Result};
 use pollster::block_on;
 use std::sync::Arc;
@@ -79,7 +79,7 @@ struct Game {
 
 impl Game {
     fn session(&self) -> Session<Any> {
-        Session::over(self.model.clone(), self.pool.clone(), CONTEXT).expect("room")
+        Session::in_pool(self.model.clone(), self.pool.clone(), CONTEXT).expect("room")
     }
 
     fn check(&self, pair: &Pair) {
@@ -211,7 +211,7 @@ impl Game {
                 6 => {
                     let to = self.rng.below(len + 1);
                     // Exact where it can go back to, and read again from there elsewhere, unless that was an embedding.
-                    let gone = pair.session.rollback(To::Len(to)).or_else(|_| pair.session.rewind(to));
+                    let gone = pair.session.rollback(RollbackTarget::Len(to)).or_else(|_| pair.session.rewind(to));
                     match gone {
                         Ok(()) => {
                             pair.list.truncate(to as usize);

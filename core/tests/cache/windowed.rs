@@ -8,7 +8,7 @@ use foveate_core::host::HostBackend;
 use foveate_core::kernels::dtype::DType;
 use foveate_core::kernels::rng::Rng;
 use foveate_core::model::{Family, Files, Model};
-use foveate_core::session::{Input, Session, To, Turn};
+use foveate_core::session::{Input, RollbackTarget, Session, Turn};
 use foveate_core::{Any, Error};
 use pollster::block_on;
 use std::sync::Arc;
@@ -43,9 +43,9 @@ fn pages(session: &Session<Any>) -> (u32, u32) {
 /// Two sessions: over a pool of `sequences` windows, and over one that never gives up anything.
 fn twins(model: &Arc<Model<Any>>, format: DType, sequences: u32) -> [Session<Any>; 2] {
     let (backend, config) = (model.backend(), model.config());
-    let pool = Pool::of_sequences(backend, config, format, 4 * CONTEXT, sequences).expect("memory");
+    let pool = Pool::with_windows(backend, config, format, 4 * CONTEXT, sequences).expect("memory");
     let whole = Pool::new(backend, config, format, 8 * CONTEXT).expect("memory");
-    [pool, whole].map(|pool| Session::over(model.clone(), Arc::new(pool), CONTEXT).expect("room"))
+    [pool, whole].map(|pool| Session::in_pool(model.clone(), Arc::new(pool), CONTEXT).expect("room"))
 }
 
 #[test]
@@ -72,9 +72,9 @@ fn a_long_text_holds_a_bounded_number_of_pages_in_sliding_layers() {
             assert!(logits(&mut session, next) == wanted, "{format}: a window sees something else");
             assert_eq!(decode(&mut session, &[1], 12), decode(&mut whole, &[1], 12));
             // What is still kept is gone back to, and what is not is said.
-            session.rollback(To::Len(1600)).expect("it is kept");
+            session.rollback(RollbackTarget::Len(1600)).expect("it is kept");
             assert!(logits(&mut session, next) == wanted, "{format}: after a rollback");
-            let far = session.rollback(To::Len(300));
+            let far = session.rollback(RollbackTarget::Len(300));
             assert_eq!(far, Err(Error::Rollback { to: 300, nearest: 0, replay: 300 }));
             let prefix = session.best_prefix(&text[..300]);
             assert_eq!((prefix.same, prefix.len, prefix.replay()), (300, 0, 300));
@@ -205,8 +205,8 @@ fn play(model: &Arc<Model<Any>>, seed: u64) -> [u32; 2] {
             5 => [one, other].map(|s| s.checkpoint()).into_iter().collect(),
             6 => {
                 let to = len - rng.below(len + 1).min(rng.below(900));
-                ok = done(one, |s| s.rollback(To::Len(to)).or_else(|_| s.rewind(to)));
-                ok.then(|| other.rollback(To::Len(to)).expect("it keeps everything"));
+                ok = done(one, |s| s.rollback(RollbackTarget::Len(to)).or_else(|_| s.rewind(to)));
+                ok.then(|| other.rollback(RollbackTarget::Len(to)).expect("it keeps everything"));
             }
             7 if len > 0 => {
                 let n = rng.below(9);
@@ -222,8 +222,8 @@ fn play(model: &Arc<Model<Any>>, seed: u64) -> [u32; 2] {
             9 if len > 0 => {
                 let bytes = block_on(one.save()).expect("it is whole");
                 assert!(bytes == block_on(other.save()).expect("it is whole"), "they save something else");
-                let fresh = Session::over(model.clone(), one.pool().clone(), CONTEXT).expect("room");
-                let mut fresh = [fresh, Session::over(model.clone(), other.pool().clone(), CONTEXT).expect("room")];
+                let fresh = Session::in_pool(model.clone(), one.pool().clone(), CONTEXT).expect("room");
+                let mut fresh = [fresh, Session::in_pool(model.clone(), other.pool().clone(), CONTEXT).expect("room")];
                 ok = done(&mut fresh[0], |s| block_on(s.restore(bytes.clone())));
                 if ok {
                     // The twin goes on as it is: it keeps what the file does not have.

@@ -40,7 +40,7 @@ fn texts<B: Backend>(mut text: Buffered<B>, mut batch: Batch<B>, mut chat: Chat<
 
 fn loading<B: Backend>(backend: B, files: Files, model: &Model<B>, other: Files) {
     send(&Model::load(backend, files, &mut |_| Ok(())));
-    send(&model.beside(other, &mut |_| Ok(())));
+    send(&model.load_on_same_backend(other, &mut |_| Ok(())));
 }
 
 fn coprocessors<B: Backend>(task: Task<B>, mut soft: SoftTokens<B>, snapshot: Snapshot<B>) {

@@ -8,7 +8,7 @@ use crate::wait;
 use foveate_core::kernels::ops::Op;
 use foveate_core::model::{Files, Model};
 use foveate_core::sample::{Sampler, Sampling};
-use foveate_core::session::{Session, To, class};
+use foveate_core::session::{RollbackTarget, Session, op_class};
 use foveate_core::{Any, Backend};
 use serde::Serialize;
 use std::sync::Arc;
@@ -129,7 +129,7 @@ impl Run {
 
     /// Seconds to read the prompt.
     fn read(&mut self) -> Result<f64> {
-        self.session.rollback(To::Len(0))?;
+        self.session.rollback(RollbackTarget::Len(0))?;
         let started = Instant::now();
         self.next = wait(self.session.next(&self.prompt, &mut self.sampler))?;
         Ok(started.elapsed().as_secs_f64())
@@ -181,7 +181,7 @@ fn table(device: &Any, ops: Vec<(Op, f64)>, tokens: u32) -> Vec<OpTime> {
     let all: f64 = ops.iter().map(|(_, seconds)| seconds).sum();
     let mut rows: Vec<OpTime> = Vec::new();
     for (op, seconds) in &ops {
-        let class = class(op);
+        let class = op_class(op);
         let index = rows.iter().position(|row| row.op == class).unwrap_or(rows.len());
         if index == rows.len() {
             let nothing =

@@ -67,7 +67,7 @@ impl AugmentArguments {
         let changed = match model.backend() {
             // The decoder's threads stay its own.
             Any::Host(_) => wait(Model::load(arguments.device.one_thread()?, files, &mut report))?,
-            _ => wait(model.beside(files, &mut report))?,
+            _ => wait(model.load_on_same_backend(files, &mut report))?,
         };
         let mut coprocessor = SoftTokens::new(Arc::new(changed), soft)?;
         let (work, tasks) = mpsc::channel::<(Task<Any>, Clock)>();

@@ -91,7 +91,7 @@ impl Settings {
             let reason = format!("--context must be 1 to {most} for this model, got {context}");
             return Err(Error::Usage { reason });
         }
-        let session = Session::stored(model.clone(), context, self.kv.format())?;
+        let session = Session::with_format(model.clone(), context, self.kv.format())?;
         progress::prepare(&session)?;
         Ok(session)
     }

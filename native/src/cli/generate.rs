@@ -83,8 +83,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let tokens = u32::try_from(wanted + beside).unwrap_or(u32::MAX);
     // The answer, and what a coprocessor reads beside it.
-    let pool = Pool::of_sequences(model.backend(), model.config(), arguments.kv.format(), tokens, 2)?;
-    let session = Session::over(model.clone(), Arc::new(pool), wanted as u32)?;
+    let pool = Pool::with_windows(model.backend(), model.config(), arguments.kv.format(), tokens, 2)?;
+    let session = Session::in_pool(model.clone(), Arc::new(pool), wanted as u32)?;
     let mut augmenter = arguments.augment.start(&model, &arguments.model)?;
     progress::prepare(&session)?;
     let load_ms = loading.elapsed().as_secs_f64() * 1e3;
