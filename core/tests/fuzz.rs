@@ -6,6 +6,9 @@
 mod targets;
 
 use foveate_core::cache::{Kind, Saved};
+use foveate_kernels::dtype::DType;
+use foveate_kernels::embed;
+use foveate_kernels::ops::Kernel;
 use foveate_kernels::rng::Rng;
 use std::path::{Path, PathBuf};
 
@@ -116,7 +119,19 @@ fn chat_template_target_holds_on_changed_templates() {
 }
 
 #[test]
-fn ops_target_holds_on_known_inputs() {
-    // Ids of a table of nearly 2^32 rows.
-    targets::ops(&[0x00, 0x7e, 0x10, 0x00, 0x08, 0x00, 0xff, 0xff]);
+fn ops_target_holds_on_random_specs() {
+    for seed in 0..1500 {
+        let mut rng = Rng::new(seed);
+        let bytes: Vec<u8> = (0..400).map(|_| rng.next_u64() as u8).collect();
+        let caught = std::panic::catch_unwind(|| targets::ops(&bytes));
+        assert!(caught.is_ok(), "the bytes of seed {seed} panic, see above");
+    }
+}
+
+#[test]
+fn inputs_of_the_largest_vocabulary_do_not_overflow() {
+    let (scale, accumulate, format) = (1.0, false, DType::F32);
+    let spec = embed::Spec { tokens: 3, vocab: u32::MAX, dim: 0, format, scale, accumulate };
+    spec.validate().expect("a table without elements");
+    assert_eq!(spec.inputs(&mut Rng::new(1))[0].len(), 12);
 }

@@ -6,7 +6,7 @@ use foveate_core::kernels::rng::Rng;
 fn ops_hold_on_random_bytes() {
     for seed in 0..20_000 {
         let mut rng = Rng::new(seed);
-        let bytes: Vec<u8> = (0..160).map(|_| rng.next_u64() as u8).collect();
+        let bytes: Vec<u8> = (0..400).map(|_| rng.next_u64() as u8).collect();
         foveate_fuzz::ops(&bytes);
     }
 }

@@ -113,8 +113,16 @@ impl Saved {
     /// # Errors
     /// `Format` for bytes that are damaged or no saved cache; `CacheMismatch` for another version of the format.
     pub async fn read(bytes: Vec<u8>) -> Result<Self> {
+        if bytes.is_empty() {
+            return Err(damaged("it is empty"));
+        }
         let bytes = Arc::new(bytes);
-        let file = Checkpoint::safetensors(vec![Box::new(Memory::new("the saved cache", bytes.clone()))]).await?;
+        let file = Checkpoint::safetensors(vec![Box::new(Memory::new("the saved cache", bytes.clone()))]).await;
+        // Bytes in memory are always there: an error of reading says that they are another kind of file.
+        let file = file.map_err(|error| match error {
+            Error::Read { reason, .. } => damaged(reason),
+            error => error,
+        })?;
         let header = file.note(HEADER).ok_or_else(|| damaged("it is a safetensors file of something else"))?;
         let header: Header = serde_json::from_str(header).map_err(|e| damaged(one_line(&e.to_string())))?;
         if header.format != FORMAT {

@@ -92,7 +92,8 @@ pub(super) fn build(metadata: &Metadata) -> Result<Tokenizer> {
     };
     special.bos = special.bos.or_else(|| usual("tokenizer.ggml.bos_token_id", 1));
     special.eos = special.eos.or_else(|| usual("tokenizer.ggml.eos_token_id", 2));
-    let around = around(metadata, true, special)?;
+    // A file that names no BOS gets none in front of its texts, as llama.cpp's bindings read such files.
+    let around = around(metadata, metadata.get("tokenizer.ggml.bos_token_id").is_some(), special)?;
     model.unknown = match metadata.get("tokenizer.ggml.unknown_token_id") {
         Some(value) => {
             let id = value.as_u64().filter(|&id| id < tokens.len() as u64);

@@ -207,6 +207,9 @@ fn sentencepiece_has_the_usual_bos_and_eos_where_the_file_names_none() {
     let unnamed = [("tokenizer.ggml.bos_token_id", None), ("tokenizer.ggml.eos_token_id", None)];
     let tokenizer = Tokenizer::from_gguf(&with(&unnamed)).unwrap();
     assert_eq!((tokenizer.bos(), tokenizer.eos()), (Some(1), Some(2)));
-    assert_eq!(tokenizer.encode("ab", true).unwrap(), [1, id("ab")]);
     assert_eq!(tokenizer.end_tokens(), [1, 2]);
+    // Texts begin with it only if the file says so.
+    assert_eq!(tokenizer.encode("ab", true).unwrap(), [id("ab")]);
+    let asked = [&unnamed[..], &[("tokenizer.ggml.add_bos_token", Some(Value::Bool(true)))]].concat();
+    assert_eq!(Tokenizer::from_gguf(&with(&asked)).unwrap().encode("ab", true).unwrap(), [1, id("ab")]);
 }
