@@ -105,3 +105,8 @@ pub use kernels::{
 pub fn wait<F: Future>(future: F) -> F::Output {
     pollster::block_on(future)
 }
+
+/// The Rust programs of the README, compiled as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

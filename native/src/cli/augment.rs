@@ -16,13 +16,13 @@ use std::time::Instant;
 
 #[derive(Args)]
 pub(super) struct AugmentArguments {
-    /// A coprocessor's file (safetensors): its latents join the sequence at its end as soon as they are there.
+    /// A coprocessor's file (safetensors). Its latents are appended to the sequence as soon as they are computed.
     #[arg(long, value_name = "FILE")]
     coprocessor: Option<PathBuf>,
-    /// Latents of one augmentation at most.
+    /// Maximum number of latents of one augmentation.
     #[arg(long, value_name = "N", default_value_t = 16, requires = "coprocessor")]
     latents: u32,
-    /// When latents are asked for: `prompt-end`, or `every:K` for that and every K tokens after it.
+    /// When latents are requested: `prompt-end`, or `every:K` for the end of the prompt and every K tokens after it.
     #[arg(long, value_name = "WHEN", default_value = "prompt-end", value_parser = when, requires = "coprocessor")]
     augment_at: When,
 }

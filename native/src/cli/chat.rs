@@ -27,7 +27,7 @@ pub(super) struct Arguments {
 /// What a conversation is asked for, whatever the model.
 #[derive(Args)]
 pub(super) struct Settings {
-    /// What the model is told before the conversation.
+    /// The system message.
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
     /// A variable of the model's chat template, such as enable_thinking=false: JSON, or else a string. Repeatable.
@@ -36,19 +36,18 @@ pub(super) struct Settings {
     /// A file with a JSON list of functions that the model may call, for its chat template.
     #[arg(long, value_name = "FILE")]
     tools: Option<PathBuf>,
-    /// Tokens of an answer at most.
+    /// Maximum number of tokens of an answer.
     #[arg(long, value_name = "N", default_value_t = 1024)]
     max_tokens: u64,
     #[command(flatten)]
     sampling: SamplingArguments,
-    /// End an answer before this string; may be given several times.
+    /// Stop before this text. Repeatable.
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
-    /// Tokens of the conversation; beyond them its oldest turns are forgotten [default: 4096, or what the model was
-    /// made for].
+    /// Context length in tokens; the oldest turns beyond it are dropped [default: 4096, or the model's maximum].
     #[arg(long, value_name = "N")]
     context: Option<u32>,
-    /// How keys and values are kept.
+    /// Format of cached keys and values.
     #[arg(long, value_enum, default_value = "f32")]
     kv: Kv,
     /// Print one JSON object for each answer.

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// A case of an op (.safetensors), of a model (a folder with golden.safetensors), or a folder of such.
+    /// A case of an op (.safetensors), a case of a model (a folder with golden.safetensors), or a folder of cases.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     #[command(flatten)]

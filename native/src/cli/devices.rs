@@ -23,10 +23,10 @@ const EACH: usize = 3;
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// Use only what every WebGPU device has: default limits, no optional feature.
+    /// Use the limits of every WebGPU device, and no optional feature.
     #[arg(long)]
     baseline: bool,
-    /// List only, run nothing.
+    /// List adapters without testing them.
     #[arg(long)]
     no_test: bool,
 }

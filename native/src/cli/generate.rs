@@ -15,27 +15,27 @@ use std::time::Instant;
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// The text to continue; standard input if there is none, without the line break at its end.
+    /// The text to continue. Without one, standard input is read, without the line break at its end.
     prompt: Option<String>,
     #[command(flatten)]
     model: ModelArguments,
-    /// Tokens to make at most.
+    /// Maximum number of tokens to generate.
     #[arg(long, value_name = "N", default_value_t = 256)]
     max_tokens: u64,
     #[command(flatten)]
     sampling: SamplingArguments,
-    /// Tokens that prompt and text may take together, at most what the model was made for.
+    /// Context length in tokens: prompt and generated text together [default: the model's maximum].
     #[arg(long, value_name = "N")]
     context: Option<u32>,
-    /// How keys and values are kept.
+    /// Format of cached keys and values.
     #[arg(long, value_enum, default_value = "f32")]
     kv: Kv,
     #[command(flatten)]
     augment: augment::AugmentArguments,
-    /// End the text before this string; may be given several times.
+    /// Stop before this text. Repeatable.
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
-    /// Go on after the token that ends a text, and print such tokens.
+    /// Continue after tokens that end a text, and print them.
     #[arg(long)]
     ignore_eos: bool,
     /// Print one JSON object at the end instead of the text.

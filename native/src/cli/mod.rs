@@ -21,10 +21,10 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Runs language models on your own machine: asks them, talks with them, measures them.
+/// Runs language models on this machine: answers prompts, holds conversations, scores texts, tests and times kernels.
 ///
 /// `foveate run "What is the capital of France?"` answers, `foveate run` holds a conversation. Models are files, folders or
-/// names; what has a name is downloaded the first time. A GPU computes if there is one, else the processor.
+/// names; a model with a name is downloaded the first time. The program uses a GPU if there is one, else the processor.
 #[derive(Parser)]
 #[command(name = "foveate", version, about, max_term_width = 110)]
 pub(crate) struct Cli {
@@ -36,10 +36,9 @@ pub(crate) struct Cli {
 enum Command {
     /// Answers a prompt; holds a conversation if there is none.
     ///
-    /// The answer is in the form that the model was trained on, its chat template. A model without one continues the prompt
-    /// as a text.
+    /// The prompt goes through the model's chat template. A model without a template continues the prompt as a text.
     Run(run::Arguments),
-    /// Continues a bare text, without a chat template.
+    /// Continues a text, without a chat template.
     Generate(generate::Arguments),
     /// Holds a conversation; standard input gives one message a line.
     Chat(chat::Arguments),
@@ -47,13 +46,13 @@ enum Command {
     Score(score::Arguments),
     /// Compares kernels and models with results in files.
     Check(check::Arguments),
-    /// Lists GPU adapters, what they can do and which kernels they would get, and tests them.
+    /// Lists GPU adapters with their features and kernel variants, and tests them.
     Devices(devices::Arguments),
-    /// Times ops or a model, and holds them against what the machine can do.
+    /// Times ops or a model, and compares them with what the machine can do.
     ///
-    /// Without arguments every op runs in the shapes of SmolLM2-135M, decoding and reading a prompt; a part of a shape's
-    /// name picks some of them. With --set or --sweep one op runs in any shape. With --model a whole model runs, and the
-    /// time of its ops is told apart.
+    /// Without arguments, every op runs in the shapes of SmolLM2-135M, decoding and reading a prompt; a part of a shape's
+    /// name selects some of them. With --set or --sweep, one op runs in any shape. With --model, a whole model runs, and
+    /// the time of each op is printed.
     Bench(bench::Arguments),
     /// Downloads a model by name.
     Pull(pull::Arguments),
@@ -86,17 +85,17 @@ enum DeviceName {
 
 #[derive(Args, Clone, Copy)]
 struct DeviceArguments {
-    /// What computes.
+    /// The device that computes.
     #[arg(long, value_enum, default_value = "auto")]
     device: DeviceName,
-    /// Use only what every WebGPU device has: default limits, no optional feature.
+    /// Use the limits of every WebGPU device, and no optional feature.
     #[arg(long)]
     baseline: bool,
-    /// Threads of the processor's executor; 0 takes one for each core.
+    /// Threads on the processor; 0 uses one for each core.
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
-    /// On the processor: multiply in f32. Otherwise it rounds where that is faster: activations to 16 bits beside
-    /// quantised weights, larger products to 2^-16 of themselves.
+    /// Multiply in f32 on the processor. Without this flag, activations are rounded to 16 bits beside quantised weights, and
+    /// larger products to 2^-16, if that is faster.
     #[arg(long)]
     exact: bool,
 }
@@ -128,14 +127,14 @@ impl DeviceArguments {
     }
 }
 
-/// How keys and values are kept.
+/// The format of cached keys and values.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum Kv {
-    /// As they are computed
+    /// 32-bit floats, as they are computed
     F32,
-    /// In half the memory
+    /// 16-bit floats: half the memory
     F16,
-    /// In about a quarter of it
+    /// 8-bit blocks: about a quarter of the memory
     #[value(name = "q8_0")]
     Q8_0,
 }
@@ -173,22 +172,22 @@ fn load(model: &OsStr, device: DeviceArguments) -> Result<Arc<Model<Any>>> {
 
 #[derive(Args)]
 struct SamplingArguments {
-    /// How freely to choose; 0 takes the likeliest token.
+    /// Sampling temperature; 0 takes the likeliest token.
     #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
     temperature: f32,
-    /// Choose among the N likeliest tokens; 0: no limit.
+    /// Sample among the N likeliest tokens; 0 sets no limit.
     #[arg(long, value_name = "N", default_value_t = 0)]
     top_k: u32,
-    /// Choose among the likeliest tokens that hold this much probability together.
+    /// Sample among the likeliest tokens whose probabilities sum up to this.
     #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true)]
     top_p: f32,
-    /// Leave out tokens with less than this share of the likeliest one's probability.
+    /// Exclude tokens below this share of the likeliest token's probability.
     #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
     min_p: f32,
-    /// Divide the logits of tokens that were there before; 1 leaves them.
+    /// Divide the logits of earlier tokens by this; 1 changes nothing.
     #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true)]
     repetition_penalty: f32,
-    /// The same seed gives the same text.
+    /// Seed of the sampling; the same seed gives the same text.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 }

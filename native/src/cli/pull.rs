@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// A hub id (org/repo) or a name of the catalogue; without one the catalogue is listed.
+    /// A hub id (org/repo) or a name of the catalogue. Without a name, the catalogue is listed.
     name: Option<String>,
     /// Put the file into this folder instead of the user's cache.
     #[arg(long, value_name = "FOLDER")]

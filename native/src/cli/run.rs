@@ -19,10 +19,10 @@ pub(super) struct Arguments {
     /// [default: smollm2-135m]. A single argument that is none of these is the prompt.
     #[arg(value_name = "MODEL")]
     first: Option<String>,
-    /// What to answer. Without it standard input is the prompt, or on a terminal a conversation begins.
+    /// The prompt. Without one, standard input is the prompt; on a terminal, a conversation begins.
     #[arg(value_name = "PROMPT")]
     second: Option<String>,
-    /// The model, where the only argument is the prompt whatever it looks like.
+    /// The model; the only argument is then the prompt.
     #[arg(long, value_name = "PATH|NAME", conflicts_with = "second")]
     model: Option<String>,
     #[command(flatten)]

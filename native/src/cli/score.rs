@@ -11,18 +11,19 @@ use std::time::Instant;
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// The text; - is standard input.
+    /// The text file; - reads standard input.
     file: PathBuf,
     #[command(flatten)]
     model: ModelArguments,
     /// Score only the first N tokens.
     #[arg(long, value_name = "N")]
     tokens: Option<usize>,
-    /// Longer texts are scored in windows of N tokens, each on its own and with BOS first where the model has one [default:
-    /// 2048, or what the model was made for].
+    /// Window length in tokens. Longer texts are scored in windows, each with BOS first if the model has one [default: 2048,
+    /// or the model's maximum].
     #[arg(long, value_name = "N")]
     context: Option<u32>,
-    /// Begin a window every N tokens: where windows overlap, tokens count in the first that holds them [default: no overlap].
+    /// Tokens from one window to the next. If windows overlap, each token counts in the first window that holds it
+    /// [default: no overlap].
     #[arg(long, value_name = "N")]
     stride: Option<u32>,
     /// Print one JSON object.

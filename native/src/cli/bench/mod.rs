@@ -27,7 +27,7 @@ flop and of the least bytes that the op needs; the share is of a loop of multipl
 same run, whichever is nearer.")]
 #[command(disable_help_flag = true)]
 pub(super) struct Arguments {
-    /// Print help; behind the name of an op, its settings.
+    /// Print help; with the name of an op, print its settings.
     #[arg(short, long)]
     help: bool,
     /// List every op with a line each.
@@ -35,25 +35,25 @@ pub(super) struct Arguments {
     list: bool,
     /// A part of a shape's name; with --set or --sweep the name of an op.
     op: Option<String>,
-    /// Settings of the op; without one it has a default.
+    /// Settings of the op, NAME=VALUE; the others have defaults.
     #[arg(long, value_name = "NAME=VALUE,...", requires = "op")]
     set: Vec<String>,
-    /// Vary one setting by a factor (2 if there is none) and fit how time and memory grow.
+    /// Vary one setting by a factor (default 2) and fit how time and memory grow.
     #[arg(long, value_name = "NAME=FROM..TO[:FACTOR]", requires = "op")]
     sweep: Option<String>,
     /// A .gguf file, a folder, a hub id or a name, as `generate` takes them.
     #[arg(long, value_name = "PATH|NAME", conflicts_with_all = ["op", "set", "sweep"])]
     model: Option<OsString>,
-    /// Lengths of prompts [default: of 128, 512, 1024 and 2048 what the model has room for].
+    /// Lengths of prompts [default: those of 128, 512, 1024 and 2048 that fit the model].
     #[arg(long, value_name = "N,...", value_delimiter = ',', requires = "model")]
     contexts: Vec<u32>,
-    /// Tokens to make after each prompt.
+    /// Tokens to generate after each prompt.
     #[arg(long, value_name = "N", default_value_t = 32)]
     tokens: u32,
-    /// Samples to take at least.
+    /// Minimum number of samples.
     #[arg(long, value_name = "N", default_value_t = 10)]
     runs: usize,
-    /// Seconds to take samples for at least, for each shape; what is slow ends after ten times this.
+    /// Minimum sampling time for each shape, in seconds; slow shapes end after ten times this.
     #[arg(long, value_name = "X", default_value_t = 0.5)]
     seconds: f64,
     #[command(flatten)]
@@ -122,7 +122,6 @@ fn named(arguments: &Arguments) -> Result<Vec<(String, Op)>> {
         return Ok(vec![(format!("{name} {settings}"), arguments.spec(name, "")?)]);
     }
     let all = shapes();
-    let names: Vec<String> = all.iter().map(|(shape, _)| shape.clone()).collect();
     let some: Vec<_> =
         all.into_iter().filter(|(shape, op)| shape.contains(name.as_str()) || op.name() == name).collect();
     match some.is_empty() {
@@ -130,7 +129,7 @@ fn named(arguments: &Arguments) -> Result<Vec<(String, Op)>> {
             let near = settings::nearest(name, Op::NAMES.iter().copied());
             let near = near.map_or(String::new(), |near| format!(" (did you mean {near}?)"));
             Err(Error::Usage {
-                reason: format!("no shape has {name} in its name{near}; there are {}", names.join(", ")),
+                reason: format!("no shape has {name} in its name{near}; `foveate bench --list` lists the ops"),
             })
         }
         false => Ok(some),
