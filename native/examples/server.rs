@@ -56,7 +56,7 @@ pub(crate) async fn serve(model: Model, listener: TcpListener) -> std::io::Resul
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let model = Model::open(&arguments.next().unwrap_or("smollm2-135m".into()))?;
+    let model = Model::open(arguments.next().unwrap_or("smollm2-135m".into()))?;
     let listener = TcpListener::bind(arguments.next().unwrap_or("127.0.0.1:8080".into())).await?;
     println!("http://{}/chat", listener.local_addr()?);
     Ok(serve(model, listener).await?)
