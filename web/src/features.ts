@@ -41,7 +41,8 @@ function widen(prototype: Adapter): void {
 export async function subgroups(): Promise<readonly [min: number, max: number]> {
   const gpu = (globalThis.navigator as { gpu?: Gpu } | undefined)?.gpu;
   const { GPUAdapter } = globalThis as { GPUAdapter?: { prototype: Adapter } };
-  if (!gpu || !GPUAdapter) return [0, 0];
+  // Shaders that enable subgroups hang or end the process in Deno (2.9.6, on lavapipe).
+  if (!gpu || !GPUAdapter || "Deno" in globalThis) return [0, 0];
   widen(GPUAdapter.prototype);
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" }).catch(() => null);
   const { subgroupMinSize = 0, subgroupMaxSize = 0 } = adapter?.info ?? {};

@@ -7,6 +7,7 @@ import * as support from "./support.mjs";
 // Small sizes of every op. Among them: scratch buffers, several passes, block formats, ids, arguments that are in-out.
 const OPS = {
   activation: { T: 5, dim: 24 },
+  add: { T: 5, dim: 33 },
   append: { T: 5, pool: 12, k_width: 8, v_width: 4 },
   attention: { T: 33, S: 70, H: 4, G: 2, D: 16, lse: true },
   attention_backward: { T: 9, S: 17, H: 2, D: 8 },
