@@ -173,7 +173,7 @@ support.inChromium("the lifecycle of a model in Chromium", support.skipBrowser |
       noFile: "read",
       noFolder: "read",
       noise: "format",
-      empty: "format",
+      empty: "read",
       cut: "format",
       header: "format",
       noJson: "config",
