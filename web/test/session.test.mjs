@@ -289,7 +289,7 @@ support.inChromium("sessions in Chromium", support.skipBrowser || support.skipGo
     const { clock, prefill, decode } = got.all.profile;
     assert.equal(clock, "device");
     assert.deepEqual([prefill.tokens, decode.tokens], [prompt.length - 1, 4]);
-    assert.equal(answer.ops.find(({ op }) => op === "sample").runs, 4);
+    assert.equal(decode.ops.find(({ op }) => op === "sample").runs, 4);
     assert.ok([...prefill.ops, ...decode.ops].every(({ seconds, bytes }) => seconds >= 0 && bytes > 0));
   });
 
