@@ -47,7 +47,7 @@ support.inChromium("the self-test of a GPU in Chromium", support.skipBrowser || 
     // The norm kernel of hardware GPUs, and the linear kernel of single tokens.
     const norm = ["const GROUP: u32 = (64|256)u;\\nconst LAYER", "reduced[lane + width]", "1.5 * reduced[lane + width]"];
     const product = ["fn finish.token: u32, first: u32, sums: vec4f, scale", "workgroupBarrier();", "no statement;"];
-    const got = await answer([norm, product], { device: "gpu" });
+    const got = await answer([norm, product], { device: "gpu", baseline: true });
     assert.equal(got.error, undefined);
     t.diagnostic(`loaded in ${got.ms.toFixed()} ms; ${JSON.stringify(got.selfTest)}`);
     assert.deepEqual(got.ids, greedy.slice(0, 2));
