@@ -125,9 +125,13 @@ fn comparable(op: Op, entropy: &mut dyn Entropy) -> Op {
             spec.forward.scale = spec.forward.scale.clamp(-1.0, 1.0);
             spec.into()
         }
-        // Sums of few channels cancel, and the direction of what is left is that of the rounding.
-        Op::Centroids(mut spec) if spec.update == centroids::Update::Unit && spec.dim < 8 => {
-            spec.update = centroids::Update::Sums;
+        Op::Centroids(mut spec) => {
+            // Sums of few channels cancel, and the direction of what is left is that of the rounding.
+            if spec.update == centroids::Update::Unit && spec.dim < 8 {
+                spec.update = centroids::Update::Sums;
+            }
+            // The gradient is proportional to it, and its differences cancel: the absolute tolerance is for values near 1.
+            spec.commitment = spec.commitment.map(|commitment| commitment.clamp(-100.0, 100.0));
             spec.into()
         }
         // Larger scales leave f32, above all in gradients.
