@@ -3,7 +3,7 @@
 use crate::dtype::DType;
 use crate::ops::Op;
 use crate::ops::attention::attention;
-use crate::ops::routing::{centroids, selected_attention};
+use crate::ops::routing::{centroids, route, selected_attention};
 use crate::ops::settings::{Range, Request, SettingError, Source, Table, Type, Value};
 
 /// Numbers to choose with.
@@ -132,6 +132,13 @@ fn comparable(op: Op, entropy: &mut dyn Entropy) -> Op {
             }
             // The gradient is proportional to it, and its differences cancel: the absolute tolerance is for values near 1.
             spec.commitment = spec.commitment.map(|commitment| commitment.clamp(-100.0, 100.0));
+            // One normalised channel, or two of a layer norm, are signs: their gradient is a difference of equal numbers.
+            let least = match spec.norm {
+                route::Norm::None => 1,
+                route::Norm::L2 => 2,
+                route::Norm::Layer => 3,
+            };
+            spec.commitment = spec.commitment.filter(|_| spec.dim >= least);
             spec.into()
         }
         // Larger scales leave f32, above all in gradients.
