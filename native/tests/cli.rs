@@ -397,13 +397,14 @@ fn score_begins_every_window_with_bos() -> Check {
     let text = text.to_string_lossy();
     let model = support::model("gemma-3-270m-q4_k_m.gguf").ok_or("no model")?;
     let model = model.to_string_lossy();
-    // The report's loss is that of the text in 8 files of equal size, each scored with its BOS.
+    // The report's loss is that of the text in 8 files of equal size (the last has the rest), each scored with its BOS.
     let bytes = std::fs::read(text.as_ref())?;
     let (mut nll, mut count) = (0.0, 0.0);
     let mut piece = tempfile::NamedTempFile::new()?;
-    for bytes in bytes.chunks(bytes.len().div_ceil(8)) {
+    let size = bytes.len() / 8;
+    for i in 0..8 {
         piece = tempfile::NamedTempFile::new()?;
-        piece.write_all(bytes)?;
+        piece.write_all(&bytes[i * size..if i < 7 { (i + 1) * size } else { bytes.len() }])?;
         let path = piece.path().to_string_lossy();
         let found = json(&run(&["score", &path, "--model", &model, "--device", "cpu", "--json"])?)?;
         let scored = found["scored"].as_f64().unwrap_or(f64::NAN);
