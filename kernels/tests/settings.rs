@@ -258,7 +258,11 @@ fn ran(op: &Op, inputs: &[Vec<u8>], definition: bool) -> Vec<Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    // The seed is fixed, so that each run draws the same specs; the fuzz target draws others.
+    #![proptest_config(ProptestConfig {
+        rng_seed: proptest::test_runner::RngSeed::Fixed(1),
+        ..ProptestConfig::with_cases(16)
+    })]
 
     #[test]
     fn strategies_draw_valid_specs_of_every_op(

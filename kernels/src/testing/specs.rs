@@ -117,6 +117,11 @@ fn comparable(op: Op, entropy: &mut dyn Entropy) -> Op {
             }
             spec.into()
         }
+        // Weights are exponentials of the logits: the rounding of large logits decides them, and the largest leave f32.
+        Op::Attention(mut spec) => {
+            spec.scale = spec.scale.clamp(-4.0, 4.0);
+            spec.into()
+        }
         Op::SelectedAttention(spec) => selected(spec, entropy).into(),
         Op::SelectedAttentionBackward(mut spec) => {
             spec.forward = selected(spec.forward, entropy);
@@ -170,7 +175,7 @@ fn comparable(op: Op, entropy: &mut dyn Entropy) -> Op {
 fn selected(spec: selected_attention::Spec, entropy: &mut dyn Entropy) -> selected_attention::Spec {
     use selected_attention::{Keys, Own};
     let own = if let Own::LastResort(_) = spec.own { Own::LastResort(-5e4) } else { spec.own };
-    let spec = selected_attention::Spec { own, ..spec };
+    let spec = selected_attention::Spec { own, scale: spec.scale.clamp(-4.0, 4.0), ..spec };
     if entropy.up_to(7) == 7 {
         return spec;
     }
