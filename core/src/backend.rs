@@ -1,4 +1,4 @@
-//! What runs ops: memory, a queue of recorded ops, and a way back.
+//! The executor interface: memory, a queue of recorded ops, and downloads.
 
 use crate::error::Result;
 use crate::send::{MaybeSend, MaybeSync};
@@ -50,7 +50,7 @@ impl<'a, B: Backend> Operand<'a, B> {
 pub struct Named<'a, B: Backend> {
     /// The argument's name, as in the op's table of arguments.
     pub name: &'a str,
-    /// Where its memory begins.
+    /// The buffer that holds the argument, from the operand's offset on.
     pub operand: Operand<'a, B>,
 }
 
@@ -69,15 +69,15 @@ fn ordered<'a, B: Backend>(op: &Op, operands: &[Named<'a, B>]) -> Result<Vec<Ope
 
 /// Bytes that go from one buffer to another, or to another place in the same.
 pub struct Copy<'a, B: Backend> {
-    /// Where the bytes are read.
+    /// The source.
     pub from: Operand<'a, B>,
-    /// Where the bytes are written.
+    /// The destination.
     pub to: Operand<'a, B>,
     /// How many there are.
     pub bytes: u64,
 }
 
-/// What an executor has done so far.
+/// Counters of an executor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Stats {
     /// Bytes allocated now, and the most that ever were. Mapped files count for nothing.

@@ -29,8 +29,8 @@ pub struct Config {
     pub layers: Vec<Layer>,
     /// The norm in front of the head.
     pub final_norm: Norm,
-    /// Whether the output product may use the embedding's weights. An output matrix that the files hold is used in any
-    /// case; if they hold none, `Some(false)` is an error and all else takes the embedding.
+    /// True if the output product may use the embedding's weights. An output matrix in the files is used in any case;
+    /// if they hold none, `Some(false)` is an error, and the embedding is used otherwise.
     pub tied: Option<bool>,
     /// Tokens that end a text.
     pub stops: Vec<u32>,
@@ -109,7 +109,7 @@ impl Norm {
     }
 }
 
-/// What lets tokens see each other.
+/// The sequence mixer of a layer.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum Mixer {
@@ -131,7 +131,7 @@ impl Mixer {
         }
     }
 
-    /// Whether it remembers what a rollback can't take back.
+    /// True if the mixer has a recurrent state, which cannot be rolled back.
     pub(crate) fn has_states(&self) -> bool {
         !matches!(self, Mixer::Attention(_))
     }
@@ -219,7 +219,7 @@ pub struct Delta {
     pub negative: bool,
     /// Of each value head of what the rule gives.
     pub norm: Norm,
-    /// What the norm gives is multiplied by the SiLU of a gate of its own.
+    /// The output of the norm is multiplied by the SiLU of a gate.
     pub gated: bool,
 }
 
@@ -251,7 +251,7 @@ impl Delta {
         conv::Spec::new(1, 1, self.channels(), self.window, self.activation).validate().map_err(refused)
     }
 
-    /// What the convolution runs over: queries, keys and values.
+    /// Number of channels of the convolution: queries, keys and values.
     pub fn channels(&self) -> u32 {
         2 * self.keys() + self.values()
     }
@@ -294,7 +294,7 @@ impl Routing {
         self.heads * self.dim
     }
 
-    /// What a step of `tokens` computes.
+    /// Returns the spec of `route_step` for a step of `tokens` tokens.
     pub(crate) fn step(&self, tokens: u32) -> route_step::Spec {
         route_step::Spec {
             route: route::Spec {

@@ -13,7 +13,7 @@ pub struct Cpu {
 impl Cpu {
     /// As many threads as were asked for, or one for each physical core; the caller's is one of them.
     ///
-    /// Where the system starts no threads, as in a browser without workers, everything runs on the caller's; see
+    /// If the system starts no threads (as in a browser without workers), the calling thread runs everything; see
     /// [`threads`](Host::threads).
     pub fn new(threads: Option<std::num::NonZeroUsize>) -> Self {
         #[cfg(feature = "threads")]

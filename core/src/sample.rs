@@ -52,7 +52,7 @@ impl Sampler {
         &self.settings
     }
 
-    /// Whether what was seen makes a difference.
+    /// True if the repetition penalty is not 1, so that tokens that were seen must be tracked.
     pub(crate) fn penalises(&self) -> bool {
         self.settings.repetition_penalty != 1.0
     }

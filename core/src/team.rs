@@ -78,7 +78,7 @@ pub(crate) mod browser {
 
 type Body = dyn Fn(usize) + Sync;
 
-/// What a part runs; the lifetime of the body is the caller's.
+/// The task of a part; the caller keeps the body alive until it has run.
 #[derive(Clone, Copy)]
 struct Part {
     body: *const Body,
@@ -197,7 +197,7 @@ impl Shared {
         }
     }
 
-    /// What a worker does until nothing has come for a while.
+    /// Joins parts as they come, until none has come for `PATIENCE`; the thread then sleeps.
     fn stay(&self) {
         let (mut last, mut spins) = (0, 0);
         #[cfg(not(target_arch = "wasm32"))]

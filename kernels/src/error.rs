@@ -1,4 +1,4 @@
-//! What can be wrong with a spec, before anything runs.
+//! Errors of specs, found before anything runs.
 
 use alloc::string::String;
 

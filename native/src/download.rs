@@ -15,7 +15,7 @@ const ATTEMPTS: u32 = 4;
 /// Tells nobody.
 pub fn quiet(_: Event<'_>) {}
 
-/// What the bytes of a file must give, in lowercase hexadecimal digits.
+/// The expected checksum of a file, in lowercase hexadecimal digits.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Checksum {
     Sha256(String),

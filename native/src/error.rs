@@ -1,4 +1,4 @@
-//! What can go wrong between a name and an opened model.
+//! Errors of finding, downloading and opening a model.
 
 use std::fmt;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// What the runtime refused.
+    /// An error of the runtime.
     Core(foveate_core::Error),
     /// A file or folder that can't be used.
     File { path: String, reason: String },

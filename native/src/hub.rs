@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// The most bytes of a repository's list of files.
 const LISTING: u64 = 16 << 20;
 
-/// What a repository says of itself.
+/// The file list of a repository.
 #[derive(Deserialize)]
 struct Listing {
     /// The commit.
@@ -32,7 +32,7 @@ struct Lfs {
     sha256: String,
 }
 
-/// Whether a name has the form `org/repo`.
+/// True if a name has the form `org/repo`.
 pub(crate) fn is_id(name: &str) -> bool {
     let part = |part: &str| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -41,7 +41,7 @@ pub(crate) fn is_id(name: &str) -> bool {
     name.split_once('/').is_some_and(|(organisation, repository)| part(organisation) && part(repository))
 }
 
-/// Whether a name from the network stays in its folder.
+/// True if a file name from the network stays in its folder.
 fn is_plain(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('.') && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
@@ -80,7 +80,7 @@ pub(crate) fn cached(repository: &str) -> Option<PathBuf> {
     complete(&snapshot).then_some(snapshot)
 }
 
-/// Whether a folder has a configuration and all its weights.
+/// True if a folder has a configuration and all its weights.
 fn complete(snapshot: &Path) -> bool {
     let has = |name: &str| snapshot.join(name).exists();
     let shards = || {

@@ -82,7 +82,7 @@ pub use report::{Event, Report};
 
 pub use foveate_core::chat::Message;
 pub use foveate_core::coprocessor::Cancel;
-/// What the runtime below this crate refuses; [`Error::Core`] holds it.
+/// The error type of the runtime below this crate; [`Error::Core`] holds it.
 pub use foveate_core::error::Error as RuntimeError;
 pub use foveate_core::generate::{Finish, Generation, Piece, Prompt, Timing, Token, Usage};
 pub use foveate_core::gpu::Gpu;

@@ -29,12 +29,12 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Whether a name is that of a part.
+/// True if the file name is that of a part of a split GGUF file.
 pub(crate) fn is_part(path: &Path) -> bool {
     path.file_name().and_then(Part::of).is_some()
 }
 
-/// Whether these are parts of one and the same model.
+/// True if the files are parts of one split GGUF file.
 pub(crate) fn are_parts(paths: &[PathBuf]) -> bool {
     let of = |path: &'_ PathBuf| path.file_name().and_then(Part::of).map(|part| (part.stem.to_vec(), part.of));
     let first = paths.first().and_then(of);

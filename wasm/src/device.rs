@@ -23,7 +23,7 @@ use wasm_bindgen::prelude::*;
 #[wasm_bindgen]
 pub struct Device {
     backend: Any,
-    /// Whether it runs the definitions, which are held to a closer tolerance.
+    /// True for the executor of definitions, whose results have a closer tolerance.
     exact: bool,
 }
 
@@ -179,7 +179,7 @@ pub fn op_inputs(name: &str, settings: &str, seed: f64) -> Result<Vec<Uint8Array
     Ok(inputs.iter().map(|bytes| Uint8Array::from(bytes.as_slice())).collect())
 }
 
-/// What all arguments of an op may take: the wasm's memory ends at 4 GiB, and they are there twice.
+/// Maximum bytes of an op's arguments: the wasm's memory ends at 4 GiB, and it holds the arguments twice.
 const MOST_BYTES: u64 = 1 << 30;
 
 fn admit(op: &Op) -> Result<()> {

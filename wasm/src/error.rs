@@ -39,7 +39,7 @@ pub(crate) fn thrown(error: Error) -> JsValue {
     value
 }
 
-/// What JavaScript threw while it read a file.
+/// Converts a value that JavaScript threw while it read a file.
 pub(crate) fn caught(what: &str, value: &JsValue) -> Error {
     let property = |name: &str| Reflect::get(value, &name.into()).ok().and_then(|v| v.as_string());
     let cancelled =

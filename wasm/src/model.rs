@@ -144,7 +144,8 @@ impl Model {
         self.passed_over.clone()
     }
 
-    /// What the start-up self-test of a GPU found; JSON of `{tried, untried, fallbacks: [{op, without, detail}]}`.
+    /// Returns the result of the start-up self-test of a GPU; JSON of `{tried, untried, fallbacks: [{op, without,
+    /// detail}]}`.
     #[wasm_bindgen(getter)]
     pub fn trial(&self) -> Option<String> {
         let Trial { tried, untried, fallbacks } = self.trial.as_ref()?;
@@ -239,7 +240,7 @@ impl Model {
         Session::new(&self.inner, context, pool, kv).map_err(thrown)
     }
 
-    /// What the executor has done so far, as numbers by their names.
+    /// Returns the executor's counters, as numbers by their names.
     pub fn stats(&self) -> js_sys::Object {
         let stats = self.inner.backend().stats();
         let object = js_sys::Object::new();

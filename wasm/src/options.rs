@@ -1,4 +1,4 @@
-//! What callers choose, read from objects of JavaScript.
+//! Options, read from objects of JavaScript.
 
 use crate::source::JsSource;
 use foveate_core::generate::Generation;

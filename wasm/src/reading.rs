@@ -1,4 +1,4 @@
-//! What a model says of a given text: how likely its tokens are, and the vectors behind them.
+//! Scores and embeddings of a given text: log-probabilities of its tokens, and the outputs of the final norm.
 
 use crate::error::thrown;
 use foveate_core::generate::{Likelihood, likelihood};
@@ -21,7 +21,7 @@ struct Running {
     session: Session<Any>,
     ids: Vec<u32>,
     at: usize,
-    /// What is asked: scores, or what the final norm gives.
+    /// True for scores, false for the outputs of the final norm.
     scores: bool,
 }
 

@@ -72,7 +72,7 @@ pub struct Augmentation {
     model: Arc<model::Model<Any>>,
 }
 
-/// What an augmentation's session has read, for who makes latents.
+/// The tokens, positions, keys and values of a session, for code that computes latents.
 #[wasm_bindgen(getter_with_clone)]
 pub struct View {
     pub tokens: Vec<u32>,
@@ -117,7 +117,7 @@ impl Session {
         self.with(|text| Ok(text.tokens()))
     }
 
-    /// What the session is made of; JSON of `[{kind, start, length, position}]`.
+    /// Returns the session's segments; JSON of `[{kind, start, length, position}]`.
     pub fn segments(&self) -> Result<String, JsValue> {
         self.with(|text| Ok(segments(text).to_string()))
     }
@@ -253,7 +253,7 @@ impl Augmentation {
         self.snapshot.pool().width()
     }
 
-    /// What has been read, in f32.
+    /// Returns what the session has read: tokens, positions, and keys and values in f32.
     pub async fn view(&self) -> Result<View, JsValue> {
         let format = self.snapshot.pool().format();
         let layers = self.snapshot.rows(self.model.backend()).await.map_err(thrown)?;

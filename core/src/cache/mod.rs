@@ -19,7 +19,7 @@ mod sequence;
 mod snapshot;
 mod state;
 
-/// What the counts of pages are shared and locked by; a model checker brings its own.
+/// The types that share and lock the page counts; a model checker replaces them.
 mod sync {
     pub(super) use std::sync::{Arc, Mutex, MutexGuard};
 }
@@ -74,7 +74,7 @@ pub(crate) struct Layer<B: Backend> {
     pub(crate) v: B::Buffer,
     /// Bytes of a token's keys, and of its values.
     pub(crate) row: u64,
-    /// Whether they are only seen through a window.
+    /// True if the layer's tokens see its keys through a window only.
     pub(crate) windowed: bool,
 }
 
@@ -88,7 +88,7 @@ fn row_bytes(layer: &crate::config::Layer, format: DType) -> Result<[Option<u64>
     Ok([Some(head.ok_or_else(refused)? * u64::from(a.kv_heads)), routed])
 }
 
-/// What a layer's heads of attention see, if that is a window shorter than the model's longest text.
+/// Returns the layer's attention window if it is shorter than the model's context.
 fn windowed(config: &Config, layer: &config::Layer) -> Option<u32> {
     layer.mixer.attention().and_then(|a| a.window).filter(|window| *window < config.context)
 }
@@ -204,7 +204,7 @@ impl<B: Backend> Pool<B> {
         self.layers[index][0].as_ref().map(|layer| (&layer.k, &layer.v))
     }
 
-    /// Whether a layer's heads of attention are in the pages of those that see a window.
+    /// True if the keys of layer `index` are kept in the pages of windowed layers.
     pub fn windowed(&self, index: usize) -> bool {
         self.layers[index][0].as_ref().is_some_and(|layer| layer.windowed)
     }

@@ -12,7 +12,7 @@
 use super::pages::{Exhausted, Pages, Table};
 use std::ops::Range;
 
-/// What layers of one kind keep of a sequence.
+/// How many keys of a sequence the layers of one kind keep.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Window {
     /// Tokens that a query sees, its own among them.
@@ -58,7 +58,7 @@ pub(super) struct Rows {
     window: Option<Window>,
 }
 
-/// What it takes to undo that rows have grown. While it is held, nobody else gets the pages that were given up.
+/// Undoes a growth of rows. While this value is held, no other sequence gets the pages that were given up.
 pub(super) struct Grown {
     /// Of a page that others hold as well.
     pub(super) moves: Vec<Move>,
@@ -104,7 +104,7 @@ impl Rows {
         self.window.map_or(0, |w| (len + 1).saturating_sub(w.sees))
     }
 
-    /// Whether a token behind `len` others finds what it sees.
+    /// True if the keys that the token at position `len` sees are still held.
     pub(super) fn reach(&self, len: u32) -> bool {
         self.seen(len) >= self.from
     }
@@ -209,8 +209,8 @@ impl Rows {
         kept
     }
 
-    /// What is left, `len` tokens, without those in `gone`, which are not the last, and what is to be copied. `None` if the
-    /// window would then see what was given up.
+    /// Returns the first `len` tokens without those in `gone`, which must not be the last, and the copies to make.
+    /// `None` if the window would then see rows that were given up.
     pub(super) fn without(&self, gone: &Range<u32>, len: u32) -> Result<Option<(Self, Vec<Move>)>, Exhausted> {
         let (page, count) = (self.page(), gone.end - gone.start);
         let (mut rows, mut moves) = (self.clone(), Vec::<Move>::new());

@@ -31,7 +31,7 @@ use std::sync::Arc;
 const FORMAT: &str = "foveate-cache-1";
 const HEADER: &str = "cache";
 
-/// What a saved cache holds, read and whole; whether it fits a model is another question.
+/// The contents of a saved cache, read and checked on their own; whether they fit a model is checked later.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Saved {
     pub model: String,

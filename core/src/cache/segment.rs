@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What the tokens of a segment are.
+/// The kind of a segment's tokens.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Kind {
     /// Tokens of the vocabulary.
@@ -53,7 +53,7 @@ pub struct SegmentId(pub(super) u64);
 pub struct Segment {
     pub id: SegmentId,
     pub kind: Kind,
-    /// Where it begins among the sequence's tokens.
+    /// Index of the segment's first token in the sequence.
     pub start: u32,
     pub len: u32,
     /// The position of its first token; the others follow one by one.
@@ -66,8 +66,8 @@ impl Segment {
         self.start + self.len
     }
 
-    /// What is left of it when a range of the sequence's tokens is taken out: nothing, one part or two. The first keeps
-    /// its name.
+    /// Returns the parts of the segment that remain when the tokens in `gone` are removed: none, one or two. The first
+    /// keeps the segment's id.
     pub(super) fn without(self, gone: &Range<u32>) -> impl Iterator<Item = Segment> + use<> {
         let (end, count) = (self.end(), gone.end - gone.start);
         let front = Segment { len: end.min(gone.start).saturating_sub(self.start), ..self };

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What stands in a list of tokens where there is an embedding instead.
+/// Marks a position of a token list that holds an embedding instead of a token.
 pub const NO_TOKEN: u32 = u32::MAX;
 
 impl From<Exhausted> for Error {
@@ -38,8 +38,8 @@ struct State {
     checkpoints: Vec<Checkpoint>,
 }
 
-/// What a sequence of `len` tokens needs to go on, and can't win back from a longer one. A slot that others hold is not
-/// written.
+/// The state and window rows of a sequence after `len` tokens, which a longer sequence cannot recompute. A slot that
+/// another sequence holds is not written.
 #[derive(Clone)]
 struct Checkpoint {
     len: u32,
@@ -65,7 +65,7 @@ pub struct Moves {
     _held: Option<[Rows; 2]>,
 }
 
-/// Where new tokens go.
+/// The rows and slots that new tokens of a sequence are written to.
 #[must_use]
 pub struct Extent {
     /// The first of them among the sequence's tokens.
@@ -94,7 +94,7 @@ impl Sequence {
         Self { state: Arc::new(state) }
     }
 
-    /// Whether there are states, which can't forget.
+    /// True if the model has recurrent states, which cannot be rolled back.
     pub(crate) fn has_states(&self) -> bool {
         self.state.slot.owner().count() > 0
     }

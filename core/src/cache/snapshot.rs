@@ -66,7 +66,7 @@ impl<B: Backend> Snapshot<B> {
     /// what the next token sees of it.
     ///
     /// # Errors
-    /// What the device gives.
+    /// Errors of the device.
     pub async fn rows(&self, backend: &B) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let mut layers = Vec::new();
         for layer in self.pool.layers() {

@@ -77,12 +77,12 @@ impl<B: Backend> States<B> {
         Ok(Self { layers: config.layers.iter().map(layer).collect::<Result<_>>()?, slots })
     }
 
-    /// Whether a model has states: of one that has none, keys and values are all that a sequence is.
+    /// True if the model has recurrent states. The sequences of other models are keys and values alone.
     pub fn needed(config: &Config) -> bool {
         config.layers.iter().any(|layer| layer.mixer.has_states())
     }
 
-    /// Whether these are the states of such a model.
+    /// True if these states have the sizes that `config` needs.
     pub(crate) fn fits(&self, config: &Config) -> Result<bool> {
         let wanted: Vec<_> = config.layers.iter().map(|layer| slot_bytes(&layer.mixer)).collect::<Result<_>>()?;
         let bytes = |slots: Option<&Slots<B>>| slots.map(|slots| slots.bytes);

@@ -1,4 +1,4 @@
-//! What Python says of characters, and their cases.
+//! Python's character classes and case conversions.
 
 /// The test behind a method such as `isdigit`.
 pub(super) fn test(method: &str) -> Option<fn(&str) -> bool> {

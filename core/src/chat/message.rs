@@ -1,4 +1,4 @@
-//! What a template gets: messages and what else the caller says.
+//! The inputs of a chat template: messages, tools, documents and variables.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -68,7 +68,7 @@ impl<'de> Deserialize<'de> for Message {
     }
 }
 
-/// What a template gets besides the messages, and what becomes of its end.
+/// The inputs of a chat template other than the messages, and how the rendered text ends.
 #[derive(Clone, PartialEq, Default, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Inputs {

@@ -62,7 +62,7 @@ fn map(value: &Value, arguments: &Arguments) -> Result<Value, Error> {
     }
 }
 
-/// What `items()` and its kin return: something to iterate, which prints as Python prints it.
+/// The result of `items()`, `keys()` and `values()`: it can be iterated, and prints as in Python.
 #[derive(Debug)]
 struct View {
     kind: &'static str,
@@ -115,7 +115,7 @@ fn list(value: &Value, arguments: &Arguments) -> Result<Value, Error> {
 /// A dictionary as minijinja makes them.
 static PLAIN: LazyLock<Value> = LazyLock::new(|| Value::from_pairs([("", "")]));
 
-/// Whether a value is a plain dictionary, not a namespace, a loop or a macro, which have attributes of their own.
+/// True for a plain dictionary. Namespaces, loops and macros have attributes of their own and are none.
 pub(super) fn is_dictionary(value: &Value) -> bool {
     let plain = |object: &DynObject| object.type_name() == PLAIN.as_object().map_or("", DynObject::type_name);
     value.kind() == ValueKind::Map && value.as_object().is_some_and(plain)

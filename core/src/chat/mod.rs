@@ -124,7 +124,7 @@ impl Template {
         self.named.iter().map(|(name, _)| name.as_str())
     }
 
-    /// Whether the template that is used by default compiled.
+    /// Checks that the default template compiles.
     ///
     /// # Errors
     /// [`Error::Template`] with the line that is not Jinja.
@@ -199,7 +199,7 @@ impl Template {
     }
 }
 
-/// What all templates run in.
+/// Returns the minijinja environment of all templates.
 fn environment() -> Result<Environment<'static>> {
     let mut environment = Environment::new();
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();

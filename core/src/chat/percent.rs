@@ -42,7 +42,7 @@ pub(super) fn percent(state: &State, left: Value, right: Value) -> Result<Value,
     Ok(Value::from(if remainder != 0.0 && (remainder < 0.0) != (b < 0.0) { remainder + b } else { remainder }))
 }
 
-/// What stands to the right of a string.
+/// The right operand of `%` after a string.
 struct Arguments<'a> {
     all: &'a Value,
     tuple: Option<Vec<Value>>,

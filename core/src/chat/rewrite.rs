@@ -26,7 +26,7 @@ pub(super) const VARIADIC: &str = "__foveate_variadic";
 /// A macro whose end has not come yet.
 struct Macro<'a> {
     name: &'a str,
-    /// Where its list of parameters ends, and whether it has any.
+    /// Offset at which the parameter list ends; `parameters` is true if it is not empty.
     close: usize,
     parameters: bool,
     variadic: bool,
@@ -247,7 +247,7 @@ fn with_slashes(text: &str) -> String {
     out
 }
 
-/// Whether what stands before a token is the end of an operand, so that the token is between two.
+/// True if the tokens before `at` end an operand, so that token `at` is a binary operator.
 fn is_operand(tokens: &[Token], at: usize) -> bool {
     let Some(before) = at.checked_sub(1).map(|before| &tokens[before]) else { return false };
     match before.kind {
@@ -257,7 +257,7 @@ fn is_operand(tokens: &[Token], at: usize) -> bool {
     }
 }
 
-/// Whether a name is a word of the language that an operand ends before.
+/// True if token `at` is a keyword, which ends the operand before it.
 fn is_keyword(tokens: &[Token], at: usize) -> bool {
     let attribute = at > 0 && matches!(tokens[at - 1].text, "." | "|");
     let statement = at == 0 && matches!(tokens[at].text, "set" | "print" | "call" | "filter" | "with" | "do" | "for");
@@ -265,7 +265,7 @@ fn is_keyword(tokens: &[Token], at: usize) -> bool {
     tokens[at].kind == Kind::Name && !attribute && (word || statement)
 }
 
-/// Where the operand to the left of a `%` begins: behind the last operator that binds less.
+/// Returns the offset at which the left operand of a `%` begins: behind the last operator of lower precedence.
 fn left(tokens: &[Token], at: usize) -> usize {
     let (mut depth, mut start) = (0, at);
     while let Some(before) = start.checked_sub(1) {
@@ -288,7 +288,7 @@ fn left(tokens: &[Token], at: usize) -> usize {
     start
 }
 
-/// Where the operand to the right of a `%` ends.
+/// Returns the offset at which the right operand of a `%` ends.
 fn right(tokens: &[Token], at: usize) -> usize {
     let (mut depth, mut end) = (0, at + 1);
     while let Some(token) = tokens.get(end) {
@@ -314,7 +314,7 @@ fn ends_product(operator: &str) -> bool {
     matches!(operator, "," | ":" | "=" | "==" | "!=" | "<" | ">" | "<=" | ">=" | "+" | "-" | "~")
 }
 
-/// Where the value begins whose attribute the `.` at `at` asks for.
+/// Returns the offset of the value whose attribute the `.` at `at` reads.
 fn primary(tokens: &[Token], at: usize) -> usize {
     let mut start = at;
     loop {

@@ -34,7 +34,7 @@ impl Bounds {
     pub const EXECUTOR: Bounds = Bounds { output: Tolerance::EXECUTOR, gradient: Tolerance::EXECUTOR_GRADIENT };
 }
 
-/// What a check of one expectation found.
+/// The result of checking one expectation.
 #[derive(Clone, Debug)]
 pub struct Finding {
     /// The expectation, as the case names it.

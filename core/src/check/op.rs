@@ -21,7 +21,7 @@ const WANT: &str = "want.";
 /// Runs the op of a case file and compares everything that the file expects: inputs under the names of the op's
 /// arguments, expectations as `want.NAME`, the metadata `op` and `params`.
 ///
-/// Where the file has `dout`, the op's gradients are computed from its outputs.
+/// If the file has `dout`, the op's gradients are computed from its outputs.
 ///
 /// An expectation that nothing computes (of an op that is not here, or a gradient of one without a backward form) is a
 /// finding that failed.

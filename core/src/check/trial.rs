@@ -20,7 +20,7 @@ use std::cmp::Reverse;
 /// Operations and bytes of a case at most.
 const SMALL: u64 = 1 << 24;
 
-/// What a device computes right.
+/// The result of a device's self-test.
 #[derive(Clone, Debug, Default)]
 pub struct Trial {
     /// The names of the cases that ran.
@@ -36,7 +36,7 @@ pub struct Trial {
 pub struct Fallback {
     pub op: &'static str,
     pub without: &'static str,
-    /// What was wrong with it.
+    /// The failure that led to the fallback.
     pub detail: String,
     caps: Caps,
 }
@@ -54,7 +54,7 @@ fn shaders<'a>(ops: impl IntoIterator<Item = &'a Op>, caps: &Caps) -> Result<Vec
     Ok(all)
 }
 
-/// Whether two shaders are of one form: alike but for their constants.
+/// True if two shaders differ only in their constants.
 fn alike(a: &Shader, b: &Shader) -> bool {
     a.name == b.name && a.features == b.features && a.parts == b.parts
 }
@@ -64,7 +64,8 @@ fn size(shader: &Shader) -> u64 {
     shader.consts.iter().map(|(_, value)| if let Const::U32(n) = value { u64::from(*n) } else { 0 }).sum()
 }
 
-/// What an op can do without, from little to much. Limits that say how memory is cut stay: buffers are there already.
+/// Returns the fallbacks of an op, from the least restricted to the most. Buffer limits stay, since buffers have been
+/// allocated.
 fn narrower(caps: &Caps) -> [(&'static str, Caps); 5] {
     let subgroups = caps.with_subgroups(0, 0);
     let least = subgroups

@@ -37,7 +37,7 @@ pub trait Coprocessor<B: Backend>: MaybeSend {
     ) -> impl Future<Output = Result<Vec<f32>>> + MaybeSend;
 }
 
-/// Whether anyone still waits.
+/// Cancels a job, and tells a coprocessor that its job was cancelled.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel(Arc<AtomicBool>);
 
@@ -57,7 +57,8 @@ impl Cancel {
     }
 }
 
-/// Where latents go, if the sequence went on since the snapshot. It must have the snapshot's version in its past.
+/// Where latents are spliced in if the sequence has grown since the snapshot. The sequence must contain the snapshot's
+/// version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Policy {
     /// Behind the last token, at the positions that follow it. What was decoded meanwhile stays as it is.
@@ -69,7 +70,7 @@ pub enum Policy {
     DropIfStale,
 }
 
-/// What became of a job's latents.
+/// The outcome of a job's latents.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Splice {
     /// They are not there yet.
@@ -122,7 +123,7 @@ impl<B: Backend> Job<B> {
         self.cancel.cancel();
     }
 
-    /// Whether there is an outcome to splice or to drop.
+    /// True if the job has finished, and its latents can be spliced or dropped.
     pub fn is_done(&self) -> bool {
         self.cancel.is_cancelled() || self.taken || self.shared.outcome().is_some()
     }

@@ -90,7 +90,7 @@ impl Layout {
         self.ids.len() as u32
     }
 
-    /// Whether row `i` sees row `j`.
+    /// True if the query of row `i` attends to the key of row `j`.
     pub fn sees(&self, i: u32, j: u32) -> bool {
         let group = |row: u32| self.groups[row as usize];
         match (group(i), group(j)) {
@@ -107,7 +107,7 @@ impl Layout {
     /// Memory is linear in the rows; no mask exists.
     ///
     /// # Errors
-    /// What the ops refuse.
+    /// Errors of the ops' validation.
     pub fn attention<B: Backend>(
         &self,
         backend: &B,

@@ -18,7 +18,7 @@ pub struct Chat<B: Backend> {
     text: Buffered<B>,
 }
 
-/// What the model says to a message, in pieces.
+/// The answer to a message, in pieces.
 pub struct Reply<'a, B: Backend> {
     chat: &'a mut Chat<B>,
     decode: Decode,
@@ -29,14 +29,14 @@ pub struct Reply<'a, B: Backend> {
 }
 
 impl From<&str> for Message {
-    /// What a user says.
+    /// A message of the user.
     fn from(text: &str) -> Self {
         Message::new("user", text)
     }
 }
 
 impl From<String> for Message {
-    /// What a user says.
+    /// A message of the user.
     fn from(text: String) -> Self {
         Message::new("user", text)
     }

@@ -153,7 +153,7 @@ impl Decode {
     /// with an error, the session holds what it held before, but for what was read of the prompt.
     ///
     /// # Errors
-    /// What reading and the device give.
+    /// Errors of reading the prompt and of the device.
     pub async fn step<B: Backend>(&mut self, text: &mut Buffered<B>) -> Result<Option<Piece>> {
         if self.finish.is_some() {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! What a generation begins with, as tokens.
+//! The prompt of a generation, as tokens.
 
 use crate::backend::Backend;
 use crate::chat::{Inputs, Message};

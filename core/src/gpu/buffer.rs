@@ -41,7 +41,7 @@ pub(super) struct Copy<'a> {
     pub(super) buffer: &'a wgpu::Buffer,
     pub(super) offset: u64,
     pub(super) bytes: u64,
-    /// Where it goes, from the beginning of the whole.
+    /// Offset in the whole buffer.
     pub(super) to: u64,
 }
 

@@ -62,7 +62,7 @@ impl Gpu {
     }
 }
 
-/// What buffers and device callbacks report to.
+/// Counters and errors that buffers and device callbacks report.
 #[derive(Default)]
 struct Ledger {
     stats: Mutex<Stats>,
@@ -95,12 +95,12 @@ impl Ledger {
 }
 
 impl Gpu {
-    /// What plans are chosen by.
+    /// The device limits and features that plans are chosen by.
     pub fn caps(&self) -> &Caps {
         &self.caps
     }
 
-    /// Whether the driver runs on the host's processor, whatever plans are chosen for.
+    /// True if the driver runs on the host's processor, even if plans for hardware GPUs are chosen.
     pub fn software(&self) -> bool {
         self.software
     }
@@ -140,7 +140,7 @@ impl Gpu {
     /// Compiles what these ops need, with `progress(done, of)`, and reserves nothing.
     ///
     /// # Errors
-    /// What is wrong with an op, and whatever went wrong on the device before.
+    /// Errors of the ops' validation, and earlier errors of the device.
     pub fn compile(&self, ops: &[Op], progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
         self.pipelines.compile(self, variants(self.plans(ops)?), progress);
         self.healthy()

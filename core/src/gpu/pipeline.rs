@@ -73,7 +73,7 @@ impl Pipelines {
         Ok(lock(&self.compiled).entry(variant.shader).or_insert(pipeline).clone())
     }
 
-    /// What is not there yet, each once.
+    /// Returns the variants that have no pipeline yet, without duplicates.
     fn missing(&self, variants: Vec<Variant>) -> Vec<Variant> {
         let compiled = lock(&self.compiled);
         let mut missing: HashMap<Shader, Vec<bool>> = HashMap::new();

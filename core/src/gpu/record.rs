@@ -66,7 +66,7 @@ pub(super) struct Recorder {
     uniform: Option<(wgpu::Buffer, wgpu::BindGroup)>,
     groups: HashMap<GroupKey, wgpu::BindGroup>,
     scratch: Vec<GpuBuffer>,
-    /// What copies within one buffer go through.
+    /// Intermediate buffer of copies whose source and destination are the same buffer.
     pub(super) between: Option<GpuBuffer>,
     /// Bytes uploaded since the queue last moved on.
     staged: u64,
@@ -126,7 +126,7 @@ impl Recorder {
         self.add(gpu, op.name(), &prepared, operands)
     }
 
-    /// Where recording stands.
+    /// Returns the current end of the recording, for `roll_back`.
     pub(super) fn mark(&self) -> Mark {
         Mark {
             dispatches: self.dispatches.len(),

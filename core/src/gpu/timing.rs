@@ -77,7 +77,7 @@ fn buffer(gpu: &Gpu, count: u32, usage: wgpu::BufferUsages) -> wgpu::Buffer {
 }
 
 impl Gpu {
-    /// Whether the device has a clock that ops can be timed by.
+    /// True if the device supports timestamp queries.
     pub fn has_timestamps(&self) -> bool {
         self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY)
     }

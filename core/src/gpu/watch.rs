@@ -1,4 +1,4 @@
-//! What goes wrong on the device: noticed by the call that caused it, and reported once.
+//! Device errors: each is reported once, by the call that caused it.
 //!
 //! A device of the caller's keeps its own handlers: errors of foveate's calls are caught in error scopes around them. A device
 //! of foveate's own has a handler, which is cheaper. Natively both know an error when the call that caused it returns; in a
@@ -16,7 +16,7 @@ type Scopes = [wgpu::ErrorScopeGuard; 3];
 #[cfg(target_arch = "wasm32")]
 pub(super) type Pending = std::pin::Pin<Box<dyn Future<Output = Option<wgpu::Error>>>>;
 
-/// What went wrong on the device.
+/// The device errors that have not been reported yet.
 #[derive(Default)]
 pub(super) struct Failures {
     /// The first one that was not reported yet.

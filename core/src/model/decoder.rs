@@ -13,8 +13,8 @@ use crate::config::{self, Config};
 use crate::error::Result;
 use foveate_kernels::{activation, add, embed, fused_linear, norm};
 
-/// What the layers leave: the residual stream of a step's tokens in `w.x`, to which `w.branch` is still to be added where
-/// that is pending.
+/// The output of the layers: the residual stream of a step's tokens in `w.x`. If `pending`, `w.branch` is still to be
+/// added to it.
 #[derive(Clone, Copy)]
 pub(crate) struct Stream {
     pub(crate) tokens: u32,
@@ -49,7 +49,7 @@ pub(crate) enum Mixer<B: Backend> {
 }
 
 impl<B: Backend> Mixer<B> {
-    /// What reads the residual stream.
+    /// The matrix of the product that reads the normed residual stream.
     fn input(&self) -> &Matrix<B> {
         match self {
             Mixer::Attention(attention) => &attention.input,
@@ -168,8 +168,8 @@ impl<B: Backend> Decoder<B> {
         self.head.apply(to, rows, input, Then::default(), &w.logits)
     }
 
-    /// Whether what a branch gives waits in `w.branch` for the next norm to add it: that of more than [`few`] tokens, and
-    /// that which has a norm of its own.
+    /// True if the output of a branch stays in `w.branch` until the next norm adds it: for more than [`few`] tokens,
+    /// and for layers with branch norms.
     fn pending(&self, tokens: u32) -> bool {
         !few(tokens) || self.layers.iter().any(|layer| layer.branch_norms.is_some())
     }

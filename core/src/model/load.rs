@@ -171,8 +171,8 @@ impl<'a, B: Backend> Loader<'a, B> {
         Ok(tensor)
     }
 
-    /// Whether two tensors are there and equal, byte by byte, where both lie in memory: then one of them is enough. The
-    /// second counts as used.
+    /// True if both tensors exist, lie in memory and are equal byte by byte, so that one of them is enough. The second
+    /// then counts as used.
     fn same(&mut self, one: &Place, two: &Place) -> bool {
         let find = |place: &Place| self.files.get(&known(self.files, &place.name)?);
         let Some((one, two)) = find(one).zip(find(two)) else { return false };

@@ -65,7 +65,7 @@ impl<B: Backend> Matrix<B> {
     }
 }
 
-/// What a product reads: the rows themselves, or those of which the product takes the norm.
+/// The input of a product: rows, which the product normalises first if `norm` is given.
 pub(crate) struct Input<'a, B: Backend> {
     pub(super) x: Operand<'a, B>,
     pub(super) norm: Option<(fused_linear::Norm, &'a B::Buffer)>,
@@ -82,15 +82,15 @@ impl<'a, B: Backend> Input<'a, B> {
     }
 }
 
-/// What a product of [`few`] tokens does besides: an activation, for a matrix in one part, and adding to what `y` holds.
+/// The steps fused into a product of [`few`] tokens: an activation (of a matrix in one part), and the addition to `y`.
 #[derive(Clone, Copy, PartialEq, Default)]
 pub(crate) struct Then {
     pub(super) activation: Option<fused_linear::Activation>,
     pub(super) residual: bool,
 }
 
-/// Whether products of so many tokens take what stands before and behind them along, and are added to the residual stream
-/// at once.
+/// True if products of `tokens` tokens are fused with the norm before them and with the activation and residual
+/// addition behind them.
 pub(super) fn few(tokens: u32) -> bool {
     tokens <= fused_linear::FEW
 }

@@ -28,7 +28,7 @@ use crate::weights::Checkpoint;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// What a model is made of, opened but not loaded.
+/// The files of a model, opened but not loaded.
 pub struct Files {
     pub weights: Checkpoint,
     pub family: Family,

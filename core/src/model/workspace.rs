@@ -40,7 +40,7 @@ pub(crate) struct Workspace<B: Backend> {
     pub(crate) batch: u32,
     pub(crate) context: u32,
     pub(crate) table_width: u32,
-    /// Whether some layers see a window, whose rows are elsewhere.
+    /// True if some layers have a window, whose rows are in pages of their own.
     windowed: bool,
     sequences: u32,
     /// `[batch]`, and where the sampled tokens are left: from `ids[0]` on.
@@ -49,20 +49,20 @@ pub(crate) struct Workspace<B: Backend> {
     /// slot of its states, the tokens that these have read and its keys, one behind the other, and behind room for a batch of
     /// them the page table of each sequence (and the one of its windows).
     indices: B::Buffer,
-    /// What the device knows of the page tables.
+    /// The page tables as last uploaded.
     known: Vec<Vec<u32>>,
     /// Residual stream `[batch, dim]`.
     pub(crate) x: B::Buffer,
-    /// What is added to it next.
+    /// The output of a branch, to be added to `x`.
     pub(crate) branch: B::Buffer,
     pub(crate) normed: B::Buffer,
-    /// What a mixer's product gives: queries, keys, values and what else it needs.
+    /// The output of a mixer's input product: queries, keys, values, and gates if there are any.
     pub(crate) qkv: B::Buffer,
     /// Queries, keys and values of the delta rule behind their convolution, its strengths of writing and its decays.
     pub(crate) convolved: B::Buffer,
     pub(crate) beta: B::Buffer,
     pub(crate) decay: B::Buffer,
-    /// What a mixer gives, `[batch, H D]`, of heads of two kinds one behind the other.
+    /// The output of a mixer, `[batch, H D]`; that of local heads comes before that of routing heads.
     pub(crate) mixed: B::Buffer,
     pub(crate) routed: Option<Arc<Routed<B>>>,
     pub(crate) inner: B::Buffer,
@@ -76,12 +76,12 @@ pub(crate) struct Workspace<B: Backend> {
     turn: Arc<Mutex<()>>,
 }
 
-/// What routing heads work in besides.
+/// The additional buffers of routing heads.
 pub(crate) struct Routed<B: Backend> {
     /// Queries, which are the keys, `[batch, H D]`.
     pub(crate) x: B::Buffer,
-    /// What [`route_step`](foveate_kernels::route_step) writes for the attention that follows: members and ranges of
-    /// queries and of keys, and the positions that keys leave at.
+    /// The outputs of [`route_step`](foveate_kernels::route_step) that attention reads: members and ranges of queries
+    /// and of keys, and the positions at which keys expire.
     pub(crate) lists: [B::Buffer; 5],
 }
 
@@ -104,7 +104,7 @@ impl<B: Backend> Routed<B> {
     }
 }
 
-/// Where the page tables begin in the indices of steps, in bytes: at the alignment of any device.
+/// Returns the byte offset of the page tables in `indices`, a multiple of every device's alignment.
 fn table_offset(batch: u32, sequences: u32) -> u64 {
     (u64::from(batch) * 12 + u64::from(sequences) * 12).next_multiple_of(256)
 }
@@ -223,7 +223,7 @@ impl<B: Backend> Workspace<B> {
         })
     }
 
-    /// What is held while steps are recorded, so that no session that shares the buffers does meanwhile.
+    /// Returns the lock that a session holds while it records a step, so that no other session uses the shared buffers.
     pub(crate) fn turn(&self) -> Arc<Mutex<()>> {
         self.turn.clone()
     }

@@ -22,7 +22,7 @@ pub struct Batch<B: Backend> {
 /// A session's part in a step.
 pub struct Turn<'a, B: Backend> {
     pub session: &'a mut Session<B>,
-    /// What it reads, as a rule the token that was chosen last.
+    /// The token to read, usually the one chosen last.
     pub token: u32,
     /// Chooses the token that follows.
     pub sampler: &'a mut Sampler,

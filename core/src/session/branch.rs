@@ -150,7 +150,7 @@ impl<B: Backend> Session<B> {
         Ok(())
     }
 
-    /// What the device remembers of the last step is of no use any more.
+    /// Discards the device's record of the last step.
     pub(super) fn changed(&mut self) {
         self.marked = None;
         self.on_device = None;

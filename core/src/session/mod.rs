@@ -45,7 +45,8 @@ pub struct Session<B: Backend> {
     workspace: Workspace<B>,
     /// One bit a token of the vocabulary, for the repetition penalty.
     seen: B::Buffer,
-    /// What `seen` knows: as many tokens as were read, and the one that the last step chose, which the device marked itself.
+    /// The tokens that `seen` marks: the number of tokens that were read, and the one that the last step chose, which
+    /// the device marked itself.
     marked: Option<(usize, u32)>,
     /// The id that the last step left at `workspace.ids[0]`.
     on_device: Option<u32>,
@@ -55,17 +56,17 @@ pub struct Session<B: Backend> {
     interval: u32,
 }
 
-/// What a session reads.
+/// The input of a session.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
     /// Tokens of the vocabulary.
     Tokens(&'a [u32]),
-    /// What the first layer gets in the place of a token's embedding, `[tokens, dim]`: after the family's scale, before
-    /// learned positions are added. They are finite. The kind is none of text.
+    /// Vectors `[tokens, dim]` for the first layer in place of token embeddings: after the family's scale, before
+    /// learned positions are added. All must be finite. The kind must not be `Text`.
     Embeddings(Kind, &'a [f32]),
 }
 
-/// Where a sequence goes back to.
+/// The target of a rollback.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RollbackTarget {
     Len(u32),
@@ -133,7 +134,7 @@ impl<B: Backend> Session<B> {
         self.model.backend().prepare(&self.ops(&[1, self.workspace.batch])?, progress)
     }
 
-    /// What steps of so many tokens run.
+    /// Returns the ops of steps of `steps` tokens.
     pub(super) fn ops(&self, steps: &[u32]) -> Result<Vec<Op>> {
         let (decoder, w) = (self.model.decoder(), &self.workspace);
         let mut ops = Vec::new();
@@ -171,7 +172,7 @@ impl<B: Backend> Session<B> {
         &self.model
     }
 
-    /// Where keys and values are.
+    /// The pool that holds the keys and values.
     pub fn pool(&self) -> &Arc<Pool<B>> {
         &self.pool
     }
@@ -211,7 +212,7 @@ impl<B: Backend> Session<B> {
     /// Waits until the device has done what was recorded so far.
     ///
     /// # Errors
-    /// What the device gives.
+    /// Errors of the device.
     pub async fn wait(&self) -> Result<()> {
         self.model.backend().download(&self.workspace.ids, 0, 4).await.map(drop)
     }
@@ -234,7 +235,7 @@ impl<B: Backend> Session<B> {
         self.pieces(input, batch, |_, _, _| model.backend().submit())
     }
 
-    /// What was there before an error, again.
+    /// Reads `tokens` again after an error, to restore the cache.
     fn reread(&mut self, tokens: &[u32]) -> Result<()> {
         self.steps(Input::Tokens(tokens))
     }

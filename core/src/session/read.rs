@@ -162,7 +162,7 @@ impl<B: Backend> Session<B> {
         Ok(())
     }
 
-    /// What the first layer gets for `tokens`, `[tokens, dim]`, but for learned positions.
+    /// Returns the vectors `[tokens, dim]` that the first layer gets for `tokens`, without learned positions.
     ///
     /// # Errors
     /// `Tokenizer` for ids outside of the vocabulary.
@@ -295,7 +295,7 @@ impl<B: Backend> Session<B> {
         }
     }
 
-    /// What a step chose, and marked if the sampler penalises.
+    /// Records the token that a step chose. If the sampler penalises, it is marked as seen.
     pub(super) fn chose(&mut self, id: u32, sampler: &Sampler) {
         self.marked = sampler.penalises().then_some((self.tokens().len(), id));
     }

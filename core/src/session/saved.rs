@@ -54,11 +54,12 @@ impl<B: Backend> Session<B> {
         Ok(())
     }
 
-    /// What a layer remembers beside keys and values, as its op reads it: `[HV, K, V]` of the delta rule, `[H, C, N]` of
-    /// [`route_step`](foveate_kernels::route_step). Before the first token these are zeros; layers without have none.
+    /// Returns the recurrent state of a layer, as its op reads it: `[HV, K, V]` for the delta rule, `[H, C, N]` for
+    /// [`route_step`](foveate_kernels::route_step). Before the first token it is zero; layers without one return
+    /// `None`.
     ///
     /// # Errors
-    /// What the device gives.
+    /// Errors of the device.
     pub async fn state(&self, layer: usize) -> Result<Option<Vec<u8>>> {
         let Some(states) = self.pool.states().layer(layer) else { return Ok(None) };
         match self.sequence.slot() {

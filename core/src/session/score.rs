@@ -7,7 +7,7 @@ use foveate_kernels::sample::choosable;
 
 /// The windows that a long text is scored in. Every window is read on its own, BOS first.
 ///
-/// Where windows overlap, each token counts once: in the first window that holds it. This is the strided perplexity of
+/// If windows overlap, each token counts once: in the first window that holds it. This is the strided perplexity of
 /// transformers' documentation ("Perplexity of fixed-length models"), as an exact mean over the tokens that count.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Windows {

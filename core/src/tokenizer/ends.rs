@@ -63,7 +63,7 @@ impl Tokenizer {
         ends
     }
 
-    /// Whether a token stands for no text.
+    /// True if the token is a control token, which has no text.
     fn is_control(&self, id: u32) -> bool {
         match &self.model {
             Model::Library(library) => {

@@ -1,10 +1,10 @@
-//! What a GGUF file says of a tokenizer of any kind.
+//! Tokenizer metadata of GGUF files, of all tokenizer kinds.
 
 use super::{Around, Special};
 use crate::error::{Error, Result};
 use crate::weights::gguf::{Metadata, Value};
 
-/// What models call the token that ends a turn, for files that have no `eot_token_id`; the first that exists counts.
+/// Names of the token that ends a turn, for files without `eot_token_id`; the first that exists counts.
 const END_OF_TURN: [&str; 7] =
     ["<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>", "<EOT>"];
 
@@ -94,7 +94,7 @@ pub(super) fn special(metadata: &Metadata, count: usize, find: impl Fn(&str) -> 
     Ok(Special { bos: id("bos")?, eos: id("eos")?, eot: id("eot")?.or_else(by_name) })
 }
 
-/// What stands around a text; `add_bos` if the file does not say it.
+/// Returns the tokens before and after a text. `add_bos` is the default if the file has no such key.
 pub(super) fn around(metadata: &Metadata, add_bos: bool, special: Special) -> Result<Around> {
     let asked = |role: &str, default: bool, id: Option<u32>| {
         let asked = metadata.bool(&format!("tokenizer.ggml.add_{role}_token")).unwrap_or(default);

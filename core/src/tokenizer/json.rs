@@ -1,7 +1,7 @@
-//! What must hold of a `tokenizer.json` before the library sees it, because the library relies on it: a merge whose
-//! result is not in the vocabulary writes past a buffer, an id at the end of the range overflows a counter, a template
-//! that names an unknown special token is only found out by the first text, and decoders and normalizers must be sound
-//! JSON before their kind is looked at.
+//! Checks of a `tokenizer.json` that the tokenizers library relies on but does not make: a merge whose result is not in
+//! the vocabulary writes past a buffer, an id at the end of the range overflows a counter, an unknown special token in
+//! a template is found only by the first text, and decoders and normalizers must be valid JSON before their kind is
+//! read.
 
 use std::collections::HashMap;
 use std::fmt;

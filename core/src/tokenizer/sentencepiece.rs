@@ -16,7 +16,7 @@ use super::{Model, Tokenizer};
 use crate::error::{Error, Result};
 use crate::weights::gguf::{Array, Metadata, Strings};
 
-/// What a space is spelled as.
+/// The character that stands for a space in the vocabulary.
 const SPACE: char = '\u{2581}';
 
 /// `tokenizer.ggml.token_type`.
@@ -37,7 +37,7 @@ pub(super) struct SentencePiece {
     kinds: Vec<Kind>,
     /// Ids by the order of their tokens.
     sorted: Vec<u32>,
-    /// What is cut out of a text, with spaces as the text has them, sorted.
+    /// Tokens that are matched in a text before the rest is tokenized; spaces as in the text, sorted.
     cut: Vec<(String, u32)>,
     /// The id of each byte.
     bytes: Vec<Option<u32>>,

@@ -1,5 +1,5 @@
-//! What the files beside a `tokenizer.json` say: `tokenizer_config.json`, and before it `special_tokens_map.json` and
-//! `added_tokens.json`.
+//! Settings in the files beside a `tokenizer.json`: `tokenizer_config.json`, and before it `special_tokens_map.json`
+//! and `added_tokens.json`.
 //!
 //! They are read as transformers 5 reads them beside a `tokenizer.json`. So `add_bos_token` and `add_eos_token` change
 //! nothing: the post-processor of `tokenizer.json` says what stands around a text.
@@ -17,7 +17,7 @@ const ROLES: [&str; 7] = ["bos_token", "eos_token", "unk_token", "sep_token", "p
 
 const CONFIG: &str = "tokenizer_config.json";
 
-/// What the files beside a vocabulary say.
+/// Settings from the files beside a vocabulary.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
     /// Special tokens by the names of their roles, such as `bos_token`.

@@ -2,7 +2,7 @@
 
 use super::Tokenizer;
 
-/// What an incomplete character decodes to.
+/// An incomplete character decodes to this.
 const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
 
 /// The most bytes, and so tokens, of one character. More tokens in waiting are not one character.
@@ -79,7 +79,7 @@ impl Stream {
         self.cut = self.text(&self.ids).len();
     }
 
-    /// What is still held back at the end of the text: an incomplete character, as U+FFFD.
+    /// Returns the rest of the text: an incomplete character, as U+FFFD.
     pub fn finish(self) -> Option<String> {
         let text = self.text(&self.ids);
         self.piece(&text, text.len())

@@ -90,7 +90,7 @@ impl Checkpoint {
     /// the middle and the end of each, 4096 at most.
     ///
     /// # Errors
-    /// What the sources return.
+    /// Errors of the sources.
     pub async fn fingerprint(&self) -> Result<String> {
         let mut hash = Hash::default();
         for tensor in &self.tensors {
@@ -120,7 +120,7 @@ impl Checkpoint {
         Self { files, tensors: self.tensors.clone(), metadata: None, notes: BTreeMap::new() }
     }
 
-    /// Whether all files lie in memory.
+    /// True if all files are in memory.
     pub fn in_memory(&self) -> bool {
         self.files.iter().all(|file| file.shared().is_some())
     }

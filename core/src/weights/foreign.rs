@@ -1,4 +1,4 @@
-//! What a file is that is not what its name says.
+//! Names the format of a file whose content is not what its name says.
 
 /// Beginnings of files, and what to say of them.
 const KINDS: &[(&[u8], &str)] = &[

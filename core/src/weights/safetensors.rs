@@ -134,7 +134,7 @@ struct Entry {
     range: (u64, u64),
 }
 
-/// What stands under a tensor's name.
+/// The JSON fields of a tensor.
 #[derive(Deserialize)]
 struct Fields {
     dtype: Type,
@@ -232,7 +232,7 @@ pub fn shard_names(index_json: &[u8]) -> Result<Vec<String>> {
     }
 }
 
-/// Whether a name stays in its folder on every system: no separators, drives, streams, devices or control characters.
+/// True for a file name without a path on every system: no separators, drives, streams, devices or control characters.
 fn is_file_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 255

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Bytes of one sample of a tensor, of which there are three.
 const SAMPLE: u64 = 4096;
 
-/// Where the samples of a tensor of `bytes` bytes begin, and how long they are: they may overlap.
+/// Returns the offsets and the length of the samples of a tensor of `bytes` bytes. Samples may overlap.
 pub(super) fn samples(bytes: u64) -> ([u64; 3], u64) {
     let take = bytes.min(SAMPLE);
     let last = bytes - take;

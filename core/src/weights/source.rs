@@ -1,4 +1,4 @@
-//! Where the bytes of a file come from.
+//! Sources of bytes: files, memory, and readers that the caller implements.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 /// A file, wherever it lies: ranges of a URL or a `File` in a browser, a mapped file natively.
 pub trait Source: MaybeSend + MaybeSync {
-    /// What messages call the file, usually its name.
+    /// The name of the source in messages, usually the file's name.
     fn name(&self) -> &str;
 
     /// Bytes of the file. It does not change while the source lives.

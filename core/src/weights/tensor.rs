@@ -24,7 +24,7 @@ impl std::fmt::Display for Stored {
     }
 }
 
-/// Where a tensor lies and what it is. The range `offset..offset + bytes` is inside the file.
+/// The name, type, shape and byte range of a tensor. The range `offset..offset + bytes` is inside the file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TensorInfo {
     pub name: String,

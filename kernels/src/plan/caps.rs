@@ -17,9 +17,9 @@ use crate::error::{Error, Result};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub struct Caps {
-    /// Whether shaders may use `f16`.
+    /// True if shaders may use `f16`.
     pub shader_f16: bool,
-    /// Whether shaders may use subgroup operations.
+    /// True if shaders may use subgroup operations.
     pub subgroups: bool,
     /// Smallest subgroup that the device may run a shader with; 0 without `subgroups`.
     pub subgroup_min: u32,
@@ -44,7 +44,7 @@ pub struct Caps {
 }
 
 impl Caps {
-    /// What every WebGPU device has: the defaults of the specification, no optional feature.
+    /// The capabilities of every WebGPU device: the default limits of the specification, no optional feature.
     pub const WEBGPU: Caps = Caps {
         shader_f16: false,
         subgroups: false,

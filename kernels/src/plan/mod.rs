@@ -1,4 +1,4 @@
-//! What a device can do, and what an op asks of it: passes as plain data.
+//! Device capabilities, and the passes of an op as plain data.
 //!
 //! A [`Plan`] is data, and any engine can run it. `examples/own_engine.rs` does so with wgpu, in a hundred lines. An engine
 //! keeps this contract:
@@ -51,9 +51,9 @@ pub struct Plan {
 impl Plan {
     /// Bytes of everything that the passes bind, for each pass once, twice where it is read and written.
     ///
-    /// What moves is this where every pass touches all that it binds and caches hold what it touches again. It is less
-    /// for a pass that picks rows (a page table, ids), and more for one whose tiles read an operand several times; at
-    /// least [`Kernel::bytes`](crate::ops::Kernel::bytes) moves in any case.
+    /// This is the memory traffic if every pass touches all bytes that it binds, each once. A pass that picks rows (a
+    /// page table, ids) moves less; a pass whose tiles read an operand several times may move more.
+    /// [`Kernel::bytes`](crate::ops::Kernel::bytes) is the minimum.
     pub fn bytes(&self) -> u64 {
         let once = |b: &Binding| b.bytes * if b.access == Access::ReadWrite { 2 } else { 1 };
         self.passes.iter().flat_map(|pass| &pass.bindings).map(once).sum()

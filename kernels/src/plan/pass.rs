@@ -22,7 +22,7 @@ pub struct Binding {
     /// The variable's name in the shader.
     pub name: &'static str,
     pub memory: Memory,
-    /// Whether the shader writes it.
+    /// The access of the shader to the buffer.
     pub access: Access,
     /// Bytes to skip at the front, a multiple of [`Caps::alignment`].
     pub offset: u64,
@@ -41,8 +41,8 @@ pub struct Param {
 pub enum Value {
     U32(u32),
     F32(f32),
-    /// Where argument `arg` begins in its binding, in units of `unit` bytes: 0 when the caller's buffer begins with the
-    /// argument. It lets a caller hand over a part of a buffer that starts at any multiple of `unit`, not only of the
+    /// The offset of argument `arg` in its binding, in units of `unit` bytes: 0 if the caller's buffer begins with the
+    /// argument. A caller can thus pass a part of a buffer that starts at any multiple of `unit`, not only of the
     /// device's alignment.
     Start {
         arg: usize,

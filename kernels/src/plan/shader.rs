@@ -105,7 +105,7 @@ pub enum Const {
     Alias(&'static str),
 }
 
-/// What a shader needs of the device beyond WebGPU's core; each is an `enable` line of the header.
+/// The optional WebGPU features that a shader needs; each is an `enable` line of the header.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Features {
     pub f16: bool,

@@ -1,4 +1,4 @@
-//! What the machine can do at most, measured with what the executor has: its threads, or the device.
+//! The peak throughput of the machine, measured with the executor's threads or on its device.
 
 use super::loaded::samples;
 use super::statistics::{Effort, Spread};

@@ -10,7 +10,7 @@ use foveate_core::{Any, Backend, Operand, load_args};
 use serde::Serialize;
 use std::time::Instant;
 
-/// What times were taken with.
+/// The clock of a measurement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Clock {
@@ -86,7 +86,7 @@ pub struct Loaded<'a> {
     device: &'a Any,
     op: Op,
     buffers: Vec<AnyBuffer>,
-    /// What is downloaded to wait for the device.
+    /// A small buffer, downloaded to wait for the device.
     fence: AnyBuffer,
 }
 

@@ -1,4 +1,4 @@
-//! What the host forms of ops allocate while they run.
+//! Memory that the CPU forms of ops allocate while they run.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};

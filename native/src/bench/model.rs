@@ -46,7 +46,7 @@ pub struct OpTime {
 #[derive(Clone, Debug, Serialize)]
 pub struct ModelReport {
     pub device: String,
-    /// What the ops were timed with; tokens a second are by the host's clock.
+    /// The clock of the ops' times; tokens per second are by the host's clock.
     pub clock: Clock,
     pub speeds: Vec<At>,
     /// The context of the tables.

@@ -9,7 +9,7 @@ use foveate_core::kernels::ops::Op;
 use foveate_core::kernels::plan::{Caps, Plan};
 use serde::Serialize;
 
-/// What a plan asks of a device.
+/// The resources that a plan needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct PlanCost {
     pub dispatches: usize,
@@ -40,12 +40,12 @@ impl PlanCost {
     }
 }
 
-/// Whether a device has a form of an op.
+/// True if the device has a form of the op.
 pub fn runs(device: &Any, op: &Op) -> bool {
     matches!(device, Any::Host(_)) || PlanCost::of(device, op).is_some()
 }
 
-/// What was measured of an op.
+/// The measurements of an op.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     pub name: String,

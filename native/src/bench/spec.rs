@@ -1,4 +1,4 @@
-//! What can be timed, from `name=value` pairs.
+//! Specs to time, from `name=value` pairs.
 
 use crate::error::{Error, Result};
 use foveate_core::kernels::ops::Op;

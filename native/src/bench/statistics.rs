@@ -6,7 +6,8 @@ use std::time::Instant;
 
 /// How often to measure: until there are `runs` samples and `seconds` have gone by.
 ///
-/// What is slow is cut short: at ten times `seconds` three samples are enough, at sixty times one.
+/// Slow measurements are cut short: at ten times `seconds` three samples are enough, at
+/// sixty times one.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Effort {
     pub runs: usize,

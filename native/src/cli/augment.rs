@@ -129,7 +129,7 @@ impl Augmenter {
         }
     }
 
-    /// What became of every augmentation; what is not there yet is not waited for.
+    /// Reports the outcome of every augmentation; unfinished ones are not waited for.
     pub(super) fn report(mut self) -> Value {
         if let Some(asked) = self.asked.take() {
             asked.job.cancel();

@@ -24,7 +24,7 @@ pub(super) struct Arguments {
     settings: Settings,
 }
 
-/// What a conversation is asked for, whatever the model.
+/// Settings of a conversation, of any model.
 #[derive(Args)]
 pub(super) struct Settings {
     /// The system message.
@@ -62,7 +62,7 @@ impl Settings {
         Ok(options.sampling(self.sampling.settings()?))
     }
 
-    /// What the template gets besides the messages.
+    /// Returns the template's inputs other than the messages.
     pub(super) fn inputs(&self) -> Result<Inputs> {
         let mut inputs = Inputs::prompt();
         for variable in &self.template_var {

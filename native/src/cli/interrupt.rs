@@ -3,10 +3,10 @@
 use foveate::Cancel;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What the next Ctrl-C ends.
+/// The generation that the next Ctrl-C ends.
 static ANSWERING: Mutex<Option<Cancel>> = Mutex::new(None);
 
-/// What shells report of a program that ended by this signal.
+/// The exit code of a program that ended by SIGINT.
 pub(super) const CODE: u8 = 130;
 
 fn answering() -> MutexGuard<'static, Option<Cancel>> {

@@ -72,7 +72,7 @@ fn inner(json: &Json, dim: u32) -> Result<u32> {
     bounded("intermediate_size", inner)
 }
 
-/// What both kinds have in common; queries and keys of `heads` heads, of which nothing is said yet.
+/// The settings that DeltaNet and Gated DeltaNet share, for `heads` heads of queries and keys.
 fn shared(json: &Json, heads: u32) -> Result<Delta> {
     let window = match json.bool("use_short_conv")?.unwrap_or(true) {
         true => bounded("conv_size", json.u32("conv_size")?.unwrap_or(4))?,

@@ -14,7 +14,7 @@ pub(super) const PERIOD: u32 = 6;
 /// The base of the rotation in layers with a window, unless a file says otherwise.
 pub(super) const LOCAL_THETA: f64 = 10000.0;
 
-/// What the layers of a model have in common.
+/// The settings that all layers of a model share.
 pub(super) struct Shape {
     pub(super) heads: u32,
     pub(super) kv_heads: u32,
@@ -59,7 +59,7 @@ pub(super) fn embed_scale(dim: u32) -> f32 {
     (dim as f32).sqrt()
 }
 
-/// Whether a layer has a window, where one of `period` has none.
+/// True if the layer has a window; one layer of each `period` has none.
 pub(super) fn slides(layer: u32, period: u32) -> bool {
     period == 0 || layer % period != period - 1
 }

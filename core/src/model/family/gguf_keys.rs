@@ -122,8 +122,8 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// Whether a value switches its key off: 0, false, nothing; and 1 for a scale, unless it is that of scores, which is not 1
-/// by default.
+/// True if a value turns its setting off: 0, false or empty; and 1 for a scale. For a scale of scores, 1 is not the
+/// default and does not turn it off.
 fn off(name: &str, value: &Value) -> bool {
     let number = value.as_i64().map(|n| n as f64).or(value.as_f64());
     let neutral = |n: f64| n == 0.0 || n == 1.0 && name.contains("scale") && !name.contains("attention");

@@ -80,7 +80,7 @@ impl Json {
         self.map.get(key).filter(|v| !v.is_null())
     }
 
-    /// Whether a key is there, null or not.
+    /// True if the key exists, even if its value is null.
     pub(super) fn has(&self, key: &str) -> bool {
         self.map.contains_key(key)
     }

@@ -116,7 +116,7 @@ const COMPUTES: &[&str] = &[
     "window",
 ];
 
-/// Whether a key that nobody asked for may change results.
+/// True if a key that the family does not read may change results.
 pub(super) fn matters(key: &str, value: &Value) -> bool {
     let key = key.to_ascii_lowercase();
     let computes = COMPUTES.iter().any(|part| key.contains(part));
@@ -124,8 +124,8 @@ pub(super) fn matters(key: &str, value: &Value) -> bool {
     computes && !harmless && !off(&key, value)
 }
 
-/// Whether a value switches its key off: null, false, 0, nothing; and 1 for a factor, unless it is that of scores, which is
-/// not 1 by default.
+/// True if a value turns its setting off: null, false, 0 or empty; and 1 for a factor. For a factor of scores, 1 is not
+/// the default and does not turn it off.
 fn off(key: &str, value: &Value) -> bool {
     let factor = ["multiplier", "scale", "scaling", "factor"].iter().any(|part| key.contains(part));
     let factor = factor && !key.contains("att");

@@ -92,7 +92,7 @@ pub enum Role {
     RopeLong,
 }
 
-/// Where a matrix or vector lies in the files.
+/// The name of a matrix or vector in the files, and the rows to read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Place {
     /// The tensor's name. Files may have it without its first word, such as `model.`.
@@ -140,7 +140,7 @@ impl Place {
     }
 }
 
-/// Where a role's weight or bias lies in a layer of a model.
+/// Returns the place of a role's weight or bias in a layer.
 type Naming = fn(&Config, Role, usize, &str) -> Place;
 
 /// A model's plan: its configuration, and where its tensors lie.
@@ -148,8 +148,8 @@ pub struct Family {
     /// The plan of the model.
     pub config: Config,
     place: Naming,
-    /// Whether the tensors that the files hold decide on biases and on divisors of the rotation: the metadata of such
-    /// files does not speak of them.
+    /// If true, the tensors in the files decide which products have biases and whether the rotation has divisors, since
+    /// the metadata of such files does not say it.
     pub(super) by_tensors: bool,
 }
 
@@ -195,20 +195,20 @@ impl Family {
         Ok(Self { config, place: gguf::place, by_tensors })
     }
 
-    /// Whether a tensor changes nothing that is computed here: it belongs to a part of the model that is not run, one that
-    /// sees, hears or drafts tokens, or it is a buffer that the configuration determines.
+    /// True for a tensor that is not needed: it belongs to a part of the model that is not run (vision, audio, draft
+    /// tokens), or is a buffer that the configuration determines.
     pub fn ignores(&self, tensor: &str) -> bool {
         APART.iter().any(|part| tensor.strip_prefix("model.").unwrap_or(tensor).starts_with(part))
             || BUFFERS.iter().any(|buffer| tensor.ends_with(buffer))
             || self.config.architecture == "gpt2" && MASKS.iter().any(|mask| tensor.ends_with(mask))
     }
 
-    /// Where the weight of `role` in layer `layer` lies (the layer of what is not in one does not matter).
+    /// Returns the place of the weight of `role` in layer `layer`. Roles outside of layers ignore `layer`.
     pub fn weight(&self, role: Role, layer: usize) -> Place {
         (self.place)(&self.config, role, layer, "weight")
     }
 
-    /// Where its bias lies.
+    /// Returns the place of the bias of `role` in layer `layer`.
     pub fn bias(&self, role: Role, layer: usize) -> Place {
         (self.place)(&self.config, role, layer, "bias")
     }

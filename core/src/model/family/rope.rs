@@ -174,7 +174,7 @@ fn scaling(rope: &Json, json: &Json, plain: Frequencies) -> Result<Frequencies> 
     })
 }
 
-/// What YaRN multiplies cosines and sines by.
+/// Returns the factor by which YaRN multiplies cosines and sines.
 pub(super) fn yarn_magnitude(factor: f64, scale: f64) -> f64 {
     if factor > 1.0 { 0.1 * scale * factor.ln() + 1.0 } else { 1.0 }
 }

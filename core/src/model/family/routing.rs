@@ -99,7 +99,7 @@ pub(super) fn config(json: &Json) -> Result<Config> {
     })
 }
 
-/// What lets the tokens of a layer see each other.
+/// The sequence mixer of a layer.
 enum Kind {
     Full,
     Local,

@@ -50,7 +50,7 @@ pub enum Array {
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Strings {
     text: String,
-    /// Where each string ends in `text`. A header is below 4 GiB.
+    /// End offset of each string in `text`. A header is below 4 GiB.
     ends: Vec<u32>,
 }
 
@@ -88,7 +88,7 @@ impl<S: AsRef<str>> FromIterator<S> for Strings {
     }
 }
 
-/// What a type number of the format means.
+/// The value types of GGUF metadata.
 #[derive(Clone, Copy)]
 enum Kind {
     U8,

@@ -25,10 +25,10 @@ const WINDOW: u64 = 1 << 20;
 /// ggml has four dimensions; a file may come from a version that has more.
 const MAX_DIMS: u32 = 8;
 
-/// Where tensors start unless `general.alignment` says otherwise, in bytes.
+/// Default alignment of tensors in bytes, if `general.alignment` is missing.
 const DEFAULT_ALIGNMENT: u64 = 32;
 
-/// What stands before the tensors' bytes.
+/// The header of a GGUF file: everything before the tensor data.
 pub(crate) struct Header {
     pub(crate) metadata: Metadata,
     pub(crate) tensors: Vec<TensorInfo>,

@@ -57,7 +57,7 @@ pub(super) fn block(number: u32) -> Option<(u64, u64)> {
     find(number)?.2
 }
 
-/// What the tensor table says of a type.
+/// Returns the storage type of a type number in the tensor table.
 pub(super) fn stored(number: u32) -> Stored {
     Stored::Known(match number {
         0 => DType::F32,

@@ -1,4 +1,4 @@
-//! What `foveate bench` found, as tables.
+//! The results of `foveate bench`, as tables.
 
 use foveate::bench::{Ceiling, Clock, Fit, ModelReport, OpTime, Point, Row, Spread, Sweep};
 

@@ -194,7 +194,7 @@ impl Spec {
         Some([planes[0], planes[1], self.queries, self.keys])
     }
 
-    /// Where the biases of query `t` of head `h` in sequence `b` begin.
+    /// Returns the index of the first bias of query `t`, head `h`, sequence `b`.
     pub(crate) fn bias_row(&self, b: usize, h: usize, t: usize) -> usize {
         let own = self.bias.unwrap_or_default();
         let heads = if own.heads { self.heads as usize } else { 1 };
@@ -358,8 +358,8 @@ impl Kernel for Spec {
     }
 }
 
-/// Where sequences of up to `most` rows begin in `rows`: as long as there is room if that is for all of them, otherwise of
-/// any length, with a gap in front now and then.
+/// Returns random offsets of sequences of up to `most` rows in `rows`. If all sequences fit at full length, they have
+/// it; otherwise their lengths are random, with a gap in front of some.
 fn offsets(batch: u32, most: u32, rows: u32, rng: &mut crate::rng::Rng) -> Vec<u32> {
     let full = u64::from(batch) * u64::from(most) <= u64::from(rows);
     let mut at = if full { 0 } else { rng.up_to(rows.min(2)) };

@@ -1,4 +1,4 @@
-//! What the delta rule's gates are made of in the layers around it: the strength of writing and the decay of the state.
+//! The gates of the delta rule from the outputs of a projection: the writing strength `beta` and the log decay `g`.
 //!
 //! ```text
 //! beta[r, h] = 1 / (1 + exp(-b[r, h]))                              times 2 with `negative`

@@ -28,7 +28,7 @@ pub enum Scaling {
         fast: f64,
         slow: f64,
         original: f64,
-        /// Whether the two ends of the interpolation are rounded to whole pairs.
+        /// True if both ends of the interpolation are rounded to whole pairs.
         whole: bool,
     },
     /// LongRoPE (2402.13753): each frequency is divided by a number of its own, from `short` for tables of up to

@@ -76,7 +76,7 @@ impl Spec {
         matches!(self.update, Update::Counted | Update::Smoothed)
     }
 
-    /// What the loss is multiplied by: `beta / (B T H D)`.
+    /// Returns the factor of the loss: `beta / (B T H D)`.
     fn loss_scale(&self) -> f64 {
         let all = [self.batch, self.tokens, self.heads, self.dim].map(f64::from).iter().product::<f64>();
         f64::from(self.commitment.unwrap_or(0.0)) / all.max(1.0)

@@ -70,11 +70,11 @@ pub const NAME: &str = "route";
 /// Added to the variance by [`Norm::Layer`].
 pub const EPS: f32 = 1e-6;
 
-/// What places hold that no member has.
+/// Marks a place without a member.
 pub const NO_MEMBER: u32 = u32::MAX;
 
 impl Norm {
-    /// What scores of one head have in common and selections leave out.
+    /// Returns the common factor of a head's scores, which does not change selections.
     fn factor(self, dim: u32) -> f32 {
         if self == Norm::Layer { libm::sqrtf(dim as f32) } else { 1.0 }
     }
@@ -98,7 +98,7 @@ impl Spec {
         }
     }
 
-    /// Whether members leave again.
+    /// True if members of a centroid expire.
     pub fn expires(&self) -> bool {
         self.selection != Selection::Balanced
     }

@@ -68,7 +68,7 @@ impl Spec {
         self.route.window.saturating_mul(each).saturating_add(1)
     }
 
-    /// Whether tokens are compared with those that a centroid has.
+    /// True if a new token is compared with the scores of the centroid's members.
     fn scored(&self) -> bool {
         self.route.selection == Selection::Prefix
     }
@@ -186,7 +186,7 @@ struct Member {
 }
 
 impl Lists<'_> {
-    /// What the state holds.
+    /// Returns the members in the state.
     fn held(&self, window: usize) -> Vec<Member> {
         let held = (self.state[0] as usize).min(window);
         let score = |place| self.state.get(1 + window + place).map_or(0.0, |bits| f32::from_bits(*bits));

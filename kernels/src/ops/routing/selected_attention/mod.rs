@@ -68,7 +68,7 @@ pub use spec::{OwnKind, Spec};
 
 pub const NAME: &str = "selected_attention";
 
-/// What the keys are.
+/// The source of the keys.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Keys {
@@ -78,7 +78,7 @@ pub enum Keys {
     Separate { tokens: u32, entries: u32 },
 }
 
-/// What a query makes of the key at its own position.
+/// How a query treats the key at its own position.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum Own {
@@ -88,7 +88,7 @@ pub enum Own {
     Excluded,
 }
 
-/// What becomes of a token in several lists.
+/// How the outputs of a token that is in several lists are combined.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum Combine {
@@ -126,7 +126,7 @@ impl Spec {
         self.keys == Keys::Shared { normalize: true }
     }
 
-    /// What is read, but for what the forward pass computes.
+    /// Returns the arguments that are read, without those that the forward pass computes.
     pub(crate) fn read(&self) -> Vec<Arg> {
         let read = |name, dtype, shape: &[u32]| Arg::new(name, dtype, shape, Access::Read);
         let (batch, heads, clusters, memory) = (self.batch, self.heads, self.clusters, self.memory);
