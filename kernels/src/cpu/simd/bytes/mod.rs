@@ -11,6 +11,40 @@
 //! activation, as in GGML's `Q8_0` products, is a third faster but has an error of 4e-3, which changes the tokens a
 //! model chooses. After the rounding the product is exact: sums are 32-bit integers, which are then scaled in f32.
 
+/// Defines a unit's `dots`, which calls its `token_dots` for the format and for 1 to 4 tokens.
+#[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
+macro_rules! define_dots {
+    ($features:literal) => {
+        #[target_feature(enable = $features)]
+        pub(super) fn dots(
+            format: DType,
+            rows: &[u8],
+            row_bytes: usize,
+            x: &Rounded,
+            tokens: Range<usize>,
+            out: &mut [f32],
+        ) {
+            match format {
+                DType::Q4_0 => format_dots::<Q4_0>(rows, row_bytes, x, tokens, out),
+                DType::Q4_1 => format_dots::<Q4_1>(rows, row_bytes, x, tokens, out),
+                _ => format_dots::<Q8_0>(rows, row_bytes, x, tokens, out),
+            }
+        }
+
+        #[target_feature(enable = $features)]
+        fn format_dots<F: Format>(rows: &[u8], row_bytes: usize, x: &Rounded, tokens: Range<usize>, out: &mut [f32]) {
+            let row = |t: usize| x.row(tokens.start + t);
+            match tokens.len() {
+                1 => token_dots::<F, 1>(rows, row_bytes, [row(0)], out),
+                2 => token_dots::<F, 2>(rows, row_bytes, [row(0), row(1)], out),
+                3 => token_dots::<F, 3>(rows, row_bytes, [row(0), row(1), row(2)], out),
+                4 => token_dots::<F, 4>(rows, row_bytes, [row(0), row(1), row(2), row(3)], out),
+                _ => panic!("1 to 4 tokens"),
+            }
+        }
+    };
+}
+
 #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
 mod avx2;
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]

@@ -244,26 +244,7 @@ impl Format for Q8_0 {
     }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
-pub(super) fn dots(format: DType, rows: &[u8], row_bytes: usize, x: &Rounded, tokens: Range<usize>, out: &mut [f32]) {
-    match format {
-        DType::Q4_0 => format_dots::<Q4_0>(rows, row_bytes, x, tokens, out),
-        DType::Q4_1 => format_dots::<Q4_1>(rows, row_bytes, x, tokens, out),
-        _ => format_dots::<Q8_0>(rows, row_bytes, x, tokens, out),
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
-fn format_dots<F: Format>(rows: &[u8], row_bytes: usize, x: &Rounded, tokens: Range<usize>, out: &mut [f32]) {
-    let row = |t: usize| x.row((tokens.start + t).min(tokens.end - 1));
-    match tokens.len() {
-        1 => token_dots::<F, 1>(rows, row_bytes, [row(0)], out),
-        2 => token_dots::<F, 2>(rows, row_bytes, [row(0), row(1)], out),
-        3 => token_dots::<F, 3>(rows, row_bytes, [row(0), row(1), row(2)], out),
-        4 => token_dots::<F, 4>(rows, row_bytes, [row(0), row(1), row(2), row(3)], out),
-        _ => panic!("1 to 4 tokens"),
-    }
-}
+define_dots!("avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c");
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
 fn token_dots<F: Format, const T: usize>(rows: &[u8], row_bytes: usize, x: [Row<'_>; T], out: &mut [f32]) {
