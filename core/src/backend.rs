@@ -73,7 +73,7 @@ pub struct Copy<'a, B: Backend> {
     pub from: Operand<'a, B>,
     /// The destination.
     pub to: Operand<'a, B>,
-    /// How many there are.
+    /// Number of bytes to copy.
     pub bytes: u64,
 }
 

@@ -1,4 +1,4 @@
-//! How the next token is chosen.
+//! Sampling: the choice of the next token from logits.
 
 use crate::error::{Error, Result};
 use foveate_kernels::rng::Rng;

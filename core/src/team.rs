@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, TryLockError};
 #[cfg(not(target_arch = "wasm32"))]
 use std::time::{Duration, Instant};
 
-/// How long a thread waits for the next part.
+/// Time that a thread waits for the next part.
 #[cfg(not(target_arch = "wasm32"))]
 const PATIENCE: Duration = Duration::from_micros(500);
 /// Looks at the next part that take about as long in a browser, which has no clock for us.

@@ -19,7 +19,7 @@ pub enum Device {
     Reference,
 }
 
-/// How to use it.
+/// Options of a device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Options {
     /// On a GPU: WebGPU's default limits and no optional feature.

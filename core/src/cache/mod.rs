@@ -239,7 +239,7 @@ impl<B: Backend> Pool<B> {
         self.width
     }
 
-    /// How keys and values are stored.
+    /// The storage format of keys and values.
     pub fn format(&self) -> DType {
         self.format
     }

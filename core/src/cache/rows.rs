@@ -62,7 +62,7 @@ pub(super) struct Rows {
 pub(super) struct Grown {
     /// Of a page that others hold as well.
     pub(super) moves: Vec<Move>,
-    /// How many of the pages that could be given up are.
+    /// Number of pages given up, of those that could be.
     pub(super) given: usize,
     /// Before: the first token, the pages that stayed, the page that was replaced behind them, and those in front.
     from: u32,
@@ -109,7 +109,7 @@ impl Rows {
         self.seen(len) >= self.from
     }
 
-    /// How many pages are missing in front, and those that follow.
+    /// Returns the number of pages given up at the front, and the pages behind them.
     pub(super) fn pages(&self) -> (u32, &[u32]) {
         (self.passed(), self.table.pages())
     }

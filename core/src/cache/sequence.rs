@@ -340,7 +340,7 @@ impl Sequence {
         Ok(())
     }
 
-    /// How many tokens the sequence had at `version`, if it can go back there.
+    /// Returns the number of tokens that the sequence had at `version`, if it can be rolled back there.
     pub fn len_at(&self, version: Version) -> Option<u32> {
         // Marks are in the order of their versions.
         let marks = &self.state.marks;
@@ -399,7 +399,7 @@ impl Sequence {
         Ok(Moves { rows: [moved, slid], _held: Some(held), ..none() })
     }
 
-    /// How much of `tokens` the sequence holds. An embedding equals no token.
+    /// Returns the number of leading `tokens` that the sequence holds. An embedding equals no token.
     pub fn best_prefix(&self, tokens: &[u32]) -> Prefix {
         let same = self.tokens().iter().zip(tokens).take_while(|(old, new)| old == new && **old != NO_TOKEN).count();
         Prefix { same: same as u32, len: self.nearest(same as u32) }

@@ -1,4 +1,4 @@
-//! How Python writes values, and how much of them a template may still make.
+//! Python's text forms of values, and the limit of the text that a template produces.
 
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, State, Value};
@@ -6,7 +6,7 @@ use minijinja::{Error, ErrorKind, State, Value};
 /// Bytes that a unit of work pays for, as minijinja counts them.
 const BYTES_PER_FUEL: u64 = 64;
 
-/// Bytes that a template may still make before it has done too much work.
+/// Bytes that a template may still produce; beyond them it is out of fuel.
 pub(super) struct Room(u64);
 
 impl Room {

@@ -20,7 +20,7 @@ use crate::weights::Checkpoint;
 use foveate_kernels::testing::{Difference, Tolerance, compare};
 use std::sync::Arc;
 
-/// How close outputs and gradients must come.
+/// Tolerances of outputs and gradients.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Bounds {
     pub output: Tolerance,
@@ -28,9 +28,9 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// Those of the definitions.
+    /// Tolerances of the reference.
     pub const REFERENCE: Bounds = Bounds { output: Tolerance::REFERENCE, gradient: Tolerance::REFERENCE_GRADIENT };
-    /// Those of the executors in f32.
+    /// Tolerances of executors that compute in f32.
     pub const EXECUTOR: Bounds = Bounds { output: Tolerance::EXECUTOR, gradient: Tolerance::EXECUTOR_GRADIENT };
 }
 

@@ -158,12 +158,12 @@ impl<B: Backend> Reply<'_, B> {
         self.decode.usage()
     }
 
-    /// How fast it was so far.
+    /// The times up to now.
     pub fn timing(&self) -> Timing {
         self.decode.timing()
     }
 
-    /// How many of the oldest turns no longer fit.
+    /// Number of the oldest turns that no longer fit.
     pub fn forgotten(&self) -> usize {
         self.forgotten
     }

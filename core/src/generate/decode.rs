@@ -46,7 +46,7 @@ pub enum Finish {
     EndOfText { token: u32 },
     /// A stop string was complete.
     StopString(String),
-    /// As many tokens as were asked for.
+    /// The maximum number of tokens was reached.
     MaxTokens,
     /// The session has no room for more.
     Context,
@@ -77,7 +77,7 @@ pub struct Usage {
     pub generated_tokens: u64,
 }
 
-/// How fast a generation is, by [`Generation::clock`]; `None` where there is nothing to divide.
+/// The times of a generation, by [`Generation::clock`]. A rate is `None` if there were no tokens to divide by time.
 #[derive(Clone, Copy, PartialEq, Default, Debug)]
 pub struct Timing {
     /// Seconds from the first step to the first token.
@@ -253,7 +253,7 @@ impl Decode {
         self.usage
     }
 
-    /// How fast it was so far.
+    /// The times up to now.
     pub fn timing(&self) -> Timing {
         let [began, first, last] = self.times;
         let between = |from: Option<f64>, to: Option<f64>| from.zip(to).map(|(from, to)| to - from);

@@ -7,7 +7,7 @@ pub struct Likelihood {
     pub logprob: f64,
     /// Entropy of the whole distribution, in nats.
     pub entropy: f64,
-    /// How many tokens are likelier.
+    /// Number of tokens with a higher probability.
     pub rank: u32,
 }
 

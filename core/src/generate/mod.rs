@@ -104,7 +104,7 @@ impl<B: Backend, S: BorrowMut<Buffered<B>>> Generator<B, S> {
         self.decode.usage()
     }
 
-    /// How fast it was so far.
+    /// The times up to now.
     pub fn timing(&self) -> Timing {
         self.decode.timing()
     }

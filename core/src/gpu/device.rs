@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use foveate_kernels::plan::Caps;
 use std::sync::{Arc, Mutex};
 
-/// How to open a device.
+/// Options for opening a device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Options {
     /// WebGPU's default limits and no optional feature, whatever the adapter has, and the plans of a GPU.

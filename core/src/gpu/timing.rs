@@ -1,4 +1,4 @@
-//! How long ops take on the device, by its own clock.
+//! Times of ops on the device, from its timestamp queries.
 //!
 //! While timing is on, every op is a compute pass of its own, between two timestamps. Otherwise a whole submission is one
 //! pass and no timestamp is written.
@@ -22,7 +22,7 @@ pub(super) struct Timer {
 }
 
 impl Timer {
-    /// How many ops were recorded.
+    /// Number of ops recorded.
     pub(super) fn len(&self) -> usize {
         self.ran.len()
     }

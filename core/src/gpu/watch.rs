@@ -34,7 +34,7 @@ impl Ledger {
         failures.count += 1;
     }
 
-    /// How many failures there have been.
+    /// Number of failures so far.
     pub(super) fn count(&self) -> u64 {
         lock(&self.failures).count
     }

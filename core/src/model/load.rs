@@ -18,17 +18,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use tensors::known;
 
-/// How far loading has come, in bytes of weights.
+/// Progress of loading, in bytes of weights.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Progress {
     pub bytes: u64,
     pub of: u64,
 }
 
-/// Hears of the progress of loading; an error ends it. `Send`, except in a browser.
+/// A callback for the progress of loading; an error ends it. `Send`, except in a browser.
 #[cfg(not(target_arch = "wasm32"))]
 pub type Report<'a> = dyn FnMut(Progress) -> Result<()> + Send + 'a;
-/// Hears of the progress of loading; an error ends it. `Send` elsewhere.
+/// A callback for the progress of loading; an error ends it. `Send`, except in a browser.
 #[cfg(target_arch = "wasm32")]
 pub type Report<'a> = dyn FnMut(Progress) -> Result<()> + 'a;
 

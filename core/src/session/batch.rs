@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// Steps over a token of each of several sessions: one submission, whatever their lengths. A product reads its weights once
 /// for all of them.
 ///
-/// It works in the memory of the session that it was made of, and takes turns with it.
+/// A batch uses the workspace of the session that it was made from, and the two take turns.
 pub struct Batch<B: Backend> {
     model: Arc<Model<B>>,
     pool: Arc<Pool<B>>,

@@ -1,4 +1,4 @@
-//! How well a model predicts a text.
+//! The log-likelihood that a model gives a text.
 
 use super::{Input, RollbackTarget, Session};
 use crate::backend::Backend;

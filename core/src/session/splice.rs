@@ -39,7 +39,7 @@ impl<B: Backend> Session<B> {
         latent.map_or(Splice::Dropped(Error::EmptyPrompt), |segment| Splice::Spliced(segment.id))
     }
 
-    /// How long the sequence was when the job's snapshot was taken.
+    /// Length of the sequence when the job's snapshot was taken.
     fn admit_job(&self, job: &Job<B>) -> Result<u32> {
         if !Arc::ptr_eq(&self.pool, &job.snapshot.pool) {
             return Err(Error::Config { reason: "a job over another pool".into() });

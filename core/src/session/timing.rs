@@ -1,4 +1,4 @@
-//! How long the ops of a session take.
+//! Times of a session's ops.
 
 use super::Session;
 use crate::backend::{Backend, Operand};

@@ -1,4 +1,5 @@
-//! How a text is cut into words before byte pairs are merged, by the name that GGUF files give the rule.
+//! Pre-tokenization rules: how a text is split into words before byte pairs are merged. A rule has the name that GGUF
+//! files give it.
 //!
 //! Sources: the table of `src/llama-vocab.cpp` of llama.cpp for the names, and the `tokenizer.json` of the models for
 //! the expressions, which it adapts to its own engine. Each expression cuts the pieces of the one before it; what it

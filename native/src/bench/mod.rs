@@ -1,4 +1,4 @@
-//! How fast ops and models are, and how far from what the machine can do.
+//! Speeds of ops and models, compared with the peak of the machine.
 
 mod ceiling;
 mod loaded;

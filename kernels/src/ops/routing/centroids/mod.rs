@@ -187,7 +187,7 @@ impl<'a> Lists<'a> {
         Self { spec, members: args.u32("members"), ranges: args.u32("ranges"), lengths: args.optional_u32("lengths") }
     }
 
-    /// How many places centroid `c` of head `h` has in all sequences.
+    /// Returns the number of places of centroid `c` of head `h` in all sequences.
     fn count(&self, h: usize, c: usize) -> usize {
         self.places(h, c).map(|(_, places)| places.len()).sum()
     }
