@@ -1,7 +1,7 @@
 use super::{FORMS, Form, bytes, run_in_place};
 use foveate_kernels::ops::Op;
 use foveate_kernels::rng::Rng;
-use foveate_kernels::sample::{Draw, Spec};
+use foveate_kernels::sample::{Draw, NOT_FINITE, Spec};
 use foveate_kernels::testing::u32_bytes;
 use proptest::prelude::*;
 
@@ -83,15 +83,32 @@ proptest! {
 }
 
 #[test]
-fn sample_never_takes_a_nan() {
+fn sample_chooses_no_token_of_a_row_that_is_not_finite() {
+    let rows: [&[f32]; 4] = [
+        &[f32::NAN, 1.0, f32::NAN, 2.0, f32::NEG_INFINITY],
+        &[f32::NAN; 4],
+        &[1.0, f32::INFINITY, f32::MAX],
+        &[f32::NEG_INFINITY; 3],
+    ];
     for form in FORMS {
-        let logits = [f32::NAN, 1.0, f32::NAN, 2.0, f32::NEG_INFINITY];
-        assert_eq!(choose(form, &logits, None), 3);
+        for row in rows {
+            assert_eq!(choose(form, row, None), NOT_FINITE, "{form:?}, {row:?}");
+            for uniform in [0.0, 0.2, 0.5, 0.99] {
+                let draw = Draw { uniform, ..PLAIN };
+                assert_eq!(choose(form, row, Some(draw)), NOT_FINITE, "{form:?}, {row:?}, {uniform}");
+            }
+        }
+    }
+}
+
+#[test]
+fn sample_never_takes_a_masked_token() {
+    for form in FORMS {
+        let row = [f32::NEG_INFINITY, 1.0, f32::NEG_INFINITY, 2.0, f32::NEG_INFINITY];
+        assert_eq!(choose(form, &row, None), 3);
         for uniform in [0.0, 0.2, 0.5, 0.99] {
-            let id = choose(form, &logits, Some(Draw { uniform, ..PLAIN }));
+            let id = choose(form, &row, Some(Draw { uniform, ..PLAIN }));
             assert!(id == 1 || id == 3, "{form:?} took {id}");
         }
-        assert_eq!(choose(form, &[f32::NAN; 4], None), 0);
-        assert_eq!(choose(form, &[1.0, f32::INFINITY, f32::MAX], None), 1);
     }
 }
