@@ -1,19 +1,80 @@
 //! AVX2 byte products: sixteen 16-bit products per instruction, summed in pairs.
 //!
-//! A row of [`Rounded`] stores its 16-bit integers whole and in order, `[blocks, 32]`.
+//! A row of [`Rounded`] stores its 16-bit integers whole, `[blocks, 2, 16]`: first the even elements of a block, then the
+//! odd ones. Splitting the bytes of weights into words yields the same order.
 #![allow(clippy::needless_range_loop, reason = "counted loops over registers unroll")]
 
-use super::{BLOCK, LARGEST, PADDED, Rounded, Row, RowMut, SMALLEST};
+use super::formats::{Bytes32, Format, Scales, by_format, each_group};
+use super::panel::pack_rows;
+use super::{BLOCK, GROUP, LARGEST, Panel, Rounded, Row, RowMut, SMALLEST, TOGETHER};
+use crate::cpu::Tile;
 use crate::dtype::DType;
 use core::arch::x86_64::*;
 use core::ops::Range;
 
-/// Blocks whose scales are computed together.
-const TOGETHER: usize = 8;
+/// Tokens of one register tile: eight integer sums of a block, four words of weights and two of activations are registers.
+const TOKENS: usize = 4;
+/// Bytes that [`dots`] prefetches ahead.
+const AHEAD: usize = 2048;
+
+impl Bytes32 for __m256i {
+    #[inline(always)]
+    unsafe fn load(at: *const u8) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { _mm256_loadu_si256(at.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn nibbles(at: *const u8) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let q = _mm_loadu_si128(at.cast());
+            _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16::<4>(q), q), _mm256_set1_epi8(15))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn where_set(bits: u32, byte: u8) -> Self {
+        // SAFETY: the caller enables the instructions.
+        unsafe {
+            // Byte i of the register gets byte i / 8 of the bits.
+            let order = _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
+            let bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(bits as i32), order);
+            let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
+            let set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit);
+            _mm256_and_si256(set, _mm256_set1_epi8(byte as i8))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn field(self, mask: u8, up: i32) -> Self {
+        // SAFETY: the caller enables the instructions.
+        unsafe {
+            let bits = _mm256_and_si256(self, _mm256_set1_epi8(mask as i8));
+            match up {
+                0 => bits,
+                1.. => _mm256_sll_epi16(bits, _mm_cvtsi32_si128(up)),
+                _ => _mm256_srl_epi16(bits, _mm_cvtsi32_si128(-up)),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn or(self, other: Self) -> Self {
+        // SAFETY: the caller enables the instructions.
+        unsafe { _mm256_or_si256(self, other) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, out: &mut [u8; BLOCK]) {
+        // SAFETY: 32 bytes.
+        unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), self) }
+    }
+}
 
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn round(x: &[f32], row: RowMut<'_>) {
-    for (b, (x, q)) in x.chunks_exact(BLOCK).zip(row.q.chunks_exact_mut(2 * BLOCK)).enumerate() {
+pub(super) fn round(x: &[f32], mut row: RowMut<'_>) {
+    for (b, x) in x.chunks_exact(BLOCK).enumerate() {
         let mut part = [_mm256_setzero_ps(); 4];
         for i in 0..4 {
             // SAFETY: loads eight of the block's elements.
@@ -25,17 +86,20 @@ pub(super) fn round(x: &[f32], row: RowMut<'_>) {
         let max = f32::from_bits(lanes(_mm256_max_epi32(pairs[0], pairs[1])).into_iter().fold(0, i32::max) as u32);
         let inverse = _mm256_set1_ps(if max > SMALLEST { LARGEST / max } else { 0.0 });
         let whole = part.map(|v| _mm256_cvtps_epi32(_mm256_mul_ps(v, inverse)));
-        for half in 0..2 {
+        // The even elements become the lower half of a register, the odd ones the upper half.
+        let split = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
+        let split = whole.map(|v| _mm256_permutevar8x32_epi32(v, split));
+        let q = &mut row.q[b * 2 * BLOCK..][..2 * BLOCK];
+        let even = [0, 2].map(|i| _mm256_permute2x128_si256::<0x20>(split[i], split[i + 1]));
+        let odd = [0, 2].map(|i| _mm256_permute2x128_si256::<0x31>(split[i], split[i + 1]));
+        for (half, [first, second]) in [even, odd].into_iter().enumerate() {
             // `packs` works within 128-bit lanes; the permutation restores the order.
-            let packed = _mm256_packs_epi32(whole[2 * half], whole[2 * half + 1]);
-            let ordered = _mm256_permute4x64_epi64::<0b11_01_10_00>(packed);
+            let ordered = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(first, second));
             // SAFETY: stores sixteen of the block's integers.
             unsafe { _mm256_storeu_si256(q[BLOCK * half..][..BLOCK].as_mut_ptr().cast(), ordered) };
         }
-        let pairs = [0, 2].map(|i| _mm256_add_epi32(whole[i], whole[i + 1]));
-        let sum: i32 = lanes(_mm256_add_epi32(pairs[0], pairs[1])).into_iter().sum();
-        row.scale[b] = max / LARGEST;
-        row.sum[b] = max / LARGEST * sum as f32;
+        let sums = [0, 2].map(|i| lanes(_mm256_add_epi32(whole[i], whole[i + 1])).into_iter().sum());
+        row.set(b, max / LARGEST, sums);
     }
 }
 
@@ -48,134 +112,173 @@ fn lanes(v: __m256i) -> [i32; 8] {
     lanes
 }
 
-/// Decoding of a format's blocks to 16-bit words.
-trait Format {
-    const BYTES: usize;
-    /// `None` if the upper half of a block's first dword is `m`.
-    /// `Some(OFFSET)` if `m` is `OFFSET d`, 0 for signed integers.
-    const OFFSET: Option<f32>;
-
-    /// Returns the integers of a block, in order.
-    ///
-    /// # Safety
-    /// `block` points to a whole block.
-    unsafe fn words(block: *const u8) -> [__m256i; 2];
-}
-
-struct Q4_0;
-struct Q4_1;
-struct Q8_0;
-
-/// # Safety
-/// `bytes` points to sixteen bytes.
-#[inline]
-#[target_feature(enable = "avx2")]
-unsafe fn nibbles(bytes: *const u8) -> [__m256i; 2] {
-    // SAFETY: the caller's promise.
-    let q = _mm256_cvtepu8_epi16(unsafe { _mm_loadu_si128(bytes.cast()) });
-    [_mm256_and_si256(q, _mm256_set1_epi16(15)), _mm256_srli_epi16::<4>(q)]
-}
-
-impl Format for Q4_0 {
-    const BYTES: usize = 18;
-    const OFFSET: Option<f32> = Some(-8.0);
-
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    unsafe fn words(block: *const u8) -> [__m256i; 2] {
-        // SAFETY: the block's nibbles begin at byte 2.
-        unsafe { nibbles(block.add(2)) }
-    }
-}
-
-impl Format for Q4_1 {
-    const BYTES: usize = 20;
-    const OFFSET: Option<f32> = None;
-
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    unsafe fn words(block: *const u8) -> [__m256i; 2] {
-        // SAFETY: the block's nibbles begin at byte 4.
-        unsafe { nibbles(block.add(4)) }
-    }
-}
-
-impl Format for Q8_0 {
-    const BYTES: usize = 34;
-    const OFFSET: Option<f32> = Some(0.0);
-
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    unsafe fn words(block: *const u8) -> [__m256i; 2] {
-        // SAFETY: the block's 32 integers begin at byte 2.
-        [2, 18].map(|at| _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(block.add(at).cast()) }))
-    }
-}
-
 define_dots!("avx2,fma,f16c");
-
-#[target_feature(enable = "avx2,fma,f16c")]
-fn token_dots<F: Format, const T: usize>(rows: &[u8], row_bytes: usize, x: [Row<'_>; T], out: &mut [f32]) {
-    for (row, out) in rows.chunks_exact(row_bytes).zip(out.chunks_exact_mut(T)) {
-        row_dots::<F, T>(row, x, out);
-    }
-}
 
 /// Writes `out[t] = row . x[t]`.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn row_dots<F: Format, const T: usize>(row: &[u8], x: [Row<'_>; T], out: &mut [f32]) {
-    let blocks = row.len() / F::BYTES;
-    let padded = blocks.next_multiple_of(PADDED);
+    let blocks = row.len() / F::BYTES * F::GROUPS;
     for x in &x {
-        assert!(x.q.len() >= blocks * 2 * BLOCK && x.scale.len() >= padded && x.sum.len() >= padded, "a row of x");
+        x.holds(blocks);
     }
-    let mut sums = [_mm256_setzero_ps(); T];
+    // Two sums per token: one would wait for the addition before it.
+    let mut sums = [[_mm256_setzero_ps(); 2]; T];
     for first in (0..blocks).step_by(TOGETHER) {
-        let count = (blocks - first).min(TOGETHER);
+        let count = if F::GROUPS == TOGETHER { TOGETHER } else { (blocks - first).min(TOGETHER) };
         // SAFETY: reads `count` blocks of the row from `first` on, the same blocks of each row of `x`, and that row's
         // scales and sums, which are padded.
         unsafe {
-            let at = row.as_ptr().add(first * F::BYTES);
-            let mut heads = [0u32; TOGETHER];
-            for b in 0..count {
-                heads[b] = at.add(b * F::BYTES).cast::<u32>().read_unaligned();
+            let at = row.as_ptr().add(first / F::GROUPS * F::BYTES);
+            for line in (0..TOGETHER / F::GROUPS * F::BYTES).step_by(64) {
+                _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD + line).cast());
             }
-            let heads = _mm256_loadu_si256(heads.as_ptr().cast());
-            let d = halves(_mm256_and_si256(heads, _mm256_set1_epi32(0xffff)));
-            let m = match F::OFFSET {
-                Some(offset) => _mm256_mul_ps(d, _mm256_set1_ps(offset)),
-                None => halves(_mm256_srli_epi32::<16>(heads)),
-            };
-            let mut scales = [[0.0f32; TOGETHER]; T];
+            let [d, m] = F::scales(at, count);
+            let halves = |v: &Scales| [0, TOGETHER].map(|i| _mm256_loadu_ps(v.as_ptr().add(i)));
+            let (d, mut m) = (halves(&d), halves(&m));
+            if F::SIGNED {
+                m = [0, 1].map(|i| _mm256_fnmadd_ps(d[i], _mm256_set1_ps(128.0), m[i]));
+            }
+            let mut scales = [[0.0f32; 2 * TOGETHER]; T];
             for t in 0..T {
                 let scale = _mm256_loadu_ps(x[t].scale.as_ptr().add(first));
-                _mm256_storeu_ps(scales[t].as_mut_ptr(), _mm256_mul_ps(d, scale));
-                sums[t] = _mm256_fmadd_ps(m, _mm256_loadu_ps(x[t].sum.as_ptr().add(first)), sums[t]);
-            }
-            for b in 0..count {
-                let w = F::words(at.add(b * F::BYTES));
-                for t in 0..T {
-                    let q: *const __m256i = x[t].q.as_ptr().add((first + b) * 2 * BLOCK).cast();
-                    let low = _mm256_madd_epi16(w[0], _mm256_loadu_si256(q));
-                    let high = _mm256_madd_epi16(w[1], _mm256_loadu_si256(q.add(1)));
-                    let dots = _mm256_cvtepi32_ps(_mm256_add_epi32(low, high));
-                    sums[t] = _mm256_fmadd_ps(dots, _mm256_set1_ps(scales[t][b]), sums[t]);
+                for half in 0..2 {
+                    let sum = _mm256_loadu_ps(x[t].sum.as_ptr().add(2 * first + half * TOGETHER));
+                    sums[t][half] = _mm256_fmadd_ps(m[half], sum, sums[t][half]);
+                    _mm256_storeu_ps(scales[t].as_mut_ptr().add(half * TOGETHER), _mm256_mul_ps(d[half], scale));
                 }
             }
+            each_group!(F, count, block_dots::<F, T>(at, first, &x, &scales, &mut sums));
         }
     }
     for t in 0..T {
-        let halves = _mm_add_ps(_mm256_castps256_ps128(sums[t]), _mm256_extractf128_ps::<1>(sums[t]));
+        let sum = _mm256_add_ps(sums[t][0], sums[t][1]);
+        let halves = _mm_add_ps(_mm256_castps256_ps128(sum), _mm256_extractf128_ps::<1>(sum));
         let pairs = _mm_add_ps(halves, _mm_movehl_ps(halves, halves));
         out[t] = _mm_cvtss_f32(_mm_add_ss(pairs, _mm_shuffle_ps::<1>(pairs, pairs)));
     }
 }
 
-/// Decodes the lower halves of the lanes, which are f16.
+/// Adds the products of block `b` behind block `first`.
+///
+/// # Safety
+/// `at` points to blocks up to block `b`, and the rows of `x` are as long.
 #[inline]
-#[target_feature(enable = "avx2,f16c")]
-fn halves(lanes: __m256i) -> __m256 {
-    let packed = _mm_packus_epi32(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256::<1>(lanes));
-    _mm256_cvtph_ps(packed)
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn block_dots<F: Format, const T: usize, const G: usize>(
+    b: usize,
+    at: *const u8,
+    first: usize,
+    x: &[Row<'_>; T],
+    scales: &[Scales; T],
+    sums: &mut [[__m256; 2]; T],
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut w: __m256i = F::integers::<__m256i, G>(at.add(b / F::GROUPS * F::BYTES));
+        if F::SIGNED {
+            w = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
+        }
+        let [even, odd] = words(w);
+        for t in 0..T {
+            let q: *const __m256i = x[t].q.as_ptr().add((first + b) * 2 * BLOCK).cast();
+            let even = _mm256_madd_epi16(even, _mm256_loadu_si256(q));
+            let odd = _mm256_madd_epi16(odd, _mm256_loadu_si256(q.add(1)));
+            let dots = _mm256_cvtepi32_ps(_mm256_add_epi32(even, odd));
+            let scale: *const f32 = scales[t].as_ptr().add(b);
+            // The lower four lanes are sums of the first half of the block, the upper four of the second half.
+            let scale = if F::HALVES {
+                _mm256_set_m128(_mm_set1_ps(*scale.add(TOGETHER)), _mm_set1_ps(*scale))
+            } else {
+                _mm256_set1_ps(*scale)
+            };
+            sums[t][b % 2] = _mm256_fmadd_ps(dots, scale, sums[t][b % 2]);
+        }
+    }
+}
+
+/// Splits bytes without sign into words: the even ones and the odd ones.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn words(bytes: __m256i) -> [__m256i; 2] {
+    [_mm256_and_si256(bytes, _mm256_set1_epi16(0xff)), _mm256_srli_epi16::<8>(bytes)]
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn multiply(panel: &Panel, x: &Rounded, y: &mut Tile<'_>) {
+    assert_eq!(panel.blocks, x.blocks, "rows as long as those of the panel");
+    if panel.halves { format_multiply::<true>(panel, x, y) } else { format_multiply::<false>(panel, x, y) }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn format_multiply<const HALVES: bool>(panel: &Panel, x: &Rounded, y: &mut Tile<'_>) {
+    let tokens = y.shape()[0];
+    for g in 0..panel.outputs.div_ceil(GROUP) {
+        for t in (0..tokens).step_by(TOKENS) {
+            match tokens - t {
+                1 => tile::<HALVES, 1>(panel, x, g, t, y),
+                2 => tile::<HALVES, 2>(panel, x, g, t, y),
+                3 => tile::<HALVES, 3>(panel, x, g, t, y),
+                _ => tile::<HALVES, TOKENS>(panel, x, g, t, y),
+            }
+        }
+    }
+}
+
+/// Multiplies `T` tokens from `token` on with group `g` of outputs.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn tile<const HALVES: bool, const T: usize>(panel: &Panel, x: &Rounded, g: usize, token: usize, y: &mut Tile<'_>) {
+    let mut row = [x.row(token); T];
+    for t in 1..T {
+        row[t] = x.row(token + t);
+    }
+    let (width, words) = (panel.width(), panel.group(g));
+    let mut sums = [[_mm256_setzero_ps(); 2]; T];
+    for b in 0..panel.blocks {
+        // SAFETY: a block of a panel has `width` words; a row has 16 dwords per block, a scale and two sums.
+        unsafe {
+            let words = words.as_ptr().add(b * width);
+            let mut dots = [[_mm256_setzero_si256(); 2]; T];
+            for half in 0..2 {
+                for j in 4 * half..4 * half + 4 {
+                    let w = [0, 8].map(|n| super::avx2::words(_mm256_loadu_si256(words.add(j * GROUP + n).cast())));
+                    for t in 0..T {
+                        let q: *const i32 = row[t].q.as_ptr().add(b * 2 * BLOCK).cast();
+                        let even = _mm256_set1_epi32(q.add(j).read_unaligned());
+                        let odd = _mm256_set1_epi32(q.add(8 + j).read_unaligned());
+                        for n in 0..2 {
+                            dots[t][n] = _mm256_add_epi32(dots[t][n], _mm256_madd_epi16(w[n][0], even));
+                            dots[t][n] = _mm256_add_epi32(dots[t][n], _mm256_madd_epi16(w[n][1], odd));
+                        }
+                    }
+                }
+                if !HALVES && half == 0 {
+                    continue;
+                }
+                let scales: *const f32 = words.add((8 + if HALVES { 2 * half } else { 0 }) * GROUP).cast();
+                for t in 0..T {
+                    let scale = _mm256_set1_ps(*row[t].scale.get_unchecked(b));
+                    let sum = |half| *row[t].sum.get_unchecked(super::place(b, half));
+                    let sum = _mm256_set1_ps(if HALVES { sum(half) } else { sum(0) + sum(1) });
+                    for n in 0..2 {
+                        let (d, m) = (_mm256_loadu_ps(scales.add(8 * n)), _mm256_loadu_ps(scales.add(GROUP + 8 * n)));
+                        sums[t][n] = _mm256_fmadd_ps(m, sum, sums[t][n]);
+                        let dots = core::mem::replace(&mut dots[t][n], _mm256_setzero_si256());
+                        sums[t][n] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), _mm256_mul_ps(d, scale), sums[t][n]);
+                    }
+                }
+            }
+        }
+    }
+    let from = g * GROUP;
+    for t in 0..T {
+        let mut all = [0.0; GROUP];
+        for n in 0..2 {
+            // SAFETY: eight of sixteen elements.
+            unsafe { _mm256_storeu_ps(all.as_mut_ptr().add(8 * n), sums[t][n]) };
+        }
+        let count = (panel.outputs - from).min(GROUP);
+        y.row(token + t)[from..from + count].copy_from_slice(&all[..count]);
+    }
 }

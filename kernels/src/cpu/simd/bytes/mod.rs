@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! x[i] ~ s q[i]                s = max |x| / 32512 over the block, q[i] = round(x[i] / s)
-//! q[i] = 256 high[i] + low[i]  two signed bytes, since processors multiply bytes
-//! w[i] = d u[i] + m            u from 0 to 255
+//! q[i] = 256 high[i] + low[i]  two signed bytes, for processors that multiply bytes
+//! w[i] = d u[i] + m            u from 0 to 255; d and m of the block, or of each half of it
 //! y    = sum over blocks of s d (u . q) + s m sum(q)
 //! ```
 //!
@@ -24,11 +24,7 @@ macro_rules! define_dots {
             tokens: Range<usize>,
             out: &mut [f32],
         ) {
-            match format {
-                DType::Q4_0 => format_dots::<Q4_0>(rows, row_bytes, x, tokens, out),
-                DType::Q4_1 => format_dots::<Q4_1>(rows, row_bytes, x, tokens, out),
-                _ => format_dots::<Q8_0>(rows, row_bytes, x, tokens, out),
-            }
+            by_format!(format, format_dots::<_>(rows, row_bytes, x, tokens, out));
         }
 
         #[target_feature(enable = $features)]
@@ -42,17 +38,34 @@ macro_rules! define_dots {
                 _ => panic!("1 to 4 tokens"),
             }
         }
+
+        #[target_feature(enable = $features)]
+        fn token_dots<F: Format, const T: usize>(rows: &[u8], row_bytes: usize, x: [Row<'_>; T], out: &mut [f32]) {
+            for (row, out) in rows.chunks_exact(row_bytes).zip(out.chunks_exact_mut(T)) {
+                row_dots::<F, T>(row, x, out);
+            }
+        }
+
+        #[target_feature(enable = $features)]
+        pub(super) fn pack(format: DType, rows: &[u8], row_bytes: usize, panel: &mut Panel) {
+            // SAFETY: this function enables the instructions of the bytes.
+            unsafe { by_format!(format, pack_rows::<_, __m256i>(rows, row_bytes, panel)) }
+        }
     };
 }
 
 #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
 mod avx2;
+mod formats;
+mod panel;
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 mod portable;
 #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
 mod vnni;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm;
+
+pub(crate) use panel::Panel;
 
 use crate::dtype::DType;
 use alloc::{vec, vec::Vec};
@@ -65,8 +78,8 @@ pub(crate) const GROUP: usize = 16;
 const LARGEST: f32 = 32512.0;
 /// Blocks whose largest activation is at most this round to 0, since their scales would leave the range of f32.
 const SMALLEST: f32 = 1e-30;
-/// Scales and sums of a row are padded with zeros to a multiple of this.
-const PADDED: usize = 16;
+/// Blocks whose scales are computed together; scales and sums of a row are padded with zeros to a multiple of it.
+const TOGETHER: usize = 8;
 
 /// A byte product instruction that this processor has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,8 +104,10 @@ pub(crate) struct Rounded {
     /// in pairs and stores their high bytes, then their low bytes, interleaving four
     /// bytes of each block: `[pairs, 2, 8, 2, 4]`, with the last pair padded.
     q: Vec<i8>,
-    /// Scale of each block of each row; `sum` is that scale times the sum of the block's integers.
+    /// Scale of each block of each row.
     scale: Vec<f32>,
+    /// Scale times the sum of the integers of each half of a block: for [`TOGETHER`] blocks the first halves, then the
+    /// second halves.
     sum: Vec<f32>,
 }
 
@@ -111,15 +126,42 @@ pub(crate) struct RowMut<'a> {
     sum: &'a mut [f32],
 }
 
+impl Row<'_> {
+    /// Panics if the row has fewer blocks.
+    #[inline(always)]
+    fn holds(&self, blocks: usize) {
+        let padded = blocks.next_multiple_of(TOGETHER);
+        let whole = self.q.len() >= blocks.next_multiple_of(2) * 2 * BLOCK;
+        assert!(whole && self.scale.len() >= padded && self.sum.len() >= 2 * padded, "a row of x");
+    }
+}
+
+impl RowMut<'_> {
+    /// Stores the scale of block `b` and the sums of the integers of its halves.
+    #[inline(always)]
+    fn set(&mut self, b: usize, scale: f32, sums: [i32; 2]) {
+        self.scale[b] = scale;
+        for (half, sum) in sums.into_iter().enumerate() {
+            self.sum[place(b, half)] = scale * sum as f32;
+        }
+    }
+}
+
+/// Returns the index in `sum` of a half of block `b`.
+#[inline(always)]
+fn place(b: usize, half: usize) -> usize {
+    (b / TOGETHER * 2 + half) * TOGETHER + b % TOGETHER
+}
+
 impl Rounded {
     pub(crate) fn new(rows: usize, inputs: usize) -> Self {
         let blocks = inputs / BLOCK;
-        let padded = blocks.next_multiple_of(PADDED);
+        let padded = blocks.next_multiple_of(TOGETHER);
         Self {
             blocks,
             q: vec![0; rows * blocks.next_multiple_of(2) * 2 * BLOCK],
             scale: vec![0.0; rows * padded],
-            sum: vec![0.0; rows * padded],
+            sum: vec![0.0; rows * 2 * padded],
         }
     }
 
@@ -128,68 +170,19 @@ impl Rounded {
     }
 
     fn row(&self, t: usize) -> Row<'_> {
-        let (width, padded) = (self.width(), self.blocks.next_multiple_of(PADDED));
+        let (width, padded) = (self.width(), self.blocks.next_multiple_of(TOGETHER));
         Row {
             q: &self.q[t * width..][..width],
             scale: &self.scale[t * padded..][..padded],
-            sum: &self.sum[t * padded..][..padded],
+            sum: &self.sum[t * 2 * padded..][..2 * padded],
         }
     }
 
     /// Returns every row, to be filled.
     pub(crate) fn rows_mut(&mut self) -> impl Iterator<Item = RowMut<'_>> {
-        let (width, padded) = (self.width().max(1), self.blocks.next_multiple_of(PADDED).max(1));
-        let scales = self.scale.chunks_exact_mut(padded).zip(self.sum.chunks_exact_mut(padded));
+        let (width, padded) = (self.width().max(1), self.blocks.next_multiple_of(TOGETHER).max(1));
+        let scales = self.scale.chunks_exact_mut(padded).zip(self.sum.chunks_exact_mut(2 * padded));
         self.q.chunks_exact_mut(width).zip(scales).map(|(q, (scale, sum))| RowMut { q, scale, sum })
-    }
-}
-
-/// Weights of several groups of outputs in the layout that the products read: for each group and block `[8, GROUP, 4]`
-/// bytes, then `d` and `m` of each output.
-pub(crate) struct Panel {
-    blocks: usize,
-    outputs: usize,
-    words: Vec<[u32; WORDS]>,
-}
-
-/// 32-bit words of one group and block.
-const WORDS: usize = 8 * GROUP + 2 * GROUP;
-
-impl Panel {
-    pub(crate) fn new(outputs: usize, inputs: usize) -> Self {
-        let blocks = inputs / BLOCK;
-        Self { blocks, outputs: 0, words: vec![[0; WORDS]; outputs.div_ceil(GROUP) * blocks] }
-    }
-
-    fn group(&self, g: usize) -> &[[u32; WORDS]] {
-        &self.words[g * self.blocks..][..self.blocks]
-    }
-}
-
-/// Unpacks one block of a format that [`Bytes`] multiplies into
-/// integers `u`, and returns `d` and `m` of the weights `d u[i] + m`.
-fn unpack(format: DType, block: &[u8], u: &mut [u8; BLOCK]) -> [f32; 2] {
-    let half = |at: usize| half::f16::from_le_bytes([block[at], block[at + 1]]).to_f32();
-    let mut nibbles = |q: &[u8]| {
-        let (low, high) = u.split_at_mut(BLOCK / 2);
-        for ((&q, low), high) in q.iter().zip(low).zip(high) {
-            (*low, *high) = (q & 15, q >> 4);
-        }
-    };
-    match format {
-        DType::Q4_0 => {
-            nibbles(&block[2..18]);
-            [half(0), -8.0 * half(0)]
-        }
-        DType::Q4_1 => {
-            nibbles(&block[4..20]);
-            [half(0), half(2)]
-        }
-        DType::Q8_0 => {
-            u.iter_mut().zip(&block[2..34]).for_each(|(u, &q)| *u = q ^ 0x80);
-            [half(0), -128.0 * half(0)]
-        }
-        _ => panic!("{format} has no bytes"),
     }
 }
 
@@ -240,7 +233,17 @@ impl Bytes {
 
     /// Returns whether weights of a format can be multiplied.
     pub fn takes(format: DType) -> bool {
-        matches!(format, DType::Q8_0 | DType::Q4_0 | DType::Q4_1)
+        matches!(
+            format,
+            DType::Q8_0
+                | DType::Q4_0
+                | DType::Q4_1
+                | DType::Q5_0
+                | DType::Q5_1
+                | DType::Q4K
+                | DType::Q5K
+                | DType::Q6K
+        )
     }
 
     /// Rounds `x` into a row with the same number of blocks.
@@ -267,6 +270,8 @@ impl Bytes {
             #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
             Unit::Portable => Some(Packing::Portable),
             #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
+            Unit::Avx2 => Some(Packing::Avx2),
+            #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
             Unit::Vnni => Some(Packing::Vnni),
             #[allow(unreachable_patterns, reason = "some processors have no other")]
             _ => None,
@@ -280,6 +285,8 @@ pub(crate) enum Packing {
     #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
     Portable,
     #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
+    Avx2,
+    #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
     Vnni,
 }
 
@@ -292,6 +299,9 @@ impl Packing {
             Packing::Portable => portable::pack(format, rows, row_bytes, panel),
             // SAFETY: a unit exists only if its features have been detected.
             #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
+            Packing::Avx2 => unsafe { avx2::pack(format, rows, row_bytes, panel) },
+            // SAFETY: as above.
+            #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
             Packing::Vnni => unsafe { vnni::pack(format, rows, row_bytes, panel) },
         }
     }
@@ -302,6 +312,9 @@ impl Packing {
             #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
             Packing::Portable => portable::multiply(panel, x, y),
             // SAFETY: a unit exists only if its features have been detected.
+            #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
+            Packing::Avx2 => unsafe { avx2::multiply(panel, x, y) },
+            // SAFETY: as above.
             #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
             Packing::Vnni => unsafe { vnni::multiply(panel, x, y) },
         }

@@ -11,11 +11,10 @@ use alloc::{vec, vec::Vec};
 #[test]
 fn bytes_multiply_as_decoded_weights_do() {
     let units: Vec<Bytes> = [Bytes::PORTABLE].into_iter().chain(Bytes::available()).collect();
-    for (format, bytes) in
-        [DType::Q4_0, DType::Q4_1, DType::Q8_0].into_iter().flat_map(|f| units.iter().map(move |u| (f, u)))
-    {
+    let formats = DType::WEIGHTS.into_iter().filter(|format| Bytes::takes(*format));
+    for (format, bytes) in formats.flat_map(|f| units.iter().map(move |u| (f, u))) {
         for (tokens, blocks, outputs) in [(1, 1, 1), (2, 2, 4), (3, 17, 5), (4, 33, 18), (9, 3, 33), (13, 16, 40)] {
-            let (inputs, mut rng) = (32 * blocks, Rng::new(blocks as u64));
+            let (inputs, mut rng) = (format.block_len() as usize * blocks, Rng::new(blocks as u64));
             let mut x = rng.normals(tokens * inputs, 1.0);
             x[..32].fill(0.0);
             let rows = weights(format, outputs * inputs, &mut rng);
@@ -29,7 +28,7 @@ fn bytes_multiply_as_decoded_weights_do() {
             }
             let mut y = vec![f32::NAN; tokens * (outputs + 1)];
             if let Some(packing) = bytes.packing() {
-                let mut panel = Panel::new(outputs, inputs);
+                let mut panel = Panel::new(format, outputs, inputs);
                 packing.pack(format, &rows, row_bytes, &mut panel);
                 packing.multiply(&panel, &rounded, &mut Tile::new(&mut y, [tokens, outputs], outputs + 1));
             }

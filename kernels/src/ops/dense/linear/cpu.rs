@@ -83,7 +83,7 @@ impl Run<'_> {
         }
         let Some(packing) = bytes.packing() else { unreachable!("so many tokens are multiplied in f32") };
         self.each_panel(|rows, y| {
-            let mut panel = Panel::new(rows.len(), inputs);
+            let mut panel = Panel::new(spec.format, rows.len(), inputs);
             packing.pack(spec.format, self.weight(&rows), self.row_bytes, &mut panel);
             packing.multiply(&panel, &x, y);
         });

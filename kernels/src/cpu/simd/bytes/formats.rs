@@ -1,0 +1,313 @@
+//! The weight formats, decoded to bytes and scales once for all units.
+//!
+//! Element `i` of a block of 32 weights is `d u[i] + m`. `u` is a byte without sign, or with one if the format says so.
+//! Both numbers belong to the whole block, or to each half of it.
+
+use super::{BLOCK, TOGETHER};
+use crate::dtype::DType;
+
+/// 32 bytes in registers of a unit.
+///
+/// # Safety
+/// The methods use the instructions of the unit: the caller's function enables them.
+pub(super) trait Bytes32: Copy {
+    /// Loads 32 bytes.
+    ///
+    /// # Safety
+    /// `at` points to 32 bytes.
+    unsafe fn load(at: *const u8) -> Self;
+
+    /// Loads 16 bytes: the low nibbles become the first 16 bytes, the high nibbles the last 16.
+    ///
+    /// # Safety
+    /// `at` points to 16 bytes.
+    unsafe fn nibbles(at: *const u8) -> Self;
+
+    /// Returns `byte` where the bit of `bits` with the index of the element is 1, and 0 elsewhere.
+    unsafe fn where_set(bits: u32, byte: u8) -> Self;
+
+    /// Moves the bits that `mask` covers in each byte by `up` places, to the lower end if that is negative. No bit may
+    /// leave its byte.
+    unsafe fn field(self, mask: u8, up: i32) -> Self;
+
+    unsafe fn or(self, other: Self) -> Self;
+
+    /// Stores the bytes.
+    unsafe fn store(self, out: &mut [u8; BLOCK]);
+}
+
+/// Scales of [`TOGETHER`] blocks: of their first halves, then of their second halves.
+pub(super) type Scales = [f32; 2 * TOGETHER];
+
+/// A weight format.
+pub(super) trait Format {
+    /// Bytes of a block of the file.
+    const BYTES: usize;
+    /// Blocks of 32 weights in it: 1, or [`TOGETHER`].
+    const GROUPS: usize = 1;
+    /// Whether both halves of 32 weights have scales of their own.
+    const HALVES: bool = false;
+    /// Whether the bytes have a sign.
+    const SIGNED: bool = false;
+
+    /// Returns the bytes of group `G`.
+    ///
+    /// # Safety
+    /// `block` points to a whole block of the file.
+    unsafe fn integers<B: Bytes32, const G: usize>(block: *const u8) -> B;
+
+    /// Returns `d` and `m` of `count` blocks of 32 weights.
+    ///
+    /// # Safety
+    /// `at` points to that many, and `count` is [`TOGETHER`] if a block of the file has so many.
+    unsafe fn scales(at: *const u8, count: usize) -> [Scales; 2];
+}
+
+pub(super) struct Q4_0;
+pub(super) struct Q4_1;
+pub(super) struct Q5_0;
+pub(super) struct Q5_1;
+pub(super) struct Q8_0;
+pub(super) struct Q4K;
+pub(super) struct Q5K;
+pub(super) struct Q6K;
+
+/// Calls a function that is generic over the format, which is its last parameter but for numbers.
+macro_rules! by_format {
+    ($format:expr, $f:ident::<_ $(, $n:tt)*>($($arg:expr),*)) => {{
+        use super::formats::*;
+        match $format {
+            DType::Q4_0 => $f::<Q4_0 $(, $n)*>($($arg),*),
+            DType::Q4_1 => $f::<Q4_1 $(, $n)*>($($arg),*),
+            DType::Q5_0 => $f::<Q5_0 $(, $n)*>($($arg),*),
+            DType::Q5_1 => $f::<Q5_1 $(, $n)*>($($arg),*),
+            DType::Q8_0 => $f::<Q8_0 $(, $n)*>($($arg),*),
+            DType::Q4K => $f::<Q4K $(, $n)*>($($arg),*),
+            DType::Q5K => $f::<Q5K $(, $n)*>($($arg),*),
+            DType::Q6K => $f::<Q6K $(, $n)*>($($arg),*),
+            _ => panic!("{} has no integer products", $format),
+        }
+    }};
+}
+pub(super) use by_format;
+
+/// Converts f16 to f32, in a form that compilers turn into vector instructions.
+#[inline(always)]
+fn halves<const N: usize>(bits: [u16; N]) -> [f32; N] {
+    let mut out = [0.0; N];
+    for i in 0..N {
+        let magnitude = u32::from(bits[i] & 0x7fff);
+        // A multiplication adds 112 to the exponent and also normalises subnormal numbers.
+        let scaled = (f32::from_bits(magnitude << 13) * f32::from_bits(0x7780_0000)).to_bits();
+        let special = if magnitude >= 0x7c00 { 0x7f80_0000 } else { 0 };
+        out[i] = f32::from_bits(scaled | special | u32::from(bits[i] & 0x8000) << 16);
+    }
+    out
+}
+
+/// # Safety
+/// `at` points to two bytes.
+#[inline(always)]
+unsafe fn bits(at: *const u8) -> u16 {
+    // SAFETY: the caller's promise.
+    u16::from_le(unsafe { at.cast::<u16>().read_unaligned() })
+}
+
+/// Returns the f16 at `at` in each of `count` blocks of `bytes` bytes, and 0 behind them.
+///
+/// # Safety
+/// `at` points into the first of `count` blocks.
+#[inline(always)]
+unsafe fn heads(at: *const u8, bytes: usize, count: usize) -> [f32; TOGETHER] {
+    let mut all = [0; TOGETHER];
+    for (b, one) in all.iter_mut().enumerate() {
+        if b < count {
+            // SAFETY: the caller's promise.
+            *one = unsafe { bits(at.add(b * bytes)) };
+        }
+    }
+    halves(all)
+}
+
+#[inline(always)]
+fn twice(x: [f32; TOGETHER]) -> Scales {
+    let mut out = [0.0; 2 * TOGETHER];
+    out[..TOGETHER].copy_from_slice(&x);
+    out[TOGETHER..].copy_from_slice(&x);
+    out
+}
+
+/// Where the formats with one block of 32 weights have `m`.
+enum Offset {
+    /// `m` is a multiple of `d`.
+    Times(f32),
+    /// `m` is the f16 at a byte of the block.
+    At(usize),
+}
+
+/// Defines a format with one block of 32 weights, whose `d` is an f16 at byte 0.
+macro_rules! simple {
+    ($name:ident, $bytes:literal, $signed:literal, $offset:expr, |$b:ident, $block:ident| $integers:expr) => {
+        impl Format for $name {
+            const BYTES: usize = $bytes;
+            const SIGNED: bool = $signed;
+
+            #[inline(always)]
+            unsafe fn integers<$b: Bytes32, const G: usize>($block: *const u8) -> $b {
+                // SAFETY: offsets within a block, in a function that enables the unit.
+                unsafe { $integers }
+            }
+
+            #[inline(always)]
+            unsafe fn scales(at: *const u8, count: usize) -> [Scales; 2] {
+                // SAFETY: offsets within `count` blocks.
+                let d = unsafe { heads(at, $bytes, count) };
+                let mut m = [0.0; TOGETHER];
+                match $offset {
+                    Offset::Times(factor) => {
+                        for i in 0..TOGETHER {
+                            m[i] = factor * d[i];
+                        }
+                    }
+                    // SAFETY: as above.
+                    Offset::At(byte) => m = unsafe { heads(at.add(byte), $bytes, count) },
+                }
+                [twice(d), twice(m)]
+            }
+        }
+    };
+}
+
+simple!(Q4_0, 18, false, Offset::Times(-8.0), |B, block| B::nibbles(block.add(2)));
+simple!(Q4_1, 20, false, Offset::At(2), |B, block| B::nibbles(block.add(4)));
+simple!(Q5_0, 22, false, Offset::Times(-16.0), |B, block| fives::<B>(block.add(2)));
+simple!(Q5_1, 24, false, Offset::At(2), |B, block| fives::<B>(block.add(4)));
+simple!(Q8_0, 34, true, Offset::Times(0.0), |B, block| B::load(block.add(2)));
+
+/// Returns nibbles with a fifth bit each: bit `i` of the word before the sixteen bytes.
+///
+/// # Safety
+/// `at` points to 20 bytes.
+#[inline(always)]
+unsafe fn fives<B: Bytes32>(at: *const u8) -> B {
+    // SAFETY: the caller's promise.
+    unsafe { B::nibbles(at.add(4)).or(B::where_set(u32::from_le(at.cast::<u32>().read_unaligned()), 16)) }
+}
+
+/// Returns `d` and `m` of the eight groups of a `Q4K` or `Q5K` block.
+///
+/// # Safety
+/// `block` points to sixteen bytes.
+#[inline(always)]
+unsafe fn sub_scales(block: *const u8) -> [Scales; 2] {
+    // SAFETY: the caller's promise.
+    let (d, words) = unsafe { (halves([bits(block), bits(block.add(2))]), block.add(4).cast::<[u32; 3]>().read_unaligned()) };
+    let [a, b, c] = words.map(u32::from_le);
+    let top = |x: u32| (x >> 6 & 0x0303_0303) << 4;
+    let scale = [a & 0x3f3f_3f3f, c & 0x0f0f_0f0f | top(a)];
+    let min = [b & 0x3f3f_3f3f, c >> 4 & 0x0f0f_0f0f | top(b)];
+    let mut out = [[0.0; TOGETHER]; 2];
+    for i in 0..TOGETHER {
+        let byte = |words: [u32; 2]| (words[i / 4] >> (8 * (i % 4)) & 0xff) as f32;
+        (out[0][i], out[1][i]) = (d[0] * byte(scale), -d[1] * byte(min));
+    }
+    out.map(twice)
+}
+
+/// Moves nibble `G % 2` of the bytes that groups `G` and `G ^ 1` share.
+///
+/// # Safety
+/// `at` points to 32 bytes.
+#[inline(always)]
+unsafe fn nibble<B: Bytes32, const G: usize>(at: *const u8) -> B {
+    // SAFETY: the caller's promise.
+    unsafe { if G.is_multiple_of(2) { B::load(at).field(15, 0) } else { B::load(at).field(0xf0, -4) } }
+}
+
+impl Format for Q4K {
+    const BYTES: usize = 144;
+    const GROUPS: usize = 8;
+
+    #[inline(always)]
+    unsafe fn integers<B: Bytes32, const G: usize>(block: *const u8) -> B {
+        // SAFETY: the nibbles begin at byte 16.
+        unsafe { nibble::<B, G>(block.add(16 + 32 * (G / 2))) }
+    }
+
+    #[inline(always)]
+    unsafe fn scales(at: *const u8, _: usize) -> [Scales; 2] {
+        // SAFETY: a whole block.
+        unsafe { sub_scales(at) }
+    }
+}
+
+impl Format for Q5K {
+    const BYTES: usize = 176;
+    const GROUPS: usize = 8;
+
+    #[inline(always)]
+    unsafe fn integers<B: Bytes32, const G: usize>(block: *const u8) -> B {
+        // SAFETY: the fifth bits begin at byte 16, the nibbles at byte 48.
+        unsafe {
+            let fifth = B::load(block.add(16)).field(1 << G, 4 - G as i32);
+            nibble::<B, G>(block.add(48 + 32 * (G / 2))).or(fifth)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn scales(at: *const u8, _: usize) -> [Scales; 2] {
+        // SAFETY: a whole block.
+        unsafe { sub_scales(at) }
+    }
+}
+
+impl Format for Q6K {
+    const BYTES: usize = 210;
+    const GROUPS: usize = 8;
+    const HALVES: bool = true;
+
+    #[inline(always)]
+    unsafe fn integers<B: Bytes32, const G: usize>(block: *const u8) -> B {
+        // SAFETY: 128 bytes of nibbles, and behind them 64 bytes of upper bits.
+        unsafe {
+            let (low, high) = (B::load(block.add(64 * (G / 4) + 32 * (G % 2))), B::load(block.add(128 + 32 * (G / 4))));
+            let low = if G / 2 % 2 == 0 { low.field(15, 0) } else { low.field(0xf0, -4) };
+            low.or(high.field(3 << (2 * (G % 4)), 4 - 2 * (G % 4) as i32))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn scales(at: *const u8, _: usize) -> [Scales; 2] {
+        // SAFETY: the scales begin at byte 192 and `d` at byte 208.
+        let (d, scales) = unsafe { (halves([bits(at.add(208))])[0], at.add(192).cast::<[i8; 16]>().read_unaligned()) };
+        let mut out = [[0.0; 2 * TOGETHER]; 2];
+        for i in 0..2 * TOGETHER {
+            // The scales of a block's halves lie side by side.
+            let scale = d * f32::from(scales[2 * (i % TOGETHER) + i / TOGETHER]);
+            (out[0][i], out[1][i]) = (scale, -32.0 * scale);
+        }
+        out
+    }
+}
+
+/// Calls a function for the groups of a block of the file, each with its number as a constant, or for `count` blocks of 32
+/// weights if each is one of the file.
+macro_rules! each_group {
+    ($f:ty, $count:expr, $body:ident::<$($g:tt),*>($($arg:expr),*)) => {
+        if <$f as Format>::GROUPS == 1 {
+            for b in 0..$count {
+                $body::<$($g,)* 0>(b, $($arg),*);
+            }
+        } else {
+            $body::<$($g,)* 0>(0, $($arg),*);
+            $body::<$($g,)* 1>(1, $($arg),*);
+            $body::<$($g,)* 2>(2, $($arg),*);
+            $body::<$($g,)* 3>(3, $($arg),*);
+            $body::<$($g,)* 4>(4, $($arg),*);
+            $body::<$($g,)* 5>(5, $($arg),*);
+            $body::<$($g,)* 6>(6, $($arg),*);
+            $body::<$($g,)* 7>(7, $($arg),*);
+        }
+    };
+}
+pub(super) use each_group;
