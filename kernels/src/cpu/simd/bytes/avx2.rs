@@ -66,6 +66,14 @@ impl Bytes32 for __m256i {
     }
 
     #[inline(always)]
+    unsafe fn halves(bits: [u16; TOGETHER]) -> [f32; TOGETHER] {
+        let mut out = [0.0; TOGETHER];
+        // SAFETY: sixteen and 32 bytes; the caller enables the instructions.
+        unsafe { _mm256_storeu_ps(out.as_mut_ptr(), _mm256_cvtph_ps(_mm_loadu_si128(bits.as_ptr().cast()))) };
+        out
+    }
+
+    #[inline(always)]
     unsafe fn store(self, out: &mut [u8; BLOCK]) {
         // SAFETY: 32 bytes.
         unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), self) }
@@ -133,7 +141,7 @@ fn row_dots<F: Format, const T: usize>(row: &[u8], x: [Row<'_>; T], out: &mut [f
             for line in (0..TOGETHER / F::GROUPS * F::BYTES).step_by(64) {
                 _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD + line).cast());
             }
-            let [d, m] = F::scales(at, count);
+            let [d, m] = F::scales::<__m256i>(at, count);
             let halves = |v: &Scales| [0, TOGETHER].map(|i| _mm256_loadu_ps(v.as_ptr().add(i)));
             let (d, mut m) = (halves(&d), halves(&m));
             if F::SIGNED {

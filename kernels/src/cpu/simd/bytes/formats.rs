@@ -4,7 +4,6 @@
 //! Both numbers belong to the whole block, or to each half of it.
 
 use super::{BLOCK, TOGETHER};
-use crate::dtype::DType;
 
 /// 32 bytes in registers of a unit.
 ///
@@ -31,6 +30,12 @@ pub(super) trait Bytes32: Copy {
     unsafe fn field(self, mask: u8, up: i32) -> Self;
 
     unsafe fn or(self, other: Self) -> Self;
+
+    /// Converts f16 to f32.
+    #[inline(always)]
+    unsafe fn halves(bits: [u16; TOGETHER]) -> [f32; TOGETHER] {
+        halves(bits)
+    }
 
     /// Stores the bytes.
     unsafe fn store(self, out: &mut [u8; BLOCK]);
@@ -60,7 +65,7 @@ pub(super) trait Format {
     ///
     /// # Safety
     /// `at` points to that many, and `count` is [`TOGETHER`] if a block of the file has so many.
-    unsafe fn scales(at: *const u8, count: usize) -> [Scales; 2];
+    unsafe fn scales<B: Bytes32>(at: *const u8, count: usize) -> [Scales; 2];
 }
 
 pub(super) struct Q4_0;
@@ -93,9 +98,9 @@ pub(super) use by_format;
 
 /// Converts f16 to f32, in a form that compilers turn into vector instructions.
 #[inline(always)]
-fn halves<const N: usize>(bits: [u16; N]) -> [f32; N] {
-    let mut out = [0.0; N];
-    for i in 0..N {
+fn halves(bits: [u16; TOGETHER]) -> [f32; TOGETHER] {
+    let mut out = [0.0; TOGETHER];
+    for i in 0..TOGETHER {
         let magnitude = u32::from(bits[i] & 0x7fff);
         // A multiplication adds 112 to the exponent and also normalises subnormal numbers.
         let scaled = (f32::from_bits(magnitude << 13) * f32::from_bits(0x7780_0000)).to_bits();
@@ -118,7 +123,7 @@ unsafe fn bits(at: *const u8) -> u16 {
 /// # Safety
 /// `at` points into the first of `count` blocks.
 #[inline(always)]
-unsafe fn heads(at: *const u8, bytes: usize, count: usize) -> [f32; TOGETHER] {
+unsafe fn heads<B: Bytes32>(at: *const u8, bytes: usize, count: usize) -> [f32; TOGETHER] {
     let mut all = [0; TOGETHER];
     for (b, one) in all.iter_mut().enumerate() {
         if b < count {
@@ -126,7 +131,8 @@ unsafe fn heads(at: *const u8, bytes: usize, count: usize) -> [f32; TOGETHER] {
             *one = unsafe { bits(at.add(b * bytes)) };
         }
     }
-    halves(all)
+    // SAFETY: the caller enables the instructions.
+    unsafe { B::halves(all) }
 }
 
 #[inline(always)]
@@ -159,9 +165,9 @@ macro_rules! simple {
             }
 
             #[inline(always)]
-            unsafe fn scales(at: *const u8, count: usize) -> [Scales; 2] {
+            unsafe fn scales<B: Bytes32>(at: *const u8, count: usize) -> [Scales; 2] {
                 // SAFETY: offsets within `count` blocks.
-                let d = unsafe { heads(at, $bytes, count) };
+                let d = unsafe { heads::<B>(at, $bytes, count) };
                 let mut m = [0.0; TOGETHER];
                 match $offset {
                     Offset::Times(factor) => {
@@ -170,7 +176,7 @@ macro_rules! simple {
                         }
                     }
                     // SAFETY: as above.
-                    Offset::At(byte) => m = unsafe { heads(at.add(byte), $bytes, count) },
+                    Offset::At(byte) => m = unsafe { heads::<B>(at.add(byte), $bytes, count) },
                 }
                 [twice(d), twice(m)]
             }
@@ -199,17 +205,22 @@ unsafe fn fives<B: Bytes32>(at: *const u8) -> B {
 /// # Safety
 /// `block` points to sixteen bytes.
 #[inline(always)]
-unsafe fn sub_scales(block: *const u8) -> [Scales; 2] {
+unsafe fn sub_scales<B: Bytes32>(block: *const u8) -> [Scales; 2] {
     // SAFETY: the caller's promise.
-    let (d, words) = unsafe { (halves([bits(block), bits(block.add(2))]), block.add(4).cast::<[u32; 3]>().read_unaligned()) };
+    let (d, words) = unsafe {
+        let d = B::halves([bits(block), bits(block.add(2)), 0, 0, 0, 0, 0, 0]);
+        (d, block.add(4).cast::<[u32; 3]>().read_unaligned())
+    };
     let [a, b, c] = words.map(u32::from_le);
-    let top = |x: u32| (x >> 6 & 0x0303_0303) << 4;
-    let scale = [a & 0x3f3f_3f3f, c & 0x0f0f_0f0f | top(a)];
-    let min = [b & 0x3f3f_3f3f, c >> 4 & 0x0f0f_0f0f | top(b)];
+    let bytes = |low: u32, high: u32| (u64::from(low) | u64::from(high) << 32).to_le_bytes();
+    let scale = bytes(a & 0x3f3f_3f3f, c & 0x0f0f_0f0f | a >> 2 & 0x3030_3030);
+    let min = bytes(b & 0x3f3f_3f3f, c >> 4 & 0x0f0f_0f0f | b >> 2 & 0x3030_3030);
     let mut out = [[0.0; TOGETHER]; 2];
     for i in 0..TOGETHER {
-        let byte = |words: [u32; 2]| (words[i / 4] >> (8 * (i % 4)) & 0xff) as f32;
-        (out[0][i], out[1][i]) = (d[0] * byte(scale), -d[1] * byte(min));
+        out[0][i] = d[0] * f32::from(scale[i]);
+    }
+    for i in 0..TOGETHER {
+        out[1][i] = -d[1] * f32::from(min[i]);
     }
     out.map(twice)
 }
@@ -235,9 +246,9 @@ impl Format for Q4K {
     }
 
     #[inline(always)]
-    unsafe fn scales(at: *const u8, _: usize) -> [Scales; 2] {
+    unsafe fn scales<B: Bytes32>(at: *const u8, _: usize) -> [Scales; 2] {
         // SAFETY: a whole block.
-        unsafe { sub_scales(at) }
+        unsafe { sub_scales::<B>(at) }
     }
 }
 
@@ -255,9 +266,9 @@ impl Format for Q5K {
     }
 
     #[inline(always)]
-    unsafe fn scales(at: *const u8, _: usize) -> [Scales; 2] {
+    unsafe fn scales<B: Bytes32>(at: *const u8, _: usize) -> [Scales; 2] {
         // SAFETY: a whole block.
-        unsafe { sub_scales(at) }
+        unsafe { sub_scales::<B>(at) }
     }
 }
 
@@ -277,14 +288,22 @@ impl Format for Q6K {
     }
 
     #[inline(always)]
-    unsafe fn scales(at: *const u8, _: usize) -> [Scales; 2] {
+    unsafe fn scales<B: Bytes32>(at: *const u8, _: usize) -> [Scales; 2] {
         // SAFETY: the scales begin at byte 192 and `d` at byte 208.
-        let (d, scales) = unsafe { (halves([bits(at.add(208))])[0], at.add(192).cast::<[i8; 16]>().read_unaligned()) };
+        let (d, scales) = unsafe {
+            let d = B::halves([bits(at.add(208)), 0, 0, 0, 0, 0, 0, 0])[0];
+            (d, at.add(192).cast::<[i16; TOGETHER]>().read_unaligned())
+        };
         let mut out = [[0.0; 2 * TOGETHER]; 2];
+        // The scales of a block's halves lie side by side, as the bytes of a word.
+        for i in 0..TOGETHER {
+            out[0][i] = d * f32::from(i16::from_le(scales[i]) << 8 >> 8);
+        }
+        for i in 0..TOGETHER {
+            out[0][TOGETHER + i] = d * f32::from(i16::from_le(scales[i]) >> 8);
+        }
         for i in 0..2 * TOGETHER {
-            // The scales of a block's halves lie side by side.
-            let scale = d * f32::from(scales[2 * (i % TOGETHER) + i / TOGETHER]);
-            (out[0][i], out[1][i]) = (scale, -32.0 * scale);
+            out[1][i] = -32.0 * out[0][i];
         }
         out
     }

@@ -51,7 +51,7 @@ pub(super) unsafe fn pack_rows<F: Format, B: Bytes32>(rows: &[u8], row_bytes: us
             // SAFETY: `count` blocks from block `first` of the row on.
             unsafe {
                 let at = row.as_ptr().add(first / F::GROUPS * F::BYTES);
-                let scales = F::scales(at, count);
+                let scales = F::scales::<B>(at, count);
                 let words = &mut group[first * width..];
                 each_group!(F, count, pack_block::<F, B>(at, &scales, words, n % GROUP));
             }

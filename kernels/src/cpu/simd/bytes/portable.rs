@@ -108,7 +108,7 @@ fn format_dots<F: Format>(rows: &[u8], row_bytes: usize, x: &Rounded, tokens: Ra
             let at = row[first / F::GROUPS * F::BYTES..].as_ptr();
             // SAFETY: `count` blocks from block `first` of the row on.
             unsafe {
-                let scales = F::scales(at, count);
+                let scales = F::scales::<Bytes>(at, count);
                 each_group!(F, count, block_dots::<F>(at, first, &scales, x, tokens.clone(), out));
             }
         }

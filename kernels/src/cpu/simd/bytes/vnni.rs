@@ -189,7 +189,7 @@ fn row_dots<F: Format, const T: usize>(row: &[u8], x: [Row<'_>; T], out: &mut [f
             for line in (0..TOGETHER / F::GROUPS * F::BYTES).step_by(64) {
                 _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD + line).cast());
             }
-            let [d, m] = F::scales(at, count);
+            let [d, m] = F::scales::<__m256i>(at, count);
             let (d, mut m) = (_mm512_loadu_ps(d.as_ptr()), _mm512_loadu_ps(m.as_ptr()));
             if F::SIGNED {
                 m = _mm512_fnmadd_ps(d, _mm512_set1_ps(128.0), m);

@@ -141,7 +141,7 @@ fn row_dots<F: Format, const T: usize>(row: &[u8], x: [Row<'_>; T]) -> [f32; T] 
         // scales and sums, which are padded.
         unsafe {
             let at = row.as_ptr().add(first / F::GROUPS * F::BYTES);
-            let [d, m] = F::scales(at, count);
+            let [d, m] = F::scales::<Bytes>(at, count);
             let mut scales = [[0.0f32; 2 * TOGETHER]; T];
             for t in 0..T {
                 for i in (0..2 * TOGETHER).step_by(4) {
