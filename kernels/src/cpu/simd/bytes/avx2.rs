@@ -242,14 +242,16 @@ fn tile<const HALVES: bool, const T: usize>(panel: &Panel, x: &Rounded, g: usize
         row[t] = x.row(token + t);
     }
     let (width, words) = (panel.width(), panel.group(g));
+    // A number that the compiler does not know: an unrolled loop over the dwords of a block would not fit into registers.
+    let dwords = core::hint::black_box(if HALVES { 4 } else { 8 });
     let mut sums = [[_mm256_setzero_ps(); 2]; T];
     for b in 0..panel.blocks {
         // SAFETY: a block of a panel has `width` words; a row has 16 dwords per block, a scale and two sums.
         unsafe {
             let words = words.as_ptr().add(b * width);
-            let mut dots = [[_mm256_setzero_si256(); 2]; T];
-            for half in 0..2 {
-                for j in 4 * half..4 * half + 4 {
+            for half in 0..if HALVES { 2 } else { 1 } {
+                let mut dots = [[_mm256_setzero_si256(); 2]; T];
+                for j in half * dwords..(half + 1) * dwords {
                     let w = [0, 8].map(|n| super::avx2::words(_mm256_loadu_si256(words.add(j * GROUP + n).cast())));
                     for t in 0..T {
                         let q: *const i32 = row[t].q.as_ptr().add(b * 2 * BLOCK).cast();
@@ -261,10 +263,7 @@ fn tile<const HALVES: bool, const T: usize>(panel: &Panel, x: &Rounded, g: usize
                         }
                     }
                 }
-                if !HALVES && half == 0 {
-                    continue;
-                }
-                let scales: *const f32 = words.add((8 + if HALVES { 2 * half } else { 0 }) * GROUP).cast();
+                let scales: *const f32 = words.add((8 + 2 * half) * GROUP).cast();
                 for t in 0..T {
                     let scale = _mm256_set1_ps(*row[t].scale.get_unchecked(b));
                     let sum = |half| *row[t].sum.get_unchecked(super::place(b, half));
@@ -272,8 +271,8 @@ fn tile<const HALVES: bool, const T: usize>(panel: &Panel, x: &Rounded, g: usize
                     for n in 0..2 {
                         let (d, m) = (_mm256_loadu_ps(scales.add(8 * n)), _mm256_loadu_ps(scales.add(GROUP + 8 * n)));
                         sums[t][n] = _mm256_fmadd_ps(m, sum, sums[t][n]);
-                        let dots = core::mem::replace(&mut dots[t][n], _mm256_setzero_si256());
-                        sums[t][n] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), _mm256_mul_ps(d, scale), sums[t][n]);
+                        let dots = _mm256_mul_ps(_mm256_cvtepi32_ps(dots[t][n]), d);
+                        sums[t][n] = _mm256_fmadd_ps(dots, scale, sums[t][n]);
                     }
                 }
             }
