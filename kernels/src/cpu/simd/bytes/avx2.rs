@@ -4,7 +4,7 @@
 //! odd ones. Splitting the bytes of weights into words yields the same order.
 #![allow(clippy::needless_range_loop, reason = "counted loops over registers unroll")]
 
-use super::formats::{Bytes32, Format, Scales, by_format, each_group};
+use super::formats::{Bytes32, Format, Scales, by_format, each_block};
 use super::panel::pack_rows;
 use super::{BLOCK, GROUP, LARGEST, Panel, Rounded, Row, RowMut, SMALLEST, TOGETHER};
 use crate::cpu::Tile;
@@ -132,31 +132,14 @@ fn row_dots<F: Format, const T: usize>(row: &[u8], x: [Row<'_>; T], out: &mut [f
     }
     // Two sums per token: one would wait for the addition before it.
     let mut sums = [[_mm256_setzero_ps(); 2]; T];
-    for first in (0..blocks).step_by(TOGETHER) {
-        let count = if F::GROUPS == TOGETHER { TOGETHER } else { (blocks - first).min(TOGETHER) };
-        // SAFETY: reads `count` blocks of the row from `first` on, the same blocks of each row of `x`, and that row's
-        // scales and sums, which are padded.
-        unsafe {
-            let at = row.as_ptr().add(first / F::GROUPS * F::BYTES);
-            for line in (0..TOGETHER / F::GROUPS * F::BYTES).step_by(64) {
-                _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD + line).cast());
-            }
-            let [d, m] = F::scales::<__m256i>(at, count);
-            let halves = |v: &Scales| [0, TOGETHER].map(|i| _mm256_loadu_ps(v.as_ptr().add(i)));
-            let (d, mut m) = (halves(&d), halves(&m));
-            if F::SIGNED {
-                m = [0, 1].map(|i| _mm256_fnmadd_ps(d[i], _mm256_set1_ps(128.0), m[i]));
-            }
-            let mut scales = [[0.0f32; 2 * TOGETHER]; T];
-            for t in 0..T {
-                let scale = _mm256_loadu_ps(x[t].scale.as_ptr().add(first));
-                for half in 0..2 {
-                    let sum = _mm256_loadu_ps(x[t].sum.as_ptr().add(2 * first + half * TOGETHER));
-                    sums[t][half] = _mm256_fmadd_ps(m[half], sum, sums[t][half]);
-                    _mm256_storeu_ps(scales[t].as_mut_ptr().add(half * TOGETHER), _mm256_mul_ps(d[half], scale));
-                }
-            }
-            each_group!(F, count, block_dots::<F, T>(at, first, &x, &scales, &mut sums));
+    let whole = blocks / TOGETHER * TOGETHER;
+    // SAFETY: blocks of the row, and rows of `x` that hold as many.
+    unsafe {
+        for first in (0..whole).step_by(TOGETHER) {
+            some_dots::<F, T>(row, &x, first, TOGETHER, &mut sums);
+        }
+        if whole < blocks {
+            some_dots::<F, T>(row, &x, whole, blocks - whole, &mut sums);
         }
     }
     for t in 0..T {
@@ -164,6 +147,44 @@ fn row_dots<F: Format, const T: usize>(row: &[u8], x: [Row<'_>; T], out: &mut [f
         let halves = _mm_add_ps(_mm256_castps256_ps128(sum), _mm256_extractf128_ps::<1>(sum));
         let pairs = _mm_add_ps(halves, _mm_movehl_ps(halves, halves));
         out[t] = _mm_cvtss_f32(_mm_add_ss(pairs, _mm_shuffle_ps::<1>(pairs, pairs)));
+    }
+}
+
+/// Adds the products of `count` blocks from block `first` on.
+///
+/// # Safety
+/// The row has these blocks, and the rows of `x` hold as many.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn some_dots<F: Format, const T: usize>(
+    row: &[u8],
+    x: &[Row<'_>; T],
+    first: usize,
+    count: usize,
+    sums: &mut [[__m256; 2]; T],
+) {
+    // SAFETY: the caller's promise; scales and sums of a row of `x` are padded.
+    unsafe {
+        let at = row.as_ptr().add(first / F::GROUPS * F::BYTES);
+        for line in (0..TOGETHER / F::GROUPS * F::BYTES).step_by(64) {
+            _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD + line).cast());
+        }
+        let [d, m] = F::scales::<__m256i>(at, count);
+        let halves = |v: &Scales| [0, TOGETHER].map(|i| _mm256_loadu_ps(v.as_ptr().add(i)));
+        let (d, mut m) = (halves(&d), halves(&m));
+        if F::SIGNED {
+            m = [0, 1].map(|i| _mm256_fnmadd_ps(d[i], _mm256_set1_ps(128.0), m[i]));
+        }
+        let mut scales = [[0.0f32; 2 * TOGETHER]; T];
+        for t in 0..T {
+            let scale = _mm256_loadu_ps(x[t].scale.as_ptr().add(first));
+            for half in 0..2 {
+                let sum = _mm256_loadu_ps(x[t].sum.as_ptr().add(2 * first + half * TOGETHER));
+                sums[t][half] = _mm256_fmadd_ps(m[half], sum, sums[t][half]);
+                _mm256_storeu_ps(scales[t].as_mut_ptr().add(half * TOGETHER), _mm256_mul_ps(d[half], scale));
+            }
+        }
+        each_block!(F, count, block_dots::<F, T>(at, first, x, &scales, sums));
     }
 }
 

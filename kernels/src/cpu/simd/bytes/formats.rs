@@ -309,15 +309,11 @@ impl Format for Q6K {
     }
 }
 
-/// Calls a function for the groups of a block of the file, each with its number as a constant, or for `count` blocks of 32
-/// weights if each is one of the file.
-macro_rules! each_group {
+/// Calls a function for each of `count` blocks of 32 weights, with the number of the block, and as a constant the number of
+/// its group in a block of the file. The calls for [`TOGETHER`] blocks are written out.
+macro_rules! each_block {
     ($f:ty, $count:expr, $body:ident::<$($g:tt),*>($($arg:expr),*)) => {
-        if <$f as Format>::GROUPS == 1 {
-            for b in 0..$count {
-                $body::<$($g,)* 0>(b, $($arg),*);
-            }
-        } else {
+        if <$f as Format>::GROUPS == TOGETHER {
             $body::<$($g,)* 0>(0, $($arg),*);
             $body::<$($g,)* 1>(1, $($arg),*);
             $body::<$($g,)* 2>(2, $($arg),*);
@@ -326,7 +322,11 @@ macro_rules! each_group {
             $body::<$($g,)* 5>(5, $($arg),*);
             $body::<$($g,)* 6>(6, $($arg),*);
             $body::<$($g,)* 7>(7, $($arg),*);
+        } else {
+            for b in 0..$count {
+                $body::<$($g,)* 0>(b, $($arg),*);
+            }
         }
     };
 }
-pub(super) use each_group;
+pub(super) use each_block;

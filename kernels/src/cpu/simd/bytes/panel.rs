@@ -1,6 +1,6 @@
 //! Weights in the layout of products with many tokens.
 
-use super::formats::{Bytes32, Format, Scales, each_group};
+use super::formats::{Bytes32, Format, Scales, each_block};
 use super::{BLOCK, GROUP, TOGETHER};
 use crate::dtype::DType;
 use alloc::{vec, vec::Vec};
@@ -53,7 +53,7 @@ pub(super) unsafe fn pack_rows<F: Format, B: Bytes32>(rows: &[u8], row_bytes: us
                 let at = row.as_ptr().add(first / F::GROUPS * F::BYTES);
                 let scales = F::scales::<B>(at, count);
                 let words = &mut group[first * width..];
-                each_group!(F, count, pack_block::<F, B>(at, &scales, words, n % GROUP));
+                each_block!(F, count, pack_block::<F, B>(at, &scales, words, n % GROUP));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Portable definition of the integer products: the oracle of
 //! tests, and the fallback for units without a faster version.
 
-use super::formats::{Bytes32, Format, by_format, each_group};
+use super::formats::{Bytes32, Format, by_format, each_block};
 use super::panel::pack_rows;
 use super::{BLOCK, GROUP, LARGEST, Panel, Rounded, Row, RowMut, SMALLEST, TOGETHER};
 use crate::cpu::Tile;
@@ -109,7 +109,7 @@ fn format_dots<F: Format>(rows: &[u8], row_bytes: usize, x: &Rounded, tokens: Ra
             // SAFETY: `count` blocks from block `first` of the row on.
             unsafe {
                 let scales = F::scales::<Bytes>(at, count);
-                each_group!(F, count, block_dots::<F>(at, first, &scales, x, tokens.clone(), out));
+                each_block!(F, count, block_dots::<F>(at, first, &scales, x, tokens.clone(), out));
             }
         }
     }

@@ -4,7 +4,7 @@
 //! elements, then the odd ones. Splitting the bytes of weights yields the same order.
 #![allow(clippy::needless_range_loop, reason = "counted loops over registers unroll")]
 
-use super::formats::{Bytes32, Format, Scales, by_format, each_group};
+use super::formats::{Bytes32, Format, Scales, by_format, each_block};
 use super::{BLOCK, LARGEST, Rounded, Row, RowMut, SMALLEST, TOGETHER};
 use crate::dtype::DType;
 use core::arch::wasm32::*;
@@ -152,7 +152,7 @@ fn row_dots<F: Format, const T: usize>(row: &[u8], x: [Row<'_>; T]) -> [f32; T] 
                     v128_store(scales[t].as_mut_ptr().add(i).cast(), f32x4_mul(d, scale));
                 }
             }
-            each_group!(F, count, block_dots::<F, T>(at, first, &x, &scales, &mut sums));
+            each_block!(F, count, block_dots::<F, T>(at, first, &x, &scales, &mut sums));
         }
     }
     sums.map(|v| {
