@@ -282,7 +282,7 @@ impl Format for Q6K {
         // SAFETY: 128 bytes of nibbles, and behind them 64 bytes of upper bits.
         unsafe {
             let (low, high) = (B::load(block.add(64 * (G / 4) + 32 * (G % 2))), B::load(block.add(128 + 32 * (G / 4))));
-            let low = if G / 2 % 2 == 0 { low.field(15, 0) } else { low.field(0xf0, -4) };
+            let low = if (G / 2).is_multiple_of(2) { low.field(15, 0) } else { low.field(0xf0, -4) };
             low.or(high.field(3 << (2 * (G % 4)), 4 - 2 * (G % 4) as i32))
         }
     }
@@ -294,18 +294,18 @@ impl Format for Q6K {
             let d = B::halves([bits(at.add(208)), 0, 0, 0, 0, 0, 0, 0])[0];
             (d, at.add(192).cast::<[i16; TOGETHER]>().read_unaligned())
         };
-        let mut out = [[0.0; 2 * TOGETHER]; 2];
+        let (mut of, mut offset) = ([0.0; 2 * TOGETHER], [0.0; 2 * TOGETHER]);
         // The scales of a block's halves lie side by side, as the bytes of a word.
         for i in 0..TOGETHER {
-            out[0][i] = d * f32::from(i16::from_le(scales[i]) << 8 >> 8);
+            of[i] = d * f32::from(i16::from_le(scales[i]) << 8 >> 8);
         }
         for i in 0..TOGETHER {
-            out[0][TOGETHER + i] = d * f32::from(i16::from_le(scales[i]) >> 8);
+            of[TOGETHER + i] = d * f32::from(i16::from_le(scales[i]) >> 8);
         }
-        for i in 0..2 * TOGETHER {
-            out[1][i] = -32.0 * out[0][i];
+        for (offset, of) in offset.iter_mut().zip(of) {
+            *offset = -32.0 * of;
         }
-        out
+        [of, offset]
     }
 }
 

@@ -210,7 +210,7 @@ impl Bytes {
     pub const PORTABLE: Bytes = Bytes(Unit::Portable);
 
     /// Returns the processor's units that are faster than products in f32, fastest first.
-    #[allow(unused_mut, reason = "some processors have none")]
+    #[allow(unused_mut, clippy::vec_init_then_push, reason = "some processors have none")]
     pub fn available() -> Vec<Self> {
         let mut all = Vec::new();
         #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
@@ -235,14 +235,7 @@ impl Bytes {
     pub fn takes(format: DType) -> bool {
         matches!(
             format,
-            DType::Q8_0
-                | DType::Q4_0
-                | DType::Q4_1
-                | DType::Q5_0
-                | DType::Q5_1
-                | DType::Q4K
-                | DType::Q5K
-                | DType::Q6K
+            DType::Q8_0 | DType::Q4_0 | DType::Q4_1 | DType::Q5_0 | DType::Q5_1 | DType::Q4K | DType::Q5K | DType::Q6K
         )
     }
 

@@ -1,6 +1,6 @@
 //! Weights in the layout of products with many tokens.
 
-use super::formats::{Bytes32, Format, Scales, each_block};
+use super::formats::{Bytes32, Format, Scales, by_format, each_block};
 use super::{BLOCK, GROUP, TOGETHER};
 use crate::dtype::DType;
 use alloc::{vec, vec::Vec};
@@ -17,7 +17,7 @@ pub(crate) struct Panel {
 impl Panel {
     /// Returns an empty panel for at most `outputs` rows of weights.
     pub(crate) fn new(format: DType, outputs: usize, inputs: usize) -> Self {
-        let (blocks, halves) = (inputs / BLOCK, format == DType::Q6K);
+        let (blocks, halves) = (inputs / BLOCK, by_format!(format, has_halves::<_>()));
         let mut panel = Self { blocks, outputs: 0, halves, words: vec![] };
         panel.words = vec![0; outputs.div_ceil(GROUP) * blocks * panel.width()];
         panel
@@ -32,6 +32,10 @@ impl Panel {
         let width = self.blocks * self.width();
         &self.words[g * width..][..width]
     }
+}
+
+fn has_halves<F: Format>() -> bool {
+    F::HALVES
 }
 
 /// Packs rows of weights into a panel.

@@ -100,6 +100,7 @@ pub(super) fn dots(format: DType, rows: &[u8], row_bytes: usize, x: &Rounded, to
 }
 
 fn format_dots<F: Format>(rows: &[u8], row_bytes: usize, x: &Rounded, tokens: Range<usize>, out: &mut [f32]) {
+    tokens.clone().for_each(|t| x.row(t).holds(row_bytes / F::BYTES * F::GROUPS));
     for (row, out) in rows.chunks_exact(row_bytes).zip(out.chunks_exact_mut(tokens.len())) {
         out.fill(0.0);
         let blocks = row.len() / F::BYTES * F::GROUPS;
