@@ -5,7 +5,7 @@ use foveate_kernels::activation;
 use foveate_kernels::norm;
 use foveate_kernels::ops::Kernel;
 use foveate_kernels::rope::{Frequencies, Pairing};
-use foveate_kernels::{conv, delta, route, route_step};
+use foveate_kernels::{conv, delta, expert_choice, route, route_step};
 
 /// Tokens that one step reads at most: prompts are read in pieces of this, or fewer where routing heads have many centroids.
 pub const BATCH: u32 = 512;
@@ -62,7 +62,10 @@ impl Config {
             Mixer::Routing(r) => u64::from(r.width()) * u64::from(r.clusters),
             _ => 0,
         });
-        let fit = ELEMENTS / each.max().unwrap_or(0).max(1);
+        let experts = self.layers.iter().filter_map(|layer| layer.mlp.experts());
+        // What the experts of a token write stays below half of the smallest binding.
+        let pairs = experts.map(|e| u64::from(e.choice.chosen) * u64::from(self.dim.max(e.each.width())) / 2);
+        let fit = ELEMENTS / each.chain(pairs).max().unwrap_or(0).max(1);
         u32::try_from(fit).unwrap_or(u32::MAX).clamp(1, most)
     }
 }
@@ -77,15 +80,15 @@ pub struct Layer {
     /// The norm in front of the MLP.
     pub post_norm: Norm,
     /// The part that sees each token by itself.
-    pub mlp: Mlp,
+    pub mlp: FeedForward,
     /// A norm, with weights of its own, of what the mixer and of what the MLP gives, before each is added.
     pub branch_norm: Option<Norm>,
 }
 
 impl Layer {
     /// A layer with the same kind of norm in front of both of its parts.
-    pub fn new(norm: Norm, mixer: Mixer, mlp: Mlp) -> Self {
-        Self { input_norm: norm, mixer, post_norm: norm, mlp, branch_norm: None }
+    pub fn new(norm: Norm, mixer: Mixer, mlp: impl Into<FeedForward>) -> Self {
+        Self { input_norm: norm, mixer, post_norm: norm, mlp: mlp.into(), branch_norm: None }
     }
 }
 
@@ -162,6 +165,8 @@ pub struct Attention {
     pub output_bias: bool,
     /// Every output is multiplied by the sigmoid of a gate of its own, which stands behind the values.
     pub gated: bool,
+    /// Each head has a logit without a value, a sink.
+    pub sinks: bool,
 }
 
 impl Attention {
@@ -179,6 +184,7 @@ impl Attention {
             input_bias: false,
             output_bias: false,
             gated: false,
+            sinks: false,
         }
     }
 
@@ -356,8 +362,93 @@ pub struct Mlp {
 }
 
 impl Mlp {
+    /// Elements of what the activation reads: gates and values, or values alone.
+    pub(crate) fn width(&self) -> u32 {
+        self.inner * if self.gated { 2 } else { 1 }
+    }
+
     /// `down(f(gate(x)) * up(x))` with `inner` elements between, without biases.
     pub fn gated(inner: u32, kind: activation::Kind) -> Self {
         Self { inner, kind, gated: true, bias: false }
     }
+}
+
+/// The part of a layer that sees each token by itself.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum FeedForward {
+    /// One MLP for all tokens.
+    Mlp(Mlp),
+    /// A mixture of experts.
+    Experts(Experts),
+}
+
+impl FeedForward {
+    /// The experts, if there are any.
+    pub fn experts(&self) -> Option<&Experts> {
+        match self {
+            FeedForward::Experts(experts) => Some(experts),
+            FeedForward::Mlp(_) => None,
+        }
+    }
+
+    /// The MLP of all tokens: the whole part, or what a mixture of experts shares.
+    pub fn shared(&self) -> Option<&Mlp> {
+        match self {
+            FeedForward::Mlp(mlp) => Some(mlp),
+            FeedForward::Experts(experts) => experts.shared.as_ref(),
+        }
+    }
+}
+
+impl From<Mlp> for FeedForward {
+    fn from(mlp: Mlp) -> Self {
+        FeedForward::Mlp(mlp)
+    }
+}
+
+impl From<Experts> for FeedForward {
+    fn from(experts: Experts) -> Self {
+        FeedForward::Experts(experts)
+    }
+}
+
+/// A mixture of experts: `sum_j w_j mlp_j(x)` over the experts that a router chooses for each token, and an MLP that all
+/// tokens share.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Experts {
+    /// How many experts there are, and how a router's logits choose among them. Its tokens are those of a step.
+    pub choice: expert_choice::Spec,
+    /// The router's product has a bias.
+    pub router_bias: bool,
+    /// The MLP of each expert.
+    pub each: Mlp,
+    /// Gates and values are bounded, as in gpt-oss; instead of the nonlinearity of `each`.
+    pub clamp: Option<Clamp>,
+    /// The MLP of all tokens.
+    pub shared: Option<Mlp>,
+    /// The outputs of the shared MLP are multiplied by the sigmoid of a gate for each token.
+    pub shared_gate: bool,
+}
+
+impl Experts {
+    /// Experts without biases, and nothing shared.
+    pub fn new(choice: expert_choice::Spec, each: Mlp) -> Self {
+        Self { choice, router_bias: false, each, clamp: None, shared: None, shared_gate: false }
+    }
+
+    /// # Errors
+    /// `Config` for a choice that cannot be made.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.choice.validate().map_err(|e| Error::Config { reason: e.to_string() })
+    }
+}
+
+/// The bounds of a gated activation: `(u + 1) g sigmoid(alpha g)` with `g` of at most `limit` and `u` between both.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Clamp {
+    /// Multiplies the gate inside of the sigmoid.
+    pub alpha: f32,
+    /// The bound of gates and values.
+    pub limit: f32,
 }

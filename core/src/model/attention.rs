@@ -18,6 +18,8 @@ pub(crate) struct Attention<B: Backend> {
     pub(super) input: Matrix<B>,
     /// Of each head of queries, and of keys.
     pub(super) head_norms: Option<(Norm<B>, Norm<B>)>,
+    /// The logit of each head's sink.
+    pub(super) sinks: Option<B::Buffer>,
     pub(super) output: Matrix<B>,
 }
 
@@ -87,6 +89,7 @@ impl<B: Backend> Attention<B> {
             scale: a.scale,
             window: a.window,
             softcap: a.softcap,
+            sinks: self.sinks.is_some(),
             lengths: step.sequences() > 1,
             paged: Some(layout),
             kv: pool.format(),
@@ -96,6 +99,7 @@ impl<B: Backend> Attention<B> {
         let mut operands =
             vec![Operand::new(&w.qkv), Operand::new(k_pool), Operand::new(v_pool), w.tables(0, windowed)];
         operands.extend(spec.lengths.then(|| w.lengths(step)));
+        operands.extend(self.sinks.iter().map(Operand::new));
         operands.push(Operand::new(&w.mixed));
         to(spec.into(), &operands)?;
         if !a.gated {

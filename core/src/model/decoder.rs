@@ -2,6 +2,7 @@
 
 use super::attention::Attention;
 use super::delta::Delta;
+use super::experts::Experts;
 use super::matrix::{Input, Matrix, Then, few};
 use super::norm::Norm;
 use super::record::Record;
@@ -35,7 +36,7 @@ pub(crate) struct Layer<B: Backend> {
     pub(crate) input_norm: Norm<B>,
     pub(crate) mixer: Mixer<B>,
     pub(crate) post_norm: Norm<B>,
-    pub(crate) mlp: Mlp<B>,
+    pub(crate) mlp: FeedForward<B>,
     /// Of what attention gives, and of what the MLP gives.
     pub(crate) branch_norms: Option<(Norm<B>, Norm<B>)>,
 }
@@ -67,11 +68,45 @@ impl<B: Backend> Mixer<B> {
     }
 }
 
+/// The part of a layer that sees each token by itself; see [`config::FeedForward`].
+#[allow(clippy::large_enum_variant, reason = "a model has tens of them, and each is used in place")]
+pub(crate) enum FeedForward<B: Backend> {
+    Mlp(Mlp<B>),
+    Experts(Experts<B>),
+}
+
 pub(crate) struct Mlp<B: Backend> {
     pub(crate) config: config::Mlp,
     /// Gate and up, or up alone.
     pub(crate) up: Matrix<B>,
     pub(crate) down: Matrix<B>,
+}
+
+impl<B: Backend> Mlp<B> {
+    /// Records the MLP up to its output product, which is to read `w.activated`.
+    pub(super) fn record(
+        &self,
+        to: &mut Record<'_, B>,
+        w: &Workspace<B>,
+        tokens: u32,
+        input: Input<'_, B>,
+    ) -> Result<()> {
+        let (mlp, up) = (self.config, &self.up);
+        if few(tokens) && up.parts.len() == 1 {
+            let activation = Some(fused_linear::Activation { kind: mlp.kind, gated: mlp.gated });
+            return up.apply(to, tokens, input, Then { activation, residual: false }, &w.activated);
+        }
+        up.apply(to, tokens, input, Then::default(), &w.inner)?;
+        let act = activation::Spec {
+            rows: tokens,
+            dim: mlp.inner,
+            kind: mlp.kind,
+            gated: mlp.gated,
+            scales: false,
+            stride: mlp.width(),
+        };
+        to(act.into(), &[Operand::new(&w.inner), Operand::new(&w.activated)])
+    }
 }
 
 impl<B: Backend> Decoder<B> {
@@ -99,25 +134,20 @@ impl<B: Backend> Decoder<B> {
             let (mixed_norm, inner_norm) = layer.branch_norms.as_ref().map(|(mixed, inner)| (mixed, inner)).unzip();
             self.branch(to, w, layer.mixer.output(), tokens, mixed, mixed_norm)?;
 
-            let (mlp, up) = (layer.mlp.config, &layer.mlp.up);
-            let input = self.normed(to, w, &layer.post_norm, up, Stream { tokens, pending }, tokens)?;
-            if few(tokens) && up.parts.len() == 1 {
-                let activation = Some(fused_linear::Activation { kind: mlp.kind, gated: mlp.gated });
-                up.apply(to, tokens, input, Then { activation, residual: false }, &w.activated)?;
-            } else {
-                up.apply(to, tokens, input, Then::default(), &w.inner)?;
-                let stride = if mlp.gated { 2 * mlp.inner } else { mlp.inner };
-                let act = activation::Spec {
-                    rows: tokens,
-                    dim: mlp.inner,
-                    kind: mlp.kind,
-                    gated: mlp.gated,
-                    scales: false,
-                    stride,
-                };
-                to(act.into(), &[Operand::new(&w.inner), Operand::new(&w.activated)])?;
+            match &layer.mlp {
+                FeedForward::Mlp(mlp) => {
+                    let input = self.normed(to, w, &layer.post_norm, &mlp.up, Stream { tokens, pending }, tokens)?;
+                    mlp.record(to, w, tokens, input)?;
+                    self.branch(to, w, &mlp.down, tokens, Operand::new(&w.activated), inner_norm)?;
+                }
+                FeedForward::Experts(experts) => {
+                    let input = self.norm_rows(to, w, &layer.post_norm, Stream { tokens, pending }, tokens)?;
+                    experts.record(to, w, tokens, input, !pending)?;
+                    if let Some(norm) = inner_norm {
+                        norm.in_place(to, Operand::new(&w.branch), [tokens, 1, self.config.dim], self.config.dim)?;
+                    }
+                }
             }
-            self.branch(to, w, &layer.mlp.down, tokens, Operand::new(&w.activated), inner_norm)?;
             stream.pending = pending;
             if step.observed.contains(&i) {
                 self.settle(to, w, tokens)?;
@@ -266,6 +296,19 @@ impl<B: Backend> Decoder<B> {
         if let Some(fused) = norm.fused().filter(|_| alone) {
             return Ok(Input { x: Operand::at(&w.x, offset), norm: Some((fused, &norm.weight)) });
         }
+        self.norm_rows(to, w, norm, of, rows)
+    }
+
+    /// `norm(x)` over the last `rows` tokens of the stream, after `x += branch` where that is pending, into `w.normed`.
+    fn norm_rows<'a>(
+        &self,
+        to: &mut Record<'_, B>,
+        w: &'a Workspace<B>,
+        norm: &'a Norm<B>,
+        of: Stream,
+        rows: u32,
+    ) -> Result<Input<'a, B>> {
+        let offset = u64::from(of.tokens - rows) * u64::from(self.config.dim) * 4;
         let spec = norm::Spec { residual: of.pending, ..norm.spec(rows, 1, self.config.dim) };
         let mut operands = vec![Operand::at(&w.x, offset)];
         if of.pending {

@@ -1,9 +1,10 @@
 //! Loads the layers of a model from files into an executor's memory. [`tensors`] reads the single tensors.
 
+mod experts;
 mod tensors;
 
 use super::attention::Attention;
-use super::decoder::{Decoder, Layer, Mixer, Mlp};
+use super::decoder::{Decoder, FeedForward, Layer, Mixer, Mlp};
 use super::delta::{Conv, Delta};
 use super::family::{Family, Place, Role};
 use super::norm::Norm;
@@ -87,7 +88,9 @@ impl<'a, B: Backend> Loader<'a, B> {
         }
         for (index, layer) in config.layers.iter_mut().enumerate() {
             let any = |roles: &[Role]| roles.iter().any(|&role| self.has(&self.family.bias(role, index)));
-            layer.mlp.bias = any(&[Role::Gate, Role::Up, Role::Down]);
+            if let config::FeedForward::Mlp(mlp) = &mut layer.mlp {
+                mlp.bias = any(&[Role::Gate, Role::Up, Role::Down]);
+            }
             if let config::Mixer::Attention(a) = &mut layer.mixer {
                 a.input_bias = any(&[Role::Query, Role::Key, Role::Value]);
                 a.output_bias = any(&[Role::Output]);
@@ -145,7 +148,7 @@ impl<'a, B: Backend> Loader<'a, B> {
     /// The layers as the files have them, often 0, 1, 10, 11: what is read in that order is read once.
     fn order(&self, layers: usize) -> Vec<usize> {
         let place = |index: usize| {
-            let name = known(self.files, &self.family.weight(Role::Down, index).name)?;
+            let name = known(self.files, &self.family.weight(Role::Output, index).name)?;
             self.files.get(&name).map(|tensor| (tensor.file, tensor.offset))
         };
         let mut order: Vec<usize> = (0..layers).collect();
@@ -162,10 +165,12 @@ impl<'a, B: Backend> Loader<'a, B> {
             config::Mixer::Routing(r) => Mixer::Routing(self.routing(r, index, dim).await?),
         };
         let post_norm = self.norm(Role::PostNorm, index, layer.post_norm, dim).await?;
-        let mlp = layer.mlp;
-        let [gate, up] = [Role::Gate, Role::Up].map(|role| self.rows(role, index, mlp.inner, mlp.bias));
-        let up = if mlp.gated { self.matrix(&[gate, up], dim).await? } else { self.matrix(&[up], dim).await? };
-        let down = self.matrix(&[self.rows(Role::Down, index, dim, mlp.bias)], mlp.inner).await?;
+        let mlp = match &layer.mlp {
+            config::FeedForward::Mlp(mlp) => {
+                FeedForward::Mlp(self.mlp(*mlp, [Role::Gate, Role::Up, Role::Down], index, dim).await?)
+            }
+            config::FeedForward::Experts(experts) => FeedForward::Experts(self.experts(experts, index, dim).await?),
+        };
         let branch_norms = match layer.branch_norm {
             Some(norm) => Some((
                 self.norm(Role::MixedNorm, index, norm, dim).await?,
@@ -173,7 +178,16 @@ impl<'a, B: Backend> Loader<'a, B> {
             )),
             None => None,
         };
-        Ok(Layer { input_norm, mixer, post_norm, mlp: Mlp { config: mlp, up, down }, branch_norms })
+        Ok(Layer { input_norm, mixer, post_norm, mlp, branch_norms })
+    }
+
+    /// An MLP by the roles of its gate, its values and its output.
+    async fn mlp(&mut self, mlp: config::Mlp, roles: [Role; 3], index: usize, dim: u32) -> Result<Mlp<B>> {
+        let [gate, up, down] = roles;
+        let [gate, up] = [gate, up].map(|role| self.rows(role, index, mlp.inner, mlp.bias));
+        let up = if mlp.gated { self.matrix(&[gate, up], dim).await? } else { self.matrix(&[up], dim).await? };
+        let down = self.matrix(&[self.rows(down, index, dim, mlp.bias)], mlp.inner).await?;
+        Ok(Mlp { config: mlp, up, down })
     }
 
     /// `rows` outputs of a layer's product, with or without a bias.
@@ -196,8 +210,15 @@ impl<'a, B: Backend> Loader<'a, B> {
             )),
             None => None,
         };
+        let sinks = match a.sinks {
+            true => {
+                let sinks = self.values(&self.family.weight(Role::Sinks, index), a.heads, &[]).await?;
+                Some(self.store("sinks", &sinks)?)
+            }
+            false => None,
+        };
         let output = self.matrix(&[self.rows(Role::Output, index, dim, a.output_bias)], q).await?;
-        Ok(Attention { config: a.clone(), input, head_norms, output })
+        Ok(Attention { config: a.clone(), input, head_norms, sinks, output })
     }
 
     async fn delta(&mut self, d: &config::Delta, index: usize, dim: u32) -> Result<Delta<B>> {

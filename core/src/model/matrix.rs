@@ -21,6 +21,11 @@ pub(crate) struct Part<B: Backend> {
 }
 
 impl<B: Backend> Matrix<B> {
+    /// A matrix of f32.
+    pub(super) fn of_values(buffer: B::Buffer, rows: u32, inputs: u32) -> Self {
+        Self { parts: vec![Part { buffer, rows, format: DType::F32 }], inputs, bias: None }
+    }
+
     /// The same memory under a second handle.
     pub(super) fn share(&self) -> Self {
         let part = |p: &Part<B>| Part { buffer: p.buffer.clone(), rows: p.rows, format: p.format };

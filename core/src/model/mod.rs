@@ -3,6 +3,7 @@
 mod attention;
 pub(crate) mod decoder;
 mod delta;
+mod experts;
 mod family;
 mod hub;
 mod load;

@@ -2,7 +2,7 @@
 
 use crate::backend::{Backend, Operand};
 use crate::cache::{PAGE, Pool, Sequence};
-use crate::config::{Config, Delta, Mixer, Routing};
+use crate::config::{Config, Delta, Experts, Mixer, Routing};
 use crate::error::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -65,6 +65,7 @@ pub(crate) struct Workspace<B: Backend> {
     /// The output of a mixer, `[batch, H D]`; that of local heads comes before that of routing heads.
     pub(crate) mixed: B::Buffer,
     pub(crate) routed: Option<Arc<Routed<B>>>,
+    pub(crate) mixture: Option<Arc<Mixture<B>>>,
     pub(crate) inner: B::Buffer,
     pub(crate) activated: B::Buffer,
     /// `[rows, vocab]` of the rows that are asked for.
@@ -104,6 +105,51 @@ impl<B: Backend> Routed<B> {
     }
 }
 
+/// The additional buffers of mixtures of experts.
+pub(crate) struct Mixture<B: Backend> {
+    /// The router's logits, the chosen experts of each token, and their weights.
+    pub(crate) logits: B::Buffer,
+    pub(crate) ids: B::Buffer,
+    pub(crate) weights: B::Buffer,
+    /// Of each pair of a token and an expert: gates and values, what the activation leaves, and the outputs.
+    pub(crate) inner: B::Buffer,
+    pub(crate) activated: B::Buffer,
+    pub(crate) outputs: B::Buffer,
+    /// The outputs of the shared MLP, and their gates.
+    pub(crate) shared: B::Buffer,
+    pub(crate) gates: B::Buffer,
+}
+
+impl<B: Backend> Mixture<B> {
+    /// For the largest of the layers with experts, if there are any.
+    fn new(
+        config: &Config,
+        rows: impl Fn(&'static str, u32, u32) -> Result<B::Buffer>,
+        batch: u32,
+    ) -> Result<Option<Self>> {
+        let experts: Vec<&Experts> = config.layers.iter().filter_map(|layer| layer.mlp.experts()).collect();
+        if experts.is_empty() {
+            return Ok(None);
+        }
+        let buffer = |label, size: &dyn Fn(&Experts) -> u64| {
+            let most = experts.iter().map(|e| size(e)).max().unwrap_or(1);
+            rows(label, batch, u32::try_from(most).map_err(|_| Error::OutOfMemory { needs: u64::MAX, has: 0 })?)
+        };
+        let chosen = |e: &Experts| u64::from(e.choice.chosen);
+        let shared = |e: &Experts| if e.shared.is_some() { config.dim.into() } else { 1 };
+        Ok(Some(Self {
+            logits: buffer("router", &|e| e.choice.experts.into())?,
+            ids: buffer("experts", &chosen)?,
+            weights: buffer("weights", &chosen)?,
+            inner: buffer("inner", &|e| chosen(e) * u64::from(e.each.width()))?,
+            activated: buffer("activated", &|e| chosen(e) * u64::from(e.each.inner))?,
+            outputs: buffer("outputs", &|e| chosen(e) * u64::from(config.dim))?,
+            shared: buffer("shared", &shared)?,
+            gates: buffer("gates", &|_| 1)?,
+        }))
+    }
+}
+
 /// Returns the byte offset of the page tables in `indices`, a multiple of every device's alignment.
 fn table_offset(batch: u32, sequences: u32) -> u64 {
     (u64::from(batch) * 12 + u64::from(sequences) * 12).next_multiple_of(256)
@@ -135,7 +181,7 @@ impl<B: Backend> Workspace<B> {
                 config.layers.iter().filter_map(|l| if let Mixer::Delta(d) = &l.mixer { Some(f(d)) } else { None });
             of.max().unwrap_or(1)
         };
-        let inner = wide(|l| l.mlp.inner);
+        let inner = wide(|l| l.mlp.shared().map_or(1, |mlp| mlp.inner));
         let rows = |label, rows: u32, width: u32| {
             let bytes = u64::from(rows).checked_mul(u64::from(width) * 4);
             backend.alloc(label, bytes.ok_or(Error::OutOfMemory { needs: u64::MAX, has: 0 })?)
@@ -175,6 +221,7 @@ impl<B: Backend> Workspace<B> {
             decay: rows("decay", batch, delta(|d| d.value_heads))?,
             mixed: rows("mixed", batch, mixed)?,
             routed: if routes { Some(Arc::new(Routed::new(config, rows, batch)?)) } else { None },
+            mixture: Mixture::new(config, rows, batch)?.map(Arc::new),
             inner: rows("inner", batch, 2 * inner)?,
             activated: rows("activated", batch, inner)?,
             logits: rows("logits", logit_rows, config.vocab)?,
@@ -214,6 +261,7 @@ impl<B: Backend> Workspace<B> {
             decay: self.decay.clone(),
             mixed: self.mixed.clone(),
             routed: self.routed.clone(),
+            mixture: self.mixture.clone(),
             inner: self.inner.clone(),
             activated: self.activated.clone(),
             logits: self.logits.clone(),

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 /// Folders of golden models: of each family, its settings as they are and unusual ones.
-const FAMILIES: [&str; 26] = [
+const FAMILIES: [&str; 33] = [
     "models/llama",
     "models/qwen2",
     "models/qwen3",
@@ -23,6 +23,9 @@ const FAMILIES: [&str; 26] = [
     "families/falcon3",
     "families/gemma3",
     "families/gpt2",
+    "families/gpt_oss",
+    "families/gpt_oss_mxfp4",
+    "families/hy_v3",
     "families/llama",
     "families/llama_linear",
     "families/llama_llama3",
@@ -31,9 +34,13 @@ const FAMILIES: [&str; 26] = [
     "families/llama_yarn",
     "families/ministral",
     "families/mistral",
+    "families/mixtral",
     "families/qwen2",
+    "families/qwen2_moe",
     "families/qwen3",
     "families/qwen3_5",
+    "families/qwen3_5_moe",
+    "families/qwen3_moe",
     "families/u_gemma3_vlm_untied",
     "families/u_llama_shards5",
     "families/u_llama_tied_head_differs",

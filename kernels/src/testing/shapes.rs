@@ -76,7 +76,8 @@ pub fn shapes() -> Vec<(String, Op)> {
         add("expert_choice", choice.into());
         let up = expert_linear::Spec::new(tokens, experts, 2048, 1536, DType::Q4K);
         add("expert_linear q4_k 2048x1536", up.into());
-        let down = expert_linear::Spec { each: true, ..expert_linear::Spec::new(tokens, experts, 768, 2048, DType::Q4K) };
+        let down =
+            expert_linear::Spec { each: true, ..expert_linear::Spec::new(tokens, experts, 768, 2048, DType::Q4K) };
         add("expert_linear q4_k 768x2048", down.into());
         add("expert_sum", expert_sum::Spec::new(tokens, 8, 2048).into());
     }

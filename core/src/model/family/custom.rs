@@ -56,7 +56,13 @@ fn check(config: &Config) -> Result<()> {
     }
     layers("layers", u32::try_from(config.layers.len()).unwrap_or(u32::MAX))?;
     for (index, layer) in config.layers.iter().enumerate() {
-        bounded(&format!("layer {index}: mlp.inner"), layer.mlp.inner)?;
+        if let Some(mlp) = layer.mlp.shared() {
+            bounded(&format!("layer {index}: mlp.inner"), mlp.inner)?;
+        }
+        if let Some(experts) = layer.mlp.experts() {
+            bounded(&format!("layer {index}: experts.each.inner"), experts.each.inner)?;
+            experts.check()?;
+        }
         match &layer.mixer {
             Mixer::Attention(heads) => attention(index, heads)?,
             Mixer::Delta(delta) => delta.check()?,

@@ -41,7 +41,8 @@ pub(super) fn config(json: &Json) -> Result<Config> {
         "conv_bias",
         "conv_size",
     ]);
-    let layer = Layer { input_norm: norm, mixer: Mixer::Delta(delta), post_norm: norm, mlp, branch_norm: None };
+    let layer =
+        Layer { input_norm: norm, mixer: Mixer::Delta(delta), post_norm: norm, mlp: mlp.into(), branch_norm: None };
     Ok(Config {
         architecture: if gated { "gated_deltanet" } else { "delta_net" }.into(),
         vocab: json.size("vocab_size")?,

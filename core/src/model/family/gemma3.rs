@@ -43,12 +43,13 @@ impl Shape {
             input_bias: self.bias,
             output_bias: self.bias,
             gated: false,
+            sinks: false,
         };
         Layer {
             input_norm: self.norm,
             mixer: Mixer::Attention(attention),
             post_norm: self.norm,
-            mlp: self.mlp,
+            mlp: self.mlp.into(),
             branch_norm: Some(self.norm),
         }
     }

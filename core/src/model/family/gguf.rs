@@ -60,6 +60,7 @@ pub(super) fn config(metadata: &Metadata) -> Result<Config> {
             input_bias: architecture == "qwen2",
             output_bias: false,
             gated: false,
+            sinks: false,
         }
     };
     if gpt2 {
@@ -74,7 +75,7 @@ pub(super) fn config(metadata: &Metadata) -> Result<Config> {
         "gemma3" => gemma3_layers(&read, count, norm, &attention, inner)?,
         _ => {
             let mixer = Mixer::Attention(attention);
-            vec![Layer { input_norm: norm, mixer, post_norm: norm, mlp, branch_norm: None }; count as usize]
+            vec![Layer { input_norm: norm, mixer, post_norm: norm, mlp: mlp.into(), branch_norm: None }; count as usize]
         }
     };
     let tokens = metadata.strings("tokenizer.ggml.tokens").map(|t| t.len() as u64);
@@ -233,6 +234,17 @@ pub(super) fn place(config: &Config, role: Role, layer: usize, kind: &str) -> Pl
         Role::Gate => "ffn_gate",
         Role::Up => "ffn_up",
         Role::Down => "ffn_down",
+        Role::Router => "ffn_gate_inp",
+        Role::Correction => return Place::plain(format!("blk.{layer}.exp_probs_b.bias")),
+        Role::ExpertGate => "ffn_gate_exps",
+        Role::ExpertUp => "ffn_up_exps",
+        Role::ExpertGateUp => "ffn_gate_up_exps",
+        Role::ExpertDown | Role::ExpertsDown => "ffn_down_exps",
+        Role::SharedGate => "ffn_gate_shexp",
+        Role::SharedUp => "ffn_up_shexp",
+        Role::SharedDown => "ffn_down_shexp",
+        Role::SharedOutputGate => "ffn_gate_inp_shexp",
+        Role::Sinks => return Place::plain(format!("blk.{layer}.attn_sinks.{kind}")),
         // No file of an architecture that is read here has them.
         Role::MixedGate => "attn_gate",
         Role::Beta => "ssm_beta",

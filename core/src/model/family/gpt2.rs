@@ -23,7 +23,7 @@ pub(super) fn config(json: &Json) -> Result<Config> {
             input_norm: norm,
             mixer: Mixer::Attention(attention(heads, head_dim, scale)),
             post_norm: norm,
-            mlp: Mlp { inner, kind, gated: false, bias: true },
+            mlp: Mlp { inner, kind, gated: false, bias: true }.into(),
             branch_norm: None,
         }
     };
@@ -58,5 +58,6 @@ pub(super) fn attention(heads: u32, dim: u32, scale: f32) -> Attention {
         input_bias: true,
         output_bias: true,
         gated: false,
+        sinks: false,
     }
 }

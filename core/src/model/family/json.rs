@@ -154,6 +154,15 @@ impl Json {
         items.iter().map(|v| id(v).ok_or_else(|| self.wrong(key, "a token id or a list of them", value))).collect()
     }
 
+    /// A whole number, or a list of them.
+    pub(super) fn numbers(&self, key: &str) -> Result<Option<Vec<u32>>> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let items = value.as_array().map_or(std::slice::from_ref(value), |v| v.as_slice());
+        let small = |v: &Value| v.as_u64().and_then(|n| u32::try_from(n).ok());
+        let wrong = || self.wrong(key, "a whole number or a list of them", value);
+        items.iter().map(|v| small(v).ok_or_else(wrong)).collect::<Result<_>>().map(Some)
+    }
+
     /// Counts keys as asked for: others read them, or they change nothing in this family.
     pub(super) fn understands(&self, keys: &[&str]) {
         self.asked.borrow_mut().extend(keys.iter().map(|key| (*key).into()));

@@ -38,6 +38,7 @@ pub(super) fn config(json: &Json, kind: &str) -> Result<Config> {
         input_bias: bias || kind == "qwen2",
         output_bias: bias,
         gated: false,
+        sinks: false,
     };
     let mlp = Mlp {
         inner: json.size("intermediate_size")?,
@@ -49,7 +50,7 @@ pub(super) fn config(json: &Json, kind: &str) -> Result<Config> {
         input_norm: norm,
         mixer: Mixer::Attention(Attention { window, ..attention.clone() }),
         post_norm: norm,
-        mlp,
+        mlp: mlp.into(),
         branch_norm: None,
     };
     let context = match kind {

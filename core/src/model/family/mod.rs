@@ -1,6 +1,7 @@
 //! The families of models: how a configuration maps to layers, and how tensors are named.
 
 mod custom;
+mod experts;
 mod fla;
 mod gemma3;
 mod gguf;
@@ -10,6 +11,7 @@ mod hub;
 mod json;
 mod known;
 mod llama;
+mod names_experts;
 mod qwen3_5;
 mod rope;
 mod routing;
@@ -60,6 +62,30 @@ pub enum Role {
     Up,
     /// The MLP's output product.
     Down,
+    /// The product that gives the logits of experts.
+    Router,
+    /// What is added to the scores of experts when they are chosen.
+    Correction,
+    /// The [`Gate`](Role::Gate) of each expert.
+    ExpertGate,
+    /// The [`Up`](Role::Up) of each expert.
+    ExpertUp,
+    /// The gate of each expert, and its values behind it, where files hold both as one.
+    ExpertGateUp,
+    /// The [`Down`](Role::Down) of each expert.
+    ExpertDown,
+    /// The [`Down`](Role::Down) of all experts, where files hold them as one and others do not.
+    ExpertsDown,
+    /// The [`Gate`](Role::Gate) of the MLP that all tokens share.
+    SharedGate,
+    /// The [`Up`](Role::Up) of the MLP that all tokens share.
+    SharedUp,
+    /// The [`Down`](Role::Down) of the MLP that all tokens share.
+    SharedDown,
+    /// The product that gives the gate of the shared MLP's outputs, one number for a token.
+    SharedOutputGate,
+    /// The logit of each head that has no value.
+    Sinks,
     /// The product that gives the gates of the mixer's outputs.
     MixedGate,
     /// The product that gives the delta rule's `beta`.
@@ -95,7 +121,8 @@ pub enum Role {
 /// The name of a matrix or vector in the files, and the rows to read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Place {
-    /// The tensor's name. Files may have it without its first word, such as `model.`.
+    /// The tensor's name. Files may have it without its first word, such as `model.`. A `*` stands for the number of an
+    /// expert where each has a tensor of its own; without one, a tensor of experts has their number as its first dimension.
     pub name: String,
     /// Stored `[in, out]` instead of `[out, in]`.
     pub transposed: bool,
@@ -176,6 +203,76 @@ impl Family {
             "qwen3_5" | "qwen3_5_text" => (qwen3_5::config(text)?, hub::qwen3_5),
             "routing_transformer" => (routing::config(&json)?, hub::qwen3_5),
             "delta_net" | "gated_deltanet" => (fla::config(&json)?, hub::fla),
+            "mixtral" => {
+                let mut c = llama::config(&json, "llama")?;
+                experts::mixtral(&json, &mut c)?;
+                (c, names_experts::mixtral)
+            }
+            "qwen3_moe" => {
+                let mut c = llama::config(&json, "qwen3")?;
+                experts::qwen3(&json, &mut c)?;
+                (c, hub::llama)
+            }
+            "qwen2_moe" => {
+                let mut c = llama::config(&json, "qwen2")?;
+                experts::qwen2(&json, &mut c)?;
+                json.understands(&["qkv_bias"]);
+                (c, names_experts::qwen)
+            }
+            "qwen3_5_moe" | "qwen3_5_moe_text" => {
+                let mut c = qwen3_5::config(text)?;
+                experts::qwen3_5(text, &mut c)?;
+                c.architecture = "qwen3_5_moe".into();
+                (c, names_experts::qwen)
+            }
+            "hy_v3" => {
+                let mut c = llama::config(&json, "qwen3")?;
+                experts::hy(&json, &mut c)?;
+                (c, names_experts::hy)
+            }
+            "granitemoe" | "granitemoeshared" => {
+                let mut c = llama::config(&json, "llama")?;
+                experts::granite(&json, &mut c)?;
+                (c, names_experts::granite)
+            }
+            "phimoe" => {
+                let mut c = llama::config(&json, "llama")?;
+                experts::phi(&json, &mut c)?;
+                (c, names_experts::mixtral)
+            }
+            "ernie4_5_moe" => {
+                let mut c = llama::config(&json, "llama")?;
+                experts::ernie(&json, &mut c)?;
+                (c, names_experts::ernie)
+            }
+            "hunyuan_v1_moe" => {
+                let mut c = llama::config(&json, "llama")?;
+                experts::hunyuan(&json, &mut c)?;
+                (c, names_experts::hunyuan)
+            }
+            "glm4_moe" => {
+                let mut c = llama::config(&json, "llama")?;
+                experts::glm4(&json, &mut c)?;
+                (c, hub::llama)
+            }
+            "olmoe" => {
+                let mut c = llama::config(&json, "llama")?;
+                experts::olmoe(&json, &mut c)?;
+                (c, hub::llama)
+            }
+            "gpt_oss" => {
+                let mut c = llama::config(&json, "ministral")?;
+                for l in &mut c.layers {
+                    if let crate::config::Mixer::Attention(a) = &mut l.mixer {
+                        a.sinks = true;
+                        a.input_bias = true;
+                        a.output_bias = true;
+                    }
+                }
+                json.understands(&["attention_bias"]);
+                experts::gpt_oss(&json, &mut c)?;
+                (c, names_experts::gpt_oss)
+            }
             other => return Err(unsupported(other)),
         };
         refuse_quantization(&json)?;
@@ -201,6 +298,11 @@ impl Family {
         APART.iter().any(|part| tensor.strip_prefix("model.").unwrap_or(tensor).starts_with(part))
             || BUFFERS.iter().any(|buffer| tensor.ends_with(buffer))
             || self.config.architecture == "gpt2" && MASKS.iter().any(|mask| tensor.ends_with(mask))
+    }
+
+    /// True if a tensor of all experts may be in either order of its inputs and outputs.
+    pub(crate) fn either_order(&self, place: &Place) -> bool {
+        names_experts::either_order(&self.config, place)
     }
 
     /// Returns the place of the weight of `role` in layer `layer`. Roles outside of layers ignore `layer`.
@@ -250,6 +352,9 @@ fn around(outer: &json::Json, config: &mut Config) -> Result<()> {
 fn refuse_quantization(json: &json::Json) -> Result<()> {
     for key in ["quantization_config", "compression_config"] {
         let Some(settings) = json.object(key)? else { continue };
+        if settings.str("quant_method")? == Some("mxfp4") {
+            continue;
+        }
         let given = settings.str("quant_method")?.or(settings.str("quantization_method")?);
         let by_bits = ["load_in_4bit", "load_in_8bit"].into_iter().any(|key| settings.has(key));
         let method = given.unwrap_or(if by_bits { "bitsandbytes" } else { "without a name" });

@@ -23,7 +23,7 @@ pub(super) fn config(json: &Json) -> Result<Config> {
     let (attention, delta) = (attention(json, norm)?, delta(json)?);
     let layer = |full| {
         let mixer = if full { Mixer::Attention(attention.clone()) } else { Mixer::Delta(delta.clone()) };
-        Layer { input_norm: norm, mixer, post_norm: norm, mlp, branch_norm: None }
+        Layer { input_norm: norm, mixer, post_norm: norm, mlp: mlp.into(), branch_norm: None }
     };
     let context = json.u32("max_position_embeddings")?.unwrap_or(32768);
     Ok(Config {
@@ -75,6 +75,7 @@ fn attention(json: &Json, norm: Norm) -> Result<Attention> {
         input_bias: bias,
         output_bias: bias,
         gated: json.bool("attn_output_gate")?.unwrap_or(true),
+        sinks: false,
     })
 }
 

@@ -68,7 +68,7 @@ pub(super) fn config(json: &Json) -> Result<Config> {
         })
     };
     let layer = |kind| -> Result<_> {
-        Ok(Layer { input_norm: norm, mixer: mixer(kind)?, post_norm: norm, mlp, branch_norm: None })
+        Ok(Layer { input_norm: norm, mixer: mixer(kind)?, post_norm: norm, mlp: mlp.into(), branch_norm: None })
     };
     let layers = kinds.iter().map(layer).collect::<Result<_>>()?;
     // Keys of kinds of layers that this model has none of.
@@ -147,6 +147,7 @@ fn attention(json: &Json, heads: u32, dim: u32) -> Result<Attention> {
         input_bias: false,
         output_bias: false,
         gated: false,
+        sinks: false,
     })
 }
 

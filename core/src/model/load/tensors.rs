@@ -213,7 +213,7 @@ impl<'a, B: Backend> Loader<'a, B> {
         Ok(buffer)
     }
 
-    fn advance(&mut self, bytes: u64) -> Result<()> {
+    pub(super) fn advance(&mut self, bytes: u64) -> Result<()> {
         self.progress.bytes += bytes;
         (self.report)(self.progress)
     }

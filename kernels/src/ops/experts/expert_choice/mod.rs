@@ -91,7 +91,13 @@ impl Kernel for Spec {
         require(groups > 0 && experts.is_multiple_of(groups), NAME, "groups", "a divisor of experts", groups)?;
         require((1..=groups).contains(&kept), NAME, "kept", "1 to groups", kept)?;
         let most = kept * self.group();
-        require((1..=most).contains(&chosen), NAME, "chosen", alloc::format!("1 to {most}, all that are kept"), chosen)?;
+        require(
+            (1..=most).contains(&chosen),
+            NAME,
+            "chosen",
+            alloc::format!("1 to {most}, all that are kept"),
+            chosen,
+        )?;
         require((1..=2).contains(&self.group_best), NAME, "group_best", "1 or 2", self.group_best)?;
         let positive = |x: f32| x >= 0.0 && x.is_finite();
         require(positive(self.eps), NAME, "eps", "at least 0 and finite", self.eps)?;
