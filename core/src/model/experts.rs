@@ -101,7 +101,7 @@ impl<B: Backend> Experts<B> {
             Some(config::Clamp { alpha, limit }) => clamped_swiglu::Spec { rows, dim, alpha, limit }.into(),
             None => {
                 let stride = self.config.each.width();
-                activation::Spec { rows, dim, kind, gated, scales: false, stride }.into()
+                activation::Spec { gated, stride, ..activation::Spec::new(rows, dim, kind) }.into()
             }
         };
         to(op, &[&m.inner, &m.activated].map(Operand::new))

@@ -26,10 +26,10 @@ impl<B: Backend> Matrix<B> {
         Self { parts: vec![Part { buffer, rows, format: DType::F32 }], inputs, bias: None }
     }
 
-    /// The same memory under a second handle.
-    pub(super) fn share(&self) -> Self {
+    /// The same memory under a second handle, with a bias of its own.
+    pub(super) fn share(&self, bias: Option<B::Buffer>) -> Self {
         let part = |p: &Part<B>| Part { buffer: p.buffer.clone(), rows: p.rows, format: p.format };
-        Self { parts: self.parts.iter().map(part).collect(), inputs: self.inputs, bias: self.bias.clone() }
+        Self { parts: self.parts.iter().map(part).collect(), inputs: self.inputs, bias }
     }
 
     fn outputs(&self) -> u32 {

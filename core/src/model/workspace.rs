@@ -2,7 +2,7 @@
 
 use crate::backend::{Backend, Operand};
 use crate::cache::{PAGE, Pool, Sequence};
-use crate::config::{Config, Delta, Experts, Mixer, Routing};
+use crate::config::{Config, Delta, Experts, Mixer, Rope, Routing, Temperature};
 use crate::error::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -73,6 +73,8 @@ pub(crate) struct Workspace<B: Backend> {
     /// Rope tables, and which one each layer uses.
     tables: Vec<B::Buffer>,
     table_of: Vec<Option<usize>>,
+    /// Of queries, where theirs is another one than the keys'.
+    query_table_of: Vec<Option<usize>>,
     /// Held while a step is recorded, by the sessions that share the buffers above.
     turn: Arc<Mutex<()>>,
 }
@@ -187,20 +189,33 @@ impl<B: Backend> Workspace<B> {
             backend.alloc(label, bytes.ok_or(Error::OutOfMemory { needs: u64::MAX, has: 0 })?)
         };
         let table_width = context.div_ceil(PAGE);
-        let (mut tables, mut table_of, mut known) = (Vec::new(), Vec::new(), Vec::new());
-        for layer in &config.layers {
-            let Some(rope) = layer.mixer.attention().and_then(|a| a.rope.as_ref()) else {
-                table_of.push(None);
-                continue;
-            };
-            let index = known.iter().position(|f| *f == rope.frequencies).unwrap_or(known.len());
-            if index == known.len() {
-                let table = rows("rope", context, rope.frequencies.rotary)?;
-                backend.upload(&table, 0, bytemuck::cast_slice(&rope.frequencies.table(context)))?;
-                tables.push(table);
-                known.push(rope.frequencies.clone());
+        let (mut tables, mut table_of, mut query_table_of) = (Vec::new(), Vec::new(), Vec::new());
+        let mut known = Vec::new();
+        let mut table = |rope: &Rope, temperature: Option<Temperature>| -> Result<usize> {
+            let key = (rope.frequencies.clone(), temperature);
+            if let Some(index) = known.iter().position(|other| *other == key) {
+                return Ok(index);
             }
-            table_of.push(Some(index));
+            let table = rows("rope", context, rope.frequencies.rotary)?;
+            let mut values = rope.frequencies.table(context);
+            if let Some(temperature) = temperature {
+                let rows = values.chunks_mut(rope.frequencies.rotary.max(1) as usize);
+                for (position, row) in (0..).zip(rows) {
+                    let factor = temperature.factor(position);
+                    row.iter_mut().for_each(|x| *x = (f64::from(*x) * factor) as f32);
+                }
+            }
+            backend.upload(&table, 0, bytemuck::cast_slice(&values))?;
+            tables.push(table);
+            known.push(key);
+            Ok(known.len() - 1)
+        };
+        for layer in &config.layers {
+            let attention = layer.mixer.attention();
+            let rope = attention.and_then(|a| a.rope.as_ref());
+            let warm = attention.and_then(|a| a.temperature);
+            table_of.push(rope.map(|rope| table(rope, None)).transpose()?);
+            query_table_of.push(rope.zip(warm).map(|(rope, warm)| table(rope, Some(warm))).transpose()?);
         }
         let windowed = Pool::<B>::window_pages(config) > 0;
         Ok(Self {
@@ -227,6 +242,7 @@ impl<B: Backend> Workspace<B> {
             logits: rows("logits", logit_rows, config.vocab)?,
             tables,
             table_of,
+            query_table_of,
             turn: Arc::default(),
         })
     }
@@ -267,6 +283,7 @@ impl<B: Backend> Workspace<B> {
             logits: self.logits.clone(),
             tables: self.tables.clone(),
             table_of: self.table_of.clone(),
+            query_table_of: self.query_table_of.clone(),
             turn: self.turn.clone(),
         })
     }
@@ -317,6 +334,11 @@ impl<B: Backend> Workspace<B> {
     /// The rope table of a layer.
     pub(crate) fn rope(&self, layer: usize) -> Option<&B::Buffer> {
         self.table_of[layer].map(|index| &self.tables[index])
+    }
+
+    /// The rope table of a layer's queries, where it is another one.
+    pub(crate) fn query_rope(&self, layer: usize) -> Option<&B::Buffer> {
+        self.query_table_of[layer].map(|index| &self.tables[index])
     }
 
     /// Uploads what the device does not know yet: where the tokens of a step stand, where they go in layers of both kinds,

@@ -37,7 +37,7 @@ pub fn shapes() -> Vec<(String, Op)> {
         let kind = activation::Kind::Silu;
         add(
             "activation",
-            activation::Spec { rows: tokens, dim: 1536, kind, gated: true, scales: false, stride: 3072 }.into(),
+            activation::Spec { gated: true, stride: 3072, ..activation::Spec::new(tokens, 1536, kind) }.into(),
         );
         let append = append::Spec {
             tokens,

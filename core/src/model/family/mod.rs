@@ -10,11 +10,15 @@ mod gpt2;
 mod hub;
 mod json;
 mod known;
+mod like;
 mod llama;
+mod names;
 mod names_experts;
+mod names_gpt;
 mod qwen3_5;
 mod rope;
 mod routing;
+mod rows;
 
 pub use custom::PlaceFn;
 pub(crate) use json::parse;
@@ -22,6 +26,8 @@ pub(crate) use json::parse;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::weights::gguf::Metadata;
+use foveate_kernels::rope::Scaling;
+use names::Naming;
 use std::ops::Range;
 
 /// A tensor's part in the model.
@@ -30,7 +36,10 @@ use std::ops::Range;
 pub enum Role {
     /// Token embeddings, `[vocab, dim]`.
     Embedding,
-    /// Learned position embeddings, `[context, dim]`.
+    /// The product that widens embeddings to the residual stream, and the one in front of the head that narrows it.
+    ProjectIn,
+    ProjectOut,
+    /// Learned position embeddings, `[context, dim]`, of which a configuration may leave out the first.
     Positions,
     /// The norm in front of the head.
     FinalNorm,
@@ -50,6 +59,16 @@ pub enum Role {
     Key,
     /// The product that gives values.
     Value,
+    /// The norm of the embeddings.
+    EmbedNorm,
+    /// The norm of the residual stream behind the mixer, and behind the MLP.
+    MixedSumNorm,
+    MlpSumNorm,
+    /// The norm of what the mixer's output product reads, and of what the MLP's does.
+    MixedInnerNorm,
+    InnerNorm,
+    /// A number of the MLP's activation, by its name instead of `weight`.
+    Activation,
     /// The norm of each query head.
     QueryNorm,
     /// The norm of each key head.
@@ -121,8 +140,9 @@ pub enum Role {
 /// The name of a matrix or vector in the files, and the rows to read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Place {
-    /// The tensor's name. Files may have it without its first word, such as `model.`. A `*` stands for the number of an
-    /// expert where each has a tensor of its own; without one, a tensor of experts has their number as its first dimension.
+    /// The tensor's name. Files may have it without its first word, such as `model.`. If each head has a tensor of its own,
+    /// `{head}` stands for its index. `{expert}` stands for that of an expert in the same way; without it, a tensor of experts
+    /// has their number as its first dimension.
     pub name: String,
     /// Stored `[in, out]` instead of `[out, in]`.
     pub transposed: bool,
@@ -167,8 +187,17 @@ impl Place {
     }
 }
 
-/// Returns the place of a role's weight or bias in a layer.
-type Naming = fn(&Config, Role, usize, &str) -> Place;
+/// Models that also see, with the text model inside of them if their configuration does not name it.
+const AROUND: [(&str, &str); 8] = [
+    ("gemma3", "gemma3_text"),
+    ("idefics3", "llama"),
+    ("mistral3", "mistral"),
+    ("qwen2_5_vl", "qwen2_5_vl_text"),
+    ("qwen3_5", "qwen3_5_text"),
+    ("qwen3_vl", "qwen3_vl_text"),
+    ("smolvlm", "llama"),
+    ("llava", "llama"),
+];
 
 /// A model's plan: its configuration, and where its tensors lie.
 pub struct Family {
@@ -192,95 +221,32 @@ impl Family {
         // A model that also sees has the text model's configuration inside.
         let inside = json.object("text_config")?;
         let text = inside.as_ref().unwrap_or(&json);
-        let (mut config, place): (_, Naming) = match kind {
-            "llama" | "mistral" | "ministral" | "qwen2" | "qwen3" => (llama::config(&json, kind)?, hub::llama),
-            "mistral3" => match text.str("model_type")?.unwrap_or("mistral") {
-                "mistral" => (llama::config(text, "mistral")?, hub::llama),
-                other => return Err(unsupported(&format!("mistral3 around {}", crate::error::one_line(other)))),
-            },
-            "gemma3_text" | "gemma3" => (gemma3::config(text)?, hub::gemma3),
-            "gpt2" => (gpt2::config(&json)?, hub::gpt2),
-            "qwen3_5" | "qwen3_5_text" => (qwen3_5::config(text)?, hub::qwen3_5),
-            "routing_transformer" => (routing::config(&json)?, hub::qwen3_5),
-            "delta_net" | "gated_deltanet" => (fla::config(&json)?, hub::fla),
-            "mixtral" => {
-                let mut c = llama::config(&json, "llama")?;
-                experts::mixtral(&json, &mut c)?;
-                (c, names_experts::mixtral)
-            }
-            "qwen3_moe" => {
-                let mut c = llama::config(&json, "qwen3")?;
-                experts::qwen3(&json, &mut c)?;
-                (c, hub::llama)
-            }
-            "qwen2_moe" => {
-                let mut c = llama::config(&json, "qwen2")?;
-                experts::qwen2(&json, &mut c)?;
-                json.understands(&["qkv_bias"]);
-                (c, names_experts::qwen)
-            }
-            "qwen3_5_moe" | "qwen3_5_moe_text" => {
-                let mut c = qwen3_5::config(text)?;
-                experts::qwen3_5(text, &mut c)?;
-                c.architecture = "qwen3_5_moe".into();
-                (c, names_experts::qwen)
-            }
-            "hy_v3" => {
-                let mut c = llama::config(&json, "qwen3")?;
-                experts::hy(&json, &mut c)?;
-                (c, names_experts::hy)
-            }
-            "granitemoe" | "granitemoeshared" => {
-                let mut c = llama::config(&json, "llama")?;
-                experts::granite(&json, &mut c)?;
-                (c, names_experts::granite)
-            }
-            "phimoe" => {
-                let mut c = llama::config(&json, "llama")?;
-                experts::phi(&json, &mut c)?;
-                (c, names_experts::mixtral)
-            }
-            "ernie4_5_moe" => {
-                let mut c = llama::config(&json, "llama")?;
-                experts::ernie(&json, &mut c)?;
-                (c, names_experts::ernie)
-            }
-            "hunyuan_v1_moe" => {
-                let mut c = llama::config(&json, "llama")?;
-                experts::hunyuan(&json, &mut c)?;
-                (c, names_experts::hunyuan)
-            }
-            "glm4_moe" => {
-                let mut c = llama::config(&json, "llama")?;
-                experts::glm4(&json, &mut c)?;
-                (c, hub::llama)
-            }
-            "olmoe" => {
-                let mut c = llama::config(&json, "llama")?;
-                experts::olmoe(&json, &mut c)?;
-                (c, hub::llama)
-            }
-            "gpt_oss" => {
-                let mut c = llama::config(&json, "ministral")?;
-                for l in &mut c.layers {
-                    if let crate::config::Mixer::Attention(a) = &mut l.mixer {
-                        a.sinks = true;
-                        a.input_bias = true;
-                        a.output_bias = true;
-                    }
-                }
-                json.understands(&["attention_bias"]);
-                experts::gpt_oss(&json, &mut c)?;
-                (c, names_experts::gpt_oss)
-            }
-            other => return Err(unsupported(other)),
+        let kind = match AROUND.iter().find(|(outer, _)| *outer == kind) {
+            Some((_, otherwise)) => text.str("model_type")?.filter(|inner| *inner != kind).unwrap_or(otherwise),
+            None => kind,
         };
+        let (mut config, place) = match kind {
+            "llama" | "mistral" | "ministral" | "qwen2" | "qwen3" => (llama::config(text, kind)?, Naming::LLAMA),
+            "gemma3_text" => (gemma3::config(text)?, Naming::Function(hub::gemma3)),
+            "gpt2" => (gpt2::config(text)?, Naming::Function(hub::gpt2)),
+            "qwen3_5_text" => (qwen3_5::config(text)?, Naming::Function(hub::qwen3_5)),
+            "routing_transformer" => (routing::config(text)?, Naming::Function(hub::qwen3_5)),
+            "delta_net" | "gated_deltanet" => (fla::config(text)?, Naming::Function(hub::fla)),
+            other => match rows::find(other) {
+                Some(row) => (like::config(text, row)?, row.naming),
+                None => return Err(unsupported(other)),
+            },
+        };
+        stretch(&mut config);
+        custom::check(&config)?;
         refuse_quantization(&json)?;
         if let Some(inside) = &inside {
             refuse_quantization(inside)?;
             inside.finish()?;
             around(&json, &mut config)?;
         }
+        // Of pictures, which become fewer tokens by it.
+        json.understands(if inside.is_some() { &["scale_factor"] } else { &[] });
         json.finish()?;
         Ok(Self { config, place, by_tensors: false })
     }
@@ -289,7 +255,7 @@ impl Family {
     pub fn from_gguf(metadata: &Metadata) -> Result<Self> {
         let config = gguf::config(metadata)?;
         let by_tensors = config.architecture == "llama";
-        Ok(Self { config, place: gguf::place, by_tensors })
+        Ok(Self { config, place: Naming::Function(gguf::place), by_tensors })
     }
 
     /// True for a tensor that is not needed: it belongs to a part of the model that is not run (vision, audio, draft
@@ -297,7 +263,7 @@ impl Family {
     pub fn ignores(&self, tensor: &str) -> bool {
         APART.iter().any(|part| tensor.strip_prefix("model.").unwrap_or(tensor).starts_with(part))
             || BUFFERS.iter().any(|buffer| tensor.ends_with(buffer))
-            || self.config.architecture == "gpt2" && MASKS.iter().any(|mask| tensor.ends_with(mask))
+            || MASKED.contains(&&*self.config.architecture) && MASKS.iter().any(|mask| tensor.ends_with(mask))
     }
 
     /// True if a tensor of all experts may be in either order of its inputs and outputs.
@@ -307,18 +273,24 @@ impl Family {
 
     /// Returns the place of the weight of `role` in layer `layer`. Roles outside of layers ignore `layer`.
     pub fn weight(&self, role: Role, layer: usize) -> Place {
-        (self.place)(&self.config, role, layer, "weight")
+        self.place.place(&self.config, role, layer, "weight")
+    }
+
+    /// Returns the place of a number of the activation in layer `layer`.
+    pub(super) fn number(&self, name: &str, layer: usize) -> Place {
+        self.place.place(&self.config, Role::Activation, layer, name)
     }
 
     /// Returns the place of the bias of `role` in layer `layer`.
     pub fn bias(&self, role: Role, layer: usize) -> Place {
-        (self.place)(&self.config, role, layer, "bias")
+        self.place.place(&self.config, role, layer, "bias")
     }
 }
 
 /// Parts that are not run, by the beginnings of their tensors' names, with or without `model.`.
-const APART: [&str; 9] = [
+const APART: [&str; 10] = [
     "audio_tower.",
+    "connector.",
     "embed_audio.",
     "embed_vision.",
     "mtp.",
@@ -332,8 +304,20 @@ const APART: [&str; 9] = [
 /// Tables that follow from the configuration, by the ends of their names.
 const BUFFERS: [&str; 3] = [".rotary_emb.inv_freq", ".attn_rot_embd.weight", ".attn_rot_embd"];
 
-/// The causal masks that old files of GPT-2 hold.
-const MASKS: [&str; 2] = [".attn.bias", ".attn.masked_bias"];
+/// The causal masks that old files of some families hold.
+const MASKS: [&str; 5] =
+    [".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", ".attn.causal_mask"];
+const MASKED: [&str; 5] = ["gpt2", "gpt_neo", "gpt_neox", "gptj", "codegen"];
+
+/// Dynamic scaling gives room for more tokens than a configuration names.
+fn stretch(config: &mut Config) {
+    let ropes = config.layers.iter().filter_map(|layer| layer.mixer.attention()?.rope.as_ref());
+    let stretched = ropes.filter_map(|rope| match rope.frequencies.scaling {
+        Scaling::Dynamic { factor, original } => Some((factor * original).min(f64::from(1 << 24)) as u32),
+        _ => None,
+    });
+    config.context = stretched.fold(config.context, u32::max);
+}
 
 /// Reads what stands around a text model's configuration and counts for it: the flag of a tied head, of which either may
 /// be set, and tokens that end a text.
@@ -352,9 +336,6 @@ fn around(outer: &json::Json, config: &mut Config) -> Result<()> {
 fn refuse_quantization(json: &json::Json) -> Result<()> {
     for key in ["quantization_config", "compression_config"] {
         let Some(settings) = json.object(key)? else { continue };
-        if settings.str("quant_method")? == Some("mxfp4") {
-            continue;
-        }
         let given = settings.str("quant_method")?.or(settings.str("quantization_method")?);
         let by_bits = ["load_in_4bit", "load_in_8bit"].into_iter().any(|key| settings.has(key));
         let method = given.unwrap_or(if by_bits { "bitsandbytes" } else { "without a name" });
@@ -368,11 +349,33 @@ fn refuse_quantization(json: &json::Json) -> Result<()> {
     Ok(())
 }
 
-/// Families that can be loaded.
-const SUPPORTED: &str = "llama, mistral, ministral, mistral3 around mistral, qwen2, qwen3, qwen3_5, gemma3, gpt2, delta_net, \
-                         gated_deltanet, routing_transformer; as GGUF: llama, qwen2, qwen3, gemma3, gpt2";
+/// Families with readers of their own.
+const OWN: [&str; 11] = [
+    "llama",
+    "mistral",
+    "ministral",
+    "qwen2",
+    "qwen3",
+    "qwen3_5",
+    "gemma3",
+    "gpt2",
+    "delta_net",
+    "gated_deltanet",
+    "routing_transformer",
+];
+
+/// Returns the families that folders of the hub can have, by their `model_type`.
+pub fn families() -> Vec<&'static str> {
+    let around = AROUND.iter().map(|(outer, _)| *outer);
+    let mut all: Vec<&str> =
+        OWN.into_iter().chain(rows::ALL.into_iter().flatten().map(|row| row.name)).chain(around).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
 
 fn unsupported(name: &str) -> Error {
     let name = if name.is_empty() { "without a name".into() } else { crate::error::one_line(name) };
-    Error::UnsupportedArchitecture { name, supported: SUPPORTED.into() }
+    let supported = format!("{}; as GGUF: {}", families().join(", "), gguf::ARCHITECTURES.join(", "));
+    Error::UnsupportedArchitecture { name, supported }
 }

@@ -18,9 +18,9 @@ pub(super) fn either_order(config: &Config, place: &Place) -> bool {
 pub(super) fn mixtral(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
     let inside = match role {
         Role::Router => "block_sparse_moe.gate",
-        Role::ExpertGate => "block_sparse_moe.experts.*.w1",
-        Role::ExpertUp => "block_sparse_moe.experts.*.w3",
-        Role::ExpertDown => "block_sparse_moe.experts.*.w2",
+        Role::ExpertGate => "block_sparse_moe.experts.{expert}.w1",
+        Role::ExpertUp => "block_sparse_moe.experts.{expert}.w3",
+        Role::ExpertDown => "block_sparse_moe.experts.{expert}.w2",
         _ => return hub::llama(config, role, layer, kind),
     };
     within(layer, inside, kind)

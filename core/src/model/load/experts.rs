@@ -137,7 +137,7 @@ impl<'a, B: Backend> Loader<'a, B> {
 
     /// True if the files have the tensors of experts that a place names.
     fn has_experts(&self, place: &Place) -> bool {
-        let name = place.name.replace('*', "0");
+        let name = place.name.replace("{expert}", "0");
         known(self.files, &name).is_some() || known(self.files, &blocks_of(&name)).is_some()
     }
 
@@ -174,11 +174,11 @@ impl<'a, B: Backend> Loader<'a, B> {
     fn layout(&mut self, mut place: Place, [experts, rows, cols]: [u32; 3]) -> Result<Layout<'a>> {
         let stored = place.stored(rows);
         let wide: u64 = cols.into();
-        if place.name.contains('*') {
+        if place.name.contains("{expert}") {
             let mut all: Vec<&'a TensorInfo> = Vec::new();
             let shape = if place.transposed { [wide, stored] } else { [stored, wide] };
             for e in 0..experts {
-                let tensor = self.find(&place.name.replace('*', &e.to_string()), &shape)?;
+                let tensor = self.find(&place.name.replace("{expert}", &e.to_string()), &shape)?;
                 if all.first().is_some_and(|first| first.stored != tensor.stored) {
                     let reason = format!("it is {}, other experts are {}", tensor.stored, all[0].stored);
                     return Err(Error::format(tensor.name.clone(), reason));
