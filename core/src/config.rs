@@ -209,6 +209,8 @@ pub struct Attention {
     pub alibi: Option<Vec<f32>>,
     /// Queries, keys and values are kept between `-c` and `c`, before their norms.
     pub clip: Option<f32>,
+    /// `clip` follows their norms instead of preceding them.
+    pub clip_normed: bool,
     /// Rotated queries are multiplied by a factor that grows with their position. All of a head must be rotated.
     pub temperature: Option<Temperature>,
     /// A norm of the heads' outputs, over all of them, before the output product.
@@ -239,6 +241,7 @@ impl Attention {
             norm_rotated: false,
             alibi: None,
             clip: None,
+            clip_normed: false,
             temperature: None,
             output_norm: None,
             input_bias: false,

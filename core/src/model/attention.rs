@@ -42,13 +42,14 @@ impl<B: Backend> Attention<B> {
         let (tokens, stride) = (step.tokens, a.width());
         self.input.apply(to, tokens, input, Then::default(), &w.qkv)?;
         let (q, kv) = (u64::from(a.heads * a.dim) * 4, u64::from(a.kv_width()) * 4);
-        if let Some(bound) = a.clip {
-            let clip = activation::Spec::new(tokens, stride, activation::Kind::Clip);
-            let spec = activation::Spec { in_place: true, bound, ..clip };
-            to(spec.into(), &[Operand::new(&w.qkv)])?;
+        if !a.clip_normed {
+            self.clip(to, w, tokens)?;
         }
         if !a.norm_rotated {
             self.norm_heads(to, w, tokens)?;
+        }
+        if a.clip_normed {
+            self.clip(to, w, tokens)?;
         }
         let Some((k_pool, v_pool)) = pool.layer(layer) else { unreachable!("a layer of attention has keys") };
         let windowed = pool.windowed(layer);
@@ -135,6 +136,14 @@ impl<B: Backend> Attention<B> {
             Some(norm) => norm.in_place(to, Operand::new(&w.mixed), [tokens, 1, dim], dim),
             None => Ok(()),
         }
+    }
+
+    /// Records the bound of queries, keys and values, in place.
+    fn clip(&self, to: &mut Record<'_, B>, w: &Workspace<B>, tokens: u32) -> Result<()> {
+        let Some(bound) = self.config.clip else { return Ok(()) };
+        let clip = activation::Spec::new(tokens, self.config.width(), activation::Kind::Clip);
+        let spec = activation::Spec { in_place: true, bound, ..clip };
+        to(spec.into(), &[Operand::new(&w.qkv)])
     }
 
     /// Records the norms of queries and keys, in place.

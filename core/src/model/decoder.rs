@@ -95,7 +95,13 @@ pub(crate) struct Mlp<B: Backend> {
 
 impl<B: Backend> Mlp<B> {
     /// Records what the output product reads, from what the layer's norm leaves to `w.activated`.
-    pub(super) fn record(&self, to: &mut Record<'_, B>, w: &Workspace<B>, tokens: u32, input: Input<'_, B>) -> Result<()> {
+    pub(super) fn record(
+        &self,
+        to: &mut Record<'_, B>,
+        w: &Workspace<B>,
+        tokens: u32,
+        input: Input<'_, B>,
+    ) -> Result<()> {
         let (mlp, up) = (self.config, &self.up);
         if few(tokens) && up.parts.len() == 1 && mlp.kind != activation::Kind::Xielu {
             let activation = Some(fused_linear::Activation { kind: mlp.kind, gated: mlp.gated });

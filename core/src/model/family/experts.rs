@@ -82,6 +82,18 @@ pub(super) fn qwen3_5(json: &Json, config: &mut Config) -> Result<()> {
     Ok(())
 }
 
+/// Qwen3-Next: as Qwen2-MoE, with other defaults.
+pub(super) fn qwen3_next(json: &Json, config: &mut Config) -> Result<()> {
+    let choice = Spec {
+        normalize: json.bool("norm_topk_prob")?.unwrap_or(true),
+        ..choice(json, (&["num_experts"], 512), ("num_experts_per_tok", 10))?
+    };
+    let inner = json.size_or("moe_intermediate_size", 512)?;
+    let shared = json.size_or("shared_expert_intermediate_size", 512)?;
+    put(config, qwen_layers(json)?, |mlp| shared_and_gated(choice, mlp, inner, shared));
+    Ok(())
+}
+
 pub(super) fn mixtral(json: &Json, config: &mut Config) -> Result<()> {
     let keys: &[&str] = &["num_local_experts", "num_experts"];
     let choice = Spec { normalize: true, ..choice(json, (keys, 8), ("num_experts_per_tok", 2))? };
@@ -100,11 +112,11 @@ pub(super) fn olmoe(json: &Json, config: &mut Config) -> Result<()> {
     Ok(())
 }
 
-/// Granite's experts; `shared_intermediate_size` adds an MLP of all tokens, which 0 leaves out.
-pub(super) fn granite(json: &Json, config: &mut Config) -> Result<()> {
+/// Granite's experts; with `shares`, `shared_intermediate_size` adds an MLP of all tokens, which 0 leaves out.
+pub(super) fn granite(json: &Json, config: &mut Config, shares: bool) -> Result<()> {
     let keys: &[&str] = &["num_local_experts", "num_experts"];
     let choice = Spec { scores: Scores::Chosen, ..choice(json, (keys, 8), ("num_experts_per_tok", 2))? };
-    let shared = json.u32("shared_intermediate_size")?.filter(|inner| *inner > 0);
+    let shared = if shares { json.u32("shared_intermediate_size")?.filter(|inner| *inner > 0) } else { None };
     let shared = shared.map(|inner| bounded("shared_intermediate_size", inner)).transpose()?;
     put(
         config,
@@ -144,7 +156,7 @@ pub(super) fn ernie(json: &Json, config: &mut Config) -> Result<()> {
     // -1 is the last layer.
     let last = json.get("moe_layer_end_index").is_none_or(|value| value.as_i64() == Some(-1));
     let end = if last { u32::MAX } else { json.u32("moe_layer_end_index")?.unwrap_or(u32::MAX) };
-    let sparse = |index: u32| (index + 1) % interval == 0 && (start..=end).contains(&index);
+    let sparse = move |index: u32| (index + 1) % interval == 0 && (start..=end).contains(&index);
     put(config, sparse, |mlp| Experts {
         shared: shared.map(|inner| Mlp { inner, ..mlp }),
         ..Experts::new(choice, Mlp { inner, bias: false, ..mlp })
@@ -164,7 +176,9 @@ pub(super) fn hunyuan(json: &Json, config: &mut Config) -> Result<()> {
     json.understands(TRAINING);
     let of = |keys: &[&str]| -> Result<Vec<u32>> {
         for key in keys {
-            if let Some(values) = json.numbers(key)? {
+            let list = json.get(key).is_some_and(|value| value.is_array());
+            let values = if list { json.numbers(key)? } else { json.u32(key)?.map(|n| vec![n]) };
+            if let Some(values) = values {
                 let fits = values.len() == 1 || values.len() == config.layers.len();
                 if !fits || values.iter().any(|n| !(1..=0x100_0000).contains(n)) {
                     let reason = format!("{key} must be a positive number, or one for each layer");

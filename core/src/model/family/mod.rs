@@ -188,12 +188,13 @@ impl Place {
 }
 
 /// Models that also see, with the text model inside of them if their configuration does not name it.
-const AROUND: [(&str, &str); 8] = [
+const AROUND: [(&str, &str); 9] = [
     ("gemma3", "gemma3_text"),
     ("idefics3", "llama"),
     ("mistral3", "mistral"),
     ("qwen2_5_vl", "qwen2_5_vl_text"),
     ("qwen3_5", "qwen3_5_text"),
+    ("qwen3_5_moe", "qwen3_5_moe_text"),
     ("qwen3_vl", "qwen3_vl_text"),
     ("smolvlm", "llama"),
     ("llava", "llama"),
@@ -229,7 +230,9 @@ impl Family {
             "llama" | "mistral" | "ministral" | "qwen2" | "qwen3" => (llama::config(text, kind)?, Naming::LLAMA),
             "gemma3_text" => (gemma3::config(text)?, Naming::Function(hub::gemma3)),
             "gpt2" => (gpt2::config(text)?, Naming::Function(hub::gpt2)),
-            "qwen3_5_text" => (qwen3_5::config(text)?, Naming::Function(hub::qwen3_5)),
+            "qwen3_5_text" => (qwen3_5::config(text, kind)?, Naming::Function(hub::qwen3_5)),
+            "qwen3_5_moe_text" => (rows::moe::qwen_hybrid(text, kind)?, Naming::Function(names_experts::qwen)),
+            "qwen3_next" => (rows::moe::qwen_hybrid(text, kind)?, Naming::Function(names_experts::qwen3_next)),
             "routing_transformer" => (routing::config(text)?, Naming::Function(hub::qwen3_5)),
             "delta_net" | "gated_deltanet" => (fla::config(text)?, Naming::Function(hub::fla)),
             other => match rows::find(other) {
@@ -239,9 +242,9 @@ impl Family {
         };
         stretch(&mut config);
         custom::check(&config)?;
-        refuse_quantization(&json)?;
+        refuse_quantization(&json, kind)?;
         if let Some(inside) = &inside {
-            refuse_quantization(inside)?;
+            refuse_quantization(inside, kind)?;
             inside.finish()?;
             around(&json, &mut config)?;
         }
@@ -333,11 +336,14 @@ fn around(outer: &json::Json, config: &mut Config) -> Result<()> {
 
 /// # Errors
 /// `Config` for weights that are quantised in a way that is not read, naming it.
-fn refuse_quantization(json: &json::Json) -> Result<()> {
+fn refuse_quantization(json: &json::Json, kind: &str) -> Result<()> {
     for key in ["quantization_config", "compression_config"] {
         let Some(settings) = json.object(key)? else { continue };
         let given = settings.str("quant_method")?.or(settings.str("quantization_method")?);
         let by_bits = ["load_in_4bit", "load_in_8bit"].into_iter().any(|key| settings.has(key));
+        if kind == "gpt_oss" && given == Some("mxfp4") {
+            continue;
+        }
         let method = given.unwrap_or(if by_bits { "bitsandbytes" } else { "without a name" });
         let method = crate::error::one_line(method);
         let reason = format!(
@@ -350,13 +356,14 @@ fn refuse_quantization(json: &json::Json) -> Result<()> {
 }
 
 /// Families with readers of their own.
-const OWN: [&str; 11] = [
+const OWN: [&str; 12] = [
     "llama",
     "mistral",
     "ministral",
     "qwen2",
     "qwen3",
     "qwen3_5",
+    "qwen3_next",
     "gemma3",
     "gpt2",
     "delta_net",

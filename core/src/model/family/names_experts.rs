@@ -1,7 +1,7 @@
 //! Names of tensors of mixtures of experts.
 
 use super::{Part, Place, Role, hub};
-use crate::config::Config;
+use crate::config::{Config, Mixer};
 
 /// The place of a tensor under a layer.
 fn within(layer: usize, inside: &str, kind: &str) -> Place {
@@ -35,6 +35,26 @@ pub(super) fn qwen(config: &Config, role: Role, layer: usize, kind: &str) -> Pla
         _ => return hub::qwen3_5(config, role, layer, kind),
     };
     within(layer, inside, kind)
+}
+
+/// Qwen3-Next has the rows of the delta rule's input in two tensors, head of keys by head of keys.
+pub(super) fn qwen3_next(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+    let Some(Mixer::Delta(delta)) = config.layers.get(layer).map(|layer| &layer.mixer) else {
+        return qwen(config, role, layer, kind);
+    };
+    let (keys, values) = (u64::from(delta.key_dim), u64::from(delta.value_heads / delta.heads.max(1)));
+    let wide = values * u64::from(delta.value_dim);
+    let (name, range, of) = match role {
+        Role::Query => ("in_proj_qkvz", 0..keys, 2 * (keys + wide)),
+        Role::Key => ("in_proj_qkvz", keys..2 * keys, 2 * (keys + wide)),
+        Role::Value => ("in_proj_qkvz", 2 * keys..2 * keys + wide, 2 * (keys + wide)),
+        Role::MixedGate => ("in_proj_qkvz", 2 * keys + wide..2 * (keys + wide), 2 * (keys + wide)),
+        Role::Beta => ("in_proj_ba", 0..values, 2 * values),
+        Role::Decay => ("in_proj_ba", values..2 * values, 2 * values),
+        _ => return qwen(config, role, layer, kind),
+    };
+    let part = Some(Part { range, of, blocks: delta.heads.into() });
+    Place { part, ..within(layer, &format!("linear_attn.{name}"), kind) }
 }
 
 pub(super) fn granite(config: &Config, role: Role, layer: usize, kind: &str) -> Place {

@@ -10,11 +10,16 @@ use crate::error::{Error, Result, one_line};
 use foveate_kernels::conv;
 use foveate_kernels::rope::Pairing;
 
-pub(super) fn config(json: &Json) -> Result<Config> {
+/// The configuration of a model of `kind`; those with experts have no width of MLPs that counts for all layers.
+pub(super) fn config(json: &Json, kind: &str) -> Result<Config> {
     let dim = json.size("hidden_size")?;
     let count = layers("num_hidden_layers", json.size("num_hidden_layers")?)?;
     let norm = Norm { one_plus: true, ..llama::rms(json.f64("rms_norm_eps")?.unwrap_or(1e-6)) };
-    let mlp = Mlp::gated(json.size("intermediate_size")?, activation(json.str("hidden_act")?.unwrap_or("silu"))?);
+    let inner = match kind {
+        "qwen3_5_text" => json.size("intermediate_size")?,
+        _ => json.size_or("intermediate_size", 5632)?,
+    };
+    let mlp = Mlp::gated(inner, activation(json.str("hidden_act")?.unwrap_or("silu"))?);
     let (attention, delta) = (attention(json, norm)?, delta(json)?);
     let layer = |full| {
         let mixer = if full { Mixer::Attention(attention.clone()) } else { Mixer::Delta(delta.clone()) };
@@ -26,7 +31,7 @@ pub(super) fn config(json: &Json) -> Result<Config> {
     Ok(Config {
         tied: json.bool("tie_word_embeddings")?,
         stops: json.ids("eos_token_id")?,
-        ..Config::new("qwen3_5", json.size("vocab_size")?, dim, context, layers)
+        ..Config::new(kind.strip_suffix("_text").unwrap_or(kind), json.size("vocab_size")?, dim, context, layers)
     })
 }
 

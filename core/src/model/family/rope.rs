@@ -3,6 +3,7 @@
 use super::json::Json;
 use crate::error::{Error, Result};
 use foveate_kernels::rope::{Frequencies, Scaling};
+use std::sync::Arc;
 
 /// How a family reads `partial_rotary_factor`.
 #[derive(Clone, Copy, PartialEq)]
@@ -95,6 +96,9 @@ pub(super) fn frequencies_of(json: &Json, head_dim: u32, rule: &Rule) -> Result<
                 return Err(Error::Config { reason });
             }
             rope.understands(UNDERSTOOD);
+            if json.str("model_type")? == Some("phimoe") {
+                rope.understands(&["short_mscale", "long_mscale"]);
+            }
             rope.finish_all()?;
             theta *= alpha.powf(f64::from(head_dim) / f64::from(head_dim - 2));
             return rotation(head_dim, theta, rule.partial, share, None, json);
@@ -134,6 +138,9 @@ pub(super) fn rotation(
     let plain = Frequencies::new(theta, rotary);
     let Some(rope) = rope else { return Ok(plain) };
     rope.understands(UNDERSTOOD);
+    if json.str("model_type")? == Some("phimoe") {
+        rope.understands(&["short_mscale", "long_mscale"]);
+    }
     rope.finish_all()?;
     scaling(rope, json, plain)
 }
@@ -239,7 +246,14 @@ fn scaling(rope: &Json, json: &Json, plain: Frequencies) -> Result<Frequencies> 
                 None => (1.0 + factor.ln() / original.ln()).sqrt(),
             };
             let [short, long] = ["short_factor", "long_factor"].map(|key| rope.divisors(key, rotary / 2));
-            let scaling = Scaling::Long { short: short?.into(), long: long?.into(), original: original as u32 };
+            let (short, long): (Arc<[f32]>, Arc<[f32]>) = (short?.into(), long?.into());
+            if json.str("model_type")? == Some("phimoe") {
+                // Its class has magnitudes of both lengths, and the divisors of short ones for both.
+                let [magnitude, more] = [need("short_mscale")?, need("long_mscale")?];
+                let scaling = Scaling::Long { short: short.clone(), long: short, original: original as u32 };
+                return Ok(Frequencies { scaling, magnitude, long_magnitude: Some(more), ..plain });
+            }
+            let scaling = Scaling::Long { short, long, original: original as u32 };
             Frequencies { scaling, magnitude, ..plain }
         }
         "dynamic" => {

@@ -10,7 +10,7 @@ pub(super) const ALL: &[&Like] = &[&GRANITE, &GRANITE_HYBRID];
 
 const GRANITE: Like = Like { name: "granite", more: multipliers, ..LLAMA };
 
-fn multipliers(json: &Json, config: &mut Config) -> Result<()> {
+pub(super) fn multipliers(json: &Json, config: &mut Config) -> Result<()> {
     let number = |key: &str| match json.f64(key)?.unwrap_or(1.0) {
         number if number > 0.0 => Ok(number),
         number => Err(Error::Config { reason: format!("{key} must be positive, got {number}") }),

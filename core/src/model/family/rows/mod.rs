@@ -4,6 +4,7 @@ mod act;
 mod alibi;
 mod gpt;
 mod granite;
+pub(super) mod moe;
 mod parallel;
 mod plain;
 mod slides;
@@ -11,8 +12,8 @@ mod slides;
 use super::like::Like;
 
 /// Every row.
-pub(super) const ALL: [&[&Like]; 7] =
-    [plain::ALL, slides::ALL, granite::ALL, act::ALL, parallel::ALL, gpt::ALL, alibi::ALL];
+pub(super) const ALL: [&[&Like]; 8] =
+    [plain::ALL, slides::ALL, granite::ALL, act::ALL, parallel::ALL, gpt::ALL, alibi::ALL, moe::ALL];
 
 /// The row of a `model_type`.
 pub(super) fn find(name: &str) -> Option<&'static Like> {

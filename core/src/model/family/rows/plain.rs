@@ -13,7 +13,7 @@ use foveate_kernels::rope::Pairing;
 pub(super) const ALL: &[&Like] = &[
     &SMOLLM3,
     &SEED_OSS,
-    &ERNIE4_5,
+    &ERNIE,
     &HELIUM,
     &GLM,
     &INTERNLM3,
@@ -78,7 +78,7 @@ const SEED_OSS: Like = Like {
     ..LLAMA
 };
 
-const ERNIE4_5: Like = Like {
+pub(super) const ERNIE: Like = Like {
     name: "ernie4_5",
     norm: Norm::rms(1e-5),
     kv_heads: 2,
@@ -236,7 +236,7 @@ pub(super) fn head_norms(_: &Json, config: &mut Config) -> Result<()> {
 }
 
 /// Norms of queries and keys behind their rotation.
-const HUNYUAN: Like = Like {
+pub(super) const HUNYUAN: Like = Like {
     name: "hunyuan_v1_dense",
     naming: Naming::Table(&names::HUNYUAN),
     norm: Norm::rms(1e-5),

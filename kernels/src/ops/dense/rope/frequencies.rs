@@ -55,12 +55,14 @@ pub struct Frequencies {
     pub divisors: Option<Arc<[f32]>>,
     /// Factor of cosines and sines. YaRN and LongRoPE use it in place of a temperature of attention.
     pub magnitude: f64,
+    /// The same for tables longer than the `original` positions of [`Scaling::Long`], where it is another.
+    pub long_magnitude: Option<f64>,
 }
 
 impl Frequencies {
     /// Returns plain frequencies: no scaling, no divisors, a magnitude of 1.
     pub fn new(theta: f64, rotary: u32) -> Self {
-        Self { theta, rotary, scaling: Scaling::None, divisors: None, magnitude: 1.0 }
+        Self { theta, rotary, scaling: Scaling::None, divisors: None, magnitude: 1.0, long_magnitude: None }
     }
 
     /// Radians per position of each pair in a table of `positions`, rounded to f32 as the models' own code keeps them.
@@ -125,8 +127,10 @@ impl Frequencies {
     /// the models' own code.
     pub fn table(&self, positions: u32) -> Vec<f32> {
         let inverse = self.inverse(positions);
+        let long = matches!(self.scaling, Scaling::Long { original, .. } if positions > original);
+        let magnitude = self.long_magnitude.filter(|_| long).unwrap_or(self.magnitude);
         let angles = (0..positions).flat_map(|p| inverse.iter().map(move |f| f64::from(p as f32 * f)));
-        angles.flat_map(|angle| [libm::cos(angle), libm::sin(angle)].map(|x| (x * self.magnitude) as f32)).collect()
+        angles.flat_map(|angle| [libm::cos(angle), libm::sin(angle)].map(|x| (x * magnitude) as f32)).collect()
     }
 }
 
