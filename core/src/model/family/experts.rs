@@ -194,6 +194,9 @@ pub(super) fn hunyuan(json: &Json, config: &mut Config) -> Result<()> {
     for (index, layer) in config.layers.iter_mut().enumerate() {
         let FeedForward::Mlp(mlp) = layer.mlp else { continue };
         let [experts, chosen] = [&counts, &chosen].map(|of| of[index.min(of.len() - 1)]);
+        if chosen > experts {
+            return Err(Error::Config { reason: format!("moe_topk {chosen} is more than num_experts {experts}") });
+        }
         let choice = Spec { normalize: true, ..Spec::new(1, experts, chosen) };
         layer.mlp = Experts { shared: Some(mlp), ..Experts::new(choice, mlp) }.into();
     }
@@ -204,6 +207,17 @@ pub(super) fn hunyuan(json: &Json, config: &mut Config) -> Result<()> {
 pub(super) fn glm4(json: &Json, config: &mut Config) -> Result<()> {
     let keys: &[&str] = &["n_routed_experts", "num_local_experts"];
     let [groups, kept] = [json.size_or("n_group", 1)?, json.size_or("topk_group", 1)?];
+    let experts = first(json, keys, 128)?;
+    if kept > groups || !experts.is_multiple_of(groups) {
+        let reason =
+            format!("topk_group {kept} must be at most n_group {groups}, which must divide {}, {experts}", keys[0]);
+        return Err(Error::Config { reason });
+    }
+    let chosen = first(json, &["num_experts_per_tok"], 8)?;
+    if chosen > kept * (experts / groups) {
+        let reason = format!("num_experts_per_tok {chosen} is more than the topk_group {kept} of {groups} groups have");
+        return Err(Error::Config { reason });
+    }
     let choice = Spec {
         scores: Scores::Sigmoid,
         bias: true,
