@@ -20,8 +20,8 @@
 //! than the device can bind.
 //!
 //! Cost: `2 tokens chosen inputs outputs` flop. Only the weights of chosen experts are read. The host form sorts tokens by
-//! expert and reads the weights of each once for a tile of tokens. The GPU form reads them once for each pair of a token and
-//! an expert.
+//! expert and reads the weights of each once for a tile of tokens. The GPU form reads them once for each of up to 64 pairs
+//! of a token and an expert; more pairs are sorted by expert, and tiles of 16 of one expert read them once.
 //!
 //! Source: sparsely gated mixtures of experts (Shazeer et al., 1701.06538), tokens sorted by expert (MegaBlocks, Gale et al.,
 //! 2211.15841). A weight larger than a binding is cut at [`Caps::rows_per_binding`] and takes one pass for each piece.

@@ -3,6 +3,8 @@ struct Params {
     pairs: u32,
     share: u32,
     experts: u32,
+    // Places of the list of tiles, if there is one.
+    tiles: u32,
     outputs: u32,
     // `rows`: rows of this piece of the weight, of all experts. `row0`: rows before it.
     row0: u32,
