@@ -172,8 +172,8 @@ impl<B: Backend> Decoder<B> {
             }
             (FeedForward::Experts(experts), Some(norm)) => {
                 let input = self.norm_rows(to, w, norm, &mut stream, tokens)?;
-                stream.pending = self.pending(tokens);
-                experts.record(to, w, tokens, input, !stream.pending)?;
+                experts.record(to, w, tokens, input)?;
+                stream.pending = true;
                 if let Some(norm) = inner_norm {
                     norm.in_place(to, Operand::new(&w.branch), [tokens, 1, self.config.dim], self.config.dim)?;
                 }
@@ -381,7 +381,7 @@ impl<B: Backend> Decoder<B> {
             self.settle(to, w, of)?;
             return Ok(Input::plain(Operand::at(&w.x, offset)));
         };
-        let alone = few(rows) && !self.pending(of.tokens) && matrix.parts.len() == 1;
+        let alone = few(rows) && !of.pending && !self.pending(of.tokens) && matrix.parts.len() == 1;
         if let Some(fused) = norm.fused().filter(|_| alone) {
             return Ok(Input { x: Operand::at(&w.x, offset), norm: Some((fused, &norm.weight)) });
         }

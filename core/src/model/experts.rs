@@ -59,14 +59,14 @@ impl<B: Backend> Stack<B> {
 }
 
 impl<B: Backend> Experts<B> {
-    /// Records the layer from what its norm leaves, into `w.branch`, or added to `w.x` if `residual`.
+    /// Records the layer from what its norm leaves into `w.branch`. The next norm adds it for any number of tokens, so that
+    /// a text gives the same bits in pieces of any length.
     pub(super) fn record(
         &self,
         to: &mut Record<'_, B>,
         w: &Workspace<B>,
         tokens: u32,
         input: Input<'_, B>,
-        residual: bool,
     ) -> Result<()> {
         let e = &self.config;
         let Some(m) = w.mixture.as_deref() else { unreachable!("a model with experts has buffers for them") };
@@ -87,10 +87,9 @@ impl<B: Backend> Experts<B> {
         let [x, ids, y] = [&m.activated, &m.ids, &m.outputs].map(Operand::new);
         self.down.apply(to, (choice, true), [x, ids, y], self.down.rows)?;
         let dim = self.down.rows;
-        let sum = expert_sum::Spec { accumulate: residual, ..expert_sum::Spec::new(tokens, choice.chosen, dim) };
-        let out = if residual { &w.x } else { &w.branch };
-        to(sum.into(), &[&m.outputs, &m.weights, out].map(Operand::new))?;
-        self.share(to, (w, m), tokens, input, (residual, out))
+        let sum = expert_sum::Spec::new(tokens, choice.chosen, dim);
+        to(sum.into(), &[&m.outputs, &m.weights, &w.branch].map(Operand::new))?;
+        self.share(to, (w, m), tokens, input)
     }
 
     /// Records the activation of each pair of a token and an expert.
@@ -107,30 +106,24 @@ impl<B: Backend> Experts<B> {
         to(op, &[&m.inner, &m.activated].map(Operand::new))
     }
 
-    /// Records the MLP of all tokens, which is added to `out`.
+    /// Records the MLP of all tokens, which is added to `w.branch`.
     fn share(
         &self,
         to: &mut Record<'_, B>,
         (w, m): (&Workspace<B>, &Mixture<B>),
         tokens: u32,
         input: Input<'_, B>,
-        (residual, out): (bool, &B::Buffer),
     ) -> Result<()> {
         let Some((mlp, gate)) = &self.shared else { return Ok(()) };
         mlp.record(to, w, tokens, input.again())?;
-        let y = Input::plain(Operand::new(&w.activated));
-        if residual && gate.is_none() {
-            let then = Then { residual, ..Then::default() };
-            return mlp.down.apply(to, tokens, y, then, out);
-        }
-        mlp.down.apply(to, tokens, y, Then::default(), &m.shared)?;
+        mlp.down.apply(to, tokens, Input::plain(Operand::new(&w.activated)), Then::default(), &m.shared)?;
         let dim = self.down.rows;
         let Some(gate) = gate else {
-            return to(add::Spec { rows: tokens, dim }.into(), &[&m.shared, out].map(Operand::new));
+            return to(add::Spec { rows: tokens, dim }.into(), &[&m.shared, &w.branch].map(Operand::new));
         };
         gate.apply(to, tokens, input, Then::default(), &m.gates)?;
         let weighing = expert_sum::Weighing::Sigmoid;
         let sum = expert_sum::Spec { weighing, accumulate: true, ..expert_sum::Spec::new(tokens, 1, dim) };
-        to(sum.into(), &[&m.shared, &m.gates, out].map(Operand::new))
+        to(sum.into(), &[&m.shared, &m.gates, &w.branch].map(Operand::new))
     }
 }

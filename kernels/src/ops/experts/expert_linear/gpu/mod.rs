@@ -67,8 +67,7 @@ fn tiled(spec: &Spec, caps: &Caps) -> Form {
     } else {
         let parts = vec![tile, part!("ops/dense/linear/gpu/tiled.wgsl")];
         let whole = spec.inputs.is_multiple_of(16);
-        let consts =
-            vec![("TOKENS", Const::U32(TILE)), ("COLUMNS", Const::U32(16)), ("WHOLE", Const::Bool(whole))];
+        let consts = vec![("TOKENS", Const::U32(TILE)), ("COLUMNS", Const::U32(16)), ("WHOLE", Const::Bool(whole))];
         Shader { consts, ..shader("expert_linear.tiled", parts, 0, 16 * 4 * (TILE + TILE_OUTPUTS)) }
     };
     shader.features = Features::default();
