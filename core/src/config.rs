@@ -5,7 +5,7 @@ use foveate_kernels::activation;
 use foveate_kernels::norm;
 use foveate_kernels::ops::Kernel;
 use foveate_kernels::rope::{Frequencies, Pairing};
-use foveate_kernels::{conv, delta, route, route_step};
+use foveate_kernels::{conv, delta, expert_choice, route, route_step};
 
 /// Tokens that one step reads at most: prompts are read in pieces of this, or fewer where routing heads have many centroids.
 pub const BATCH: u32 = 512;
@@ -25,10 +25,25 @@ pub struct Config {
     pub embed_scale: f32,
     /// A learned vector for each position is added to the embedding.
     pub learned_positions: bool,
+    /// Rows of that table in front of the first position's.
+    pub position_offset: u32,
+    /// Elements of an embedding if it is narrower than the residual stream; a product widens it, and one narrows the stream
+    /// in front of the head.
+    pub embed_dim: Option<u32>,
+    /// A norm of the embeddings, behind the positions.
+    pub embed_norm: Option<Norm>,
     /// The layers, the first one first.
     pub layers: Vec<Layer>,
+    /// The outputs of mixers and MLPs are multiplied by it before they are added to the residual stream.
+    pub branch_scale: f32,
     /// The norm in front of the head.
-    pub final_norm: Norm,
+    pub final_norm: Option<Norm>,
+    /// The output product has a bias.
+    pub head_bias: bool,
+    /// Logits are multiplied by it.
+    pub logit_scale: f32,
+    /// Logits become `c tanh(z / c)`.
+    pub logit_cap: Option<f32>,
     /// True if the output product may use the embedding's weights. An output matrix in the files is used in any case;
     /// if they hold none, `Some(false)` is an error, and the embedding is used otherwise.
     pub tied: Option<bool>,
@@ -47,7 +62,14 @@ impl Config {
             context,
             embed_scale: 1.0,
             learned_positions: false,
-            final_norm: layers.last().map_or(Norm::rms(1e-6), |layer| layer.input_norm),
+            position_offset: 0,
+            embed_dim: None,
+            embed_norm: None,
+            branch_scale: 1.0,
+            final_norm: layers.last().and_then(|layer| layer.input_norm),
+            head_bias: false,
+            logit_scale: 1.0,
+            logit_cap: None,
             layers,
             tied: None,
             stops: Vec::new(),
@@ -62,7 +84,10 @@ impl Config {
             Mixer::Routing(r) => u64::from(r.width()) * u64::from(r.clusters),
             _ => 0,
         });
-        let fit = ELEMENTS / each.max().unwrap_or(0).max(1);
+        let experts = self.layers.iter().filter_map(|layer| layer.mlp.experts());
+        // What the experts of a token write stays below half of the smallest binding.
+        let pairs = experts.map(|e| u64::from(e.choice.chosen) * u64::from(self.dim.max(e.each.width())) / 2);
+        let fit = ELEMENTS / each.chain(pairs).max().unwrap_or(0).max(1);
         u32::try_from(fit).unwrap_or(u32::MAX).clamp(1, most)
     }
 }
@@ -71,21 +96,34 @@ impl Config {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Layer {
     /// The norm in front of the mixer.
-    pub input_norm: Norm,
+    pub input_norm: Option<Norm>,
     /// The part that lets tokens see each other.
     pub mixer: Mixer,
     /// The norm in front of the MLP.
-    pub post_norm: Norm,
+    pub post_norm: Option<Norm>,
     /// The part that sees each token by itself.
-    pub mlp: Mlp,
+    pub mlp: FeedForward,
     /// A norm, with weights of its own, of what the mixer and of what the MLP gives, before each is added.
     pub branch_norm: Option<Norm>,
+    /// A norm, with weights of its own, of the residual stream behind each of the two additions.
+    pub sum_norm: Option<Norm>,
+    /// The MLP reads the residual stream as the mixer does, without the mixer's output: `x += mixer(norm(x)) +
+    /// mlp(norm(x))`. Without a `post_norm`, both read the same norm.
+    pub parallel: bool,
 }
 
 impl Layer {
     /// A layer with the same kind of norm in front of both of its parts.
-    pub fn new(norm: Norm, mixer: Mixer, mlp: Mlp) -> Self {
-        Self { input_norm: norm, mixer, post_norm: norm, mlp, branch_norm: None }
+    pub fn new(norm: Norm, mixer: Mixer, mlp: impl Into<FeedForward>) -> Self {
+        Self {
+            input_norm: Some(norm),
+            mixer,
+            post_norm: Some(norm),
+            mlp: mlp.into(),
+            branch_norm: None,
+            sum_norm: None,
+            parallel: false,
+        }
     }
 }
 
@@ -100,12 +138,19 @@ pub struct Norm {
     pub one_plus: bool,
     /// A bias is added.
     pub bias: bool,
+    /// There are weights in the files; without, the factor is 1.
+    pub weight: bool,
 }
 
 impl Norm {
     /// Divides by the root mean square.
-    pub fn rms(eps: f32) -> Self {
-        Self { kind: norm::Kind::Rms, eps, one_plus: false, bias: false }
+    pub const fn rms(eps: f32) -> Self {
+        Self { kind: norm::Kind::Rms, eps, one_plus: false, bias: false, weight: true }
+    }
+
+    /// Subtracts the mean and divides by the deviation, with a bias.
+    pub const fn layer(eps: f32) -> Self {
+        Self { kind: norm::Kind::Layer, eps, one_plus: false, bias: true, weight: true }
     }
 }
 
@@ -154,14 +199,30 @@ pub struct Attention {
     pub softcap: Option<f32>,
     /// The rotation of queries and keys.
     pub rope: Option<Rope>,
-    /// A norm of each query and key head before the rotation.
+    /// A norm of queries and keys.
     pub head_norm: Option<Norm>,
+    /// The parts of queries and keys that `head_norm` normalises, and whose weights they share.
+    pub norm_over: NormOver,
+    /// `head_norm` follows the rotation instead of preceding it.
+    pub norm_rotated: bool,
+    /// Scores fall with the distance of a key, by this slope for each head.
+    pub alibi: Option<Vec<f32>>,
+    /// Queries, keys and values are kept between `-c` and `c`, before their norms.
+    pub clip: Option<f32>,
+    /// `clip` follows their norms instead of preceding them.
+    pub clip_normed: bool,
+    /// Rotated queries are multiplied by a factor that grows with their position. All of a head must be rotated.
+    pub temperature: Option<Temperature>,
+    /// A norm of the heads' outputs, over all of them, before the output product.
+    pub output_norm: Option<Norm>,
     /// Queries, keys and values have biases.
     pub input_bias: bool,
     /// The output has a bias.
     pub output_bias: bool,
     /// Every output is multiplied by the sigmoid of a gate of its own, which stands behind the values.
     pub gated: bool,
+    /// Each head has a logit without a value, a sink.
+    pub sinks: bool,
 }
 
 impl Attention {
@@ -176,9 +237,17 @@ impl Attention {
             softcap: None,
             rope: None,
             head_norm: None,
+            norm_over: NormOver::Head,
+            norm_rotated: false,
+            alibi: None,
+            clip: None,
+            clip_normed: false,
+            temperature: None,
+            output_norm: None,
             input_bias: false,
             output_bias: false,
             gated: false,
+            sinks: false,
         }
     }
 
@@ -191,6 +260,33 @@ impl Attention {
     /// Elements of a token's keys, and of its values.
     pub fn kv_width(&self) -> u32 {
         self.kv_heads * self.dim
+    }
+}
+
+/// The part of a token's queries, or of its keys, that is normalised by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NormOver {
+    /// Each head, all with the same weights.
+    Head,
+    /// Each head, with weights of its own.
+    OwnHead,
+    /// All heads together.
+    All,
+}
+
+/// The factor `1 + beta ln(1 + floor(position / original))` of rotated queries.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Temperature {
+    /// The growth of the factor.
+    pub beta: f64,
+    /// Positions below it have a factor of 1.
+    pub original: f64,
+}
+
+impl Temperature {
+    /// Returns the factor of a position.
+    pub fn factor(&self, position: u32) -> f64 {
+        1.0 + self.beta * (f64::from(position) / self.original).floor().ln_1p()
     }
 }
 
@@ -287,7 +383,7 @@ pub struct Routing {
 
 impl Routing {
     /// Of the layer norm, without weights, of each head of what is routed.
-    pub(crate) const NORM: Norm = Norm { kind: norm::Kind::Layer, eps: route::EPS, one_plus: false, bias: false };
+    pub(crate) const NORM: Norm = Norm { bias: false, weight: false, ..Norm::layer(route::EPS) };
 
     /// Elements of a token's queries, and of its values.
     pub fn width(&self) -> u32 {
@@ -353,11 +449,111 @@ pub struct Mlp {
     pub gated: bool,
     /// Every product has a bias.
     pub bias: bool,
+    /// A norm in front of the output product.
+    pub norm: Option<Norm>,
 }
 
 impl Mlp {
+    /// Elements of what the activation reads: gates and values, or values alone.
+    pub(crate) fn width(&self) -> u32 {
+        self.inner * if self.gated { 2 } else { 1 }
+    }
+
     /// `down(f(gate(x)) * up(x))` with `inner` elements between, without biases.
     pub fn gated(inner: u32, kind: activation::Kind) -> Self {
-        Self { inner, kind, gated: true, bias: false }
+        Self { inner, kind, gated: true, bias: false, norm: None }
     }
+
+    /// `down(f(up(x)))` with `inner` elements between, without biases.
+    pub fn plain(inner: u32, kind: activation::Kind) -> Self {
+        Self { gated: false, ..Self::gated(inner, kind) }
+    }
+}
+
+/// The part of a layer that sees each token by itself.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum FeedForward {
+    /// One MLP for all tokens.
+    Mlp(Mlp),
+    /// A mixture of experts.
+    Experts(Experts),
+}
+
+impl FeedForward {
+    /// The experts, if there are any.
+    pub fn experts(&self) -> Option<&Experts> {
+        match self {
+            FeedForward::Experts(experts) => Some(experts),
+            FeedForward::Mlp(_) => None,
+        }
+    }
+
+    /// As [`shared`](Self::shared), to be changed.
+    pub(crate) fn shared_mut(&mut self) -> Option<&mut Mlp> {
+        match self {
+            FeedForward::Mlp(mlp) => Some(mlp),
+            FeedForward::Experts(experts) => experts.shared.as_mut(),
+        }
+    }
+
+    /// The MLP of all tokens: the whole part, or what a mixture of experts shares.
+    pub fn shared(&self) -> Option<&Mlp> {
+        match self {
+            FeedForward::Mlp(mlp) => Some(mlp),
+            FeedForward::Experts(experts) => experts.shared.as_ref(),
+        }
+    }
+}
+
+impl From<Mlp> for FeedForward {
+    fn from(mlp: Mlp) -> Self {
+        FeedForward::Mlp(mlp)
+    }
+}
+
+impl From<Experts> for FeedForward {
+    fn from(experts: Experts) -> Self {
+        FeedForward::Experts(experts)
+    }
+}
+
+/// A mixture of experts: `sum_j w_j mlp_j(x)` over the experts that a router chooses for each token, and an MLP that all
+/// tokens share.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Experts {
+    /// How many experts there are, and how a router's logits choose among them. Its tokens are those of a step.
+    pub choice: expert_choice::Spec,
+    /// The router's product has a bias.
+    pub router_bias: bool,
+    /// The MLP of each expert.
+    pub each: Mlp,
+    /// Gates and values are bounded, as in gpt-oss; instead of the nonlinearity of `each`.
+    pub clamp: Option<Clamp>,
+    /// The MLP of all tokens.
+    pub shared: Option<Mlp>,
+    /// The outputs of the shared MLP are multiplied by the sigmoid of a gate for each token.
+    pub shared_gate: bool,
+}
+
+impl Experts {
+    /// Experts without biases, and nothing shared.
+    pub fn new(choice: expert_choice::Spec, each: Mlp) -> Self {
+        Self { choice, router_bias: false, each, clamp: None, shared: None, shared_gate: false }
+    }
+
+    /// # Errors
+    /// `Config` for a choice that cannot be made.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.choice.validate().map_err(|e| Error::Config { reason: e.to_string() })
+    }
+}
+
+/// The bounds of a gated activation: `(u + 1) g sigmoid(alpha g)` with `g` of at most `limit` and `u` between both.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Clamp {
+    /// Multiplies the gate inside of the sigmoid.
+    pub alpha: f32,
+    /// The bound of gates and values.
+    pub limit: f32,
 }

@@ -24,7 +24,7 @@ fn run(gpu: &Gpu, op: impl Into<Op>) {
 }
 
 fn activation(rows: u32) -> activation::Spec {
-    activation::Spec { rows, dim: 64, kind: activation::Kind::Silu, gated: false, scales: false, stride: 64 }
+    activation::Spec::new(rows, 64, activation::Kind::Silu)
 }
 
 #[test]

@@ -53,4 +53,4 @@ pub mod quant;
 pub mod rng;
 pub mod testing;
 
-pub use ops::{attention::*, cache::*, delta_rule::*, dense::*, routing::*, sampling::*};
+pub use ops::{attention::*, cache::*, delta_rule::*, dense::*, experts::*, routing::*, sampling::*};

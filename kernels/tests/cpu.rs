@@ -247,7 +247,7 @@ mod random {
             let stride = groups * dim + gap;
             let gate_kind = if seed & 4 == 0 { activation::Kind::Silu } else { activation::Kind::Sigmoid };
             let gate = (seed & 2 == 0).then_some(norm::Gate { kind: gate_kind, stride: stride + 1 });
-            let spec = norm::Spec { groups, kind, one_plus, bias, residual, in_place, gate, stride, ..norm::Spec::rms(rows, dim, 1e-5) };
+            let spec = norm::Spec { own: seed & 8 == 0, groups, kind, one_plus, bias, residual, in_place, gate, stride, ..norm::Spec::rms(rows, dim, 1e-5) };
             agrees(spec, seed, Tolerance::EXECUTOR)?;
         }
 
@@ -301,12 +301,13 @@ mod random {
 
         #[test]
         fn activation_cpu_matches_the_reference(
-            rows in size(70), dim in size(1200), how in 0u32..3, gap in 0u32..5, seed: u64,
-            kind in select(&[activation::Kind::Silu, activation::Kind::Gelu, activation::Kind::GeluTanh, activation::Kind::Relu, activation::Kind::Sigmoid][..]),
+            rows in size(70), dim in size(1200), how in 0u32..4, gap in 0u32..5, seed: u64,
+            kind in select(&activation::Kind::ALL[..]), bound in 0.1f32..4.0, limit in 0f32..1.0,
         ) {
-            let (gated, scales) = (how == 1, how == 2);
+            let (gated, scales, in_place) = (how == 1, how == 2, how == 3);
             let stride = dim * if gated { 2 } else { 1 } + gap;
-            agrees(activation::Spec { rows, dim, kind, gated, scales, stride }, seed, Tolerance::EXECUTOR)?;
+            let spec = activation::Spec { gated, scales, in_place, stride, bound, limit, ..activation::Spec::new(rows, dim, kind) };
+            agrees(spec, seed, Tolerance::EXECUTOR)?;
         }
 
         #[test]

@@ -204,7 +204,7 @@ mod tests {
 
     fn ops() -> Vec<Op> {
         let kind = activation::Kind::Silu;
-        let activation = activation::Spec { rows: 3, dim: 64, kind, gated: true, scales: false, stride: 128 };
+        let activation = activation::Spec { gated: true, stride: 128, ..activation::Spec::new(3, 64, kind) };
         vec![norm::Spec::rms(1, 576, 1e-5).into(), norm::Spec::rms(256, 576, 1e-5).into(), activation.into()]
     }
 

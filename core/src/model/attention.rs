@@ -6,7 +6,7 @@ use super::record::Record;
 use super::workspace::{Step, Workspace};
 use crate::backend::{Backend, Operand};
 use crate::cache::Pool;
-use crate::config;
+use crate::config::{self, NormOver};
 use crate::error::Result;
 use foveate_kernels::dtype::DType;
 use foveate_kernels::{activation, append, attention, rope, rope_append};
@@ -16,8 +16,14 @@ pub(crate) struct Attention<B: Backend> {
     pub(super) config: config::Attention,
     /// Queries, keys and values, and gates.
     pub(super) input: Matrix<B>,
-    /// Of each head of queries, and of keys.
+    /// Of queries, and of keys.
     pub(super) head_norms: Option<(Norm<B>, Norm<B>)>,
+    /// The logit of each head's sink.
+    pub(super) sinks: Option<B::Buffer>,
+    /// The slope of each head's scores.
+    pub(super) alibi: Option<B::Buffer>,
+    /// Of what the output product reads.
+    pub(super) output_norm: Option<Norm<B>>,
     pub(super) output: Matrix<B>,
 }
 
@@ -36,16 +42,22 @@ impl<B: Backend> Attention<B> {
         let (tokens, stride) = (step.tokens, a.width());
         self.input.apply(to, tokens, input, Then::default(), &w.qkv)?;
         let (q, kv) = (u64::from(a.heads * a.dim) * 4, u64::from(a.kv_width()) * 4);
-        if let Some((query, key)) = &self.head_norms {
-            query.in_place(to, Operand::at(&w.qkv, 0), [tokens, a.heads, a.dim], stride)?;
-            key.in_place(to, Operand::at(&w.qkv, q), [tokens, a.kv_heads, a.dim], stride)?;
+        if !a.clip_normed {
+            self.clip(to, w, tokens)?;
+        }
+        if !a.norm_rotated {
+            self.norm_heads(to, w, tokens)?;
+        }
+        if a.clip_normed {
+            self.clip(to, w, tokens)?;
         }
         let Some((k_pool, v_pool)) = pool.layer(layer) else { unreachable!("a layer of attention has keys") };
         let windowed = pool.windowed(layer);
         let layout = pool.layout(w.table_width, windowed);
         let (slots, k_to, v_to) = (w.slots(tokens, windowed), Operand::new(k_pool), Operand::new(v_pool));
         let rope = a.rope.as_ref().zip(w.rope(layer));
-        if let (Some((rope, table)), DType::F32) = (rope, pool.format()) {
+        let between = a.temperature.is_some() || a.norm_rotated && self.head_norms.is_some();
+        if let (Some((rope, table)), DType::F32, false) = (rope, pool.format(), between) {
             let spec = rope_append::Spec {
                 tokens,
                 heads: a.heads,
@@ -60,16 +72,28 @@ impl<B: Backend> Attention<B> {
             to(spec.into(), &[w.positions(), Operand::new(table), slots, Operand::new(&w.qkv), k_to, v_to])?;
         } else {
             if let Some((rope, table)) = rope {
-                let spec = rope::Spec {
-                    tokens,
-                    heads: a.heads + a.kv_heads,
-                    dim: a.dim,
-                    rotary: rope.frequencies.rotary,
-                    pairing: rope.pairing,
-                    positions: w.context,
-                    stride,
+                let mut rotate = |heads, at, table| {
+                    let spec = rope::Spec {
+                        tokens,
+                        heads,
+                        dim: a.dim,
+                        rotary: rope.frequencies.rotary,
+                        pairing: rope.pairing,
+                        positions: w.context,
+                        stride,
+                    };
+                    to(spec.into(), &[w.positions(), Operand::new(table), Operand::at(&w.qkv, at)])
                 };
-                to(spec.into(), &[w.positions(), Operand::new(table), Operand::new(&w.qkv)])?;
+                match w.query_rope(layer) {
+                    Some(warmed) => {
+                        rotate(a.heads, 0, warmed)?;
+                        rotate(a.kv_heads, q, table)?;
+                    }
+                    None => rotate(a.heads + a.kv_heads, 0, table)?,
+                }
+            }
+            if a.norm_rotated {
+                self.norm_heads(to, w, tokens)?;
             }
             let append = append::Spec {
                 tokens,
@@ -87,6 +111,8 @@ impl<B: Backend> Attention<B> {
             scale: a.scale,
             window: a.window,
             softcap: a.softcap,
+            sinks: self.sinks.is_some(),
+            alibi: self.alibi.is_some(),
             lengths: step.sequences() > 1,
             paged: Some(layout),
             kv: pool.format(),
@@ -96,13 +122,41 @@ impl<B: Backend> Attention<B> {
         let mut operands =
             vec![Operand::new(&w.qkv), Operand::new(k_pool), Operand::new(v_pool), w.tables(0, windowed)];
         operands.extend(spec.lengths.then(|| w.lengths(step)));
+        operands.extend(self.sinks.iter().map(Operand::new));
+        operands.extend(self.alibi.iter().map(Operand::new));
         operands.push(Operand::new(&w.mixed));
         to(spec.into(), &operands)?;
-        if !a.gated {
-            return Ok(());
+        let dim = a.heads * a.dim;
+        if a.gated {
+            let gate = activation::Spec::new(tokens, dim, activation::Kind::Sigmoid);
+            let spec = activation::Spec { scales: true, stride, ..gate };
+            to(spec.into(), &[Operand::at(&w.qkv, q + 2 * kv), Operand::new(&w.mixed)])?;
         }
-        let (dim, kind) = (a.heads * a.dim, activation::Kind::Sigmoid);
-        let gate = activation::Spec { rows: tokens, dim, kind, gated: false, scales: true, stride };
-        to(gate.into(), &[Operand::at(&w.qkv, q + 2 * kv), Operand::new(&w.mixed)])
+        match &self.output_norm {
+            Some(norm) => norm.in_place(to, Operand::new(&w.mixed), [tokens, 1, dim], dim),
+            None => Ok(()),
+        }
+    }
+
+    /// Records the bound of queries, keys and values, in place.
+    fn clip(&self, to: &mut Record<'_, B>, w: &Workspace<B>, tokens: u32) -> Result<()> {
+        let Some(bound) = self.config.clip else { return Ok(()) };
+        let clip = activation::Spec::new(tokens, self.config.width(), activation::Kind::Clip);
+        let spec = activation::Spec { in_place: true, bound, ..clip };
+        to(spec.into(), &[Operand::new(&w.qkv)])
+    }
+
+    /// Records the norms of queries and keys, in place.
+    fn norm_heads(&self, to: &mut Record<'_, B>, w: &Workspace<B>, tokens: u32) -> Result<()> {
+        let a = &self.config;
+        let Some((query, key)) = &self.head_norms else { return Ok(()) };
+        for (norm, heads, at) in [(query, a.heads, 0), (key, a.kv_heads, u64::from(a.heads * a.dim) * 4)] {
+            let shape = match a.norm_over {
+                NormOver::All => [tokens, 1, heads * a.dim],
+                NormOver::Head | NormOver::OwnHead => [tokens, heads, a.dim],
+            };
+            norm.in_place(to, Operand::at(&w.qkv, at), shape, a.width())?;
+        }
+        Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use super::attention::Attention;
 use super::delta::Delta;
+use super::experts::Experts;
 use super::matrix::{Input, Matrix, Then, few};
 use super::norm::Norm;
 use super::record::Record;
@@ -10,7 +11,7 @@ use super::workspace::{Step, Workspace};
 use crate::backend::{Backend, Operand};
 use crate::cache::Pool;
 use crate::config::{self, Config};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use foveate_kernels::{activation, add, embed, fused_linear, norm};
 
 /// The output of the layers: the residual stream of a step's tokens in `w.x`. If `pending`, `w.branch` is still to be
@@ -26,18 +27,25 @@ pub struct Decoder<B: Backend> {
     pub(crate) config: Config,
     pub(crate) embedding: Matrix<B>,
     pub(crate) positions: Option<Matrix<B>>,
+    /// The products that widen embeddings and narrow the stream in front of the head.
+    pub(crate) projections: Option<(Matrix<B>, Matrix<B>)>,
+    pub(crate) embed_norm: Option<Norm<B>>,
     pub(crate) layers: Vec<Layer<B>>,
-    pub(crate) final_norm: Norm<B>,
+    pub(crate) final_norm: Option<Norm<B>>,
     pub(crate) head: Matrix<B>,
 }
 
 pub(crate) struct Layer<B: Backend> {
-    pub(crate) input_norm: Norm<B>,
+    pub(crate) input_norm: Option<Norm<B>>,
     pub(crate) mixer: Mixer<B>,
-    pub(crate) post_norm: Norm<B>,
-    pub(crate) mlp: Mlp<B>,
+    pub(crate) post_norm: Option<Norm<B>>,
+    pub(crate) mlp: FeedForward<B>,
     /// Of what attention gives, and of what the MLP gives.
     pub(crate) branch_norms: Option<(Norm<B>, Norm<B>)>,
+    /// Of the stream behind attention, and behind the MLP.
+    pub(crate) sum_norms: Option<(Norm<B>, Norm<B>)>,
+    /// See [`config::Layer::parallel`].
+    pub(crate) parallel: bool,
 }
 
 /// The part of a layer that mixes tokens; see [`config::Mixer`].
@@ -67,11 +75,47 @@ impl<B: Backend> Mixer<B> {
     }
 }
 
+/// The part of a layer that sees each token by itself; see [`config::FeedForward`].
+#[allow(clippy::large_enum_variant, reason = "a model has tens of them, and each is used in place")]
+pub(crate) enum FeedForward<B: Backend> {
+    Mlp(Mlp<B>),
+    Experts(Experts<B>),
+}
+
 pub(crate) struct Mlp<B: Backend> {
     pub(crate) config: config::Mlp,
     /// Gate and up, or up alone.
     pub(crate) up: Matrix<B>,
+    /// The activation with its numbers.
+    pub(crate) activation: activation::Spec,
+    /// Of what the output product reads.
+    pub(crate) norm: Option<Norm<B>>,
     pub(crate) down: Matrix<B>,
+}
+
+impl<B: Backend> Mlp<B> {
+    /// Records what the output product reads, from what the layer's norm leaves to `w.activated`.
+    pub(super) fn record(
+        &self,
+        to: &mut Record<'_, B>,
+        w: &Workspace<B>,
+        tokens: u32,
+        input: Input<'_, B>,
+    ) -> Result<()> {
+        let (mlp, up) = (self.config, &self.up);
+        if few(tokens) && up.parts.len() == 1 && mlp.kind != activation::Kind::Xielu {
+            let activation = Some(fused_linear::Activation { kind: mlp.kind, gated: mlp.gated });
+            up.apply(to, tokens, input, Then { activation, residual: false }, &w.activated)?;
+        } else {
+            up.apply(to, tokens, input, Then::default(), &w.inner)?;
+            let spec = activation::Spec { rows: tokens, stride: mlp.width(), ..self.activation };
+            to(spec.into(), &[&w.inner, &w.activated].map(Operand::new))?;
+        }
+        match &self.norm {
+            Some(norm) => norm.in_place(to, Operand::new(&w.activated), [tokens, 1, mlp.inner], mlp.inner),
+            None => Ok(()),
+        }
+    }
 }
 
 impl<B: Backend> Decoder<B> {
@@ -89,42 +133,82 @@ impl<B: Backend> Decoder<B> {
         step: &Step<'_>,
         seen: &mut dyn FnMut(usize),
     ) -> Result<Stream> {
-        let tokens = step.tokens;
-        let pending = self.pending(tokens);
-        let mut stream = Stream { tokens, pending: false };
+        let mut stream = Stream { tokens: step.tokens, pending: false };
         self.embed(to, w, step)?;
         for (i, layer) in self.layers.iter().enumerate() {
-            let input = self.normed(to, w, &layer.input_norm, layer.mixer.input(), stream, tokens)?;
-            let mixed = self.mix(to, w, pool, step, i, input)?;
-            let (mixed_norm, inner_norm) = layer.branch_norms.as_ref().map(|(mixed, inner)| (mixed, inner)).unzip();
-            self.branch(to, w, layer.mixer.output(), tokens, mixed, mixed_norm)?;
-
-            let (mlp, up) = (layer.mlp.config, &layer.mlp.up);
-            let input = self.normed(to, w, &layer.post_norm, up, Stream { tokens, pending }, tokens)?;
-            if few(tokens) && up.parts.len() == 1 {
-                let activation = Some(fused_linear::Activation { kind: mlp.kind, gated: mlp.gated });
-                up.apply(to, tokens, input, Then { activation, residual: false }, &w.activated)?;
-            } else {
-                up.apply(to, tokens, input, Then::default(), &w.inner)?;
-                let stride = if mlp.gated { 2 * mlp.inner } else { mlp.inner };
-                let act = activation::Spec {
-                    rows: tokens,
-                    dim: mlp.inner,
-                    kind: mlp.kind,
-                    gated: mlp.gated,
-                    scales: false,
-                    stride,
-                };
-                to(act.into(), &[Operand::new(&w.inner), Operand::new(&w.activated)])?;
-            }
-            self.branch(to, w, &layer.mlp.down, tokens, Operand::new(&w.activated), inner_norm)?;
-            stream.pending = pending;
+            stream = match layer.parallel {
+                true => self.parallel(to, w, pool, (step, i), stream)?,
+                false => self.sequential(to, w, pool, (step, i), stream)?,
+            };
             if step.observed.contains(&i) {
-                self.settle(to, w, tokens)?;
-                stream.pending = false;
+                self.settle(to, w, &mut stream)?;
                 seen(i);
             }
         }
+        Ok(stream)
+    }
+
+    /// Records layer `index`, whose MLP reads what its mixer has added to the stream.
+    fn sequential(
+        &self,
+        to: &mut Record<'_, B>,
+        w: &Workspace<B>,
+        pool: &Pool<B>,
+        (step, index): (&Step<'_>, usize),
+        mut stream: Stream,
+    ) -> Result<Stream> {
+        let (layer, tokens) = (&self.layers[index], step.tokens);
+        let (mixed_norm, inner_norm) = layer.branch_norms.as_ref().map(|(mixed, inner)| (mixed, inner)).unzip();
+        let (mixed_sum, inner_sum) = layer.sum_norms.as_ref().map(|(mixed, inner)| (mixed, inner)).unzip();
+        let input = self.normed(to, w, layer.input_norm.as_ref(), layer.mixer.input(), &mut stream, tokens)?;
+        let mixed = self.mix(to, w, pool, step, index, input)?;
+        self.branch(to, w, layer.mixer.output(), mixed, mixed_norm, &mut stream)?;
+        self.sum(to, w, mixed_sum, &mut stream)?;
+        match (&layer.mlp, &layer.post_norm) {
+            (FeedForward::Mlp(mlp), norm) => {
+                let input = self.normed(to, w, norm.as_ref(), &mlp.up, &mut stream, tokens)?;
+                mlp.record(to, w, tokens, input)?;
+                self.branch(to, w, &mlp.down, Operand::new(&w.activated), inner_norm, &mut stream)?;
+            }
+            (FeedForward::Experts(experts), Some(norm)) => {
+                let input = self.norm_rows(to, w, norm, &mut stream, tokens)?;
+                experts.record(to, w, tokens, input)?;
+                stream.pending = true;
+                if let Some(norm) = inner_norm {
+                    norm.in_place(to, Operand::new(&w.branch), [tokens, 1, self.config.dim], self.config.dim)?;
+                }
+            }
+            (FeedForward::Experts(_), None) => unreachable!("a configuration gives experts a norm"),
+        }
+        self.sum(to, w, inner_sum, &mut stream)?;
+        Ok(stream)
+    }
+
+    /// Records layer `index`, whose MLP and mixer read the same stream. The MLP comes first, up to its output product,
+    /// because mixers leave its buffer alone.
+    fn parallel(
+        &self,
+        to: &mut Record<'_, B>,
+        w: &Workspace<B>,
+        pool: &Pool<B>,
+        (step, index): (&Step<'_>, usize),
+        mut stream: Stream,
+    ) -> Result<Stream> {
+        let (layer, tokens) = (&self.layers[index], step.tokens);
+        let (mixed_norm, inner_norm) = layer.branch_norms.as_ref().map(|(mixed, inner)| (mixed, inner)).unzip();
+        let FeedForward::Mlp(mlp) = &layer.mlp else { unreachable!("experts follow their mixer") };
+        let norm = layer.post_norm.as_ref().or(layer.input_norm.as_ref());
+        let input = self.normed(to, w, norm, &mlp.up, &mut stream, tokens)?;
+        let shared = (layer.post_norm.is_none() && input.norm.is_none()).then(|| input.again());
+        mlp.record(to, w, tokens, input)?;
+        let input = match shared {
+            Some(input) => input,
+            None => self.normed(to, w, layer.input_norm.as_ref(), layer.mixer.input(), &mut stream, tokens)?,
+        };
+        let mixed = self.mix(to, w, pool, step, index, input)?;
+        self.branch(to, w, layer.mixer.output(), mixed, mixed_norm, &mut stream)?;
+        self.settle(to, w, &mut stream)?;
+        self.branch(to, w, &mlp.down, Operand::new(&w.activated), inner_norm, &mut stream)?;
         Ok(stream)
     }
 
@@ -154,8 +238,9 @@ impl<B: Backend> Decoder<B> {
                 let behind = (u64::from(step.tokens) * u64::from(width) * 4).next_multiple_of(16);
                 local.record(to, w, pool, step, index, input.again())?;
                 routing.record(to, w, pool, (step, index), input, behind)?;
-                self.branch(to, w, &local.output, step.tokens, Operand::new(&w.mixed), None)?;
-                self.settle(to, w, step.tokens)?;
+                let mut stream = Stream { tokens: step.tokens, pending: false };
+                self.branch(to, w, &local.output, Operand::new(&w.mixed), None, &mut stream)?;
+                self.settle(to, w, &mut stream)?;
                 return Ok(Operand::at(&w.mixed, behind));
             }
         }
@@ -163,9 +248,18 @@ impl<B: Backend> Decoder<B> {
     }
 
     /// Records the final norm and the logits of the last `rows` of a step's tokens.
-    pub(crate) fn logits(&self, to: &mut Record<'_, B>, w: &Workspace<B>, of: Stream, rows: u32) -> Result<()> {
-        let input = self.normed(to, w, &self.final_norm, &self.head, of, rows)?;
-        self.head.apply(to, rows, input, Then::default(), &w.logits)
+    pub(crate) fn logits(&self, to: &mut Record<'_, B>, w: &Workspace<B>, mut of: Stream, rows: u32) -> Result<()> {
+        let first = self.projections.as_ref().map_or(&self.head, |(_, narrow)| narrow);
+        let mut input = self.normed(to, w, self.final_norm.as_ref(), first, &mut of, rows)?;
+        if let Some((_, narrow)) = &self.projections {
+            narrow.apply(to, rows, input, Then::default(), &w.branch)?;
+            input = Input::plain(Operand::new(&w.branch));
+        }
+        self.head.apply(to, rows, input, Then::default(), &w.logits)?;
+        let Some(bound) = self.config.logit_cap else { return Ok(()) };
+        let cap = activation::Spec::new(rows, self.config.vocab, activation::Kind::Cap);
+        let spec = activation::Spec { in_place: true, bound, ..cap };
+        to(spec.into(), &[Operand::new(&w.logits)])
     }
 
     /// True if the output of a branch stays in `w.branch` until the next norm adds it: for more than [`few`] tokens,
@@ -174,17 +268,19 @@ impl<B: Backend> Decoder<B> {
         !few(tokens) || self.layers.iter().any(|layer| layer.branch_norms.is_some())
     }
 
-    /// `x += norm(y W^T + bias)`, with or without the norm; see [`pending`](Self::pending).
+    /// `x += norm(y W^T + bias)`, with or without the norm; see [`pending`](Self::pending). The stream must be settled.
     fn branch(
         &self,
         to: &mut Record<'_, B>,
         w: &Workspace<B>,
         matrix: &Matrix<B>,
-        tokens: u32,
         y: Operand<'_, B>,
         norm: Option<&Norm<B>>,
+        stream: &mut Stream,
     ) -> Result<()> {
-        let residual = !self.pending(tokens);
+        let tokens = stream.tokens;
+        stream.pending = self.pending(tokens);
+        let residual = !stream.pending;
         let then = Then { residual, ..Then::default() };
         matrix.apply(to, tokens, Input::plain(y), then, if residual { &w.x } else { &w.branch })?;
         match norm {
@@ -193,12 +289,19 @@ impl<B: Backend> Decoder<B> {
         }
     }
 
-    /// `x += branch` where that is [`pending`](Self::pending) and no norm follows.
-    fn settle(&self, to: &mut Record<'_, B>, w: &Workspace<B>, tokens: u32) -> Result<()> {
-        if !self.pending(tokens) {
+    /// `x = norm(x)` behind a branch, where a layer has such a norm.
+    fn sum(&self, to: &mut Record<'_, B>, w: &Workspace<B>, norm: Option<&Norm<B>>, stream: &mut Stream) -> Result<()> {
+        let Some(norm) = norm else { return Ok(()) };
+        self.settle(to, w, stream)?;
+        norm.in_place(to, Operand::new(&w.x), [stream.tokens, 1, self.config.dim], self.config.dim)
+    }
+
+    /// `x += branch` where that is pending and no norm follows.
+    fn settle(&self, to: &mut Record<'_, B>, w: &Workspace<B>, stream: &mut Stream) -> Result<()> {
+        if !std::mem::take(&mut stream.pending) {
             return Ok(());
         }
-        let spec = add::Spec { rows: tokens, dim: self.config.dim };
+        let spec = add::Spec { rows: stream.tokens, dim: self.config.dim };
         to(spec.into(), &[&w.branch, &w.x].map(Operand::new))
     }
 
@@ -206,24 +309,32 @@ impl<B: Backend> Decoder<B> {
         if !step.embedded {
             self.embed_ids(to, w, step.tokens)?;
         }
-        match &self.positions {
-            Some(positions) => self.rows(to, w, step.tokens, (positions, w.positions()), true),
+        if let Some(positions) = &self.positions {
+            self.rows(to, step.tokens, (positions, w.positions()), &w.x, true)?;
+        }
+        match &self.embed_norm {
+            Some(norm) => norm.in_place(to, Operand::new(&w.x), [step.tokens, 1, self.config.dim], self.config.dim),
             None => Ok(()),
         }
     }
 
     /// Records the embeddings of a step's ids, without positions.
     pub(crate) fn embed_ids(&self, to: &mut Record<'_, B>, w: &Workspace<B>, tokens: u32) -> Result<()> {
-        self.rows(to, w, tokens, (&self.embedding, Operand::new(&w.ids)), false)
+        let ids = Operand::new(&w.ids);
+        let Some((widen, _)) = &self.projections else {
+            return self.rows(to, tokens, (&self.embedding, ids), &w.x, false);
+        };
+        self.rows(to, tokens, (&self.embedding, ids), &w.branch, false)?;
+        widen.apply(to, tokens, Input::plain(Operand::new(&w.branch)), Then::default(), &w.x)
     }
 
-    /// Rows of a table, as the residual stream or added to it.
+    /// Rows of a table, in `out` or added to it.
     fn rows(
         &self,
         to: &mut Record<'_, B>,
-        w: &Workspace<B>,
         tokens: u32,
         (matrix, ids): (&Matrix<B>, Operand<'_, B>),
+        out: &B::Buffer,
         accumulate: bool,
     ) -> Result<()> {
         // Tables are never cut into parts.
@@ -231,44 +342,66 @@ impl<B: Backend> Decoder<B> {
         let spec = embed::Spec {
             tokens,
             vocab: part.rows,
-            dim: self.config.dim,
+            dim: matrix.inputs,
             format: part.format,
-            scale: if accumulate { 1.0 } else { self.config.embed_scale },
+            scale: if accumulate { 1.0 } else { self.config.embed_scale } / self.config.branch_scale,
             accumulate,
         };
-        to(spec.into(), &[ids, Operand::new(&part.buffer), Operand::new(&w.x)])
+        to(spec.into(), &[ids, Operand::new(&part.buffer), Operand::new(out)])
     }
 
     /// Records the final norm of all of a step's tokens, into `w.normed`.
     pub(crate) fn hidden(&self, to: &mut Record<'_, B>, w: &Workspace<B>, of: Stream) -> Result<()> {
         let Stream { tokens, pending } = of;
-        let spec = norm::Spec { residual: pending, ..self.final_norm.spec(tokens, 1, self.config.dim) };
+        let Some(norm) = &self.final_norm else {
+            let reason = "the hidden states of a model without a final norm are not supported".into();
+            return Err(Error::Config { reason });
+        };
+        let spec = norm::Spec { residual: pending, ..norm.spec(tokens, 1, self.config.dim) };
         let mut operands = vec![Operand::new(&w.x)];
         operands.extend(pending.then(|| Operand::new(&w.branch)));
-        operands.extend(self.final_norm.operands());
+        operands.extend(norm.operands());
         operands.push(Operand::new(&w.normed));
         to(spec.into(), &operands)
     }
 
-    /// `norm(x)` over the last `rows` tokens of the stream, after `x += branch` where that is pending: what `matrix` reads. A
-    /// product of few tokens takes a root-mean-square norm along, unless it is several products.
+    /// `norm(x)` over the last `rows` tokens of the stream, after `x += branch` where that is pending: what `matrix` reads;
+    /// `x` itself without a norm. A product of few tokens takes a root-mean-square norm along, unless it is several products.
     fn normed<'a>(
         &self,
         to: &mut Record<'_, B>,
         w: &'a Workspace<B>,
-        norm: &'a Norm<B>,
+        norm: Option<&'a Norm<B>>,
         matrix: &Matrix<B>,
-        of: Stream,
+        of: &mut Stream,
         rows: u32,
     ) -> Result<Input<'a, B>> {
         let offset = u64::from(of.tokens - rows) * u64::from(self.config.dim) * 4;
-        let alone = few(rows) && !self.pending(of.tokens) && matrix.parts.len() == 1;
+        let Some(norm) = norm else {
+            self.settle(to, w, of)?;
+            return Ok(Input::plain(Operand::at(&w.x, offset)));
+        };
+        let alone = few(rows) && !of.pending && !self.pending(of.tokens) && matrix.parts.len() == 1;
         if let Some(fused) = norm.fused().filter(|_| alone) {
             return Ok(Input { x: Operand::at(&w.x, offset), norm: Some((fused, &norm.weight)) });
         }
-        let spec = norm::Spec { residual: of.pending, ..norm.spec(rows, 1, self.config.dim) };
+        self.norm_rows(to, w, norm, of, rows)
+    }
+
+    /// `norm(x)` over the last `rows` tokens of the stream, after `x += branch` where that is pending, into `w.normed`.
+    fn norm_rows<'a>(
+        &self,
+        to: &mut Record<'_, B>,
+        w: &'a Workspace<B>,
+        norm: &'a Norm<B>,
+        of: &mut Stream,
+        rows: u32,
+    ) -> Result<Input<'a, B>> {
+        let offset = u64::from(of.tokens - rows) * u64::from(self.config.dim) * 4;
+        let pending = std::mem::take(&mut of.pending);
+        let spec = norm::Spec { residual: pending, ..norm.spec(rows, 1, self.config.dim) };
         let mut operands = vec![Operand::at(&w.x, offset)];
-        if of.pending {
+        if pending {
             operands.push(Operand::at(&w.branch, offset));
         }
         operands.extend(norm.operands());

@@ -1,11 +1,12 @@
 //! Loads the layers of a model from files into an executor's memory. [`tensors`] reads the single tensors.
 
+mod experts;
 mod tensors;
 
 use super::attention::Attention;
-use super::decoder::{Decoder, Layer, Mixer, Mlp};
+use super::decoder::{Decoder, FeedForward, Layer, Mixer, Mlp};
 use super::delta::{Conv, Delta};
-use super::family::{Family, Place, Role};
+use super::family::{Family, Part, Place, Role};
 use super::norm::Norm;
 use super::routing::Routing;
 use crate::backend::Backend;
@@ -13,6 +14,7 @@ use crate::config;
 use crate::config::{Config, Norm as NormConfig};
 use crate::error::{Error, Result, one_line};
 use crate::weights::Checkpoint;
+use foveate_kernels::activation;
 use foveate_kernels::rope::{Frequencies, Scaling};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -56,27 +58,53 @@ impl<'a, B: Backend> Loader<'a, B> {
         let family = self.family;
         let config = self.settled(&family.config).await?;
         self.progress.of = self.files.tensors().filter(|t| !family.ignores(&t.name)).map(|t| t.bytes).sum();
-        let embedding = self.matrix(&[(family.weight(Role::Embedding, 0), None, config.vocab)], config.dim).await?;
+        let width = config.embed_dim.unwrap_or(config.dim);
+        let embedding = self.matrix(&[(family.weight(Role::Embedding, 0), None, config.vocab)], width).await?;
         let positions = match config.learned_positions {
-            true => Some(self.matrix(&[(family.weight(Role::Positions, 0), None, config.context)], config.dim).await?),
+            true => {
+                let mut place = family.weight(Role::Positions, 0);
+                let (first, rows) = (u64::from(config.position_offset), u64::from(config.context));
+                if first > 0 {
+                    place.part = Some(Part { range: first..first + rows, of: first + rows, blocks: 1 });
+                }
+                Some(self.matrix(&[(place, None, config.context)], config.dim).await?)
+            }
             false => None,
+        };
+        let projections = match config.embed_dim {
+            Some(_) => Some((
+                self.matrix(&[(family.weight(Role::ProjectIn, 0), None, config.dim)], width).await?,
+                self.matrix(&[(family.weight(Role::ProjectOut, 0), None, width)], config.dim).await?,
+            )),
+            None => None,
+        };
+        let embed_norm = match config.embed_norm {
+            Some(norm) => Some(self.norm(Role::EmbedNorm, 0, norm, config.dim).await?),
+            None => None,
         };
         let mut layers: Vec<Option<Layer<B>>> = config.layers.iter().map(|_| None).collect();
         for index in self.order(layers.len()) {
             layers[index] = Some(self.layer(&config, index).await?);
         }
         let layers = layers.into_iter().flatten().collect();
-        let final_norm = self.norm(Role::FinalNorm, 0, config.final_norm, config.dim).await?;
+        let final_norm = match config.final_norm {
+            Some(norm) => {
+                let scale = config.logit_scale;
+                Some(self.scaled_norm(Role::FinalNorm, 0, stream_norm(norm, &config), config.dim, scale).await?)
+            }
+            None => None,
+        };
         let head = family.weight(Role::Head, 0);
+        let bias = config.head_bias.then(|| family.bias(Role::Head, 0));
         // What a file stores counts, whatever its flag says: some models were untied and kept the flag.
         let tied = config.tied != Some(false) && known(self.files, &head.name).is_none();
         let head = match tied || self.same(&family.weight(Role::Embedding, 0), &head) {
-            true => embedding.share(),
-            false => self.matrix(&[(head, None, config.vocab)], config.dim).await?,
+            true => embedding.share(self.bias(bias, config.vocab).await?),
+            false => self.matrix(&[(head, bias, config.vocab)], width).await?,
         };
         self.all_used()?;
         self.backend.submit()?;
-        Ok(Decoder { config, embedding, positions, layers, final_norm, head })
+        Ok(Decoder { config, embedding, positions, projections, embed_norm, layers, final_norm, head })
     }
 
     /// The configuration, with what the tensors say where they are to decide.
@@ -87,7 +115,9 @@ impl<'a, B: Backend> Loader<'a, B> {
         }
         for (index, layer) in config.layers.iter_mut().enumerate() {
             let any = |roles: &[Role]| roles.iter().any(|&role| self.has(&self.family.bias(role, index)));
-            layer.mlp.bias = any(&[Role::Gate, Role::Up, Role::Down]);
+            if let config::FeedForward::Mlp(mlp) = &mut layer.mlp {
+                mlp.bias = any(&[Role::Gate, Role::Up, Role::Down]);
+            }
             if let config::Mixer::Attention(a) = &mut layer.mixer {
                 a.input_bias = any(&[Role::Query, Role::Key, Role::Value]);
                 a.output_bias = any(&[Role::Output]);
@@ -145,7 +175,7 @@ impl<'a, B: Backend> Loader<'a, B> {
     /// The layers as the files have them, often 0, 1, 10, 11: what is read in that order is read once.
     fn order(&self, layers: usize) -> Vec<usize> {
         let place = |index: usize| {
-            let name = known(self.files, &self.family.weight(Role::Down, index).name)?;
+            let name = known(self.files, &self.family.weight(Role::Output, index).name)?;
             self.files.get(&name).map(|tensor| (tensor.file, tensor.offset))
         };
         let mut order: Vec<usize> = (0..layers).collect();
@@ -155,25 +185,87 @@ impl<'a, B: Backend> Loader<'a, B> {
 
     async fn layer(&mut self, config: &Config, index: usize) -> Result<Layer<B>> {
         let (layer, dim) = (&config.layers[index], config.dim);
-        let input_norm = self.norm(Role::InputNorm, index, layer.input_norm, dim).await?;
+        let stream = |norm: Option<NormConfig>| norm.map(|norm| stream_norm(norm, config));
+        let input_norm = self.norm_if(Role::InputNorm, index, stream(layer.input_norm), dim).await?;
         let mixer = match &layer.mixer {
             config::Mixer::Attention(a) => Mixer::Attention(self.attention(a, index, dim).await?),
             config::Mixer::Delta(d) => Mixer::Delta(self.delta(d, index, dim).await?),
             config::Mixer::Routing(r) => Mixer::Routing(self.routing(r, index, dim).await?),
         };
-        let post_norm = self.norm(Role::PostNorm, index, layer.post_norm, dim).await?;
-        let mlp = layer.mlp;
-        let [gate, up] = [Role::Gate, Role::Up].map(|role| self.rows(role, index, mlp.inner, mlp.bias));
-        let up = if mlp.gated { self.matrix(&[gate, up], dim).await? } else { self.matrix(&[up], dim).await? };
-        let down = self.matrix(&[self.rows(Role::Down, index, dim, mlp.bias)], mlp.inner).await?;
-        let branch_norms = match layer.branch_norm {
-            Some(norm) => Some((
-                self.norm(Role::MixedNorm, index, norm, dim).await?,
-                self.norm(Role::MlpNorm, index, norm, dim).await?,
-            )),
-            None => None,
+        let post_norm = self.norm_if(Role::PostNorm, index, stream(layer.post_norm), dim).await?;
+        let mlp = match &layer.mlp {
+            config::FeedForward::Mlp(mlp) => {
+                FeedForward::Mlp(self.mlp(*mlp, [Role::Gate, Role::Up, Role::Down], index, dim).await?)
+            }
+            config::FeedForward::Experts(experts) => FeedForward::Experts(self.experts(experts, index, dim).await?),
         };
-        Ok(Layer { input_norm, mixer, post_norm, mlp: Mlp { config: mlp, up, down }, branch_norms })
+        let branch_norms = self.norms([Role::MixedNorm, Role::MlpNorm], index, layer.branch_norm, dim).await?;
+        let sum_norms = self.norms([Role::MixedSumNorm, Role::MlpSumNorm], index, layer.sum_norm, dim).await?;
+        Ok(Layer { input_norm, mixer, post_norm, mlp, branch_norms, sum_norms, parallel: layer.parallel })
+    }
+
+    /// An MLP by the roles of its gate, its values and its output.
+    async fn mlp(&mut self, mlp: config::Mlp, roles: [Role; 3], index: usize, dim: u32) -> Result<Mlp<B>> {
+        let [gate, up, down] = roles;
+        let [gate, up] = [gate, up].map(|role| self.rows(role, index, mlp.inner, mlp.bias));
+        let up = if mlp.gated { self.matrix(&[gate, up], dim).await? } else { self.matrix(&[up], dim).await? };
+        let plain = activation::Spec { gated: mlp.gated, ..activation::Spec::new(0, mlp.inner, mlp.kind) };
+        let activation = if mlp.kind == activation::Kind::Xielu { self.xielu(plain, index).await? } else { plain };
+        let norm = self.norm_if(Role::InnerNorm, index, mlp.norm, mlp.inner).await?;
+        let down = self.matrix(&[self.rows(down, index, dim, mlp.bias)], mlp.inner).await?;
+        Ok(Mlp { config: mlp, up, activation, norm, down })
+    }
+
+    /// xIELU with the numbers of a layer.
+    async fn xielu(&mut self, plain: activation::Spec, index: usize) -> Result<activation::Spec> {
+        let mut values = [0.0f64, 0.0, 0.5, -1e-6];
+        for (value, name) in values.iter_mut().zip(["alpha_p", "alpha_n", "beta", "eps"]) {
+            let place = self.family.number(name, index);
+            // The constants are left out of some files, the learned numbers of none.
+            if name.starts_with("alpha") || self.has(&place) {
+                *value = self.number(&place).await?.into();
+            }
+        }
+        let [p, n, beta, eps] = values;
+        let softplus = |x: f64| if x > 30.0 { x } else { x.exp().ln_1p() };
+        let (positive, negative) = (softplus(p), beta + softplus(n));
+        if ![positive, negative, beta, -eps].iter().all(|x| x.is_finite() && *x >= 0.0) {
+            let place = self.family.number("alpha_p", index);
+            let reason = format!("xIELU with alpha_p {p}, alpha_n {n}, beta {beta} and eps {eps} is not supported");
+            return Err(Error::format(place.name, reason));
+        }
+        Ok(activation::Spec {
+            positive: positive as f32,
+            negative: negative as f32,
+            linear: beta as f32,
+            limit: -eps as f32,
+            ..plain
+        })
+    }
+
+    /// Two norms of a layer, or neither.
+    async fn norms(
+        &mut self,
+        [one, two]: [Role; 2],
+        index: usize,
+        norm: Option<NormConfig>,
+        dim: u32,
+    ) -> Result<Option<(Norm<B>, Norm<B>)>> {
+        let one = self.norm_if(one, index, norm, dim).await?;
+        Ok(one.zip(self.norm_if(two, index, norm, dim).await?))
+    }
+
+    async fn norm_if(
+        &mut self,
+        role: Role,
+        index: usize,
+        norm: Option<NormConfig>,
+        dim: u32,
+    ) -> Result<Option<Norm<B>>> {
+        match norm {
+            Some(norm) => Ok(Some(self.norm(role, index, norm, dim).await?)),
+            None => Ok(None),
+        }
     }
 
     /// `rows` outputs of a layer's product, with or without a bias.
@@ -191,13 +283,54 @@ impl<'a, B: Backend> Loader<'a, B> {
         let input = self.matrix(&input, dim).await?;
         let head_norms = match a.head_norm {
             Some(norm) => Some((
-                self.norm(Role::QueryNorm, index, norm, a.dim).await?,
-                self.norm(Role::KeyNorm, index, norm, a.dim).await?,
+                self.head_norm(Role::QueryNorm, index, norm, (a, a.heads)).await?,
+                self.head_norm(Role::KeyNorm, index, norm, (a, a.kv_heads)).await?,
             )),
             None => None,
         };
+        let alibi = match &a.alibi {
+            Some(slopes) => Some(self.store("alibi", slopes)?),
+            None => None,
+        };
+        let sinks = match a.sinks {
+            true => {
+                let sinks = self.values(&self.family.weight(Role::Sinks, index), a.heads, &[]).await?;
+                Some(self.store("sinks", &sinks)?)
+            }
+            false => None,
+        };
+        let output_norm = self.norm_if(Role::MixedInnerNorm, index, a.output_norm, q).await?;
         let output = self.matrix(&[self.rows(Role::Output, index, dim, a.output_bias)], q).await?;
-        Ok(Attention { config: a.clone(), input, head_norms, output })
+        Ok(Attention { config: a.clone(), input, head_norms, sinks, alibi, output_norm, output })
+    }
+
+    /// The norm of `heads` heads of queries or keys.
+    async fn head_norm(
+        &mut self,
+        role: Role,
+        index: usize,
+        norm: NormConfig,
+        (a, heads): (&config::Attention, u32),
+    ) -> Result<Norm<B>> {
+        match a.norm_over {
+            config::NormOver::Head => self.norm(role, index, norm, a.dim).await,
+            config::NormOver::All => self.norm(role, index, norm, heads * a.dim).await,
+            config::NormOver::OwnHead => {
+                let place = self.family.weight(role, index);
+                let weight = match place.name.contains("{head}") {
+                    false => self.values(&place, heads, &[a.dim]).await?,
+                    true => {
+                        let mut weight = Vec::new();
+                        for head in 0..heads {
+                            let name = place.name.replace("{head}", &head.to_string());
+                            weight.extend(self.values(&Place::plain(name), a.dim, &[]).await?);
+                        }
+                        weight
+                    }
+                };
+                Ok(Norm { config: norm, weight: self.store("norm", &weight)?, bias: None, own: true })
+            }
+        }
     }
 
     async fn delta(&mut self, d: &config::Delta, index: usize, dim: u32) -> Result<Delta<B>> {
@@ -247,22 +380,47 @@ impl<'a, B: Backend> Loader<'a, B> {
             return Err(Error::format(place.name, format!("element {at} is {}", centroids[at])));
         }
         let centroids = self.store("centroids", &centroids)?;
-        let norm =
-            Norm { config: config::Routing::NORM, weight: self.store("norm", &vec![1.0; r.dim as usize])?, bias: None };
+        let norm = self.norm(Role::HeadNorm, index, config::Routing::NORM, r.dim).await?;
         let output = self.matrix(&[self.rows(Role::RoutedOutput, index, dim, false)], r.width()).await?;
         Ok(Routing { config: r.clone(), local, input, norm, centroids, output })
     }
 
     async fn norm(&mut self, role: Role, layer: usize, norm: NormConfig, dim: u32) -> Result<Norm<B>> {
-        let weight = self.values(&self.family.weight(role, layer), dim, &[]).await?;
+        self.scaled_norm(role, layer, norm, dim, 1.0).await
+    }
+
+    /// A norm whose outputs are multiplied by `scale`.
+    async fn scaled_norm(
+        &mut self,
+        role: Role,
+        layer: usize,
+        mut norm: NormConfig,
+        dim: u32,
+        scale: f32,
+    ) -> Result<Norm<B>> {
+        let mut weight = match norm.weight {
+            true => self.values(&self.family.weight(role, layer), dim, &[]).await?,
+            false => vec![if norm.one_plus { 0.0 } else { 1.0 }; dim as usize],
+        };
+        if scale != 1.0 {
+            let plus = if std::mem::take(&mut norm.one_plus) { 1.0 } else { 0.0 };
+            weight.iter_mut().for_each(|w| *w = (*w + plus) * scale);
+        }
         let weight = self.store("norm", &weight)?;
         let bias = match norm.bias {
             true => {
-                let bias = self.values(&self.family.bias(role, layer), dim, &[]).await?;
+                let mut bias = self.values(&self.family.bias(role, layer), dim, &[]).await?;
+                bias.iter_mut().for_each(|b| *b *= scale);
                 Some(self.store("norm", &bias)?)
             }
             false => None,
         };
-        Ok(Norm { config: norm, weight, bias })
+        Ok(Norm { config: norm, weight, bias, own: false })
     }
+}
+
+/// A norm of the residual stream, which is divided by `branch_scale`: so is its square in the norm's denominator.
+fn stream_norm(norm: NormConfig, config: &Config) -> NormConfig {
+    let scale = f64::from(config.branch_scale);
+    NormConfig { eps: (f64::from(norm.eps) / (scale * scale)) as f32, ..norm }
 }

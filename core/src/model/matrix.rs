@@ -21,10 +21,15 @@ pub(crate) struct Part<B: Backend> {
 }
 
 impl<B: Backend> Matrix<B> {
-    /// The same memory under a second handle.
-    pub(super) fn share(&self) -> Self {
+    /// A matrix of f32.
+    pub(super) fn of_values(buffer: B::Buffer, rows: u32, inputs: u32) -> Self {
+        Self { parts: vec![Part { buffer, rows, format: DType::F32 }], inputs, bias: None }
+    }
+
+    /// The same memory under a second handle, with a bias of its own.
+    pub(super) fn share(&self, bias: Option<B::Buffer>) -> Self {
         let part = |p: &Part<B>| Part { buffer: p.buffer.clone(), rows: p.rows, format: p.format };
-        Self { parts: self.parts.iter().map(part).collect(), inputs: self.inputs, bias: self.bias.clone() }
+        Self { parts: self.parts.iter().map(part).collect(), inputs: self.inputs, bias }
     }
 
     fn outputs(&self) -> u32 {

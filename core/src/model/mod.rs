@@ -3,6 +3,7 @@
 mod attention;
 pub(crate) mod decoder;
 mod delta;
+mod experts;
 mod family;
 mod hub;
 mod load;
@@ -13,7 +14,7 @@ mod routing;
 pub(crate) mod workspace;
 
 pub use decoder::Decoder;
-pub use family::{Family, Part, Place, PlaceFn, Role};
+pub use family::{Family, Part, Place, PlaceFn, Role, families};
 pub use hub::Hub;
 pub use load::{Progress, Report};
 

@@ -11,6 +11,8 @@ pub(crate) struct Norm<B: Backend> {
     pub(super) config: config::Norm,
     pub(super) weight: B::Buffer,
     pub(super) bias: Option<B::Buffer>,
+    /// Every group has weights of its own.
+    pub(super) own: bool,
 }
 
 impl<B: Backend> Norm<B> {
@@ -21,6 +23,7 @@ impl<B: Backend> Norm<B> {
             kind: self.config.kind,
             one_plus: self.config.one_plus,
             bias: self.bias.is_some(),
+            own: self.own,
             stride: groups * dim,
             ..norm::Spec::rms(rows, dim, self.config.eps)
         }

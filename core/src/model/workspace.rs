@@ -2,7 +2,7 @@
 
 use crate::backend::{Backend, Operand};
 use crate::cache::{PAGE, Pool, Sequence};
-use crate::config::{Config, Delta, Mixer, Routing};
+use crate::config::{Config, Delta, Experts, Mixer, Rope, Routing, Temperature};
 use crate::error::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -65,6 +65,7 @@ pub(crate) struct Workspace<B: Backend> {
     /// The output of a mixer, `[batch, H D]`; that of local heads comes before that of routing heads.
     pub(crate) mixed: B::Buffer,
     pub(crate) routed: Option<Arc<Routed<B>>>,
+    pub(crate) mixture: Option<Arc<Mixture<B>>>,
     pub(crate) inner: B::Buffer,
     pub(crate) activated: B::Buffer,
     /// `[rows, vocab]` of the rows that are asked for.
@@ -72,6 +73,8 @@ pub(crate) struct Workspace<B: Backend> {
     /// Rope tables, and which one each layer uses.
     tables: Vec<B::Buffer>,
     table_of: Vec<Option<usize>>,
+    /// Of queries, where theirs is another one than the keys'.
+    query_table_of: Vec<Option<usize>>,
     /// Held while a step is recorded, by the sessions that share the buffers above.
     turn: Arc<Mutex<()>>,
 }
@@ -101,6 +104,51 @@ impl<B: Backend> Routed<B> {
         let words = [members, ranges, key_members, ranges, key_members].map(|words| rows("lists", words, 1));
         let [a, b, c, d, e] = words;
         Ok(Self { x: rows("routed", batch, most(&|r| r.width().into())?)?, lists: [a?, b?, c?, d?, e?] })
+    }
+}
+
+/// The additional buffers of mixtures of experts.
+pub(crate) struct Mixture<B: Backend> {
+    /// The router's logits, the chosen experts of each token, and their weights.
+    pub(crate) logits: B::Buffer,
+    pub(crate) ids: B::Buffer,
+    pub(crate) weights: B::Buffer,
+    /// Of each pair of a token and an expert: gates and values, what the activation leaves, and the outputs.
+    pub(crate) inner: B::Buffer,
+    pub(crate) activated: B::Buffer,
+    pub(crate) outputs: B::Buffer,
+    /// The outputs of the shared MLP, and their gates.
+    pub(crate) shared: B::Buffer,
+    pub(crate) gates: B::Buffer,
+}
+
+impl<B: Backend> Mixture<B> {
+    /// For the largest of the layers with experts, if there are any.
+    fn new(
+        config: &Config,
+        rows: impl Fn(&'static str, u32, u32) -> Result<B::Buffer>,
+        batch: u32,
+    ) -> Result<Option<Self>> {
+        let experts: Vec<&Experts> = config.layers.iter().filter_map(|layer| layer.mlp.experts()).collect();
+        if experts.is_empty() {
+            return Ok(None);
+        }
+        let buffer = |label, size: &dyn Fn(&Experts) -> u64| {
+            let most = experts.iter().map(|e| size(e)).max().unwrap_or(1);
+            rows(label, batch, u32::try_from(most).map_err(|_| Error::OutOfMemory { needs: u64::MAX, has: 0 })?)
+        };
+        let chosen = |e: &Experts| u64::from(e.choice.chosen);
+        let shared = |e: &Experts| if e.shared.is_some() { config.dim.into() } else { 1 };
+        Ok(Some(Self {
+            logits: buffer("router", &|e| e.choice.experts.into())?,
+            ids: buffer("experts", &chosen)?,
+            weights: buffer("weights", &chosen)?,
+            inner: buffer("inner", &|e| chosen(e) * u64::from(e.each.width()))?,
+            activated: buffer("activated", &|e| chosen(e) * u64::from(e.each.inner))?,
+            outputs: buffer("outputs", &|e| chosen(e) * u64::from(config.dim))?,
+            shared: buffer("shared", &shared)?,
+            gates: buffer("gates", &|_| 1)?,
+        }))
     }
 }
 
@@ -135,26 +183,39 @@ impl<B: Backend> Workspace<B> {
                 config.layers.iter().filter_map(|l| if let Mixer::Delta(d) = &l.mixer { Some(f(d)) } else { None });
             of.max().unwrap_or(1)
         };
-        let inner = wide(|l| l.mlp.inner);
+        let inner = wide(|l| l.mlp.shared().map_or(1, |mlp| mlp.inner));
         let rows = |label, rows: u32, width: u32| {
             let bytes = u64::from(rows).checked_mul(u64::from(width) * 4);
             backend.alloc(label, bytes.ok_or(Error::OutOfMemory { needs: u64::MAX, has: 0 })?)
         };
         let table_width = context.div_ceil(PAGE);
-        let (mut tables, mut table_of, mut known) = (Vec::new(), Vec::new(), Vec::new());
-        for layer in &config.layers {
-            let Some(rope) = layer.mixer.attention().and_then(|a| a.rope.as_ref()) else {
-                table_of.push(None);
-                continue;
-            };
-            let index = known.iter().position(|f| *f == rope.frequencies).unwrap_or(known.len());
-            if index == known.len() {
-                let table = rows("rope", context, rope.frequencies.rotary)?;
-                backend.upload(&table, 0, bytemuck::cast_slice(&rope.frequencies.table(context)))?;
-                tables.push(table);
-                known.push(rope.frequencies.clone());
+        let (mut tables, mut table_of, mut query_table_of) = (Vec::new(), Vec::new(), Vec::new());
+        let mut known = Vec::new();
+        let mut table = |rope: &Rope, temperature: Option<Temperature>| -> Result<usize> {
+            let key = (rope.frequencies.clone(), temperature);
+            if let Some(index) = known.iter().position(|other| *other == key) {
+                return Ok(index);
             }
-            table_of.push(Some(index));
+            let table = rows("rope", context, rope.frequencies.rotary)?;
+            let mut values = rope.frequencies.table(context);
+            if let Some(temperature) = temperature {
+                let rows = values.chunks_mut(rope.frequencies.rotary.max(1) as usize);
+                for (position, row) in (0..).zip(rows) {
+                    let factor = temperature.factor(position);
+                    row.iter_mut().for_each(|x| *x = (f64::from(*x) * factor) as f32);
+                }
+            }
+            backend.upload(&table, 0, bytemuck::cast_slice(&values))?;
+            tables.push(table);
+            known.push(key);
+            Ok(known.len() - 1)
+        };
+        for layer in &config.layers {
+            let attention = layer.mixer.attention();
+            let rope = attention.and_then(|a| a.rope.as_ref());
+            let warm = attention.and_then(|a| a.temperature);
+            table_of.push(rope.map(|rope| table(rope, None)).transpose()?);
+            query_table_of.push(rope.zip(warm).map(|(rope, warm)| table(rope, Some(warm))).transpose()?);
         }
         let windowed = Pool::<B>::window_pages(config) > 0;
         Ok(Self {
@@ -175,11 +236,13 @@ impl<B: Backend> Workspace<B> {
             decay: rows("decay", batch, delta(|d| d.value_heads))?,
             mixed: rows("mixed", batch, mixed)?,
             routed: if routes { Some(Arc::new(Routed::new(config, rows, batch)?)) } else { None },
+            mixture: Mixture::new(config, rows, batch)?.map(Arc::new),
             inner: rows("inner", batch, 2 * inner)?,
             activated: rows("activated", batch, inner)?,
             logits: rows("logits", logit_rows, config.vocab)?,
             tables,
             table_of,
+            query_table_of,
             turn: Arc::default(),
         })
     }
@@ -214,11 +277,13 @@ impl<B: Backend> Workspace<B> {
             decay: self.decay.clone(),
             mixed: self.mixed.clone(),
             routed: self.routed.clone(),
+            mixture: self.mixture.clone(),
             inner: self.inner.clone(),
             activated: self.activated.clone(),
             logits: self.logits.clone(),
             tables: self.tables.clone(),
             table_of: self.table_of.clone(),
+            query_table_of: self.query_table_of.clone(),
             turn: self.turn.clone(),
         })
     }
@@ -269,6 +334,11 @@ impl<B: Backend> Workspace<B> {
     /// The rope table of a layer.
     pub(crate) fn rope(&self, layer: usize) -> Option<&B::Buffer> {
         self.table_of[layer].map(|index| &self.tables[index])
+    }
+
+    /// The rope table of a layer's queries, where it is another one.
+    pub(crate) fn query_rope(&self, layer: usize) -> Option<&B::Buffer> {
+        self.query_table_of[layer].map(|index| &self.tables[index])
     }
 
     /// Uploads what the device does not know yet: where the tokens of a step stand, where they go in layers of both kinds,

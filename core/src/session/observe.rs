@@ -21,7 +21,7 @@ pub struct Observed<'a, B: Backend> {
     /// Which of the sequence's tokens the rows begin with, and how many they are.
     pub first: u32,
     pub tokens: u32,
-    /// `[tokens, dim]` f32, to be read only.
+    /// `[tokens, dim]` f32, to be read only: the stream divided by [`branch_scale`](crate::config::Config::branch_scale).
     pub rows: &'a B::Buffer,
 }
 

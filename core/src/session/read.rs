@@ -9,6 +9,7 @@ use crate::model::workspace::{Step, Workspace, take};
 use crate::sample::Sampler;
 use crate::send::MaybeSend;
 use foveate_kernels::sample::NOT_FINITE;
+use std::borrow::Cow;
 use std::mem;
 
 impl Input<'_> {
@@ -259,7 +260,13 @@ impl<B: Backend> Session<B> {
             // The token that the last step chose is already there.
             Input::Tokens([id]) if chosen == Some(*id) => {}
             Input::Tokens(ids) => backend.upload(&self.workspace.ids, 0, bytemuck::cast_slice(ids))?,
-            Input::Embeddings(_, rows) => backend.upload(&self.workspace.x, 0, bytemuck::cast_slice(rows))?,
+            Input::Embeddings(_, rows) => {
+                // The stream is divided by this factor, so that branches need not be multiplied by it.
+                let scale = model.config().branch_scale;
+                let rows: Cow<'_, [f32]> =
+                    if scale == 1.0 { rows.into() } else { rows.iter().map(|x| x / scale).collect() };
+                backend.upload(&self.workspace.x, 0, bytemuck::cast_slice(&rows))?;
+            }
         }
         let timing = &self.timing;
         let mut to = |op, operands: &[Operand<'_, B>]| timing.run(backend, &op, operands);

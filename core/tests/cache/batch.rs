@@ -37,8 +37,9 @@ fn alone(model: &Arc<Model<Any>>, index: usize, prompt: &[u32], count: usize) ->
 
 #[test]
 fn sequences_that_step_together_say_what_each_says_alone() {
-    let models = [everywhere("llama"), everywhere("gemma3"), everywhere("qwen3_5"), routing_everywhere()].concat();
-    for model in models {
+    let experts = everywhere("../families/qwen3_moe");
+    let models = [everywhere("llama"), everywhere("gemma3"), everywhere("qwen3_5"), routing_everywhere(), experts];
+    for model in models.concat() {
         let first = roomy(&model, DType::F32).expect("room");
         let mut batch = first.batch(4).expect("room for four");
         let prompts: Vec<Vec<u32>> = [3, 61, 64, 1].iter().zip(0..).map(|(n, i)| text(&model, i, *n)).collect();

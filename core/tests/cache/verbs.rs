@@ -276,6 +276,11 @@ fn a_hybrid_holds_what_a_list_holds() {
 }
 
 #[test]
+fn a_model_with_experts_holds_what_a_list_holds() {
+    play(files("../families/qwen2_moe"), 30..33);
+}
+
+#[test]
 fn a_model_that_routes_holds_what_a_list_holds() {
     let folder = Folder::routing(&["linear", "routing", "full"], r#""max_position_embeddings":256"#);
     play(Some(folder.files().expect("a known family")), 20..23);

@@ -65,14 +65,14 @@ fn models() -> Vec<(&'static str, Value)> {
     ]
 }
 
-struct Folder {
-    config: Value,
-    weights: Vec<u8>,
+pub(super) struct Folder {
+    pub(super) config: Value,
+    pub(super) weights: Vec<u8>,
 }
 
 impl Folder {
     /// A golden model, or `None` where this machine has not got them.
-    fn open(name: &str, changes: &Value) -> Option<Self> {
+    pub(super) fn open(name: &str, changes: &Value) -> Option<Self> {
         let beside = || Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/golden")).into();
         let golden: PathBuf = std::env::var_os("FOVEATE_GOLDEN").map_or_else(beside, PathBuf::from);
         let folder = golden.join(name);
@@ -88,12 +88,12 @@ impl Folder {
         Some(Self { config, weights: std::fs::read(folder.join("model.safetensors")).ok()? })
     }
 
-    fn files(&self, config: &Value) -> Result<Files, Error> {
+    pub(super) fn files(&self, config: &Value) -> Result<Files, Error> {
         files(config, self.weights.clone())
     }
 }
 
-fn files(config: &Value, weights: Vec<u8>) -> Result<Files, Error> {
+pub(super) fn files(config: &Value, weights: Vec<u8>) -> Result<Files, Error> {
     let family = Family::from_json(config.to_string().as_bytes())?;
     let source = Box::new(Memory::new("model.safetensors", weights));
     let weights = pollster::block_on(Checkpoint::safetensors(vec![source]))?;
@@ -101,7 +101,7 @@ fn files(config: &Value, weights: Vec<u8>) -> Result<Files, Error> {
 }
 
 /// Keys that may be changed, taken away or renamed without effect, and why.
-const DESCRIBES: &[(&str, &str)] = &[
+pub(super) const DESCRIBES: &[(&str, &str)] = &[
     ("architectures", "the class of Python"),
     ("transformers_version", "who wrote the file"),
     ("dtype", "tensors have types of their own"),
@@ -126,7 +126,7 @@ const DESCRIBES: &[(&str, &str)] = &[
 ];
 
 /// Keys that may be taken away or renamed: with the value they have here it is the class's default.
-const SAYS_THE_DEFAULT: &[(&str, &str)] = &[
+pub(super) const SAYS_THE_DEFAULT: &[(&str, &str)] = &[
     ("rope_parameters", "where all within are defaults"),
     ("rope_type", "default"),
     ("rope_theta", "10000 and Gemma's two"),
@@ -161,7 +161,7 @@ fn changed(value: &Value) -> Value {
 }
 
 /// Calls `judge` with each key of an object, at any depth, and three objects in which it is another.
-fn each(object: &Map<String, Value>, path: &str, judge: &mut dyn FnMut(&str, Change, Value)) {
+pub(super) fn each(object: &Map<String, Value>, path: &str, judge: &mut dyn FnMut(&str, Change, Value)) {
     for (key, value) in object {
         let path = format!("{path}{key}");
         for change in CHANGES {
@@ -207,14 +207,14 @@ fn every_key_of_a_folder_counts() {
 }
 
 /// A safetensors file's header, and where its data begin.
-fn header(weights: &[u8]) -> (Map<String, Value>, usize) {
+pub(super) fn header(weights: &[u8]) -> (Map<String, Value>, usize) {
     let length = u64::from_le_bytes(weights[..8].try_into().expect("eight bytes")) as usize;
     let header: Value = serde_json::from_slice(&weights[8..8 + length]).expect("a header");
     (header.as_object().cloned().expect("an object"), 8 + length)
 }
 
 /// The file with one tensor changed, removed or renamed.
-fn spoiled(weights: &[u8], name: &str, change: Change) -> Vec<u8> {
+pub(super) fn spoiled(weights: &[u8], name: &str, change: Change) -> Vec<u8> {
     let (mut header, start) = header(weights);
     let mut data = weights[start..].to_vec();
     let range = header[name]["data_offsets"].as_array().expect("a range");

@@ -1,6 +1,7 @@
 //! No part of a file is without effect: each key and each tensor is changed, taken away and renamed, and the model then
 //! says something else, or an error names what is wrong.
 
+mod experts;
 mod folder;
 mod gguf;
 
@@ -54,7 +55,10 @@ impl Findings {
             Ok(_) => {}
             Err(message) => {
                 // The length of keys is the one that values must have; without its type a rotation has no use for factors.
-                let told = ["attention.value_length", "rope_factors_long"].iter().any(|word| message.contains(word));
+                // What a flag does not speak of any more is left over.
+                let told = ["attention.value_length", "rope_factors_long", "tensors have no place"]
+                    .iter()
+                    .any(|word| message.contains(word));
                 let named = message.contains(last) || message.contains("tensor ") || told;
                 if !named && change != Change::Changed {
                     self.0.push(format!("{model}: {key} {change:?}: {message}"));

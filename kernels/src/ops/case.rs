@@ -29,6 +29,7 @@ pub fn tolerance_on(host: &dyn Host, op: &Op, ordinary: Tolerance) -> Tolerance 
         Op::FusedLinear(spec) if rounded(spec.format) && spec.activation.is_some() => Tolerance::ROUNDED_GATED,
         Op::FusedLinear(spec) if rounded(spec.format) => Tolerance::ROUNDED,
         Op::Linear(spec) if rounded(spec.format) => Tolerance::ROUNDED,
+        Op::ExpertLinear(spec) if rounded(spec.format) => Tolerance::ROUNDED,
         _ => ordinary,
     }
 }

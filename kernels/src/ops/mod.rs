@@ -9,6 +9,7 @@ pub mod attention;
 pub mod cache;
 pub mod delta_rule;
 pub mod dense;
+pub mod experts;
 pub mod routing;
 pub mod sampling;
 
@@ -68,6 +69,10 @@ registry! {
     DeltaGates => delta_rule::delta_gates,
     DeltaBackward => delta_rule::delta_backward,
     Merge => attention::merge,
+    ExpertChoice => experts::expert_choice,
+    ExpertLinear => experts::expert_linear,
+    ExpertSum => experts::expert_sum,
+    ClampedSwiglu => experts::clamped_swiglu,
     Route => routing::route,
     RouteStep => routing::route_step,
     Centroids => routing::centroids,

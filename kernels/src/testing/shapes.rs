@@ -8,6 +8,7 @@ use crate::ops::cache::{append, rope_append};
 use crate::ops::delta_rule::{conv, conv_backward, delta, delta_backward, delta_gates};
 use crate::ops::dense::rope::Pairing;
 use crate::ops::dense::{activation, embed, fused_linear, linear, norm, rope};
+use crate::ops::experts::{expert_choice, expert_linear, expert_sum};
 use crate::ops::routing::{centroids, route, route_step, selected_attention, selected_attention_backward};
 use crate::ops::sampling::sample;
 use crate::ops::settings::Defaults;
@@ -36,7 +37,7 @@ pub fn shapes() -> Vec<(String, Op)> {
         let kind = activation::Kind::Silu;
         add(
             "activation",
-            activation::Spec { rows: tokens, dim: 1536, kind, gated: true, scales: false, stride: 3072 }.into(),
+            activation::Spec { gated: true, stride: 3072, ..activation::Spec::new(tokens, 1536, kind) }.into(),
         );
         let append = append::Spec {
             tokens,
@@ -69,6 +70,16 @@ pub fn shapes() -> Vec<(String, Op)> {
         let gated = norm::Spec { groups: 16, stride: 2048, in_place: true, gate, ..norm::Spec::rms(tokens, 128, 1e-6) };
         add("norm gated", gated.into());
         add("merge", merge::Spec { segments: 4, rows: 9 * tokens, dim: 64 }.into());
+        // A layer of Qwen3-30B-A3B: 8 of 128 experts.
+        let experts = [128, 8];
+        let choice = expert_choice::Spec { normalize: true, ..expert_choice::Spec::new(tokens, 128, 8) };
+        add("expert_choice", choice.into());
+        let up = expert_linear::Spec::new(tokens, experts, 2048, 1536, DType::Q4K);
+        add("expert_linear q4_k 2048x1536", up.into());
+        let down =
+            expert_linear::Spec { each: true, ..expert_linear::Spec::new(tokens, experts, 768, 2048, DType::Q4K) };
+        add("expert_linear q4_k 768x2048", down.into());
+        add("expert_sum", expert_sum::Spec::new(tokens, 8, 2048).into());
     }
     let gated = delta::Spec { gate: delta::Gate::Head, ..delta::Spec::new(1, 256, 8, 64, 64) };
     all.push(("delta head/prefill".into(), delta::Spec { initial: true, last: true, ..gated }.into()));

@@ -157,6 +157,16 @@ fn comparable(op: Op, entropy: &mut dyn Entropy) -> Op {
             spec.forward.normalize &= spec.forward.key_dim > 1;
             spec.into()
         }
+        // Weights are proportional to it: the absolute tolerance is for values near 1.
+        Op::ExpertChoice(mut spec) => {
+            spec.scale = spec.scale.min(100.0);
+            spec.into()
+        }
+        // Beyond these bounds the product of both inputs leaves f32.
+        Op::ClampedSwiglu(mut spec) => {
+            (spec.alpha, spec.limit) = (spec.alpha.min(100.0), spec.limit.min(100.0));
+            spec.into()
+        }
         // Draws near a boundary may differ by rounding and are left to cases: those of the likeliest token have none.
         Op::Sample(mut spec) => {
             spec.draw =

@@ -94,7 +94,7 @@ proptest! {
                 let normed = run(form, norm::Spec::rms(tokens, inputs, eps), &[bytes(&x), bytes(&g)], x.len());
                 let product = linear::Spec::new(tokens, inputs, rows, format);
                 let products = run(form, product, &[bytes(&normed), weight.clone()], (tokens * rows) as usize);
-                let activation = activation::Spec { rows: tokens, dim: outputs, kind, gated, scales: false, stride: rows };
+                let activation = activation::Spec { gated, stride: rows, ..activation::Spec::new(tokens, outputs, kind) };
                 let branch = run(form, activation, &[bytes(&products)], y.len());
                 let want: Vec<f32> = branch.iter().zip(&y).map(|(branch, y)| branch + y).collect();
                 let spec = fused_linear::Spec {

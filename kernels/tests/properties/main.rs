@@ -10,6 +10,7 @@ mod delta;
 mod delta_algebra;
 mod delta_backward;
 mod dense;
+mod experts;
 mod pointwise;
 mod routing;
 mod sampling;

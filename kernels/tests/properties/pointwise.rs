@@ -135,7 +135,7 @@ proptest! {
         for form in FORMS {
             for kind in [Kind::Silu, Kind::Gelu, Kind::GeluTanh, Kind::Relu] {
                 let n = xs.len() as u32;
-                let spec = activation::Spec { rows: 1, dim: n, kind, gated: false, scales: false, stride: n };
+                let spec = activation::Spec::new(1, n, kind);
                 let negative: Vec<f32> = xs.iter().map(|x| -x).collect();
                 let (a, b) = (run(form, spec, &[bytes(&xs)], xs.len()), run(form, spec, &[bytes(&negative)], xs.len()));
                 let difference: Vec<f32> = a.iter().zip(&b).map(|(a, b)| a - b).collect();
@@ -149,7 +149,7 @@ proptest! {
         let mut rng = Rng::new(seed);
         for form in FORMS {
             let x = rng.normals((2 * rows * dim) as usize, 2.0);
-            let plain = activation::Spec { rows, dim, kind: Kind::Silu, gated: false, scales: false, stride: 2 * dim };
+            let plain = activation::Spec { stride: 2 * dim, ..activation::Spec::new(rows, dim, Kind::Silu) };
             let gated = activation::Spec { gated: true, ..plain };
             let n = (rows * dim) as usize;
             let (f, y) = (run(form, plain, &[bytes(&x)], n), run(form, gated, &[bytes(&x)], n));
@@ -171,7 +171,7 @@ fn norm_gates_multiply_what_it_gives() {
             let gated = norm::Spec { gate: Some(norm::Gate { kind, stride: 8 }), ..plain };
             let y = run(form, plain, &[bytes(&x), bytes(&weight)], 24);
             let got = run(form, gated, &[bytes(&x), bytes(&weight), bytes(&z)], 24);
-            let spec = activation::Spec { rows: 1, dim: 24, kind, gated: false, scales: true, stride: 24 };
+            let spec = activation::Spec { scales: true, ..activation::Spec::new(1, 24, kind) };
             let mut memory = [bytes(&z), bytes(&y)];
             crate::run_in_place(form, &spec.into(), &mut memory);
             assert_close(&got, &crate::floats(&memory[1]), 1e-6);
@@ -184,7 +184,7 @@ fn activation_stays_finite_at_the_ends() {
     for form in FORMS {
         for kind in [Kind::Silu, Kind::Gelu, Kind::GeluTanh, Kind::Relu] {
             let x = [-1e30, -1e4, -90.0, 0.0, 90.0, 1e4];
-            let spec = activation::Spec { rows: 1, dim: 6, kind, gated: false, scales: false, stride: 6 };
+            let spec = activation::Spec::new(1, 6, kind);
             let y = run(form, spec, &[bytes(&x)], 6);
             assert!(y[0].abs() < 1e-6 && y[1].abs() < 1e-6 && y[2].abs() < 1e-6, "{form:?} {kind:?} {y:?}");
             assert_eq!(y[3..], [0.0, 90.0, 1e4], "{form:?} {kind:?}");

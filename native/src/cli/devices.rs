@@ -97,12 +97,9 @@ fn step(tokens: u32) -> Vec<Op> {
         stride: 960,
     };
     let activation = activation::Spec {
-        rows: tokens,
-        dim: inner,
-        kind: activation::Kind::Silu,
         gated: true,
-        scales: false,
         stride: 2 * inner,
+        ..activation::Spec::new(tokens, inner, activation::Kind::Silu)
     };
     vec![
         embed::Spec { tokens, vocab, dim, format, scale: 1.0, accumulate: false }.into(),

@@ -1,6 +1,7 @@
 //! Families that are defined outside of this crate.
 
 use super::json::{bounded, layers};
+use super::names::Naming;
 use super::{Family, Place, Role, hub};
 use crate::config::{Attention, Config, Mixer};
 use crate::error::{Error, Result};
@@ -38,7 +39,7 @@ impl Family {
     /// `Config` for a size that is 0 or larger than any model's, naming it.
     pub fn new(config: Config, place: PlaceFn) -> Result<Self> {
         check(&config)?;
-        Ok(Self { config, place, by_tensors: false })
+        Ok(Self { config, place: Naming::Function(place), by_tensors: false })
     }
 }
 
@@ -50,13 +51,19 @@ impl Place {
 }
 
 /// The checks that a `config.json` has gone through when it is a [`Config`].
-fn check(config: &Config) -> Result<()> {
+pub(super) fn check(config: &Config) -> Result<()> {
     for (name, size) in [("vocab", config.vocab), ("dim", config.dim), ("context", config.context)] {
         bounded(name, size)?;
     }
     layers("layers", u32::try_from(config.layers.len()).unwrap_or(u32::MAX))?;
     for (index, layer) in config.layers.iter().enumerate() {
-        bounded(&format!("layer {index}: mlp.inner"), layer.mlp.inner)?;
+        if let Some(mlp) = layer.mlp.shared() {
+            bounded(&format!("layer {index}: mlp.inner"), mlp.inner)?;
+        }
+        if let Some(experts) = layer.mlp.experts() {
+            bounded(&format!("layer {index}: experts.each.inner"), experts.each.inner)?;
+            experts.check()?;
+        }
         match &layer.mixer {
             Mixer::Attention(heads) => attention(index, heads)?,
             Mixer::Delta(delta) => delta.check()?,

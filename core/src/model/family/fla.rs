@@ -17,12 +17,7 @@ pub(super) fn config(json: &Json) -> Result<Config> {
     let mut delta = if gated { gated_deltanet(json)? } else { delta_net(json, dim)? };
     delta.norm = norm;
     delta.check()?;
-    let mlp = Mlp {
-        inner: inner(json, dim)?,
-        kind: activation(json.str("hidden_act")?.unwrap_or("swish"))?,
-        gated: true,
-        bias: false,
-    };
+    let mlp = Mlp::gated(inner(json, dim)?, activation(json.str("hidden_act")?.unwrap_or("swish"))?);
     // Keys of how kernels are run, and those of the other of the two kinds.
     json.understands(&[
         "attn_mode",
@@ -41,18 +36,13 @@ pub(super) fn config(json: &Json) -> Result<Config> {
         "conv_bias",
         "conv_size",
     ]);
-    let layer = Layer { input_norm: norm, mixer: Mixer::Delta(delta), post_norm: norm, mlp, branch_norm: None };
+    let layers = vec![Layer::new(norm, Mixer::Delta(delta), mlp); count as usize];
+    let context = bounded("max_position_embeddings", json.u32("max_position_embeddings")?.unwrap_or(2048))?;
+    let name = if gated { "gated_deltanet" } else { "delta_net" };
     Ok(Config {
-        architecture: if gated { "gated_deltanet" } else { "delta_net" }.into(),
-        vocab: json.size("vocab_size")?,
-        dim,
-        context: bounded("max_position_embeddings", json.u32("max_position_embeddings")?.unwrap_or(2048))?,
-        embed_scale: 1.0,
-        learned_positions: false,
-        layers: vec![layer; count as usize],
-        final_norm: norm,
         tied: json.bool("tie_word_embeddings")?,
         stops: json.ids("eos_token_id")?,
+        ..Config::new(name, json.size("vocab_size")?, dim, context, layers)
     })
 }
 

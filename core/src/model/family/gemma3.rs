@@ -3,7 +3,7 @@
 
 use super::json::{Json, layers};
 use super::llama::{self, activation, windows};
-use super::rope::{Partial, rotation};
+use super::rope::{Rule, by_kind};
 use crate::config::{Attention, Config, Layer, Mixer, Mlp, Norm, Rope};
 use crate::error::{Error, Result};
 use foveate_kernels::activation::Kind;
@@ -32,25 +32,15 @@ impl Shape {
     pub(super) fn layer(&self, window: Option<u32>) -> Layer {
         let frequencies = if window.is_some() { &self.local } else { &self.full }.clone();
         let attention = Attention {
-            heads: self.heads,
-            kv_heads: self.kv_heads,
-            dim: self.head_dim,
             scale: self.scale,
             window,
-            softcap: None,
             rope: Some(Rope { frequencies, pairing: Pairing::Half }),
             head_norm: Some(self.norm),
             input_bias: self.bias,
             output_bias: self.bias,
-            gated: false,
+            ..Attention::new(self.heads, self.kv_heads, self.head_dim)
         };
-        Layer {
-            input_norm: self.norm,
-            mixer: Mixer::Attention(attention),
-            post_norm: self.norm,
-            mlp: self.mlp,
-            branch_norm: Some(self.norm),
-        }
+        Layer { branch_norm: Some(self.norm), ..Layer::new(self.norm, Mixer::Attention(attention), self.mlp) }
     }
 }
 
@@ -94,7 +84,7 @@ pub(super) fn config(json: &Json) -> Result<Config> {
     let window = if json.has("sliding_window") { window } else { Some(4096) };
     let windows = windows(json, window, count, |layer| slides(layer, period))?;
     let norm = Norm { one_plus: true, ..llama::rms(json.f64("rms_norm_eps")?.unwrap_or(1e-6)) };
-    let (full, local) = frequencies(json, head_dim)?;
+    let (full, local) = by_kind(json, head_dim, &Rule::theta(1_000_000.0), Some(LOCAL_THETA))?;
     let shape = Shape {
         heads,
         kv_heads: json.size_or("num_key_value_heads", 4)?,
@@ -102,48 +92,21 @@ pub(super) fn config(json: &Json) -> Result<Config> {
         scale: scalar.powf(-0.5) as f32,
         bias: json.bool("attention_bias")?.unwrap_or(false),
         norm,
-        mlp: Mlp {
-            inner: json.size_or("intermediate_size", 9216)?,
-            kind: json.str("hidden_activation")?.map_or(Ok(Kind::GeluTanh), activation)?,
-            gated: true,
-            bias: false,
-        },
+        mlp: Mlp::gated(
+            json.size_or("intermediate_size", 9216)?,
+            json.str("hidden_activation")?.map_or(Ok(Kind::GeluTanh), activation)?,
+        ),
         full,
         local,
     };
     // Gemma 3 reads `hidden_activation` alone.
     json.understands(&["hidden_act", "rope_local_base_freq", "rope_scaling"]);
+    let (vocab, context) = (json.size_or("vocab_size", 262_208)?, json.size_or("max_position_embeddings", 131_072)?);
+    let layers = windows.into_iter().map(|window| shape.layer(window)).collect();
     Ok(Config {
-        architecture: "gemma3".into(),
-        vocab: json.size_or("vocab_size", 262_208)?,
-        dim,
-        context: json.size_or("max_position_embeddings", 131_072)?,
         embed_scale: embed_scale(dim),
-        learned_positions: false,
-        layers: windows.into_iter().map(|window| shape.layer(window)).collect(),
-        final_norm: norm,
         tied: Some(json.bool("tie_word_embeddings")?.unwrap_or(true)),
         stops: json.ids("eos_token_id")?,
+        ..Config::new("gemma3", vocab, dim, context, layers)
     })
-}
-
-/// The rotations of layers that see all and of those with a window: `rope_parameters` by the kind of layer, or in older
-/// files `rope_theta` with `rope_scaling`, and `rope_local_base_freq`.
-fn frequencies(json: &Json, head_dim: u32) -> Result<(Frequencies, Frequencies)> {
-    let older =
-        [json.f64("rope_theta")?.unwrap_or(1_000_000.0), json.f64("rope_local_base_freq")?.unwrap_or(LOCAL_THETA)];
-    let share = json.f64("partial_rotary_factor")?;
-    let kinds = json.object("rope_parameters")?;
-    let scaling = json.object("rope_scaling")?;
-    let of = |kind: &str, theta: f64, scaling: Option<&Json>| {
-        let inside = kinds.as_ref().map(|kinds| kinds.object(kind)).transpose()?.flatten();
-        let rope = scaling.filter(|scaling| !scaling.is_empty()).or(inside.as_ref());
-        let own = inside.as_ref().map(|rope| rope.f64("rope_theta")).transpose()?.flatten();
-        rotation(head_dim, own.unwrap_or(theta), Partial::Ignored, share, rope, json)
-    };
-    let both = (of("full_attention", older[0], scaling.as_ref())?, of("sliding_attention", older[1], None)?);
-    if let Some(kinds) = &kinds {
-        kinds.finish_all()?;
-    }
-    Ok(both)
 }

@@ -15,9 +15,12 @@ use crate::weights::gguf::{Array, Metadata, Value};
 use foveate_kernels::activation::Kind;
 use foveate_kernels::rope::{Frequencies, Pairing, Scaling};
 
+/// Architectures that can be loaded.
+pub(super) const ARCHITECTURES: [&str; 5] = ["llama", "qwen2", "qwen3", "gemma3", "gpt2"];
+
 pub(super) fn config(metadata: &Metadata) -> Result<Config> {
     let architecture = metadata.str("general.architecture").unwrap_or("");
-    if !matches!(architecture, "llama" | "qwen2" | "qwen3" | "gemma3" | "gpt2") {
+    if !ARCHITECTURES.contains(&architecture) {
         return Err(unsupported(architecture));
     }
     general(metadata)?;
@@ -49,17 +52,12 @@ pub(super) fn config(metadata: &Metadata) -> Result<Config> {
     } else {
         let pairing = if architecture == "llama" { Pairing::Interleaved } else { Pairing::Half };
         Attention {
-            heads,
-            kv_heads,
-            dim: head_dim,
             scale,
             window: read.u32("attention.sliding_window")?.filter(|window| *window > 0),
-            softcap: None,
             rope: Some(Rope { frequencies: frequencies(&read, head_dim, context)?, pairing }),
             head_norm: (architecture == "qwen3").then_some(norm),
             input_bias: architecture == "qwen2",
-            output_bias: false,
-            gated: false,
+            ..Attention::new(heads, kv_heads, head_dim)
         }
     };
     if gpt2 {
@@ -67,14 +65,13 @@ pub(super) fn config(metadata: &Metadata) -> Result<Config> {
     }
     let inner = read.size("feed_forward_length")?;
     let mlp = match gpt2 {
-        true => Mlp { inner, kind: Kind::GeluTanh, gated: false, bias: true },
-        false => Mlp { inner, kind: Kind::Silu, gated: true, bias: false },
+        true => Mlp { bias: true, ..Mlp::plain(inner, Kind::GeluTanh) },
+        false => Mlp::gated(inner, Kind::Silu),
     };
     let layers = match architecture {
         "gemma3" => gemma3_layers(&read, count, norm, &attention, inner)?,
         _ => {
-            let mixer = Mixer::Attention(attention);
-            vec![Layer { input_norm: norm, mixer, post_norm: norm, mlp, branch_norm: None }; count as usize]
+            vec![Layer::new(norm, Mixer::Attention(attention), mlp); count as usize]
         }
     };
     let tokens = metadata.strings("tokenizer.ggml.tokens").map(|t| t.len() as u64);
@@ -87,17 +84,12 @@ pub(super) fn config(metadata: &Metadata) -> Result<Config> {
     let stop = |key: &str| u32::try_from(metadata.u64(key)?).ok();
     let stops = ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"];
     read.finish()?;
+    let vocab = bounded("vocab_size", u32::try_from(vocab).unwrap_or(0))?;
     Ok(Config {
-        architecture: architecture.into(),
-        vocab: bounded("vocab_size", u32::try_from(vocab).unwrap_or(0))?,
-        dim,
-        context,
         embed_scale: if architecture == "gemma3" { gemma3::embed_scale(dim) } else { 1.0 },
         learned_positions: gpt2,
-        layers,
-        final_norm: norm,
-        tied: None,
         stops: stops.into_iter().filter_map(stop).collect(),
+        ..Config::new(architecture, vocab, dim, context, layers)
     })
 }
 
@@ -203,7 +195,7 @@ fn gemma3_layers(read: &Keys<'_>, count: u32, norm: Norm, attention: &Attention,
         scale: attention.scale,
         bias: false,
         norm,
-        mlp: Mlp { inner, kind: Kind::GeluTanh, gated: true, bias: false },
+        mlp: Mlp::gated(inner, Kind::GeluTanh),
         full: full.clone(),
         local: Frequencies { theta, scaling: Scaling::None, ..full.clone() },
     };
@@ -220,7 +212,15 @@ pub(super) fn place(config: &Config, role: Role, layer: usize, kind: &str) -> Pl
         Role::RopeShort => return Place::plain(format!("rope_factors_short.{kind}")),
         Role::RopeLong => return Place::plain(format!("rope_factors_long.{kind}")),
         Role::InputNorm => "attn_norm",
+        Role::ProjectIn => return Place::plain(format!("project_in.{kind}")),
+        Role::ProjectOut => return Place::plain(format!("project_out.{kind}")),
+        Role::EmbedNorm => return Place::plain(format!("token_embd_norm.{kind}")),
         Role::PostNorm => "ffn_norm",
+        Role::MixedSumNorm => "attn_output_norm",
+        Role::MlpSumNorm => "layer_output_norm",
+        Role::MixedInnerNorm => "attn_sub_norm",
+        Role::InnerNorm => "ffn_sub_norm",
+        Role::Activation => "xielu",
         Role::MixedNorm => "post_attention_norm",
         Role::MlpNorm => "post_ffw_norm",
         Role::Query | Role::Key | Role::Value if config.architecture == "gpt2" => "attn_qkv",
@@ -233,6 +233,17 @@ pub(super) fn place(config: &Config, role: Role, layer: usize, kind: &str) -> Pl
         Role::Gate => "ffn_gate",
         Role::Up => "ffn_up",
         Role::Down => "ffn_down",
+        Role::Router => "ffn_gate_inp",
+        Role::Correction => return Place::plain(format!("blk.{layer}.exp_probs_b.bias")),
+        Role::ExpertGate => "ffn_gate_exps",
+        Role::ExpertUp => "ffn_up_exps",
+        Role::ExpertGateUp => "ffn_gate_up_exps",
+        Role::ExpertDown | Role::ExpertsDown => "ffn_down_exps",
+        Role::SharedGate => "ffn_gate_shexp",
+        Role::SharedUp => "ffn_up_shexp",
+        Role::SharedDown => "ffn_down_shexp",
+        Role::SharedOutputGate => "ffn_gate_inp_shexp",
+        Role::Sinks => return Place::plain(format!("blk.{layer}.attn_sinks.{kind}")),
         // No file of an architecture that is read here has them.
         Role::MixedGate => "attn_gate",
         Role::Beta => "ssm_beta",

@@ -4,7 +4,6 @@ use super::json::{Json, bounded, layers};
 use super::llama::activation;
 use crate::config::{Attention, Config, Layer, Mixer, Mlp, Norm};
 use crate::error::Result;
-use foveate_kernels::norm;
 
 pub(super) fn config(json: &Json) -> Result<Config> {
     let (dim, heads) = (json.size("n_embd")?, json.size("n_head")?);
@@ -19,44 +18,23 @@ pub(super) fn config(json: &Json) -> Result<Config> {
     let layer = |index: u32| {
         let scale = if scaled { 1.0 / (head_dim as f32).sqrt() } else { 1.0 };
         let scale = if by_layer { scale / (index + 1) as f32 } else { scale };
-        Layer {
-            input_norm: norm,
-            mixer: Mixer::Attention(attention(heads, head_dim, scale)),
-            post_norm: norm,
-            mlp: Mlp { inner, kind, gated: false, bias: true },
-            branch_norm: None,
-        }
+        let mlp = Mlp { bias: true, ..Mlp::plain(inner, kind) };
+        Layer::new(norm, Mixer::Attention(attention(heads, head_dim, scale)), mlp)
     };
+    let context = bounded("n_positions", json.u32("n_positions")?.unwrap_or(1024))?;
+    let layers = (0..count).map(layer).collect();
     Ok(Config {
-        architecture: "gpt2".into(),
-        vocab: json.size("vocab_size")?,
-        dim,
-        context: bounded("n_positions", json.u32("n_positions")?.unwrap_or(1024))?,
-        embed_scale: 1.0,
         learned_positions: true,
-        layers: (0..count).map(layer).collect(),
-        final_norm: norm,
         tied: Some(json.bool("tie_word_embeddings")?.unwrap_or(true)),
         stops: json.ids("eos_token_id")?,
+        ..Config::new("gpt2", json.size("vocab_size")?, dim, context, layers)
     })
 }
 
 pub(super) fn layer_norm(eps: f64) -> Norm {
-    Norm { kind: norm::Kind::Layer, eps: eps as f32, one_plus: false, bias: true }
+    Norm::layer(eps as f32)
 }
 
 pub(super) fn attention(heads: u32, dim: u32, scale: f32) -> Attention {
-    Attention {
-        heads,
-        kv_heads: heads,
-        dim,
-        scale,
-        window: None,
-        softcap: None,
-        rope: None,
-        head_norm: None,
-        input_bias: true,
-        output_bias: true,
-        gated: false,
-    }
+    Attention { scale, input_bias: true, output_bias: true, ..Attention::new(heads, heads, dim) }
 }

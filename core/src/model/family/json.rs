@@ -154,6 +154,14 @@ impl Json {
         items.iter().map(|v| id(v).ok_or_else(|| self.wrong(key, "a token id or a list of them", value))).collect()
     }
 
+    /// A list of whole numbers.
+    pub(super) fn numbers(&self, key: &str) -> Result<Option<Vec<u32>>> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let number = |v: &Value| v.as_u64().and_then(|n| u32::try_from(n).ok());
+        let all: Option<Vec<u32>> = value.as_array().and_then(|items| items.iter().map(number).collect());
+        all.map(Some).ok_or_else(|| self.wrong(key, "a list of whole numbers", value))
+    }
+
     /// Counts keys as asked for: others read them, or they change nothing in this family.
     pub(super) fn understands(&self, keys: &[&str]) {
         self.asked.borrow_mut().extend(keys.iter().map(|key| (*key).into()));

@@ -4,8 +4,8 @@ use super::json::{Json, layers};
 use super::rope::{Partial, frequencies};
 use crate::config::{Attention, Config, Layer, Mixer, Mlp, Norm, Rope};
 use crate::error::{Error, Result};
+use foveate_kernels::activation;
 use foveate_kernels::rope::Pairing;
-use foveate_kernels::{activation, norm};
 
 /// The configuration of a model of `kind`, with the defaults of its class in transformers.
 pub(super) fn config(json: &Json, kind: &str) -> Result<Config> {
@@ -27,31 +27,17 @@ pub(super) fn config(json: &Json, kind: &str) -> Result<Config> {
     };
     let count = layers("num_hidden_layers", json.size("num_hidden_layers")?)?;
     let attention = Attention {
-        heads,
-        kv_heads,
-        dim: head_dim,
-        scale: 1.0 / (head_dim as f32).sqrt(),
-        window: None,
-        softcap: None,
         rope: Some(Rope { frequencies: frequencies(json, head_dim, Partial::Ignored)?, pairing: Pairing::Half }),
         head_norm: (kind == "qwen3").then_some(norm),
         input_bias: bias || kind == "qwen2",
         output_bias: bias,
-        gated: false,
+        ..Attention::new(heads, kv_heads, head_dim)
     };
     let mlp = Mlp {
-        inner: json.size("intermediate_size")?,
-        kind: activation(json.str("hidden_act")?.unwrap_or("silu"))?,
-        gated: true,
         bias: kind == "llama" && json.bool("mlp_bias")?.unwrap_or(false),
+        ..Mlp::gated(json.size("intermediate_size")?, activation(json.str("hidden_act")?.unwrap_or("silu"))?)
     };
-    let layer = |window| Layer {
-        input_norm: norm,
-        mixer: Mixer::Attention(Attention { window, ..attention.clone() }),
-        post_norm: norm,
-        mlp,
-        branch_norm: None,
-    };
+    let layer = |window| Layer::new(norm, Mixer::Attention(Attention { window, ..attention.clone() }), mlp);
     let context = match kind {
         "llama" => 2048,
         "mistral" | "ministral" => 131_072,
@@ -61,17 +47,11 @@ pub(super) fn config(json: &Json, kind: &str) -> Result<Config> {
     if kind == "qwen2" {
         json.understands(&["attention_bias"]);
     }
+    let context = json.size_or("max_position_embeddings", context)?;
     Ok(Config {
-        architecture: kind.into(),
-        vocab: json.size("vocab_size")?,
-        dim,
-        context: json.size_or("max_position_embeddings", context)?,
-        embed_scale: 1.0,
-        learned_positions: false,
-        layers,
-        final_norm: norm,
         tied: json.bool("tie_word_embeddings")?,
         stops: json.ids("eos_token_id")?,
+        ..Config::new(kind, json.size("vocab_size")?, dim, context, layers)
     })
 }
 
@@ -112,7 +92,7 @@ fn windows_of(json: &Json, kind: &str, count: u32) -> Result<Vec<Option<u32>>> {
 }
 
 pub(super) fn rms(eps: f64) -> Norm {
-    Norm { kind: norm::Kind::Rms, eps: eps as f32, one_plus: false, bias: false }
+    Norm::rms(eps as f32)
 }
 
 /// The sliding window of each layer: of those that `layer_types` names, or else of those that slide by `slides`.
@@ -149,9 +129,12 @@ pub(super) fn windows(
 pub(super) fn activation(name: &str) -> Result<activation::Kind> {
     Ok(match name {
         "silu" | "swish" => activation::Kind::Silu,
-        "gelu" => activation::Kind::Gelu,
+        "gelu" | "gelu_python" => activation::Kind::Gelu,
         "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => activation::Kind::GeluTanh,
         "relu" => activation::Kind::Relu,
+        "relu2" => activation::Kind::Relu2,
+        "sigmoid" => activation::Kind::Sigmoid,
+        "xielu" => activation::Kind::Xielu,
         other => {
             let other = crate::error::one_line(other);
             return Err(Error::Config { reason: format!("activation {other} is not supported") });

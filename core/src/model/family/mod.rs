@@ -1,6 +1,7 @@
 //! The families of models: how a configuration maps to layers, and how tensors are named.
 
 mod custom;
+mod experts;
 mod fla;
 mod gemma3;
 mod gguf;
@@ -9,10 +10,15 @@ mod gpt2;
 mod hub;
 mod json;
 mod known;
+mod like;
 mod llama;
+mod names;
+mod names_experts;
+mod names_gpt;
 mod qwen3_5;
 mod rope;
 mod routing;
+mod rows;
 
 pub use custom::PlaceFn;
 pub(crate) use json::parse;
@@ -20,6 +26,8 @@ pub(crate) use json::parse;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::weights::gguf::Metadata;
+use foveate_kernels::rope::Scaling;
+use names::Naming;
 use std::ops::Range;
 
 /// A tensor's part in the model.
@@ -28,7 +36,10 @@ use std::ops::Range;
 pub enum Role {
     /// Token embeddings, `[vocab, dim]`.
     Embedding,
-    /// Learned position embeddings, `[context, dim]`.
+    /// The product that widens embeddings to the residual stream, and the one in front of the head that narrows it.
+    ProjectIn,
+    ProjectOut,
+    /// Learned position embeddings, `[context, dim]`, of which a configuration may leave out the first.
     Positions,
     /// The norm in front of the head.
     FinalNorm,
@@ -48,6 +59,16 @@ pub enum Role {
     Key,
     /// The product that gives values.
     Value,
+    /// The norm of the embeddings.
+    EmbedNorm,
+    /// The norm of the residual stream behind the mixer, and behind the MLP.
+    MixedSumNorm,
+    MlpSumNorm,
+    /// The norm of what the mixer's output product reads, and of what the MLP's does.
+    MixedInnerNorm,
+    InnerNorm,
+    /// A number of the MLP's activation, by its name instead of `weight`.
+    Activation,
     /// The norm of each query head.
     QueryNorm,
     /// The norm of each key head.
@@ -60,6 +81,30 @@ pub enum Role {
     Up,
     /// The MLP's output product.
     Down,
+    /// The product that gives the logits of experts.
+    Router,
+    /// What is added to the scores of experts when they are chosen.
+    Correction,
+    /// The [`Gate`](Role::Gate) of each expert.
+    ExpertGate,
+    /// The [`Up`](Role::Up) of each expert.
+    ExpertUp,
+    /// The gate of each expert, and its values behind it, where files hold both as one.
+    ExpertGateUp,
+    /// The [`Down`](Role::Down) of each expert.
+    ExpertDown,
+    /// The [`Down`](Role::Down) of all experts, where files hold them as one and others do not.
+    ExpertsDown,
+    /// The [`Gate`](Role::Gate) of the MLP that all tokens share.
+    SharedGate,
+    /// The [`Up`](Role::Up) of the MLP that all tokens share.
+    SharedUp,
+    /// The [`Down`](Role::Down) of the MLP that all tokens share.
+    SharedDown,
+    /// The product that gives the gate of the shared MLP's outputs, one number for a token.
+    SharedOutputGate,
+    /// The logit of each head that has no value.
+    Sinks,
     /// The product that gives the gates of the mixer's outputs.
     MixedGate,
     /// The product that gives the delta rule's `beta`.
@@ -95,7 +140,9 @@ pub enum Role {
 /// The name of a matrix or vector in the files, and the rows to read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Place {
-    /// The tensor's name. Files may have it without its first word, such as `model.`.
+    /// The tensor's name. Files may have it without its first word, such as `model.`. If each head has a tensor of its own,
+    /// `{head}` stands for its index. `{expert}` stands for that of an expert in the same way; without it, a tensor of experts
+    /// has their number as its first dimension.
     pub name: String,
     /// Stored `[in, out]` instead of `[out, in]`.
     pub transposed: bool,
@@ -140,8 +187,18 @@ impl Place {
     }
 }
 
-/// Returns the place of a role's weight or bias in a layer.
-type Naming = fn(&Config, Role, usize, &str) -> Place;
+/// Models that also see, with the text model inside of them if their configuration does not name it.
+const AROUND: [(&str, &str); 9] = [
+    ("gemma3", "gemma3_text"),
+    ("idefics3", "llama"),
+    ("mistral3", "mistral"),
+    ("qwen2_5_vl", "qwen2_5_vl_text"),
+    ("qwen3_5", "qwen3_5_text"),
+    ("qwen3_5_moe", "qwen3_5_moe_text"),
+    ("qwen3_vl", "qwen3_vl_text"),
+    ("smolvlm", "llama"),
+    ("llava", "llama"),
+];
 
 /// A model's plan: its configuration, and where its tensors lie.
 pub struct Family {
@@ -165,25 +222,34 @@ impl Family {
         // A model that also sees has the text model's configuration inside.
         let inside = json.object("text_config")?;
         let text = inside.as_ref().unwrap_or(&json);
-        let (mut config, place): (_, Naming) = match kind {
-            "llama" | "mistral" | "ministral" | "qwen2" | "qwen3" => (llama::config(&json, kind)?, hub::llama),
-            "mistral3" => match text.str("model_type")?.unwrap_or("mistral") {
-                "mistral" => (llama::config(text, "mistral")?, hub::llama),
-                other => return Err(unsupported(&format!("mistral3 around {}", crate::error::one_line(other)))),
-            },
-            "gemma3_text" | "gemma3" => (gemma3::config(text)?, hub::gemma3),
-            "gpt2" => (gpt2::config(&json)?, hub::gpt2),
-            "qwen3_5" | "qwen3_5_text" => (qwen3_5::config(text)?, hub::qwen3_5),
-            "routing_transformer" => (routing::config(&json)?, hub::qwen3_5),
-            "delta_net" | "gated_deltanet" => (fla::config(&json)?, hub::fla),
-            other => return Err(unsupported(other)),
+        let kind = match AROUND.iter().find(|(outer, _)| *outer == kind) {
+            Some((_, otherwise)) => text.str("model_type")?.filter(|inner| *inner != kind).unwrap_or(otherwise),
+            None => kind,
         };
-        refuse_quantization(&json)?;
+        let (mut config, place) = match kind {
+            "llama" | "mistral" | "ministral" | "qwen2" | "qwen3" => (llama::config(text, kind)?, Naming::LLAMA),
+            "gemma3_text" => (gemma3::config(text)?, Naming::Function(hub::gemma3)),
+            "gpt2" => (gpt2::config(text)?, Naming::Function(hub::gpt2)),
+            "qwen3_5_text" => (qwen3_5::config(text, kind)?, Naming::Function(hub::qwen3_5)),
+            "qwen3_5_moe_text" => (rows::moe::qwen_hybrid(text, kind)?, Naming::Function(names_experts::qwen)),
+            "qwen3_next" => (rows::moe::qwen_hybrid(text, kind)?, Naming::Function(names_experts::qwen3_next)),
+            "routing_transformer" => (routing::config(text)?, Naming::Function(hub::qwen3_5)),
+            "delta_net" | "gated_deltanet" => (fla::config(text)?, Naming::Function(hub::fla)),
+            other => match rows::find(other) {
+                Some(row) => (like::config(text, row)?, row.naming),
+                None => return Err(unsupported(other)),
+            },
+        };
+        stretch(&mut config);
+        custom::check(&config)?;
+        refuse_quantization(&json, kind)?;
         if let Some(inside) = &inside {
-            refuse_quantization(inside)?;
+            refuse_quantization(inside, kind)?;
             inside.finish()?;
             around(&json, &mut config)?;
         }
+        // Of pictures, which become fewer tokens by it.
+        json.understands(if inside.is_some() { &["scale_factor"] } else { &[] });
         json.finish()?;
         Ok(Self { config, place, by_tensors: false })
     }
@@ -192,7 +258,7 @@ impl Family {
     pub fn from_gguf(metadata: &Metadata) -> Result<Self> {
         let config = gguf::config(metadata)?;
         let by_tensors = config.architecture == "llama";
-        Ok(Self { config, place: gguf::place, by_tensors })
+        Ok(Self { config, place: Naming::Function(gguf::place), by_tensors })
     }
 
     /// True for a tensor that is not needed: it belongs to a part of the model that is not run (vision, audio, draft
@@ -200,23 +266,34 @@ impl Family {
     pub fn ignores(&self, tensor: &str) -> bool {
         APART.iter().any(|part| tensor.strip_prefix("model.").unwrap_or(tensor).starts_with(part))
             || BUFFERS.iter().any(|buffer| tensor.ends_with(buffer))
-            || self.config.architecture == "gpt2" && MASKS.iter().any(|mask| tensor.ends_with(mask))
+            || MASKED.contains(&&*self.config.architecture) && MASKS.iter().any(|mask| tensor.ends_with(mask))
+    }
+
+    /// True if a tensor of all experts may be in either order of its inputs and outputs.
+    pub(crate) fn either_order(&self, place: &Place) -> bool {
+        names_experts::either_order(&self.config, place)
     }
 
     /// Returns the place of the weight of `role` in layer `layer`. Roles outside of layers ignore `layer`.
     pub fn weight(&self, role: Role, layer: usize) -> Place {
-        (self.place)(&self.config, role, layer, "weight")
+        self.place.place(&self.config, role, layer, "weight")
+    }
+
+    /// Returns the place of a number of the activation in layer `layer`.
+    pub(super) fn number(&self, name: &str, layer: usize) -> Place {
+        self.place.place(&self.config, Role::Activation, layer, name)
     }
 
     /// Returns the place of the bias of `role` in layer `layer`.
     pub fn bias(&self, role: Role, layer: usize) -> Place {
-        (self.place)(&self.config, role, layer, "bias")
+        self.place.place(&self.config, role, layer, "bias")
     }
 }
 
 /// Parts that are not run, by the beginnings of their tensors' names, with or without `model.`.
-const APART: [&str; 9] = [
+const APART: [&str; 10] = [
     "audio_tower.",
+    "connector.",
     "embed_audio.",
     "embed_vision.",
     "mtp.",
@@ -230,8 +307,20 @@ const APART: [&str; 9] = [
 /// Tables that follow from the configuration, by the ends of their names.
 const BUFFERS: [&str; 3] = [".rotary_emb.inv_freq", ".attn_rot_embd.weight", ".attn_rot_embd"];
 
-/// The causal masks that old files of GPT-2 hold.
-const MASKS: [&str; 2] = [".attn.bias", ".attn.masked_bias"];
+/// The causal masks that old files of some families hold.
+const MASKS: [&str; 5] =
+    [".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", ".attn.causal_mask"];
+const MASKED: [&str; 5] = ["gpt2", "gpt_neo", "gpt_neox", "gptj", "codegen"];
+
+/// Dynamic scaling gives room for more tokens than a configuration names.
+fn stretch(config: &mut Config) {
+    let ropes = config.layers.iter().filter_map(|layer| layer.mixer.attention()?.rope.as_ref());
+    let stretched = ropes.filter_map(|rope| match rope.frequencies.scaling {
+        Scaling::Dynamic { factor, original } => Some((factor * original).min(f64::from(1 << 24)) as u32),
+        _ => None,
+    });
+    config.context = stretched.fold(config.context, u32::max);
+}
 
 /// Reads what stands around a text model's configuration and counts for it: the flag of a tied head, of which either may
 /// be set, and tokens that end a text.
@@ -247,11 +336,14 @@ fn around(outer: &json::Json, config: &mut Config) -> Result<()> {
 
 /// # Errors
 /// `Config` for weights that are quantised in a way that is not read, naming it.
-fn refuse_quantization(json: &json::Json) -> Result<()> {
+fn refuse_quantization(json: &json::Json, kind: &str) -> Result<()> {
     for key in ["quantization_config", "compression_config"] {
         let Some(settings) = json.object(key)? else { continue };
         let given = settings.str("quant_method")?.or(settings.str("quantization_method")?);
         let by_bits = ["load_in_4bit", "load_in_8bit"].into_iter().any(|key| settings.has(key));
+        if kind == "gpt_oss" && given == Some("mxfp4") {
+            continue;
+        }
         let method = given.unwrap_or(if by_bits { "bitsandbytes" } else { "without a name" });
         let method = crate::error::one_line(method);
         let reason = format!(
@@ -263,11 +355,34 @@ fn refuse_quantization(json: &json::Json) -> Result<()> {
     Ok(())
 }
 
-/// Families that can be loaded.
-const SUPPORTED: &str = "llama, mistral, ministral, mistral3 around mistral, qwen2, qwen3, qwen3_5, gemma3, gpt2, delta_net, \
-                         gated_deltanet, routing_transformer; as GGUF: llama, qwen2, qwen3, gemma3, gpt2";
+/// Families with readers of their own.
+const OWN: [&str; 12] = [
+    "llama",
+    "mistral",
+    "ministral",
+    "qwen2",
+    "qwen3",
+    "qwen3_5",
+    "qwen3_next",
+    "gemma3",
+    "gpt2",
+    "delta_net",
+    "gated_deltanet",
+    "routing_transformer",
+];
+
+/// Returns the families that folders of the hub can have, by their `model_type`.
+pub fn families() -> Vec<&'static str> {
+    let around = AROUND.iter().map(|(outer, _)| *outer);
+    let mut all: Vec<&str> =
+        OWN.into_iter().chain(rows::ALL.into_iter().flatten().map(|row| row.name)).chain(around).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
 
 fn unsupported(name: &str) -> Error {
     let name = if name.is_empty() { "without a name".into() } else { crate::error::one_line(name) };
-    Error::UnsupportedArchitecture { name, supported: SUPPORTED.into() }
+    let supported = format!("{}; as GGUF: {}", families().join(", "), gguf::ARCHITECTURES.join(", "));
+    Error::UnsupportedArchitecture { name, supported }
 }

@@ -10,33 +10,28 @@ use crate::error::{Error, Result, one_line};
 use foveate_kernels::conv;
 use foveate_kernels::rope::Pairing;
 
-pub(super) fn config(json: &Json) -> Result<Config> {
+/// The configuration of a model of `kind`; those with experts have no width of MLPs that counts for all layers.
+pub(super) fn config(json: &Json, kind: &str) -> Result<Config> {
     let dim = json.size("hidden_size")?;
     let count = layers("num_hidden_layers", json.size("num_hidden_layers")?)?;
     let norm = Norm { one_plus: true, ..llama::rms(json.f64("rms_norm_eps")?.unwrap_or(1e-6)) };
-    let mlp = Mlp {
-        inner: json.size("intermediate_size")?,
-        kind: activation(json.str("hidden_act")?.unwrap_or("silu"))?,
-        gated: true,
-        bias: false,
+    let inner = match kind {
+        "qwen3_5_text" => json.size("intermediate_size")?,
+        _ => json.size_or("intermediate_size", 5632)?,
     };
+    let mlp = Mlp::gated(inner, activation(json.str("hidden_act")?.unwrap_or("silu"))?);
     let (attention, delta) = (attention(json, norm)?, delta(json)?);
     let layer = |full| {
         let mixer = if full { Mixer::Attention(attention.clone()) } else { Mixer::Delta(delta.clone()) };
-        Layer { input_norm: norm, mixer, post_norm: norm, mlp, branch_norm: None }
+        Layer::new(norm, mixer, mlp)
     };
     let context = json.u32("max_position_embeddings")?.unwrap_or(32768);
+    let context = bounded("max_position_embeddings", context)?;
+    let layers = full(json, count)?.into_iter().map(layer).collect();
     Ok(Config {
-        architecture: "qwen3_5".into(),
-        vocab: json.size("vocab_size")?,
-        dim,
-        context: bounded("max_position_embeddings", context)?,
-        embed_scale: 1.0,
-        learned_positions: false,
-        layers: full(json, count)?.into_iter().map(layer).collect(),
-        final_norm: norm,
         tied: json.bool("tie_word_embeddings")?,
         stops: json.ids("eos_token_id")?,
+        ..Config::new(kind.strip_suffix("_text").unwrap_or(kind), json.size("vocab_size")?, dim, context, layers)
     })
 }
 
@@ -63,18 +58,14 @@ fn attention(json: &Json, norm: Norm) -> Result<Attention> {
     let heads = json.size("num_attention_heads")?;
     let dim = bounded("head_dim", json.u32("head_dim")?.unwrap_or(256))?;
     let bias = json.bool("attention_bias")?.unwrap_or(false);
+    let kv_heads = bounded("num_key_value_heads", json.u32("num_key_value_heads")?.unwrap_or(heads))?;
     Ok(Attention {
-        heads,
-        kv_heads: bounded("num_key_value_heads", json.u32("num_key_value_heads")?.unwrap_or(heads))?,
-        dim,
-        scale: 1.0 / (dim as f32).sqrt(),
-        window: None,
-        softcap: None,
         rope: Some(Rope { frequencies: frequencies(json, dim, Partial::Default(0.25))?, pairing: Pairing::Half }),
         head_norm: Some(norm),
         input_bias: bias,
         output_bias: bias,
         gated: json.bool("attn_output_gate")?.unwrap_or(true),
+        ..Attention::new(heads, kv_heads, dim)
     })
 }
 

@@ -3,6 +3,7 @@
 use super::json::Json;
 use crate::error::{Error, Result};
 use foveate_kernels::rope::{Frequencies, Scaling};
+use std::sync::Arc;
 
 /// How a family reads `partial_rotary_factor`.
 #[derive(Clone, Copy, PartialEq)]
@@ -13,16 +14,46 @@ pub(super) enum Partial {
     Default(f64),
 }
 
+/// How a family reads its rotation.
+#[derive(Clone, Copy)]
+pub(super) struct Rule {
+    /// The base if its key is missing.
+    pub(super) theta: f64,
+    pub(super) partial: Partial,
+    /// The older names of `rope_theta` and `partial_rotary_factor`.
+    pub(super) older: [&'static str; 2],
+    /// `alpha` multiplies the base of the type dynamic.
+    pub(super) alpha: bool,
+}
+
+impl Rule {
+    /// Llama's.
+    pub(super) const LLAMA: Self = Self::theta(10000.0);
+
+    /// Llama's with another base.
+    pub(super) const fn theta(theta: f64) -> Self {
+        Self { theta, partial: Partial::Ignored, older: ["rope_theta", "partial_rotary_factor"], alpha: false }
+    }
+
+    /// A share of a head is rotated.
+    pub(super) const fn partial(theta: f64, share: f64) -> Self {
+        Self { partial: Partial::Default(share), ..Self::theta(theta) }
+    }
+}
+
 /// Keys that describe, and those of positions of images, all of which are a text's own here.
 const UNDERSTOOD: &[&str] = &[
+    "alpha",
     "attention_factor",
     "beta_fast",
     "beta_slow",
     "factor",
     "finetuned",
     "high_freq_factor",
+    "llama_4_scaling_beta",
     "long_factor",
     "low_freq_factor",
+    "max_position_embeddings",
     "mrope_interleaved",
     "mrope_section",
     "mscale",
@@ -38,18 +69,42 @@ const UNDERSTOOD: &[&str] = &[
 
 /// Rope parameters in the hub's older form (`rope_theta`, `rope_scaling`) or its newer one (`rope_parameters`).
 pub(super) fn frequencies(json: &Json, head_dim: u32, partial: Partial) -> Result<Frequencies> {
+    frequencies_of(json, head_dim, &Rule { partial, ..Rule::LLAMA })
+}
+
+/// As [`frequencies`], by the rule of a family.
+pub(super) fn frequencies_of(json: &Json, head_dim: u32, rule: &Rule) -> Result<Frequencies> {
     let (newer, older) = (json.object("rope_parameters")?, json.object("rope_scaling")?);
     // The older key wins if both are there, as in transformers.
     let rope = older.as_ref().filter(|older| !older.is_empty()).or(newer.as_ref());
     let inside = |key: &str| rope.map(|rope| rope.f64(key)).transpose().map(Option::flatten);
-    let [theta, share] = ["rope_theta", "partial_rotary_factor"].map(|key| match inside(key)? {
-        Some(value) => Ok(Some(value)),
-        None => json.f64(key),
+    let [theta, share] = [0, 1].map(|at| {
+        let key = ["rope_theta", "partial_rotary_factor"][at];
+        match (inside(key)?, json.f64(key)?) {
+            (Some(value), _) | (None, Some(value)) => Ok(Some(value)),
+            (None, None) => json.f64(rule.older[at]),
+        }
     });
-    let (theta, share) = (theta?.unwrap_or(10000.0), share?);
+    let (mut theta, share) = (theta?.unwrap_or(rule.theta), share?);
     // Asked for by some kinds of scaling alone.
     json.get("original_max_position_embeddings");
-    rotation(head_dim, theta, partial, share, rope, json)
+    if let Some(rope) = rope.filter(|_| rule.alpha) {
+        let alpha = rope.f64("alpha")?.filter(|alpha| *alpha != 0.0);
+        if let (Some(alpha), "dynamic") = (alpha, kind(rope)?) {
+            if !(alpha > 0.0 && head_dim > 2) {
+                let reason = format!("rope alpha {alpha} with heads of {head_dim} is out of range");
+                return Err(Error::Config { reason });
+            }
+            rope.understands(UNDERSTOOD);
+            if json.str("model_type")? == Some("phimoe") {
+                rope.understands(&["short_mscale", "long_mscale"]);
+            }
+            rope.finish_all()?;
+            theta *= alpha.powf(f64::from(head_dim) / f64::from(head_dim - 2));
+            return rotation(head_dim, theta, rule.partial, share, None, json);
+        }
+    }
+    rotation(head_dim, theta, rule.partial, share, rope, json)
 }
 
 /// A rotation at the base `theta` of `share` of a head, stretched as `rope` says.
@@ -83,15 +138,50 @@ pub(super) fn rotation(
     let plain = Frequencies::new(theta, rotary);
     let Some(rope) = rope else { return Ok(plain) };
     rope.understands(UNDERSTOOD);
+    if json.str("model_type")? == Some("phimoe") {
+        rope.understands(&["short_mscale", "long_mscale"]);
+    }
     rope.finish_all()?;
     scaling(rope, json, plain)
 }
 
+/// The rotations of layers that see all and of those with a window: `rope_parameters` by the kind of layer, or in older
+/// files `rope_theta` with `rope_scaling`, and `rope_local_base_freq`. Layers with a window have the base `local`, or the
+/// others' without one, and are not scaled in older files.
+pub(super) fn by_kind(
+    json: &Json,
+    head_dim: u32,
+    rule: &Rule,
+    local: Option<f64>,
+) -> Result<(Frequencies, Frequencies)> {
+    let theta = json.f64("rope_theta")?.unwrap_or(rule.theta);
+    let older = json.f64("rope_local_base_freq")?;
+    let local = local.map_or(theta, |local| older.unwrap_or(local));
+    let share = json.f64("partial_rotary_factor")?;
+    let kinds = json.object("rope_parameters")?;
+    let scaling = json.object("rope_scaling")?;
+    let flat = kinds.as_ref().filter(|kinds| !kinds.has("full_attention") && !kinds.has("sliding_attention"));
+    let of = |kind: &str, theta: f64, scaling: Option<&Json>, plain: bool| {
+        let inside = kinds.as_ref().map(|kinds| kinds.object(kind)).transpose()?.flatten();
+        let rope = scaling.filter(|scaling| !scaling.is_empty()).or(inside.as_ref()).or(flat.filter(|_| !plain));
+        let own = inside.as_ref().or(flat).map(|rope| rope.f64("rope_theta")).transpose()?.flatten();
+        json.get("original_max_position_embeddings");
+        rotation(head_dim, own.unwrap_or(theta), rule.partial, share, rope, json)
+    };
+    let both = (of("full_attention", theta, scaling.as_ref(), false)?, of("sliding_attention", local, None, true)?);
+    if let Some(kinds) = kinds.as_ref().filter(|_| flat.is_none()) {
+        kinds.finish_all()?;
+    }
+    Ok(both)
+}
+
 fn kind(rope: &Json) -> Result<&str> {
-    Ok(match rope.str("rope_type")? {
+    let kind = match rope.str("rope_type")? {
         Some(kind) => kind,
         None => rope.str("type")?.unwrap_or("default"),
-    })
+    };
+    // Positions in several dimensions, which are one for texts.
+    Ok(if kind == "mrope" { "default" } else { kind })
 }
 
 /// The frequencies, stretched.
@@ -156,19 +246,29 @@ fn scaling(rope: &Json, json: &Json, plain: Frequencies) -> Result<Frequencies> 
                 None => (1.0 + factor.ln() / original.ln()).sqrt(),
             };
             let [short, long] = ["short_factor", "long_factor"].map(|key| rope.divisors(key, rotary / 2));
-            let scaling = Scaling::Long { short: short?.into(), long: long?.into(), original: original as u32 };
+            let (short, long): (Arc<[f32]>, Arc<[f32]>) = (short?.into(), long?.into());
+            if json.str("model_type")? == Some("phimoe") {
+                // Its class has magnitudes of both lengths, and the divisors of short ones for both.
+                let [magnitude, more] = [need("short_mscale")?, need("long_mscale")?];
+                let scaling = Scaling::Long { short: short.clone(), long: short, original: original as u32 };
+                return Ok(Frequencies { scaling, magnitude, long_magnitude: Some(more), ..plain });
+            }
+            let scaling = Scaling::Long { short, long, original: original as u32 };
             Frequencies { scaling, magnitude, ..plain }
         }
         "dynamic" => {
-            return Err(refused(
-                "rope type dynamic is not supported: its frequencies change with every token of a long text, and with them \
-                 all keys that are cached",
-            ));
+            let (factor, original) = (need("factor")?, longest()?);
+            if rotary < 4 {
+                return Err(refused("rope type dynamic needs at least 4 rotated elements of a head"));
+            }
+            Frequencies { scaling: Scaling::Dynamic { factor, original }, ..plain }
         }
         other => {
             let other = crate::error::one_line(other);
             return Err(Error::Config {
-                reason: format!("rope type {other} is not supported (default, linear, llama3, yarn, longrope are)"),
+                reason: format!(
+                    "rope type {other} is not supported (default, linear, dynamic, llama3, yarn, longrope are)"
+                ),
             });
         }
     })

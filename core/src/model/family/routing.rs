@@ -46,12 +46,7 @@ pub(super) fn config(json: &Json) -> Result<Config> {
     let count = layers("num_hidden_layers", json.size("num_hidden_layers")?)?;
     let context = bounded("max_position_embeddings", json.u32("max_position_embeddings")?.unwrap_or(2048))?;
     let norm = llama::rms(json.f64("rms_norm_eps")?.unwrap_or(1e-6));
-    let mlp = Mlp {
-        inner: json.size("intermediate_size")?,
-        kind: activation(json.str("hidden_act")?.unwrap_or("silu"))?,
-        gated: true,
-        bias: false,
-    };
+    let mlp = Mlp::gated(json.size("intermediate_size")?, activation(json.str("hidden_act")?.unwrap_or("silu"))?);
     let heads = json.size("num_attention_heads")?;
     let head_dim = bounded("head_dim", json.u32("head_dim")?.unwrap_or(dim / heads))?;
     if u64::from(heads) * u64::from(head_dim) > 1 << 24 {
@@ -67,10 +62,8 @@ pub(super) fn config(json: &Json) -> Result<Config> {
             Kind::Routing => Mixer::Routing(routing(json, context, &full)?),
         })
     };
-    let layer = |kind| -> Result<_> {
-        Ok(Layer { input_norm: norm, mixer: mixer(kind)?, post_norm: norm, mlp, branch_norm: None })
-    };
-    let layers = kinds.iter().map(layer).collect::<Result<_>>()?;
+    let layer = |kind| -> Result<_> { Ok(Layer::new(norm, mixer(kind)?, mlp)) };
+    let layers: Vec<Layer> = kinds.iter().map(layer).collect::<Result<_>>()?;
     // Keys of kinds of layers that this model has none of.
     json.understands(&[
         "linear_conv_kernel_dim",
@@ -86,16 +79,9 @@ pub(super) fn config(json: &Json) -> Result<Config> {
         "routing_window",
     ]);
     Ok(Config {
-        architecture: "routing_transformer".into(),
-        vocab: json.size("vocab_size")?,
-        dim,
-        context,
-        embed_scale: 1.0,
-        learned_positions: false,
-        layers,
-        final_norm: norm,
         tied: json.bool("tie_word_embeddings")?,
         stops: json.ids("eos_token_id")?,
+        ..Config::new("routing_transformer", json.size("vocab_size")?, dim, context, layers)
     })
 }
 
@@ -136,17 +122,8 @@ fn window(json: &Json) -> Result<u32> {
 
 fn attention(json: &Json, heads: u32, dim: u32) -> Result<Attention> {
     Ok(Attention {
-        heads,
-        kv_heads: heads,
-        dim,
-        scale: 1.0 / (dim as f32).sqrt(),
-        window: None,
-        softcap: None,
         rope: Some(Rope { frequencies: frequencies(json, dim, Partial::Default(1.0))?, pairing: Pairing::Half }),
-        head_norm: None,
-        input_bias: false,
-        output_bias: false,
-        gated: false,
+        ..Attention::new(heads, heads, dim)
     })
 }
 

@@ -37,7 +37,8 @@ impl Rows<'_> {
 /// model that does more than read text.
 pub(super) fn known(files: &Checkpoint, name: &str) -> Option<String> {
     let bare = name.split_once('.').map_or(name, |(_, rest)| rest);
-    let inside = [format!("model.language_model.{bare}"), format!("language_model.{name}")];
+    let inside =
+        [format!("model.language_model.{bare}"), format!("language_model.{name}"), format!("model.text_model.{bare}")];
     [name.into(), bare.into()].into_iter().chain(inside).find(|name: &String| files.get(name).is_some())
 }
 
@@ -110,6 +111,33 @@ impl<'a, B: Backend> Loader<'a, B> {
             false => None,
         };
         Ok(Matrix { parts, inputs: cols, bias })
+    }
+
+    /// A bias of `rows` outputs, if there is one.
+    pub(super) async fn bias(&mut self, place: Option<Place>, rows: u32) -> Result<Option<B::Buffer>> {
+        let Some(place) = place else { return Ok(None) };
+        let values = self.values(&place, rows, &[]).await?;
+        self.store("bias", &values).map(Some)
+    }
+
+    /// A tensor of one number, with one dimension or none.
+    pub(super) async fn number(&mut self, place: &Place) -> Result<f32> {
+        let name = known(self.files, &place.name).unwrap_or_else(|| place.name.clone());
+        let shape: &[u64] = match self.files.get(&name) {
+            Some(tensor) if tensor.shape.is_empty() => &[],
+            _ => &[1],
+        };
+        let tensor = self.find(&name, shape)?;
+        let format = tensor.dtype()?;
+        if !format.is_weight() || format.block_len() != 1 {
+            let dtype = format.name().into();
+            return Err(Error::UnsupportedTensorType { tensor: tensor.name.clone(), dtype });
+        }
+        let data = self.files.read(tensor, 0, tensor.bytes).await?;
+        let mut value = [0.0];
+        quant::decode(format, &data, &mut value);
+        self.advance(data.len() as u64)?;
+        Ok(value[0])
     }
 
     /// The rows where they already lie, if the executor can use them there.
@@ -213,7 +241,7 @@ impl<'a, B: Backend> Loader<'a, B> {
         Ok(buffer)
     }
 
-    fn advance(&mut self, bytes: u64) -> Result<()> {
+    pub(super) fn advance(&mut self, bytes: u64) -> Result<()> {
         self.progress.bytes += bytes;
         (self.report)(self.progress)
     }

@@ -18,6 +18,8 @@ pub enum Function {
     GeluTanh,
     /// `max(x, 0)`; NaN gives 0.
     Relu,
+    /// `max(x, 0)^2`; NaN gives 0.
+    Relu2,
 }
 
 /// Computes `exp(x) = 2^n exp(r)` with `n = round(x / ln 2)` and `|r| <= ln(2) / 2`, where eight terms of the series
@@ -142,6 +144,11 @@ pub(super) fn apply<L: Lanes>(l: L, function: Function, x: &mut [f32]) {
             x,
             #[inline(always)]
             |x| l.pick_less(l.splat(0.0), x, x, l.splat(0.0)),
+        ),
+        Function::Relu2 => l.map(
+            x,
+            #[inline(always)]
+            |x| l.pick_less(l.splat(0.0), x, l.mul(x, x), l.splat(0.0)),
         ),
     }
 }

@@ -93,7 +93,7 @@ fn simd_functions_are_accurate_and_reach_their_limits() {
     let tanh_gelu =
         |x: f64| x / (1.0 + libm::exp(-2.0 * libm::sqrt(2.0 / core::f64::consts::PI) * (x + 0.044715 * x * x * x)));
     #[allow(clippy::type_complexity)]
-    let functions: [(Function, &dyn Fn(f64) -> f64, f64); 7] = [
+    let functions: [(Function, &dyn Fn(f64) -> f64, f64); 8] = [
         (Function::Exp, &libm::exp, 2e-7),
         (Function::Tanh, &libm::tanh, 2e-7),
         (Function::Silu, &|x| x / (1.0 + libm::exp(-x)), 3e-7),
@@ -101,6 +101,7 @@ fn simd_functions_are_accurate_and_reach_their_limits() {
         (Function::Gelu, &|x| 0.5 * x * libm::erfc(-x / core::f64::consts::SQRT_2), 6e-7),
         (Function::GeluTanh, &tanh_gelu, 3e-7),
         (Function::Relu, &|x| x.max(0.0), 0.0),
+        (Function::Relu2, &|x| x.max(0.0) * x.max(0.0), 1e-7),
     ];
     let limits = [-3e38, -1e20, -200.0, -0.0, 0.0, 1e-30, 200.0, 1e20, 3e38];
     let inputs: Vec<f32> = (-8000..8000).map(|i| i as f32 * 1e-3).chain(limits).collect();
@@ -119,7 +120,7 @@ fn simd_functions_are_accurate_and_reach_their_limits() {
             }
             let mut nan = [f32::NAN];
             simd.apply(function, &mut nan);
-            assert_eq!(nan[0].is_nan(), function != Function::Relu, "{function:?} of NaN");
+            assert_eq!(nan[0].is_nan(), !matches!(function, Function::Relu | Function::Relu2), "{function:?} of NaN");
         }
     }
 }

@@ -8,4 +8,4 @@ pub mod linear;
 pub(crate) mod matvec;
 pub mod norm;
 pub mod rope;
-mod weight;
+pub(crate) mod weight;

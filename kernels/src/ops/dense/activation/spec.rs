@@ -12,12 +12,20 @@ named! {
         GeluTanh = "gelu_tanh",
         Relu = "relu",
         Sigmoid = "sigmoid",
+        /// The square of `Relu`.
+        Relu2 = "relu2",
+        /// xIELU, with the numbers `positive`, `negative`, `linear` and `limit`.
+        Xielu = "xielu",
+        /// A smooth bound, `bound`.
+        Cap = "cap",
+        /// A sharp bound, `bound`.
+        Clip = "clip",
     }
 }
 
 spec! {
     /// A pointwise nonlinearity, plain or gating.
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    #[derive(Clone, Copy, PartialEq, Debug)]
     pub struct Spec {
         /// Rows of `x`.
         pub rows("T"): u32 = 256;
@@ -27,13 +35,25 @@ spec! {
         pub gated: bool = true;
         /// Multiplies `out` instead of replacing it.
         pub scales: bool = false;
+        /// Replaces `x`; there is no `out`.
+        pub in_place: bool = false;
+        /// Of `cap` and `clip`: `c`.
+        pub bound: f32 = 30.0, Positive;
+        /// Of `xielu`: the factor of squares.
+        pub positive: f32 = 0.8, Numbers(0.0, f32::MAX);
+        /// Of `xielu`: the factor of exponentials.
+        pub negative: f32 = 1.3, Numbers(0.0, f32::MAX);
+        /// Of `xielu`: the slope at 0.
+        pub linear: f32 = 0.5, Numbers(0.0, f32::MAX);
+        /// Of `xielu`: the least distance of exponentials to 0.
+        pub limit: f32 = 1e-6, Numbers(0.0, f32::MAX);
         /// Outputs of a row.
         pub dim: u32 = 1536;
         /// Elements between the beginnings of two rows of `x`.
         pub stride: u32 = if gated { dim.saturating_mul(2) } else { dim }, FromDefault;
     }
     arguments {
-        read x: f32 [rows, (2 * dim)] if gated | [rows, dim];
+        both x: f32 [rows, (2 * dim)] if gated | [rows, dim];
         both out: f32 [rows, dim];
     }
 }

@@ -34,7 +34,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("ragged", Spec { norm, activation: gate(Kind::GeluTanh), residual: true, ..plain });
         case("ragged_k4100", Spec { inputs: 4100, x_stride: 4100, norm, ..plain });
     }
-    for kind in [Kind::Gelu, Kind::GeluTanh, Kind::Relu, Kind::Sigmoid] {
+    for kind in [Kind::Gelu, Kind::GeluTanh, Kind::Relu, Kind::Sigmoid, Kind::Relu2] {
         for gated in [false, true] {
             let plain: Spec = linear::Spec::new(2, 32, 6, DType::F32).into();
             let id = format!("fused_linear_{kind:?}{}", if gated { "_gated" } else { "" }).to_lowercase();

@@ -20,7 +20,7 @@
 //!
 //! Edge values: a row of zeros is normalised to zeros; no tokens or no outputs write nothing.
 //!
-//! Errors: `Shape` for more than [`FEW`] tokens, no inputs, an `eps` that is negative or not finite, and all that
+//! Errors: `Shape` for more than [`FEW`] tokens, no inputs, an activation that has numbers, an `eps` that is negative or not finite, and all that
 //! [`linear`] refuses.
 //!
 //! Cost: that of [`linear`], and `4 tokens inputs` and about 10 flop an activated output. Against the ops apart, the
@@ -99,12 +99,9 @@ impl Spec {
     /// The activation as an op, dense.
     fn activation_op(&self) -> Option<activation::Spec> {
         self.activation.map(|Activation { kind, gated }| activation::Spec {
-            rows: self.tokens,
-            dim: self.outputs,
-            kind,
             gated,
-            scales: false,
             stride: self.rows(),
+            ..activation::Spec::new(self.tokens, self.outputs, kind)
         })
     }
 
@@ -154,6 +151,10 @@ impl Kernel for Spec {
         require(self.inputs > 0, NAME, "inputs", "at least 1", self.inputs)?;
         if let Some(Norm { eps, .. }) = self.norm {
             require(eps >= 0.0 && eps.is_finite(), NAME, "eps", "finite and not negative", eps)?;
+        }
+        if let Some(Activation { kind, .. }) = self.activation {
+            let numbers = matches!(kind, activation::Kind::Xielu | activation::Kind::Cap | activation::Kind::Clip);
+            require(!numbers, NAME, "kind", "an activation without numbers", kind.name())?;
         }
         let rows = elements(NAME, "weight", &[self.outputs, if self.gated() { 2 } else { 1 }])?;
         check_weight(NAME, self.format, rows, self.inputs)?;

@@ -16,7 +16,7 @@ spec! {
         /// Elements of a row of `x`.
         pub inputs("K"): u32 = 576, Counts(1, u32::MAX);
         /// The activation of the products, if there is one.
-        let kind: Option<activation::Kind> = Some(activation::Kind::Silu);
+        let kind: Option<activation::Kind> = Some(activation::Kind::Silu), Words(&["silu", "gelu", "gelu_tanh", "relu", "sigmoid", "relu2"]);
         /// With an activation: gates a second half of the products.
         let gated: bool = true;
         /// Elements of a row of `y`.

@@ -17,6 +17,7 @@ pub(crate) fn cases() -> Vec<Case> {
             all.push(Case::new(format!("norm_{name}_gated"), gated));
             let gated = Spec { gate: gate(activation::Kind::Sigmoid), ..plain };
             all.push(Case::new(format!("norm_{name}_sigmoid"), gated));
+            all.push(Case::new(format!("norm_{name}_own"), Spec { own: true, in_place: true, ..plain }));
             all.push(Case::new(format!("norm_{name}_in_place"), Spec { in_place: true, one_plus: true, ..plain }));
         }
     }

@@ -39,13 +39,14 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
             };
             let mean = if spec.kind == Kind::Layer { simd.sum(row) / dim as f32 } else { 0.0 };
             let inverse = inverse_deviation(simd, row, mean, spec.eps);
+            let weight = if spec.own { &weight[i % groups * dim..][..dim] } else { weight };
             simd.normalise(row, mean, inverse, weight, if spec.one_plus { 1.0 } else { 0.0 });
             if let Some(bias) = bias {
                 simd.add(row, bias);
             }
             if let Some((gate, z)) = gate {
                 factors.copy_from_slice(&z[i / groups * gate.stride as usize + i % groups * dim..][..dim]);
-                simd.apply(activation::function(gate.kind), &mut factors);
+                activation::apply(simd, gate.kind, &mut factors);
                 simd.mul(row, &factors);
             }
         }

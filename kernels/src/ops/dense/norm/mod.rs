@@ -13,7 +13,7 @@
 //! |---|---|---|---|
 //! | `x` | `[rows, groups, dim]` | f32 | rows `stride` apart; written with `residual` or `in_place` |
 //! | `residual` | `[rows, groups, dim]` | f32 | only with `residual`; dense |
-//! | `weight` | `[dim]` | f32 | the same for every group |
+//! | `weight` | `[dim]` | f32 | the same for every group; `[groups, dim]` with `own` |
 //! | `bias` | `[dim]` | f32 | only with `bias` |
 //! | `gate` | `[rows, groups, dim]` | f32 | only with `gate`; rows apart by its stride |
 //! | `out` | `[rows, groups, dim]` | f32 | dense; absent with `in_place`, where `x` is replaced |
@@ -59,6 +59,7 @@ impl Spec {
             kind: Kind::Rms,
             eps,
             one_plus: false,
+            own: false,
             bias: false,
             residual: false,
             in_place: false,
@@ -96,7 +97,8 @@ impl Kernel for Spec {
         if self.residual {
             args.push(Arg::new("residual", DType::F32, &shape, Access::Read));
         }
-        args.push(Arg::new("weight", DType::F32, &[self.dim], Access::Read));
+        let weight: &[u32] = if self.own { &[self.groups, self.dim] } else { &[self.dim] };
+        args.push(Arg::new("weight", DType::F32, weight, Access::Read));
         if self.bias {
             args.push(Arg::new("bias", DType::F32, &[self.dim], Access::Read));
         }

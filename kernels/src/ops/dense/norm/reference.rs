@@ -29,7 +29,8 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
             let variance = row.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / n;
             let inverse = 1.0 / sqrt(variance + f64::from(spec.eps));
             for i in 0..dim {
-                let w = f64::from(weight[i]) + if spec.one_plus { 1.0 } else { 0.0 };
+                let w =
+                    f64::from(weight[if spec.own { g * dim } else { 0 } + i]) + if spec.one_plus { 1.0 } else { 0.0 };
                 let factor = gate.map_or(1.0, |(gate, z)| {
                     activation::definition(gate.kind, z[r * gate.stride as usize + g * dim + i].into())
                 });

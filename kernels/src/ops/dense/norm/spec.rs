@@ -38,6 +38,8 @@ spec! {
         pub eps: f32 = 1e-5, Numbers(0.0, f32::MAX);
         /// Adds 1 to the weights.
         pub one_plus: bool = false;
+        /// Gives every part weights of its own.
+        pub own: bool = false;
         /// Adds a bias.
         pub bias: bool = false;
         /// Adds `residual` to `x` first and keeps the sum in `x`.
@@ -58,7 +60,7 @@ spec! {
     arguments {
         both x: f32 [rows, groups, dim];
         read residual: f32 [rows, groups, dim] if residual;
-        read weight: f32 [dim];
+        read weight: f32 [groups, dim] if own | [dim];
         read bias: f32 [dim] if bias;
         read gate: f32 [rows, groups, dim] if gated;
         write out: f32 [rows, groups, dim];

@@ -4,12 +4,15 @@ struct Params {
     rows: u32,
     dim: u32,
     stride: u32,
+    bound: f32,
+    positive: f32,
+    negative: f32,
+    linear: f32,
+    limit: f32,
     x_start: u32,
     out_start: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read_write> out: array<f32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 fn invocation(index: u32) {
@@ -22,8 +25,5 @@ fn invocation(index: u32) {
     if GATED {
         y *= x[at + params.dim];
     }
-    if SCALES {
-        y *= out[params.out_start + index];
-    }
-    out[params.out_start + index] = y;
+    store(at, index, y);
 }

@@ -17,12 +17,24 @@ pub(crate) fn parts(kind: Kind) -> Vec<Part> {
         Kind::GeluTanh => vec![part!("ops/dense/activation/gpu/parts/gelu_tanh.wgsl")],
         Kind::Relu => vec![part!("ops/dense/activation/gpu/parts/relu.wgsl")],
         Kind::Sigmoid => vec![part!("ops/dense/activation/gpu/parts/sigmoid.wgsl")],
+        Kind::Relu2 => vec![part!("ops/dense/activation/gpu/parts/relu2.wgsl")],
+        Kind::Xielu => vec![part!("ops/dense/activation/gpu/parts/xielu.wgsl")],
+        Kind::Cap => vec![part!("ops/dense/activation/gpu/parts/cap.wgsl")],
+        Kind::Clip => vec![part!("ops/dense/activation/gpu/parts/clip.wgsl")],
     }
 }
 
 pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     let mut parts = parts(spec.kind);
-    parts.extend([part!("plan/parts/each.wgsl"), part!("ops/dense/activation/gpu/activation.wgsl")]);
+    parts.extend([
+        part!("plan/parts/each.wgsl"),
+        if spec.in_place {
+            part!("ops/dense/activation/gpu/parts/in_place.wgsl")
+        } else {
+            part!("ops/dense/activation/gpu/parts/out.wgsl")
+        },
+        part!("ops/dense/activation/gpu/activation.wgsl"),
+    ]);
     let shader = Shader {
         name: NAME,
         parts,
@@ -38,14 +50,22 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     if outputs == 0 {
         return Ok(Plan::default());
     }
-    let pass = PassBuilder::new(&spec.args(), shader)
-        .arg("x")
-        .arg("out")
+    let args = spec.args();
+    let mut pass = PassBuilder::new(&args, shader);
+    for arg in &args {
+        pass = pass.arg(arg.name);
+    }
+    let pass = pass
         .u32("rows", spec.rows)
         .u32("dim", spec.dim)
         .u32("stride", spec.stride)
+        .f32("bound", spec.bound)
+        .f32("positive", spec.positive)
+        .f32("negative", spec.negative)
+        .f32("linear", spec.linear)
+        .f32("limit", spec.limit)
         .start("x_start", "x", 4)
-        .start("out_start", "out", 4)
+        .start_if_present("out_start", "out", 4)
         .dispatch(NAME, caps, caps.grid(NAME, outputs.div_ceil(u64::from(GROUP)))?)?;
     Ok(Plan { passes: vec![pass], scratch: Vec::new() })
 }

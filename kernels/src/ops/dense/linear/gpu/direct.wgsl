@@ -12,21 +12,20 @@ fn main(
     @builtin(num_workgroups) groups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let token_tiles = (params.tokens + 8 * PER - 1) / (8 * PER);
-    let index = group.y * groups.x + group.x;
-    let token0 = index % token_tiles * 8 * PER + lane / 8;
-    let row0 = index / token_tiles * 64 + lane % 8;
-    if index / token_tiles * 64 >= params.rows {
+    let tile = tile_at(group.y * groups.x + group.x, 8 * PER);
+    if !tile.here {
         return;
     }
+    let token0 = tile.token0 + lane / 8;
+    let row0 = tile.row0 + lane % 8;
     // Rows and tokens past an edge repeat the last one bit for bit and are written as such. Conditions around the
     // writes halved the speed on lavapipe, whose compiler then kept the sums in memory.
     for (var t = 0u; t < PER; t += 1) {
-        x_places[t] = x_row(min(token0 + 8 * t, params.tokens - 1));
+        x_places[t] = x_place(tile, token0 + 8 * t);
     }
     var places: array<u32, 8>;
     for (var c = 0u; c < 8; c += 1) {
-        places[c] = weight_row(min(row0 + 8 * c, params.rows - 1));
+        places[c] = weight_place(tile, row0 + 8 * c);
     }
     for (var unit = 0u; unit < (params.width + 7) / 8; unit += 1) {
         let a = weight8_at(places[0], unit);
@@ -43,8 +42,8 @@ fn main(
     }
     for (var t = 0u; t < PER; t += 1) {
         for (var c = 0u; c < 8; c += 1) {
-            let token = min(token0 + 8 * t, params.tokens - 1);
-            write(token, min(row0 + 8 * c, params.rows - 1), sums[2 * t + c / 4][c % 4]);
+            let token = min(token0 + 8 * t, tile.tokens - 1);
+            put(tile, token, min(row0 + 8 * c, tile.rows - 1), sums[2 * t + c / 4][c % 4]);
         }
     }
 }

@@ -118,6 +118,9 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
         parts.extend(weight);
         weight_unit = unit;
     }
+    if reads {
+        parts.push(part!("ops/dense/linear/gpu/parts/tile.wgsl"));
+    }
     form.shader.parts.splice(0..0, parts);
     // The binding index of y follows those of x and weight, if there are inputs, and of the bias.
     form.shader.consts.push(("Y", Const::U32(2 * u32::from(reads) + u32::from(spec.bias))));

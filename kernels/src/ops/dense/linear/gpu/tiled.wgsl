@@ -30,24 +30,20 @@ fn main(
     @builtin(num_workgroups) groups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    // Consecutive workgroups share weights.
-    let token_tiles = (params.tokens + TOKENS - 1) / TOKENS;
-    let index = group.y * groups.x + group.x;
-    let token0 = index % token_tiles * TOKENS;
-    let row0 = index / token_tiles * 64;
-    if row0 >= params.rows {
+    let tile = tile_at(group.y * groups.x + group.x, TOKENS);
+    if !tile.here {
         return;
     }
     // This lane loads unit `half` of weight rows lane / 2 and
     // lane / 2 + 32, and vector lane % 4 of tokens lane / 4 + 16 i.
     let half = lane % 2;
-    let upper_place = weight_row(min(row0 + lane / 2, params.rows - 1));
-    let lower_place = weight_row(min(row0 + lane / 2 + 32, params.rows - 1));
+    let upper_place = weight_place(tile, tile.row0 + lane / 2);
+    let lower_place = weight_place(tile, tile.row0 + lane / 2 + 32);
     let swap = lane / 4 % 4;
     let w_to = lane / 2 * STEP;
     var x_places: array<u32, LOADS>;
     for (var i = 0u; i < LOADS; i += 1) {
-        x_places[i] = x_row(min(token0 + lane / 4 + 16 * i, params.tokens - 1));
+        x_places[i] = x_place(tile, tile.token0 + lane / 4 + 16 * i);
     }
     // Column and row of this lane in the product.
     let column = lane % COLUMNS;
@@ -94,11 +90,11 @@ fn main(
         }
     }
     for (var t = 0u; t < PER; t += 1) {
-        let token = token0 + row + ROWS * t;
+        let token = tile.token0 + row + ROWS * t;
         for (var c = 0u; c < 4 * QUADS; c += 1) {
-            let n = row0 + column + COLUMNS * c;
-            if token < params.tokens && n < params.rows {
-                write(token, n, sums[QUADS * t + c / 4][c % 4]);
+            let n = tile.row0 + column + COLUMNS * c;
+            if token < tile.tokens && n < tile.rows {
+                put(tile, token, n, sums[QUADS * t + c / 4][c % 4]);
             }
         }
     }

@@ -59,6 +59,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
         ("GROUP", Const::U32(lanes)),
         ("LAYER", Const::Bool(spec.kind == Kind::Layer)),
         ("ONE_PLUS", Const::Bool(spec.one_plus)),
+        ("OWN", Const::Bool(spec.own)),
     ];
     for (name, arg) in
         [("WEIGHT_BINDING", "weight"), ("BIAS_BINDING", "bias"), ("GATE_BINDING", "gate"), ("OUT_BINDING", "out")]

@@ -31,6 +31,10 @@ fn main(
     }
     let at = params.x_start + index / params.groups * params.stride + index % params.groups * params.dim;
     let dense = index * params.dim;
+    var own = params.weight_start;
+    if OWN {
+        own += index % params.groups * params.dim;
+    }
     let gated = params.gate_start + index / params.groups * params.gate_stride + index % params.groups * params.dim;
 
     var mean = 0.0;
@@ -53,7 +57,7 @@ fn main(
     let inverse = inverseSqrt(max(reduce_sum(squares, lane) / f32(params.dim) + params.eps, 1.2e-38));
 
     for (var i = lane; i < params.dim; i += GROUP) {
-        var w = weight[params.weight_start + i];
+        var w = weight[own + i];
         if ONE_PLUS {
             w += 1.0;
         }

@@ -1,0 +1,310 @@
+//! Mixtures of experts in configurations of the hub: routers and experts, and which layers have them.
+
+use super::json::{Json, bounded};
+use crate::config::{Config, Experts, FeedForward, Mlp};
+use crate::error::{Error, Result};
+use foveate_kernels::expert_choice::{Scores, Spec};
+
+/// Keys of the loss of routers in training.
+const TRAINING: &[&str] = &["router_aux_loss_coef", "output_router_logits", "router_z_loss_coef"];
+
+/// The number behind the first of these keys that is there.
+fn first(json: &Json, keys: &[&str], default: u32) -> Result<u32> {
+    let all = keys.iter().map(|key| json.u32(key)).collect::<Result<Vec<_>>>()?;
+    bounded(keys[0], all.into_iter().flatten().next().unwrap_or(default))
+}
+
+/// A choice of experts by the keys of their number and of how many a token has, each with its default.
+fn choice(json: &Json, count: (&[&str], u32), chosen: (&str, u32)) -> Result<Spec> {
+    json.understands(TRAINING);
+    let spec = Spec::new(1, first(json, count.0, count.1)?, first(json, &[chosen.0], chosen.1)?);
+    if spec.chosen > spec.experts {
+        let reason = format!("{} must be at most {}, {}, got {}", chosen.0, count.0[0], spec.experts, spec.chosen);
+        return Err(Error::Config { reason });
+    }
+    Ok(spec)
+}
+
+/// Puts experts into the layers that `sparse` says; `make` is given the MLP that a layer has otherwise.
+fn put(config: &mut Config, sparse: impl Fn(u32) -> bool, make: impl Fn(Mlp) -> Experts) {
+    for (index, layer) in (0..).zip(&mut config.layers) {
+        if let FeedForward::Mlp(mlp) = layer.mlp
+            && sparse(index)
+        {
+            layer.mlp = make(mlp).into();
+        }
+    }
+}
+
+/// Layers that Qwen's configurations make sparse.
+fn qwen_layers(json: &Json) -> Result<impl Fn(u32) -> bool + use<>> {
+    let step = json.size_or("decoder_sparse_step", 1)?;
+    let dense = json.numbers("mlp_only_layers")?.unwrap_or_default();
+    Ok(move |index| (index + 1) % step == 0 && !dense.contains(&index))
+}
+
+/// Qwen2-MoE: an expert that all tokens share, with a gate.
+pub(super) fn qwen2(json: &Json, config: &mut Config) -> Result<()> {
+    let choice = Spec {
+        normalize: json.bool("norm_topk_prob")?.unwrap_or(false),
+        ..choice(json, (&["num_experts"], 60), ("num_experts_per_tok", 4))?
+    };
+    let inner = json.size_or("moe_intermediate_size", 1408)?;
+    let shared = json.size_or("shared_expert_intermediate_size", 5632)?;
+    put(config, qwen_layers(json)?, |mlp| shared_and_gated(choice, mlp, inner, shared));
+    Ok(())
+}
+
+fn shared_and_gated(choice: Spec, mlp: Mlp, inner: u32, shared: u32) -> Experts {
+    Experts {
+        shared: Some(Mlp { inner: shared, ..mlp }),
+        shared_gate: true,
+        ..Experts::new(choice, Mlp { inner, ..mlp })
+    }
+}
+
+pub(super) fn qwen3(json: &Json, config: &mut Config) -> Result<()> {
+    let choice = Spec {
+        normalize: json.bool("norm_topk_prob")?.unwrap_or(false),
+        ..choice(json, (&["num_experts", "num_local_experts"], 128), ("num_experts_per_tok", 8))?
+    };
+    let inner = json.size_or("moe_intermediate_size", 768)?;
+    put(config, qwen_layers(json)?, |mlp| Experts::new(choice, Mlp { inner, ..mlp }));
+    Ok(())
+}
+
+/// Qwen3.5-MoE: all layers are sparse, and weights are always divided by their sum.
+pub(super) fn qwen3_5(json: &Json, config: &mut Config) -> Result<()> {
+    let choice = Spec { normalize: true, ..choice(json, (&["num_experts"], 256), ("num_experts_per_tok", 8))? };
+    let inner = json.size_or("moe_intermediate_size", 512)?;
+    let shared = json.size_or("shared_expert_intermediate_size", 512)?;
+    put(config, |_| true, |mlp| shared_and_gated(choice, mlp, inner, shared));
+    Ok(())
+}
+
+/// Qwen3-Next: as Qwen2-MoE, with other defaults.
+pub(super) fn qwen3_next(json: &Json, config: &mut Config) -> Result<()> {
+    let choice = Spec {
+        normalize: json.bool("norm_topk_prob")?.unwrap_or(true),
+        ..choice(json, (&["num_experts"], 512), ("num_experts_per_tok", 10))?
+    };
+    let inner = json.size_or("moe_intermediate_size", 512)?;
+    let shared = json.size_or("shared_expert_intermediate_size", 512)?;
+    put(config, qwen_layers(json)?, |mlp| shared_and_gated(choice, mlp, inner, shared));
+    Ok(())
+}
+
+pub(super) fn mixtral(json: &Json, config: &mut Config) -> Result<()> {
+    let keys: &[&str] = &["num_local_experts", "num_experts"];
+    let choice = Spec { normalize: true, ..choice(json, (keys, 8), ("num_experts_per_tok", 2))? };
+    // Noise of training.
+    json.understands(&["router_jitter_noise"]);
+    put(config, |_| true, |mlp| Experts::new(choice, mlp));
+    Ok(())
+}
+
+pub(super) fn olmoe(json: &Json, config: &mut Config) -> Result<()> {
+    let choice = Spec {
+        normalize: json.bool("norm_topk_prob")?.unwrap_or(false),
+        ..choice(json, (&["num_experts", "num_local_experts"], 64), ("num_experts_per_tok", 8))?
+    };
+    put(config, |_| true, |mlp| Experts::new(choice, mlp));
+    Ok(())
+}
+
+/// Granite's experts; with `shares`, `shared_intermediate_size` adds an MLP of all tokens, which 0 leaves out.
+pub(super) fn granite(json: &Json, config: &mut Config, shares: bool) -> Result<()> {
+    let keys: &[&str] = &["num_local_experts", "num_experts"];
+    let choice = Spec { scores: Scores::Chosen, ..choice(json, (keys, 8), ("num_experts_per_tok", 2))? };
+    let shared = if shares { json.u32("shared_intermediate_size")?.filter(|inner| *inner > 0) } else { None };
+    let shared = shared.map(|inner| bounded("shared_intermediate_size", inner)).transpose()?;
+    put(
+        config,
+        |_| true,
+        |mlp| Experts { shared: shared.map(|inner| Mlp { inner, ..mlp }), ..Experts::new(choice, mlp) },
+    );
+    Ok(())
+}
+
+/// Phi-3.5-MoE: each of two choices is a softmax of its own.
+pub(super) fn phi(json: &Json, config: &mut Config) -> Result<()> {
+    let keys: &[&str] = &["num_local_experts", "num_experts"];
+    let noise = json.f64("router_jitter_noise")?.unwrap_or(0.01);
+    if noise < 0.0 {
+        return Err(Error::Config { reason: format!("router_jitter_noise must not be negative, got {noise}") });
+    }
+    let choice = choice(json, (keys, 16), ("num_experts_per_tok", 2))?;
+    if choice.chosen != 2 {
+        let reason = format!("num_experts_per_tok {} is not supported: the router of phimoe chooses 2", choice.chosen);
+        return Err(Error::Config { reason });
+    }
+    let choice = Spec { scores: Scores::SparseMixer, near: (2.0 * noise) as f32, ..choice };
+    // Noise of training.
+    json.understands(&["input_jitter_noise"]);
+    put(config, |_| true, |mlp| Experts::new(choice, mlp));
+    Ok(())
+}
+
+pub(super) fn ernie(json: &Json, config: &mut Config) -> Result<()> {
+    let keys: &[&str] = &["moe_num_experts", "num_experts"];
+    let least = json.f64("moe_norm_min")?.unwrap_or(1e-12) as f32;
+    let choice = Spec { bias: true, normalize: true, least, ..choice(json, (keys, 64), ("moe_k", 6))? };
+    let inner = json.size_or("moe_intermediate_size", 1536)?;
+    let shared = shared(json, "moe_num_shared_experts", 2, inner)?;
+    let interval = json.size_or("moe_layer_interval", 1)?;
+    let start = json.u32("moe_layer_start_index")?.unwrap_or(1);
+    // -1 is the last layer.
+    let last = json.get("moe_layer_end_index").is_none_or(|value| value.as_i64() == Some(-1));
+    let end = if last { u32::MAX } else { json.u32("moe_layer_end_index")?.unwrap_or(u32::MAX) };
+    let sparse = move |index: u32| (index + 1) % interval == 0 && (start..=end).contains(&index);
+    put(config, sparse, |mlp| Experts {
+        shared: shared.map(|inner| Mlp { inner, ..mlp }),
+        ..Experts::new(choice, Mlp { inner, bias: false, ..mlp })
+    });
+    Ok(())
+}
+
+/// The width of the MLP of all tokens: so many times that of an expert, and none for 0.
+fn shared(json: &Json, key: &str, default: u32, inner: u32) -> Result<Option<u32>> {
+    let count = json.u32(key)?.unwrap_or(default);
+    let width = (count > 0).then(|| bounded(key, count.saturating_mul(inner)));
+    width.transpose()
+}
+
+/// Hunyuan's experts, whose number and choices may differ from layer to layer.
+pub(super) fn hunyuan(json: &Json, config: &mut Config) -> Result<()> {
+    json.understands(TRAINING);
+    let of = |keys: &[&str]| -> Result<Vec<u32>> {
+        for key in keys {
+            let list = json.get(key).is_some_and(|value| value.is_array());
+            let values = if list { json.numbers(key)? } else { json.u32(key)?.map(|n| vec![n]) };
+            if let Some(values) = values {
+                let fits = values.len() == 1 || values.len() == config.layers.len();
+                if !fits || values.iter().any(|n| !(1..=0x100_0000).contains(n)) {
+                    let reason = format!("{key} must be a positive number, or one for each layer");
+                    return Err(Error::Config { reason });
+                }
+                return Ok(values);
+            }
+        }
+        Ok(vec![1])
+    };
+    let counts = of(&["num_experts", "num_local_experts"])?;
+    let chosen = of(&["moe_topk", "num_experts_per_tok"])?;
+    for (index, layer) in config.layers.iter_mut().enumerate() {
+        let FeedForward::Mlp(mlp) = layer.mlp else { continue };
+        let [experts, chosen] = [&counts, &chosen].map(|of| of[index.min(of.len() - 1)]);
+        if chosen > experts {
+            return Err(Error::Config { reason: format!("moe_topk {chosen} is more than num_experts {experts}") });
+        }
+        let choice = Spec { normalize: true, ..Spec::new(1, experts, chosen) };
+        layer.mlp = Experts { shared: Some(mlp), ..Experts::new(choice, mlp) }.into();
+    }
+    Ok(())
+}
+
+/// The router of DeepSeek-V3: sigmoids, a correction of the choice, and groups.
+pub(super) fn glm4(json: &Json, config: &mut Config) -> Result<()> {
+    let keys: &[&str] = &["n_routed_experts", "num_local_experts"];
+    let [groups, kept] = [json.size_or("n_group", 1)?, json.size_or("topk_group", 1)?];
+    let experts = first(json, keys, 128)?;
+    if kept > groups || !experts.is_multiple_of(groups) {
+        let reason =
+            format!("topk_group {kept} must be at most n_group {groups}, which must divide {}, {experts}", keys[0]);
+        return Err(Error::Config { reason });
+    }
+    let chosen = first(json, &["num_experts_per_tok"], 8)?;
+    if chosen > kept * (experts / groups) {
+        let reason = format!("num_experts_per_tok {chosen} is more than the topk_group {kept} of {groups} groups have");
+        return Err(Error::Config { reason });
+    }
+    let choice = Spec {
+        scores: Scores::Sigmoid,
+        bias: true,
+        groups,
+        kept,
+        group_best: 2,
+        normalize: json.bool("norm_topk_prob")?.unwrap_or(true),
+        eps: 1e-20,
+        scale: json.f64("routed_scaling_factor")?.unwrap_or(1.0) as f32,
+        ..choice(json, (keys, 128), ("num_experts_per_tok", 8))?
+    };
+    let inner = json.size_or("moe_intermediate_size", 1408)?;
+    let shared = shared(json, "n_shared_experts", 1, inner)?;
+    let dense = json.u32("first_k_dense_replace")?.unwrap_or(1);
+    put(
+        config,
+        |index| index >= dense,
+        |mlp| Experts {
+            shared: shared.map(|inner| Mlp { inner, ..mlp }),
+            ..Experts::new(choice, Mlp { inner, ..mlp })
+        },
+    );
+    Ok(())
+}
+
+pub(super) fn hy(json: &Json, config: &mut Config) -> Result<()> {
+    let keys: &[&str] = &["num_experts", "num_local_experts"];
+    let choice = Spec {
+        scores: Scores::Sigmoid,
+        bias: true,
+        normalize: true,
+        eps: 1e-20,
+        scale: json.f64("router_scaling_factor")?.unwrap_or(2.826) as f32,
+        ..choice(json, (keys, 192), ("num_experts_per_tok", 8))?
+    };
+    let inner = json.size_or("moe_intermediate_size", 1536)?;
+    let shared = shared(json, "num_shared_experts", 1, inner)?;
+    // The precision of a sum.
+    json.understands(&["enable_moe_fp32_combine"]);
+    let sparse = sparse_types(json, config.layers.len())?;
+    put(
+        config,
+        |index| sparse.as_ref().map_or(index > 0, |all| all[index as usize]),
+        |mlp| Experts {
+            shared: shared.map(|inner| Mlp { inner, ..mlp }),
+            ..Experts::new(choice, Mlp { inner, bias: false, ..mlp })
+        },
+    );
+    Ok(())
+}
+
+/// Which layers `mlp_layer_types` says are sparse.
+fn sparse_types(json: &Json, count: usize) -> Result<Option<Vec<bool>>> {
+    let Some(types) = json.strings("mlp_layer_types")? else { return Ok(None) };
+    if types.len() != count {
+        let reason = format!("mlp_layer_types names {} layers, num_hidden_layers is {count}", types.len());
+        return Err(Error::Config { reason });
+    }
+    let sparse = |kind: &str| match kind {
+        "sparse" => Ok(true),
+        "dense" => Ok(false),
+        other => {
+            let other = crate::error::one_line(other);
+            Err(Error::Config { reason: format!("mlp_layer_types: {other} is not supported, dense and sparse are") })
+        }
+    };
+    types.into_iter().map(sparse).collect::<Result<_>>().map(Some)
+}
+
+/// gpt-oss: biases everywhere, and bounded activations.
+pub(super) fn gpt_oss(json: &Json, config: &mut Config) -> Result<()> {
+    let keys: &[&str] = &["num_local_experts", "num_experts"];
+    // The older name of the second key says the same.
+    json.understands(&["experts_per_token"]);
+    let choice = Spec { scores: Scores::Chosen, ..choice(json, (keys, 128), ("num_experts_per_tok", 4))? };
+    let [alpha, limit] = [("swiglu_alpha", 1.702), ("swiglu_limit", 7.0)].map(|(key, default)| {
+        let value = json.f64(key)?.unwrap_or(default);
+        match value > 0.0 {
+            true => Ok(value as f32),
+            false => Err(Error::Config { reason: format!("{key} must be positive, got {value}") }),
+        }
+    });
+    let clamp = Some(crate::config::Clamp { alpha: alpha?, limit: limit? });
+    put(
+        config,
+        |_| true,
+        |mlp| Experts { router_bias: true, clamp, ..Experts::new(choice, Mlp { bias: true, ..mlp }) },
+    );
+    Ok(())
+}

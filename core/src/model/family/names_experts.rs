@@ -1,0 +1,126 @@
+//! Names of tensors of mixtures of experts.
+
+use super::{Part, Place, Role, hub};
+use crate::config::{Config, Mixer};
+
+/// The place of a tensor under a layer.
+fn within(layer: usize, inside: &str, kind: &str) -> Place {
+    Place::plain(format!("model.layers.{layer}.{inside}.{kind}"))
+}
+
+/// True if files of the hub may hold a tensor of all experts as `[experts, out, in]` or `[experts, in, out]`: the names are
+/// those of Python's classes, whose order differs from release to release.
+pub(super) fn either_order(config: &Config, place: &Place) -> bool {
+    let fused = [".mlp.experts.gate_up_proj", ".mlp.experts.down_proj"].iter().any(|end| place.name.ends_with(end));
+    fused && !matches!(&*config.architecture, "qwen3_5_moe" | "gpt_oss")
+}
+
+pub(super) fn mixtral(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+    let inside = match role {
+        Role::Router => "block_sparse_moe.gate",
+        Role::ExpertGate => "block_sparse_moe.experts.{expert}.w1",
+        Role::ExpertUp => "block_sparse_moe.experts.{expert}.w3",
+        Role::ExpertDown => "block_sparse_moe.experts.{expert}.w2",
+        _ => return hub::llama(config, role, layer, kind),
+    };
+    within(layer, inside, kind)
+}
+
+/// Qwen2-MoE and Qwen3.5-MoE have one shared expert.
+pub(super) fn qwen(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+    let inside = match role {
+        Role::SharedGate => "mlp.shared_expert.gate_proj",
+        Role::SharedUp => "mlp.shared_expert.up_proj",
+        Role::SharedDown => "mlp.shared_expert.down_proj",
+        _ => return hub::qwen3_5(config, role, layer, kind),
+    };
+    within(layer, inside, kind)
+}
+
+/// Qwen3-Next has the rows of the delta rule's input in two tensors, head of keys by head of keys.
+pub(super) fn qwen3_next(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+    let Some(Mixer::Delta(delta)) = config.layers.get(layer).map(|layer| &layer.mixer) else {
+        return qwen(config, role, layer, kind);
+    };
+    let (keys, values) = (u64::from(delta.key_dim), u64::from(delta.value_heads / delta.heads.max(1)));
+    let wide = values * u64::from(delta.value_dim);
+    let (name, range, of) = match role {
+        Role::Query => ("in_proj_qkvz", 0..keys, 2 * (keys + wide)),
+        Role::Key => ("in_proj_qkvz", keys..2 * keys, 2 * (keys + wide)),
+        Role::Value => ("in_proj_qkvz", 2 * keys..2 * keys + wide, 2 * (keys + wide)),
+        Role::MixedGate => ("in_proj_qkvz", 2 * keys + wide..2 * (keys + wide), 2 * (keys + wide)),
+        Role::Beta => ("in_proj_ba", 0..values, 2 * values),
+        Role::Decay => ("in_proj_ba", values..2 * values, 2 * values),
+        _ => return qwen(config, role, layer, kind),
+    };
+    let part = Some(Part { range, of, blocks: delta.heads.into() });
+    Place { part, ..within(layer, &format!("linear_attn.{name}"), kind) }
+}
+
+pub(super) fn granite(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+    let inside = match role {
+        Role::Router => "block_sparse_moe.router.layer",
+        Role::ExpertGateUp => "block_sparse_moe.input_linear",
+        Role::ExpertDown => "block_sparse_moe.output_linear",
+        Role::SharedDown => "shared_mlp.output_linear",
+        Role::SharedGate | Role::SharedUp => {
+            let shared = config.layers.get(layer).and_then(|layer| layer.mlp.shared());
+            let inner = shared.map_or(0, |mlp| u64::from(mlp.inner));
+            let first = if role == Role::SharedGate { 0 } else { inner };
+            let part = Some(Part { range: first..first + inner, of: 2 * inner, blocks: 1 });
+            return Place { part, ..within(layer, "shared_mlp.input_linear", kind) };
+        }
+        _ => return hub::llama(config, role, layer, kind),
+    };
+    within(layer, inside, kind)
+}
+
+pub(super) fn ernie(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+    match role {
+        Role::Correction => Place::plain(format!("model.layers.{layer}.mlp.moe_statics.e_score_correction_bias")),
+        _ => hub::llama(config, role, layer, kind),
+    }
+}
+
+pub(super) fn hunyuan(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+    let inside = match role {
+        Role::Router => "mlp.gate.wg",
+        Role::SharedGate => "mlp.shared_mlp.gate_proj",
+        Role::SharedUp => "mlp.shared_mlp.up_proj",
+        Role::SharedDown => "mlp.shared_mlp.down_proj",
+        Role::QueryNorm => "self_attn.query_layernorm",
+        Role::KeyNorm => "self_attn.key_layernorm",
+        _ => return hub::llama(config, role, layer, kind),
+    };
+    within(layer, inside, kind)
+}
+
+pub(super) fn hy(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+    match role {
+        Role::Router => within(layer, "mlp.router.gate", kind),
+        Role::Correction => Place::plain(format!("model.layers.{layer}.mlp.expert_bias")),
+        Role::SharedGate | Role::SharedUp | Role::SharedDown => hunyuan(config, role, layer, kind),
+        _ => hub::llama(config, role, layer, kind),
+    }
+}
+
+/// gpt-oss holds `[experts, in, out]`, with gates in the even and values in the odd outputs.
+pub(super) fn gpt_oss(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+    let tensor = |name: &str| {
+        let end = if kind == "bias" { "_bias" } else { "" };
+        Place { transposed: true, ..Place::plain(format!("model.layers.{layer}.mlp.experts.{name}{end}")) }
+    };
+    let half = |first: u64| {
+        let inner = config.layers.get(layer).and_then(|layer| layer.mlp.experts()).map_or(0, |e| e.each.inner.into());
+        Place { part: Some(Part { range: first..first + 1, of: 2, blocks: inner }), ..tensor("gate_up_proj") }
+    };
+    match role {
+        Role::Router => within(layer, "mlp.router", kind),
+        Role::ExpertGate => half(0),
+        Role::ExpertUp => half(1),
+        Role::ExpertDown => tensor("down_proj"),
+        // Gates and values alternate: they are read one by one.
+        Role::ExpertGateUp | Role::ExpertsDown => Place::plain(String::new()),
+        _ => hub::llama(config, role, layer, kind),
+    }
+}

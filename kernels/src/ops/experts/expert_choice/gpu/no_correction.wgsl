@@ -1,0 +1,3 @@
+fn corrected(score: f32, expert: u32) -> f32 {
+    return score;
+}
