@@ -1,8 +1,9 @@
 //! Every case of every op on every executor and every adapter, against the definition.
 //!
-//! A case on a GPU runs with all that the adapter has, and with WebGPU's defaults: on the last adapter always, on the
-//! others where that leads to another plan; a third time where a software driver takes another plan than a GPU. Outputs hold NaN before the run, every operand stands in the
-//! middle of a larger buffer, and what stands around it must survive.
+//! A case runs on each adapter with all that the adapter has. With WebGPU's defaults it runs on the last adapter always, and
+//! on the others where that leads to another plan. The plans that a GPU takes and a software driver does not run on the
+//! first adapter. Outputs hold NaN before the run. Every operand stands in the middle of a larger buffer, and the bytes
+//! around it must survive.
 
 use foveate_core::gpu::{self, Gpu};
 use foveate_core::host::HostBackend;
@@ -158,6 +159,9 @@ fn main() {
     for (at, adapter) in adapters.iter().enumerate() {
         let (last, mut full) = (at + 1 == adapters.len(), None);
         for kind in ["full", "gpu", "baseline"] {
+            if kind == "gpu" && at > 0 {
+                continue;
+            }
             let baseline = kind == "baseline";
             let options = gpu::Options { baseline, software: true };
             let adapter_name = adapter.get_info().name.split_whitespace().next().unwrap_or("gpu").to_lowercase();
