@@ -1,6 +1,6 @@
 // Runs ours and theirs in turn, and prints how many times faster we are.
 //
-// usage: node benches/peers.mjs [--pairs N] [--json FILE] [GROUP...]     groups: llama torch cpu-web gpu-web burn
+// usage: node benches/peers.mjs [--pairs N] [--json FILE] [GROUP...]     groups: llama files torch cpu-web gpu-web burn
 //
 // A pair is one run of ours and one of theirs, one right after the other; the ratio is the median over the pairs, above
 // 1 where ours is faster. Every run gives its best figure, as the peers' own scripts do. What is not installed is said
@@ -12,6 +12,7 @@
 // BURN       the program built from burn/                              $PEERS/burn/target/release/burn-peer
 // FOVEATE    ours                                                      target/release/foveate
 // MODEL      SmolLM2-135M-Instruct.Q4_1.gguf                           target/models/...
+// FILES      folder of GGUF files for the group `files`: real ones, or what ../shared/models/synthesize.py writes
 // web/ holds the built package (npm run build).
 
 import { execFileSync } from "node:child_process";
@@ -29,6 +30,7 @@ const {
   BURN = join(PEERS, "burn/target/release/burn-peer"),
   FOVEATE = join(root, "target/release/foveate"),
   MODEL = join(root, "target/models/SmolLM2-135M-Instruct.Q4_1.gguf"),
+  FILES = "",
 } = process.env;
 
 /** A program's lines of JSON. */
@@ -50,10 +52,29 @@ function op(name, settings, device, env) {
 
 const CPU = ["--device", "cpu", "--threads", 2];
 
-function ourModel() {
-  const args = ["bench", "--model", MODEL, "--contexts", 512, "--tokens", 64, "--runs", 3, "--json", ...CPU];
+function ourModel(model = MODEL, tokens = 64) {
+  const args = ["bench", "--model", model, "--contexts", 512, "--tokens", tokens, "--runs", 3, "--json", ...CPU];
   const { prefill, decode } = run(FOVEATE, args)[0].speeds[0];
   return { prefill: prefill.max, decode: decode.max };
+}
+
+const files = FILES && existsSync(FILES) ? readdirSync(FILES).filter((file) => file.endsWith(".gguf")).sort() : [];
+
+/** The figures of each file, under `prefill FILE` and `decode FILE`. */
+function eachFile(figures) {
+  const all = files.map((file) => {
+    const { prefill, decode } = figures(join(FILES, file));
+    return { [`prefill ${file}`]: prefill, [`decode ${file}`]: decode };
+  });
+  return Object.assign({}, ...all);
+}
+
+/** Prefill and the best step of llama.cpp with a cache in f16, from the line of text that its script prints. */
+function llamaFile(file) {
+  const args = [join(PEERS, "llama_cpp_any.mjs"), "ctx", file, "f16", "512", "32"];
+  const out = execFileSync(process.execPath, args, { cwd: PEERS, encoding: "utf8", timeout: 15 * 60_000 });
+  const figure = (pattern) => Number(out.match(pattern)?.[1] ?? Number.NaN);
+  return { prefill: figure(/prefill ([\d.]+)/), decode: figure(/best ([\d.]+)/) };
 }
 
 const rates = ({ prefill_tok_s, decode_tok_s }) => ({ prefill: prefill_tok_s, decode: decode_tok_s });
@@ -118,8 +139,20 @@ const groups = {
     unit: "tok/s",
     rows: { prefill: "SmolLM2 Q4_1, prefill of 512", decode: "SmolLM2 Q4_1, decode" },
     missing: () => [...module("node-llama-cpp"), ...has(MODEL, "the model")],
-    ours: ourModel,
+    ours: () => ourModel(),
     theirs: () => rates(script("llama_cpp.mjs", MODEL, 2)[0]),
+  },
+  files: {
+    peer: "llama.cpp, 2 threads",
+    unit: "tok/s",
+    rows: eachFile((file) => ({ prefill: `prefill of 512, ${file}`, decode: `decode, ${file}` })),
+    missing: () => [
+      ...module("node-llama-cpp"),
+      ...has(join(PEERS, "llama_cpp_any.mjs"), "the script"),
+      ...(files.length ? [] : ["FILES names no folder with GGUF files"]),
+    ],
+    ours: () => eachFile((file) => ourModel(file, 32)),
+    theirs: () => eachFile(llamaFile),
   },
   torch: {
     peer: "PyTorch, 2 threads",

@@ -46,7 +46,7 @@ pub(crate) trait Lanes: Copy {
 
     /// Prefetches the cache line that holds element `at` of `x`, if that element exists.
     #[inline(always)]
-    fn prefetch(self, _x: &[f32], _at: usize) {}
+    fn prefetch<T>(self, _x: &[T], _at: usize) {}
 
     /// Returns the sum over the lanes of each of four registers.
     #[inline(always)]

@@ -220,6 +220,9 @@ dispatch! {
 
     /// Decodes weights, like [`quant::decode`](crate::quant::decode).
     decode = weights::decode, (format: DType, bytes: &[u8], out: &mut [f32]);
+    /// Decodes rows of weights to `out`, one behind the other; `size` is the number of rows, elements of a row, and bytes
+    /// between the beginnings of two rows.
+    decode_rows = weights::decode_rows, (format: DType, bytes: &[u8], size: [usize; 3], out: &mut [f32]);
     /// Writes `out[n, t] = x[t] . row n`, for weight rows of `row_bytes` each and 1 to 4 tokens `x_stride` apart.
     weight_dots = weights::dots, (format: DType, rows: &[u8], row_bytes: usize, x: &[f32], size: [usize; 3], out: &mut [f32]);
 }

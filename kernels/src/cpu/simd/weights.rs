@@ -253,6 +253,44 @@ pub(super) fn decode<L: Lanes>(l: L, format: DType, bytes: &[u8], out: &mut [f32
     quant::decode(format, tail, out_tail);
 }
 
+/// Rows that [`decode_rows`] prefetches ahead.
+const AHEAD: usize = 16;
+
+/// Decodes rows to `out`, one behind the other; the sizes are the number of rows, elements of a row, and bytes between the
+/// beginnings of two rows.
+#[inline(always)]
+pub(super) fn decode_rows<L: Lanes>(
+    l: L,
+    format: DType,
+    bytes: &[u8],
+    [rows, width, stride]: [usize; 3],
+    out: &mut [f32],
+) {
+    let row_bytes = format.bytes(width as u64).map_or(0, |b| b as usize);
+    if width.is_multiple_of(GROUP) && width > 0 {
+        return by_format!(format, decode_whole_rows::<L>(l, bytes, [rows, row_bytes, stride], out));
+    }
+    for (i, out) in out.chunks_exact_mut(width.max(1)).take(rows).enumerate() {
+        decode(l, format, &bytes[i * stride..][..row_bytes], out);
+    }
+}
+
+#[inline(always)]
+fn decode_whole_rows<L: Lanes, F: Format>(
+    l: L,
+    bytes: &[u8],
+    [rows, row_bytes, stride]: [usize; 3],
+    out: &mut [f32],
+) {
+    for (i, out) in out.chunks_exact_mut(row_bytes / F::BYTES * F::GROUPS * GROUP).take(rows).enumerate() {
+        // Rows with gaps between them are not detected by hardware prefetchers.
+        for line in (0..row_bytes).step_by(64) {
+            l.prefetch(bytes, (i + AHEAD) * stride + line);
+        }
+        decode_blocks::<L, F>(l, &bytes[i * stride..][..row_bytes], out);
+    }
+}
+
 #[inline(always)]
 fn decode_blocks<L: Lanes, F: Format>(l: L, bytes: &[u8], out: &mut [f32]) {
     for (block, out) in bytes.chunks_exact(F::BYTES).zip(out.chunks_exact_mut(GROUP * F::GROUPS)) {

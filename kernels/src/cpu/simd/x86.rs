@@ -107,7 +107,7 @@ impl Lanes for Avx2 {
         on!(_mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent)))
     }
     #[inline(always)]
-    fn prefetch(self, x: &[f32], at: usize) {
+    fn prefetch<T>(self, x: &[T], at: usize) {
         on!(_mm_prefetch::<_MM_HINT_T0>(x.as_ptr().wrapping_add(at).cast()));
     }
     #[inline(always)]
@@ -235,7 +235,7 @@ impl Lanes for Avx512 {
         on!(_mm512_scalef_ps(v, n))
     }
     #[inline(always)]
-    fn prefetch(self, x: &[f32], at: usize) {
+    fn prefetch<T>(self, x: &[T], at: usize) {
         on!(_mm_prefetch::<_MM_HINT_T0>(x.as_ptr().wrapping_add(at).cast()));
     }
     #[inline(always)]

@@ -94,10 +94,8 @@ impl<'a> Inputs<'a> {
     /// Decodes `keys` of one head to `[keys, width]`.
     pub(super) fn decode(&self, data: Rows<'_>, b: usize, g: usize, keys: Range<usize>, out: &mut [f32]) {
         for (row, from, n) in self.runs(b, keys.clone()) {
-            for i in 0..n {
-                let out = &mut out[(from - keys.start + i) * data.width..][..data.width];
-                data.decode(self.simd, (row + i) * self.kv_heads + g, out);
-            }
+            let out = &mut out[(from - keys.start) * data.width..][..n * data.width];
+            data.decode(self.simd, [row, n], g, self.kv_heads, out);
         }
     }
 

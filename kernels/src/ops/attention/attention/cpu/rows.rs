@@ -20,9 +20,10 @@ impl<'a> Rows<'a> {
         self.width / self.format.block_len() as usize * self.format.block_bytes() as usize
     }
 
-    /// Decodes row `at` of `[rows G, width]` to `out`.
-    pub(super) fn decode(&self, simd: Simd, at: usize, out: &mut [f32]) {
+    /// Decodes `count` rows of head `g` from row `first` on to `out`, `[count, width]`.
+    pub(super) fn decode(&self, simd: Simd, [first, count]: [usize; 2], g: usize, heads: usize, out: &mut [f32]) {
         let bytes = self.row_bytes();
-        simd.decode(self.format, &self.bytes[at * bytes..][..bytes], out);
+        let size = [count, self.width, heads * bytes];
+        simd.decode_rows(self.format, &self.bytes[(first * heads + g) * bytes..], size, out);
     }
 }
