@@ -4,9 +4,10 @@ mod experts;
 mod tensors;
 
 use super::attention::Attention;
-use super::decoder::{Decoder, FeedForward, Layer, Mixer, Mlp};
+use super::decoder::{Decoder, FeedForward, Layer, Mixer};
 use super::delta::{Conv, Delta};
 use super::family::{Family, Part, Place, Role};
+use super::mlp::Mlp;
 use super::norm::Norm;
 use super::routing::Routing;
 use crate::backend::Backend;

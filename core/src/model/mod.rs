@@ -8,6 +8,7 @@ mod family;
 mod hub;
 mod load;
 mod matrix;
+mod mlp;
 mod norm;
 mod record;
 mod routing;

@@ -5,6 +5,7 @@ mod experts;
 mod fla;
 mod gemma3;
 mod gguf;
+mod gguf_experts;
 mod gguf_keys;
 mod gpt2;
 mod hub;
