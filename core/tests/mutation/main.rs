@@ -3,6 +3,8 @@
 
 mod folder;
 mod gguf;
+#[path = "../gguf_file/mod.rs"]
+mod gguf_file;
 
 use foveate_core::Any;
 use foveate_core::host::HostBackend;
