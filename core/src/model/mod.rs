@@ -15,7 +15,7 @@ mod routing;
 pub(crate) mod workspace;
 
 pub use decoder::Decoder;
-pub use family::{Family, Part, Place, PlaceFn, Role, families};
+pub use family::{Family, Part, Place, PlaceFn, Role, architectures, families};
 pub use hub::Hub;
 pub use load::{Progress, Report};
 

@@ -1,11 +1,11 @@
 //! GGUF files of every architecture, with settings that are none of the defaults.
 
+use super::gguf_file::{Gguf, Value, Value::*};
 use super::{CHANGES, Change, Findings, TOKENS, outcome};
 use foveate_core::Error;
 use foveate_core::kernels::rng::Rng;
 use foveate_core::model::{Family, Files};
 use foveate_core::weights::{Checkpoint, Memory};
-use std::collections::BTreeMap;
 
 const DIM: u64 = 16;
 const HEAD: u64 = 16;
@@ -13,36 +13,7 @@ const INNER: u64 = 24;
 const VOCAB: u64 = 32;
 const LAYERS: u32 = 2;
 
-/// A value of the metadata.
-#[derive(Clone)]
-enum Value {
-    U32(u32),
-    F32(f32),
-    Bool(bool),
-    Text(&'static str),
-    Texts(u64),
-    Bools(Vec<bool>),
-}
-
-use Value::*;
-
 impl Value {
-    fn bytes(&self) -> Vec<u8> {
-        let text = |text: &str| [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat();
-        let typed = |kind: u32, bytes: &[u8]| [&kind.to_le_bytes()[..], bytes].concat();
-        let array = |kind: u32, count: usize, bytes: Vec<u8>| {
-            typed(9, &[&kind.to_le_bytes()[..], &(count as u64).to_le_bytes(), &bytes].concat())
-        };
-        match self {
-            U32(value) => typed(4, &value.to_le_bytes()),
-            F32(value) => typed(6, &value.to_le_bytes()),
-            Bool(value) => typed(7, &[u8::from(*value)]),
-            Text(value) => typed(8, &text(value)),
-            Texts(count) => array(8, *count as usize, (0..*count).flat_map(|i| text(&format!("t{i}"))).collect()),
-            Bools(all) => array(7, all.len(), all.iter().map(|&value| u8::from(value)).collect()),
-        }
-    }
-
     /// Another value of the same type.
     fn changed(&self) -> Self {
         match self {
@@ -56,15 +27,9 @@ impl Value {
             Text(_) => Text("other"),
             Texts(count) => Texts(count + 1),
             Bools(all) => Bools(all.iter().map(|value| !value).collect()),
+            F32s(all) => F32s(all.iter().map(|value| value * 1.5).collect()),
         }
     }
-}
-
-#[derive(Clone, Default)]
-struct Gguf {
-    entries: BTreeMap<String, Value>,
-    /// Outermost dimension first.
-    tensors: BTreeMap<String, (Vec<u64>, Vec<f32>)>,
 }
 
 impl Gguf {
@@ -128,30 +93,6 @@ impl Gguf {
     fn with(mut self, name: &str, shape: &[u64]) -> Self {
         self.add(&mut Rng::new(name.len() as u64), name, shape);
         self
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        let text = |text: &str| [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat();
-        let mut bytes = [&b"GGUF"[..], &3u32.to_le_bytes()].concat();
-        bytes.extend((self.tensors.len() as u64).to_le_bytes());
-        bytes.extend((self.entries.len() as u64).to_le_bytes());
-        for (key, value) in &self.entries {
-            bytes.extend(text(key));
-            bytes.extend(value.bytes());
-        }
-        let mut data: Vec<u8> = Vec::new();
-        for (name, (shape, values)) in &self.tensors {
-            bytes.extend(text(name));
-            bytes.extend((shape.len() as u32).to_le_bytes());
-            shape.iter().rev().for_each(|dim| bytes.extend(dim.to_le_bytes()));
-            bytes.extend(0u32.to_le_bytes());
-            bytes.extend((data.len() as u64).to_le_bytes());
-            values.iter().for_each(|x| data.extend(x.to_le_bytes()));
-            data.resize(data.len().next_multiple_of(32), 0);
-        }
-        bytes.resize(bytes.len().next_multiple_of(32), 0);
-        bytes.extend(data);
-        bytes
     }
 
     fn files(&self) -> Result<Files, Error> {

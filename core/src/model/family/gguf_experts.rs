@@ -1,10 +1,12 @@
 //! Mixtures of experts in GGUF files.
 
 use super::gguf_keys::Keys;
+use super::gguf_more;
 use super::json::bounded;
-use crate::config::{Clamp, Config, Experts, FeedForward, Mixer, Mlp, Norm, NormOver};
+use crate::config::{Attention, Clamp, Config, Experts, FeedForward, Mixer, Mlp, NormOver, Rope};
 use crate::error::Result;
 use foveate_kernels::expert_choice::{Scores, Spec};
+use foveate_kernels::rope::Scaling;
 
 /// A choice of `expert_used_count` of `expert_count` experts.
 fn choice(read: &Keys<'_>) -> Result<Spec> {
@@ -49,12 +51,11 @@ fn width(config: &Config) -> u32 {
     config.layers.first().and_then(|layer| layer.mlp.shared()).map_or(1, |mlp| mlp.inner)
 }
 
-/// The norm of every query and key head.
-fn head_norms(config: &mut Config, over: NormOver) {
-    let norm = config.final_norm.unwrap_or(Norm::rms(1e-6));
+/// Changes the attention of every layer.
+fn each(config: &mut Config, change: impl Fn(&mut Attention)) {
     for layer in &mut config.layers {
         if let Mixer::Attention(attention) = &mut layer.mixer {
-            (attention.head_norm, attention.norm_over) = (Some(norm), over);
+            change(attention);
         }
     }
 }
@@ -98,7 +99,7 @@ pub(super) fn qwen3(read: &Keys<'_>, config: &mut Config) -> Result<()> {
 
 /// The norms of queries and keys are those of all heads together.
 pub(super) fn olmoe(read: &Keys<'_>, config: &mut Config) -> Result<()> {
-    head_norms(config, NormOver::All);
+    each(config, |attention| attention.norm_over = NormOver::All);
     let choice = choice(read)?;
     put(config, |_| true, |mlp| Experts::new(choice, mlp));
     Ok(())
@@ -108,11 +109,15 @@ pub(super) fn olmoe(read: &Keys<'_>, config: &mut Config) -> Result<()> {
 pub(super) fn gpt_oss(read: &Keys<'_>, config: &mut Config) -> Result<()> {
     let choice = Spec { scores: Scores::Chosen, ..choice(read)? };
     let inner = inner(read, width(config))?;
-    for layer in &mut config.layers {
-        if let Mixer::Attention(attention) = &mut layer.mixer {
-            (attention.sinks, attention.input_bias, attention.output_bias) = (true, true, true);
+    each(config, |attention| {
+        (attention.sinks, attention.input_bias, attention.output_bias) = (true, true, true);
+        // Files do not say that the bounds of the rotation are no whole pairs.
+        if let Some(Rope { frequencies, .. }) = &mut attention.rope
+            && let Scaling::Yarn { whole, .. } = &mut frequencies.scaling
+        {
+            *whole = false;
         }
-    }
+    });
     put(
         config,
         |_| true,
@@ -137,6 +142,7 @@ fn shared(read: &Keys<'_>, each: u32) -> Result<Option<u32>> {
 }
 
 pub(super) fn granite(read: &Keys<'_>, config: &mut Config) -> Result<()> {
+    gguf_more::granite(read, config)?;
     let choice = Spec { scores: Scores::Chosen, ..choice(read)? };
     let inner = inner(read, width(config))?;
     let shared = shared(read, inner)?;
@@ -155,6 +161,9 @@ pub(super) fn granite(read: &Keys<'_>, config: &mut Config) -> Result<()> {
 pub(super) fn glm4(read: &Keys<'_>, config: &mut Config) -> Result<()> {
     let choice = Spec { scores: Scores::Sigmoid, bias: true, normalize: true, eps: 1e-20, ..choice(read)? };
     let choice = told(read, choice)?;
+    // One group is none; blocks that draft tokens are no layers.
+    read.must_be("expert_group_count", 1)?;
+    read.must_be("expert_group_used_count", 1)?;
     let inner = inner(read, width(config))?;
     let (shared, dense) = (shared(read, inner)?, read.u32("leading_dense_block_count")?.unwrap_or(0));
     put(
@@ -182,7 +191,9 @@ pub(super) fn ernie(read: &Keys<'_>, config: &mut Config) -> Result<()> {
     Ok(())
 }
 
+/// Norms of queries and keys follow their rotation.
 pub(super) fn hunyuan(read: &Keys<'_>, config: &mut Config) -> Result<()> {
+    each(config, |attention| attention.norm_rotated = true);
     let choice = Spec { normalize: true, ..choice(read)? };
     let inner = inner(read, width(config))?;
     let shared = shared(read, inner)?;
