@@ -141,6 +141,12 @@ impl<'a, B: Backend> Loader<'a, B> {
         config.head_bias |= bias(Role::Head, 0);
         for (index, layer) in config.layers.iter_mut().enumerate() {
             let any = |roles: &[Role]| roles.iter().any(|&role| bias(role, index));
+            // Files do not say which layers of Qwen's have no experts.
+            if let config::FeedForward::Experts(experts) = &layer.mlp
+                && let Some(inner) = self.dense(index)
+            {
+                layer.mlp = config::Mlp { inner, ..experts.each }.into();
+            }
             if let config::FeedForward::Mlp(mlp) = &mut layer.mlp {
                 mlp.bias = any(&[Role::Gate, Role::Up, Role::Down]);
             }
@@ -165,6 +171,13 @@ impl<'a, B: Backend> Loader<'a, B> {
                 }
             }
         }
+    }
+
+    /// The width of a layer's MLP, if it has one and no router.
+    fn dense(&self, index: usize) -> Option<u32> {
+        let [router, up] = [Role::Router, Role::Up].map(|role| self.family.weight(role, index));
+        let tensor = self.files.get(&known(self.files, &up.name)?).filter(|_| !self.has(&router))?;
+        tensor.shape.first().and_then(|rows| u32::try_from(*rows).ok()).filter(|rows| (1..=1 << 24).contains(rows))
     }
 
     /// Frequencies with the divisors that the files hold.

@@ -1,5 +1,6 @@
 //! The golden folders as GGUF files: converted here by llama.cpp's conventions, each must give the folder's logits.
 
+use super::gguf_experts;
 use super::gguf_file::{Gguf, Value, Value::*};
 use super::{golden, source};
 use foveate_core::config::{Attention, Config};
@@ -77,6 +78,16 @@ pub(crate) const ALL: &[Conversion] = &[
     of("nemotron", "nemotron", &[PlusOne]),
     of("cohere", "command-r", &[]),
     of("cohere2", "cohere2", &[]),
+    of("mixtral", "llama", &[Permuted]),
+    of("qwen2_moe", "qwen2moe", &[]),
+    of("qwen3_moe", "qwen3moe", &[]),
+    of("olmoe", "olmoe", &[]),
+    of("granitemoe", "granitemoe", &[Permuted]),
+    of("granitemoeshared", "granitemoe", &[Permuted]),
+    of("glm4_moe", "glm4moe", &[]),
+    of("ernie4_5_moe", "ernie4_5-moe", &[]),
+    of("hunyuan_moe", "hunyuan-moe", &[]),
+    of("gpt_oss", "gpt-oss", &[]),
 ];
 
 const OUTSIDE: [(Role, &str); 5] = [
@@ -106,14 +117,14 @@ const INSIDE: [(Role, &str); 13] = [
 /// Values and their shape, outermost dimension first.
 type Tensor = (Vec<u64>, Vec<f32>);
 
-struct Folder {
-    family: Family,
-    weights: Checkpoint,
+pub(crate) struct Folder {
+    pub(crate) family: Family,
+    pub(crate) weights: Checkpoint,
 }
 
 impl Folder {
     /// The rows of a place that the files have.
-    fn read(&self, place: &Place) -> Result<Option<Tensor>, Failed> {
+    pub(crate) fn read(&self, place: &Place) -> Result<Option<Tensor>, Failed> {
         let bare = place.name.split_once('.').map_or("", |(_, rest)| rest);
         let names = [place.name.clone(), format!("model.language_model.{bare}")];
         let Some(tensor) = names.iter().find_map(|name| self.weights.get(name)) else { return Ok(None) };
@@ -168,7 +179,7 @@ fn metadata(config: &Config, architecture: &'static str) -> Vec<(String, Value)>
         ("context_length", U32(config.context)),
         ("embedding_length", U32(config.dim)),
         ("block_count", U32(config.layers.len() as u32)),
-        ("feed_forward_length", U32(layer.mlp.inner)),
+        ("feed_forward_length", U32(gguf_experts::inner(config))),
         ("attention.head_count", U32(a.heads)),
         ("attention.head_count_kv", U32(a.kv_heads)),
         ("attention.key_length", U32(a.dim)),
@@ -195,7 +206,8 @@ fn metadata(config: &Config, architecture: &'static str) -> Vec<(String, Value)>
                 ("rope.scaling.original_context_length", U32(original as u32)),
                 ("rope.scaling.yarn_beta_fast", F32(fast as f32)),
                 ("rope.scaling.yarn_beta_slow", F32(slow as f32)),
-                ("rope.scaling.yarn_log_multiplier", F32(1.0)),
+                // Llama.cpp's magnitude is divided by that of this factor.
+                ("rope.scaling.yarn_log_multiplier", F32(if f.magnitude == 1.0 { 1.0 } else { 0.0 })),
             ]),
             Scaling::Long { original, .. } => all.extend([
                 ("rope.scaling.original_context_length", U32(original)),
@@ -204,8 +216,9 @@ fn metadata(config: &Config, architecture: &'static str) -> Vec<(String, Value)>
             _ => {}
         }
     }
+    all.extend(gguf_experts::metadata(config, architecture));
     match architecture {
-        "granite" | "granitehybrid" => all.extend([
+        "granite" | "granitemoe" | "granitehybrid" => all.extend([
             ("embedding_scale", F32(config.embed_scale)),
             ("residual_scale", F32(config.branch_scale)),
             ("logit_scale", F32(1.0 / config.logit_scale)),
@@ -276,6 +289,7 @@ fn convert(folder: &Folder, conversion: &Conversion) -> Result<Gguf, Failed> {
                 _ => drop(file.tensors.insert(renamed(config, conversion.architecture, &name), tensor)),
             }
         }
+        folder.add_experts(layer, kind, &mut file)?;
         for (name, parts) in [("attn_qkv", queries), ("ffn_up", gates)] {
             if !parts.is_empty() {
                 file.tensors.insert(format!("blk.{layer}.{name}.{kind}"), joined(parts));
@@ -312,7 +326,7 @@ fn convert(folder: &Folder, conversion: &Conversion) -> Result<Gguf, Failed> {
 fn renamed(config: &Config, architecture: &str, name: &str) -> String {
     let two = config.layers[0].parallel && config.layers[0].post_norm.is_some();
     match architecture {
-        "seed_oss" => name.replace("ffn_norm", "post_attention_norm"),
+        "seed_oss" | "gpt-oss" | "glm4moe" => name.replace("ffn_norm", "post_attention_norm"),
         "falcon" if two => name.replace("attn_norm", "attn_norm_2").replace("ffn_norm", "attn_norm"),
         _ => name.into(),
     }

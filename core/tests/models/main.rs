@@ -1,6 +1,7 @@
 //! Small models whose logits, losses or greedy tokens third-party code computed, on every executor and adapter.
 
 mod gguf;
+mod gguf_experts;
 #[path = "../gguf_file/mod.rs"]
 mod gguf_file;
 mod reports;

@@ -101,7 +101,8 @@ pub(super) fn qwen3(read: &Keys<'_>, config: &mut Config) -> Result<()> {
 pub(super) fn olmoe(read: &Keys<'_>, config: &mut Config) -> Result<()> {
     each(config, |attention| attention.norm_over = NormOver::All);
     let choice = choice(read)?;
-    put(config, |_| true, |mlp| Experts::new(choice, mlp));
+    let inner = inner(read, width(config))?;
+    put(config, |_| true, |mlp| Experts::new(choice, Mlp { inner, ..mlp }));
     Ok(())
 }
 
