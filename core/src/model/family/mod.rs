@@ -318,7 +318,7 @@ fn refuse_quantization(json: &json::Json) -> Result<()> {
 }
 
 /// Families with readers of their own.
-const OWN: [&str; 11] = [
+const OWN: [&str; 13] = [
     "llama",
     "mistral",
     "ministral",
@@ -326,6 +326,8 @@ const OWN: [&str; 11] = [
     "qwen3",
     "qwen3_5",
     "gemma3",
+    "gemma3_text",
+    "qwen3_5_text",
     "gpt2",
     "delta_net",
     "gated_deltanet",
