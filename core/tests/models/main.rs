@@ -161,6 +161,14 @@ fn judge(backend: Any, files: Files, path: &Path, tolerance: Tolerance) -> Resul
     }
 }
 
+/// Older files of SmolVLM call it by the name of the model that it began from.
+fn idefics3() -> Result<(), Failed> {
+    let path = golden().join("families/vlm_smolvlm");
+    let config = std::fs::read_to_string(path.join("config.json"))?.replace("\"smolvlm\"", "\"idefics3\"");
+    let files = Files { family: Family::from_json(config.as_bytes())?, ..folder(&path)? };
+    judge(Any::Host(HostBackend::cpu(2)), files, &path, Tolerance::MODEL_EXECUTOR)
+}
+
 fn refuses(family: &str, word: &str) -> Result<(), Failed> {
     let golden = golden().join("families").join(family);
     let message = match folder(&golden) {
@@ -192,6 +200,7 @@ fn main() {
             .push(Trial::test(format!("refused::{family}"), move || refuses(family, word)).with_ignored_flag(missing));
     }
     trials.push(Trial::test("table_of_families_is_the_registrys", table::agrees).with_ignored_flag(missing));
+    trials.push(Trial::test("cpu::families/vlm_smolvlm as idefics3", idefics3).with_ignored_flag(missing));
     for conversion in gguf::ALL {
         let cpu = move || gguf::run(Any::Host(HostBackend::exact_cpu(2)), conversion);
         let name = format!("cpu::gguf/{}", conversion.family);
