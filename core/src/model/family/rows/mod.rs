@@ -2,6 +2,7 @@
 
 mod act;
 mod alibi;
+mod encoder;
 mod gpt;
 mod granite;
 pub(super) mod moe;
@@ -12,8 +13,8 @@ mod slides;
 use super::like::Like;
 
 /// Every row.
-pub(super) const ALL: [&[&Like]; 8] =
-    [plain::ALL, slides::ALL, granite::ALL, act::ALL, parallel::ALL, gpt::ALL, alibi::ALL, moe::ALL];
+pub(super) const ALL: [&[&Like]; 9] =
+    [plain::ALL, slides::ALL, granite::ALL, act::ALL, parallel::ALL, gpt::ALL, alibi::ALL, moe::ALL, encoder::ALL];
 
 /// The row of a `model_type`.
 pub(super) fn find(name: &str) -> Option<&'static Like> {
