@@ -10,7 +10,7 @@ use foveate_kernels::{conv, delta, expert_choice, route, route_step};
 /// Tokens that one step reads at most: prompts are read in pieces of this, or fewer where routing heads have many centroids.
 pub const BATCH: u32 = 512;
 
-/// A decoder-only language model.
+/// A language model, or an encoder of texts: layers whose tokens see those before them, or all of a text.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Config {
     /// The family, as the files name it.
@@ -27,6 +27,10 @@ pub struct Config {
     pub learned_positions: bool,
     /// Rows of that table in front of the first position's.
     pub position_offset: u32,
+    /// Positions count the tokens that are not this one, which has a row of its own in front of the first position's.
+    pub padding: Option<u32>,
+    /// Rows of a table of token types, one of which is added to each embedding; the first one, unless a text has two parts.
+    pub token_types: Option<u32>,
     /// Elements of an embedding if it is narrower than the residual stream; a product widens it, and one narrows the stream
     /// in front of the head.
     pub embed_dim: Option<u32>,
@@ -38,6 +42,10 @@ pub struct Config {
     pub branch_scale: f32,
     /// The norm in front of the head.
     pub final_norm: Option<Norm>,
+    /// A layer of its own in front of the output product.
+    pub transform: Option<Transform>,
+    /// The files may hold no output product: then the model gives hidden states, and no logits.
+    pub headless: bool,
     /// The output product has a bias.
     pub head_bias: bool,
     /// Logits are multiplied by it.
@@ -63,10 +71,14 @@ impl Config {
             embed_scale: 1.0,
             learned_positions: false,
             position_offset: 0,
+            padding: None,
+            token_types: None,
             embed_dim: None,
             embed_norm: None,
             branch_scale: 1.0,
             final_norm: layers.last().and_then(|layer| layer.input_norm),
+            transform: None,
+            headless: false,
             head_bias: false,
             logit_scale: 1.0,
             logit_cap: None,
@@ -74,6 +86,17 @@ impl Config {
             tied: None,
             stops: Vec::new(),
         }
+    }
+
+    /// True if some layer lets tokens see those behind them: such a model reads a text in one step, and nothing goes on from
+    /// it.
+    pub fn bidirectional(&self) -> bool {
+        self.layers.iter().any(|layer| layer.mixer.attention().is_some_and(|a| !a.causal))
+    }
+
+    /// Rows of the table of learned positions that are read, from `position_offset` on.
+    pub(crate) fn position_rows(&self) -> u32 {
+        self.context + u32::from(self.padding.is_some())
     }
 
     /// Tokens of a step, at most `most`: fewer where centroids may take in so many at once that what these attend to needs
@@ -90,6 +113,17 @@ impl Config {
         let fit = ELEMENTS / each.chain(pairs).max().unwrap_or(0).max(1);
         u32::try_from(fit).unwrap_or(u32::MAX).clamp(1, most)
     }
+}
+
+/// `norm(f(dense(x)))` in front of the output product.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Transform {
+    /// The nonlinearity `f`.
+    pub kind: activation::Kind,
+    /// The product has a bias.
+    pub bias: bool,
+    /// The norm.
+    pub norm: Norm,
 }
 
 /// `x += mixer(norm(x)); x += mlp(norm(x))`
@@ -193,7 +227,10 @@ pub struct Attention {
     pub dim: u32,
     /// Scores are multiplied by it.
     pub scale: f32,
-    /// Keys that a query sees, its own among them; `None` for all.
+    /// Queries see no keys behind their own position.
+    pub causal: bool,
+    /// Keys that a query sees, its own among them; `None` for all. Where attention is not causal, as many on both sides, its
+    /// own among both.
     pub window: Option<u32>,
     /// Scores become `c tanh(s / c)`.
     pub softcap: Option<f32>,
@@ -233,6 +270,7 @@ impl Attention {
             kv_heads,
             dim,
             scale: 1.0 / (dim as f32).sqrt(),
+            causal: true,
             window: None,
             softcap: None,
             rope: None,

@@ -90,7 +90,7 @@ fn row_bytes(layer: &crate::config::Layer, format: DType) -> Result<[Option<u64>
 
 /// Returns the layer's attention window if it is shorter than the model's context.
 fn windowed(config: &Config, layer: &config::Layer) -> Option<u32> {
-    layer.mixer.attention().and_then(|a| a.window).filter(|window| *window < config.context)
+    layer.mixer.attention().filter(|a| a.causal).and_then(|a| a.window).filter(|window| *window < config.context)
 }
 
 /// The longest window of all layers that see one.

@@ -15,7 +15,7 @@ use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::model::{Files, Model};
 use crate::sample::{Sampler, Sampling};
-use crate::session::Session;
+use crate::session::{Input, Session};
 use crate::weights::Checkpoint;
 use foveate_kernels::testing::{Difference, Tolerance, compare};
 use std::sync::Arc;
@@ -54,8 +54,8 @@ impl Finding {
     }
 }
 
-/// Compares a model with the logits and greedy tokens that `golden` holds: `input_ids [1, T]`, `want.logits
-/// [1, T, vocab]`, `want.greedy [n]`.
+/// Compares a model with the logits, hidden states and greedy tokens that `golden` holds: `input_ids [1, T]`, `want.logits
+/// [1, T, vocab]`, `want.hidden [1, T, dim]`, `want.greedy [n]`.
 ///
 /// # Errors
 /// Whatever keeps the model from loading or running, and a case without expectations.
@@ -74,6 +74,13 @@ pub async fn model<B: Backend>(
         let mut session = Session::new(model.clone(), ids.len() as u32)?;
         session.logits(&ids, |rows| got.extend_from_slice(rows)).await?;
         findings.push(Finding::compared("logits", &compare(&got, &wanted, tolerance)));
+    }
+    if golden.get("want.hidden").is_some() {
+        let wanted: Vec<f32> = words(golden, "want.hidden").await?;
+        let mut got = Vec::new();
+        let mut session = Session::new(model.clone(), ids.len() as u32)?;
+        session.hidden(Input::Tokens(&ids), |rows| got.extend_from_slice(rows)).await?;
+        findings.push(Finding::compared("hidden", &compare(&got, &wanted, tolerance)));
     }
     if golden.get("want.greedy").is_some() {
         let wanted: Vec<u32> = words(golden, "want.greedy").await?;

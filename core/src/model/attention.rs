@@ -109,7 +109,9 @@ impl<B: Backend> Attention<B> {
         }
         let spec = attention::Spec {
             scale: a.scale,
+            causal: a.causal,
             window: a.window,
+            ahead: a.window.filter(|_| !a.causal).map(|sees| sees - 1),
             softcap: a.softcap,
             sinks: self.sinks.is_some(),
             alibi: self.alibi.is_some(),

@@ -23,17 +23,34 @@ pub(crate) struct Stream {
     pending: bool,
 }
 
+impl Stream {
+    /// The first `tokens` of a stream to which nothing is to be added.
+    pub(crate) fn settled(tokens: u32) -> Self {
+        Self { tokens, pending: false }
+    }
+}
+
 /// The weights of a model.
 pub struct Decoder<B: Backend> {
     pub(crate) config: Config,
     pub(crate) embedding: Matrix<B>,
     pub(crate) positions: Option<Matrix<B>>,
+    /// Token types.
+    pub(crate) types: Option<Matrix<B>>,
     /// The products that widen embeddings and narrow the stream in front of the head.
     pub(crate) projections: Option<(Matrix<B>, Matrix<B>)>,
     pub(crate) embed_norm: Option<Norm<B>>,
     pub(crate) layers: Vec<Layer<B>>,
     pub(crate) final_norm: Option<Norm<B>>,
-    pub(crate) head: Matrix<B>,
+    pub(crate) transform: Option<Transform<B>>,
+    pub(crate) head: Option<Matrix<B>>,
+}
+
+/// The weights of [`config::Transform`].
+pub(crate) struct Transform<B: Backend> {
+    pub(crate) kind: activation::Kind,
+    pub(crate) dense: Matrix<B>,
+    pub(crate) norm: Norm<B>,
 }
 
 pub(crate) struct Layer<B: Backend> {
@@ -214,13 +231,25 @@ impl<B: Backend> Decoder<B> {
 
     /// Records the final norm and the logits of the last `rows` of a step's tokens.
     pub(crate) fn logits(&self, to: &mut Record<'_, B>, w: &Workspace<B>, mut of: Stream, rows: u32) -> Result<()> {
-        let first = self.projections.as_ref().map_or(&self.head, |(_, narrow)| narrow);
+        let Some(head) = &self.head else {
+            let reason = "the files hold no output product: the model gives hidden states and no logits".into();
+            return Err(Error::Config { reason });
+        };
+        let first = self.projections.as_ref().map(|(_, narrow)| narrow);
+        let first = first.or(self.transform.as_ref().map(|transform| &transform.dense)).unwrap_or(head);
         let mut input = self.normed(to, w, self.final_norm.as_ref(), first, &mut of, rows)?;
+        if let Some(Transform { kind, dense, norm }) = &self.transform {
+            let dim = self.config.dim;
+            dense.apply(to, rows, input, Then::default(), &w.branch)?;
+            to(activation::Spec::new(rows, dim, *kind).into(), &[&w.branch, &w.normed].map(Operand::new))?;
+            norm.in_place(to, Operand::new(&w.normed), [rows, 1, dim], dim)?;
+            input = Input::plain(Operand::new(&w.normed));
+        }
         if let Some((_, narrow)) = &self.projections {
             narrow.apply(to, rows, input, Then::default(), &w.branch)?;
             input = Input::plain(Operand::new(&w.branch));
         }
-        self.head.apply(to, rows, input, Then::default(), &w.logits)?;
+        head.apply(to, rows, input, Then::default(), &w.logits)?;
         let Some(bound) = self.config.logit_cap else { return Ok(()) };
         let cap = activation::Spec::new(rows, self.config.vocab, activation::Kind::Cap);
         let spec = activation::Spec { in_place: true, bound, ..cap };
@@ -262,7 +291,7 @@ impl<B: Backend> Decoder<B> {
     }
 
     /// `x += branch` where that is pending and no norm follows.
-    fn settle(&self, to: &mut Record<'_, B>, w: &Workspace<B>, stream: &mut Stream) -> Result<()> {
+    pub(crate) fn settle(&self, to: &mut Record<'_, B>, w: &Workspace<B>, stream: &mut Stream) -> Result<()> {
         if !std::mem::take(&mut stream.pending) {
             return Ok(());
         }
@@ -276,6 +305,9 @@ impl<B: Backend> Decoder<B> {
         }
         if let Some(positions) = &self.positions {
             self.rows(to, step.tokens, (positions, w.positions()), &w.x, true)?;
+        }
+        if let Some(types) = &self.types {
+            self.rows(to, step.tokens, (types, Operand::new(&w.types)), &w.x, true)?;
         }
         match &self.embed_norm {
             Some(norm) => norm.in_place(to, Operand::new(&w.x), [step.tokens, 1, self.config.dim], self.config.dim),
@@ -315,19 +347,29 @@ impl<B: Backend> Decoder<B> {
         to(spec.into(), &[ids, Operand::new(&part.buffer), Operand::new(out)])
     }
 
-    /// Records the final norm of all of a step's tokens, into `w.normed`.
-    pub(crate) fn hidden(&self, to: &mut Record<'_, B>, w: &Workspace<B>, of: Stream) -> Result<()> {
+    /// Records the final norm of all of a step's tokens, and tells where they then lie.
+    pub(crate) fn hidden<'a>(
+        &self,
+        to: &mut Record<'_, B>,
+        w: &'a Workspace<B>,
+        mut of: Stream,
+    ) -> Result<&'a B::Buffer> {
         let Stream { tokens, pending } = of;
         let Some(norm) = &self.final_norm else {
-            let reason = "the hidden states of a model without a final norm are not supported".into();
-            return Err(Error::Config { reason });
+            if self.projections.is_some() || self.config.branch_scale != 1.0 {
+                let reason = "the hidden states of a model without a final norm are not supported".into();
+                return Err(Error::Config { reason });
+            }
+            self.settle(to, w, &mut of)?;
+            return Ok(&w.x);
         };
         let spec = norm::Spec { residual: pending, ..norm.spec(tokens, 1, self.config.dim) };
         let mut operands = vec![Operand::new(&w.x)];
         operands.extend(pending.then(|| Operand::new(&w.branch)));
         operands.extend(norm.operands());
         operands.push(Operand::new(&w.normed));
-        to(spec.into(), &operands)
+        to(spec.into(), &operands)?;
+        Ok(&w.normed)
     }
 
     /// `norm(x)` over the last `rows` tokens of the stream, after `x += branch` where that is pending: what `matrix` reads;

@@ -64,13 +64,17 @@ impl<'a, B: Backend> Loader<'a, B> {
         let positions = match config.learned_positions {
             true => {
                 let mut place = family.weight(Role::Positions, 0);
-                let (first, rows) = (u64::from(config.position_offset), u64::from(config.context));
+                let (first, rows) = (u64::from(config.position_offset), u64::from(config.position_rows()));
                 if first > 0 {
                     place.part = Some(Part { range: first..first + rows, of: first + rows, blocks: 1 });
                 }
-                Some(self.matrix(&[(place, None, config.context)], config.dim).await?)
+                Some(self.matrix(&[(place, None, config.position_rows())], config.dim).await?)
             }
             false => None,
+        };
+        let types = match config.token_types {
+            Some(rows) => Some(self.matrix(&[(family.weight(Role::TokenTypes, 0), None, rows)], config.dim).await?),
+            None => None,
         };
         let projections = match config.embed_dim {
             Some(_) => Some((
@@ -95,17 +99,54 @@ impl<'a, B: Backend> Loader<'a, B> {
             }
             None => None,
         };
+        let transform = match config.transform {
+            Some(transform) => self.transform(&config, transform).await?,
+            None => None,
+        };
         let head = family.weight(Role::Head, 0);
         let bias = config.head_bias.then(|| family.bias(Role::Head, 0));
         // What a file stores counts, whatever its flag says: some models were untied and kept the flag.
         let tied = config.tied != Some(false) && known(self.files, &head.name).is_none();
-        let head = match tied || self.same(&family.weight(Role::Embedding, 0), &head) {
-            true => embedding.share(self.bias(bias, config.vocab).await?),
-            false => self.matrix(&[(head, bias, config.vocab)], width).await?,
+        let without = match config.transform {
+            Some(_) => transform.is_none(),
+            None => !tied && known(self.files, &head.name).is_none(),
+        };
+        let head = if config.headless && without {
+            None
+        } else if tied || self.same(&family.weight(Role::Embedding, 0), &head) {
+            Some(embedding.share(self.bias(bias, config.vocab).await?))
+        } else {
+            Some(self.matrix(&[(head, bias, config.vocab)], width).await?)
         };
         self.all_used()?;
         self.backend.submit()?;
-        Ok(Decoder { config, embedding, positions, projections, embed_norm, layers, final_norm, head })
+        Ok(Decoder {
+            config,
+            embedding,
+            positions,
+            types,
+            projections,
+            embed_norm,
+            layers,
+            final_norm,
+            transform,
+            head,
+        })
+    }
+
+    /// The layer in front of the output product, if the files hold it.
+    async fn transform(
+        &mut self,
+        config: &Config,
+        transform: config::Transform,
+    ) -> Result<Option<super::decoder::Transform<B>>> {
+        let (rows, dim) = (self.rows(Role::Transform, 0, config.dim, transform.bias), config.dim);
+        if config.headless && !self.has(&rows.0) {
+            return Ok(None);
+        }
+        let dense = self.matrix(&[rows], dim).await?;
+        let norm = self.norm(Role::TransformNorm, 0, transform.norm, dim).await?;
+        Ok(Some(super::decoder::Transform { kind: transform.kind, dense, norm }))
     }
 
     /// The configuration, with what the tensors say where they are to decide.

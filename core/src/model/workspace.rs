@@ -45,6 +45,8 @@ pub(crate) struct Workspace<B: Backend> {
     sequences: u32,
     /// `[batch]`, and where the sampled tokens are left: from `ids[0]` on.
     pub(crate) ids: B::Buffer,
+    /// `[batch]`, the types of a step's tokens, where a model has types: zeros, the first one.
+    pub(crate) types: B::Buffer,
     /// Positions and slots of a step's tokens (and, where some layers see a window, their slots there), of each sequence the
     /// slot of its states, the tokens that these have read and its keys, one behind the other, and behind room for a batch of
     /// them the page table of each sequence (and the one of its windows).
@@ -225,6 +227,7 @@ impl<B: Backend> Workspace<B> {
             windowed,
             sequences: 1,
             ids: rows("ids", batch, 1)?,
+            types: rows("types", config.token_types.map_or(1, |_| batch), 1)?,
             indices: indices(backend, batch, 1, table_width, windowed)?,
             known: vec![Vec::new(); 2],
             x: rows("x", batch, config.dim)?,
@@ -261,6 +264,7 @@ impl<B: Backend> Workspace<B> {
     fn shared(&self, backend: &B, batch: u32, sequences: u32) -> Result<Self> {
         Ok(Self {
             ids: backend.alloc("ids", u64::from(batch) * 4)?,
+            types: self.types.clone(),
             indices: indices(backend, batch, sequences, self.table_width, self.windowed)?,
             known: vec![Vec::new(); 2 * sequences as usize],
             batch,

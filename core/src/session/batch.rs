@@ -34,6 +34,10 @@ impl<B: Backend> Session<B> {
     /// # Errors
     /// `Config` for none or more than this session reads at a time; `OutOfMemory` for their logits.
     pub fn batch(&self, sequences: u32) -> Result<Batch<B>> {
+        if self.model.config().bidirectional() {
+            let reason = "an encoder reads a text in one step: there is no batch of tokens of several".into();
+            return Err(Error::Config { reason });
+        }
         let most = self.workspace.batch;
         if !(1..=most).contains(&sequences) {
             let reason = format!("a batch of {sequences} sequences, where a step reads at most {most} tokens");

@@ -102,7 +102,7 @@ impl<B: Backend> Session<B> {
         Self::admit_context(&model, context)?;
         pool.admit(config)?;
         let backend = model.backend();
-        let batch = config.batch(BATCH.min(context));
+        let batch = if config.bidirectional() { context } else { config.batch(BATCH.min(context)) };
         let workspace = Workspace::new(backend, config, batch, context, LOGIT_ROWS.min(context))?;
         let seen = backend.alloc("seen", u64::from(config.vocab.div_ceil(32)) * 4)?;
         let sequence = Sequence::new(pool.holders());
@@ -145,7 +145,10 @@ impl<B: Backend> Session<B> {
         for tokens in steps.iter().copied() {
             let step = Step { tokens, keys: w.context, embedded: false, slots: &[0], observed: &[] };
             let stream = decoder.layers(&mut collect, w, &self.pool, &step, &mut |_| {})?;
-            decoder.logits(&mut collect, w, stream, 1)?;
+            match &decoder.head {
+                Some(_) => decoder.logits(&mut collect, w, stream, 1)?,
+                None => drop(decoder.hidden(&mut collect, w, stream)?),
+            }
         }
         Ok(ops)
     }

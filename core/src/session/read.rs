@@ -141,23 +141,64 @@ impl<B: Backend> Session<B> {
         let width = u64::from(if head { model.config().vocab } else { dim });
         let (piece, timing) = (LOGIT_ROWS.min(self.workspace.batch) as usize, self.timing.clone());
         let count = input.len(dim);
+        if model.config().bidirectional() {
+            return self.rows_of_whole(input, head, rows).await;
+        }
         for start in (0..count).step_by(piece) {
             let part = input.slice(start..count.min(start + piece), dim);
             let shared = self.workspace.turn();
             let turn = take(&shared);
+            let mut from = self.workspace.logits.clone();
             self.record(part, |w, stream| {
                 let mut to = |op, operands: &[Operand<'_, B>]| timing.run(backend, &op, operands);
                 if head {
                     decoder.logits(&mut to, w, stream, stream.tokens)
                 } else {
-                    decoder.hidden(&mut to, w, stream)
+                    decoder.hidden(&mut to, w, stream).map(|at| from = at.clone())
                 }
             })?;
-            let from = if head { self.workspace.logits.clone() } else { self.workspace.normed.clone() };
             let bytes = part.len(dim) as u64 * width * 4;
             let download = backend.download(&from, 0, bytes);
             // It is submitted: others may use the workspace again.
             mem::drop(turn);
+            rows(&bytemuck::pod_collect_to_vec::<u8, f32>(&download.await?))?;
+        }
+        Ok(())
+    }
+
+    /// As [`all_rows`](Self::all_rows), of a text that is read in one step.
+    async fn rows_of_whole(
+        &mut self,
+        input: Input<'_>,
+        head: bool,
+        mut rows: impl FnMut(&[f32]) -> Result<()> + MaybeSend,
+    ) -> Result<()> {
+        let (model, timing) = (self.model.clone(), self.timing.clone());
+        let (decoder, backend, dim) = (model.decoder(), model.backend(), model.config().dim);
+        let shared = self.workspace.turn();
+        let turn = take(&shared);
+        let mut stream = Stream::settled(0);
+        self.record(input, |_, of| {
+            stream = of;
+            Ok(())
+        })?;
+        let w = &self.workspace;
+        let mut to = |op, operands: &[Operand<'_, B>]| timing.run(backend, &op, operands);
+        let mut downloads = Vec::new();
+        if head {
+            decoder.settle(&mut to, w, &mut stream)?;
+            for start in (0..stream.tokens).step_by(LOGIT_ROWS as usize) {
+                let end = stream.tokens.min(start + LOGIT_ROWS);
+                decoder.logits(&mut to, w, Stream::settled(end), end - start)?;
+                let bytes = u64::from(end - start) * u64::from(model.config().vocab) * 4;
+                downloads.push(backend.download(&w.logits, 0, bytes));
+            }
+        } else {
+            let bytes = u64::from(stream.tokens) * u64::from(dim) * 4;
+            downloads.push(backend.download(decoder.hidden(&mut to, w, stream)?, 0, bytes));
+        }
+        mem::drop(turn);
+        for download in downloads {
             rows(&bytemuck::pod_collect_to_vec::<u8, f32>(&download.await?))?;
         }
         Ok(())
@@ -209,6 +250,15 @@ impl<B: Backend> Session<B> {
         // Positions may run ahead of tokens where a segment was taken out; both have to fit.
         let before = self.sequence.next_position().max(self.sequence.len());
         let total = u64::from(before) + count as u64;
+        if before > 0 && self.model.config().bidirectional() {
+            return Err(Error::Config {
+                reason: format!(
+                    "{} reads a text in one step, since tokens see those behind them: nothing goes on from the {before} \
+                     tokens that were read; roll the session back to 0 tokens first",
+                    self.model.config().architecture
+                ),
+            });
+        }
         if total > self.workspace.context.into() {
             return Err(Error::ContextFull { tokens: total, context: self.workspace.context.into() });
         }
@@ -253,7 +303,8 @@ impl<B: Backend> Session<B> {
         self.pool.apply(backend, &extent.moves)?;
         let state = self.sequence.slot().map(|slot| [slot, extent.first]);
         let [all, windowed] = &extent.slots;
-        let indices = [&extent.positions[..], all, windowed, state.as_slice().as_flattened()];
+        let positions = positions(model.config().padding, input, &extent.positions);
+        let indices = [&positions[..], all, windowed, state.as_slice().as_flattened()];
         self.workspace.indices(backend, indices, &[&self.sequence])?;
         let chosen = self.on_device.take();
         match input {
@@ -318,5 +369,20 @@ impl<B: Backend> Session<B> {
         let ids = self.tokens().iter().chain(more).filter(|id| **id != NO_TOKEN);
         ids.for_each(|&id| bits[id as usize / 32] |= 1 << (id % 32));
         self.model.backend().upload(&self.seen, 0, bytemuck::cast_slice(&bits))
+    }
+}
+
+/// The row of each token in a table of learned positions: by its place in the text, or if tokens may be padding by the
+/// number of those up to it that are not, with row 0 for padding.
+fn positions<'a>(padding: Option<u32>, input: Input<'_>, places: &'a [u32]) -> Cow<'a, [u32]> {
+    let Some(padding) = padding else { return places.into() };
+    let mut counted = 0;
+    let mut count = |real: bool| {
+        counted += u32::from(real);
+        if real { counted } else { 0 }
+    };
+    match input {
+        Input::Tokens(ids) => ids.iter().map(|id| count(*id != padding)).collect(),
+        Input::Embeddings(..) => places.iter().map(|_| count(true)).collect(),
     }
 }

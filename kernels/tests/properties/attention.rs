@@ -130,6 +130,16 @@ proptest! {
     }
 
     #[test]
+    fn attention_with_no_key_ahead_is_causal_and_with_all_of_them_is_not(spec in spec(), seed: u64, beyond in 0u32..3) {
+        let qkv = draw(&spec, &mut Rng::new(seed));
+        for form in FORMS {
+            let of = |causal, ahead| attend(form, Spec { causal, ahead, ..spec }, &inputs(&qkv)).0;
+            assert_close(&of(false, Some(0)), &of(true, None), 1e-5);
+            assert_close(&of(false, Some(spec.keys + beyond)), &of(false, None), 1e-5);
+        }
+    }
+
+    #[test]
     fn attention_of_grouped_heads_is_that_of_repeated_keys(spec in spec(), seed: u64) {
         let qkv = draw(&spec, &mut Rng::new(seed));
         let repeated = Spec { kv_heads: spec.heads, ..spec };

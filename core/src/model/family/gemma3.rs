@@ -1,6 +1,7 @@
 //! Gemma 3, the text model: most layers see a window, every sixth sees all; the two kinds rotate at their own bases, and
 //! every branch has a norm before and behind it.
 
+use super::encoder::both_sides;
 use super::json::{Json, layers};
 use super::llama::{self, activation, windows};
 use super::rope::{Rule, by_kind};
@@ -72,9 +73,7 @@ pub(super) fn config(json: &Json) -> Result<Config> {
     if scalar <= 0.0 {
         return Err(Error::Config { reason: format!("query_pre_attn_scalar must be positive, got {scalar}") });
     }
-    if json.bool("use_bidirectional_attention")? == Some(true) {
-        return Err(Error::Config { reason: "use_bidirectional_attention is not supported".into() });
-    }
+    let bidirectional = json.bool("use_bidirectional_attention")?.unwrap_or(false);
     for key in ["final_logit_softcapping", "attn_logit_softcapping"] {
         refuse_cap(key, json.f64(key)?)?;
     }
@@ -103,10 +102,15 @@ pub(super) fn config(json: &Json) -> Result<Config> {
     json.understands(&["hidden_act", "rope_local_base_freq", "rope_scaling"]);
     let (vocab, context) = (json.size_or("vocab_size", 262_208)?, json.size_or("max_position_embeddings", 131_072)?);
     let layers = windows.into_iter().map(|window| shape.layer(window)).collect();
-    Ok(Config {
+    let mut config = Config {
         embed_scale: embed_scale(dim),
         tied: Some(json.bool("tie_word_embeddings")?.unwrap_or(true)),
         stops: json.ids("eos_token_id")?,
         ..Config::new("gemma3", vocab, dim, context, layers)
-    })
+    };
+    if bidirectional {
+        // Half of the window on each side.
+        both_sides(&mut config, |window| window / 2 + 1);
+    }
+    Ok(config)
 }

@@ -7,6 +7,9 @@ pub(super) fn llama(_: &Config, role: Role, layer: usize, kind: &str) -> Place {
     let inside = match role {
         Role::Embedding => return Place::plain(format!("model.embed_tokens.{kind}")),
         Role::Positions => return Place::plain(format!("model.embed_positions.{kind}")),
+        Role::TokenTypes => return Place::plain(format!("model.embed_types.{kind}")),
+        Role::Transform => return Place::plain(format!("lm_head.dense.{kind}")),
+        Role::TransformNorm => return Place::plain(format!("lm_head.norm.{kind}")),
         Role::FinalNorm => return Place::plain(format!("model.norm.{kind}")),
         Role::Head => return Place::plain(format!("lm_head.{kind}")),
         Role::InputNorm => "input_layernorm",

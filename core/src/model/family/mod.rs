@@ -1,6 +1,7 @@
 //! The families of models: how a configuration maps to layers, and how tensors are named.
 
 mod custom;
+mod encoder;
 mod experts;
 mod fla;
 mod gemma3;
@@ -16,6 +17,7 @@ mod known;
 mod like;
 mod llama;
 mod names;
+mod names_encoder;
 mod names_experts;
 mod names_gpt;
 mod qwen3_5;
@@ -43,8 +45,13 @@ pub enum Role {
     ProjectOut,
     /// Learned position embeddings, `[context, dim]`, of which a configuration may leave out the first.
     Positions,
+    /// Token types, `[types, dim]`.
+    TokenTypes,
     /// The norm in front of the head.
     FinalNorm,
+    /// The product of the layer in front of the output product, and its norm.
+    Transform,
+    TransformNorm,
     /// The output product, `[vocab, dim]`.
     Head,
     /// The norm in front of a layer's mixer.
@@ -237,12 +244,21 @@ impl Family {
             "qwen3_5_moe_text" => (rows::moe::qwen_hybrid(text, kind)?, Naming::Function(names_experts::qwen)),
             "qwen3_next" => (rows::moe::qwen_hybrid(text, kind)?, Naming::Function(names_experts::qwen3_next)),
             "routing_transformer" => (routing::config(text)?, Naming::Function(hub::qwen3_5)),
+            "bert" | "roberta" | "xlm-roberta" | "camembert" | "distilbert" | "nomic_bert" => {
+                (encoder::bert(text, kind)?, names_encoder::of(kind))
+            }
+            "modernbert" => (encoder::modern(text, false)?, names_encoder::of(kind)),
+            "modernbert-decoder" => (encoder::modern(text, true)?, names_encoder::of(kind)),
             "delta_net" | "gated_deltanet" => (fla::config(text)?, Naming::Function(hub::fla)),
             other => match rows::find(other) {
                 Some(row) => (like::config(text, row)?, row.naming),
                 None => return Err(unsupported(other)),
             },
         };
+        // A class of a bare model has no output product.
+        let class = text.strings("architectures")?.unwrap_or_default();
+        let bare = |name: &&str| name.ends_with("Model") && !name.ends_with("LMHeadModel");
+        config.headless |= !class.is_empty() && class.iter().all(bare);
         custom::check(&config)?;
         refuse_quantization(&json, kind)?;
         if let Some(inside) = &inside {
@@ -270,6 +286,7 @@ impl Family {
     pub fn ignores(&self, tensor: &str) -> bool {
         APART.iter().any(|part| tensor.strip_prefix("model.").unwrap_or(tensor).starts_with(part))
             || BUFFERS.iter().any(|buffer| tensor.ends_with(buffer))
+            || names_encoder::apart(&self.config, tensor)
             || MASKED.contains(&&*self.config.architecture) && MASKS.iter().any(|mask| tensor.ends_with(mask))
     }
 
@@ -357,7 +374,7 @@ fn refuse_quantization(json: &json::Json, kind: &str) -> Result<()> {
 }
 
 /// Families with readers of their own.
-const OWN: [&str; 14] = [
+const OWN: [&str; 22] = [
     "llama",
     "mistral",
     "ministral",
@@ -369,8 +386,16 @@ const OWN: [&str; 14] = [
     "gemma3_text",
     "qwen3_5_text",
     "gpt2",
+    "bert",
+    "camembert",
     "delta_net",
+    "distilbert",
     "gated_deltanet",
+    "modernbert",
+    "modernbert-decoder",
+    "nomic_bert",
+    "roberta",
+    "xlm-roberta",
     "routing_transformer",
 ];
 

@@ -43,7 +43,10 @@ pub(super) fn known(files: &Checkpoint, name: &str) -> Option<String> {
         format!("model.text_model.{bare}"),
         format!("ernie.{bare}"),
     ];
-    [name.into(), bare.into()].into_iter().chain(inside).find(|name: &String| files.get(name).is_some())
+    let found = [name.into(), bare.into()].into_iter().chain(inside).find(|name: &String| files.get(name).is_some());
+    // BERT's oldest files name the parts of a norm after its formula.
+    let older = |end: &str, other: &str| known(files, &format!("{}{other}", name.strip_suffix(end)?));
+    found.or_else(|| older("LayerNorm.weight", "LayerNorm.gamma").or_else(|| older("LayerNorm.bias", "LayerNorm.beta")))
 }
 
 impl<'a, B: Backend> Loader<'a, B> {

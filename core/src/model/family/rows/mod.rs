@@ -2,6 +2,7 @@
 
 mod act;
 mod alibi;
+mod encoder;
 mod gpt;
 mod granite;
 pub(super) mod moe;
@@ -13,8 +14,8 @@ use super::like::Like;
 pub(super) use alibi::slopes;
 
 /// Every row.
-pub(super) const ALL: [&[&Like]; 8] =
-    [plain::ALL, slides::ALL, granite::ALL, act::ALL, parallel::ALL, gpt::ALL, alibi::ALL, moe::ALL];
+pub(super) const ALL: [&[&Like]; 9] =
+    [plain::ALL, slides::ALL, granite::ALL, act::ALL, parallel::ALL, gpt::ALL, alibi::ALL, moe::ALL, encoder::ALL];
 
 /// The row of a `model_type`.
 pub(super) fn find(name: &str) -> Option<&'static Like> {

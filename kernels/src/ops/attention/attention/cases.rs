@@ -43,6 +43,20 @@ pub(crate) fn cases() -> Vec<Case> {
         let options = [
             ("window", Spec { window: Some(17), lse: true, ..spec }),
             ("window_full", Spec { window: Some(17), causal: false, ..spec }),
+            ("ahead", Spec { ahead: Some(9), causal: false, ..spec }),
+            (
+                "ahead_window",
+                Spec {
+                    ahead: Some(33),
+                    window: Some(34),
+                    causal: false,
+                    lengths: true,
+                    paged: pages,
+                    lse: true,
+                    ..spec
+                },
+            ),
+            ("ahead_of_all", Spec { ahead: Some(u32::MAX), causal: false, ..spec }),
             ("window_lengths", Spec { window: Some(70), lengths: true, paged: pages, ..spec }),
             ("softcap", Spec { softcap: Some(0.7), lse: true, ..spec }),
             ("alibi", Spec { alibi: true, lse: true, ..spec }),

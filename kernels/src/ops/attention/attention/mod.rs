@@ -7,7 +7,8 @@
 //! lse[i] = ln(exp(sink[h]) + sum_j exp(z[j]))
 //! ```
 //!
-//! over the visible keys: `j < L`, `j <= p` if causal, and `p - j < W` with a window `W` (it counts the query itself).
+//! over the visible keys: `j < L`, `j <= p` if causal, `p - j < W` with a window `W` (it counts the query itself), and
+//! `j - p <= A` with `A` keys ahead.
 //! Query head `h` reads key head `h / (H / G)`.
 //!
 //! | argument | shape | type | note |
@@ -33,8 +34,8 @@
 //! a sequence that ends before it begins is empty; a row of `out` that two sequences have, which only decreasing offsets
 //! give, is of no meaning.
 //!
-//! Errors: `Shape` for heads that do not divide, a dimension of 0 or above 256, a window of 0, a soft-cap that is not
-//! positive, another format than those of `kv`, dimensions that are not whole blocks of it, a page length that is not a
+//! Errors: `Shape` for heads that do not divide, a dimension of 0 or above 256, a window of 0, keys ahead of a causal
+//! query, a soft-cap that is not positive, another format than those of `kv`, dimensions that are not whole blocks of it, a page length that is not a
 //! power of two, a table narrower than `S`, more than 2^32 - 1 elements; `Unsupported` where an executor lacks a form.
 //!
 //! Cost: `2 B H T S (D + V)` flop, half of it if causal; memory linear in `T` and `S`. Where a device binds fewer buffers
@@ -133,6 +134,7 @@ impl Spec {
             scale: 1.0 / libm::sqrtf(dim as f32),
             causal: true,
             window: None,
+            ahead: None,
             softcap: None,
             alibi: false,
             bias: None,
@@ -230,6 +232,9 @@ impl Kernel for Spec {
         }
         require(self.scale.is_finite(), NAME, "scale", "finite", self.scale)?;
         require(self.window != Some(0), NAME, "window", "at least 1", 0)?;
+        if let Some(ahead) = self.ahead {
+            require(!self.causal, NAME, "ahead", "none where attention is causal", ahead)?;
+        }
         if let Some(c) = self.softcap {
             require(c > 0.0 && c.is_finite(), NAME, "softcap", "positive and finite", c)?;
         }

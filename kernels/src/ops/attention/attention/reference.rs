@@ -39,6 +39,7 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
                     let behind = position - *j as i64;
                     (bias(*j) > HIDDEN)
                         && (!spec.causal || behind >= 0)
+                        && spec.ahead.is_none_or(|a| -behind <= i64::from(a))
                         && spec.window.is_none_or(|w| behind < i64::from(w))
                 };
                 let logits: Vec<(usize, f64)> = (0..sequence.keys)

@@ -28,6 +28,8 @@ spec! {
         pub causal: bool = true;
         /// Keys that a query sees, itself among them; all without one.
         pub window("W"): Option<u32> = None, Counts(1, u32::MAX);
+        /// Keys behind a query's own position that it sees; all without one. Not causal.
+        pub ahead: Option<u32> = None;
         /// The bound `c` of logits `c tanh(s / c)`.
         pub softcap: Option<f32> = None, Positive;
         /// Lets logits fall with distance, by a slope for each head.

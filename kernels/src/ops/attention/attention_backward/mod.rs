@@ -27,7 +27,7 @@
 //! have gradients of 0, and nothing there is read. Packed, so have rows that no sequence has; offsets that decrease give
 //! gradients of no meaning. Every sum has one order: results are the same bits in every run, on any number of threads.
 //!
-//! Errors: those of the forward; `Unsupported` for paged keys, and keys and values that are not f32.
+//! Errors: those of the forward; `Unsupported` for paged keys, keys ahead, and keys and values that are not f32.
 //!
 //! Cost: `2 B H T S (3 D + 2 V)` flop, half of it if causal, for the five products above; a GPU, which cannot add up floats
 //! of several workgroups in a fixed order, computes the weights a second time, `2 B H T S (4 D + 3 V)` in all, and clears
@@ -75,6 +75,7 @@ impl Kernel for Spec {
         let unsupported = |what: &str| Err(Error::Unsupported { op: NAME, what: format!("a gradient of {what}") });
         match self.forward {
             attention::Spec { paged: Some(_), .. } => unsupported("paged keys"),
+            attention::Spec { ahead: Some(_), .. } => unsupported("keys ahead"),
             attention::Spec { kv, .. } if kv != DType::F32 => unsupported("rounded keys"),
             _ => Ok(()),
         }

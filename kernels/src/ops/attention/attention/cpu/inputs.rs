@@ -63,6 +63,12 @@ impl<'a> Inputs<'a> {
         self.spec.window.map_or(0, |w| (position - i64::from(w) + 1).max(0)) as usize
     }
 
+    /// Returns the end of the keys, `length` in all, visible to a query at `position`.
+    pub(super) fn last_seen(&self, position: i64, length: usize) -> usize {
+        let ahead = if self.spec.causal { Some(0) } else { self.spec.ahead };
+        ahead.map_or(length, |ahead| (position + 1 + i64::from(ahead)).clamp(0, length as i64) as usize)
+    }
+
     /// Returns the first key visible to any query of sequence `b`. Memory before that key is never read.
     pub(super) fn first_key(&self, b: usize) -> usize {
         let sequence = self.sequences.get(b);

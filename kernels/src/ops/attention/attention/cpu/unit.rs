@@ -137,7 +137,7 @@ impl<'a> Unit<'a> {
         let length = sequence.keys;
         let visible = |token: usize| {
             let p = sequence.position(token);
-            self.first_seen(p)..if spec.causal { (p + 1).clamp(0, length as i64) as usize } else { length }
+            self.first_seen(p)..self.last_seen(p, length)
         };
         let end = visible(tokens.end - 1).end.min(range.end);
         let mut tile = visible(tokens.start).start.max(range.start);

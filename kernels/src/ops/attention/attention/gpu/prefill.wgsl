@@ -68,7 +68,7 @@ fn main(
     var value: array<vec4f, PER * COLUMNS>;
     for (var r = 0u; r < PER; r += 1) {
         position[r] = position_of(min(first + y * PER + r, count - 1) / GROUPED, length, queries);
-        end[r] = select(i32(length), min(i32(length), position[r] + 1), CAUSAL);
+        end[r] = select(i32(length), min(i32(length), position[r] + 1 + i32(params.ahead)), CAUSAL);
         largest[r] = FLOOR;
         sum[r] = 0.0;
         for (var c = 0u; c < COLUMNS; c += 1) {

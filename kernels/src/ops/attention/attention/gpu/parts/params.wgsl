@@ -12,6 +12,8 @@ struct Params {
     splits: u32,
     split_keys: u32,
     window: u32,
+    // With CAUSAL: keys behind a query's position that it sees.
+    ahead: u32,
     // log2(e) scale; with SOFTCAP scale / cap.
     scale: f32,
     // log2(e) cap.
@@ -59,14 +61,14 @@ fn logit_of_scaled(product: f32, key: u32, position: i32, h: u32, bias_at: u32) 
 
 fn visible(key: u32, position: i32) -> bool {
     let behind = position - i32(key);
-    return (!CAUSAL || behind >= 0) && (!WINDOW || behind < i32(params.window));
+    return (!CAUSAL || behind + i32(params.ahead) >= 0) && (!WINDOW || behind < i32(params.window));
 }
 
 // Returns the range [x, y) of keys below `length` that is visible to some query between two positions.
 fn reach(first: i32, last: i32, length: u32) -> vec2u {
     var keys = vec2u(0, length);
     if CAUSAL {
-        keys.y = u32(clamp(last + 1, 0, i32(length)));
+        keys.y = u32(clamp(last + 1 + i32(params.ahead), 0, i32(length)));
     }
     if WINDOW {
         keys.x = u32(clamp(first - i32(params.window) + 1, 0, i32(keys.y)));
