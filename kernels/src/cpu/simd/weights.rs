@@ -276,12 +276,7 @@ pub(super) fn decode_rows<L: Lanes>(
 }
 
 #[inline(always)]
-fn decode_whole_rows<L: Lanes, F: Format>(
-    l: L,
-    bytes: &[u8],
-    [rows, row_bytes, stride]: [usize; 3],
-    out: &mut [f32],
-) {
+fn decode_whole_rows<L: Lanes, F: Format>(l: L, bytes: &[u8], [rows, row_bytes, stride]: [usize; 3], out: &mut [f32]) {
     for (i, out) in out.chunks_exact_mut(row_bytes / F::BYTES * F::GROUPS * GROUP).take(rows).enumerate() {
         // Rows with gaps between them are not detected by hardware prefetchers.
         for line in (0..row_bytes).step_by(64) {

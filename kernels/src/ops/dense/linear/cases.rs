@@ -8,7 +8,7 @@ pub(crate) fn cases() -> Vec<Case> {
     for format in DType::WEIGHTS {
         // One token, a few, one less and one more than a tile, primes.
         for (tokens, inputs, outputs) in [
-            (1, 64, 5),
+            (1, 64, 21),
             (1, 576, 192),
             (3, 96, 67),
             (4, 160, 33),
