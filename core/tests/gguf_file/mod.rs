@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// A value of the metadata.
 #[derive(Clone)]
-pub enum Value {
+pub(crate) enum Value {
     U32(u32),
     F32(f32),
     Bool(bool),
@@ -36,14 +36,14 @@ impl Value {
 }
 
 #[derive(Clone, Default)]
-pub struct Gguf {
-    pub entries: BTreeMap<String, Value>,
+pub(crate) struct Gguf {
+    pub(crate) entries: BTreeMap<String, Value>,
     /// Outermost dimension first.
-    pub tensors: BTreeMap<String, (Vec<u64>, Vec<f32>)>,
+    pub(crate) tensors: BTreeMap<String, (Vec<u64>, Vec<f32>)>,
 }
 
 impl Gguf {
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let text = |text: &str| [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat();
         let mut bytes = [&b"GGUF"[..], &3u32.to_le_bytes()].concat();
         bytes.extend((self.tensors.len() as u64).to_le_bytes());

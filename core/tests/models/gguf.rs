@@ -243,9 +243,9 @@ fn metadata(config: &Config, architecture: &'static str) -> Vec<(String, Value)>
 }
 
 fn frequencies(config: &Config) -> Option<Frequencies> {
-    let ropes = config.layers.iter().filter_map(|layer| layer.mixer.attention()?.rope.as_ref());
+    let mut ropes = config.layers.iter().filter_map(|layer| layer.mixer.attention()?.rope.as_ref());
     // Layers without a window are those that may be stretched.
-    ropes.last().map(|rope| rope.frequencies.clone())
+    ropes.next_back().map(|rope| rope.frequencies.clone())
 }
 
 fn convert(folder: &Folder, conversion: &Conversion) -> Result<Gguf, Failed> {

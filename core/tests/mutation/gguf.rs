@@ -161,6 +161,12 @@ fn models() -> Vec<(&'static str, Gguf)> {
         ("attention.sliding_window_pattern", Bools(vec![true, false])),
         ("rope.freq_base_swa", F32(50.0)),
     ];
+    let factors = [
+        ("embedding_scale", F32(12.0)),
+        ("residual_scale", F32(0.22)),
+        ("logit_scale", F32(8.0)),
+        ("attention.scale", F32(0.3)),
+    ];
     let head_norms: [(&str, &[u64]); 2] = [("attn_q_norm", &[HEAD]), ("attn_k_norm", &[HEAD])];
     let branch_norms: [(&str, &[u64]); 4] =
         [head_norms[0], head_norms[1], ("post_attention_norm", &[DIM]), ("post_ffw_norm", &[DIM])];
@@ -182,12 +188,26 @@ fn models() -> Vec<(&'static str, Gguf)> {
             Gguf::new("gemma3", &plain(&[&linear[..], &window].concat())).layers(4, 2, HEAD, &[], &branch_norms),
         ),
         ("gpt2", gpt2()),
+        ("granite", Gguf::new("granite", &plain(&factors)).layers(4, 2, HEAD, &[], &[])),
+        ("apertus", apertus(&head_norms)),
     ]
 }
 
 /// Those of dense models, and those with experts.
 fn all_models() -> Vec<(&'static str, Gguf)> {
     [models(), experts::models()].concat()
+}
+
+/// Without gates, and with numbers of its activation for each layer.
+fn apertus(head_norms: &[(&str, &[u64])]) -> Gguf {
+    let mut file = Gguf::new("apertus", &plain(&[])).layers(4, 2, HEAD, &[], head_norms);
+    file.tensors.retain(|name, _| !name.contains("ffn_gate"));
+    for (key, values) in
+        [("alpha_p", [0.7, 0.9]), ("alpha_n", [0.4, 0.3]), ("beta", [0.6, 0.7]), ("eps", [-0.5, -0.25])]
+    {
+        file.entries.insert(format!("xielu.{key}"), F32s(values.into()));
+    }
+    file
 }
 
 fn gpt2() -> Gguf {

@@ -371,7 +371,7 @@ fn refuse_quantization(json: &json::Json, kind: &str) -> Result<()> {
 }
 
 /// Families with readers of their own.
-const OWN: [&str; 12] = [
+const OWN: [&str; 15] = [
     "llama",
     "mistral",
     "ministral",
@@ -380,6 +380,9 @@ const OWN: [&str; 12] = [
     "qwen3_5",
     "qwen3_next",
     "gemma3",
+    "gemma3_text",
+    "qwen3_5_text",
+    "qwen3_5_moe_text",
     "gpt2",
     "delta_net",
     "gated_deltanet",
