@@ -161,7 +161,13 @@ impl<B: Backend> Session<B> {
             let download = backend.download(&from, 0, bytes);
             // It is submitted: others may use the workspace again.
             mem::drop(turn);
-            rows(&bytemuck::pod_collect_to_vec::<u8, f32>(&download.await?))?;
+            let mut values = bytemuck::pod_collect_to_vec::<u8, f32>(&download.await?);
+            // The norm in front of the head takes the factor of logits along.
+            let factor = if head { 1.0 } else { model.config().logit_scale };
+            if factor != 1.0 {
+                values.iter_mut().for_each(|x| *x /= factor);
+            }
+            rows(&values)?;
         }
         Ok(())
     }
@@ -223,6 +229,11 @@ impl<B: Backend> Session<B> {
             let download = backend.download(&self.workspace.x, 0, bytes);
             mem::drop(turn);
             rows.extend(bytemuck::pod_collect_to_vec::<u8, f32>(&download.await?));
+        }
+        // The stream is divided by this factor.
+        let factor = model.config().branch_scale;
+        if factor != 1.0 {
+            rows.iter_mut().for_each(|x| *x *= factor);
         }
         Ok(rows)
     }

@@ -7,9 +7,11 @@ mod gguf_file;
 mod reports;
 mod table;
 
+use foveate_core::cache::Kind;
 use foveate_core::gpu::{self, Gpu};
 use foveate_core::host::HostBackend;
-use foveate_core::model::{Family, Files};
+use foveate_core::model::{Family, Files, Model};
+use foveate_core::session::{Input, Session};
 use foveate_core::weights::{Checkpoint, Memory, Source};
 use foveate_core::{Any, check};
 use foveate_kernels::testing::Tolerance;
@@ -177,6 +179,48 @@ fn idefics3() -> Result<(), Failed> {
     judge(Any::Host(HostBackend::cpu(2)), files, &path, Tolerance::MODEL_EXECUTOR)
 }
 
+/// Granite divides its stream and its logits by factors, which embeddings and hidden states do not have.
+fn factors() -> Result<(), Failed> {
+    let path = golden().join("families/granite");
+    let backend = Any::Host(HostBackend::reference());
+    let model = Arc::new(pollster::block_on(Model::load(backend, folder(&path)?, &mut |_| Ok(())))?);
+    let ids: Vec<u32> = (3..19).collect();
+    let (config, dim) = (model.config().clone(), model.config().dim as usize);
+    let floats = |name: &str| -> Result<Vec<f32>, Failed> {
+        let weights = folder(&path)?.weights;
+        let tensor = weights.get(name).ok_or("a tensor")?;
+        Ok(bytemuck::pod_collect_to_vec(&pollster::block_on(weights.read(tensor, 0, tensor.bytes))?))
+    };
+    let (table, head) = (floats("model.embed_tokens.weight")?, floats("lm_head.weight")?);
+    let mut session = Session::new(model.clone(), 32)?;
+    let rows = pollster::block_on(session.embeddings(&ids))?;
+    let wanted = ids.iter().flat_map(|&id| table[id as usize * dim..][..dim].iter().map(|x| x * config.embed_scale));
+    let close = |a: f32, b: f32| (a - b).abs() <= 1e-5 * (1.0 + b.abs());
+    if !rows.iter().zip(wanted).all(|(a, b)| close(*a, b)) {
+        return Err("embeddings are not the table's rows times the factor".into());
+    }
+    let (mut logits, mut hidden, mut again) = (Vec::new(), Vec::new(), Vec::new());
+    pollster::block_on(session.logits(&ids, |rows| logits.extend_from_slice(rows)))?;
+    let read = |input, to: &mut Vec<f32>| -> Result<(), Failed> {
+        let mut session = Session::new(model.clone(), 32)?;
+        Ok(pollster::block_on(session.hidden(input, |rows| to.extend_from_slice(rows)))?)
+    };
+    read(Input::Tokens(&ids), &mut hidden)?;
+    read(Input::Embeddings(Kind::Latent, &rows), &mut again)?;
+    if !hidden.iter().zip(&again).all(|(a, b)| close(*a, *b)) {
+        return Err("reading embeddings is not reading their tokens".into());
+    }
+    for (row, given) in hidden.chunks(dim).zip(logits.chunks(config.vocab as usize)) {
+        for (weights, given) in head.chunks(dim).zip(given) {
+            let product: f64 = row.iter().zip(weights).map(|(a, b)| f64::from(a * b)).sum();
+            if !close(*given, (product * f64::from(config.logit_scale)) as f32) {
+                return Err(format!("a logit of {given}, and {product} of the hidden state").into());
+            }
+        }
+    }
+    Ok(())
+}
+
 fn refuses(family: &str, word: &str) -> Result<(), Failed> {
     let golden = golden().join("families").join(family);
     let message = match folder(&golden) {
@@ -209,6 +253,7 @@ fn main() {
     }
     trials.push(Trial::test("table_of_families_is_the_registrys", table::agrees).with_ignored_flag(missing));
     trials.push(Trial::test("cpu::families/vlm_smolvlm as idefics3", idefics3).with_ignored_flag(missing));
+    trials.push(Trial::test("reference::families/granite, factors", factors).with_ignored_flag(missing));
     for conversion in gguf::ALL {
         let cpu = move || gguf::run(Any::Host(HostBackend::exact_cpu(2)), conversion);
         let name = format!("cpu::gguf/{}", conversion.family);

@@ -285,9 +285,16 @@ impl Family {
     /// tokens), or is a buffer that the configuration determines.
     pub fn ignores(&self, tensor: &str) -> bool {
         APART.iter().any(|part| tensor.strip_prefix("model.").unwrap_or(tensor).starts_with(part))
+            || self.drafts(tensor)
             || BUFFERS.iter().any(|buffer| tensor.ends_with(buffer))
             || names_encoder::apart(&self.config, tensor)
             || MASKED.contains(&&*self.config.architecture) && MASKS.iter().any(|mask| tensor.ends_with(mask))
+    }
+
+    /// True for a tensor of a layer behind the last one, which drafts tokens.
+    fn drafts(&self, tensor: &str) -> bool {
+        let index = tensor.strip_prefix("model.layers.").and_then(|rest| rest.split_once('.')?.0.parse().ok());
+        DRAFTING.contains(&&*self.config.architecture) && index.is_some_and(|n: usize| n >= self.config.layers.len())
     }
 
     /// True if a tensor of all experts may be in either order of its inputs and outputs.
@@ -318,18 +325,25 @@ impl Family {
     }
 }
 
+/// Families whose files have layers that draft tokens behind all others.
+const DRAFTING: [&str; 1] = ["glm4_moe"];
+
 /// Parts that are not run, by the beginnings of their tensors' names, with or without `model.`.
-const APART: [&str; 10] = [
+const APART: [&str; 14] = [
     "audio_tower.",
     "connector.",
     "embed_audio.",
     "embed_vision.",
     "mtp.",
+    "mtp_block.",
+    "mtp_emb_norm.",
+    "mtp_hidden_norm.",
+    "mtp_linear_proj.",
     "multi_modal_projector.",
+    "vision_embed_tokens.",
     "vision_model.",
     "vision_tower.",
     "visual.",
-    "vision_embed_tokens.",
 ];
 
 /// Tables that follow from the configuration, by the ends of their names.
@@ -374,7 +388,7 @@ fn refuse_quantization(json: &json::Json, kind: &str) -> Result<()> {
 }
 
 /// Families with readers of their own.
-const OWN: [&str; 22] = [
+const OWN: &[&str] = &[
     "llama",
     "mistral",
     "ministral",
@@ -385,6 +399,7 @@ const OWN: [&str; 22] = [
     "gemma3",
     "gemma3_text",
     "qwen3_5_text",
+    "qwen3_5_moe_text",
     "gpt2",
     "bert",
     "camembert",
