@@ -60,7 +60,7 @@ fn json(output: &Output) -> Result<Value, Failed> {
 fn help_names_every_command() -> Check {
     let output = run(&["--help"])?;
     ensure(output.status.success(), || shown(&output))?;
-    for command in ["run", "generate", "chat", "score", "check", "devices", "bench", "pull"] {
+    for command in ["run", "generate", "chat", "score", "embed", "check", "devices", "bench", "pull"] {
         ensure(out(&output).contains(command), || format!("{command} is missing from {}", out(&output)))?;
         let own = run(&[command, "--help"])?;
         ensure(own.status.success() && out(&own).contains("Usage"), || shown(&own))?;
