@@ -489,6 +489,8 @@ pub struct Mlp {
     pub bias: bool,
     /// A norm in front of the output product.
     pub norm: Option<Norm>,
+    /// The numbers `alpha_p`, `alpha_n`, `beta` and `eps` of xIELU, if no tensors hold them.
+    pub numbers: Option<[f64; 4]>,
 }
 
 impl Mlp {
@@ -499,7 +501,7 @@ impl Mlp {
 
     /// `down(f(gate(x)) * up(x))` with `inner` elements between, without biases.
     pub fn gated(inner: u32, kind: activation::Kind) -> Self {
-        Self { inner, kind, gated: true, bias: false, norm: None }
+        Self { inner, kind, gated: true, bias: false, norm: None, numbers: None }
     }
 
     /// `down(f(up(x)))` with `inner` elements between, without biases.

@@ -4,15 +4,16 @@ use super::attention::Attention;
 use super::delta::Delta;
 use super::experts::Experts;
 use super::matrix::{Input, Matrix, Then, few};
+use super::mlp::Mlp;
 use super::norm::Norm;
 use super::record::Record;
 use super::routing::Routing;
 use super::workspace::{Step, Workspace};
 use crate::backend::{Backend, Operand};
 use crate::cache::Pool;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::error::{Error, Result};
-use foveate_kernels::{activation, add, embed, fused_linear, norm};
+use foveate_kernels::{activation, add, embed, norm};
 
 /// The output of the layers: the residual stream of a step's tokens in `w.x`. If `pending`, `w.branch` is still to be
 /// added to it.
@@ -97,42 +98,6 @@ impl<B: Backend> Mixer<B> {
 pub(crate) enum FeedForward<B: Backend> {
     Mlp(Mlp<B>),
     Experts(Experts<B>),
-}
-
-pub(crate) struct Mlp<B: Backend> {
-    pub(crate) config: config::Mlp,
-    /// Gate and up, or up alone.
-    pub(crate) up: Matrix<B>,
-    /// The activation with its numbers.
-    pub(crate) activation: activation::Spec,
-    /// Of what the output product reads.
-    pub(crate) norm: Option<Norm<B>>,
-    pub(crate) down: Matrix<B>,
-}
-
-impl<B: Backend> Mlp<B> {
-    /// Records what the output product reads, from what the layer's norm leaves to `w.activated`.
-    pub(super) fn record(
-        &self,
-        to: &mut Record<'_, B>,
-        w: &Workspace<B>,
-        tokens: u32,
-        input: Input<'_, B>,
-    ) -> Result<()> {
-        let (mlp, up) = (self.config, &self.up);
-        if few(tokens) && up.parts.len() == 1 && mlp.kind != activation::Kind::Xielu {
-            let activation = Some(fused_linear::Activation { kind: mlp.kind, gated: mlp.gated });
-            up.apply(to, tokens, input, Then { activation, residual: false }, &w.activated)?;
-        } else {
-            up.apply(to, tokens, input, Then::default(), &w.inner)?;
-            let spec = activation::Spec { rows: tokens, stride: mlp.width(), ..self.activation };
-            to(spec.into(), &[&w.inner, &w.activated].map(Operand::new))?;
-        }
-        match &self.norm {
-            Some(norm) => norm.in_place(to, Operand::new(&w.activated), [tokens, 1, mlp.inner], mlp.inner),
-            None => Ok(()),
-        }
-    }
 }
 
 impl<B: Backend> Decoder<B> {

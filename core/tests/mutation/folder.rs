@@ -56,6 +56,44 @@ fn models() -> Vec<(&'static str, Value)> {
             })),
         ),
         (
+            "families/gemma2",
+            with(json!({
+                "sliding_window": 5, "hidden_activation": "silu", "query_pre_attn_scalar": 9, "attn_logit_softcapping": 2.5,
+                "final_logit_softcapping": 1.5
+            })),
+        ),
+        ("families/granite", with(json!({"hidden_act": "gelu"}))),
+        (
+            "families/cohere2",
+            json!({
+                "layer_norm_eps": 1e-2, "max_position_embeddings": 96, "eos_token_id": 3, "sliding_window": 5,
+                "logit_scale": 0.125, "hidden_act": "gelu"
+            }),
+        ),
+        ("families/bert", json!({"layer_norm_eps": 1e-2, "hidden_act": "relu", "eos_token_id": 3})),
+        ("families/roberta", json!({"layer_norm_eps": 1e-2, "hidden_act": "relu", "eos_token_id": 3})),
+        ("families/distilbert", json!({"activation": "relu", "eos_token_id": 3})),
+        ("families/nomic_bert", json!({"layer_norm_eps": 1e-2, "hidden_act": "relu", "eos_token_id": 3})),
+        ("families/eurobert", with(json!({"hidden_act": "gelu"}))),
+        (
+            "families/modernbert",
+            json!({
+                "norm_eps": 1e-2, "hidden_activation": "relu", "classifier_activation": "relu", "local_attention": 6,
+                "eos_token_id": 3
+            }),
+        ),
+        (
+            "families/modernbert_decoder",
+            json!({
+                "norm_eps": 1e-2, "hidden_activation": "relu", "local_attention": 6, "sliding_window": null,
+                "eos_token_id": 3
+            }),
+        ),
+        (
+            "families/embeddinggemma_lm",
+            with(json!({"sliding_window": 5, "hidden_activation": "silu", "query_pre_attn_scalar": 9})),
+        ),
+        (
             "families/gpt2",
             json!({
                 "layer_norm_epsilon": 1e-2, "activation_function": "relu", "scale_attn_weights": false,
@@ -117,8 +155,24 @@ pub(super) const DESCRIBES: &[(&str, &str)] = &[
     ("reorder_and_upcast_attn", "scores are in f32 in any case"),
     ("add_cross_attention", "true is refused; off it says nothing"),
     ("_sliding_window_pattern", "layer_types says it"),
-    ("use_bidirectional_attention", "true is refused; off it says nothing"),
     ("tie_word_embeddings", "the tensors decide, but for an error"),
+    ("hidden_dropout_prob", "of training"),
+    ("attention_probs_dropout_prob", "of training"),
+    ("dropout", "of training"),
+    ("embedding_dropout", "of training"),
+    ("mlp_dropout", "of training"),
+    ("initializer_cutoff_factor", "of training"),
+    ("sparse_prediction", "of training"),
+    ("sparse_pred_ignore_index", "of training"),
+    ("deterministic_flash_attn", "of Python's kernels"),
+    ("sinusoidal_pos_embds", "such a table is stored, too"),
+    ("cls_token_id", "the tokenizer's files say it"),
+    ("sep_token_id", "the tokenizer's files say it"),
+    ("mask_token_id", "the tokenizer's files say it"),
+    ("classifier_dropout", "of another head"),
+    ("classifier_pooling", "of another head"),
+    ("qa_dropout", "of another head"),
+    ("seq_classif_dropout", "of another head"),
     ("summary_first_dropout", "of another head"),
     ("summary_proj_to_labels", "of another head"),
     ("summary_type", "of another head"),
@@ -139,6 +193,12 @@ pub(super) const SAYS_THE_DEFAULT: &[(&str, &str)] = &[
     ("num_key_value_heads", "that of the class"),
     ("layer_types", "the class's pattern"),
     ("linear_conv_kernel_dim", "4"),
+    ("use_bidirectional_attention", "off"),
+    ("is_decoder", "off"),
+    ("type_vocab_size", "2"),
+    ("norm_bias", "off"),
+    ("classifier_bias", "off"),
+    ("decoder_bias", "on"),
 ];
 
 /// Another value of the same kind.
@@ -272,15 +332,13 @@ fn keys_that_may_change_results_are_refused_by_name() {
         ("quantization_config", json!({"quant_method": "awq", "bits": 4})),
         ("quantization_config", json!({"load_in_4bit": true})),
         ("rope_parameters", json!({"rope_type": "default", "rope_theta": 100.0, "alpha": 2.0})),
-        ("rope_parameters", json!({"rope_type": "dynamic", "rope_theta": 100.0, "factor": 2.0})),
         ("head_dim", json!(15)),
     ] {
         let mut config = folder.config.clone();
         config[key] = value.clone();
         let message = outcome(folder.files(&config)).expect_err("it may change results");
         let word = match key {
-            "rope_parameters" if value.get("alpha").is_some() => "rope_parameters.alpha",
-            "rope_parameters" => "dynamic",
+            "rope_parameters" => "rope_parameters.alpha",
             "quantization_config" if value.get("bits").is_some() => "awq",
             "quantization_config" => "bitsandbytes",
             key => key,
@@ -299,6 +357,10 @@ fn odd_values_are_read_as_transformers_reads_them() {
     config["partial_rotary_factor"] = json!(0.5);
     config["sliding_window"] = json!(4);
     config["time_step_limit"] = json!([0.0, {"__float__": "Infinity"}]);
+    assert_eq!(outcome(llama.files(&config)), base);
+    // No scaling up to the length that the model was made for, and no room for more.
+    config["partial_rotary_factor"] = json!(1.0);
+    config["rope_parameters"] = json!({"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0});
     assert_eq!(outcome(llama.files(&config)), base);
     // The same as Python writes it.
     let text = config.to_string().replace(r#"{"__float__":"Infinity"}"#, "Infinity");

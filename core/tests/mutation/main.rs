@@ -4,6 +4,8 @@
 mod experts;
 mod folder;
 mod gguf;
+#[path = "../gguf_file/mod.rs"]
+mod gguf_file;
 
 use foveate_core::Any;
 use foveate_core::host::HostBackend;

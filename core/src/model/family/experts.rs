@@ -40,7 +40,7 @@ fn put(config: &mut Config, sparse: impl Fn(u32) -> bool, make: impl Fn(Mlp) -> 
 fn qwen_layers(json: &Json) -> Result<impl Fn(u32) -> bool + use<>> {
     let step = json.size_or("decoder_sparse_step", 1)?;
     let dense = json.numbers("mlp_only_layers")?.unwrap_or_default();
-    Ok(move |index| (index + 1) % step == 0 && !dense.contains(&index))
+    Ok(move |index: u32| (index + 1).is_multiple_of(step) && !dense.contains(&index))
 }
 
 /// Qwen2-MoE: an expert that all tokens share, with a gate.
@@ -156,7 +156,7 @@ pub(super) fn ernie(json: &Json, config: &mut Config) -> Result<()> {
     // -1 is the last layer.
     let last = json.get("moe_layer_end_index").is_none_or(|value| value.as_i64() == Some(-1));
     let end = if last { u32::MAX } else { json.u32("moe_layer_end_index")?.unwrap_or(u32::MAX) };
-    let sparse = move |index: u32| (index + 1) % interval == 0 && (start..=end).contains(&index);
+    let sparse = move |index: u32| (index + 1).is_multiple_of(interval) && (start..=end).contains(&index);
     put(config, sparse, |mlp| Experts {
         shared: shared.map(|inner| Mlp { inner, ..mlp }),
         ..Experts::new(choice, Mlp { inner, bias: false, ..mlp })

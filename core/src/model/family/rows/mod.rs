@@ -11,6 +11,7 @@ mod plain;
 mod slides;
 
 use super::like::Like;
+pub(super) use alibi::slopes;
 
 /// Every row.
 pub(super) const ALL: [&[&Like]; 9] =
