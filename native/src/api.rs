@@ -12,7 +12,7 @@ use foveate_core::model::{self, Files};
 use foveate_core::session;
 use std::ffi::OsStr;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Tokens of a conversation where none are asked for: its cache is allocated at once.
 const CHAT_CONTEXT: u32 = 4096;
@@ -46,8 +46,9 @@ pub struct Model {
     /// Tokens of a session at most, where a builder said so.
     context: Option<u32>,
     kv: DType,
-    /// How hidden states become a vector.
-    recipe: Option<Arc<Recipe>>,
+    /// How hidden states become a vector, once it was asked for, and what that is read from.
+    recipe: Arc<OnceLock<Arc<Recipe>>>,
+    source: Option<Arc<OsStr>>,
 }
 
 impl Model {
@@ -105,7 +106,7 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// As [`embedding::Embedder::embed`].
+    /// As [`embedder`](Self::embedder) and [`embedding::Embedder::embed`].
     pub fn embed(&self, text: &str, options: &EmbedOptions) -> Result<Vec<f32>> {
         Ok(wait(self.embedder()?.embed(text, options))?)
     }
@@ -113,15 +114,22 @@ impl Model {
     /// Makes what turns many texts into vectors, one after the other, in the same memory.
     ///
     /// # Errors
-    /// As [`embedding::Embedder::new`].
+    /// As [`recipe`](crate::recipe()) and [`embedding::Embedder::new`].
     pub fn embedder(&self) -> Result<Embedder> {
-        let recipe = self.recipe.clone().unwrap_or_default();
+        let recipe = match (self.recipe.get(), &self.source) {
+            (Some(recipe), _) => recipe.clone(),
+            (None, Some(source)) => {
+                let read = Arc::new(recipe(source)?.unwrap_or_default());
+                self.recipe.get_or_init(|| read).clone()
+            }
+            (None, None) => Arc::default(),
+        };
         Ok(embedding::Embedder::new(self.inner.clone(), recipe)?)
     }
 
     /// Sets how hidden states become a vector.
     pub fn with_recipe(self, recipe: Recipe) -> Self {
-        Self { recipe: Some(Arc::new(recipe)), ..self }
+        Self { recipe: Arc::new(OnceLock::from(Arc::new(recipe))), ..self }
     }
 
     /// The model as sessions hold it.
@@ -140,7 +148,7 @@ impl Deref for Model {
 
 impl From<model::Model<Any>> for Model {
     fn from(model: model::Model<Any>) -> Self {
-        Self { inner: Arc::new(model), context: None, kv: DType::F32, recipe: None }
+        Self { inner: Arc::new(model), context: None, kv: DType::F32, recipe: Arc::default(), source: None }
     }
 }
 
@@ -193,8 +201,7 @@ impl Builder {
     /// As [`Model::open`]; `Device` if the device is not there.
     pub fn open(self, model: impl AsRef<OsStr>) -> Result<Model> {
         let files = open(&model)?;
-        let recipe = recipe(&model)?.map(Arc::new);
-        Ok(Model { recipe, ..self.load(files)? })
+        Ok(Model { source: Some(model.as_ref().into()), ..self.load(files)? })
     }
 
     /// Loads a model that was opened; see [`open`](crate::open()).
@@ -204,6 +211,12 @@ impl Builder {
     pub fn load(self, files: Files) -> Result<Model> {
         let device = device_with(self.device, self.options)?;
         let inner = Arc::new(wait(model::Model::load(device, files, &mut |_| Ok(())))?);
-        Ok(Model { inner, context: self.context, kv: self.kv.unwrap_or(DType::F32), recipe: None })
+        Ok(Model {
+            inner,
+            context: self.context,
+            kv: self.kv.unwrap_or(DType::F32),
+            recipe: Arc::default(),
+            source: None,
+        })
     }
 }

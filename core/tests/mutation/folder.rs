@@ -78,15 +78,15 @@ fn models() -> Vec<(&'static str, Value)> {
         (
             "families/modernbert",
             json!({
-                "norm_eps": 1e-2, "hidden_activation": "relu", "classifier_activation": "relu", "local_attention": 6,
+                "norm_eps": 1e-2, "hidden_activation": "relu", "classifier_activation": "relu", "local_attention": 7,
                 "eos_token_id": 3
             }),
         ),
         (
             "families/modernbert_decoder",
             json!({
-                "norm_eps": 1e-2, "hidden_activation": "relu", "local_attention": 6, "sliding_window": null,
-                "eos_token_id": 3
+                "norm_eps": 1e-2, "hidden_activation": "relu", "classifier_activation": "relu", "local_attention": 7,
+                "sliding_window": null, "eos_token_id": 3
             }),
         ),
         (
