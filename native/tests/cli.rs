@@ -450,7 +450,7 @@ fn embed_gives_the_vectors_of_sentence_transformers(device: &str) -> Check {
     let model = model.to_string_lossy();
     let texts = [
         "A cat sits on a mat.",
-        "Na\u{ef}ve caf\u{e9} \u{2014} \u{6771}\u{4eac}\u{306f}\u{65e5}\u{672c}\u{306e}\u{9996}\u{90fd}\u{3067}\u{3059}.",
+        "Na\u{ef}ve caf\u{e9} \u{2014} \u{6771}\u{4eac}\u{306f}\u{65e5}\u{672c}\u{306e}\u{9996}\u{90fd}\u{3067}\u{3059}\u{3002}",
     ];
     let output = run(&["embed", &model, texts[0], texts[1], "--device", device])?;
     ensure(output.status.success(), || shown(&output))?;
