@@ -34,6 +34,7 @@ pub mod check;
 pub mod config;
 pub mod coprocessor;
 pub mod cpu;
+pub mod embedding;
 pub mod error;
 pub mod generate;
 #[cfg(feature = "gpu")]

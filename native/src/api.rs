@@ -2,15 +2,17 @@
 
 use crate::device::{Device, Options, device_with};
 use crate::error::Result;
+use crate::vectors::{Embedder, recipe};
 use crate::{open, wait};
 use foveate_core::Any;
+use foveate_core::embedding::{self, Options as EmbedOptions, Recipe};
 use foveate_core::generate::{self, Generation, Prompt};
 use foveate_core::kernels::dtype::DType;
 use foveate_core::model::{self, Files};
 use foveate_core::session;
 use std::ffi::OsStr;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Tokens of a conversation where none are asked for: its cache is allocated at once.
 const CHAT_CONTEXT: u32 = 4096;
@@ -44,6 +46,9 @@ pub struct Model {
     /// Tokens of a session at most, where a builder said so.
     context: Option<u32>,
     kv: DType,
+    /// How hidden states become a vector, once it was asked for, and what that is read from.
+    recipe: Arc<OnceLock<Arc<Recipe>>>,
+    source: Option<Arc<OsStr>>,
 }
 
 impl Model {
@@ -88,6 +93,45 @@ impl Model {
         Ok(Session::with_format(self.inner.clone(), context, self.kv)?)
     }
 
+    /// Returns the vector of a text, as sentence-transformers computes it: with the pooling, the further modules and the
+    /// prompts that the model's folder describes, or without `modules.json` as the mean of all tokens.
+    ///
+    /// ```no_run
+    /// use foveate::embedding::{Options, Prompt, Similarity};
+    ///
+    /// let model = foveate::Model::open("sentence-transformers/all-MiniLM-L6-v2")?;
+    /// let [a, b] = ["A cat sits on a mat.", "There is a cat on the mat."].map(|text| model.embed(text, &Options::new()));
+    /// println!("{:.3}", Similarity::Cosine.of(&a?, &b?));
+    /// # Ok::<(), foveate::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`embedder`](Self::embedder) and [`embedding::Embedder::embed`].
+    pub fn embed(&self, text: &str, options: &EmbedOptions) -> Result<Vec<f32>> {
+        Ok(wait(self.embedder()?.embed(text, options))?)
+    }
+
+    /// Makes what turns many texts into vectors, one after the other, in the same memory.
+    ///
+    /// # Errors
+    /// As [`recipe`](crate::recipe()) and [`embedding::Embedder::new`].
+    pub fn embedder(&self) -> Result<Embedder> {
+        let recipe = match (self.recipe.get(), &self.source) {
+            (Some(recipe), _) => recipe.clone(),
+            (None, Some(source)) => {
+                let read = Arc::new(recipe(source)?.unwrap_or_default());
+                self.recipe.get_or_init(|| read).clone()
+            }
+            (None, None) => Arc::default(),
+        };
+        Ok(embedding::Embedder::new(self.inner.clone(), recipe)?)
+    }
+
+    /// Sets how hidden states become a vector.
+    pub fn with_recipe(self, recipe: Recipe) -> Self {
+        Self { recipe: Arc::new(OnceLock::from(Arc::new(recipe))), ..self }
+    }
+
     /// The model as sessions hold it.
     pub fn shared(&self) -> &Arc<model::Model<Any>> {
         &self.inner
@@ -104,7 +148,7 @@ impl Deref for Model {
 
 impl From<model::Model<Any>> for Model {
     fn from(model: model::Model<Any>) -> Self {
-        Self { inner: Arc::new(model), context: None, kv: DType::F32 }
+        Self { inner: Arc::new(model), context: None, kv: DType::F32, recipe: Arc::default(), source: None }
     }
 }
 
@@ -156,7 +200,8 @@ impl Builder {
     /// # Errors
     /// As [`Model::open`]; `Device` if the device is not there.
     pub fn open(self, model: impl AsRef<OsStr>) -> Result<Model> {
-        self.load(open(model)?)
+        let files = open(&model)?;
+        Ok(Model { source: Some(model.as_ref().into()), ..self.load(files)? })
     }
 
     /// Loads a model that was opened; see [`open`](crate::open()).
@@ -166,6 +211,12 @@ impl Builder {
     pub fn load(self, files: Files) -> Result<Model> {
         let device = device_with(self.device, self.options)?;
         let inner = Arc::new(wait(model::Model::load(device, files, &mut |_| Ok(())))?);
-        Ok(Model { inner, context: self.context, kv: self.kv.unwrap_or(DType::F32) })
+        Ok(Model {
+            inner,
+            context: self.context,
+            kv: self.kv.unwrap_or(DType::F32),
+            recipe: Arc::default(),
+            source: None,
+        })
     }
 }

@@ -140,7 +140,10 @@ fn list(repository: &str) -> Result<Listing> {
 
 /// The files of a model among those of its repository.
 fn choose<'a>(repository: &str, listing: &'a Listing) -> Result<Vec<&'a Sibling>> {
-    const BESIDE: [&str; 9] = [
+    const BESIDE: [&str; 12] = [
+        "modules.json",
+        "config_sentence_transformers.json",
+        "sentence_bert_config.json",
         "config.json",
         "generation_config.json",
         "tokenizer.json",
@@ -152,13 +155,20 @@ fn choose<'a>(repository: &str, listing: &'a Listing) -> Result<Vec<&'a Sibling>
         "model.safetensors.index.json",
     ];
     let here = || listing.siblings.iter().filter(|s| is_plain(&s.rfilename));
+    // The modules behind a model that gives vectors, each in a folder of its own.
+    let modular = here().any(|s| s.rfilename == "modules.json");
+    let module = |name: &str| {
+        let inside = name.split_once('/').filter(|(folder, _)| modular && is_plain(folder));
+        inside.is_some_and(|(_, file)| ["config.json", "model.safetensors"].contains(&file))
+    };
     // Beside an index, a file called model.safetensors would be the same weights once more.
     let sharded = here().any(|s| s.rfilename == "model.safetensors.index.json");
     let weights = |name: &str| match sharded {
         true => name.starts_with("model-") && name.ends_with(".safetensors"),
         false => name == "model.safetensors",
     };
-    let chosen: Vec<&Sibling> = here().filter(|s| BESIDE.contains(&&*s.rfilename) || weights(&s.rfilename)).collect();
+    let chosen = |name: &str| is_plain(name) && (BESIDE.contains(&name) || weights(name)) || module(name);
+    let chosen: Vec<&Sibling> = listing.siblings.iter().filter(|s| chosen(&s.rfilename)).collect();
     if chosen.iter().any(|s| weights(&s.rfilename)) {
         return Ok(chosen);
     }
@@ -206,8 +216,9 @@ fn place(
         let target = folder.join("blobs").join(&blob);
         download::fetch(&url, &target, sibling.size, Some(&checksum), report)?;
         let parent = path.parent().unwrap_or(folder);
+        let up = "../".repeat(sibling.rfilename.matches('/').count());
         let linked = std::fs::create_dir_all(parent)
-            .and_then(|()| std::os::unix::fs::symlink(Path::new("../../blobs").join(&blob), path));
+            .and_then(|()| std::os::unix::fs::symlink(Path::new(&format!("{up}../../blobs")).join(&blob), path));
         match linked {
             Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(Error::file(path, plain(&e))),
             _ => Ok(()),

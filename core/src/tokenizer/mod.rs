@@ -102,6 +102,29 @@ impl Tokenizer {
         Ok(around.bos.into_iter().chain(ids).chain(around.eos).collect())
     }
 
+    /// The ids of a text with the model's special tokens around it, `most` in all: what is too much of the text is cut at its
+    /// end.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode); [`Error::Tokenizer`] if the special tokens leave no room for the text.
+    pub fn encode_cut(&self, text: &str, most: u32) -> Result<Vec<u32>> {
+        let (plain, whole) = (self.encode(text, false)?, self.encode(text, true)?);
+        let (most, around) = (most as usize, whole.len().saturating_sub(plain.len()));
+        if whole.len() <= most {
+            return Ok(whole);
+        }
+        if most <= around {
+            return Err(Error::tokenizer(format!("{around} special tokens leave no room for a text in {most} tokens")));
+        }
+        // The special tokens stand in front of the text and behind it.
+        let front = (0..=around).find(|&front| whole[front..].starts_with(&plain));
+        let Some(front) = front else {
+            return Err(Error::tokenizer("the special tokens do not stand around the text: it cannot be cut"));
+        };
+        let end = front + most - around;
+        Ok([&whole[..end], &whole[front + plain.len()..]].concat())
+    }
+
     /// Returns the token that [`encode`](Self::encode) with `add_special` puts before every text, if there is one: BOS, where
     /// the model was trained with it.
     ///

@@ -70,6 +70,29 @@ fn models() -> Vec<(&'static str, Value)> {
                 "logit_scale": 0.125, "hidden_act": "gelu"
             }),
         ),
+        ("families/bert", json!({"layer_norm_eps": 1e-2, "hidden_act": "relu", "eos_token_id": 3})),
+        ("families/roberta", json!({"layer_norm_eps": 1e-2, "hidden_act": "relu", "eos_token_id": 3})),
+        ("families/distilbert", json!({"activation": "relu", "eos_token_id": 3})),
+        ("families/nomic_bert", json!({"layer_norm_eps": 1e-2, "hidden_act": "relu", "eos_token_id": 3})),
+        ("families/eurobert", with(json!({"hidden_act": "gelu"}))),
+        (
+            "families/modernbert",
+            json!({
+                "norm_eps": 1e-2, "hidden_activation": "relu", "classifier_activation": "relu", "local_attention": 7,
+                "eos_token_id": 3
+            }),
+        ),
+        (
+            "families/modernbert_decoder",
+            json!({
+                "norm_eps": 1e-2, "hidden_activation": "relu", "classifier_activation": "relu", "local_attention": 7,
+                "sliding_window": null, "eos_token_id": 3
+            }),
+        ),
+        (
+            "families/embeddinggemma_lm",
+            with(json!({"sliding_window": 5, "hidden_activation": "silu", "query_pre_attn_scalar": 9})),
+        ),
         (
             "families/gpt2",
             json!({
@@ -132,8 +155,24 @@ pub(super) const DESCRIBES: &[(&str, &str)] = &[
     ("reorder_and_upcast_attn", "scores are in f32 in any case"),
     ("add_cross_attention", "true is refused; off it says nothing"),
     ("_sliding_window_pattern", "layer_types says it"),
-    ("use_bidirectional_attention", "true is refused; off it says nothing"),
     ("tie_word_embeddings", "the tensors decide, but for an error"),
+    ("hidden_dropout_prob", "of training"),
+    ("attention_probs_dropout_prob", "of training"),
+    ("dropout", "of training"),
+    ("embedding_dropout", "of training"),
+    ("mlp_dropout", "of training"),
+    ("initializer_cutoff_factor", "of training"),
+    ("sparse_prediction", "of training"),
+    ("sparse_pred_ignore_index", "of training"),
+    ("deterministic_flash_attn", "of Python's kernels"),
+    ("sinusoidal_pos_embds", "such a table is stored, too"),
+    ("cls_token_id", "the tokenizer's files say it"),
+    ("sep_token_id", "the tokenizer's files say it"),
+    ("mask_token_id", "the tokenizer's files say it"),
+    ("classifier_dropout", "of another head"),
+    ("classifier_pooling", "of another head"),
+    ("qa_dropout", "of another head"),
+    ("seq_classif_dropout", "of another head"),
     ("summary_first_dropout", "of another head"),
     ("summary_proj_to_labels", "of another head"),
     ("summary_type", "of another head"),
@@ -154,6 +193,12 @@ pub(super) const SAYS_THE_DEFAULT: &[(&str, &str)] = &[
     ("num_key_value_heads", "that of the class"),
     ("layer_types", "the class's pattern"),
     ("linear_conv_kernel_dim", "4"),
+    ("use_bidirectional_attention", "off"),
+    ("is_decoder", "off"),
+    ("type_vocab_size", "2"),
+    ("norm_bias", "off"),
+    ("classifier_bias", "off"),
+    ("decoder_bias", "on"),
 ];
 
 /// Another value of the same kind.

@@ -5,6 +5,7 @@ mod bench;
 mod chat;
 mod check;
 mod devices;
+mod embed;
 mod generate;
 mod interrupt;
 mod progress;
@@ -44,6 +45,8 @@ enum Command {
     Chat(chat::Arguments),
     /// Scores a text: mean negative log-likelihood and perplexity.
     Score(score::Arguments),
+    /// Turns texts into vectors, and compares two texts.
+    Embed(embed::Arguments),
     /// Compares kernels and models with results in files.
     Check(check::Arguments),
     /// Lists GPU adapters with their features and kernel variants, and tests them.
@@ -64,6 +67,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Chat(arguments) => chat::run(&arguments),
         Command::Score(arguments) => score::run(&arguments),
+        Command::Embed(arguments) => embed::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),

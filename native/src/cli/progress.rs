@@ -58,7 +58,7 @@ impl Bars {
 pub(super) fn load(device: Any, files: Files) -> Result<Model<Any>> {
     match files.ignored() {
         0 => {}
-        n => eprintln!("note: {n} tensors of parts that see or draft are not used"),
+        n => eprintln!("note: {n} tensors of parts that are not run are left out"),
     }
     let mut shown: Option<ProgressBar> = None;
     let started = std::time::Instant::now();

@@ -31,12 +31,12 @@ fn plain(json: &Json) -> Result<()> {
     }
 }
 
-/// The width of a head.
-fn head_dim(dim: u32, heads: u32) -> Result<u32> {
+/// The width of a head, by the keys of both numbers.
+fn head_dim(dim: u32, heads: u32, [of_dim, of_heads]: [&str; 2]) -> Result<u32> {
     match dim.is_multiple_of(heads) {
         true => bounded("the width of a head", dim / heads),
         false => {
-            let reason = format!("hidden_size {dim} is no multiple of the {heads} heads (num_attention_heads)");
+            let reason = format!("{of_dim} {dim} is no multiple of {of_heads} {heads}");
             Err(Error::Config { reason })
         }
     }
@@ -71,7 +71,7 @@ pub(super) fn bert(json: &Json, kind: &str) -> Result<Config> {
     };
     let width = match nomic.then(|| json.u32("head_dim")).transpose()?.flatten() {
         Some(width) => bounded("head_dim", width)?,
-        None => head_dim(dim, heads)?,
+        None => head_dim(dim, heads, [key("hidden_size", "dim"), key("num_attention_heads", "n_heads")])?,
     };
     (attention.dim, attention.scale) = (width, 1.0 / (width as f32).sqrt());
     if nomic {
@@ -142,7 +142,7 @@ fn tied(json: &Json) -> Result<Option<bool>> {
 pub(super) fn modern(json: &Json, causal: bool) -> Result<Config> {
     let (dim, heads) = (json.size_or("hidden_size", 768)?, json.size_or("num_attention_heads", 12)?);
     let count = layers("num_hidden_layers", json.size_or("num_hidden_layers", 22)?)?;
-    let width = head_dim(dim, heads)?;
+    let width = head_dim(dim, heads, ["hidden_size", "num_attention_heads"])?;
     let flag = |key: &str, default: bool| json.bool(key).map(|on| on.unwrap_or(default));
     let bias = flag("norm_bias", false)?;
     let norm = Norm { bias, ..Norm::layer(json.f64("norm_eps")?.unwrap_or(1e-5) as f32) };

@@ -12,7 +12,6 @@ const EUROBERT: Like = Like {
     context: 8192,
     more: |json, config| {
         both_sides(config, |window| window);
-        config.headless = true;
         json.understands(&["classifier_pooling"]);
         Ok(())
     },

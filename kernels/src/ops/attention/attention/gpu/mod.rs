@@ -287,8 +287,8 @@ impl Planner<'_> {
             .u32("split_keys", split_keys)
             // The cap of 2^30 exceeds any distance of two positions and keeps their differences within 32 bits.
             .u32("window", spec.window.unwrap_or(u32::MAX).min(1 << 30))
-            // Beyond all keys it means the same, and sums of positions stay within 32 bits.
-            .u32("ahead", spec.ahead.unwrap_or(0).min(spec.keys))
+            // So does this one.
+            .u32("ahead", spec.ahead.unwrap_or(0).min(1 << 30))
             .f32("scale", spec.softcap.map_or(spec.scale * LOG2_E, |c| spec.scale / c))
             .f32("cap", spec.softcap.unwrap_or(0.0) * LOG2_E)
             .u32("q_stride", spec.q_stride / unit)
