@@ -418,7 +418,7 @@ const OWN: &[&str] = &[
 pub fn families() -> Vec<&'static str> {
     let around = AROUND.iter().map(|(outer, _)| *outer);
     let mut all: Vec<&str> =
-        OWN.into_iter().chain(rows::ALL.into_iter().flatten().map(|row| row.name)).chain(around).collect();
+        OWN.iter().copied().chain(rows::ALL.into_iter().flatten().map(|row| row.name)).chain(around).collect();
     all.sort_unstable();
     all.dedup();
     all
