@@ -1,5 +1,6 @@
 //! Loads the layers of a model from files into an executor's memory. [`tensors`] reads the single tensors.
 
+mod convolved;
 mod experts;
 mod tensors;
 
@@ -191,6 +192,13 @@ impl<'a, B: Backend> Loader<'a, B> {
             config::Mixer::Attention(a) => Mixer::Attention(self.attention(a, index, dim).await?),
             config::Mixer::Delta(d) => Mixer::Delta(self.delta(d, index, dim).await?),
             config::Mixer::Routing(r) => Mixer::Routing(self.routing(r, index, dim).await?),
+            config::Mixer::ShortConv(c) => Mixer::ShortConv(self.short_conv(c, index, dim).await?),
+            config::Mixer::Scan(s) => Mixer::Scan(self.scan(s, index, dim).await?),
+            config::Mixer::Both(a, s) => {
+                let attention = self.attention(a, index, dim).await?;
+                Mixer::Both(attention, self.scan(s, index, dim).await?)
+            }
+            config::Mixer::None => Mixer::None,
         };
         let post_norm = self.norm_if(Role::PostNorm, index, stream(layer.post_norm), dim).await?;
         let mlp = match &layer.mlp {
@@ -198,6 +206,7 @@ impl<'a, B: Backend> Loader<'a, B> {
                 FeedForward::Mlp(self.mlp(*mlp, [Role::Gate, Role::Up, Role::Down], index, dim).await?)
             }
             config::FeedForward::Experts(experts) => FeedForward::Experts(self.experts(experts, index, dim).await?),
+            config::FeedForward::None => FeedForward::None,
         };
         let branch_norms = self.norms([Role::MixedNorm, Role::MlpNorm], index, layer.branch_norm, dim).await?;
         let sum_norms = self.norms([Role::MixedSumNorm, Role::MlpSumNorm], index, layer.sum_norm, dim).await?;
@@ -212,7 +221,7 @@ impl<'a, B: Backend> Loader<'a, B> {
         let plain = activation::Spec { gated: mlp.gated, ..activation::Spec::new(0, mlp.inner, mlp.kind) };
         let activation = if mlp.kind == activation::Kind::Xielu { self.xielu(plain, index).await? } else { plain };
         let norm = self.norm_if(Role::InnerNorm, index, mlp.norm, mlp.inner).await?;
-        let down = self.matrix(&[self.rows(down, index, dim, mlp.bias)], mlp.inner).await?;
+        let down = self.scaled(down, index, [dim, mlp.inner], mlp.bias, mlp.scale).await?;
         Ok(Mlp { config: mlp, up, activation, norm, down })
     }
 
@@ -279,7 +288,8 @@ impl<'a, B: Backend> Loader<'a, B> {
         let (q, kv) = (a.heads * a.dim, a.kv_width());
         let mut input = vec![(Role::Query, q), (Role::Key, kv), (Role::Value, kv)];
         input.extend(a.gated.then_some((Role::MixedGate, q)));
-        let input: Vec<_> = input.into_iter().map(|(role, n)| self.rows(role, index, n, a.input_bias)).collect();
+        let mut input: Vec<_> = input.into_iter().map(|(role, n)| self.rows(role, index, n, a.input_bias)).collect();
+        input.extend(a.head_gates.then(|| self.rows(Role::MixedGate, index, a.heads, false)));
         let input = self.matrix(&input, dim).await?;
         let head_norms = match a.head_norm {
             Some(norm) => Some((
@@ -300,7 +310,7 @@ impl<'a, B: Backend> Loader<'a, B> {
             false => None,
         };
         let output_norm = self.norm_if(Role::MixedInnerNorm, index, a.output_norm, q).await?;
-        let output = self.matrix(&[self.rows(Role::Output, index, dim, a.output_bias)], q).await?;
+        let output = self.scaled(Role::Output, index, [dim, q], a.output_bias, a.output_scale).await?;
         Ok(Attention { config: a.clone(), input, head_norms, sinks, alibi, output_norm, output })
     }
 

@@ -11,6 +11,8 @@ mod matrix;
 mod norm;
 mod record;
 mod routing;
+mod scan;
+mod short_conv;
 pub(crate) mod workspace;
 
 pub use decoder::Decoder;

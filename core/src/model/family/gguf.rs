@@ -252,6 +252,10 @@ pub(super) fn place(config: &Config, role: Role, layer: usize, kind: &str) -> Pl
         Role::DecayBias => "ssm_dt",
         Role::QueryConv | Role::KeyConv | Role::ValueConv => "ssm_conv1d",
         Role::HeadNorm => "ssm_norm",
+        Role::ConvInput => "ssm_in",
+        Role::Conv => "ssm_conv1d",
+        Role::ConvOutput => "ssm_out",
+        Role::Skip => return Place::plain(format!("blk.{layer}.ssm_d")),
         Role::Routed | Role::RoutedValue | Role::Centroids | Role::RoutedOutput => "routing",
     };
     let part = if inside == "attn_qkv" { hub::fused(config, role, layer) } else { None };

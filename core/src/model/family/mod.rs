@@ -13,12 +13,14 @@ mod known;
 mod like;
 mod llama;
 mod names;
+mod names_convolved;
 mod names_experts;
 mod names_gpt;
 mod qwen3_5;
 mod rope;
 mod routing;
 mod rows;
+mod scan;
 
 pub use custom::PlaceFn;
 pub(crate) use json::parse;
@@ -121,8 +123,16 @@ pub enum Role {
     KeyConv,
     /// The convolution of values, `[channels, window]`.
     ValueConv,
-    /// The norm of each head of the delta rule's outputs.
+    /// The norm of each head of the delta rule's outputs, and of the groups of a scan's.
     HeadNorm,
+    /// The product in front of a convolution that is a mixer, and of a scan: what all of it reads.
+    ConvInput,
+    /// The convolution of such a mixer, `[channels, window]`.
+    Conv,
+    /// The output product of such a mixer.
+    ConvOutput,
+    /// The share of each head's values that skips a scan.
+    Skip,
     /// The product that gives the queries of routing heads, which are their keys, too.
     Routed,
     /// The product that gives the values of routing heads.
@@ -188,9 +198,11 @@ impl Place {
 }
 
 /// Models that also see, with the text model inside of them if their configuration does not name it.
-const AROUND: [(&str, &str); 9] = [
+const AROUND: [(&str, &str); 11] = [
     ("gemma3", "gemma3_text"),
     ("idefics3", "llama"),
+    ("lfm2_vl", "lfm2"),
+    ("lfm3_vl", "lfm3"),
     ("mistral3", "mistral"),
     ("qwen2_5_vl", "qwen2_5_vl_text"),
     ("qwen3_5", "qwen3_5_text"),
@@ -233,6 +245,8 @@ impl Family {
             "qwen3_5_text" => (qwen3_5::config(text, kind)?, Naming::Function(hub::qwen3_5)),
             "qwen3_5_moe_text" => (rows::moe::qwen_hybrid(text, kind)?, Naming::Function(names_experts::qwen)),
             "qwen3_next" => (rows::moe::qwen_hybrid(text, kind)?, Naming::Function(names_experts::qwen3_next)),
+            "mamba2" => (scan::mamba2(text)?, scan::BACKBONE),
+            "nemotron_h" => (scan::nemotron_h(text)?, scan::BACKBONE),
             "routing_transformer" => (routing::config(text)?, Naming::Function(hub::qwen3_5)),
             "delta_net" | "gated_deltanet" => (fla::config(text)?, Naming::Function(hub::fla)),
             other => match rows::find(other) {
@@ -249,7 +263,7 @@ impl Family {
             around(&json, &mut config)?;
         }
         // Of pictures, which become fewer tokens by it.
-        json.understands(if inside.is_some() { &["scale_factor"] } else { &[] });
+        json.understands(if inside.is_some() { &["scale_factor", "downsample_factor"] } else { &[] });
         json.finish()?;
         Ok(Self { config, place, by_tensors: false })
     }
@@ -277,6 +291,11 @@ impl Family {
     /// Returns the place of the weight of `role` in layer `layer`. Roles outside of layers ignore `layer`.
     pub fn weight(&self, role: Role, layer: usize) -> Place {
         self.place.place(&self.config, role, layer, "weight")
+    }
+
+    /// True if a place of [`Role::DecayRate`] holds rates, which are negative, instead of their logarithms.
+    pub(super) fn holds_rates(&self, place: &Place) -> bool {
+        place.name.ends_with(".ssm_a")
     }
 
     /// Returns the place of a number of the activation in layer `layer`.
@@ -356,7 +375,7 @@ fn refuse_quantization(json: &json::Json, kind: &str) -> Result<()> {
 }
 
 /// Families with readers of their own.
-const OWN: [&str; 12] = [
+const OWN: [&str; 14] = [
     "llama",
     "mistral",
     "ministral",
@@ -366,6 +385,8 @@ const OWN: [&str; 12] = [
     "qwen3_next",
     "gemma3",
     "gpt2",
+    "mamba2",
+    "nemotron_h",
     "delta_net",
     "gated_deltanet",
     "routing_transformer",

@@ -39,8 +39,14 @@ pub(super) fn known(files: &Checkpoint, name: &str) -> Option<String> {
     let bare = name.split_once('.').map_or(name, |(_, rest)| rest);
     let inside =
         [format!("model.language_model.{bare}"), format!("language_model.{name}"), format!("model.text_model.{bare}")];
-    [name.into(), bare.into()].into_iter().chain(inside).find(|name: &String| files.get(name).is_some())
+    let renamed = RENAMED.iter().filter(|(of, _)| name.contains(of)).map(|(of, to)| name.replace(of, to));
+    let mut all = [name.into(), bare.into()].into_iter().chain(inside).chain(renamed);
+    all.find(|name: &String| files.get(name).is_some())
 }
+
+/// Names under which newer files hold the norms of some hybrids.
+const RENAMED: [(&str, &str); 2] =
+    [(".input_layernorm.", ".attention_layer_norm."), (".post_attention_layernorm.", ".feedforward_layer_norm.")];
 
 impl<'a, B: Backend> Loader<'a, B> {
     pub(super) fn has(&self, place: &Place) -> bool {

@@ -4,16 +4,30 @@ mod act;
 mod alibi;
 mod gpt;
 mod granite;
+mod lfm;
 pub(super) mod moe;
+mod olmo_hybrid;
 mod parallel;
 mod plain;
+mod scans;
 mod slides;
 
 use super::like::Like;
 
 /// Every row.
-pub(super) const ALL: [&[&Like]; 8] =
-    [plain::ALL, slides::ALL, granite::ALL, act::ALL, parallel::ALL, gpt::ALL, alibi::ALL, moe::ALL];
+pub(super) const ALL: [&[&Like]; 11] = [
+    plain::ALL,
+    slides::ALL,
+    granite::ALL,
+    act::ALL,
+    parallel::ALL,
+    gpt::ALL,
+    alibi::ALL,
+    moe::ALL,
+    lfm::ALL,
+    scans::ALL,
+    olmo_hybrid::ALL,
+];
 
 /// The row of a `model_type`.
 pub(super) fn find(name: &str) -> Option<&'static Like> {
