@@ -524,6 +524,8 @@ pub struct Mlp {
     pub gate_scale: f32,
     /// Multiplies the output.
     pub scale: f32,
+    /// The numbers `alpha_p`, `alpha_n`, `beta` and `eps` of xIELU, if no tensors hold them.
+    pub numbers: Option<[f64; 4]>,
 }
 
 impl Mlp {
@@ -534,7 +536,8 @@ impl Mlp {
 
     /// `down(f(gate(x)) * up(x))` with `inner` elements between, without biases.
     pub fn gated(inner: u32, kind: activation::Kind) -> Self {
-        Self { inner, kind, gated: true, bias: false, norm: None, gate_scale: 1.0, scale: 1.0 }
+        let numbers = None;
+        Self { inner, kind, gated: true, bias: false, norm: None, numbers, gate_scale: 1.0, scale: 1.0 }
     }
 
     /// `down(f(up(x)))` with `inner` elements between, without biases.

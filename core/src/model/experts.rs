@@ -1,8 +1,8 @@
 //! Mixtures of experts: a router's product and choice, the products of each token with the weights of its experts, their
 //! weighted sum, and an MLP that all tokens share.
 
-use super::decoder::Mlp;
 use super::matrix::{Input, Matrix, Then};
+use super::mlp::Mlp;
 use super::record::Record;
 use super::workspace::{Mixture, Workspace};
 use crate::backend::{Backend, Operand};

@@ -5,9 +5,10 @@ mod experts;
 mod tensors;
 
 use super::attention::Attention;
-use super::decoder::{Decoder, FeedForward, Layer, Mixer, Mlp};
+use super::decoder::{Decoder, FeedForward, Layer, Mixer};
 use super::delta::{Conv, Delta};
 use super::family::{Family, Part, Place, Role};
+use super::mlp::Mlp;
 use super::norm::Norm;
 use super::routing::Routing;
 use crate::backend::Backend;
@@ -15,8 +16,8 @@ use crate::config;
 use crate::config::{Config, Norm as NormConfig};
 use crate::error::{Error, Result, one_line};
 use crate::weights::Checkpoint;
-use foveate_kernels::activation;
 use foveate_kernels::rope::{Frequencies, Scaling};
+use foveate_kernels::{activation, norm};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tensors::known;
@@ -114,30 +115,79 @@ impl<'a, B: Backend> Loader<'a, B> {
         if !self.family.by_tensors {
             return Ok(config);
         }
-        for (index, layer) in config.layers.iter_mut().enumerate() {
-            let any = |roles: &[Role]| roles.iter().any(|&role| self.has(&self.family.bias(role, index)));
-            if let config::FeedForward::Mlp(mlp) = &mut layer.mlp {
-                mlp.bias = any(&[Role::Gate, Role::Up, Role::Down]);
-            }
-            if let config::Mixer::Attention(a) = &mut layer.mixer {
-                a.input_bias = any(&[Role::Query, Role::Key, Role::Value]);
-                a.output_bias = any(&[Role::Output]);
-            }
-        }
+        self.count_tensors(&mut config);
         let rope = config.layers.iter().find_map(|layer| layer.mixer.attention()?.rope.as_ref());
         let Some(frequencies) = rope.map(|rope| rope.frequencies.clone()) else { return Ok(config) };
         let frequencies = self.divided(frequencies).await?;
         for layer in &mut config.layers {
             if let config::Mixer::Attention(config::Attention { rope: Some(rope), .. }) = &mut layer.mixer {
-                rope.frequencies = frequencies.clone();
+                rope.frequencies.divisors = frequencies.divisors.clone();
+                // Layers with a window may have a rotation of their own, which is not stretched.
+                if matches!(rope.frequencies.scaling, Scaling::Long { .. }) {
+                    rope.frequencies.scaling = frequencies.scaling.clone();
+                }
             }
         }
         Ok(config)
     }
 
+    /// Decides on what only the presence of tensors tells: biases, the norms of heads, and a second norm of parallel
+    /// branches.
+    fn count_tensors(&self, config: &mut Config) {
+        let family = self.family;
+        let bias = |role, index| {
+            let fused = family.fused(role, index, "bias");
+            self.has(&family.bias(role, index)) || fused.is_some_and(|place| self.has(&place))
+        };
+        config.head_bias |= bias(Role::Head, 0);
+        for (index, layer) in config.layers.iter_mut().enumerate() {
+            let any = |roles: &[Role]| roles.iter().any(|&role| bias(role, index));
+            // Files do not say which layers of Qwen's have no experts.
+            if let config::FeedForward::Experts(experts) = &layer.mlp
+                && let Some(inner) = self.dense(index)
+            {
+                layer.mlp = config::Mlp { inner, ..experts.each }.into();
+            }
+            if let config::FeedForward::Mlp(mlp) = &mut layer.mlp {
+                mlp.bias = any(&[Role::Gate, Role::Up, Role::Down]);
+            }
+            if let (true, None) = (layer.parallel, &layer.branch_norm) {
+                let [input, post] = [Role::InputNorm, Role::PostNorm].map(|role| self.own(role, index, "weight"));
+                layer.post_norm = layer.post_norm.filter(|_| self.has(&post) && post != input);
+            }
+            let (norm, heads) = (layer.input_norm, &mut layer.mixer);
+            if let config::Mixer::Attention(a) = heads {
+                a.input_bias = any(&[Role::Query, Role::Key, Role::Value]);
+                a.output_bias = any(&[Role::Output]);
+                // GLM 4.5 has norms of heads in one of its sizes.
+                if family.config.architecture == "glm4moe" && !self.has(&family.weight(Role::QueryNorm, index)) {
+                    a.head_norm = None;
+                }
+                // Layer norms of heads are each head's own, and have no biases.
+                let own = norm.filter(|norm| norm.kind == norm::Kind::Layer);
+                let there = self.has(&family.weight(Role::QueryNorm, index));
+                if let Some(norm) = own.filter(|_| there) {
+                    a.head_norm = Some(NormConfig { bias: false, one_plus: false, ..norm });
+                    a.norm_over = config::NormOver::OwnHead;
+                }
+            }
+        }
+    }
+
+    /// The width of a layer's MLP, if it has one and no router.
+    fn dense(&self, index: usize) -> Option<u32> {
+        let [router, up] = [Role::Router, Role::Up].map(|role| self.family.weight(role, index));
+        let tensor = self.files.get(&known(self.files, &up.name)?).filter(|_| !self.has(&router))?;
+        tensor.shape.first().and_then(|rows| u32::try_from(*rows).ok()).filter(|rows| (1..=1 << 24).contains(rows))
+    }
+
     /// Frequencies with the divisors that the files hold.
     async fn divided(&mut self, of: Frequencies) -> Result<Frequencies> {
         if let Scaling::Long { original, .. } = of.scaling {
+            let either = [Role::RopeShort, Role::RopeLong].map(|role| self.has(&self.family.weight(role, 0)));
+            if self.family.config.architecture == "phi3" && either == [false, false] {
+                return Ok(Frequencies { scaling: Scaling::None, ..of });
+            }
             let short = self.divisors(Role::RopeShort, of.rotary).await?;
             let long = self.divisors(Role::RopeLong, of.rotary).await?;
             return Ok(Frequencies { scaling: Scaling::Long { short, long, original }, ..of });
@@ -219,16 +269,25 @@ impl<'a, B: Backend> Loader<'a, B> {
         let [gate, up] = [gate, up].map(|role| self.rows(role, index, mlp.inner, mlp.bias));
         let up = if mlp.gated { self.matrix(&[gate, up], dim).await? } else { self.matrix(&[up], dim).await? };
         let plain = activation::Spec { gated: mlp.gated, ..activation::Spec::new(0, mlp.inner, mlp.kind) };
-        let activation = if mlp.kind == activation::Kind::Xielu { self.xielu(plain, index).await? } else { plain };
+        let activation = match mlp.kind {
+            activation::Kind::Xielu => self.xielu(plain, mlp.numbers, index).await?,
+            _ => plain,
+        };
         let norm = self.norm_if(Role::InnerNorm, index, mlp.norm, mlp.inner).await?;
         let down = self.scaled(down, index, [dim, mlp.inner], mlp.bias, mlp.scale).await?;
         Ok(Mlp { config: mlp, up, activation, norm, down })
     }
 
     /// xIELU with the numbers of a layer.
-    async fn xielu(&mut self, plain: activation::Spec, index: usize) -> Result<activation::Spec> {
-        let mut values = [0.0f64, 0.0, 0.5, -1e-6];
-        for (value, name) in values.iter_mut().zip(["alpha_p", "alpha_n", "beta", "eps"]) {
+    async fn xielu(
+        &mut self,
+        plain: activation::Spec,
+        numbers: Option<[f64; 4]>,
+        index: usize,
+    ) -> Result<activation::Spec> {
+        let mut values = numbers.unwrap_or([0.0, 0.0, 0.5, -1e-6]);
+        let names = if numbers.is_none() { &["alpha_p", "alpha_n", "beta", "eps"][..] } else { &[] };
+        for (value, name) in values.iter_mut().zip(names) {
             let place = self.family.number(name, index);
             // The constants are left out of some files, the learned numbers of none.
             if name.starts_with("alpha") || self.has(&place) {
@@ -279,9 +338,20 @@ impl<'a, B: Backend> Loader<'a, B> {
 
     /// `rows` outputs of a layer's product, with or without a bias.
     fn rows(&self, role: Role, layer: usize, rows: u32, bias: bool) -> (Place, Option<Place>, u32) {
-        let place = self.family.bias(role, layer);
+        let place = self.own(role, layer, "bias");
         let bias = bias && (!self.family.by_tensors || self.has(&place));
-        (self.family.weight(role, layer), bias.then_some(place), rows)
+        (self.own(role, layer, "weight"), bias.then_some(place), rows)
+    }
+
+    /// The place of a role: a tensor of its own, or if there is none, what the files may have in place of it.
+    fn own(&self, role: Role, layer: usize, kind: &str) -> Place {
+        let own = if kind == "weight" { self.family.weight(role, layer) } else { self.family.bias(role, layer) };
+        // `ffn_up` holds gates, too, if these have no tensor of their own.
+        let first = if matches!(role, Role::Gate | Role::Up) { Role::Gate } else { role };
+        if self.has(&self.family.weight(first, layer)) {
+            return own;
+        }
+        self.family.fused(role, layer, kind).filter(|place| self.has(place)).unwrap_or(own)
     }
 
     async fn attention(&mut self, a: &config::Attention, index: usize, dim: u32) -> Result<Attention<B>> {
@@ -409,7 +479,7 @@ impl<'a, B: Backend> Loader<'a, B> {
         scale: f32,
     ) -> Result<Norm<B>> {
         let mut weight = match norm.weight {
-            true => self.values(&self.family.weight(role, layer), dim, &[]).await?,
+            true => self.values(&self.own(role, layer, "weight"), dim, &[]).await?,
             false => vec![if norm.one_plus { 0.0 } else { 1.0 }; dim as usize],
         };
         if scale != 1.0 {
@@ -419,7 +489,7 @@ impl<'a, B: Backend> Loader<'a, B> {
         let weight = self.store("norm", &weight)?;
         let bias = match norm.bias {
             true => {
-                let mut bias = self.values(&self.family.bias(role, layer), dim, &[]).await?;
+                let mut bias = self.values(&self.own(role, layer, "bias"), dim, &[]).await?;
                 bias.iter_mut().for_each(|b| *b *= scale);
                 Some(self.store("norm", &bias)?)
             }

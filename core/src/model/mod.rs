@@ -8,6 +8,7 @@ mod family;
 mod hub;
 mod load;
 mod matrix;
+mod mlp;
 mod norm;
 mod record;
 mod routing;
@@ -16,7 +17,7 @@ mod short_conv;
 pub(crate) mod workspace;
 
 pub use decoder::Decoder;
-pub use family::{Family, Part, Place, PlaceFn, Role, families};
+pub use family::{Family, Part, Place, PlaceFn, Role, architectures, families};
 pub use hub::Hub;
 pub use load::{Progress, Report};
 

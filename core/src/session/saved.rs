@@ -122,12 +122,9 @@ impl<B: Backend> Session<B> {
     fn rope(&self) -> String {
         let rope = self.model.config().layers.iter().map(|layer| {
             let rope = layer.mixer.attention().and_then(|a| a.rope.as_ref());
-            // Frequencies of LongRoPE and of dynamic scaling depend on the room of a session.
-            let room = |f: &Frequencies| match f.scaling {
-                Scaling::Long { original, .. } => (self.context() > original).to_string(),
-                Scaling::Dynamic { original, .. } => f64::from(self.context()).max(original).to_string(),
-                _ => false.to_string(),
-            };
+            // Frequencies of LongRoPE depend on the room of a session.
+            let room =
+                |f: &Frequencies| matches!(f.scaling, Scaling::Long { original, .. } if self.context() > original);
             rope.map_or("none".into(), |r| format!("{:?} {:?} {}", r.pairing, r.frequencies, room(&r.frequencies)))
         });
         let mut rope: Vec<String> = rope.collect();

@@ -1,10 +1,15 @@
 //! Small models whose logits, losses or greedy tokens third-party code computed, on every executor and adapter.
 
+mod gguf;
+mod gguf_experts;
+#[path = "../gguf_file/mod.rs"]
+mod gguf_file;
 mod reports;
+mod table;
 
 use foveate_core::gpu::{self, Gpu};
 use foveate_core::host::HostBackend;
-use foveate_core::model::{Family, Files, Model};
+use foveate_core::model::{Family, Files};
 use foveate_core::weights::{Checkpoint, Memory, Source};
 use foveate_core::{Any, check};
 use foveate_kernels::testing::Tolerance;
@@ -37,6 +42,7 @@ const FAMILIES: [&str; 102] = [
     "families/falcon40b",
     "families/falcon7b",
     "families/falcon_h1",
+    "families/falcon_rw",
     "families/gemma",
     "families/gemma2",
     "families/gemma3",
@@ -66,7 +72,6 @@ const FAMILIES: [&str; 102] = [
     "families/lfm2_moe",
     "families/lfm3",
     "families/llama",
-    "families/llama_dynamic",
     "families/llama_linear",
     "families/llama_llama3",
     "families/llama_longrope",
@@ -119,9 +124,11 @@ const FAMILIES: [&str; 102] = [
 ];
 
 /// Folders that are refused, and what the error names.
-const REFUSED: [(&str, &str); 4] = [
+const REFUSED: [(&str, &str); 5] = [
     ("embeddinggemma", "use_bidirectional_attention"),
     ("embeddinggemma_lm", "use_bidirectional_attention"),
+    // Longer than its frequencies stay the same.
+    ("llama_dynamic", "context of 64"),
     ("qwen3_embedding", "lm_head.weight"),
     ("u_quant_gptq", "gptq"),
 ];
@@ -154,8 +161,12 @@ fn folder(path: &Path) -> Result<Files, Failed> {
 
 fn run(backend: Any, family: &str, tolerance: Tolerance) -> Result<(), Failed> {
     let path = golden().join(family);
+    judge(backend, folder(&path)?, &path, tolerance)
+}
+
+fn judge(backend: Any, files: Files, path: &Path, tolerance: Tolerance) -> Result<(), Failed> {
     let golden = pollster::block_on(Checkpoint::safetensors(vec![source(&path.join("golden.safetensors"))?]))?;
-    let findings = pollster::block_on(check::model(backend, folder(&path)?, &golden, tolerance))?;
+    let findings = pollster::block_on(check::model(backend, files, &golden, tolerance))?;
     match findings.iter().find(|f| !f.passed) {
         Some(failed) => Err(format!("{}: {}", failed.name, failed.detail).into()),
         None => Ok(()),
@@ -163,9 +174,15 @@ fn run(backend: Any, family: &str, tolerance: Tolerance) -> Result<(), Failed> {
 }
 
 fn refuses(family: &str, word: &str) -> Result<(), Failed> {
-    let load = |files| pollster::block_on(Model::load(Any::Host(HostBackend::cpu(1)), files, &mut |_| Ok(())));
-    let message = match folder(&golden().join("families").join(family)) {
-        Ok(files) => load(files).err().map(|error| error.to_string()).unwrap_or_default(),
+    let golden = golden().join("families").join(family);
+    let message = match folder(&golden) {
+        Ok(files) => {
+            let case = vec![source(&golden.join("golden.safetensors"))?];
+            let case = pollster::block_on(Checkpoint::safetensors(case))?;
+            let backend = Any::Host(HostBackend::cpu(1));
+            let findings = pollster::block_on(check::model(backend, files, &case, Tolerance::MODEL_EXECUTOR));
+            findings.err().map(|error| error.to_string()).unwrap_or_default()
+        }
         Err(error) => error.message().unwrap_or_default().to_owned(),
     };
     if message.contains(word) { Ok(()) } else { Err(format!("it says {message:?}, nothing of {word}").into()) }
@@ -185,6 +202,12 @@ fn main() {
     for (family, word) in REFUSED {
         trials
             .push(Trial::test(format!("refused::{family}"), move || refuses(family, word)).with_ignored_flag(missing));
+    }
+    trials.push(Trial::test("table_of_families_is_the_registrys", table::agrees).with_ignored_flag(missing));
+    for conversion in gguf::ALL {
+        let cpu = move || gguf::run(Any::Host(HostBackend::exact_cpu(2)), conversion);
+        let name = format!("cpu::gguf/{}", conversion.family);
+        trials.push(Trial::test(name, cpu).with_ignored_flag(missing));
     }
     for report in reports::ALL {
         let cpu = move || reports::run(Any::Host(HostBackend::exact_cpu(2)), report);

@@ -56,6 +56,21 @@ fn models() -> Vec<(&'static str, Value)> {
             })),
         ),
         (
+            "families/gemma2",
+            with(json!({
+                "sliding_window": 5, "hidden_activation": "silu", "query_pre_attn_scalar": 9, "attn_logit_softcapping": 2.5,
+                "final_logit_softcapping": 1.5
+            })),
+        ),
+        ("families/granite", with(json!({"hidden_act": "gelu"}))),
+        (
+            "families/cohere2",
+            json!({
+                "layer_norm_eps": 1e-2, "max_position_embeddings": 96, "eos_token_id": 3, "sliding_window": 5,
+                "logit_scale": 0.125, "hidden_act": "gelu"
+            }),
+        ),
+        (
             "families/gpt2",
             json!({
                 "layer_norm_epsilon": 1e-2, "activation_function": "relu", "scale_attn_weights": false,
@@ -272,15 +287,13 @@ fn keys_that_may_change_results_are_refused_by_name() {
         ("quantization_config", json!({"quant_method": "awq", "bits": 4})),
         ("quantization_config", json!({"load_in_4bit": true})),
         ("rope_parameters", json!({"rope_type": "default", "rope_theta": 100.0, "alpha": 2.0})),
-        ("rope_parameters", json!({"rope_type": "dynamic", "rope_theta": 100.0, "factor": 2.0})),
         ("head_dim", json!(15)),
     ] {
         let mut config = folder.config.clone();
         config[key] = value.clone();
         let message = outcome(folder.files(&config)).expect_err("it may change results");
         let word = match key {
-            "rope_parameters" if value.get("alpha").is_some() => "rope_parameters.alpha",
-            "rope_parameters" => "dynamic",
+            "rope_parameters" => "rope_parameters.alpha",
             "quantization_config" if value.get("bits").is_some() => "awq",
             "quantization_config" => "bitsandbytes",
             key => key,
@@ -299,6 +312,10 @@ fn odd_values_are_read_as_transformers_reads_them() {
     config["partial_rotary_factor"] = json!(0.5);
     config["sliding_window"] = json!(4);
     config["time_step_limit"] = json!([0.0, {"__float__": "Infinity"}]);
+    assert_eq!(outcome(llama.files(&config)), base);
+    // No scaling up to the length that the model was made for, and no room for more.
+    config["partial_rotary_factor"] = json!(1.0);
+    config["rope_parameters"] = json!({"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0});
     assert_eq!(outcome(llama.files(&config)), base);
     // The same as Python writes it.
     let text = config.to_string().replace(r#"{"__float__":"Infinity"}"#, "Infinity");

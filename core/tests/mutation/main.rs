@@ -5,6 +5,8 @@ mod convolved;
 mod experts;
 mod folder;
 mod gguf;
+#[path = "../gguf_file/mod.rs"]
+mod gguf_file;
 
 use foveate_core::Any;
 use foveate_core::host::HostBackend;

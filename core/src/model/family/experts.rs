@@ -1,6 +1,7 @@
 //! Mixtures of experts in configurations of the hub: routers and experts, and which layers have them.
 
 use super::json::{Json, bounded};
+use super::like;
 use crate::config::{Config, Experts, FeedForward, Mlp};
 use crate::error::{Error, Result};
 use foveate_kernels::expert_choice::{Scores, Spec};
@@ -40,7 +41,7 @@ fn put(config: &mut Config, sparse: impl Fn(u32) -> bool, make: impl Fn(Mlp) -> 
 fn qwen_layers(json: &Json) -> Result<impl Fn(u32) -> bool + use<>> {
     let step = json.size_or("decoder_sparse_step", 1)?;
     let dense = json.numbers("mlp_only_layers")?.unwrap_or_default();
-    Ok(move |index| (index + 1) % step == 0 && !dense.contains(&index))
+    Ok(move |index: u32| (index + 1).is_multiple_of(step) && !dense.contains(&index))
 }
 
 /// Qwen2-MoE: an expert that all tokens share, with a gate.
@@ -149,6 +150,15 @@ pub(super) fn ernie(json: &Json, config: &mut Config) -> Result<()> {
     let keys: &[&str] = &["moe_num_experts", "num_experts"];
     let least = json.f64("moe_norm_min")?.unwrap_or(1e-12) as f32;
     let choice = Spec { bias: true, normalize: true, least, ..choice(json, (keys, 64), ("moe_k", 6))? };
+    // Of training, of layers that draft tokens, and of a kind of position that is one here.
+    json.understands(&["moe_capacity", "num_nextn_predict_layers", "moe_use_aux_free"]);
+    must_be(json, "moe_gate", "topk")?;
+    match json.f64("compression_ratio")? {
+        Some(ratio) if ratio != 1.0 => {
+            return Err(Error::Config { reason: format!("compression_ratio {ratio} is not supported: 1 is") });
+        }
+        _ => {}
+    }
     let inner = json.size_or("moe_intermediate_size", 1536)?;
     let shared = shared(json, "moe_num_shared_experts", 2, inner)?;
     let interval = json.size_or("moe_layer_interval", 1)?;
@@ -156,7 +166,7 @@ pub(super) fn ernie(json: &Json, config: &mut Config) -> Result<()> {
     // -1 is the last layer.
     let last = json.get("moe_layer_end_index").is_none_or(|value| value.as_i64() == Some(-1));
     let end = if last { u32::MAX } else { json.u32("moe_layer_end_index")?.unwrap_or(u32::MAX) };
-    let sparse = move |index: u32| (index + 1) % interval == 0 && (start..=end).contains(&index);
+    let sparse = move |index: u32| (index + 1).is_multiple_of(interval) && (start..=end).contains(&index);
     put(config, sparse, |mlp| Experts {
         shared: shared.map(|inner| Mlp { inner, ..mlp }),
         ..Experts::new(choice, Mlp { inner, bias: false, ..mlp })
@@ -169,6 +179,18 @@ fn shared(json: &Json, key: &str, default: u32, inner: u32) -> Result<Option<u32
     let count = json.u32(key)?.unwrap_or(default);
     let width = (count > 0).then(|| bounded(key, count.saturating_mul(inner)));
     width.transpose()
+}
+
+/// # Errors
+/// `Config` if `key` is there and another word than the family's.
+fn must_be(json: &Json, key: &str, word: &str) -> Result<()> {
+    match json.str(key)?.filter(|other| *other != word) {
+        Some(other) => {
+            let other = crate::error::one_line(other);
+            Err(Error::Config { reason: format!("{key} {other} is not supported: {word} is") })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Hunyuan's experts, whose number and choices may differ from layer to layer.
@@ -189,6 +211,18 @@ pub(super) fn hunyuan(json: &Json, config: &mut Config) -> Result<()> {
         }
         Ok(vec![1])
     };
+    // Keys of the authors' own code, which the class does not read: the values that its models have are what it computes.
+    for (key, only) in [("num_shared_expert", 1), ("moe_intermediate_size", config_inner(config))] {
+        if json.get(key).is_some() && of(&[key])?.iter().any(|n| *n != only) {
+            return Err(Error::Config {
+                reason: format!("{key} must be {only} in all layers: others are not supported"),
+            });
+        }
+    }
+    like::must_be(json, "use_mixed_mlp_moe", true)?;
+    like::must_be(json, "norm_topk_prob", true)?;
+    must_be(json, "norm_type", "rms")?;
+    json.understands(&["moe_random_routing_dropped_token", "moe_drop_tokens"]);
     let counts = of(&["num_experts", "num_local_experts"])?;
     let chosen = of(&["moe_topk", "num_experts_per_tok"])?;
     for (index, layer) in config.layers.iter_mut().enumerate() {
@@ -201,6 +235,11 @@ pub(super) fn hunyuan(json: &Json, config: &mut Config) -> Result<()> {
         layer.mlp = Experts { shared: Some(mlp), ..Experts::new(choice, mlp) }.into();
     }
     Ok(())
+}
+
+/// The width of MLPs.
+fn config_inner(config: &Config) -> u32 {
+    config.layers.first().and_then(|layer| layer.mlp.shared()).map_or(0, |mlp| mlp.inner)
 }
 
 /// The router of DeepSeek-V3: sigmoids, a correction of the choice, and groups. `count` and `default` are those of experts

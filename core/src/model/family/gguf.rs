@@ -4,32 +4,24 @@
 //! together. Scores do not depend on that order as long as both have it, so it is undone by rotating that way, and the
 //! weights stay where they are.
 
+use super::gemma3;
 use super::gguf_keys::Keys;
+use super::gguf_rows::{ROWS, Row};
 use super::json::{bounded, layers};
 use super::rope::yarn_magnitude;
 use super::{Place, Role, hub, unsupported};
-use super::{gemma3, gpt2, llama};
 use crate::config::{Attention, Config, Layer, Mixer, Mlp, Norm, Rope};
 use crate::error::{Error, Result};
 use crate::weights::gguf::{Array, Metadata, Value};
-use foveate_kernels::activation::Kind;
-use foveate_kernels::rope::{Frequencies, Pairing, Scaling};
+use foveate_kernels::norm;
+use foveate_kernels::rope::{Frequencies, Scaling};
 
-/// Architectures that can be loaded.
-pub(super) const ARCHITECTURES: [&str; 5] = ["llama", "qwen2", "qwen3", "gemma3", "gpt2"];
-
-pub(super) fn config(metadata: &Metadata) -> Result<Config> {
+pub(super) fn config(metadata: &Metadata) -> Result<(Config, &'static Row)> {
     let architecture = metadata.str("general.architecture").unwrap_or("");
-    if !ARCHITECTURES.contains(&architecture) {
-        return Err(unsupported(architecture));
-    }
+    let row = ROWS.into_iter().flatten().find(|row| row.name == architecture);
+    let row = row.ok_or_else(|| unsupported(architecture))?;
     general(metadata)?;
     let read = Keys::new(metadata, architecture);
-    if read.u32("expert_count")?.is_some_and(|n| n > 0) {
-        return Err(unsupported(&format!("{architecture} with experts")));
-    }
-    // Of experts, where there are none.
-    read.understands(&["expert_used_count"]);
     let (dim, heads) = (read.size("embedding_length")?, read.size("attention.head_count")?);
     let kv_heads = read.or("attention.head_count_kv", heads)?;
     let head_dim = read.or("attention.key_length", dim / heads)?;
@@ -38,41 +30,33 @@ pub(super) fn config(metadata: &Metadata) -> Result<Config> {
         return read.refused("attention.causal", "false", "attention that sees later tokens is not supported");
     }
     let count = layers("block_count", read.size("block_count")?)?;
-    let gpt2 = architecture == "gpt2";
-    let norm = match gpt2 {
-        true => gpt2::layer_norm(read.f64("attention.layer_norm_epsilon")?.unwrap_or(1e-5)),
-        false => llama::rms(read.f64("attention.layer_norm_rms_epsilon")?.unwrap_or(1e-6)),
+    let eps = match row.norm.kind {
+        norm::Kind::Layer => "attention.layer_norm_epsilon",
+        _ => "attention.layer_norm_rms_epsilon",
     };
-    // Gemma 3 27B, which files tell by its layers alone, scales as if its heads filled the residual stream.
-    let scaled = if architecture == "gemma3" && count == 62 { dim / heads } else { head_dim };
-    let scale = 1.0 / (scaled as f32).sqrt();
+    let norm = Norm { eps: read.f64(eps)?.map_or(row.norm.eps, |eps| eps as f32), ..row.norm };
     let context = read.size("context_length")?;
-    let attention = if gpt2 {
-        gpt2::attention(heads, head_dim, scale)
-    } else {
-        let pairing = if architecture == "llama" { Pairing::Interleaved } else { Pairing::Half };
-        Attention {
-            scale,
-            window: read.u32("attention.sliding_window")?.filter(|window| *window > 0),
-            rope: Some(Rope { frequencies: frequencies(&read, head_dim, context)?, pairing }),
-            head_norm: (architecture == "qwen3").then_some(norm),
-            input_bias: architecture == "qwen2",
-            ..Attention::new(heads, kv_heads, head_dim)
-        }
+    let rope = match row.pairing {
+        Some(pairing) => Some(Rope { frequencies: frequencies(&read, head_dim, context)?, pairing }),
+        None => None,
     };
-    if gpt2 {
-        read.must_be("attention.head_count_kv", heads)?;
-    }
-    let inner = read.size("feed_forward_length")?;
-    let mlp = match gpt2 {
-        true => Mlp { bias: true, ..Mlp::plain(inner, Kind::GeluTanh) },
-        false => Mlp::gated(inner, Kind::Silu),
+    let window = read.u32("attention.sliding_window")?.filter(|window| *window > 0);
+    let slides = slides(&read, count, row.period, window.is_some())?;
+    let attention = Attention {
+        rope,
+        input_bias: row.input_bias,
+        output_bias: row.products_bias,
+        head_norm: row.head_norm.then_some(norm),
+        ..Attention::new(heads, kv_heads, head_dim)
     };
-    let layers = match architecture {
-        "gemma3" => gemma3_layers(&read, count, norm, &attention, inner)?,
-        _ => {
-            vec![Layer::new(norm, Mixer::Attention(attention), mlp); count as usize]
-        }
+    let mlp = Mlp {
+        gated: row.gated,
+        bias: row.products_bias,
+        ..Mlp::gated(read.size("feed_forward_length")?, row.activation)
+    };
+    let layer = |slides: &bool| {
+        let attention = Attention { window: window.filter(|_| *slides), ..attention.clone() };
+        Layer::new(norm, Mixer::Attention(attention), mlp)
     };
     let tokens = metadata.strings("tokenizer.ggml.tokens").map(|t| t.len() as u64);
     let sized = read.u32("vocab_size")?.map(u64::from);
@@ -83,14 +67,34 @@ pub(super) fn config(metadata: &Metadata) -> Result<Config> {
     };
     let stop = |key: &str| u32::try_from(metadata.u64(key)?).ok();
     let stops = ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"];
-    read.finish()?;
     let vocab = bounded("vocab_size", u32::try_from(vocab).unwrap_or(0))?;
-    Ok(Config {
-        embed_scale: if architecture == "gemma3" { gemma3::embed_scale(dim) } else { 1.0 },
-        learned_positions: gpt2,
+    let mut config = Config {
         stops: stops.into_iter().filter_map(stop).collect(),
-        ..Config::new(architecture, vocab, dim, context, layers)
-    })
+        ..Config::new(architecture, vocab, dim, context, slides.iter().map(layer).collect())
+    };
+    (row.more)(&read, &mut config)?;
+    let experts = config.layers.iter().any(|layer| layer.mlp.experts().is_some());
+    if !experts && read.u32("expert_count")?.is_some_and(|n| n > 0) {
+        return Err(unsupported(&format!("{architecture} with experts")));
+    }
+    // Of experts, where there are none.
+    read.understands(&["expert_count", "expert_used_count"]);
+    read.finish()?;
+    Ok((config, row))
+}
+
+/// Which layers see a window: those that the files name, or all but the last of a period; of a period of 0, all.
+fn slides(read: &Keys<'_>, count: u32, period: Option<u32>, windows: bool) -> Result<Vec<bool>> {
+    const KEY: &str = "attention.sliding_window_pattern";
+    let Some(period) = period else { return Ok(vec![true; count as usize]) };
+    if let Some(Value::Array(array)) = read.get(KEY) {
+        return match array {
+            Array::Bool(all) if all.len() == count as usize => Ok(all.clone()),
+            _ => Err(Error::Config { reason: format!("{} must have {count} truth values", read.key(KEY)) }),
+        };
+    }
+    let period = if windows { read.u32(KEY)?.unwrap_or(period) } else { period };
+    Ok((0..count).map(|layer| gemma3::slides(layer, period)).collect())
 }
 
 /// Refuses files that hold no model, and blocks of another version.
@@ -166,42 +170,6 @@ fn frequencies(read: &Keys<'_>, head_dim: u32, context: u32) -> Result<Frequenci
     })
 }
 
-/// Layers of Gemma 3. Files hold `1 + w` as the weights of norms.
-fn gemma3_layers(read: &Keys<'_>, count: u32, norm: Norm, attention: &Attention, inner: u32) -> Result<Vec<Layer>> {
-    let Some(Rope { frequencies: full, .. }) = &attention.rope else { return Ok(Vec::new()) };
-    for key in ["final_logit_softcapping", "attn_logit_softcapping"] {
-        gemma3::refuse_cap(&read.key(key), read.f64(key)?)?;
-    }
-    if !matches!(full.scaling, Scaling::None | Scaling::Linear { .. }) {
-        let reason = "gemma3 is supported with none and linear";
-        return read.refused("rope.scaling.type", read.str("rope.scaling.type")?.unwrap_or(""), reason);
-    }
-    let theta = read.f64("rope.freq_base_swa")?.filter(|t| *t > 0.0).unwrap_or(gemma3::LOCAL_THETA);
-    let slides: Box<dyn Fn(u32) -> bool> = match read.get("attention.sliding_window_pattern") {
-        Some(Value::Array(Array::Bool(all))) if all.len() == count as usize => Box::new(|layer| all[layer as usize]),
-        Some(Value::Array(_)) => {
-            let reason = format!("{} must have {count} truth values", read.key("attention.sliding_window_pattern"));
-            return Err(Error::Config { reason });
-        }
-        _ => {
-            let period = read.u32("attention.sliding_window_pattern")?.unwrap_or(gemma3::PERIOD);
-            Box::new(move |layer| gemma3::slides(layer, period))
-        }
-    };
-    let shape = gemma3::Shape {
-        heads: attention.heads,
-        kv_heads: attention.kv_heads,
-        head_dim: attention.dim,
-        scale: attention.scale,
-        bias: false,
-        norm,
-        mlp: Mlp::gated(inner, Kind::GeluTanh),
-        full: full.clone(),
-        local: Frequencies { theta, scaling: Scaling::None, ..full.clone() },
-    };
-    Ok((0..count).map(|layer| shape.layer(attention.window.filter(|_| slides(layer)))).collect())
-}
-
 pub(super) fn place(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
     let inside = match role {
         Role::Embedding => return Place::plain(format!("token_embd.{kind}")),
@@ -211,6 +179,10 @@ pub(super) fn place(config: &Config, role: Role, layer: usize, kind: &str) -> Pl
         Role::RopeDivisors => return Place::plain(format!("rope_freqs.{kind}")),
         Role::RopeShort => return Place::plain(format!("rope_factors_short.{kind}")),
         Role::RopeLong => return Place::plain(format!("rope_factors_long.{kind}")),
+        // Attention has this norm where the MLP has one of its own.
+        Role::InputNorm if config.architecture == "falcon" => "attn_norm_2",
+        Role::PostNorm if config.architecture == "falcon" => "attn_norm",
+        Role::PostNorm if matches!(&*config.architecture, "seed_oss" | "gpt-oss" | "glm4moe") => "post_attention_norm",
         Role::InputNorm => "attn_norm",
         Role::ProjectIn => return Place::plain(format!("project_in.{kind}")),
         Role::ProjectOut => return Place::plain(format!("project_out.{kind}")),

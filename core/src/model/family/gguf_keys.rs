@@ -4,7 +4,7 @@
 use super::json::bounded;
 use super::known;
 use crate::error::{Error, Result};
-use crate::weights::gguf::{Metadata, Value};
+use crate::weights::gguf::{Array, Metadata, Value};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -83,6 +83,21 @@ impl<'a> Keys<'a> {
     pub(super) fn bool(&self, name: &str) -> Result<Option<bool>> {
         let Some(value) = self.get(name) else { return Ok(None) };
         value.as_bool().map_or_else(|| self.must(name, "true or false"), |value| Ok(Some(value)))
+    }
+
+    /// A list of `count` numbers, or one for all, under a key without the architecture.
+    pub(super) fn numbers(&self, key: &str, count: usize) -> Result<Option<Vec<f64>>> {
+        let Some(value) = self.metadata.get(key) else { return Ok(None) };
+        let wrong = || Error::Config { reason: format!("{key} must be a number or a list of {count}") };
+        let all = match value {
+            Value::Array(Array::F32(all)) => all.iter().map(|x| f64::from(*x)).collect(),
+            Value::Array(_) => return Err(wrong()),
+            one => vec![one.as_f64().ok_or_else(wrong)?; count],
+        };
+        match all.len() == count && all.iter().all(|x| x.is_finite()) {
+            true => Ok(Some(all)),
+            false => Err(wrong()),
+        }
     }
 
     pub(super) fn str(&self, name: &str) -> Result<Option<&'a str>> {

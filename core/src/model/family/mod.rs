@@ -5,7 +5,10 @@ mod experts;
 mod fla;
 mod gemma3;
 mod gguf;
+mod gguf_experts;
 mod gguf_keys;
+mod gguf_more;
+mod gguf_rows;
 mod gpt2;
 mod hub;
 mod json;
@@ -28,7 +31,6 @@ pub(crate) use json::parse;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::weights::gguf::Metadata;
-use foveate_kernels::rope::Scaling;
 use names::Naming;
 use std::ops::Range;
 
@@ -198,7 +200,7 @@ impl Place {
 }
 
 /// Models that also see, with the text model inside of them if their configuration does not name it.
-const AROUND: [(&str, &str); 11] = [
+const AROUND: [(&str, &str); 10] = [
     ("gemma3", "gemma3_text"),
     ("idefics3", "llama"),
     ("lfm2_vl", "lfm2"),
@@ -209,7 +211,6 @@ const AROUND: [(&str, &str); 11] = [
     ("qwen3_5_moe", "qwen3_5_moe_text"),
     ("qwen3_vl", "qwen3_vl_text"),
     ("smolvlm", "llama"),
-    ("llava", "llama"),
 ];
 
 /// A model's plan: its configuration, and where its tensors lie.
@@ -220,6 +221,8 @@ pub struct Family {
     /// If true, the tensors in the files decide which products have biases and whether the rotation has divisors, since
     /// the metadata of such files does not say it.
     pub(super) by_tensors: bool,
+    /// The tensors that hold the rows of several products, in files that have them.
+    fused: Option<&'static names::Names>,
 }
 
 impl Family {
@@ -254,7 +257,6 @@ impl Family {
                 None => return Err(unsupported(other)),
             },
         };
-        stretch(&mut config);
         custom::check(&config)?;
         refuse_quantization(&json, kind)?;
         if let Some(inside) = &inside {
@@ -265,22 +267,31 @@ impl Family {
         // Of pictures, which become fewer tokens by it.
         json.understands(if inside.is_some() { &["scale_factor", "downsample_factor"] } else { &[] });
         json.finish()?;
-        Ok(Self { config, place, by_tensors: false })
+        let fused = (config.architecture == "ernie4_5").then_some(&names::ERNIE_FUSED);
+        Ok(Self { config, place, by_tensors: false, fused })
     }
 
     /// From a GGUF file's metadata.
     pub fn from_gguf(metadata: &Metadata) -> Result<Self> {
-        let config = gguf::config(metadata)?;
-        let by_tensors = config.architecture == "llama";
-        Ok(Self { config, place: Naming::Function(gguf::place), by_tensors })
+        let (config, row) = gguf::config(metadata)?;
+        custom::check(&config)?;
+        let fused = row.by_tensors.then_some(&names::GGUF_FUSED);
+        Ok(Self { config, place: Naming::Function(gguf::place), by_tensors: row.by_tensors, fused })
     }
 
     /// True for a tensor that is not needed: it belongs to a part of the model that is not run (vision, audio, draft
     /// tokens), or is a buffer that the configuration determines.
     pub fn ignores(&self, tensor: &str) -> bool {
         APART.iter().any(|part| tensor.strip_prefix("model.").unwrap_or(tensor).starts_with(part))
+            || self.drafts(tensor)
             || BUFFERS.iter().any(|buffer| tensor.ends_with(buffer))
             || MASKED.contains(&&*self.config.architecture) && MASKS.iter().any(|mask| tensor.ends_with(mask))
+    }
+
+    /// True for a tensor of a layer behind the last one, which drafts tokens.
+    fn drafts(&self, tensor: &str) -> bool {
+        let index = tensor.strip_prefix("model.layers.").and_then(|rest| rest.split_once('.')?.0.parse().ok());
+        DRAFTING.contains(&&*self.config.architecture) && index.is_some_and(|n: usize| n >= self.config.layers.len())
     }
 
     /// True if a tensor of all experts may be in either order of its inputs and outputs.
@@ -298,6 +309,13 @@ impl Family {
         place.name.ends_with(".ssm_a")
     }
 
+    /// Returns the place of the rows of a role in a tensor that holds those of several, where files may have one.
+    pub(super) fn fused(&self, role: Role, layer: usize, kind: &str) -> Option<Place> {
+        let gated = self.config.layers.get(layer).and_then(|layer| layer.mlp.shared()).is_some_and(|mlp| mlp.gated);
+        let names = self.fused.filter(|names| names.has(role) && (gated || role != Role::Up))?;
+        Some(names.place(&self.config, role, layer, kind))
+    }
+
     /// Returns the place of a number of the activation in layer `layer`.
     pub(super) fn number(&self, name: &str, layer: usize) -> Place {
         self.place.place(&self.config, Role::Activation, layer, name)
@@ -309,18 +327,25 @@ impl Family {
     }
 }
 
+/// Families whose files have layers that draft tokens behind all others.
+const DRAFTING: [&str; 1] = ["glm4_moe"];
+
 /// Parts that are not run, by the beginnings of their tensors' names, with or without `model.`.
-const APART: [&str; 10] = [
+const APART: [&str; 14] = [
     "audio_tower.",
     "connector.",
     "embed_audio.",
     "embed_vision.",
     "mtp.",
+    "mtp_block.",
+    "mtp_emb_norm.",
+    "mtp_hidden_norm.",
+    "mtp_linear_proj.",
     "multi_modal_projector.",
+    "vision_embed_tokens.",
     "vision_model.",
     "vision_tower.",
     "visual.",
-    "vision_embed_tokens.",
 ];
 
 /// Tables that follow from the configuration, by the ends of their names.
@@ -330,16 +355,6 @@ const BUFFERS: [&str; 3] = [".rotary_emb.inv_freq", ".attn_rot_embd.weight", ".a
 const MASKS: [&str; 5] =
     [".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", ".attn.causal_mask"];
 const MASKED: [&str; 5] = ["gpt2", "gpt_neo", "gpt_neox", "gptj", "codegen"];
-
-/// Dynamic scaling gives room for more tokens than a configuration names.
-fn stretch(config: &mut Config) {
-    let ropes = config.layers.iter().filter_map(|layer| layer.mixer.attention()?.rope.as_ref());
-    let stretched = ropes.filter_map(|rope| match rope.frequencies.scaling {
-        Scaling::Dynamic { factor, original } => Some((factor * original).min(f64::from(1 << 24)) as u32),
-        _ => None,
-    });
-    config.context = stretched.fold(config.context, u32::max);
-}
 
 /// Reads what stands around a text model's configuration and counts for it: the flag of a tied head, of which either may
 /// be set, and tokens that end a text.
@@ -402,8 +417,13 @@ pub fn families() -> Vec<&'static str> {
     all
 }
 
+/// Returns the architectures that GGUF files can have, by their `general.architecture`.
+pub fn architectures() -> Vec<&'static str> {
+    gguf_rows::architectures()
+}
+
 fn unsupported(name: &str) -> Error {
     let name = if name.is_empty() { "without a name".into() } else { crate::error::one_line(name) };
-    let supported = format!("{}; as GGUF: {}", families().join(", "), gguf::ARCHITECTURES.join(", "));
+    let supported = format!("{}; as GGUF: {}", families().join(", "), architectures().join(", "));
     Error::UnsupportedArchitecture { name, supported }
 }

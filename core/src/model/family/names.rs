@@ -41,6 +41,10 @@ pub(super) enum Order {
 }
 
 impl Names {
+    pub(super) fn has(&self, role: Role) -> bool {
+        self.find(role).is_some()
+    }
+
     fn find(&self, role: Role) -> Option<&'static str> {
         self.names.iter().find(|(other, _)| *other == role).map(|(_, name)| *name)
     }
@@ -86,6 +90,31 @@ impl Names {
         }
     }
 }
+
+pub(super) static GGUF_FUSED: Names = Names {
+    names: &[
+        (Role::Query, "blk.{n}.attn_qkv"),
+        (Role::Key, "blk.{n}.attn_qkv"),
+        (Role::Value, "blk.{n}.attn_qkv"),
+        (Role::Gate, "blk.{n}.ffn_up"),
+        (Role::Up, "blk.{n}.ffn_up"),
+        // Falcon, whose second norm has a name of its own.
+        (Role::InputNorm, "blk.{n}.attn_norm"),
+    ],
+    order: Order::ByKind,
+};
+
+/// Older files of ERNIE 4.5.
+pub(super) static ERNIE_FUSED: Names = Names {
+    names: &[
+        (Role::Query, "ernie.layers.{n}.self_attn.qkv_proj"),
+        (Role::Key, "ernie.layers.{n}.self_attn.qkv_proj"),
+        (Role::Value, "ernie.layers.{n}.self_attn.qkv_proj"),
+        (Role::Gate, "ernie.layers.{n}.mlp.up_gate_proj"),
+        (Role::Up, "ernie.layers.{n}.mlp.up_gate_proj"),
+    ],
+    order: Order::ByKind,
+};
 
 /// Fused products under Llama's names.
 pub(super) const PHI3: Names = Names {

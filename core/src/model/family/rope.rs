@@ -24,6 +24,8 @@ pub(super) struct Rule {
     pub(super) older: [&'static str; 2],
     /// `alpha` multiplies the base of the type dynamic.
     pub(super) alpha: bool,
+    /// Further keys of the rope parameters, which others read.
+    pub(super) others: &'static [&'static str],
 }
 
 impl Rule {
@@ -32,7 +34,13 @@ impl Rule {
 
     /// Llama's with another base.
     pub(super) const fn theta(theta: f64) -> Self {
-        Self { theta, partial: Partial::Ignored, older: ["rope_theta", "partial_rotary_factor"], alpha: false }
+        Self {
+            theta,
+            partial: Partial::Ignored,
+            older: ["rope_theta", "partial_rotary_factor"],
+            alpha: false,
+            others: &[],
+        }
     }
 
     /// A share of a head is rotated.
@@ -43,17 +51,14 @@ impl Rule {
 
 /// Keys that describe, and those of positions of images, all of which are a text's own here.
 const UNDERSTOOD: &[&str] = &[
-    "alpha",
     "attention_factor",
     "beta_fast",
     "beta_slow",
     "factor",
     "finetuned",
     "high_freq_factor",
-    "llama_4_scaling_beta",
     "long_factor",
     "low_freq_factor",
-    "max_position_embeddings",
     "mrope_interleaved",
     "mrope_section",
     "mscale",
@@ -88,6 +93,9 @@ pub(super) fn frequencies_of(json: &Json, head_dim: u32, rule: &Rule) -> Result<
     let (mut theta, share) = (theta?.unwrap_or(rule.theta), share?);
     // Asked for by some kinds of scaling alone.
     json.get("original_max_position_embeddings");
+    if let Some(rope) = rope {
+        rope.understands(rule.others);
+    }
     if let Some(rope) = rope.filter(|_| rule.alpha) {
         let alpha = rope.f64("alpha")?.filter(|alpha| *alpha != 0.0);
         if let (Some(alpha), "dynamic") = (alpha, kind(rope)?) {
@@ -265,11 +273,11 @@ fn scaling(rope: &Json, json: &Json, plain: Frequencies) -> Result<Frequencies> 
             Frequencies { scaling, magnitude, ..plain }
         }
         "dynamic" => {
-            let (factor, original) = (need("factor")?, longest()?);
-            if rotary < 4 {
-                return Err(refused("rope type dynamic needs at least 4 rotated elements of a head"));
-            }
-            Frequencies { scaling: Scaling::Dynamic { factor, original }, ..plain }
+            // Beyond that many tokens, its frequencies change with every token, and with them all keys that are cached. Up
+            // to there it is no scaling, and a session has no room for more.
+            need("factor")?;
+            longest()?;
+            plain
         }
         other => {
             let other = crate::error::one_line(other);

@@ -30,6 +30,8 @@ enum Source<'a> {
     One(&'a TensorInfo),
     /// Blocks of MXFP4 `[experts, out, in / 32, 16]`, and their scales.
     Blocks(&'a TensorInfo, &'a TensorInfo),
+    /// Blocks of MXFP4 with a scale in front of each, as GGUF files hold them.
+    Packed(&'a TensorInfo),
 }
 
 /// Matrices of experts in the files.
@@ -202,6 +204,9 @@ impl<'a, B: Backend> Loader<'a, B> {
             let source = Source::Blocks(blocks, scales);
             return Ok(Layout { source, place, format: DType::BF16, experts, rows, cols });
         }
+        if let Some(tensor) = self.packed(&place.name, [experts.into(), stored, wide])? {
+            return Ok(Layout { source: Source::Packed(tensor), place, format: DType::BF16, experts, rows, cols });
+        }
         let [plain, transposed] = [[stored, wide], [wide, stored]].map(|[a, b]| [experts.into(), a, b]);
         let name = known(self.files, &place.name).unwrap_or_else(|| place.name.clone());
         let shape = self.files.get(&name).map(|tensor| &tensor.shape[..]);
@@ -216,6 +221,20 @@ impl<'a, B: Backend> Loader<'a, B> {
         let tensor = self.find(&place.name, if place.transposed { &transposed } else { &plain })?;
         let format = weight_format(tensor)?;
         Ok(Layout { source: Source::One(tensor), place, format, experts, rows, cols })
+    }
+
+    /// The tensor of a name and a shape if it is stored as MXFP4; it then counts as used.
+    fn packed(&mut self, name: &str, shape: [u64; 3]) -> Result<Option<&'a TensorInfo>> {
+        let find = known(self.files, name).and_then(|name| self.files.get(&name));
+        let Some(tensor) = find.filter(|tensor| tensor.stored == Stored::Other("MXFP4".into())) else {
+            return Ok(None);
+        };
+        if tensor.shape != shape || !shape[2].is_multiple_of(BLOCK) {
+            let (name, expected, got) = (tensor.name.clone(), shape.to_vec(), tensor.shape.clone());
+            return Err(Error::TensorShape { name, expected, got });
+        }
+        self.used.insert(tensor.name.clone());
+        Ok(Some(tensor))
     }
 
     /// A tensor of bytes, which counts as used.
@@ -256,8 +275,8 @@ impl<'a, B: Backend> Loader<'a, B> {
             let (tensor, first) = match &layout.source {
                 Source::Each(all) => (all[e as usize], 0),
                 Source::One(tensor) => (*tensor, e * stored),
-                Source::Blocks(blocks, scales) => {
-                    self.decode(layout, (blocks, scales), e, &mut upload).await?;
+                Source::Blocks(..) | Source::Packed(_) => {
+                    self.decode(layout, e, &mut upload).await?;
                     continue;
                 }
             };
@@ -308,24 +327,27 @@ impl<'a, B: Backend> Loader<'a, B> {
     }
 
     /// The rows of one expert from blocks of MXFP4.
-    async fn decode(
-        &mut self,
-        layout: &Layout<'_>,
-        (blocks, scales): (&TensorInfo, &TensorInfo),
-        expert: u64,
-        upload: &mut Upload<'_, B>,
-    ) -> Result<()> {
+    async fn decode(&mut self, layout: &Layout<'_>, expert: u64, upload: &mut Upload<'_, B>) -> Result<()> {
         let (stored, per_row) = (layout.place.stored(layout.rows), u64::from(layout.cols) / BLOCK);
         let [first, count] = [expert * stored * per_row, stored * per_row];
-        let scale = self.files.read(scales, first, count).await?;
-        let data = self.files.read(blocks, first * BLOCK_BYTES, count * BLOCK_BYTES).await?;
+        let read = |tensor, size: u64| self.files.read(tensor, first * size, count * size);
+        // Scales, and blocks that begin `front` bytes behind the beginning of each `size` bytes.
+        let (scales, data, front) = match layout.source {
+            Source::Blocks(blocks, scales) => (read(scales, 1).await?, read(blocks, BLOCK_BYTES).await?, 0),
+            Source::Packed(tensor) => {
+                let data = read(tensor, BLOCK_BYTES + 1).await?;
+                (data.iter().copied().step_by(BLOCK_BYTES as usize + 1).collect(), data, 1)
+            }
+            _ => return Ok(()),
+        };
         let (per_row, bytes) = (per_row as usize, BLOCK_BYTES as usize);
+        let order = if front == 0 { Order::Pairs } else { Order::Halves };
         let mut row = Vec::with_capacity(layout.cols as usize * 2);
         for (run, count) in layout.place.runs(layout.rows) {
             for n in run as usize..(run + count) as usize {
                 row.clear();
                 for block in n * per_row..(n + 1) * per_row {
-                    mxfp4(scale[block], &data[block * bytes..][..bytes], &mut row);
+                    mxfp4(scales[block], &data[block * (bytes + front) + front..][..bytes], order, &mut row);
                 }
                 upload.push(&row)?;
             }
@@ -367,14 +389,30 @@ fn scales_of(blocks: &str) -> String {
     format!("{}_scales", blocks.strip_suffix("_blocks").unwrap_or(blocks))
 }
 
+/// Which elements of a block the low and the high half of byte `j` are.
+#[derive(Clone, Copy, PartialEq)]
+enum Order {
+    /// `2 j` and `2 j + 1`
+    Pairs,
+    /// `j` and `j + 16`
+    Halves,
+}
+
 /// Appends a block as bfloat16, which holds every product of a number of e2m1 and a scale that is normal.
-fn mxfp4(scale: u8, block: &[u8], out: &mut Vec<u8>) {
+fn mxfp4(scale: u8, block: &[u8], order: Order, out: &mut Vec<u8>) {
     const NUMBERS: [f32; 8] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0];
     let factor = 2f64.powi(i32::from(scale) - 127) as f32;
-    for nibble in block.iter().flat_map(|byte| [byte & 15, byte >> 4]) {
+    let mut push = |nibble: u8| {
         let number = NUMBERS[usize::from(nibble & 7)] * factor;
         let signed = if nibble & 8 != 0 { -number } else { number };
         out.extend_from_slice(&((signed.to_bits() >> 16) as u16).to_le_bytes());
+    };
+    match order {
+        Order::Pairs => block.iter().flat_map(|byte| [byte & 15, byte >> 4]).for_each(push),
+        Order::Halves => {
+            block.iter().for_each(|byte| push(byte & 15));
+            block.iter().for_each(|byte| push(byte >> 4));
+        }
     }
 }
 
@@ -385,12 +423,18 @@ mod tests {
     #[test]
     fn blocks_of_mxfp4_are_exact_in_bfloat16() {
         let block: Vec<u8> = (0..16).map(|i| i | (15 - i) << 4).collect();
-        let mut out = Vec::new();
-        mxfp4(126, &block, &mut out);
-        let words = out.chunks_exact(2).map(|b| u32::from(u16::from_le_bytes([b[0], b[1]])) << 16);
-        let got: Vec<f32> = words.map(f32::from_bits).collect();
+        let decoded = |order| {
+            let mut out = Vec::new();
+            mxfp4(126, &block, order, &mut out);
+            let words = out.chunks_exact(2).map(|b| u32::from(u16::from_le_bytes([b[0], b[1]])) << 16);
+            words.map(f32::from_bits).collect::<Vec<f32>>()
+        };
         // Low nibbles come first; the scale is a half.
-        assert_eq!(got[..8], [0.0, -3.0, 0.25, -2.0, 0.5, -1.5, 0.75, -1.0]);
-        assert_eq!(got[16..20], [-0.0, 3.0, -0.25, 2.0]);
+        let pairs = decoded(Order::Pairs);
+        assert_eq!(pairs[..8], [0.0, -3.0, 0.25, -2.0, 0.5, -1.5, 0.75, -1.0]);
+        assert_eq!(pairs[16..20], [-0.0, 3.0, -0.25, 2.0]);
+        let halves = decoded(Order::Halves);
+        assert_eq!(halves[..8], [0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0]);
+        assert_eq!(halves[16..20], [-3.0, -2.0, -1.5, -1.0]);
     }
 }

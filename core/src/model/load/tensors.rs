@@ -34,11 +34,15 @@ impl Rows<'_> {
 
 /// The name under which a checkpoint has a tensor: the one it should have, or that one without its first word, since some
 /// checkpoints hold the decoder alone, without the `model.` or `transformer.` of the model around it; or one inside of a
-/// model that does more than read text.
+/// model that does more than read text, or that an older version called by its family.
 pub(super) fn known(files: &Checkpoint, name: &str) -> Option<String> {
     let bare = name.split_once('.').map_or(name, |(_, rest)| rest);
-    let inside =
-        [format!("model.language_model.{bare}"), format!("language_model.{name}"), format!("model.text_model.{bare}")];
+    let inside = [
+        format!("model.language_model.{bare}"),
+        format!("language_model.{name}"),
+        format!("model.text_model.{bare}"),
+        format!("ernie.{bare}"),
+    ];
     let renamed = RENAMED.iter().filter(|(of, _)| name.contains(of)).map(|(of, to)| name.replace(of, to));
     let mut all = [name.into(), bare.into()].into_iter().chain(inside).chain(renamed);
     all.find(|name: &String| files.get(name).is_some())

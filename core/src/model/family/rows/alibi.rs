@@ -14,7 +14,7 @@ pub(super) const ALL: &[&Like] = &[&FALCON, &BLOOM, &MPT];
 
 /// The slope of each head (Press et al., 2108.12409): powers of `2^(-8 / p)`, where `p` is the largest power of two that is
 /// not above the number of heads, and for further heads the odd powers of its root.
-fn slopes(heads: u32) -> Vec<f64> {
+pub(in crate::model::family) fn slopes(heads: u32) -> Vec<f64> {
     let power = 1 << heads.max(1).ilog2();
     let slope = |head: u32| match head < power {
         true => (-8.0 * f64::from(head + 1) / f64::from(power)).exp2(),

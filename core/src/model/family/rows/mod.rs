@@ -13,6 +13,7 @@ mod scans;
 mod slides;
 
 use super::like::Like;
+pub(super) use alibi::slopes;
 
 /// Every row.
 pub(super) const ALL: [&[&Like]; 11] = [

@@ -3,11 +3,11 @@
 use crate::config::{Config, Norm, Temperature};
 use crate::error::{Error, Result};
 use crate::model::family::json::Json;
-use crate::model::family::like::{Flag, KEYS, Keys, LLAMA, Like, each};
+use crate::model::family::like::{Flag, KEYS, Keys, LLAMA, Like, each, must_be};
 use crate::model::family::llama::windows;
 use crate::model::family::names::{self, Naming};
 use crate::model::family::names_gpt;
-use crate::model::family::rope::{Partial, Rule};
+use crate::model::family::rope::Rule;
 use foveate_kernels::rope::Pairing;
 
 pub(super) const ALL: &[&Like] = &[
@@ -157,7 +157,7 @@ const MINISTRAL3: Like = Like {
     norm: Norm::rms(1e-5),
     kv_heads: 8,
     head_dim: 128,
-    rope: Some(Rule::theta(1_000_000.0)),
+    rope: Some(Rule { others: &["llama_4_scaling_beta", "max_position_embeddings"], ..Rule::theta(1_000_000.0) }),
     input_bias: Flag::Is(false),
     output_bias: Flag::Is(false),
     mlp_bias: Flag::Is(false),
@@ -184,7 +184,7 @@ const PHI3: Like = Like {
     name: "phi3",
     naming: Naming::Table(&names::PHI3),
     norm: Norm::rms(1e-5),
-    rope: Some(Rule { older: ["rope_theta", "partial_rotary_factor"], ..Rule::partial(10000.0, 1.0) }),
+    rope: Some(Rule::partial(10000.0, 1.0)),
     input_bias: Flag::Is(false),
     output_bias: Flag::Is(false),
     mlp_bias: Flag::Is(false),
@@ -240,7 +240,7 @@ pub(super) const HUNYUAN: Like = Like {
     name: "hunyuan_v1_dense",
     naming: Naming::Table(&names::HUNYUAN),
     norm: Norm::rms(1e-5),
-    rope: Some(Rule { alpha: true, partial: Partial::Ignored, ..Rule::LLAMA }),
+    rope: Some(Rule { alpha: true, ..Rule::LLAMA }),
     mlp_bias: Flag::Is(false),
     more: |json, config| {
         let head_dim = config.layers[0].mixer.attention().map(|a| a.dim);
@@ -251,9 +251,9 @@ pub(super) const HUNYUAN: Like = Like {
             }
             _ => {}
         }
-        super::super::like::must_be(json, "use_qk_norm", true)?;
-        super::super::like::must_be(json, "use_cla", false)?;
-        super::super::like::must_be(json, "use_rotary_pos_emb", true)?;
+        must_be(json, "use_qk_norm", true)?;
+        must_be(json, "use_cla", false)?;
+        must_be(json, "use_rotary_pos_emb", true)?;
         json.understands(&["cla_share_factor"]);
         head_norms(json, config)?;
         each(config, |_, attention| attention.norm_rotated = true);

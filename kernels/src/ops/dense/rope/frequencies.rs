@@ -31,11 +31,6 @@ pub enum Scaling {
         /// True if both ends of the interpolation are rounded to whole pairs.
         whole: bool,
     },
-    /// NTK-aware scaling: tables of more than `original` positions have a larger base, by their length.
-    Dynamic {
-        factor: f64,
-        original: f64,
-    },
     /// LongRoPE (2402.13753): each frequency is divided by a number of its own, from `short` for tables of up to
     /// `original` positions, from `long` for longer ones.
     Long {
@@ -69,28 +64,17 @@ impl Frequencies {
     pub fn inverse(&self, positions: u32) -> Vec<f32> {
         (0..self.rotary / 2)
             .map(|j| {
-                let f = libm::pow(self.base(positions), -2.0 * f64::from(j) / f64::from(self.rotary));
+                let f = libm::pow(self.theta, -2.0 * f64::from(j) / f64::from(self.rotary));
                 let f = self.divisors.as_ref().and_then(|all| all.get(j as usize)).map_or(f, |by| f / f64::from(*by));
                 self.scaled(j, f, positions) as f32
             })
             .collect()
     }
 
-    /// The base of the frequencies in a table of `positions`.
-    fn base(&self, positions: u32) -> f64 {
-        match self.scaling {
-            Scaling::Dynamic { factor, original } if f64::from(positions) > original => {
-                let (rotary, stretch) = (f64::from(self.rotary), factor * f64::from(positions) / original);
-                self.theta * libm::pow(stretch - (factor - 1.0), rotary / (rotary - 2.0))
-            }
-            _ => self.theta,
-        }
-    }
-
     /// The frequency `f` of pair `j` after scaling.
     fn scaled(&self, j: u32, f: f64, positions: u32) -> f64 {
         match &self.scaling {
-            Scaling::None | Scaling::Dynamic { .. } => f,
+            Scaling::None => f,
             Scaling::Linear { factor } => f / factor,
             &Scaling::Llama3 { factor, low, high, original } => {
                 let wavelength = 2.0 * PI / f;
@@ -173,17 +157,6 @@ mod tests {
         let divisors: Vec<f32> = plain.inverse(1).iter().zip(&scaled).map(|(plain, scaled)| plain / scaled).collect();
         let divided = Frequencies { divisors: Some(divisors.into()), ..plain }.inverse(1);
         assert!(divided.iter().zip(&scaled).all(|(a, b)| (a / b - 1.0).abs() < 1e-6));
-    }
-
-    #[test]
-    fn dynamic_scaling_grows_with_the_length_of_the_table() {
-        let plain = Frequencies::new(10000.0, 8);
-        let scaling = Scaling::Dynamic { factor: 4.0, original: 10.0 };
-        let dynamic = Frequencies { scaling, ..plain.clone() };
-        assert_eq!(dynamic.inverse(10), plain.inverse(10));
-        // 4 * 20 / 10 - 3 = 5.
-        let theta = 10000.0 * libm::pow(5.0, 8.0 / 6.0);
-        assert_eq!(dynamic.inverse(20), Frequencies { theta, ..plain }.inverse(20));
     }
 
     #[test]

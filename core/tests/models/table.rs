@@ -1,0 +1,71 @@
+//! The table of families in docs/formats.md: those of the registry, and the cases that check each of them.
+
+use super::{FAMILIES, gguf, golden};
+use foveate_core::model::{architectures, families};
+use libtest_mimic::Failed;
+use std::collections::{BTreeMap, BTreeSet};
+
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/formats.md");
+const BEGIN: &str =
+    "<!-- The table of families: core/tests/models writes it if the environment has FOVEATE_WRITE_DOCS. -->\n";
+const END: &str = "<!-- End of the table. -->\n";
+
+/// The families that a folder's configuration names: of the model, and of the text model in it.
+fn kinds(folder: &str) -> Result<Vec<String>, Failed> {
+    let config = std::fs::read(golden().join(folder).join("config.json"))?;
+    let config = String::from_utf8_lossy(&config).replace("Infinity", "0");
+    let config: serde_json::Value = serde_json::from_str(&config)?;
+    let inside = config["text_config"]["model_type"].as_str();
+    Ok(config["model_type"].as_str().into_iter().chain(inside).map(Into::into).collect())
+}
+
+fn table() -> Result<String, Failed> {
+    let mut cases: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for folder in FAMILIES {
+        for kind in kinds(folder)? {
+            cases.entry(kind).or_default().push(folder);
+        }
+    }
+    let mut files: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for conversion in gguf::ALL {
+        for kind in kinds(&format!("families/{}", conversion.family))? {
+            files.entry(kind).or_default().insert(conversion.architecture);
+        }
+    }
+    let mut text = "| `model_type` | as GGUF, `general.architecture` | checked by |\n|---|---|---|\n".to_owned();
+    for family in families() {
+        let quoted =
+            |names: &BTreeSet<&str>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        // Their GGUF files are checked with real models.
+        let own = ["gemma3", "gpt2"].into_iter().filter(|name| *name == family);
+        let architectures: BTreeSet<&str> = files.get(family).into_iter().flatten().copied().chain(own).collect();
+        let cases = cases.get(family).map_or("the core's own tests".into(), |cases| {
+            let names: Vec<&str> = cases.iter().map(|case| case.rsplit('/').next().unwrap_or(case)).collect();
+            let names: BTreeSet<&str> = names.into_iter().collect();
+            names.into_iter().collect::<Vec<_>>().join(", ")
+        });
+        text += &format!("| `{family}` | {} | {cases} |\n", quoted(&architectures));
+    }
+    Ok(text)
+}
+
+pub(crate) fn agrees() -> Result<(), Failed> {
+    let converted: BTreeSet<&str> = gguf::ALL.iter().map(|conversion| conversion.architecture).collect();
+    for architecture in architectures() {
+        if !converted.contains(architecture) && !["gemma3", "gpt2"].contains(&architecture) {
+            return Err(format!("no folder is converted to the architecture {architecture}").into());
+        }
+    }
+    let docs = std::fs::read_to_string(PATH)?;
+    let (before, rest) = docs.split_once(BEGIN).ok_or("docs/formats.md has no table of families")?;
+    let (found, after) = rest.split_once(END).ok_or("the table of families has no end")?;
+    let wanted = table()?;
+    if found == wanted {
+        return Ok(());
+    }
+    if std::env::var_os("FOVEATE_WRITE_DOCS").is_some() {
+        std::fs::write(PATH, [before, BEGIN, &wanted, END, after].concat())?;
+        return Ok(());
+    }
+    Err("docs/formats.md has another table of families: set FOVEATE_WRITE_DOCS=1 and run this test again".into())
+}
