@@ -198,6 +198,14 @@ impl Mixer {
         }
     }
 
+    /// As [`attention`](Self::attention), to be changed; without those beside routing heads.
+    pub(crate) fn attention_mut(&mut self) -> Option<&mut Attention> {
+        match self {
+            Mixer::Attention(attention) | Mixer::Both(attention, _) => Some(attention),
+            _ => None,
+        }
+    }
+
     /// The scan of Mamba-2, if there is one.
     pub fn scan(&self) -> Option<&Scan> {
         match self {

@@ -120,7 +120,7 @@ impl<'a, B: Backend> Loader<'a, B> {
         let Some(frequencies) = rope.map(|rope| rope.frequencies.clone()) else { return Ok(config) };
         let frequencies = self.divided(frequencies).await?;
         for layer in &mut config.layers {
-            if let config::Mixer::Attention(config::Attention { rope: Some(rope), .. }) = &mut layer.mixer {
+            if let Some(config::Attention { rope: Some(rope), .. }) = layer.mixer.attention_mut() {
                 rope.frequencies.divisors = frequencies.divisors.clone();
                 // Layers with a window may have a rotation of their own, which is not stretched.
                 if matches!(rope.frequencies.scaling, Scaling::Long { .. }) {

@@ -4,6 +4,7 @@ mod gguf;
 mod gguf_experts;
 #[path = "../gguf_file/mod.rs"]
 mod gguf_file;
+mod gguf_hybrid;
 mod reports;
 mod table;
 

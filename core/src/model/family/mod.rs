@@ -6,6 +6,7 @@ mod fla;
 mod gemma3;
 mod gguf;
 mod gguf_experts;
+mod gguf_hybrid;
 mod gguf_keys;
 mod gguf_more;
 mod gguf_rows;

@@ -72,7 +72,9 @@ pub(super) fn granite(config: &Config, role: Role, layer: usize, kind: &str) -> 
         return place;
     }
     // Without experts, the shared MLP is the MLP.
+    let dense = config.layers.get(layer).is_none_or(|layer| layer.mlp.experts().is_none());
     let role = match role {
+        Role::SharedGate | Role::SharedUp | Role::SharedDown if dense => return hub::llama(config, role, layer, kind),
         Role::Gate => Role::SharedGate,
         Role::Up => Role::SharedUp,
         Role::Down => Role::SharedDown,

@@ -224,7 +224,7 @@ pub(super) fn nemotron_h(json: &Json) -> Result<Config> {
             ("moe", Some(experts)) => Ok(alone(experts.clone().into())),
             ("full_attention" | "attention", _) => Ok(mixed(Mixer::Attention(attention.clone()))),
             ("linear_attention" | "mamba", _) => Ok(mixed(Mixer::Scan(scan.clone()))),
-            (other, _) => Err(config(format!("layer type {} is not supported", one_line(other)))),
+            (other, _) => Err(config(format!("layers_block_type: {} is not supported", one_line(other)))),
         }
     };
     let all = kinds.iter().map(layer).collect::<Result<Vec<_>>>()?;

@@ -23,6 +23,8 @@ impl<'a, B: Backend> Loader<'a, B> {
 
     pub(super) async fn scan(&mut self, s: &config::Scan, index: usize, dim: u32) -> Result<Scan<B>> {
         let (inner, scales) = (s.inner(), s.scales);
+        let normed = !self.family.by_tensors || self.has(&self.family.weight(Role::HeadNorm, index));
+        let s = &config::Scan { norm: s.norm.filter(|_| normed), ..s.clone() };
         // What the product gives is multiplied behind it, its bias by less.
         let input = self.scaled(Role::ConvInput, index, [s.width(), dim], s.input_bias, 1.0 / scales.input).await?;
         let (mut weight, bias) = self.conv(index, [s.channels(), s.window], s.conv_bias).await?;
@@ -88,8 +90,9 @@ impl<'a, B: Backend> Loader<'a, B> {
     ) -> Result<(Vec<f32>, Option<Vec<f32>>)> {
         let place = self.family.weight(Role::Conv, index);
         let weight = self.shaped(&place, &[&[channels, 1, window], &[channels, window]]).await?;
-        let bias = match bias {
-            true => Some(self.values(&self.family.bias(Role::Conv, index), channels, &[]).await?),
+        let place = self.family.bias(Role::Conv, index);
+        let bias = match bias && (!self.family.by_tensors || self.has(&place)) {
+            true => Some(self.values(&place, channels, &[]).await?),
             false => None,
         };
         Ok((weight, bias))

@@ -163,7 +163,10 @@ fn convolutions<'a>(
             CONV => layer.mixer = Mixer::ShortConv(conv.clone()),
             FULL => {}
             SLIDING if slides => {}
-            other => return Err(Error::Config { reason: format!("layer type {} is not supported", one_line(other)) }),
+            other => {
+                let reason = format!("layer_types: {} is not supported", one_line(other));
+                return Err(Error::Config { reason });
+            }
         }
     }
     // The older name of the flag, which counts where it is there.

@@ -37,7 +37,7 @@ const OLMO_HYBRID: Like = Like {
                     (layer.input_norm, layer.post_norm, layer.branch_norm) = (None, None, Some(norm));
                 }
                 (other, _) => {
-                    let reason = format!("layer type {} of olmo_hybrid is not supported", one_line(other));
+                    let reason = format!("layer_types: {} is not supported", one_line(other));
                     return Err(Error::Config { reason });
                 }
             }

@@ -80,7 +80,7 @@ const GRANITE: Like = Like {
                 ("mamba" | "linear_attention", Some(scan)) => layer.mixer = Mixer::Scan(scan.clone()),
                 ("attention" | "full_attention", _) => {}
                 (other, _) => {
-                    let reason = format!("layer type {} of granitemoehybrid is not supported", one_line(other));
+                    let reason = format!("layer_types: {} is not supported", one_line(other));
                     return Err(Error::Config { reason });
                 }
             }
