@@ -1,5 +1,9 @@
 //! A model as plain data: what the decoder runs.
 
+mod convolved;
+
+pub use convolved::{Scan, ScanScales, ShortConv};
+
 use crate::error::{Error, Result};
 use foveate_kernels::activation;
 use foveate_kernels::norm;
@@ -198,6 +202,14 @@ pub enum Mixer {
     Delta(Delta),
     /// Routing attention.
     Routing(Routing),
+    /// A short convolution between two gates.
+    ShortConv(ShortConv),
+    /// The scan of Mamba-2.
+    Scan(Scan),
+    /// Attention and a scan that read the same; both are added.
+    Both(Attention, Scan),
+    /// Nothing: the layer is its MLP.
+    None,
 }
 
 impl Mixer {
@@ -206,13 +218,72 @@ impl Mixer {
         match self {
             Mixer::Attention(attention) => Some(attention),
             Mixer::Routing(routing) => routing.local.as_ref(),
-            Mixer::Delta(_) => None,
+            Mixer::Both(attention, _) => Some(attention),
+            Mixer::Delta(_) | Mixer::ShortConv(_) | Mixer::Scan(_) | Mixer::None => None,
         }
     }
 
     /// True if the mixer has a recurrent state, which cannot be rolled back.
     pub(crate) fn has_states(&self) -> bool {
-        !matches!(self, Mixer::Attention(_))
+        match self {
+            Mixer::Attention(_) | Mixer::None => false,
+            Mixer::ShortConv(conv) => conv.window > 1,
+            Mixer::Delta(_) | Mixer::Routing(_) | Mixer::Scan(_) | Mixer::Both(..) => true,
+        }
+    }
+
+    /// As [`attention`](Self::attention), to be changed; without those beside routing heads.
+    pub(crate) fn attention_mut(&mut self) -> Option<&mut Attention> {
+        match self {
+            Mixer::Attention(attention) | Mixer::Both(attention, _) => Some(attention),
+            _ => None,
+        }
+    }
+
+    /// The scan of Mamba-2, if there is one.
+    pub fn scan(&self) -> Option<&Scan> {
+        match self {
+            Mixer::Scan(scan) | Mixer::Both(_, scan) => Some(scan),
+            _ => None,
+        }
+    }
+
+    /// Elements of what a token's input is turned into.
+    pub(crate) fn width(&self) -> u32 {
+        match self {
+            Mixer::Attention(a) => a.width(),
+            Mixer::Delta(d) => d.width(),
+            Mixer::Routing(r) => r.local.as_ref().map_or(0, |a| a.width()).max(2 * r.width()),
+            Mixer::ShortConv(conv) => 3 * conv.channels,
+            Mixer::Scan(scan) => scan.width(),
+            Mixer::Both(a, scan) => a.width().max(scan.width()),
+            Mixer::None => 0,
+        }
+    }
+
+    /// Elements of what a token's output product reads.
+    pub(crate) fn outputs(&self) -> u32 {
+        // What stands behind begins at a whole vector.
+        let behind = |first: u32, second: u32| if first == 0 { second } else { first + second + 4 };
+        match self {
+            Mixer::Attention(a) => a.heads * a.dim,
+            Mixer::Delta(d) => d.values(),
+            Mixer::Routing(r) => behind(r.local.as_ref().map_or(0, |a| a.heads * a.dim), r.width()),
+            Mixer::ShortConv(conv) => conv.channels,
+            Mixer::Scan(scan) => scan.inner(),
+            Mixer::Both(a, scan) => behind(a.heads * a.dim, scan.inner()),
+            Mixer::None => 0,
+        }
+    }
+
+    /// Elements of what a token's convolution leaves, and numbers of its gates.
+    pub(crate) fn convolved(&self) -> [u32; 2] {
+        match self {
+            Mixer::Delta(d) => [d.channels(), d.value_heads],
+            Mixer::ShortConv(conv) => [conv.channels, 0],
+            Mixer::Scan(scan) | Mixer::Both(_, scan) => [scan.channels(), scan.heads],
+            Mixer::Attention(_) | Mixer::Routing(_) | Mixer::None => [0, 0],
+        }
     }
 }
 
@@ -260,6 +331,10 @@ pub struct Attention {
     pub gated: bool,
     /// Each head has a logit without a value, a sink.
     pub sinks: bool,
+    /// Every head's output is multiplied by the sigmoid of one gate, which stands behind the values.
+    pub head_gates: bool,
+    /// The output of the layer is multiplied by it.
+    pub output_scale: f32,
 }
 
 impl Attention {
@@ -286,13 +361,15 @@ impl Attention {
             output_bias: false,
             gated: false,
             sinks: false,
+            head_gates: false,
+            output_scale: 1.0,
         }
     }
 
     /// Elements of a token's queries, keys, values and gates, one behind the other.
     pub fn width(&self) -> u32 {
         let gates = if self.gated { self.heads } else { 0 };
-        (self.heads + 2 * self.kv_heads + gates) * self.dim
+        (self.heads + 2 * self.kv_heads + gates) * self.dim + if self.head_gates { self.heads } else { 0 }
     }
 
     /// Elements of a token's keys, and of its values.
@@ -489,6 +566,10 @@ pub struct Mlp {
     pub bias: bool,
     /// A norm in front of the output product.
     pub norm: Option<Norm>,
+    /// Multiplies the gate in front of the nonlinearity.
+    pub gate_scale: f32,
+    /// Multiplies the output.
+    pub scale: f32,
     /// The numbers `alpha_p`, `alpha_n`, `beta` and `eps` of xIELU, if no tensors hold them.
     pub numbers: Option<[f64; 4]>,
 }
@@ -501,7 +582,8 @@ impl Mlp {
 
     /// `down(f(gate(x)) * up(x))` with `inner` elements between, without biases.
     pub fn gated(inner: u32, kind: activation::Kind) -> Self {
-        Self { inner, kind, gated: true, bias: false, norm: None, numbers: None }
+        let numbers = None;
+        Self { inner, kind, gated: true, bias: false, norm: None, numbers, gate_scale: 1.0, scale: 1.0 }
     }
 
     /// `down(f(up(x)))` with `inner` elements between, without biases.
@@ -518,6 +600,8 @@ pub enum FeedForward {
     Mlp(Mlp),
     /// A mixture of experts.
     Experts(Experts),
+    /// Nothing: the layer is its mixer.
+    None,
 }
 
 impl FeedForward {
@@ -525,7 +609,7 @@ impl FeedForward {
     pub fn experts(&self) -> Option<&Experts> {
         match self {
             FeedForward::Experts(experts) => Some(experts),
-            FeedForward::Mlp(_) => None,
+            FeedForward::Mlp(_) | FeedForward::None => None,
         }
     }
 
@@ -534,6 +618,7 @@ impl FeedForward {
         match self {
             FeedForward::Mlp(mlp) => Some(mlp),
             FeedForward::Experts(experts) => experts.shared.as_mut(),
+            FeedForward::None => None,
         }
     }
 
@@ -542,6 +627,7 @@ impl FeedForward {
         match self {
             FeedForward::Mlp(mlp) => Some(mlp),
             FeedForward::Experts(experts) => experts.shared.as_ref(),
+            FeedForward::None => None,
         }
     }
 }

@@ -99,8 +99,8 @@ pub use foveate_core::{
 pub use kernels::ops::routing;
 pub use kernels::{
     activation, append, attention, attention_backward, centroids, conv, conv_backward, delta, delta_backward,
-    delta_gates, embed, fused_linear, linear, merge, norm, rope, rope_append, route, route_step, sample,
-    selected_attention, selected_attention_backward,
+    delta_gates, embed, fused_linear, gate, linear, merge, norm, rope, rope_append, route, route_step, sample,
+    scan_gates, selected_attention, selected_attention_backward,
 };
 
 /// Waits for a future on this thread: native executors never need another one.

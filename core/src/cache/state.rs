@@ -26,7 +26,8 @@ pub struct States<B: Backend> {
 
 /// The slots of one layer.
 pub struct LayerStates<B: Backend> {
-    /// `[slots, HV, K, V]` of the delta rule, `[slots, H, C, N]` of [`route_step`](foveate_kernels::route_step).
+    /// `[slots, HV, K, V]` of the delta rule and of scans, `[slots, W - 1, channels]` of a convolution that is a mixer, its
+    /// latest inputs last, `[slots, H, C, N]` of [`route_step`](foveate_kernels::route_step).
     pub memory: Slots<B>,
     /// `[slots, W - 1, channels]`: inputs of the convolution, the latest last. None where it sees its own token only.
     pub inputs: Option<Slots<B>>,
@@ -53,6 +54,18 @@ fn slot_bytes(mixer: &Mixer) -> Result<[Option<u64>; 2]> {
                 history => bytes([1, history, delta.channels()])?,
             };
             [bytes([delta.value_heads, delta.key_dim, delta.value_dim])?, inputs]
+        }
+        Mixer::None => [None, None],
+        Mixer::ShortConv(conv) => match conv.window - 1 {
+            0 => [None, None],
+            history => [bytes([1, history, conv.channels])?, None],
+        },
+        Mixer::Scan(scan) | Mixer::Both(_, scan) => {
+            let inputs = match scan.window - 1 {
+                0 => None,
+                history => bytes([1, history, scan.channels()])?,
+            };
+            [bytes([scan.heads, scan.state, scan.dim])?, inputs]
         }
         Mixer::Routing(routing) => [bytes([routing.heads, routing.clusters, routing.step(1).state()])?, None],
     })

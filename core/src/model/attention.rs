@@ -9,7 +9,7 @@ use crate::cache::Pool;
 use crate::config::{self, NormOver};
 use crate::error::Result;
 use foveate_kernels::dtype::DType;
-use foveate_kernels::{activation, append, attention, rope, rope_append};
+use foveate_kernels::{activation, append, attention, gate, rope, rope_append};
 
 /// The weights of a layer of attention, with its settings.
 pub(crate) struct Attention<B: Backend> {
@@ -133,6 +133,15 @@ impl<B: Backend> Attention<B> {
             let gate = activation::Spec::new(tokens, dim, activation::Kind::Sigmoid);
             let spec = activation::Spec { scales: true, stride, ..gate };
             to(spec.into(), &[Operand::at(&w.qkv, q + 2 * kv), Operand::new(&w.mixed)])?;
+        }
+        let gates = a.head_gates.then_some(q + 2 * kv);
+        if gates.is_some() || a.output_scale != 1.0 {
+            let kind = gate::Kind::Sigmoid;
+            let by = gates.map(|_| gate::Gate { kind, of_heads: true, factor: 1.0, stride });
+            let plain = gate::Spec::new(tokens, a.heads, a.dim, kind);
+            let spec = gate::Spec { in_place: true, scale: a.output_scale, gate: by, ..plain };
+            let gates = gates.map(|at| Operand::at(&w.qkv, at));
+            to(spec.into(), &std::iter::once(Operand::new(&w.mixed)).chain(gates).collect::<Vec<_>>())?;
         }
         match &self.output_norm {
             Some(norm) => norm.in_place(to, Operand::new(&w.mixed), [tokens, 1, dim], dim),

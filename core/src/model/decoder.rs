@@ -8,6 +8,8 @@ use super::mlp::Mlp;
 use super::norm::Norm;
 use super::record::Record;
 use super::routing::Routing;
+use super::scan::Scan;
+use super::short_conv::ShortConv;
 use super::workspace::{Step, Workspace};
 use crate::backend::{Backend, Operand};
 use crate::cache::Pool;
@@ -72,6 +74,10 @@ pub(crate) enum Mixer<B: Backend> {
     Attention(Attention<B>),
     Delta(Delta<B>),
     Routing(Routing<B>),
+    ShortConv(ShortConv<B>),
+    Scan(Scan<B>),
+    Both(Attention<B>, Scan<B>),
+    None,
 }
 
 impl<B: Backend> Mixer<B> {
@@ -81,6 +87,10 @@ impl<B: Backend> Mixer<B> {
             Mixer::Attention(attention) => &attention.input,
             Mixer::Delta(delta) => &delta.input,
             Mixer::Routing(routing) => &routing.input,
+            Mixer::ShortConv(conv) => &conv.input,
+            Mixer::Scan(scan) => &scan.input,
+            Mixer::Both(attention, _) => &attention.input,
+            Mixer::None => unreachable!("a layer without a mixer has no products of one"),
         }
     }
 
@@ -89,6 +99,9 @@ impl<B: Backend> Mixer<B> {
             Mixer::Attention(attention) => &attention.output,
             Mixer::Delta(delta) => &delta.output,
             Mixer::Routing(routing) => &routing.output,
+            Mixer::ShortConv(conv) => &conv.output,
+            Mixer::Scan(scan) | Mixer::Both(_, scan) => &scan.output,
+            Mixer::None => unreachable!("a layer without a mixer has no products of one"),
         }
     }
 }
@@ -98,6 +111,7 @@ impl<B: Backend> Mixer<B> {
 pub(crate) enum FeedForward<B: Backend> {
     Mlp(Mlp<B>),
     Experts(Experts<B>),
+    None,
 }
 
 impl<B: Backend> Decoder<B> {
@@ -142,10 +156,12 @@ impl<B: Backend> Decoder<B> {
         let (layer, tokens) = (&self.layers[index], step.tokens);
         let (mixed_norm, inner_norm) = layer.branch_norms.as_ref().map(|(mixed, inner)| (mixed, inner)).unzip();
         let (mixed_sum, inner_sum) = layer.sum_norms.as_ref().map(|(mixed, inner)| (mixed, inner)).unzip();
-        let input = self.normed(to, w, layer.input_norm.as_ref(), layer.mixer.input(), &mut stream, tokens)?;
-        let mixed = self.mix(to, w, pool, step, index, input)?;
-        self.branch(to, w, layer.mixer.output(), mixed, mixed_norm, &mut stream)?;
-        self.sum(to, w, mixed_sum, &mut stream)?;
+        if !matches!(layer.mixer, Mixer::None) {
+            let input = self.normed(to, w, layer.input_norm.as_ref(), layer.mixer.input(), &mut stream, tokens)?;
+            let mixed = self.mix(to, w, pool, step, index, input)?;
+            self.branch(to, w, layer.mixer.output(), mixed, mixed_norm, &mut stream)?;
+            self.sum(to, w, mixed_sum, &mut stream)?;
+        }
         match (&layer.mlp, &layer.post_norm) {
             (FeedForward::Mlp(mlp), norm) => {
                 let input = self.normed(to, w, norm.as_ref(), &mlp.up, &mut stream, tokens)?;
@@ -161,6 +177,7 @@ impl<B: Backend> Decoder<B> {
                 }
             }
             (FeedForward::Experts(_), None) => unreachable!("a configuration gives experts a norm"),
+            (FeedForward::None, _) => return Ok(stream),
         }
         self.sum(to, w, inner_sum, &mut stream)?;
         Ok(stream)
@@ -178,7 +195,7 @@ impl<B: Backend> Decoder<B> {
     ) -> Result<Stream> {
         let (layer, tokens) = (&self.layers[index], step.tokens);
         let (mixed_norm, inner_norm) = layer.branch_norms.as_ref().map(|(mixed, inner)| (mixed, inner)).unzip();
-        let FeedForward::Mlp(mlp) = &layer.mlp else { unreachable!("experts follow their mixer") };
+        let FeedForward::Mlp(mlp) = &layer.mlp else { unreachable!("only MLPs stand beside their mixer") };
         let norm = layer.post_norm.as_ref().or(layer.input_norm.as_ref());
         let input = self.normed(to, w, norm, &mlp.up, &mut stream, tokens)?;
         let shared = (layer.post_norm.is_none() && input.norm.is_none()).then(|| input.again());
@@ -204,7 +221,22 @@ impl<B: Backend> Decoder<B> {
         index: usize,
         input: Input<'_, B>,
     ) -> Result<Operand<'a, B>> {
+        let states = || (pool.states().slots(), pool.states().layer(index));
         match &self.layers[index].mixer {
+            Mixer::ShortConv(conv) => conv.record(to, w, states(), step, input)?,
+            Mixer::Scan(scan) => scan.record(to, w, states(), step, input, 0)?,
+            Mixer::Both(attention, scan) => {
+                // Both read the same before either is added, so the scan writes behind the heads.
+                let width = attention.config.heads * attention.config.dim;
+                let behind = (u64::from(step.tokens) * u64::from(width) * 4).next_multiple_of(16);
+                attention.record(to, w, pool, step, index, input.again())?;
+                scan.record(to, w, states(), step, input, behind)?;
+                let mut stream = Stream { tokens: step.tokens, pending: false };
+                self.branch(to, w, &attention.output, Operand::new(&w.mixed), None, &mut stream)?;
+                self.settle(to, w, &mut stream)?;
+                return Ok(Operand::at(&w.mixed, behind));
+            }
+            Mixer::None => unreachable!("a layer without a mixer mixes nothing"),
             Mixer::Attention(attention) => attention.record(to, w, pool, step, index, input)?,
             Mixer::Delta(delta) => {
                 let states = pool.states();

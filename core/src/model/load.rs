@@ -1,5 +1,6 @@
 //! Loads the layers of a model from files into an executor's memory. [`tensors`] reads the single tensors.
 
+mod convolved;
 mod experts;
 mod tensors;
 
@@ -160,7 +161,7 @@ impl<'a, B: Backend> Loader<'a, B> {
         let Some(frequencies) = rope.map(|rope| rope.frequencies.clone()) else { return Ok(config) };
         let frequencies = self.divided(frequencies).await?;
         for layer in &mut config.layers {
-            if let config::Mixer::Attention(config::Attention { rope: Some(rope), .. }) = &mut layer.mixer {
+            if let Some(config::Attention { rope: Some(rope), .. }) = layer.mixer.attention_mut() {
                 rope.frequencies.divisors = frequencies.divisors.clone();
                 // Layers with a window may have a rotation of their own, which is not stretched.
                 if matches!(rope.frequencies.scaling, Scaling::Long { .. }) {
@@ -282,6 +283,13 @@ impl<'a, B: Backend> Loader<'a, B> {
             config::Mixer::Attention(a) => Mixer::Attention(self.attention(a, index, dim).await?),
             config::Mixer::Delta(d) => Mixer::Delta(self.delta(d, index, dim).await?),
             config::Mixer::Routing(r) => Mixer::Routing(self.routing(r, index, dim).await?),
+            config::Mixer::ShortConv(c) => Mixer::ShortConv(self.short_conv(c, index, dim).await?),
+            config::Mixer::Scan(s) => Mixer::Scan(self.scan(s, index, dim).await?),
+            config::Mixer::Both(a, s) => {
+                let attention = self.attention(a, index, dim).await?;
+                Mixer::Both(attention, self.scan(s, index, dim).await?)
+            }
+            config::Mixer::None => Mixer::None,
         };
         let post_norm = self.norm_if(Role::PostNorm, index, stream(layer.post_norm), dim).await?;
         let mlp = match &layer.mlp {
@@ -289,6 +297,7 @@ impl<'a, B: Backend> Loader<'a, B> {
                 FeedForward::Mlp(self.mlp(*mlp, [Role::Gate, Role::Up, Role::Down], index, dim).await?)
             }
             config::FeedForward::Experts(experts) => FeedForward::Experts(self.experts(experts, index, dim).await?),
+            config::FeedForward::None => FeedForward::None,
         };
         let branch_norms = self.norms([Role::MixedNorm, Role::MlpNorm], index, layer.branch_norm, dim).await?;
         let sum_norms = self.norms([Role::MixedSumNorm, Role::MlpSumNorm], index, layer.sum_norm, dim).await?;
@@ -306,7 +315,7 @@ impl<'a, B: Backend> Loader<'a, B> {
             _ => plain,
         };
         let norm = self.norm_if(Role::InnerNorm, index, mlp.norm, mlp.inner).await?;
-        let down = self.matrix(&[self.rows(down, index, dim, mlp.bias)], mlp.inner).await?;
+        let down = self.scaled(down, index, [dim, mlp.inner], mlp.bias, mlp.scale).await?;
         Ok(Mlp { config: mlp, up, activation, norm, down })
     }
 
@@ -390,7 +399,8 @@ impl<'a, B: Backend> Loader<'a, B> {
         let (q, kv) = (a.heads * a.dim, a.kv_width());
         let mut input = vec![(Role::Query, q), (Role::Key, kv), (Role::Value, kv)];
         input.extend(a.gated.then_some((Role::MixedGate, q)));
-        let input: Vec<_> = input.into_iter().map(|(role, n)| self.rows(role, index, n, a.input_bias)).collect();
+        let mut input: Vec<_> = input.into_iter().map(|(role, n)| self.rows(role, index, n, a.input_bias)).collect();
+        input.extend(a.head_gates.then(|| self.rows(Role::MixedGate, index, a.heads, false)));
         let input = self.matrix(&input, dim).await?;
         let head_norms = match a.head_norm {
             Some(norm) => Some((
@@ -411,7 +421,7 @@ impl<'a, B: Backend> Loader<'a, B> {
             false => None,
         };
         let output_norm = self.norm_if(Role::MixedInnerNorm, index, a.output_norm, q).await?;
-        let output = self.matrix(&[self.rows(Role::Output, index, dim, a.output_bias)], q).await?;
+        let output = self.scaled(Role::Output, index, [dim, q], a.output_bias, a.output_scale).await?;
         Ok(Attention { config: a.clone(), input, head_norms, sinks, alibi, output_norm, output })
     }
 

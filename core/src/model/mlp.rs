@@ -7,7 +7,7 @@ use super::workspace::Workspace;
 use crate::backend::{Backend, Operand};
 use crate::config;
 use crate::error::Result;
-use foveate_kernels::{activation, fused_linear};
+use foveate_kernels::{activation, fused_linear, gate};
 
 pub(crate) struct Mlp<B: Backend> {
     pub(crate) config: config::Mlp,
@@ -30,7 +30,11 @@ impl<B: Backend> Mlp<B> {
         input: Input<'_, B>,
     ) -> Result<()> {
         let (mlp, up) = (self.config, &self.up);
-        if few(tokens) && up.parts.len() == 1 && mlp.kind != activation::Kind::Xielu {
+        if let Some(spec) = self.scaled(tokens) {
+            up.apply(to, tokens, input, Then::default(), &w.inner)?;
+            let values = Operand::at(&w.inner, u64::from(mlp.inner) * 4);
+            to(spec.into(), &[values, Operand::new(&w.inner), Operand::new(&w.activated)])?;
+        } else if few(tokens) && up.parts.len() == 1 && mlp.kind != activation::Kind::Xielu {
             let activation = Some(fused_linear::Activation { kind: mlp.kind, gated: mlp.gated });
             up.apply(to, tokens, input, Then { activation, residual: false }, &w.activated)?;
         } else {
@@ -42,5 +46,14 @@ impl<B: Backend> Mlp<B> {
             Some(norm) => norm.in_place(to, Operand::new(&w.activated), [tokens, 1, mlp.inner], mlp.inner),
             None => Ok(()),
         }
+    }
+
+    /// The gate of a SwiGLU that has factors.
+    fn scaled(&self, tokens: u32) -> Option<gate::Spec> {
+        let config::Mlp { inner, gate_scale: factor, scale, .. } = self.config;
+        let (kind, stride) = (gate::Kind::Silu, 2 * inner);
+        let by = gate::Gate { kind, of_heads: false, factor, stride };
+        let spec = gate::Spec { scale, stride, gate: Some(by), ..gate::Spec::new(tokens, 1, inner, kind) };
+        (factor != 1.0 || scale != 1.0).then_some(spec)
     }
 }

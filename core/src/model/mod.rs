@@ -12,6 +12,8 @@ mod mlp;
 mod norm;
 mod record;
 mod routing;
+mod scan;
+mod short_conv;
 pub(crate) mod workspace;
 
 pub use decoder::Decoder;

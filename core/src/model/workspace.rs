@@ -2,7 +2,7 @@
 
 use crate::backend::{Backend, Operand};
 use crate::cache::{PAGE, Pool, Sequence};
-use crate::config::{Config, Delta, Experts, Mixer, Rope, Routing, Temperature};
+use crate::config::{Config, Experts, Mixer, Rope, Routing, Temperature};
 use crate::error::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -168,23 +168,10 @@ fn indices<B: Backend>(backend: &B, batch: u32, sequences: u32, table_width: u32
 impl<B: Backend> Workspace<B> {
     pub(crate) fn new(backend: &B, config: &Config, batch: u32, context: u32, logit_rows: u32) -> Result<Self> {
         let wide = |f: fn(&crate::config::Layer) -> u32| config.layers.iter().map(f).max().unwrap_or(0);
-        let width = wide(|l| match &l.mixer {
-            Mixer::Attention(a) => a.width(),
-            Mixer::Delta(d) => d.width(),
-            Mixer::Routing(r) => r.local.as_ref().map_or(0, |a| a.width()).max(2 * r.width()),
-        });
-        let mixed = wide(|l| match &l.mixer {
-            Mixer::Attention(a) => a.heads * a.dim,
-            Mixer::Delta(d) => d.values(),
-            // What stands behind begins at a whole vector.
-            Mixer::Routing(r) => r.local.as_ref().map_or(0, |a| a.heads * a.dim) + r.width() + 4,
-        });
+        let (width, mixed) = (wide(|l| l.mixer.width()), wide(|l| l.mixer.outputs()));
         let routes = config.layers.iter().any(|l| matches!(l.mixer, Mixer::Routing(_)));
-        let delta = |f: fn(&Delta) -> u32| {
-            let of =
-                config.layers.iter().filter_map(|l| if let Mixer::Delta(d) = &l.mixer { Some(f(d)) } else { None });
-            of.max().unwrap_or(1)
-        };
+        let [convolved, gates] =
+            [0, 1].map(|at| config.layers.iter().map(|l| l.mixer.convolved()[at]).fold(1, u32::max));
         let inner = wide(|l| l.mlp.shared().map_or(1, |mlp| mlp.inner));
         let rows = |label, rows: u32, width: u32| {
             let bytes = u64::from(rows).checked_mul(u64::from(width) * 4);
@@ -234,9 +221,9 @@ impl<B: Backend> Workspace<B> {
             branch: rows("branch", batch, config.dim)?,
             normed: rows("normed", batch, config.dim)?,
             qkv: rows("qkv", batch, width)?,
-            convolved: rows("convolved", batch, delta(Delta::channels))?,
-            beta: rows("beta", batch, delta(|d| d.value_heads))?,
-            decay: rows("decay", batch, delta(|d| d.value_heads))?,
+            convolved: rows("convolved", batch, convolved)?,
+            beta: rows("beta", batch, gates)?,
+            decay: rows("decay", batch, gates)?,
             mixed: rows("mixed", batch, mixed)?,
             routed: if routes { Some(Arc::new(Routed::new(config, rows, batch)?)) } else { None },
             mixture: Mixture::new(config, rows, batch)?.map(Arc::new),

@@ -38,7 +38,10 @@ fn alone(model: &Arc<Model<Any>>, index: usize, prompt: &[u32], count: usize) ->
 #[test]
 fn sequences_that_step_together_say_what_each_says_alone() {
     let experts = everywhere("../families/qwen3_moe");
-    let models = [everywhere("llama"), everywhere("gemma3"), everywhere("qwen3_5"), routing_everywhere(), experts];
+    let convolved =
+        ["lfm2_adjust", "mamba2", "falcon_h1"].map(|name| everywhere(&format!("../families/{name}"))).concat();
+    let models =
+        [everywhere("llama"), everywhere("gemma3"), everywhere("qwen3_5"), routing_everywhere(), experts, convolved];
     for model in models.concat() {
         let first = roomy(&model, DType::F32).expect("room");
         let mut batch = first.batch(4).expect("room for four");

@@ -17,7 +17,9 @@ fn text(model: &Model<Any>, n: u32) -> Vec<u32> {
 }
 
 fn models() -> Vec<Arc<Model<Any>>> {
-    [everywhere("qwen3_5"), routing_everywhere()].concat()
+    let convolved =
+        ["lfm2_adjust", "lfm3", "mamba2", "falcon_h1"].map(|name| everywhere(&format!("../families/{name}")));
+    [everywhere("qwen3_5"), routing_everywhere(), convolved.concat()].concat()
 }
 
 #[test]
@@ -103,6 +105,11 @@ fn state_of_a_layer_is_what_a_saved_cache_has_of_it() {
         // Beside its memory a layer of the delta rule saves what its convolution sees.
         let memories = |states: &mut std::slice::Iter<'_, Vec<u8>>, mixer: &Mixer| match mixer {
             Mixer::Attention(_) => None,
+            Mixer::Scan(_) | Mixer::Both(..) => {
+                let memory = states.next().cloned();
+                assert!(states.next().is_some());
+                memory
+            }
             Mixer::Delta(delta) => {
                 let memory = states.next().cloned();
                 assert!(delta.window == 1 || states.next().is_some());

@@ -12,6 +12,7 @@ pub(crate) enum Value {
     Texts(u64),
     Bools(Vec<bool>),
     F32s(Vec<f32>),
+    U32s(Vec<u32>),
 }
 
 use Value::*;
@@ -29,6 +30,7 @@ impl Value {
             Bool(value) => typed(7, &[u8::from(*value)]),
             Text(value) => typed(8, &text(value)),
             Texts(count) => array(8, *count as usize, (0..*count).flat_map(|i| text(&format!("t{i}"))).collect()),
+            U32s(all) => array(4, all.len(), all.iter().flat_map(|value| value.to_le_bytes()).collect()),
             F32s(all) => array(6, all.len(), all.iter().flat_map(|value| value.to_le_bytes()).collect()),
             Bools(all) => array(7, all.len(), all.iter().map(|&value| u8::from(value)).collect()),
         }

@@ -144,6 +144,87 @@ impl Folder {
         folder
     }
 
+    /// LFM2: a short convolution with biases, and attention.
+    pub(crate) fn lfm2() -> Self {
+        let config = format!(
+            r#"{{"model_type":"lfm2","hidden_size":{DIM},"num_hidden_layers":{LAYERS},"vocab_size":{VOCAB},
+            "intermediate_size":{INNER},"block_auto_adjust_ff_dim":false,"num_attention_heads":2,"num_key_value_heads":1,
+            "conv_L_cache":5,"conv_bias":true,"layer_types":["conv","full_attention"]}}"#
+        );
+        let tensors: &[(&str, &[usize])] = &[
+            ("embed_tokens.weight", &[VOCAB, DIM]),
+            ("embedding_norm.weight", &[DIM]),
+            ("layers.0.conv.in_proj.weight", &[3 * DIM, DIM]),
+            ("layers.0.conv.in_proj.bias", &[3 * DIM]),
+            ("layers.0.conv.conv.weight", &[DIM, 1, 5]),
+            ("layers.0.conv.conv.bias", &[DIM]),
+            ("layers.0.conv.out_proj.weight", &[DIM, DIM]),
+            ("layers.0.conv.out_proj.bias", &[DIM]),
+            ("layers.1.self_attn.q_proj.weight", &[DIM, DIM]),
+            ("layers.1.self_attn.k_proj.weight", &[16, DIM]),
+            ("layers.1.self_attn.v_proj.weight", &[16, DIM]),
+            ("layers.1.self_attn.q_layernorm.weight", &[16]),
+            ("layers.1.self_attn.k_layernorm.weight", &[16]),
+            ("layers.1.self_attn.out_proj.weight", &[DIM, DIM]),
+        ];
+        let around: &[(&str, &[usize])] = &[
+            ("operator_norm.weight", &[DIM]),
+            ("ffn_norm.weight", &[DIM]),
+            ("feed_forward.w1.weight", &[INNER, DIM]),
+            ("feed_forward.w2.weight", &[DIM, INNER]),
+            ("feed_forward.w3.weight", &[INNER, DIM]),
+        ];
+        Self::of(config, tensors, around)
+    }
+
+    /// Falcon-H1: attention and a scan in every layer, with each option of the scan.
+    pub(crate) fn falcon_h1() -> Self {
+        let config = format!(
+            r#"{{"model_type":"falcon_h1","hidden_size":{DIM},"num_hidden_layers":{LAYERS},"vocab_size":{VOCAB},
+            "intermediate_size":{INNER},"num_attention_heads":2,"num_key_value_heads":1,"mamba_d_ssm":24,"mamba_n_heads":6,
+            "mamba_d_head":4,"mamba_n_groups":2,"mamba_d_state":7,"mamba_d_conv":3,"mamba_rms_norm":true,
+            "mamba_norm_before_gate":true,"mamba_proj_bias":true,"projectors_bias":true,"time_step_limit":[0.1,0.9],
+            "ssm_in_multiplier":1.3,"ssm_multipliers":[0.9,0.8,1.2,1.1,0.7],"ssm_out_multiplier":0.6,
+            "attention_in_multiplier":1.2,"attention_out_multiplier":0.8,"key_multiplier":0.9,
+            "mlp_multipliers":[1.1,0.7],"tie_word_embeddings":true}}"#
+        );
+        let around: &[(&str, &[usize])] = &[
+            ("input_layernorm.weight", &[DIM]),
+            ("pre_ff_layernorm.weight", &[DIM]),
+            ("feed_forward.gate_proj.weight", &[INNER, DIM]),
+            ("feed_forward.up_proj.weight", &[INNER, DIM]),
+            ("feed_forward.down_proj.weight", &[DIM, INNER]),
+            ("self_attn.q_proj.weight", &[DIM, DIM]),
+            ("self_attn.k_proj.weight", &[16, DIM]),
+            ("self_attn.v_proj.weight", &[16, DIM]),
+            ("self_attn.o_proj.weight", &[DIM, DIM]),
+            ("mamba.in_proj.weight", &[82, DIM]),
+            ("mamba.in_proj.bias", &[82]),
+            ("mamba.conv1d.weight", &[52, 1, 3]),
+            ("mamba.conv1d.bias", &[52]),
+            ("mamba.A_log", &[6]),
+            ("mamba.D", &[6]),
+            ("mamba.dt_bias", &[6]),
+            ("mamba.norm.weight", &[24]),
+            ("mamba.out_proj.weight", &[DIM, 24]),
+            ("mamba.out_proj.bias", &[DIM]),
+        ];
+        let tensors: &[(&str, &[usize])] =
+            &[("embed_tokens.weight", &[VOCAB, DIM]), ("final_layernorm.weight", &[DIM])];
+        Self::of(config, tensors, around)
+    }
+
+    /// Random weights of `tensors`, and of those of every layer.
+    fn of(config: String, tensors: &[(&str, &[usize])], each: &[(&str, &[usize])]) -> Self {
+        let mut folder = Self { config, tensors: BTreeMap::new() };
+        let mut rng = Rng::new(14);
+        tensors.iter().for_each(|(name, shape)| folder.add(&mut rng, &format!("model.{name}"), shape));
+        for layer in 0..LAYERS {
+            each.iter().for_each(|(name, shape)| folder.add(&mut rng, &format!("model.layers.{layer}.{name}"), shape));
+        }
+        folder
+    }
+
     /// `routing_transformer` with layers of these kinds (`routing`, `local`, `full`, `linear`), four heads of eight in each,
     /// and more or other options.
     pub(crate) fn routing(kinds: &[&str], options: &str) -> Self {

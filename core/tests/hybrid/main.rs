@@ -64,8 +64,9 @@ fn fla_models_are_their_layers_written_out() {
 fn executors_agree_with_the_reference() {
     // On GPUs one of each family, with most of the options.
     let mut folders = fla();
-    let chosen = [1, 4, folders.len(), folders.len() + 1];
+    let chosen = [1, 4, folders.len(), folders.len() + 1, folders.len() + 2, folders.len() + 3];
     folders.push(Folder::qwen3_5());
+    folders.extend([Folder::lfm2(), Folder::falcon_h1()]);
     folders.push(Folder::routing(&routing::ALL, ""));
     folders.push(Folder::routing(&["local", "routing"], r#""routing_selection":"nearest","num_routing_heads":3"#));
     let adapters = pollster::block_on(gpu::adapters());
@@ -87,9 +88,10 @@ fn executors_agree_with_the_reference() {
 }
 
 /// Models with states of every kind.
-fn continued() -> [Folder; 4] {
+fn continued() -> [Folder; 6] {
     let nearest = Folder::routing(&["routing"], r#""routing_selection":"nearest""#);
-    [Folder::qwen3_5(), Folder::gated_deltanet(""), Folder::routing(&routing::ALL, ""), nearest]
+    let routing = Folder::routing(&routing::ALL, "");
+    [Folder::qwen3_5(), Folder::gated_deltanet(""), routing, nearest, Folder::lfm2(), Folder::falcon_h1()]
 }
 
 #[test]

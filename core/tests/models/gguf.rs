@@ -2,6 +2,7 @@
 
 use super::gguf_experts;
 use super::gguf_file::{Gguf, Value, Value::*};
+use super::gguf_hybrid;
 use super::{golden, source};
 use foveate_core::config::{Attention, Config};
 use foveate_core::kernels::rope::{Frequencies, Scaling};
@@ -88,6 +89,13 @@ pub(crate) const ALL: &[Conversion] = &[
     of("ernie4_5_moe", "ernie4_5-moe", &[]),
     of("hunyuan_moe", "hunyuan-moe", &[]),
     of("gpt_oss", "gpt-oss", &[]),
+    of("lfm2", "lfm2", &[]),
+    of("lfm2_adjust", "lfm2", &[]),
+    of("lfm2_moe", "lfm2moe", &[]),
+    of("mamba2", "mamba2", &[]),
+    of("granite4_h_dense", "granitehybrid", &[Permuted]),
+    of("granitemoehybrid", "granitehybrid", &[Permuted]),
+    of("falcon_h1", "falcon-h1", &[]),
 ];
 
 const OUTSIDE: [(Role, &str); 5] = [
@@ -167,24 +175,27 @@ fn joined(parts: Vec<Tensor>) -> Tensor {
     (shape, parts.into_iter().flat_map(|(_, values)| values).collect())
 }
 
-fn attention(config: &Config) -> &Attention {
-    config.layers[0].mixer.attention().expect("all layers are attention")
+fn attention(config: &Config) -> Option<&Attention> {
+    config.layers.iter().find_map(|layer| layer.mixer.attention())
 }
 
 /// The metadata of a plan.
 fn metadata(config: &Config, architecture: &'static str) -> Vec<(String, Value)> {
-    let (a, layer) = (attention(config), &config.layers[0]);
+    let none = Attention::new(1, 1, 1);
+    let (a, layer) = (attention(config).unwrap_or(&none), &config.layers[0]);
     let norm = config.final_norm.expect("they all have one");
     let mut all = vec![
         ("context_length", U32(config.context)),
         ("embedding_length", U32(config.dim)),
         ("block_count", U32(config.layers.len() as u32)),
         ("feed_forward_length", U32(gguf_experts::inner(config))),
-        ("attention.head_count", U32(a.heads)),
+        ("attention.head_count", U32(attention(config).map_or(0, |a| a.heads))),
         ("attention.head_count_kv", U32(a.kv_heads)),
-        ("attention.key_length", U32(a.dim)),
-        ("attention.value_length", U32(a.dim)),
     ];
+    if attention(config).is_some() {
+        all.extend([("attention.key_length", U32(a.dim)), ("attention.value_length", U32(a.dim))]);
+    }
+    all.extend(gguf_hybrid::metadata(config, architecture));
     let layered = norm.kind == foveate_core::kernels::norm::Kind::Layer;
     all.push((
         if layered { "attention.layer_norm_epsilon" } else { "attention.layer_norm_rms_epsilon" },
@@ -273,7 +284,7 @@ fn convert(folder: &Folder, conversion: &Conversion) -> Result<Gguf, Failed> {
             let place = if kind == "weight" { family.weight(role, layer) } else { family.bias(role, layer) };
             let tensor = if place.name.contains("{head}") { folder.heads(&place)? } else { folder.read(&place)? };
             let Some(mut tensor) = tensor else { continue };
-            let dim = attention(config).dim as usize;
+            let dim = attention(config).map_or(1, |a| a.dim as usize);
             if has(Permuted) && matches!(role, Role::Query | Role::Key) {
                 tensor = permuted(tensor, dim);
             }
@@ -290,6 +301,7 @@ fn convert(folder: &Folder, conversion: &Conversion) -> Result<Gguf, Failed> {
             }
         }
         folder.add_experts(layer, kind, &mut file)?;
+        folder.add_convolved(layer, kind, &mut file)?;
         for (name, parts) in [("attn_qkv", queries), ("ffn_up", gates)] {
             if !parts.is_empty() {
                 file.tensors.insert(format!("blk.{layer}.{name}.{kind}"), joined(parts));
@@ -301,6 +313,9 @@ fn convert(folder: &Folder, conversion: &Conversion) -> Result<Gguf, Failed> {
             let Some(tensor) = folder.weights.get(&place.name) else { continue };
             values.extend(bytemuck::pod_collect_to_vec::<u8, f32>(&block_on(folder.weights.read(tensor, 0, 4))?));
         }
+    }
+    if conversion.architecture == "falcon-h1" {
+        gguf_hybrid::fold(config, &mut file);
     }
     for (values, name) in numbers.into_iter().zip(["alpha_p", "alpha_n", "beta", "eps"]).filter(|(v, _)| !v.is_empty())
     {
@@ -327,6 +342,7 @@ fn renamed(config: &Config, architecture: &str, name: &str) -> String {
     let two = config.layers[0].parallel && config.layers[0].post_norm.is_some();
     match architecture {
         "seed_oss" | "gpt-oss" | "glm4moe" => name.replace("ffn_norm", "post_attention_norm"),
+        "lfm2" | "lfm2moe" => name.replace("output_norm", "token_embd_norm"),
         "falcon" if two => name.replace("attn_norm", "attn_norm_2").replace("ffn_norm", "attn_norm"),
         _ => name.into(),
     }

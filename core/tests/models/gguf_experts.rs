@@ -37,6 +37,7 @@ pub(crate) fn metadata(config: &Config, architecture: &str) -> Vec<(&'static str
             ("expert_weights_norm", Bool(experts.choice.normalize)),
             ("expert_weights_scale", F32(experts.choice.scale)),
         ]),
+        "lfm2moe" => all.extend([("leading_dense_block_count", U32(dense)), ("expert_gating_func", U32(2))]),
         "ernie4_5-moe" => {
             all.extend([("leading_dense_block_count", U32(dense)), ("interleave_moe_layer_step", U32(1))]);
         }

@@ -4,6 +4,7 @@ mod gguf;
 mod gguf_experts;
 #[path = "../gguf_file/mod.rs"]
 mod gguf_file;
+mod gguf_hybrid;
 mod reports;
 mod table;
 
@@ -20,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 /// Folders of golden models: of each family, its settings as they are and unusual ones.
-const FAMILIES: [&str; 101] = [
+const FAMILIES: &[&str] = &[
     "models/llama",
     "models/qwen2",
     "models/qwen3",
@@ -29,6 +30,7 @@ const FAMILIES: [&str; 101] = [
     "models/gpt2",
     "families/apertus",
     "families/arcee",
+    "families/bamba",
     "families/bitnet",
     "families/bloom",
     "families/codegen",
@@ -42,6 +44,7 @@ const FAMILIES: [&str; 101] = [
     "families/falcon3",
     "families/falcon40b",
     "families/falcon7b",
+    "families/falcon_h1",
     "families/falcon_rw",
     "families/gemma",
     "families/gemma2",
@@ -58,19 +61,26 @@ const FAMILIES: [&str; 101] = [
     "families/gptj",
     "families/granite",
     "families/granite4_dense",
+    "families/granite4_h_dense",
     "families/granitemoe",
+    "families/granitemoehybrid",
     "families/granitemoeshared",
     "families/helium",
     "families/hunyuan_dense",
     "families/hunyuan_moe",
     "families/hy_v3",
     "families/internlm3",
+    "families/lfm2",
+    "families/lfm2_adjust",
+    "families/lfm2_moe",
+    "families/lfm3",
     "families/llama",
     "families/llama_linear",
     "families/llama_llama3",
     "families/llama_longrope",
     "families/llama_longrope_short",
     "families/llama_yarn",
+    "families/mamba2",
     "families/ministral",
     "families/ministral3",
     "families/mistral",
@@ -78,8 +88,10 @@ const FAMILIES: [&str; 101] = [
     "families/mpt",
     "families/nanochat",
     "families/nemotron",
+    "families/nemotron_h",
     "families/olmo2",
     "families/olmo3",
+    "families/olmo_hybrid",
     "families/olmoe",
     "families/opt",
     "families/opt_350m",
@@ -106,6 +118,7 @@ const FAMILIES: [&str; 101] = [
     "families/u_llama_tied_head_differs",
     "families/u_qwen3_5_vlm",
     "families/u_qwen3_no_head_dim_key",
+    "families/vlm_lfm2",
     "families/vlm_ministral3",
     "families/vlm_mistral3",
     "families/vlm_qwen2_5_vl",

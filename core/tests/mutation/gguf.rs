@@ -29,6 +29,7 @@ impl Value {
             Text(_) => Text("other"),
             Texts(count) => Texts(count + 1),
             Bools(all) => Bools(all.iter().map(|value| !value).collect()),
+            U32s(all) => U32s(all.iter().map(|value| value + 2).collect()),
             F32s(all) => F32s(all.iter().map(|value| value * 1.5).collect()),
         }
     }

@@ -1,6 +1,7 @@
 //! No part of a file is without effect: each key and each tensor is changed, taken away and renamed, and the model then
 //! says something else, or an error names what is wrong.
 
+mod convolved;
 mod experts;
 mod folder;
 mod gguf;

@@ -167,6 +167,18 @@ fn comparable(op: Op, entropy: &mut dyn Entropy) -> Op {
             (spec.alpha, spec.limit) = (spec.alpha.min(100.0), spec.limit.min(100.0));
             spec.into()
         }
+        // Beyond these bounds the product of what multiplies leaves f32.
+        Op::Gate(mut spec) => {
+            spec.scale = spec.scale.clamp(-100.0, 100.0);
+            spec.gate.iter_mut().for_each(|gate| gate.factor = gate.factor.clamp(-100.0, 100.0));
+            spec.into()
+        }
+        // A decay is proportional to a step, and a step to the factor.
+        Op::ScanGates(mut spec) => {
+            spec.factor = spec.factor.clamp(-10.0, 10.0);
+            spec.least = spec.least.min(10.0);
+            spec.into()
+        }
         // Draws near a boundary may differ by rounding and are left to cases: those of the likeliest token have none.
         Op::Sample(mut spec) => {
             spec.draw =

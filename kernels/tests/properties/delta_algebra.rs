@@ -138,6 +138,7 @@ proptest! {
             Gate::None | Gate::Head => &["q", "k"],
             Gate::Channel => &["q", "k", "g"],
             Gate::EraseWrite => &["q", "k", "g", "erase"],
+            Gate::Write => unreachable!("it is not drawn"),
         };
         for form in FORMS {
             let run = Run::new(spec, seed);

@@ -14,6 +14,7 @@ mod experts;
 mod pointwise;
 mod routing;
 mod sampling;
+mod scans;
 
 use foveate_kernels::cpu::{Args, SingleThread, View};
 use foveate_kernels::ops::Op;

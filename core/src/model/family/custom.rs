@@ -3,7 +3,7 @@
 use super::json::{bounded, layers};
 use super::names::Naming;
 use super::{Family, Place, Role, hub};
-use crate::config::{Attention, Config, Mixer};
+use crate::config::{Attention, Config, FeedForward, Mixer};
 use crate::error::{Error, Result};
 
 /// Says where the tensor of a role lies in the files: for the configuration, the role, the layer (of what is in one) and
@@ -60,6 +60,10 @@ pub(super) fn check(config: &Config) -> Result<()> {
         if let Some(mlp) = layer.mlp.shared() {
             bounded(&format!("layer {index}: mlp.inner"), mlp.inner)?;
         }
+        let whole = !matches!(layer.mixer, Mixer::None) && matches!(layer.mlp, FeedForward::Mlp(_));
+        if layer.parallel && !whole {
+            return Err(Error::Config { reason: format!("layer {index}: parallel needs a mixer and one MLP") });
+        }
         if let Some(experts) = layer.mlp.experts() {
             bounded(&format!("layer {index}: experts.each.inner"), experts.each.inner)?;
             experts.check()?;
@@ -67,6 +71,13 @@ pub(super) fn check(config: &Config) -> Result<()> {
         match &layer.mixer {
             Mixer::Attention(heads) => attention(index, heads)?,
             Mixer::Delta(delta) => delta.check()?,
+            Mixer::ShortConv(conv) => conv.check()?,
+            Mixer::Scan(scan) => scan.check()?,
+            Mixer::Both(heads, scan) => {
+                attention(index, heads)?;
+                scan.check()?;
+            }
+            Mixer::None => {}
             Mixer::Routing(routing) => {
                 routing.check()?;
                 routing.local.as_ref().map_or(Ok(()), |heads| attention(index, heads))?;

@@ -242,22 +242,22 @@ fn config_inner(config: &Config) -> u32 {
     config.layers.first().and_then(|layer| layer.mlp.shared()).map_or(0, |mlp| mlp.inner)
 }
 
-/// The router of DeepSeek-V3: sigmoids, a correction of the choice, and groups.
-pub(super) fn glm4(json: &Json, config: &mut Config) -> Result<()> {
-    let keys: &[&str] = &["n_routed_experts", "num_local_experts"];
+/// The router of DeepSeek-V3: sigmoids, a correction of the choice, and groups. `count` and `default` are those of experts
+/// and of a token's.
+fn grouped(json: &Json, (keys, count): (&[&str], u32), default: u32) -> Result<Spec> {
     let [groups, kept] = [json.size_or("n_group", 1)?, json.size_or("topk_group", 1)?];
-    let experts = first(json, keys, 128)?;
+    let experts = first(json, keys, count)?;
     if kept > groups || !experts.is_multiple_of(groups) {
         let reason =
             format!("topk_group {kept} must be at most n_group {groups}, which must divide {}, {experts}", keys[0]);
         return Err(Error::Config { reason });
     }
-    let chosen = first(json, &["num_experts_per_tok"], 8)?;
+    let chosen = first(json, &["num_experts_per_tok"], default)?;
     if chosen > kept * (experts / groups) {
         let reason = format!("num_experts_per_tok {chosen} is more than the topk_group {kept} of {groups} groups have");
         return Err(Error::Config { reason });
     }
-    let choice = Spec {
+    Ok(Spec {
         scores: Scores::Sigmoid,
         bias: true,
         groups,
@@ -266,8 +266,12 @@ pub(super) fn glm4(json: &Json, config: &mut Config) -> Result<()> {
         normalize: json.bool("norm_topk_prob")?.unwrap_or(true),
         eps: 1e-20,
         scale: json.f64("routed_scaling_factor")?.unwrap_or(1.0) as f32,
-        ..choice(json, (keys, 128), ("num_experts_per_tok", 8))?
-    };
+        ..choice(json, (keys, count), ("num_experts_per_tok", default))?
+    })
+}
+
+pub(super) fn glm4(json: &Json, config: &mut Config) -> Result<()> {
+    let choice = grouped(json, (&["n_routed_experts", "num_local_experts"], 128), 8)?;
     let inner = json.size_or("moe_intermediate_size", 1408)?;
     let shared = shared(json, "n_shared_experts", 1, inner)?;
     let dense = json.u32("first_k_dense_replace")?.unwrap_or(1);
@@ -346,4 +350,50 @@ pub(super) fn gpt_oss(json: &Json, config: &mut Config) -> Result<()> {
         |mlp| Experts { router_bias: true, clamp, ..Experts::new(choice, Mlp { bias: true, ..mlp }) },
     );
     Ok(())
+}
+
+/// LFM2's experts: sigmoids, a correction of the choice, and first layers without experts.
+pub(super) fn lfm2(json: &Json, config: &mut Config) -> Result<()> {
+    let normalize = json.bool("norm_topk_prob")?.unwrap_or(true);
+    let choice = Spec {
+        scores: Scores::Sigmoid,
+        bias: json.bool("use_expert_bias")?.unwrap_or(true),
+        normalize,
+        eps: 1e-6,
+        scale: json.f64("routed_scaling_factor")?.unwrap_or(1.0) as f32,
+        ..choice(json, (&["num_experts", "num_local_experts"], 32), ("num_experts_per_tok", 4))?
+    };
+    let inner = json.size_or("moe_intermediate_size", 1792)?;
+    let dense = json.u32("num_dense_layers")?.unwrap_or(2);
+    put(config, |index| index >= dense, |mlp| Experts::new(choice, Mlp { inner, ..mlp }));
+    Ok(())
+}
+
+/// Keys of Nemotron-H's experts, which a configuration without layers of them has, too.
+pub(super) const NEMOTRON: &[&str] = &[
+    "moe_intermediate_size",
+    "moe_latent_size",
+    "moe_shared_expert_intermediate_size",
+    "n_group",
+    "n_routed_experts",
+    "n_shared_experts",
+    "norm_topk_prob",
+    "num_experts_per_tok",
+    "num_local_experts",
+    "output_router_logits",
+    "routed_scaling_factor",
+    "topk_group",
+];
+
+/// Nemotron-H's experts: the router of DeepSeek-V3, and MLPs that are not gated.
+pub(super) fn nemotron(json: &Json, mlp: Mlp) -> Result<Experts> {
+    if let Some(latent) = json.u32("moe_latent_size")? {
+        return Err(Error::Config { reason: format!("moe_latent_size {latent} is not supported: null is") });
+    }
+    let choice = grouped(json, (&["n_routed_experts", "num_local_experts"], 8), 2)?;
+    let inner = json.size_or("moe_intermediate_size", 7688)?;
+    let shared = json.size_or("moe_shared_expert_intermediate_size", 7688)?;
+    // Experts have no biases, whatever the shared MLP has.
+    let each = Mlp { inner, bias: false, ..mlp };
+    Ok(Experts { shared: Some(Mlp { inner: shared, ..mlp }), ..Experts::new(choice, each) })
 }

@@ -22,14 +22,28 @@ pub(super) fn config(metadata: &Metadata) -> Result<(Config, &'static Row)> {
     let row = row.ok_or_else(|| unsupported(architecture))?;
     general(metadata)?;
     let read = Keys::new(metadata, architecture);
-    let (dim, heads) = (read.size("embedding_length")?, read.size("attention.head_count")?);
-    let kv_heads = read.or("attention.head_count_kv", heads)?;
+    let dim = read.size("embedding_length")?;
+    let count = layers("block_count", read.size("block_count")?)?;
+    // Of the layers that have such a part, where others have none.
+    let most = |key: &str, otherwise: u32| {
+        let all = read.counts(key, count as usize)?.unwrap_or_else(|| vec![otherwise]);
+        bounded(&read.key(key), all.into_iter().fold(1, u32::max))
+    };
+    let (heads, kv_heads) = match row.hybrid {
+        false => {
+            let heads = read.size("attention.head_count")?;
+            (heads, read.or("attention.head_count_kv", heads)?)
+        }
+        true => {
+            let heads = most("attention.head_count", 1)?;
+            (heads, most("attention.head_count_kv", heads)?)
+        }
+    };
     let head_dim = read.or("attention.key_length", dim / heads)?;
     read.must_be("attention.value_length", head_dim)?;
     if read.bool("attention.causal")? == Some(false) {
         return read.refused("attention.causal", "false", "attention that sees later tokens is not supported");
     }
-    let count = layers("block_count", read.size("block_count")?)?;
     let eps = match row.norm.kind {
         norm::Kind::Layer => "attention.layer_norm_epsilon",
         _ => "attention.layer_norm_rms_epsilon",
@@ -49,11 +63,8 @@ pub(super) fn config(metadata: &Metadata) -> Result<(Config, &'static Row)> {
         head_norm: row.head_norm.then_some(norm),
         ..Attention::new(heads, kv_heads, head_dim)
     };
-    let mlp = Mlp {
-        gated: row.gated,
-        bias: row.products_bias,
-        ..Mlp::gated(read.size("feed_forward_length")?, row.activation)
-    };
+    let inner = if row.hybrid { most("feed_forward_length", 1)? } else { read.size("feed_forward_length")? };
+    let mlp = Mlp { gated: row.gated, bias: row.products_bias, ..Mlp::gated(inner, row.activation) };
     let layer = |slides: &bool| {
         let attention = Attention { window: window.filter(|_| *slides), ..attention.clone() };
         Layer::new(norm, Mixer::Attention(attention), mlp)
@@ -170,10 +181,17 @@ fn frequencies(read: &Keys<'_>, head_dim: u32, context: u32) -> Result<Frequenci
     })
 }
 
+/// True for the architectures whose mixers are short convolutions.
+fn shortconv(config: &Config) -> bool {
+    config.architecture.starts_with("lfm2")
+}
+
 pub(super) fn place(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
     let inside = match role {
         Role::Embedding => return Place::plain(format!("token_embd.{kind}")),
         Role::Positions => return Place::plain(format!("position_embd.{kind}")),
+        // The name of the norm of embeddings, which there is none of.
+        Role::FinalNorm if shortconv(config) => return Place::plain(format!("token_embd_norm.{kind}")),
         Role::FinalNorm => return Place::plain(format!("output_norm.{kind}")),
         Role::TokenTypes => return Place::plain(format!("token_types.{kind}")),
         Role::Transform => return Place::plain(format!("cls.{kind}")),
@@ -223,10 +241,17 @@ pub(super) fn place(config: &Config, role: Role, layer: usize, kind: &str) -> Pl
         Role::MixedGate => "attn_gate",
         Role::Beta => "ssm_beta",
         Role::Decay => "ssm_alpha",
-        Role::DecayRate => "ssm_a",
-        Role::DecayBias => "ssm_dt",
+        Role::DecayRate => return Place::plain(format!("blk.{layer}.ssm_a")),
+        Role::DecayBias => return Place::plain(format!("blk.{layer}.ssm_dt.bias")),
         Role::QueryConv | Role::KeyConv | Role::ValueConv => "ssm_conv1d",
         Role::HeadNorm => "ssm_norm",
+        Role::ConvInput if shortconv(config) => "shortconv.in_proj",
+        Role::Conv if shortconv(config) => "shortconv.conv",
+        Role::ConvOutput if shortconv(config) => "shortconv.out_proj",
+        Role::ConvInput => "ssm_in",
+        Role::Conv => "ssm_conv1d",
+        Role::ConvOutput => "ssm_out",
+        Role::Skip => return Place::plain(format!("blk.{layer}.ssm_d")),
         Role::Routed | Role::RoutedValue | Role::Centroids | Role::RoutedOutput => "routing",
     };
     let part = if inside == "attn_qkv" { hub::fused(config, role, layer) } else { None };

@@ -144,6 +144,11 @@ fn shared(read: &Keys<'_>, each: u32) -> Result<Option<u32>> {
 
 pub(super) fn granite(read: &Keys<'_>, config: &mut Config) -> Result<()> {
     gguf_more::granite(read, config)?;
+    granite_experts(read, config)
+}
+
+/// As [`granite`], without the factors.
+pub(super) fn granite_experts(read: &Keys<'_>, config: &mut Config) -> Result<()> {
     let choice = Spec { scores: Scores::Chosen, ..choice(read)? };
     let inner = inner(read, width(config))?;
     let shared = shared(read, inner)?;
@@ -206,5 +211,15 @@ pub(super) fn hunyuan(read: &Keys<'_>, config: &mut Config) -> Result<()> {
             ..Experts::new(choice, Mlp { inner, ..mlp })
         },
     );
+    Ok(())
+}
+
+/// LFM2's experts, behind layers without any.
+pub(super) fn lfm2(read: &Keys<'_>, config: &mut Config) -> Result<()> {
+    let choice = Spec { scores: Scores::Sigmoid, bias: true, normalize: true, eps: 1e-6, ..choice(read)? };
+    let choice = told(read, choice)?;
+    let inner = inner(read, width(config))?;
+    let dense = read.u32("leading_dense_block_count")?.unwrap_or(0);
+    put(config, |index| index >= dense, |mlp| Experts::new(choice, Mlp { inner, ..mlp }));
     Ok(())
 }

@@ -65,6 +65,20 @@ impl<'a> Keys<'a> {
         number.map_or_else(|| self.must(name, "a whole number"), |number| Ok(Some(number)))
     }
 
+    /// A whole number for each layer: a list, or one number for all.
+    pub(super) fn counts(&self, name: &str, count: usize) -> Result<Option<Vec<u32>>> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        let small = |n: i64| u32::try_from(n).ok();
+        let all: Option<Vec<u32>> = match value.as_array() {
+            Some(array) if array.len() == count => {
+                (0..count).map(|layer| array.integer(layer).and_then(small)).collect()
+            }
+            Some(_) => None,
+            None => value.as_i64().and_then(small).map(|n| vec![n; count]),
+        };
+        all.map_or_else(|| self.must(name, "a whole number, or one for each layer"), |all| Ok(Some(all)))
+    }
+
     pub(super) fn size(&self, name: &str) -> Result<u32> {
         let missing = || Error::Config { reason: format!("{} is missing", self.key(name)) };
         bounded(&self.key(name), self.u32(name)?.ok_or_else(missing)?)

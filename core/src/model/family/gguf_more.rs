@@ -139,23 +139,6 @@ pub(super) fn granite(read: &Keys<'_>, config: &mut Config) -> Result<()> {
     score_scale(read, config)
 }
 
-/// Without Mamba layers, whose settings are there all the same; it rotates if `rope.scaling.finetuned` says so.
-pub(super) fn granite_hybrid(read: &Keys<'_>, config: &mut Config) -> Result<()> {
-    granite(read, config)?;
-    read.understands(&[
-        "ssm.conv_kernel",
-        "ssm.state_size",
-        "ssm.group_count",
-        "ssm.inner_size",
-        "ssm.time_step_rank",
-        "expert_shared_feed_forward_length",
-    ]);
-    if read.bool("rope.scaling.finetuned")? != Some(true) {
-        each(config, |_, attention| attention.rope = None);
-    }
-    Ok(())
-}
-
 /// Positions in several dimensions, which are one for a text, and layers that take pictures in.
 pub(super) fn sections(read: &Keys<'_>, _: &mut Config) -> Result<()> {
     read.understands(&["rope.dimension_sections", "n_deepstack_layers"]);

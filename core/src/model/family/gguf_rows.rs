@@ -1,6 +1,7 @@
 //! The architectures of GGUF files as rows of a table.
 
 use super::gguf_experts as experts;
+use super::gguf_hybrid as hybrid;
 use super::gguf_keys::Keys;
 use super::gguf_more as more;
 use crate::config::{Config, Norm};
@@ -23,6 +24,8 @@ pub(super) struct Row {
     /// The tensors in the file decide on biases, fused products, head norms, parallel branches and divisors.
     pub(super) by_tensors: bool,
     pub(super) head_norm: bool,
+    /// Numbers of heads and widths of MLPs may differ by the layer, and 0 says that there is no such part.
+    pub(super) hybrid: bool,
     pub(super) activation: Kind,
     pub(super) gated: bool,
     /// Of so many layers, all but the last see a window, if the file does not say which; without one, all do.
@@ -39,6 +42,7 @@ const PLAIN: Row = Row {
     products_bias: false,
     by_tensors: true,
     head_norm: false,
+    hybrid: false,
     activation: Kind::Silu,
     gated: true,
     period: None,
@@ -54,7 +58,7 @@ const GPT: Row = Row { norm: Norm::layer(1e-5), activation: Kind::Gelu, gated: f
 const BARE: Norm = Norm { bias: false, ..Norm::layer(1e-5) };
 
 /// Every row.
-pub(super) static ROWS: [&[Row]; 5] = [EXACT, LIKE_LLAMA, WITH_NORMS, WITH_EXPERTS, LIKE_GPT];
+pub(super) static ROWS: [&[Row]; 6] = [EXACT, LIKE_LLAMA, WITH_NORMS, WITH_EXPERTS, LIKE_GPT, HYBRIDS];
 
 /// Architectures whose files never leave open what they have.
 static EXACT: &[Row] = &[
@@ -87,7 +91,6 @@ static LIKE_LLAMA: &[Row] = &[
     Row { name: "arcee", activation: Kind::Relu2, gated: false, ..INTERLEAVED },
     Row { name: "mistral3", more: more::mistral3, ..INTERLEAVED },
     Row { name: "granite", more: more::granite, ..INTERLEAVED },
-    Row { name: "granitehybrid", more: more::granite_hybrid, ..INTERLEAVED },
     Row { name: "ernie4_5", ..INTERLEAVED },
     Row { name: "chatglm", ..INTERLEAVED },
     Row { name: "seed_oss", ..PLAIN },
@@ -147,6 +150,14 @@ static LIKE_GPT: &[Row] = &[
         pairing: Some(Pairing::Interleaved),
         ..GPT
     },
+];
+
+static HYBRIDS: &[Row] = &[
+    Row { name: "lfm2", norm: Norm::rms(1e-5), head_norm: true, hybrid: true, more: hybrid::lfm2, ..PLAIN },
+    Row { name: "lfm2moe", norm: Norm::rms(1e-5), head_norm: true, hybrid: true, more: hybrid::lfm2_moe, ..PLAIN },
+    Row { name: "mamba2", norm: Norm::rms(1e-5), pairing: None, hybrid: true, more: hybrid::mamba2, ..PLAIN },
+    Row { name: "granitehybrid", hybrid: true, more: hybrid::granite, ..INTERLEAVED },
+    Row { name: "falcon-h1", norm: Norm::rms(1e-5), hybrid: true, more: hybrid::falcon_h1, ..PLAIN },
 ];
 
 /// Returns the names of all architectures.

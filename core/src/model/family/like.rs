@@ -176,7 +176,7 @@ pub(super) fn config(json: &Json, like: &Like) -> Result<Config> {
 /// Changes the attention of every layer.
 pub(super) fn each(config: &mut Config, mut change: impl FnMut(u32, &mut Attention)) {
     for (index, layer) in (0..).zip(&mut config.layers) {
-        if let Mixer::Attention(attention) = &mut layer.mixer {
+        if let Some(attention) = layer.mixer.attention_mut() {
             change(index, attention);
         }
     }

@@ -7,6 +7,7 @@ mod fla;
 mod gemma3;
 mod gguf;
 mod gguf_experts;
+mod gguf_hybrid;
 mod gguf_keys;
 mod gguf_more;
 mod gguf_rows;
@@ -17,6 +18,7 @@ mod known;
 mod like;
 mod llama;
 mod names;
+mod names_convolved;
 mod names_encoder;
 mod names_experts;
 mod names_gpt;
@@ -24,6 +26,7 @@ mod qwen3_5;
 mod rope;
 mod routing;
 mod rows;
+mod scan;
 
 pub use custom::PlaceFn;
 pub(crate) use json::parse;
@@ -130,8 +133,16 @@ pub enum Role {
     KeyConv,
     /// The convolution of values, `[channels, window]`.
     ValueConv,
-    /// The norm of each head of the delta rule's outputs.
+    /// The norm of each head of the delta rule's outputs, and of the groups of a scan's.
     HeadNorm,
+    /// The product in front of a convolution that is a mixer, and of a scan: what all of it reads.
+    ConvInput,
+    /// The convolution of such a mixer, `[channels, window]`.
+    Conv,
+    /// The output product of such a mixer.
+    ConvOutput,
+    /// The share of each head's values that skips a scan.
+    Skip,
     /// The product that gives the queries of routing heads, which are their keys, too.
     Routed,
     /// The product that gives the values of routing heads.
@@ -197,9 +208,11 @@ impl Place {
 }
 
 /// Models that also see, with the text model inside of them if their configuration does not name it.
-const AROUND: [(&str, &str); 8] = [
+const AROUND: [(&str, &str); 10] = [
     ("gemma3", "gemma3_text"),
     ("idefics3", "llama"),
+    ("lfm2_vl", "lfm2"),
+    ("lfm3_vl", "lfm3"),
     ("mistral3", "mistral"),
     ("qwen2_5_vl", "qwen2_5_vl_text"),
     ("qwen3_5", "qwen3_5_text"),
@@ -243,6 +256,8 @@ impl Family {
             "qwen3_5_text" => (qwen3_5::config(text, kind)?, Naming::Function(hub::qwen3_5)),
             "qwen3_5_moe_text" => (rows::moe::qwen_hybrid(text, kind)?, Naming::Function(names_experts::qwen)),
             "qwen3_next" => (rows::moe::qwen_hybrid(text, kind)?, Naming::Function(names_experts::qwen3_next)),
+            "mamba2" => (scan::mamba2(text)?, scan::BACKBONE),
+            "nemotron_h" => (scan::nemotron_h(text)?, scan::BACKBONE),
             "routing_transformer" => (routing::config(text)?, Naming::Function(hub::qwen3_5)),
             "bert" | "roberta" | "xlm-roberta" | "camembert" | "distilbert" | "nomic_bert" => {
                 (encoder::bert(text, kind)?, names_encoder::of(kind))
@@ -267,7 +282,7 @@ impl Family {
             around(&json, &mut config)?;
         }
         // Of pictures, which become fewer tokens by it.
-        json.understands(if inside.is_some() { &["scale_factor"] } else { &[] });
+        json.understands(if inside.is_some() { &["scale_factor", "downsample_factor"] } else { &[] });
         json.finish()?;
         let fused = (config.architecture == "ernie4_5").then_some(&names::ERNIE_FUSED);
         Ok(Self { config, place, by_tensors: false, fused })
@@ -305,6 +320,11 @@ impl Family {
     /// Returns the place of the weight of `role` in layer `layer`. Roles outside of layers ignore `layer`.
     pub fn weight(&self, role: Role, layer: usize) -> Place {
         self.place.place(&self.config, role, layer, "weight")
+    }
+
+    /// True if a place of [`Role::DecayRate`] holds rates, which are negative, instead of their logarithms.
+    pub(super) fn holds_rates(&self, place: &Place) -> bool {
+        place.name.ends_with(".ssm_a")
     }
 
     /// Returns the place of the rows of a role in a tensor that holds those of several, where files may have one.
@@ -403,6 +423,8 @@ const OWN: &[&str] = &[
     "gpt2",
     "bert",
     "camembert",
+    "mamba2",
+    "nemotron_h",
     "delta_net",
     "distilbert",
     "gated_deltanet",
@@ -418,7 +440,7 @@ const OWN: &[&str] = &[
 pub fn families() -> Vec<&'static str> {
     let around = AROUND.iter().map(|(outer, _)| *outer);
     let mut all: Vec<&str> =
-        OWN.iter().copied().chain(rows::ALL.into_iter().flatten().map(|row| row.name)).chain(around).collect();
+        OWN.iter().copied().chain(rows::ALL.iter().copied().flatten().map(|row| row.name)).chain(around).collect();
     all.sort_unstable();
     all.dedup();
     all

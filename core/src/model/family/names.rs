@@ -152,15 +152,6 @@ pub(super) const POST_NORM: Names = Names {
     order: Order::ByKind,
 };
 
-pub(super) const GRANITE_HYBRID: Names = Names {
-    names: &[
-        (Role::Gate, "model.layers.{n}.shared_mlp.input_linear"),
-        (Role::Up, "model.layers.{n}.shared_mlp.input_linear"),
-        (Role::Down, "model.layers.{n}.shared_mlp.output_linear"),
-    ],
-    order: Order::ByKind,
-};
-
 pub(super) const STARCODER2: Names = Names {
     names: &[(Role::Up, "model.layers.{n}.mlp.c_fc"), (Role::Down, "model.layers.{n}.mlp.c_proj")],
     order: Order::ByKind,

@@ -125,7 +125,15 @@ pub(super) fn rotation(
     json: &Json,
 ) -> Result<Frequencies> {
     let refused = |reason: String| Err(Error::Config { reason });
-    let scaled = rope.map(kind).transpose()?.is_some_and(|kind| kind != "default");
+    let kind = rope.map(kind).transpose()?;
+    if let (Some(rope), Some("proportional")) = (rope, kind) {
+        let share = rope.f64("partial_rotary_factor")?.or(share).unwrap_or(1.0);
+        let factor = rope.f64("factor")?.unwrap_or(1.0);
+        rope.understands(&["rope_theta", "rope_type", "type"]);
+        rope.finish_all()?;
+        return proportional(head_dim, theta, share, factor);
+    }
+    let scaled = kind.is_some_and(|kind| kind != "default");
     let share = match (partial, share) {
         (Partial::Default(default), share) => share.unwrap_or(default),
         (Partial::Ignored, Some(share)) if scaled && share != 1.0 => {
@@ -275,11 +283,27 @@ fn scaling(rope: &Json, json: &Json, plain: Frequencies) -> Result<Frequencies> 
             let other = crate::error::one_line(other);
             return Err(Error::Config {
                 reason: format!(
-                    "rope type {other} is not supported (default, linear, dynamic, llama3, yarn, longrope are)"
+                    "rope type {other} is not supported (default, linear, dynamic, llama3, yarn, longrope, proportional are)"
                 ),
             });
         }
     })
+}
+
+/// A rotation of whole heads of which only the first pairs, `share` of them, turn; their angles are those of whole heads,
+/// divided by `factor`.
+pub(super) fn proportional(head_dim: u32, theta: f64, share: f64, factor: f64) -> Result<Frequencies> {
+    if !(theta > 0.0 && factor > 0.0 && (0.0..=1.0).contains(&share)) || !head_dim.is_multiple_of(2) {
+        let reason = format!(
+            "rope type proportional with rope_theta {theta}, partial_rotary_factor {share}, factor {factor} and heads of \
+             {head_dim} is out of range"
+        );
+        return Err(Error::Config { reason });
+    }
+    let turning = (share * f64::from(head_dim) / 2.0) as usize;
+    let divisor = |pair| if pair < turning { factor as f32 } else { f32::INFINITY };
+    let divisors: Vec<f32> = (0..head_dim as usize / 2).map(divisor).collect();
+    Ok(Frequencies { divisors: Some(divisors.into()), ..Frequencies::new(theta, head_dim) })
 }
 
 /// Returns the factor by which YaRN multiplies cosines and sines.

@@ -43,11 +43,17 @@ pub(super) fn known(files: &Checkpoint, name: &str) -> Option<String> {
         format!("model.text_model.{bare}"),
         format!("ernie.{bare}"),
     ];
-    let found = [name.into(), bare.into()].into_iter().chain(inside).find(|name: &String| files.get(name).is_some());
+    let renamed = RENAMED.iter().filter(|(of, _)| name.contains(of)).map(|(of, to)| name.replace(of, to));
+    let mut all = [name.into(), bare.into()].into_iter().chain(inside).chain(renamed);
+    let found = all.find(|name: &String| files.get(name).is_some());
     // BERT's oldest files name the parts of a norm after its formula.
     let older = |end: &str, other: &str| known(files, &format!("{}{other}", name.strip_suffix(end)?));
     found.or_else(|| older("LayerNorm.weight", "LayerNorm.gamma").or_else(|| older("LayerNorm.bias", "LayerNorm.beta")))
 }
+
+/// Names under which newer files hold the norms of some hybrids.
+const RENAMED: [(&str, &str); 2] =
+    [(".input_layernorm.", ".attention_layer_norm."), (".post_attention_layernorm.", ".feedforward_layer_norm.")];
 
 impl<'a, B: Backend> Loader<'a, B> {
     pub(super) fn has(&self, place: &Place) -> bool {

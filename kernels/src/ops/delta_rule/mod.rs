@@ -5,3 +5,4 @@ pub mod conv_backward;
 pub mod delta;
 pub mod delta_backward;
 pub mod delta_gates;
+pub mod scan_gates;

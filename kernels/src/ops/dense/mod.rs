@@ -4,6 +4,7 @@ pub mod activation;
 pub mod add;
 pub mod embed;
 pub mod fused_linear;
+pub mod gate;
 pub mod linear;
 pub(crate) mod matvec;
 pub mod norm;

@@ -4,7 +4,13 @@ use alloc::{format, string::String, vec::Vec};
 
 pub(crate) fn cases() -> Vec<Case> {
     let mut all: Vec<(String, Spec)> = Vec::new();
-    let gates = [("none", Gate::None), ("head", Gate::Head), ("channel", Gate::Channel), ("erase", Gate::EraseWrite)];
+    let gates = [
+        ("none", Gate::None),
+        ("head", Gate::Head),
+        ("channel", Gate::Channel),
+        ("erase", Gate::EraseWrite),
+        ("write", Gate::Write),
+    ];
     for (name, gate) in gates {
         for (batch, tokens, heads, value_heads, key_dim, value_dim) in [
             (2, 37, 2, 2, 32, 32),

@@ -4,6 +4,7 @@
 //! S[t]   = diag(exp g[t]) S[t-1]                                decay first; without a gate g = 0
 //! u[t]   = beta[t] (v[t] - S[t]^T k[t])                         what the state does not hold yet
 //!        = write[t] v[t] - S[t]^T (erase[t] k[t])               with gates of its own, in place of beta
+//!        = beta[t] v[t]                                        where nothing is erased
 //! S[t]  += k[t] u[t]^T
 //! out[t] = scale S[t]^T q[t]
 //! ```
@@ -14,7 +15,7 @@
 //! |---|---|---|
 //! | `q`, `k` | `[B, T, H, K]` | with `normalize` divided by `sqrt(sum x^2 + 1e-6)` first |
 //! | `v` | `[B, T, HV, V]` | |
-//! | `beta` | `[B, T, HV]` | unless the gate is [`EraseWrite`](Gate::EraseWrite); 0 to 1, or to 2 for negative eigenvalues |
+//! | `beta` | `[B, T, HV]` | unless the gate is [`EraseWrite`](Gate::EraseWrite); 0 to 1, to 2 for negative eigenvalues, any number where it only writes |
 //! | `g` | `[B, T, HV]` or `[B, T, HV, K]` | natural logarithm of the decay, at most 0: one for a head or one for a channel |
 //! | `erase`, `write` | `[B, T, HV, K]`, `[B, T, HV, V]` | with the gate `EraseWrite` |
 //! | `cu` | `[N + 1]` u32 | packed: sequence `n` has the tokens `cu[n] .. cu[n + 1]`; `B` is 1 |
@@ -49,7 +50,7 @@
 //!
 //! Source: Schlag et al. (2102.11174); in chunks Yang et al. (2406.06484), whose `W` and `U` are kept as they are and whose
 //! matrix is inverted in blocks of four; gates of heads Yang et al. (2412.06464), of
-//! channels Kimi Linear (2510.26692), `EraseWrite` GDN-2 (2605.22791).
+//! channels Kimi Linear (2510.26692), `EraseWrite` GDN-2 (2605.22791), `Write` Mamba-2 (2405.21060).
 
 pub(crate) mod cases;
 pub(crate) mod cpu;
@@ -104,7 +105,7 @@ impl Spec {
     pub(crate) fn decays(&self) -> u32 {
         match self.gate {
             Gate::None => 0,
-            Gate::Head => 1,
+            Gate::Head | Gate::Write => 1,
             Gate::Channel | Gate::EraseWrite => self.key_dim,
         }
     }
@@ -159,7 +160,7 @@ impl Kernel for Spec {
         }
         match self.gate {
             Gate::None => {}
-            Gate::Head => args.push(read("g", &keys[..3])),
+            Gate::Head | Gate::Write => args.push(read("g", &keys[..3])),
             Gate::Channel => args.push(read("g", &keys)),
             Gate::EraseWrite => args.extend([read("g", &keys), read("erase", &keys), read("write", &values)]),
         }

@@ -103,12 +103,15 @@ impl<'a> Inputs<'a> {
         };
         let (q, k) = (unit(wide(self.q, key_row, key_dim)), unit(wide(self.k, key_row, key_dim)));
         let g = match (self.gate, self.g) {
-            (Gate::Head, Some(g)) => vec![g[row].into(); key_dim],
+            (Gate::Head | Gate::Write, Some(g)) => vec![g[row].into(); key_dim],
             (_, Some(g)) => wide(g, row, key_dim),
             _ => vec![0.0; key_dim],
         };
         let (erase, write) = match (self.beta, self.erase, self.write) {
-            (Some(beta), ..) => (vec![f64::from(beta[row]); key_dim], vec![f64::from(beta[row]); value_dim]),
+            (Some(beta), ..) => {
+                let beta = f64::from(beta[row]);
+                (vec![if self.gate == Gate::Write { 0.0 } else { beta }; key_dim], vec![beta; value_dim])
+            }
             (_, Some(erase), Some(write)) => (wide(erase, row, key_dim), wide(write, row, value_dim)),
             _ => unreachable!("a gate has beta, or erase and write"),
         };

@@ -15,6 +15,8 @@ named! {
         Channel = "channel",
         /// A decay for each channel, and in place of `beta` gates for what is erased and what is written: GDN-2.
         EraseWrite = "erase_write",
+        /// A decay for each head, and `beta` only writes: nothing is erased. Mamba-2, whose step is `beta`.
+        Write = "write",
     }
 }
 

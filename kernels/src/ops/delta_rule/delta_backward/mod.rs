@@ -52,8 +52,10 @@ pub mod spec;
 use crate::cpu::{Args, Host};
 use crate::error::Result;
 use crate::ops::Kernel;
+use crate::ops::delta_rule::delta::Gate;
 use crate::ops::gradients;
 use crate::plan::Arg;
+use crate::plan::shape::require;
 use crate::plan::{Caps, Plan};
 use alloc::vec::Vec;
 
@@ -82,6 +84,8 @@ impl Kernel for Spec {
 
     fn validate(&self) -> Result<()> {
         self.forward.validate().map_err(|error| error.of(NAME))?;
+        let known = self.forward.gate != Gate::Write;
+        require(known, NAME, "gate", "none, head, channel or erase_write", self.forward.gate.name())?;
         gradients::without_pool(NAME, self.forward.pool)
     }
 

@@ -1,5 +1,5 @@
 use crate::cpu::{Args, Host};
-use crate::ops::delta_rule::delta::{NORMALIZE_EPS, Spec};
+use crate::ops::delta_rule::delta::{Gate, NORMALIZE_EPS, Spec};
 use core::ops::Range;
 
 /// Inputs of every token, shared by the host forms of forward and backward.
@@ -64,7 +64,10 @@ impl<'a> Inputs<'a> {
         read.copy_from_slice(key);
         written.copy_from_slice(&self.v[row * value_dim..][columns.clone()]);
         if let Some(beta) = self.beta {
-            simd.scale(read, beta[row]);
+            match self.spec.gate {
+                Gate::Write => read.fill(0.0),
+                _ => simd.scale(read, beta[row]),
+            }
             simd.scale(written, beta[row]);
         }
         if let (Some(erase), Some(write)) = (self.erase, self.write) {

@@ -172,7 +172,7 @@ impl Unit {
         let vectors = [&mut self.query[..], &mut self.key, &mut self.read];
         inputs.load(t, self.head, self.block.clone(), vectors, &mut self.written[..width]);
         match (inputs.spec.gate, inputs.g) {
-            (Gate::Head, Some(g)) => {
+            (Gate::Head | Gate::Write, Some(g)) => {
                 let decay = libm::expf(g[row]);
                 self.decay.fill(decay);
                 simd.scale(&mut self.read, decay);

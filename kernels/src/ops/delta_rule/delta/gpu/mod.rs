@@ -243,6 +243,7 @@ pub(super) fn gates(spec: &Spec) -> Vec<Part> {
         Gate::EraseWrite => {
             vec![part!("ops/delta_rule/delta/gpu/parts/erase.wgsl"), part!("ops/delta_rule/delta/gpu/parts/write.wgsl")]
         }
+        Gate::Write => vec![part!("ops/delta_rule/delta/gpu/parts/beta_writes.wgsl")],
         _ => vec![part!("ops/delta_rule/delta/gpu/parts/beta.wgsl")],
     }
 }

@@ -1,0 +1,3 @@
+fn skipped(row: u32, at: u32) -> f32 {
+    return 0.0;
+}
