@@ -25,8 +25,18 @@ pub(super) fn config(metadata: &Metadata) -> Result<(Config, &'static Row)> {
     if read.u32("expert_count")?.is_some_and(|n| n > 0) {
         return Err(unsupported(&format!("{architecture} with experts")));
     }
-    // Of experts, where there are none.
-    read.understands(&["expert_used_count"]);
+    // Of experts, where there are none, and of the other kind of norms.
+    read.understands(&[
+        "attention.layer_norm_epsilon",
+        "attention.layer_norm_rms_epsilon",
+        "expert_feed_forward_length",
+        "expert_gating_func",
+        "expert_shared_count",
+        "expert_shared_feed_forward_length",
+        "expert_used_count",
+        "expert_weights_norm",
+        "expert_weights_scale",
+    ]);
     let (dim, heads) = (read.size("embedding_length")?, read.size("attention.head_count")?);
     let kv_heads = read.or("attention.head_count_kv", heads)?;
     let head_dim = read.or("attention.key_length", dim / heads)?;

@@ -3,7 +3,7 @@
 use super::gemma3;
 use super::gguf_keys::Keys;
 use super::like::each;
-use super::rows::slopes;
+use super::rows::with_slopes;
 use crate::config::{Config, NormOver, Temperature};
 use crate::error::{Error, Result};
 use foveate_kernels::rope::Scaling;
@@ -142,14 +142,7 @@ pub(super) fn granite(read: &Keys<'_>, config: &mut Config) -> Result<()> {
 /// Without Mamba layers, whose settings are there all the same; it rotates if `rope.scaling.finetuned` says so.
 pub(super) fn granite_hybrid(read: &Keys<'_>, config: &mut Config) -> Result<()> {
     granite(read, config)?;
-    read.understands(&[
-        "ssm.conv_kernel",
-        "ssm.state_size",
-        "ssm.group_count",
-        "ssm.inner_size",
-        "ssm.time_step_rank",
-        "expert_shared_feed_forward_length",
-    ]);
+    read.understands(&["ssm.conv_kernel", "ssm.state_size", "ssm.group_count", "ssm.inner_size", "ssm.time_step_rank"]);
     if read.bool("rope.scaling.finetuned")? != Some(true) {
         each(config, |_, attention| attention.rope = None);
     }
@@ -231,15 +224,9 @@ pub(super) fn parallel_key(read: &Keys<'_>, config: &mut Config) -> Result<()> {
     Ok(())
 }
 
-fn alibi(config: &mut Config) {
-    each(config, |_, attention| {
-        attention.alibi = Some(slopes(attention.heads).into_iter().map(|slope| slope as f32).collect());
-    });
-}
-
 pub(super) fn bloom(_: &Keys<'_>, config: &mut Config) -> Result<()> {
     config.embed_norm = config.final_norm;
-    alibi(config);
+    with_slopes(config, |slope, _| slope as f32);
     Ok(())
 }
 
@@ -248,7 +235,7 @@ pub(super) fn mpt(read: &Keys<'_>, config: &mut Config) -> Result<()> {
     if bias != 8.0 {
         return read.refused("attention.max_alibi_bias", bias, "only 8 is supported");
     }
-    alibi(config);
+    with_slopes(config, |slope, _| slope as f32);
     let clip = factor(read, "attention.clamp_kqv")?;
     each(config, |_, attention| attention.clip = clip.map(|clip| clip as f32));
     Ok(())

@@ -9,7 +9,7 @@ mod plain;
 mod slides;
 
 use super::like::Like;
-pub(super) use alibi::slopes;
+pub(super) use alibi::with_slopes;
 
 /// Every row.
 pub(super) const ALL: [&[&Like]; 7] =
