@@ -10,6 +10,7 @@ use foveate_kernels::norm;
 use foveate_kernels::ops::Kernel;
 use foveate_kernels::rope::{Frequencies, Pairing};
 use foveate_kernels::{conv, delta, expert_choice, route, route_step};
+use std::sync::Arc;
 
 /// Tokens that one step reads at most: prompts are read in pieces of this, or fewer where routing heads have many centroids.
 pub const BATCH: u32 = 512;
@@ -314,7 +315,7 @@ pub struct Attention {
     /// `head_norm` follows the rotation instead of preceding it.
     pub norm_rotated: bool,
     /// Scores fall with the distance of a key, by this slope for each head.
-    pub alibi: Option<Vec<f32>>,
+    pub alibi: Option<Arc<[f32]>>,
     /// Queries, keys and values are kept between `-c` and `c`, before their norms.
     pub clip: Option<f32>,
     /// `clip` follows their norms instead of preceding them.

@@ -1,6 +1,6 @@
 //! A family that is defined outside of the crate computes what third-party code computed.
 
-use foveate_core::config::{Attention, Config, Layer, Mixer, Mlp, Norm};
+use foveate_core::config::{Attention, Config, Layer, Mixer, Mlp, Norm, Temperature};
 use foveate_core::host::HostBackend;
 use foveate_core::kernels::activation;
 use foveate_core::model::{Family, Place};
@@ -47,4 +47,32 @@ fn family_refuses_a_config_of_impossible_sizes() {
     assert!(refused(Attention::new(4, 3, 16), 96).contains("multiple of kv_heads 3, got 4"));
     assert!(refused(Attention::new(4, 0, 16), 96).contains("attention.kv_heads must be 1 to"));
     assert!(refused(Attention::new(1 << 24, 1, 1 << 24), 96).contains("too large"));
+    let slopes = Attention { alibi: Some([0.5].into()), ..Attention::new(4, 2, 16) };
+    assert!(refused(slopes, 96).contains("a slope for each head"));
+    let warm = Attention { temperature: Some(Temperature { beta: 0.1, original: 8.0 }), ..Attention::new(4, 2, 16) };
+    assert!(refused(warm, 96).contains("a rotation of whole heads"));
+    assert!(refused(Attention { clip: Some(0.0), ..Attention::new(4, 2, 16) }, 96).contains("attention.clip"));
+}
+
+#[test]
+fn family_refuses_settings_that_do_not_go_together() {
+    let layer = || {
+        let mixer = Mixer::Attention(Attention::new(4, 2, 16));
+        Layer::new(Norm::rms(1e-6), mixer, Mlp::gated(96, activation::Kind::Silu))
+    };
+    let refused = |change: &dyn Fn(&mut Config)| {
+        let mut config = Config::new("mine", 320, 64, 256, vec![layer()]);
+        assert!(Family::new(config.clone(), Place::llama).is_ok());
+        change(&mut config);
+        Family::new(config, Place::llama).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    assert!(refused(&|config| config.branch_scale = 0.0).contains("branch_scale"));
+    assert!(refused(&|config| config.logit_cap = Some(f32::NAN)).contains("logit_cap"));
+    assert!(refused(&|config| (config.final_norm, config.logit_scale) = (None, 0.5)).contains("needs a final_norm"));
+    assert!(refused(&|config| config.embed_dim = Some(65)).contains("embed_dim"));
+    let both = refused(&|config| {
+        config.branch_scale = 0.5;
+        config.embed_norm = Some(Norm::rms(1e-6));
+    });
+    assert!(both.contains("norms of sums or of embeddings"), "{both}");
 }

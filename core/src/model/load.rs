@@ -2,6 +2,7 @@
 
 mod convolved;
 mod experts;
+mod norms;
 mod tensors;
 
 use super::attention::Attention;
@@ -9,7 +10,6 @@ use super::decoder::{Decoder, FeedForward, Layer, Mixer};
 use super::delta::{Conv, Delta};
 use super::family::{Family, Part, Place, Role};
 use super::mlp::Mlp;
-use super::norm::Norm;
 use super::routing::Routing;
 use crate::backend::Backend;
 use crate::config;
@@ -18,6 +18,7 @@ use crate::error::{Error, Result, one_line};
 use crate::weights::Checkpoint;
 use foveate_kernels::rope::{Frequencies, Scaling};
 use foveate_kernels::{activation, norm};
+use norms::stream_norm;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tensors::known;
@@ -352,31 +353,6 @@ impl<'a, B: Backend> Loader<'a, B> {
         })
     }
 
-    /// Two norms of a layer, or neither.
-    async fn norms(
-        &mut self,
-        [one, two]: [Role; 2],
-        index: usize,
-        norm: Option<NormConfig>,
-        dim: u32,
-    ) -> Result<Option<(Norm<B>, Norm<B>)>> {
-        let one = self.norm_if(one, index, norm, dim).await?;
-        Ok(one.zip(self.norm_if(two, index, norm, dim).await?))
-    }
-
-    async fn norm_if(
-        &mut self,
-        role: Role,
-        index: usize,
-        norm: Option<NormConfig>,
-        dim: u32,
-    ) -> Result<Option<Norm<B>>> {
-        match norm {
-            Some(norm) => Ok(Some(self.norm(role, index, norm, dim).await?)),
-            None => Ok(None),
-        }
-    }
-
     /// `rows` outputs of a layer's product, with or without a bias.
     fn rows(&self, role: Role, layer: usize, rows: u32, bias: bool) -> (Place, Option<Place>, u32) {
         let place = self.own(role, layer, "bias");
@@ -423,35 +399,6 @@ impl<'a, B: Backend> Loader<'a, B> {
         let output_norm = self.norm_if(Role::MixedInnerNorm, index, a.output_norm, q).await?;
         let output = self.scaled(Role::Output, index, [dim, q], a.output_bias, a.output_scale).await?;
         Ok(Attention { config: a.clone(), input, head_norms, sinks, alibi, output_norm, output })
-    }
-
-    /// The norm of `heads` heads of queries or keys.
-    async fn head_norm(
-        &mut self,
-        role: Role,
-        index: usize,
-        norm: NormConfig,
-        (a, heads): (&config::Attention, u32),
-    ) -> Result<Norm<B>> {
-        match a.norm_over {
-            config::NormOver::Head => self.norm(role, index, norm, a.dim).await,
-            config::NormOver::All => self.norm(role, index, norm, heads * a.dim).await,
-            config::NormOver::OwnHead => {
-                let place = self.family.weight(role, index);
-                let weight = match place.name.contains("{head}") {
-                    false => self.values(&place, heads, &[a.dim]).await?,
-                    true => {
-                        let mut weight = Vec::new();
-                        for head in 0..heads {
-                            let name = place.name.replace("{head}", &head.to_string());
-                            weight.extend(self.values(&Place::plain(name), a.dim, &[]).await?);
-                        }
-                        weight
-                    }
-                };
-                Ok(Norm { config: norm, weight: self.store("norm", &weight)?, bias: None, own: true })
-            }
-        }
     }
 
     async fn delta(&mut self, d: &config::Delta, index: usize, dim: u32) -> Result<Delta<B>> {
@@ -505,43 +452,4 @@ impl<'a, B: Backend> Loader<'a, B> {
         let output = self.matrix(&[self.rows(Role::RoutedOutput, index, dim, false)], r.width()).await?;
         Ok(Routing { config: r.clone(), local, input, norm, centroids, output })
     }
-
-    async fn norm(&mut self, role: Role, layer: usize, norm: NormConfig, dim: u32) -> Result<Norm<B>> {
-        self.scaled_norm(role, layer, norm, dim, 1.0).await
-    }
-
-    /// A norm whose outputs are multiplied by `scale`.
-    async fn scaled_norm(
-        &mut self,
-        role: Role,
-        layer: usize,
-        mut norm: NormConfig,
-        dim: u32,
-        scale: f32,
-    ) -> Result<Norm<B>> {
-        let mut weight = match norm.weight {
-            true => self.values(&self.own(role, layer, "weight"), dim, &[]).await?,
-            false => vec![if norm.one_plus { 0.0 } else { 1.0 }; dim as usize],
-        };
-        if scale != 1.0 {
-            let plus = if std::mem::take(&mut norm.one_plus) { 1.0 } else { 0.0 };
-            weight.iter_mut().for_each(|w| *w = (*w + plus) * scale);
-        }
-        let weight = self.store("norm", &weight)?;
-        let bias = match norm.bias {
-            true => {
-                let mut bias = self.values(&self.own(role, layer, "bias"), dim, &[]).await?;
-                bias.iter_mut().for_each(|b| *b *= scale);
-                Some(self.store("norm", &bias)?)
-            }
-            false => None,
-        };
-        Ok(Norm { config: norm, weight, bias, own: false })
-    }
-}
-
-/// A norm of the residual stream, which is divided by `branch_scale`: so is its square in the norm's denominator.
-fn stream_norm(norm: NormConfig, config: &Config) -> NormConfig {
-    let scale = f64::from(config.branch_scale);
-    NormConfig { eps: (f64::from(norm.eps) / (scale * scale)) as f32, ..norm }
 }

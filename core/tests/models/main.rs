@@ -15,7 +15,7 @@ use foveate_core::model::{Family, Files, Model};
 use foveate_core::session::{Input, Session};
 use foveate_core::weights::{Checkpoint, Memory, Source};
 use foveate_core::{Any, check};
-use foveate_kernels::testing::Tolerance;
+use foveate_kernels::testing::{Tolerance, compare};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -192,6 +192,39 @@ fn idefics3() -> Result<(), Failed> {
     judge(Any::Host(HostBackend::cpu(2)), files, &path, Tolerance::MODEL_EXECUTOR)
 }
 
+/// A prompt in pieces, of which some are read again behind a rewind or in a fork, gives the logits of the whole.
+fn pieces(family: &str) -> Result<(), Failed> {
+    let path = golden().join(family);
+    let golden = pollster::block_on(Checkpoint::safetensors(vec![source(&path.join("golden.safetensors"))?]))?;
+    let words = |name: &str| -> Result<Vec<u8>, Failed> {
+        let tensor = golden.get(name).ok_or("a tensor of the case")?;
+        Ok(pollster::block_on(golden.read(tensor, 0, tensor.bytes))?)
+    };
+    let ids: Vec<u32> = bytemuck::pod_collect_to_vec(&words("input_ids")?);
+    let wanted: Vec<f32> = bytemuck::pod_collect_to_vec(&words("want.logits")?);
+    let backend = Any::Host(HostBackend::cpu(2));
+    let model = Arc::new(pollster::block_on(Model::load(backend, folder(&path)?, &mut |_| Ok(())))?);
+    let mut session = Session::new(model, ids.len() as u32)?;
+    let (mut got, mut at) = (Vec::new(), 0);
+    for (turn, size) in [1usize, 5, 13, 2, 9].into_iter().cycle().enumerate() {
+        let piece = &ids[at..ids.len().min(at + size)];
+        if turn % 3 == 1 {
+            session.read(Input::Tokens(piece))?;
+            session.rewind(at as u32)?;
+        }
+        if turn % 4 == 2 {
+            session = session.fork()?;
+        }
+        pollster::block_on(session.logits(piece, |rows| got.extend_from_slice(rows)))?;
+        at += piece.len();
+        if at == ids.len() {
+            break;
+        }
+    }
+    let difference = compare(&got, &wanted, Tolerance::MODEL_EXECUTOR);
+    if difference.within { Ok(()) } else { Err(difference.to_string().into()) }
+}
+
 /// Granite divides its stream and its logits by factors, which embeddings and hidden states do not have.
 fn factors() -> Result<(), Failed> {
     let path = golden().join("families/granite");
@@ -259,6 +292,10 @@ fn main() {
         trials.push(Trial::test(format!("reference::{family}"), reference).with_ignored_flag(missing));
         let cpu = move || run(Any::Host(HostBackend::cpu(2)), family, Tolerance::MODEL_EXECUTOR);
         trials.push(Trial::test(format!("cpu::{family}"), cpu).with_ignored_flag(missing));
+    }
+    for family in FAMILIES.iter().filter(|family| family.starts_with("families/")) {
+        let trial = Trial::test(format!("cpu::{family} in pieces"), move || pieces(family));
+        trials.push(trial.with_ignored_flag(missing));
     }
     for (family, word) in REFUSED {
         trials

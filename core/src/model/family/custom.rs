@@ -3,7 +3,7 @@
 use super::json::{bounded, layers};
 use super::names::Naming;
 use super::{Family, Place, Role, hub};
-use crate::config::{Attention, Config, FeedForward, Mixer};
+use crate::config::{Attention, Config, FeedForward, Mixer, NormOver};
 use crate::error::{Error, Result};
 
 /// Says where the tensor of a role lies in the files: for the configuration, the role, the layer (of what is in one) and
@@ -84,7 +84,30 @@ pub(super) fn check(config: &Config) -> Result<()> {
             }
         }
     }
-    Ok(())
+    whole(config)
+}
+
+/// Settings of a whole model that the decoder cannot run together.
+fn whole(config: &Config) -> Result<()> {
+    let refused = |reason: &str| Err(Error::Config { reason: reason.into() });
+    let positive = |x: f32| x > 0.0 && x.is_finite();
+    if !(positive(config.embed_scale) && positive(config.branch_scale) && positive(config.logit_scale)) {
+        return refused("embed_scale, branch_scale and logit_scale must be positive and finite");
+    }
+    if config.logit_cap.is_some_and(|cap| !positive(cap)) {
+        return refused("logit_cap must be positive and finite");
+    }
+    if config.final_norm.is_none() && config.logit_scale != 1.0 {
+        return refused("a logit_scale needs a final_norm, which takes it along");
+    }
+    let sums = config.layers.iter().any(|layer| layer.sum_norm.is_some());
+    if config.branch_scale != 1.0 && (sums || config.embed_norm.is_some()) {
+        return refused("a branch_scale with norms of sums or of embeddings is not supported");
+    }
+    match config.embed_dim {
+        Some(width) if width == 0 || width > config.dim => refused("embed_dim must be 1 to dim"),
+        _ => Ok(()),
+    }
 }
 
 fn attention(layer: usize, a: &Attention) -> Result<()> {
@@ -95,6 +118,20 @@ fn attention(layer: usize, a: &Attention) -> Result<()> {
         let reason =
             format!("layer {layer}: attention.heads must be a multiple of kv_heads {}, got {}", a.kv_heads, a.heads);
         return Err(Error::Config { reason });
+    }
+    let refused = |reason: &str| Err(Error::Config { reason: format!("layer {layer}: {reason}") });
+    if a.alibi.as_ref().is_some_and(|slopes| slopes.len() != a.heads as usize) {
+        return refused("attention.alibi must have a slope for each head");
+    }
+    if a.clip.is_some_and(|clip| !(clip > 0.0 && clip.is_finite())) {
+        return refused("attention.clip must be positive and finite");
+    }
+    let rotated = a.rope.as_ref().is_some_and(|rope| rope.frequencies.rotary == a.dim);
+    if a.temperature.is_some() && !rotated {
+        return refused("attention.temperature needs a rotation of whole heads");
+    }
+    if a.norm_over == NormOver::OwnHead && a.head_norm.is_some_and(|norm| norm.bias || !norm.weight) {
+        return refused("norms of each head's own have weights and no bias");
     }
     let width = (2 * u64::from(a.heads) + 2 * u64::from(a.kv_heads)) * u64::from(a.dim);
     if width > 1 << 26 {

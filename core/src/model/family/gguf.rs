@@ -22,6 +22,19 @@ pub(super) fn config(metadata: &Metadata) -> Result<(Config, &'static Row)> {
     let row = row.ok_or_else(|| unsupported(architecture))?;
     general(metadata)?;
     let read = Keys::new(metadata, architecture);
+    // Of the other kind of norms, and of experts where there are none.
+    read.understands(&["attention.layer_norm_epsilon", "attention.layer_norm_rms_epsilon"]);
+    if read.u32("expert_count")?.is_none_or(|n| n == 0) {
+        read.understands(&[
+            "expert_feed_forward_length",
+            "expert_gating_func",
+            "expert_shared_count",
+            "expert_shared_feed_forward_length",
+            "expert_used_count",
+            "expert_weights_norm",
+            "expert_weights_scale",
+        ]);
+    }
     let dim = read.size("embedding_length")?;
     let count = layers("block_count", read.size("block_count")?)?;
     // Of the layers that have such a part, where others have none.

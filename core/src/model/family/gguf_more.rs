@@ -3,7 +3,7 @@
 use super::gemma3;
 use super::gguf_keys::Keys;
 use super::like::each;
-use super::rows::slopes;
+use super::rows::with_slopes;
 use crate::config::{Config, NormOver, Temperature};
 use crate::error::{Error, Result};
 use foveate_kernels::rope::Scaling;
@@ -216,15 +216,9 @@ pub(super) fn parallel_key(read: &Keys<'_>, config: &mut Config) -> Result<()> {
     Ok(())
 }
 
-fn alibi(config: &mut Config) {
-    each(config, |_, attention| {
-        attention.alibi = Some(slopes(attention.heads).into_iter().map(|slope| slope as f32).collect());
-    });
-}
-
 pub(super) fn bloom(_: &Keys<'_>, config: &mut Config) -> Result<()> {
     config.embed_norm = config.final_norm;
-    alibi(config);
+    with_slopes(config, |slope, _| slope as f32);
     Ok(())
 }
 
@@ -233,7 +227,7 @@ pub(super) fn mpt(read: &Keys<'_>, config: &mut Config) -> Result<()> {
     if bias != 8.0 {
         return read.refused("attention.max_alibi_bias", bias, "only 8 is supported");
     }
-    alibi(config);
+    with_slopes(config, |slope, _| slope as f32);
     let clip = factor(read, "attention.clamp_kqv")?;
     each(config, |_, attention| attention.clip = clip.map(|clip| clip as f32));
     Ok(())

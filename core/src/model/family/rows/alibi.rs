@@ -9,12 +9,13 @@ use crate::model::family::names::Naming;
 use crate::model::family::names_gpt;
 use crate::model::family::rope::{Rule, frequencies_of};
 use foveate_kernels::rope::Pairing;
+use std::sync::Arc;
 
 pub(super) const ALL: &[&Like] = &[&FALCON, &BLOOM, &MPT];
 
 /// The slope of each head (Press et al., 2108.12409): powers of `2^(-8 / p)`, where `p` is the largest power of two that is
 /// not above the number of heads, and for further heads the odd powers of its root.
-pub(in crate::model::family) fn slopes(heads: u32) -> Vec<f64> {
+fn slopes(heads: u32) -> Vec<f64> {
     let power = 1 << heads.max(1).ilog2();
     let slope = |head: u32| match head < power {
         true => (-8.0 * f64::from(head + 1) / f64::from(power)).exp2(),
@@ -69,13 +70,13 @@ fn falcon(json: &Json, config: &mut Config) -> Result<()> {
         }
     };
     json.understands(&["rope_parameters", "rope_scaling", "n_head_kv", "num_kv_heads"]);
+    if alibi {
+        // Falcon scales the slopes with the scores, and keeps them in bfloat16.
+        with_slopes(config, |slope, scale| (f64::from(bfloat16(slope)) * f64::from(scale)) as f32);
+    }
     each(config, |_, attention| {
         attention.kv_heads = kv_heads;
         attention.rope = rope.clone();
-        // Falcon scales the slopes with the scores, and keeps them in bfloat16.
-        let scale = f64::from(attention.scale);
-        let slope = |slope: f64| (f64::from(bfloat16(slope)) * scale) as f32;
-        attention.alibi = alibi.then(|| slopes(attention.heads).into_iter().map(slope).collect());
     });
     // Two norms belong to the newer kind, which is parallel in any case.
     let norms = if newer { json.u32("num_ln_in_parallel_attn")?.unwrap_or(2) } else { 1 };
@@ -124,7 +125,7 @@ const BLOOM: Like = Like {
     more: |json, config| {
         must_be(json, "apply_residual_connection_post_layernorm", false)?;
         config.embed_norm = Some(norm_of(config));
-        with_slopes(config);
+        with_slopes(config, |slope, _| slope as f32);
         // How the training's kernels were run.
         json.understands(&[
             "attention_softmax_in_fp32",
@@ -140,10 +141,13 @@ const BLOOM: Like = Like {
     ..LLAMA
 };
 
-fn with_slopes(config: &mut Config) {
-    each(config, |_, attention| {
-        attention.alibi = Some(slopes(attention.heads).into_iter().map(|slope| slope as f32).collect());
-    });
+/// Gives the heads of all layers, which are as many in each, the slopes that `of` makes of the plain ones and the factor of
+/// scores.
+pub(in crate::model::family) fn with_slopes(config: &mut Config, of: impl Fn(f64, f32) -> f32) {
+    let attention = config.layers.first().and_then(|layer| layer.mixer.attention());
+    let Some((heads, scale)) = attention.map(|attention| (attention.heads, attention.scale)) else { return };
+    let all: Arc<[f32]> = slopes(heads).into_iter().map(|slope| of(slope, scale)).collect();
+    each(config, |_, attention| attention.alibi = Some(all.clone()));
 }
 
 /// Settings that transformers' class does not read are refused where they are not what it computes.
@@ -186,7 +190,7 @@ fn mpt(json: &Json, config: &mut Config) -> Result<()> {
         None | Some("low_precision_layernorm" | "layernorm") => {}
         Some(other) => return refused("norm_type", crate::error::one_line(other), "low_precision_layernorm"),
     }
-    with_slopes(config);
+    with_slopes(config, |slope, _| slope as f32);
     // Learned positions are an alternative to slopes; the others say how parameters were made.
     json.understands(&["learned_pos_emb", "embedding_fraction", "emb_pdrop", "init_config", "ffn_config"]);
     let Some(inside) = json.object("attn_config")? else { return Ok(()) };

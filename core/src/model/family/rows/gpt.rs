@@ -65,11 +65,12 @@ fn kinds(json: &Json, count: u32) -> Result<Vec<bool>> {
                     _ => (None, None),
                 };
                 let (kinds, times) = kinds.zip(times).ok_or_else(wrong)?;
-                for _ in 0..times.min(u64::from(count)) {
-                    for kind in kinds {
-                        all.push(local(kind.as_str().ok_or_else(wrong)?)?);
-                    }
-                }
+                let kinds = kinds.iter().map(|kind| local(kind.as_str().ok_or_else(wrong)?));
+                let kinds = kinds.collect::<Result<Vec<_>>>()?;
+                // One more than there may be is enough to refuse.
+                let room = (count as usize + 1).saturating_sub(all.len());
+                let repeats = usize::try_from(times).unwrap_or(usize::MAX).min(room);
+                all.extend(std::iter::repeat_n(&kinds, repeats).flatten().take(room));
             }
         }
         (None, Some(kinds)) => {

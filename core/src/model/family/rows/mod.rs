@@ -14,7 +14,7 @@ mod scans;
 mod slides;
 
 use super::like::Like;
-pub(super) use alibi::slopes;
+pub(super) use alibi::with_slopes;
 
 /// Every row.
 pub(super) const ALL: &[&[&Like]] = &[
