@@ -27,7 +27,7 @@ fn table() -> Result<String, Failed> {
         }
     }
     let hybrid = ["delta_net", "gated_deltanet", "routing_transformer"].map(|name| (name, "core/tests/hybrid"));
-    for (family, case) in [("idefics3", "vlm_smolvlm")].into_iter().chain(hybrid) {
+    for (family, case) in [("idefics3", "vlm_smolvlm"), ("qwen3_5_moe", "qwen3_5_moe")].into_iter().chain(hybrid) {
         cases.entry(family.into()).or_default().push(case);
     }
     let mut files: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
