@@ -1,5 +1,6 @@
 //! Small models whose logits, losses or greedy tokens third-party code computed, on every executor and adapter.
 
+mod fused;
 mod gguf;
 mod gguf_experts;
 #[path = "../gguf_file/mod.rs"]
@@ -302,6 +303,7 @@ fn main() {
             .push(Trial::test(format!("refused::{family}"), move || refuses(family, word)).with_ignored_flag(missing));
     }
     trials.push(Trial::test("table_of_families_is_the_registrys", table::agrees).with_ignored_flag(missing));
+    trials.push(Trial::test("cpu::families/qwen3_5_moe with experts as one", fused::run).with_ignored_flag(missing));
     trials.push(Trial::test("cpu::families/vlm_smolvlm as idefics3", idefics3).with_ignored_flag(missing));
     trials.push(Trial::test("reference::families/granite, factors", factors).with_ignored_flag(missing));
     for conversion in gguf::ALL {

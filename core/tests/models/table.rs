@@ -27,7 +27,14 @@ fn table() -> Result<String, Failed> {
         }
     }
     let hybrid = ["delta_net", "gated_deltanet", "routing_transformer"].map(|name| (name, "core/tests/hybrid"));
-    for (family, case) in [("idefics3", "vlm_smolvlm"), ("camembert", "roberta")].into_iter().chain(hybrid) {
+    // Classes of models that are those of another family, or that hold one.
+    let same = [
+        ("camembert", "roberta"),
+        ("idefics3", "vlm_smolvlm"),
+        ("lfm3_vl", "vlm_lfm2"),
+        ("qwen3_5_moe", "qwen3_5_moe"),
+    ];
+    for (family, case) in same.into_iter().chain(hybrid) {
         cases.entry(family.into()).or_default().push(case);
     }
     let mut files: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
