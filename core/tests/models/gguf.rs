@@ -277,7 +277,9 @@ fn convert(folder: &Folder, conversion: &Conversion) -> Result<Gguf, Failed> {
         for (role, name) in layered.chain(outside) {
             let own = &config.layers[layer];
             let without = (role == Role::InputNorm && own.input_norm.is_none())
-                || (role == Role::PostNorm && own.post_norm.is_none());
+                || (role == Role::PostNorm && own.post_norm.is_none())
+                || (role == Role::Output && own.mixer.attention().is_none())
+                || (matches!(role, Role::Gate | Role::Up | Role::Down) && own.mlp.experts().is_some());
             if without {
                 continue;
             }

@@ -119,6 +119,8 @@ pub(super) fn mamba2(json: &Json) -> Result<Config> {
         Sizes { heads: "num_heads", dim: "head_dim", groups: "n_groups", state: "state_size", window: "conv_kernel" };
     json.understands(TRAINING);
     json.understands(&["time_step_min", "time_step_rank"]);
+    // Of older files, which its class does not read.
+    json.understands(&["norm_before_gate", "rms_norm", "time_step_init_scheme", "time_step_scale"]);
     let dim = json.size_or("hidden_size", 4096)?;
     let (heads, each) = (json.size_or(KEYS.heads, 128)?, json.size_or(KEYS.dim, 64)?);
     let expand = json.size_or("expand", 2)?;
@@ -204,10 +206,17 @@ pub(super) fn nemotron_h(json: &Json) -> Result<Config> {
         )
     };
     let scan = checked(scan, &KEYS)?;
+    // Of older files, which its class does not read.
+    json.understands(&["rms_norm_eps", "norm_eps", "time_step_rank"]);
     let heads = json.size_or("num_attention_heads", 32)?;
     let kv_heads = json.u32("num_key_value_heads")?;
     let kv_heads = if json.has("num_key_value_heads") { kv_heads.unwrap_or(heads) } else { 8 };
-    let attention = Attention::new(heads, bounded("num_key_value_heads", kv_heads)?, json.size_or("head_dim", 128)?);
+    let head_dim = json.size_or("head_dim", 128)?;
+    // The older name, whose value must be the same.
+    if let Some(older) = json.u32("attention_head_dim")?.filter(|older| *older != head_dim) {
+        return Err(config(format!("attention_head_dim {older} is not head_dim, {head_dim}")));
+    }
+    let attention = Attention::new(heads, bounded("num_key_value_heads", kv_heads)?, head_dim);
     let kind = activation(json.str("mlp_hidden_act")?.unwrap_or("relu2"))?;
     let mlp = Mlp {
         bias: json.bool("mlp_bias")?.unwrap_or(false),

@@ -28,6 +28,13 @@ const BAMBA: Like = Like {
             return Err(Error::Config { reason: format!("attn_layer_indices has {index}, of {count} layers") });
         }
         json.understands(&["layer_types", "layers_block_type"]);
+        // The rotated elements of a head, which a share says.
+        let rotary = config.layers.iter().find_map(|layer| layer.mixer.attention()?.rope.as_ref());
+        let rotary = rotary.map(|rope| rope.frequencies.rotary);
+        if let Some(older) = json.u32("attn_rotary_emb")?.filter(|older| rotary.is_some_and(|rotary| rotary != *older))
+        {
+            return Err(Error::Config { reason: format!("attn_rotary_emb {older} is not the rotation's {rotary:?}") });
+        }
         for (index, layer) in (0..).zip(&mut config.layers) {
             if !full.contains(&index) {
                 layer.mixer = Mixer::Scan(scan.clone());
@@ -160,6 +167,7 @@ const FALCON: Like = Like {
             layer.mixer = Mixer::Both(attention, scan.clone());
         }
         json.understands(&["mamba_use_mlp", "attn_layer_indices", "layer_types", "layers_block_type"]);
+        json.understands(&["mlp_expansion_factor", "time_step_rank"]);
         Ok(())
     },
     ..LLAMA
