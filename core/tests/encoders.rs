@@ -136,3 +136,118 @@ fn texts_that_do_not_fit_are_refused_with_the_numbers() {
     let message = Embedder::new(model, Arc::new(Recipe { pooling, ..Recipe::default() })).err().map(|e| e.to_string());
     assert!(message.is_some_and(|message| message.contains("63")));
 }
+
+/// A safetensors file of f32 tensors.
+fn tensors(all: &[(&str, &[usize], &[f32])]) -> Vec<u8> {
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    for (name, shape, values) in all {
+        let begin = data.len();
+        data.extend(values.iter().flat_map(|x| x.to_le_bytes()));
+        let entry = serde_json::json!({"dtype": "F32", "shape": shape, "data_offsets": [begin, data.len()]});
+        header.insert((*name).into(), entry);
+    }
+    let header = serde_json::Value::Object(header).to_string();
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat()
+}
+
+/// The files of a folder, with one of them replaced.
+fn recipe(name: &str, bytes: Vec<u8>) -> Result<Option<Recipe>, Error> {
+    let module = |at: u32, path: &str, kind: &str| serde_json::json!({"idx": at, "name": at.to_string(), "path": path, "type": kind});
+    let modules = serde_json::json!([
+        module(0, "", "sentence_transformers.models.Transformer"),
+        module(1, "1_Pooling", "sentence_transformers.models.Pooling"),
+        module(2, "2_Dense", "sentence_transformers.models.Dense"),
+        module(3, "3_Normalize", "sentence_transformers.models.Normalize"),
+    ]);
+    let dense = r#"{"in_features": 2, "out_features": 3, "bias": true, "activation_function": "torch.nn.modules.activation.Tanh"}"#;
+    let whole = r#"{"prompts": {"query": "query: ", "passage": ""}, "default_prompt_name": "query", "similarity_fn_name": "dot"}"#;
+    let weights = tensors(&[
+        ("linear.weight", &[3, 2], &[1.0, 0.0, 0.0, 1.0, 1.0, 1.0]),
+        ("linear.bias", &[3], &[0.0, 0.5, 0.0]),
+    ]);
+    let files: Vec<(&str, Vec<u8>)> = vec![
+        ("modules.json", modules.to_string().into()),
+        ("1_Pooling/config.json", br#"{"word_embedding_dimension": 2, "pooling_mode_lasttoken": true}"#.into()),
+        ("2_Dense/config.json", dense.into()),
+        ("2_Dense/model.safetensors", weights),
+        ("config_sentence_transformers.json", whole.into()),
+        ("sentence_bert_config.json", br#"{"max_seq_length": 16, "do_lower_case": true}"#.into()),
+    ];
+    block_on(Recipe::read(|file: &str| match file == name {
+        true if bytes.is_empty() => Ok(None),
+        true => Ok(Some(bytes.clone())),
+        false => Ok(files.iter().find(|(known, _)| *known == file).map(|(_, bytes)| bytes.clone())),
+    }))
+}
+
+#[test]
+fn recipe_holds_all_that_the_files_of_sentence_transformers_say() {
+    let read = recipe("", Vec::new()).expect("whole files").expect("a recipe");
+    assert_eq!((read.max_tokens, read.lower_case, read.steps.len()), (Some(16), true, 2));
+    assert_eq!(read.default_prompt.as_deref(), Some("query"));
+    assert_eq!(read.similarity.of(&[1.0, 2.0], &[3.0, 4.0]), 11.0);
+    assert_eq!(recipe("modules.json", Vec::new()), Ok(None));
+}
+
+#[test]
+fn recipe_refuses_files_by_name_and_key() {
+    let modules = |kind: &str, path: &str| {
+        format!(r#"[{{"type": "models.Transformer", "path": ""}}, {{"type": "models.{kind}", "path": "{path}"}}]"#)
+    };
+    for (file, text, words) in [
+        ("modules.json", modules("CNN", "1_CNN"), &["modules.json", "CNN"][..]),
+        ("modules.json", modules("Pooling", "../other"), &["../other", "out of the folder"]),
+        ("modules.json", modules("Dropout", ""), &["modules.json", "Pooling"]),
+        ("1_Pooling/config.json", String::new(), &["1_Pooling/config.json is missing"]),
+        (
+            "1_Pooling/config.json",
+            r#"{"pooling_mode": "median"}"#.into(),
+            &["1_Pooling/config.json", "pooling_mode", "median"],
+        ),
+        ("2_Dense/config.json", r#"{"in_features": 2}"#.into(), &["2_Dense/config.json", "out_features"]),
+        (
+            "2_Dense/config.json",
+            r#"{"in_features": 2, "out_features": 3, "activation_function": "torch.nn.Softsign"}"#.into(),
+            &["activation_function", "Softsign"],
+        ),
+        ("2_Dense/config.json", r#"{"in_features": 2, "out_features": 4, "bias": false}"#.into(), &["linear.weight"]),
+        ("2_Dense/config.json", r#"{"in_features": 2, "out_features": 3, "bias": false}"#.into(), &["linear.bias"]),
+        (
+            "config_sentence_transformers.json",
+            r#"{"default_prompt_name": "q"}"#.into(),
+            &["default_prompt_name", "\"q\""],
+        ),
+        ("config_sentence_transformers.json", r#"{"similarity_fn_name": "l1"}"#.into(), &["similarity_fn_name", "l1"]),
+        (
+            "sentence_bert_config.json",
+            r#"{"max_seq_length": 0}"#.into(),
+            &["sentence_bert_config.json", "max_seq_length"],
+        ),
+    ] {
+        let message = recipe(file, text.into_bytes()).expect_err("no such setting").to_string();
+        assert!(words.iter().all(|word| message.contains(word)), "{file}: {message}");
+    }
+}
+
+#[test]
+fn norms_of_old_files_have_other_names() {
+    let beside = || Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/golden")).into();
+    let golden: PathBuf = std::env::var_os("FOVEATE_GOLDEN").map_or_else(beside, PathBuf::from);
+    let Some(model) = model("bert") else { return };
+    let bytes = std::fs::read(golden.join("families/bert/model.safetensors")).expect("weights");
+    let end = 8 + u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
+    let header = String::from_utf8(bytes[8..end].to_vec()).expect("a header");
+    let header = header.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta");
+    let old = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &bytes[end..]].concat();
+    let files = Files {
+        family: Family::from_json(&std::fs::read(golden.join("families/bert/config.json")).expect("a configuration"))
+            .expect("a family"),
+        weights: block_on(Checkpoint::safetensors(vec![Box::new(Memory::new("model.safetensors", old))]))
+            .expect("weights"),
+        tokenizer: None,
+        template: None,
+    };
+    let old = block_on(Model::load(Any::Host(HostBackend::exact_cpu(1)), files, &mut |_| Ok(()))).expect("a model");
+    let of = |model: Arc<Model<Any>>| hidden(&mut Session::new(model, 16).expect("a session"), &IDS).expect("states");
+    assert_eq!(of(Arc::new(old)), of(model));
+}
