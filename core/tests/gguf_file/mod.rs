@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 /// A value of the metadata.
 #[derive(Clone)]
+#[allow(dead_code, reason = "not every test writes every kind")]
 pub(crate) enum Value {
     U32(u32),
     F32(f32),

@@ -58,7 +58,7 @@ proptest! {
     }
 
     #[test]
-    fn steps_stay_in_their_bounds_and_decays_follow_them(seed: u64, rows in 1u32..9, heads in 1u32..5) {
+    fn scan_gates_stay_in_their_bounds_and_decays_follow_them(seed: u64, rows in 1u32..9, heads in 1u32..5) {
         let mut rng = Rng::new(seed);
         for form in FORMS {
             let (dt, a_log, bias) = (
@@ -80,7 +80,7 @@ proptest! {
     }
 
     #[test]
-    fn gates_of_heads_are_equal_gates_of_their_elements(seed: u64, rows in 1u32..5, heads in 1u32..5, dim in 1u32..40) {
+    fn gate_of_heads_is_equal_gates_of_their_elements(seed: u64, rows in 1u32..5, heads in 1u32..5, dim in 1u32..40) {
         let mut rng = Rng::new(seed);
         for form in FORMS {
             for kind in Kind::ALL {

@@ -157,6 +157,8 @@ fn convolutions<'a>(
         window: json.size_or("conv_L_cache", window)?,
         bias: json.bool("conv_bias")?.unwrap_or(false),
     };
+    let named = |error| Error::Config { reason: format!("conv_L_cache {} is not supported: {error}", conv.window) };
+    conv.check().map_err(named)?;
     let slides = config.architecture == "lfm3";
     for (layer, kind) in config.layers.iter_mut().zip(&kinds) {
         match *kind {

@@ -19,7 +19,7 @@
 //! Edge values: nothing overflows on the way: `softplus` of a large number is that number, of a large negative one 0. An
 //! `a_log` above 80 counts as 80.
 //!
-//! Errors: `Shape` for a stride below the row, bounds that are negative or not in order, a factor that is not finite, more
+//! Errors: `Shape` for a stride below the row, a `least` outside of 0 to 1, a `most` that is less than it or not finite, a factor that is not finite, more
 //! than 2^32 - 1 elements of an argument.
 //!
 //! Cost: about 12 flop a head of a row; every element is read and written once.
@@ -59,7 +59,7 @@ impl Kernel for Spec {
     fn validate(&self) -> Result<()> {
         strided(NAME, "dt", self.rows, self.stride, self.heads)?;
         require(self.factor.is_finite(), NAME, "factor", "finite", self.factor)?;
-        require(self.least >= 0.0 && self.least.is_finite(), NAME, "least", "finite and not negative", self.least)?;
+        require((0.0..=1.0).contains(&self.least), NAME, "least", "0 to 1", self.least)?;
         require(
             self.most >= self.least && self.most.is_finite(),
             NAME,

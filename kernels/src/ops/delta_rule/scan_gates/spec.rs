@@ -15,7 +15,7 @@ spec! {
         /// Multiplies `dt`.
         pub factor: f32 = 1.0;
         /// The least step.
-        pub least: f32 = 0.0, Numbers(0.0, 1.0);
+        pub least: f32 = 0.0, Numbers(0.0, f32::MAX);
         /// The greatest step, by default none.
         pub most: f32 = f32::MAX, Numbers(0.0, f32::MAX);
     }
