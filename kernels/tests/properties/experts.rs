@@ -49,7 +49,7 @@ proptest! {
     }
 
     #[test]
-    fn expert_linear_does_not_depend_on_the_order_of_experts(seed: u64, tokens in 1u32..40, experts in 2u32..9, sigmoid: bool) {
+    fn expert_choice_does_not_depend_on_the_order_of_experts(seed: u64, tokens in 1u32..40, experts in 2u32..9, sigmoid: bool) {
         let (mut rng, inputs, outputs) = (Rng::new(seed), 32u32, 11u32);
         let chosen = experts.min(3);
         let scores = if sigmoid { Scores::Sigmoid } else { Scores::Softmax };
@@ -106,7 +106,7 @@ proptest! {
 
     /// Of all scores that choose the same experts, the weights are the same.
     #[test]
-    fn expert_choice_changes_by_a_correction_and_its_weights_do_not(seed: u64, tokens in 1u32..9, forced in 0u32..8) {
+    fn expert_choice_takes_corrections_for_the_choice_alone(seed: u64, tokens in 1u32..9, forced in 0u32..8) {
         let mut rng = Rng::new(seed);
         let logits = rng.normals((tokens * 8) as usize, 1.0);
         let mut correction = [0.0; 8];
@@ -129,7 +129,7 @@ proptest! {
     }
 
     #[test]
-    fn expert_choice_is_of_the_groups_that_are_kept(seed: u64, tokens in 1u32..9, group_best in 1u32..3, kept in 1u32..4) {
+    fn expert_choice_is_among_the_groups_that_are_kept(seed: u64, tokens in 1u32..9, group_best in 1u32..3, kept in 1u32..4) {
         let logits = Rng::new(seed).normals((tokens * 12) as usize, 1.0);
         for form in FORMS {
             let spec = expert_choice::Spec {
@@ -150,7 +150,7 @@ proptest! {
     }
 
     #[test]
-    fn expert_sum_of_equal_rows_is_that_row(seed: u64, chosen in 1u32..6, dim in 1u32..50) {
+    fn expert_sum_of_equal_rows_is_the_row(seed: u64, chosen in 1u32..6, dim in 1u32..50) {
         let mut rng = Rng::new(seed);
         let row = rng.normals(dim as usize, 1.0);
         let rows = row.repeat(chosen as usize);
@@ -167,7 +167,7 @@ proptest! {
     }
 
     #[test]
-    fn activation_clamped_swiglu_is_constant_past_its_limit(seed: u64, dim in 1u32..40, limit in 0.5f32..8.0) {
+    fn clamped_swiglu_is_constant_past_its_limit(seed: u64, dim in 1u32..40, limit in 0.5f32..8.0) {
         let mut rng = Rng::new(seed);
         let inside: Vec<f32> = rng.normals(2 * dim as usize, 1.0).iter().map(|x| x.clamp(-limit, limit)).collect();
         let beyond: Vec<f32> = inside.iter().map(|x| if *x == limit { limit + 5.0 } else { *x }).collect();
