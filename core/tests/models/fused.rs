@@ -10,8 +10,11 @@ use libtest_mimic::Failed;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
+/// The shape and the bytes of a tensor.
+type Tensor = (Vec<u64>, Vec<u8>);
+
 /// Bytes and shapes of tensors by their names.
-type Tensors = BTreeMap<String, (Vec<u64>, Vec<u8>)>;
+type Tensors = BTreeMap<String, Tensor>;
 
 fn read(file: &[u8]) -> Tensors {
     let start = 8 + u64::from_le_bytes(file[..8].try_into().expect("eight bytes")) as usize;
@@ -40,7 +43,7 @@ fn write(tensors: &Tensors) -> Vec<u8> {
 /// The tensors with those of single experts stacked, gates in front of values.
 fn stacked(of: Tensors) -> Tensors {
     let mut all = Tensors::new();
-    let mut experts: BTreeMap<(String, u64), BTreeMap<String, (Vec<u64>, Vec<u8>)>> = BTreeMap::new();
+    let mut experts: BTreeMap<(String, u64), BTreeMap<String, Tensor>> = BTreeMap::new();
     for (name, tensor) in of {
         let name = name.replacen("model.", "model.language_model.", 1);
         match name.split_once(".experts.").and_then(|(front, rest)| Some((front, rest.split_once('.')?))) {

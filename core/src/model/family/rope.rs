@@ -293,7 +293,8 @@ fn scaling(rope: &Json, json: &Json, plain: Frequencies) -> Result<Frequencies> 
 /// A rotation of whole heads of which only the first pairs, `share` of them, turn; their angles are those of whole heads,
 /// divided by `factor`.
 pub(super) fn proportional(head_dim: u32, theta: f64, share: f64, factor: f64) -> Result<Frequencies> {
-    if !(theta > 0.0 && factor > 0.0 && (0.0..=1.0).contains(&share)) || !head_dim.is_multiple_of(2) {
+    let shared = (0.0..=1.0).contains(&share) && head_dim.is_multiple_of(2);
+    if !(theta > 0.0 && factor > 0.0 && shared) {
         let reason = format!(
             "rope type proportional with rope_theta {theta}, partial_rotary_factor {share}, factor {factor} and heads of \
              {head_dim} is out of range"

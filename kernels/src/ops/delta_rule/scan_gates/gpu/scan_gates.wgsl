@@ -17,7 +17,7 @@ struct Params {
 @group(0) @binding(0) var<storage, read> dt: array<f32>;
 @group(0) @binding(1) var<storage, read> a_log: array<f32>;
 @group(0) @binding(2) var<storage, read> dt_bias: array<f32>;
-@group(0) @binding(3) var<storage, read_write> steps: array<f32>;
+@group(0) @binding(3) var<storage, read_write> step: array<f32>;
 @group(0) @binding(4) var<storage, read_write> g: array<f32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -32,6 +32,6 @@ fn invocation(index: u32) {
     // For small e, 1 + e loses bits of e, so the series of log(1 + e) is used.
     let softplus = max(x, 0.0) + select(log(1.0 + e), e * (1.0 - 0.5 * e), e < 1e-3);
     let bounded = min(max(softplus, params.least), params.most);
-    steps[params.step_start + index] = bounded;
+    step[params.step_start + index] = bounded;
     g[params.g_start + index] = -exp(clamp(a_log[params.a_log_start + head], -80.0, 80.0)) * bounded;
 }
