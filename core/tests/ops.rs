@@ -1,8 +1,8 @@
 //! Every case of every op on every executor and every adapter, against the definition.
 //!
-//! A case runs on the first adapter with all that the adapter has, and on the last one with WebGPU's defaults. It runs with the
+//! A case runs on the last adapter with all that the adapter has, and on the first one with WebGPU's defaults. It runs with the
 //! other of both on an adapter where that leads to another plan. The plans that a GPU takes and a software driver does not
-//! run on the first adapter. Outputs hold NaN before the run. Every operand stands in the middle of a larger buffer, and the bytes
+//! run on the last adapter. Outputs hold NaN before the run. Every operand stands in the middle of a larger buffer, and the bytes
 //! around it must survive.
 
 use foveate_core::gpu::{self, Gpu};
@@ -162,7 +162,7 @@ fn main() {
         let defaults = pollster::block_on(Gpu::from_adapter(adapter, defaults)).expect("the adapter gives a device");
         let defaults = *defaults.caps();
         for kind in ["full", "gpu", "baseline"] {
-            if kind == "gpu" && at > 0 {
+            if kind == "gpu" && !last {
                 continue;
             }
             let baseline = kind == "baseline";
@@ -172,14 +172,14 @@ fn main() {
             let device = if kind == "full" { device } else { device.as_gpu() };
             let caps = *device.caps();
             let full = *full.get_or_insert(caps);
-            // With all its features, the first adapter runs every case, the others what has another plan by the defaults.
+            // With all its features, the last adapter runs every case, the others what has another plan by the defaults.
             let other = if kind == "full" { defaults } else { full };
             let device = Arc::new(Mutex::new(device));
             let mut of_device = Vec::new();
             let cut = if baseline { cut() } else { Vec::new() };
             let another_plan = |case: &Case| case.op.kernel().plan(&other) != case.op.kernel().plan(&caps);
             // What WebGPU's defaults refuse shows on either driver.
-            let every = kind == "full" && at == 0 || baseline && last;
+            let every = kind == "full" && last || baseline && at == 0;
             for (name, queries) in [("prefill", 70), ("decode", 1)] {
                 let (device, name) = (device.clone(), format!("gpu::{adapter_name}::{kind}::attention_halves_{name}"));
                 let spec = attention::Spec { kv: DType::F16, ..attention::Spec::causal(1, queries, 200, 4, 2, 64) };

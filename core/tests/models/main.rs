@@ -340,7 +340,7 @@ fn main() {
                 Ok(Any::Gpu(if kind == "full" { gpu } else { gpu.as_gpu() }))
             };
             // The unusual ones differ in what is read from files, not in kernels: one adapter runs them.
-            let unusual = kind == "full" && at == 0;
+            let unusual = kind == "full" && at + 1 == adapters.len();
             let families = FAMILIES.iter().filter(|family| unusual || family.starts_with("models/"));
             for family in families {
                 let (adapter, serial) = (adapter.clone(), serial.clone());
