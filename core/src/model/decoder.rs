@@ -1,15 +1,11 @@
 //! The one decoder: it records the ops of the layers that a [`Config`] lists.
 
-use super::attention::Attention;
-use super::delta::Delta;
 use super::experts::Experts;
 use super::matrix::{Input, Matrix, Then, few};
+use super::mixer::Mixer;
 use super::mlp::Mlp;
 use super::norm::Norm;
 use super::record::Record;
-use super::routing::Routing;
-use super::scan::Scan;
-use super::short_conv::ShortConv;
 use super::workspace::{Step, Workspace};
 use crate::backend::{Backend, Operand};
 use crate::cache::Pool;
@@ -68,44 +64,6 @@ pub(crate) struct Layer<B: Backend> {
     pub(crate) parallel: bool,
 }
 
-/// The part of a layer that mixes tokens; see [`config::Mixer`].
-#[allow(clippy::large_enum_variant, reason = "a model has tens of them, and each is used in place")]
-pub(crate) enum Mixer<B: Backend> {
-    Attention(Attention<B>),
-    Delta(Delta<B>),
-    Routing(Routing<B>),
-    ShortConv(ShortConv<B>),
-    Scan(Scan<B>),
-    Both(Attention<B>, Scan<B>),
-    None,
-}
-
-impl<B: Backend> Mixer<B> {
-    /// The matrix of the product that reads the normed residual stream.
-    fn input(&self) -> &Matrix<B> {
-        match self {
-            Mixer::Attention(attention) => &attention.input,
-            Mixer::Delta(delta) => &delta.input,
-            Mixer::Routing(routing) => &routing.input,
-            Mixer::ShortConv(conv) => &conv.input,
-            Mixer::Scan(scan) => &scan.input,
-            Mixer::Both(attention, _) => &attention.input,
-            Mixer::None => unreachable!("a layer without a mixer has no products of one"),
-        }
-    }
-
-    fn output(&self) -> &Matrix<B> {
-        match self {
-            Mixer::Attention(attention) => &attention.output,
-            Mixer::Delta(delta) => &delta.output,
-            Mixer::Routing(routing) => &routing.output,
-            Mixer::ShortConv(conv) => &conv.output,
-            Mixer::Scan(scan) | Mixer::Both(_, scan) => &scan.output,
-            Mixer::None => unreachable!("a layer without a mixer has no products of one"),
-        }
-    }
-}
-
 /// The part of a layer that sees each token by itself; see [`config::FeedForward`].
 #[allow(clippy::large_enum_variant, reason = "a model has tens of them, and each is used in place")]
 pub(crate) enum FeedForward<B: Backend> {
@@ -158,7 +116,7 @@ impl<B: Backend> Decoder<B> {
         let (mixed_sum, inner_sum) = layer.sum_norms.as_ref().map(|(mixed, inner)| (mixed, inner)).unzip();
         if !matches!(layer.mixer, Mixer::None) {
             let input = self.normed(to, w, layer.input_norm.as_ref(), layer.mixer.input(), &mut stream, tokens)?;
-            let mixed = self.mix(to, w, pool, step, index, input)?;
+            let mixed = self.mix(to, w, pool, (step, index), input)?;
             self.branch(to, w, layer.mixer.output(), mixed, mixed_norm, &mut stream)?;
             self.sum(to, w, mixed_sum, &mut stream)?;
         }
@@ -168,15 +126,20 @@ impl<B: Backend> Decoder<B> {
                 mlp.record(to, w, tokens, input)?;
                 self.branch(to, w, &mlp.down, Operand::new(&w.activated), inner_norm, &mut stream)?;
             }
-            (FeedForward::Experts(experts), Some(norm)) => {
-                let input = self.norm_rows(to, w, norm, &mut stream, tokens)?;
+            (FeedForward::Experts(experts), norm) => {
+                let input = match norm {
+                    Some(norm) => self.norm_rows(to, w, norm, &mut stream, tokens)?,
+                    None => {
+                        self.settle(to, w, &mut stream)?;
+                        Input::plain(Operand::new(&w.x))
+                    }
+                };
                 experts.record(to, w, tokens, input)?;
                 stream.pending = true;
                 if let Some(norm) = inner_norm {
                     norm.in_place(to, Operand::new(&w.branch), [tokens, 1, self.config.dim], self.config.dim)?;
                 }
             }
-            (FeedForward::Experts(_), None) => unreachable!("a configuration gives experts a norm"),
             (FeedForward::None, _) => return Ok(stream),
         }
         self.sum(to, w, inner_sum, &mut stream)?;
@@ -204,61 +167,37 @@ impl<B: Backend> Decoder<B> {
             Some(input) => input,
             None => self.normed(to, w, layer.input_norm.as_ref(), layer.mixer.input(), &mut stream, tokens)?,
         };
-        let mixed = self.mix(to, w, pool, step, index, input)?;
+        let mixed = self.mix(to, w, pool, (step, index), input)?;
         self.branch(to, w, layer.mixer.output(), mixed, mixed_norm, &mut stream)?;
         self.settle(to, w, &mut stream)?;
         self.branch(to, w, &mlp.down, Operand::new(&w.activated), inner_norm, &mut stream)?;
         Ok(stream)
     }
 
-    /// Records layer `index` from what its norm leaves, and tells where that lies which its output product is to read.
+    /// Records the mixer of layer `index` from what its norm leaves, and returns where the input of its output product
+    /// lies. Where two kinds of heads stand beside each other, the first kind's outputs are in the stream already.
     fn mix<'a>(
         &self,
         to: &mut Record<'_, B>,
         w: &'a Workspace<B>,
         pool: &Pool<B>,
-        step: &Step<'_>,
-        index: usize,
+        at: (&Step<'_>, usize),
         input: Input<'_, B>,
     ) -> Result<Operand<'a, B>> {
-        let states = || (pool.states().slots(), pool.states().layer(index));
-        match &self.layers[index].mixer {
-            Mixer::ShortConv(conv) => conv.record(to, w, states(), step, input)?,
-            Mixer::Scan(scan) => scan.record(to, w, states(), step, input, 0)?,
-            Mixer::Both(attention, scan) => {
-                // Both read the same before either is added, so the scan writes behind the heads.
-                let width = attention.config.heads * attention.config.dim;
-                let behind = (u64::from(step.tokens) * u64::from(width) * 4).next_multiple_of(16);
-                attention.record(to, w, pool, step, index, input.again())?;
-                scan.record(to, w, states(), step, input, behind)?;
-                let mut stream = Stream { tokens: step.tokens, pending: false };
-                self.branch(to, w, &attention.output, Operand::new(&w.mixed), None, &mut stream)?;
-                self.settle(to, w, &mut stream)?;
-                return Ok(Operand::at(&w.mixed, behind));
-            }
-            Mixer::None => unreachable!("a layer without a mixer mixes nothing"),
-            Mixer::Attention(attention) => attention.record(to, w, pool, step, index, input)?,
-            Mixer::Delta(delta) => {
-                let states = pool.states();
-                delta.record(to, w, (states.slots(), states.layer(index)), step, input)?;
-            }
-            Mixer::Routing(routing) => {
-                let Some(local) = &routing.local else {
-                    routing.record(to, w, pool, (step, index), input, 0)?;
-                    return Ok(Operand::new(&w.mixed));
-                };
-                // The routing heads write behind the local heads, from a whole vector on.
-                let width = local.config.heads * local.config.dim;
-                let behind = (u64::from(step.tokens) * u64::from(width) * 4).next_multiple_of(16);
-                local.record(to, w, pool, step, index, input.again())?;
-                routing.record(to, w, pool, (step, index), input, behind)?;
-                let mut stream = Stream { tokens: step.tokens, pending: false };
-                self.branch(to, w, &local.output, Operand::new(&w.mixed), None, &mut stream)?;
-                self.settle(to, w, &mut stream)?;
-                return Ok(Operand::at(&w.mixed, behind));
-            }
-        }
-        Ok(Operand::new(&w.mixed))
+        let mixer = &self.layers[at.1].mixer;
+        let Some(beside) = mixer.heads_beside() else {
+            mixer.record(to, w, pool, at, input, 0)?;
+            return Ok(Operand::new(&w.mixed));
+        };
+        // Both read the same before either is added, so the second kind writes behind the heads, from a whole vector on.
+        let width = beside.config.heads * beside.config.dim;
+        let behind = (u64::from(at.0.tokens) * u64::from(width) * 4).next_multiple_of(16);
+        beside.record(to, w, pool, at.0, at.1, input.again())?;
+        mixer.record(to, w, pool, at, input, behind)?;
+        let mut stream = Stream::settled(at.0.tokens);
+        self.branch(to, w, &beside.output, Operand::new(&w.mixed), None, &mut stream)?;
+        self.settle(to, w, &mut stream)?;
+        Ok(Operand::at(&w.mixed, behind))
     }
 
     /// Records the final norm and the logits of the last `rows` of a step's tokens.

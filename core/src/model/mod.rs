@@ -8,6 +8,7 @@ mod family;
 mod hub;
 mod load;
 mod matrix;
+mod mixer;
 mod mlp;
 mod norm;
 mod record;

@@ -1,0 +1,139 @@
+//! Softmax attention and its rotation.
+
+use super::Norm;
+use foveate_kernels::rope::{Frequencies, Pairing};
+use std::sync::Arc;
+
+/// Softmax attention with grouped heads.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Attention {
+    /// Query heads.
+    pub heads: u32,
+    /// Key and value heads, a divisor of `heads`.
+    pub kv_heads: u32,
+    /// Of keys, queries and values.
+    pub dim: u32,
+    /// Scores are multiplied by it.
+    pub scale: f32,
+    /// Queries see no keys behind their own position.
+    pub causal: bool,
+    /// Keys that a query sees, its own among them; `None` for all. Where attention is not causal, as many on both sides, its
+    /// own among both.
+    pub window: Option<u32>,
+    /// Scores become `c tanh(s / c)`.
+    pub softcap: Option<f32>,
+    /// The rotation of queries and keys.
+    pub rope: Option<Rope>,
+    /// A norm of queries and keys.
+    pub head_norm: Option<Norm>,
+    /// The parts of queries and keys that `head_norm` normalises, and whose weights they share.
+    pub norm_over: NormOver,
+    /// `head_norm` follows the rotation instead of preceding it.
+    pub norm_rotated: bool,
+    /// Scores fall with the distance of a key, by this slope for each head.
+    pub alibi: Option<Arc<[f32]>>,
+    /// Queries, keys and values are kept between `-c` and `c`, before their norms.
+    pub clip: Option<f32>,
+    /// `clip` follows their norms instead of preceding them.
+    pub clip_normed: bool,
+    /// Rotated queries are multiplied by a factor that grows with their position. All of a head must be rotated.
+    pub temperature: Option<Temperature>,
+    /// A norm of the heads' outputs, over all of them, before the output product.
+    pub output_norm: Option<Norm>,
+    /// Queries, keys and values have biases.
+    pub input_bias: bool,
+    /// The output has a bias.
+    pub output_bias: bool,
+    /// Every output is multiplied by the sigmoid of a gate of its own, which stands behind the values.
+    pub gated: bool,
+    /// Each head has a logit without a value, a sink.
+    pub sinks: bool,
+    /// Every head's output is multiplied by the sigmoid of one gate, which stands behind the values.
+    pub head_gates: bool,
+    /// The output of the layer is multiplied by it.
+    pub output_scale: f32,
+}
+
+impl Attention {
+    /// Causal attention without rotation, window or biases; scores are scaled by `1 / sqrt(dim)`.
+    pub fn new(heads: u32, kv_heads: u32, dim: u32) -> Self {
+        Self {
+            heads,
+            kv_heads,
+            dim,
+            scale: 1.0 / (dim as f32).sqrt(),
+            causal: true,
+            window: None,
+            softcap: None,
+            rope: None,
+            head_norm: None,
+            norm_over: NormOver::Head,
+            norm_rotated: false,
+            alibi: None,
+            clip: None,
+            clip_normed: false,
+            temperature: None,
+            output_norm: None,
+            input_bias: false,
+            output_bias: false,
+            gated: false,
+            sinks: false,
+            head_gates: false,
+            output_scale: 1.0,
+        }
+    }
+
+    /// Elements of a token's queries, keys, values and gates, one behind the other.
+    pub fn width(&self) -> u32 {
+        let gates = if self.gated { self.heads } else { 0 };
+        (self.heads + 2 * self.kv_heads + gates) * self.dim + if self.head_gates { self.heads } else { 0 }
+    }
+
+    /// Elements of a token's keys, and of its values.
+    pub fn kv_width(&self) -> u32 {
+        self.kv_heads * self.dim
+    }
+}
+
+/// The part of a token's queries, or of its keys, that is normalised by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NormOver {
+    /// Each head, all with the same weights.
+    Head,
+    /// Each head, with weights of its own.
+    OwnHead,
+    /// All heads together.
+    All,
+}
+
+/// The factor `1 + beta ln(1 + floor(position / original))` of rotated queries.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Temperature {
+    /// The growth of the factor.
+    pub beta: f64,
+    /// Positions below it have a factor of 1.
+    pub original: f64,
+}
+
+impl Temperature {
+    /// Returns the factor of a position.
+    pub fn factor(&self, position: u32) -> f64 {
+        1.0 + self.beta * (f64::from(position) / self.original).floor().ln_1p()
+    }
+}
+
+/// A rotary position embedding.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Rope {
+    /// Radians per position of each pair.
+    pub frequencies: Frequencies,
+    /// Which elements of a head are a pair.
+    pub pairing: Pairing,
+}
+
+impl Rope {
+    /// Rotates the first `rotary` elements of a head, each with the one half of them behind it, as Llama does.
+    pub fn new(theta: f64, rotary: u32) -> Self {
+        Self { frequencies: Frequencies::new(theta, rotary), pairing: Pairing::Half }
+    }
+}
