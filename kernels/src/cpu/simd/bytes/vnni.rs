@@ -180,42 +180,70 @@ fn row_dots<F: Format, const T: usize>(row: &[u8], x: [Row<'_>; T], out: &mut [f
     }
     // Two sums per token: one would wait for the addition before it.
     let mut sums = [[_mm512_setzero_ps(); 2]; T];
-    for first in (0..blocks).step_by(TOGETHER) {
-        let count = if F::GROUPS == TOGETHER { TOGETHER } else { (blocks - first).min(TOGETHER) };
-        // SAFETY: reads `count` blocks of the row from `first` on, the same pairs of blocks of each row of `x`, and that
-        // row's scales and sums, which are padded.
-        unsafe {
+    let whole = blocks / TOGETHER * TOGETHER;
+    // SAFETY: blocks up to the last one of the row, which the rows of `x` have, too.
+    unsafe {
+        for first in (0..whole).step_by(TOGETHER) {
             let at = row.as_ptr().add(first / F::GROUPS * F::BYTES);
-            for line in (0..TOGETHER / F::GROUPS * F::BYTES).step_by(64) {
-                _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD + line).cast());
-            }
-            let [d, m] = F::scales::<__m256i>(at, count);
-            let (d, mut m) = (_mm512_loadu_ps(d.as_ptr()), _mm512_loadu_ps(m.as_ptr()));
-            if F::SIGNED {
-                m = _mm512_fnmadd_ps(d, _mm512_set1_ps(128.0), m);
-            }
-            let mut scales = [[0.0f32; 2 * TOGETHER]; T];
-            for t in 0..T {
-                let scale = _mm256_castps_pd(_mm256_loadu_ps(x[t].scale.as_ptr().add(first)));
-                let scale = _mm512_castpd_ps(_mm512_broadcast_f64x4(scale));
-                let sum = _mm512_loadu_ps(x[t].sum.as_ptr().add(2 * first));
-                sums[t][0] = _mm512_fmadd_ps(m, sum, sums[t][0]);
-                _mm512_storeu_ps(scales[t].as_mut_ptr(), _mm512_mul_ps(d, scale));
-            }
-            if F::GROUPS == 1 {
-                for b in (0..count).step_by(2) {
-                    pair_dots::<F, T, 0, 0>(b, b + 1 < count, at, first, &x, &scales, &mut sums);
-                }
-            } else {
-                pair_dots::<F, T, 0, 1>(0, true, at, first, &x, &scales, &mut sums);
-                pair_dots::<F, T, 2, 3>(2, true, at, first, &x, &scales, &mut sums);
-                pair_dots::<F, T, 4, 5>(4, true, at, first, &x, &scales, &mut sums);
-                pair_dots::<F, T, 6, 7>(6, true, at, first, &x, &scales, &mut sums);
-            }
+            together::<F, T, true>(at, first, TOGETHER, &x, &mut sums);
+        }
+        if whole < blocks {
+            let at = row.as_ptr().add(whole / F::GROUPS * F::BYTES);
+            together::<F, T, false>(at, whole, blocks - whole, &x, &mut sums);
         }
     }
     for t in 0..T {
         out[t] = _mm512_reduce_add_ps(_mm512_add_ps(sums[t][0], sums[t][1]));
+    }
+}
+
+/// Adds the products of `count` blocks from block `first` on: of [`TOGETHER`] if `WHOLE`, and of fewer otherwise.
+///
+/// # Safety
+/// `at` points to that many blocks, and the rows of `x` have them.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
+unsafe fn together<F: Format, const T: usize, const WHOLE: bool>(
+    at: *const u8,
+    first: usize,
+    count: usize,
+    x: &[Row<'_>; T],
+    sums: &mut [[__m512; 2]; T],
+) {
+    let count = if WHOLE { TOGETHER } else { count };
+    // SAFETY: the caller's promise; scales and sums of a row are padded to whole groups of blocks.
+    unsafe {
+        for line in (0..TOGETHER / F::GROUPS * F::BYTES).step_by(64) {
+            _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD + line).cast());
+        }
+        let [d, m] = F::scales::<__m256i>(at, count);
+        let (d, mut m) = (_mm512_loadu_ps(d.as_ptr()), _mm512_loadu_ps(m.as_ptr()));
+        if F::SIGNED {
+            m = _mm512_fnmadd_ps(d, _mm512_set1_ps(128.0), m);
+        }
+        let mut scales = [[0.0f32; 2 * TOGETHER]; T];
+        for t in 0..T {
+            let scale = _mm256_castps_pd(_mm256_loadu_ps(x[t].scale.as_ptr().add(first)));
+            let scale = _mm512_castpd_ps(_mm512_broadcast_f64x4(scale));
+            let sum = _mm512_loadu_ps(x[t].sum.as_ptr().add(2 * first));
+            sums[t][0] = _mm512_fmadd_ps(m, sum, sums[t][0]);
+            _mm512_storeu_ps(scales[t].as_mut_ptr(), _mm512_mul_ps(d, scale));
+        }
+        if !WHOLE {
+            for b in (0..count).step_by(2) {
+                pair_dots::<F, T, 0, 0>(b, b + 1 < count, at, first, x, &scales, sums);
+            }
+        } else if F::GROUPS == 1 {
+            pair_dots::<F, T, 0, 0>(0, true, at, first, x, &scales, sums);
+            pair_dots::<F, T, 0, 0>(2, true, at, first, x, &scales, sums);
+            pair_dots::<F, T, 0, 0>(4, true, at, first, x, &scales, sums);
+            pair_dots::<F, T, 0, 0>(6, true, at, first, x, &scales, sums);
+        } else {
+            pair_dots::<F, T, 0, 1>(0, true, at, first, x, &scales, sums);
+            pair_dots::<F, T, 2, 3>(2, true, at, first, x, &scales, sums);
+            pair_dots::<F, T, 4, 5>(4, true, at, first, x, &scales, sums);
+            pair_dots::<F, T, 6, 7>(6, true, at, first, x, &scales, sums);
+        }
     }
 }
 
