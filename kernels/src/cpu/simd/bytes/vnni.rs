@@ -122,6 +122,14 @@ fn tile<const HALVES: bool, const G: usize, const T: usize>(
                 let mut dots = [[_mm512_setzero_si512(); G]; T];
                 // Multiplies the high bytes, then the low bytes.
                 for part in 0..2 {
+                    // Hides that both parts load the same weights: kept in registers, sixteen of them would push out the sums.
+                    for word in words.iter_mut().filter(|_| !HALVES) {
+                        core::arch::asm!(
+                            "/* {0} */",
+                            inout(reg) * word,
+                            options(pure, nomem, nostack, preserves_flags)
+                        );
+                    }
                     for j in range.clone() {
                         let mut w = [_mm512_setzero_si512(); G];
                         for g in 0..G {
