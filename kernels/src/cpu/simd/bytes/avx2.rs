@@ -122,6 +122,12 @@ fn lanes(v: __m256i) -> [i32; 8] {
 
 define_dots!("avx2,fma,f16c");
 
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn pack(format: DType, rows: &[u8], row_bytes: usize, panel: &mut Panel) {
+    // SAFETY: this function enables the instructions of the bytes.
+    unsafe { by_format!(format, pack_rows::<_, __m256i>(rows, row_bytes, 0, panel)) }
+}
+
 /// Writes `out[t] = row . x[t]`.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]

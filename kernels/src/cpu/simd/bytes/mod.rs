@@ -45,12 +45,6 @@ macro_rules! define_dots {
                 row_dots::<F, T>(row, x, out);
             }
         }
-
-        #[target_feature(enable = $features)]
-        pub(super) fn pack(format: DType, rows: &[u8], row_bytes: usize, panel: &mut Panel) {
-            // SAFETY: this function enables the instructions of the bytes.
-            unsafe { by_format!(format, pack_rows::<_, __m256i>(rows, row_bytes, panel)) }
-        }
     };
 }
 
@@ -255,6 +249,16 @@ impl Bytes {
         out: &mut [f32],
     ) {
         on!(self.0, dots(format, rows, row_bytes, x, tokens, out));
+    }
+
+    /// Returns the maximum number of tokens whose products with weights in their storage format are faster than packing.
+    pub(crate) fn unpacked(self) -> usize {
+        match self.0 {
+            #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
+            Unit::Vnni => 4,
+            #[allow(unreachable_patterns, reason = "some processors have no other")]
+            _ => 8,
+        }
     }
 
     /// Returns the unit's products of packed weights, for many tokens, if they are faster than those in f32.

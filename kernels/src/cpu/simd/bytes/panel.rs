@@ -28,6 +28,11 @@ impl Panel {
         (8 + if self.halves { 4 } else { 2 }) * GROUP
     }
 
+    pub(super) fn group_mut(&mut self, g: usize) -> &mut [u32] {
+        let width = self.blocks * self.width();
+        &mut self.words[g * width..][..width]
+    }
+
     pub(super) fn group(&self, g: usize) -> &[u32] {
         let width = self.blocks * self.width();
         &self.words[g * width..][..width]
@@ -38,17 +43,17 @@ fn has_halves<F: Format>() -> bool {
     F::HALVES
 }
 
-/// Packs rows of weights into a panel.
+/// Packs rows of weights into a panel, from output `first` on.
 ///
 /// # Safety
 /// The calling function enables the instructions of `B`.
 #[inline(always)]
-pub(super) unsafe fn pack_rows<F: Format, B: Bytes32>(rows: &[u8], row_bytes: usize, panel: &mut Panel) {
+pub(super) unsafe fn pack_rows<F: Format, B: Bytes32>(rows: &[u8], row_bytes: usize, first: usize, panel: &mut Panel) {
     assert_eq!(panel.halves, F::HALVES, "a panel of this format");
     panel.outputs = rows.len() / row_bytes;
     let (blocks, width) = (panel.blocks, panel.width());
     assert!(row_bytes >= blocks / F::GROUPS * F::BYTES && blocks.is_multiple_of(F::GROUPS), "whole rows");
-    for (n, row) in rows.chunks_exact(row_bytes).enumerate() {
+    for (n, row) in rows.chunks_exact(row_bytes).enumerate().skip(first) {
         let group = &mut panel.words[n / GROUP * blocks * width..][..blocks * width];
         for first in (0..blocks).step_by(TOGETHER) {
             let count = (blocks - first).min(TOGETHER);

@@ -66,7 +66,7 @@ pub(super) fn round(x: &[f32], mut row: RowMut<'_>) {
 
 pub(super) fn pack(format: DType, rows: &[u8], row_bytes: usize, panel: &mut Panel) {
     // SAFETY: the bytes need no instructions of their own.
-    unsafe { by_format!(format, pack_rows::<_, Bytes>(rows, row_bytes, panel)) }
+    unsafe { by_format!(format, pack_rows::<_, Bytes>(rows, row_bytes, 0, panel)) }
 }
 
 /// Returns one block's contribution to a product. `scales` are `d` and `m` of each half.

@@ -13,9 +13,12 @@ use core::ops::Range;
 /// about 32 tokens on. `TOGETHER`: maximum number of tokens per decoding of a weight.
 const DECODE: usize = 32;
 const TOGETHER: usize = 4;
-/// Maximum number of tokens for integer products with weights in
-/// their storage format; with more, packing a panel pays off.
+/// Maximum number of tokens without panels where a tile unit computes them.
 const UNPACKED: usize = 8;
+
+/// Maximum number of tokens whose packed panels have the outputs of one register tile, `PAIR`.
+const FEW: usize = 48;
+const PAIR: usize = 32;
 
 /// Elements of a panel of decoded weights: 1 MiB, half of a large core's second-level cache.
 const PANEL: usize = 1 << 18;
@@ -44,7 +47,9 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     if inputs > 0 {
         match (host.tiles(), host.bytes()) {
             (Some(tiles), _) if tokens > UNPACKED => return run.tiles(tiles),
-            (_, Some(bytes)) if Bytes::takes(spec.format) && (tokens <= UNPACKED || bytes.packing().is_some()) => {
+            (_, Some(bytes))
+                if Bytes::takes(spec.format) && (tokens <= bytes.unpacked() || bytes.packing().is_some()) =>
+            {
                 return run.integer(bytes);
             }
             _ => {}
@@ -75,17 +80,19 @@ impl Run<'_> {
         let (tokens, inputs, outputs) = (spec.tokens as usize, spec.inputs as usize, spec.outputs as usize);
         let mut x = Rounded::new(tokens, inputs);
         self.each_group(1, x.rows_mut(), |x, row| bytes.round(x.row(0).unwrap_or(&[]), row));
-        if tokens <= UNPACKED {
+        if tokens <= bytes.unpacked() {
             let least = TASK / (inputs * tokens);
             return split(host, outputs, least.max(16), &|range| {
                 self.each_16(range, |weight, t, dots| bytes.dots(spec.format, weight, self.row_bytes, &x, t, dots));
             });
         }
         let Some(packing) = bytes.packing() else { unreachable!("so many tokens are multiplied in f32") };
-        self.each_panel(|rows, y| {
-            let mut panel = Panel::new(spec.format, rows.len(), inputs);
-            packing.pack(spec.format, self.weight(&rows), self.row_bytes, &mut panel);
-            packing.multiply(&panel, &x, y);
+        // Where few tokens read a panel, it goes from packing to the product within the first-level cache.
+        let height = if tokens <= FEW { PAIR } else { self.height() };
+        let new = || Panel::new(spec.format, height.min(outputs), inputs);
+        self.each_panel(height, new, |panel, rows, y| {
+            packing.pack(spec.format, self.weight(&rows), self.row_bytes, panel);
+            packing.multiply(panel, &x, y);
         });
     }
 
@@ -94,11 +101,11 @@ impl Run<'_> {
         let (tokens, inputs) = (self.spec.tokens as usize, self.spec.inputs as usize);
         let mut x = Split::new(tokens, inputs);
         self.each_group(GROUP, x.groups_mut(), |x, group| tiles.split_rows(x, group));
-        self.each_panel(|rows, y| {
-            let (mut weight, mut decoded) = (Split::new(rows.len(), inputs), vec![]);
+        self.each_panel(self.height(), Vec::new, |decoded, rows, y| {
+            let mut weight = Split::new(rows.len(), inputs);
             for (i, group) in weight.groups_mut().enumerate() {
                 let rows = rows.start + i * GROUP..rows.end.min(rows.start + (i + 1) * GROUP);
-                let decoded = self.decoded(&rows, &mut decoded);
+                let decoded = self.decoded(&rows, decoded);
                 tiles.split_columns(Matrix::new(decoded, [rows.len(), inputs], inputs).transposed(), group);
             }
             tiles.multiply(&x, &weight, y, false);
@@ -121,17 +128,31 @@ impl Run<'_> {
         });
     }
 
-    /// Calls `body` with ranges of outputs and their tiles of `y`, in parallel over all outputs, and adds the bias.
-    fn each_panel(&self, body: impl Fn(Range<usize>, &mut Tile<'_>) + Sync) {
+    /// Returns the outputs of a panel that many tokens read: four panels per thread, or more.
+    fn height(&self) -> usize {
+        let outputs = self.spec.outputs as usize;
+        outputs.div_ceil(4 * self.host.threads()).next_multiple_of(PAIR).clamp(PAIR, 4 * PAIR)
+    }
+
+    /// Calls `body` for every `height` outputs, in parallel, with memory that each task creates once by `new`, the range of
+    /// outputs and their tile of `y`, and adds the bias.
+    fn each_panel<M>(
+        &self,
+        height: usize,
+        new: impl Fn() -> M + Sync,
+        body: impl Fn(&mut M, Range<usize>, &mut Tile<'_>) + Sync,
+    ) {
         let (tokens, outputs) = (self.spec.tokens as usize, self.spec.outputs as usize);
-        let height = outputs.div_ceil(4 * self.host.threads()).next_multiple_of(32).clamp(32, 128);
-        self.host.parallel(outputs.div_ceil(height), &|task| {
-            let rows = task * height..outputs.min((task + 1) * height);
-            // SAFETY: every output of a token belongs to one panel.
-            let mut y = unsafe { self.y.tile(rows.start, [tokens, rows.len()], self.spec.y_stride as usize) };
-            body(rows.clone(), &mut y);
-            if let Some(bias) = self.bias {
-                (0..tokens).for_each(|t| self.host.simd().add(y.row(t), &bias[rows.clone()]));
+        split(self.host, outputs.div_ceil(height), 1, &|panels| {
+            let mut memory = new();
+            for panel in panels {
+                let rows = panel * height..outputs.min((panel + 1) * height);
+                // SAFETY: every output of a token belongs to one panel.
+                let mut y = unsafe { self.y.tile(rows.start, [tokens, rows.len()], self.spec.y_stride as usize) };
+                body(&mut memory, rows.clone(), &mut y);
+                if let Some(bias) = self.bias {
+                    (0..tokens).for_each(|t| self.host.simd().add(y.row(t), &bias[rows.clone()]));
+                }
             }
         });
     }
