@@ -283,16 +283,19 @@ fn row_dots<F: Format, const T: usize>(row: &[u8], x: [Row<'_>; T], out: &mut [f
     }
     // Two sums per token: one would wait for the addition before it.
     let mut sums = [[_mm512_setzero_ps(); 2]; T];
-    let whole = blocks / TOGETHER * TOGETHER;
+    let (whole, rest) = (blocks / TOGETHER * TOGETHER, blocks % TOGETHER);
     // SAFETY: blocks up to the last one of the row, which the rows of `x` have, too.
     unsafe {
+        let at = |first: usize| row.as_ptr().add(first / F::GROUPS * F::BYTES);
         for first in (0..whole).step_by(TOGETHER) {
-            let at = row.as_ptr().add(first / F::GROUPS * F::BYTES);
-            together::<F, T, true>(at, first, TOGETHER, &x, &mut sums);
+            together::<F, T, TOGETHER>(at(first), first, TOGETHER, &x, &mut sums);
         }
-        if whole < blocks {
-            let at = row.as_ptr().add(whole / F::GROUPS * F::BYTES);
-            together::<F, T, false>(at, whole, blocks - whole, &x, &mut sums);
+        match rest {
+            0 => {}
+            2 => together::<F, T, 2>(at(whole), whole, rest, &x, &mut sums),
+            4 => together::<F, T, 4>(at(whole), whole, rest, &x, &mut sums),
+            6 => together::<F, T, 6>(at(whole), whole, rest, &x, &mut sums),
+            _ => together::<F, T, 0>(at(whole), whole, rest, &x, &mut sums),
         }
     }
     for t in 0..T {
@@ -300,20 +303,20 @@ fn row_dots<F: Format, const T: usize>(row: &[u8], x: [Row<'_>; T], out: &mut [f
     }
 }
 
-/// Adds the products of `count` blocks from block `first` on: of [`TOGETHER`] if `WHOLE`, and of fewer otherwise.
+/// Adds the products of `count` blocks from block `first` on. `COUNT` is `count`, or 0 for any.
 ///
 /// # Safety
 /// `at` points to that many blocks, and the rows of `x` have them.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
-unsafe fn together<F: Format, const T: usize, const WHOLE: bool>(
+unsafe fn together<F: Format, const T: usize, const COUNT: usize>(
     at: *const u8,
     first: usize,
     count: usize,
     x: &[Row<'_>; T],
     sums: &mut [[__m512; 2]; T],
 ) {
-    let count = if WHOLE { TOGETHER } else { count };
+    let count = if COUNT > 0 { COUNT } else { count };
     // SAFETY: the caller's promise; scales and sums of a row are padded to whole groups of blocks.
     unsafe {
         for line in (0..TOGETHER / F::GROUPS * F::BYTES).step_by(64) {
@@ -332,15 +335,21 @@ unsafe fn together<F: Format, const T: usize, const WHOLE: bool>(
             sums[t][0] = _mm512_fmadd_ps(m, sum, sums[t][0]);
             _mm512_storeu_ps(scales[t].as_mut_ptr(), _mm512_mul_ps(d, scale));
         }
-        if !WHOLE {
+        if COUNT == 0 {
             for b in (0..count).step_by(2) {
                 pair_dots::<F, T, 0, 0>(b, b + 1 < count, at, first, x, &scales, sums);
             }
         } else if F::GROUPS == 1 {
             pair_dots::<F, T, 0, 0>(0, true, at, first, x, &scales, sums);
-            pair_dots::<F, T, 0, 0>(2, true, at, first, x, &scales, sums);
-            pair_dots::<F, T, 0, 0>(4, true, at, first, x, &scales, sums);
-            pair_dots::<F, T, 0, 0>(6, true, at, first, x, &scales, sums);
+            if COUNT > 2 {
+                pair_dots::<F, T, 0, 0>(2, true, at, first, x, &scales, sums);
+            }
+            if COUNT > 4 {
+                pair_dots::<F, T, 0, 0>(4, true, at, first, x, &scales, sums);
+            }
+            if COUNT > 6 {
+                pair_dots::<F, T, 0, 0>(6, true, at, first, x, &scales, sums);
+            }
         } else {
             pair_dots::<F, T, 0, 1>(0, true, at, first, x, &scales, sums);
             pair_dots::<F, T, 2, 3>(2, true, at, first, x, &scales, sums);
