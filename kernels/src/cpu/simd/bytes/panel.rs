@@ -54,7 +54,7 @@ pub(super) unsafe fn pack_rows<F: Format, B: Bytes32>(rows: &[u8], row_bytes: us
     let (blocks, width) = (panel.blocks, panel.width());
     assert!(row_bytes >= blocks / F::GROUPS * F::BYTES && blocks.is_multiple_of(F::GROUPS), "whole rows");
     for (n, row) in rows.chunks_exact(row_bytes).enumerate().skip(first) {
-        let group = &mut panel.words[n / GROUP * blocks * width..][..blocks * width];
+        let group = panel.group_mut(n / GROUP);
         for first in (0..blocks).step_by(TOGETHER) {
             let count = (blocks - first).min(TOGETHER);
             // SAFETY: `count` blocks from block `first` of the row on.
