@@ -12,7 +12,7 @@ mod sweep;
 pub use ceiling::Ceiling;
 pub use loaded::{Clock, Loaded};
 pub use memory::Counting;
-pub use model::{At, ModelReport, OpTime, model};
+pub use model::{At, Case, ModelReport, OpTime, model};
 pub use ops::{PlanCost, Row, row, runs};
 pub use spec::op;
 pub use statistics::{Effort, Fit, Spread};

@@ -5,10 +5,12 @@ use super::ops::PlanCost;
 use super::statistics::{Effort, Spread};
 use crate::error::{Error, Result};
 use crate::wait;
+use foveate_core::cache::{PAGE, Pool};
+use foveate_core::kernels::dtype::DType;
 use foveate_core::kernels::ops::Op;
 use foveate_core::model::{Files, Model};
 use foveate_core::sample::{Sampler, Sampling};
-use foveate_core::session::{RollbackTarget, Session, op_class};
+use foveate_core::session::{Batch, RollbackTarget, Session, Turn, op_class};
 use foveate_core::{Any, Backend};
 use serde::Serialize;
 use std::sync::Arc;
@@ -56,16 +58,30 @@ pub struct ModelReport {
     pub peak_device_bytes: u64,
 }
 
-/// Measures a model at these lengths of context (or at the usual ones that fit it), with `tokens` decoded at each.
+/// The measured case of a model.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// Lengths of prompts; if empty, the usual ones that fit the model.
+    pub contexts: Vec<u32>,
+    /// Tokens decoded behind each prompt.
+    pub tokens: u32,
+    /// Sequences that are decoded together, each behind a prompt of its own.
+    pub sequences: u32,
+    /// Format of cached keys and values.
+    pub kv: DType,
+}
+
+/// Measures a model. Rates of several sequences count the tokens of all.
 ///
 /// # Errors
 /// `Usage` for a context that the model has no room for, and whatever keeps the model from loading or running.
-pub fn model(device: Any, files: Files, contexts: &[u32], tokens: u32, effort: Effort) -> Result<ModelReport> {
+pub fn model(device: Any, files: Files, case: &Case, effort: Effort) -> Result<ModelReport> {
     let model = Arc::new(wait(Model::load(device, files, &mut |_| Ok(())))?);
-    let contexts = fitting(contexts, tokens, model.config().context)?;
+    let tokens = case.tokens;
+    let contexts = fitting(&case.contexts, tokens, model.config().context)?;
     let mut speeds = Vec::new();
     for &context in &contexts {
-        let mut run = Run::new(&model, context, tokens)?;
+        let mut run = Run::new(&model, context, case)?;
         // Both come from the same runs: decoding goes on where a prompt ends.
         let mut decode = Vec::new();
         run.read()?;
@@ -75,16 +91,16 @@ pub fn model(device: Any, files: Files, contexts: &[u32], tokens: u32, effort: E
             decode.push(made);
             Ok(vec![read])
         })?;
-        let rate = |spread: Spread, tokens: u32| spread.rate(tokens.into());
+        let rate = |spread: Spread, tokens: u32| spread.rate(f64::from(tokens) * f64::from(case.sequences));
         speeds.push(At { context, prefill: rate(prefill, context), decode: rate(Spread::of(decode), tokens) });
     }
     // The last context is the one of the tables.
     let context = contexts[contexts.len() - 1];
-    let mut run = Run::new(&model, context, tokens)?;
+    let mut run = Run::new(&model, context, case)?;
     let device = model.backend();
     run.read()?;
-    let prefill = table(device, run.timed(Run::read)?, context);
-    let decode = table(device, run.timed(Run::make)?, tokens);
+    let prefill = table(device, run.timed(Run::read)?, context * case.sequences);
+    let decode = table(device, run.timed(Run::make)?, tokens * case.sequences);
     let (name, clock) = (device.describe(), Clock::of(device));
     let peak_device_bytes = device.stats().peak_bytes;
     Ok(ModelReport { device: name, clock, speeds, context, prefill, decode, peak_device_bytes })
@@ -108,38 +124,65 @@ fn fitting(asked: &[u32], tokens: u32, most: u32) -> Result<Vec<u32>> {
     })
 }
 
-/// A session that reads one prompt and goes on, again and again.
+/// Sessions that each read one prompt and go on together, again and again.
 struct Run {
-    session: Session<Any>,
-    sampler: Sampler,
+    sessions: Vec<Session<Any>>,
+    /// Steps of all sessions, if there are several.
+    batch: Option<Batch<Any>>,
+    samplers: Vec<Sampler>,
     prompt: Vec<u32>,
     tokens: u32,
-    next: u32,
+    next: Vec<u32>,
 }
 
 impl Run {
-    fn new(model: &Arc<Model<Any>>, context: u32, tokens: u32) -> Result<Self> {
-        let session = Session::new(model.clone(), context + tokens)?;
-        session.prepare(&mut |_, _| {})?;
+    fn new(model: &Arc<Model<Any>>, context: u32, case: &Case) -> Result<Self> {
+        let (room, count) = (context + case.tokens, case.sequences);
+        let all = u64::from(room.next_multiple_of(PAGE)) * u64::from(count);
+        let too_many = || Error::Usage { reason: format!("--sequences {count}: too many for {room} tokens each") };
+        let rows = u32::try_from(all).map_err(|_| too_many())?;
+        let pool = Arc::new(Pool::with_windows(model.backend(), model.config(), case.kv, rows, count)?);
+        let mut sessions = Vec::new();
+        for _ in 0..count {
+            sessions.push(Session::in_pool(model.clone(), pool.clone(), room)?);
+        }
+        sessions[0].prepare(&mut |_, _| {})?;
+        let batch = if count > 1 { Some(sessions[0].batch(count)?) } else { None };
         // Any tokens: what they say costs nothing.
         let vocab = u64::from(model.config().vocab);
         let prompt = (0..u64::from(context)).map(|i| ((100 + i * 37) % vocab.min(2000)) as u32).collect();
-        Ok(Self { session, sampler: Sampler::new(Sampling::default())?, prompt, tokens, next: 0 })
+        let samplers = vec![Sampler::new(Sampling::default())?; sessions.len()];
+        Ok(Self { sessions, batch, samplers, prompt, tokens: case.tokens, next: Vec::new() })
     }
 
-    /// Seconds to read the prompt.
+    /// Seconds to read the prompts.
     fn read(&mut self) -> Result<f64> {
-        self.session.rollback(RollbackTarget::Len(0))?;
+        for session in &mut self.sessions {
+            session.rollback(RollbackTarget::Len(0))?;
+        }
         let started = Instant::now();
-        self.next = wait(self.session.next(&self.prompt, &mut self.sampler))?;
+        self.next.clear();
+        for (session, sampler) in self.sessions.iter_mut().zip(&mut self.samplers) {
+            self.next.push(wait(session.next(&self.prompt, sampler))?);
+        }
         Ok(started.elapsed().as_secs_f64())
     }
 
-    /// Seconds to make the tokens after it.
+    /// Seconds to make the tokens after them.
     fn make(&mut self) -> Result<f64> {
         let started = Instant::now();
         for _ in 0..self.tokens {
-            self.next = wait(self.session.next(&[self.next], &mut self.sampler))?;
+            let parts = self.sessions.iter_mut().zip(&mut self.samplers).zip(&mut self.next);
+            let Some(batch) = &mut self.batch else {
+                for ((session, sampler), next) in parts {
+                    *next = wait(session.next(&[*next], sampler))?;
+                }
+                continue;
+            };
+            let mut turns: Vec<_> =
+                parts.map(|((session, sampler), next)| Turn { session, token: *next, sampler }).collect();
+            let next = wait(batch.next(&mut turns))?;
+            self.next = next;
         }
         Ok(started.elapsed().as_secs_f64())
     }
@@ -149,7 +192,7 @@ impl Run {
     /// The host runs an op when it is recorded, so the clock around that is its time. A device with timestamps writes them;
     /// on one without, every op is submitted alone and waited for, and its time includes that.
     fn timed(&mut self, work: impl FnOnce(&mut Self) -> Result<f64>) -> Result<Vec<(Op, f64)>> {
-        let model = self.session.model().clone();
+        let model = self.sessions[0].model().clone();
         let (device, clock) = (model.backend(), Clock::of(model.backend()));
         let own = match device {
             Any::Gpu(gpu) if clock == Clock::Timestamps => Some(gpu),
@@ -164,9 +207,9 @@ impl Run {
             }
             began.elapsed().as_secs_f64()
         };
-        self.session.time(Some(Box::new(seconds)));
+        self.sessions[0].time(Some(Box::new(seconds)));
         let ran = work(self);
-        let mut ops = self.session.time(None);
+        let mut ops = self.sessions[0].time(None);
         if let Some(gpu) = own {
             let times = wait(gpu.timings());
             gpu.set_timing(false)?;

@@ -2,7 +2,7 @@
 
 mod text;
 
-use super::{DeviceArguments, print, progress};
+use super::{DeviceArguments, Kv, print, progress};
 use clap::{Args, CommandFactory};
 use foveate::bench::{self, Ceiling, Clock, Effort, Range};
 use foveate::kernels::ops::{Op, settings};
@@ -50,6 +50,12 @@ pub(super) struct Arguments {
     /// Tokens to generate after each prompt.
     #[arg(long, value_name = "N", default_value_t = 32)]
     tokens: u32,
+    /// Sequences to decode together, each after a prompt of its own.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=512), requires = "model")]
+    sequences: u32,
+    /// Format of cached keys and values.
+    #[arg(long, value_enum, default_value = "f32", requires = "model")]
+    kv: Kv,
     /// Minimum number of samples.
     #[arg(long, value_name = "N", default_value_t = 10)]
     runs: usize,
@@ -195,7 +201,9 @@ fn sweep(arguments: &Arguments, name: &str, range: &Range, effort: Effort) -> Re
 fn model(arguments: &Arguments, path: &OsStr, effort: Effort) -> Result<()> {
     let files = foveate::open_with(path, &mut progress::Bars::default().report())?;
     let device = arguments.device.open()?;
-    let report = bench::model(device, files, &arguments.contexts, arguments.tokens, effort)?;
+    let Arguments { tokens, sequences, .. } = *arguments;
+    let case = bench::Case { contexts: arguments.contexts.clone(), tokens, sequences, kv: arguments.kv.format() };
+    let report = bench::model(device, files, &case, effort)?;
     print(&match arguments.json {
         true => format!("{}\n", json!(report)),
         false => text::model(&report),
