@@ -7,9 +7,9 @@ mod feed_forward;
 mod mixer;
 mod routing;
 
-pub use attention::{Attention, NormOver, Rope, Temperature};
+pub use attention::{Attention, Latent, NormOver, Rope, Temperature};
 pub use convolved::{Scan, ScanScales, ShortConv};
-pub use delta::Delta;
+pub use delta::{Decay, Delta, OutputGate};
 pub use feed_forward::{Clamp, Experts, FeedForward, Mlp};
 pub use mixer::Mixer;
 pub use routing::Routing;

@@ -73,19 +73,30 @@ pub(crate) struct Layer<B: Backend> {
     pub(crate) k: B::Buffer,
     pub(crate) v: B::Buffer,
     /// Bytes of a token's keys, and of its values.
-    pub(crate) row: u64,
+    pub(crate) rows: [u64; 2],
     /// True if the layer's tokens see its keys through a window only.
     pub(crate) windowed: bool,
 }
 
-/// Bytes of a token's keys in a layer: those of heads of attention in `format`, and those of routing heads, which are f32.
-fn row_bytes(layer: &crate::config::Layer, format: DType) -> Result<[Option<u64>; 2]> {
-    let routed = if let Mixer::Routing(r) = &layer.mixer { Some(4 * u64::from(r.width())) } else { None };
+impl<B: Backend> Layer<B> {
+    /// The buffers of keys and of values, each with the bytes of a token's row.
+    pub(crate) fn sides(&self) -> [(&B::Buffer, u64); 2] {
+        [(&self.k, self.rows[0]), (&self.v, self.rows[1])]
+    }
+}
+
+/// Bytes of a token's keys, and of its values, in a layer: those of heads of attention in `format`, and those of routing
+/// heads, which are f32.
+fn row_bytes(layer: &crate::config::Layer, format: DType) -> Result<[Option<[u64; 2]>; 2]> {
+    let routed = if let Mixer::Routing(r) = &layer.mixer { Some([4 * u64::from(r.width()); 2]) } else { None };
     let Some(a) = layer.mixer.attention() else { return Ok([None, routed]) };
     // Heads are read one by one: each is whole blocks.
-    let head = format.bytes(a.dim.into()).filter(|_| attention::KV.contains(&format));
-    let refused = || Error::Config { reason: format!("keys of {} elements can't be stored as {format}", a.dim) };
-    Ok([Some(head.ok_or_else(refused)? * u64::from(a.kv_heads)), routed])
+    let row = |dim: u32| -> Result<u64> {
+        let head = format.bytes(dim.into()).filter(|_| attention::KV.contains(&format));
+        let refused = || Error::Config { reason: format!("keys of {dim} elements can't be stored as {format}") };
+        Ok(head.ok_or_else(refused)? * u64::from(a.kv_heads))
+    };
+    Ok([Some([row(a.dim)?, row(a.value_dim)?]), routed])
 }
 
 /// Returns the layer's attention window if it is shorter than the model's context.
@@ -140,11 +151,14 @@ impl<B: Backend> Pool<B> {
     }
 
     fn of_pages(backend: &B, config: &Config, format: DType, pages: [u32; 2], slots: u32) -> Result<Self> {
-        let layer = |row: Option<u64>, windowed: bool| -> Result<_> {
-            let Some(row) = row else { return Ok(None) };
+        let layer = |rows: Option<[u64; 2]>, windowed: bool| -> Result<_> {
+            let Some(rows) = rows else { return Ok(None) };
             let tokens = u64::from(pages[usize::from(windowed)]) * u64::from(PAGE);
-            let bytes = tokens.checked_mul(row).ok_or(Error::OutOfMemory { needs: u64::MAX, has: 0 })?;
-            Ok(Some(Layer { k: backend.alloc("keys", bytes)?, v: backend.alloc("values", bytes)?, row, windowed }))
+            let alloc = |label, row: u64| {
+                let bytes = tokens.checked_mul(row).ok_or(Error::OutOfMemory { needs: u64::MAX, has: 0 })?;
+                backend.alloc(label, bytes)
+            };
+            Ok(Some(Layer { k: alloc("keys", rows[0])?, v: alloc("values", rows[1])?, rows, windowed }))
         };
         let layers = config.layers.iter().map(|l| {
             let [own, routed] = row_bytes(l, format)?;
@@ -173,7 +187,8 @@ impl<B: Backend> Pool<B> {
     pub fn page_bytes(config: &Config, format: DType) -> Result<[u64; 2]> {
         let mut bytes = [0; 2];
         for layer in &config.layers {
-            let [own, routed] = row_bytes(layer, format)?.map(|row| row.unwrap_or(0) * 2 * u64::from(PAGE));
+            let page = |[k, v]: [u64; 2]| (k + v) * u64::from(PAGE);
+            let [own, routed] = row_bytes(layer, format)?.map(|rows| rows.map_or(0, page));
             bytes[usize::from(windowed(config, layer).is_some())] += own;
             bytes[0] += routed;
         }
@@ -182,14 +197,17 @@ impl<B: Backend> Pool<B> {
 
     /// Bytes of all keys and values.
     pub fn bytes(&self) -> u64 {
-        let bytes = |layer: &Layer<B>| 2 * layer.row * u64::from(self.of(layer.windowed).count()) * u64::from(PAGE);
+        let bytes = |layer: &Layer<B>| {
+            let tokens = u64::from(self.of(layer.windowed).count()) * u64::from(PAGE);
+            (layer.rows[0] + layer.rows[1]) * tokens
+        };
         self.layers().map(bytes).sum()
     }
 
     /// Refuses a model whose keys and values are not those of the pool.
     pub(crate) fn admit(&self, config: &Config) -> Result<()> {
         let rows: Vec<_> = config.layers.iter().map(|l| row_bytes(l, self.format)).collect::<Result<_>>()?;
-        let row = |layer: &Option<Layer<B>>| layer.as_ref().map(|l| l.row);
+        let row = |layer: &Option<Layer<B>>| layer.as_ref().map(|l| l.rows);
         let same = rows.into_iter().eq(self.layers.iter().map(|[own, routed]| [row(own), row(routed)]));
         let sees = self.holders.windows.as_ref().map(|(_, window)| window.sees);
         let same = same && longest_window(config) == sees;
@@ -199,7 +217,7 @@ impl<B: Backend> Pool<B> {
         }
     }
 
-    /// Keys and values of a layer's heads of attention, if it has any, `[slots, G D]` each.
+    /// Keys and values of a layer's heads of attention, if it has any, `[slots, G D]` and `[slots, G V]`.
     pub fn layer(&self, index: usize) -> Option<(&B::Buffer, &B::Buffer)> {
         self.layers[index][0].as_ref().map(|layer| (&layer.k, &layer.v))
     }
@@ -277,9 +295,9 @@ impl<B: Backend> Pool<B> {
             }
         }
         for layer in self.layers() {
-            for buffer in [&layer.k, &layer.v] {
-                let at = |row: u32| Operand::at(buffer, u64::from(row) * layer.row);
-                let copy = |m: &Move| Copy { from: at(m.from), to: at(m.to), bytes: u64::from(m.rows) * layer.row };
+            for (buffer, bytes) in layer.sides() {
+                let at = |row: u32| Operand::at(buffer, u64::from(row) * bytes);
+                let copy = |m: &Move| Copy { from: at(m.from), to: at(m.to), bytes: u64::from(m.rows) * bytes };
                 copies.extend(moves.rows[usize::from(layer.windowed)].iter().map(copy));
             }
         }

@@ -71,14 +71,14 @@ impl<B: Backend> Snapshot<B> {
         let mut layers = Vec::new();
         for layer in self.pool.layers() {
             let needed = self.sequence.needed(layer.windowed);
-            let bytes = needed.iter().map(|(_, rows)| u64::from(*rows) * layer.row).sum();
             let mut sides = [Vec::new(), Vec::new()];
-            for (buffer, side) in [&layer.k, &layer.v].into_iter().zip(&mut sides) {
+            for ((buffer, row), side) in layer.sides().into_iter().zip(&mut sides) {
+                let bytes = needed.iter().map(|(_, rows)| u64::from(*rows) * row).sum();
                 let all = backend.alloc("rows", bytes)?;
                 let (mut copies, mut to) = (Vec::new(), 0);
                 for &(at, rows) in &needed {
-                    let bytes = u64::from(rows) * layer.row;
-                    let from = Operand::at(buffer, u64::from(at) * layer.row);
+                    let bytes = u64::from(rows) * row;
+                    let from = Operand::at(buffer, u64::from(at) * row);
                     copies.push(Copy { from, to: Operand::at(&all, to), bytes });
                     to += bytes;
                 }

@@ -11,8 +11,12 @@ pub struct Attention {
     pub heads: u32,
     /// Key and value heads, a divisor of `heads`.
     pub kv_heads: u32,
-    /// Of keys, queries and values.
+    /// Elements of a head's queries and keys.
     pub dim: u32,
+    /// Elements of a head's values, and of what it gives.
+    pub value_dim: u32,
+    /// Keys and values come from a short vector of each token. Then `kv_heads` are `heads`.
+    pub latent: Option<Latent>,
     /// Scores are multiplied by it.
     pub scale: f32,
     /// Queries see no keys behind their own position.
@@ -36,7 +40,8 @@ pub struct Attention {
     pub clip: Option<f32>,
     /// `clip` follows their norms instead of preceding them.
     pub clip_normed: bool,
-    /// Rotated queries are multiplied by a factor that grows with their position. All of a head must be rotated.
+    /// Queries are multiplied by a factor that grows with their position. All of a head must be rotated, unless keys and
+    /// values come from a latent.
     pub temperature: Option<Temperature>,
     /// A norm of the heads' outputs, over all of them, before the output product.
     pub output_norm: Option<Norm>,
@@ -61,6 +66,8 @@ impl Attention {
             heads,
             kv_heads,
             dim,
+            value_dim: dim,
+            latent: None,
             scale: 1.0 / (dim as f32).sqrt(),
             causal: true,
             window: None,
@@ -83,16 +90,58 @@ impl Attention {
         }
     }
 
-    /// Elements of a token's queries, keys, values and gates, one behind the other.
+    /// Elements of what a token's input is turned into, one behind the other: queries, keys, values and gates, or of what
+    /// queries come from, the latent and the shared part of keys.
     pub fn width(&self) -> u32 {
-        let gates = if self.gated { self.heads } else { 0 };
-        (self.heads + 2 * self.kv_heads + gates) * self.dim + if self.head_gates { self.heads } else { 0 }
+        if let Some(latent) = &self.latent {
+            return latent.query_rank.unwrap_or(self.q_width()) + latent.rank + latent.shared;
+        }
+        let gates =
+            if self.gated { self.heads * self.value_dim } else { 0 } + if self.head_gates { self.heads } else { 0 };
+        self.q_width() + self.k_width() + self.v_width() + gates
     }
 
-    /// Elements of a token's keys, and of its values.
-    pub fn kv_width(&self) -> u32 {
+    /// Elements of a token's queries.
+    pub fn q_width(&self) -> u32 {
+        self.heads * self.dim
+    }
+
+    /// Elements of a token's keys.
+    pub fn k_width(&self) -> u32 {
         self.kv_heads * self.dim
     }
+
+    /// Elements of a token's values.
+    pub fn v_width(&self) -> u32 {
+        self.kv_heads * self.value_dim
+    }
+
+    /// Elements of what the heads give for a token.
+    pub fn outputs(&self) -> u32 {
+        self.heads * self.value_dim
+    }
+
+    /// Elements of what second products give for a token: queries, and the own parts of keys with the values behind them.
+    pub(crate) fn expanded(&self) -> [u32; 2] {
+        let Some(latent) = &self.latent else { return [0; 2] };
+        let queries = latent.query_rank.map_or(0, |_| self.q_width());
+        [queries, self.kv_heads * (self.dim - latent.shared) + self.v_width()]
+    }
+}
+
+/// Multi-head latent attention: a token's keys and values are products of one short vector, its latent, and of a part of
+/// keys that all heads share.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Latent {
+    /// Elements of the latent.
+    pub rank: u32,
+    /// Elements at the end of each head's queries and keys; those of a key are the same in all heads. They alone are
+    /// rotated.
+    pub shared: u32,
+    /// Elements of the vector that queries come from; `None` if they come from the residual stream.
+    pub query_rank: Option<u32>,
+    /// The norm of the latent, and of the vector that queries come from.
+    pub norm: Norm,
 }
 
 /// The part of a token's queries, or of its keys, that is normalised by itself.
@@ -135,5 +184,11 @@ impl Rope {
     /// Rotates the first `rotary` elements of a head, each with the one half of them behind it, as Llama does.
     pub fn new(theta: f64, rotary: u32) -> Self {
         Self { frequencies: Frequencies::new(theta, rotary), pairing: Pairing::Half }
+    }
+
+    /// Turns nothing: a temperature multiplies `rotary` elements by its factor.
+    pub(crate) fn still(rotary: u32) -> Self {
+        let divisors = Some(vec![f32::INFINITY; rotary as usize / 2].into());
+        Self { frequencies: Frequencies { divisors, ..Frequencies::new(1.0, rotary) }, pairing: Pairing::Half }
     }
 }

@@ -3,7 +3,7 @@
 use super::Norm;
 use crate::error::{Error, Result};
 use foveate_kernels::ops::Kernel;
-use foveate_kernels::{conv, delta};
+use foveate_kernels::{activation, conv, delta};
 
 /// The delta rule behind a short convolution, and a norm of what it gives.
 #[derive(Clone, PartialEq, Debug)]
@@ -24,14 +24,38 @@ pub struct Delta {
     pub activation: conv::Activation,
     /// Queries and keys are scaled to length 1.
     pub normalize: bool,
-    /// States decay by a gate of each value head.
-    pub decays: bool,
+    /// States decay.
+    pub decay: Option<Decay>,
     /// `beta` goes to 2 instead of 1.
     pub negative: bool,
     /// Of each value head of what the rule gives.
     pub norm: Norm,
-    /// The output of the norm is multiplied by the SiLU of a gate.
-    pub gated: bool,
+    /// The output of the norm is multiplied by a gate.
+    pub gate: Option<OutputGate>,
+}
+
+/// The decay of states.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Decay {
+    /// A gate of each value head.
+    Head,
+    /// A gate of each channel of the keys of each value head (Kimi Delta Attention), by two products with so many elements
+    /// between.
+    Channel(u32),
+}
+
+/// What multiplies the normed output of the delta rule.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OutputGate {
+    /// `Silu` or `Sigmoid`.
+    pub kind: activation::Kind,
+    /// Elements between two products; `None` for one product.
+    pub rank: Option<u32>,
+}
+
+impl OutputGate {
+    /// The SiLU of one product.
+    pub const SILU: Self = Self { kind: activation::Kind::Silu, rank: None };
 }
 
 impl Delta {
@@ -59,6 +83,12 @@ impl Delta {
         if channels > 1 << 24 {
             return Err(Error::Config { reason: format!("the delta rule of {channels} channels is too large") });
         }
+        let ranks = [self.decay.map(|_| self.decay_input()), self.gate.and_then(|gate| gate.rank)];
+        if let Some(rank) = ranks.into_iter().flatten().find(|rank| !(1..=1 << 24).contains(rank)) {
+            return Err(Error::Config {
+                reason: format!("a rank of the delta rule must be 1 to 16777216, got {rank}"),
+            });
+        }
         conv::Spec::new(1, 1, self.channels(), self.window, self.activation).validate().map_err(refused)
     }
 
@@ -68,10 +98,38 @@ impl Delta {
     }
 
     /// Elements of what a token's input is turned into, one behind the other: queries, keys, values, gates of the output,
-    /// `beta` and decays.
+    /// `beta` and decays; of those with a second product what it reads.
     pub fn width(&self) -> u32 {
-        let [gates, decays] = [(self.gated, self.values()), (self.decays, self.value_heads)]
-            .map(|(there, width)| if there { width } else { 0 });
-        self.channels() + gates + self.value_heads + decays
+        self.channels() + self.gate_input() + self.value_heads + self.decay_input()
+    }
+
+    /// Elements of a token's gates of the output, or of what they come from.
+    pub(crate) fn gate_input(&self) -> u32 {
+        self.gate.map_or(0, |gate| gate.rank.unwrap_or(self.values()))
+    }
+
+    /// Elements of a token's decays, or of what they come from.
+    pub(crate) fn decay_input(&self) -> u32 {
+        match self.decay {
+            Some(Decay::Head) => self.value_heads,
+            Some(Decay::Channel(rank)) => rank,
+            None => 0,
+        }
+    }
+
+    /// Number of a token's decays.
+    pub(crate) fn decays(&self) -> u32 {
+        match self.decay {
+            Some(Decay::Head) => self.value_heads,
+            Some(Decay::Channel(_)) => self.value_heads * self.key_dim,
+            None => 0,
+        }
+    }
+
+    /// Elements of what second products give for a token: gates of the output, and decays.
+    pub(crate) fn expanded(&self) -> [u32; 2] {
+        let gates = if self.gate.is_some_and(|gate| gate.rank.is_some()) { self.values() } else { 0 };
+        let decays = if matches!(self.decay, Some(Decay::Channel(_))) { self.decays() } else { 0 };
+        [gates, decays]
     }
 }

@@ -76,23 +76,32 @@ impl Mixer {
         // What stands behind begins at a whole vector.
         let behind = |first: u32, second: u32| if first == 0 { second } else { first + second + 4 };
         match self {
-            Mixer::Attention(a) => a.heads * a.dim,
+            Mixer::Attention(a) => a.outputs(),
             Mixer::Delta(d) => d.values(),
-            Mixer::Routing(r) => behind(r.local.as_ref().map_or(0, |a| a.heads * a.dim), r.width()),
+            Mixer::Routing(r) => behind(r.local.as_ref().map_or(0, Attention::outputs), r.width()),
             Mixer::ShortConv(conv) => conv.channels,
             Mixer::Scan(scan) => scan.inner(),
-            Mixer::Both(a, scan) => behind(a.heads * a.dim, scan.inner()),
+            Mixer::Both(a, scan) => behind(a.outputs(), scan.inner()),
             Mixer::None => 0,
         }
     }
 
-    /// Elements of what a token's convolution leaves, and numbers of its gates.
-    pub(crate) fn convolved(&self) -> [u32; 2] {
+    /// Elements of what a token's convolution leaves, and numbers of its strengths of writing and of its decays.
+    pub(crate) fn convolved(&self) -> [u32; 3] {
         match self {
-            Mixer::Delta(d) => [d.channels(), d.value_heads],
-            Mixer::ShortConv(conv) => [conv.channels, 0],
-            Mixer::Scan(scan) | Mixer::Both(_, scan) => [scan.channels(), scan.heads],
-            Mixer::Attention(_) | Mixer::Routing(_) | Mixer::None => [0, 0],
+            Mixer::Delta(d) => [d.channels(), d.value_heads, d.decays()],
+            Mixer::ShortConv(conv) => [conv.channels, 0, 0],
+            Mixer::Scan(scan) | Mixer::Both(_, scan) => [scan.channels(), scan.heads, scan.heads],
+            Mixer::Attention(_) | Mixer::Routing(_) | Mixer::None => [0; 3],
+        }
+    }
+
+    /// Elements of what a token's products of products give; see [`Attention`] with a latent and [`Delta`] with ranks.
+    pub(crate) fn expanded(&self) -> [u32; 2] {
+        match self {
+            Mixer::Attention(a) | Mixer::Both(a, _) => a.expanded(),
+            Mixer::Delta(d) => d.expanded(),
+            Mixer::Routing(_) | Mixer::ShortConv(_) | Mixer::Scan(_) | Mixer::None => [0; 2],
         }
     }
 }

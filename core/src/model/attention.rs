@@ -1,5 +1,6 @@
 //! Layers of attention: a product, norms of heads, rotation, an append to the cache, and attention over its pages.
 
+use super::latent::Latent;
 use super::matrix::{Input, Matrix, Then};
 use super::norm::Norm;
 use super::record::Record;
@@ -16,6 +17,8 @@ pub(crate) struct Attention<B: Backend> {
     pub(super) config: config::Attention,
     /// Queries, keys and values, and gates.
     pub(super) input: Matrix<B>,
+    /// The products that give queries, keys and values where they do not come from `input`.
+    pub(super) latent: Option<Latent<B>>,
     /// Of queries, and of keys.
     pub(super) head_norms: Option<(Norm<B>, Norm<B>)>,
     /// The logit of each head's sink.
@@ -39,9 +42,72 @@ impl<B: Backend> Attention<B> {
         input: Input<'_, B>,
     ) -> Result<()> {
         let a = &self.config;
-        let (tokens, stride) = (step.tokens, a.width());
+        let tokens = step.tokens;
         self.input.apply(to, tokens, input, Then::default(), &w.qkv)?;
-        let (q, kv) = (u64::from(a.heads * a.dim) * 4, u64::from(a.kv_width()) * 4);
+        let (queries, stride) = match &self.latent {
+            Some(latent) => latent.record(to, w, pool, step, (layer, a))?,
+            None => {
+                self.heads(to, w, pool, step, layer)?;
+                (Operand::new(&w.qkv), a.width())
+            }
+        };
+        let Some((k_pool, v_pool)) = pool.layer(layer) else { unreachable!("a layer of attention has keys") };
+        let windowed = pool.windowed(layer);
+        let layout = pool.layout(w.table_width, windowed);
+        let spec = attention::Spec {
+            scale: a.scale,
+            causal: a.causal,
+            window: a.window,
+            ahead: a.window.filter(|_| !a.causal).map(|sees| sees - 1),
+            softcap: a.softcap,
+            sinks: self.sinks.is_some(),
+            alibi: self.alibi.is_some(),
+            lengths: step.sequences() > 1,
+            paged: Some(layout),
+            kv: pool.format(),
+            q_stride: stride,
+            value_dim: a.value_dim,
+            ..attention::Spec::causal(step.sequences(), step.each(), step.keys, a.heads, a.kv_heads, a.dim)
+        };
+        let mut operands = vec![queries, Operand::new(k_pool), Operand::new(v_pool), w.tables(0, windowed)];
+        operands.extend(spec.lengths.then(|| w.lengths(step)));
+        operands.extend(self.sinks.iter().map(Operand::new));
+        operands.extend(self.alibi.iter().map(Operand::new));
+        operands.push(Operand::new(&w.mixed));
+        to(spec.into(), &operands)?;
+        let (dim, behind) = (a.outputs(), u64::from(a.q_width() + a.k_width() + a.v_width()) * 4);
+        if a.gated {
+            let gate = activation::Spec::new(tokens, dim, activation::Kind::Sigmoid);
+            let spec = activation::Spec { scales: true, stride, ..gate };
+            to(spec.into(), &[Operand::at(&w.qkv, behind), Operand::new(&w.mixed)])?;
+        }
+        let gates = a.head_gates.then_some(behind);
+        if gates.is_some() || a.output_scale != 1.0 {
+            let kind = gate::Kind::Sigmoid;
+            let by = gates.map(|_| gate::Gate { kind, of_heads: true, factor: 1.0, stride });
+            let plain = gate::Spec::new(tokens, a.heads, a.value_dim, kind);
+            let spec = gate::Spec { in_place: true, scale: a.output_scale, gate: by, ..plain };
+            let gates = gates.map(|at| Operand::at(&w.qkv, at));
+            to(spec.into(), &std::iter::once(Operand::new(&w.mixed)).chain(gates).collect::<Vec<_>>())?;
+        }
+        match &self.output_norm {
+            Some(norm) => norm.in_place(to, Operand::new(&w.mixed), [tokens, 1, dim], dim),
+            None => Ok(()),
+        }
+    }
+
+    /// Records what turns a step's product into queries, in `w.qkv`, and keys and values, in `pool`.
+    fn heads(
+        &self,
+        to: &mut Record<'_, B>,
+        w: &Workspace<B>,
+        pool: &Pool<B>,
+        step: &Step<'_>,
+        layer: usize,
+    ) -> Result<()> {
+        let a = &self.config;
+        let (tokens, stride) = (step.tokens, a.width());
+        let (q, k) = (u64::from(a.q_width()) * 4, u64::from(a.k_width()) * 4);
         if !a.clip_normed {
             self.clip(to, w, tokens)?;
         }
@@ -56,7 +122,7 @@ impl<B: Backend> Attention<B> {
         let layout = pool.layout(w.table_width, windowed);
         let (slots, k_to, v_to) = (w.slots(tokens, windowed), Operand::new(k_pool), Operand::new(v_pool));
         let rope = a.rope.as_ref().zip(w.rope(layer));
-        let between = a.temperature.is_some() || a.norm_rotated && self.head_norms.is_some();
+        let between = a.value_dim != a.dim || a.temperature.is_some() || a.norm_rotated && self.head_norms.is_some();
         if let (Some((rope, table)), DType::F32, false) = (rope, pool.format(), between) {
             let spec = rope_append::Spec {
                 tokens,
@@ -98,55 +164,17 @@ impl<B: Backend> Attention<B> {
             let append = append::Spec {
                 tokens,
                 pool: layout.pages * layout.page,
-                k_width: a.kv_width(),
-                v_width: a.kv_width(),
+                k_width: a.k_width(),
+                v_width: a.v_width(),
                 k_stride: stride,
                 v_stride: stride,
                 format: pool.format(),
+                tail: None,
             };
-            let (k, v) = (Operand::at(&w.qkv, q), Operand::at(&w.qkv, q + kv));
+            let (k, v) = (Operand::at(&w.qkv, q), Operand::at(&w.qkv, q + k));
             to(append.into(), &[slots, k, v, k_to, v_to])?;
         }
-        let spec = attention::Spec {
-            scale: a.scale,
-            causal: a.causal,
-            window: a.window,
-            ahead: a.window.filter(|_| !a.causal).map(|sees| sees - 1),
-            softcap: a.softcap,
-            sinks: self.sinks.is_some(),
-            alibi: self.alibi.is_some(),
-            lengths: step.sequences() > 1,
-            paged: Some(layout),
-            kv: pool.format(),
-            q_stride: stride,
-            ..attention::Spec::causal(step.sequences(), step.each(), step.keys, a.heads, a.kv_heads, a.dim)
-        };
-        let mut operands =
-            vec![Operand::new(&w.qkv), Operand::new(k_pool), Operand::new(v_pool), w.tables(0, windowed)];
-        operands.extend(spec.lengths.then(|| w.lengths(step)));
-        operands.extend(self.sinks.iter().map(Operand::new));
-        operands.extend(self.alibi.iter().map(Operand::new));
-        operands.push(Operand::new(&w.mixed));
-        to(spec.into(), &operands)?;
-        let dim = a.heads * a.dim;
-        if a.gated {
-            let gate = activation::Spec::new(tokens, dim, activation::Kind::Sigmoid);
-            let spec = activation::Spec { scales: true, stride, ..gate };
-            to(spec.into(), &[Operand::at(&w.qkv, q + 2 * kv), Operand::new(&w.mixed)])?;
-        }
-        let gates = a.head_gates.then_some(q + 2 * kv);
-        if gates.is_some() || a.output_scale != 1.0 {
-            let kind = gate::Kind::Sigmoid;
-            let by = gates.map(|_| gate::Gate { kind, of_heads: true, factor: 1.0, stride });
-            let plain = gate::Spec::new(tokens, a.heads, a.dim, kind);
-            let spec = gate::Spec { in_place: true, scale: a.output_scale, gate: by, ..plain };
-            let gates = gates.map(|at| Operand::at(&w.qkv, at));
-            to(spec.into(), &std::iter::once(Operand::new(&w.mixed)).chain(gates).collect::<Vec<_>>())?;
-        }
-        match &self.output_norm {
-            Some(norm) => norm.in_place(to, Operand::new(&w.mixed), [tokens, 1, dim], dim),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Records the bound of queries, keys and values, in place.

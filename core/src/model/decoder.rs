@@ -190,7 +190,7 @@ impl<B: Backend> Decoder<B> {
             return Ok(Operand::new(&w.mixed));
         };
         // Both read the same before either is added, so the second kind writes behind the heads, from a whole vector on.
-        let width = beside.config.heads * beside.config.dim;
+        let width = beside.config.outputs();
         let behind = (u64::from(at.0.tokens) * u64::from(width) * 4).next_multiple_of(16);
         beside.record(to, w, pool, at.0, at.1, input.again())?;
         mixer.record(to, w, pool, at, input, behind)?;
@@ -361,7 +361,7 @@ impl<B: Backend> Decoder<B> {
         };
         let alone = few(rows) && !of.pending && !self.pending(of.tokens) && matrix.parts.len() == 1;
         if let Some(fused) = norm.fused().filter(|_| alone) {
-            return Ok(Input { x: Operand::at(&w.x, offset), norm: Some((fused, &norm.weight)) });
+            return Ok(Input { x: Operand::at(&w.x, offset), norm: Some((fused, &norm.weight)), stride: None });
         }
         self.norm_rows(to, w, norm, of, rows)
     }

@@ -12,7 +12,7 @@ use crate::cache::LayerStates;
 use crate::config;
 use crate::error::Result;
 use foveate_kernels::conv::Part;
-use foveate_kernels::{activation, conv, delta, delta_gates, norm};
+use foveate_kernels::{conv, delta, delta_gates, norm};
 
 pub(crate) struct Delta<B: Backend> {
     pub(super) config: config::Delta,
@@ -21,6 +21,8 @@ pub(crate) struct Delta<B: Backend> {
     pub(super) conv: Conv<B>,
     /// The rate of the decay of each head, and what is added to its input.
     pub(super) decay: Option<(B::Buffer, B::Buffer)>,
+    /// Second products of gates of the output, and of decays.
+    pub(super) expand: [Option<Matrix<B>>; 2],
     /// Of each head of what the rule gives.
     pub(super) norm: Norm<B>,
     pub(super) output: Matrix<B>,
@@ -50,35 +52,53 @@ impl<B: Backend> Delta<B> {
         self.input.apply(to, tokens, input, Then::default(), &w.qkv)?;
         self.convolve(to, w, (slots, states), step)?;
 
-        let beta = channels + if d.gated { d.values() } else { 0 };
-        let decay = d.decays.then_some(delta_gates::Decay { channels: 1, stride });
+        let beta = channels + d.gate_input();
+        // Where second products give gates or decays, these are dense rows of their own.
+        let mut expanded = |at: usize, first: u32, width: u32| -> Result<_> {
+            match &self.expand[at] {
+                Some(product) => {
+                    let input = Input::strided(Operand::at(&w.qkv, offset(first)), stride);
+                    product.apply(to, tokens, input, Then::default(), &w.expanded[at])?;
+                    Ok((Operand::new(&w.expanded[at]), width))
+                }
+                None => Ok((Operand::at(&w.qkv, offset(first)), stride)),
+            }
+        };
+        let (gates, gate_stride) = expanded(0, channels, d.values())?;
+        let (decays, decay_stride) = expanded(1, beta + d.value_heads, d.decays())?;
+        let by_channel = matches!(d.decay, Some(config::Decay::Channel(_)));
+        let per_head = if by_channel { d.key_dim } else { 1 };
+        let decay = d.decay.map(|_| delta_gates::Decay { channels: per_head, stride: decay_stride });
         let spec = delta_gates::Spec { rows: tokens, heads: d.value_heads, negative: d.negative, stride, decay };
         let mut operands = vec![Operand::at(&w.qkv, offset(beta))];
         if let Some((rate, bias)) = &self.decay {
-            let a = Operand::at(&w.qkv, offset(beta + d.value_heads));
-            operands.extend([a, Operand::new(rate), Operand::new(bias)]);
+            operands.extend([decays, Operand::new(rate), Operand::new(bias)]);
         }
         operands.push(Operand::new(&w.beta));
-        operands.extend(d.decays.then_some(Operand::new(&w.decay)));
+        operands.extend(d.decay.map(|_| Operand::new(&w.decay)));
         to(spec.into(), &operands)?;
 
         let spec = delta::Spec {
             value_heads: d.value_heads,
-            gate: if d.decays { delta::Gate::Head } else { delta::Gate::None },
+            gate: match d.decay {
+                Some(config::Decay::Head) => delta::Gate::Head,
+                Some(config::Decay::Channel(_)) => delta::Gate::Channel,
+                None => delta::Gate::None,
+            },
             normalize: d.normalize,
             pool: Some(slots),
             ..delta::Spec::new(step.sequences(), step.each(), d.heads, d.key_dim, d.value_dim)
         };
         let part = |first: u32| Operand::at(&w.convolved, offset(first) * u64::from(tokens));
         let mut operands = vec![part(0), part(d.keys()), part(2 * d.keys()), Operand::new(&w.beta)];
-        operands.extend(d.decays.then_some(Operand::new(&w.decay)));
+        operands.extend(d.decay.map(|_| Operand::new(&w.decay)));
         operands.extend([w.states(step), Operand::new(&states.memory.buffer), Operand::new(&w.mixed)]);
         to(spec.into(), &operands)?;
 
-        let gate = d.gated.then_some(norm::Gate { kind: activation::Kind::Silu, stride });
+        let gate = d.gate.map(|gate| norm::Gate { kind: gate.kind, stride: gate_stride });
         let spec = norm::Spec { in_place: true, gate, ..self.norm.spec(tokens, d.value_heads, d.value_dim) };
         let mut operands = vec![Operand::new(&w.mixed), Operand::new(&self.norm.weight)];
-        operands.extend(d.gated.then_some(Operand::at(&w.qkv, offset(channels))));
+        operands.extend(d.gate.map(|_| gates));
         to(spec.into(), &operands)
     }
 

@@ -2,6 +2,7 @@
 
 mod convolved;
 mod experts;
+mod latent;
 mod mixers;
 mod mlp;
 mod norms;

@@ -49,6 +49,7 @@ impl<B: Backend> Matrix<B> {
         for part in &self.parts {
             let spec = linear::Spec {
                 bias: self.bias.is_some(),
+                x_stride: input.stride.unwrap_or(self.inputs),
                 y_stride: self.outputs() / halves,
                 ..linear::Spec::new(tokens, self.inputs, part.rows / halves, part.format)
             };
@@ -74,16 +75,23 @@ impl<B: Backend> Matrix<B> {
 pub(crate) struct Input<'a, B: Backend> {
     pub(super) x: Operand<'a, B>,
     pub(super) norm: Option<(fused_linear::Norm, &'a B::Buffer)>,
+    /// Elements between the beginnings of two rows, if they are more than a row has.
+    pub(super) stride: Option<u32>,
 }
 
 impl<'a, B: Backend> Input<'a, B> {
     pub(super) fn plain(x: Operand<'a, B>) -> Self {
-        Self { x, norm: None }
+        Self { x, norm: None, stride: None }
+    }
+
+    /// A part of wider rows.
+    pub(super) fn strided(x: Operand<'a, B>, stride: u32) -> Self {
+        Self { stride: Some(stride), ..Self::plain(x) }
     }
 
     /// The same for a second product.
     pub(super) fn again(&self) -> Self {
-        Self { x: Operand::at(self.x.buffer, self.x.offset), norm: self.norm }
+        Self { x: Operand::at(self.x.buffer, self.x.offset), norm: self.norm, stride: self.stride }
     }
 }
 

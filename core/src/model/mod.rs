@@ -6,6 +6,7 @@ mod delta;
 mod experts;
 mod family;
 mod hub;
+mod latent;
 mod load;
 mod matrix;
 mod mixer;

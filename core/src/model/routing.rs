@@ -60,6 +60,7 @@ impl<B: Backend> Routing<B> {
             k_stride: width,
             v_stride: 2 * width,
             format: DType::F32,
+            tail: None,
         };
         let (keys, all_values) = (Operand::new(k_pool), Operand::new(v_pool));
         to(append.into(), &[w.slots(tokens, false), Operand::new(&routed.x), values, keys, all_values])?;

@@ -60,6 +60,8 @@ pub(crate) struct Workspace<B: Backend> {
     pub(crate) normed: B::Buffer,
     /// The output of a mixer's input product: queries, keys, values, and gates if there are any.
     pub(crate) qkv: B::Buffer,
+    /// What products of parts of `qkv` give: queries, or gates of the delta rule's output; keys and values, or its decays.
+    pub(crate) expanded: [B::Buffer; 2],
     /// Queries, keys and values of the delta rule behind their convolution, its strengths of writing and its decays.
     pub(crate) convolved: B::Buffer,
     pub(crate) beta: B::Buffer,
@@ -77,6 +79,8 @@ pub(crate) struct Workspace<B: Backend> {
     table_of: Vec<Option<usize>>,
     /// Of queries, where theirs is another one than the keys'.
     query_table_of: Vec<Option<usize>>,
+    /// Of the part of queries that is only multiplied by a factor.
+    warm_table_of: Vec<Option<usize>>,
     /// Held while a step is recorded, by the sessions that share the buffers above.
     turn: Arc<Mutex<()>>,
 }
@@ -170,8 +174,12 @@ impl<B: Backend> Workspace<B> {
         let wide = |f: fn(&crate::config::Layer) -> u32| config.layers.iter().map(f).max().unwrap_or(0);
         let (width, mixed) = (wide(|l| l.mixer.width()), wide(|l| l.mixer.outputs()));
         let routes = config.layers.iter().any(|l| matches!(l.mixer, Mixer::Routing(_)));
-        let [convolved, gates] =
-            [0, 1].map(|at| config.layers.iter().map(|l| l.mixer.convolved()[at]).fold(1, u32::max));
+        let [convolved, gates, decays] =
+            [0, 1, 2].map(|at| config.layers.iter().map(|l| l.mixer.convolved()[at]).fold(1, u32::max));
+        let expanded = [0, 1].map(|at| config.layers.iter().map(|l| l.mixer.expanded()[at]).fold(1, u32::max));
+        // The rotation of the ends of heads spans as many elements as whole heads: past the end of the last token.
+        let latent = config.layers.iter().any(|l| l.mixer.attention().is_some_and(|a| a.latent.is_some()));
+        let spanned = batch + u32::from(latent);
         let inner = wide(|l| l.mlp.shared().map_or(1, |mlp| mlp.inner));
         let rows = |label, rows: u32, width: u32| {
             let bytes = u64::from(rows).checked_mul(u64::from(width) * 4);
@@ -179,6 +187,7 @@ impl<B: Backend> Workspace<B> {
         };
         let table_width = context.div_ceil(PAGE);
         let (mut tables, mut table_of, mut query_table_of) = (Vec::new(), Vec::new(), Vec::new());
+        let mut warm_table_of = Vec::new();
         let mut known = Vec::new();
         let mut table = |rope: &Rope, temperature: Option<Temperature>| -> Result<usize> {
             let key = (rope.frequencies.clone(), temperature);
@@ -205,6 +214,8 @@ impl<B: Backend> Workspace<B> {
             let warm = attention.and_then(|a| a.temperature);
             table_of.push(rope.map(|rope| table(rope, None)).transpose()?);
             query_table_of.push(rope.zip(warm).map(|(rope, warm)| table(rope, Some(warm))).transpose()?);
+            let still = attention.and_then(|a| a.latent.map(|latent| Rope::still(a.dim - latent.shared)));
+            warm_table_of.push(still.zip(warm).map(|(still, warm)| table(&still, Some(warm))).transpose()?);
         }
         let windowed = Pool::<B>::window_pages(config) > 0;
         Ok(Self {
@@ -220,10 +231,11 @@ impl<B: Backend> Workspace<B> {
             x: rows("x", batch, config.dim)?,
             branch: rows("branch", batch, config.dim)?,
             normed: rows("normed", batch, config.dim)?,
-            qkv: rows("qkv", batch, width)?,
+            qkv: rows("qkv", spanned, width)?,
+            expanded: [rows("queries", spanned, expanded[0])?, rows("expanded", batch, expanded[1])?],
             convolved: rows("convolved", batch, convolved)?,
             beta: rows("beta", batch, gates)?,
-            decay: rows("decay", batch, gates)?,
+            decay: rows("decay", batch, decays)?,
             mixed: rows("mixed", batch, mixed)?,
             routed: if routes { Some(Arc::new(Routed::new(config, rows, batch)?)) } else { None },
             mixture: Mixture::new(config, rows, batch)?.map(Arc::new),
@@ -233,6 +245,7 @@ impl<B: Backend> Workspace<B> {
             tables,
             table_of,
             query_table_of,
+            warm_table_of,
             turn: Arc::default(),
         })
     }
@@ -263,6 +276,7 @@ impl<B: Backend> Workspace<B> {
             branch: self.branch.clone(),
             normed: self.normed.clone(),
             qkv: self.qkv.clone(),
+            expanded: self.expanded.clone(),
             convolved: self.convolved.clone(),
             beta: self.beta.clone(),
             decay: self.decay.clone(),
@@ -275,6 +289,7 @@ impl<B: Backend> Workspace<B> {
             tables: self.tables.clone(),
             table_of: self.table_of.clone(),
             query_table_of: self.query_table_of.clone(),
+            warm_table_of: self.warm_table_of.clone(),
             turn: self.turn.clone(),
         })
     }
@@ -330,6 +345,11 @@ impl<B: Backend> Workspace<B> {
     /// The rope table of a layer's queries, where it is another one.
     pub(crate) fn query_rope(&self, layer: usize) -> Option<&B::Buffer> {
         self.query_table_of[layer].map(|index| &self.tables[index])
+    }
+
+    /// The table by which the part of a layer's queries that does not rotate is multiplied.
+    pub(crate) fn warm_rope(&self, layer: usize) -> Option<&B::Buffer> {
+        self.warm_table_of[layer].map(|index| &self.tables[index])
     }
 
     /// Uploads what the device does not know yet: where the tokens of a step stand, where they go in layers of both kinds,

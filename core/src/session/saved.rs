@@ -37,10 +37,10 @@ impl<B: Backend> Session<B> {
         let backend = self.model.backend();
         for (layer, (keys, values)) in self.pool.layers().zip(&saved.layers) {
             let needed = sequence.needed(layer.windowed);
-            for (buffer, mut bytes) in [(&layer.k, &keys[..]), (&layer.v, &values[..])] {
+            for ((buffer, row), mut bytes) in layer.sides().into_iter().zip([&keys[..], &values[..]]) {
                 for &(at, rows) in &needed {
-                    let (page, rest) = bytes.split_at(rows as usize * layer.row as usize);
-                    backend.upload(buffer, u64::from(at) * layer.row, page)?;
+                    let (page, rest) = bytes.split_at(rows as usize * row as usize);
+                    backend.upload(buffer, u64::from(at) * row, page)?;
                     bytes = rest;
                 }
             }
@@ -102,12 +102,12 @@ impl<B: Backend> Session<B> {
         self.admit_ids(&ids)?;
         let tokens = saved.tokens.len() as u64;
         let sees = self.pool.holders().windows.as_ref().map_or(u64::MAX, |(_, window)| u64::from(window.sees) - 1);
-        let rows = |l: &Layer<B>| l.row * if l.windowed { tokens.min(sees) } else { tokens };
-        let rows: Vec<u64> = self.pool.layers().map(rows).collect();
+        let rows = |l: &Layer<B>| l.rows.map(|row| row * if l.windowed { tokens.min(sees) } else { tokens });
+        let rows: Vec<[u64; 2]> = self.pool.layers().map(rows).collect();
         let sizes = |(keys, values): &(Vec<u8>, Vec<u8>)| [keys.len() as u64, values.len() as u64];
         let states = self.pool.states().buffers().map(|s| s.bytes).filter(|_| !saved.tokens.is_empty());
         let whole = saved.states.iter().map(|s| s.len() as u64).eq(states);
-        match whole && saved.layers.iter().map(sizes).eq(rows.iter().map(|bytes| [*bytes; 2])) {
+        match whole && saved.layers.iter().map(sizes).eq(rows) {
             true => Ok(()),
             false => Err(Error::format("the saved cache", "its layers are not the model's")),
         }

@@ -37,9 +37,10 @@ fn alone(model: &Arc<Model<Any>>, index: usize, prompt: &[u32], count: usize) ->
 
 #[test]
 fn sequences_that_step_together_say_what_each_says_alone() {
-    let experts = everywhere("../families/qwen3_moe");
-    let convolved =
-        ["lfm2_adjust", "mamba2", "falcon_h1"].map(|name| everywhere(&format!("../families/{name}"))).concat();
+    let experts = [everywhere("../families/qwen3_moe"), everywhere("../families/deepseek_v3")].concat();
+    let convolved = ["lfm2_adjust", "mamba2", "falcon_h1", "kimi_linear"]
+        .map(|name| everywhere(&format!("../families/{name}")))
+        .concat();
     let models =
         [everywhere("llama"), everywhere("gemma3"), everywhere("qwen3_5"), routing_everywhere(), experts, convolved];
     for model in models.concat() {

@@ -17,8 +17,8 @@ fn text(model: &Model<Any>, n: u32) -> Vec<u32> {
 }
 
 fn models() -> Vec<Arc<Model<Any>>> {
-    let convolved =
-        ["lfm2_adjust", "lfm3", "mamba2", "falcon_h1"].map(|name| everywhere(&format!("../families/{name}")));
+    let convolved = ["lfm2_adjust", "lfm3", "mamba2", "falcon_h1", "kimi_linear"]
+        .map(|name| everywhere(&format!("../families/{name}")));
     [everywhere("qwen3_5"), routing_everywhere(), convolved.concat()].concat()
 }
 

@@ -285,3 +285,8 @@ fn a_model_that_routes_holds_what_a_list_holds() {
     let folder = Folder::routing(&["linear", "routing", "full"], r#""max_position_embeddings":256"#);
     play(Some(folder.files().expect("a known family")), 20..23);
 }
+
+#[test]
+fn a_model_with_latents_holds_what_a_list_holds() {
+    play(files("../families/deepseek_v3"), 40..42);
+}

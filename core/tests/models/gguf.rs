@@ -3,6 +3,7 @@
 use super::gguf_experts;
 use super::gguf_file::{Gguf, Value, Value::*};
 use super::gguf_hybrid;
+use super::gguf_latent;
 use super::{golden, source};
 use foveate_core::config::{Attention, Config};
 use foveate_core::kernels::rope::{Frequencies, Scaling};
@@ -30,6 +31,8 @@ enum With {
     GateUp,
     /// Norms hold `1 + w`.
     PlusOne,
+    /// Products of latents are tensors of heads, and heads are described as those of a cache of latents.
+    ByHeads,
 }
 
 use With::*;
@@ -96,6 +99,11 @@ pub(crate) const ALL: &[Conversion] = &[
     of("granite4_h_dense", "granitehybrid", &[Permuted]),
     of("granitemoehybrid", "granitehybrid", &[Permuted]),
     of("falcon_h1", "falcon-h1", &[]),
+    of("deepseek_v2", "deepseek2", &[]),
+    of("deepseek_v3", "deepseek2", &[ByHeads]),
+    of("glm4_moe_lite", "deepseek2", &[ByHeads]),
+    of("mistral4", "mistral4", &[ByHeads]),
+    of("minicpm3", "minicpm3", &[]),
 ];
 
 const OUTSIDE: [(Role, &str); 5] = [
@@ -106,11 +114,15 @@ const OUTSIDE: [(Role, &str); 5] = [
     (Role::Head, "output"),
 ];
 
-const INSIDE: [(Role, &str); 13] = [
+const INSIDE: [(Role, &str); 17] = [
     (Role::InputNorm, "attn_norm"),
     (Role::Query, "attn_q"),
     (Role::Key, "attn_k"),
     (Role::Value, "attn_v"),
+    (Role::Latent, "attn_kv_a_mqa"),
+    (Role::LatentNorm, "attn_kv_a_norm"),
+    (Role::QueryLatent, "attn_q_a"),
+    (Role::QueryLatentNorm, "attn_q_a_norm"),
     (Role::QueryNorm, "attn_q_norm"),
     (Role::KeyNorm, "attn_k_norm"),
     (Role::Output, "attn_output"),
@@ -180,7 +192,8 @@ fn attention(config: &Config) -> Option<&Attention> {
 }
 
 /// The metadata of a plan.
-fn metadata(config: &Config, architecture: &'static str) -> Vec<(String, Value)> {
+fn metadata(config: &Config, conversion: &Conversion) -> Vec<(String, Value)> {
+    let architecture = conversion.architecture;
     let none = Attention::new(1, 1, 1);
     let (a, layer) = (attention(config).unwrap_or(&none), &config.layers[0]);
     let norm = config.final_norm.expect("they all have one");
@@ -190,11 +203,9 @@ fn metadata(config: &Config, architecture: &'static str) -> Vec<(String, Value)>
         ("block_count", U32(config.layers.len() as u32)),
         ("feed_forward_length", U32(gguf_experts::inner(config))),
         ("attention.head_count", U32(attention(config).map_or(0, |a| a.heads))),
-        ("attention.head_count_kv", U32(a.kv_heads)),
+        ("attention.head_count_kv", U32(if conversion.with.contains(&ByHeads) { 1 } else { a.kv_heads })),
     ];
-    if attention(config).is_some() {
-        all.extend([("attention.key_length", U32(a.dim)), ("attention.value_length", U32(a.dim))]);
-    }
+    all.extend(gguf_latent::metadata(config, conversion.with.contains(&ByHeads)));
     all.extend(gguf_hybrid::metadata(config, architecture));
     let layered = norm.kind == foveate_core::kernels::norm::Kind::Layer;
     all.push((
@@ -217,8 +228,17 @@ fn metadata(config: &Config, architecture: &'static str) -> Vec<(String, Value)>
                 ("rope.scaling.original_context_length", U32(original as u32)),
                 ("rope.scaling.yarn_beta_fast", F32(fast as f32)),
                 ("rope.scaling.yarn_beta_slow", F32(slow as f32)),
-                // Llama.cpp's magnitude is divided by that of this factor.
-                ("rope.scaling.yarn_log_multiplier", F32(if f.magnitude == 1.0 { 1.0 } else { 0.0 })),
+                // Llama.cpp's magnitude is divided by that of this factor, of which some files hold a tenth.
+                (
+                    "rope.scaling.yarn_log_multiplier",
+                    F32(if f.magnitude != 1.0 {
+                        0.0
+                    } else if a.latent.is_some() {
+                        0.1
+                    } else {
+                        1.0
+                    }),
+                ),
             ]),
             Scaling::Long { original, .. } => all.extend([
                 ("rope.scaling.original_context_length", U32(original)),
@@ -229,6 +249,11 @@ fn metadata(config: &Config, architecture: &'static str) -> Vec<(String, Value)>
     }
     all.extend(gguf_experts::metadata(config, architecture));
     match architecture {
+        "minicpm3" => all.extend([
+            ("embedding_scale", F32(config.embed_scale)),
+            ("residual_scale", F32(config.branch_scale)),
+            ("logit_scale", F32(1.0 / config.logit_scale)),
+        ]),
         "granite" | "granitemoe" | "granitehybrid" => all.extend([
             ("embedding_scale", F32(config.embed_scale)),
             ("residual_scale", F32(config.branch_scale)),
@@ -241,7 +266,7 @@ fn metadata(config: &Config, architecture: &'static str) -> Vec<(String, Value)>
             ("attn_logit_softcapping", F32(a.softcap.expect("it has one"))),
             ("final_logit_softcapping", F32(config.logit_cap.expect("it has one"))),
         ]),
-        "mistral3" => {
+        "mistral3" | "mistral4" => {
             let beta = a.temperature.expect("it has one").beta;
             all.push(("attention.temperature_scale", F32(beta as f32)));
         }
@@ -266,7 +291,7 @@ fn convert(folder: &Folder, conversion: &Conversion) -> Result<Gguf, Failed> {
     let mut set = |key: &str, value| file.entries.insert(key.into(), value);
     set("general.architecture", Text(conversion.architecture));
     set("tokenizer.ggml.tokens", Texts(config.vocab.into()));
-    for (key, value) in metadata(config, conversion.architecture) {
+    for (key, value) in metadata(config, conversion) {
         set(&key, value);
     }
     let mut numbers: [Vec<f32>; 4] = Default::default();
@@ -279,6 +304,7 @@ fn convert(folder: &Folder, conversion: &Conversion) -> Result<Gguf, Failed> {
             let without = (role == Role::InputNorm && own.input_norm.is_none())
                 || (role == Role::PostNorm && own.post_norm.is_none())
                 || (role == Role::Output && own.mixer.attention().is_none())
+                || (matches!(role, Role::Key | Role::Value) && attention(config).is_some_and(|a| a.latent.is_some()))
                 || (matches!(role, Role::Gate | Role::Up | Role::Down) && own.mlp.experts().is_some());
             if without {
                 continue;
@@ -303,6 +329,9 @@ fn convert(folder: &Folder, conversion: &Conversion) -> Result<Gguf, Failed> {
             }
         }
         folder.add_experts(layer, kind, &mut file)?;
+        if kind == "weight" {
+            folder.add_latent(layer, has(ByHeads), &mut file)?;
+        }
         folder.add_convolved(layer, kind, &mut file)?;
         for (name, parts) in [("attn_qkv", queries), ("ffn_up", gates)] {
             if !parts.is_empty() {

@@ -31,6 +31,14 @@ pub(crate) fn metadata(config: &Config, architecture: &str) -> Vec<(&'static str
     all.extend(experts.shared.map(|mlp| ("expert_shared_feed_forward_length", U32(mlp.inner))));
     let dense = config.layers.iter().take_while(|layer| layer.mlp.experts().is_none()).count() as u32;
     match architecture {
+        "deepseek2" | "mistral4" => all.extend([
+            ("leading_dense_block_count", U32(dense)),
+            ("expert_gating_func", U32(if experts.choice.bias { 2 } else { 1 })),
+            ("expert_weights_norm", Bool(experts.choice.normalize)),
+            ("expert_weights_scale", F32(experts.choice.scale)),
+            ("expert_group_count", U32(experts.choice.groups)),
+            ("expert_group_used_count", U32(experts.choice.kept)),
+        ]),
         "glm4moe" => all.extend([
             ("leading_dense_block_count", U32(dense)),
             ("expert_gating_func", U32(2)),

@@ -6,6 +6,7 @@ mod gguf_experts;
 #[path = "../gguf_file/mod.rs"]
 mod gguf_file;
 mod gguf_hybrid;
+mod gguf_latent;
 mod reports;
 mod table;
 
@@ -38,6 +39,8 @@ const FAMILIES: &[&str] = &[
     "families/cohere",
     "families/cohere2",
     "families/cwm",
+    "families/deepseek_v2",
+    "families/deepseek_v3",
     "families/ernie4_5",
     "families/ernie4_5_moe",
     "families/exaone",
@@ -53,6 +56,7 @@ const FAMILIES: &[&str] = &[
     "families/glm",
     "families/glm4",
     "families/glm4_moe",
+    "families/glm4_moe_lite",
     "families/gpt2",
     "families/gpt_bigcode",
     "families/gpt_neo",
@@ -71,6 +75,7 @@ const FAMILIES: &[&str] = &[
     "families/hunyuan_moe",
     "families/hy_v3",
     "families/internlm3",
+    "families/kimi_linear",
     "families/lfm2",
     "families/lfm2_adjust",
     "families/lfm2_moe",
@@ -82,9 +87,11 @@ const FAMILIES: &[&str] = &[
     "families/llama_longrope_short",
     "families/llama_yarn",
     "families/mamba2",
+    "families/minicpm3",
     "families/ministral",
     "families/ministral3",
     "families/mistral",
+    "families/mistral4",
     "families/mixtral",
     "families/mpt",
     "families/nanochat",

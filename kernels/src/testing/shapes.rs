@@ -47,6 +47,7 @@ pub fn shapes() -> Vec<(String, Op)> {
             k_stride: 960,
             v_stride: 960,
             format: DType::F32,
+            tail: None,
         };
         add("append", append.into());
         let (heads, kv_heads, pairing) = (9, 3, Pairing::Half);

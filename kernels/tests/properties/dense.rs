@@ -135,7 +135,7 @@ proptest! {
     fn append_writes_the_named_rows_and_no_other(seed: u64, tokens in 0u32..10, pool in 1u32..20) {
         let mut rng = Rng::new(seed);
         for form in FORMS {
-            let spec = append::Spec { tokens, pool, k_width: 5, v_width: 3, k_stride: 9, v_stride: 8, format: DType::F32 };
+            let spec = append::Spec { tokens, pool, k_width: 5, v_width: 3, k_stride: 9, v_stride: 8, format: DType::F32, tail: None };
             let op = Op::from(spec);
             let mut memory = op.kernel().inputs(&mut rng);
             let before = memory.clone();
@@ -159,7 +159,7 @@ proptest! {
         let mut rng = Rng::new(seed);
         let (tokens, width) = (3u32, 64u32);
         for format in [DType::F32, DType::F16, DType::Q8_0] {
-            let spec = append::Spec { tokens, pool: 4, k_width: width, v_width: 32, k_stride: width, v_stride: 33, format };
+            let spec = append::Spec { tokens, pool: 4, k_width: width, v_width: 32, k_stride: width, v_stride: 33, format, tail: None };
             let op = Op::from(spec);
             let k = rng.normals((tokens * width) as usize, scale);
             for form in FORMS {

@@ -3,7 +3,7 @@
 use super::json::{bounded, layers};
 use super::names::Naming;
 use super::{Family, Place, Role, hub};
-use crate::config::{Attention, Config, FeedForward, Mixer, NormOver};
+use crate::config::{Attention, Config, FeedForward, Latent, Mixer, NormOver};
 use crate::error::{Error, Result};
 
 /// Says where the tensor of a role lies in the files: for the configuration, the role, the layer (of what is in one) and
@@ -111,12 +111,17 @@ fn whole(config: &Config) -> Result<()> {
 }
 
 fn attention(layer: usize, a: &Attention) -> Result<()> {
-    for (name, size) in [("heads", a.heads), ("kv_heads", a.kv_heads), ("dim", a.dim)] {
+    for (name, size) in [("heads", a.heads), ("kv_heads", a.kv_heads), ("dim", a.dim), ("value_dim", a.value_dim)] {
         bounded(&format!("layer {layer}: attention.{name}"), size)?;
     }
     if !a.heads.is_multiple_of(a.kv_heads) {
         let reason =
             format!("layer {layer}: attention.heads must be a multiple of kv_heads {}, got {}", a.kv_heads, a.heads);
+        return Err(Error::Config { reason });
+    }
+    let width = (2 * u64::from(a.heads) + 2 * u64::from(a.kv_heads)) * u64::from(a.dim.max(a.value_dim));
+    if width > 1 << 26 {
+        let reason = format!("layer {layer}: attention of {} heads of {} is too large", a.heads, a.dim);
         return Err(Error::Config { reason });
     }
     let refused = |reason: &str| Err(Error::Config { reason: format!("layer {layer}: {reason}") });
@@ -126,17 +131,48 @@ fn attention(layer: usize, a: &Attention) -> Result<()> {
     if a.clip.is_some_and(|clip| !(clip > 0.0 && clip.is_finite())) {
         return refused("attention.clip must be positive and finite");
     }
-    let rotated = a.rope.as_ref().is_some_and(|rope| rope.frequencies.rotary == a.dim);
+    if let Some(latent) = &a.latent {
+        shared(layer, a, latent)?;
+    }
+    let end = a.latent.map_or(a.dim, |latent| latent.shared);
+    let rotated = a.rope.as_ref().is_some_and(|rope| rope.frequencies.rotary == end);
     if a.temperature.is_some() && !rotated {
         return refused("attention.temperature needs a rotation of whole heads");
     }
     if a.norm_over == NormOver::OwnHead && a.head_norm.is_some_and(|norm| norm.bias || !norm.weight) {
         return refused("norms of each head's own have weights and no bias");
     }
-    let width = (2 * u64::from(a.heads) + 2 * u64::from(a.kv_heads)) * u64::from(a.dim);
-    if width > 1 << 26 {
-        let reason = format!("layer {layer}: attention of {} heads of {} is too large", a.heads, a.dim);
-        return Err(Error::Config { reason });
+    Ok(())
+}
+
+/// Checks of attention whose keys and values come from a latent.
+fn shared(layer: usize, a: &Attention, latent: &Latent) -> Result<()> {
+    for (name, size) in [
+        ("rank", latent.rank),
+        ("shared", latent.shared),
+        ("query_rank", latent.query_rank.unwrap_or(1)),
+        ("dim without its shared part", a.dim.saturating_sub(latent.shared)),
+    ] {
+        bounded(&format!("layer {layer}: attention.latent.{name}"), size)?;
+    }
+    let refused = |reason: &str| Err(Error::Config { reason: format!("layer {layer}: {reason}") });
+    if a.kv_heads != a.heads {
+        return refused("attention.latent needs as many kv_heads as heads");
+    }
+    let more = a.head_norm.is_some() || a.clip.is_some() || a.gated || a.head_gates;
+    if more {
+        return refused("attention.latent with norms of heads, a clip or gates is not supported");
+    }
+    if a.rope.as_ref().is_some_and(|rope| rope.frequencies.rotary != latent.shared) {
+        return refused("attention.latent needs a rotation of the whole shared part of keys");
+    }
+    if a.temperature.is_some() && !(a.dim - latent.shared).is_multiple_of(2) {
+        return refused("attention.temperature needs an even number of elements that are not rotated");
+    }
+    // Devices load four elements at a time from a part of a row if the lengths of both are multiples of four.
+    let whole = |width: u32| width.is_multiple_of(4);
+    if !whole(latent.rank) && whole(latent.shared) && whole(a.width()) {
+        return refused("attention.latent.rank must be a multiple of 4");
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::json::{Json, bounded, layers};
 use super::llama::{self, activation};
-use crate::config::{Config, Delta, Layer, Mixer, Mlp};
+use crate::config::{Config, Decay, Delta, Layer, Mixer, Mlp, OutputGate};
 use crate::error::{Error, Result, one_line};
 use foveate_kernels::conv;
 
@@ -78,10 +78,10 @@ fn shared(json: &Json, heads: u32) -> Result<Delta> {
         conv_bias: window > 1 && json.bool("conv_bias")?.unwrap_or(false),
         activation: conv::Activation::Silu,
         normalize: true,
-        decays: false,
+        decay: None,
         negative: json.bool("allow_neg_eigval")?.unwrap_or(false),
         norm: llama::rms(1e-6),
-        gated: false,
+        gate: None,
     })
 }
 
@@ -119,7 +119,7 @@ fn delta_net(json: &Json, dim: u32) -> Result<Delta> {
         value_dim: head("expand_v", expanded(json, "expand_v", 1.0, dim)?, shared.heads)?,
         activation,
         normalize,
-        gated: json.bool("use_gate")?.unwrap_or(false),
+        gate: json.bool("use_gate")?.unwrap_or(false).then_some(OutputGate::SILU),
         ..shared
     })
 }
@@ -131,8 +131,8 @@ fn gated_deltanet(json: &Json) -> Result<Delta> {
         value_heads: bounded("num_v_heads", json.u32("num_v_heads")?.unwrap_or(shared.heads))?,
         key_dim,
         value_dim: expanded(json, "expand_v", 2.0, key_dim)?,
-        decays: true,
-        gated: json.bool("use_gate")?.unwrap_or(true),
+        decay: Some(Decay::Head),
+        gate: json.bool("use_gate")?.unwrap_or(true).then_some(OutputGate::SILU),
         ..shared
     })
 }

@@ -9,8 +9,8 @@ use super::gguf_keys::Keys;
 use super::gguf_rows::{ROWS, Row};
 use super::json::{bounded, layers};
 use super::rope::yarn_magnitude;
-use super::{Place, Role, hub, unsupported};
-use crate::config::{Attention, Config, Layer, Mixer, Mlp, Norm, Rope};
+use super::{Place, Role, hub, names_latent, unsupported};
+use crate::config::{Attention, Config, Latent, Layer, Mixer, Mlp, Norm, Rope};
 use crate::error::{Error, Result};
 use crate::weights::gguf::{Array, Metadata, Value};
 use foveate_kernels::norm;
@@ -53,7 +53,12 @@ pub(super) fn config(metadata: &Metadata) -> Result<(Config, &'static Row)> {
         }
     };
     let head_dim = read.or("attention.key_length", dim / heads)?;
-    read.must_be("attention.value_length", head_dim)?;
+    if row.latent {
+        // They may be those of the latent, which the architecture reads.
+        read.understands(&["attention.value_length"]);
+    } else {
+        read.must_be("attention.value_length", head_dim)?;
+    }
     if read.bool("attention.causal")? == Some(false) {
         return read.refused("attention.causal", "false", "attention that sees later tokens is not supported");
     }
@@ -74,7 +79,7 @@ pub(super) fn config(metadata: &Metadata) -> Result<(Config, &'static Row)> {
         input_bias: row.input_bias,
         output_bias: row.products_bias,
         head_norm: row.head_norm.then_some(norm),
-        ..Attention::new(heads, kv_heads, head_dim)
+        ..Attention::new(heads, if row.latent { heads } else { kv_heads }, head_dim)
     };
     let inner = if row.hybrid { most("feed_forward_length", 1)? } else { read.size("feed_forward_length")? };
     let mlp = Mlp { gated: row.gated, bias: row.products_bias, ..Mlp::gated(inner, row.activation) };
@@ -194,6 +199,15 @@ fn frequencies(read: &Keys<'_>, head_dim: u32, context: u32) -> Result<Frequenci
     })
 }
 
+fn latent(config: &Config, layer: usize) -> Option<Latent> {
+    config.layers.get(layer)?.mixer.attention()?.latent
+}
+
+/// True if a layer's queries come from a vector of their own.
+fn expanded(config: &Config, layer: usize) -> bool {
+    latent(config, layer).is_some_and(|latent| latent.query_rank.is_some())
+}
+
 /// True for the architectures whose mixers are short convolutions.
 fn shortconv(config: &Config) -> bool {
     config.architecture.starts_with("lfm2")
@@ -230,9 +244,17 @@ pub(super) fn place(config: &Config, role: Role, layer: usize, kind: &str) -> Pl
         Role::MixedNorm => "post_attention_norm",
         Role::MlpNorm => "post_ffw_norm",
         Role::Query | Role::Key | Role::Value if config.architecture == "gpt2" => "attn_qkv",
+        Role::Query if expanded(config, layer) => "attn_q_b",
+        Role::Key | Role::Value if latent(config, layer).is_some() => "attn_kv_b",
         Role::Query => "attn_q",
         Role::Key => "attn_k",
         Role::Value => "attn_v",
+        Role::KeyOfHeads => "attn_k_b",
+        Role::ValueOfHeads => "attn_v_b",
+        Role::Latent => "attn_kv_a_mqa",
+        Role::LatentNorm => "attn_kv_a_norm",
+        Role::QueryLatent => "attn_q_a",
+        Role::QueryLatentNorm => "attn_q_a_norm",
         Role::QueryNorm => "attn_q_norm",
         Role::KeyNorm => "attn_k_norm",
         Role::Output => "attn_output",
@@ -252,6 +274,8 @@ pub(super) fn place(config: &Config, role: Role, layer: usize, kind: &str) -> Pl
         Role::Sinks => return Place::plain(format!("blk.{layer}.attn_sinks.{kind}")),
         // No file of an architecture that is read here has them.
         Role::MixedGate => "attn_gate",
+        Role::GateLatent => "ssm_g_a",
+        Role::DecayLatent => "ssm_f_a",
         Role::Beta => "ssm_beta",
         Role::Decay => "ssm_alpha",
         Role::DecayRate => return Place::plain(format!("blk.{layer}.ssm_a")),
@@ -267,6 +291,10 @@ pub(super) fn place(config: &Config, role: Role, layer: usize, kind: &str) -> Pl
         Role::Skip => return Place::plain(format!("blk.{layer}.ssm_d")),
         Role::Routed | Role::RoutedValue | Role::Centroids | Role::RoutedOutput => "routing",
     };
-    let part = if inside == "attn_qkv" { hub::fused(config, role, layer) } else { None };
+    let part = match inside {
+        "attn_qkv" => hub::fused(config, role, layer),
+        "attn_kv_b" => names_latent::alternating(config, role, layer),
+        _ => None,
+    };
     Place { name: format!("blk.{layer}.{inside}.{kind}"), transposed: false, part }
 }

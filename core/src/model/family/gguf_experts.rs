@@ -183,6 +183,35 @@ pub(super) fn glm4(read: &Keys<'_>, config: &mut Config) -> Result<()> {
     Ok(())
 }
 
+/// DeepSeek's routers: with sigmoids and a correction those of V3, and else those of V2, whose groups count by their best
+/// expert. Files without experts have none.
+pub(super) fn deepseek(read: &Keys<'_>, config: &mut Config) -> Result<()> {
+    if read.u32("expert_count")?.unwrap_or(0) == 0 {
+        read.understands(&["leading_dense_block_count", "expert_group_count", "expert_group_used_count"]);
+        return Ok(());
+    }
+    let told = told(read, choice(read)?)?;
+    let sigmoid = told.scores == Scores::Sigmoid;
+    let [groups, kept] = [read.or("expert_group_count", 1)?, read.or("expert_group_used_count", 1)?];
+    if kept > groups || !told.experts.is_multiple_of(groups) || told.chosen > kept * (told.experts / groups) {
+        let reason = format!("{} of {} experts cannot be chosen from {kept} of them", told.chosen, told.experts);
+        return read.refused("expert_group_count", groups, &reason);
+    }
+    let group_best = if sigmoid { 2 } else { 1 };
+    let choice = Spec { bias: sigmoid, groups, kept, group_best, eps: 1e-20, ..told };
+    let inner = inner(read, width(config))?;
+    let (shared, dense) = (shared(read, inner)?, read.u32("leading_dense_block_count")?.unwrap_or(0));
+    put(
+        config,
+        |index| index >= dense,
+        |mlp| Experts {
+            shared: shared.map(|inner| Mlp { inner, ..mlp }),
+            ..Experts::new(choice, Mlp { inner, ..mlp })
+        },
+    );
+    Ok(())
+}
+
 pub(super) fn ernie(read: &Keys<'_>, config: &mut Config) -> Result<()> {
     let choice = Spec { bias: true, normalize: true, least: 1e-12, ..choice(read)? };
     let inner = inner(read, width(config))?;

@@ -3,6 +3,7 @@
 use super::gguf_experts as experts;
 use super::gguf_hybrid as hybrid;
 use super::gguf_keys::Keys;
+use super::gguf_latent as latent;
 use super::gguf_more as more;
 use crate::config::{Config, Norm};
 use crate::error::Result;
@@ -26,6 +27,8 @@ pub(super) struct Row {
     pub(super) head_norm: bool,
     /// Numbers of heads and widths of MLPs may differ by the layer, and 0 says that there is no such part.
     pub(super) hybrid: bool,
+    /// Keys and values come from latents.
+    pub(super) latent: bool,
     pub(super) activation: Kind,
     pub(super) gated: bool,
     /// Of so many layers, all but the last see a window, if the file does not say which; without one, all do.
@@ -43,6 +46,7 @@ const PLAIN: Row = Row {
     by_tensors: true,
     head_norm: false,
     hybrid: false,
+    latent: false,
     activation: Kind::Silu,
     gated: true,
     period: None,
@@ -58,7 +62,7 @@ const GPT: Row = Row { norm: Norm::layer(1e-5), activation: Kind::Gelu, gated: f
 const BARE: Norm = Norm { bias: false, ..Norm::layer(1e-5) };
 
 /// Every row.
-pub(super) static ROWS: [&[Row]; 6] = [EXACT, LIKE_LLAMA, WITH_NORMS, WITH_EXPERTS, LIKE_GPT, HYBRIDS];
+pub(super) static ROWS: [&[Row]; 7] = [EXACT, LIKE_LLAMA, WITH_NORMS, WITH_EXPERTS, LIKE_GPT, HYBRIDS, LATENT];
 
 /// Architectures whose files never leave open what they have.
 static EXACT: &[Row] = &[
@@ -158,6 +162,12 @@ static HYBRIDS: &[Row] = &[
     Row { name: "mamba2", norm: Norm::rms(1e-5), pairing: None, hybrid: true, more: hybrid::mamba2, ..PLAIN },
     Row { name: "granitehybrid", hybrid: true, more: hybrid::granite, ..INTERLEAVED },
     Row { name: "falcon-h1", norm: Norm::rms(1e-5), hybrid: true, more: hybrid::falcon_h1, ..PLAIN },
+];
+
+static LATENT: &[Row] = &[
+    Row { name: "deepseek2", latent: true, more: latent::deepseek, ..INTERLEAVED },
+    Row { name: "mistral4", latent: true, more: latent::mistral4, ..INTERLEAVED },
+    Row { name: "minicpm3", norm: Norm::rms(1e-5), latent: true, more: latent::minicpm3, ..PLAIN },
 ];
 
 /// Returns the names of all architectures.

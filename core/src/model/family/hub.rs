@@ -1,9 +1,12 @@
 //! Names of tensors in the hub's checkpoints.
 
-use super::{Part, Place, Role};
+use super::{Part, Place, Role, names_latent};
 use crate::config::{Config, Mixer};
 
-pub(super) fn llama(_: &Config, role: Role, layer: usize, kind: &str) -> Place {
+pub(super) fn llama(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+    if let Some(place) = names_latent::expanded(config, role, layer, kind) {
+        return place;
+    }
     let inside = match role {
         Role::Embedding => return Place::plain(format!("model.embed_tokens.{kind}")),
         Role::Positions => return Place::plain(format!("model.embed_positions.{kind}")),
@@ -27,6 +30,13 @@ pub(super) fn llama(_: &Config, role: Role, layer: usize, kind: &str) -> Place {
         Role::Query => "self_attn.q_proj",
         Role::Key => "self_attn.k_proj",
         Role::Value => "self_attn.v_proj",
+        Role::Latent => "self_attn.kv_a_proj_with_mqa",
+        // Of GGUF files.
+        Role::KeyOfHeads => "self_attn.k_b_proj",
+        Role::ValueOfHeads => "self_attn.v_b_proj",
+        Role::LatentNorm => "self_attn.kv_a_layernorm",
+        Role::QueryLatent => "self_attn.q_a_proj",
+        Role::QueryLatentNorm => "self_attn.q_a_layernorm",
         Role::QueryNorm => "self_attn.q_norm",
         Role::KeyNorm => "self_attn.k_norm",
         Role::Output => "self_attn.o_proj",
@@ -46,6 +56,8 @@ pub(super) fn llama(_: &Config, role: Role, layer: usize, kind: &str) -> Place {
         Role::SharedOutputGate => "mlp.shared_expert_gate",
         Role::Sinks => return Place::plain(format!("model.layers.{layer}.self_attn.sinks")),
         Role::MixedGate => "self_attn.gate_proj",
+        Role::GateLatent => "self_attn.g_a_proj",
+        Role::DecayLatent => "self_attn.f_a_proj",
         Role::Beta => "self_attn.b_proj",
         Role::Decay => "self_attn.a_proj",
         Role::DecayRate => return Place::plain(format!("model.layers.{layer}.self_attn.A_log")),
@@ -154,12 +166,12 @@ pub(super) fn gpt2(config: &Config, role: Role, layer: usize, kind: &str) -> Pla
 /// The part of a tensor that holds queries, keys and values one behind the other.
 pub(super) fn fused(config: &Config, role: Role, layer: usize) -> Option<Part> {
     let Mixer::Attention(a) = &config.layers[layer].mixer else { return None };
-    let (q, kv) = (u64::from(a.heads * a.dim), u64::from(a.kv_width()));
+    let [q, k, v] = [a.q_width(), a.k_width(), a.v_width()].map(u64::from);
     let range = match role {
         Role::Query => 0..q,
-        Role::Key => q..q + kv,
-        Role::Value => q + kv..q + 2 * kv,
+        Role::Key => q..q + k,
+        Role::Value => q + k..q + k + v,
         _ => return None,
     };
-    Some(Part { range, of: q + 2 * kv, blocks: 1 })
+    Some(Part { range, of: q + k + v, blocks: 1 })
 }

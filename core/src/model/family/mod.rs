@@ -9,6 +9,7 @@ mod gguf;
 mod gguf_experts;
 mod gguf_hybrid;
 mod gguf_keys;
+mod gguf_latent;
 mod gguf_more;
 mod gguf_rows;
 mod gpt2;
@@ -22,6 +23,7 @@ mod names_convolved;
 mod names_encoder;
 mod names_experts;
 mod names_gpt;
+mod names_latent;
 mod qwen3_5;
 mod rope;
 mod routing;
@@ -71,6 +73,19 @@ pub enum Role {
     Key,
     /// The product that gives values.
     Value,
+    /// The product that gives the latent that keys and values come from, and behind it the shared part of keys. Then
+    /// [`Key`](Role::Key) and [`Value`](Role::Value) are products of it.
+    Latent,
+    /// The norm of the latent.
+    LatentNorm,
+    /// In place of [`Key`](Role::Key) where files hold it head by head, `[heads, latent, out]`.
+    KeyOfHeads,
+    /// In place of [`Value`](Role::Value) where files hold it head by head, `[heads, out, latent]`.
+    ValueOfHeads,
+    /// The product that gives the vector that queries come from. Then [`Query`](Role::Query) is a product of it.
+    QueryLatent,
+    /// The norm of the vector that queries come from.
+    QueryLatentNorm,
     /// The norm of the embeddings.
     EmbedNorm,
     /// The norm of the residual stream behind the mixer, and behind the MLP.
@@ -119,10 +134,14 @@ pub enum Role {
     Sinks,
     /// The product that gives the gates of the mixer's outputs.
     MixedGate,
+    /// The product that gives the vector that gates come from. Then [`MixedGate`](Role::MixedGate) is a product of it.
+    GateLatent,
     /// The product that gives the delta rule's `beta`.
     Beta,
     /// The product that gives the decay's input.
     Decay,
+    /// The product that gives the vector that decays come from. Then [`Decay`](Role::Decay) is a product of it.
+    DecayLatent,
     /// The logarithm of the decay's rate, for each value head.
     DecayRate,
     /// A bias of the decay's input, for each value head.
@@ -346,7 +365,7 @@ impl Family {
 }
 
 /// Families whose files have layers that draft tokens behind all others.
-const DRAFTING: [&str; 1] = ["glm4_moe"];
+const DRAFTING: [&str; 3] = ["deepseek_v3", "glm4_moe", "glm4_moe_lite"];
 
 /// Parts that are not run, by the beginnings of their tensors' names, with or without `model.`.
 const APART: [&str; 14] = [

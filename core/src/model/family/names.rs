@@ -64,7 +64,7 @@ impl Names {
             return Some(Part { range: first..first + inner, of: 2 * inner, blocks: 1 });
         }
         let Mixer::Attention(a) = &layer_config.mixer else { return None };
-        let (dim, groups) = (u64::from(a.dim), u64::from(a.kv_heads));
+        let (dim, groups, values) = (u64::from(a.dim), u64::from(a.kv_heads), u64::from(a.value_dim));
         match self.order {
             Order::ByKind => hub::fused(config, role, layer),
             Order::ByGroup => {
@@ -72,10 +72,10 @@ impl Names {
                 let range = match role {
                     Role::Query => 0..queries,
                     Role::Key => queries..queries + dim,
-                    Role::Value => queries + dim..queries + 2 * dim,
+                    Role::Value => queries + dim..queries + dim + values,
                     _ => return None,
                 };
-                Some(Part { range, of: queries + 2 * dim, blocks: groups })
+                Some(Part { range, of: queries + dim + values, blocks: groups })
             }
             Order::Blocks => {
                 let width = groups * dim / 4;

@@ -5,7 +5,7 @@
 use super::json::{Json, bounded, layers};
 use super::llama::{self, activation};
 use super::rope::{Partial, frequencies};
-use crate::config::{Attention, Config, Delta, Layer, Mixer, Mlp, Norm, Rope};
+use crate::config::{Attention, Config, Decay, Delta, Layer, Mixer, Mlp, Norm, OutputGate, Rope};
 use crate::error::{Error, Result, one_line};
 use foveate_kernels::conv;
 use foveate_kernels::rope::Pairing;
@@ -80,10 +80,10 @@ pub(super) fn delta(json: &Json) -> Result<Delta> {
         conv_bias: false,
         activation: conv::Activation::Silu,
         normalize: true,
-        decays: true,
+        decay: Some(Decay::Head),
         negative: false,
         norm: llama::rms(json.f64("rms_norm_eps")?.unwrap_or(1e-6)),
-        gated: true,
+        gate: Some(OutputGate::SILU),
     };
     delta.check().map_err(|error| Error::Config {
         reason: format!(

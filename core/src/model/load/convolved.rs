@@ -104,7 +104,7 @@ impl<'a, B: Backend> Loader<'a, B> {
     }
 
     /// Values of a tensor that has one of these shapes; the first one is that of errors.
-    async fn shaped(&mut self, place: &Place, shapes: &[&[u32]]) -> Result<Vec<f32>> {
+    pub(super) async fn shaped(&mut self, place: &Place, shapes: &[&[u32]]) -> Result<Vec<f32>> {
         let found = known(self.files, &place.name).and_then(|name| self.files.get(&name)).map(|t| t.shape.clone());
         let fits = |shape: &&&[u32]| {
             found.as_ref().is_some_and(|found| found.iter().copied().eq(shape.iter().map(|&n| u64::from(n))))

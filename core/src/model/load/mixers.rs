@@ -7,16 +7,18 @@ use crate::error::{Error, Result};
 use crate::model::attention::Attention;
 use crate::model::delta::{Conv, Delta};
 use crate::model::family::Role;
+use crate::model::matrix::Matrix;
 use crate::model::routing::Routing;
 
 impl<B: Backend> Loader<'_, B> {
     pub(super) async fn attention(&mut self, a: &config::Attention, index: usize, dim: u32) -> Result<Attention<B>> {
-        let (q, kv) = (a.heads * a.dim, a.kv_width());
-        let mut input = vec![(Role::Query, q), (Role::Key, kv), (Role::Value, kv)];
-        input.extend(a.gated.then_some((Role::MixedGate, q)));
-        let mut input: Vec<_> = input.into_iter().map(|(role, n)| self.rows(role, index, n, a.input_bias)).collect();
-        input.extend(a.head_gates.then(|| self.rows(Role::MixedGate, index, a.heads, false)));
-        let input = self.matrix(&input, dim).await?;
+        let (input, latent) = match &a.latent {
+            Some(latent) => {
+                let (input, latent) = self.latent(a, *latent, index, dim).await?;
+                (input, Some(latent))
+            }
+            None => (self.heads(a, index, dim).await?, None),
+        };
         let head_norms = match a.head_norm {
             Some(norm) => Some((
                 self.head_norm(Role::QueryNorm, index, norm, (a, a.heads)).await?,
@@ -35,19 +37,40 @@ impl<B: Backend> Loader<'_, B> {
             }
             false => None,
         };
-        let output_norm = self.norm_if(Role::MixedInnerNorm, index, a.output_norm, q).await?;
-        let output = self.scaled(Role::Output, index, [dim, q], a.output_bias, a.output_scale).await?;
-        Ok(Attention { config: a.clone(), input, head_norms, sinks, alibi, output_norm, output })
+        let output_norm = self.norm_if(Role::MixedInnerNorm, index, a.output_norm, a.outputs()).await?;
+        let output = self.scaled(Role::Output, index, [dim, a.outputs()], a.output_bias, a.output_scale).await?;
+        Ok(Attention { config: a.clone(), input, latent, head_norms, sinks, alibi, output_norm, output })
+    }
+
+    /// The product that gives queries, keys and values, and gates.
+    async fn heads(&mut self, a: &config::Attention, index: usize, dim: u32) -> Result<Matrix<B>> {
+        let mut input = vec![(Role::Query, a.q_width()), (Role::Key, a.k_width()), (Role::Value, a.v_width())];
+        input.extend(a.gated.then_some((Role::MixedGate, a.outputs())));
+        let mut input: Vec<_> = input.into_iter().map(|(role, n)| self.rows(role, index, n, a.input_bias)).collect();
+        input.extend(a.head_gates.then(|| self.rows(Role::MixedGate, index, a.heads, false)));
+        self.matrix(&input, dim).await
     }
 
     pub(super) async fn delta(&mut self, d: &config::Delta, index: usize, dim: u32) -> Result<Delta<B>> {
         let (keys, values) = (d.keys(), d.values());
         let mut input = vec![(Role::Query, keys), (Role::Key, keys), (Role::Value, values)];
-        input.extend(d.gated.then_some((Role::MixedGate, values)));
+        let gate_rank = d.gate.and_then(|gate| gate.rank);
+        let gate = if gate_rank.is_some() { Role::GateLatent } else { Role::MixedGate };
+        input.extend(d.gate.map(|_| (gate, d.gate_input())));
         input.push((Role::Beta, d.value_heads));
-        input.extend(d.decays.then_some((Role::Decay, d.value_heads)));
+        let by_channel = matches!(d.decay, Some(config::Decay::Channel(_)));
+        let decay = if by_channel { Role::DecayLatent } else { Role::Decay };
+        input.extend(d.decay.map(|_| (decay, d.decay_input())));
         let input: Vec<_> = input.into_iter().map(|(role, n)| self.rows(role, index, n, false)).collect();
         let input = self.matrix(&input, dim).await?;
+        let gates = match gate_rank {
+            Some(rank) => Some(self.matrix(&[self.rows(Role::MixedGate, index, values, false)], rank).await?),
+            None => None,
+        };
+        let decays = match by_channel {
+            true => Some(self.matrix(&[self.rows(Role::Decay, index, d.decays(), false)], d.decay_input()).await?),
+            false => None,
+        };
         let (mut weight, mut bias) = (Vec::new(), Vec::new());
         for (role, rows) in [(Role::QueryConv, keys), (Role::KeyConv, keys), (Role::ValueConv, values)] {
             if d.window == 1 {
@@ -61,17 +84,26 @@ impl<B: Backend> Loader<'_, B> {
         }
         let weight = self.store("conv", &weight)?;
         let bias = if bias.is_empty() { None } else { Some(self.store("conv", &bias)?) };
-        let decay = match d.decays {
-            true => {
-                let rate = self.values(&self.family.weight(Role::DecayRate, index), d.value_heads, &[]).await?;
-                let bias = self.values(&self.family.weight(Role::DecayBias, index), d.value_heads, &[]).await?;
+        let decay = match d.decay {
+            Some(_) => {
+                let place = self.family.weight(Role::DecayRate, index);
+                let rate = self.shaped(&place, &[&[d.value_heads], &[1, 1, d.value_heads, 1]]).await?;
+                let bias = self.values(&self.family.weight(Role::DecayBias, index), d.decays(), &[]).await?;
                 Some((self.store("decay", &rate)?, self.store("decay", &bias)?))
             }
-            false => None,
+            None => None,
         };
         let norm = self.norm(Role::HeadNorm, index, d.norm, d.value_dim).await?;
         let output = self.matrix(&[self.rows(Role::Output, index, dim, false)], values).await?;
-        Ok(Delta { config: d.clone(), input, conv: Conv { weight, bias }, decay, norm, output })
+        Ok(Delta {
+            config: d.clone(),
+            input,
+            conv: Conv { weight, bias },
+            decay,
+            expand: [gates, decays],
+            norm,
+            output,
+        })
     }
 
     pub(super) async fn routing(&mut self, r: &config::Routing, index: usize, dim: u32) -> Result<Routing<B>> {

@@ -51,9 +51,12 @@ pub(super) fn known(files: &Checkpoint, name: &str) -> Option<String> {
     found.or_else(|| older("LayerNorm.weight", "LayerNorm.gamma").or_else(|| older("LayerNorm.bias", "LayerNorm.beta")))
 }
 
-/// Names under which newer files hold the norms of some hybrids.
-const RENAMED: [(&str, &str); 2] =
-    [(".input_layernorm.", ".attention_layer_norm."), (".post_attention_layernorm.", ".feedforward_layer_norm.")];
+/// Names under which newer files hold the norms of some hybrids, and the MLP of Kimi's first layer.
+const RENAMED: [(&str, &str); 3] = [
+    (".input_layernorm.", ".attention_layer_norm."),
+    (".post_attention_layernorm.", ".feedforward_layer_norm."),
+    (".mlp.", ".block_sparse_moe."),
+];
 
 impl<'a, B: Backend> Loader<'a, B> {
     pub(super) fn has(&self, place: &Place) -> bool {
@@ -124,6 +127,50 @@ impl<'a, B: Backend> Loader<'a, B> {
             false => None,
         };
         Ok(Matrix { parts, inputs: cols, bias })
+    }
+
+    /// The matrices `[rows, cols]` of so many heads, one behind the other.
+    pub(super) async fn heads_of(&mut self, place: &Place, [heads, rows, cols]: [u32; 3]) -> Result<Part<B>> {
+        let tensor = self.weights_of(place, [heads, rows, cols])?;
+        let all = Rows { tensor, format: tensor.dtype()?, place: place.clone(), rows: heads * rows, cols };
+        match self.adopt(&all) {
+            Some(buffer) => {
+                self.advance(all.row_bytes()? * u64::from(all.rows))?;
+                Ok(Part { buffer, rows: all.rows, format: all.format })
+            }
+            None => self.upload(&[all]).await,
+        }
+    }
+
+    /// As [`heads_of`](Self::heads_of), of matrices that are stored `[cols, rows]`. Blocks run along the rows, so they are
+    /// decoded to f32.
+    pub(super) async fn transposed_heads(&mut self, place: &Place, [heads, cols, rows]: [u32; 3]) -> Result<Part<B>> {
+        let tensor = self.weights_of(place, [heads, cols, rows])?;
+        let (format, [heads, cols, rows]) = (tensor.dtype()?, [heads, cols, rows].map(|n| n as usize));
+        let data = self.files.read(tensor, 0, tensor.bytes).await?;
+        let mut stored = vec![0.0; heads * cols * rows];
+        quant::decode(format, &data, &mut stored);
+        let mut values = Vec::with_capacity(stored.len());
+        for head in stored.chunks(cols * rows) {
+            values.extend((0..rows).flat_map(|row| (0..cols).map(move |col| head[col * rows + row])));
+        }
+        let buffer = self.backend.alloc_rows("weight", (heads * rows) as u64, cols as u64 * 4)?;
+        if !self.hollow {
+            self.backend.upload(&buffer, 0, bytemuck::cast_slice(&values))?;
+        }
+        self.advance(tensor.bytes)?;
+        Ok(Part { buffer, rows: (heads * rows) as u32, format: DType::F32 })
+    }
+
+    /// The tensor of a place and a shape, which holds weights.
+    fn weights_of(&mut self, place: &Place, shape: [u32; 3]) -> Result<&'a TensorInfo> {
+        let tensor = self.find(&place.name, &shape.map(u64::from))?;
+        let format = tensor.dtype()?;
+        if !format.is_weight() {
+            let dtype = format.name().into();
+            return Err(Error::UnsupportedTensorType { tensor: tensor.name.clone(), dtype });
+        }
+        Ok(tensor)
     }
 
     /// A bias of `rows` outputs, if there is one.

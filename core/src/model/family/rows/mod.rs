@@ -5,6 +5,7 @@ mod alibi;
 mod encoder;
 mod gpt;
 mod granite;
+mod latent;
 mod lfm;
 pub(super) mod moe;
 mod olmo_hybrid;
@@ -30,6 +31,7 @@ pub(super) const ALL: &[&[&Like]] = &[
     lfm::ALL,
     scans::ALL,
     olmo_hybrid::ALL,
+    latent::ALL,
 ];
 
 /// The row of a `model_type`.

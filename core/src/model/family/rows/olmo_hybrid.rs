@@ -1,6 +1,6 @@
 //! OLMo-Hybrid: gated delta rules behind a norm, and attention as OLMo 2 has it, behind which the norms are.
 
-use crate::config::{Delta, Mixer, Norm, NormOver};
+use crate::config::{Decay, Delta, Mixer, Norm, NormOver, OutputGate};
 use crate::error::{Error, Result, one_line};
 use crate::model::family::json::{Json, bounded};
 use crate::model::family::like::{Flag, LLAMA, Like, norm_of};
@@ -82,11 +82,11 @@ fn delta(json: &Json, dim: u32, attention_heads: u32) -> Result<Delta> {
         conv_bias: false,
         activation: conv::Activation::Silu,
         normalize: true,
-        decays: true,
+        decay: Some(Decay::Head),
         negative: json.bool("linear_allow_neg_eigval")?.unwrap_or(true),
         // Of the class, whatever the configuration says of other norms.
         norm: Norm::rms(1e-5),
-        gated: true,
+        gate: Some(OutputGate::SILU),
     };
     delta.check().map_err(|error| Error::Config {
         reason: format!(

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! k_pool[slots[t]] = format(k[t])        v_pool[slots[t]] = format(v[t])
+//! with a tail of `W` elements k[t] is [k[t, 0], tail[t], k[t, 1], tail[t], ..] over its `heads`
 //! ```
 //!
 //! | argument | shape | type | note |
@@ -9,7 +10,8 @@
 //! | `slots` | `[tokens]` | u32 | row of the pool: `page * tokens of a page + offset` |
 //! | `k` | `[tokens, k_width]` | f32 | rows `k_stride` apart |
 //! | `v` | `[tokens, v_width]` | f32 | rows `v_stride` apart |
-//! | `k_pool` | `[pool, k_width]` | `format` | only the named rows are written |
+//! | `tail` | `[tokens, W]` | f32 | only with a tail; rows apart by its stride |
+//! | `k_pool` | `[pool, k_width]`, with a tail `[pool, k_width + heads W]` | `format` | only the named rows are written |
 //! | `v_pool` | `[pool, v_width]` | `format` | |
 //!
 //! f16 is rounded to the nearest, of two the even one. Q8_0 is GGML's: of each 32 elements `d = max |x| / 127`, stored as
@@ -18,12 +20,13 @@
 //! Edge values: a slot of `pool` or more is skipped. Of two tokens with one slot, either may win. Q8_0 of what is not
 //! finite is undefined, and where a GPU's division is not exact, a code may differ by one.
 //!
-//! Errors: `Shape` for a stride below the row, another format, rows that are not whole blocks of it, or too many elements;
+//! Errors: `Shape` for a stride below the row, heads that do not divide `k_width`, another format, rows that are not whole blocks of it, or too many elements;
 //! `Unsupported` on a GPU for rows of the pool whose bytes are no multiple of 4: two rows would share a word.
 //!
 //! Cost: no arithmetic; every key and value is read and written once.
 //!
-//! Source: the slot mapping of PagedAttention (Kwon et al., 2309.06180).
+//! Source: the slot mapping of PagedAttention (Kwon et al., 2309.06180); the tail is the rotated part of keys that multi-head
+//! latent attention shares among its heads (DeepSeek-V2, 2405.04434).
 
 pub(crate) mod cases;
 mod gpu;
@@ -40,9 +43,16 @@ use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Plan};
 use alloc::{format, vec::Vec};
 
-pub use spec::Spec;
+pub use spec::{Spec, Tail};
 
 pub const NAME: &str = "append";
+
+impl Spec {
+    /// Elements of a token's keys in the pool.
+    pub(crate) fn pool_width(&self) -> u32 {
+        self.tail.map_or(self.k_width, |tail| self.k_width.saturating_add(tail.heads.saturating_mul(tail.width)))
+    }
+}
 
 impl Kernel for Spec {
     fn name(&self) -> &'static str {
@@ -52,12 +62,17 @@ impl Kernel for Spec {
     fn validate(&self) -> Result<()> {
         strided(NAME, "k", self.tokens, self.k_stride, self.k_width)?;
         strided(NAME, "v", self.tokens, self.v_stride, self.v_width)?;
+        if let Some(tail) = self.tail {
+            let divides = tail.heads > 0 && self.k_width.is_multiple_of(tail.heads);
+            require(divides, NAME, "heads", format!("a divisor of k_width ({})", self.k_width), tail.heads)?;
+            strided(NAME, "tail", self.tokens, tail.stride, tail.width)?;
+        }
         require(KV.contains(&self.format), NAME, "format", "f32, f16 or q8_0", self.format)?;
-        for (arg, width) in [("k_width", self.k_width), ("v_width", self.v_width)] {
+        for (arg, width) in [("k_width", self.pool_width()), ("v_width", self.v_width)] {
             let block = self.format.block_len();
             require(width.is_multiple_of(block), NAME, arg, format!("a multiple of {block}"), width)?;
         }
-        elements(NAME, "k_pool", &[self.pool, self.k_width])?;
+        elements(NAME, "k_pool", &[self.pool, self.pool_width()])?;
         elements(NAME, "v_pool", &[self.pool, self.v_width])?;
         Ok(())
     }
@@ -67,13 +82,17 @@ impl Kernel for Spec {
             let span = strided(NAME, name, self.tokens, stride, width).unwrap_or(0);
             Arg::new(name, DType::F32, &[self.tokens, width], Access::Read).spanning(span)
         };
-        alloc::vec![
+        let mut args = alloc::vec![
             Arg::new("slots", DType::U32, &[self.tokens], Access::Read),
             rows("k", self.k_width, self.k_stride),
             rows("v", self.v_width, self.v_stride),
-            Arg::new("k_pool", self.format, &[self.pool, self.k_width], Access::ReadWrite),
+        ];
+        args.extend(self.tail.map(|tail| rows("tail", tail.width, tail.stride)));
+        args.extend([
+            Arg::new("k_pool", self.format, &[self.pool, self.pool_width()], Access::ReadWrite),
             Arg::new("v_pool", self.format, &[self.pool, self.v_width], Access::ReadWrite),
-        ]
+        ]);
+        args
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
@@ -94,8 +113,9 @@ impl Kernel for Spec {
     }
 
     fn bytes(&self) -> u64 {
-        let row = u64::from(self.k_width) + u64::from(self.v_width);
-        u64::from(self.tokens) * (4 + 4 * row + self.format.bytes(row).unwrap_or(0))
+        let row = u64::from(self.pool_width()) + u64::from(self.v_width);
+        let read = u64::from(self.k_width) + u64::from(self.v_width) + self.tail.map_or(0, |tail| tail.width.into());
+        u64::from(self.tokens) * (4 + 4 * read + self.format.bytes(row).unwrap_or(0))
     }
 
     fn inputs(&self, rng: &mut crate::rng::Rng) -> Vec<Vec<u8>> {

@@ -1,17 +1,31 @@
 use super::Spec;
 use crate::cpu::Args;
 use crate::quant::encode;
+use alloc::vec::Vec;
 
 pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
     let (slots, k, v) = (args.u32("slots"), args.f32("k"), args.f32("v"));
+    let tail = spec.tail.map(|tail| (tail, args.f32("tail")));
     let (k_pool, v_pool) = (args.out_bytes("k_pool"), args.out_bytes("v_pool"));
-    let copy = |from: &[f32], stride: u32, pool: &mut [u8], width: u32, t: usize, slot: u32| {
+    let copy = |from: &[f32], pool: &mut [u8], slot: u32| {
         let row = pool.len() / spec.pool as usize;
-        let from = &from[t * stride as usize..][..width as usize];
         encode(spec.format, from, &mut pool[slot as usize * row..][..row]);
     };
+    let mut joined = Vec::new();
     for (t, &slot) in slots.iter().enumerate().filter(|(_, slot)| **slot < spec.pool) {
-        copy(k, spec.k_stride, k_pool, spec.k_width, t, slot);
-        copy(v, spec.v_stride, v_pool, spec.v_width, t, slot);
+        let key = &k[t * spec.k_stride as usize..][..spec.k_width as usize];
+        match tail {
+            Some((tail, shared)) => {
+                let (own, shared) = (spec.k_width / tail.heads, &shared[t * tail.stride as usize..]);
+                joined.clear();
+                for head in 0..tail.heads {
+                    joined.extend_from_slice(&key[(head * own) as usize..][..own as usize]);
+                    joined.extend_from_slice(&shared[..tail.width as usize]);
+                }
+                copy(&joined, k_pool, slot);
+            }
+            None => copy(key, k_pool, slot),
+        }
+        copy(&v[t * spec.v_stride as usize..][..spec.v_width as usize], v_pool, slot);
     }
 }

@@ -1,5 +1,5 @@
 // k_pool[slots[t]] = k[t], v_pool[slots[t]] = v[t]. Each invocation stores one unit of one token's key and value:
-// `append` stores unit `i` of a row. A unit takes POOL entries of the pool. Strides and starts count array entries.
+// `append` stores unit `i` of a token's row. A unit takes POOL entries of the pool. Strides and starts count array entries.
 
 struct Params {
     tokens: u32,
@@ -9,9 +9,14 @@ struct Params {
     v_width: u32,
     k_stride: u32,
     v_stride: u32,
+    // Of each head of keys, in array entries, and of the tail behind it.
+    own: u32,
+    tail_width: u32,
+    tail_stride: u32,
     slots_start: u32,
     k_start: u32,
     v_start: u32,
+    tail_start: u32,
     k_pool_start: u32,
     v_pool_start: u32,
 }
@@ -31,9 +36,8 @@ fn invocation(index: u32) {
     }
     let i = index % width;
     if i < params.k_width {
-        append(false, params.k_start + token * params.k_stride, params.k_pool_start + slot * params.k_width * POOL, i);
+        append(false, token, params.k_pool_start + slot * params.k_width * POOL, i);
     } else {
-        let to = params.v_pool_start + slot * params.v_width * POOL;
-        append(true, params.v_start + token * params.v_stride, to, i - params.k_width);
+        append(true, token, params.v_pool_start + slot * params.v_width * POOL, i - params.k_width);
     }
 }

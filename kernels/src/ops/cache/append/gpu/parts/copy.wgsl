@@ -7,10 +7,10 @@ const POOL = 1u;
 @group(0) @binding(3) var<storage, read_write> k_pool: array<Element>;
 @group(0) @binding(4) var<storage, read_write> v_pool: array<Element>;
 
-fn append(values: bool, source: u32, to: u32, i: u32) {
+fn append(values: bool, token: u32, to: u32, i: u32) {
     if values {
-        v_pool[to + i] = v[source + i];
+        v_pool[to + i] = v[params.v_start + token * params.v_stride + i];
     } else {
-        k_pool[to + i] = k[source + i];
+        k_pool[to + i] = key(token, i);
     }
 }

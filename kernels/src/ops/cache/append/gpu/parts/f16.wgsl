@@ -2,7 +2,8 @@
 
 const POOL = 1u;
 
-fn append(values: bool, source: u32, to: u32, i: u32) {
-    let at = source + 2 * i;
-    store(values, to + i, half_bits(element(values, at)) | (half_bits(element(values, at + 1)) << 16));
+fn append(values: bool, token: u32, to: u32, i: u32) {
+    let low = half_bits(element(values, token, 2 * i));
+    let high = half_bits(element(values, token, 2 * i + 1));
+    store(values, to + i, low | (high << 16));
 }

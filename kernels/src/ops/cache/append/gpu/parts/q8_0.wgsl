@@ -10,13 +10,13 @@ fn code(bits: u32, inverse: f32) -> u32 {
     return u32(i32(select(size, -size, x < 0))) & 0xff;
 }
 
-fn append(values: bool, source: u32, to: u32, i: u32) {
+fn append(values: bool, token: u32, to: u32, i: u32) {
     var word = 0u;
     for (var block = 0u; block < 2; block += 1) {
-        let first = source + 64 * i + 32 * block;
+        let first = 64 * i + 32 * block;
         var largest = 0.0;
         for (var n = 0u; n < 32; n += 1) {
-            largest = max(largest, abs(bitcast<f32>(element(values, first + n))));
+            largest = max(largest, abs(bitcast<f32>(element(values, token, first + n))));
         }
         let d = largest / 127;
         let inverse = select(0.0, 1 / d, d > 0);
@@ -24,7 +24,7 @@ fn append(values: bool, source: u32, to: u32, i: u32) {
             var bits = half_bits(bitcast<u32>(d));
             if n > 0 {
                 let at = first + 2 * (n - 1);
-                bits = code(element(values, at), inverse) | (code(element(values, at + 1), inverse) << 8);
+                bits = code(element(values, token, at), inverse) | (code(element(values, token, at + 1), inverse) << 8);
             }
             let place = 17 * block + n;
             if place % 2 == 0 {
