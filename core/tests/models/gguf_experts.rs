@@ -116,9 +116,12 @@ impl Folder {
                 add(&format!("{name}.{kind}"), tensor);
             }
         }
-        for (role, name) in
-            [(Role::ExpertGate, "ffn_gate_exps"), (Role::ExpertUp, "ffn_up_exps"), (Role::ExpertDown, "ffn_down_exps")]
-        {
+        for (role, name) in [
+            (Role::ExpertGate, "ffn_gate_exps"),
+            (Role::ExpertUp, "ffn_up_exps"),
+            (Role::ExpertDown, "ffn_down_exps"),
+            (Role::ExpertsDown, "ffn_down_exps"),
+        ] {
             if let Some(tensor) = self.stack(&place(role))? {
                 add(&format!("{name}.{kind}"), tensor);
             }

@@ -15,6 +15,15 @@ fn models() -> Vec<(&'static str, Value)> {
         all.extend(more.as_object().cloned().unwrap_or_default());
         Value::Object(all)
     };
+    let stretched = json!({
+        "rope_type": "yarn", "rope_theta": 300.0, "factor": 4.0, "original_max_position_embeddings": 24,
+        "beta_fast": 3.0, "beta_slow": 0.2, "mscale": 0.7, "mscale_all_dim": 0.9, "truncate": false
+    });
+    let warm = json!({
+        "rope_type": "yarn", "rope_theta": 300.0, "factor": 4.0, "original_max_position_embeddings": 8,
+        "beta_fast": 0.8, "beta_slow": 0.1, "mscale": 0.7, "mscale_all_dim": 0.9, "truncate": false,
+        "llama_4_scaling_beta": 0.4
+    });
     vec![
         ("mixtral", with(json!({"num_experts_per_tok": 3, "sliding_window": 5}))),
         (
@@ -63,6 +72,41 @@ fn models() -> Vec<(&'static str, Value)> {
             }),
         ),
         ("hy_v3", with(json!({"num_experts_per_tok": 5, "router_scaling_factor": 1.5}))),
+        (
+            "deepseek_v3",
+            with(json!({
+                "num_experts_per_tok": 3, "routed_scaling_factor": 1.5, "norm_topk_prob": false,
+                "rope_interleave": false, "rope_parameters": stretched.clone()
+            })),
+        ),
+        (
+            "glm4_moe_lite",
+            with(json!({
+                "num_experts_per_tok": 3, "n_group": 3, "topk_group": 2, "routed_scaling_factor": 1.5,
+                "norm_topk_prob": false, "mlp_layer_types": ["dense", "sparse", "dense"]
+            })),
+        ),
+        (
+            "mistral4",
+            with(json!({
+                "num_experts_per_tok": 3, "n_group": 3, "topk_group": 2, "routed_scaling_factor": 1.5,
+                "norm_topk_prob": false, "rope_parameters": warm
+            })),
+        ),
+        // It has no experts: what it has in common with those above are latents.
+        (
+            "minicpm3",
+            with(json!({
+                "scale_emb": 3, "scale_depth": 0.9, "dim_model_base": 48, "rope_parameters": stretched.clone()
+            })),
+        ),
+        (
+            "kimi_linear",
+            json!({
+                "rms_norm_eps": 1e-2, "eos_token_id": 3, "model_max_length": 96, "num_experts_per_token": 3,
+                "num_expert_group": 3, "topk_group": 2, "moe_renormalize": false
+            }),
+        ),
     ]
 }
 
@@ -84,6 +128,15 @@ const ALSO_DESCRIBES: &[(&str, &str, &str)] = &[
     ("glm4_moe", "num_nextn_predict_layers", "of layers that draft tokens"),
     ("gpt_oss", "hidden_act", "the bounded activation is none of these"),
     ("hy_v3", "enable_moe_fp32_combine", "sums are in f32 in any case"),
+    ("deepseek_v3", "head_dim", "the class computes it"),
+    ("mistral4", "head_dim", "the class computes it"),
+    ("kimi_linear", "head_dim", "the class computes it"),
+    ("minicpm3", "head_dim", "the class computes it"),
+    ("", "qk_head_dim", "the classes compute it"),
+    ("deepseek_v3", "num_nextn_predict_layers", "of layers that draft tokens"),
+    ("glm4_moe_lite", "num_nextn_predict_layers", "of layers that draft tokens"),
+    ("glm4_moe_lite", "first_k_dense_replace", "mlp_layer_types says it"),
+    ("mistral4", "intermediate_size", "no layer is dense"),
 ];
 
 /// Keys of a model that may be taken away: with the value they have here it is the class's default.
@@ -99,6 +152,18 @@ const ALSO_SAYS_THE_DEFAULT: &[(&str, &str)] = &[
     ("glm4_moe", "n_shared_experts"),
     ("hy_v3", "mlp_layer_types"),
     ("hy_v3", "num_shared_experts"),
+    ("", "rope_interleave"),
+    ("deepseek_v3", "n_shared_experts"),
+    ("glm4_moe_lite", "n_shared_experts"),
+    ("mistral4", "first_k_dense_replace"),
+    ("mistral4", "n_shared_experts"),
+    ("minicpm3", "v_head_dim"),
+    ("kimi_linear", "hidden_act"),
+    ("kimi_linear", "mlp_layer_types"),
+    ("kimi_linear", "num_shared_experts"),
+    ("kimi_linear", "q_lora_rank"),
+    ("kimi_linear", "routed_scaling_factor"),
+    ("kimi_linear", "topk_group"),
 ];
 
 #[test]
@@ -123,7 +188,14 @@ fn every_key_of_a_folder_with_experts_counts() {
 }
 
 /// The key of how many experts a token has, and how many there are.
-const ALL: [(&str, &str, usize); 2] = [("ernie4_5_moe", "moe_k", 6), ("glm4_moe", "num_experts_per_tok", 6)];
+const ALL: [(&str, &str, usize); 6] = [
+    ("ernie4_5_moe", "moe_k", 6),
+    ("glm4_moe", "num_experts_per_tok", 6),
+    ("deepseek_v3", "num_experts_per_tok", 8),
+    ("glm4_moe_lite", "num_experts_per_tok", 6),
+    ("mistral4", "num_experts_per_tok", 6),
+    ("kimi_linear", "num_experts_per_token", 6),
+];
 
 #[test]
 fn every_tensor_of_a_folder_with_experts_counts() {
@@ -132,7 +204,7 @@ fn every_tensor_of_a_folder_with_experts_counts() {
         // Corrections keep some experts from being chosen at all.
         if let Some((_, key, count)) = ALL.iter().find(|(of, ..)| *of == model) {
             changes[key] = json!(count);
-            changes["topk_group"] = changes["n_group"].clone();
+            changes["topk_group"] = if *model == *"deepseek_v3" { json!(4) } else { groups(&changes) };
         }
         let Some(folder) = Folder::open(&format!("families/{model}"), &changes) else { return };
         let base = outcome(folder.files(&folder.config)).unwrap_or_else(|error| panic!("{model}: {error}"));
@@ -147,6 +219,11 @@ fn every_tensor_of_a_folder_with_experts_counts() {
         }
     }
     findings.done();
+}
+
+/// How many groups of experts there are.
+fn groups(changes: &Value) -> Value {
+    changes.get("n_group").or(changes.get("num_expert_group")).cloned().unwrap_or_default()
 }
 
 fn is_correction(tensor: &str) -> bool {
@@ -171,4 +248,32 @@ fn corrections_change_the_choice() {
         }
     }
     assert!(seen > 0);
+}
+
+#[test]
+fn values_of_latents_that_have_no_form_here_are_refused_by_name() {
+    for (model, key, value) in [
+        ("deepseek_v2", "num_key_value_heads", json!(2)),
+        ("deepseek_v2", "topk_method", json!("noaux_tc")),
+        ("deepseek_v2", "scoring_func", json!("sigmoid")),
+        ("deepseek_v2", "num_experts_per_tok", json!(null)),
+        ("deepseek_v3", "topk_method", json!("greedy")),
+        ("deepseek_v3", "topk_group", json!(9)),
+        ("deepseek_v3", "moe_layer_freq", json!(2)),
+        ("deepseek_v3", "qk_nope_head_dim", json!(0)),
+        ("glm4_moe_lite", "mlp_layer_types", json!(["dense"])),
+        ("mistral4", "partial_rotary_factor", json!(0.5)),
+        ("minicpm3", "scale_depth", json!(-1)),
+        ("kimi_linear", "hidden_act", json!("gelu")),
+        ("kimi_linear", "layer_types", json!(["linear_attention"])),
+        ("kimi_linear", "linear_num_heads", json!(0)),
+    ] {
+        let changes = match key {
+            "partial_rotary_factor" => json!({"rope_parameters": {"rope_theta": 300.0, key: value}}),
+            _ => json!({key: value}),
+        };
+        let Some(folder) = Folder::open(&format!("families/{model}"), &changes) else { return };
+        let message = outcome(folder.files(&folder.config)).expect_err("it has no form here");
+        assert!(message.contains(key), "{model}: {key}: {message}");
+    }
 }

@@ -12,7 +12,7 @@ fn within(layer: usize, inside: &str, kind: &str) -> Place {
 /// those of Python's classes, whose order differs from release to release.
 pub(super) fn either_order(config: &Config, place: &Place) -> bool {
     let fused = [".mlp.experts.gate_up_proj", ".mlp.experts.down_proj"].iter().any(|end| place.name.ends_with(end));
-    fused && !matches!(&*config.architecture, "qwen3_5_moe" | "gpt_oss")
+    fused && !matches!(&*config.architecture, "qwen3_5_moe" | "gpt_oss" | "mistral4")
 }
 
 pub(super) fn mixtral(config: &Config, role: Role, layer: usize, kind: &str) -> Place {

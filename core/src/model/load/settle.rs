@@ -59,7 +59,7 @@ impl<B: Backend> Loader<'_, B> {
             }
             let (norm, heads) = (layer.input_norm, &mut layer.mixer);
             if let config::Mixer::Attention(a) = heads {
-                a.input_bias = any(&[Role::Query, Role::Key, Role::Value]);
+                a.input_bias = any(&[Role::Query, Role::Key, Role::Value, Role::Latent, Role::QueryLatent]);
                 a.output_bias = any(&[Role::Output]);
                 // GLM 4.5 has norms of heads in one of its sizes.
                 if family.config.architecture == "glm4moe" && !self.has(&family.weight(Role::QueryNorm, index)) {
@@ -87,7 +87,7 @@ impl<B: Backend> Loader<'_, B> {
     pub(super) async fn divided(&mut self, of: Frequencies) -> Result<Frequencies> {
         if let Scaling::Long { original, .. } = of.scaling {
             let either = [Role::RopeShort, Role::RopeLong].map(|role| self.has(&self.family.weight(role, 0)));
-            if self.family.config.architecture == "phi3" && either == [false, false] {
+            if matches!(&*self.family.config.architecture, "phi3" | "minicpm3") && either == [false, false] {
                 return Ok(Frequencies { scaling: Scaling::None, ..of });
             }
             let short = self.divisors(Role::RopeShort, of.rotary).await?;
