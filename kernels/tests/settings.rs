@@ -105,6 +105,7 @@ fn values_outside_of_their_range_are_refused() {
         ("norm", "gate_kind" | "gate_stride") => One("gated", Value::Flag(true)),
         ("sample", "top_p" | "min_p" | "uniform") => One("temperature", Value::Number(1.0)),
         ("attention" | "selected_attention", "width" | "pages") => One("page", Value::Count(64)),
+        ("append", "heads" | "tail_width" | "tail_stride") => One("tail", Value::Flag(true)),
         (_, "own_logit") => One("shared", Value::Flag(true)),
         _ => One("", Value::None),
     };

@@ -135,7 +135,8 @@ proptest! {
     fn append_writes_the_named_rows_and_no_other(seed: u64, tokens in 0u32..10, pool in 1u32..20) {
         let mut rng = Rng::new(seed);
         for form in FORMS {
-            let spec = append::Spec { tokens, pool, k_width: 5, v_width: 3, k_stride: 9, v_stride: 8, format: DType::F32, tail: None };
+            let format = DType::F32;
+            let spec = append::Spec { tokens, pool, k_width: 5, v_width: 3, k_stride: 9, v_stride: 8, format, tail: None };
             let op = Op::from(spec);
             let mut memory = op.kernel().inputs(&mut rng);
             let before = memory.clone();
@@ -155,11 +156,36 @@ proptest! {
     }
 
     #[test]
+    fn append_joins_the_tail_to_each_head(seed: u64, tokens in 0u32..10, heads in 1u32..4, own in 1u32..9, width in 1u32..6) {
+        let mut rng = Rng::new(seed);
+        for form in FORMS {
+            let (k_width, pool, format) = (heads * own, 12, DType::F32);
+            let tail = Some(append::Tail { heads, width, stride: width + 2 });
+            let spec = append::Spec { tokens, pool, k_width, v_width: 3, k_stride: k_width + 1, v_stride: 3, format, tail };
+            let op = Op::from(spec);
+            let mut memory = op.kernel().inputs(&mut rng);
+            let before = memory.clone();
+            run_in_place(form, &op, &mut memory);
+            let slots: Vec<u32> = bytemuck::pod_collect_to_vec(&before[0]);
+            let (keys, shared, stored) = (floats(&before[1]), floats(&before[3]), floats(&memory[4]));
+            let row = (heads * (own + width)) as usize;
+            for (t, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot < pool) {
+                for (head, got) in stored[*slot as usize * row..][..row].chunks((own + width) as usize).enumerate() {
+                    let key = &keys[t * (k_width + 1) as usize + head * own as usize..][..own as usize];
+                    prop_assert_eq!(&got[..own as usize], key);
+                    prop_assert_eq!(&got[own as usize..], &shared[t * (width + 2) as usize..][..width as usize]);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn append_stores_the_nearest_number(seed: u64, scale in 1e-6f32..1e3) {
         let mut rng = Rng::new(seed);
         let (tokens, width) = (3u32, 64u32);
         for format in [DType::F32, DType::F16, DType::Q8_0] {
-            let spec = append::Spec { tokens, pool: 4, k_width: width, v_width: 32, k_stride: width, v_stride: 33, format, tail: None };
+            let (k_width, k_stride, tail) = (width, width, None);
+            let spec = append::Spec { tokens, pool: 4, k_width, v_width: 32, k_stride, v_stride: 33, format, tail };
             let op = Op::from(spec);
             let k = rng.normals((tokens * width) as usize, scale);
             for form in FORMS {

@@ -87,7 +87,8 @@ proptest! {
                 k.extend(kv(row, heads * dim));
                 v.extend(kv(row, heads * dim + k_width));
             }
-            let append = append::Spec { tokens, pool, k_width, v_width: k_width, k_stride: k_width, v_stride: k_width, format: DType::F32, tail: None };
+            let (v_width, k_stride, v_stride, format, tail) = (k_width, k_width, k_width, DType::F32, None);
+            let append = append::Spec { tokens, pool, k_width, v_width, k_stride, v_stride, format, tail };
             let mut pools = [slots, bytes(&k), bytes(&v), k_pool, v_pool];
             run_in_place(form, &Op::from(append), &mut pools);
             prop_assert_eq!((&memory[4], &memory[5]), (&pools[3], &pools[4]));

@@ -1,6 +1,7 @@
 //! Loads the products of multi-head latent attention.
 
 use super::Loader;
+use super::tensors::known;
 use crate::backend::Backend;
 use crate::config;
 use crate::error::Result;
@@ -37,6 +38,8 @@ impl<B: Backend> Loader<'_, B> {
         let by_heads = self.family.weight(Role::KeyOfHeads, index);
         let expand = match self.has(&by_heads) {
             true => {
+                // Some files hold both forms.
+                self.used.extend(known(self.files, &self.family.weight(Role::Key, index).name));
                 let keys = self.transposed_heads(&by_heads, [a.kv_heads, rank, own]).await?;
                 let place = self.family.weight(Role::ValueOfHeads, index);
                 let values = self.heads_of(&place, [a.kv_heads, a.value_dim, rank]).await?;

@@ -53,7 +53,7 @@ pub(crate) fn cases() -> Vec<Case> {
     for (format, [heads, own, width]) in [
         (DType::F32, [3, 16, 8]),
         (DType::F32, [2, 5, 3]),
-        (DType::F32, [1, 8, 0]),
+        (DType::F32, [1, 8, 4]),
         (DType::F16, [4, 3, 5]),
         (DType::Q8_0, [2, 40, 24]),
     ] {

@@ -20,7 +20,7 @@
 //! Edge values: a slot of `pool` or more is skipped. Of two tokens with one slot, either may win. Q8_0 of what is not
 //! finite is undefined, and where a GPU's division is not exact, a code may differ by one.
 //!
-//! Errors: `Shape` for a stride below the row, heads that do not divide `k_width`, another format, rows that are not whole blocks of it, or too many elements;
+//! Errors: `Shape` for a stride below the row, heads that do not divide `k_width`, a tail of no elements, another format, rows that are not whole blocks of it, or too many elements;
 //! `Unsupported` on a GPU for rows of the pool whose bytes are no multiple of 4: two rows would share a word.
 //!
 //! Cost: no arithmetic; every key and value is read and written once.
@@ -65,6 +65,7 @@ impl Kernel for Spec {
         if let Some(tail) = self.tail {
             let divides = tail.heads > 0 && self.k_width.is_multiple_of(tail.heads);
             require(divides, NAME, "heads", format!("a divisor of k_width ({})", self.k_width), tail.heads)?;
+            require(tail.width > 0, NAME, "tail_width", "at least 1", tail.width)?;
             strided(NAME, "tail", self.tokens, tail.stride, tail.width)?;
         }
         require(KV.contains(&self.format), NAME, "format", "f32, f16 or q8_0", self.format)?;

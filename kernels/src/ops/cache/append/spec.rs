@@ -37,7 +37,7 @@ spec! {
         /// With a tail: heads of keys.
         let heads: u32 = 1, Divides("k_width");
         /// With a tail: its elements.
-        let tail_width: u32 = 32;
+        let tail_width: u32 = 32, Counts(1, u32::MAX);
         /// With a tail: elements between the beginnings of two rows of it.
         let tail_stride: u32 = tail_width, FromDefault;
         /// The shared end of keys.

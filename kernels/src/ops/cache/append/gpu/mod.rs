@@ -20,8 +20,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
         // A binding holds at least one element, so k and v cannot be bound empty.
         return unsupported("keys without values, or values without keys".into());
     }
-    // A tail of no elements is none, and has no binding either.
-    let tail = spec.tail.filter(|tail| tail.width > 0);
+    let tail = spec.tail;
     let own = tail.map_or(0, |tail| spec.k_width / tail.heads);
     let all = [spec.k_stride, spec.v_stride, own].into_iter().chain(tail.iter().flat_map(|t| [t.width, t.stride]));
     // Elements per array entry of k and v, and per unit.
