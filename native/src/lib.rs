@@ -89,7 +89,9 @@ pub use foveate_core::error::Error as RuntimeError;
 pub use foveate_core::generate::{Finish, Generation, Piece, Prompt, Timing, Token, Usage};
 pub use foveate_core::gpu::Gpu;
 pub use foveate_core::host::HostBackend;
-pub use foveate_core::sample::{Sampler, Sampling};
+/// How tokens are chosen; `sample` is the kernel.
+pub use foveate_core::sample as sampling;
+pub use foveate_core::sample::{Sampler, Samplers, Sampling};
 pub use foveate_core::{Any, Backend, Named, Operand, Stats, operands};
 
 pub use foveate_core::{
