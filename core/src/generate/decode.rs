@@ -1,14 +1,13 @@
 //! The generation loop, one step at a time.
 
 use super::drafted::Drafted;
-use super::likelihood::{likeliest, likelihood};
 use super::options::Generation;
 use super::speculate::Drafts;
 use super::stop::StopStrings;
 use super::token::Token;
 use crate::backend::Backend;
 use crate::error::{Error, Result};
-use crate::sample::{Chain, Draws, Past, Sampler};
+use crate::sample::{Chain, Draws, Past, Sampler, likeliest, likelihood};
 use crate::session::Buffered;
 use crate::tokenizer::Stream;
 use std::fmt;

@@ -9,7 +9,6 @@ mod decode;
 mod draft;
 mod draft_model;
 mod drafted;
-mod likelihood;
 mod lookup;
 mod options;
 mod pace;
@@ -22,11 +21,12 @@ pub use chat::{Chat, Reply};
 pub use decode::{Decode, Finish, Piece, Timing, Usage};
 pub use draft::{Draft, Drafting};
 pub use draft_model::DraftModel;
-pub use likelihood::{Likelihood, likeliest, likelihood};
 pub use options::Generation;
 pub use prompt::Prompt;
 pub use speculate::{Drafts, Speculation};
 pub use token::Token;
+
+pub use crate::sample::{Likelihood, likeliest, likelihood};
 
 use crate::backend::Backend;
 use crate::error::{Error, Result};

@@ -1,6 +1,6 @@
 //! A token of a generation.
 
-use super::likelihood::Likelihood;
+use crate::sample::Likelihood;
 
 /// A token that was generated.
 #[derive(Clone, PartialEq, Debug)]

@@ -8,6 +8,7 @@ mod chain;
 mod draws;
 mod edits;
 mod filter;
+mod likelihood;
 mod mirostat;
 mod names;
 mod past;
@@ -16,6 +17,7 @@ mod settings;
 
 pub use chain::Chain;
 pub use draws::Draws;
+pub use likelihood::{Likelihood, likeliest, likelihood};
 pub use past::{Choice, Past};
 pub use settings::{Dry, Filter, Mirostat, Samplers};
 

@@ -6,6 +6,7 @@ mod chat;
 mod check;
 mod devices;
 mod embed;
+mod eval;
 mod generate;
 mod interrupt;
 mod progress;
@@ -47,6 +48,8 @@ enum Command {
     Chat(chat::Arguments),
     /// Scores a text: mean negative log-likelihood and perplexity.
     Score(score::Arguments),
+    /// Evaluates tasks of a JSONL file: multiple choice, log-likelihoods and perplexities, as lm-evaluation-harness does.
+    Eval(eval::Arguments),
     /// Turns texts into vectors, and compares two texts.
     Embed(embed::Arguments),
     /// Compares kernels and models with results in files.
@@ -69,6 +72,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Chat(arguments) => chat::run(&arguments),
         Command::Score(arguments) => score::run(&arguments),
+        Command::Eval(arguments) => eval::run(&arguments),
         Command::Embed(arguments) => embed::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
