@@ -225,13 +225,15 @@ impl Decode {
 
     async fn choose<B: Backend>(&mut self, text: &mut Buffered<B>) -> Result<Token> {
         let generated = self.usage.generated_tokens;
-        let began = self.now();
+        // Times are of use to drafts alone.
+        let clock = self.options.clock.filter(|_| self.drafted.is_on());
+        let began = clock.map(|clock| clock());
         self.sampler.set_position(generated);
         let draft = self.drafted.draft(text, &self.sampler, self.left).await?;
         let alone = text.pending().len() == 1;
         let tokens =
             if draft.is_empty() { vec![self.choose_one(text).await?] } else { self.check(text, &draft).await? };
-        let seconds = began.zip(self.now()).map(|(from, to)| to - from);
+        let seconds = began.zip(clock).map(|(from, clock)| clock() - from);
         let none = || Error::device("the choice of a token came to nothing");
         self.drafted.keep(draft.len(), tokens, seconds.filter(|_| alone)).ok_or_else(none)
     }

@@ -25,6 +25,11 @@ impl Drafted {
         Self { way, pace: Pace::new(), waiting: VecDeque::new(), counts: Drafts::default() }
     }
 
+    /// Returns whether tokens are drafted at all.
+    pub(super) fn is_on(&self) -> bool {
+        self.way.is_some()
+    }
+
     /// Returns whether accepted tokens are there to be given out.
     pub(super) fn waits(&self) -> bool {
         !self.waiting.is_empty()

@@ -107,7 +107,8 @@ fn random(rng: &mut Rng) -> Vec<f32> {
     let (count, scale) = (1 + rng.below(60) as usize, [0.01, 1.0, 3.0, 8.0][rng.below(4) as usize]);
     let mut logits = rng.normals(count, scale);
     if rng.below(5) == 0 {
-        logits.iter_mut().for_each(|z| *z = z.round());
+        // Zeros of one sign: ties are by id.
+        logits.iter_mut().for_each(|z| *z = z.round() + 0.0);
     }
     logits
 }
