@@ -116,9 +116,10 @@ export type Asked = Omit<GenerateOptions, "signal" | "samplers" | "minTokens" | 
 
 /** Returns the options with all samplers as `name=value`. */
 function asked({ samplers = {}, minTokens, logitBias = {}, mirostat, ...options }: Omit<GenerateOptions, "signal">): Asked {
-  const named = Object.entries(samplers).flatMap(([name, value]) =>
-    (Array.isArray(value) ? value : [value]).map((value) => `${name}=${value}`),
-  );
+  const named = Object.entries(samplers).flatMap(([name, value]) => {
+    const values: readonly (number | string)[] = typeof value === "object" ? value : [value];
+    return values.map((value) => `${name}=${value}`);
+  });
   if (mirostat) {
     const { version, tau = 5, eta = 0.1 } = mirostat;
     named.push(`mirostat=${version}`, `mirostat-tau=${tau}`, `mirostat-eta=${eta}`);

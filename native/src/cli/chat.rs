@@ -81,9 +81,9 @@ impl Settings {
         Ok(inputs)
     }
 
-    /// The options with the way to draft tokens.
-    pub(super) fn drafting(&self, options: Generation, model: &Arc<Model<Any>>) -> Result<Generation> {
-        self.sampling.drafting(options, model, self.tokens(model)?)
+    /// The options with the model's own settings, and with the way to draft tokens.
+    pub(super) fn of_model(&self, options: Generation, model: &Arc<Model<Any>>) -> Result<Generation> {
+        self.sampling.drafting(self.sampling.of_model(options, model), model, self.tokens(model)?)
     }
 
     /// Tokens of a conversation at most.
@@ -120,7 +120,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let options = arguments.settings.options()?;
     arguments.settings.inputs()?;
     let model = arguments.model.load()?;
-    let options = arguments.settings.drafting(options, &model)?;
+    let options = arguments.settings.of_model(options, &model)?;
     converse(arguments.settings.chat(&model)?, &arguments.settings, &options)?;
     Ok(ExitCode::SUCCESS)
 }

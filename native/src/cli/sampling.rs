@@ -12,21 +12,22 @@ use std::sync::Arc;
 /// Samplers run on the processor: with any of those below `--seed`, logits come back from the device in every step.
 #[derive(Args)]
 pub(super) struct SamplingArguments {
-    /// Sampling temperature; 0 takes the likeliest token.
-    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
-    temperature: f32,
-    /// Sample among the N likeliest tokens; 0 sets no limit.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    top_k: u32,
-    /// Sample among the likeliest tokens whose probabilities sum up to this.
-    #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true)]
-    top_p: f32,
-    /// Exclude tokens below this share of the likeliest token's probability.
-    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
-    min_p: f32,
-    /// Divide the logits of earlier tokens by this; 1 changes nothing.
-    #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true)]
-    repetition_penalty: f32,
+    /// Sampling temperature; 0 takes the likeliest token [default: 0; in conversations, this and the four below are what the
+    /// model's generation_config.json says].
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    temperature: Option<f32>,
+    /// Sample among the N likeliest tokens; 0 sets no limit [default: 0].
+    #[arg(long, value_name = "N")]
+    top_k: Option<u32>,
+    /// Sample among the likeliest tokens whose probabilities sum up to this [default: 1].
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    top_p: Option<f32>,
+    /// Exclude tokens below this share of the likeliest token's probability [default: 0].
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    min_p: Option<f32>,
+    /// Divide the logits of earlier tokens by this; 1 changes nothing [default: 1].
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    repetition_penalty: Option<f32>,
     /// Seed of the sampling; the same seed gives the same text.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -64,14 +65,7 @@ fn named_samplers() -> String {
 impl SamplingArguments {
     /// The options with these settings, if they are within their ranges.
     pub(super) fn apply(&self, options: Generation) -> Result<Generation> {
-        let sampling = Sampling {
-            temperature: self.temperature,
-            top_k: self.top_k,
-            top_p: self.top_p,
-            min_p: self.min_p,
-            repetition_penalty: self.repetition_penalty,
-            seed: self.seed,
-        };
+        let sampling = self.sampling(Sampling::default());
         let samplers = self.samplers()?;
         if self.speculate.as_deref() == Some("mtp") {
             let reason = "--speculate mtp is not supported: multi-token prediction heads are not run; give lookup, or a \
@@ -80,6 +74,26 @@ impl SamplingArguments {
         }
         foveate::sampling::Chain::new(sampling, Samplers { banned: Vec::new(), ..samplers.clone() }, &[], None)?;
         Ok(options.sampling(sampling).samplers(samplers))
+    }
+
+    /// The settings that were given, and for the rest those of `others`.
+    fn sampling(&self, others: Sampling) -> Sampling {
+        Sampling {
+            temperature: self.temperature.unwrap_or(others.temperature),
+            top_k: self.top_k.unwrap_or(others.top_k),
+            top_p: self.top_p.unwrap_or(others.top_p),
+            min_p: self.min_p.unwrap_or(others.min_p),
+            repetition_penalty: self.repetition_penalty.unwrap_or(others.repetition_penalty),
+            seed: self.seed,
+        }
+    }
+
+    /// The options with what the model's makers say of settings that were not given.
+    pub(super) fn of_model(&self, options: Generation, model: &Model<Any>) -> Generation {
+        match model.sampling() {
+            Some(sampling) => options.sampling(self.sampling(sampling)),
+            None => options,
+        }
     }
 
     fn samplers(&self) -> Result<Samplers> {
