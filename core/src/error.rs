@@ -58,6 +58,10 @@ pub enum Error {
     /// Logits from which no token can be chosen: one is NaN or +infinity, or none is finite. `position` is that of the token
     /// to predict, counted from 0: so many tokens were read.
     NotFinite { position: u64 },
+    /// A setting of a generation that is out of its range or that no sampler has.
+    Setting { reason: String },
+    /// Every token was excluded by a mask, a ban or a penalty. `position` is that of the token to predict.
+    NoToken { position: u64 },
     /// A prompt without tokens, from which nothing can be predicted.
     EmptyPrompt,
     /// Work that its caller cancelled.
@@ -153,6 +157,11 @@ impl fmt::Display for Error {
                 f,
                 "the logits at position {position} are not finite (NaN or infinity): no token can be chosen; a weight is \
                  damaged, or values overflow"
+            ),
+            Error::Setting { reason } => f.write_str(reason),
+            Error::NoToken { position } => write!(
+                f,
+                "no token is left at position {position}: masks, banned texts or repeated n-grams exclude the whole vocabulary"
             ),
             Error::EmptyPrompt => f.write_str("the prompt has no tokens"),
             Error::Cancelled => f.write_str("cancelled"),

@@ -36,6 +36,7 @@ pub mod coprocessor;
 pub mod cpu;
 pub mod embedding;
 pub mod error;
+pub mod evaluate;
 pub mod generate;
 #[cfg(feature = "gpu")]
 pub mod gpu;

@@ -89,12 +89,14 @@ pub use foveate_core::error::Error as RuntimeError;
 pub use foveate_core::generate::{Finish, Generation, Piece, Prompt, Timing, Token, Usage};
 pub use foveate_core::gpu::Gpu;
 pub use foveate_core::host::HostBackend;
-pub use foveate_core::sample::{Sampler, Sampling};
+/// How tokens are chosen; `sample` is the kernel.
+pub use foveate_core::sample as sampling;
+pub use foveate_core::sample::{Sampler, Samplers, Sampling};
 pub use foveate_core::{Any, Backend, Named, Operand, Stats, operands};
 
 pub use foveate_core::{
-    any, backend, cache, chat, check, config, coprocessor, embedding, generate, gpu, host, kernels, model, session,
-    settings, tokenizer, weights,
+    any, backend, cache, chat, check, config, coprocessor, embedding, evaluate, generate, gpu, host, kernels, model,
+    session, settings, tokenizer, weights,
 };
 pub use kernels::ops::routing;
 pub use kernels::{

@@ -60,7 +60,7 @@ fn json(output: &Output) -> Result<Value, Failed> {
 fn help_names_every_command() -> Check {
     let output = run(&["--help"])?;
     ensure(output.status.success(), || shown(&output))?;
-    for command in ["run", "generate", "chat", "score", "embed", "check", "devices", "bench", "pull"] {
+    for command in ["run", "generate", "chat", "score", "eval", "embed", "check", "devices", "bench", "pull"] {
         ensure(out(&output).contains(command), || format!("{command} is missing from {}", out(&output)))?;
         let own = run(&[command, "--help"])?;
         ensure(own.status.success() && out(&own).contains("Usage"), || shown(&own))?;
@@ -81,6 +81,11 @@ fn errors_are_one_helpful_line() -> Check {
     refused(&run(&["generate", "x", "--temperature", "-1"])?, &["temperature"])?;
     refused(&run(&["generate", "x", "--temperature", "nan"])?, &["temperature"])?;
     refused(&run(&["generate", "x", "--top-p", "7"])?, &["top_p"])?;
+    refused(&run(&["generate", "x", "--sampler", "typicl=0.9"])?, &["typicl", "did you mean typical?"])?;
+    refused(&run(&["chat", "--sampler", "typical"])?, &["NAME=VALUE", "typical"])?;
+    refused(&run(&["generate", "x", "--sampler", "typical=9"])?, &["typical", "0 to 1"])?;
+    refused(&run(&["run", "x", "--logit-bias", "7"])?, &["logit-bias", "ID=X"])?;
+    refused(&run(&["generate", "x", "--speculate", "mtp"])?, &["mtp", "not supported", "lookup"])?;
     let empty = tempfile::tempdir()?;
     let path = empty.path().to_string_lossy();
     refused(&run(&["generate", "x", "--model", &path])?, &["config.json"])?;
@@ -210,6 +215,52 @@ fn generate_stops_before_a_stop_string() -> Check {
     let at = text.find(&stop).ok_or("no such text")?;
     let stopped = json(&run(&[&arguments[..], &more, &["--stop", &stop]].concat())?)?;
     ensure(stopped["stop"] == "stop-string" && stopped["text"] == text[..at], || format!("{stopped} of {whole}"))
+}
+
+fn generate_drafts_and_gives_several_answers() -> Check {
+    let folder = tiny_model(false)?;
+    let path = folder.path().to_string_lossy();
+    let arguments = ["generate", "the king and the king and the", "--model", &path, "--device", "reference", "--json"];
+    let more = ["--temperature", "0.8", "--seed", "5", "--max-tokens", "30", "--ignore-eos"];
+    let with = |extra: &[&str]| json(&run(&[&arguments[..], &more, extra].concat())?);
+    let plain = with(&[])?;
+    ensure(plain["surprise_bits"].as_f64().is_some_and(|bits| bits > 0.0) && plain["drafted"] == 0, || {
+        plain.to_string()
+    })?;
+    for way in ["lookup", &path] {
+        let drafted = with(&["--speculate", way])?;
+        ensure(drafted["ids"] == plain["ids"], || format!("{way}: {drafted} instead of {plain}"))?;
+        ensure(drafted["surprise_bits"] == plain["surprise_bits"], || format!("{way}: {drafted} instead of {plain}"))?;
+        ensure(way == "lookup" || drafted["accepted"].as_u64() > Some(10), || drafted.to_string())?;
+    }
+    let several = with(&["--n", "3"])?;
+    let answers = several["answers"].as_array().ok_or("no answers")?;
+    ensure(answers.len() == 3 && answers[0]["ids"] == plain["ids"], || several.to_string())?;
+    ensure(answers[1]["ids"] != answers[2]["ids"], || several.to_string())?;
+    let bent = with(&["--mirostat", "2", "--mirostat-tau", "3", "--logit-bias", "40=-inf", "--sampler", "ban=the"])?;
+    ensure(!bent["text"].as_str().is_some_and(|text| text.contains("the")), || bent.to_string())
+}
+
+fn eval_reports_each_kind_of_task() -> Check {
+    let folder = tiny_model(false)?;
+    let path = folder.path().to_string_lossy();
+    let tasks = r#"{"context": "the king", "choices": ["and", "thing", "he"], "gold": 1}
+        {"context": "", "continuation": "the king"}
+        {"text": "the king and the thing"}"#;
+    let common = ["eval", "-", "--model", &path, "--device", "cpu", "--json"];
+    let report = json(&with_input(&common, tasks)?)?;
+    let results = report["results"].as_array().ok_or("no results")?;
+    let of_choices = results[0]["loglikelihoods"].as_array().ok_or("no choices")?;
+    // A choice is the continuation behind the delimiter.
+    let single = json(&with_input(&common, r#"{"context": "the king", "continuation": " thing"}"#)?)?;
+    let (choice, alone) = (of_choices[1].as_f64(), single["results"][0]["loglikelihood"].as_f64());
+    ensure(choice.zip(alone).is_some_and(|(a, b)| (a - b).abs() < 1e-4), || format!("{report} and {single}"))?;
+    ensure(report["multiple_choice"]["tasks"] == 1 && results[2]["tokens"].as_u64() > Some(5), || report.to_string())?;
+    let bits = report["rolling"]["bits_per_byte"].as_f64().unwrap_or(f64::NAN);
+    let sum = results[2]["loglikelihood"].as_f64().unwrap_or(f64::NAN);
+    ensure((bits + sum / 22.0 / 2f64.ln()).abs() < 1e-9, || report.to_string())?;
+    refused(&with_input(&common, r#"{"context": "a", "choices": ["b"], "gold": 1}"#)?, &["line 1", "gold"])?;
+    refused(&with_input(&common, "{}")?, &["line 1", "expected"])
 }
 
 /// The model with a device that every machine has.
@@ -583,6 +634,8 @@ fn main() {
         always("run_continues_a_text_where_there_is_no_template", run_continues_a_text_where_there_is_no_template),
         always("run_refuses_what_it_does_not_know", run_refuses_what_it_does_not_know),
         always("generate_stops_before_a_stop_string", generate_stops_before_a_stop_string),
+        always("generate_drafts_and_gives_several_answers", generate_drafts_and_gives_several_answers),
+        always("eval_reports_each_kind_of_task", eval_reports_each_kind_of_task),
         always("check_fails_on_what_it_cannot_run", check_fails_on_what_it_cannot_run),
         given(golden, "check_notices_a_wrong_expectation", check_notices_a_wrong_expectation),
         given(golden, "check_runs_golden_ops_on_the_reference", || check_runs_golden_ops("reference")),

@@ -1,7 +1,7 @@
 //! Options, read from objects of JavaScript.
 
 use crate::source::JsSource;
-use foveate_core::generate::Generation;
+use foveate_core::generate::{Generation, Speculation};
 use foveate_core::sample::Sampling;
 use foveate_core::{Error, Result};
 use js_sys::{Uint8Array, Uint32Array};
@@ -31,6 +31,13 @@ export interface JsOptions {
   minP?: number | undefined;
   repetitionPenalty?: number | undefined;
   seed?: number | undefined;
+  /** Texts that end the answer. */
+  stop?: readonly string[] | undefined;
+  ignoreEos?: boolean | undefined;
+  /** Other samplers, each as `name=value`. */
+  samplers?: readonly string[] | undefined;
+  /** Way to draft tokens: `lookup`. */
+  speculate?: string | undefined;
   /** Likeliest tokens to tell of with every token; undefined asks for no probabilities at all. */
   logprobs?: number | undefined;
   /** Tokens of this answer that were generated before, on a device that was lost. */
@@ -80,6 +87,14 @@ extern "C" {
     #[wasm_bindgen(method, getter)]
     fn seed(this: &JsOptions) -> JsValue;
     #[wasm_bindgen(method, getter)]
+    fn stop(this: &JsOptions) -> Option<Vec<String>>;
+    #[wasm_bindgen(method, getter, js_name = ignoreEos)]
+    fn ignore_eos(this: &JsOptions) -> Option<bool>;
+    #[wasm_bindgen(method, getter)]
+    fn samplers(this: &JsOptions) -> Option<Vec<String>>;
+    #[wasm_bindgen(method, getter)]
+    fn speculate(this: &JsOptions) -> Option<String>;
+    #[wasm_bindgen(method, getter)]
     fn logprobs(this: &JsOptions) -> JsValue;
     #[wasm_bindgen(method, getter)]
     fn replay(this: &JsOptions) -> Option<Uint32Array>;
@@ -122,6 +137,19 @@ impl JsOptions {
         if let Some(most) = whole("maxTokens", &self.max_tokens(), u32::MAX.into())? {
             options.max_tokens = most as u64;
         }
+        options.stop = self.stop().unwrap_or_default();
+        options.ignore_eos = self.ignore_eos().unwrap_or_default();
+        for setting in self.samplers().unwrap_or_default() {
+            let (name, value) = setting.split_once('=').unwrap_or((&setting, ""));
+            options.samplers.set(name, value)?;
+        }
+        options.speculate = match self.speculate().as_deref() {
+            None => None,
+            Some("lookup") => Some(Speculation::lookup()),
+            Some(other) => {
+                return Err(Error::Setting { reason: format!("speculate must be \"lookup\", got {other:?}") });
+            }
+        };
         options.logprobs = whole("logprobs", &self.logprobs(), MOST_LIKELY)?.map(|count| count as usize);
         // Tokens of the answer that are there already.
         options.replay = self.replay().map(|ids| ids.to_vec()).unwrap_or_default();

@@ -67,7 +67,7 @@ impl Running {
                 if !choosable(row) {
                     wrong = wrong.or(Some(position));
                 }
-                let Likelihood { logprob, entropy, rank } = likelihood(row, target);
+                let Likelihood { logprob, entropy, rank, .. } = likelihood(row, target);
                 scores.extend([logprob, entropy, rank.into()]);
             }
         };

@@ -19,6 +19,26 @@ export interface GenerateOptions extends TemplateOptions {
   readonly repetitionPenalty?: number;
   /** Seed of the random generator. The same seed, prompt and device give the same answer. */
   readonly seed?: number;
+  /** Texts that end the answer. Nothing of them is given out, wherever tokens end. */
+  readonly stop?: readonly string[];
+  /** Continues behind tokens that end a text. */
+  readonly ignoreEos?: boolean;
+  /** Minimum number of tokens: before, the answer does not end. */
+  readonly minTokens?: number;
+  /** Numbers to add to the logits of tokens, by token id. `-Infinity` excludes a token. */
+  readonly logitBias?: Readonly<Record<number, number>>;
+  /** Keeps the surprise of the text at `tau` bits a token (5), with the learning rate `eta` (0.1). Replaces other filters. */
+  readonly mirostat?: { readonly version: 1 | 2; readonly tau?: number; readonly eta?: number };
+  /**
+   * Other samplers by name, such as `{ typical: 0.9, noRepeatNgram: 3, ban: ["foo"] }`; docs/decoding.md lists them. They
+   * run on the processor: the logits are downloaded from the device at every step.
+   */
+  readonly samplers?: Readonly<Record<string, number | string | readonly string[]>>;
+  /**
+   * Drafts tokens that followed an earlier place of the same text, and checks several in one step. The answer stays the
+   * same. If the caller leaves the loop early, a session may hold some tokens more than were given out.
+   */
+  readonly speculate?: "lookup";
   /**
    * Adds a `score` to every token, with the log-probabilities of this many most likely tokens: 0 to 100. The logits are
    * then downloaded from the device at every step, which costs time.
@@ -89,14 +109,34 @@ export async function idsOf(
   return engine.call("tokenize", [text, false]);
 }
 
+/** Options as an engine takes them. */
+export type Asked = Omit<GenerateOptions, "signal" | "samplers" | "minTokens" | "logitBias" | "mirostat"> & {
+  readonly samplers: readonly string[];
+};
+
+/** Returns the options with all samplers as `name=value`. */
+function asked({ samplers = {}, minTokens, logitBias = {}, mirostat, ...options }: Omit<GenerateOptions, "signal">): Asked {
+  const named = Object.entries(samplers).flatMap(([name, value]) => {
+    const values: readonly (number | string)[] = typeof value === "object" ? value : [value];
+    return values.map((value) => `${name}=${value}`);
+  });
+  if (mirostat) {
+    const { version, tau = 5, eta = 0.1 } = mirostat;
+    named.push(`mirostat=${version}`, `mirostat-tau=${tau}`, `mirostat-eta=${eta}`);
+  }
+  if (minTokens !== undefined) named.push(`min-tokens=${minTokens}`);
+  for (const [id, bias] of Object.entries(logitBias)) named.push(`logit-bias=${id}=${bias}`);
+  return { ...options, samplers: named };
+}
+
 /** Yields the steps of the answer that `begin` starts, until it ends or the caller leaves the loop. */
 async function* steps(
   link: Link,
-  begin: (options: Omit<GenerateOptions, "signal">) => Promise<number>,
+  begin: (options: Asked) => Promise<number>,
   { signal, ...options }: GenerateOptions,
 ): AsyncGenerator<Step, FinishReason, void> {
   throwIfAborted(signal);
-  const answer = await begin(options);
+  const answer = await begin(asked(options));
   let last: Promise<unknown> = Promise.resolve();
   try {
     for (;;) {

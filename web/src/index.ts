@@ -16,6 +16,7 @@
  */
 
 import {
+  type Asked,
   checked,
   type FinishReason,
   type GenerateOptions,
@@ -296,7 +297,7 @@ export class Model {
     return idsOf(this.#link, text);
   }
 
-  async #begin(prompt: Prompt, options: GenerateOptions): Promise<number> {
+  async #begin(prompt: Prompt, options: Asked): Promise<number> {
     return this.#link.engine.call("begin", [await idsOf(this.#link, prompt, true, options), options]);
   }
 

@@ -121,6 +121,13 @@ impl Sequence {
         }
     }
 
+    /// Gives up what was kept for a rollback to `len`.
+    pub(crate) fn forget_checkpoint(&mut self, len: u32) {
+        if self.checkpoints().any(|at| at == len) {
+            Arc::make_mut(&mut self.state).checkpoints.retain(|kept| kept.len != len);
+        }
+    }
+
     /// The longest length up to `len` that the sequence can go back to.
     pub fn nearest(&self, len: u32) -> u32 {
         if len >= self.len() {

@@ -1,26 +1,16 @@
 //! The generation loop, one step at a time.
 
-use super::likelihood::{Likelihood, likeliest, likelihood};
+use super::drafted::Drafted;
 use super::options::Generation;
+use super::speculate::Drafts;
 use super::stop::StopStrings;
-use super::weigh::chosen;
+use super::token::Token;
 use crate::backend::Backend;
 use crate::error::{Error, Result};
-use crate::sample::Sampler;
+use crate::sample::{Chain, Draws, Past, Sampler, likeliest, likelihood};
 use crate::session::Buffered;
 use crate::tokenizer::Stream;
-use foveate_kernels::sample::NOT_FINITE;
 use std::fmt;
-
-/// A token that was generated.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Token {
-    pub id: u32,
-    /// Its probability, if [`Generation::logprobs`] asks for it.
-    pub likelihood: Option<Likelihood>,
-    /// The likeliest tokens in its place and the natural logarithms of their probabilities, as many as were asked for.
-    pub likeliest: Vec<(u32, f64)>,
-}
 
 /// A part of a generation: whole characters, and the token that they became certain with. [`Display`](fmt::Display) writes
 /// the text.
@@ -93,6 +83,8 @@ pub struct Timing {
 pub struct Decode {
     options: Generation,
     sampler: Sampler,
+    /// Chooses on the host where the sampler alone would not do.
+    chain: Chain,
     /// None without a tokenizer, and behind the end.
     stream: Option<Stream>,
     stops: StopStrings,
@@ -100,6 +92,9 @@ pub struct Decode {
     left: u64,
     finish: Option<Finish>,
     usage: Usage,
+    drafted: Drafted,
+    /// The sum of the surprise of tokens, in bits, and their number.
+    surprise: (f64, u64),
     /// When the first step began, when the first token was there, and when the last one.
     times: [Option<f64>; 3],
 }
@@ -111,7 +106,8 @@ impl Decode {
     /// `EmptyPrompt` if there are none, or none behind embeddings; `Config` and `Kernel` for options out of their range;
     /// `Tokenizer` for stop strings without a tokenizer.
     pub fn new<B: Backend>(text: &mut Buffered<B>, options: &Generation) -> Result<Self> {
-        let mut sampler = Sampler::new(options.sampling)?;
+        let draws = Draws::of_sequence(options.sampling.seed, options.sequence);
+        let mut sampler = Sampler::new(options.sampling)?.with_draws(draws);
         let stops = StopStrings::new(&options.stop)?;
         text.hold_last()?;
         if text.pending().is_empty() {
@@ -123,9 +119,15 @@ impl Decode {
             Err(error) if !options.stop.is_empty() => return Err(error),
             Err(_) => None,
         };
+        let mut chain =
+            Chain::new(options.sampling, options.samplers.clone(), model.end_tokens(), model.tokenizer().ok())?
+                .with_draws(draws);
+        if options.surprise {
+            chain = chain.with_surprise();
+        }
         let (replayed, mut stops) = (options.replay.len() as u64, stops);
+        sampler.set_position(replayed);
         for &id in &options.replay {
-            sampler.next(model.config().vocab);
             if let Some(piece) = stream.as_mut().and_then(|stream| stream.push(id)) {
                 stops.push(&piece);
             }
@@ -136,12 +138,15 @@ impl Decode {
         Ok(Self {
             options: options.clone(),
             sampler,
+            chain,
             stream,
             stops,
             ends: if options.ignore_eos { Vec::new() } else { model.end_tokens().to_vec() },
             left: options.max_tokens.saturating_sub(replayed),
             finish: None,
             usage,
+            drafted: Drafted::new(options),
+            surprise: (0.0, 0),
             times: [None; 3],
         })
     }
@@ -159,18 +164,22 @@ impl Decode {
             return Ok(None);
         }
         self.times[0] = self.times[0].or_else(|| self.now());
-        text.hold_last()?;
-        if let Some(finish) = self.bound(text) {
+        if let Some(finish) = self.bound(text)? {
+            self.drafted.settle(text)?;
             return Ok(self.end(finish));
         }
-        if !self.read_prompt(text).await? {
-            return Ok(self.end(Finish::Cancelled));
-        }
-        let token = self.choose(text).await?;
+        let token = match self.drafted.accepted() {
+            Some(token) => token,
+            None if !self.read_prompt(text).await? => return Ok(self.end(Finish::Cancelled)),
+            None => self.choose(text).await?,
+        };
         let id = token.id;
         self.times[2] = self.now();
         self.times[1] = self.times[1].or(self.times[2]);
         self.usage.generated_tokens += 1;
+        if let Some(bits) = token.surprise {
+            self.surprise = (self.surprise.0 + bits, self.surprise.1 + 1);
+        }
         self.left -= 1;
         if self.ends.contains(&id) {
             text.drop_held();
@@ -179,22 +188,25 @@ impl Decode {
         let fresh = self.stream.as_mut().and_then(|stream| stream.push(id)).unwrap_or_default();
         let (fresh, stop) = self.stops.push(&fresh);
         if let Some(stop) = stop {
+            self.drafted.settle(text)?;
             self.finish = Some(Finish::StopString(stop));
         }
         Ok(Some(Piece { text: fresh, token: Some(token) }))
     }
 
     /// Why there is no further token, if there is none.
-    fn bound<B: Backend>(&self, text: &Buffered<B>) -> Option<Finish> {
+    fn bound<B: Backend>(&self, text: &mut Buffered<B>) -> Result<Option<Finish>> {
         if self.options.cancel.is_cancelled() {
-            Some(Finish::Cancelled)
-        } else if self.left == 0 {
-            Some(Finish::MaxTokens)
-        } else if text.pending().len() > text.session().room() as usize {
-            Some(Finish::Context)
-        } else {
-            None
+            return Ok(Some(Finish::Cancelled));
         }
+        if self.left == 0 {
+            return Ok(Some(Finish::MaxTokens));
+        }
+        if self.drafted.waits() {
+            return Ok(None);
+        }
+        text.hold_last()?;
+        Ok((text.pending().len() > text.session().room() as usize).then_some(Finish::Context))
     }
 
     /// Reads what waits, until one step is left. Returns `false` if it was cancelled in between.
@@ -212,19 +224,81 @@ impl Decode {
     }
 
     async fn choose<B: Backend>(&mut self, text: &mut Buffered<B>) -> Result<Token> {
-        let Some(count) = self.options.logprobs else {
-            let id = text.next(&mut self.sampler).await?;
-            return Ok(Token { id, likelihood: None, likeliest: Vec::new() });
-        };
-        let row = text.logits().await?;
-        let id = chosen(&row, &mut self.sampler, text.session().tokens()).await?;
-        if id == NOT_FINITE {
-            let position = text.session().tokens().len() as u64;
-            text.hold_last()?;
-            return Err(Error::NotFinite { position });
+        let generated = self.usage.generated_tokens;
+        // Times are of use to drafts alone.
+        let clock = self.options.clock.filter(|_| self.drafted.is_on());
+        let began = clock.map(|clock| clock());
+        self.sampler.set_position(generated);
+        let draft = self.drafted.draft(text, &self.sampler, self.left).await?;
+        let alone = text.pending().len() == 1;
+        let tokens =
+            if draft.is_empty() { vec![self.choose_one(text).await?] } else { self.check(text, &draft).await? };
+        let seconds = began.zip(clock).map(|(from, clock)| clock() - from);
+        let none = || Error::device("the choice of a token came to nothing");
+        self.drafted.keep(draft.len(), tokens, seconds.filter(|_| alone)).ok_or_else(none)
+    }
+
+    /// Returns whether the device chooses by itself.
+    fn on_device(&self, generated: u64) -> bool {
+        self.options.logprobs.is_none() && self.chain.is_plain(generated)
+    }
+
+    async fn choose_one<B: Backend>(&mut self, text: &mut Buffered<B>) -> Result<Token> {
+        let generated = self.usage.generated_tokens;
+        if self.on_device(generated) {
+            return Ok(Token::bare(text.next(&mut self.sampler).await?));
         }
-        text.hold(id);
-        Ok(Token { id, likelihood: Some(likelihood(&row, id)), likeliest: likeliest(&row, count) })
+        let row = text.logits().await?;
+        let past = Past { tokens: text.session().tokens(), generated };
+        let token = self.weigh(row, past, None);
+        match &token {
+            Ok(token) => text.hold(token.id),
+            Err(_) => text.hold_last()?,
+        }
+        token
+    }
+
+    /// Chooses the tokens behind the one that waits and behind each of the draft, up to where the two differ or a text ends.
+    async fn check<B: Backend>(&mut self, text: &mut Buffered<B>, draft: &[u32]) -> Result<Vec<Token>> {
+        let generated = self.usage.generated_tokens;
+        if self.on_device(generated) {
+            let ids = text.next_drafted(draft, &self.ends, &mut self.sampler).await?;
+            return Ok(ids.into_iter().map(Token::bare).collect());
+        }
+        let (before, rows) = (text.session().tokens().len(), text.logits_drafted(draft).await?);
+        let vocab = text.session().model().config().vocab as usize;
+        let mut tokens: Vec<Token> = Vec::new();
+        for (at, row) in rows.chunks_exact(vocab).enumerate() {
+            let past = Past { tokens: &text.session().tokens()[..=before + at], generated: generated + at as u64 };
+            match self.weigh(row.to_vec(), past, None) {
+                Ok(token) => tokens.push(token),
+                // The tokens in front of it are good; the next step meets the error again.
+                Err(_) if at > 0 => break,
+                Err(error) => {
+                    text.rollback(before as u32 + 1)?;
+                    return Err(error);
+                }
+            }
+            let id = tokens[at].id;
+            if draft.get(at) != Some(&id) || self.ends.contains(&id) {
+                break;
+            }
+        }
+        let ids: Vec<u32> = tokens.iter().map(|token| token.id).collect();
+        text.keep_drafted(before, &ids)?;
+        Ok(tokens)
+    }
+
+    /// Chooses on the host from a row of logits, among the tokens whose bits are set if there is a mask.
+    fn weigh(&mut self, mut row: Vec<f32>, past: Past<'_>, allowed: Option<&[u32]>) -> Result<Token> {
+        // Probabilities are told of logits as the model gave them.
+        let told = self.options.logprobs.map(|count| (count, row.clone()));
+        let choice = self.chain.choose(&mut row, past, allowed)?;
+        let mut token = Token { surprise: choice.surprise, ..Token::bare(choice.id) };
+        if let Some((count, row)) = told {
+            (token.likelihood, token.likeliest) = (Some(likelihood(&row, choice.id)), likeliest(&row, count));
+        }
+        Ok(token)
     }
 
     /// Ends the generation with the text that was held back, if there is any.
@@ -251,6 +325,18 @@ impl Decode {
     /// Tokens so far.
     pub fn usage(&self) -> Usage {
         self.usage
+    }
+
+    /// Tokens that were drafted, and how many of them were accepted.
+    pub fn drafts(&self) -> Drafts {
+        self.drafted.counts
+    }
+
+    /// The mean of `-log2 p` of the tokens so far, under the distribution before truncation; `None` unless it is
+    /// [asked for](Generation::surprise).
+    pub fn surprise_bits(&self) -> Option<f64> {
+        let (bits, tokens) = self.surprise;
+        (tokens > 0).then(|| bits / tokens as f64)
     }
 
     /// The times up to now.

@@ -6,17 +6,27 @@
 
 mod chat;
 mod decode;
-mod likelihood;
+mod draft;
+mod draft_model;
+mod drafted;
+mod lookup;
 mod options;
+mod pace;
 mod prompt;
+mod speculate;
 mod stop;
-mod weigh;
+mod token;
 
 pub use chat::{Chat, Reply};
-pub use decode::{Decode, Finish, Piece, Timing, Token, Usage};
-pub use likelihood::{Likelihood, likeliest, likelihood};
+pub use decode::{Decode, Finish, Piece, Timing, Usage};
+pub use draft::{Draft, Drafting};
+pub use draft_model::DraftModel;
 pub use options::Generation;
 pub use prompt::Prompt;
+pub use speculate::{Drafts, Speculation};
+pub use token::Token;
+
+pub use crate::sample::{Likelihood, likeliest, likelihood};
 
 use crate::backend::Backend;
 use crate::error::{Error, Result};
@@ -102,6 +112,16 @@ impl<B: Backend, S: BorrowMut<Buffered<B>>> Generator<B, S> {
     /// Tokens so far.
     pub fn usage(&self) -> Usage {
         self.decode.usage()
+    }
+
+    /// See [`Decode::drafts`].
+    pub fn drafts(&self) -> Drafts {
+        self.decode.drafts()
+    }
+
+    /// See [`Decode::surprise_bits`].
+    pub fn surprise_bits(&self) -> Option<f64> {
+        self.decode.surprise_bits()
     }
 
     /// The times up to now.

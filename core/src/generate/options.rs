@@ -1,7 +1,8 @@
 //! Settings of a generation.
 
+use super::speculate::Speculation;
 use crate::coprocessor::Cancel;
-use crate::sample::Sampling;
+use crate::sample::{Mirostat, Samplers, Sampling};
 
 /// Tokens of a generation, where no maximum is given.
 const MAX_TOKENS: u64 = 256;
@@ -25,6 +26,15 @@ pub struct Generation {
     /// Give out the spelling of tokens that are no text.
     pub show_special: bool,
     pub sampling: Sampling,
+    /// Samplers beyond those of `sampling`, biases and bans, which run on the host.
+    pub samplers: Samplers,
+    /// Which of several answers to a prompt this is: each has draws of its own, and answer 0 those of the seed.
+    pub sequence: u64,
+    /// Draft tokens and check several in one step. Until the end of the generation, the session may hold accepted tokens that
+    /// were not given out yet.
+    pub speculate: Option<Speculation>,
+    /// Tell of the surprise of every token.
+    pub surprise: bool,
     /// Tell of probabilities, and of that many of the likeliest tokens.
     pub logprobs: Option<usize>,
     /// Ends the generation between two steps, also inside of a long prompt.
@@ -43,6 +53,10 @@ impl Default for Generation {
             ignore_eos: false,
             show_special: false,
             sampling: Sampling::default(),
+            samplers: Samplers::default(),
+            sequence: 0,
+            speculate: None,
+            surprise: false,
             logprobs: None,
             cancel: Cancel::default(),
             clock: default_clock(),
@@ -68,11 +82,13 @@ fn default_clock() -> Option<fn() -> f64> {
     None
 }
 
-/// Equal settings; the cancel token and the clock are none.
+/// Equal settings; the cancel token, the clock and the way to draft tokens are none.
 impl PartialEq for Generation {
     fn eq(&self, other: &Self) -> bool {
         let settings = |g: &Self| (g.max_tokens, g.ignore_eos, g.show_special, g.sampling, g.logprobs);
-        settings(self) == settings(other) && self.stop == other.stop && self.replay == other.replay
+        let told = |g: &Self| (g.sequence, g.surprise);
+        let equal = settings(self) == settings(other) && told(self) == told(other);
+        equal && self.samplers == other.samplers && self.stop == other.stop && self.replay == other.replay
     }
 }
 
@@ -141,6 +157,45 @@ impl Generation {
     pub fn seed(mut self, seed: u64) -> Self {
         self.sampling.seed = seed;
         self
+    }
+
+    /// Sets the samplers beyond those of [`sampling`](Self::sampling), all at once.
+    pub fn samplers(self, samplers: Samplers) -> Self {
+        Self { samplers, ..self }
+    }
+
+    /// Keeps the surprise of the text at `tau` bits a token, by Mirostat of this version (1 or 2) with learning rate `eta`.
+    pub fn mirostat(mut self, version: u32, tau: f32, eta: f32) -> Self {
+        self.samplers.mirostat = Some(Mirostat { version, tau, eta, ..Mirostat::default() });
+        self
+    }
+
+    /// Adds a bias to the logit of a token; minus infinity excludes it.
+    pub fn logit_bias(mut self, id: u32, bias: f32) -> Self {
+        self.samplers.logit_bias.push((id, bias));
+        self
+    }
+
+    /// Keeps the answer from ending before it has so many tokens.
+    pub fn min_tokens(mut self, min_tokens: u64) -> Self {
+        self.samplers.min_tokens = min_tokens;
+        self
+    }
+
+    /// Sets which of several answers to a prompt this is.
+    pub fn sequence(self, sequence: u64) -> Self {
+        Self { sequence, ..self }
+    }
+
+    /// Drafts tokens and checks several in one step. The text stays the same; a step costs more, and gives more tokens where
+    /// drafts are right. Pauses by itself where that does not pay.
+    pub fn speculate(self, speculation: Speculation) -> Self {
+        Self { speculate: Some(speculation), ..self }
+    }
+
+    /// Sets whether the surprise of every token is told. Logits then come back from the device in every step.
+    pub fn surprise(self, surprise: bool) -> Self {
+        Self { surprise, ..self }
     }
 
     /// Tells of each token's probability and of the `likeliest` likeliest tokens. Logits then come back from the device in

@@ -4,6 +4,7 @@ use super::family::parse as json;
 use super::{Family, Files};
 use crate::chat::Template;
 use crate::error::{Error, Result};
+use crate::sample::Sampling;
 use crate::tokenizer::{Settings, Tokenizer};
 use crate::weights::Checkpoint;
 use serde_json::Value;
@@ -13,7 +14,7 @@ use serde_json::Value;
 pub struct Hub<'a> {
     /// `config.json`
     pub config: &'a [u8],
-    /// `generation_config.json`: it may name more tokens that end a text.
+    /// `generation_config.json`: it may name more tokens that end a text, and how tokens are drawn.
     pub generation: Option<&'a [u8]>,
     /// `tokenizer.json`
     pub tokenizer: Option<&'a [u8]>,
@@ -38,7 +39,9 @@ impl Files {
     pub fn from_hub(weights: Checkpoint, hub: Hub<'_>) -> Result<Self> {
         let mut family = Family::from_json(hub.config)?;
         if let Some(bytes) = hub.generation {
-            let more = ids(json("generation_config.json", bytes)?.get("eos_token_id"))?;
+            let generation = json("generation_config.json", bytes)?;
+            let more = ids(generation.get("eos_token_id"))?;
+            family.sampling = sampling(&generation)?;
             family.config.stops.extend(more);
             family.config.stops.sort_unstable();
             family.config.stops.dedup();
@@ -73,6 +76,27 @@ fn template(hub: &Hub<'_>, settings: Settings) -> Result<Option<Template>> {
     if sources.is_empty() { Ok(None) } else { Template::from_named(sources, settings.special.clone()).map(Some) }
 }
 
+/// How tokens are drawn, with transformers' defaults for what is not there; `None` if the file does not ask for draws.
+fn sampling(generation: &Value) -> Result<Option<Sampling>> {
+    if generation.get("do_sample").and_then(Value::as_bool) != Some(true) {
+        return Ok(None);
+    }
+    let number = |name: &str, default: f64| match generation.get(name) {
+        None | Some(Value::Null) => Ok(default),
+        Some(value) => value.as_f64().ok_or_else(|| Error::Config {
+            reason: format!("generation_config.json: {name} must be a number, got {value}"),
+        }),
+    };
+    Ok(Some(Sampling {
+        temperature: number("temperature", 1.0)? as f32,
+        top_k: number("top_k", 50.0)? as u32,
+        top_p: number("top_p", 1.0)? as f32,
+        min_p: number("min_p", 0.0)? as f32,
+        repetition_penalty: number("repetition_penalty", 1.0)? as f32,
+        seed: 0,
+    }))
+}
+
 /// One id or a list of them.
 fn ids(value: Option<&Value>) -> Result<Vec<u32>> {
     let wrong = |value: &Value| Error::Config {
@@ -83,5 +107,21 @@ fn ids(value: Option<&Value>) -> Result<Vec<u32>> {
         None | Some(Value::Null) => Ok(Vec::new()),
         Some(Value::Array(all)) => all.iter().map(one).collect(),
         Some(value) => one(value).map(|id| vec![id]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn generation_config_gives_the_settings_of_draws() {
+        let qwen = json!({"do_sample": true, "temperature": 0.6, "top_k": 20, "top_p": 0.95});
+        let found = sampling(&qwen).expect("numbers").expect("it draws");
+        assert_eq!((found.temperature, found.top_k, found.top_p, found.min_p), (0.6, 20, 0.95, 0.0));
+        assert_eq!(sampling(&json!({"temperature": 0.6})), Ok(None));
+        let error = sampling(&json!({"do_sample": true, "top_p": "most"})).expect_err("no number").to_string();
+        assert!(error.contains("top_p"), "{error}");
     }
 }

@@ -29,6 +29,7 @@ use crate::chat::Template;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::host::HostBackend;
+use crate::sample::Sampling;
 use crate::tokenizer::Tokenizer;
 use crate::weights::Checkpoint;
 use std::collections::BTreeSet;
@@ -85,6 +86,7 @@ pub struct Model<B: Backend> {
     tokenizer: Option<Tokenizer>,
     template: Option<Template>,
     ends: Vec<u32>,
+    sampling: Option<Sampling>,
 }
 
 impl<B: Backend> Model<B> {
@@ -122,7 +124,7 @@ impl<B: Backend> Model<B> {
         let known = in_memory || ignored == 0;
         let fingerprint = if known { Some(weights.fingerprint().await?) } else { None };
         let ends = ends(decoder.config(), tokenizer.as_ref());
-        Ok(Self { backend, fingerprint, decoder, tokenizer, template, ends })
+        Ok(Self { backend, fingerprint, decoder, tokenizer, template, ends, sampling: family.sampling })
     }
 
     /// Builds a model without weights, for an executor that runs nothing: checks that each tensor is there in the shape and
@@ -148,6 +150,7 @@ impl<B: Backend> Model<B> {
             tokenizer: None,
             template: None,
             ends: Vec::new(),
+            sampling: None,
         })
     }
 
@@ -172,6 +175,11 @@ impl<B: Backend> Model<B> {
     /// known.
     pub fn end_tokens(&self) -> &[u32] {
         &self.ends
+    }
+
+    /// How the model's makers draw tokens, if `generation_config.json` says so; its seed is 0.
+    pub fn sampling(&self) -> Option<Sampling> {
+        self.sampling
     }
 
     /// # Errors

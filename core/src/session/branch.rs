@@ -45,6 +45,7 @@ impl<B: Backend> Session<B> {
             observer: None,
             timing: Default::default(),
             interval: self.interval,
+            checking: false,
         })
     }
 
@@ -90,6 +91,19 @@ impl<B: Backend> Session<B> {
     /// oldest are given up.
     pub fn checkpoint(&mut self) {
         self.sequence.checkpoint();
+    }
+
+    /// Keeps the states for the time of a step whose tokens may be taken back, until [`forget_check`](Self::forget_check).
+    pub(super) fn checkpoint_to_check(&mut self) {
+        self.checking = !self.sequence.checkpoints().any(|at| at == self.sequence.len());
+        self.checkpoint();
+    }
+
+    /// Gives up what was kept at `len` for a step, if it was kept for that alone.
+    pub(super) fn forget_check(&mut self, len: u32) {
+        if std::mem::take(&mut self.checking) {
+            self.sequence.forget_checkpoint(len);
+        }
     }
 
     /// Checkpoints every so many tokens from now on, between two steps: [`CHECKPOINT`](crate::cache::CHECKPOINT) at first,

@@ -157,6 +157,51 @@ impl<B: Backend> Buffered<B> {
         Ok(id)
     }
 
+    /// Tokens of a draft that fit a step behind the token that waits.
+    pub(crate) fn most_drafted(&self) -> usize {
+        let rows = self.session.most_chosen().min(self.session.room());
+        (rows as usize).saturating_sub(self.pending.len())
+    }
+
+    /// Reads the token that waits and a draft of what follows, in one step. Returns the tokens that the sampler chooses: those
+    /// of the draft, up to the first of `ends` or the first that it chooses otherwise, which is the last one. That one waits
+    /// then, and nothing behind it was read.
+    ///
+    /// # Errors
+    /// As [`Session::next`]; `Config` for a draft that is too long for a step.
+    pub(crate) async fn next_drafted(
+        &mut self,
+        draft: &[u32],
+        ends: &[u32],
+        sampler: &mut Sampler,
+    ) -> Result<Vec<u32>> {
+        let (before, read) = (self.session.tokens().len(), [&self.pending, draft].concat());
+        let mut ids = self.session.next_each(&read, sampler).await?;
+        let same = ids.iter().zip(draft).take_while(|(id, drafted)| id == drafted && !ends.contains(id)).count();
+        ids.truncate(same + 1);
+        self.pending.clear();
+        self.keep_drafted(before, &ids)?;
+        Ok(ids)
+    }
+
+    /// Reads the token that waits and a draft of what follows, and returns the logits behind each. Nothing waits then.
+    pub(crate) async fn logits_drafted(&mut self, draft: &[u32]) -> Result<Vec<f32>> {
+        self.session.checkpoint_to_check();
+        let (read, mut rows) = ([&self.pending, draft].concat(), Vec::new());
+        self.session.logits(&read, |logits| rows.extend_from_slice(logits)).await?;
+        self.pending.clear();
+        Ok(rows)
+    }
+
+    /// Of what was read behind `before` tokens, keeps the first token and the chosen ones, the last of which waits then.
+    pub(crate) fn keep_drafted(&mut self, before: usize, chosen: &[u32]) -> Result<()> {
+        let Some((last, _)) = chosen.split_last() else { return Ok(()) };
+        self.session.rewind((before + chosen.len()) as u32)?;
+        self.session.forget_check(before as u32);
+        self.pending = vec![*last];
+        Ok(())
+    }
+
     /// Reads the tokens that wait and returns the logits of the one that follows. Nothing waits then.
     ///
     /// # Errors

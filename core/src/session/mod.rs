@@ -54,6 +54,8 @@ pub struct Session<B: Backend> {
     timing: timing::Timing,
     /// Tokens between two checkpoints at least, where the model has states.
     interval: u32,
+    /// The last checkpoint is for a step that is being checked, not for a later rollback.
+    checking: bool,
 }
 
 /// The input of a session.
@@ -116,6 +118,7 @@ impl<B: Backend> Session<B> {
             observer: None,
             timing: timing::Timing::default(),
             interval: CHECKPOINT,
+            checking: false,
             model,
         })
     }
@@ -199,6 +202,24 @@ impl<B: Backend> Session<B> {
         let id = step.session.choose(input, sampler).await?;
         step.finish();
         Ok(id)
+    }
+
+    /// Reads `tokens` in one step and returns the token that `sampler` chooses behind each of them, as if the tokens in front
+    /// of it had been chosen one by one. What follows a token that was chosen otherwise means nothing.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next), for the first token; `Config` for more than [`most_chosen`](Self::most_chosen).
+    pub(crate) async fn next_each(&mut self, tokens: &[u32], sampler: &mut Sampler) -> Result<Vec<u32>> {
+        self.checkpoint_to_check();
+        let step = read::Unfinished::new(self);
+        let ids = step.session.choose_each(tokens, sampler).await?;
+        step.finish();
+        Ok(ids)
+    }
+
+    /// Tokens that one step chooses at most.
+    pub(crate) fn most_chosen(&self) -> u32 {
+        LOGIT_ROWS.min(self.workspace.batch)
     }
 
     /// Tokens that the session has room for beside those that it holds.

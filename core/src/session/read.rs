@@ -87,6 +87,42 @@ impl<B: Backend> Session<B> {
         Ok(id)
     }
 
+    /// See [`next_each`](Session::next_each).
+    pub(super) async fn choose_each(&mut self, tokens: &[u32], sampler: &mut Sampler) -> Result<Vec<u32>> {
+        let (input, most) = (Input::Tokens(tokens), self.most_chosen());
+        self.admit(input)?;
+        if tokens.len() > most as usize {
+            let reason = format!("{} tokens to choose behind, where a step has room for {most}", tokens.len());
+            return Err(Error::Config { reason });
+        }
+        let model = self.model.clone();
+        let (backend, vocab) = (model.backend(), model.config().vocab);
+        // The op marks what it chooses: the tokens behind the first one, as far as they are chosen.
+        self.mark(&tokens[..1], sampler)?;
+        let (seen, timing) = (self.seen.clone(), self.timing.clone());
+        self.pieces(input, most, |w, stream, _| {
+            let mut to = |op, operands: &[Operand<'_, B>]| timing.run(backend, &op, operands);
+            model.decoder().logits(&mut to, w, stream, stream.tokens)?;
+            for row in 0..u64::from(stream.tokens) {
+                let spec = sampler.next(vocab);
+                let mut operands = vec![Operand::at(&w.logits, row * u64::from(vocab) * 4)];
+                operands.extend((spec.penalty != 1.0).then_some(Operand::new(&seen)));
+                operands.push(Operand::at(&w.ids, row * 4));
+                to(spec.into(), &operands)?;
+            }
+            Ok(())
+        })?;
+        self.on_device = None;
+        let bytes = backend.download(&self.workspace.ids, 0, tokens.len() as u64 * 4).await?;
+        let mut ids: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
+        self.admit_choice(ids[0])?;
+        // A later token that can't be chosen is met again, if the text leads there.
+        let finite = ids.iter().position(|id| *id == NOT_FINITE).unwrap_or(ids.len());
+        ids.truncate(finite);
+        self.marked = None;
+        Ok(ids)
+    }
+
     /// Reads `tokens` and gives the logits after each of them, `[rows, vocab]` at a time.
     ///
     /// # Errors

@@ -3,6 +3,8 @@
 use super::{Input, RollbackTarget, Session};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
+use crate::sample::{Likelihood, likelihood};
+use crate::send::MaybeSend;
 use foveate_kernels::sample::choosable;
 
 /// The windows that a long text is scored in. Every window is read on its own, BOS first.
@@ -41,18 +43,59 @@ impl<B: Backend> Session<B> {
     /// # Errors
     /// As [`next`](Self::next); `NotFinite` with the first position whose prediction holds NaN or infinity.
     pub async fn score(&mut self, tokens: &[u32]) -> Result<Vec<f64>> {
+        self.measure(tokens, loss).await
+    }
+
+    /// Returns what the model says of each token but the first.
+    ///
+    /// # Errors
+    /// As [`score`](Self::score).
+    pub async fn likelihoods(&mut self, tokens: &[u32]) -> Result<Vec<Likelihood>> {
+        self.measure(tokens, all).await
+    }
+
+    async fn measure<T: MaybeSend>(&mut self, tokens: &[u32], of: Measure<T>) -> Result<Vec<T>> {
+        self.measure_targets(tokens, tokens.get(1..).unwrap_or_default(), of).await
+    }
+
+    /// Reads `tokens`, and measures what is predicted behind each of them.
+    async fn measure_targets<T: MaybeSend>(
+        &mut self,
+        tokens: &[u32],
+        targets: &[u32],
+        of: Measure<T>,
+    ) -> Result<Vec<T>> {
         let vocab = self.model.config().vocab as usize;
-        let (mut losses, mut targets) = (Vec::new(), tokens.iter().skip(1));
+        let (mut measured, mut targets) = (Vec::new(), targets.iter());
         let mut position = u64::from(self.sequence.len());
         let score = |logits: &[f32]| {
             for (row, &target) in logits.chunks_exact(vocab).zip(targets.by_ref()) {
                 position += 1;
-                losses.push(loss(row, target).ok_or(Error::NotFinite { position })?);
+                measured.push(of(row, target).ok_or(Error::NotFinite { position })?);
             }
             Ok(())
         };
         self.rows(Input::Tokens(tokens), true, score).await?;
-        Ok(losses)
+        Ok(measured)
+    }
+
+    /// Returns what the model says of the last `count` tokens, behind those in front of them. What the session holds of the
+    /// tokens in front stays in the cache; it holds all tokens but the last one afterwards.
+    ///
+    /// # Errors
+    /// As [`score`](Self::score); `EmptyPrompt` if nothing is in front of the tokens to score.
+    pub async fn continuation(&mut self, tokens: &[u32], count: usize) -> Result<Vec<Likelihood>> {
+        let Some((_, read)) = tokens.split_last().filter(|_| (1..tokens.len()).contains(&count)) else {
+            return Err(Error::EmptyPrompt);
+        };
+        self.admit_ids(tokens)?;
+        let first = read.len() - count;
+        let cached = self.best_prefix(&read[..first]).len;
+        self.rollback(RollbackTarget::Len(cached))?;
+        if (cached as usize) < first {
+            self.read(Input::Tokens(&read[cached as usize..first]))?;
+        }
+        self.measure_targets(&read[first..], &tokens[first + 1..], all).await
     }
 
     /// Returns the negative log-probability of each token of `text` that counts, in nats. The session is emptied first, and
@@ -65,6 +108,20 @@ impl<B: Backend> Session<B> {
     /// `Config` for sizes of windows that are out of range; as [`score`](Self::score), with positions counted from the
     /// text's BOS, or without one from its first token.
     pub async fn score_windows(&mut self, text: &[u32], windows: Windows) -> Result<Vec<f64>> {
+        self.measure_windows(text, windows, loss).await
+    }
+
+    /// As [`score_windows`](Self::score_windows), with all that the model says of each token.
+    pub async fn likelihoods_in_windows(&mut self, text: &[u32], windows: Windows) -> Result<Vec<Likelihood>> {
+        self.measure_windows(text, windows, all).await
+    }
+
+    async fn measure_windows<T: MaybeSend>(
+        &mut self,
+        text: &[u32],
+        windows: Windows,
+        of: Measure<T>,
+    ) -> Result<Vec<T>> {
         let (width, stride) = windows.sizes()?;
         let text = if windows.bos.is_some() && text.first() == windows.bos.as_ref() { &text[1..] } else { text };
         let (mut losses, mut begin, mut counted) = (Vec::new(), 0, 0);
@@ -83,13 +140,21 @@ impl<B: Backend> Session<B> {
                 if !context.is_empty() {
                     self.read(Input::Tokens(context))?;
                 }
-                losses.extend(self.score(predicting).await.map_err(moved)?);
+                losses.extend(self.measure(predicting, of).await.map_err(moved)?);
             }
             counted = end;
             begin += stride;
         }
         Ok(losses)
     }
+}
+
+/// What is asked of a row of logits and the token that follows, where that is a number.
+type Measure<T> = fn(&[f32], u32) -> Option<T>;
+
+fn all(row: &[f32], target: u32) -> Option<Likelihood> {
+    let likelihood = likelihood(row, target);
+    (choosable(row) && likelihood.logprob.is_finite()).then_some(likelihood)
 }
 
 /// `-ln softmax(row)[target]`, where that is a number.

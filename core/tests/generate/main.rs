@@ -3,7 +3,9 @@
 mod chat;
 mod decode;
 mod dropped;
+mod samplers;
 mod send;
+mod speculation;
 #[path = "../tiny/mod.rs"]
 mod tiny;
 

@@ -7,12 +7,14 @@ mod routed;
 mod routing;
 
 use folder::Folder;
+use foveate_core::generate::{Draft, Drafting, Generation, Generator, Speculation};
 use foveate_core::gpu::{self, Gpu};
 use foveate_core::host::HostBackend;
 use foveate_core::model::Model;
 use foveate_core::sample::{Sampler, Sampling};
 use foveate_core::session::Session;
 use foveate_core::{Any, Error};
+use foveate_kernels::dtype::DType;
 use foveate_kernels::testing::{Tolerance, compare};
 use std::sync::Arc;
 
@@ -168,5 +170,35 @@ fn what_has_no_form_here_is_refused() {
     ] {
         let refused = Folder::delta_net(option).files().err();
         assert!(matches!(refused, Some(Error::Config { .. })), "{option}: {refused:?}");
+    }
+}
+
+/// Drafts what plain decoding chose, with every third token wrong.
+struct Rehearsed(Vec<u32>);
+
+impl Draft for Rehearsed {
+    fn draft<'a>(&'a mut self, tokens: &'a [u32], most: usize, _: Sampler) -> Drafting<'a> {
+        let known = self.0.iter().enumerate().skip(tokens.len()).take(most);
+        let draft = known.map(|(at, id)| if at % 3 == 0 { (id + 1) % 40 } else { *id }).collect();
+        Box::pin(std::future::ready(Ok(draft)))
+    }
+}
+
+#[test]
+fn speculation_leaves_the_texts_of_models_with_states_as_they_are() {
+    let folders = [Folder::qwen3_5(), Folder::lfm2(), Folder::falcon_h1(), Folder::gated_deltanet("")];
+    for folder in &folders {
+        let model = model(folder, Any::Host(HostBackend::reference()));
+        let generate = |options: Generation| {
+            let options = options.max_tokens(40).temperature(0.9).seed(4).ignore_eos(true);
+            let mut generator = Generator::start(model.clone(), &IDS[..], 64, DType::F32, &options).expect("room");
+            let pieces: Vec<_> = generator.by_ref().collect::<Result<_, _>>().expect("it runs");
+            let ids: Vec<u32> = pieces.iter().filter_map(|piece| piece.token.as_ref()).map(|t| t.id).collect();
+            (ids, generator.drafts(), generator.session().tokens())
+        };
+        let (plain, _, tokens) = generate(Generation::new());
+        let (ids, drafts, read) = generate(Generation::new().speculate(Speculation::with(Rehearsed(tokens.clone()))));
+        assert_eq!((ids, read), (plain, tokens), "{}", folder.config);
+        assert!(drafts.accepted > 8 && drafts.drafted > drafts.accepted, "{drafts:?}");
     }
 }

@@ -18,7 +18,7 @@ use std::time::Instant;
 pub(super) struct AugmentArguments {
     /// A coprocessor's file (safetensors). Its latents are appended to the sequence as soon as they are computed.
     #[arg(long, value_name = "FILE")]
-    coprocessor: Option<PathBuf>,
+    pub(super) coprocessor: Option<PathBuf>,
     /// Maximum number of latents of one augmentation.
     #[arg(long, value_name = "N", default_value_t = 16, requires = "coprocessor")]
     latents: u32,

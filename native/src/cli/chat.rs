@@ -44,6 +44,9 @@ pub(super) struct Settings {
     /// Stop before this text. Repeatable.
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
+    /// Continue after tokens that end an answer, and print them.
+    #[arg(long)]
+    ignore_eos: bool,
     /// Context length in tokens; the oldest turns beyond it are dropped [default: 4096, or the model's maximum].
     #[arg(long, value_name = "N")]
     context: Option<u32>,
@@ -59,7 +62,7 @@ impl Settings {
     /// The options of each turn, if they are within their ranges.
     pub(super) fn options(&self) -> Result<Generation> {
         let options = Generation::new().max_tokens(self.max_tokens).stop(&self.stop);
-        Ok(options.sampling(self.sampling.settings()?))
+        self.sampling.apply(options.ignore_eos(self.ignore_eos).show_special(self.ignore_eos))
     }
 
     /// Returns the template's inputs other than the messages.
@@ -78,19 +81,28 @@ impl Settings {
         Ok(inputs)
     }
 
+    /// The options with the model's own settings, and with the way to draft tokens.
+    pub(super) fn of_model(&self, options: Generation, model: &Arc<Model<Any>>) -> Result<Generation> {
+        self.sampling.drafting(self.sampling.of_model(options, model), model, self.tokens(model)?)
+    }
+
+    /// Tokens of a conversation at most.
+    fn tokens(&self, model: &Model<Any>) -> Result<u32> {
+        let most = model.config().context;
+        let context = self.context.unwrap_or(most.min(CONTEXT));
+        if (1..=most).contains(&context) {
+            return Ok(context);
+        }
+        Err(Error::Usage { reason: format!("--context must be 1 to {most} for this model, got {context}") })
+    }
+
     pub(super) fn json(&self) -> bool {
         self.json
     }
 
     /// A session with room for a conversation, its kernels compiled.
     pub(super) fn session(&self, model: &Arc<Model<Any>>) -> Result<Session<Any>> {
-        let most = model.config().context;
-        let context = self.context.unwrap_or(most.min(CONTEXT));
-        if !(1..=most).contains(&context) {
-            let reason = format!("--context must be 1 to {most} for this model, got {context}");
-            return Err(Error::Usage { reason });
-        }
-        let session = Session::with_format(model.clone(), context, self.kv.format())?;
+        let session = Session::with_format(model.clone(), self.tokens(model)?, self.kv.format())?;
         progress::prepare(&session)?;
         Ok(session)
     }
@@ -108,6 +120,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let options = arguments.settings.options()?;
     arguments.settings.inputs()?;
     let model = arguments.model.load()?;
+    let options = arguments.settings.of_model(options, &model)?;
     converse(arguments.settings.chat(&model)?, &arguments.settings, &options)?;
     Ok(ExitCode::SUCCESS)
 }

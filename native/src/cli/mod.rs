@@ -6,17 +6,20 @@ mod chat;
 mod check;
 mod devices;
 mod embed;
+mod eval;
 mod generate;
 mod interrupt;
 mod progress;
 mod pull;
 mod run;
+mod sampling;
 mod score;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use foveate::kernels::dtype::DType;
 use foveate::model::Model;
-use foveate::{Any, Backend, Finish, Result, Sampler, Sampling, Timing, Usage, catalogue};
+use foveate::{Any, Backend, Finish, Result, Timing, Usage, catalogue};
+use sampling::SamplingArguments;
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::process::ExitCode;
@@ -45,6 +48,8 @@ enum Command {
     Chat(chat::Arguments),
     /// Scores a text: mean negative log-likelihood and perplexity.
     Score(score::Arguments),
+    /// Evaluates tasks of a JSONL file: multiple choice, log-likelihoods and perplexities, as lm-evaluation-harness does.
+    Eval(eval::Arguments),
     /// Turns texts into vectors, and compares two texts.
     Embed(embed::Arguments),
     /// Compares kernels and models with results in files.
@@ -67,6 +72,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Chat(arguments) => chat::run(&arguments),
         Command::Score(arguments) => score::run(&arguments),
+        Command::Eval(arguments) => eval::run(&arguments),
         Command::Embed(arguments) => embed::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
@@ -172,44 +178,6 @@ impl ModelArguments {
 fn load(model: &OsStr, device: DeviceArguments) -> Result<Arc<Model<Any>>> {
     let files = foveate::open_with(model, &mut progress::Bars::default().report())?;
     Ok(Arc::new(progress::load(device.open()?, files)?))
-}
-
-#[derive(Args)]
-struct SamplingArguments {
-    /// Sampling temperature; 0 takes the likeliest token.
-    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
-    temperature: f32,
-    /// Sample among the N likeliest tokens; 0 sets no limit.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    top_k: u32,
-    /// Sample among the likeliest tokens whose probabilities sum up to this.
-    #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true)]
-    top_p: f32,
-    /// Exclude tokens below this share of the likeliest token's probability.
-    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
-    min_p: f32,
-    /// Divide the logits of earlier tokens by this; 1 changes nothing.
-    #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true)]
-    repetition_penalty: f32,
-    /// Seed of the sampling; the same seed gives the same text.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
-}
-
-impl SamplingArguments {
-    /// The settings, if they are within their ranges.
-    fn settings(&self) -> Result<Sampling> {
-        let settings = Sampling {
-            temperature: self.temperature,
-            top_k: self.top_k,
-            top_p: self.top_p,
-            min_p: self.min_p,
-            repetition_penalty: self.repetition_penalty,
-            seed: self.seed,
-        };
-        Sampler::new(settings)?;
-        Ok(settings)
-    }
 }
 
 /// The exit status of a program whose text ended so.

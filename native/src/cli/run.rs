@@ -59,6 +59,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let model = super::load(OsStr::new(name), arguments.device)?;
     let settings = &arguments.settings;
+    let options = settings.of_model(options, &model)?;
     match prompt {
         None => {
             chat::converse(settings.chat(&model)?, settings, &options)?;

@@ -3,6 +3,7 @@
 use super::ModelArguments;
 use clap::Args;
 use foveate::Backend;
+use foveate::generate::Likelihood;
 use foveate::session::{Session, Windows};
 use foveate::{Error, Result, wait};
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ pub(super) struct Arguments {
     /// [default: no overlap].
     #[arg(long, value_name = "N")]
     stride: Option<u32>,
-    /// Print one JSON object.
+    /// Print one JSON object, with the log-probability, rank, entropy and margin of each token.
     #[arg(long)]
     json: bool,
 }
@@ -56,13 +57,25 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut session = Session::new(model.clone(), context.min(ids.len() as u32))?;
     let started = Instant::now();
     let windows = Windows { length: context, stride: arguments.stride, bos };
-    let losses = wait(session.score_windows(&ids, windows))?;
+    let scores = match arguments.json {
+        true => wait(session.likelihoods_in_windows(&ids, windows))?,
+        false => Vec::new(),
+    };
+    let losses = match arguments.json {
+        true => scores.iter().map(|score| -score.logprob).collect(),
+        false => wait(session.score_windows(&ids, windows))?,
+    };
     let seconds = started.elapsed().as_secs_f64();
     let mean = losses.iter().sum::<f64>() / losses.len() as f64;
     let rate = ids.len() as f64 / seconds;
     super::print(&match arguments.json {
         true => {
+            let of = |value: fn(&Likelihood) -> f64| scores.iter().map(value).collect::<Vec<_>>();
             let json = serde_json::json!({
+                "scores": {
+                    "logprob": of(|s| s.logprob), "rank": of(|s| s.rank.into()), "entropy": of(|s| s.entropy),
+                    "margin": of(|s| s.margin),
+                },
                 "tokens": ids.len(), "scored": losses.len(), "mean_nll": mean, "perplexity": mean.exp(),
                 "device": model.backend().describe(), "tok_s": rate,
             });

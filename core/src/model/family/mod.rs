@@ -35,6 +35,7 @@ pub(crate) use json::parse;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::sample::Sampling;
 use crate::weights::gguf::Metadata;
 use names::Naming;
 use std::ops::Range;
@@ -250,6 +251,8 @@ pub struct Family {
     pub(super) by_tensors: bool,
     /// The tensors that hold the rows of several products, in files that have them.
     fused: Option<&'static names::Names>,
+    /// How the model's makers draw tokens, if they say so.
+    pub(super) sampling: Option<Sampling>,
 }
 
 impl Family {
@@ -304,7 +307,7 @@ impl Family {
         json.understands(if inside.is_some() { &["scale_factor", "downsample_factor"] } else { &[] });
         json.finish()?;
         let fused = (config.architecture == "ernie4_5").then_some(&names::ERNIE_FUSED);
-        Ok(Self { config, place, by_tensors: false, fused })
+        Ok(Self { config, place, by_tensors: false, fused, sampling: None })
     }
 
     /// From a GGUF file's metadata.
@@ -312,7 +315,7 @@ impl Family {
         let (config, row) = gguf::config(metadata)?;
         custom::check(&config)?;
         let fused = row.by_tensors.then_some(&names::GGUF_FUSED);
-        Ok(Self { config, place: Naming::Function(gguf::place), by_tensors: row.by_tensors, fused })
+        Ok(Self { config, place: Naming::Function(gguf::place), by_tensors: row.by_tensors, fused, sampling: None })
     }
 
     /// True for a tensor that is not needed: it belongs to a part of the model that is not run (vision, audio, draft

@@ -1,7 +1,27 @@
 //! Sampling: the choice of the next token from logits.
+//!
+//! A [`Sampler`] gives the op `sample` its settings, and the device chooses. A [`Chain`] chooses on the host, by all
+//! [`Samplers`]; with the settings of the op alone it chooses the same tokens.
+
+mod candidates;
+mod chain;
+mod draws;
+mod edits;
+mod filter;
+mod likelihood;
+mod mirostat;
+mod names;
+mod past;
+mod repeats;
+mod settings;
+
+pub use chain::Chain;
+pub use draws::Draws;
+pub use likelihood::{Likelihood, likeliest, likelihood};
+pub use past::{Choice, Past};
+pub use settings::{Dry, Filter, Mirostat, Samplers};
 
 use crate::error::{Error, Result};
-use foveate_kernels::rng::Rng;
 use foveate_kernels::sample::{Draw, Spec};
 
 /// The settings of a generation; the default takes the likeliest token.
@@ -25,11 +45,13 @@ impl Default for Sampling {
     }
 }
 
-/// A stream of choices.
+/// A stream of choices. The draw of a choice depends on the seed and on how many choices were before it.
 #[derive(Clone, Debug)]
 pub struct Sampler {
     settings: Sampling,
-    rng: Rng,
+    draws: Draws,
+    /// Choices so far.
+    position: u64,
 }
 
 impl Sampler {
@@ -44,8 +66,27 @@ impl Sampler {
         // Also what temperature 0 leaves unused: a setting out of its range is a slip either way.
         let drawn =
             Sampling { temperature: if settings.temperature > 0.0 { settings.temperature } else { 1.0 }, ..settings };
-        foveate_kernels::ops::Kernel::validate(&Self { settings: drawn, rng: Rng::new(0) }.next(1))?;
-        Ok(Self { settings, rng: Rng::new(settings.seed) })
+        foveate_kernels::ops::Kernel::validate(&Self::at(drawn, Draws::new(0), 0).next(1))?;
+        Ok(Self::at(settings, Draws::new(settings.seed), 0))
+    }
+
+    fn at(settings: Sampling, draws: Draws, position: u64) -> Self {
+        Self { settings, draws, position }
+    }
+
+    /// Takes its draws from `draws` in the place of those of its seed.
+    pub fn with_draws(self, draws: Draws) -> Self {
+        Self { draws, ..self }
+    }
+
+    /// Choices so far.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Goes on as if so many choices had been made.
+    pub fn set_position(&mut self, position: u64) {
+        self.position = position;
     }
 
     pub fn settings(&self) -> &Sampling {
@@ -65,8 +106,9 @@ impl Sampler {
             top_k: s.top_k,
             top_p: s.top_p,
             min_p: s.min_p,
-            uniform: self.rng.unit(),
+            uniform: self.draws.choice(self.position),
         });
+        self.position += 1;
         Spec { vocab, draw, penalty: s.repetition_penalty }
     }
 }

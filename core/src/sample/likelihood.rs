@@ -9,6 +9,8 @@ pub struct Likelihood {
     pub entropy: f64,
     /// Number of tokens with a higher probability.
     pub rank: u32,
+    /// Difference between the logarithms of the two highest probabilities.
+    pub margin: f64,
 }
 
 /// Returns `ln p(id)`, `-sum p ln p` and the number of larger logits; an id outside of the row has no probability.
@@ -16,7 +18,9 @@ pub fn likelihood(row: &[f32], id: u32) -> Likelihood {
     let own = row.get(id as usize).copied().unwrap_or(f32::NEG_INFINITY);
     let max = row.iter().copied().fold(f32::MIN, f32::max);
     let (mut sum, mut weighted, mut rank) = (0.0f64, 0.0f64, 0);
+    let mut two = [f32::NEG_INFINITY; 2];
     for &z in row {
+        two = if z > two[0] { [z, two[0]] } else { [two[0], two[1].max(z)] };
         let above = f64::from(z - max);
         let e = above.exp();
         sum += e;
@@ -24,7 +28,8 @@ pub fn likelihood(row: &[f32], id: u32) -> Likelihood {
         rank += u32::from(z > own);
     }
     let log = sum.ln();
-    Likelihood { logprob: f64::from(own - max) - log, entropy: log - weighted / sum, rank }
+    let margin = f64::from(two[0]) - f64::from(two[1]);
+    Likelihood { logprob: f64::from(own - max) - log, entropy: log - weighted / sum, rank, margin }
 }
 
 /// Returns the likeliest tokens of a row and the natural logarithms of their probabilities, the likeliest first.
@@ -51,6 +56,7 @@ mod tests {
         let row = [0.0, 2f32.ln(), 0.0];
         let found = likelihood(&row, 0);
         assert!((found.logprob - 0.25f64.ln()).abs() < 1e-6 && found.rank == 1, "{found:?}");
+        assert!((found.margin - 2f64.ln()).abs() < 1e-6, "{found:?}");
         assert!((found.entropy - 1.5 * 2f64.ln()).abs() < 1e-6, "{found:?}");
         let top: Vec<u32> = likeliest(&row, 2).iter().map(|(id, _)| *id).collect();
         assert_eq!(top, [1, 0]);

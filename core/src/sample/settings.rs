@@ -1,0 +1,221 @@
+//! Settings of the samplers that run on the host.
+
+use crate::error::{Error, Result};
+
+/// A filter of the chain: it removes tokens, or with a temperature reshapes what is left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Filter {
+    /// Divides logits by the temperature, a dynamic one included.
+    Temperature,
+    TopNSigma,
+    TopH,
+    TopK,
+    TopP,
+    MinP,
+    Typical,
+    TailFree,
+    Epsilon,
+    Eta,
+    Xtc,
+}
+
+impl Filter {
+    /// The default order: that of the op `sample` and of transformers, so that adding a sampler leaves the others as they
+    /// were.
+    pub const ORDER: [Filter; 11] = [
+        Filter::Temperature,
+        Filter::TopNSigma,
+        Filter::TopH,
+        Filter::TopK,
+        Filter::TopP,
+        Filter::MinP,
+        Filter::Typical,
+        Filter::TailFree,
+        Filter::Epsilon,
+        Filter::Eta,
+        Filter::Xtc,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Filter::Temperature => "temperature",
+            Filter::TopNSigma => "top-n-sigma",
+            Filter::TopH => "top-h",
+            Filter::TopK => "top-k",
+            Filter::TopP => "top-p",
+            Filter::MinP => "min-p",
+            Filter::Typical => "typical",
+            Filter::TailFree => "tail-free",
+            Filter::Epsilon => "epsilon",
+            Filter::Eta => "eta",
+            Filter::Xtc => "xtc",
+        }
+    }
+}
+
+/// Mirostat: truncation that keeps the surprise of the text at a target (2007.14966). It replaces all filters but the
+/// temperature.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Mirostat {
+    /// 1 estimates the exponent of Zipf's law, 2 truncates by surprise.
+    pub version: u32,
+    /// The target, in bits.
+    pub tau: f32,
+    /// The learning rate.
+    pub eta: f32,
+    /// Measures surprise under the truncated distribution, as llama.cpp does, instead of the whole one, as the paper does.
+    pub truncated: bool,
+}
+
+impl Default for Mirostat {
+    fn default() -> Self {
+        Self { version: 2, tau: 5.0, eta: 0.1, truncated: false }
+    }
+}
+
+/// DRY: a penalty on tokens that would continue a repetition, growing with its length.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Dry {
+    /// 0 turns it off.
+    pub multiplier: f32,
+    pub base: f32,
+    /// Repetitions shorter than this are free.
+    pub allowed_length: u32,
+    /// The last tokens that are searched; `None` searches all.
+    pub window: Option<u32>,
+    /// Texts that no repetition goes across.
+    pub breakers: Vec<String>,
+}
+
+impl Default for Dry {
+    fn default() -> Self {
+        let breakers = ["\n", ":", "\"", "*"].map(String::from).to_vec();
+        Self { multiplier: 0.0, base: 1.75, allowed_length: 2, window: None, breakers }
+    }
+}
+
+/// Samplers beyond those of the op `sample`. The default has all of them off.
+///
+/// If any is on, the logits come back from the device in every step.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Samplers {
+    /// The filters in the order in which they run. A filter that is not listed does not run.
+    pub order: Vec<Filter>,
+    /// The temperature goes from this much below to this much above with the entropy; 0 leaves it fixed.
+    pub dynamic_range: f32,
+    pub dynamic_exponent: f32,
+    /// Keeps tokens within this many standard deviations of the largest logit; 0 turns it off.
+    pub top_n_sigma: f32,
+    /// Keeps the likeliest tokens up to this share of the entropy of the first 100; 0 turns it off.
+    pub top_h: f32,
+    /// Keeps tokens whose surprise is nearest to the entropy, up to this probability; 1 turns it off.
+    pub typical: f32,
+    /// Removes the tail where the curvature of the sorted probabilities has summed up to this; 1 turns it off.
+    pub tail_free: f32,
+    /// Removes tokens below this probability; 0 turns it off.
+    pub epsilon: f32,
+    /// Removes tokens below a probability that falls with the entropy; 0 turns it off.
+    pub eta: f32,
+    /// The chance with which XTC runs; 0 turns it off.
+    pub xtc_probability: f32,
+    /// XTC removes all tokens of at least this probability but the least likely of them.
+    pub xtc_threshold: f32,
+    /// Subtracted from the logit of a token for each time that it was generated.
+    pub frequency_penalty: f32,
+    /// Subtracted from the logit of a token that was generated.
+    pub presence_penalty: f32,
+    /// The last tokens of prompt and answer that all penalties look at. `None`: the repetition penalty looks at all of them,
+    /// the others at the answer alone.
+    pub penalty_window: Option<u32>,
+    pub dry: Dry,
+    /// No n-gram of this length appears twice; 0 turns it off.
+    pub no_repeat_ngram: u32,
+    pub mirostat: Option<Mirostat>,
+    /// Added to the logits of tokens. Minus infinity excludes one.
+    pub logit_bias: Vec<(u32, f32)>,
+    /// Texts that the answer never holds, wherever tokens end.
+    pub banned: Vec<String>,
+    /// The answer does not end before it has so many tokens.
+    pub min_tokens: u64,
+}
+
+impl Default for Samplers {
+    fn default() -> Self {
+        Self {
+            order: Filter::ORDER.to_vec(),
+            dynamic_range: 0.0,
+            dynamic_exponent: 1.0,
+            top_n_sigma: 0.0,
+            top_h: 0.0,
+            typical: 1.0,
+            tail_free: 1.0,
+            epsilon: 0.0,
+            eta: 0.0,
+            xtc_probability: 0.0,
+            xtc_threshold: 0.1,
+            frequency_penalty: 0.0,
+            presence_penalty: 0.0,
+            penalty_window: None,
+            dry: Dry::default(),
+            no_repeat_ngram: 0,
+            mirostat: None,
+            logit_bias: Vec::new(),
+            banned: Vec::new(),
+            min_tokens: 0,
+        }
+    }
+}
+
+impl Samplers {
+    /// Returns whether the op `sample` chooses the same tokens by itself, once `min_tokens` are there.
+    pub(super) fn off(&self) -> bool {
+        let unused = Self { min_tokens: 0, ..Self::default() };
+        *self == Self { min_tokens: self.min_tokens, ..unused }
+    }
+
+    /// # Errors
+    /// `Setting` for a number out of its range.
+    pub fn validate(&self) -> Result<()> {
+        let in_range = |name: &str, value: f32, low: f32, high: f32| {
+            if (low..=high).contains(&value) {
+                return Ok(());
+            }
+            let range = if high == f32::MAX { format!("{low} or more") } else { format!("{low} to {high}") };
+            Err(Error::Setting { reason: format!("{name} must be {range}, got {value}") })
+        };
+        let refused = |reason: &str| Err(Error::Setting { reason: reason.into() });
+        for (name, value, high) in [
+            ("dynamic-temperature", self.dynamic_range, f32::MAX),
+            ("the exponent of dynamic-temperature", self.dynamic_exponent, f32::MAX),
+            ("top-n-sigma", self.top_n_sigma, f32::MAX),
+            ("top-h", self.top_h, 1.0),
+            ("typical", self.typical, 1.0),
+            ("tail-free", self.tail_free, 1.0),
+            ("epsilon", self.epsilon, 1.0),
+            ("eta", self.eta, 1.0),
+            ("xtc-probability", self.xtc_probability, 1.0),
+            ("xtc-threshold", self.xtc_threshold, 1.0),
+            ("dry-multiplier", self.dry.multiplier, f32::MAX),
+        ] {
+            in_range(name, value, 0.0, high)?;
+        }
+        in_range("dry-base", self.dry.base, 1.0, f32::MAX)?;
+        in_range("frequency-penalty", self.frequency_penalty, -f32::MAX, f32::MAX)?;
+        in_range("presence-penalty", self.presence_penalty, -f32::MAX, f32::MAX)?;
+        if let Some(Mirostat { version, tau, eta, .. }) = self.mirostat {
+            if !(1..=2).contains(&version) {
+                return refused(&format!("mirostat must be 1 or 2, got {version}"));
+            }
+            in_range("mirostat-tau", tau, 0.0, 64.0)?;
+            in_range("mirostat-eta", eta, 0.0, 64.0)?;
+        }
+        if self.logit_bias.iter().any(|(_, bias)| bias.is_nan() || *bias == f32::INFINITY) {
+            return refused("a logit bias must be a number or -inf, to exclude a token");
+        }
+        let empty = |texts: &[String]| texts.iter().any(String::is_empty);
+        if empty(&self.banned) || empty(&self.dry.breakers) {
+            return refused("a banned text and a breaker of dry must not be empty: leave it out");
+        }
+        Ok(())
+    }
+}
