@@ -139,7 +139,7 @@ fn tile<const HALVES: bool, const G: usize, const T: usize>(
                         core::arch::asm!(
                             "/* {0} */",
                             inout(reg) * word,
-                            options(pure, nomem, nostack, preserves_flags)
+                            options(pure, readonly, nostack, preserves_flags)
                         );
                     }
                     for j in range.clone() {
