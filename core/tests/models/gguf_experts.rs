@@ -95,6 +95,8 @@ impl Folder {
     /// Adds the tensors of a layer's experts, and sinks.
     pub(crate) fn add_experts(&self, layer: usize, kind: &str, file: &mut Gguf) -> Result<(), Failed> {
         let (family, weights) = (&self.family, kind == "weight");
+        // Tensors of all experts may have no name for their kind: then they are weights.
+        let named = |place: Place| (weights || place.name.ends_with("bias")).then_some(place);
         let place = |role| if weights { family.weight(role, layer) } else { family.bias(role, layer) };
         let mut add = |name: &str, (shape, values): Tensor| {
             let shape = if shape.first() == Some(&1) { shape[1..].to_vec() } else { shape };
@@ -122,12 +124,13 @@ impl Folder {
             (Role::ExpertDown, "ffn_down_exps"),
             (Role::ExpertsDown, "ffn_down_exps"),
         ] {
-            if let Some(tensor) = self.stack(&place(role))? {
+            if let Some(tensor) = named(place(role)).map(|place| self.stack(&place)).transpose()?.flatten() {
                 add(&format!("{name}.{kind}"), tensor);
             }
         }
         // Gates in front of values.
-        if let Some((shape, values)) = self.stack(&place(Role::ExpertGateUp))? {
+        let fused = named(place(Role::ExpertGateUp)).map(|place| self.stack(&place)).transpose()?.flatten();
+        if let Some((shape, values)) = fused {
             let half = (shape[1] * shape[2] / 2) as usize;
             for (name, first) in [("ffn_gate_exps", 0), ("ffn_up_exps", 1)] {
                 let of = values.chunks(half).skip(first).step_by(2).flatten().copied().collect();

@@ -83,7 +83,7 @@ fn models() -> Vec<(&'static str, Value)> {
             "glm4_moe_lite",
             with(json!({
                 "num_experts_per_tok": 3, "n_group": 3, "topk_group": 2, "routed_scaling_factor": 1.5,
-                "norm_topk_prob": false, "mlp_layer_types": ["dense", "sparse", "dense"]
+                "norm_topk_prob": false
             })),
         ),
         (
@@ -154,6 +154,7 @@ const ALSO_SAYS_THE_DEFAULT: &[(&str, &str)] = &[
     ("hy_v3", "num_shared_experts"),
     ("", "rope_interleave"),
     ("deepseek_v3", "n_shared_experts"),
+    ("glm4_moe_lite", "mlp_layer_types"),
     ("glm4_moe_lite", "n_shared_experts"),
     ("mistral4", "first_k_dense_replace"),
     ("mistral4", "n_shared_experts"),

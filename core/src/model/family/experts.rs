@@ -259,7 +259,8 @@ fn grouped_of(json: &Json, (keys, count): (&[&str], u32), default: u32, of: [u32
     }
     let chosen = first(json, &["num_experts_per_tok"], default)?;
     if chosen > kept * (experts / groups) {
-        let reason = format!("num_experts_per_tok {chosen} is more than the topk_group {kept} of {groups} groups have");
+        let reason =
+            format!("num_experts_per_tok {chosen} is more than the topk_group {kept} of n_group {groups} groups have");
         return Err(Error::Config { reason });
     }
     Ok(Spec {
