@@ -109,7 +109,7 @@ mod tests {
             ("attention", "causal=yes", "true or false, got yes"),
             ("attention", "H=3,G=2", "attention: heads must be a multiple of kv_heads"),
             ("attention", "page=0", "attention: page must be a power of two"),
-            ("linear", "format=q9", "or q4_k or q5_k or q6_k, got q9"),
+            ("linear", "format=q9", "or q8_f or f8 or nf4, got q9"),
             ("linear", "T=4294967295,K=4294967295", "at most 4294967295 elements"),
             ("norm", "eps=nan", "norm: eps must be finite"),
         ] {

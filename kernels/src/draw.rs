@@ -54,6 +54,37 @@ pub fn weights(dtype: DType, elements: usize, rng: &mut Rng) -> Vec<u8> {
                 out.extend((0..208).map(|_| rng.next_u64() as u8));
                 out.extend(half(0.0007 * (0.5 + rng.unit())));
             }
+            DType::Q2K => {
+                out.extend((0..80).map(|_| rng.next_u64() as u8));
+                out.extend(half(0.06 * (0.5 + rng.unit())));
+                out.extend(half(0.09 * (0.5 + rng.unit())));
+            }
+            DType::Q3K => {
+                out.extend((0..108).map(|_| rng.next_u64() as u8));
+                out.extend(half(0.02 * (0.5 + rng.unit())));
+            }
+            DType::IQ4NL | DType::IQ4XS => {
+                let (d, rest) = if dtype == DType::IQ4NL { (0.014, 16) } else { (0.0008, 134) };
+                out.extend(half(d * (0.5 + rng.unit())));
+                out.extend((0..rest).map(|_| rng.next_u64() as u8));
+            }
+            DType::MXFP4 => {
+                out.push(124 + rng.below(3) as u8);
+                out.extend((0..16).map(|_| rng.next_u64() as u8));
+            }
+            DType::Q8F => {
+                (0..2).for_each(|_| out.extend((0.005 + 0.01 * rng.unit()).to_le_bytes()));
+                out.extend((0..32).map(|_| rng.next_u64() as u8));
+            }
+            DType::F8 => {
+                out.extend((0.005 + 0.01 * rng.unit()).to_le_bytes());
+                // Without the codes of NaN.
+                out.extend((0..32).map(|_| rng.next_u64() as u8).map(|q| if q & 0x7f == 0x7f { 0x38 } else { q }));
+            }
+            DType::NF4 => {
+                out.extend((1.0 + rng.unit()).to_le_bytes());
+                out.extend((0..16).map(|_| rng.next_u64() as u8));
+            }
         }
     }
     out

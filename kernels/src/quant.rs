@@ -3,6 +3,32 @@
 use crate::dtype::DType;
 use half::{bf16, f16};
 
+/// The numbers of `IQ4NL` and `IQ4XS` by their codes.
+pub const IQ4: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+/// The numbers of `MXFP4` by their codes, which are floats of four bits (e2m1), times 2.
+pub const E2M1: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+
+/// The numbers of `NF4` by their codes: quantiles of a normal distribution. Source: QLoRA, 2305.14314, appendix E.
+pub const NORMAL: [f32; 16] = [
+    -1.0,
+    -0.696_192_8,
+    -0.525_073_05,
+    -0.394_917_5,
+    -0.284_441_38,
+    -0.184_773_43,
+    -0.091_050_036,
+    0.0,
+    0.079_580_3,
+    0.160_930_2,
+    0.246_112_3,
+    0.337_915_24,
+    0.440_709_83,
+    0.562_617,
+    0.722_956_84,
+    1.0,
+];
+
 /// Decodes whole blocks: `bytes` holds `out.len()` elements of `dtype`.
 ///
 /// # Panics
@@ -47,8 +73,89 @@ pub fn decode(dtype: DType, bytes: &[u8], out: &mut [f32]) {
                 *o = scale * (f32::from(low | high << 4) - 32.0);
             }
         }),
+        DType::Q2K => blocks.for_each(|(b, o)| {
+            let (d, e) = (half(&b[80..]), half(&b[82..]));
+            for (i, o) in o.iter_mut().enumerate() {
+                let scale = b[i / 16];
+                *o = d * f32::from(scale & 15) * f32::from(pair_of_bits(&b[16..], i)) - e * f32::from(scale >> 4);
+            }
+        }),
+        DType::Q3K => blocks.for_each(|(b, o)| {
+            for (i, o) in o.iter_mut().enumerate() {
+                let q = pair_of_bits(&b[32..], i) | (b[i % 32] >> (i / 32) & 1) << 2;
+                *o = half(&b[108..]) * f32::from(third_scale(b, i / 16)) * (f32::from(q) - 4.0);
+            }
+        }),
+        DType::IQ4NL => blocks.for_each(|(b, o)| codes(&b[2..], &IQ4, half(b), o)),
+        DType::IQ4XS => blocks.for_each(|(b, o)| {
+            for (j, o) in o.chunks_exact_mut(32).enumerate() {
+                codes(&b[8 + 16 * j..], &IQ4, half(b) * f32::from(fourth_scale(b, j)), o);
+            }
+        }),
+        DType::MXFP4 => blocks.for_each(|(b, o)| codes(&b[1..], &E2M1, power(b[0]), o)),
+        DType::Q8F => blocks.for_each(|(b, o)| {
+            for (i, o) in o.iter_mut().enumerate() {
+                *o = single(&b[4 * (i / 16)..]) * f32::from(b[8 + i] as i8);
+            }
+        }),
+        DType::F8 => blocks.for_each(|(b, o)| {
+            o.iter_mut().zip(&b[4..]).for_each(|(o, &q)| *o = single(b) * e4m3(q));
+        }),
+        DType::NF4 => blocks.for_each(|(b, o)| {
+            for (i, o) in o.iter_mut().enumerate() {
+                *o = single(b) * NORMAL[usize::from(b[4 + i % 16] >> (4 * (i / 16)) & 15)];
+            }
+        }),
         DType::I32 | DType::U32 => panic!("{dtype} is no weight format"),
     }
+}
+
+/// Returns element `i` of the pairs of bits of `Q2K` and `Q3K`.
+fn pair_of_bits(b: &[u8], i: usize) -> u8 {
+    b[32 * (i / 128) + i % 32] >> (2 * (i / 32 % 4)) & 3
+}
+
+/// Writes `out[i] = d table[q[i]]` for 32 nibbles.
+fn codes(q: &[u8], table: &[i8; 16], d: f32, out: &mut [f32]) {
+    for (i, out) in out.iter_mut().enumerate() {
+        *out = d * f32::from(table[usize::from(q[i % 16] >> (4 * (i / 16)) & 15)]);
+    }
+}
+
+/// Returns the f32 that bytes begin with.
+#[inline(always)]
+pub(crate) fn single(b: &[u8]) -> f32 {
+    f32::from_le_bytes([b[0], b[1], b[2], b[3]])
+}
+
+/// Returns a float of eight bits with four of the exponent (e4m3, which has no infinity); 0x7f and 0xff are NaN.
+pub fn e4m3(q: u8) -> f32 {
+    if q & 0x7f == 0x7f {
+        return f32::NAN;
+    }
+    // A multiplication adds 120 to the exponent and also normalises subnormal numbers.
+    let magnitude = f32::from_bits(u32::from(q & 0x7f) << 20) * f32::from_bits(0x7b80_0000);
+    if q & 0x80 == 0 { magnitude } else { -magnitude }
+}
+
+/// Returns 2^(e - 128), the scale of `MXFP4`.
+#[inline(always)]
+pub(crate) fn power(e: u8) -> f32 {
+    f32::from_bits(if e < 2 { 0x20_0000 << e } else { (u32::from(e) - 1) << 23 })
+}
+
+/// Returns `s[j] - 32` of a `Q3K` block.
+#[inline(always)]
+pub(crate) fn third_scale(b: &[u8], j: usize) -> i8 {
+    let s = &b[96..108];
+    ((s[j % 8] >> (4 * (j / 8)) & 15 | (s[8 + j % 4] >> (2 * (j / 4)) & 3) << 4) as i8) - 32
+}
+
+/// Returns `s[j] - 32` of an `IQ4XS` block.
+#[inline(always)]
+pub(crate) fn fourth_scale(b: &[u8], j: usize) -> i8 {
+    let upper = u16::from_le_bytes([b[2], b[3]]) >> (2 * j) & 3;
+    (b[4 + j / 2] >> (4 * (j % 2)) & 15 | (upper << 4) as u8) as i8 - 32
 }
 
 /// Encodes `x` as f32, f16 or Q8_0.
@@ -134,7 +241,7 @@ mod tests {
     #[test]
     fn decode_agrees_with_gguf_py() {
         type Numbers<'a> = &'a [(usize, f32)];
-        let cases: [(DType, Numbers<'_>, Numbers<'_>, f64); 5] = [
+        let cases: [(DType, Numbers<'_>, Numbers<'_>, f64); 10] = [
             (DType::Q5_0, &[(0, 0.5)], &[(0, 4.5), (1, -1.0), (17, 0.0), (31, 1.0)], 184.5),
             (DType::Q5_1, &[(0, 0.5), (2, -3.0)], &[(0, 12.0), (1, 7.5), (17, -1.0), (31, 0.0)], 2319.5),
             (
@@ -155,6 +262,27 @@ mod tests {
                 &[(0, 194.0625), (5, -201.25), (63, 149.625), (130, -7.125), (191, -95.8125), (255, -41.5625)],
                 -49838.25,
             ),
+            (
+                DType::Q2K,
+                &[(80, 0.125), (82, 0.5)],
+                &[(0, 1.375), (5, 2.75), (63, -2.25), (130, 4.25), (191, -5.5), (255, 0.375)],
+                -59193.0,
+            ),
+            (
+                DType::Q3K,
+                &[(108, 0.0625)],
+                &[(0, 1.3125), (5, -1.75), (63, -1.375), (130, 0.6875), (191, -2.0), (255, 5.0625)],
+                4579.8125,
+            ),
+            (DType::IQ4NL, &[(0, 0.5)], &[(0, -17.5), (1, 12.5), (17, -5.0), (31, 19.0)], -1738.5),
+            (
+                DType::IQ4XS,
+                &[(0, 0.125)],
+                &[(0, -11.125), (5, 13.0), (63, -60.375), (130, 1.125), (191, 66.5), (255, 70.0)],
+                204819.0,
+            ),
+            // A scale of a quarter: the first byte of this number is 126.
+            (DType::MXFP4, &[(0, 1.123_046_9)], &[(0, -1.0), (1, 1.5), (17, 1.5), (31, 2.0)], -35.5),
         ];
         for (format, scales, elements, weighted) in cases {
             let mut block: Vec<u8> =
@@ -170,6 +298,26 @@ mod tests {
             let got: f64 = out.iter().zip(1..).map(|(&x, i)| f64::from(x) * f64::from(i)).sum();
             assert_eq!(got, weighted, "{format}");
         }
+    }
+
+    #[test]
+    fn decode_of_our_own_formats_follows_the_table() {
+        let mut q8_f: Vec<u8> = [0.5f32, -3.0].iter().flat_map(|d| d.to_le_bytes()).collect();
+        q8_f.extend((0..32).map(|i| (i * 8 - 128) as i8 as u8));
+        let mut out = vec![0.0; 32];
+        decode(DType::Q8F, &q8_f, &mut out);
+        assert_eq!((out[0], out[15], out[16], out[31]), (-64.0, -4.0, 0.0, -360.0));
+        let mut f8 = 0.5f32.to_le_bytes().to_vec();
+        f8.extend([0x00, 0x80, 0x01, 0x07, 0x08, 0x38, 0xb9, 0x7e, 0xfe].iter().cycle().take(32));
+        decode(DType::F8, &f8, &mut out);
+        // The smallest and the largest subnormal number, the smallest normal one, 1, -1.125, and the largest.
+        let want = [0.0, 0.0, 0.5 / 512.0, 3.5 / 512.0, 0.5 / 64.0, 0.5, -0.5625, 224.0, -224.0];
+        assert_eq!(out[..9], want);
+        assert!(e4m3(0x7f).is_nan() && e4m3(0xff).is_nan());
+        let mut nf4 = 2.0f32.to_le_bytes().to_vec();
+        nf4.extend((0..16u8).map(|i| i | (15 - i) << 4));
+        decode(DType::NF4, &nf4, &mut out);
+        assert_eq!((out[0], out[7], out[14], out[16], out[30]), (-2.0, 0.0, 2.0 * NORMAL[14], 2.0, 2.0 * NORMAL[1]));
     }
 
     #[test]

@@ -113,6 +113,7 @@ impl<B: Backend> Model<B> {
         Model::hollow(Any::Host(HostBackend::outline()), &files).await?;
         let ignored = files.ignored();
         let Files { weights, family, tokenizer, template } = files;
+        let weights = weights.quantized(family.quantized).await?;
         let in_memory = weights.in_memory();
         let weights = if in_memory { weights } else { weights.sampled() };
         let progress = Progress { bytes: 0, of: 0 };
@@ -130,7 +131,7 @@ impl<B: Backend> Model<B> {
     /// Builds a model without weights, for an executor that runs nothing: checks that each tensor is there in the shape and
     /// in a type that is read, and that none is left over.
     pub(crate) async fn hollow(backend: B, files: &Files) -> Result<Self> {
-        let weights = files.weights.hollow();
+        let weights = files.weights.hollow_quantized(files.family.quantized).await?;
         let (report, progress): (&mut Report<'_>, _) = (&mut |_| Ok(()), Progress { bytes: 0, of: 0 });
         let family = &files.family;
         let loader = load::Loader {

@@ -1,22 +1,23 @@
 //! The table of a model's tensors, over one file or many.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use foveate_kernels::dtype::DType;
 
 use super::gguf::{self, Metadata};
 use super::hollow::Hollow;
+use super::made::{Made, block_recipe};
 use super::safetensors;
 use super::sampled::{Sampled, samples};
 use super::source::{Memory, SharedBytes, Source, check_range};
-use super::tensor::TensorInfo;
+use super::tensor::{Stored, TensorInfo};
 use crate::error::{Error, Result, one_line};
 use crate::hash::Hash;
 
 /// The tensors of a model and the files that hold them.
 pub struct Checkpoint {
-    files: Vec<Box<dyn Source>>,
+    files: Vec<File>,
     /// Sorted by name, without duplicates.
     tensors: Vec<TensorInfo>,
     metadata: Option<Metadata>,
@@ -24,9 +25,25 @@ pub struct Checkpoint {
     notes: BTreeMap<String, String>,
 }
 
+/// What a tensor is read from.
+enum File {
+    Source(Box<dyn Source>),
+    /// One tensor that is computed from others.
+    Made(Box<Made>),
+}
+
+impl File {
+    fn source(&self) -> Option<&dyn Source> {
+        match self {
+            Self::Source(source) => Some(&**source),
+            Self::Made(_) => None,
+        }
+    }
+}
+
 impl std::fmt::Debug for Checkpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let files: Vec<&str> = self.files.iter().map(|file| file.name()).collect();
+        let files: Vec<&str> = self.files.iter().filter_map(File::source).map(|file| file.name()).collect();
         f.debug_struct("Checkpoint").field("files", &files).field("tensors", &self.tensors.len()).finish()
     }
 }
@@ -74,7 +91,7 @@ impl Checkpoint {
                 metadata = Some(header.metadata);
             }
         }
-        Self::new(files, tensors, metadata)
+        Self::new(files, tensors, metadata)?.converted()
     }
 
     fn new(files: Vec<Box<dyn Source>>, mut tensors: Vec<TensorInfo>, metadata: Option<Metadata>) -> Result<Self> {
@@ -83,7 +100,60 @@ impl Checkpoint {
             let file = files[pair[1].file].name();
             return Err(Error::format(file, format!("tensor {} occurs twice", one_line(&pair[0].name))));
         }
+        let files = files.into_iter().map(File::Source).collect();
         Ok(Checkpoint { files, tensors, metadata, notes: BTreeMap::new() })
+    }
+
+    /// With tensors of GGUF's formats that have no kernels as tensors of ones that have.
+    fn converted(self) -> Result<Self> {
+        let mut all = Vec::new();
+        for tensor in &self.tensors {
+            let (Stored::Other(name), Some(width)) = (&tensor.stored, tensor.shape.last()) else { continue };
+            if let Some((format, recipe)) = block_recipe(name, *width) {
+                let inputs = vec![tensor.clone()];
+                all.push(Made::new(tensor.name.clone(), format, tensor.shape.clone(), recipe, inputs)?);
+            }
+        }
+        self.with_made(all)
+    }
+
+    /// With tensors that are computed in the place of those that they are computed from.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for a tensor that is there already, or that two others are computed from.
+    pub(super) fn with_made(mut self, mut all: Vec<(TensorInfo, Made)>) -> Result<Self> {
+        // In the order of the files, so that what is read in the order of tensors is read once.
+        all.sort_by_key(|(tensor, _)| (tensor.file, tensor.offset));
+        let inputs: Vec<&str> = all.iter().flat_map(|(_, made)| made.inputs()).map(|t| t.name.as_str()).collect();
+        let used: BTreeSet<&str> = inputs.iter().copied().collect();
+        if used.len() != inputs.len() {
+            let twice = inputs.iter().zip(inputs.iter().skip(1)).find(|(a, b)| a == b).map_or("a tensor", |(a, _)| a);
+            return Err(Error::format(one_line(twice), "two matrices are computed from it"));
+        }
+        self.tensors.retain(|tensor| !used.contains(tensor.name.as_str()));
+        for (tensor, made) in all {
+            let at = match self.tensors.binary_search_by(|t| t.name.cmp(&tensor.name)) {
+                Ok(_) => return Err(Error::format(one_line(&tensor.name), "it is there quantised and plain")),
+                Err(at) => at,
+            };
+            let file = self.files.len();
+            self.tensors.insert(at, TensorInfo { file, offset: 0, ..tensor });
+            self.files.push(File::Made(Box::new(made)));
+        }
+        Ok(self)
+    }
+
+    /// The tensors that the files hold, in the order of their names.
+    fn stored(&self) -> Vec<&TensorInfo> {
+        let mut all = Vec::new();
+        for tensor in &self.tensors {
+            match self.files.get(tensor.file) {
+                Some(File::Made(made)) => all.extend(made.inputs()),
+                _ => all.push(tensor),
+            }
+        }
+        all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        all
     }
 
     /// A number that tells models apart: of the names, types and shapes of all tensors, and of bytes from the beginning,
@@ -93,7 +163,7 @@ impl Checkpoint {
     /// Errors of the sources.
     pub async fn fingerprint(&self) -> Result<String> {
         let mut hash = Hash::default();
-        for tensor in &self.tensors {
+        for tensor in self.stored() {
             hash.add(tensor.name.as_bytes());
             hash.add(format!("{} {:?}", tensor.stored, tensor.shape).as_bytes());
             let (starts, take) = samples(tensor.bytes);
@@ -106,23 +176,33 @@ impl Checkpoint {
 
     /// The same files, of which the bytes that [`fingerprint`](Self::fingerprint) looks at are kept as they are read.
     pub(crate) fn sampled(mut self) -> Self {
+        let places: Vec<(usize, Range<u64>)> =
+            self.stored().iter().map(|t| (t.file, t.offset..t.offset + t.bytes)).collect();
         for (index, file) in std::mem::take(&mut self.files).into_iter().enumerate() {
-            let tensors = self.tensors.iter().filter(|t| t.file == index).map(|t| t.offset..t.offset + t.bytes);
-            self.files.push(Box::new(Sampled::new(file, tensors)));
+            self.files.push(match file {
+                File::Source(file) => {
+                    let tensors = places.iter().filter(|(of, _)| *of == index).map(|(_, range)| range.clone());
+                    File::Source(Box::new(Sampled::new(file, tensors)))
+                }
+                made => made,
+            });
         }
         self
     }
 
     /// The same tensors, in files that read as zeros.
-    pub(crate) fn hollow(&self) -> Self {
-        let hollow = |file: &dyn Source| Hollow { name: file.name().into(), len: file.len() };
-        let files = self.files.iter().map(|file| Box::new(hollow(&**file)) as Box<dyn Source>).collect();
+    pub(super) fn hollow(&self) -> Self {
+        let hollow = |file: &File| match file {
+            File::Source(file) => Hollow { name: file.name().into(), len: file.len() },
+            File::Made(made) => Hollow { name: made.inputs()[0].name.clone(), len: made.len() },
+        };
+        let files = self.files.iter().map(|file| File::Source(Box::new(hollow(file)))).collect();
         Self { files, tensors: self.tensors.clone(), metadata: None, notes: BTreeMap::new() }
     }
 
     /// True if all files are in memory.
     pub fn in_memory(&self) -> bool {
-        self.files.iter().all(|file| file.shared().is_some())
+        self.files.iter().filter_map(File::source).all(|file| file.shared().is_some())
     }
 
     /// With the tensors of another checkpoint in the place of its own.
@@ -141,10 +221,10 @@ impl Checkpoint {
         for (name, shape, values) in values {
             let bytes: Vec<u8> = bytemuck::cast_slice(&values).to_vec();
             let (file, bytes_len) = (self.files.len(), bytes.len() as u64);
-            self.files.push(Box::new(Memory::new(name.clone(), bytes)));
+            self.files.push(File::Source(Box::new(Memory::new(name.clone(), bytes))));
             self.replace(TensorInfo {
                 name,
-                stored: super::tensor::Stored::Known(DType::F32),
+                stored: Stored::Known(DType::F32),
                 shape,
                 file,
                 offset: 0,
@@ -200,6 +280,25 @@ impl Checkpoint {
     /// [`Error::Read`] if the range leaves the tensor, and what the source returns.
     pub async fn read(&self, tensor: &TensorInfo, offset: u64, len: u64) -> Result<Vec<u8>> {
         check_range(&tensor.name, tensor.bytes, offset, len)?;
+        let Some(File::Made(made)) = self.files.get(tensor.file) else {
+            return self.read_stored(tensor, offset, len).await;
+        };
+        if let Some(bytes) = made.kept(offset, len) {
+            return Ok(bytes);
+        }
+        let (rows, mut parts) = (made.rows_of(offset, len), Vec::new());
+        if !rows.is_empty() {
+            for (input, range) in made.needs(rows.clone()) {
+                check_range(&input.name, input.bytes, range.start, range.end - range.start)?;
+                parts.push(self.read_stored(input, range.start, range.end - range.start).await?);
+            }
+            return made.bytes(rows, &parts, offset, len);
+        }
+        Ok(Vec::new())
+    }
+
+    /// Reads from the file that holds a tensor.
+    async fn read_stored(&self, tensor: &TensorInfo, offset: u64, len: u64) -> Result<Vec<u8>> {
         let file = self.file(tensor)?;
         let start = tensor.offset.checked_add(offset).ok_or_else(|| foreign(tensor))?;
         let bytes = file.read(start, len).await?;
@@ -229,7 +328,7 @@ impl Checkpoint {
     }
 
     fn file(&self, tensor: &TensorInfo) -> Result<&dyn Source> {
-        self.files.get(tensor.file).map(|file| file.as_ref()).ok_or_else(|| foreign(tensor))
+        self.files.get(tensor.file).and_then(File::source).ok_or_else(|| foreign(tensor))
     }
 }
 

@@ -8,6 +8,8 @@ mod checkpoint;
 mod foreign;
 pub mod gguf;
 mod hollow;
+mod made;
+mod quantized;
 mod safetensors;
 mod sampled;
 mod source;
@@ -15,6 +17,7 @@ mod tensor;
 
 pub use checkpoint::Checkpoint;
 pub use foreign::foreign;
+pub(crate) use quantized::Method;
 pub use safetensors::shard_names;
 pub use source::{BoxFuture, Memory, SharedBytes, Source, check_range};
 pub use tensor::{Stored, TensorInfo};

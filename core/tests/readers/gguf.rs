@@ -45,13 +45,34 @@ fn gguf_lists_its_tensors_and_metadata() {
 
 #[test]
 fn gguf_requires_name_shape_and_type() {
-    let checkpoint = open_gguf(Gguf::small().bytes()).unwrap();
+    let mut file = Gguf::small();
+    file.tensors[2].ggml_type = 40;
+    let checkpoint = open_gguf(file.bytes()).unwrap();
     let error = |name: &str, shape: &[u64]| checkpoint.require(name, shape).unwrap_err();
     assert_eq!(error("x", &[1]), Error::MissingTensor { name: "x".into(), shape: vec![1] });
     let got = Error::TensorShape { name: "a.weight".into(), expected: vec![3, 2], got: vec![2, 3] };
     assert_eq!(error("a.weight", &[3, 2]), got);
-    let q2_k = Error::UnsupportedTensorType { tensor: "c.weight".into(), dtype: "Q2_K".into() };
-    assert_eq!(error("c.weight", &[256]), q2_k);
+    let unknown = Error::UnsupportedTensorType { tensor: "c.weight".into(), dtype: "NVFP4".into() };
+    assert_eq!(error("c.weight", &[256]), unknown);
+}
+
+#[test]
+fn gguf_types_without_kernels_become_others() {
+    for (ggml_type, bytes, dtype) in [(10, 84, DType::Q2K), (34, 54, DType::Q2K), (35, 66, DType::Q2K)] {
+        let mut file = Gguf::small();
+        file.tensors[2].ggml_type = ggml_type;
+        file.data.truncate(64 + bytes);
+        let checkpoint = open_gguf(file.bytes()).unwrap();
+        assert_sound(&checkpoint);
+        let tensor = checkpoint.require("c.weight", &[256]).unwrap();
+        assert_eq!((tensor.dtype().unwrap(), tensor.bytes), (dtype, 84));
+        // The fingerprint is that of the bytes in the file.
+        let read = || pollster::block_on(checkpoint.fingerprint()).unwrap();
+        let before = read();
+        file.data[64] ^= 1;
+        assert_ne!(before, pollster::block_on(open_gguf(file.bytes()).unwrap().fingerprint()).unwrap());
+        assert_eq!(before, read());
+    }
 }
 
 #[test]

@@ -39,7 +39,14 @@ impl Family {
     /// `Config` for a size that is 0 or larger than any model's, naming it.
     pub fn new(config: Config, place: PlaceFn) -> Result<Self> {
         check(&config)?;
-        Ok(Self { config, place: Naming::Function(place), by_tensors: false, fused: None, sampling: None })
+        Ok(Self {
+            config,
+            place: Naming::Function(place),
+            by_tensors: false,
+            fused: None,
+            sampling: None,
+            quantized: None,
+        })
     }
 }
 

@@ -85,6 +85,10 @@ impl Json {
         self.map.contains_key(key)
     }
 
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.map.keys().map(String::as_str)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.map.is_empty()
     }

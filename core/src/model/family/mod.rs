@@ -24,6 +24,7 @@ mod names_encoder;
 mod names_experts;
 mod names_gpt;
 mod names_latent;
+mod quantized;
 mod qwen3_5;
 mod rope;
 mod routing;
@@ -36,6 +37,7 @@ pub(crate) use json::parse;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::sample::Sampling;
+use crate::weights::Method;
 use crate::weights::gguf::Metadata;
 use names::Naming;
 use std::ops::Range;
@@ -253,6 +255,8 @@ pub struct Family {
     fused: Option<&'static names::Names>,
     /// How the model's makers draw tokens, if they say so.
     pub(super) sampling: Option<Sampling>,
+    /// How the matrices of a folder are quantised.
+    pub(crate) quantized: Option<Method>,
 }
 
 impl Family {
@@ -297,9 +301,9 @@ impl Family {
         let bare = |name: &&str| name.ends_with("Model") && !name.ends_with("LMHeadModel");
         config.headless |= !class.is_empty() && class.iter().all(bare);
         custom::check(&config)?;
-        refuse_quantization(&json, kind)?;
+        let mut quantized = quantized::method(&json)?;
         if let Some(inside) = &inside {
-            refuse_quantization(inside, kind)?;
+            quantized = quantized.or(quantized::method(inside)?);
             inside.finish()?;
             around(&json, &mut config)?;
         }
@@ -307,7 +311,7 @@ impl Family {
         json.understands(if inside.is_some() { &["scale_factor", "downsample_factor"] } else { &[] });
         json.finish()?;
         let fused = (config.architecture == "ernie4_5").then_some(&names::ERNIE_FUSED);
-        Ok(Self { config, place, by_tensors: false, fused, sampling: None })
+        Ok(Self { config, place, by_tensors: false, fused, sampling: None, quantized })
     }
 
     /// From a GGUF file's metadata.
@@ -315,7 +319,14 @@ impl Family {
         let (config, row) = gguf::config(metadata)?;
         custom::check(&config)?;
         let fused = row.by_tensors.then_some(&names::GGUF_FUSED);
-        Ok(Self { config, place: Naming::Function(gguf::place), by_tensors: row.by_tensors, fused, sampling: None })
+        Ok(Self {
+            config,
+            place: Naming::Function(gguf::place),
+            by_tensors: row.by_tensors,
+            fused,
+            sampling: None,
+            quantized: None,
+        })
     }
 
     /// True for a tensor that is not needed: it belongs to a part of the model that is not run (vision, audio, draft
@@ -404,27 +415,6 @@ fn around(outer: &json::Json, config: &mut Config) -> Result<()> {
     let stops = outer.ids("eos_token_id")?;
     if config.stops.is_empty() {
         config.stops = stops;
-    }
-    Ok(())
-}
-
-/// # Errors
-/// `Config` for weights that are quantised in a way that is not read, naming it.
-fn refuse_quantization(json: &json::Json, kind: &str) -> Result<()> {
-    for key in ["quantization_config", "compression_config"] {
-        let Some(settings) = json.object(key)? else { continue };
-        let given = settings.str("quant_method")?.or(settings.str("quantization_method")?);
-        let by_bits = ["load_in_4bit", "load_in_8bit"].into_iter().any(|key| settings.has(key));
-        if kind == "gpt_oss" && given == Some("mxfp4") {
-            continue;
-        }
-        let method = given.unwrap_or(if by_bits { "bitsandbytes" } else { "without a name" });
-        let method = crate::error::one_line(method);
-        let reason = format!(
-            "{key}: weights quantised with {method} are not supported; open a folder in float32, float16 or bfloat16, or a \
-             quantised GGUF file"
-        );
-        return Err(Error::Config { reason });
     }
     Ok(())
 }

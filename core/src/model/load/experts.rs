@@ -1,9 +1,8 @@
 //! Loads mixtures of experts: the tensors of single experts, or of all of them, become one buffer `[experts, out, in]`.
 //!
-//! Files hold a tensor for each expert (most of the hub's), one for all (GGUF, Granite, and what newer files of Qwen hold),
-//! one for all that is `[experts, in, out]` (gpt-oss), or blocks of MXFP4 with their scales beside them. A tensor of all
-//! experts in the order of the buffer stays where it lies, if the executor can use it there; MXFP4 is decoded to bfloat16,
-//! which is exact and takes four times its bytes.
+//! Files hold a tensor for each expert (most of the hub's), one for all (GGUF, Granite, and what newer files of Qwen hold), or
+//! one for all that is `[experts, in, out]` (gpt-oss). A tensor of all experts in the order of the buffer stays where it lies,
+//! if the executor can use it there.
 
 use super::Loader;
 use super::tensors::known;
@@ -12,15 +11,11 @@ use crate::config;
 use crate::error::{Error, Result};
 use crate::model::experts::{Experts, Stack};
 use crate::model::family::{Place, Role};
-use crate::weights::{Stored, TensorInfo};
+use crate::weights::TensorInfo;
 use foveate_kernels::dtype::DType;
 
 /// Bytes that are gathered before they are uploaded.
 const WINDOW: usize = 4 << 20;
-
-/// Elements of a block of MXFP4, and its bytes.
-const BLOCK: u64 = 32;
-const BLOCK_BYTES: u64 = 16;
 
 /// Where the matrices of experts lie in the files.
 enum Source<'a> {
@@ -28,10 +23,6 @@ enum Source<'a> {
     Each(Vec<&'a TensorInfo>),
     /// One tensor, `[experts, out, in]` or `[experts, in, out]`.
     One(&'a TensorInfo),
-    /// Blocks of MXFP4 `[experts, out, in / 32, 16]`, and their scales.
-    Blocks(&'a TensorInfo, &'a TensorInfo),
-    /// Blocks of MXFP4 with a scale in front of each, as GGUF files hold them.
-    Packed(&'a TensorInfo),
 }
 
 /// Matrices of experts in the files.
@@ -140,7 +131,7 @@ impl<'a, B: Backend> Loader<'a, B> {
     /// True if the files have the tensors of experts that a place names.
     fn has_experts(&self, place: &Place) -> bool {
         let name = place.name.replace("{expert}", "0");
-        known(self.files, &name).is_some() || known(self.files, &blocks_of(&name)).is_some()
+        known(self.files, &name).is_some()
     }
 
     /// The matrices `[rows, cols]` of all experts as one buffer.
@@ -191,26 +182,16 @@ impl<'a, B: Backend> Loader<'a, B> {
             let format = weight_format(first)?;
             return Ok(Layout { source: Source::Each(all), place, format, experts, rows, cols });
         }
-        let blocks = blocks_of(&place.name);
-        if let Some(name) = known(self.files, &blocks) {
-            let shape = [experts.into(), stored, wide / BLOCK, BLOCK_BYTES];
-            let blocks = self.bytes_tensor(&name, &shape)?;
-            let scales = self.bytes_tensor(&scales_of(&name), &shape[..3])?;
-            if !wide.is_multiple_of(BLOCK) {
-                return Err(Error::format(name, format!("rows of {cols} are no whole blocks of {BLOCK}")));
-            }
-            // Blocks are `[out, in]`, whatever the whole tensor is.
-            place.transposed = false;
-            let source = Source::Blocks(blocks, scales);
-            return Ok(Layout { source, place, format: DType::BF16, experts, rows, cols });
-        }
-        if let Some(tensor) = self.packed(&place.name, [experts.into(), stored, wide])? {
-            return Ok(Layout { source: Source::Packed(tensor), place, format: DType::BF16, experts, rows, cols });
-        }
         let [plain, transposed] = [[stored, wide], [wide, stored]].map(|[a, b]| [experts.into(), a, b]);
         let name = known(self.files, &place.name).unwrap_or_else(|| place.name.clone());
-        let shape = self.files.get(&name).map(|tensor| &tensor.shape[..]);
-        if stored == wide && self.family.either_order(&place) {
+        let tensor = self.files.get(&name);
+        let shape = tensor.map(|tensor| &tensor.shape[..]);
+        // Blocks run along the inputs.
+        let blocks = tensor.is_some_and(|tensor| tensor.dtype().is_ok_and(|format| format.block_len() > 1));
+        if blocks {
+            place.transposed = false;
+        }
+        if stored == wide && !blocks && self.family.either_order(&place) {
             let reason =
                 format!("{shape:?} may be [experts, out, in] or [experts, in, out]: tensors of single experts tell");
             return Err(Error::format(name, reason));
@@ -221,36 +202,6 @@ impl<'a, B: Backend> Loader<'a, B> {
         let tensor = self.find(&place.name, if place.transposed { &transposed } else { &plain })?;
         let format = weight_format(tensor)?;
         Ok(Layout { source: Source::One(tensor), place, format, experts, rows, cols })
-    }
-
-    /// The tensor of a name and a shape if it is stored as MXFP4; it then counts as used.
-    fn packed(&mut self, name: &str, shape: [u64; 3]) -> Result<Option<&'a TensorInfo>> {
-        let find = known(self.files, name).and_then(|name| self.files.get(&name));
-        let Some(tensor) = find.filter(|tensor| tensor.stored == Stored::Other("MXFP4".into())) else {
-            return Ok(None);
-        };
-        if tensor.shape != shape || !shape[2].is_multiple_of(BLOCK) {
-            let (name, expected, got) = (tensor.name.clone(), shape.to_vec(), tensor.shape.clone());
-            return Err(Error::TensorShape { name, expected, got });
-        }
-        self.used.insert(tensor.name.clone());
-        Ok(Some(tensor))
-    }
-
-    /// A tensor of bytes, which counts as used.
-    fn bytes_tensor(&mut self, name: &str, shape: &[u64]) -> Result<&'a TensorInfo> {
-        let missing = || Error::MissingTensor { name: name.into(), shape: shape.to_vec() };
-        let tensor = self.files.get(name).ok_or_else(missing)?;
-        if tensor.shape != shape {
-            let (expected, got) = (shape.to_vec(), tensor.shape.clone());
-            return Err(Error::TensorShape { name: name.into(), expected, got });
-        }
-        if tensor.bytes != tensor.elements() || !matches!(tensor.stored, Stored::Other(_)) {
-            let dtype = tensor.stored.to_string();
-            return Err(Error::UnsupportedTensorType { tensor: name.into(), dtype });
-        }
-        self.used.insert(tensor.name.clone());
-        Ok(tensor)
     }
 
     /// The tensor of all experts where it already lies, if the executor can use it there.
@@ -275,10 +226,6 @@ impl<'a, B: Backend> Loader<'a, B> {
             let (tensor, first) = match &layout.source {
                 Source::Each(all) => (all[e as usize], 0),
                 Source::One(tensor) => (*tensor, e * stored),
-                Source::Blocks(..) | Source::Packed(_) => {
-                    self.decode(layout, e, &mut upload).await?;
-                    continue;
-                }
             };
             if layout.place.transposed {
                 self.transpose(layout, tensor, first, &mut upload).await?;
@@ -326,35 +273,6 @@ impl<'a, B: Backend> Loader<'a, B> {
         self.advance(u64::from(layout.rows) * cols * size as u64)
     }
 
-    /// The rows of one expert from blocks of MXFP4.
-    async fn decode(&mut self, layout: &Layout<'_>, expert: u64, upload: &mut Upload<'_, B>) -> Result<()> {
-        let (stored, per_row) = (layout.place.stored(layout.rows), u64::from(layout.cols) / BLOCK);
-        let [first, count] = [expert * stored * per_row, stored * per_row];
-        let read = |tensor, size: u64| self.files.read(tensor, first * size, count * size);
-        // Scales, and blocks that begin `front` bytes behind the beginning of each `size` bytes.
-        let (scales, data, front) = match layout.source {
-            Source::Blocks(blocks, scales) => (read(scales, 1).await?, read(blocks, BLOCK_BYTES).await?, 0),
-            Source::Packed(tensor) => {
-                let data = read(tensor, BLOCK_BYTES + 1).await?;
-                (data.iter().copied().step_by(BLOCK_BYTES as usize + 1).collect(), data, 1)
-            }
-            _ => return Ok(()),
-        };
-        let (per_row, bytes) = (per_row as usize, BLOCK_BYTES as usize);
-        let order = if front == 0 { Order::Pairs } else { Order::Halves };
-        let mut row = Vec::with_capacity(layout.cols as usize * 2);
-        for (run, count) in layout.place.runs(layout.rows) {
-            for n in run as usize..(run + count) as usize {
-                row.clear();
-                for block in n * per_row..(n + 1) * per_row {
-                    mxfp4(scales[block], &data[block * (bytes + front) + front..][..bytes], order, &mut row);
-                }
-                upload.push(&row)?;
-            }
-        }
-        self.advance(u64::from(layout.rows) * per_row as u64 * (BLOCK_BYTES + 1))
-    }
-
     /// Values of each expert, `[experts, rows]`.
     async fn values_of_experts(&mut self, place: &Place, experts: u32, rows: u32) -> Result<Vec<f32>> {
         let stored = place.stored(rows);
@@ -377,64 +295,5 @@ fn weight_format(tensor: &TensorInfo) -> Result<DType> {
     match format.is_weight() {
         true => Ok(format),
         false => Err(Error::UnsupportedTensorType { tensor: tensor.name.clone(), dtype: format.name().into() }),
-    }
-}
-
-/// The name of the blocks of a tensor in MXFP4, and of their scales.
-fn blocks_of(name: &str) -> String {
-    format!("{name}_blocks")
-}
-
-fn scales_of(blocks: &str) -> String {
-    format!("{}_scales", blocks.strip_suffix("_blocks").unwrap_or(blocks))
-}
-
-/// Which elements of a block the low and the high half of byte `j` are.
-#[derive(Clone, Copy, PartialEq)]
-enum Order {
-    /// `2 j` and `2 j + 1`
-    Pairs,
-    /// `j` and `j + 16`
-    Halves,
-}
-
-/// Appends a block as bfloat16, which holds every product of a number of e2m1 and a scale that is normal.
-fn mxfp4(scale: u8, block: &[u8], order: Order, out: &mut Vec<u8>) {
-    const NUMBERS: [f32; 8] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0];
-    let factor = 2f64.powi(i32::from(scale) - 127) as f32;
-    let mut push = |nibble: u8| {
-        let number = NUMBERS[usize::from(nibble & 7)] * factor;
-        let signed = if nibble & 8 != 0 { -number } else { number };
-        out.extend_from_slice(&((signed.to_bits() >> 16) as u16).to_le_bytes());
-    };
-    match order {
-        Order::Pairs => block.iter().flat_map(|byte| [byte & 15, byte >> 4]).for_each(push),
-        Order::Halves => {
-            block.iter().for_each(|byte| push(byte & 15));
-            block.iter().for_each(|byte| push(byte >> 4));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn blocks_of_mxfp4_are_exact_in_bfloat16() {
-        let block: Vec<u8> = (0..16).map(|i| i | (15 - i) << 4).collect();
-        let decoded = |order| {
-            let mut out = Vec::new();
-            mxfp4(126, &block, order, &mut out);
-            let words = out.chunks_exact(2).map(|b| u32::from(u16::from_le_bytes([b[0], b[1]])) << 16);
-            words.map(f32::from_bits).collect::<Vec<f32>>()
-        };
-        // Low nibbles come first; the scale is a half.
-        let pairs = decoded(Order::Pairs);
-        assert_eq!(pairs[..8], [0.0, -3.0, 0.25, -2.0, 0.5, -1.5, 0.75, -1.0]);
-        assert_eq!(pairs[16..20], [-0.0, 3.0, -0.25, 2.0]);
-        let halves = decoded(Order::Halves);
-        assert_eq!(halves[..8], [0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0]);
-        assert_eq!(halves[16..20], [-3.0, -2.0, -1.5, -1.0]);
     }
 }

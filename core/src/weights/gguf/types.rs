@@ -67,11 +67,16 @@ pub(super) fn stored(number: u32) -> Stored {
         6 => DType::Q5_0,
         7 => DType::Q5_1,
         8 => DType::Q8_0,
+        10 => DType::Q2K,
+        11 => DType::Q3K,
         12 => DType::Q4K,
         13 => DType::Q5K,
         14 => DType::Q6K,
+        20 => DType::IQ4NL,
+        23 => DType::IQ4XS,
         26 => DType::I32,
         30 => DType::BF16,
+        39 => DType::MXFP4,
         _ => {
             return Stored::Other(match find(number) {
                 Some((_, name, _)) => Cow::Borrowed(*name),
@@ -95,6 +100,6 @@ mod tests {
                 known += 1;
             }
         }
-        assert_eq!(known, 12);
+        assert_eq!(known, 17);
     }
 }

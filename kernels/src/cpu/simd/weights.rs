@@ -1,8 +1,11 @@
 //! Weight formats, decoded in registers.
 
+mod codes;
+
 use super::lanes::Lanes;
 use crate::dtype::DType;
 use crate::quant;
+use codes::{F8, IQ4NL, IQ4XS, MXFP4, NF4, Q2K, Q3K, Q8F};
 
 /// A weight row in its storage format, read in groups of 32 elements.
 trait Format {
@@ -238,6 +241,14 @@ macro_rules! by_format {
             DType::Q4K => $f::<$($g,)* Q4K>($($arg),*),
             DType::Q5K => $f::<$($g,)* Q5K>($($arg),*),
             DType::Q6K => $f::<$($g,)* Q6K>($($arg),*),
+            DType::Q2K => $f::<$($g,)* Q2K>($($arg),*),
+            DType::Q3K => $f::<$($g,)* Q3K>($($arg),*),
+            DType::IQ4NL => $f::<$($g,)* IQ4NL>($($arg),*),
+            DType::IQ4XS => $f::<$($g,)* IQ4XS>($($arg),*),
+            DType::MXFP4 => $f::<$($g,)* MXFP4>($($arg),*),
+            DType::Q8F => $f::<$($g,)* Q8F>($($arg),*),
+            DType::F8 => $f::<$($g,)* F8>($($arg),*),
+            DType::NF4 => $f::<$($g,)* NF4>($($arg),*),
             DType::I32 | DType::U32 => panic!("{} is no weight format", $format),
         }
     };

@@ -37,6 +37,9 @@ pub(crate) fn weight_parts(format: DType, width: u32) -> (Vec<Part>, u32) {
         }
     };
     let blocks = |parts: &[Part]| ([&[part!("plan/parts/weights/blocks.wgsl")], parts].concat(), 4);
+    let numbers = part!("plan/parts/weights/numbers.wgsl");
+    let codes = part!("plan/parts/weights/codes.wgsl");
+    let iq4 = part!("plan/parts/weights/iq4_table.wgsl");
     match format {
         DType::F16 => half(part!("plan/parts/weights/f16.wgsl")),
         DType::BF16 => half(part!("plan/parts/weights/bf16.wgsl")),
@@ -48,6 +51,17 @@ pub(crate) fn weight_parts(format: DType, width: u32) -> (Vec<Part>, u32) {
         DType::Q4K => blocks(&[part!("plan/parts/weights/q4_k.wgsl"), part!("plan/parts/weights/k.wgsl")]),
         DType::Q5K => blocks(&[part!("plan/parts/weights/q5_k.wgsl"), part!("plan/parts/weights/k.wgsl")]),
         DType::Q6K => blocks(&[part!("plan/parts/weights/q6_k.wgsl")]),
+        DType::Q2K => blocks(&[part!("plan/parts/weights/q2_k.wgsl")]),
+        DType::Q3K => blocks(&[part!("plan/parts/weights/q3_k.wgsl")]),
+        DType::IQ4NL => blocks(&[part!("plan/parts/weights/iq4_nl.wgsl"), iq4, numbers, codes]),
+        DType::IQ4XS => blocks(&[part!("plan/parts/weights/iq4_xs.wgsl"), iq4, numbers, codes]),
+        DType::MXFP4 => {
+            let table = part!("plan/parts/weights/e2m1_table.wgsl");
+            (vec![part!("plan/parts/weights/mxfp4.wgsl"), table, numbers, codes], 4)
+        }
+        DType::Q8F => blocks(&[part!("plan/parts/weights/q8_f.wgsl")]),
+        DType::F8 => blocks(&[part!("plan/parts/weights/f8.wgsl")]),
+        DType::NF4 => blocks(&[part!("plan/parts/weights/nf4.wgsl"), codes]),
         _ if aligned => (vec![part!("plan/parts/weights/f32.wgsl")], 16),
         _ => (vec![part!("plan/parts/weights/f32_ragged.wgsl"), part!("plan/parts/weights/ragged.wgsl")], 4),
     }

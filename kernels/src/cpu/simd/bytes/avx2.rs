@@ -66,6 +66,12 @@ impl Bytes32 for __m256i {
     }
 
     #[inline(always)]
+    unsafe fn lookup(self, table: &[i8; 16]) -> Self {
+        // SAFETY: sixteen bytes; the caller enables the instructions.
+        unsafe { _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast())), self) }
+    }
+
+    #[inline(always)]
     unsafe fn halves(bits: [u16; TOGETHER]) -> [f32; TOGETHER] {
         let mut out = [0.0; TOGETHER];
         // SAFETY: sixteen and 32 bytes; the caller enables the instructions.

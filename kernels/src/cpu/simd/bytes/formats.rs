@@ -3,7 +3,10 @@
 //! Element `i` of a block of 32 weights is `d u[i] + m`. `u` is a byte without sign, or with one if the format says so.
 //! Both numbers belong to the whole block, or to each half of it.
 
+mod codes;
+
 use super::{BLOCK, TOGETHER};
+pub(super) use codes::{IQ4NL, IQ4XS, MXFP4, Q2K, Q3K, Q8F};
 
 /// 32 bytes in registers of a unit.
 ///
@@ -30,6 +33,9 @@ pub(super) trait Bytes32: Copy {
     unsafe fn field(self, mask: u8, up: i32) -> Self;
 
     unsafe fn or(self, other: Self) -> Self;
+
+    /// Returns the entry of `table` for each byte, which is below 16.
+    unsafe fn lookup(self, table: &[i8; 16]) -> Self;
 
     /// Converts f16 to f32.
     #[inline(always)]
@@ -90,6 +96,12 @@ macro_rules! by_format {
             DType::Q4K => $f::<Q4K $(, $n)*>($($arg),*),
             DType::Q5K => $f::<Q5K $(, $n)*>($($arg),*),
             DType::Q6K => $f::<Q6K $(, $n)*>($($arg),*),
+            DType::Q2K => $f::<Q2K $(, $n)*>($($arg),*),
+            DType::Q3K => $f::<Q3K $(, $n)*>($($arg),*),
+            DType::IQ4NL => $f::<IQ4NL $(, $n)*>($($arg),*),
+            DType::IQ4XS => $f::<IQ4XS $(, $n)*>($($arg),*),
+            DType::MXFP4 => $f::<MXFP4 $(, $n)*>($($arg),*),
+            DType::Q8F => $f::<Q8F $(, $n)*>($($arg),*),
             _ => panic!("{} has no integer products", $format),
         }
     }};
@@ -183,6 +195,7 @@ macro_rules! simple {
         }
     };
 }
+use simple;
 
 simple!(Q4_0, 18, false, Offset::Times(-8.0), |B, block| B::nibbles(block.add(2)));
 simple!(Q4_1, 20, false, Offset::At(2), |B, block| B::nibbles(block.add(4)));

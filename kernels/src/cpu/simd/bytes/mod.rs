@@ -229,7 +229,20 @@ impl Bytes {
     pub fn takes(format: DType) -> bool {
         matches!(
             format,
-            DType::Q8_0 | DType::Q4_0 | DType::Q4_1 | DType::Q5_0 | DType::Q5_1 | DType::Q4K | DType::Q5K | DType::Q6K
+            DType::Q8_0
+                | DType::Q4_0
+                | DType::Q4_1
+                | DType::Q5_0
+                | DType::Q5_1
+                | DType::Q4K
+                | DType::Q5K
+                | DType::Q6K
+                | DType::Q2K
+                | DType::Q3K
+                | DType::IQ4NL
+                | DType::IQ4XS
+                | DType::MXFP4
+                | DType::Q8F
         )
     }
 

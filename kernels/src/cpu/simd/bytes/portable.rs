@@ -41,6 +41,10 @@ impl Bytes32 for Bytes {
         Self(from_fn(|i| self.0[i] | other.0[i]))
     }
 
+    unsafe fn lookup(self, table: &[i8; 16]) -> Self {
+        Self(self.0.map(|byte| table[usize::from(byte & 15)] as u8))
+    }
+
     unsafe fn store(self, out: &mut [u8; BLOCK]) {
         *out = self.0;
     }

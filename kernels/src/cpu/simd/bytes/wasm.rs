@@ -93,6 +93,13 @@ impl Bytes32 for Bytes {
     }
 
     #[inline(always)]
+    unsafe fn lookup(self, table: &[i8; 16]) -> Self {
+        // SAFETY: sixteen bytes.
+        let table = unsafe { v128_load(table.as_ptr().cast()) };
+        Self(self.0.map(|half| i8x16_swizzle(table, half)))
+    }
+
+    #[inline(always)]
     unsafe fn store(self, out: &mut [u8; BLOCK]) {
         for half in 0..2 {
             // SAFETY: sixteen of 32 bytes.
