@@ -42,7 +42,8 @@
 //! # }
 //! ```
 //!
-//! `native/examples/server.rs` is a web server in this way.
+//! `native/examples/server.rs` is a web server in this way. [`serve::Engine`](https://docs.rs/foveate/latest/foveate/serve)
+//! steps the requests of many users together; with the feature `serve` it comes with OpenAI's HTTP interface.
 //!
 //! # Beneath
 //! [`Session`] is one sequence of tokens: steps, logits, forks, rollbacks, [`session::Batch`] for several in one step.
@@ -65,6 +66,8 @@ mod models;
 #[cfg(feature = "hub")]
 mod pypi;
 mod report;
+#[cfg(feature = "serve")]
+pub mod serve;
 mod split;
 mod vectors;
 

@@ -1,5 +1,8 @@
 //! The command line as a user meets it.
 
+#[cfg(feature = "serve")]
+#[path = "support/serving.rs"]
+mod serving;
 mod support;
 #[path = "../../core/tests/tiny/mod.rs"]
 mod tiny;
@@ -60,7 +63,8 @@ fn json(output: &Output) -> Result<Value, Failed> {
 fn help_names_every_command() -> Check {
     let output = run(&["--help"])?;
     ensure(output.status.success(), || shown(&output))?;
-    for command in ["run", "generate", "chat", "score", "eval", "embed", "check", "devices", "bench", "pull"] {
+    let generating = ["run", "generate", "chat", "score", "eval", "embed", "serve", "batch"];
+    for command in generating.iter().chain(&["check", "devices", "bench", "pull"]).copied() {
         ensure(out(&output).contains(command), || format!("{command} is missing from {}", out(&output)))?;
         let own = run(&[command, "--help"])?;
         ensure(own.status.success() && out(&own).contains("Usage"), || shown(&own))?;
@@ -671,6 +675,14 @@ fn main() {
             generate_refuses_logits_that_are_not_finite("reference")
         }),
     ];
+    #[cfg(feature = "serve")]
+    trials.extend([
+        always("batch_answers_every_row_once", serving::batch_answers_every_row_once),
+        always("batch_embeds_and_scores", serving::batch_embeds_and_scores),
+        always("batch_refuses_inputs_without_rows", serving::batch_refuses_inputs_without_rows),
+    ]);
+    #[cfg(all(unix, feature = "serve"))]
+    trials.push(always("serve_answers_until_it_is_stopped", serving::serve_answers_until_it_is_stopped));
     #[cfg(unix)]
     trials.push(given(model, "generate_stops_at_an_interrupt", generate_stops_at_an_interrupt));
     let gpu = !foveate::wait(foveate::gpu::adapters()).is_empty();

@@ -1,4 +1,4 @@
-//! The examples run.
+//! The examples run, and so does the server.
 
 #[path = "../examples/attention.rs"]
 mod attention;
@@ -10,6 +10,8 @@ mod chat;
 mod observer;
 #[path = "../examples/server.rs"]
 mod server;
+#[cfg(feature = "serve")]
+mod serving;
 #[path = "../../core/tests/tiny/mod.rs"]
 mod tiny;
 

@@ -173,6 +173,11 @@ impl Decode {
             None if !self.read_prompt(text).await? => return Ok(self.end(Finish::Cancelled)),
             None => self.choose(text).await?,
         };
+        self.accept(text, token)
+    }
+
+    /// Takes in the token that was chosen, which waits in `text`.
+    pub(super) fn accept<B: Backend>(&mut self, text: &mut Buffered<B>, token: Token) -> Result<Option<Piece>> {
         let id = token.id;
         self.times[2] = self.now();
         self.times[1] = self.times[1].or(self.times[2]);
@@ -195,7 +200,7 @@ impl Decode {
     }
 
     /// Why there is no further token, if there is none.
-    fn bound<B: Backend>(&self, text: &mut Buffered<B>) -> Result<Option<Finish>> {
+    pub(super) fn bound<B: Backend>(&self, text: &mut Buffered<B>) -> Result<Option<Finish>> {
         if self.options.cancel.is_cancelled() {
             return Ok(Some(Finish::Cancelled));
         }
@@ -249,13 +254,34 @@ impl Decode {
             return Ok(Token::bare(text.next(&mut self.sampler).await?));
         }
         let row = text.logits().await?;
-        let past = Past { tokens: text.session().tokens(), generated };
+        self.weigh_one(text, row)
+    }
+
+    /// Chooses on the host from the logits after all tokens of `text`; the token then waits there.
+    pub(super) fn weigh_one<B: Backend>(&mut self, text: &mut Buffered<B>, row: Vec<f32>) -> Result<Token> {
+        let past = Past { tokens: text.session().tokens(), generated: self.usage.generated_tokens };
         let token = self.weigh(row, past, None);
         match &token {
             Ok(token) => text.hold(token.id),
             Err(_) => text.hold_last()?,
         }
         token
+    }
+
+    /// Whether the host chooses the next token, from a row of logits.
+    pub(super) fn weighs(&self) -> bool {
+        !self.on_device(self.usage.generated_tokens)
+    }
+
+    /// What chooses the next token on the device.
+    pub(super) fn sampler(&mut self) -> &mut Sampler {
+        self.sampler.set_position(self.usage.generated_tokens);
+        &mut self.sampler
+    }
+
+    /// Whether accepted tokens of a draft wait to be given out.
+    pub(super) fn holds_draft(&self) -> bool {
+        self.drafted.waits()
     }
 
     /// Chooses the tokens behind the one that waits and behind each of the draft, up to where the two differ or a text ends.
@@ -302,7 +328,7 @@ impl Decode {
     }
 
     /// Ends the generation with the text that was held back, if there is any.
-    fn end(&mut self, finish: Finish) -> Option<Piece> {
+    pub(super) fn end(&mut self, finish: Finish) -> Option<Piece> {
         let rest = self.stream.take().and_then(Stream::finish).unwrap_or_default();
         let (mut text, stop) = self.stops.push(&rest);
         self.finish = Some(match stop {

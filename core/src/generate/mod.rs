@@ -15,6 +15,7 @@ mod pace;
 mod prompt;
 mod speculate;
 mod stop;
+mod together;
 mod token;
 
 pub use chat::{Chat, Reply};
@@ -24,6 +25,7 @@ pub use draft_model::DraftModel;
 pub use options::Generation;
 pub use prompt::Prompt;
 pub use speculate::{Drafts, Speculation};
+pub use together::{Member, Together};
 pub use token::Token;
 
 pub use crate::sample::{Likelihood, likeliest, likelihood};

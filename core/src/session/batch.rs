@@ -60,15 +60,10 @@ impl<B: Backend> Batch<B> {
     /// the call.
     pub async fn next(&mut self, turns: &mut [Turn<'_, B>]) -> Result<Vec<u32>> {
         self.admit(turns)?;
-        let before: Vec<Version> = turns.iter().map(|turn| turn.session.version()).collect();
         for turn in turns.iter() {
             turn.session.mark(&[turn.token], turn.sampler)?;
         }
-        let extents = extend(turns)?;
-        let mut unfinished = Unfinished { turns, before };
-        let recorded = self.step(unfinished.turns, &extents);
-        drop(extents);
-        recorded?;
+        let mut unfinished = self.record(turns, true)?;
         let bytes = unfinished.turns.len() as u64 * 4;
         let bytes = self.model.backend().download(&self.workspace.ids, 0, bytes).await?;
         let ids: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
@@ -79,6 +74,33 @@ impl<B: Backend> Batch<B> {
             turn.session.chose(id, turn.sampler);
         }
         Ok(ids)
+    }
+
+    /// Reads a token of each session and returns the logits after it, `[turns, vocab]`. No sampler is asked: whoever called
+    /// chooses, by rules that the device does not know.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next), but for `NotFinite`.
+    pub async fn logits(&mut self, turns: &mut [Turn<'_, B>]) -> Result<Vec<f32>> {
+        self.admit(turns)?;
+        let mut unfinished = self.record(turns, false)?;
+        let (backend, vocab) = (self.model.backend(), u64::from(self.model.config().vocab));
+        let bytes = unfinished.turns.len() as u64 * vocab * 4;
+        let bytes = backend.download(&self.workspace.logits, 0, bytes).await?;
+        unfinished.before.clear();
+        for turn in unfinished.turns.iter_mut() {
+            turn.session.changed();
+        }
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+
+    /// Takes the tokens in and records a step over them.
+    fn record<'a, 't>(&mut self, turns: &'a mut [Turn<'t, B>], choose: bool) -> Result<Unfinished<'a, 't, B>> {
+        let before: Vec<Version> = turns.iter().map(|turn| turn.session.version()).collect();
+        let extents = extend(turns)?;
+        let unfinished = Unfinished { turns, before };
+        self.step(unfinished.turns, &extents, choose)?;
+        Ok(unfinished)
     }
 
     fn admit(&self, turns: &[Turn<'_, B>]) -> Result<()> {
@@ -103,8 +125,8 @@ impl<B: Backend> Batch<B> {
         Ok(())
     }
 
-    /// Records a step over the tokens that the sessions have taken in, and what is chosen behind each.
-    fn step(&mut self, turns: &mut [Turn<'_, B>], extents: &[Extent]) -> Result<()> {
+    /// Records a step over the tokens that the sessions have taken in, and if asked what is chosen behind each.
+    fn step(&mut self, turns: &mut [Turn<'_, B>], extents: &[Extent], choose: bool) -> Result<()> {
         let model = &self.model;
         let (backend, vocab, count) = (model.backend(), model.config().vocab, turns.len() as u32);
         let shared = self.workspace.turn();
@@ -132,6 +154,9 @@ impl<B: Backend> Batch<B> {
         model.decoder().logits(&mut to, w, stream, count)?;
         for (index, turn) in (0u64..).zip(turns) {
             turn.session.keep_states();
+            if !choose {
+                continue;
+            }
             let spec = turn.sampler.next(vocab);
             let mut operands = vec![Operand::at(&w.logits, index * u64::from(vocab) * 4)];
             operands.extend((spec.penalty != 1.0).then_some(Operand::new(&turn.session.seen)));

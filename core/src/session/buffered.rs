@@ -221,6 +221,11 @@ impl<B: Backend> Buffered<B> {
         self.pending.push(id);
     }
 
+    /// Takes the tokens that wait, which whoever takes them reads.
+    pub(crate) fn take_pending(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.pending)
+    }
+
     /// Forgets the last token that waits.
     pub(crate) fn drop_held(&mut self) {
         self.pending.pop();

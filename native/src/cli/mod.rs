@@ -1,6 +1,8 @@
 //! The commands: what they take, and what they share.
 
 mod augment;
+#[cfg(feature = "serve")]
+mod batch;
 mod bench;
 mod chat;
 mod check;
@@ -14,6 +16,8 @@ mod pull;
 mod run;
 mod sampling;
 mod score;
+#[cfg(feature = "serve")]
+mod serve;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use foveate::kernels::dtype::DType;
@@ -52,6 +56,15 @@ enum Command {
     Eval(eval::Arguments),
     /// Turns texts into vectors, and compares two texts.
     Embed(embed::Arguments),
+    /// Serves models over HTTP, as OpenAI's clients expect it.
+    ///
+    /// Requests share steps: prompts are read in pieces beside the decoding of others, and prompts that begin alike are read
+    /// once. Only this machine reaches the server unless --host says otherwise. docs/serving.md has the interface.
+    #[cfg(feature = "serve")]
+    Serve(serve::Arguments),
+    /// Answers the rows of files, in shards that a run which was ended goes on with.
+    #[cfg(feature = "serve")]
+    Batch(batch::Arguments),
     /// Compares kernels and models with results in files.
     Check(check::Arguments),
     /// Lists GPU adapters with their features and kernel variants, and tests them.
@@ -74,6 +87,10 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Score(arguments) => score::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Embed(arguments) => embed::run(&arguments),
+        #[cfg(feature = "serve")]
+        Command::Serve(arguments) => serve::run(&arguments),
+        #[cfg(feature = "serve")]
+        Command::Batch(arguments) => batch::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
@@ -176,8 +193,12 @@ impl ModelArguments {
 
 /// Opens a model, then the device: a wrong path is told at once.
 fn load(model: &OsStr, device: DeviceArguments) -> Result<Arc<Model<Any>>> {
+    load_model(model, device).map(Arc::new)
+}
+
+fn load_model(model: &OsStr, device: DeviceArguments) -> Result<Model<Any>> {
     let files = foveate::open_with(model, &mut progress::Bars::default().report())?;
-    Ok(Arc::new(progress::load(device.open()?, files)?))
+    progress::load(device.open()?, files)
 }
 
 /// The exit status of a program whose text ended so.

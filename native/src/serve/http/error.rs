@@ -1,0 +1,97 @@
+//! Errors in the form that OpenAI's clients read.
+
+use crate::RuntimeError;
+use crate::serve::Refused;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+/// An answer that is an error: `{"error": {"message", "type", "param", "code"}}`.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    status: StatusCode,
+    message: String,
+    param: Option<String>,
+    code: Option<&'static str>,
+}
+
+pub(super) type Result<T, E = Failure> = std::result::Result<T, E>;
+
+impl Failure {
+    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into(), param: None, code: None }
+    }
+
+    /// A field that is wrong.
+    pub(super) fn field(name: &str, message: impl Into<String>) -> Self {
+        Self { param: Some(name.into()), ..Self::new(StatusCode::BAD_REQUEST, message) }
+    }
+
+    /// A field that changes results and is not implemented.
+    pub(super) fn unsupported(name: &str) -> Self {
+        let message = format!("{name} is not supported by this server: leave it out");
+        Self { code: Some("unsupported_parameter"), ..Self::field(name, message) }
+    }
+
+    pub(super) fn coded(self, code: &'static str) -> Self {
+        Self { code: Some(code), ..self }
+    }
+
+    pub(super) fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let kind = match self.status {
+            StatusCode::UNAUTHORIZED => "authentication_error",
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            status if status.is_client_error() => "invalid_request_error",
+            _ => "server_error",
+        };
+        json!({"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}})
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let json = [(header::CONTENT_TYPE, "application/json")];
+        let mut response = (self.status, json, self.json().to_string()).into_response();
+        if matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+/// The request is to blame for what no retry changes; the server for a device or a model that fails.
+impl From<RuntimeError> for Failure {
+    fn from(error: RuntimeError) -> Self {
+        let message = error.to_string();
+        let wrong = || Failure::new(StatusCode::BAD_REQUEST, &message);
+        match error {
+            RuntimeError::ContextFull { .. } => wrong().coded("context_length_exceeded"),
+            RuntimeError::EmptyPrompt
+            | RuntimeError::Tokenizer { .. }
+            | RuntimeError::Template { .. }
+            | RuntimeError::Config { .. }
+            | RuntimeError::Setting { .. }
+            | RuntimeError::Embeddings { .. }
+            | RuntimeError::Kernel(_) => wrong(),
+            RuntimeError::OutOfPages { .. } | RuntimeError::OutOfMemory { .. } => {
+                Failure::new(StatusCode::SERVICE_UNAVAILABLE, message)
+            }
+            _ => Failure::new(StatusCode::INTERNAL_SERVER_ERROR, message),
+        }
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        let message = refused.to_string();
+        match refused {
+            Refused::Invalid(error) => error.into(),
+            Refused::Full { .. } => Failure::new(StatusCode::TOO_MANY_REQUESTS, message).coded("queue_full"),
+            Refused::Closed => Failure::new(StatusCode::SERVICE_UNAVAILABLE, message),
+        }
+    }
+}

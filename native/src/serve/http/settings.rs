@@ -1,0 +1,143 @@
+//! The settings of a generation, from a request's fields.
+
+use super::error::{Failure, Result};
+use super::fields::Fields;
+use foveate_core::generate::Generation;
+use foveate_core::sample::Samplers;
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+/// What a request asks for besides its prompt.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) options: Generation,
+    /// Answers to each prompt.
+    pub(super) choices: usize,
+    /// The likeliest tokens that are told of each token.
+    pub(super) logprobs: Option<usize>,
+    pub(super) stream: bool,
+    /// A last chunk tells of the tokens.
+    pub(super) usage: bool,
+}
+
+/// Stop strings at most, and their bytes.
+const STOPS: usize = 16;
+const STOP_BYTES: usize = 1024;
+
+/// Tokens whose logits a request shifts at most.
+const BIASES: usize = 1024;
+
+/// Lower temperatures take the likeliest token: logits divided by them would not be finite.
+const GREEDY: f64 = 1e-5;
+
+/// Fields that change results, and what is asked for by the values at which they don't.
+const UNSUPPORTED: [(&str, &[&str]); 15] = [
+    ("tools", &["[]"]),
+    ("tool_choice", &["\"none\"", "\"auto\""]),
+    ("functions", &["[]"]),
+    ("function_call", &["\"none\"", "\"auto\""]),
+    ("response_format", &["{\"type\":\"text\"}"]),
+    ("modalities", &["[\"text\"]"]),
+    ("audio", &[]),
+    ("reasoning_effort", &["\"none\""]),
+    ("web_search_options", &[]),
+    ("suffix", &["\"\""]),
+    ("echo", &["false"]),
+    ("best_of", &["1"]),
+    ("guided_json", &[]),
+    ("guided_regex", &[]),
+    ("grammar", &["\"\""]),
+];
+
+/// A number that nobody knows beforehand.
+pub(super) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+impl Settings {
+    /// Reads what chats and completions have in common. `tokens` is the maximum of tokens where none is asked for, `vocab` the
+    /// number of ids.
+    pub(super) fn read(fields: &Fields, tokens: u64, most_choices: u64, vocab: u32) -> Result<Self> {
+        fields.refuse(&UNSUPPORTED)?;
+        let stop = fields.strings("stop", STOPS)?;
+        if stop.iter().any(|stop| stop.is_empty() || stop.len() > STOP_BYTES) {
+            return Err(Failure::field("stop", format!("stop strings must have 1 to {STOP_BYTES} bytes")));
+        }
+        let most = fields.integer("max_completion_tokens", 0, u64::from(u32::MAX))?;
+        let most = most.or(fields.integer("max_tokens", 0, u64::from(u32::MAX))?).unwrap_or(tokens);
+        let temperature = fields.number("temperature", 0.0, 2.0)?.unwrap_or(1.0);
+        let temperature = if temperature < GREEDY { 0.0 } else { temperature };
+        let stream = fields.boolean("stream")?;
+        let usage = match fields.object("stream_options")? {
+            Some(_) if !stream => {
+                return Err(Failure::field("stream_options", "stream_options is for streams: set stream"));
+            }
+            Some(options) => options.get("include_usage").and_then(|value| value.as_bool()).unwrap_or(false),
+            None => false,
+        };
+        let options = Generation::new()
+            .max_tokens(most)
+            .stop(stop)
+            .ignore_eos(fields.boolean("ignore_eos")?)
+            .temperature(temperature as f32)
+            .top_p(fields.number("top_p", 0.0, 1.0)?.unwrap_or(1.0) as f32)
+            .top_k(fields.integer("top_k", 0, u64::from(u32::MAX))?.unwrap_or(0) as u32)
+            .min_p(fields.number("min_p", 0.0, 1.0)?.unwrap_or(0.0) as f32)
+            .repetition_penalty(fields.number("repetition_penalty", 0.01, 100.0)?.unwrap_or(1.0) as f32)
+            .samplers(samplers(fields, vocab)?)
+            .seed(seed(fields)?);
+        let choices = fields.integer("n", 1, most_choices)?.unwrap_or(1) as usize;
+        Ok(Self { options, choices, logprobs: None, stream, usage })
+    }
+
+    /// Tells of the probabilities of tokens, and of so many of the likeliest.
+    ///
+    /// # Errors
+    /// A failure beside a logit bias: the two together tell of any token that a client wants to know of.
+    pub(super) fn with_logprobs(self, logprobs: Option<usize>) -> Result<Self> {
+        if logprobs.is_some() && !self.options.samplers.logit_bias.is_empty() {
+            return Err(Failure::field("logit_bias", "logit_bias and logprobs together are not given: leave one out"));
+        }
+        let options = match logprobs {
+            Some(likeliest) => self.options.logprobs(likeliest),
+            None => self.options,
+        };
+        Ok(Self { options, logprobs, ..self })
+    }
+
+    /// The settings of one of the choices: the draws of each are its own.
+    pub(super) fn choice(&self, index: usize) -> Generation {
+        self.options.clone().sequence(index as u64)
+    }
+}
+
+/// Penalties, biases, and the fewest tokens.
+fn samplers(fields: &Fields, vocab: u32) -> Result<Samplers> {
+    let penalty = |name| Ok::<_, Failure>(fields.number(name, -2.0, 2.0)?.unwrap_or(0.0) as f32);
+    let mut samplers = Samplers {
+        frequency_penalty: penalty("frequency_penalty")?,
+        presence_penalty: penalty("presence_penalty")?,
+        min_tokens: fields.integer("min_tokens", 0, u64::from(u32::MAX))?.unwrap_or(0),
+        ..Samplers::default()
+    };
+    let wrong = || {
+        let most = "at most 1024 ids, as strings, to numbers from -100 to 100";
+        Failure::field("logit_bias", format!("logit_bias must map {most}; ids are below {vocab}"))
+    };
+    let biases = fields.object("logit_bias")?;
+    if biases.is_some_and(|biases| biases.len() > BIASES) {
+        return Err(wrong());
+    }
+    for (id, bias) in biases.into_iter().flatten() {
+        let id = id.parse().ok().filter(|id| *id < vocab).ok_or_else(wrong)?;
+        let bias = bias.as_f64().filter(|bias| (-100.0..=100.0).contains(bias)).ok_or_else(wrong)?;
+        samplers.logit_bias.push((id, bias as f32));
+    }
+    Ok(samplers)
+}
+
+/// Any integer is a seed; without one, every request draws anew.
+fn seed(fields: &Fields) -> Result<u64> {
+    let Some(value) = fields.get("seed") else { return Ok(random()) };
+    let seed = value.as_u64().or_else(|| value.as_i64().map(i64::cast_unsigned));
+    seed.ok_or_else(|| Failure::field("seed", "seed must be an integer of 64 bits"))
+}

@@ -1,0 +1,6 @@
+//! The engine and its HTTP interface, over the small model.
+
+mod client;
+mod engine;
+mod http;
+mod random;

@@ -1,0 +1,123 @@
+//! `foveate serve` and `foveate batch` as a user meets them.
+
+use super::{Check, ensure, foveate, refused, run, shown, tiny};
+use libtest_mimic::Failed;
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::Stdio;
+
+/// A folder with the small model and inputs of a batch: rows of all kinds, two of which are bad.
+fn folder() -> Result<tempfile::TempDir, Failed> {
+    let folder = tempfile::tempdir()?;
+    std::fs::create_dir(folder.path().join("model"))?;
+    for (name, bytes) in tiny::files() {
+        std::fs::write(folder.path().join("model").join(name), bytes)?;
+    }
+    let rows = [
+        r#"{"id": 1, "prompt": "the king"}"#,
+        r#"{"id": "two", "messages": [{"role": "user", "content": "and"}]}"#,
+        "",
+        r#"{"id": 3}"#,
+        r#"{"custom_id": "four", "url": "/v1/completions", "body": {"prompt": "an", "max_tokens": 3, "temperature": 0}}"#,
+        "no JSON",
+        r#"{"id": 6, "prompt": "ing"}"#,
+    ];
+    std::fs::write(folder.path().join("rows.jsonl"), rows.join("\n"))?;
+    Ok(folder)
+}
+
+fn batch(folder: &Path, more: &[&str]) -> std::process::Command {
+    let mut command = foveate(&["batch", "rows.jsonl", "--out", "out", "--model", "model", "--device", "cpu"]);
+    command.args(["--threads", "1", "--max-tokens", "8", "--shard-rows", "2"]).args(more).current_dir(folder);
+    command
+}
+
+/// The rows of a file of results.
+fn rows(folder: &Path, name: &str) -> Result<Vec<Value>, Failed> {
+    let text = std::fs::read_to_string(folder.join("out").join(name))?;
+    text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+}
+
+pub(super) fn batch_answers_every_row_once() -> Check {
+    let folder = folder()?;
+    let folder = folder.path();
+    let output = batch(folder, &[]).output()?;
+    ensure(output.status.success(), || shown(&output))?;
+    let names = ["000-rows-000000.jsonl", "000-rows-000001.jsonl", "000-rows-000002.jsonl"];
+    let all = || names.iter().map(|name| rows(folder, name)).collect::<Result<Vec<_>, Failed>>();
+    let first = all()?;
+    let found = first.concat();
+    let ids: Vec<String> = found.iter().map(|row| row.get("id").unwrap_or(&row["custom_id"]).to_string()).collect();
+    ensure(ids == ["1", "\"two\"", "\"four\"", "6"], || format!("{found:?}"))?;
+    ensure(found[0]["text"].is_string() && found[2]["response"]["status_code"] == 200, || format!("{found:?}"))?;
+    let wrong = [rows(folder, "000-rows-000001.errors.jsonl")?, rows(folder, "000-rows-000002.errors.jsonl")?].concat();
+    let wrong: Vec<(&Value, &Value)> = wrong.iter().map(|row| (&row["id"], &row["line"])).collect();
+    ensure(wrong == [(&3.into(), &4.into()), (&Value::Null, &6.into())], || format!("{wrong:?}"))?;
+
+    // As a kill leaves it: a shard that the manifest does not name, and another one half written.
+    let path = folder.join("out/manifest.json");
+    let mut manifest: Value = serde_json::from_str(&std::fs::read_to_string(&path)?)?;
+    let named = manifest["shards"].as_object_mut().ok_or("no shards")?;
+    ensure(named.len() == 3, || format!("{named:?}"))?;
+    named.remove("000-rows-000001");
+    named.remove("000-rows-000002");
+    std::fs::write(&path, manifest.to_string())?;
+    std::fs::remove_file(folder.join("out").join(names[2]))?;
+    std::fs::write(folder.join("out").join(format!("{}.tmp", names[2])), "{\"id\"")?;
+    let output = batch(folder, &[]).output()?;
+    ensure(output.status.success() && !shown(&output).contains("000-rows-000000"), || shown(&output))?;
+    let second = all()?;
+    // OpenAI's rows carry names of their own.
+    let texts = |all: &[Vec<Value>]| all.concat().iter().map(|row| row["text"].clone()).collect::<Vec<_>>();
+    ensure(texts(&first) == texts(&second), || format!("{first:?} and {second:?}"))?;
+    ensure(!folder.join("out").join(format!("{}.tmp", names[2])).exists(), || "half a shard was left".into())?;
+    refused(&batch(folder, &["--seed", "1"]).output()?, &["other settings", "--out"])
+}
+
+pub(super) fn batch_embeds_and_scores() -> Check {
+    let folder = folder()?;
+    for (task, key) in [("embed", "vector"), ("score", "mean_nll")] {
+        let out = folder.path().join("out");
+        let output = batch(folder.path(), &["--task", task]).output()?;
+        ensure(output.status.success(), || shown(&output))?;
+        let found = rows(folder.path(), "000-rows-000000.jsonl")?;
+        ensure(found.len() == 1 && !found[0][key].is_null(), || format!("{task}: {found:?}"))?;
+        std::fs::remove_dir_all(out)?;
+    }
+    Ok(())
+}
+
+/// It tells its address, answers, and ends with status 0 when it is asked to.
+#[cfg(unix)]
+pub(super) fn serve_answers_until_it_is_stopped() -> Check {
+    let folder = folder()?;
+    let model = folder.path().join("model");
+    let model = model.to_str().ok_or("UTF-8")?;
+    let mut server = foveate(&["serve", "--model", model, "--port", "0", "--device", "cpu", "--threads", "1"]);
+    let mut server = server.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut out = BufReader::new(server.stdout.take().ok_or("no standard output")?);
+    let mut line = String::new();
+    out.read_line(&mut line)?;
+    let address = line.trim().strip_prefix("listening on http://").ok_or_else(|| line.clone())?;
+    let mut stream = std::net::TcpStream::connect(address)?;
+    stream.write_all(b"GET /v1/models HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure(answer.starts_with("HTTP/1.0 200") && answer.contains("\"id\":\"model\""), || answer.clone())?;
+    let killed = std::process::Command::new("kill").arg(server.id().to_string()).status()?;
+    ensure(killed.success(), || "no signal was sent".into())?;
+    let status = server.wait()?;
+    ensure(status.success(), || format!("{status}"))?;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let port = taken.local_addr()?.port().to_string();
+    refused(&run(&["serve", "--model", model, "--port", &port])?, &["cannot listen on 127.0.0.1", &port])
+}
+
+pub(super) fn batch_refuses_inputs_without_rows() -> Check {
+    let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("rows.jsonl"), "\n\n")?;
+    refused(&batch(folder.path(), &[]).output()?, &["no rows"])?;
+    std::fs::remove_file(folder.path().join("rows.jsonl"))?;
+    refused(&batch(folder.path(), &[]).output()?, &["rows.jsonl"])
+}
