@@ -1,20 +1,27 @@
 //! A model as plain data: what the decoder runs.
 
 mod attention;
+mod block;
 mod convolved;
 mod delta;
 mod feed_forward;
 mod mixer;
+mod per_layer;
 mod routing;
+mod streams;
 
-pub use attention::{Attention, Latent, NormOver, Rope, Temperature};
+pub use attention::{Attention, Dynamic, Latent, NormOver, Rope, Temperature};
+pub use block::Block;
 pub use convolved::{Scan, ScanScales, ShortConv};
 pub use delta::{Decay, Delta, OutputGate};
 pub use feed_forward::{Clamp, Experts, FeedForward, Mlp};
 pub use mixer::Mixer;
+pub use per_layer::PerLayer;
 pub use routing::Routing;
+pub use streams::{LowRank, Streams};
 
 use foveate_kernels::{activation, norm};
+use std::borrow::Cow;
 
 /// Tokens that one step reads at most: prompts are read in pieces of this, or fewer where routing heads have many centroids.
 pub const BATCH: u32 = 512;
@@ -43,6 +50,16 @@ pub struct Config {
     /// Elements of an embedding if it is narrower than the residual stream; a product widens it, and one narrows the stream
     /// in front of the head.
     pub embed_dim: Option<u32>,
+    /// Vectors of each token for each layer.
+    pub per_layer: Option<PerLayer>,
+    /// Rotations that depend on the length of the text. A longer text is read again from its beginning with each token.
+    pub dynamic: Option<Dynamic>,
+    /// Several residual streams.
+    pub streams: Option<Streams>,
+    /// Tokens of the vocabulary from this one on stand for what is seen or heard, and are not read.
+    pub first_unread: Option<u32>,
+    /// Pairs of a token and of the one that is read in its place.
+    pub stand_ins: Vec<[u32; 2]>,
     /// A norm of the embeddings, behind the positions.
     pub embed_norm: Option<Norm>,
     /// The layers, the first one first.
@@ -83,6 +100,11 @@ impl Config {
             padding: None,
             token_types: None,
             embed_dim: None,
+            per_layer: None,
+            dynamic: None,
+            streams: None,
+            first_unread: None,
+            stand_ins: Vec::new(),
             embed_norm: None,
             branch_scale: 1.0,
             final_norm: layers.last().and_then(|layer| layer.input_norm),
@@ -101,6 +123,19 @@ impl Config {
     /// it.
     pub fn bidirectional(&self) -> bool {
         self.layers.iter().any(|layer| layer.mixer.attention().is_some_and(|a| !a.causal))
+    }
+
+    /// The token that is read in place of `id`.
+    pub(crate) fn stand_in(&self, id: u32) -> u32 {
+        self.stand_ins.iter().find(|[of, _]| *of == id).map_or(id, |[_, read]| *read)
+    }
+
+    /// The tokens that are read in place of `ids`.
+    pub(crate) fn stand_ins_of<'a>(&self, ids: &'a [u32]) -> Cow<'a, [u32]> {
+        match self.stand_ins.is_empty() {
+            true => ids.into(),
+            false => ids.iter().map(|id| self.stand_in(*id)).collect(),
+        }
     }
 
     /// Rows of the table of learned positions that are read, from `position_offset` on.
@@ -153,6 +188,10 @@ pub struct Layer {
     /// The MLP reads the residual stream as the mixer does, without the mixer's output: `x += mixer(norm(x)) +
     /// mlp(norm(x))`. Without a `post_norm`, both read the same norm.
     pub parallel: bool,
+    /// The files hold a number that the residual stream is multiplied by behind the layer.
+    pub scaled: bool,
+    /// A product of a low rank beside the mixer.
+    pub low_rank: Option<LowRank>,
 }
 
 impl Layer {
@@ -166,6 +205,8 @@ impl Layer {
             branch_norm: None,
             sum_norm: None,
             parallel: false,
+            scaled: false,
+            low_rank: None,
         }
     }
 }

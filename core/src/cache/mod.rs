@@ -85,11 +85,11 @@ impl<B: Backend> Layer<B> {
     }
 }
 
-/// Bytes of a token's keys, and of its values, in a layer: those of heads of attention in `format`, and those of routing
+/// Bytes of a token's own keys, and of its values, in a layer: those of heads of attention in `format`, and those of routing
 /// heads, which are f32.
 fn row_bytes(layer: &crate::config::Layer, format: DType) -> Result<[Option<[u64; 2]>; 2]> {
     let routed = if let Mixer::Routing(r) = &layer.mixer { Some([4 * u64::from(r.width()); 2]) } else { None };
-    let Some(a) = layer.mixer.attention() else { return Ok([None, routed]) };
+    let Some(a) = layer.mixer.attention().filter(|a| a.shared.is_none()) else { return Ok([None, routed]) };
     // Heads are read one by one: each is whole blocks.
     let row = |dim: u32| -> Result<u64> {
         let head = format.bytes(dim.into()).filter(|_| attention::KV.contains(&format));

@@ -51,6 +51,8 @@ struct Checkpoint {
 #[derive(Clone)]
 pub struct Sequence {
     state: Arc<State>,
+    /// The length of the text that its keys are rotated for, where rotations depend on it; 0 for all that do not.
+    stretched: u32,
 }
 
 /// Copies that make a change of pages true on the device; the rows they read stay where they are until this is dropped.
@@ -81,6 +83,16 @@ pub struct Extent {
 }
 
 impl Sequence {
+    /// Returns the length of the text that its keys are rotated for; 0 where they do not depend on it.
+    pub(crate) fn stretched(&self) -> u32 {
+        self.stretched
+    }
+
+    /// Notes the length of the text that all keys from now on are rotated for.
+    pub(crate) fn stretch(&mut self, length: u32) {
+        self.stretched = length;
+    }
+
     /// An empty sequence.
     pub fn new(holders: &Holders) -> Self {
         let state = State {
@@ -91,7 +103,7 @@ impl Sequence {
             slot: Table::new(&holders.slots),
             checkpoints: Vec::new(),
         };
-        Self { state: Arc::new(state) }
+        Self { state: Arc::new(state), stretched: 0 }
     }
 
     /// True if the model has recurrent states, which cannot be rolled back.

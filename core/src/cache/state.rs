@@ -60,7 +60,7 @@ fn slot_bytes(mixer: &Mixer) -> Result<[Option<u64>; 2]> {
             0 => [None, None],
             history => [bytes([1, history, conv.channels])?, None],
         },
-        Mixer::Scan(scan) | Mixer::Both(_, scan) => {
+        Mixer::Scan(scan) | Mixer::Both(_, scan) | Mixer::Fed(_, scan) => {
             let inputs = match scan.window - 1 {
                 0 => None,
                 history => bytes([1, history, scan.channels()])?,

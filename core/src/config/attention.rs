@@ -36,6 +36,12 @@ pub struct Attention {
     pub norm_rotated: bool,
     /// Scores fall with the distance of a key, by this slope for each head.
     pub alibi: Option<Arc<[f32]>>,
+    /// A norm of each head's values, all with the same weights.
+    pub value_norm: Option<Norm>,
+    /// Values are what the keys' product gives, before the norm of keys; they need a `value_norm`.
+    pub tied_values: bool,
+    /// The layer whose keys and values are read, where a layer has none of its own.
+    pub shared: Option<u32>,
     /// Queries, keys and values are kept between `-c` and `c`, before their norms.
     pub clip: Option<f32>,
     /// `clip` follows their norms instead of preceding them.
@@ -77,6 +83,9 @@ impl Attention {
             norm_over: NormOver::Head,
             norm_rotated: false,
             alibi: None,
+            value_norm: None,
+            tied_values: false,
+            shared: None,
             clip: None,
             clip_normed: false,
             temperature: None,
@@ -98,7 +107,16 @@ impl Attention {
         }
         let gates =
             if self.gated { self.heads * self.value_dim } else { 0 } + if self.head_gates { self.heads } else { 0 };
-        self.q_width() + self.k_width() + self.v_width() + gates
+        self.q_width() + self.own_width() + gates
+    }
+
+    /// Elements of a token's keys and values that its product gives.
+    pub(crate) fn own_width(&self) -> u32 {
+        match (self.shared, self.tied_values) {
+            (Some(_), _) => 0,
+            (None, true) => self.k_width(),
+            (None, false) => self.k_width() + self.v_width(),
+        }
     }
 
     /// Elements of a token's queries.
@@ -168,6 +186,31 @@ impl Temperature {
     /// Returns the factor of a position.
     pub fn factor(&self, position: u32) -> f64 {
         1.0 + self.beta * (f64::from(position) / self.original).floor().ln_1p()
+    }
+}
+
+/// Rotations whose base grows with the length `L` of a text beyond `original` tokens, and with it the rotation of every key:
+/// `theta (factor L / original - factor + 1)^(r / (r - 2))`, where `r` elements of a head are rotated.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Dynamic {
+    /// The growth of the base.
+    pub factor: f64,
+    /// Up to so many tokens, rotations are what layers say.
+    pub original: u32,
+}
+
+impl Dynamic {
+    /// The frequencies in a text of `length` tokens.
+    pub(crate) fn stretched(&self, of: &Frequencies, length: u32) -> Frequencies {
+        let length = f64::from(length.max(self.original)) / f64::from(self.original);
+        let rotary = f64::from(of.rotary);
+        let power = if of.rotary > 2 { rotary / (rotary - 2.0) } else { 0.0 };
+        Frequencies { theta: of.theta * (self.factor * (length - 1.0) + 1.0).powf(power), ..of.clone() }
+    }
+
+    /// The longest text: as many times longer as the factor says.
+    pub(crate) fn longest(&self) -> u32 {
+        (f64::from(self.original) * self.factor).clamp(f64::from(self.original), f64::from(1 << 24)) as u32
     }
 }
 

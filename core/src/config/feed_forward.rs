@@ -22,6 +22,9 @@ pub struct Mlp {
     pub gate_scale: f32,
     /// Multiplies the output.
     pub scale: f32,
+    /// Gates become what they are more than their mean and so many of their deviations, at least 0, before the
+    /// nonlinearity.
+    pub cutoff: Option<f32>,
     /// The numbers `alpha_p`, `alpha_n`, `beta` and `eps` of xIELU, if no tensors hold them.
     pub numbers: Option<[f64; 4]>,
 }
@@ -34,8 +37,17 @@ impl Mlp {
 
     /// `down(f(gate(x)) * up(x))` with `inner` elements between, without biases.
     pub fn gated(inner: u32, kind: activation::Kind) -> Self {
-        let numbers = None;
-        Self { inner, kind, gated: true, bias: false, norm: None, numbers, gate_scale: 1.0, scale: 1.0 }
+        Self {
+            inner,
+            kind,
+            gated: true,
+            bias: false,
+            norm: None,
+            gate_scale: 1.0,
+            scale: 1.0,
+            cutoff: None,
+            numbers: None,
+        }
     }
 
     /// `down(f(up(x)))` with `inner` elements between, without biases.
@@ -112,17 +124,35 @@ pub struct Experts {
     pub shared: Option<Mlp>,
     /// The outputs of the shared MLP are multiplied by the sigmoid of a gate for each token.
     pub shared_gate: bool,
+    /// Experts and their router read the residual stream beside the MLP of all tokens, each behind a norm of its own (the
+    /// router's divided by the root of its width), and what both give is normed before it is added.
+    pub apart: Option<Norm>,
+    /// The weight of each expert is multiplied by a number of its own.
+    pub factors: bool,
 }
 
 impl Experts {
     /// Experts without biases, and nothing shared.
     pub fn new(choice: expert_choice::Spec, each: Mlp) -> Self {
-        Self { choice, router_bias: false, each, clamp: None, shared: None, shared_gate: false }
+        Self {
+            choice,
+            router_bias: false,
+            each,
+            clamp: None,
+            shared: None,
+            shared_gate: false,
+            apart: None,
+            factors: false,
+        }
     }
 
     /// # Errors
     /// `Config` for a choice that cannot be made.
     pub(crate) fn check(&self) -> Result<()> {
+        if self.apart.is_some() && (self.shared.is_none() || self.shared_gate) {
+            let reason = "experts that stand apart need an MLP of all tokens without a gate beside them".into();
+            return Err(Error::Config { reason });
+        }
         self.choice.validate().map_err(|e| Error::Config { reason: e.to_string() })
     }
 }

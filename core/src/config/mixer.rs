@@ -1,6 +1,6 @@
 //! The part of a layer that lets tokens see each other.
 
-use super::{Attention, Delta, Routing, Scan, ShortConv};
+use super::{Attention, Block, Delta, Routing, Scan, ShortConv};
 
 /// The sequence mixer of a layer.
 #[derive(Clone, PartialEq, Debug)]
@@ -18,6 +18,8 @@ pub enum Mixer {
     Scan(Scan),
     /// Attention and a scan that read the same; both are added.
     Both(Attention, Scan),
+    /// A scan behind a block of attention and an MLP.
+    Fed(Box<Block>, Scan),
     /// Nothing: the layer is its MLP.
     None,
 }
@@ -29,6 +31,7 @@ impl Mixer {
             Mixer::Attention(attention) => Some(attention),
             Mixer::Routing(routing) => routing.local.as_ref(),
             Mixer::Both(attention, _) => Some(attention),
+            Mixer::Fed(block, _) => Some(&block.attention),
             Mixer::Delta(_) | Mixer::ShortConv(_) | Mixer::Scan(_) | Mixer::None => None,
         }
     }
@@ -38,7 +41,7 @@ impl Mixer {
         match self {
             Mixer::Attention(_) | Mixer::None => false,
             Mixer::ShortConv(conv) => conv.window > 1,
-            Mixer::Delta(_) | Mixer::Routing(_) | Mixer::Scan(_) | Mixer::Both(..) => true,
+            Mixer::Delta(_) | Mixer::Routing(_) | Mixer::Scan(_) | Mixer::Both(..) | Mixer::Fed(..) => true,
         }
     }
 
@@ -46,6 +49,15 @@ impl Mixer {
     pub(crate) fn attention_mut(&mut self) -> Option<&mut Attention> {
         match self {
             Mixer::Attention(attention) | Mixer::Both(attention, _) => Some(attention),
+            Mixer::Fed(block, _) => Some(&mut block.attention),
+            _ => None,
+        }
+    }
+
+    /// The block in front of a scan, if there is one.
+    pub fn block(&self) -> Option<&Block> {
+        match self {
+            Mixer::Fed(block, _) => Some(block),
             _ => None,
         }
     }
@@ -53,7 +65,7 @@ impl Mixer {
     /// The scan of Mamba-2, if there is one.
     pub fn scan(&self) -> Option<&Scan> {
         match self {
-            Mixer::Scan(scan) | Mixer::Both(_, scan) => Some(scan),
+            Mixer::Scan(scan) | Mixer::Both(_, scan) | Mixer::Fed(_, scan) => Some(scan),
             _ => None,
         }
     }
@@ -67,6 +79,7 @@ impl Mixer {
             Mixer::ShortConv(conv) => 3 * conv.channels,
             Mixer::Scan(scan) => scan.width(),
             Mixer::Both(a, scan) => a.width().max(scan.width()),
+            Mixer::Fed(block, scan) => block.attention.width().max(scan.width()),
             Mixer::None => 0,
         }
     }
@@ -82,6 +95,7 @@ impl Mixer {
             Mixer::ShortConv(conv) => conv.channels,
             Mixer::Scan(scan) => scan.inner(),
             Mixer::Both(a, scan) => behind(a.outputs(), scan.inner()),
+            Mixer::Fed(block, scan) => block.attention.outputs().max(scan.inner()),
             Mixer::None => 0,
         }
     }
@@ -91,7 +105,7 @@ impl Mixer {
         match self {
             Mixer::Delta(d) => [d.channels(), d.value_heads, d.decays()],
             Mixer::ShortConv(conv) => [conv.channels, 0, 0],
-            Mixer::Scan(scan) | Mixer::Both(_, scan) => [scan.channels(), scan.heads, scan.heads],
+            Mixer::Scan(scan) | Mixer::Both(_, scan) | Mixer::Fed(_, scan) => [scan.channels(), scan.heads, scan.heads],
             Mixer::Attention(_) | Mixer::Routing(_) | Mixer::None => [0; 3],
         }
     }
@@ -101,7 +115,7 @@ impl Mixer {
         match self {
             Mixer::Attention(a) | Mixer::Both(a, _) => a.expanded(),
             Mixer::Delta(d) => d.expanded(),
-            Mixer::Routing(_) | Mixer::ShortConv(_) | Mixer::Scan(_) | Mixer::None => [0; 2],
+            Mixer::Routing(_) | Mixer::ShortConv(_) | Mixer::Scan(_) | Mixer::Fed(..) | Mixer::None => [0; 2],
         }
     }
 }

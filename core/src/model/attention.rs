@@ -1,5 +1,6 @@
 //! Layers of attention: a product, norms of heads, rotation, an append to the cache, and attention over its pages.
 
+use super::adapter::Adapter;
 use super::latent::Latent;
 use super::matrix::{Input, Matrix, Then};
 use super::norm::Norm;
@@ -10,7 +11,7 @@ use crate::cache::Pool;
 use crate::config::{self, NormOver};
 use crate::error::Result;
 use foveate_kernels::dtype::DType;
-use foveate_kernels::{activation, append, attention, gate, rope, rope_append};
+use foveate_kernels::{activation, append, attention, gate, norm, rope, rope_append};
 
 /// The weights of a layer of attention, with its settings.
 pub(crate) struct Attention<B: Backend> {
@@ -19,8 +20,9 @@ pub(crate) struct Attention<B: Backend> {
     pub(super) input: Matrix<B>,
     /// The products that give queries, keys and values where they do not come from `input`.
     pub(super) latent: Option<Latent<B>>,
-    /// Of queries, and of keys.
-    pub(super) head_norms: Option<(Norm<B>, Norm<B>)>,
+    /// Of queries, and of own keys.
+    pub(super) head_norms: Option<(Norm<B>, Option<Norm<B>>)>,
+    pub(super) value_norm: Option<Norm<B>>,
     /// The logit of each head's sink.
     pub(super) sinks: Option<B::Buffer>,
     /// The slope of each head's scores.
@@ -28,9 +30,28 @@ pub(crate) struct Attention<B: Backend> {
     /// Of what the output product reads.
     pub(super) output_norm: Option<Norm<B>>,
     pub(super) output: Matrix<B>,
+    /// What is added to queries, keys and values.
+    pub(super) adapter: Option<Adapter<B>>,
 }
 
 impl<B: Backend> Attention<B> {
+    /// The same memory under second handles, without an adapter or a latent.
+    pub(super) fn again(&self) -> Self {
+        let norms = |(query, key): &(Norm<B>, Option<Norm<B>>)| (query.again(), key.as_ref().map(Norm::again));
+        Self {
+            config: self.config.clone(),
+            input: self.input.share(self.input.bias.clone()),
+            latent: None,
+            head_norms: self.head_norms.as_ref().map(norms),
+            value_norm: self.value_norm.as_ref().map(Norm::again),
+            sinks: self.sinks.clone(),
+            alibi: self.alibi.clone(),
+            output_norm: self.output_norm.as_ref().map(Norm::again),
+            output: self.output.share(self.output.bias.clone()),
+            adapter: None,
+        }
+    }
+
     /// Records the layer from what its norm leaves to `w.mixed`; `layer` names its keys and values in `pool`.
     pub(super) fn record(
         &self,
@@ -42,8 +63,11 @@ impl<B: Backend> Attention<B> {
         input: Input<'_, B>,
     ) -> Result<()> {
         let a = &self.config;
-        let tokens = step.tokens;
+        let (tokens, x) = (step.tokens, input.x);
         self.input.apply(to, tokens, input, Then::default(), &w.qkv)?;
+        if let Some(adapter) = &self.adapter {
+            adapter.add(to, w, (x, tokens), &w.qkv)?;
+        }
         let (queries, stride) = match &self.latent {
             Some(latent) => latent.record(to, w, pool, step, (layer, a))?,
             None => {
@@ -51,8 +75,9 @@ impl<B: Backend> Attention<B> {
                 (Operand::new(&w.qkv), a.width())
             }
         };
-        let Some((k_pool, v_pool)) = pool.layer(layer) else { unreachable!("a layer of attention has keys") };
-        let windowed = pool.windowed(layer);
+        let keys = a.shared.map_or(layer, |shared| shared as usize);
+        let Some((k_pool, v_pool)) = pool.layer(keys) else { unreachable!("a layer of attention has keys") };
+        let windowed = pool.windowed(keys);
         let layout = pool.layout(w.table_width, windowed);
         let spec = attention::Spec {
             scale: a.scale,
@@ -75,7 +100,7 @@ impl<B: Backend> Attention<B> {
         operands.extend(self.alibi.iter().map(Operand::new));
         operands.push(Operand::new(&w.mixed));
         to(spec.into(), &operands)?;
-        let (dim, behind) = (a.outputs(), u64::from(a.q_width() + a.k_width() + a.v_width()) * 4);
+        let (dim, behind) = (a.outputs(), u64::from(a.q_width() + a.own_width()) * 4);
         if a.gated {
             let gate = activation::Spec::new(tokens, dim, activation::Kind::Sigmoid);
             let spec = activation::Spec { scales: true, stride, ..gate };
@@ -107,22 +132,29 @@ impl<B: Backend> Attention<B> {
     ) -> Result<()> {
         let a = &self.config;
         let (tokens, stride) = (step.tokens, a.width());
-        let (q, k) = (u64::from(a.q_width()) * 4, u64::from(a.k_width()) * 4);
+        let q = u64::from(a.q_width()) * 4;
         if !a.clip_normed {
             self.clip(to, w, tokens)?;
         }
+        let (v, v_stride) = self.values(to, w, tokens)?;
         if !a.norm_rotated {
             self.norm_heads(to, w, tokens)?;
         }
         if a.clip_normed {
             self.clip(to, w, tokens)?;
         }
-        let Some((k_pool, v_pool)) = pool.layer(layer) else { unreachable!("a layer of attention has keys") };
-        let windowed = pool.windowed(layer);
+        let keys = a.shared.map_or(layer, |shared| shared as usize);
+        let Some((k_pool, v_pool)) = pool.layer(keys) else { unreachable!("a layer of attention has keys") };
+        let windowed = pool.windowed(keys);
         let layout = pool.layout(w.table_width, windowed);
         let (slots, k_to, v_to) = (w.slots(tokens, windowed), Operand::new(k_pool), Operand::new(v_pool));
         let rope = a.rope.as_ref().zip(w.rope(layer));
-        let between = a.value_dim != a.dim || a.temperature.is_some() || a.norm_rotated && self.head_norms.is_some();
+        let own = a.shared.is_none();
+        let between = a.value_dim != a.dim
+            || a.temperature.is_some()
+            || a.norm_rotated && self.head_norms.is_some()
+            || a.tied_values
+            || !own;
         if let (Some((rope, table)), DType::F32, false) = (rope, pool.format(), between) {
             let spec = rope_append::Spec {
                 tokens,
@@ -153,9 +185,11 @@ impl<B: Backend> Attention<B> {
                 match w.query_rope(layer) {
                     Some(warmed) => {
                         rotate(a.heads, 0, warmed)?;
-                        rotate(a.kv_heads, q, table)?;
+                        if own {
+                            rotate(a.kv_heads, q, table)?;
+                        }
                     }
-                    None => rotate(a.heads + a.kv_heads, 0, table)?,
+                    None => rotate(a.heads + if own { a.kv_heads } else { 0 }, 0, table)?,
                 }
             }
             if a.norm_rotated {
@@ -167,12 +201,13 @@ impl<B: Backend> Attention<B> {
                 k_width: a.k_width(),
                 v_width: a.v_width(),
                 k_stride: stride,
-                v_stride: stride,
+                v_stride,
                 format: pool.format(),
                 tail: None,
             };
-            let (k, v) = (Operand::at(&w.qkv, q), Operand::at(&w.qkv, q + k));
-            to(append.into(), &[slots, k, v, k_to, v_to])?;
+            if own {
+                to(append.into(), &[slots, Operand::at(&w.qkv, q), v, k_to, v_to])?;
+            }
         }
         Ok(())
     }
@@ -185,11 +220,29 @@ impl<B: Backend> Attention<B> {
         to(spec.into(), &[Operand::new(&w.qkv)])
     }
 
-    /// Records the norms of queries and keys, in place.
+    /// Records the norm of values, and returns where they lie and how far apart: in place, or where the keys' product gives
+    /// them in `w.mixed`, which attention writes later.
+    fn values<'a>(&self, to: &mut Record<'_, B>, w: &'a Workspace<B>, tokens: u32) -> Result<(Operand<'a, B>, u32)> {
+        let (a, stride) = (&self.config, self.config.width());
+        let keys = u64::from(a.heads * a.dim) * 4;
+        let at = keys + u64::from(if a.tied_values { 0 } else { a.k_width() }) * 4;
+        let plain = Operand::at(&w.qkv, at);
+        let Some(norm) = self.value_norm.as_ref().filter(|_| a.shared.is_none()) else { return Ok((plain, stride)) };
+        if !a.tied_values {
+            norm.in_place(to, Operand::at(&w.qkv, at), [tokens, a.kv_heads, a.value_dim], stride)?;
+            return Ok((plain, stride));
+        }
+        let spec = norm::Spec { stride, ..norm.spec(tokens, a.kv_heads, a.dim) };
+        to(spec.into(), &norm.operands_into(plain, &w.mixed))?;
+        Ok((Operand::new(&w.mixed), a.v_width()))
+    }
+
+    /// Records the norms of queries and own keys, in place.
     fn norm_heads(&self, to: &mut Record<'_, B>, w: &Workspace<B>, tokens: u32) -> Result<()> {
         let a = &self.config;
         let Some((query, key)) = &self.head_norms else { return Ok(()) };
-        for (norm, heads, at) in [(query, a.heads, 0), (key, a.kv_heads, u64::from(a.heads * a.dim) * 4)] {
+        let key = key.as_ref().map(|key| (key, a.kv_heads, u64::from(a.heads * a.dim) * 4));
+        for (norm, heads, at) in std::iter::once((query, a.heads, 0)).chain(key) {
             let shape = match a.norm_over {
                 NormOver::All => [tokens, 1, heads * a.dim],
                 NormOver::Head | NormOver::OwnHead => [tokens, heads, a.dim],

@@ -5,13 +5,15 @@ use super::matrix::{Input, Matrix, Then, few};
 use super::mixer::Mixer;
 use super::mlp::Mlp;
 use super::norm::Norm;
+use super::per_layer::{Branch, Vectors};
 use super::record::Record;
+use super::streams::{LowRank, Streams, Updates};
 use super::workspace::{Step, Workspace};
 use crate::backend::{Backend, Operand};
 use crate::cache::Pool;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use foveate_kernels::{activation, add, embed, norm};
+use foveate_kernels::{activation, add, embed, gate, norm};
 
 /// The output of the layers: the residual stream of a step's tokens in `w.x`. If `pending`, `w.branch` is still to be
 /// added to it.
@@ -38,6 +40,8 @@ pub struct Decoder<B: Backend> {
     /// The products that widen embeddings and narrow the stream in front of the head.
     pub(crate) projections: Option<(Matrix<B>, Matrix<B>)>,
     pub(crate) embed_norm: Option<Norm<B>>,
+    pub(crate) per_layer: Option<Vectors<B>>,
+    pub(crate) streams: Option<Streams<B>>,
     pub(crate) layers: Vec<Layer<B>>,
     pub(crate) final_norm: Option<Norm<B>>,
     pub(crate) transform: Option<Transform<B>>,
@@ -62,6 +66,14 @@ pub(crate) struct Layer<B: Backend> {
     pub(crate) sum_norms: Option<(Norm<B>, Norm<B>)>,
     /// See [`config::Layer::parallel`].
     pub(crate) parallel: bool,
+    /// What a vector of each token gates, behind the MLP.
+    pub(crate) per_layer: Option<Branch<B>>,
+    /// Multiplies the stream behind the layer.
+    pub(crate) factor: f32,
+    /// How the layer reads and corrects several streams.
+    pub(crate) updates: Option<Updates<B>>,
+    /// Stands beside the mixer.
+    pub(crate) low_rank: Option<LowRank<B>>,
 }
 
 /// The part of a layer that sees each token by itself; see [`config::FeedForward`].
@@ -89,17 +101,68 @@ impl<B: Backend> Decoder<B> {
     ) -> Result<Stream> {
         let mut stream = Stream { tokens: step.tokens, pending: false };
         self.embed(to, w, step)?;
+        if let Some(streams) = &self.streams {
+            streams.begin(to, w, step.tokens)?;
+        }
+        if let Some(blocks) = &w.blocks {
+            let plain = gate::Spec::new(step.tokens, 1, self.config.dim, gate::Kind::Identity);
+            to(gate::Spec { gate: None, ..plain }.into(), &[&w.x, &blocks.embedding].map(Operand::new))?;
+        }
         for (i, layer) in self.layers.iter().enumerate() {
+            if let Some((streams, updates)) = self.streams.as_ref().zip(layer.updates.as_ref()) {
+                streams.predict(to, w, updates, step.tokens)?;
+            }
             stream = match layer.parallel {
                 true => self.parallel(to, w, pool, (step, i), stream)?,
                 false => self.sequential(to, w, pool, (step, i), stream)?,
             };
+            self.behind(to, w, i, &mut stream)?;
             if step.observed.contains(&i) {
                 self.settle(to, w, &mut stream)?;
+                if let Some(streams) = &self.streams {
+                    streams.show(to, w, step.tokens)?;
+                }
                 seen(i);
             }
         }
+        if let Some(streams) = &self.streams {
+            streams.end(to, w, step.tokens)?;
+        }
         Ok(stream)
+    }
+
+    /// Records what follows the MLP of layer `index`: the branch of the tokens' vectors, and a factor.
+    fn behind(&self, to: &mut Record<'_, B>, w: &Workspace<B>, index: usize, stream: &mut Stream) -> Result<()> {
+        let (layer, tokens) = (&self.layers[index], stream.tokens);
+        if let Some((streams, updates)) = self.streams.as_ref().zip(layer.updates.as_ref()) {
+            self.settle(to, w, stream)?;
+            streams.correct(to, w, updates, tokens)?;
+            if let Some((vectors, branch)) = self.per_layer.as_ref().zip(layer.per_layer.as_ref()) {
+                let active = streams.active(to, w, updates, tokens)?;
+                let gated = vectors.gated(to, w, branch, (active, tokens), (index, self.layers.len() as u32))?;
+                self.branch(to, w, &branch.output, gated, Some(&branch.norm), stream)?;
+                stream.pending = false;
+                streams.add(to, w, tokens)?;
+            }
+            return Ok(());
+        }
+        if let Some((vectors, branch)) = self.per_layer.as_ref().zip(layer.per_layer.as_ref()) {
+            self.settle(to, w, stream)?;
+            let at = (index, self.layers.len() as u32);
+            let gated = vectors.gated(to, w, branch, (Operand::new(&w.x), tokens), at)?;
+            self.branch(to, w, &branch.output, gated, Some(&branch.norm), stream)?;
+        }
+        if layer.factor == 1.0 {
+            return Ok(());
+        }
+        self.settle(to, w, stream)?;
+        self.scale(to, w, tokens, layer.factor)
+    }
+
+    /// `x *= factor`
+    fn scale(&self, to: &mut Record<'_, B>, w: &Workspace<B>, tokens: u32, scale: f32) -> Result<()> {
+        let plain = gate::Spec::new(tokens, 1, self.config.dim, gate::Kind::Identity);
+        to(gate::Spec { in_place: true, gate: None, scale, ..plain }.into(), &[Operand::new(&w.x)])
     }
 
     /// Records layer `index`, whose MLP reads what its mixer has added to the stream.
@@ -115,9 +178,23 @@ impl<B: Backend> Decoder<B> {
         let (mixed_norm, inner_norm) = layer.branch_norms.as_ref().map(|(mixed, inner)| (mixed, inner)).unzip();
         let (mixed_sum, inner_sum) = layer.sum_norms.as_ref().map(|(mixed, inner)| (mixed, inner)).unzip();
         if !matches!(layer.mixer, Mixer::None) {
-            let input = self.normed(to, w, layer.input_norm.as_ref(), layer.mixer.input(), &mut stream, tokens)?;
+            let norm = layer.input_norm.as_ref();
+            let input = match layer.mixer.block() {
+                Some(block) => {
+                    self.settle(to, w, &mut stream)?;
+                    block.record(to, w, pool, (step, index), (norm, self.config.dim))?
+                }
+                None => self.normed(to, w, norm, layer.mixer.input(), &mut stream, tokens)?,
+            };
+            if let Some(low_rank) = &layer.low_rank {
+                low_rank.record(to, w, (input.x, tokens), self.config.dim)?;
+            }
             let mixed = self.mix(to, w, pool, (step, index), input)?;
             self.branch(to, w, layer.mixer.output(), mixed, mixed_norm, &mut stream)?;
+            if let Some(low_rank) = &layer.low_rank {
+                self.settle(to, w, &mut stream)?;
+                low_rank.add(to, w, tokens, self.config.dim)?;
+            }
             self.sum(to, w, mixed_sum, &mut stream)?;
         }
         match (&layer.mlp, &layer.post_norm) {
@@ -230,7 +307,7 @@ impl<B: Backend> Decoder<B> {
     /// True if the output of a branch stays in `w.branch` until the next norm adds it: for more than [`few`] tokens,
     /// and for layers with branch norms.
     fn pending(&self, tokens: u32) -> bool {
-        !few(tokens) || self.layers.iter().any(|layer| layer.branch_norms.is_some())
+        !few(tokens) || self.per_layer.is_some() || self.layers.iter().any(|layer| layer.branch_norms.is_some())
     }
 
     /// `x += norm(y W^T + bias)`, with or without the norm; see [`pending`](Self::pending). The stream must be settled.
@@ -280,8 +357,11 @@ impl<B: Backend> Decoder<B> {
         if let Some(types) = &self.types {
             self.rows(to, step.tokens, (types, Operand::new(&w.types)), &w.x, true)?;
         }
-        match &self.embed_norm {
-            Some(norm) => norm.in_place(to, Operand::new(&w.x), [step.tokens, 1, self.config.dim], self.config.dim),
+        if let Some(norm) = &self.embed_norm {
+            norm.in_place(to, Operand::new(&w.x), [step.tokens, 1, self.config.dim], self.config.dim)?;
+        }
+        match &self.per_layer {
+            Some(vectors) => vectors.record(to, w, step, self.layers.len() as u32),
             None => Ok(()),
         }
     }

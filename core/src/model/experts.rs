@@ -3,13 +3,14 @@
 
 use super::matrix::{Input, Matrix, Then};
 use super::mlp::Mlp;
+use super::norm::Norm;
 use super::record::Record;
 use super::workspace::{Mixture, Workspace};
 use crate::backend::{Backend, Operand};
 use crate::config;
 use crate::error::Result;
 use foveate_kernels::dtype::DType;
-use foveate_kernels::{activation, add, clamped_swiglu, expert_choice, expert_linear, expert_sum};
+use foveate_kernels::{activation, add, clamped_swiglu, embed, expert_choice, expert_linear, expert_sum, gate};
 
 pub(crate) struct Experts<B: Backend> {
     pub(super) config: config::Experts,
@@ -21,6 +22,21 @@ pub(crate) struct Experts<B: Backend> {
     pub(super) down: Stack<B>,
     /// The MLP of all tokens, and the product that gives its gate.
     pub(super) shared: Option<(Mlp<B>, Option<Matrix<B>>)>,
+    pub(super) apart: Option<Apart<B>>,
+    /// Multiply the weights of experts, `[experts]`.
+    pub(super) factors: Option<B::Buffer>,
+}
+
+/// The norms of experts that stand apart; see [`config::Experts::apart`].
+pub(crate) struct Apart<B: Backend> {
+    /// Of what the router reads.
+    pub(super) router: Norm<B>,
+    /// Of what experts read.
+    pub(super) input: Norm<B>,
+    /// Of what experts give.
+    pub(super) output: Norm<B>,
+    /// Of what the MLP of all tokens gives.
+    pub(super) shared: Norm<B>,
 }
 
 /// The same matrix of every expert, one behind the other.
@@ -61,26 +77,34 @@ impl<B: Backend> Stack<B> {
 impl<B: Backend> Experts<B> {
     /// Records the layer from what its norm leaves into `w.branch`. The next norm adds it for any number of tokens, so that
     /// a text gives the same bits in pieces of any length.
-    pub(super) fn record(
+    pub(super) fn record<'a>(
         &self,
         to: &mut Record<'_, B>,
-        w: &Workspace<B>,
+        w: &'a Workspace<B>,
         tokens: u32,
-        input: Input<'_, B>,
+        input: Input<'a, B>,
     ) -> Result<()> {
         let e = &self.config;
         let Some(m) = w.mixture.as_deref() else { unreachable!("a model with experts has buffers for them") };
         let choice = expert_choice::Spec { tokens, ..e.choice };
-        self.router.apply(to, tokens, input.again(), Then::default(), &m.logits)?;
+        if let Some(apart) = &self.apart {
+            // First, since the norms of the others are written over what it reads.
+            self.shared_outputs(to, (w, m), tokens, input.again())?;
+            apart.shared.in_place(to, Operand::new(&m.shared), [tokens, 1, self.down.rows], self.down.rows)?;
+        }
+        let routed = self.read(to, w, self.apart.as_ref().map(|apart| &apart.router), tokens, &input)?;
+        self.router.apply(to, tokens, routed, Then::default(), &m.logits)?;
         let mut operands = vec![Operand::new(&m.logits)];
         operands.extend(self.correction.iter().map(Operand::new));
         operands.extend([&m.ids, &m.weights].map(Operand::new));
         to(choice.into(), &operands)?;
+        self.multiply_weights(to, m, choice)?;
 
+        let given = self.read(to, w, self.apart.as_ref().map(|apart| &apart.input), tokens, &input)?;
         let mut first = 0;
         for part in &self.up {
             let y = Operand::at(&m.inner, u64::from(first) * 4);
-            part.apply(to, (choice, false), [input.x, Operand::new(&m.ids), y], e.each.width())?;
+            part.apply(to, (choice, false), [given.x, Operand::new(&m.ids), y], e.each.width())?;
             first += part.rows;
         }
         self.activate(to, m, tokens)?;
@@ -89,7 +113,36 @@ impl<B: Backend> Experts<B> {
         let dim = self.down.rows;
         let sum = expert_sum::Spec::new(tokens, choice.chosen, dim);
         to(sum.into(), &[&m.outputs, &m.weights, &w.branch].map(Operand::new))?;
+        if let Some(apart) = &self.apart {
+            apart.output.in_place(to, Operand::new(&w.branch), [tokens, 1, dim], dim)?;
+            return to(add::Spec { rows: tokens, dim }.into(), &[&m.shared, &w.branch].map(Operand::new));
+        }
         self.share(to, (w, m), tokens, input)
+    }
+
+    /// What the router or the experts read: the stream behind `norm` if they have one, which stands in `w.x`.
+    fn read<'a>(
+        &self,
+        to: &mut Record<'_, B>,
+        w: &'a Workspace<B>,
+        norm: Option<&Norm<B>>,
+        tokens: u32,
+        input: &Input<'a, B>,
+    ) -> Result<Input<'a, B>> {
+        let Some(norm) = norm else { return Ok(input.again()) };
+        to(norm.spec(tokens, 1, self.down.rows).into(), &norm.operands_into(Operand::new(&w.x), &w.normed))?;
+        Ok(Input::plain(Operand::new(&w.normed)))
+    }
+
+    /// Records the product of each expert's weight and its own factor.
+    fn multiply_weights(&self, to: &mut Record<'_, B>, m: &Mixture<B>, choice: expert_choice::Spec) -> Result<()> {
+        let Some(factors) = &self.factors else { return Ok(()) };
+        let expert_choice::Spec { tokens, chosen, experts: vocab, .. } = choice;
+        let (dim, format, scale, accumulate) = (1, DType::F32, 1.0, false);
+        let spec = embed::Spec { tokens: tokens * chosen, vocab, dim, format, scale, accumulate };
+        to(spec.into(), &[&m.ids, factors, &m.factors].map(Operand::new))?;
+        let spec = gate::Spec { in_place: true, ..gate::Spec::new(tokens, 1, chosen, gate::Kind::Identity) };
+        to(spec.into(), &[&m.weights, &m.factors].map(Operand::new))
     }
 
     /// Records the activation of each pair of a token and an expert.
@@ -114,9 +167,8 @@ impl<B: Backend> Experts<B> {
         tokens: u32,
         input: Input<'_, B>,
     ) -> Result<()> {
-        let Some((mlp, gate)) = &self.shared else { return Ok(()) };
-        mlp.record(to, w, tokens, input.again())?;
-        mlp.down.apply(to, tokens, Input::plain(Operand::new(&w.activated)), Then::default(), &m.shared)?;
+        let Some((_, gate)) = &self.shared else { return Ok(()) };
+        self.shared_outputs(to, (w, m), tokens, input.again())?;
         let dim = self.down.rows;
         let Some(gate) = gate else {
             return to(add::Spec { rows: tokens, dim }.into(), &[&m.shared, &w.branch].map(Operand::new));
@@ -125,5 +177,18 @@ impl<B: Backend> Experts<B> {
         let weighing = expert_sum::Weighing::Sigmoid;
         let sum = expert_sum::Spec { weighing, accumulate: true, ..expert_sum::Spec::new(tokens, 1, dim) };
         to(sum.into(), &[&m.shared, &m.gates, &w.branch].map(Operand::new))
+    }
+
+    /// Records what the MLP of all tokens gives.
+    fn shared_outputs(
+        &self,
+        to: &mut Record<'_, B>,
+        (w, m): (&Workspace<B>, &Mixture<B>),
+        tokens: u32,
+        input: Input<'_, B>,
+    ) -> Result<()> {
+        let Some((mlp, _)) = &self.shared else { return Ok(()) };
+        mlp.record(to, w, tokens, input)?;
+        mlp.down.apply(to, tokens, Input::plain(Operand::new(&w.activated)), Then::default(), &m.shared)
     }
 }

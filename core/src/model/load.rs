@@ -1,14 +1,18 @@
 //! Loads the layers of a model from files into an executor's memory. [`tensors`] reads the single tensors.
 
+mod blocks;
 mod convolved;
 mod experts;
 mod latent;
 mod mixers;
 mod mlp;
 mod norms;
+mod per_layer;
 mod settle;
+mod streams;
 mod tensors;
 
+use super::block::Shared;
 use super::decoder::{Decoder, FeedForward, Layer};
 use super::family::{Family, Part, Place, Role};
 use super::mixer::Mixer;
@@ -18,7 +22,7 @@ use crate::config::{Config, Norm as NormConfig};
 use crate::error::{Error, Result, one_line};
 use crate::weights::Checkpoint;
 use norms::stream_norm;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use tensors::known;
 
 /// Progress of loading, in bytes of weights.
@@ -47,6 +51,8 @@ pub(crate) struct Loader<'a, B: Backend> {
     pub(crate) hollow: bool,
     /// Names of the tensors that were read.
     pub(crate) used: BTreeSet<String>,
+    /// Weights of blocks that several layers share, by the layer under whose name they lie.
+    pub(crate) blocks: BTreeMap<u32, Shared<B>>,
 }
 
 impl<'a, B: Backend> Loader<'a, B> {
@@ -85,6 +91,14 @@ impl<'a, B: Backend> Loader<'a, B> {
         };
         let embed_norm = match config.embed_norm {
             Some(norm) => Some(self.norm(Role::EmbedNorm, 0, norm, config.dim).await?),
+            None => None,
+        };
+        let per_layer = match &config.per_layer {
+            Some(of) => Some(self.vectors(&config, of).await?),
+            None => None,
+        };
+        let streams = match &config.streams {
+            Some(of) => Some(self.streams(&config, of).await?),
             None => None,
         };
         let mut layers: Vec<Option<Layer<B>>> = config.layers.iter().map(|_| None).collect();
@@ -127,6 +141,8 @@ impl<'a, B: Backend> Loader<'a, B> {
             types,
             projections,
             embed_norm,
+            per_layer,
+            streams,
             layers,
             final_norm,
             transform,
@@ -179,14 +195,18 @@ impl<'a, B: Backend> Loader<'a, B> {
         let stream = |norm: Option<NormConfig>| norm.map(|norm| stream_norm(norm, config));
         let input_norm = self.norm_if(Role::InputNorm, index, stream(layer.input_norm), dim).await?;
         let mixer = match &layer.mixer {
-            config::Mixer::Attention(a) => Mixer::Attention(self.attention(a, index, dim).await?),
+            config::Mixer::Attention(a) => Mixer::Attention(self.attention(a, index, [dim; 2]).await?),
             config::Mixer::Delta(d) => Mixer::Delta(self.delta(d, index, dim).await?),
             config::Mixer::Routing(r) => Mixer::Routing(self.routing(r, index, dim).await?),
             config::Mixer::ShortConv(c) => Mixer::ShortConv(self.short_conv(c, index, dim).await?),
             config::Mixer::Scan(s) => Mixer::Scan(self.scan(s, index, dim).await?),
             config::Mixer::Both(a, s) => {
-                let attention = self.attention(a, index, dim).await?;
+                let attention = self.attention(a, index, [dim; 2]).await?;
                 Mixer::Both(attention, self.scan(s, index, dim).await?)
+            }
+            config::Mixer::Fed(block, s) => {
+                let block = self.block(block, index, dim).await?;
+                Mixer::Fed(Box::new(block), self.scan(s, index, dim).await?)
             }
             config::Mixer::None => Mixer::None,
         };
@@ -200,7 +220,32 @@ impl<'a, B: Backend> Loader<'a, B> {
         };
         let branch_norms = self.norms([Role::MixedNorm, Role::MlpNorm], index, layer.branch_norm, dim).await?;
         let sum_norms = self.norms([Role::MixedSumNorm, Role::MlpSumNorm], index, layer.sum_norm, dim).await?;
-        Ok(Layer { input_norm, mixer, post_norm, mlp, branch_norms, sum_norms, parallel: layer.parallel })
+        let per_layer = match &config.per_layer {
+            Some(of) => Some(self.vector_branch(of, index, dim).await?),
+            None => None,
+        };
+        let factor = if layer.scaled { self.layer_factor(index).await? } else { 1.0 };
+        let updates = match &config.streams {
+            Some(of) => Some(self.updates(of, index, dim).await?),
+            None => None,
+        };
+        let low_rank = match layer.low_rank {
+            Some(of) => Some(self.low_rank(of, index, dim).await?),
+            None => None,
+        };
+        Ok(Layer {
+            input_norm,
+            mixer,
+            post_norm,
+            mlp,
+            branch_norms,
+            sum_norms,
+            parallel: layer.parallel,
+            per_layer,
+            factor,
+            updates,
+            low_rank,
+        })
     }
 
     /// `rows` outputs of a layer's product, with or without a bias.

@@ -1,6 +1,7 @@
 //! The part of a layer that mixes tokens.
 
 use super::attention::Attention;
+use super::block::Block;
 use super::delta::Delta;
 use super::matrix::{Input, Matrix};
 use super::record::Record;
@@ -21,6 +22,7 @@ pub(crate) enum Mixer<B: Backend> {
     ShortConv(ShortConv<B>),
     Scan(Scan<B>),
     Both(Attention<B>, Scan<B>),
+    Fed(Box<Block<B>>, Scan<B>),
     None,
 }
 
@@ -32,7 +34,7 @@ impl<B: Backend> Mixer<B> {
             Mixer::Delta(delta) => &delta.input,
             Mixer::Routing(routing) => &routing.input,
             Mixer::ShortConv(conv) => &conv.input,
-            Mixer::Scan(scan) => &scan.input,
+            Mixer::Scan(scan) | Mixer::Fed(_, scan) => &scan.input,
             Mixer::Both(attention, _) => &attention.input,
             Mixer::None => unreachable!("a layer without a mixer has no products of one"),
         }
@@ -45,7 +47,7 @@ impl<B: Backend> Mixer<B> {
             Mixer::Delta(delta) => &delta.output,
             Mixer::Routing(routing) => &routing.output,
             Mixer::ShortConv(conv) => &conv.output,
-            Mixer::Scan(scan) | Mixer::Both(_, scan) => &scan.output,
+            Mixer::Scan(scan) | Mixer::Both(_, scan) | Mixer::Fed(_, scan) => &scan.output,
             Mixer::None => unreachable!("a layer without a mixer has no products of one"),
         }
     }
@@ -55,6 +57,14 @@ impl<B: Backend> Mixer<B> {
         match self {
             Mixer::Both(attention, _) => Some(attention),
             Mixer::Routing(routing) => routing.local.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Returns the block in front of a scan.
+    pub(super) fn block(&self) -> Option<&Block<B>> {
+        match self {
+            Mixer::Fed(block, _) => Some(block),
             _ => None,
         }
     }
@@ -76,7 +86,9 @@ impl<B: Backend> Mixer<B> {
             Mixer::Delta(delta) => delta.record(to, w, states(), step, input),
             Mixer::Routing(routing) => routing.record(to, w, pool, (step, index), input, behind),
             Mixer::ShortConv(conv) => conv.record(to, w, states(), step, input),
-            Mixer::Scan(scan) | Mixer::Both(_, scan) => scan.record(to, w, states(), step, input, behind),
+            Mixer::Scan(scan) | Mixer::Both(_, scan) | Mixer::Fed(_, scan) => {
+                scan.record(to, w, states(), step, input, behind)
+            }
             Mixer::None => unreachable!("a layer without a mixer mixes nothing"),
         }
     }

@@ -1,5 +1,6 @@
 //! The MLP of a layer: a product, an activation, and what the output product reads.
 
+use super::adapter::Adapter;
 use super::matrix::{Input, Matrix, Then, few};
 use super::norm::Norm;
 use super::record::Record;
@@ -7,7 +8,7 @@ use super::workspace::Workspace;
 use crate::backend::{Backend, Operand};
 use crate::config;
 use crate::error::Result;
-use foveate_kernels::{activation, fused_linear, gate};
+use foveate_kernels::{activation, fused_linear, gate, norm};
 
 pub(crate) struct Mlp<B: Backend> {
     pub(crate) config: config::Mlp,
@@ -15,12 +16,38 @@ pub(crate) struct Mlp<B: Backend> {
     pub(crate) up: Matrix<B>,
     /// The activation with its numbers.
     pub(crate) activation: activation::Spec,
+    /// Where gates are cut off.
+    pub(crate) cutoff: Option<Cutoff<B>>,
     /// Of what the output product reads.
     pub(crate) norm: Option<Norm<B>>,
     pub(crate) down: Matrix<B>,
+    /// What is added to gates and values.
+    pub(crate) adapter: Option<Adapter<B>>,
+}
+
+/// What cuts gates off: see [`config::Mlp::cutoff`].
+pub(crate) struct Cutoff<B: Backend> {
+    /// Gates less their mean, divided by their deviation; and the same less the cutoff.
+    pub(crate) standard: Norm<B>,
+    pub(crate) above: Norm<B>,
+    /// The mean of a row.
+    pub(crate) mean: Matrix<B>,
 }
 
 impl<B: Backend> Mlp<B> {
+    /// The same memory under second handles, without an adapter or what cuts gates off.
+    pub(super) fn again(&self) -> Self {
+        Self {
+            config: self.config,
+            up: self.up.share(self.up.bias.clone()),
+            activation: self.activation,
+            cutoff: None,
+            norm: self.norm.as_ref().map(Norm::again),
+            down: self.down.share(self.down.bias.clone()),
+            adapter: None,
+        }
+    }
+
     /// Records what the output product reads, from what the layer's norm leaves to `w.activated`.
     pub(super) fn record(
         &self,
@@ -30,7 +57,16 @@ impl<B: Backend> Mlp<B> {
         input: Input<'_, B>,
     ) -> Result<()> {
         let (mlp, up) = (self.config, &self.up);
-        if let Some(spec) = self.scaled(tokens) {
+        if let Some(adapter) = &self.adapter {
+            let x = input.x;
+            up.apply(to, tokens, input, Then::default(), &w.inner)?;
+            adapter.add(to, w, (x, tokens), &w.inner)?;
+            let spec = activation::Spec { rows: tokens, stride: mlp.width(), ..self.activation };
+            to(spec.into(), &[&w.inner, &w.activated].map(Operand::new))?;
+        } else if let Some(cutoff) = &self.cutoff {
+            up.apply(to, tokens, input, Then::default(), &w.inner)?;
+            self.cut(to, w, cutoff, tokens)?;
+        } else if let Some(spec) = self.scaled(tokens) {
             up.apply(to, tokens, input, Then::default(), &w.inner)?;
             let values = Operand::at(&w.inner, u64::from(mlp.inner) * 4);
             to(spec.into(), &[values, Operand::new(&w.inner), Operand::new(&w.activated)])?;
@@ -46,6 +82,29 @@ impl<B: Backend> Mlp<B> {
             Some(norm) => norm.in_place(to, Operand::new(&w.activated), [tokens, 1, mlp.inner], mlp.inner),
             None => Ok(()),
         }
+    }
+
+    /// Records the activation of gates in `w.inner` that are cut off.
+    fn cut(&self, to: &mut Record<'_, B>, w: &Workspace<B>, of: &Cutoff<B>, tokens: u32) -> Result<()> {
+        let (inner, stride, kind) = (self.config.inner, self.config.width(), gate::Kind::Identity);
+        let Some([copy, deviation]) = &w.cutoff else { unreachable!("gates that are cut off have buffers") };
+        let norm = |norm: &Norm<B>| norm::Spec { stride, ..norm.spec(tokens, 1, inner) };
+        let gates = Operand::new(&w.inner);
+        // Gates times themselves, standardised: the mean is their deviation.
+        to(norm(&of.standard).into(), &of.standard.operands_into(gates, copy))?;
+        let plain = gate::Spec { in_place: true, ..gate::Spec::new(tokens, 1, inner, kind) };
+        let by = gate::Gate { kind, of_heads: false, factor: 1.0, stride };
+        to(gate::Spec { gate: Some(by), ..plain }.into(), &[copy, &w.inner].map(Operand::new))?;
+        of.mean.apply(to, tokens, Input::plain(Operand::new(copy)), Then::default(), deviation)?;
+        to(norm(&of.above).into(), &of.above.operands_into(gates, &w.activated))?;
+        let relu = activation::Spec { in_place: true, ..activation::Spec::new(tokens, inner, activation::Kind::Relu) };
+        to(relu.into(), &[Operand::new(&w.activated)])?;
+        let one = gate::Gate { kind, of_heads: true, factor: 1.0, stride: 1 };
+        to(gate::Spec { gate: Some(one), ..plain }.into(), &[&w.activated, deviation].map(Operand::new))?;
+        let spec = activation::Spec { gated: false, stride: inner, in_place: true, rows: tokens, ..self.activation };
+        to(spec.into(), &[Operand::new(&w.activated)])?;
+        let values = Operand::at(&w.inner, u64::from(inner) * 4);
+        to(gate::Spec { gate: Some(by), ..plain }.into(), &[Operand::new(&w.activated), values])
     }
 
     /// The gate of a SwiGLU that has factors.

@@ -1,6 +1,8 @@
 //! Models: a configuration, the decoder that runs it, and the words around it.
 
+mod adapter;
 mod attention;
+mod block;
 pub(crate) mod decoder;
 mod delta;
 mod experts;
@@ -12,10 +14,13 @@ mod matrix;
 mod mixer;
 mod mlp;
 mod norm;
+mod per_layer;
 mod record;
 mod routing;
 mod scan;
 mod short_conv;
+mod streams;
+mod vectors;
 pub(crate) mod workspace;
 
 pub use decoder::Decoder;
@@ -32,7 +37,7 @@ use crate::host::HostBackend;
 use crate::sample::Sampling;
 use crate::tokenizer::Tokenizer;
 use crate::weights::Checkpoint;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The files of a model, opened but not loaded.
@@ -117,9 +122,17 @@ impl<B: Backend> Model<B> {
         let in_memory = weights.in_memory();
         let weights = if in_memory { weights } else { weights.sampled() };
         let progress = Progress { bytes: 0, of: 0 };
-        let (used, hollow) = (BTreeSet::new(), false);
-        let loader =
-            load::Loader { backend: &*backend, files: &weights, family: &family, report, progress, hollow, used };
+        let (used, blocks, hollow) = (BTreeSet::new(), BTreeMap::new(), false);
+        let loader = load::Loader {
+            backend: &*backend,
+            files: &weights,
+            family: &family,
+            report,
+            progress,
+            hollow,
+            used,
+            blocks,
+        };
         let decoder = loader.decoder().await?;
         // Parts that are not run are not streamed for its sake.
         let known = in_memory || ignored == 0;
@@ -142,6 +155,7 @@ impl<B: Backend> Model<B> {
             progress,
             hollow: true,
             used: BTreeSet::new(),
+            blocks: BTreeMap::new(),
         };
         let decoder = loader.decoder().await?;
         Ok(Self {

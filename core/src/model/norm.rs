@@ -34,6 +34,16 @@ impl<B: Backend> Norm<B> {
         std::iter::once(&self.weight).chain(&self.bias).map(Operand::new)
     }
 
+    /// The same memory under second handles.
+    pub(super) fn again(&self) -> Self {
+        Self { config: self.config, weight: self.weight.clone(), bias: self.bias.clone(), own: self.own }
+    }
+
+    /// The operands of the norm of `x` that is written to `out`.
+    pub(super) fn operands_into<'a>(&'a self, x: Operand<'a, B>, out: &'a B::Buffer) -> Vec<Operand<'a, B>> {
+        std::iter::once(x).chain(self.operands()).chain([Operand::new(out)]).collect()
+    }
+
     /// Records the norm of `x` in place: rows of `groups` parts, `stride` elements apart.
     pub(super) fn in_place(
         &self,

@@ -1,9 +1,11 @@
 //! The buffers that a step works in, made once for a session.
 
+use super::vectors::{self, BlockBuffers, Buffers, StreamBuffers};
 use crate::backend::{Backend, Operand};
 use crate::cache::{PAGE, Pool, Sequence};
 use crate::config::{Config, Experts, Mixer, Rope, Routing, Temperature};
 use crate::error::{Error, Result};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Tokens of one step, as many of each of its sequences, and the keys that the last token of the longest one sees.
@@ -70,6 +72,15 @@ pub(crate) struct Workspace<B: Backend> {
     pub(crate) mixed: B::Buffer,
     pub(crate) routed: Option<Arc<Routed<B>>>,
     pub(crate) mixture: Option<Arc<Mixture<B>>>,
+    pub(crate) per_layer: Option<Arc<Buffers<B>>>,
+    pub(crate) streams: Option<Arc<StreamBuffers<B>>>,
+    /// What is between products of a low rank beside mixers, and what they give.
+    pub(crate) low_rank: Option<[B::Buffer; 2]>,
+    pub(crate) blocks: Option<Arc<BlockBuffers<B>>>,
+    /// What is between products of adapters, and what they give.
+    pub(crate) adapters: Option<[B::Buffer; 2]>,
+    /// Copies of gates that are cut off, and their deviations.
+    pub(crate) cutoff: Option<[B::Buffer; 2]>,
     pub(crate) inner: B::Buffer,
     pub(crate) activated: B::Buffer,
     /// `[rows, vocab]` of the rows that are asked for.
@@ -81,6 +92,8 @@ pub(crate) struct Workspace<B: Backend> {
     query_table_of: Vec<Option<usize>>,
     /// Of the part of queries that is only multiplied by a factor.
     warm_table_of: Vec<Option<usize>>,
+    /// The length of the text that the tables are made for, where they depend on it.
+    stretched: Arc<AtomicU32>,
     /// Held while a step is recorded, by the sessions that share the buffers above.
     turn: Arc<Mutex<()>>,
 }
@@ -119,6 +132,8 @@ pub(crate) struct Mixture<B: Backend> {
     pub(crate) logits: B::Buffer,
     pub(crate) ids: B::Buffer,
     pub(crate) weights: B::Buffer,
+    /// What multiplies those weights.
+    pub(crate) factors: B::Buffer,
     /// Of each pair of a token and an expert: gates and values, what the activation leaves, and the outputs.
     pub(crate) inner: B::Buffer,
     pub(crate) activated: B::Buffer,
@@ -149,6 +164,7 @@ impl<B: Backend> Mixture<B> {
             logits: buffer("router", &|e| e.choice.experts.into())?,
             ids: buffer("experts", &chosen)?,
             weights: buffer("weights", &chosen)?,
+            factors: buffer("factors", &chosen)?,
             inner: buffer("inner", &|e| chosen(e) * u64::from(e.each.width()))?,
             activated: buffer("activated", &|e| chosen(e) * u64::from(e.each.inner))?,
             outputs: buffer("outputs", &|e| chosen(e) * u64::from(config.dim))?,
@@ -180,7 +196,7 @@ impl<B: Backend> Workspace<B> {
         // The rotation of the ends of heads spans as many elements as whole heads: past the end of the last token.
         let latent = config.layers.iter().any(|l| l.mixer.attention().is_some_and(|a| a.latent.is_some()));
         let spanned = batch + u32::from(latent);
-        let inner = wide(|l| l.mlp.shared().map_or(1, |mlp| mlp.inner));
+        let inner = wide(|l| l.mlp.shared().or(l.mixer.block().map(|block| &block.mlp)).map_or(1, |mlp| mlp.inner));
         let rows = |label, rows: u32, width: u32| {
             let bytes = u64::from(rows).checked_mul(u64::from(width) * 4);
             backend.alloc(label, bytes.ok_or(Error::OutOfMemory { needs: u64::MAX, has: 0 })?)
@@ -239,6 +255,12 @@ impl<B: Backend> Workspace<B> {
             mixed: rows("mixed", batch, mixed)?,
             routed: if routes { Some(Arc::new(Routed::new(config, rows, batch)?)) } else { None },
             mixture: Mixture::new(config, rows, batch)?.map(Arc::new),
+            per_layer: Buffers::new(config, rows, batch)?.map(Arc::new),
+            streams: StreamBuffers::new(backend, config, rows, batch)?.map(Arc::new),
+            low_rank: vectors::low_rank::<B>(config, rows, batch)?,
+            blocks: BlockBuffers::new(backend, config, rows, batch)?.map(Arc::new),
+            adapters: vectors::adapters::<B>(config, rows, batch)?,
+            cutoff: vectors::cutoff::<B>(config, rows, batch)?,
             inner: rows("inner", batch, 2 * inner)?,
             activated: rows("activated", batch, inner)?,
             logits: rows("logits", logit_rows, config.vocab)?,
@@ -246,6 +268,7 @@ impl<B: Backend> Workspace<B> {
             table_of,
             query_table_of,
             warm_table_of,
+            stretched: Arc::default(),
             turn: Arc::default(),
         })
     }
@@ -283,6 +306,12 @@ impl<B: Backend> Workspace<B> {
             mixed: self.mixed.clone(),
             routed: self.routed.clone(),
             mixture: self.mixture.clone(),
+            per_layer: self.per_layer.clone(),
+            streams: self.streams.clone(),
+            low_rank: self.low_rank.clone(),
+            blocks: self.blocks.clone(),
+            adapters: self.adapters.clone(),
+            cutoff: self.cutoff.clone(),
             inner: self.inner.clone(),
             activated: self.activated.clone(),
             logits: self.logits.clone(),
@@ -290,6 +319,7 @@ impl<B: Backend> Workspace<B> {
             table_of: self.table_of.clone(),
             query_table_of: self.query_table_of.clone(),
             warm_table_of: self.warm_table_of.clone(),
+            stretched: self.stretched.clone(),
             turn: self.turn.clone(),
         })
     }
@@ -337,6 +367,24 @@ impl<B: Backend> Workspace<B> {
         table_offset(self.batch, self.sequences) + u64::from(index) * u64::from(self.table_width) * 4
     }
 
+    /// Makes the rope tables for a text of `length` tokens, where they depend on it. Sessions that share them take turns.
+    pub(crate) fn stretch(&self, backend: &B, config: &Config, length: u32) -> Result<()> {
+        let Some(dynamic) = config.dynamic else { return Ok(()) };
+        if self.stretched.load(Ordering::Relaxed) == length {
+            return Ok(());
+        }
+        for (index, table) in self.tables.iter().enumerate() {
+            let layer = self.table_of.iter().position(|of| *of == Some(index));
+            let rope = layer.and_then(|layer| config.layers[layer].mixer.attention()?.rope.as_ref());
+            if let Some(rope) = rope {
+                let values = dynamic.stretched(&rope.frequencies, length).table(self.context);
+                backend.upload(table, 0, bytemuck::cast_slice(&values))?;
+            }
+        }
+        self.stretched.store(length, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// The rope table of a layer.
     pub(crate) fn rope(&self, layer: usize) -> Option<&B::Buffer> {
         self.table_of[layer].map(|index| &self.tables[index])
@@ -365,6 +413,18 @@ impl<B: Backend> Workspace<B> {
             }
         }
         Ok(())
+    }
+
+    /// Uploads which rows of the table of vectors for each layer a step's `tokens` have, where a model has such a table;
+    /// without `ids`, those of embeddings.
+    pub(crate) fn upload_rows(&self, backend: &B, config: &Config, ids: Option<&[u32]>, tokens: u32) -> Result<()> {
+        let Some((buffers, of)) = self.per_layer.as_ref().zip(config.per_layer.as_ref()) else { return Ok(()) };
+        let rows: Vec<u32> = match (ids, of.absent) {
+            (Some(ids), _) => ids.iter().map(|id| of.row(config.stand_in(*id))).collect(),
+            (None, Some(absent)) => vec![of.row(absent); tokens as usize],
+            (None, None) => return Ok(()),
+        };
+        backend.upload(&buffers.rows, 0, bytemuck::cast_slice(&rows))
     }
 
     fn table(&mut self, backend: &B, index: u32, table: &[u32]) -> Result<()> {

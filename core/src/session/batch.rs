@@ -3,6 +3,7 @@
 use super::{Input, Session};
 use crate::backend::{Backend, Operand};
 use crate::cache::{Extent, Kind, Pool, Version};
+use crate::config::Dynamic;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::model::workspace::{Step, Workspace, take};
@@ -121,6 +122,15 @@ impl<B: Backend> Batch<B> {
                 ));
             }
             session.admit(Input::Tokens(&[turn.token]))?;
+            let longer =
+                |dynamic: Dynamic| session.sequence.stretched() != 0 || session.sequence.len() >= dynamic.original;
+            if let Some(dynamic) = self.model.config().dynamic.filter(|dynamic| longer(*dynamic)) {
+                let most = dynamic.original;
+                return refused(format!(
+                    "a session of more than {most} tokens in a batch: beyond them, keys rotate by each text's length (rope \
+                     type dynamic), and such a session steps by itself"
+                ));
+            }
         }
         Ok(())
     }
@@ -144,7 +154,9 @@ impl<B: Backend> Batch<B> {
         let all: Vec<_> = sequences().collect();
         self.workspace.indices(backend, indices, &all)?;
         let ids: Vec<u32> = turns.iter().map(|turn| turn.token).collect();
-        backend.upload(&self.workspace.ids, 0, bytemuck::cast_slice(&ids))?;
+        backend.upload(&self.workspace.ids, 0, bytemuck::cast_slice(&model.config().stand_ins_of(&ids)))?;
+        self.workspace.stretch(backend, model.config(), 0)?;
+        self.workspace.upload_rows(backend, model.config(), Some(&ids), count)?;
 
         let w = &self.workspace;
         let mut to = |op, operands: &[Operand<'_, B>]| backend.run_positional(&op, operands);

@@ -158,7 +158,7 @@ impl<B: Backend> Session<B> {
         }
     }
 
-    fn forget(&mut self, len: u32) -> Result<()> {
+    pub(super) fn forget(&mut self, len: u32) -> Result<()> {
         self.sequence.truncate(len)?;
         self.changed();
         Ok(())

@@ -198,6 +198,7 @@ impl<B: Backend> Session<B> {
 
     /// As [`next`](Self::next), after tokens or embeddings.
     pub async fn next_after(&mut self, input: Input<'_>, sampler: &mut Sampler) -> Result<u32> {
+        self.stretch(input)?;
         let step = read::Unfinished::new(self);
         let id = step.session.choose(input, sampler).await?;
         step.finish();
@@ -246,6 +247,7 @@ impl<B: Backend> Session<B> {
     /// # Errors
     /// As [`next`](Self::next).
     pub fn read(&mut self, input: Input<'_>) -> Result<()> {
+        self.stretch(input)?;
         let before = self.version();
         let result = self.admit(input).and_then(|()| self.steps(input));
         if result.is_err() {

@@ -21,6 +21,14 @@ impl Input<'_> {
         }
     }
 
+    /// The tokens, if that is what it is.
+    fn ids(&self) -> Option<&[u32]> {
+        match self {
+            Input::Tokens(ids) => Some(ids),
+            Input::Embeddings(..) => None,
+        }
+    }
+
     fn slice(&self, range: std::ops::Range<usize>, dim: u32) -> Self {
         match self {
             Input::Tokens(ids) => Input::Tokens(&ids[range]),
@@ -160,6 +168,7 @@ impl<B: Backend> Session<B> {
         rows: impl FnMut(&[f32]) -> Result<()> + MaybeSend,
     ) -> Result<()> {
         self.admit(input)?;
+        self.stretch(input)?;
         let step = Unfinished::new(self);
         step.session.all_rows(input, head, rows).await?;
         step.finish();
@@ -255,7 +264,7 @@ impl<B: Backend> Session<B> {
         let (model, mut rows) = (self.model.clone(), Vec::new());
         let backend = model.backend();
         self.on_device = None;
-        for piece in tokens.chunks(self.workspace.batch as usize) {
+        for piece in model.config().stand_ins_of(tokens).chunks(self.workspace.batch as usize) {
             backend.upload(&self.workspace.ids, 0, bytemuck::cast_slice(piece))?;
             let shared = self.workspace.turn();
             let turn = take(&shared);
@@ -312,8 +321,42 @@ impl<B: Backend> Session<B> {
         self.sequence.room(count as u32)
     }
 
+    /// Reads again what was read before, where its rotation depends on the length that the text has with `input`.
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit); `Config` where embeddings or what stood behind a removed segment would have to be read
+    /// again. Then nothing has changed.
+    pub(super) fn stretch(&mut self, input: Input<'_>) -> Result<()> {
+        let Some(dynamic) = self.model.config().dynamic else { return Ok(()) };
+        self.admit(input)?;
+        let (len, position) = (self.sequence.len(), self.sequence.next_position());
+        let total = len.max(position) + input.len(self.model.config().dim) as u32;
+        let length = if total > dynamic.original { total } else { 0 };
+        if len == 0 || self.sequence.stretched() == length {
+            self.sequence.stretch(length);
+            return Ok(());
+        }
+        let tokens = self.tokens().to_vec();
+        if position != len || tokens.contains(&NO_TOKEN) {
+            let reason = format!(
+                "a text of {total} tokens rotates all keys anew beyond {} (rope type dynamic), and embeddings or what stood \
+                 behind a removed segment are not read again",
+                dynamic.original
+            );
+            return Err(Error::Config { reason });
+        }
+        self.forget(0)?;
+        self.sequence.stretch(length);
+        self.reread(&tokens)
+    }
+
     pub(super) fn admit_ids(&self, ids: &[u32]) -> Result<()> {
         let vocab = self.model.config().vocab;
+        let first = self.model.config().first_unread.unwrap_or(vocab);
+        if let Some(id) = ids.iter().find(|id| (first..vocab).contains(*id)) {
+            let reason = format!("token {id} stands for what is seen or heard, which is not read here");
+            return Err(Error::Tokenizer { reason });
+        }
         match ids.iter().find(|id| **id >= vocab) {
             Some(id) => Err(Error::Tokenizer { reason: format!("token {id} is outside of the vocabulary of {vocab}") }),
             None => Ok(()),
@@ -356,8 +399,10 @@ impl<B: Backend> Session<B> {
         let chosen = self.on_device.take();
         match input {
             // The token that the last step chose is already there.
-            Input::Tokens([id]) if chosen == Some(*id) => {}
-            Input::Tokens(ids) => backend.upload(&self.workspace.ids, 0, bytemuck::cast_slice(ids))?,
+            Input::Tokens([id]) if chosen == Some(*id) && model.config().stand_in(*id) == *id => {}
+            Input::Tokens(ids) => {
+                backend.upload(&self.workspace.ids, 0, bytemuck::cast_slice(&model.config().stand_ins_of(ids)))?;
+            }
             Input::Embeddings(_, rows) => {
                 // The stream is divided by this factor, so that branches need not be multiplied by it.
                 let scale = model.config().branch_scale;
@@ -366,6 +411,8 @@ impl<B: Backend> Session<B> {
                 backend.upload(&self.workspace.x, 0, bytemuck::cast_slice(&rows))?;
             }
         }
+        self.workspace.stretch(backend, model.config(), self.sequence.stretched())?;
+        self.workspace.upload_rows(backend, model.config(), input.ids(), tokens)?;
         let timing = &self.timing;
         let mut to = |op, operands: &[Operand<'_, B>]| timing.run(backend, &op, operands);
         let embedded = matches!(input, Input::Embeddings(..));

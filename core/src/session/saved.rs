@@ -16,7 +16,7 @@ impl<B: Backend> Session<B> {
         let saved = Saved {
             model: self.fingerprint()?,
             kv: self.pool.format().name().into(),
-            rope: self.rope(),
+            rope: self.rope(self.sequence.stretched()),
             tokens: self.tokens().to_vec(),
             segments: self.segments().iter().map(|s| (s.kind, s.len, s.position)).collect(),
             layers,
@@ -93,7 +93,7 @@ impl<B: Backend> Session<B> {
             false => Err(Error::CacheMismatch { what, expected: expected.into(), got: crate::error::one_line(got) }),
         };
         mismatch("keys and values", self.pool.format().name(), &saved.kv)?;
-        mismatch("rope", &self.rope(), &saved.rope)?;
+        mismatch("rope", &self.rope(0), &saved.rope)?;
         let end = saved.segments.last().map_or(0, |(_, len, at)| u64::from(*len) + u64::from(*at));
         if end > self.context().into() {
             return Err(Error::ContextFull { tokens: end, context: self.context().into() });
@@ -118,8 +118,8 @@ impl<B: Backend> Session<B> {
         self.model.fingerprint().map(String::from).ok_or_else(unknown)
     }
 
-    /// The rope parameters of every layer, as text.
-    fn rope(&self) -> String {
+    /// The rope parameters of every layer, as text, for keys that are rotated for a text of some length.
+    fn rope(&self, stretched: u32) -> String {
         let rope = self.model.config().layers.iter().map(|layer| {
             let rope = layer.mixer.attention().and_then(|a| a.rope.as_ref());
             // Frequencies of LongRoPE depend on the room of a session.
@@ -129,6 +129,7 @@ impl<B: Backend> Session<B> {
         });
         let mut rope: Vec<String> = rope.collect();
         rope.dedup();
+        rope.extend((stretched > 0).then(|| format!("for {stretched} tokens")));
         rope.join("; ")
     }
 }

@@ -2,6 +2,7 @@
 
 // Of which another test uses more.
 mod batch;
+mod families;
 #[expect(dead_code)]
 #[path = "../hybrid/folder.rs"]
 mod folder;

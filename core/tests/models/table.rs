@@ -30,6 +30,7 @@ fn table() -> Result<String, Failed> {
     // Classes of models that are those of another family, or that hold one.
     let same = [
         ("camembert", "roberta"),
+        ("gemma3n", "gemma3n"),
         ("idefics3", "vlm_smolvlm"),
         ("lfm3_vl", "vlm_lfm2"),
         ("qwen3_5_moe", "qwen3_5_moe"),

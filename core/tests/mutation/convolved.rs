@@ -55,6 +55,7 @@ fn models() -> Vec<(&'static str, Value)> {
             }),
         ),
         ("falcon_h1", with(json!({"rms_norm_eps": 1e-2, "time_step_limit": steps, "attention_in_multiplier": 1.5}))),
+        ("zamba2", with(json!({"rms_norm_eps": 1e-2, "hidden_act": "silu", "time_step_min": 0.01}))),
         ("olmo_hybrid", with(json!({"rms_norm_eps": 1e-2, "hidden_act": "gelu"}))),
     ]
 }
@@ -71,6 +72,15 @@ const ALSO_DESCRIBES: &[(&str, &str, &str)] = &[
     ("", "time_step_floor", "of training"),
     ("", "time_step_max", "of training"),
     ("lfm2_adjust", "intermediate_size", "its two thirds are rounded up"),
+    ("zamba2", "attention_head_dim", "it follows"),
+    ("zamba2", "attention_hidden_size", "it follows"),
+    ("zamba2", "hybrid_layer_ids", "it follows"),
+    ("zamba2", "kv_channels", "it follows"),
+    ("zamba2", "mamba_headdim", "it follows"),
+    ("zamba2", "num_query_groups", "it follows"),
+    ("zamba2", "use_conv_bias", "the class has one in any case"),
+    ("zamba2", "use_mamba_kernels", "of Python's kernels"),
+    ("zamba2", "use_mem_eff_path", "of Python's kernels"),
     ("mamba2", "time_step_min", "of training"),
     ("mamba2", "time_step_rank", "of Mamba-1"),
     ("bamba", "z_loss_coefficient", "of training"),
@@ -100,6 +110,12 @@ const ALSO_DESCRIBES: &[(&str, &str, &str)] = &[
 
 /// Keys of a model that may be taken away: with the value they have here it is the class's default.
 const ALSO_SAYS_THE_DEFAULT: &[(&str, &str)] = &[
+    ("zamba2", "add_bias_linear"),
+    ("zamba2", "mamba_ngroups"),
+    ("zamba2", "n_mamba_heads"),
+    ("zamba2", "num_mem_blocks"),
+    ("zamba2", "use_long_context"),
+    ("zamba2", "use_shared_attention_adapter"),
     ("", "conv_L_cache"),
     ("", "conv_bias"),
     ("", "hidden_act"),

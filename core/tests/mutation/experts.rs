@@ -51,6 +51,16 @@ fn models() -> Vec<(&'static str, Value)> {
                 }
             }),
         ),
+        (
+            "gemma4_moe",
+            json!({
+                "rms_norm_eps": 1e-2, "max_position_embeddings": 96, "eos_token_id": 3, "hidden_activation": "silu",
+                "top_k_experts": 3, "sliding_window": 5, "rope_parameters": {
+                    "full_attention": {"rope_type": "proportional", "rope_theta": 300.0, "partial_rotary_factor": 0.75},
+                    "sliding_attention": {"rope_type": "default", "rope_theta": 200.0}
+                }
+            }),
+        ),
         ("ernie4_5_moe", with(json!({"moe_k": 5, "moe_norm_min": 0.97}))),
         ("hunyuan_moe", with(json!({"moe_topk": [3, 2, 3]}))),
         (
@@ -123,6 +133,8 @@ const ALSO_DESCRIBES: &[(&str, &str, &str)] = &[
     ("qwen3_5_moe", "intermediate_size", "no layer is dense"),
     ("qwen3_next", "intermediate_size", "no layer is dense"),
     ("ernie4_5_moe", "moe_layer_end_index", "it is the last layer"),
+    ("gemma4_moe", "use_double_wide_mlp", "no layer reads the keys of another one"),
+    ("gemma4_moe", "vocab_size_per_layer_input", "no layer has vectors of tokens"),
     ("hunyuan_moe", "eod_token_id", "generation_config.json says it"),
     ("hunyuan_moe", "sep_token_id", "of other tasks"),
     ("glm4_moe", "num_nextn_predict_layers", "of layers that draft tokens"),
@@ -148,6 +160,7 @@ const ALSO_SAYS_THE_DEFAULT: &[(&str, &str)] = &[
     ("ernie4_5_moe", "moe_layer_interval"),
     ("ernie4_5_moe", "moe_num_shared_experts"),
     ("ernie4_5_moe", "use_bias"),
+    ("gemma4_moe", "num_kv_shared_layers"),
     ("glm4_moe", "first_k_dense_replace"),
     ("glm4_moe", "n_shared_experts"),
     ("hy_v3", "mlp_layer_types"),

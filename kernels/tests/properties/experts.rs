@@ -167,6 +167,25 @@ proptest! {
     }
 
     #[test]
+    fn expert_sum_of_several_sums_is_each_of_them(seed: u64, tokens in 1u32..5, chosen in 1u32..5, sums in 1u32..5, dim in 1u32..40) {
+        let mut rng = Rng::new(seed);
+        let y = rng.normals((tokens * chosen * dim) as usize, 1.0);
+        let weights = rng.normals((tokens * sums * chosen) as usize, 1.0);
+        for form in FORMS {
+            let one = expert_sum::Spec::new(tokens, chosen, dim);
+            let all = run(form, expert_sum::Spec { sums, ..one }, &[bytes(&y), bytes(&weights)], (tokens * sums * dim) as usize);
+            for s in 0..sums as usize {
+                let own = weights.chunks(chosen as usize).skip(s).step_by(sums as usize).flatten().copied();
+                let own: Vec<f32> = own.collect();
+                let wanted = run(form, one, &[bytes(&y), bytes(&own)], (tokens * dim) as usize);
+                let got: Vec<f32> =
+                    all.chunks(dim as usize).skip(s).step_by(sums as usize).flatten().copied().collect();
+                assert_close(&got, &wanted, 1e-6);
+            }
+        }
+    }
+
+    #[test]
     fn clamped_swiglu_is_constant_past_its_limit(seed: u64, dim in 1u32..40, limit in 0.5f32..8.0) {
         let mut rng = Rng::new(seed);
         let inside: Vec<f32> = rng.normals(2 * dim as usize, 1.0).iter().map(|x| x.clamp(-limit, limit)).collect();

@@ -5,6 +5,7 @@ use super::names::Naming;
 use super::{Family, Place, Role, hub};
 use crate::config::{Attention, Config, FeedForward, Latent, Mixer, NormOver};
 use crate::error::{Error, Result};
+use foveate_kernels::activation::Kind;
 
 /// Says where the tensor of a role lies in the files: for the configuration, the role, the layer (of what is in one) and
 /// `"weight"` or `"bias"`.
@@ -84,6 +85,18 @@ pub(super) fn check(config: &Config) -> Result<()> {
                 attention(index, heads)?;
                 scan.check()?;
             }
+            Mixer::Fed(block, scan) => {
+                attention(index, &block.attention)?;
+                bounded(&format!("layer {index}: block.mlp.inner"), block.mlp.inner)?;
+                bounded(&format!("layer {index}: block.rank"), block.rank)?;
+                scan.check()?;
+                let whole = block.mlp.gated && block.mlp.cutoff.is_none() && layer.branch_norm.is_none();
+                if !whole || layer.low_rank.is_some() || config.branch_scale != 1.0 {
+                    let reason =
+                        format!("layer {index}: a block needs an MLP with gates, and no branch_norm or low_rank");
+                    return Err(Error::Config { reason });
+                }
+            }
             Mixer::None => {}
             Mixer::Routing(routing) => {
                 routing.check()?;
@@ -111,10 +124,77 @@ fn whole(config: &Config) -> Result<()> {
     if config.branch_scale != 1.0 && (sums || config.embed_norm.is_some()) {
         return refused("a branch_scale with norms of sums or of embeddings is not supported");
     }
+    if let Some(of) = &config.per_layer {
+        bounded("per_layer.dim", of.dim)?;
+        bounded("per_layer.vocab", of.vocab)?;
+        let wide = config.layers.len() as u64 * u64::from(of.dim);
+        if wide > 1 << 24 || of.kind == Kind::Xielu || config.branch_scale != 1.0 {
+            return refused("per_layer: more than 2^24 elements, xIELU or a branch_scale are not supported");
+        }
+    }
+    if config.branch_scale != 1.0 && config.layers.iter().any(|layer| layer.scaled || layer.low_rank.is_some()) {
+        return refused("a branch_scale with factors of layers or a low_rank is not supported");
+    }
+    several(config)?;
+    let warmed = config.layers.iter().any(|layer| layer.mixer.attention().is_some_and(|a| a.temperature.is_some()));
+    if config.dynamic.is_some_and(|dynamic| dynamic.original == 0 || !positive(dynamic.factor as f32) || warmed) {
+        return refused("dynamic needs an original length, a positive factor and layers without a temperature");
+    }
+    if config.stand_ins.iter().flatten().any(|id| *id >= config.vocab) {
+        return refused("stand_ins must be tokens of the vocabulary");
+    }
+    shared_keys(config)?;
     match config.embed_dim {
         Some(width) if width == 0 || width > config.dim => refused("embed_dim must be 1 to dim"),
         _ => Ok(()),
     }
+}
+
+/// Several streams, what stands beside their mixers, and gates that are cut off.
+fn several(config: &Config) -> Result<()> {
+    let refused = |reason: &str| Err(Error::Config { reason: reason.into() });
+    for layer in &config.layers {
+        let normed = layer.input_norm.is_some() && layer.branch_norm.is_some() && !layer.parallel;
+        if let Some(of) = layer.low_rank {
+            bounded("low_rank.rank", of.rank)?;
+            if !normed || matches!(layer.mixer, Mixer::None) {
+                return refused("low_rank needs a mixer with norms in front of it and behind it");
+            }
+        }
+        if config.streams.is_some() && (!normed || layer.scaled) {
+            return refused("streams need layers with norms on both sides of their parts and without a factor");
+        }
+        let cut =
+            layer.mlp.shared().is_some_and(|mlp| mlp.cutoff.is_some_and(|cutoff| !cutoff.is_finite() || !mlp.gated));
+        if cut || layer.mlp.experts().is_some_and(|experts| experts.each.cutoff.is_some()) {
+            return refused("mlp.cutoff must be finite, and belong to an MLP with gates");
+        }
+    }
+    match &config.streams {
+        Some(of) if !(2..=16).contains(&of.count) || of.active >= of.count => {
+            refused("streams.count must be 2 to 16, and streams.active below it")
+        }
+        Some(of) if u64::from(of.count) * u64::from(config.dim) > 1 << 24 => refused("streams are too large"),
+        _ => Ok(()),
+    }
+}
+
+/// Layers that read the keys and values of another one: that one comes before them and has keys of the same shape.
+fn shared_keys(config: &Config) -> Result<()> {
+    for (index, layer) in config.layers.iter().enumerate() {
+        let Some((a, shared)) = layer.mixer.attention().and_then(|a| Some((a, a.shared?))) else { continue };
+        let before = config.layers[..index].get(shared as usize).and_then(|layer| layer.mixer.attention());
+        let shape = |a: &Attention| (a.kv_heads, a.dim, a.value_dim, a.causal, a.window);
+        let own = |other: &Attention| other.shared.is_none() && other.latent.is_none();
+        if !before.is_some_and(|other| own(other) && shape(other) == shape(a)) {
+            let reason = format!(
+                "layer {index}: attention.shared must be a layer before it with own keys of as many heads, as wide, and with \
+                 the same window, got {shared}"
+            );
+            return Err(Error::Config { reason });
+        }
+    }
+    Ok(())
 }
 
 fn attention(layer: usize, a: &Attention) -> Result<()> {
@@ -148,6 +228,14 @@ fn attention(layer: usize, a: &Attention) -> Result<()> {
     }
     if a.norm_over == NormOver::OwnHead && a.head_norm.is_some_and(|norm| norm.bias || !norm.weight) {
         return refused("norms of each head's own have weights and no bias");
+    }
+    if a.tied_values && (a.value_norm.is_none() || a.value_dim != a.dim) {
+        return refused("attention.tied_values needs a value_norm, and values as wide as keys");
+    }
+    if a.latent.is_some() && (a.tied_values || a.value_norm.is_some() || a.shared.is_some()) {
+        return refused(
+            "attention.latent with values that are normed, tied or those of another layer is not supported",
+        );
     }
     Ok(())
 }

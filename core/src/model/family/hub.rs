@@ -39,6 +39,7 @@ pub(super) fn llama(config: &Config, role: Role, layer: usize, kind: &str) -> Pl
         Role::QueryLatentNorm => "self_attn.q_a_layernorm",
         Role::QueryNorm => "self_attn.q_norm",
         Role::KeyNorm => "self_attn.k_norm",
+        Role::ValueNorm => "self_attn.v_norm",
         Role::Output => "self_attn.o_proj",
         Role::Gate => "mlp.gate_proj",
         Role::Up => "mlp.up_proj",
@@ -54,6 +55,39 @@ pub(super) fn llama(config: &Config, role: Role, layer: usize, kind: &str) -> Pl
         Role::SharedUp => "mlp.shared_experts.up_proj",
         Role::SharedDown => "mlp.shared_experts.down_proj",
         Role::SharedOutputGate => "mlp.shared_expert_gate",
+        Role::RouterNorm => return Place::plain(format!("model.layers.{layer}.router.scale")),
+        Role::ExpertsNorm => "pre_feedforward_layernorm_2",
+        Role::ExpertsOutputNorm => "post_feedforward_layernorm_2",
+        Role::SharedOutputNorm => "post_feedforward_layernorm_1",
+        Role::ExpertFactor => return Place::plain(format!("model.layers.{layer}.router.per_expert_scale")),
+        Role::LayerTable => return Place::plain(format!("model.embed_tokens_per_layer.{kind}")),
+        Role::LayerProjection => return Place::plain(format!("model.per_layer_model_projection.{kind}")),
+        Role::LayerVectorNorm => return Place::plain(format!("model.per_layer_projection_norm.{kind}")),
+        Role::LayerGate => "per_layer_input_gate",
+        Role::LayerOutput => "per_layer_projection",
+        Role::LayerOutputNorm => "post_per_layer_input_norm",
+        Role::LayerFactor => return Place::plain(format!("model.layers.{layer}.layer_scalar")),
+        Role::StreamIn => return Place::plain(format!("model.altup_projections.{layer}.{kind}")),
+        Role::StreamOut => return Place::plain(format!("model.altup_unembed_projections.{layer}.{kind}")),
+        Role::StreamRouter => "altup.modality_router",
+        Role::StreamRouterNorm => "altup.router_norm",
+        Role::StreamPrediction => "altup.prediction_coefs",
+        Role::StreamCorrection => "altup.correction_coefs",
+        Role::StreamFactor => return Place::plain(format!("model.layers.{layer}.altup.correct_output_scale")),
+        Role::LowRankIn => "laurel.linear_left",
+        Role::LowRankOut => "laurel.linear_right",
+        Role::LowRankNorm => "laurel.post_laurel_norm",
+        Role::BlockNorm => "block.input_layernorm",
+        Role::BlockMlpNorm => "block.post_attention_layernorm",
+        Role::BlockOutput => "block.linear",
+        Role::MlpAdapterIn => "mlp.adapter.a",
+        Role::MlpAdapterOut => "mlp.adapter.b",
+        Role::QueryAdapterIn => "self_attn.q_adapter.a",
+        Role::QueryAdapterOut => "self_attn.q_adapter.b",
+        Role::KeyAdapterIn => "self_attn.k_adapter.a",
+        Role::KeyAdapterOut => "self_attn.k_adapter.b",
+        Role::ValueAdapterIn => "self_attn.v_adapter.a",
+        Role::ValueAdapterOut => "self_attn.v_adapter.b",
         Role::Sinks => return Place::plain(format!("model.layers.{layer}.self_attn.sinks")),
         Role::MixedGate => "self_attn.gate_proj",
         Role::GateLatent => "self_attn.g_a_proj",
@@ -137,6 +171,20 @@ pub(super) fn gemma3(config: &Config, role: Role, layer: usize, kind: &str) -> P
         Role::PostNorm => "pre_feedforward_layernorm",
         Role::MlpNorm => "post_feedforward_layernorm",
         _ => return llama(config, role, layer, kind),
+    };
+    Place::plain(format!("model.layers.{layer}.{inside}.{kind}"))
+}
+
+/// Gemma 4's experts and their router stand beside the MLP.
+pub(super) fn gemma4(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+    let inside = match role {
+        Role::Router => "router.proj",
+        Role::ExpertGateUp => return Place::plain(format!("model.layers.{layer}.experts.gate_up_proj")),
+        Role::ExpertsDown => return Place::plain(format!("model.layers.{layer}.experts.down_proj")),
+        Role::SharedGate => "mlp.gate_proj",
+        Role::SharedUp => "mlp.up_proj",
+        Role::SharedDown => "mlp.down_proj",
+        _ => return gemma3(config, role, layer, kind),
     };
     Place::plain(format!("model.layers.{layer}.{inside}.{kind}"))
 }

@@ -85,6 +85,7 @@ impl Json {
         self.map.contains_key(key)
     }
 
+    /// The keys, in order.
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
         self.map.keys().map(String::as_str)
     }

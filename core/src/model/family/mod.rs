@@ -5,6 +5,8 @@ mod encoder;
 mod experts;
 mod fla;
 mod gemma3;
+mod gemma3n;
+mod gemma4;
 mod gguf;
 mod gguf_experts;
 mod gguf_hybrid;
@@ -30,6 +32,7 @@ mod rope;
 mod routing;
 mod rows;
 mod scan;
+mod zamba2;
 
 pub use custom::PlaceFn;
 pub(crate) use json::parse;
@@ -103,6 +106,8 @@ pub enum Role {
     QueryNorm,
     /// The norm of each key head.
     KeyNorm,
+    /// The norm of each value head.
+    ValueNorm,
     /// The product of the mixer's outputs.
     Output,
     /// The MLP's product whose activation gates.
@@ -133,6 +138,55 @@ pub enum Role {
     SharedDown,
     /// The product that gives the gate of the shared MLP's outputs, one number for a token.
     SharedOutputGate,
+    /// The norm of what the router reads, where experts stand apart; of what they read, and of what they give; and of what
+    /// the MLP of all tokens gives beside them.
+    RouterNorm,
+    ExpertsNorm,
+    ExpertsOutputNorm,
+    SharedOutputNorm,
+    /// The number that multiplies the weight of each expert.
+    ExpertFactor,
+    /// The table of each token's vectors for all layers, `[vocab, layers dim]`; the product that gives such vectors from an
+    /// embedding, and the norm of those.
+    LayerTable,
+    LayerProjection,
+    LayerVectorNorm,
+    /// The product whose activation such a vector multiplies, the product behind it, and its norm.
+    LayerGate,
+    LayerOutput,
+    LayerOutputNorm,
+    /// The number that the stream is multiplied by behind a layer.
+    LayerFactor,
+    /// The product that makes each stream but the first from an embedding, and the one that it has behind the layers; their
+    /// index is that of a layer.
+    StreamIn,
+    StreamOut,
+    /// The product that gives a token's numbers for its streams, and the norm in front of it.
+    StreamRouter,
+    StreamRouterNorm,
+    /// What makes the coefficients of predictions and of corrections of those numbers, `[n n, n]` and `[n, n]`.
+    StreamPrediction,
+    StreamCorrection,
+    /// The numbers that multiply the stream for the branch of vectors.
+    StreamFactor,
+    /// The products of a low rank beside the mixer, and their norm.
+    LowRankIn,
+    LowRankOut,
+    LowRankNorm,
+    /// The norm of the stream and the embedding in front of a block, the norm in front of its MLP, and the product of what
+    /// it gives.
+    BlockNorm,
+    BlockMlpNorm,
+    BlockOutput,
+    /// The products of adapters: of the first product of a block's MLP, and of queries, keys and values.
+    MlpAdapterIn,
+    MlpAdapterOut,
+    QueryAdapterIn,
+    QueryAdapterOut,
+    KeyAdapterIn,
+    KeyAdapterOut,
+    ValueAdapterIn,
+    ValueAdapterOut,
     /// The logit of each head that has no value.
     Sinks,
     /// The product that gives the gates of the mixer's outputs.
@@ -230,8 +284,10 @@ impl Place {
 }
 
 /// Models that also see, with the text model inside of them if their configuration does not name it.
-const AROUND: [(&str, &str); 10] = [
+const AROUND: [(&str, &str); 12] = [
     ("gemma3", "gemma3_text"),
+    ("gemma3n", "gemma3n_text"),
+    ("gemma4", "gemma4_text"),
     ("idefics3", "llama"),
     ("lfm2_vl", "lfm2"),
     ("lfm3_vl", "lfm3"),
@@ -278,10 +334,13 @@ impl Family {
         let (mut config, place) = match kind {
             "llama" | "mistral" | "ministral" | "qwen2" | "qwen3" => (llama::config(text, kind)?, Naming::LLAMA),
             "gemma3_text" => (gemma3::config(text)?, Naming::Function(hub::gemma3)),
+            "gemma3n_text" => (gemma3n::config(text)?, Naming::Function(hub::gemma3)),
+            "gemma4_text" => (gemma4::config(text)?, Naming::Function(hub::gemma4)),
             "gpt2" => (gpt2::config(text)?, Naming::Function(hub::gpt2)),
             "qwen3_5_text" => (qwen3_5::config(text, kind)?, Naming::Function(hub::qwen3_5)),
             "qwen3_5_moe_text" => (rows::moe::qwen_hybrid(text, kind)?, Naming::Function(names_experts::qwen)),
             "qwen3_next" => (rows::moe::qwen_hybrid(text, kind)?, Naming::Function(names_experts::qwen3_next)),
+            "zamba2" => (zamba2::config(text)?, Naming::Function(names_convolved::zamba2)),
             "mamba2" => (scan::mamba2(text)?, scan::BACKBONE),
             "nemotron_h" => (scan::nemotron_h(text)?, scan::BACKBONE),
             "routing_transformer" => (routing::config(text)?, Naming::Function(hub::qwen3_5)),
@@ -300,12 +359,22 @@ impl Family {
         let class = text.strings("architectures")?.unwrap_or_default();
         let bare = |name: &&str| name.ends_with("Model") && !name.ends_with("LMHeadModel");
         config.headless |= !class.is_empty() && class.iter().all(bare);
+        let rotates = config.layers.iter().any(|layer| layer.mixer.attention().is_some_and(|a| a.rope.is_some()));
+        if rotates && let Some(dynamic) = rope::dynamic(text, config.context)? {
+            (config.context, config.dynamic) = (dynamic.longest(), Some(dynamic));
+        }
         custom::check(&config)?;
         let mut quantized = quantized::method(&json)?;
         if let Some(inside) = &inside {
             quantized = quantized.or(quantized::method(inside)?);
             inside.finish()?;
             around(&json, &mut config)?;
+            if kind == "gemma4_text" {
+                gemma4::placeholders(&json, inside, &mut config)?;
+            }
+            if kind == "gemma3n_text" {
+                gemma3n::unread(&json, &mut config)?;
+            }
         }
         // Of pictures, which become fewer tokens by it.
         json.understands(if inside.is_some() { &["scale_factor", "downsample_factor"] } else { &[] });
@@ -334,6 +403,7 @@ impl Family {
     pub fn ignores(&self, tensor: &str) -> bool {
         APART.iter().any(|part| tensor.strip_prefix("model.").unwrap_or(tensor).starts_with(part))
             || self.drafts(tensor)
+            || self.replaced(tensor)
             || BUFFERS.iter().any(|buffer| tensor.ends_with(buffer))
             || names_encoder::apart(&self.config, tensor)
             || MASKED.contains(&&*self.config.architecture) && MASKS.iter().any(|mask| tensor.ends_with(mask))
@@ -343,6 +413,16 @@ impl Family {
     fn drafts(&self, tensor: &str) -> bool {
         let index = tensor.strip_prefix("model.layers.").and_then(|rest| rest.split_once('.')?.0.parse().ok());
         DRAFTING.contains(&&*self.config.architecture) && index.is_some_and(|n: usize| n >= self.config.layers.len())
+    }
+
+    /// True for a tensor of keys and values in a layer that reads those of another one.
+    fn replaced(&self, tensor: &str) -> bool {
+        const PARTS: [&str; 4] = ["k_proj.", "v_proj.", "k_norm.", "v_norm."];
+        let of_layer = tensor.split_once("layers.").and_then(|(_, rest)| rest.split_once(".self_attn."));
+        let Some((index, part)) = of_layer else { return false };
+        let layer = index.parse().ok().and_then(|index: usize| self.config.layers.get(index));
+        let shares = layer.and_then(|layer| layer.mixer.attention()).is_some_and(|a| a.shared.is_some());
+        shares && PARTS.iter().any(|own| part.starts_with(own))
     }
 
     /// True if a tensor of all experts may be in either order of its inputs and outputs.
@@ -430,6 +510,10 @@ const OWN: &[&str] = &[
     "qwen3_next",
     "gemma3",
     "gemma3_text",
+    "gemma3n",
+    "gemma3n_text",
+    "gemma4",
+    "gemma4_text",
     "qwen3_5_text",
     "qwen3_5_moe_text",
     "gpt2",
@@ -446,6 +530,7 @@ const OWN: &[&str] = &[
     "roberta",
     "xlm-roberta",
     "routing_transformer",
+    "zamba2",
 ];
 
 /// Returns the families that folders of the hub can have, by their `model_type`.

@@ -1,6 +1,6 @@
 //! Names of tensors of families with short convolutions and scans.
 
-use super::{Place, Role, hub, names_experts};
+use super::{Part, Place, Role, hub, names_experts};
 use crate::config::{Config, FeedForward, Mixer};
 
 fn within(layer: usize, inside: &str, kind: &str) -> Place {
@@ -131,4 +131,52 @@ pub(super) fn olmo_hybrid(config: &Config, role: Role, layer: usize, kind: &str)
         }
     };
     within(layer, inside, kind)
+}
+
+/// Zamba 2: the weights of a block lie under its first layer, what each layer has of its own under its number among those
+/// with blocks.
+pub(super) fn zamba2(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+    let block = config.layers.get(layer).and_then(|layer| layer.mixer.block());
+    let inside = if block.is_some() { "mamba_decoder." } else { "" };
+    if let Some(place) = scan(&format!("model.layers.{layer}.{inside}mamba"), role, kind) {
+        return place;
+    }
+    let Some(block) = block else {
+        return match role {
+            Role::FinalNorm => Place::plain(format!("model.final_layernorm.{kind}")),
+            // Of a layer of any kind, so that its place in the files is known.
+            Role::Output => within(layer, "mamba.out_proj", kind),
+            _ => hub::llama(config, role, layer, kind),
+        };
+    };
+    let shared = |inside: String| within(block.source as usize, &format!("shared_transformer.{inside}"), kind);
+    let adapter = |of: &str, at: u32| shared(format!("{of}_adapter_list.{}.{at}", block.index));
+    let half = |first: u64| {
+        let inner = u64::from(block.mlp.inner);
+        let part = Some(Part { range: first * inner..(first + 1) * inner, of: 2 * inner, blocks: 1 });
+        Place { part, ..shared("feed_forward.gate_up_proj".into()) }
+    };
+    match role {
+        Role::FinalNorm => Place::plain(format!("model.final_layernorm.{kind}")),
+        Role::InputNorm => within(layer, "mamba_decoder.input_layernorm", kind),
+        Role::BlockOutput => within(layer, "linear", kind),
+        Role::BlockNorm => shared("input_layernorm".into()),
+        Role::BlockMlpNorm => shared("pre_ff_layernorm".into()),
+        Role::Query => shared("self_attn.q_proj".into()),
+        Role::Key => shared("self_attn.k_proj".into()),
+        Role::Value => shared("self_attn.v_proj".into()),
+        Role::Output => shared("self_attn.o_proj".into()),
+        Role::Gate => half(0),
+        Role::Up => half(1),
+        Role::Down => shared("feed_forward.down_proj".into()),
+        Role::MlpAdapterIn => adapter("feed_forward.gate_up_proj", 0),
+        Role::MlpAdapterOut => adapter("feed_forward.gate_up_proj", 1),
+        Role::QueryAdapterIn => adapter("self_attn.linear_q", 0),
+        Role::QueryAdapterOut => adapter("self_attn.linear_q", 1),
+        Role::KeyAdapterIn => adapter("self_attn.linear_k", 0),
+        Role::KeyAdapterOut => adapter("self_attn.linear_k", 1),
+        Role::ValueAdapterIn => adapter("self_attn.linear_v", 0),
+        Role::ValueAdapterOut => adapter("self_attn.linear_v", 1),
+        _ => hub::llama(config, role, layer, kind),
+    }
 }

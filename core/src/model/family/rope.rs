@@ -1,6 +1,7 @@
 //! Rope parameters of the hub's configurations.
 
 use super::json::Json;
+use crate::config::Dynamic;
 use crate::error::{Error, Result};
 use foveate_kernels::rope::{Frequencies, Scaling};
 use std::sync::Arc;
@@ -191,6 +192,16 @@ pub(super) fn by_kind(
     Ok(both)
 }
 
+/// How the rotation grows with the length of a text beyond the `original` tokens, if it has the type dynamic.
+pub(super) fn dynamic(json: &Json, original: u32) -> Result<Option<Dynamic>> {
+    let (newer, older) = (json.object("rope_parameters")?, json.object("rope_scaling")?);
+    let Some(rope) = older.filter(|older| !older.is_empty()).or(newer) else { return Ok(None) };
+    // With an alpha, the base is the same for all lengths.
+    let grows = kind(&rope)? == "dynamic" && rope.f64("alpha")?.is_none_or(|alpha| alpha == 0.0);
+    let factor = rope.f64("factor")?.filter(|factor| *factor > 0.0);
+    Ok(factor.filter(|_| grows).map(|factor| Dynamic { factor, original }))
+}
+
 fn kind(rope: &Json) -> Result<&str> {
     let kind = match rope.str("rope_type")? {
         Some(kind) => kind,
@@ -273,8 +284,7 @@ fn scaling(rope: &Json, json: &Json, plain: Frequencies) -> Result<Frequencies> 
             Frequencies { scaling, magnitude, ..plain }
         }
         "dynamic" => {
-            // Beyond that many tokens, its frequencies change with every token, and with them all keys that are cached. Up
-            // to there it is no scaling, and a session has no room for more.
+            // Up to that many tokens it is no scaling; see `dynamic`.
             need("factor")?;
             longest()?;
             plain

@@ -29,7 +29,7 @@ pub(super) const MAMBA: Sizes = Sizes {
 };
 
 /// Keys of training, of kernels, and of how steps were drawn.
-const TRAINING: &[&str] = &[
+pub(super) const TRAINING: &[&str] = &[
     "chunk_size",
     "mamba_chunk_size",
     "mamba_ssm_cache_dtype",
@@ -78,7 +78,7 @@ pub(super) fn mamba(json: &Json, dim: u32, inner: Option<u32>, norm: Norm) -> Re
 
 /// # Errors
 /// `Config` that names the keys of sizes that no scan has.
-fn checked(scan: Scan, keys: &Sizes) -> Result<Scan> {
+pub(super) fn checked(scan: Scan, keys: &Sizes) -> Result<Scan> {
     let Sizes { heads, dim, groups, state, window } = keys;
     let named = |error| config(format!("{heads}, {dim}, {groups}, {state} and {window} do not fit: {error}"));
     scan.check().map_err(named)?;

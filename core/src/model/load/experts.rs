@@ -9,7 +9,7 @@ use super::tensors::known;
 use crate::backend::Backend;
 use crate::config;
 use crate::error::{Error, Result};
-use crate::model::experts::{Experts, Stack};
+use crate::model::experts::{Apart, Experts, Stack};
 use crate::model::family::{Place, Role};
 use crate::weights::TensorInfo;
 use foveate_kernels::dtype::DType;
@@ -102,7 +102,26 @@ impl<'a, B: Backend> Loader<'a, B> {
             }
             None => None,
         };
-        Ok(Experts { config: e.clone(), router, correction, up, down, shared })
+        let apart = match e.apart {
+            Some(norm) => {
+                let root = 1.0 / (dim as f32).sqrt();
+                Some(Apart {
+                    router: self.scaled_norm(Role::RouterNorm, index, norm, dim, root).await?,
+                    input: self.norm(Role::ExpertsNorm, index, norm, dim).await?,
+                    output: self.norm(Role::ExpertsOutputNorm, index, norm, dim).await?,
+                    shared: self.norm(Role::SharedOutputNorm, index, norm, dim).await?,
+                })
+            }
+            None => None,
+        };
+        let factors = match e.factors {
+            true => {
+                let factors = self.values(&self.family.weight(Role::ExpertFactor, index), count, &[]).await?;
+                Some(self.store("factors", &factors)?)
+            }
+            false => None,
+        };
+        Ok(Experts { config: e.clone(), router, correction, up, down, shared, apart, factors })
     }
 
     /// The product of one output that gates the shared MLP: `[1, dim]`, or `[dim]` as GGUF files hold it.

@@ -11,21 +11,32 @@ use crate::model::matrix::Matrix;
 use crate::model::routing::Routing;
 
 impl<B: Backend> Loader<'_, B> {
-    pub(super) async fn attention(&mut self, a: &config::Attention, index: usize, dim: u32) -> Result<Attention<B>> {
+    /// The heads of layer `index`, which read rows of `inputs` elements.
+    pub(super) async fn attention(
+        &mut self,
+        a: &config::Attention,
+        index: usize,
+        [inputs, dim]: [u32; 2],
+    ) -> Result<Attention<B>> {
         let (input, latent) = match &a.latent {
             Some(latent) => {
-                let (input, latent) = self.latent(a, *latent, index, dim).await?;
+                let (input, latent) = self.latent(a, *latent, index, inputs).await?;
                 (input, Some(latent))
             }
-            None => (self.heads(a, index, dim).await?, None),
+            None => (self.heads(a, index, inputs).await?, None),
         };
+        let own = a.shared.is_none();
         let head_norms = match a.head_norm {
             Some(norm) => Some((
                 self.head_norm(Role::QueryNorm, index, norm, (a, a.heads)).await?,
-                self.head_norm(Role::KeyNorm, index, norm, (a, a.kv_heads)).await?,
+                match own {
+                    true => Some(self.head_norm(Role::KeyNorm, index, norm, (a, a.kv_heads)).await?),
+                    false => None,
+                },
             )),
             None => None,
         };
+        let value_norm = self.norm_if(Role::ValueNorm, index, a.value_norm.filter(|_| own), a.value_dim).await?;
         let alibi = match &a.alibi {
             Some(slopes) => Some(self.store("alibi", slopes)?),
             None => None,
@@ -39,12 +50,26 @@ impl<B: Backend> Loader<'_, B> {
         };
         let output_norm = self.norm_if(Role::MixedInnerNorm, index, a.output_norm, a.outputs()).await?;
         let output = self.scaled(Role::Output, index, [dim, a.outputs()], a.output_bias, a.output_scale).await?;
-        Ok(Attention { config: a.clone(), input, latent, head_norms, sinks, alibi, output_norm, output })
+        Ok(Attention {
+            config: a.clone(),
+            input,
+            latent,
+            head_norms,
+            value_norm,
+            sinks,
+            alibi,
+            output_norm,
+            output,
+            adapter: None,
+        })
     }
 
     /// The product that gives queries, keys and values, and gates.
     async fn heads(&mut self, a: &config::Attention, index: usize, dim: u32) -> Result<Matrix<B>> {
-        let mut input = vec![(Role::Query, a.q_width()), (Role::Key, a.k_width()), (Role::Value, a.v_width())];
+        let own = a.shared.is_none();
+        let mut input = vec![(Role::Query, a.q_width())];
+        input.extend(own.then_some((Role::Key, a.k_width())));
+        input.extend((own && !a.tied_values).then_some((Role::Value, a.v_width())));
         input.extend(a.gated.then_some((Role::MixedGate, a.outputs())));
         let mut input: Vec<_> = input.into_iter().map(|(role, n)| self.rows(role, index, n, a.input_bias)).collect();
         input.extend(a.head_gates.then(|| self.rows(Role::MixedGate, index, a.heads, false)));
@@ -108,7 +133,7 @@ impl<B: Backend> Loader<'_, B> {
 
     pub(super) async fn routing(&mut self, r: &config::Routing, index: usize, dim: u32) -> Result<Routing<B>> {
         let local = match &r.local {
-            Some(a) => Some(self.attention(a, index, dim).await?),
+            Some(a) => Some(self.attention(a, index, [dim; 2]).await?),
             None => None,
         };
         let input = [Role::Routed, Role::RoutedValue].map(|role| self.rows(role, index, r.width(), false));

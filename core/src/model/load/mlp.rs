@@ -5,7 +5,9 @@ use crate::backend::Backend;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::model::family::Role;
-use crate::model::mlp::Mlp;
+use crate::model::matrix::Matrix;
+use crate::model::mlp::{Cutoff, Mlp};
+use crate::model::norm::Norm;
 use foveate_kernels::activation;
 
 impl<B: Backend> Loader<'_, B> {
@@ -21,7 +23,18 @@ impl<B: Backend> Loader<'_, B> {
         };
         let norm = self.norm_if(Role::InnerNorm, index, mlp.norm, mlp.inner).await?;
         let down = self.scaled(down, index, [dim, mlp.inner], mlp.bias, mlp.scale).await?;
-        Ok(Mlp { config: mlp, up, activation, norm, down })
+        let cutoff = mlp.cutoff.map(|cutoff| self.cutoff(mlp.inner, cutoff)).transpose()?;
+        Ok(Mlp { config: mlp, up, activation, cutoff, norm, down, adapter: None })
+    }
+
+    /// The constants that cut gates off.
+    fn cutoff(&self, inner: u32, cutoff: f32) -> Result<Cutoff<B>> {
+        // Equal gates have no deviation, and are cut off whatever they are divided by.
+        let config = config::Norm { weight: false, ..config::Norm::layer(1e-30) };
+        let filled = |value: f32| self.store("cutoff", &vec![value; inner as usize]);
+        let norm = |bias| Ok::<_, Error>(Norm { config, weight: filled(1.0)?, bias, own: false });
+        let mean = Matrix::of_values(filled(1.0 / inner as f32)?, 1, inner);
+        Ok(Cutoff { standard: norm(None)?, above: norm(Some(filled(-cutoff)?))?, mean })
     }
 
     /// xIELU with the numbers of a layer.

@@ -11,5 +11,11 @@ pub(crate) fn cases() -> Vec<Case> {
         let gated = Spec { weighing: Weighing::Sigmoid, accumulate: true, ..spec };
         all.push(Case::new(format!("{name}_gated"), gated));
     }
+    for (tokens, chosen, sums, dim) in [(1, 4, 4, 64), (37, 3, 5, 13), (5, 1, 3, 130), (2, 0, 3, 9)] {
+        let spec = Spec { sums, ..Spec::new(tokens, chosen, dim) };
+        let name = format!("expert_sum_t{tokens}_k{chosen}_s{sums}_d{dim}");
+        all.push(Case::new(name.clone(), spec));
+        all.push(Case::new(format!("{name}_added"), Spec { accumulate: true, ..spec }));
+    }
     all
 }

@@ -1,4 +1,4 @@
-//! Parallel over tokens.
+//! Parallel over the sums of all tokens.
 
 use super::{Spec, Weighing};
 use crate::cpu::simd::Function;
@@ -9,15 +9,16 @@ const TASK: usize = 1 << 13;
 
 pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let (y, weights, out) = (args.f32("y"), args.f32("weights"), Shared::new(args.out("out")));
-    let (chosen, dim, simd) = (spec.chosen as usize, spec.dim as usize, host.simd());
-    split(host, spec.tokens as usize, (TASK / (chosen * dim).max(1)).max(1), &|tokens| {
-        for t in tokens {
-            // SAFETY: a token belongs to one task.
-            let out = unsafe { out.part(t * dim..(t + 1) * dim) };
+    let (sums, chosen, dim, simd) = (spec.sums as usize, spec.chosen as usize, spec.dim as usize, host.simd());
+    split(host, spec.tokens as usize * sums, (TASK / (chosen * dim).max(1)).max(1), &|rows| {
+        for row in rows {
+            let t = row / sums;
+            // SAFETY: a sum belongs to one task.
+            let out = unsafe { out.part(row * dim..(row + 1) * dim) };
             if !spec.accumulate {
                 out.fill(0.0);
             }
-            let mut factors = weights[t * chosen..(t + 1) * chosen].to_vec();
+            let mut factors = weights[row * chosen..(row + 1) * chosen].to_vec();
             if spec.weighing == Weighing::Sigmoid {
                 simd.apply(Function::Sigmoid, &mut factors);
             }

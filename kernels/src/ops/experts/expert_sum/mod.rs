@@ -1,23 +1,24 @@
-//! The weighted sum of what a token's experts give.
+//! Weighted sums of what a token's experts give.
 //!
 //! ```text
-//! out[t, i] = sum_j w[t, j] y[t, j, i]            w = weights, or their sigmoids
-//! out[t, i] += the same                           with `accumulate`
+//! out[t, s, i] = sum_j w[t, s, j] y[t, j, i]      w = weights, or their sigmoids
+//! out[t, s, i] += the same                        with `accumulate`
 //! ```
 //!
 //! | argument | shape | type | note |
 //! |---|---|---|---|
 //! | `y` | `[tokens, chosen, dim]` | f32 | dense |
-//! | `weights` | `[tokens, chosen]` | f32 | dense |
-//! | `out` | `[tokens, dim]` | f32 | dense; read too with `accumulate` |
+//! | `weights` | `[tokens, sums, chosen]` | f32 | dense |
+//! | `out` | `[tokens, sums, dim]` | f32 | dense; read too with `accumulate` |
 //!
 //! Edge values: no experts give 0, or leave what is there with `accumulate`.
 //!
-//! Errors: `Shape` for more than 2^32 - 1 elements.
+//! Errors: `Shape` for no sums or more than 1024, or more than 2^32 - 1 elements.
 //!
-//! Cost: `2 tokens chosen dim` flop; everything is read and written once.
+//! Cost: `2 tokens sums chosen dim` flop; `y` is read once for each sum, everything else once.
 //!
-//! Source: Shazeer et al., 1701.06538; the gate of a shared expert is that of Qwen2-MoE.
+//! Source: Shazeer et al., 1701.06538; the gate of a shared expert is that of Qwen2-MoE; several sums mix residual streams
+//! (Baykal et al., 2301.13310).
 
 pub(crate) mod cases;
 mod cpu;
@@ -29,7 +30,7 @@ use crate::cpu::{Args, Host};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::ops::Kernel;
-use crate::plan::shape::elements;
+use crate::plan::shape::{elements, require};
 use crate::plan::{Access, Arg, Caps, Plan};
 use alloc::vec::Vec;
 
@@ -38,9 +39,9 @@ pub use spec::{Spec, Weighing};
 pub const NAME: &str = "expert_sum";
 
 impl Spec {
-    /// The plain sum, which replaces what is there.
+    /// One plain sum, which replaces what is there.
     pub fn new(tokens: u32, chosen: u32, dim: u32) -> Self {
-        Self { tokens, chosen, dim, weighing: Weighing::Plain, accumulate: false }
+        Self { tokens, chosen, sums: 1, dim, weighing: Weighing::Plain, accumulate: false }
     }
 }
 
@@ -51,16 +52,17 @@ impl Kernel for Spec {
 
     fn validate(&self) -> Result<()> {
         elements(NAME, "y", &[self.tokens, self.chosen, self.dim])?;
-        elements(NAME, "weights", &[self.tokens, self.chosen])?;
-        elements(NAME, "out", &[self.tokens, self.dim]).map(drop)
+        require((1..=1024).contains(&self.sums), NAME, "sums", "1 to 1024", self.sums)?;
+        elements(NAME, "weights", &[self.tokens, self.sums, self.chosen])?;
+        elements(NAME, "out", &[self.tokens, self.sums, self.dim]).map(drop)
     }
 
     fn args(&self) -> Vec<Arg> {
         let access = if self.accumulate { Access::ReadWrite } else { Access::Write };
         alloc::vec![
             Arg::new("y", DType::F32, &[self.tokens, self.chosen, self.dim], Access::Read),
-            Arg::new("weights", DType::F32, &[self.tokens, self.chosen], Access::Read),
-            Arg::new("out", DType::F32, &[self.tokens, self.dim], access),
+            Arg::new("weights", DType::F32, &[self.tokens, self.sums, self.chosen], Access::Read),
+            Arg::new("out", DType::F32, &[self.tokens, self.sums, self.dim], access),
         ]
     }
 
@@ -77,7 +79,7 @@ impl Kernel for Spec {
     }
 
     fn flop(&self) -> u64 {
-        2 * u64::from(self.tokens) * u64::from(self.chosen) * u64::from(self.dim)
+        2 * u64::from(self.tokens) * u64::from(self.sums) * u64::from(self.chosen) * u64::from(self.dim)
     }
 
     fn inputs(&self, rng: &mut crate::rng::Rng) -> Vec<Vec<u8>> {

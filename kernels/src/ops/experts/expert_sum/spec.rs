@@ -15,13 +15,15 @@ named! {
 }
 
 spec! {
-    /// The weighted sum of what a token's experts give.
+    /// Weighted sums of what a token's experts give.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
     pub struct Spec {
         /// Tokens.
         pub tokens("T"): u32 = 256;
         /// Experts of a token.
         pub chosen: u32 = 8;
+        /// Sums of a token, each with weights of its own.
+        pub sums: u32 = 1, Counts(1, 1024);
         /// Elements of a row.
         pub dim: u32 = 2048;
         /// How the rows of `y` count.
@@ -31,7 +33,7 @@ spec! {
     }
     arguments {
         read y: f32 [tokens, chosen, dim];
-        read weights: f32 [tokens, chosen];
-        both out: f32 [tokens, dim];
+        read weights: f32 [tokens, sums, chosen];
+        both out: f32 [tokens, sums, dim];
     }
 }

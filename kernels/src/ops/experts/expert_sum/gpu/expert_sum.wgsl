@@ -1,4 +1,4 @@
-// out[t, i] = sum_j w[t, j] y[t, j, i]: one invocation per output, GROUP invocations per workgroup.
+// out[t, s, i] = sum_j w[t, s, j] y[t, j, i]: one invocation per output, GROUP invocations per workgroup.
 
 struct Params {
     outputs: u32,
@@ -18,15 +18,18 @@ fn invocation(index: u32) {
     if index >= params.outputs {
         return;
     }
-    let token = index / params.dim;
+    // A row is one of the SUMS sums of a token.
+    let row = index / params.dim;
+    let token = row / SUMS;
     let i = index % params.dim;
     var sum = 0.0;
     if ACCUMULATE {
         sum = out[params.out_start + index];
     }
-    for (var j = token * params.chosen; j < (token + 1) * params.chosen; j += 1) {
-        let weight = weights[params.weights_start + j];
-        sum += select(weight, 1.0 / (1.0 + exp(min(-weight, 80.0))), SIGMOID) * y[params.y_start + j * params.dim + i];
+    for (var j = 0u; j < params.chosen; j += 1) {
+        let weight = weights[params.weights_start + row * params.chosen + j];
+        let value = y[params.y_start + (token * params.chosen + j) * params.dim + i];
+        sum += select(weight, 1.0 / (1.0 + exp(min(-weight, 80.0))), SIGMOID) * value;
     }
     out[params.out_start + index] = sum;
 }

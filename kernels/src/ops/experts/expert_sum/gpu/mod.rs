@@ -10,7 +10,7 @@ use alloc::{vec, vec::Vec};
 const GROUP: u32 = 128;
 
 pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
-    let outputs = spec.tokens * spec.dim;
+    let outputs = spec.tokens * spec.sums * spec.dim;
     if outputs == 0 || spec.chosen == 0 && spec.accumulate {
         return Ok(Plan::default());
     }
@@ -27,6 +27,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
             ("GROUP", Const::U32(GROUP)),
             ("SIGMOID", Const::Bool(spec.weighing == Weighing::Sigmoid)),
             ("ACCUMULATE", Const::Bool(spec.accumulate)),
+            ("SUMS", Const::U32(spec.sums)),
         ],
         features: Features::default(),
         workgroup_bytes: 0,

@@ -1,4 +1,4 @@
-// out[t, i] = 0: the sum of no experts.
+// out[t, s, i] = 0: the sum of no experts.
 
 struct Params {
     outputs: u32,

@@ -1,0 +1,43 @@
+//! Products of a low rank that are added to what another product gives.
+
+use super::matrix::{Input, Matrix, Then};
+use super::record::Record;
+use super::workspace::Workspace;
+use crate::backend::{Backend, Operand};
+use crate::error::Result;
+use foveate_kernels::{add, linear};
+
+/// `y += B A x`, for one or several ranges of the outputs, one behind the other.
+pub(crate) struct Adapter<B: Backend> {
+    /// Of all ranges.
+    pub(super) inner: Matrix<B>,
+    /// Of each range.
+    pub(super) outputs: Vec<Matrix<B>>,
+}
+
+impl<B: Backend> Adapter<B> {
+    /// Records the addition to dense rows `y`.
+    pub(super) fn add(
+        &self,
+        to: &mut Record<'_, B>,
+        w: &Workspace<B>,
+        (x, tokens): (Operand<'_, B>, u32),
+        y: &B::Buffer,
+    ) -> Result<()> {
+        let Some([inner, out]) = &w.adapters else { unreachable!("a model with adapters has buffers for them") };
+        let of = |matrix: &Matrix<B>| matrix.parts.iter().map(|part| part.rows).sum::<u32>();
+        self.inner.apply(to, tokens, Input::plain(x), Then::default(), inner)?;
+        let (x_stride, y_stride) = (of(&self.inner), self.outputs.iter().map(of).sum());
+        let [mut from, mut at] = [0, 0];
+        for matrix in &self.outputs {
+            // Each is one part.
+            let part = &matrix.parts[0];
+            let plain = linear::Spec::new(tokens, matrix.inputs, part.rows, part.format);
+            let operands = [Operand::at(inner, from), Operand::new(&part.buffer), Operand::at(out, at)];
+            to(linear::Spec { x_stride, y_stride, ..plain }.into(), &operands)?;
+            from += u64::from(matrix.inputs) * 4;
+            at += u64::from(part.rows) * 4;
+        }
+        to(add::Spec { rows: tokens, dim: y_stride }.into(), &[out, y].map(Operand::new))
+    }
+}

@@ -1,0 +1,149 @@
+//! The buffers of what only some models have: vectors for each layer, several streams, products of a low rank,
+//! and blocks in front of scans.
+
+use crate::backend::Backend;
+use crate::config::Config;
+use crate::error::{Error, Result};
+
+/// Memory for the vectors of a step.
+pub(crate) struct Buffers<B: Backend> {
+    /// The rows of the table, `[batch]`.
+    pub(crate) rows: B::Buffer,
+    /// `[batch, layers, dim]`
+    pub(crate) vectors: B::Buffer,
+    /// What a layer's gate multiplies, `[batch, dim]`.
+    pub(crate) gates: B::Buffer,
+}
+
+impl<B: Backend> Buffers<B> {
+    /// For a model that has such vectors.
+    pub(crate) fn new(
+        config: &Config,
+        rows: impl Fn(&'static str, u32, u32) -> Result<B::Buffer>,
+        batch: u32,
+    ) -> Result<Option<Self>> {
+        let Some(of) = &config.per_layer else { return Ok(None) };
+        let wide = (config.layers.len() as u32).checked_mul(of.dim);
+        let wide = wide.ok_or(Error::OutOfMemory { needs: u64::MAX, has: 0 })?;
+        let vectors = rows("vectors", batch, wide)?;
+        Ok(Some(Self { rows: rows("rows", batch, 1)?, vectors, gates: rows("gates", batch, of.dim)? }))
+    }
+}
+
+/// Memory for several residual streams, `n`.
+pub(crate) struct StreamBuffers<B: Backend> {
+    /// The streams, and their predictions, `[batch, n, dim]`.
+    pub(crate) streams: B::Buffer,
+    pub(crate) predicted: B::Buffer,
+    /// The numbers of a token that give its coefficients, `[batch, n]`, and those, `[batch, n, n]`.
+    pub(crate) routed: B::Buffer,
+    pub(crate) weights: B::Buffer,
+    /// The length of a token's rows, for each stream but the first.
+    pub(crate) lengths: B::Buffer,
+    /// 1 for the first stream and 0 for the others; 0 for the first and 1 for the others: `[batch, n]`.
+    pub(crate) first: B::Buffer,
+    pub(crate) others: B::Buffer,
+    /// 1, `[batch, n - 1]`
+    pub(crate) ones: B::Buffer,
+}
+
+impl<B: Backend> StreamBuffers<B> {
+    /// For a model that has several streams.
+    pub(crate) fn new(
+        backend: &B,
+        config: &Config,
+        rows: impl Fn(&'static str, u32, u32) -> Result<B::Buffer>,
+        batch: u32,
+    ) -> Result<Option<Self>> {
+        let Some(of) = &config.streams else { return Ok(None) };
+        let n = of.count;
+        let wide = n.checked_mul(config.dim).ok_or(Error::OutOfMemory { needs: u64::MAX, has: 0 })?;
+        let filled = |row: &[f32]| {
+            let buffer = rows("weights", batch, row.len() as u32)?;
+            let values = row.repeat(batch as usize);
+            backend.upload(&buffer, 0, bytemuck::cast_slice(&values)).map(|()| buffer)
+        };
+        let marked = |first: f32, others: f32| {
+            let mut row = vec![others; n as usize];
+            row[0] = first;
+            filled(&row)
+        };
+        Ok(Some(Self {
+            streams: rows("streams", batch, wide)?,
+            predicted: rows("predicted", batch, wide)?,
+            routed: rows("routed", batch, n)?,
+            weights: rows("weights", batch, n * n)?,
+            lengths: rows("lengths", batch, n - 1)?,
+            first: marked(1.0, 0.0)?,
+            others: marked(0.0, 1.0)?,
+            ones: filled(&vec![1.0; n as usize - 1])?,
+        }))
+    }
+}
+
+/// Memory for what is between the products of a low rank, and for what they give.
+pub(crate) fn low_rank<B: Backend>(
+    config: &Config,
+    rows: impl Fn(&'static str, u32, u32) -> Result<B::Buffer>,
+    batch: u32,
+) -> Result<Option<[B::Buffer; 2]>> {
+    let most = config.layers.iter().filter_map(|layer| layer.low_rank).map(|of| of.rank).max();
+    let buffers = |rank| Ok([rows("rank", batch, rank)?, rows("low rank", batch, config.dim)?]);
+    most.map(buffers).transpose()
+}
+
+/// Memory for gates that are cut off: copies of them, and their deviations.
+pub(crate) fn cutoff<B: Backend>(
+    config: &Config,
+    rows: impl Fn(&'static str, u32, u32) -> Result<B::Buffer>,
+    batch: u32,
+) -> Result<Option<[B::Buffer; 2]>> {
+    let cut = config.layers.iter().filter_map(|layer| layer.mlp.shared()).filter(|mlp| mlp.cutoff.is_some());
+    let buffers = |inner| Ok([rows("gates", batch, inner)?, rows("deviations", batch, 1)?]);
+    cut.map(|mlp| mlp.inner).max().map(buffers).transpose()
+}
+
+/// Memory for blocks in front of scans.
+pub(crate) struct BlockBuffers<B: Backend> {
+    /// The embeddings of a step's tokens, `[batch, dim]`.
+    pub(crate) embedding: B::Buffer,
+    /// The stream, and the embedding behind it, `[batch, 2, dim]`.
+    pub(crate) pair: B::Buffer,
+    /// 1 and 0; 0 and 1: `[batch, 2]`.
+    pub(crate) first: B::Buffer,
+    pub(crate) second: B::Buffer,
+}
+
+impl<B: Backend> BlockBuffers<B> {
+    /// For a model that has blocks.
+    pub(crate) fn new(
+        backend: &B,
+        config: &Config,
+        rows: impl Fn(&'static str, u32, u32) -> Result<B::Buffer>,
+        batch: u32,
+    ) -> Result<Option<Self>> {
+        if config.layers.iter().all(|layer| layer.mixer.block().is_none()) {
+            return Ok(None);
+        }
+        let filled = |row: [f32; 2]| {
+            let buffer = rows("weights", batch, 2)?;
+            let values = row.repeat(batch as usize);
+            backend.upload(&buffer, 0, bytemuck::cast_slice(&values)).map(|()| buffer)
+        };
+        let embedding = rows("embedding", batch, config.dim)?;
+        let pair = rows("pair", batch, 2 * config.dim)?;
+        Ok(Some(Self { embedding, pair, first: filled([1.0, 0.0])?, second: filled([0.0, 1.0])? }))
+    }
+}
+
+/// Memory for what is between the products of adapters, and for what they give.
+pub(crate) fn adapters<B: Backend>(
+    config: &Config,
+    rows: impl Fn(&'static str, u32, u32) -> Result<B::Buffer>,
+    batch: u32,
+) -> Result<Option<[B::Buffer; 2]>> {
+    let blocks = || config.layers.iter().filter_map(|layer| layer.mixer.block());
+    let Some(rank) = blocks().map(|block| block.rank).max() else { return Ok(None) };
+    let width = blocks().map(|block| block.mlp.width().max(block.attention.width())).max().unwrap_or(1);
+    Ok(Some([rows("ranks", batch, 3 * rank)?, rows("adapters", batch, width)?]))
+}
