@@ -19,7 +19,7 @@ mod short_conv;
 pub(crate) mod workspace;
 
 pub use decoder::Decoder;
-pub use family::{Family, Part, Place, PlaceFn, Role, architectures, families};
+pub use family::{Family, Part, Place, Role, architectures, families};
 pub use hub::Hub;
 pub use load::{Progress, Report};
 
