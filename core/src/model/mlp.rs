@@ -15,7 +15,7 @@ pub(crate) struct Mlp<B: Backend> {
     pub(crate) up: Matrix<B>,
     /// The activation with its numbers.
     pub(crate) activation: activation::Spec,
-    /// Of what the output product reads.
+    /// The norm of the output product's input.
     pub(crate) norm: Option<Norm<B>>,
     pub(crate) down: Matrix<B>,
 }

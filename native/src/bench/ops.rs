@@ -23,7 +23,8 @@ pub struct PlanCost {
 }
 
 impl PlanCost {
-    /// Of the plan for this device; on the host of the plan for WebGPU's defaults. `None` if there is none.
+    /// Returns the cost of the plan for this device, or of the plan for WebGPU's default limits if the device is the host.
+    /// `None` if there is no plan.
     pub fn of(device: &Any, op: &Op) -> Option<Self> {
         let caps = match device {
             Any::Gpu(gpu) => gpu.caps(),

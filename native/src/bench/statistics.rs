@@ -49,7 +49,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of at least one sample; between two samples a quantile is interpolated.
+    /// Computes the spread of one or more samples. A quantile between two samples is interpolated.
     pub fn of(mut samples: Vec<f64>) -> Self {
         samples.sort_by(f64::total_cmp);
         let last = samples.len() - 1;
