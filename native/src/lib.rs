@@ -48,6 +48,9 @@
 //! [`Session`] is one sequence of tokens: steps, logits, forks, rollbacks, [`session::Batch`] for several in one step.
 //! [`kernels`] has the ops as specs, plans and references; [`Gpu`] runs them in a program's own wgpu device.
 
+// CI denies warnings: every public item is documented.
+#![warn(missing_docs)]
+
 mod api;
 // The measurements behind `foveate bench`: for the command line, no part of the library's API.
 #[cfg(feature = "cli")]

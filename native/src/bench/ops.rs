@@ -12,6 +12,7 @@ use serde::Serialize;
 /// The resources that a plan needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct PlanCost {
+    /// Dispatches of all passes.
     pub dispatches: usize,
     /// Points at which the whole device waits, between dispatches.
     pub barriers: usize,
@@ -19,6 +20,7 @@ pub struct PlanCost {
     pub workgroup_barriers: usize,
     /// All that the passes bind, see [`Plan::bytes`].
     pub bytes: u64,
+    /// Bytes of scratch buffers.
     pub scratch_bytes: u64,
 }
 
@@ -49,21 +51,31 @@ pub fn runs(device: &Any, op: &Op) -> bool {
 /// The measurements of an op.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
+    /// The name of the row.
     pub name: String,
+    /// The name of the op.
     pub op: &'static str,
     /// Every field of the spec.
     pub spec: String,
+    /// The clock of `seconds`.
     pub clock: Clock,
+    /// Seconds of a run.
     pub seconds: Spread,
+    /// Floating-point operations of a run.
     pub flop: u64,
     /// Least bytes that must move.
     pub bytes: u64,
+    /// Floating-point operations a second.
     pub flop_s: f64,
+    /// Bytes a second.
     pub bytes_s: f64,
-    /// Parts of the ceilings, and the larger one: how much of the least possible time the op takes.
+    /// `flop_s` as a part of the device's ceiling.
     pub flop_share: f64,
+    /// `bytes_s` as a part of the device's ceiling.
     pub bytes_share: f64,
+    /// The larger of the two parts.
     pub share: f64,
+    /// The resources of the plan; `None` on a host without one.
     pub plan: Option<PlanCost>,
 }
 
