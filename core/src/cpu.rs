@@ -11,7 +11,7 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// As many threads as were asked for, or one for each physical core; the caller's is one of them.
+    /// Starts the threads that were asked for, or one for each physical core; the caller's thread is one of them.
     ///
     /// If the system starts no threads (as in a browser without workers), the calling thread runs everything; see
     /// [`threads`](Host::threads).

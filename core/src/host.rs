@@ -10,7 +10,7 @@ use std::future::Future;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-/// Which host form of an op runs.
+/// The host form that runs an op.
 enum Form {
     Reference,
     Fast(crate::cpu::Cpu),

@@ -17,7 +17,7 @@ pub fn op(name: &str, settings: &str) -> Result<Op> {
 /// far as they show there.
 ///
 /// # Errors
-/// As [`op`]. That every shape is the op's own is for [`Op::check`] to see.
+/// As [`op`]. [`Op::check`] compares the shapes of all arguments afterwards.
 pub fn fitted(name: &str, settings: &str, shapes: &[(String, Vec<u32>)]) -> Result<Op> {
     let table = table(name)?;
     let mut text = Text::new(table, settings)?;

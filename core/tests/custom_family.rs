@@ -3,7 +3,7 @@
 use foveate_core::config::{Attention, Config, Layer, Mixer, Mlp, Norm, Temperature};
 use foveate_core::host::HostBackend;
 use foveate_core::kernels::activation;
-use foveate_core::model::{Family, Place};
+use foveate_core::model::{Family, Place, Role};
 use foveate_core::weights::{Checkpoint, Memory};
 use foveate_core::{Error, check};
 use foveate_kernels::testing::Tolerance;
@@ -75,4 +75,18 @@ fn family_refuses_settings_that_do_not_go_together() {
         config.embed_norm = Some(Norm::rms(1e-6));
     });
     assert!(both.contains("norms of sums or of embeddings"), "{both}");
+}
+
+#[test]
+fn family_names_tensors_by_data_of_its_caller() {
+    let layer =
+        Layer::new(Norm::rms(1e-6), Mixer::Attention(Attention::new(4, 2, 16)), Mlp::gated(96, activation::Kind::Silu));
+    // A prefix that is known only at run time.
+    let prefix = format!("{}.blocks", "mine");
+    let family = Family::new(Config::new("mine", 320, 64, 256, vec![layer]), move |_, role, layer, kind| {
+        Place::plain(format!("{prefix}.{layer}.{role:?}.{kind}"))
+    });
+    let family = family.expect("the config is accepted");
+    assert_eq!(family.weight(Role::Down, 2).name, "mine.blocks.2.Down.weight");
+    assert_eq!(family.bias(Role::Up, 0).name, "mine.blocks.0.Up.bias");
 }

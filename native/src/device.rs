@@ -5,7 +5,7 @@ use foveate_core::Any;
 use foveate_core::gpu::{self, Gpu};
 use foveate_core::host::HostBackend;
 
-/// Which executor to take.
+/// The executor to run on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Device {
     /// A real GPU if the system has one, else the processor.

@@ -18,6 +18,7 @@ pub fn quiet(_: Event<'_>) {}
 /// The expected checksum of a file, in lowercase hexadecimal digits.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Checksum {
+    /// SHA-256 over the bytes.
     Sha256(String),
     /// Git's name of a blob: SHA-1 over `blob LENGTH\0` and the bytes.
     GitBlob(String),

@@ -10,19 +10,43 @@ pub enum Error {
     /// An error of the runtime.
     Core(foveate_core::Error),
     /// A file or folder that can't be used.
-    File { path: String, reason: String },
+    File {
+        /// The path as the caller gave it.
+        path: String,
+        /// The fault, and the way around it.
+        reason: String,
+    },
     /// A name that is neither a path, nor in the catalogue, nor a hub id.
-    UnknownModel { name: String },
+    UnknownModel {
+        /// The name as the caller gave it.
+        name: String,
+    },
     /// A source that did not give what was asked of it.
-    Download { what: String, reason: String },
+    Download {
+        /// The address or file that was asked for.
+        what: String,
+        /// The fault, and the way around it.
+        reason: String,
+    },
     /// A download whose bytes are not those that were published. They were thrown away.
-    Checksum { what: String, expected: String, got: String },
+    Checksum {
+        /// The address or file that was downloaded.
+        what: String,
+        /// The published checksum.
+        expected: String,
+        /// The checksum of the bytes that came.
+        got: String,
+    },
     /// An option that makes no sense.
-    Usage { reason: String },
+    Usage {
+        /// The option, the expected values, and the value that came.
+        reason: String,
+    },
     /// The reader of the output is gone, or the output can't be written.
     Output(std::io::Error),
 }
 
+/// A result with this crate's error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {

@@ -20,9 +20,9 @@
 //!
 //! # Which calls block
 //! [`Model::open`], the iterators of [`Model::generate`] and [`Chat::send`], [`wait`] and [`device()`] block their thread.
-//! Their async forms are [`step`](generate::Generator::step) and the methods of [`Session`]: the futures are `Send`, but
-//! natively the thread that polls them works (on the processor) or waits (for a GPU) until the step is done. On tokio, run
-//! them on a thread for blocking work and send the pieces:
+//! Their async forms are [`step`](generate::Generator::step) and the methods of [`Session`], whose futures are `Send`.
+//! Natively, the thread that polls such a future computes the step (on the processor) or waits for it (on a GPU). On
+//! tokio, run them on a thread for blocking work and send the pieces:
 //!
 //! ```no_run
 //! # use foveate::{Generation, Model};
@@ -48,6 +48,9 @@
 //! # Beneath
 //! [`Session`] is one sequence of tokens: steps, logits, forks, rollbacks, [`session::Batch`] for several in one step.
 //! [`kernels`] has the ops as specs, plans and references; [`Gpu`] runs them in a program's own wgpu device.
+
+// CI denies warnings: every public item is documented.
+#![warn(missing_docs)]
 
 mod api;
 // The measurements behind `foveate bench`: for the command line, no part of the library's API.

@@ -53,14 +53,16 @@ pub fn open_with(model: impl AsRef<OsStr>, report: Report<'_>) -> Result<Files> 
 fn file(path: &Path) -> Result<Files> {
     let head = head(path)?;
     let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
-    if head.starts_with(b"GGUF") || ending == "gguf" {
+    // Eight bytes of a length, then the header.
+    let safetensors = head.get(8) == Some(&b'{');
+    if head.starts_with(b"GGUF") || ending == "gguf" && !safetensors {
         return gguf(path);
     }
     if let Some(says) = foreign(&head) {
         return Err(Error::file(path, says));
     }
     let config = path.with_file_name("config.json");
-    if ending == "safetensors" || head.get(8) == Some(&b'{') {
+    if ending == "safetensors" || safetensors {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let what = "it holds weights alone";
         return Err(Error::file(
@@ -84,6 +86,11 @@ fn file(path: &Path) -> Result<Files> {
 
 /// The first bytes of a file.
 fn head(path: &Path) -> Result<Vec<u8>> {
+    let kind = std::fs::metadata(path).map_err(|e| Error::file(path, plain(&e)))?;
+    if !kind.is_file() {
+        // Opening a pipe would wait for its writer.
+        return Err(Error::file(path, "it is no regular file: a model is a file that can be mapped, or a folder"));
+    }
     let mut head = Vec::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(64).read_to_end(&mut head));
     read.map(|_| head).map_err(|e| Error::file(path, plain(&e)))

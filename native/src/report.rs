@@ -6,7 +6,12 @@ pub enum Event<'a> {
     /// One line for the user.
     Note(&'a str),
     /// A file begins, of this many bytes if that is known.
-    Begin { what: &'a str, bytes: Option<u64> },
+    Begin {
+        /// The name of the file.
+        what: &'a str,
+        /// The size of the file, if it is known.
+        bytes: Option<u64>,
+    },
     /// This many bytes of it are here.
     At(u64),
     /// The file is done, or its download failed.

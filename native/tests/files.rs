@@ -32,6 +32,9 @@ fn files_that_are_no_model_are_named() {
         ("old.bin", b"tjgg\x03\0\0\0", &["before GGUF"]),
         ("config.json", b"{}", &["name the folder"]),
         ("notes.txt", b"hello", &["no GGUF file"]),
+        ("weights.gguf", b"\x10\0\0\0\0\0\0\0{\"a\": 1}        ", &["weights alone", "config.json"]),
+        ("missing.gguf", b"Entry not found", &["error message of the hub", "check the link"]),
+        ("gated.gguf", b"{\"error\":\"Invalid username or password.\"}", &["error message of the hub"]),
     ] {
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).expect("a file");
@@ -40,6 +43,9 @@ fn files_that_are_no_model_are_named() {
         assert!(!message.contains('\n'), "{message}");
         std::fs::remove_file(&path).expect("it was there");
     }
+    // Neither a file nor a folder; a pipe would wait for its writer.
+    #[cfg(unix)]
+    assert!(refused(Path::new("/dev/null")).contains("no regular file"));
 }
 
 #[test]

@@ -43,7 +43,9 @@ const target = "wasm32-unknown-unknown";
  */
 function wasm(folder, flags, more = []) {
   const env = { ...process.env, RUSTC_BOOTSTRAP: "1", CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS: flags.join(" ") };
-  const build = ["build", "--locked", "--quiet", "-Zbuild-std=std,panic_abort", "--profile", "wasm", "--target", target];
+  // The small forms of sorting and formatting: the quick ones are made anew for each type that is sorted.
+  const library = ["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"];
+  const build = ["build", "--locked", "--quiet", ...library, "--profile", "wasm", "--target", target];
   return start("cargo", [...build, "-p", "foveate-wasm", "--target-dir", folder, ...more], { env });
 }
 

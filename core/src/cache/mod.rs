@@ -56,10 +56,12 @@ pub const SLOTS: u32 = 8;
 /// Tokens between two checkpoints at least, where a model has states.
 pub const CHECKPOINT: u32 = 256;
 
-/// Pages for the keys and values of every layer. A page is the same tokens in all layers that see every token, and one of
-/// another number the same tokens in all that see a window.
+/// Pages for the keys and values of every layer.
+///
+/// A page number stands for the same tokens in all layers with full attention. Layers with a window share page numbers of
+/// their own.
 pub struct Pool<B: Backend> {
-    /// Of heads of attention, and of routing heads.
+    /// The rows of each layer's attention heads, and of its routing heads.
     layers: Vec<[Option<Layer<B>>; 2]>,
     holders: Holders,
     states: States<B>,
@@ -85,8 +87,8 @@ impl<B: Backend> Layer<B> {
     }
 }
 
-/// Bytes of a token's own keys, and of its values, in a layer: those of heads of attention in `format`, and those of routing
-/// heads, which are f32.
+/// Returns the bytes of a token's own keys and values in a layer: of its attention heads, in `format`, and of its routing
+/// heads, in f32.
 fn row_bytes(layer: &crate::config::Layer, format: DType) -> Result<[Option<[u64; 2]>; 2]> {
     let routed = if let Mixer::Routing(r) = &layer.mixer { Some([4 * u64::from(r.width()); 2]) } else { None };
     let Some(a) = layer.mixer.attention().filter(|a| a.shared.is_none()) else { return Ok([None, routed]) };
@@ -110,7 +112,7 @@ fn longest_window(config: &Config) -> Option<u32> {
 }
 
 impl<B: Backend> Pool<B> {
-    /// Room for `tokens` tokens in `format`, rounded up to whole pages, of any number of sequences.
+    /// Allocates room for `tokens` tokens in `format`, rounded up to whole pages, of any number of sequences.
     ///
     /// # Errors
     /// `Config` for a format that keys are not stored in, `OutOfMemory`.
@@ -119,8 +121,11 @@ impl<B: Backend> Pool<B> {
         Self::of_pages(backend, config, format, [pages, pages], SLOTS)
     }
 
-    /// Room for `tokens` tokens of at most `sequences` sequences, among which snapshots that have parted from them count,
-    /// and while latents are spliced at one, what goes on from there: layers that see a window have room for [`window_pages`](Self::window_pages) of each, however long they are.
+    /// Allocates room for `tokens` tokens of at most `sequences` sequences. Layers with a window get
+    /// [`window_pages`](Self::window_pages) for each sequence, however long it is.
+    ///
+    /// A snapshot counts as a sequence once it differs from the sequence it was taken of. While latents are spliced at a
+    /// snapshot, the sequence that continues there counts too.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -130,7 +135,7 @@ impl<B: Backend> Pool<B> {
         Self::of_pages(backend, config, format, [pages, windows], SLOTS.max(sequences.saturating_mul(2)))
     }
 
-    /// As many pages as `bytes` hold, for at most `sequences` sequences.
+    /// Allocates as many pages as fit into `bytes`, for at most `sequences` sequences.
     ///
     /// # Errors
     /// As [`new`](Self::new); `OutOfMemory` if not even one fits.

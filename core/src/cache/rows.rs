@@ -60,7 +60,7 @@ pub(super) struct Rows {
 
 /// Undoes a growth of rows. While this value is held, no other sequence gets the pages that were given up.
 pub(super) struct Grown {
-    /// Of a page that others hold as well.
+    /// The copy of a page that other sequences hold as well.
     pub(super) moves: Vec<Move>,
     /// Number of pages given up, of those that could be.
     pub(super) given: usize,
@@ -125,7 +125,8 @@ impl Rows {
         if self.there() { tokens.map(|i| self.row(i)).collect() } else { Vec::new() }
     }
 
-    /// The rows that a sequence of `len` tokens needs to go on: where each page's begin in the pool, and how many they are.
+    /// Returns the rows that a sequence of `len` tokens needs to continue: for each page the first row in the pool and the
+    /// number of rows.
     pub(super) fn needed(&self, len: u32) -> Vec<(u32, u32)> {
         let (page, first) = (self.page(), self.seen(len));
         let pages = (first / page..len.div_ceil(page)).map(|i| (first.max(i * page), len.min((i + 1) * page)));
@@ -147,8 +148,10 @@ impl Rows {
         (!first.is_multiple_of(page) && end > first).then(|| (first / page - self.passed()) as usize)
     }
 
-    /// Takes pages for `tokens` at the end, and gives up what none of them sees: all beyond what is kept, and of the rest,
-    /// the first ones first and before any of `spare`, as many pages as it takes. Nothing changes on an error.
+    /// Reserves pages for `tokens` at the end and evicts pages that none of these tokens sees, oldest first.
+    ///
+    /// Pages beyond the tokens that a window keeps are always evicted. If too few pages are free, further unseen pages
+    /// follow, then pages of `spare`. On an error, nothing changes.
     pub(super) fn grow(&mut self, tokens: Range<u32>, spare: &[&[u32]]) -> Result<Grown, Exhausted> {
         let Range { start: first, end } = tokens;
         let (from, page, passed) = (self.from, self.page(), Table::new(self.table.owner()));
@@ -190,7 +193,7 @@ impl Rows {
         self.from = from;
     }
 
-    /// Forgets the tokens from `len` on: what a token behind the others sees is there, or there are no others.
+    /// Removes the tokens from `len` on. The rows that token `len` sees must still be held, unless `len` is 0.
     pub(super) fn truncate(&mut self, len: u32) {
         if len == 0 {
             self.from = 0;
@@ -200,7 +203,7 @@ impl Rows {
         drop(self.table.split(keep as usize));
     }
 
-    /// Only what a token behind the first `len` sees.
+    /// Returns only the rows that the token at position `len` sees.
     pub(super) fn kept(&self, len: u32) -> Self {
         let mut kept = self.clone();
         kept.from = self.from.max(kept.seen(len));

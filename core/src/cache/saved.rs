@@ -42,7 +42,7 @@ pub struct Saved {
     pub segments: Vec<(Kind, u32, u32)>,
     /// Rows of keys and of values, layer by layer.
     pub layers: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Of the layers that have states.
+    /// The states of each layer that has states.
     pub states: Vec<Vec<u8>>,
 }
 

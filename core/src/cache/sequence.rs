@@ -26,7 +26,7 @@ impl From<Exhausted> for Error {
 /// A sequence as it is at one moment. Sequences and snapshots share it until one of them changes.
 #[derive(Clone)]
 struct State {
-    /// Of layers that see every token, and of those that see a window.
+    /// The rows of layers with full attention, and of layers with a window.
     rows: [Rows; 2],
     /// With [`NO_TOKEN`] for embeddings.
     tokens: Vec<u32>,

@@ -81,8 +81,10 @@ fn narrower(caps: &Caps) -> [(&'static str, Caps); 5] {
     ]
 }
 
-/// For the form of each shader the case that it is tried on, where there is one: of those with the least constants the
-/// largest that is small, since what a driver gets wrong may need several tiles to show.
+/// Chooses for each shader the case that tries it, if there is one.
+///
+/// Of the cases that reach the shader with the smallest constants, it takes the one with the most work that is still
+/// [`SMALL`]: a fault of a driver may show only with several tiles.
 fn choose<'a>(shaders: &[Shader], cases: &'a [Case], caps: &Caps) -> Vec<Option<&'a Case>> {
     // The sum of constants, the cost, and the case.
     type Best<'a> = Option<(u64, Reverse<u64>, &'a Case)>;

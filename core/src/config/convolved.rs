@@ -53,7 +53,7 @@ pub struct Scan {
     pub output_bias: bool,
     /// The bounds of steps.
     pub steps: [f32; 2],
-    /// Of each of `norm_groups` parts of what the scan gives, each with weights of its own.
+    /// The norm of each of the `norm_groups` parts of the scan's output; each part has its own weights.
     pub norm: Option<Norm>,
     /// Parts that are normalised by themselves.
     pub norm_groups: u32,

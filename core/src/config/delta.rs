@@ -8,13 +8,13 @@ use foveate_kernels::{activation, conv, delta};
 /// The delta rule behind a short convolution, and a norm of what it gives.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Delta {
-    /// Of queries and keys.
+    /// Heads of queries and keys.
     pub heads: u32,
     /// Heads of values, a multiple of `heads`.
     pub value_heads: u32,
-    /// Of queries and keys.
+    /// The width of a head of queries and keys.
     pub key_dim: u32,
-    /// Of values.
+    /// The width of a head of values.
     pub value_dim: u32,
     /// Tokens that the convolution sees, the own among them: `W`.
     pub window: u32,
@@ -28,7 +28,7 @@ pub struct Delta {
     pub decay: Option<Decay>,
     /// `beta` goes to 2 instead of 1.
     pub negative: bool,
-    /// Of each value head of what the rule gives.
+    /// The norm of each value head of the rule's output.
     pub norm: Norm,
     /// The output of the norm is multiplied by a gate.
     pub gate: Option<OutputGate>,

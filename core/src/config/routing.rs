@@ -13,7 +13,7 @@ pub struct Routing {
     pub local: Option<Attention>,
     /// The heads that are routed.
     pub heads: u32,
-    /// Of queries, which are the keys, and of values.
+    /// The width of a head: of its queries, which are its keys too, and of its values.
     pub dim: u32,
     /// Centroids of a head.
     pub clusters: u32,
@@ -26,7 +26,7 @@ pub struct Routing {
 }
 
 impl Routing {
-    /// Of the layer norm, without weights, of each head of what is routed.
+    /// The layer norm, without weights, of each routed head.
     pub(crate) const NORM: Norm = Norm { bias: false, weight: false, ..Norm::layer(route::EPS) };
 
     /// Elements of a token's queries, and of its values.

@@ -15,7 +15,7 @@ use crate::model::Model;
 use crate::session::{Input, RollbackTarget, Session};
 use std::sync::Arc;
 
-/// What is put in front of a text.
+/// The prompt in front of a text.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Prompt {
     /// The recipe's default prompt, if it has one.
@@ -33,7 +33,7 @@ pub enum Prompt {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Options {
-    /// What is put in front of the text.
+    /// The prompt in front of the text.
     pub prompt: Prompt,
     /// Texts of too many tokens are cut; otherwise they are an error.
     pub truncate: bool,

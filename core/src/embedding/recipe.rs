@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 pub struct Recipe {
     /// From vectors of tokens to one.
     pub pooling: Pooling,
-    /// What follows, in order.
+    /// The steps after pooling, in order.
     pub steps: Vec<Step>,
     /// Texts that are put in front of others, by their names.
     pub prompts: BTreeMap<String, String>,
@@ -86,7 +86,7 @@ impl Recipe {
     /// folder, or `None` if there is no such file. Without `modules.json` there is no recipe.
     ///
     /// # Errors
-    /// What `file` returns; `Config` that names the file, the key and its value; as [`Checkpoint::safetensors`] for weights.
+    /// Any error that `file` returns; `Config` that names the file, the key and its value; as [`Checkpoint::safetensors`] for weights.
     ///
     /// [`Checkpoint::safetensors`]: crate::weights::Checkpoint::safetensors
     pub async fn read<E: From<Error>>(

@@ -20,14 +20,14 @@ pub(crate) struct Attention<B: Backend> {
     pub(super) input: Matrix<B>,
     /// The products that give queries, keys and values where they do not come from `input`.
     pub(super) latent: Option<Latent<B>>,
-    /// Of queries, and of own keys.
+    /// The norms of the query heads and of the layer's own key heads.
     pub(super) head_norms: Option<(Norm<B>, Option<Norm<B>>)>,
     pub(super) value_norm: Option<Norm<B>>,
     /// The logit of each head's sink.
     pub(super) sinks: Option<B::Buffer>,
     /// The slope of each head's scores.
     pub(super) alibi: Option<B::Buffer>,
-    /// Of what the output product reads.
+    /// The norm of the output product's input.
     pub(super) output_norm: Option<Norm<B>>,
     pub(super) output: Matrix<B>,
     /// What is added to queries, keys and values.

@@ -60,9 +60,9 @@ pub(crate) struct Layer<B: Backend> {
     pub(crate) mixer: Mixer<B>,
     pub(crate) post_norm: Option<Norm<B>>,
     pub(crate) mlp: FeedForward<B>,
-    /// Of what attention gives, and of what the MLP gives.
+    /// The norms of the mixer's output and of the MLP's output, before each is added to the residual stream.
     pub(crate) branch_norms: Option<(Norm<B>, Norm<B>)>,
-    /// Of the stream behind attention, and behind the MLP.
+    /// The norms of the residual stream after the mixer and after the MLP.
     pub(crate) sum_norms: Option<(Norm<B>, Norm<B>)>,
     /// See [`config::Layer::parallel`].
     pub(crate) parallel: bool,

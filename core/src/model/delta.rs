@@ -23,7 +23,7 @@ pub(crate) struct Delta<B: Backend> {
     pub(super) decay: Option<(B::Buffer, B::Buffer)>,
     /// Second products of gates of the output, and of decays.
     pub(super) expand: [Option<Matrix<B>>; 2],
-    /// Of each head of what the rule gives.
+    /// The norm of each head of the rule's output.
     pub(super) norm: Norm<B>,
     pub(super) output: Matrix<B>,
 }

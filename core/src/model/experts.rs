@@ -15,7 +15,7 @@ use foveate_kernels::{activation, add, clamped_swiglu, embed, expert_choice, exp
 pub(crate) struct Experts<B: Backend> {
     pub(super) config: config::Experts,
     pub(super) router: Matrix<B>,
-    /// What is added to the scores of experts when they are chosen.
+    /// A bias of the experts' scores that counts when experts are chosen, and not in their weights.
     pub(super) correction: Option<B::Buffer>,
     /// Gates and values, in one part or two, or values alone.
     pub(super) up: Vec<Stack<B>>,

@@ -10,7 +10,7 @@ use foveate_kernels::{fused_linear, linear};
 pub(crate) struct Matrix<B: Backend> {
     pub(super) parts: Vec<Part<B>>,
     pub(super) inputs: u32,
-    /// Of all parts, one behind the other.
+    /// The biases of all parts, concatenated.
     pub(super) bias: Option<B::Buffer>,
 }
 

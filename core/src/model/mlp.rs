@@ -18,7 +18,7 @@ pub(crate) struct Mlp<B: Backend> {
     pub(crate) activation: activation::Spec,
     /// Where gates are cut off.
     pub(crate) cutoff: Option<Cutoff<B>>,
-    /// Of what the output product reads.
+    /// The norm of the output product's input.
     pub(crate) norm: Option<Norm<B>>,
     pub(crate) down: Matrix<B>,
     /// What is added to gates and values.

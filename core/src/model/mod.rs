@@ -24,7 +24,7 @@ mod vectors;
 pub(crate) mod workspace;
 
 pub use decoder::Decoder;
-pub use family::{Family, Part, Place, PlaceFn, Role, architectures, families};
+pub use family::{Family, Part, Place, Role, architectures, families};
 pub use hub::Hub;
 pub use load::{Progress, Report};
 

@@ -21,7 +21,7 @@ pub(crate) struct Routing<B: Backend> {
     pub(super) local: Option<Attention<B>>,
     /// Queries, which are the keys, and values.
     pub(super) input: Matrix<B>,
-    /// Of each head of queries: ones.
+    /// The norm of each query head; its weights are ones.
     pub(super) norm: Norm<B>,
     /// `[H, C, D]`
     pub(super) centroids: B::Buffer,
@@ -29,9 +29,10 @@ pub(crate) struct Routing<B: Backend> {
 }
 
 impl<B: Backend> Routing<B> {
-    /// Records the routing heads from what the layer's norm leaves to `w.mixed` from byte `out` on: they take a step's
-    /// tokens into the members of their sequence's slot, and attend to what was there at each token's own time. Sequences
-    /// go one after the other, since they share the lists.
+    /// Records the routing heads, from the output of the layer's norm to `w.mixed` at byte `out`.
+    ///
+    /// Each head adds the step's tokens to the lists of members in their sequence's slot, and each token attends to the
+    /// members at its own time. Sequences are recorded one after the other, since they share the buffers of the lists.
     pub(super) fn record(
         &self,
         to: &mut Record<'_, B>,

@@ -24,7 +24,7 @@ pub(crate) struct Scan<B: Backend> {
     pub(super) decay: (B::Buffer, B::Buffer),
     /// The share of each head's values that skips the scan.
     pub(super) skip: B::Buffer,
-    /// Of each group of what the scan gives.
+    /// The norm of each group of the scan's output.
     pub(super) norm: Option<Norm<B>>,
     pub(super) output: Matrix<B>,
 }

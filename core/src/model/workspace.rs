@@ -15,7 +15,7 @@ pub(crate) struct Step<'a> {
     pub(crate) keys: u32,
     /// The residual stream is in the workspace already, but for learned positions.
     pub(crate) embedded: bool,
-    /// Of each sequence's states, where there are any.
+    /// The slot of each sequence's states; empty for models without states.
     pub(crate) slots: &'a [u32],
     /// Layers behind which somebody looks at the residual stream.
     pub(crate) observed: &'a [usize],
@@ -49,9 +49,9 @@ pub(crate) struct Workspace<B: Backend> {
     pub(crate) ids: B::Buffer,
     /// `[batch]`, the types of a step's tokens, where a model has types: zeros, the first one.
     pub(crate) types: B::Buffer,
-    /// Positions and slots of a step's tokens (and, where some layers see a window, their slots there), of each sequence the
-    /// slot of its states, the tokens that these have read and its keys, one behind the other, and behind room for a batch of
-    /// them the page table of each sequence (and the one of its windows).
+    /// Index arrays of a step, concatenated: the positions and slots of its tokens (and their slots in layers with a
+    /// window), then for each sequence the slot of its states, the number of tokens that the states have read, and the
+    /// number of its keys. After room for a whole batch: the page table of each sequence (and of its windows).
     indices: B::Buffer,
     /// The page tables as last uploaded.
     known: Vec<Vec<u32>>,
@@ -88,7 +88,7 @@ pub(crate) struct Workspace<B: Backend> {
     /// Rope tables, and which one each layer uses.
     tables: Vec<B::Buffer>,
     table_of: Vec<Option<usize>>,
-    /// Of queries, where theirs is another one than the keys'.
+    /// The rotation table of each layer's queries, if it differs from the keys' table.
     query_table_of: Vec<Option<usize>>,
     /// Of the part of queries that is only multiplied by a factor.
     warm_table_of: Vec<Option<usize>>,
@@ -132,9 +132,9 @@ pub(crate) struct Mixture<B: Backend> {
     pub(crate) logits: B::Buffer,
     pub(crate) ids: B::Buffer,
     pub(crate) weights: B::Buffer,
-    /// What multiplies those weights.
+    /// The factors of those weights.
     pub(crate) factors: B::Buffer,
-    /// Of each pair of a token and an expert: gates and values, what the activation leaves, and the outputs.
+    /// Rows for each pair of a token and a chosen expert: gates and values, activations, and outputs.
     pub(crate) inner: B::Buffer,
     pub(crate) activated: B::Buffer,
     pub(crate) outputs: B::Buffer,
@@ -390,7 +390,7 @@ impl<B: Backend> Workspace<B> {
         self.table_of[layer].map(|index| &self.tables[index])
     }
 
-    /// The rope table of a layer's queries, where it is another one.
+    /// The rope table of a layer's queries, if it differs from the keys' table.
     pub(crate) fn query_rope(&self, layer: usize) -> Option<&B::Buffer> {
         self.query_table_of[layer].map(|index| &self.tables[index])
     }
@@ -400,8 +400,8 @@ impl<B: Backend> Workspace<B> {
         self.warm_table_of[layer].map(|index| &self.tables[index])
     }
 
-    /// Uploads what the device does not know yet: where the tokens of a step stand, where they go in layers of both kinds,
-    /// and what there is to say of `sequences`, in the order above, and which pages are new in their tables.
+    /// Uploads the index arrays of a step, in the order above, and the entries of page tables that changed since the last
+    /// upload.
     pub(crate) fn indices(&mut self, backend: &B, of_step: [&[u32]; 4], sequences: &[&Sequence]) -> Result<()> {
         backend.upload(&self.indices, 0, bytemuck::cast_slice(&of_step.concat()))?;
         for (index, sequence) in (0..).zip(sequences) {

@@ -18,7 +18,7 @@ pub trait Observer<B: Backend>: MaybeSend + MaybeSync {
 /// The residual stream behind a layer.
 pub struct Observed<'a, B: Backend> {
     pub layer: usize,
-    /// Which of the sequence's tokens the rows begin with, and how many they are.
+    /// The index in the sequence of the first row's token, and the number of rows.
     pub first: u32,
     pub tokens: u32,
     /// `[tokens, dim]` f32, to be read only: the stream divided by [`branch_scale`](crate::config::Config::branch_scale).

@@ -466,8 +466,9 @@ impl<B: Backend> Session<B> {
     }
 }
 
-/// The row of each token in a table of learned positions: by its place in the text, or if tokens may be padding by the
-/// number of those up to it that are not, with row 0 for padding.
+/// Returns the row of each token in a table of learned positions: its position in the text.
+///
+/// With a `padding` id, the row is the number of tokens up to it that are not padding, and 0 for padding itself.
 fn positions<'a>(padding: Option<u32>, input: Input<'_>, places: &'a [u32]) -> Cow<'a, [u32]> {
     let Some(padding) = padding else { return places.into() };
     let mut counted = 0;

@@ -9,11 +9,11 @@ use crate::model::Model;
 use crate::weights::Checkpoint;
 use std::sync::Arc;
 
-/// A model and the embeddings that it reads behind a snapshot, in one pass over the keys and values that the frozen model
-/// left there. What its final norm gives for each is a latent.
+/// A model and its soft tokens: embeddings that it reads after a snapshot, in one pass over the keys and values of the
+/// frozen model. The output of the final norm for each soft token is a latent.
 ///
-/// The paper leaves open where outputs are read and at which positions soft tokens stand: here behind the final norm, and
-/// at the positions that follow the snapshot, which are those that latents spliced there take. Latents are not scaled.
+/// The paper leaves two things open. Outputs are read here after the final norm. Soft tokens take the positions that
+/// follow the snapshot, as latents that are spliced there do. Latents are not scaled.
 pub struct SoftTokens<B: Backend> {
     model: Arc<Model<B>>,
     rows: Vec<f32>,

@@ -1,7 +1,9 @@
-//! Checks of a `tokenizer.json` that the tokenizers library relies on but does not make: a merge whose result is not in
-//! the vocabulary writes past a buffer, an id at the end of the range overflows a counter, an unknown special token in
-//! a template is found only by the first text, and decoders and normalizers must be valid JSON before their kind is
-//! read.
+//! Checks of a `tokenizer.json` that the tokenizers library relies on but does not make.
+//!
+//! - A merge whose result is not in the vocabulary writes past a buffer of the library.
+//! - An id at the end of the range overflows a counter.
+//! - The library reports an unknown special token of a template only for the first text.
+//! - Decoders and normalizers must be valid JSON before their kind is read.
 
 use std::collections::HashMap;
 use std::fmt;

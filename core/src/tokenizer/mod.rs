@@ -31,7 +31,7 @@ pub struct Special {
     pub eot: Option<u32>,
 }
 
-/// Which special tokens stand around a text; a `tokenizer.json` says it in its post-processor instead.
+/// The special tokens around a text. Empty for a `tokenizer.json`, whose post-processor adds them.
 #[derive(Clone, Copy, Default, Debug)]
 struct Around {
     bos: Option<u32>,

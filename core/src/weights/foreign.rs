@@ -11,6 +11,12 @@ const KINDS: &[(&[u8], &str)] = &[
     (b"<html", HTML),
     (b"<HTML", HTML),
     (b"<?xml", HTML),
+    (b"Entry not found", REFUSAL),
+    (b"Invalid username or password", REFUSAL),
+    (b"Access to model ", REFUSAL),
+    (b"Repository not found", REFUSAL),
+    (b"Unauthorized", REFUSAL),
+    (b"{\"error\"", REFUSAL),
     (b"\x80\x02", PICKLE),
     (b"\x80\x03", PICKLE),
     (b"\x80\x04", PICKLE),
@@ -26,6 +32,8 @@ const KINDS: &[(&[u8], &str)] = &[
 
 const HTML: &str =
     "it is a web page, not the file itself: download the file again, from the hub by a link with /resolve/";
+const REFUSAL: &str =
+    "it is an error message of the hub, not the file itself: check the link, and that your account may read the model";
 const PICKLE: &str =
     "it is a pickle of PyTorch, which can run programs and is not read: open safetensors or GGUF instead";
 const OLD: &str = "it is of the format before GGUF, which is not read: download a GGUF file of the model";
@@ -54,6 +62,8 @@ mod tests {
             (b"\x80\x02}q\x00", "pickle"),
             (b"PK\x03\x04....", "zip"),
             (b"tjgg\x03\0\0\0", "before GGUF"),
+            (b"Entry not found", "error message of the hub"),
+            (b"{\"error\":\"Invalid username or password.\"}", "error message of the hub"),
         ] {
             assert!(foreign(head).is_some_and(|says| says.contains(word)), "{word}");
         }

@@ -1,8 +1,8 @@
 //! safetensors headers: `u64` bytes of JSON, the JSON, the tensors' bytes without gaps.
 //!
-//! The JSON is parsed here and not by the `safetensors` crate, which wants the whole file in memory to check its
-//! length, counts in `usize` (4 GiB in a browser), keeps the last of two equal names, and refuses a whole file for one
-//! element type that it does not know. The element types and their sizes are the crate's.
+//! The JSON is parsed here and not by the `safetensors` crate. That crate needs the whole file in memory to check its
+//! length, and counts in `usize` (4 GiB in a browser). It keeps the last of two equal names, and refuses a whole file for
+//! one element type that it does not know. The element types and their sizes are the crate's.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

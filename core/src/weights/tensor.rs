@@ -31,7 +31,7 @@ pub struct TensorInfo {
     pub stored: Stored,
     /// Row-major, outermost first, as PyTorch prints it: `[out, in]`. A scalar has no dimensions.
     pub shape: Vec<u64>,
-    /// Which of the checkpoint's files holds it.
+    /// The index of the file, among the checkpoint's files, that holds it.
     pub file: usize,
     /// Bytes from the start of that file.
     pub offset: u64,

@@ -27,6 +27,8 @@ pub const GLOSSARY: &[(&str, &str)] = &[
 ];
 
 /// The product of `dims`, at most `u32::MAX`: kernels index with 32 bits.
+// A copy in each `validate` would be 100 copies of what makes the message.
+#[inline(never)]
 pub fn elements(op: &'static str, arg: &'static str, dims: &[u32]) -> Result<u32> {
     dims.iter().try_fold(1u32, |product, &d| product.checked_mul(d)).ok_or_else(|| Error::Shape {
         op,
@@ -37,6 +39,7 @@ pub fn elements(op: &'static str, arg: &'static str, dims: &[u32]) -> Result<u32
 }
 
 /// Elements that `rows` rows of `width` take when they stand `stride` apart: `(rows - 1) stride + width`, 0 for no rows.
+#[inline(never)]
 pub fn strided(op: &'static str, arg: &'static str, rows: u32, stride: u32, width: u32) -> Result<u32> {
     if stride < width {
         return Err(Error::Shape {
@@ -65,5 +68,11 @@ pub fn require(
     expected: impl Into<String>,
     got: impl core::fmt::Display,
 ) -> Result<()> {
-    if ok { Ok(()) } else { Err(Error::Shape { op, arg, expected: expected.into(), got: format!("{got}") }) }
+    if ok { Ok(()) } else { Err(refused(op, arg, expected.into(), &got)) }
+}
+
+#[cold]
+#[inline(never)]
+fn refused(op: &'static str, arg: &'static str, expected: String, got: &dyn core::fmt::Display) -> Error {
+    Error::Shape { op, arg, expected, got: format!("{got}") }
 }

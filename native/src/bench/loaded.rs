@@ -23,6 +23,7 @@ pub enum Clock {
 }
 
 impl Clock {
+    /// Returns the clock that measures ops on this device.
     pub fn of(device: &Any) -> Self {
         match device {
             Any::Host(_) => Clock::Host,
@@ -31,6 +32,7 @@ impl Clock {
         }
     }
 
+    /// Returns the name of the clock for a report.
     pub fn describe(self) -> &'static str {
         match self {
             Clock::Host => "the host's clock",

@@ -22,6 +22,7 @@ const CONTEXTS: [u32; 4] = [128, 512, 1024, 2048];
 /// Speed at one length of context.
 #[derive(Clone, Debug, Serialize)]
 pub struct At {
+    /// Tokens of the prompt.
     pub context: u32,
     /// Tokens a second from the first token of the prompt to the choice of the next one.
     pub prefill: Spread,
@@ -32,29 +33,38 @@ pub struct At {
 /// Ops of one kind and shape.
 #[derive(Clone, Debug, Serialize)]
 pub struct OpTime {
+    /// The name and the shape of the ops.
     pub op: String,
     /// Seconds a token.
     pub seconds: f64,
     /// Part of the time of all ops.
     pub share: f64,
-    /// Runs, dispatches and least bytes moved, for each token.
+    /// Runs for each token.
     pub runs: f64,
+    /// Dispatches for each token.
     pub dispatches: f64,
+    /// Least bytes moved for each token.
     pub bytes: f64,
+    /// Floating-point operations for each token.
     pub flop: f64,
 }
 
 /// Speeds, and tables of ops for one of the contexts.
 #[derive(Clone, Debug, Serialize)]
 pub struct ModelReport {
+    /// The name of the device.
     pub device: String,
     /// The clock of the ops' times; tokens per second are by the host's clock.
     pub clock: Clock,
+    /// The speeds at each length of context.
     pub speeds: Vec<At>,
     /// The context of the tables.
     pub context: u32,
+    /// The ops of reading a prompt, slowest first.
     pub prefill: Vec<OpTime>,
+    /// The ops of decoding a token, slowest first.
     pub decode: Vec<OpTime>,
+    /// The largest number of bytes that the device held.
     pub peak_device_bytes: u64,
 }
 

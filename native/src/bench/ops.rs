@@ -12,6 +12,7 @@ use serde::Serialize;
 /// The resources that a plan needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct PlanCost {
+    /// Dispatches of all passes.
     pub dispatches: usize,
     /// Points at which the whole device waits, between dispatches.
     pub barriers: usize,
@@ -19,11 +20,13 @@ pub struct PlanCost {
     pub workgroup_barriers: usize,
     /// All that the passes bind, see [`Plan::bytes`].
     pub bytes: u64,
+    /// Bytes of scratch buffers.
     pub scratch_bytes: u64,
 }
 
 impl PlanCost {
-    /// Of the plan for this device; on the host of the plan for WebGPU's defaults. `None` if there is none.
+    /// Returns the cost of the plan for this device, or of the plan for WebGPU's default limits if the device is the host.
+    /// `None` if there is no plan.
     pub fn of(device: &Any, op: &Op) -> Option<Self> {
         let caps = match device {
             Any::Gpu(gpu) => gpu.caps(),
@@ -48,21 +51,31 @@ pub fn runs(device: &Any, op: &Op) -> bool {
 /// The measurements of an op.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
+    /// The name of the row.
     pub name: String,
+    /// The name of the op.
     pub op: &'static str,
     /// Every field of the spec.
     pub spec: String,
+    /// The clock of `seconds`.
     pub clock: Clock,
+    /// Seconds of a run.
     pub seconds: Spread,
+    /// Floating-point operations of a run.
     pub flop: u64,
     /// Least bytes that must move.
     pub bytes: u64,
+    /// Floating-point operations a second.
     pub flop_s: f64,
+    /// Bytes a second.
     pub bytes_s: f64,
-    /// Parts of the ceilings, and the larger one: how much of the least possible time the op takes.
+    /// `flop_s` as a part of the device's ceiling.
     pub flop_share: f64,
+    /// `bytes_s` as a part of the device's ceiling.
     pub bytes_share: f64,
+    /// The larger of the two parts.
     pub share: f64,
+    /// The resources of the plan; `None` on a host without one.
     pub plan: Option<PlanCost>,
 }
 

@@ -10,7 +10,9 @@ use std::time::Instant;
 /// sixty times one.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Effort {
+    /// Samples to collect at least.
     pub runs: usize,
+    /// Seconds to measure at least.
     pub seconds: f64,
 }
 
@@ -38,18 +40,22 @@ impl Effort {
 /// The middle of some samples, and how far they lie apart.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub struct Spread {
+    /// The middle sample.
     pub median: f64,
     /// A quarter of the samples is below.
     pub q1: f64,
     /// A quarter is above.
     pub q3: f64,
+    /// The smallest sample.
     pub min: f64,
+    /// The largest sample.
     pub max: f64,
+    /// The number of samples.
     pub runs: usize,
 }
 
 impl Spread {
-    /// Of at least one sample; between two samples a quantile is interpolated.
+    /// Computes the spread of one or more samples. A quantile between two samples is interpolated.
     pub fn of(mut samples: Vec<f64>) -> Self {
         samples.sort_by(f64::total_cmp);
         let last = samples.len() - 1;
@@ -85,6 +91,7 @@ impl Spread {
 /// `y = c x^exponent`, by least squares over the logarithms.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub struct Fit {
+    /// The slope of the line.
     pub exponent: f64,
     /// `c`
     pub factor: f64,

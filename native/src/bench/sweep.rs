@@ -19,6 +19,7 @@ const MOST: usize = 64;
 pub struct Range {
     /// The setting that varies.
     pub name: String,
+    /// The values of the setting, in rising order.
     pub values: Vec<u32>,
 }
 
@@ -49,11 +50,13 @@ impl FromStr for Range {
 /// One length.
 #[derive(Clone, Debug, Serialize)]
 pub struct Point {
+    /// The value of the setting.
     pub value: u32,
     /// The most that the executor held: operands, and scratch on a GPU.
     pub device_bytes: u64,
     /// The most that the op's host form allocated besides; absent on a GPU.
     pub working_bytes: Option<u64>,
+    /// The measurements at this value.
     #[serde(flatten)]
     pub row: Row,
 }
@@ -68,7 +71,9 @@ impl Point {
 /// Points in the order of their lengths, and how they grow.
 #[derive(Clone, Debug, Serialize)]
 pub struct Sweep {
+    /// The name of the ops.
     pub name: String,
+    /// The points, in the order of their lengths.
     pub points: Vec<Point>,
     /// Median seconds against length.
     pub time: Option<Fit>,

@@ -7,15 +7,30 @@ use crate::config::{Attention, Config, FeedForward, Latent, Mixer, NormOver};
 use crate::error::{Error, Result};
 use foveate_kernels::activation::Kind;
 
-/// Says where the tensor of a role lies in the files: for the configuration, the role, the layer (of what is in one) and
-/// `"weight"` or `"bias"`.
-///
-/// Roles that a configuration does not have are never asked for; a function may fall back on
-/// [`Place::llama`] for those that it names as most models do.
-pub type PlaceFn = fn(&Config, Role, usize, &str) -> Place;
+/// Returns the place of a tensor, for the configuration, the role, the layer and `"weight"` or `"bias"`.
+type PlaceFn = dyn Fn(&Config, Role, usize, &str) -> Place + Send + Sync;
+
+/// The places of a family's tensors.
+pub(super) enum Places {
+    Known(Naming),
+    Custom(Box<PlaceFn>),
+}
+
+impl Places {
+    pub(super) fn place(&self, config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+        match self {
+            Self::Known(naming) => naming.place(config, role, layer, kind),
+            Self::Custom(place) => place(config, role, layer, kind),
+        }
+    }
+}
 
 impl Family {
     /// Defines a family: the plan of a model, and where its tensors lie in the files.
+    ///
+    /// `place` returns the place of a tensor. It gets the configuration, the role, the layer (ignored for roles outside of
+    /// layers) and `"weight"` or `"bias"`, and may hold data such as names that were read from a file. Roles that the
+    /// configuration does not have are never asked for. [`Place::llama`] gives the names of most models.
     ///
     /// ```
     /// use foveate_core::config::{Attention, Config, Layer, Mixer, Mlp, Norm, Rope};
@@ -38,16 +53,13 @@ impl Family {
     ///
     /// # Errors
     /// `Config` for a size that is 0 or larger than any model's, naming it.
-    pub fn new(config: Config, place: PlaceFn) -> Result<Self> {
+    pub fn new(
+        config: Config,
+        place: impl Fn(&Config, Role, usize, &str) -> Place + Send + Sync + 'static,
+    ) -> Result<Self> {
         check(&config)?;
-        Ok(Self {
-            config,
-            place: Naming::Function(place),
-            by_tensors: false,
-            fused: None,
-            sampling: None,
-            quantized: None,
-        })
+        let place = Places::Custom(Box::new(place));
+        Ok(Self { config, place, by_tensors: false, fused: None, sampling: None, quantized: None })
     }
 }
 

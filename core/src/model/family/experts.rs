@@ -457,7 +457,7 @@ pub(super) fn hy(json: &Json, config: &mut Config) -> Result<()> {
     Ok(())
 }
 
-/// Which layers `mlp_layer_types` says are sparse.
+/// Returns for each layer whether `mlp_layer_types` names it as sparse; `None` without the key.
 fn sparse_types(json: &Json, count: usize) -> Result<Option<Vec<bool>>> {
     let Some(types) = json.strings("mlp_layer_types")? else { return Ok(None) };
     if types.len() != count {

@@ -24,7 +24,7 @@ pub(super) struct Shape {
     pub(super) bias: bool,
     pub(super) norm: Norm,
     pub(super) mlp: Mlp,
-    /// Of layers that see all, and of those with a window.
+    /// The rotation frequencies of layers with full attention, and of layers with a window.
     pub(super) full: Frequencies,
     pub(super) local: Frequencies,
 }

@@ -112,7 +112,8 @@ pub(super) fn config(metadata: &Metadata) -> Result<(Config, &'static Row)> {
     Ok((config, row))
 }
 
-/// Which layers see a window: those that the files name, or all but the last of a period; of a period of 0, all.
+/// Returns for each layer whether it has a window: those that the file names, or all but the last of each period.
+/// A period of 0 means all layers.
 fn slides(read: &Keys<'_>, count: u32, period: Option<u32>, windows: bool) -> Result<Vec<bool>> {
     const KEY: &str = "attention.sliding_window_pattern";
     let Some(period) = period else { return Ok(vec![true; count as usize]) };

@@ -7,7 +7,7 @@ use super::like::{each, norm_of};
 use crate::config::{Config, FeedForward, Mixer, Scan, ShortConv};
 use crate::error::{Error, Result};
 
-/// Which layers have attention; without the key, all.
+/// Returns for each layer whether it has attention; without the key, all have.
 fn attends(read: &Keys<'_>, count: usize) -> Result<Vec<bool>> {
     let heads = read.counts("attention.head_count_kv", count)?;
     Ok(heads.map_or(vec![true; count], |all| all.into_iter().map(|heads| heads > 0).collect()))

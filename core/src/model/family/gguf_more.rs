@@ -1,4 +1,4 @@
-//! What architectures of GGUF files have beside what their rows say.
+//! Keys and corrections of single GGUF architectures, applied to the configuration that their row gives.
 
 use super::gemma3;
 use super::gguf_keys::Keys;

@@ -31,7 +31,8 @@ pub(super) struct Row {
     pub(super) latent: bool,
     pub(super) activation: Kind,
     pub(super) gated: bool,
-    /// Of so many layers, all but the last see a window, if the file does not say which; without one, all do.
+    /// If the file does not name the layers with a window: the length of a period in which all but the last have one.
+    /// `None` if all layers have one.
     pub(super) period: Option<u32>,
     /// All else, on the finished configuration.
     pub(super) more: fn(&Keys<'_>, &mut Config) -> Result<()>,

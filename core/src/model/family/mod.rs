@@ -34,7 +34,6 @@ mod rows;
 mod scan;
 mod zamba2;
 
-pub use custom::PlaceFn;
 pub(crate) use json::parse;
 
 use crate::config::Config;
@@ -42,6 +41,7 @@ use crate::error::{Error, Result};
 use crate::sample::Sampling;
 use crate::weights::Method;
 use crate::weights::gguf::Metadata;
+use custom::Places;
 use names::Naming;
 use std::ops::Range;
 
@@ -118,7 +118,7 @@ pub enum Role {
     Down,
     /// The product that gives the logits of experts.
     Router,
-    /// What is added to the scores of experts when they are chosen.
+    /// The bias of the experts' scores that counts when experts are chosen, and not in their weights.
     Correction,
     /// The [`Gate`](Role::Gate) of each expert.
     ExpertGate,
@@ -242,7 +242,7 @@ pub struct Place {
     pub name: String,
     /// Stored `[in, out]` instead of `[out, in]`.
     pub transposed: bool,
-    /// Which of the stored outputs, where several matrices share a tensor.
+    /// The rows of the stored tensor, if several matrices share it.
     pub part: Option<Part>,
 }
 
@@ -303,7 +303,7 @@ const AROUND: [(&str, &str); 12] = [
 pub struct Family {
     /// The plan of the model.
     pub config: Config,
-    place: Naming,
+    place: Places,
     /// If true, the tensors in the files decide which products have biases and whether the rotation has divisors, since
     /// the metadata of such files does not say it.
     pub(super) by_tensors: bool,
@@ -380,6 +380,7 @@ impl Family {
         json.understands(if inside.is_some() { &["scale_factor", "downsample_factor"] } else { &[] });
         json.finish()?;
         let fused = (config.architecture == "ernie4_5").then_some(&names::ERNIE_FUSED);
+        let place = Places::Known(place);
         Ok(Self { config, place, by_tensors: false, fused, sampling: None, quantized })
     }
 
@@ -390,7 +391,7 @@ impl Family {
         let fused = row.by_tensors.then_some(&names::GGUF_FUSED);
         Ok(Self {
             config,
-            place: Naming::Function(gguf::place),
+            place: Places::Known(Naming::Function(gguf::place)),
             by_tensors: row.by_tensors,
             fused,
             sampling: None,

@@ -8,8 +8,8 @@ fn within(layer: usize, inside: &str, kind: &str) -> Place {
     Place::plain(format!("model.layers.{layer}.{inside}.{kind}"))
 }
 
-/// True if files of the hub may hold a tensor of all experts as `[experts, out, in]` or `[experts, in, out]`: the names are
-/// those of Python's classes, whose order differs from release to release.
+/// True if files of the hub may hold a tensor of all experts as `[experts, out, in]` or as `[experts, in, out]`. Releases
+/// of transformers use the same names with different orders.
 pub(super) fn either_order(config: &Config, place: &Place) -> bool {
     let fused = [".mlp.experts.gate_up_proj", ".mlp.experts.down_proj"].iter().any(|end| place.name.ends_with(end));
     fused && !matches!(&*config.architecture, "qwen3_5_moe" | "gpt_oss" | "mistral4")

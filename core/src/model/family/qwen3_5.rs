@@ -35,7 +35,8 @@ pub(super) fn config(json: &Json, kind: &str) -> Result<Config> {
     })
 }
 
-/// Which layers see all tokens: those that `layer_types` says, or the last of every `full_attention_interval`.
+/// Returns for each layer whether it has full attention: those that `layer_types` names, or the last of every
+/// `full_attention_interval` layers.
 fn full(json: &Json, count: u32) -> Result<Vec<bool>> {
     let interval = json.size_or("full_attention_interval", 4)?;
     let Some(types) = json.strings("layer_types")? else {

@@ -9,7 +9,8 @@ use std::sync::Arc;
 /// How a family reads `partial_rotary_factor`.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Partial {
-    /// As Llama's class does: plain rotations turn whole heads whatever the key says, scaled ones fail if it is not 1.
+    /// Ignores the key for plain rotations, which turn whole heads, and refuses values other than 1 for scaled rotations,
+    /// as Llama's class in transformers does.
     Ignored,
     /// This share of a head turns, unless the key says otherwise.
     Default(f64),

@@ -1,5 +1,5 @@
-//! Routing Transformer, a family of our own: layers in which some heads see a window and others what the same centroids
-//! have taken in (Roy et al., 2003.05997), with the norms, rotations and MLPs of Llama.
+//! Routing Transformer (Roy et al., 2003.05997), a family of this project. In a layer some heads attend to a window, and
+//! others to the members of their token's centroids. Norms, rotations and MLPs are Llama's.
 //!
 //! | key of `config.json` | default | meaning |
 //! |---|---|---|

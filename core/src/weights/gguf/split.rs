@@ -39,7 +39,8 @@ pub(crate) fn first_part(names: &[&str], headers: &[Header]) -> Result<usize> {
         return Err(Error::Read {
             what: names[0].into(),
             reason: format!(
-                "it is one of {count} parts of a split model, and part {} is missing: open all of them together",
+                "it is one of {count} parts of a split model, and part {0} is missing: open all of them together, or if \
+                 parts are found by name, call it NAME-{0:05}-of-{count:05}.gguf",
                 number + 1
             ),
         });

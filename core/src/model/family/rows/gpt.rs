@@ -44,8 +44,8 @@ const GPT_NEO: Like = Like {
     ..LLAMA
 };
 
-/// Which layers are local: `attention_types` is a list of lists of kinds and how often each is repeated; `attention_layers`
-/// is the same, written out.
+/// Returns for each layer whether its attention is local. `attention_types` lists groups of kinds, each with a number of
+/// repetitions; `attention_layers` lists the kind of every layer.
 fn kinds(json: &Json, count: u32) -> Result<Vec<bool>> {
     let local = |kind: &str| match kind {
         "global" => Ok(false),

@@ -190,7 +190,8 @@ const EXAONE4: Like = Like {
     ..LLAMA
 };
 
-/// Which layers of a period slide: `sliding_window_pattern` is its length or a word such as `LLLG`; none if all do.
+/// Returns for each layer of a period whether it has a window. `sliding_window_pattern` is the length of the period or a
+/// word such as `LLLG`. `None` if all layers have a window.
 fn pattern(json: &Json) -> Result<Option<Vec<bool>>> {
     const KEY: &str = "sliding_window_pattern";
     if let Some(serde_json::Value::String(word)) = json.get(KEY) {

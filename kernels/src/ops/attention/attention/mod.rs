@@ -73,7 +73,7 @@ pub const NO_KEYS: f32 = -3.0e38;
 /// smallest number or minus infinity.
 pub const HIDDEN: f32 = -1.0e38;
 
-/// Which sequences and heads have biases of their own; the others share one.
+/// Says whether each sequence and each head has its own bias, or all share one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Bias {
     pub batch: bool,

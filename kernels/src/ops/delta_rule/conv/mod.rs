@@ -88,7 +88,7 @@ impl Spec {
         self.packed.unwrap_or(self.batch)
     }
 
-    /// Of all parts; they have been checked to be fewer than 2^32.
+    /// Returns the channels of all parts together; `validate` checks that they are fewer than 2^32.
     pub fn channels(&self) -> u32 {
         self.parts.iter().map(|part| part.channels).sum()
     }

@@ -37,15 +37,15 @@ spec! {
         pub scales: bool = false;
         /// Replaces `x`; there is no `out`.
         pub in_place: bool = false;
-        /// Of `cap` and `clip`: `c`.
+        /// The bound `c` of `cap` and `clip`.
         pub bound: f32 = 30.0, Positive;
-        /// Of `xielu`: the factor of squares.
+        /// The factor of squares in `xielu`.
         pub positive: f32 = 0.8, Numbers(0.0, f32::MAX);
-        /// Of `xielu`: the factor of exponentials.
+        /// The factor of exponentials in `xielu`.
         pub negative: f32 = 1.3, Numbers(0.0, f32::MAX);
-        /// Of `xielu`: the slope at 0.
+        /// The slope of `xielu` at 0.
         pub linear: f32 = 0.5, Numbers(0.0, f32::MAX);
-        /// Of `xielu`: the least distance of exponentials to 0.
+        /// The minimum distance of the exponentials in `xielu` to 0.
         pub limit: f32 = 1e-6, Numbers(0.0, f32::MAX);
         /// Outputs of a row.
         pub dim: u32 = 1536;

@@ -14,7 +14,7 @@ named! {
     }
 }
 
-/// What multiplies the rows.
+/// The factor that multiplies the rows.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Gate {
     pub kind: Kind,
@@ -52,7 +52,7 @@ spec! {
         let factor: f32 = 1.0;
         /// With a gate: elements between the beginnings of two rows of it.
         let gate_stride: u32 = if of_heads { heads } else { heads.saturating_mul(dim) }, FromDefault;
-        /// What multiplies the rows.
+        /// The factor that multiplies the rows.
         pub gate: Option<Gate> => gated.then_some(Gate { kind, of_heads, factor, stride: gate_stride });
         /// Adds `skip[h] s[r, h]` first.
         let skips: bool = true;

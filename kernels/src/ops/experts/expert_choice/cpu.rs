@@ -9,7 +9,7 @@ use libm::expf;
 /// Minimum number of logits per task.
 const TASK: usize = 1 << 12;
 
-/// What the tokens of a task are chosen with, one behind the other.
+/// Scratch of one task, reused for each of its tokens.
 struct Work {
     scores: Vec<f32>,
     compared: Vec<f32>,

@@ -220,7 +220,7 @@ impl Kernel for Spec {
         cpu::run(self, host, args)
     }
 
-    /// Of lists of equal lengths, without regard to masks.
+    /// Counts operations for lists of equal lengths; masks are not considered.
     fn flop(&self) -> u64 {
         let keys = u64::from(self.key_entries().div_ceil(self.clusters)) + u64::from(self.memory);
         let places = u64::from(self.batch) * u64::from(self.heads) * u64::from(self.entries);
