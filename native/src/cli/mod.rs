@@ -4,6 +4,7 @@ mod augment;
 mod bench;
 mod chat;
 mod check;
+mod constrain;
 mod devices;
 mod embed;
 mod eval;
@@ -67,7 +68,7 @@ enum Command {
 }
 
 pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
-    match cli.command {
+    let done = match cli.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Chat(arguments) => chat::run(&arguments),
@@ -78,7 +79,8 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Pull(arguments) => pull::run(&arguments),
-    }
+    };
+    done.map_err(constrain::named)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
