@@ -94,8 +94,17 @@ impl Matcher {
 
     fn failed(&self, error: impl std::fmt::Display) -> Error {
         let text = error.to_string();
-        // The first line says it; a grammar and a trace may follow.
-        Error::constraint(self.what, one_line(text.lines().next().unwrap_or_default()))
+        // The first line says it, or one that is marked further down; grammars and drawings stand between.
+        let mut lines = text.lines();
+        let first = lines.next().unwrap_or_default();
+        let marked = lines.find_map(|line| line.trim().strip_prefix("error: "));
+        Error::constraint(
+            self.what,
+            match first {
+                "NoExtensionBias" => "no text can meet it".into(),
+                first => one_line(&[Some(first), marked].into_iter().flatten().collect::<Vec<_>>().join(" ")),
+            },
+        )
     }
 }
 

@@ -58,7 +58,7 @@ enum Next {
 pub(super) struct CallObject {
     nesting: Nesting,
     /// Bytes that were looked at.
-    at: usize,
+    pub(super) at: usize,
     next: Next,
     key: String,
     /// Where the key or the value at hand begins.
@@ -176,7 +176,8 @@ impl CallObject {
         };
         match self.key.as_str() {
             "name" => self.name = string(&value),
-            "id" | "call_id" => self.id = string(&value),
+            // Behind the arguments it comes too late: they may have been given out.
+            "id" | "call_id" if self.arguments.is_none() => self.id = string(&value),
             "function" => {
                 self.name = string(&value).or_else(|| string(value.get("name")?)).or(self.name.take());
                 let inner = value.get("arguments").or_else(|| value.get("parameters"));

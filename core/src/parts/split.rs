@@ -220,6 +220,7 @@ impl Splitter {
 
     fn open(&mut self, opening: Opening, bare: bool) -> bool {
         let call = Call { end: opening.end, bare, any: false };
+        self.fresh = false;
         self.state = match opening.body {
             Body::Calls(head) => State::Calls(call, head),
             Body::Whole(convert) => State::Whole(call, convert, Opened::default()),
@@ -253,13 +254,15 @@ impl Splitter {
         true
     }
 
-    /// Gives up a call: what is held is text.
-    fn give_up(&mut self, call: Call, reason: String) -> bool {
-        let text = take(&mut self.held);
+    /// Gives up a call: its first bytes are text.
+    fn give_up(&mut self, call: Call, mut len: usize, reason: String) -> bool {
+        while !self.held.is_char_boundary(len) {
+            len += 1;
+        }
+        let text: String = self.held.drain(..len).collect();
         (self.state, self.trims, self.fresh) = (State::Text, false, false);
-        let part = if call.bare && !call.any { Part::Text(text) } else { Part::Broken { text, reason } };
-        self.parts.push(part);
-        false
+        self.parts.push(if call.bare && !call.any { Part::Text(text) } else { Part::Broken { text, reason } });
+        true
     }
 
     fn calls(&mut self, call: Call, head: Option<Head>, last: bool) -> bool {
@@ -296,7 +299,9 @@ impl Splitter {
             b']' if call.any => drop(self.held.drain(..1)),
             _ if call.any => return self.end_call(),
             b'[' if !held[1..].trim_start().starts_with(|c: char| c.is_alphabetic() || c == '_') => {
-                return self.give_up(call, "a list is none of calls".into());
+                let blank = held.len() - held[1..].trim_start().len();
+                let next = held[blank..].chars().next().map_or(0, char::len_utf8);
+                return self.give_up(call, blank + next, "a list is none of calls".into());
             }
             _ => {
                 self.state = match head {
@@ -311,7 +316,7 @@ impl Splitter {
     fn head(&mut self, call: Call, head: Head, last: bool) -> bool {
         let Some(at) = self.held.find('{') else {
             let long = self.held.len() > MOST_HEAD;
-            return (last || long) && self.give_up(call, "a call has no arguments".into());
+            return (last || long) && self.give_up(call, self.held.len(), "a call has no arguments".into());
         };
         match head(&self.held[..at]).filter(|_| at <= MOST_HEAD) {
             Some((name, id)) => {
@@ -320,7 +325,7 @@ impl Splitter {
                 self.state = State::Arguments(call, Nesting::default());
                 true
             }
-            None => self.give_up(call, "a call has no name".into()),
+            None => self.give_up(call, at + 1, "a call has no name".into()),
         }
     }
 
@@ -333,7 +338,7 @@ impl Splitter {
                     self.state = State::Closing(Call { any: true, ..call });
                     return true;
                 }
-                Err(reason) => return self.give_up(call, reason.into()),
+                Err(reason) => return self.give_up(call, at + 1, reason.into()),
             }
         }
         self.give(self.held.len(), Part::Arguments);
@@ -362,11 +367,12 @@ impl Splitter {
         let end = match object.read(&self.held) {
             Ok(end) => end,
             Err(reason) => {
+                let reason = format!("a call is no object of JSON: {reason}");
                 self.held.drain(..given.unwrap_or(0));
-                return self.give_up(call, format!("a call is no object of JSON: {reason}"));
+                return self.give_up(call, object.at - given.unwrap_or(0), reason);
             }
         };
-        // Bytes that were given out are gone from what is held, but for the first of an object: offsets stay.
+        // What was given out of an object stays held: offsets stay.
         if let (Some(name), Some((from, to))) = (&object.name, object.arguments) {
             if given.is_none() {
                 self.parts.push(Part::Call { name: name.clone(), id: object.id.clone() });
@@ -381,7 +387,7 @@ impl Splitter {
             let long = given.is_none() && self.held.len() > MOST_WHOLE;
             if last || long {
                 self.held.drain(..given.unwrap_or(0));
-                return self.give_up(call, "the object of a call does not end".into());
+                return self.give_up(call, self.held.len(), "the object of a call does not end".into());
             }
             self.state = State::Object(call, object, given);
             return false;
@@ -389,7 +395,7 @@ impl Splitter {
         if given.is_none() {
             let arguments = object.quoted.take().unwrap_or_else(|| "{}".into());
             let Some(name) = object.name.take() else {
-                return self.give_up(call, "a call has no name".into());
+                return self.give_up(call, end, "a call has no name".into());
             };
             self.parts.push(Part::Call { name, id: object.id.take() });
             self.parts.push(Part::Arguments(arguments));
@@ -430,7 +436,7 @@ impl Splitter {
                 self.held.clear();
                 self.converted(calls)
             }
-            None => self.give_up(call, "a call can't be read".into()),
+            None => self.give_up(call, self.held.len(), "a call can't be read".into()),
         }
     }
 

@@ -165,7 +165,8 @@ fn generation_follows_its_constraint() {
     let schema = json!({"type": "object", "properties": {"the": {"enum": ["and", "thing"]}, "n": {"type": "boolean"}},
         "required": ["the", "n"], "additionalProperties": false});
     for seed in 0..8 {
-        let options = drawn().seed(seed).constraint(Constraint::json_schema(schema.clone()).expect("a schema"));
+        let options =
+            drawn().seed(seed).max_tokens(400).constraint(Constraint::json_schema(schema.clone()).expect("a schema"));
         let (text, ids, finish) = finished(start("the king", &options));
         assert_eq!(finish, Finish::Complete, "{text}");
         assert!(jsonschema::is_valid(&schema, &serde_json::from_str(&text).expect("JSON")), "{text}");
@@ -224,7 +225,7 @@ fn hostile_constraints_end_in_bounded_time() {
         wide[format!("k{i}")] = json!({"type": "string", "pattern": format!("^(a|b){{1,{}}}$", 50 + i % 50)});
     }
     let mut nested = json!(1);
-    for _ in 0..50_000 {
+    for _ in 0..2000 {
         nested = Value::Array(vec![nested]);
     }
     let hostile: Vec<(&str, Result<Constraint, Error>)> = vec![
