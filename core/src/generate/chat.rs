@@ -194,7 +194,9 @@ impl<B: Backend> Reply<'_, B> {
                 && let Some(end) = splitter.end_of_reasoning()
             {
                 self.budget = None;
-                let ids = self.chat.text.session().model().tokenizer()?.encode(&end, false)?;
+                // A constraint is on what follows the mark.
+                let end = if self.decode.is_constrained() { end.trim_end() } else { &end };
+                let ids = self.chat.text.session().model().tokenizer()?.encode(end, false)?;
                 self.decode.force(&mut self.chat.text, &ids)?;
             }
         }

@@ -253,6 +253,11 @@ impl Decode {
         Ok(())
     }
 
+    /// Returns whether there is a constraint.
+    pub(super) fn is_constrained(&self) -> bool {
+        self.guard.is_some()
+    }
+
     /// False for a control token whose spelling is not asked for.
     fn shows<B: Backend>(&self, text: &Buffered<B>, id: u32) -> bool {
         let shown = &self.options.shown;

@@ -399,11 +399,11 @@ impl Splitter {
             };
             self.parts.push(Part::Call { name, id: object.id.take() });
             self.parts.push(Part::Arguments(arguments));
-        } else if let Some((from, Some(to))) = object.arguments {
-            if let Err(error) = serde_json::from_str::<serde_json::Value>(&self.held[from..to]) {
-                let reason = format!("the arguments of a call are no JSON: {error}");
-                self.parts.push(Part::Broken { text: String::new(), reason });
-            }
+        } else if let Some((from, Some(to))) = object.arguments
+            && let Err(error) = serde_json::from_str::<serde_json::Value>(&self.held[from..to])
+        {
+            let reason = format!("the arguments of a call are no JSON: {error}");
+            self.parts.push(Part::Broken { text: String::new(), reason });
         }
         self.held.drain(..end);
         self.state = State::Calls(Call { any: true, ..call }, None);
