@@ -36,7 +36,7 @@ impl Blocks {
             2 => {
                 json!({"type": "string", "pattern": self.one(&["^[A-Z][a-z]{1,7}$", "^(ab|c)+d?$", "^[0-9]{3}-[0-9]{4}$"])})
             }
-            3 => json!({"type": "string", "format": self.one(&["date", "duration", "ipv4", "uuid", "email"])}),
+            3 => json!({"type": "string", "format": self.one(&["date", "duration", "ipv4", "uuid"])}),
             _ => json!({"enum": [self.one(&WORDS), "blue"]}),
         }
     }
