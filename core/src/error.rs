@@ -28,6 +28,9 @@ pub enum Error {
     Tokenizer { reason: String },
     /// A chat template that is missing, wrong, refuses the messages or does not end.
     Template { reason: String },
+    /// A constraint on a generation that is wrong, costs too much or can't be met. `what` is the kind of constraint, by the
+    /// name of its flag.
+    Constraint { what: &'static str, reason: String },
     /// A device that failed, was lost or was not found.
     Device { reason: String },
     /// A buffer of the caller's that was created without a usage that `what` needs.
@@ -81,6 +84,11 @@ impl Error {
         Error::Tokenizer { reason: one_line(&reason.to_string()) }
     }
 
+    /// A refused constraint.
+    pub(crate) fn constraint(what: &'static str, reason: impl fmt::Display) -> Self {
+        Error::Constraint { what, reason: one_line(&reason.to_string()) }
+    }
+
     /// A device that can't do what was asked of it.
     pub(crate) fn device(reason: impl Into<String>) -> Self {
         Error::Device { reason: reason.into() }
@@ -130,6 +138,7 @@ impl fmt::Display for Error {
             Error::Config { reason } => write!(f, "model configuration: {reason}"),
             Error::Tokenizer { reason } => write!(f, "tokenizer: {reason}"),
             Error::Template { reason } => write!(f, "chat template: {reason}"),
+            Error::Constraint { what, reason } => write!(f, "{what}: {reason}"),
             Error::Device { reason } => write!(f, "device: {reason}"),
             Error::BufferUsage { what, needs, has } => {
                 write!(f, "{what} needs a buffer of usage {needs}, this one has {has}: create it with {needs}, too")

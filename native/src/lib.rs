@@ -101,8 +101,8 @@ pub use foveate_core::sample::{Sampler, Samplers, Sampling};
 pub use foveate_core::{Any, Backend, Named, Operand, Stats, operands};
 
 pub use foveate_core::{
-    any, backend, cache, chat, check, config, coprocessor, embedding, evaluate, generate, gpu, host, kernels, model,
-    session, settings, tokenizer, weights,
+    any, backend, cache, chat, check, config, constrain, coprocessor, embedding, evaluate, generate, gpu, host,
+    kernels, model, parts, session, settings, tokenizer, weights,
 };
 pub use kernels::ops::routing;
 pub use kernels::{

@@ -206,6 +206,39 @@ fn run_refuses_what_it_does_not_know() -> Check {
     ensure(output.status.code() == Some(2) && err(&output).contains("--model"), || shown(&output))
 }
 
+fn constraints_and_tools_hold() -> Check {
+    let folder = tiny_model(false)?;
+    let path = folder.path().to_string_lossy();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).map(|()| path.to_string_lossy().into_owned())
+    };
+    let on = ["--device", "cpu", "--json", "--temperature=1", "--model", &path];
+    let made = |more: &[&str]| json(&run(&[&["generate", "the king"][..], &on, more].concat())?);
+    let schema =
+        file("schema.json", r#"{"type": "object", "properties": {"a": {"enum": ["the", "and"]}}, "required": ["a"]}"#)?;
+    let grammar = file("grammar.gbnf", "root ::= [a-c]{3}\n")?;
+    let report = made(&["--json-schema", &file("narrow.json", r#"{"const": {"a": "the"}}"#)?])?;
+    ensure(report["text"] == r#"{"a":"the"}"# || report["text"] == r#"{"a": "the"}"#, || report.to_string())?;
+    ensure(report["stop"] == "complete", || report.to_string())?;
+    let report = made(&["--grammar", &grammar])?;
+    ensure(report["text"].as_str().is_some_and(|text| text.len() == 3), || report.to_string())?;
+    let report = made(&["--choice", "the end", "--choice", "no"])?;
+    ensure(report["text"] == "the end" || report["text"] == "no", || report.to_string())?;
+    let chosen = run(&[&["run", "the king", "--choice", "yes"][..], &on].concat())?;
+    ensure(json(&chosen)?["text"] == "yes", || shown(&chosen))?;
+    let wrong = |more: &[&str], words: &[&str]| refused(&run(&[&["generate", "x"][..], &on, more].concat())?, words);
+    wrong(&["--regex", "("], &["--regex"])?;
+    wrong(&["--grammar", &file("wrong.gbnf", "root ::= missing")?], &["--grammar", "rule missing"])?;
+    wrong(&["--json-schema", &file("list.json", "[1]")?], &["list.json", "--json-schema", "object or a boolean"])?;
+    wrong(&["--json-schema", &file("text.json", "{")?], &["text.json", "--json-schema", "file of JSON"])?;
+    let both = run(&["generate", "x", "--regex", "a", "--json-schema", &schema])?;
+    ensure(both.status.code() == Some(2) && err(&both).contains("cannot be used with"), || shown(&both))?;
+    let tools = file("tools.json", r#"[{"type": "function", "function": {"name": "f"}}]"#)?;
+    let choice = ["run", "the king", "--tools", &tools, "--tool-choice", "required"];
+    refused(&run(&[&choice[..], &on].concat())?, &["--tools", "template"])
+}
+
 fn generate_stops_before_a_stop_string() -> Check {
     let folder = tiny_model(false)?;
     let path = folder.path().to_string_lossy();
@@ -637,6 +670,7 @@ fn main() {
         always("run_answers_by_the_models_template", run_answers_by_the_models_template),
         always("run_continues_a_text_where_there_is_no_template", run_continues_a_text_where_there_is_no_template),
         always("run_refuses_what_it_does_not_know", run_refuses_what_it_does_not_know),
+        always("constraints_and_tools_hold", constraints_and_tools_hold),
         always("generate_stops_before_a_stop_string", generate_stops_before_a_stop_string),
         always("generate_drafts_and_gives_several_answers", generate_drafts_and_gives_several_answers),
         always("eval_reports_each_kind_of_task", eval_reports_each_kind_of_task),

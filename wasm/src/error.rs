@@ -9,7 +9,7 @@ fn code(error: &Error) -> &'static str {
     match error {
         Error::Kernel(kernels::error::Error::Limit { .. }) => "limit",
         Error::Kernel(kernels::error::Error::Unsupported { .. }) => "unsupported",
-        Error::Kernel(_) | Error::Config { .. } | Error::Setting { .. } => "config",
+        Error::Kernel(_) | Error::Config { .. } | Error::Setting { .. } | Error::Constraint { .. } => "config",
         Error::Read { .. } => "read",
         Error::Format { .. } => "format",
         Error::MissingTensor { .. } => "missing-tensor",

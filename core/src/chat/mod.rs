@@ -124,6 +124,13 @@ impl Template {
         self.named.iter().map(|(name, _)| name.as_str())
     }
 
+    /// The text of the template that these inputs use, as it is compiled; empty if there is none.
+    pub fn source(&self, inputs: &Inputs) -> String {
+        let name = self.name(inputs).ok();
+        let template = name.and_then(|name| self.environment.get_template(name).ok());
+        template.map(|template| template.source().to_owned()).unwrap_or_default()
+    }
+
     /// Checks that the default template compiles.
     ///
     /// # Errors

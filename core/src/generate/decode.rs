@@ -1,15 +1,19 @@
 //! The generation loop, one step at a time.
 
 use super::drafted::Drafted;
+use super::guard::Guard;
 use super::options::Generation;
 use super::speculate::Drafts;
 use super::stop::StopStrings;
 use super::token::Token;
 use crate::backend::Backend;
+use crate::constrain::Mask;
 use crate::error::{Error, Result};
+use crate::parts::Part;
 use crate::sample::{Chain, Draws, Past, Sampler, likeliest, likelihood};
 use crate::session::Buffered;
 use crate::tokenizer::Stream;
+use std::collections::VecDeque;
 use std::fmt;
 
 /// A part of a generation: whole characters, and the token that they became certain with. [`Display`](fmt::Display) writes
@@ -20,6 +24,9 @@ pub struct Piece {
     pub text: String,
     /// None for text that was held back until the end.
     pub token: Option<Token>,
+    /// The parts that a [`Chat`](super::Chat) finds in the text, where its model writes reasoning or calls of tools; else
+    /// empty.
+    pub parts: Vec<Part>,
 }
 
 impl fmt::Display for Piece {
@@ -36,6 +43,8 @@ pub enum Finish {
     EndOfText { token: u32 },
     /// A stop string was complete.
     StopString(String),
+    /// The constraint is met and allows nothing further.
+    Complete,
     /// The maximum number of tokens was reached.
     MaxTokens,
     /// The session has no room for more.
@@ -45,11 +54,12 @@ pub enum Finish {
 }
 
 impl Finish {
-    /// One word for it: `eos`, `stop-string`, `max-tokens`, `context` or `cancelled`.
+    /// One word for it: `eos`, `stop-string`, `complete`, `max-tokens`, `context` or `cancelled`.
     pub fn name(&self) -> &'static str {
         match self {
             Finish::EndOfText { .. } => "eos",
             Finish::StopString(_) => "stop-string",
+            Finish::Complete => "complete",
             Finish::MaxTokens => "max-tokens",
             Finish::Context => "context",
             Finish::Cancelled => "cancelled",
@@ -89,6 +99,9 @@ pub struct Decode {
     stream: Option<Stream>,
     stops: StopStrings,
     ends: Vec<u32>,
+    guard: Option<Guard>,
+    /// Tokens that follow without being chosen.
+    forced: VecDeque<u32>,
     left: u64,
     finish: Option<Finish>,
     usage: Usage,
@@ -115,7 +128,7 @@ impl Decode {
         }
         let model = text.session().model();
         let mut stream = match model.tokenizer() {
-            Ok(tokenizer) => Some(tokenizer.stream(!options.show_special)),
+            Ok(tokenizer) => Some(tokenizer.stream(!options.show_special && options.shown.is_empty())),
             Err(error) if !options.stop.is_empty() => return Err(error),
             Err(_) => None,
         };
@@ -135,6 +148,7 @@ impl Decode {
         let (tokens, read) = (u64::from(text.len()), text.session().tokens().len() as u64);
         let prompt_tokens = tokens.saturating_sub(replayed);
         let usage = Usage { prompt_tokens, cached_tokens: read.min(prompt_tokens), generated_tokens: replayed };
+        let guard = Guard::new(model, options)?;
         Ok(Self {
             options: options.clone(),
             sampler,
@@ -142,6 +156,8 @@ impl Decode {
             stream,
             stops,
             ends: if options.ignore_eos { Vec::new() } else { model.end_tokens().to_vec() },
+            guard,
+            forced: VecDeque::new(),
             left: options.max_tokens.saturating_sub(replayed),
             finish: None,
             usage,
@@ -171,7 +187,7 @@ impl Decode {
         let token = match self.drafted.accepted() {
             Some(token) => token,
             None if !self.read_prompt(text).await? => return Ok(self.end(Finish::Cancelled)),
-            None => self.choose(text).await?,
+            None => self.next(text).await?,
         };
         self.accept(text, token)
     }
@@ -190,19 +206,23 @@ impl Decode {
             text.drop_held();
             return Ok(self.end(Finish::EndOfText { token: id }));
         }
-        let fresh = self.stream.as_mut().and_then(|stream| stream.push(id)).unwrap_or_default();
+        let shows = self.shows(text, id);
+        let fresh = self.stream.as_mut().filter(|_| shows).and_then(|stream| stream.push(id)).unwrap_or_default();
         let (fresh, stop) = self.stops.push(&fresh);
         if let Some(stop) = stop {
             self.drafted.settle(text)?;
             self.finish = Some(Finish::StopString(stop));
         }
-        Ok(Some(Piece { text: fresh, token: Some(token) }))
+        Ok(Some(Piece { text: fresh, token: Some(token), parts: Vec::new() }))
     }
 
     /// Why there is no further token, if there is none.
     pub(super) fn bound<B: Backend>(&self, text: &mut Buffered<B>) -> Result<Option<Finish>> {
         if self.options.cancel.is_cancelled() {
             return Ok(Some(Finish::Cancelled));
+        }
+        if self.guard.as_ref().is_some_and(Guard::is_complete) {
+            return Ok(Some(Finish::Complete));
         }
         if self.left == 0 {
             return Ok(Some(Finish::MaxTokens));
@@ -228,12 +248,59 @@ impl Decode {
         Ok(true)
     }
 
+    /// Makes tokens follow in any case, before others are chosen. Accepted drafts are given up.
+    ///
+    /// # Errors
+    /// As [`Buffered::rollback`].
+    pub(super) fn force<B: Backend>(&mut self, text: &mut Buffered<B>, ids: &[u32]) -> Result<()> {
+        self.drafted.settle(text)?;
+        self.forced.extend(ids);
+        Ok(())
+    }
+
+    /// Returns whether there is a constraint.
+    pub(super) fn is_constrained(&self) -> bool {
+        self.guard.is_some()
+    }
+
+    /// False for a control token whose spelling is not asked for.
+    fn shows<B: Backend>(&self, text: &Buffered<B>, id: u32) -> bool {
+        let shown = &self.options.shown;
+        let control = || text.session().model().tokenizer().is_ok_and(|tokenizer| tokenizer.is_control(id));
+        self.options.show_special || shown.is_empty() || shown.contains(&id) || !control()
+    }
+
+    /// Returns the next token, which the constraint has taken if there is one.
+    async fn next<B: Backend>(&mut self, text: &mut Buffered<B>) -> Result<Token> {
+        let token = self.choose(text).await?;
+        self.guarded(text, token)
+    }
+
+    /// Lets the constraint take a token that was chosen, if there is one.
+    fn guarded<B: Backend>(&mut self, text: &mut Buffered<B>, token: Token) -> Result<Token> {
+        if let Some(guard) = &mut self.guard {
+            // A token that is refused was not chosen.
+            guard.accept(token.id).inspect_err(|_| text.drop_held())?;
+            if self.forced.is_empty() && self.options.logprobs.is_none() {
+                self.forced.extend(guard.forced());
+            }
+        }
+        Ok(token)
+    }
+
     async fn choose<B: Backend>(&mut self, text: &mut Buffered<B>) -> Result<Token> {
+        if let Some(id) = self.forced.pop_front() {
+            text.hold(id);
+            return Ok(Token::bare(id));
+        }
         let generated = self.usage.generated_tokens;
         // Times are of use to drafts alone.
         let clock = self.options.clock.filter(|_| self.drafted.is_on());
         let began = clock.map(|clock| clock());
         self.sampler.set_position(generated);
+        if self.guard.is_some() {
+            return self.choose_one(text).await;
+        }
         let draft = self.drafted.draft(text, &self.sampler, self.left).await?;
         let alone = text.pending().len() == 1;
         let tokens =
@@ -250,17 +317,42 @@ impl Decode {
 
     async fn choose_one<B: Backend>(&mut self, text: &mut Buffered<B>) -> Result<Token> {
         let generated = self.usage.generated_tokens;
-        if self.on_device(generated) {
+        let mask = self.mask()?;
+        if mask.is_none() && self.on_device(generated) {
             return Ok(Token::bare(text.next(&mut self.sampler).await?));
         }
         let row = text.logits().await?;
-        self.weigh_one(text, row)
+        self.weigh_masked(text, row, mask.as_ref().map(Mask::words))
     }
 
-    /// Chooses on the host from the logits after all tokens of `text`; the token then waits there.
+    /// Takes the next token from the logits after all tokens of `text`; the token then waits there.
     pub(super) fn weigh_one<B: Backend>(&mut self, text: &mut Buffered<B>, row: Vec<f32>) -> Result<Token> {
+        let token = match self.forced.pop_front() {
+            Some(id) => {
+                text.hold(id);
+                Token::bare(id)
+            }
+            None => {
+                let mask = self.mask()?;
+                self.weigh_masked(text, row, mask.as_ref().map(Mask::words))?
+            }
+        };
+        self.guarded(text, token)
+    }
+
+    /// Returns the tokens that the constraint allows; `None` for all.
+    fn mask(&mut self) -> Result<Option<Mask>> {
+        Ok(self.guard.as_mut().map(Guard::mask).transpose()?.flatten())
+    }
+
+    fn weigh_masked<B: Backend>(
+        &mut self,
+        text: &mut Buffered<B>,
+        row: Vec<f32>,
+        allowed: Option<&[u32]>,
+    ) -> Result<Token> {
         let past = Past { tokens: text.session().tokens(), generated: self.usage.generated_tokens };
-        let token = self.weigh(row, past, None);
+        let token = self.weigh(row, past, allowed);
         match &token {
             Ok(token) => text.hold(token.id),
             Err(_) => text.hold_last()?,
@@ -270,7 +362,7 @@ impl Decode {
 
     /// Whether the host chooses the next token, from a row of logits.
     pub(super) fn weighs(&self) -> bool {
-        !self.on_device(self.usage.generated_tokens)
+        self.guard.is_some() || !self.forced.is_empty() || !self.on_device(self.usage.generated_tokens)
     }
 
     /// What chooses the next token on the device.
@@ -336,7 +428,7 @@ impl Decode {
             None => finish,
         });
         text.push_str(&self.stops.finish());
-        if text.is_empty() { None } else { Some(Piece { text, token: None }) }
+        if text.is_empty() { None } else { Some(Piece { text, token: None, parts: Vec::new() }) }
     }
 
     fn now(&self) -> Option<f64> {

@@ -1,6 +1,7 @@
 //! Settings of a generation.
 
 use super::speculate::Speculation;
+use crate::constrain::Constraint;
 use crate::coprocessor::Cancel;
 use crate::sample::{Mirostat, Samplers, Sampling};
 
@@ -25,6 +26,12 @@ pub struct Generation {
     pub ignore_eos: bool,
     /// Give out the spelling of tokens that are no text.
     pub show_special: bool,
+    /// Control tokens whose spelling is given out in any case.
+    pub shown: Vec<u32>,
+    /// What the text must look like.
+    pub constraint: Option<Constraint>,
+    /// Tokens of reasoning at most, in a [`Chat`](super::Chat): then its end follows.
+    pub reasoning_budget: Option<u64>,
     pub sampling: Sampling,
     /// Samplers beyond those of `sampling`, biases and bans, which run on the host.
     pub samplers: Samplers,
@@ -52,6 +59,9 @@ impl Default for Generation {
             stop: Vec::new(),
             ignore_eos: false,
             show_special: false,
+            shown: Vec::new(),
+            constraint: None,
+            reasoning_budget: None,
             sampling: Sampling::default(),
             samplers: Samplers::default(),
             sequence: 0,
@@ -86,9 +96,10 @@ fn default_clock() -> Option<fn() -> f64> {
 impl PartialEq for Generation {
     fn eq(&self, other: &Self) -> bool {
         let settings = |g: &Self| (g.max_tokens, g.ignore_eos, g.show_special, g.sampling, g.logprobs);
-        let told = |g: &Self| (g.sequence, g.surprise);
-        let equal = settings(self) == settings(other) && told(self) == told(other);
-        equal && self.samplers == other.samplers && self.stop == other.stop && self.replay == other.replay
+        let told = |g: &Self| (g.sequence, g.surprise, g.reasoning_budget);
+        let equal = settings(self) == settings(other) && told(self) == told(other) && self.shown == other.shown;
+        let equal = equal && self.constraint == other.constraint && self.samplers == other.samplers;
+        equal && self.stop == other.stop && self.replay == other.replay
     }
 }
 
@@ -116,6 +127,28 @@ impl Generation {
     /// Sets whether the spelling of tokens that are no text is given out.
     pub fn show_special(self, show_special: bool) -> Self {
         Self { show_special, ..self }
+    }
+
+    /// Sets what the text must look like. Where only one text can follow, its tokens are not asked of the model.
+    ///
+    /// ```
+    /// use foveate_core::{constrain::Constraint, generate::Generation};
+    ///
+    /// let options = Generation::new().constraint(Constraint::choices(["yes", "no"])?);
+    /// # Ok::<(), foveate_core::Error>(())
+    /// ```
+    pub fn constraint(self, constraint: impl Into<Option<Constraint>>) -> Self {
+        Self { constraint: constraint.into(), ..self }
+    }
+
+    /// Sets after how many tokens of reasoning a [`Chat`](super::Chat) writes its end in the model's stead.
+    pub fn reasoning_budget(self, tokens: u64) -> Self {
+        Self { reasoning_budget: Some(tokens), ..self }
+    }
+
+    /// Sets control tokens whose spelling is given out in any case.
+    pub fn shown(self, shown: Vec<u32>) -> Self {
+        Self { shown, ..self }
     }
 
     /// Sets how tokens are chosen, all settings at once.

@@ -32,13 +32,14 @@ use crate::any::Any;
 use crate::backend::Backend;
 use crate::chat::Template;
 use crate::config::Config;
+use crate::constrain::Vocabulary;
 use crate::error::{Error, Result};
 use crate::host::HostBackend;
 use crate::sample::Sampling;
 use crate::tokenizer::Tokenizer;
 use crate::weights::Checkpoint;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The files of a model, opened but not loaded.
 pub struct Files {
@@ -92,6 +93,7 @@ pub struct Model<B: Backend> {
     template: Option<Template>,
     ends: Vec<u32>,
     sampling: Option<Sampling>,
+    vocabulary: OnceLock<Arc<Vocabulary>>,
 }
 
 impl<B: Backend> Model<B> {
@@ -138,7 +140,8 @@ impl<B: Backend> Model<B> {
         let known = in_memory || ignored == 0;
         let fingerprint = if known { Some(weights.fingerprint().await?) } else { None };
         let ends = ends(decoder.config(), tokenizer.as_ref());
-        Ok(Self { backend, fingerprint, decoder, tokenizer, template, ends, sampling: family.sampling })
+        let (sampling, vocabulary) = (family.sampling, OnceLock::new());
+        Ok(Self { backend, fingerprint, decoder, tokenizer, template, ends, sampling, vocabulary })
     }
 
     /// Builds a model without weights, for an executor that runs nothing: checks that each tensor is there in the shape and
@@ -166,6 +169,7 @@ impl<B: Backend> Model<B> {
             template: None,
             ends: Vec::new(),
             sampling: None,
+            vocabulary: OnceLock::new(),
         })
     }
 
@@ -201,6 +205,18 @@ impl<B: Backend> Model<B> {
     /// `Tokenizer` if the model came without one.
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
         self.tokenizer.as_ref().ok_or_else(|| Error::tokenizer(NO_TOKENIZER))
+    }
+
+    /// Returns the vocabulary as constraints read it, which takes a moment the first time.
+    ///
+    /// # Errors
+    /// `Tokenizer` if the model came without one, or its spelling is not known.
+    pub fn vocabulary(&self) -> Result<Arc<Vocabulary>> {
+        if let Some(vocabulary) = self.vocabulary.get() {
+            return Ok(vocabulary.clone());
+        }
+        let new = Arc::new(Vocabulary::new(self.tokenizer()?, self.config().vocab as usize, &self.ends)?);
+        Ok(self.vocabulary.get_or_init(|| new).clone())
     }
 
     /// # Errors

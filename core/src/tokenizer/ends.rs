@@ -64,7 +64,7 @@ impl Tokenizer {
     }
 
     /// True if the token is a control token, which has no text.
-    fn is_control(&self, id: u32) -> bool {
+    pub(crate) fn is_control(&self, id: u32) -> bool {
         match &self.model {
             Model::Library(library) => {
                 library.get_added_vocabulary().get_added_tokens_decoder().get(&id).is_some_and(|token| token.special)

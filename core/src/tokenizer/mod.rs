@@ -3,6 +3,8 @@
 //! A tokenizer comes from a `tokenizer.json`, or is rebuilt from the metadata of a GGUF file.
 
 mod byte_level;
+#[cfg(feature = "constrain")]
+mod bytes;
 mod ends;
 mod gguf;
 mod json;
@@ -11,6 +13,8 @@ mod sentencepiece;
 mod settings;
 mod stream;
 
+#[cfg(feature = "constrain")]
+pub(crate) use bytes::TokenBytes;
 pub(crate) use settings::Settings;
 pub use stream::Stream;
 

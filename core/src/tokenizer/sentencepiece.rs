@@ -130,7 +130,7 @@ fn kinds(metadata: &Metadata, tokens: &Strings) -> Result<Vec<Kind>> {
 }
 
 /// The byte that `<0xNN>` stands for.
-fn byte(token: &str) -> Option<u8> {
+pub(super) fn byte(token: &str) -> Option<u8> {
     let digits = token.strip_prefix("<0x")?.strip_suffix('>')?;
     let plain = digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_hexdigit());
     u8::from_str_radix(digits, 16).ok().filter(|_| plain)

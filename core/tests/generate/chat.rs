@@ -1,9 +1,15 @@
-use super::{drawn, model};
-use foveate_core::chat::Message;
+use super::{drawn, files, model};
+use foveate_core::chat::{Inputs, Message, Template};
+use foveate_core::constrain::Constraint;
 use foveate_core::coprocessor::Cancel;
 use foveate_core::generate::{Chat, Finish};
+use foveate_core::host::HostBackend;
+use foveate_core::model::{Files, Model};
+use foveate_core::parts::ToolChoice;
 use foveate_core::session::Session;
 use foveate_core::{Any, Error};
+use serde_json::json;
+use std::sync::Arc;
 
 fn chat(context: u32) -> Chat<Any> {
     Chat::new(Session::new(model(), context).expect("room")).expect("a template")
@@ -80,4 +86,71 @@ fn chat_forgets_its_oldest_turns() {
     assert_eq!(chat.messages()[0], Message::new("system", "be brief"));
     assert_eq!(chat.messages().len(), 1 + 2 * (8 - forgotten));
     assert!(chat.messages().last().is_some_and(|m| m.role() == "assistant"));
+}
+
+/// A conversation of the same model in another form.
+fn chat_by(template: &str) -> Chat<Any> {
+    let template = Template::from_source(template, None, Some("</s>")).expect("a template");
+    let files = Files { template: Some(template), ..files() };
+    let mut report = |_| Ok(());
+    let model = Model::load(Any::Host(HostBackend::cpu(1)), files, &mut report);
+    let model = Arc::new(pollster::block_on(model).expect("it loads"));
+    Chat::new(Session::new(model, 1500).expect("room")).expect("a template")
+}
+
+#[test]
+fn chat_calls_the_tool_that_it_must_call_and_takes_the_result() {
+    let mut chat = chat_by(
+        "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}{% for call in message.tool_calls or [] %}\
+         <tool_call>{{ call.function | tojson }}</tool_call>{% endfor %}{{ eos_token }}{% endfor %}<|assistant|>",
+    );
+    let parameters = json!({"type": "object", "properties": {"a": {"enum": ["the", "and"]}}, "required": ["a"],
+        "additionalProperties": false});
+    let tool = |name: &str| json!({"type": "function", "function": {"name": name, "parameters": parameters}});
+    chat.set_inputs(Inputs { tools: Some(vec![tool("f"), tool("g")]), ..Inputs::prompt() });
+    chat.set_tool_choice(ToolChoice::Named("missing".into()));
+    let error = chat.send("the king", &drawn()).err();
+    assert!(
+        matches!(&error, Some(Error::Constraint { what: "tools", reason }) if reason.contains("f, g")),
+        "{error:?}"
+    );
+    chat.set_tool_choice(ToolChoice::Named("g".into()));
+    let mut reply = chat.send("the king", &drawn().max_tokens(370)).expect("room");
+    assert_eq!(pollster::block_on(reply.text()).as_deref(), Ok(""));
+    assert_eq!(reply.finish(), Some(&Finish::Complete), "{:?}", reply.answer());
+    let [call] = &reply.answer().calls[..] else { panic!("{:?}", reply.answer()) };
+    assert!(call.name == "g" && jsonschema::is_valid(&parameters, &call.value()), "{call:?}");
+    let result = call.result("sunny");
+    drop(reply);
+    let said = chat.messages().last().and_then(|message| message.get("tool_calls")).expect("calls");
+    assert_eq!(said[0]["function"]["name"], "g");
+    chat.set_tool_choice(ToolChoice::None);
+    pollster::block_on(chat.answer([result], &drawn().max_tokens(4)).expect("room").text()).expect("it runs");
+    assert_eq!(
+        chat.messages().iter().map(Message::role).collect::<Vec<_>>(),
+        ["user", "assistant", "tool", "assistant"]
+    );
+}
+
+#[test]
+fn reasoning_ends_at_its_budget_and_the_constraint_follows() {
+    let mut chat = chat_by(
+        "{% set end = '</think>' %}{% for message in messages %}<|{{ message.role }}|>{{ message.content }}{{ eos_token }}\
+         {% endfor %}<|assistant|><think>\n",
+    );
+    let constraint = Constraint::choices(["yes", "no"]).expect("choices");
+    let options = drawn().max_tokens(100).reasoning_budget(5).constraint(constraint);
+    let mut reply = chat.send("the king", &options).expect("room");
+    let text = pollster::block_on(reply.text()).expect("it runs");
+    assert!(text == "yes" || text == "no", "{text}");
+    assert_eq!(reply.finish(), Some(&Finish::Complete));
+    let reasoning = reply.answer().reasoning.clone();
+    assert!((1..=5 * 4).contains(&reasoning.chars().count()), "{reasoning:?}");
+    drop(reply);
+    let last = chat.messages().last().expect("an answer");
+    assert_eq!(last.get("reasoning_content"), Some(&json!(reasoning)));
+    // Without a constraint, the answer goes on behind the mark.
+    let mut reply = chat.send("and?", &drawn().max_tokens(40).reasoning_budget(5)).expect("room");
+    pollster::block_on(reply.text()).expect("it runs");
+    assert!(!reply.answer().text.is_empty() && !reply.answer().reasoning.contains("think"), "{:?}", reply.answer());
 }

@@ -1,9 +1,12 @@
 //! The generation loop, conversations, and what may move between threads.
 
 mod chat;
+mod constrain;
 mod decode;
 mod dropped;
+mod parts;
 mod samplers;
+mod schemas;
 mod send;
 mod speculation;
 #[path = "../tiny/mod.rs"]

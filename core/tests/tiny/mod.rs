@@ -14,7 +14,7 @@ const SPECIAL: [&str; 4] = ["<s>", "</s>", "<|user|>", "<|assistant|>"];
 const MERGED: [&str; 6] = ["he", "th", "an", "the", "ing", "and"];
 
 /// The spelling of a byte in byte-level vocabularies: printable ones as they are, others from U+0100 on.
-fn spelling(byte: u8) -> char {
+pub(crate) fn spelling(byte: u8) -> char {
     let plain = |b: u8| matches!(b, 33..=126 | 161..=172 | 174..=255);
     match plain(byte) {
         true => byte.into(),

@@ -1,11 +1,13 @@
 //! `foveate chat`, and the conversation of `foveate run`
 
+use super::constrain::ConstraintArguments;
 use super::interrupt::{self, Answering};
 use super::{Kv, ModelArguments, SamplingArguments, print, progress, summary};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use foveate::chat::Inputs;
 use foveate::generate::{Chat, Reply};
 use foveate::model::Model;
+use foveate::parts::{Part, ToolCall, ToolChoice};
 use foveate::session::Session;
 use foveate::{Any, Cancel, Error, Finish, Generation, Message, Result, RuntimeError};
 use std::io::{BufRead, IsTerminal};
@@ -36,6 +38,18 @@ pub(super) struct Settings {
     /// A file with a JSON list of functions that the model may call, for its chat template.
     #[arg(long, value_name = "FILE")]
     tools: Option<PathBuf>,
+    /// What the model does with its tools: auto, strict (calls follow the tools' schemas), required, none, or the name of
+    /// the one that it must call.
+    #[arg(long, value_name = "CHOICE", default_value = "auto")]
+    tool_choice: String,
+    /// Ask the model to think first, or not to, if its template knows of it.
+    #[arg(long, value_enum)]
+    thinking: Option<Switch>,
+    /// Maximum number of tokens of reasoning in an answer.
+    #[arg(long, value_name = "N")]
+    reasoning_budget: Option<u64>,
+    #[command(flatten)]
+    constraint: ConstraintArguments,
     /// Maximum number of tokens of an answer.
     #[arg(long, value_name = "N", default_value_t = 1024)]
     max_tokens: u64,
@@ -58,16 +72,33 @@ pub(super) struct Settings {
     json: bool,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
 impl Settings {
     /// The options of each turn, if they are within their ranges.
     pub(super) fn options(&self) -> Result<Generation> {
         let options = Generation::new().max_tokens(self.max_tokens).stop(&self.stop);
+        let options = options.constraint(self.constraint.constraint()?);
+        let options = match self.reasoning_budget {
+            Some(tokens) => options.reasoning_budget(tokens),
+            None => options,
+        };
         self.sampling.apply(options.ignore_eos(self.ignore_eos).show_special(self.ignore_eos))
     }
 
     /// Returns the template's inputs other than the messages.
     pub(super) fn inputs(&self) -> Result<Inputs> {
         let mut inputs = Inputs::prompt();
+        if let Some(thinking) = self.thinking {
+            // The names that templates give it.
+            for name in ["enable_thinking", "thinking"] {
+                inputs.variables.insert(name.into(), (thinking == Switch::On).into());
+            }
+        }
         for variable in &self.template_var {
             let wrong = |_| Error::Usage { reason: format!("--template-var must be NAME=VALUE, got {variable:?}") };
             inputs.set(variable).map_err(wrong)?;
@@ -96,6 +127,16 @@ impl Settings {
         Err(Error::Usage { reason: format!("--context must be 1 to {most} for this model, got {context}") })
     }
 
+    fn tool_choice(&self) -> ToolChoice {
+        match self.tool_choice.as_str() {
+            "auto" => ToolChoice::Auto,
+            "strict" => ToolChoice::Strict,
+            "required" => ToolChoice::Required,
+            "none" => ToolChoice::None,
+            name => ToolChoice::Named(name.into()),
+        }
+    }
+
     pub(super) fn json(&self) -> bool {
         self.json
     }
@@ -111,6 +152,7 @@ impl Settings {
         model.template()?;
         let mut chat = Chat::new(self.session(model)?)?;
         chat.set_inputs(self.inputs()?);
+        chat.set_tool_choice(self.tool_choice());
         chat.set_messages(Vec::from_iter(self.system.iter().map(|text| Message::new("system", text.clone()))));
         Ok(chat)
     }
@@ -125,7 +167,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Answers line after line of standard input.
+/// Answers line after line of standard input. Behind an answer that calls tools, the next lines are their results, one each.
 pub(super) fn converse(mut chat: Chat<Any>, settings: &Settings, options: &Generation) -> Result<()> {
     interrupt::watch();
     let asks = std::io::stdin().is_terminal();
@@ -133,66 +175,102 @@ pub(super) fn converse(mut chat: Chat<Any>, settings: &Settings, options: &Gener
         eprintln!("Ctrl-C stops an answer; /exit, or Ctrl-C here, ends the conversation.");
     }
     let mut lines = std::io::stdin().lock().lines();
+    let (mut calls, mut results) = (Vec::<ToolCall>::new(), Vec::new());
     loop {
+        let call = calls.get(results.len());
         if asks {
-            print("> ")?;
+            print(&call.map_or("> ".into(), |call| format!("result of {}> ", call.name)))?;
         }
         let Some(line) = lines.next() else { break };
         let line = line.map_err(|e| Error::File { path: "standard input".into(), reason: e.to_string() })?;
-        let question = match line.trim() {
-            "" => continue,
-            "/exit" => break,
-            question => question,
+        let messages = match (line.trim(), call) {
+            ("/exit", _) => break,
+            ("", None) => continue,
+            (question, None) => vec![Message::from(question)],
+            (result, Some(call)) => {
+                results.push(call.result(result));
+                if results.len() < calls.len() {
+                    continue;
+                }
+                std::mem::take(&mut results)
+            }
         };
-        match turn(&mut chat, question, settings.json, options) {
+        match turn(&mut chat, messages, settings.json, options) {
             // The next question may fit where this one did not.
             Err(error @ Error::Core(RuntimeError::ContextFull { .. })) if asks => eprintln!("error: {error}"),
-            turn => drop(turn?),
+            turn => calls = turn?.1,
         }
     }
     Ok(())
 }
 
-/// Answers one message and returns why the answer ended.
-pub(super) fn turn(chat: &mut Chat<Any>, question: &str, json: bool, options: &Generation) -> Result<Finish> {
+/// Answers messages. Returns why the answer ended, and the tools that it calls.
+pub(super) fn turn(
+    chat: &mut Chat<Any>,
+    messages: Vec<Message>,
+    json: bool,
+    options: &Generation,
+) -> Result<(Finish, Vec<ToolCall>)> {
     // A new one for each turn: the last one may be cancelled.
     let options = options.clone().cancel(Cancel::default());
     let _answering = Answering::begin(&options.cancel);
-    let mut reply = chat.send(question, &options)?;
+    let mut reply = chat.answer(messages, &options)?;
     if reply.forgotten() > 0 {
         eprintln!("({} of the oldest turns no longer fit the context and were forgotten)", reply.forgotten());
     }
-    let (mut ids, mut text) = (Vec::new(), String::new());
+    let thinks = !json && std::io::stderr().is_terminal();
+    let mut ids = Vec::new();
     for piece in reply.by_ref() {
         let piece = piece?;
         ids.extend(piece.token.map(|token| token.id));
+        for part in piece.parts.iter().filter(|_| thinks) {
+            if let Part::Reasoning(text) = part {
+                eprint!("{text}");
+            }
+        }
         if !json {
             print(&piece.text)?;
         }
-        text.push_str(&piece.text);
     }
-    tell(&reply, ids, &text, json)
+    tell(&reply, ids, json)
 }
 
-fn tell(reply: &Reply<'_, Any>, mut ids: Vec<u32>, text: &str, json: bool) -> Result<Finish> {
+fn tell(reply: &Reply<'_, Any>, mut ids: Vec<u32>, json: bool) -> Result<(Finish, Vec<ToolCall>)> {
     let (usage, finish) = (reply.usage(), reply.finish().cloned().unwrap_or(Finish::MaxTokens));
+    let answer = reply.answer();
     if let Finish::EndOfText { token } = finish {
         ids.push(token);
     }
+    let calls = answer.calls.iter().map(|call| {
+        serde_json::json!({"id": call.id, "name": call.name, "arguments": call.value()}) //
+    });
     if json {
-        let json = serde_json::json!({
-            "text": text, "ids": ids, "stop": finish.name(), "reused": usage.cached_tokens,
+        let mut json = serde_json::json!({
+            "text": answer.text, "ids": ids, "stop": finish.name(), "reused": usage.cached_tokens,
             "read": usage.prompt_tokens - usage.cached_tokens,
         });
+        if !answer.reasoning.is_empty() {
+            json["reasoning"] = answer.reasoning.as_str().into();
+        }
+        if !answer.calls.is_empty() {
+            json["tool_calls"] = calls.collect();
+        }
         print(&format!("{json}\n"))?;
     } else if finish == Finish::Cancelled {
         print(" ...\n")?;
         eprintln!("(stopped: the conversation goes on as if you had not asked)");
     } else {
-        print("\n")?;
+        let mut lines: Vec<String> = calls.map(|call| call.to_string()).collect();
+        if lines.is_empty() || !answer.text.is_empty() {
+            lines.insert(0, String::new());
+        }
+        print(&format!("{}\n", lines.join("\n")))?;
+        for reason in &answer.broken {
+            eprintln!("note: {reason}");
+        }
         if std::io::stderr().is_terminal() {
             eprintln!("{}", summary(usage, reply.timing(), &finish));
         }
     }
-    Ok(finish)
+    Ok((finish, answer.calls.clone()))
 }

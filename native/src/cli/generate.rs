@@ -1,6 +1,7 @@
 //! `foveate generate`
 
 use super::augment;
+use super::constrain::ConstraintArguments;
 use super::interrupt::{self, Answering};
 use super::{Kv, ModelArguments, SamplingArguments, code, print, progress, summary};
 use clap::Args;
@@ -25,6 +26,8 @@ pub(super) struct Arguments {
     max_tokens: u64,
     #[command(flatten)]
     sampling: SamplingArguments,
+    #[command(flatten)]
+    constraint: ConstraintArguments,
     /// Context length in tokens: prompt and generated text together [default: the model's maximum].
     #[arg(long, value_name = "N")]
     context: Option<u32>,
@@ -64,6 +67,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         .stop(&arguments.stop)
         .ignore_eos(arguments.ignore_eos)
         .show_special(arguments.ignore_eos)
+        .constraint(arguments.constraint.constraint()?)
         // It is a part of the JSON object.
         .surprise(arguments.json);
     let options = arguments.sampling.apply(options)?;

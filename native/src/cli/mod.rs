@@ -6,6 +6,7 @@ mod batch;
 mod bench;
 mod chat;
 mod check;
+mod constrain;
 mod devices;
 mod embed;
 mod eval;
@@ -80,7 +81,7 @@ enum Command {
 }
 
 pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
-    match cli.command {
+    let done = match cli.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Chat(arguments) => chat::run(&arguments),
@@ -95,7 +96,8 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Pull(arguments) => pull::run(&arguments),
-    }
+    };
+    done.map_err(constrain::named)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]

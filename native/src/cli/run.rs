@@ -68,7 +68,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         Some(prompt) if model.template().is_ok() => {
             let mut chat = settings.chat(&model)?;
             interrupt::watch();
-            Ok(code(&chat::turn(&mut chat, &prompt, settings.json(), &options)?))
+            let (finish, _) = chat::turn(&mut chat, vec![prompt.into()], settings.json(), &options)?;
+            Ok(code(&finish))
         }
         Some(prompt) => {
             eprintln!("note: the model has no chat template; the prompt is continued as a text");

@@ -1,0 +1,509 @@
+//! Splits answers into parts.
+
+use super::format::{Body, Convert, Format, Head, Opening, PYTHON, Reasoning};
+use super::head::{Channel, message};
+use super::object::{CallObject, Nesting};
+use super::{Part, Tools};
+use std::mem::take;
+
+/// Bytes of a head, or of the beginning of a call without a mark, at most.
+const MOST_HEAD: usize = 4096;
+
+/// Bytes of a call that is read as a whole at most.
+const MOST_WHOLE: usize = 1 << 20;
+
+/// Ends of a call that is read as a whole at most: all but the last stand within its strings.
+const MOST_ENDS: u32 = 16;
+
+/// Splits an answer, which arrives in pieces, into text, reasoning and calls.
+///
+/// ```
+/// use foveate_core::parts::{Format, Part, Reasoning, Splitter, Tools};
+///
+/// let reasoning = Some(Reasoning { begin: "<think>", end: "</think>" });
+/// let mut splitter = Splitter::new(Some(Format::Hermes), reasoning, Tools::default());
+/// assert_eq!(splitter.push("<think>Easy.</th"), [Part::Reasoning("Easy.".into())]);
+/// assert_eq!(splitter.push("ink>\nYes."), [Part::Text("Yes.".into())]);
+/// assert_eq!(splitter.finish(), []);
+/// ```
+#[derive(Clone)]
+pub struct Splitter {
+    format: Option<Format>,
+    reasoning: Option<Reasoning>,
+    tools: Tools,
+    state: State,
+    /// What was taken in and is not certain.
+    held: String,
+    /// White space that follows is left out.
+    trims: bool,
+    /// Nothing but white space was taken in.
+    fresh: bool,
+    parts: Vec<Part>,
+}
+
+/// A call that is being read.
+#[derive(Clone, Copy)]
+struct Call {
+    end: &'static str,
+    /// The call has no mark: if it is none, it is text.
+    bare: bool,
+    /// Some call was complete.
+    any: bool,
+}
+
+#[derive(Clone)]
+enum State {
+    Text,
+    /// Up to this mark.
+    Reasoning(&'static str),
+    /// Up to a head, an object, or a call in Python.
+    Calls(Call, Option<Head>),
+    Head(Call, Head),
+    /// `given` bytes of the arguments were given out; `None` until the call is known.
+    Object(Call, CallObject, Option<usize>),
+    /// Arguments behind a head, up to the end of an object.
+    Arguments(Call, Nesting),
+    /// Up to the mark that ends a call.
+    Closing(Call),
+    Whole(Call, Convert, Opened),
+    /// The head of a message, in Harmony.
+    Message,
+}
+
+/// How far a call that is read as a whole was searched for its end.
+#[derive(Clone, Copy, Default)]
+struct Opened {
+    searched: usize,
+    ends: u32,
+}
+
+impl Splitter {
+    /// Splits by a format of calls and marks of reasoning. The types of arguments that are written without quotes are those
+    /// of `tools`.
+    pub fn new(format: Option<Format>, reasoning: Option<Reasoning>, tools: Tools) -> Self {
+        let state = if format == Some(Format::Harmony) { State::Message } else { State::Text };
+        let (held, parts) = (String::new(), Vec::new());
+        Self { format, reasoning, tools, state, held, trims: false, fresh: true, parts }
+    }
+
+    /// Takes what the prompt ends with: an answer may begin within reasoning, or within the mark of a call.
+    pub fn begin_behind(&mut self, prompt: &str) {
+        let prompt = prompt.trim_end();
+        if let Some(reasoning) = self.reasoning.filter(|reasoning| prompt.ends_with(reasoning.begin)) {
+            (self.state, self.trims) = (State::Reasoning(reasoning.end), true);
+        } else if self.format == Some(Format::Functionary) && prompt.ends_with(">>>") {
+            self.held.push_str(">>>");
+        }
+    }
+
+    /// True within reasoning.
+    pub fn is_reasoning(&self) -> bool {
+        matches!(self.state, State::Reasoning(_))
+    }
+
+    /// Every mark: where one is a control token, its spelling belongs to the pieces.
+    pub fn marks(&self) -> Vec<&'static str> {
+        let reasoning = self.reasoning.map(|marks| [marks.begin, marks.end]);
+        reasoning.into_iter().flatten().chain(self.format.into_iter().flat_map(Format::marks)).collect()
+    }
+
+    /// What ends reasoning, as a model would write it.
+    pub fn end_of_reasoning(&self) -> Option<String> {
+        match (self.format, self.reasoning) {
+            (Some(Format::Harmony), _) => Some("<|end|><|start|>assistant<|channel|>final<|message|>".into()),
+            (_, reasoning) => reasoning.map(|reasoning| format!("\n{}\n\n", reasoning.end)),
+        }
+    }
+
+    /// Takes a piece of the answer. Returns the parts that are certain with it.
+    pub fn push(&mut self, piece: &str) -> Vec<Part> {
+        if !piece.is_empty() {
+            self.held.push_str(piece);
+            self.run(false);
+        }
+        take(&mut self.parts)
+    }
+
+    /// Returns the parts that were held back, where the answer ends.
+    pub fn finish(&mut self) -> Vec<Part> {
+        self.run(true);
+        take(&mut self.parts)
+    }
+
+    fn run(&mut self, last: bool) {
+        // Each turn takes something from what is held, or changes the state, or is the last.
+        while self.step(last) {}
+    }
+
+    /// Returns whether there is more to do.
+    fn step(&mut self, last: bool) -> bool {
+        match self.state.clone_light() {
+            Light::Text => self.text(last),
+            Light::Reasoning(end) => self.thoughts(end, last),
+            Light::Calls(call, head) => self.calls(call, head, last),
+            Light::Head(call, head) => self.head(call, head, last),
+            Light::Closing(call) => self.closing(call, last),
+            Light::Message => self.message(last),
+            Light::Rest => match std::mem::replace(&mut self.state, State::Text) {
+                State::Object(call, object, given) => self.object(call, object, given, last),
+                State::Arguments(call, nesting) => self.arguments(call, nesting, last),
+                State::Whole(call, convert, opened) => self.whole(call, convert, opened, last),
+                other => {
+                    self.state = other;
+                    false
+                }
+            },
+        }
+    }
+
+    /// Gives out the first bytes of what is held.
+    fn give(&mut self, len: usize, part: fn(String) -> Part) {
+        let text: String = self.held.drain(..len).collect();
+        self.fresh &= text.trim().is_empty();
+        match (self.parts.last_mut(), part(text)) {
+            (_, Part::Text(text) | Part::Reasoning(text) | Part::Arguments(text)) if text.is_empty() => {}
+            (Some(Part::Text(before)), Part::Text(text))
+            | (Some(Part::Reasoning(before)), Part::Reasoning(text))
+            | (Some(Part::Arguments(before)), Part::Arguments(text)) => before.push_str(&text),
+            (_, part) => self.parts.push(part),
+        }
+    }
+
+    fn trim(&mut self) {
+        let blank = self.held.len() - self.held.trim_start().len();
+        self.held.drain(..blank);
+    }
+
+    fn text(&mut self, last: bool) -> bool {
+        if self.trims {
+            self.trim();
+            self.trims = self.held.is_empty();
+        }
+        if let Some(body) = self.format.filter(|_| self.fresh).and_then(Format::bare) {
+            match self.held.trim_start().chars().next() {
+                None if !last => return false,
+                Some('{' | '[') => {
+                    self.trim();
+                    return self.open(Opening { text: "", body, end: "" }, true);
+                }
+                _ => {}
+            }
+        }
+        let openings = self.format.map_or(&[][..], Format::openings);
+        let dropped = self.format.map_or(&[][..], Format::dropped);
+        let begin = self.reasoning.map(|reasoning| reasoning.begin);
+        let marks = openings.iter().map(|opening| opening.text).chain(dropped.iter().copied()).chain(begin);
+        // The first mark, and of several there the longest.
+        let found = marks.clone().filter_map(|mark| Some((self.held.find(mark)?, mark)));
+        let Some((at, mark)) = found.min_by_key(|(at, mark)| (*at, usize::MAX - mark.len())) else {
+            let certain = if last { self.held.len() } else { certain(&self.held, marks) };
+            self.give(certain, Part::Text);
+            return false;
+        };
+        // A longer mark may still begin there.
+        let longer = marks.filter(|other| other.len() > mark.len()).any(|other| other.starts_with(&self.held[at..]));
+        self.give(at, Part::Text);
+        if longer && !last {
+            return false;
+        }
+        self.held.drain(..mark.len());
+        self.fresh = false;
+        self.trims = true;
+        if let Some(opening) = openings.iter().find(|opening| opening.text == mark) {
+            return self.open(*opening, false);
+        }
+        if let Some(reasoning) = self.reasoning.filter(|reasoning| reasoning.begin == mark) {
+            self.state = State::Reasoning(reasoning.end);
+        }
+        true
+    }
+
+    fn open(&mut self, opening: Opening, bare: bool) -> bool {
+        let call = Call { end: opening.end, bare, any: false };
+        self.fresh = false;
+        self.state = match opening.body {
+            Body::Calls(head) => State::Calls(call, head),
+            Body::Whole(convert) => State::Whole(call, convert, Opened::default()),
+            Body::Message => State::Message,
+        };
+        true
+    }
+
+    fn thoughts(&mut self, end: &'static str, last: bool) -> bool {
+        if self.trims {
+            self.trim();
+            self.trims = self.held.is_empty();
+        }
+        if let Some(at) = self.held.find(end) {
+            // The line break in front of the mark is none of the model's thoughts.
+            let text = self.held[..at].trim_end_matches('\n').len();
+            self.give(text, Part::Reasoning);
+            self.held.drain(..at - text + end.len());
+            (self.state, self.trims, self.fresh) = (State::Text, true, true);
+            return true;
+        }
+        let certain = if last { self.held.len() } else { certain(&self.held, [end].into_iter()) };
+        let text = if last { certain } else { self.held[..certain].trim_end_matches('\n').len() };
+        self.give(text, Part::Reasoning);
+        false
+    }
+
+    /// Back to text, behind a call.
+    fn end_call(&mut self) -> bool {
+        (self.state, self.trims) = (State::Text, true);
+        true
+    }
+
+    /// Gives up a call: its first bytes are text.
+    fn give_up(&mut self, call: Call, mut len: usize, reason: String) -> bool {
+        while !self.held.is_char_boundary(len) {
+            len += 1;
+        }
+        let text: String = self.held.drain(..len).collect();
+        (self.state, self.trims, self.fresh) = (State::Text, false, false);
+        self.parts.push(if call.bare && !call.any { Part::Text(text) } else { Part::Broken { text, reason } });
+        true
+    }
+
+    fn calls(&mut self, call: Call, head: Option<Head>, last: bool) -> bool {
+        let skipped = |c: char| c.is_whitespace() || (call.any && matches!(c, ',' | ';'));
+        let blank = self.held.len() - self.held.trim_start_matches(skipped).len();
+        self.held.drain(..blank);
+        let held = self.held.as_str();
+        if held.is_empty() {
+            return last && call.any && self.end_call();
+        }
+        let openings = self.format.map_or(&[][..], Format::openings).iter().map(|opening| opening.text);
+        let mut marks = openings.chain([call.end]).filter(|mark| !mark.is_empty());
+        if !call.end.is_empty() && held.starts_with(call.end) {
+            self.held.drain(..call.end.len());
+            return self.end_call();
+        }
+        if call.any && marks.clone().any(|mark| held.starts_with(mark)) {
+            return self.end_call();
+        }
+        if !last && marks.any(|mark| mark.starts_with(held)) {
+            return false;
+        }
+        match held.as_bytes()[0] {
+            b'{' => self.state = State::Object(call, CallObject::default(), None),
+            b'[' if !call.bare || held[1..].trim_start().starts_with('{') => {
+                // A list of objects, or of calls in Python.
+                match held[1..].trim_start().chars().next() {
+                    Some('{') => drop(self.held.drain(..1)),
+                    None if !last => return false,
+                    _ => self.state = State::Whole(call, PYTHON, Opened::default()),
+                }
+            }
+            b'[' if held[1..].trim_start().is_empty() && !last => return false,
+            b']' if call.any => drop(self.held.drain(..1)),
+            _ if call.any => return self.end_call(),
+            b'[' if !held[1..].trim_start().starts_with(|c: char| c.is_alphabetic() || c == '_') => {
+                let blank = held.len() - held[1..].trim_start().len();
+                let next = held[blank..].chars().next().map_or(0, char::len_utf8);
+                return self.give_up(call, blank + next, "a list is none of calls".into());
+            }
+            _ => {
+                self.state = match head {
+                    Some(head) => State::Head(call, head),
+                    None => State::Whole(call, PYTHON, Opened::default()),
+                }
+            }
+        }
+        true
+    }
+
+    fn head(&mut self, call: Call, head: Head, last: bool) -> bool {
+        let Some(at) = self.held.find('{') else {
+            let long = self.held.len() > MOST_HEAD;
+            return (last || long) && self.give_up(call, self.held.len(), "a call has no arguments".into());
+        };
+        match head(&self.held[..at]).filter(|_| at <= MOST_HEAD) {
+            Some((name, id)) => {
+                self.held.drain(..at);
+                self.parts.push(Part::Call { name, id });
+                self.state = State::Arguments(call, Nesting::default());
+                true
+            }
+            None => self.give_up(call, at + 1, "a call has no name".into()),
+        }
+    }
+
+    fn arguments(&mut self, call: Call, mut nesting: Nesting, last: bool) -> bool {
+        for (at, byte) in self.held.bytes().enumerate() {
+            match nesting.push(byte) {
+                Ok(false) => {}
+                Ok(true) => {
+                    self.give(at + 1, Part::Arguments);
+                    self.state = State::Closing(Call { any: true, ..call });
+                    return true;
+                }
+                Err(reason) => return self.give_up(call, at + 1, reason.into()),
+            }
+        }
+        self.give(self.held.len(), Part::Arguments);
+        if last {
+            self.parts.push(Part::Broken { text: String::new(), reason: "the arguments of a call do not end".into() });
+            return self.end_call();
+        }
+        self.state = State::Arguments(call, nesting);
+        false
+    }
+
+    fn closing(&mut self, call: Call, last: bool) -> bool {
+        let skipped = |c: char| c.is_whitespace() || c == '`';
+        let blank = self.held.len() - self.held.trim_start_matches(skipped).len();
+        self.held.drain(..blank);
+        if self.held.is_empty() || (!last && self.held.len() < call.end.len() && call.end.starts_with(&*self.held)) {
+            return false;
+        }
+        if !call.end.is_empty() && self.held.starts_with(call.end) {
+            self.held.drain(..call.end.len());
+        }
+        self.end_call()
+    }
+
+    fn object(&mut self, call: Call, mut object: CallObject, mut given: Option<usize>, last: bool) -> bool {
+        let end = match object.read(&self.held) {
+            Ok(end) => end,
+            Err(reason) => {
+                let reason = format!("a call is no object of JSON: {reason}");
+                self.held.drain(..given.unwrap_or(0));
+                return self.give_up(call, object.at - given.unwrap_or(0), reason);
+            }
+        };
+        // What was given out of an object stays held: offsets stay.
+        if let (Some(name), Some((from, to))) = (&object.name, object.arguments) {
+            if given.is_none() {
+                self.parts.push(Part::Call { name: name.clone(), id: object.id.clone() });
+            }
+            let (from, to) = (given.unwrap_or(from), to.unwrap_or(self.held.len()));
+            if let Some(text) = self.held.get(from..to).filter(|text| !text.is_empty()) {
+                self.parts.push(Part::Arguments(text.to_owned()));
+            }
+            given = Some(to.max(from));
+        }
+        let Some(end) = end else {
+            let long = given.is_none() && self.held.len() > MOST_WHOLE;
+            if last || long {
+                self.held.drain(..given.unwrap_or(0));
+                return self.give_up(call, self.held.len(), "the object of a call does not end".into());
+            }
+            self.state = State::Object(call, object, given);
+            return false;
+        };
+        if given.is_none() {
+            let arguments = object.quoted.take().unwrap_or_else(|| "{}".into());
+            let Some(name) = object.name.take() else {
+                return self.give_up(call, end, "a call has no name".into());
+            };
+            self.parts.push(Part::Call { name, id: object.id.take() });
+            self.parts.push(Part::Arguments(arguments));
+        } else if let Some((from, Some(to))) = object.arguments
+            && let Err(error) = serde_json::from_str::<serde_json::Value>(&self.held[from..to])
+        {
+            let reason = format!("the arguments of a call are no JSON: {error}");
+            self.parts.push(Part::Broken { text: String::new(), reason });
+        }
+        self.held.drain(..end);
+        self.state = State::Calls(Call { any: true, ..call }, None);
+        true
+    }
+
+    fn whole(&mut self, call: Call, convert: Convert, mut opened: Opened, last: bool) -> bool {
+        while !call.end.is_empty() && opened.ends < MOST_ENDS {
+            let Some(at) = self.held[opened.searched..].find(call.end).map(|at| opened.searched + at) else {
+                // The mark may be there in part.
+                let mut from = self.held.len().saturating_sub(call.end.len()).max(opened.searched);
+                while !self.held.is_char_boundary(from) {
+                    from -= 1;
+                }
+                opened.searched = from;
+                break;
+            };
+            opened = Opened { searched: at + call.end.len(), ends: opened.ends + 1 };
+            if let Some(calls) = convert(&self.held[..at], &self.tools) {
+                self.held.drain(..at + call.end.len());
+                return self.converted(calls);
+            }
+        }
+        if !last && self.held.len() <= MOST_WHOLE && opened.ends < MOST_ENDS {
+            self.state = State::Whole(call, convert, opened);
+            return false;
+        }
+        match convert(&self.held, &self.tools).filter(|_| self.held.len() <= MOST_WHOLE) {
+            Some(calls) => {
+                self.held.clear();
+                self.converted(calls)
+            }
+            None => self.give_up(call, self.held.len(), "a call can't be read".into()),
+        }
+    }
+
+    fn converted(&mut self, calls: Vec<(String, String)>) -> bool {
+        for (name, arguments) in calls {
+            self.parts.push(Part::Call { name, id: None });
+            self.parts.push(Part::Arguments(arguments));
+        }
+        self.end_call()
+    }
+
+    fn message(&mut self, last: bool) -> bool {
+        const MARK: &str = "<|message|>";
+        let Some(at) = self.held.find(MARK) else {
+            if last || self.held.len() > MOST_HEAD {
+                // No head: the model has left its format.
+                self.state = State::Text;
+                self.give(self.held.len(), Part::Text);
+            }
+            return false;
+        };
+        let channel = message(&self.held[..at]);
+        self.held.drain(..at + MARK.len());
+        self.state = match channel {
+            Channel::Answer => State::Text,
+            Channel::Analysis => State::Reasoning("<|end|>"),
+            Channel::Call(name) => {
+                self.parts.push(Part::Call { name, id: None });
+                State::Arguments(Call { end: "<|call|>", bare: false, any: false }, Nesting::default())
+            }
+        };
+        true
+    }
+}
+
+/// A state that is copied, or must be taken out.
+enum Light {
+    Text,
+    Reasoning(&'static str),
+    Calls(Call, Option<Head>),
+    Head(Call, Head),
+    Closing(Call),
+    Message,
+    Rest,
+}
+
+impl State {
+    fn clone_light(&self) -> Light {
+        match self {
+            State::Text => Light::Text,
+            State::Reasoning(end) => Light::Reasoning(end),
+            State::Calls(call, head) => Light::Calls(*call, *head),
+            State::Head(call, head) => Light::Head(*call, *head),
+            State::Closing(call) => Light::Closing(*call),
+            State::Message => Light::Message,
+            State::Object(..) | State::Arguments(..) | State::Whole(..) => Light::Rest,
+        }
+    }
+}
+
+/// Bytes in front of the longest end that is the beginning of a mark.
+fn certain<'a>(text: &str, marks: impl Iterator<Item = &'a str> + Clone) -> usize {
+    let longest = marks.clone().map(str::len).max().unwrap_or(0);
+    let mut from = text.len().saturating_sub(longest);
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    let begins = |at: &usize| marks.clone().any(|mark| mark.starts_with(&text[*at..]));
+    text[from..].char_indices().map(|(at, _)| from + at).find(begins).unwrap_or(text.len())
+}
