@@ -60,21 +60,37 @@ impl Histogram {
 /// What an engine has done, and what it does.
 #[derive(Default, Debug)]
 pub struct Metrics {
+    /// Requests in the queue.
     pub waiting: Counter,
+    /// Requests that read their prompt or decode.
     pub running: Counter,
+    /// Requests that were queued.
     pub requests: Counter,
+    /// Requests that were refused.
     pub rejected: Counter,
+    /// Requests that were cancelled.
     pub cancelled: Counter,
+    /// Requests that ended with an error.
     pub failed: Counter,
+    /// Sequences that gave up their pages and were read again.
     pub preempted: Counter,
+    /// Steps of the model.
     pub steps: Counter,
+    /// Tokens of prompts.
     pub prompt_tokens: Counter,
+    /// Tokens of prompts that were in the cache.
     pub cached_tokens: Counter,
+    /// Tokens that were generated.
     pub generated_tokens: Counter,
+    /// Pages of the cache.
     pub pages: Counter,
+    /// Pages that sequences or cached prefixes hold.
     pub pages_used: Counter,
+    /// Sequences that are kept for prompts that begin alike.
     pub prefixes: Counter,
+    /// Times to the first token of an answer.
     pub first_token: Histogram,
+    /// Times between two tokens of an answer.
     pub next_token: Histogram,
 }
 

@@ -11,7 +11,9 @@ use tokio::sync::mpsc::UnboundedReceiver;
 /// A request: a prompt, and how to go on.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// The prompt.
     pub prompt: Prompt,
+    /// The settings of the generation.
     pub options: Generation,
     /// Whose request it is: users share the engine evenly.
     pub user: String,
@@ -41,7 +43,10 @@ impl Request {
 #[non_exhaustive]
 pub enum Refused {
     /// So many wait already.
-    Full { waiting: usize },
+    Full {
+        /// Requests in the queue.
+        waiting: usize,
+    },
     /// The engine stops.
     Closed,
     /// A prompt or a setting that can't be.
@@ -70,10 +75,13 @@ impl From<RuntimeError> for Refused {
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum Event {
+    /// A part of the answer.
     Piece(Piece),
     /// Why there is no further piece.
     End {
+        /// The reason.
         finish: Finish,
+        /// Tokens of the prompt and of the answer.
         usage: Usage,
     },
     /// An error of this request alone.

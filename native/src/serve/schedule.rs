@@ -20,8 +20,9 @@ pub struct Limits {
     pub budget: u32,
     /// Tokens of a piece of a prompt. Pieces end at multiples of it, whatever is read beside them.
     pub piece: u32,
-    /// Tokens of a page, and pages in all.
+    /// Tokens of a page.
     pub page: u32,
+    /// Pages of the pool.
     pub pages: u32,
 }
 
