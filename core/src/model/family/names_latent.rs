@@ -1,6 +1,6 @@
-//! Names of tensors of multi-head latent attention, and of Kimi's delta rule.
+//! Names of tensors of multi-head latent attention.
 
-use super::{Part, Place, Role, hub};
+use super::{Part, Place, Role};
 use crate::config::Config;
 
 /// The places of second products in the hub's files.
@@ -25,25 +25,4 @@ pub(super) fn alternating(config: &Config, role: Role, layer: usize) -> Option<P
         _ => return None,
     };
     Some(Part { range, of: own + values, blocks: a.kv_heads.into() })
-}
-
-/// Kimi has its experts under Mixtral's names, and gates and decays of the delta rule in two products each.
-pub(super) fn kimi(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
-    let inside = match role {
-        Role::MixedGate => "self_attn.g_b_proj",
-        Role::Decay => "self_attn.f_b_proj",
-        Role::Router => "block_sparse_moe.gate",
-        Role::Correction => {
-            let name = format!("model.layers.{layer}.block_sparse_moe.gate.e_score_correction_bias");
-            return Place::plain(name);
-        }
-        Role::ExpertGate => "block_sparse_moe.experts.{expert}.w1",
-        Role::ExpertUp => "block_sparse_moe.experts.{expert}.w3",
-        Role::ExpertDown => "block_sparse_moe.experts.{expert}.w2",
-        Role::SharedGate => "block_sparse_moe.shared_experts.gate_proj",
-        Role::SharedUp => "block_sparse_moe.shared_experts.up_proj",
-        Role::SharedDown => "block_sparse_moe.shared_experts.down_proj",
-        _ => return hub::llama(config, role, layer, kind),
-    };
-    Place::plain(format!("model.layers.{layer}.{inside}.{kind}"))
 }

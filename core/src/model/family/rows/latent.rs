@@ -6,7 +6,7 @@ use crate::model::family::experts::{self, Deepseek};
 use crate::model::family::json::{Json, bounded};
 use crate::model::family::like::{Flag, KEYS, Keys, LLAMA, Like, each, norm_of};
 use crate::model::family::names::Naming;
-use crate::model::family::names_latent;
+use crate::model::family::names_experts;
 use crate::model::family::rope::{Partial, Rule, frequencies_of, yarn_magnitude};
 use foveate_kernels::activation::Kind;
 use foveate_kernels::conv;
@@ -129,7 +129,7 @@ const MISTRAL4: Like = Like {
 /// Kimi's delta rule, whose states decay channel by channel, and latent attention without a rotation.
 const KIMI_LINEAR: Like = Like {
     name: "kimi_linear",
-    naming: Naming::Function(names_latent::kimi),
+    naming: Naming::Function(names_experts::kimi),
     keys: &Keys { context: &["model_max_length", "max_position_embeddings"], ..KEYS },
     norm: Norm::rms(1e-5),
     rope: None,
