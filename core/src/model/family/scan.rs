@@ -78,7 +78,7 @@ pub(super) fn mamba(json: &Json, dim: u32, inner: Option<u32>, norm: Norm) -> Re
 
 /// # Errors
 /// `Config` that names the keys of sizes that no scan has.
-pub(super) fn checked(scan: Scan, keys: &Sizes) -> Result<Scan> {
+fn checked(scan: Scan, keys: &Sizes) -> Result<Scan> {
     let Sizes { heads, dim, groups, state, window } = keys;
     let named = |error| config(format!("{heads}, {dim}, {groups}, {state} and {window} do not fit: {error}"));
     scan.check().map_err(named)?;

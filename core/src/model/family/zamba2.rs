@@ -3,18 +3,10 @@
 use super::json::{Json, bounded, layers};
 use super::llama::activation;
 use super::rope::{Partial, frequencies};
-use super::scan::{Sizes, TRAINING, checked};
+use super::scan::TRAINING;
 use crate::config::{Attention, Block, Config, FeedForward, Layer, Mixer, Mlp, Norm, Rope, Scan};
 use crate::error::{Error, Result, one_line};
 use foveate_kernels::rope::Pairing;
-
-const KEYS: Sizes = Sizes {
-    heads: "n_mamba_heads",
-    dim: "mamba_headdim",
-    groups: "mamba_ngroups",
-    state: "mamba_d_state",
-    window: "mamba_d_conv",
-};
 
 fn refused<T>(reason: String) -> Result<T> {
     Err(Error::Config { reason })
@@ -64,21 +56,27 @@ pub(super) fn config(json: &Json) -> Result<Config> {
 }
 
 fn scan(json: &Json, dim: u32, bias: bool) -> Result<Scan> {
-    let (heads, groups) = (json.size_or(KEYS.heads, 8)?, json.size_or(KEYS.groups, 1)?);
+    let (heads, groups) = (json.size_or("n_mamba_heads", 8)?, json.size_or("mamba_ngroups", 1)?);
     let inner = dim.saturating_mul(json.size_or("mamba_expand", 2)?);
     if !inner.is_multiple_of(heads) {
-        return refused(format!("{} {heads} does not divide {inner}, mamba_expand times hidden_size", KEYS.heads));
+        return refused(format!("n_mamba_heads {heads} does not divide {inner}, mamba_expand times hidden_size"));
     }
     let least = json.f64("time_step_min")?.unwrap_or(0.001) as f32;
     let scan = Scan {
-        window: json.size_or(KEYS.window, 4)?,
+        window: json.size_or("mamba_d_conv", 4)?,
         input_bias: bias,
         output_bias: bias,
         steps: [least, f32::MAX],
         norm_groups: groups,
-        ..Scan::new([heads, inner / heads], groups, json.size_or(KEYS.state, 64)?, Norm::rms(1e-5))
+        ..Scan::new([heads, inner / heads], groups, json.size_or("mamba_d_state", 64)?, Norm::rms(1e-5))
     };
-    checked(scan, &KEYS)
+    let named = |error| Error::Config {
+        reason: format!(
+            "hidden_size, mamba_expand, n_mamba_heads, mamba_ngroups, mamba_d_state and mamba_d_conv do not fit: {error}"
+        ),
+    };
+    scan.check().map_err(named)?;
+    Ok(scan)
 }
 
 /// The block, without its layer.
