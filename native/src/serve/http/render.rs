@@ -53,7 +53,7 @@ fn rounded(logprob: f64) -> f64 {
 
 fn reason(finish: &Finish) -> &'static str {
     match finish {
-        Finish::EndOfText { .. } | Finish::StopString(_) => "stop",
+        Finish::EndOfText { .. } | Finish::StopString(_) | Finish::Complete => "stop",
         _ => "length",
     }
 }
