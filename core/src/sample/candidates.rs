@@ -27,6 +27,12 @@ impl Candidates {
         Self { kept, temperature: 1.0 }
     }
 
+    /// The first token of the order alone, if one is not masked.
+    pub(super) fn likeliest(row: &[f32]) -> Self {
+        let unmasked = (0u32..).zip(row.iter().copied()).filter(|(_, z)| *z > f32::NEG_INFINITY);
+        Self { kept: unmasked.min_by(by_logit).into_iter().collect(), temperature: 1.0 }
+    }
+
     pub(super) fn max(&self) -> f32 {
         self.kept.iter().fold(f32::NEG_INFINITY, |max, (_, z)| max.max(*z))
     }

@@ -102,21 +102,24 @@ impl Chain {
             edits::exclude(row, &self.ends);
         }
         edits::apply(row, &self.samplers, self.sampling.repetition_penalty, past, self.words.as_ref());
-        Ok(())
+        // A bias or a penalty may overflow.
+        match row.iter().any(|z| z.is_nan() || *z == f32::INFINITY) {
+            true => Err(Error::NotFinite { position: past.tokens.len() as u64 }),
+            false => Ok(()),
+        }
     }
 
     /// The tokens that the filters leave, in the order of the vocabulary, as the op `sample` draws.
     fn filtered(&self, row: &[f32], past: Past<'_>) -> Result<Candidates> {
-        let mut c = Candidates::new(row);
+        let greedy = self.samplers.mirostat.is_none() && self.sampling.temperature == 0.0;
+        let mut c = if greedy { Candidates::likeliest(row) } else { Candidates::new(row) };
         if c.kept.is_empty() {
             return Err(Error::NoToken { position: past.tokens.len() as u64 });
         }
         if let Some(mirostat) = self.samplers.mirostat {
             c.temperature = self.temperature();
             mirostat.truncate(&mut c, self.mu);
-        } else if self.sampling.temperature == 0.0 {
-            c.keep_first();
-        } else {
+        } else if !greedy {
             let coin = self.draws.coin(past.generated);
             for &filter in &self.samplers.order {
                 filter::apply(filter, &mut c, &self.sampling, &self.samplers, coin);

@@ -362,6 +362,9 @@ fn ngrams_bans_biases_and_masks_exclude_tokens() {
     assert_eq!((at(1, None), at(2, None)), (Ok(3), Ok(2)));
     assert_eq!(at(2, Some(&[0b0010])), Ok(1));
     assert_eq!(at(1, Some(&[0b0101])), Err(Error::NoToken { position: 0 }));
+    let overflows = Samplers { logit_bias: vec![(0, f32::MAX)], ..Samplers::default() };
+    let mut chain = Chain::new(Sampling::default(), overflows, &[], None).expect("in range");
+    assert_eq!(chain.choose(&mut [f32::MAX, 0.0], NOTHING, None), Err(Error::NotFinite { position: 0 }));
     let nan = [f32::NAN, 0.0];
     let mut chain = Chain::new(Sampling::default(), Samplers::default(), &[], None).expect("in range");
     assert_eq!(chain.choose(&mut nan.clone(), NOTHING, None), Err(Error::NotFinite { position: 0 }));
