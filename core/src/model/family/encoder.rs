@@ -64,7 +64,6 @@ pub(super) fn bert(json: &Json, kind: &str) -> Result<Config> {
     let eps = if distil { None } else { json.f64("layer_norm_eps")? };
     let norm = Norm::layer(eps.unwrap_or(1e-12) as f32);
     let context = json.size_or("max_position_embeddings", if nomic { 2048 } else { 512 })?;
-    let mut attention = Attention { input_bias: !nomic, output_bias: !nomic, ..Attention::new(heads, heads, 1) };
     let mlp = match nomic {
         true => Mlp::gated(inner, act),
         false => Mlp { bias: true, ..Mlp::plain(inner, act) },
@@ -73,7 +72,7 @@ pub(super) fn bert(json: &Json, kind: &str) -> Result<Config> {
         Some(width) => bounded("head_dim", width)?,
         None => head_dim(dim, heads, [key("hidden_size", "dim"), key("num_attention_heads", "n_heads")])?,
     };
-    (attention.dim, attention.scale) = (width, 1.0 / (width as f32).sqrt());
+    let mut attention = Attention { input_bias: !nomic, output_bias: !nomic, ..Attention::new(heads, heads, width) };
     if nomic {
         let frequencies = frequencies_of(json, width, &Rule::theta(1000.0))?;
         attention.rope = Some(Rope { frequencies, pairing: Pairing::Half });
