@@ -97,6 +97,37 @@ fn stop_strings_and_logprobs() {
 }
 
 #[test]
+fn answers_have_the_form_that_is_asked_for() {
+    let server = server();
+    let schema = json!({
+        "type": "object", "properties": {"a": {"enum": ["the", "and"]}}, "required": ["a"], "additionalProperties": false,
+    });
+    let format = json!({"type": "json_schema", "json_schema": {"name": "letter", "schema": schema}});
+    // Both choices step together.
+    let asked = json!({"response_format": format, "n": 2, "temperature": 1, "seed": 3, "max_tokens": 200});
+    let answer = server.post("/v1/chat/completions", &with(chat(), asked)).good();
+    for choice in answer["choices"].as_array().expect("choices") {
+        let text = choice["message"]["content"].as_str().expect("a text");
+        let value: Value = serde_json::from_str(text).expect("JSON");
+        assert!(value == json!({"a": "the"}) || value == json!({"a": "and"}), "{answer}");
+        assert_eq!(choice["finish_reason"], "stop");
+    }
+    let regex = with(chat(), json!({"guided_regex": "(yes|no)"}));
+    let text = &server.post("/v1/chat/completions", &regex).good()["choices"][0]["message"]["content"];
+    assert!(text == "yes" || text == "no", "{text}");
+    let wrong = [
+        json!({"response_format": {"type": "json_schema"}}),
+        json!({"response_format": {"type": "json_schema", "json_schema": {"schema": [1]}}}),
+        json!({"response_format": {"type": "xml"}}),
+        json!({"guided_regex": "("}),
+        json!({"guided_regex": "a", "grammar": "start: \"a\""}),
+    ];
+    for fields in wrong {
+        assert_eq!(server.post("/v1/chat/completions", &with(chat(), fields.clone())).status, 400, "{fields}");
+    }
+}
+
+#[test]
 fn pages_besides_chats() {
     let server = server();
     assert_eq!(server.get("/health").body, "ok");

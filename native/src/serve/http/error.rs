@@ -75,6 +75,7 @@ impl From<RuntimeError> for Failure {
             | RuntimeError::Template { .. }
             | RuntimeError::Config { .. }
             | RuntimeError::Setting { .. }
+            | RuntimeError::Constraint { .. }
             | RuntimeError::Embeddings { .. }
             | RuntimeError::Kernel(_) => wrong(),
             RuntimeError::OutOfPages { .. } | RuntimeError::OutOfMemory { .. } => {

@@ -2,8 +2,10 @@
 
 use super::error::{Failure, Result};
 use super::fields::Fields;
+use foveate_core::constrain::Constraint;
 use foveate_core::generate::Generation;
 use foveate_core::sample::Samplers;
+use serde_json::Value;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// What a request asks for besides its prompt.
@@ -30,12 +32,11 @@ const BIASES: usize = 1024;
 const GREEDY: f64 = 1e-5;
 
 /// Fields that change results, and what is asked for by the values at which they don't.
-const UNSUPPORTED: [(&str, &[&str]); 15] = [
+const UNSUPPORTED: [(&str, &[&str]); 11] = [
     ("tools", &["[]"]),
     ("tool_choice", &["\"none\"", "\"auto\""]),
     ("functions", &["[]"]),
     ("function_call", &["\"none\"", "\"auto\""]),
-    ("response_format", &["{\"type\":\"text\"}"]),
     ("modalities", &["[\"text\"]"]),
     ("audio", &[]),
     ("reasoning_effort", &["\"none\""]),
@@ -43,9 +44,6 @@ const UNSUPPORTED: [(&str, &[&str]); 15] = [
     ("suffix", &["\"\""]),
     ("echo", &["false"]),
     ("best_of", &["1"]),
-    ("guided_json", &[]),
-    ("guided_regex", &[]),
-    ("grammar", &["\"\""]),
 ];
 
 /// A number that nobody knows beforehand.
@@ -85,6 +83,10 @@ impl Settings {
             .repetition_penalty(fields.number("repetition_penalty", 0.01, 100.0)?.unwrap_or(1.0) as f32)
             .samplers(samplers(fields, vocab)?)
             .seed(seed(fields)?);
+        let options = match constraint(fields)? {
+            Some(constraint) => options.constraint(constraint),
+            None => options,
+        };
         let choices = fields.integer("n", 1, most_choices)?.unwrap_or(1) as usize;
         Ok(Self { options, choices, logprobs: None, stream, usage })
     }
@@ -133,6 +135,42 @@ fn samplers(fields: &Fields, vocab: u32) -> Result<Samplers> {
         samplers.logit_bias.push((id, bias as f32));
     }
     Ok(samplers)
+}
+
+/// Reads the form that an answer must have: OpenAI's `response_format`, or `guided_json`, `guided_regex` or `grammar`, as
+/// other servers call them.
+fn constraint(fields: &Fields) -> Result<Option<Constraint>> {
+    const NAMES: [&str; 4] = ["response_format", "guided_json", "guided_regex", "grammar"];
+    let mut found = None;
+    for name in NAMES {
+        let made = match (name, fields.get(name)) {
+            (_, None) => continue,
+            ("response_format", Some(_)) => response_format(fields)?,
+            ("guided_json", Some(schema)) => Some(Constraint::json_schema(schema.clone())),
+            ("guided_regex", Some(_)) => fields.string(name)?.map(Constraint::regex),
+            (_, Some(_)) => fields.string(name)?.filter(|text| !text.is_empty()).map(Constraint::grammar),
+        };
+        let Some(made) = made else { continue };
+        let made = made.map_err(|error| Failure::field(name, format!("{name}: {error}")))?;
+        if found.replace(made).is_some() {
+            return Err(Failure::field(name, format!("{} exclude each other: give one", NAMES.join(", "))));
+        }
+    }
+    Ok(found)
+}
+
+fn response_format(fields: &Fields) -> Result<Option<foveate_core::Result<Constraint>>> {
+    const NAME: &str = "response_format";
+    let Some(format) = fields.object(NAME)? else { return Ok(None) };
+    match format.get("type").and_then(Value::as_str) {
+        Some("text") => Ok(None),
+        Some("json_object") => Ok(Some(Ok(Constraint::json()))),
+        Some("json_schema") => match format.get("json_schema").and_then(|named| named.get("schema")) {
+            Some(schema) => Ok(Some(Constraint::json_schema(schema.clone()))),
+            None => Err(Failure::field(NAME, "response_format of type json_schema must have json_schema.schema")),
+        },
+        _ => Err(Failure::field(NAME, "response_format must have the type text, json_object or json_schema")),
+    }
 }
 
 /// Any integer is a seed; without one, every request draws anew.
