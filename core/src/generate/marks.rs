@@ -45,6 +45,11 @@ impl Marks {
         Ok(Self { format, reasoning: Reasoning::find(&source, has) })
     }
 
+    /// Returns whether it is known how the model writes calls of tools.
+    pub(super) fn has_calls(&self) -> bool {
+        self.format.is_some()
+    }
+
     /// What splits an answer to a prompt; `None` if there is nothing to tell apart.
     pub(super) fn splitter<B: Backend>(
         &self,

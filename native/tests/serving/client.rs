@@ -1,6 +1,7 @@
 //! A client of few lines, and a server for it.
 
 use super::engine::model;
+use foveate::Model;
 use foveate::serve::http::{App, Hosted, Keys, Limits, serve};
 use foveate::serve::{Engine, Options};
 use serde_json::Value;
@@ -48,9 +49,12 @@ impl Reply {
 
 impl Server {
     pub(crate) fn start(change: impl FnOnce(&mut Options, &mut Limits), key: Option<&'static str>) -> Self {
+        Self::of(model(), change, key)
+    }
+
+    pub(crate) fn of(model: Model, change: impl FnOnce(&mut Options, &mut Limits), key: Option<&'static str>) -> Self {
         let (mut options, mut limits) = (Options::default(), Limits::default());
         change(&mut options, &mut limits);
-        let model = model();
         let engine = Engine::new(model.clone(), options).expect("an engine");
         let hosted = vec![Hosted::new("tiny", model, Some(engine.clone()))];
         let app = App::new(hosted, Keys::new(key.map(str::to_owned)), limits);

@@ -6,7 +6,15 @@ use foveate::{Device, Generation, Model, Prompt, Usage};
 use std::time::{Duration, Instant};
 
 pub(super) fn model() -> Model {
+    model_by(None)
+}
+
+/// The model with another chat template.
+pub(super) fn model_by(template: Option<&str>) -> Model {
     let folder = folder();
+    if let Some(template) = template {
+        std::fs::write(folder.path().join("chat_template.jinja"), template).expect("room on the disk");
+    }
     let model = Model::builder().device(Device::Cpu).threads(1).open(path(&folder)).expect("a model");
     // Its folder is gone when vectors are asked for.
     model.with_recipe(Default::default())

@@ -9,7 +9,7 @@ fn server() -> Server {
     Server::start(|_, _| {}, None)
 }
 
-fn chat() -> Value {
+pub(super) fn chat() -> Value {
     json!({
         "model": "tiny", "messages": [{"role": "user", "content": "the king"}], "max_tokens": 12, "temperature": 0,
         "ignore_eos": true,
@@ -17,7 +17,7 @@ fn chat() -> Value {
 }
 
 /// With more fields.
-fn with(mut body: Value, fields: Value) -> Value {
+pub(super) fn with(mut body: Value, fields: Value) -> Value {
     fields.as_object().into_iter().flatten().for_each(|(key, value)| body[key] = value.clone());
     body
 }

@@ -4,3 +4,4 @@ mod client;
 mod engine;
 mod http;
 mod random;
+mod tools;

@@ -14,7 +14,8 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::response::Response;
 use foveate_core::chat::{Inputs, Message};
-use foveate_core::generate::Prompt;
+use foveate_core::generate::{Exchange, Generation, Prompt};
+use foveate_core::parts::{Splitter, ToolChoice};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -35,8 +36,9 @@ pub(super) async fn completions(
     let logprobs = fields.integer("logprobs", 0, most)?.map(|count| count as usize);
     let vocab = hosted.model.config().vocab;
     let settings = Settings::read(&fields, TOKENS, app.limits.choices, vocab)?.with_logprobs(logprobs)?;
+    fields.refuse(&[("tools", &["[]"]), ("tool_choice", &["\"none\"", "\"auto\""])])?;
     let prompts = prompts(&fields, app.limits.choices as usize / settings.choices)?;
-    answer(Shape::Text, hosted, engine, prompts, settings, user).await
+    answer((Shape::Text, None), hosted, engine, prompts, settings, user).await
 }
 
 pub(super) async fn chat(State(app): State<App>, Extension(user): Extension<User>, body: Body) -> Result<Response> {
@@ -49,16 +51,18 @@ pub(super) async fn chat(State(app): State<App>, Extension(user): Extension<User
         (wanted, top) => wanted.then(|| top.unwrap_or(0) as usize),
     };
     let (context, vocab) = (engine.context().into(), hosted.model.config().vocab);
-    let settings = Settings::read(&fields, context, app.limits.choices, vocab)?.with_logprobs(logprobs)?;
+    let mut settings = Settings::read(&fields, context, app.limits.choices, vocab)?.with_logprobs(logprobs)?;
     let conversation = Conversation::read(&fields)?;
-    let model = hosted.model.clone();
-    let prompt = blocking(move || conversation.prompt(&model)).await??;
-    answer(Shape::Chat, hosted, engine, vec![prompt], settings, user).await
+    let (model, options) = (hosted.model.clone(), settings.options.clone());
+    let exchange = blocking(move || conversation.exchange(&model, &options)).await??;
+    settings.options = exchange.options;
+    let prompts = vec![Prompt::Ids(exchange.prompt)];
+    answer((Shape::Chat, exchange.splitter), hosted, engine, prompts, settings, user).await
 }
 
 /// Queues the choices for each prompt and answers with all of them.
 async fn answer(
-    shape: Shape,
+    (shape, splitter): (Shape, Option<Splitter>),
     hosted: Arc<Hosted>,
     engine: Engine,
     prompts: Vec<Prompt>,
@@ -78,7 +82,8 @@ async fn answer(
     };
     let answers = blocking(submit).await??;
     let count = answers.len();
-    let (frame, choices) = (Frame::new(shape, &hosted.name, hosted.model.clone(), logprobs), Choices::new(answers));
+    let frame = Frame::new(shape, &hosted.name, hosted.model.clone(), logprobs, splitter);
+    let choices = Choices::new(answers);
     match stream {
         true => Ok(stream::response(frame, choices, count, usage)),
         false => Ok(respond(&frame.whole(choices, count).await?)),
@@ -115,6 +120,7 @@ fn prompts(fields: &Fields, most: usize) -> Result<Vec<Prompt>> {
 pub(super) struct Conversation {
     messages: Vec<Message>,
     inputs: Inputs,
+    choice: ToolChoice,
 }
 
 /// Roles that a template may be asked for.
@@ -130,13 +136,72 @@ impl Conversation {
         if let Some(variables) = fields.object("chat_template_kwargs")? {
             inputs.variables = variables.clone();
         }
-        Ok(Self { messages, inputs })
+        inputs.tools = tools(fields)?;
+        let choice = choice(fields, inputs.tools.as_deref().unwrap_or_default())?;
+        Ok(Self { messages, inputs, choice })
+    }
+
+    /// The conversation with what its answer begins with.
+    fn exchange(&self, model: &crate::Model, options: &Generation) -> Result<Exchange> {
+        Ok(Exchange::new(model, &self.messages, &self.inputs, &self.choice, options)?)
     }
 
     /// The tokens of the conversation, up to where the answer begins.
     pub(super) fn prompt(&self, model: &crate::Model) -> Result<Prompt> {
         let text = model.template()?.render_with(&self.messages, &self.inputs)?;
         Ok(Prompt::Ids(model.tokenizer()?.encode(&text, false)?))
+    }
+}
+
+/// The functions that the model may call; none for an empty list.
+fn tools(fields: &Fields) -> Result<Option<Vec<Value>>> {
+    let Some(tools) = fields.list("tools")?.filter(|tools| !tools.is_empty()) else { return Ok(None) };
+    let named = |tool: &Value| {
+        tool["type"] == "function" && tool["function"]["name"].as_str().is_some_and(|name| !name.is_empty())
+    };
+    match tools.iter().position(|tool| !named(tool)) {
+        Some(at) => {
+            let message = format!("tools[{at}] must have the type function, and a function with a name");
+            Err(Failure::field("tools", message))
+        }
+        None => Ok(Some(tools.to_vec())),
+    }
+}
+
+/// What the model may and must do with its tools. Calls follow the schemas if every tool says that it is strict.
+fn choice(fields: &Fields, tools: &[Value]) -> Result<ToolChoice> {
+    let strict = !tools.is_empty() && tools.iter().all(|tool| tool["function"]["strict"] == true);
+    let wrong = || {
+        let message = "tool_choice must be none, auto, required, or name a function of tools";
+        Failure::field("tool_choice", message)
+    };
+    match fields.get("tool_choice") {
+        None => Ok(if strict { ToolChoice::Strict } else { ToolChoice::Auto }),
+        Some(Value::String(word)) => match word.as_str() {
+            "auto" if strict => Ok(ToolChoice::Strict),
+            "auto" => Ok(ToolChoice::Auto),
+            "none" => Ok(ToolChoice::None),
+            "required" if !tools.is_empty() => Ok(ToolChoice::Required),
+            _ => Err(wrong()),
+        },
+        Some(named) => {
+            let name = named["function"]["name"].as_str();
+            let known = name.filter(|name| tools.iter().any(|tool| tool["function"]["name"] == *name));
+            known.map(|name| ToolChoice::Named(name.into())).ok_or_else(wrong)
+        }
+    }
+}
+
+/// Arguments of earlier calls are text in OpenAI's form, and objects for templates.
+fn read_calls(message: &mut Value) {
+    for call in message.get_mut("tool_calls").and_then(Value::as_array_mut).into_iter().flatten() {
+        let Some(arguments) = call.get_mut("function").and_then(|function| function.get_mut("arguments")) else {
+            continue;
+        };
+        let object = arguments.as_str().and_then(|text| serde_json::from_str(text).ok()).filter(Value::is_object);
+        if let Some(object) = object {
+            *arguments = object;
+        }
     }
 }
 
@@ -152,6 +217,7 @@ fn read(at: usize, message: &Value) -> Result<Message> {
     if role == Some("developer") {
         message["role"] = "system".into();
     }
+    read_calls(&mut message);
     match message.get("content") {
         None | Some(Value::Null) if role == Some("assistant") => message["content"] = "".into(),
         Some(Value::String(_)) => {}

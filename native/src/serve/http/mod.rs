@@ -2,6 +2,7 @@
 
 mod choices;
 mod complete;
+mod deltas;
 mod embed;
 mod error;
 mod fields;

@@ -1,12 +1,14 @@
 //! Answers as JSON: whole ones, and the chunks of streams.
 
 use super::choices::Choices;
+use super::deltas::Deltas;
 use super::error::{Failure, Result};
 use super::settings::random;
 use crate::Model;
 use crate::serve::Event;
 use axum::http::StatusCode;
 use foveate_core::generate::{Finish, Piece, Token, Usage};
+use foveate_core::parts::Splitter;
 use serde_json::{Map, Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -25,6 +27,7 @@ pub(super) struct Frame {
     name: String,
     model: Model,
     logprobs: bool,
+    splitter: Option<Splitter>,
 }
 
 /// Seconds since 1970.
@@ -59,9 +62,9 @@ fn reason(finish: &Finish) -> &'static str {
 }
 
 /// Tokens and what was told of them, as they accumulate.
-#[derive(Default)]
 struct Told {
     text: String,
+    deltas: Deltas,
     tokens: Vec<Token>,
     /// Where the text of each token begins, in characters.
     offsets: Vec<usize>,
@@ -69,19 +72,29 @@ struct Told {
 }
 
 impl Told {
+    fn new(deltas: Deltas) -> Self {
+        Self { text: String::new(), deltas, tokens: Vec::new(), offsets: Vec::new(), finish: None }
+    }
+
     fn push(&mut self, piece: Piece) {
         if let Some(token) = piece.token {
             self.offsets.push(self.text.chars().count());
             self.tokens.push(token);
         }
         self.text.push_str(&piece.text);
+        self.deltas.push(&piece.text);
     }
 }
 
 impl Frame {
-    pub(super) fn new(shape: Shape, name: &str, model: Model, logprobs: bool) -> Self {
+    pub(super) fn new(shape: Shape, name: &str, model: Model, logprobs: bool, splitter: Option<Splitter>) -> Self {
         let prefix = if shape == Shape::Chat { "chatcmpl-" } else { "cmpl-" };
-        Self { shape, id: unique(prefix), created: now(), name: name.into(), model, logprobs }
+        Self { shape, id: unique(prefix), created: now(), name: name.into(), model, logprobs, splitter }
+    }
+
+    /// Returns what an answer is split with.
+    pub(super) fn deltas(&self) -> Deltas {
+        Deltas::new(self.splitter.clone())
     }
 
     fn object(&self, object: &str, choices: Vec<Value>) -> Value {
@@ -150,27 +163,31 @@ impl Frame {
         self.object(object, vec![choice])
     }
 
-    /// The chunk of a piece; none for one that says nothing yet.
-    pub(super) fn piece(&self, index: usize, piece: &Piece, offset: usize) -> Option<Value> {
-        if piece.text.is_empty() && !(self.logprobs && piece.token.is_some()) {
-            return None;
+    /// The chunks of a piece; none for one that says nothing yet. What is told of its token stands in the first.
+    pub(super) fn piece(&self, index: usize, piece: &Piece, offset: usize, deltas: &mut Deltas) -> Vec<Value> {
+        let mut contents = match self.shape {
+            Shape::Chat => deltas.push(&piece.text),
+            Shape::Text if piece.text.is_empty() => Vec::new(),
+            Shape::Text => vec![json!(piece.text)],
+        };
+        let token = piece.token.as_ref().filter(|_| self.logprobs);
+        if contents.is_empty() && token.is_some() {
+            contents.push(if self.shape == Shape::Chat { json!({"content": ""}) } else { json!("") });
         }
-        let content = match self.shape {
-            Shape::Chat => json!({"content": piece.text}),
-            Shape::Text => json!(piece.text),
-        };
-        let offsets = [offset];
-        let told = match &piece.token {
-            Some(token) => self.told(std::slice::from_ref(token), &offsets),
-            None => Value::Null,
-        };
-        Some(self.chunk(index, content, told, None))
+        let mut told = token.map(|token| self.told(std::slice::from_ref(token), &[offset])).unwrap_or_default();
+        contents.into_iter().map(|content| self.chunk(index, content, told.take(), None)).collect()
     }
 
-    /// The last chunk of a choice.
-    pub(super) fn end(&self, index: usize, finish: &Finish) -> Value {
-        let content = if self.shape == Shape::Chat { json!({}) } else { json!("") };
-        self.chunk(index, content, Value::Null, Some(reason(finish)))
+    /// The last chunks of a choice.
+    pub(super) fn end(&self, index: usize, finish: &Finish, deltas: &mut Deltas) -> Vec<Value> {
+        let (rest, content) = match self.shape {
+            Shape::Chat => (deltas.finish(), json!({})),
+            Shape::Text => (Vec::new(), json!("")),
+        };
+        let mut chunks: Vec<Value> =
+            rest.into_iter().map(|content| self.chunk(index, content, Value::Null, None)).collect();
+        chunks.push(self.chunk(index, content, Value::Null, Some(deltas.reason(reason(finish)))));
+        chunks
     }
 
     /// The chunk of tokens, behind all choices.
@@ -183,11 +200,15 @@ impl Frame {
 
     /// Waits for all choices and returns the whole answer.
     pub(super) async fn whole(&self, mut choices: Choices, count: usize) -> Result<Value> {
-        let mut told: Vec<Told> = (0..count).map(|_| Told::default()).collect();
+        let mut told: Vec<Told> = (0..count).map(|_| Told::new(self.deltas())).collect();
         while let Some((index, event)) = choices.next().await {
             match event {
                 Some(Event::Piece(piece)) => told[index].push(piece),
-                Some(Event::End { finish, .. }) => told[index].finish = Some(reason(&finish)),
+                Some(Event::End { finish, .. }) => {
+                    let told = &mut told[index];
+                    told.deltas.finish();
+                    told.finish = Some(told.deltas.reason(reason(&finish)));
+                }
                 Some(Event::Failed(error)) => return Err(error.into()),
                 None => return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the engine has stopped")),
             }
@@ -196,7 +217,7 @@ impl Frame {
             let logprobs = self.told(&told.tokens, &told.offsets);
             let mut choice = json!({"index": index, "logprobs": logprobs, "finish_reason": told.finish});
             match self.shape {
-                Shape::Chat => choice["message"] = json!({"role": "assistant", "content": told.text, "refusal": null}),
+                Shape::Chat => choice["message"] = told.deltas.message(),
                 Shape::Text => choice["text"] = told.text.into(),
             }
             choice

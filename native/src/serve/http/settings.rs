@@ -32,9 +32,8 @@ const BIASES: usize = 1024;
 const GREEDY: f64 = 1e-5;
 
 /// Fields that change results, and what is asked for by the values at which they don't.
-const UNSUPPORTED: [(&str, &[&str]); 11] = [
-    ("tools", &["[]"]),
-    ("tool_choice", &["\"none\"", "\"auto\""]),
+const UNSUPPORTED: [(&str, &[&str]); 10] = [
+    ("parallel_tool_calls", &["true"]),
     ("functions", &["[]"]),
     ("function_call", &["\"none\"", "\"auto\""]),
     ("modalities", &["[\"text\"]"]),

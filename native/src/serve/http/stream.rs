@@ -1,6 +1,7 @@
 //! Server-sent events.
 
 use super::choices::Choices;
+use super::deltas::Deltas;
 use super::error::Failure;
 use super::render::Frame;
 use crate::serve::Event;
@@ -22,6 +23,7 @@ struct Events {
     made: VecDeque<Bytes>,
     /// Characters of each choice so far.
     offsets: Vec<usize>,
+    deltas: Vec<Deltas>,
     usage: bool,
     ended: bool,
 }
@@ -34,10 +36,14 @@ impl Events {
     fn take(&mut self, index: usize, given: Option<Event>) {
         match given {
             Some(Event::Piece(piece)) => {
-                self.made.extend(self.frame.piece(index, &piece, self.offsets[index]).as_ref().map(event));
+                let chunks = self.frame.piece(index, &piece, self.offsets[index], &mut self.deltas[index]);
+                self.made.extend(chunks.iter().map(event));
                 self.offsets[index] += piece.text.chars().count();
             }
-            Some(Event::End { finish, .. }) => self.made.push_back(event(&self.frame.end(index, &finish))),
+            Some(Event::End { finish, .. }) => {
+                let chunks = self.frame.end(index, &finish, &mut self.deltas[index]);
+                self.made.extend(chunks.iter().map(event));
+            }
             Some(Event::Failed(error)) => self.made.push_back(event(&Failure::from(error).json())),
             None => {
                 let gone = Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the engine has stopped");
@@ -77,7 +83,8 @@ impl Stream for Events {
 /// The answer to a request for a stream.
 pub(super) fn response(frame: Frame, choices: Choices, count: usize, usage: bool) -> Response {
     let made = (0..count).filter_map(|index| frame.opening(index)).map(|chunk| event(&chunk)).collect();
-    let events = Events { frame, choices, made, offsets: vec![0; count], usage, ended: false };
+    let (offsets, deltas) = (vec![0; count], vec![frame.deltas(); count]);
+    let events = Events { frame, choices, made, offsets, deltas, usage, ended: false };
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
     (headers, Body::from_stream(events)).into_response()
 }
