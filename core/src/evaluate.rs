@@ -40,7 +40,7 @@ fn prefix(tokenizer: &Tokenizer) -> Result<u32> {
 }
 
 /// The log-likelihood of `text` behind `context`. White space at the end of the context counts as the beginning of the text.
-/// Of contexts that are too long, the end is kept.
+/// If the context is too long, its end is kept.
 ///
 /// # Errors
 /// `Tokenizer`; `EmptyPrompt` for a text without tokens; `ContextFull` for one that is longer than the session; as

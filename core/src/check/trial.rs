@@ -83,7 +83,7 @@ fn narrower(caps: &Caps) -> [(&'static str, Caps); 5] {
 
 /// Chooses for each shader the case that tries it, if there is one.
 ///
-/// Of the cases that reach the shader with the smallest constants, it takes the one with the most work that is still
+/// Among the cases that reach the shader with the smallest constants, the trial takes the one with the most work that is still
 /// [`SMALL`]: a fault of a driver may show only with several tiles.
 fn choose<'a>(shaders: &[Shader], cases: &'a [Case], caps: &Caps) -> Vec<Option<&'a Case>> {
     // The sum of constants, the cost, and the case.

@@ -13,7 +13,7 @@ use super::{Attention, Mlp, Norm};
 pub struct Block {
     /// Its input is twice as wide as the residual stream.
     pub attention: Attention,
-    /// Of `[x, e]`, and in front of the MLP.
+    /// The norm of `[x, e]`, and of the MLP's input.
     pub norm: Norm,
     /// The MLP, with gates.
     pub mlp: Mlp,

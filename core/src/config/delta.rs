@@ -44,7 +44,7 @@ pub enum Decay {
     Channel(u32),
 }
 
-/// What multiplies the normed output of the delta rule.
+/// The gate that multiplies the normed output of the delta rule.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OutputGate {
     /// `Silu` or `Sigmoid`.

@@ -86,7 +86,7 @@ impl Mixer {
 
     /// Elements of what a token's output product reads.
     pub(crate) fn outputs(&self) -> u32 {
-        // What stands behind begins at a whole vector.
+        // The second output begins at a whole vector.
         let behind = |first: u32, second: u32| if first == 0 { second } else { first + second + 4 };
         match self {
             Mixer::Attention(a) => a.outputs(),

@@ -21,7 +21,7 @@ pub struct Streams {
     pub active: u32,
     /// The settings of the norm in `m`.
     pub norm: Norm,
-    /// What the branch of vectors reads is multiplied by numbers of its own.
+    /// The input of the per-layer branch is multiplied by learned numbers.
     pub scaled: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What stands for the parser in a build without it.
+//! Constraints in a build without the parser: an error where a generation begins.
 
 use super::{Constraint, Mask};
 use crate::error::{Error, Result};
@@ -18,7 +18,7 @@ impl Vocabulary {
     }
 }
 
-/// What matches tokens with a constraint: there is none in this build.
+/// A matcher, which this build cannot make.
 #[derive(Clone, Debug)]
 pub struct Matcher(Infallible);
 

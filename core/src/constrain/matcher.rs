@@ -35,7 +35,7 @@ impl Matcher {
         let parser = with_stack(|| Parser::new(vocabulary.factory().create_parser(grammar)));
         let parser = parser.ok_or_else(|| Error::constraint(what, "it could not be compiled"))?;
         let mut matcher = Self { parser, vocabulary: vocabulary.clone(), what };
-        // Whether anything can begin shows only now.
+        // The parser finds out only now whether any token can come first.
         if !matcher.is_complete() {
             matcher.mask()?;
         }

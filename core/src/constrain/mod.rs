@@ -40,7 +40,7 @@ const MOST_REGEX_BYTES: usize = 1 << 16;
 /// Levels of a schema or of brackets in a grammar: parsers of both call themselves.
 const MOST_LEVELS: usize = 100;
 
-/// What an answer must look like.
+/// The form that an answer must have.
 ///
 /// ```
 /// use foveate_core::constrain::Constraint;

@@ -16,7 +16,7 @@ const MOST_BYTES: usize = 1 << 22;
 /// States of a lexer at most, of one to two kilobytes each.
 const MOST_LEXER_STATES: usize = 50_000;
 
-/// What stands between a text and the ids of a model: the bytes of each token in a trie, and the tokens that end a text.
+/// A model's vocabulary for the parser: the bytes of each token in a trie, and the tokens that end a text.
 /// Built once for a model; a few megabytes for a vocabulary of 100,000 tokens.
 pub struct Vocabulary {
     factory: ParserFactory,

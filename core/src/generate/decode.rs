@@ -360,18 +360,18 @@ impl Decode {
         token
     }
 
-    /// Whether the host chooses the next token, from a row of logits.
+    /// Returns whether the host chooses the next token, from a row of logits.
     pub(super) fn weighs(&self) -> bool {
         self.guard.is_some() || !self.forced.is_empty() || !self.on_device(self.usage.generated_tokens)
     }
 
-    /// What chooses the next token on the device.
+    /// Returns the sampler that chooses the next token on the device.
     pub(super) fn sampler(&mut self) -> &mut Sampler {
         self.sampler.set_position(self.usage.generated_tokens);
         &mut self.sampler
     }
 
-    /// Whether accepted tokens of a draft wait to be given out.
+    /// Returns whether accepted tokens of a draft wait to be given out.
     pub(super) fn holds_draft(&self) -> bool {
         self.drafted.waits()
     }

@@ -1,4 +1,4 @@
-//! What speculation adds to the state of a generation.
+//! The state of speculation within a generation.
 
 use super::draft::Draft;
 use super::options::Generation;

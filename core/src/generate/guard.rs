@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::tokenizer::Stream;
 
-/// Where a generation stands in its constraint.
+/// The progress of a generation through its constraint.
 pub(super) struct Guard {
     constraint: Constraint,
     /// The state before the first token.
@@ -98,7 +98,7 @@ impl Guard {
         self.tail.clear();
         match taken {
             Ok(()) => self.state = Some(state),
-            // What was to begin here is something else.
+            // The text that followed is no beginning of the constraint.
             Err(Error::Constraint { .. }) if self.constraint.repeats() => {}
             Err(error) => return Err(error),
         }

@@ -50,7 +50,7 @@ impl Marks {
         self.format.is_some()
     }
 
-    /// What splits an answer to a prompt; `None` if there is nothing to tell apart.
+    /// Returns the splitter of an answer to a prompt; `None` if the model writes text only.
     pub(super) fn splitter<B: Backend>(
         &self,
         model: &Model<B>,

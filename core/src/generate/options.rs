@@ -28,7 +28,7 @@ pub struct Generation {
     pub show_special: bool,
     /// Control tokens whose spelling is given out in any case.
     pub shown: Vec<u32>,
-    /// What the text must look like.
+    /// The form that the text must have.
     pub constraint: Option<Constraint>,
     /// Tokens of reasoning at most, in a [`Chat`](super::Chat): then its end follows.
     pub reasoning_budget: Option<u64>,

@@ -21,7 +21,7 @@ pub struct Member<'a, B: Backend> {
     pub text: &'a mut Buffered<B>,
 }
 
-/// What a member does in a step.
+/// The part of a member in a step.
 enum Part {
     /// Its end was told before.
     Ended,
@@ -102,7 +102,7 @@ impl<B: Backend> Together<B> {
     }
 }
 
-/// What a step found for a member.
+/// The result of a step for a member.
 enum Chosen {
     Token(Token),
     Row(Vec<f32>),

@@ -9,9 +9,9 @@ use foveate_kernels::{add, linear};
 
 /// `y += B A x`, for one or several ranges of the outputs, one behind the other.
 pub(crate) struct Adapter<B: Backend> {
-    /// Of all ranges.
+    /// The products `A` of all ranges, as one: its outputs lie one behind the other.
     pub(super) inner: Matrix<B>,
-    /// Of each range.
+    /// The product `B` of each range.
     pub(super) outputs: Vec<Matrix<B>>,
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct Attention<B: Backend> {
     /// The norm of the output product's input.
     pub(super) output_norm: Option<Norm<B>>,
     pub(super) output: Matrix<B>,
-    /// What is added to queries, keys and values.
+    /// The adapter whose outputs are added to queries, keys and values.
     pub(super) adapter: Option<Adapter<B>>,
 }
 

@@ -15,7 +15,7 @@ use foveate_kernels::{add, expert_sum};
 /// The weights of a block, most of which other layers hold as well.
 pub(crate) struct Block<B: Backend> {
     pub(super) shared: Shared<B>,
-    /// What the block gives, for the scan.
+    /// The product that turns the block's output into the scan's input.
     pub(super) output: Matrix<B>,
 }
 

@@ -66,7 +66,7 @@ pub(crate) struct Layer<B: Backend> {
     pub(crate) sum_norms: Option<(Norm<B>, Norm<B>)>,
     /// See [`config::Layer::parallel`].
     pub(crate) parallel: bool,
-    /// What a vector of each token gates, behind the MLP.
+    /// The branch behind the MLP that a vector of each token gates.
     pub(crate) per_layer: Option<Branch<B>>,
     /// Multiplies the stream behind the layer.
     pub(crate) factor: f32,

@@ -29,13 +29,13 @@ pub(crate) struct Experts<B: Backend> {
 
 /// The norms of experts that stand apart; see [`config::Experts::apart`].
 pub(crate) struct Apart<B: Backend> {
-    /// Of what the router reads.
+    /// The norm of the router's input.
     pub(super) router: Norm<B>,
-    /// Of what experts read.
+    /// The norm of the experts' input.
     pub(super) input: Norm<B>,
-    /// Of what experts give.
+    /// The norm of the experts' output.
     pub(super) output: Norm<B>,
-    /// Of what the MLP of all tokens gives.
+    /// The norm of the output of the MLP of all tokens.
     pub(super) shared: Norm<B>,
 }
 
@@ -120,7 +120,7 @@ impl<B: Backend> Experts<B> {
         self.share(to, (w, m), tokens, input)
     }
 
-    /// What the router or the experts read: the stream behind `norm` if they have one, which stands in `w.x`.
+    /// Returns the input of the router or of the experts: the stream in `w.x`, normed by `norm` if there is one.
     fn read<'a>(
         &self,
         to: &mut Record<'_, B>,

@@ -16,9 +16,9 @@ use foveate_kernels::{append, rope};
 /// The second products of a layer whose keys and values come from a latent.
 pub(crate) struct Latent<B: Backend> {
     pub(super) config: config::Latent,
-    /// Of the vector that queries come from, and the product that gives them.
+    /// The norm of the vector that queries come from, and the product that gives queries.
     pub(super) queries: Option<(Norm<B>, Matrix<B>)>,
-    /// Of the latent.
+    /// The norm of the latent.
     pub(super) norm: Norm<B>,
     /// The own part of each head's keys, and behind all of them the values.
     pub(super) expand: Matrix<B>,

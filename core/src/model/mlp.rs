@@ -21,11 +21,11 @@ pub(crate) struct Mlp<B: Backend> {
     /// The norm of the output product's input.
     pub(crate) norm: Option<Norm<B>>,
     pub(crate) down: Matrix<B>,
-    /// What is added to gates and values.
+    /// The adapter whose outputs are added to gates and values.
     pub(crate) adapter: Option<Adapter<B>>,
 }
 
-/// What cuts gates off: see [`config::Mlp::cutoff`].
+/// The weights of [`config::Mlp::cutoff`].
 pub(crate) struct Cutoff<B: Backend> {
     /// Gates less their mean, divided by their deviation; and the same less the cutoff.
     pub(crate) standard: Norm<B>,

@@ -30,9 +30,9 @@ pub(crate) struct Streams<B: Backend> {
 pub(crate) struct Updates<B: Backend> {
     pub(super) norm: Norm<B>,
     pub(super) router: Matrix<B>,
-    /// Of the predictions: of each stream in each, with 1 for its own.
+    /// The coefficients of predictions: of each stream in each, with 1 for its own.
     pub(super) predict: Matrix<B>,
-    /// Of the corrected streams: of each prediction in each, and of what the layer gives.
+    /// The coefficients of corrected streams: of each prediction in each, and of the layer's output.
     pub(super) keep: Matrix<B>,
     pub(super) correct: Matrix<B>,
     /// Multiplies what the branch of vectors reads.

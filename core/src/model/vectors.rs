@@ -1,4 +1,4 @@
-//! The buffers of what only some models have: vectors for each layer, several streams, products of a low rank,
+//! Buffers that only some models need: vectors for each layer, several streams, products of a low rank,
 //! and blocks in front of scans.
 
 use crate::backend::Backend;
@@ -11,7 +11,7 @@ pub(crate) struct Buffers<B: Backend> {
     pub(crate) rows: B::Buffer,
     /// `[batch, layers, dim]`
     pub(crate) vectors: B::Buffer,
-    /// What a layer's gate multiplies, `[batch, dim]`.
+    /// The product of a layer's gate with its vectors, `[batch, dim]`.
     pub(crate) gates: B::Buffer,
 }
 
@@ -58,11 +58,7 @@ impl<B: Backend> StreamBuffers<B> {
         let Some(of) = &config.streams else { return Ok(None) };
         let n = of.count;
         let wide = n.checked_mul(config.dim).ok_or(Error::OutOfMemory { needs: u64::MAX, has: 0 })?;
-        let filled = |row: &[f32]| {
-            let buffer = rows("weights", batch, row.len() as u32)?;
-            let values = row.repeat(batch as usize);
-            backend.upload(&buffer, 0, bytemuck::cast_slice(&values)).map(|()| buffer)
-        };
+        let filled = |row: &[f32]| filled(backend, &rows, batch, row);
         let marked = |first: f32, others: f32| {
             let mut row = vec![others; n as usize];
             row[0] = first;
@@ -79,6 +75,18 @@ impl<B: Backend> StreamBuffers<B> {
             ones: filled(&vec![1.0; n as usize - 1])?,
         }))
     }
+}
+
+/// A buffer with the same row for each token of a step.
+fn filled<B: Backend>(
+    backend: &B,
+    rows: impl Fn(&'static str, u32, u32) -> Result<B::Buffer>,
+    batch: u32,
+    row: &[f32],
+) -> Result<B::Buffer> {
+    let buffer = rows("weights", batch, row.len() as u32)?;
+    let values = row.repeat(batch as usize);
+    backend.upload(&buffer, 0, bytemuck::cast_slice(&values)).map(|()| buffer)
 }
 
 /// Memory for what is between the products of a low rank, and for what they give.
@@ -125,11 +133,7 @@ impl<B: Backend> BlockBuffers<B> {
         if config.layers.iter().all(|layer| layer.mixer.block().is_none()) {
             return Ok(None);
         }
-        let filled = |row: [f32; 2]| {
-            let buffer = rows("weights", batch, 2)?;
-            let values = row.repeat(batch as usize);
-            backend.upload(&buffer, 0, bytemuck::cast_slice(&values)).map(|()| buffer)
-        };
+        let filled = |row: [f32; 2]| filled(backend, &rows, batch, &row);
         let embedding = rows("embedding", batch, config.dim)?;
         let pair = rows("pair", batch, 2 * config.dim)?;
         Ok(Some(Self { embedding, pair, first: filled([1.0, 0.0])?, second: filled([0.0, 1.0])? }))

@@ -62,7 +62,8 @@ pub(crate) struct Workspace<B: Backend> {
     pub(crate) normed: B::Buffer,
     /// The output of a mixer's input product: queries, keys, values, and gates if there are any.
     pub(crate) qkv: B::Buffer,
-    /// What products of parts of `qkv` give: queries, or gates of the delta rule's output; keys and values, or its decays.
+    /// Outputs of second products, whose inputs lie in `qkv`: queries, or gates of the delta rule's output; keys and values, or
+    /// its decays.
     pub(crate) expanded: [B::Buffer; 2],
     /// Queries, keys and values of the delta rule behind their convolution, its strengths of writing and its decays.
     pub(crate) convolved: B::Buffer,
@@ -74,10 +75,10 @@ pub(crate) struct Workspace<B: Backend> {
     pub(crate) mixture: Option<Arc<Mixture<B>>>,
     pub(crate) per_layer: Option<Arc<Buffers<B>>>,
     pub(crate) streams: Option<Arc<StreamBuffers<B>>>,
-    /// What is between products of a low rank beside mixers, and what they give.
+    /// The low-rank branch beside mixers: the vectors between its products, and its outputs.
     pub(crate) low_rank: Option<[B::Buffer; 2]>,
     pub(crate) blocks: Option<Arc<BlockBuffers<B>>>,
-    /// What is between products of adapters, and what they give.
+    /// Adapters: the vectors between their products, and their outputs.
     pub(crate) adapters: Option<[B::Buffer; 2]>,
     /// Copies of gates that are cut off, and their deviations.
     pub(crate) cutoff: Option<[B::Buffer; 2]>,
@@ -90,7 +91,7 @@ pub(crate) struct Workspace<B: Backend> {
     table_of: Vec<Option<usize>>,
     /// The rotation table of each layer's queries, if it differs from the keys' table.
     query_table_of: Vec<Option<usize>>,
-    /// Of the part of queries that is only multiplied by a factor.
+    /// Tables of queries' parts that are only multiplied by a factor.
     warm_table_of: Vec<Option<usize>>,
     /// The length of the text that the tables are made for, where they depend on it.
     stretched: Arc<AtomicU32>,

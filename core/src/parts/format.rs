@@ -43,12 +43,12 @@ pub struct Reasoning {
     pub end: &'static str,
 }
 
-/// What begins a call, and how it goes on.
+/// The mark that begins a call, and the notation that follows.
 #[derive(Clone, Copy)]
 pub(super) struct Opening {
     pub(super) text: &'static str,
     pub(super) body: Body,
-    /// What ends the call; empty if the call itself shows where it ends.
+    /// The mark that ends the call; empty if the call itself shows where it ends.
     pub(super) end: &'static str,
 }
 
@@ -75,7 +75,7 @@ const fn opening(text: &'static str, body: Body, end: &'static str) -> Opening {
 }
 
 impl Format {
-    /// What begins calls.
+    /// Returns the marks that begin calls.
     pub(super) fn openings(self) -> &'static [Opening] {
         use Body::{Calls, Message, Whole};
         match self {
@@ -159,7 +159,7 @@ impl Format {
         ends.chain(inner).filter(|mark| !mark.is_empty())
     }
 
-    /// What stands in front of an answer that is neither reasoning nor a call, in a format that marks it.
+    /// Returns the mark of an answer that is neither reasoning nor a call, in a format that has one.
     pub fn answer(self) -> Option<&'static str> {
         (self == Format::Harmony).then_some("<|channel|>final<|message|>")
     }

@@ -13,7 +13,7 @@ const MOST_CALLS: usize = 16;
 struct Shape {
     /// In front of the first call.
     lead: &'static [&'static str],
-    /// What a call begins with; empty if nothing tells it from text.
+    /// The mark that begins a call; empty if nothing tells it from text.
     mark: &'static str,
     before: &'static [&'static str],
     form: Form,

@@ -43,7 +43,7 @@ pub(super) fn line(head: &str) -> Found {
     Some((name(head)?, None))
 }
 
-/// What a message of Harmony is.
+/// The kind of a message of Harmony.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) enum Channel {
     Answer,

@@ -30,6 +30,6 @@ pub enum Part {
     Call { name: String, id: Option<String> },
     /// A piece of the arguments of the call that has begun last: together they are an object of JSON.
     Arguments(String),
-    /// What began as a call and is none, and why. The text is empty if it was given out already.
+    /// Text that began as a call and is none, and why. The text is empty if it was given out already.
     Broken { text: String, reason: String },
 }

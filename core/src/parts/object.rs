@@ -41,7 +41,7 @@ impl Nesting {
     }
 }
 
-/// What is expected next at the top of an object.
+/// The next thing that is expected at the top of an object.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 enum Next {
     #[default]

@@ -32,7 +32,7 @@ pub struct Splitter {
     reasoning: Option<Reasoning>,
     tools: Tools,
     state: State,
-    /// What was taken in and is not certain.
+    /// Text that was taken in and is not certain.
     held: String,
     /// White space that follows is left out.
     trims: bool,
@@ -107,7 +107,7 @@ impl Splitter {
         reasoning.into_iter().flatten().chain(self.format.into_iter().flat_map(Format::marks)).collect()
     }
 
-    /// What ends reasoning, as a model would write it.
+    /// Returns the mark that ends reasoning, as a model would write it.
     pub fn end_of_reasoning(&self) -> Option<String> {
         match (self.format, self.reasoning) {
             (Some(Format::Harmony), _) => Some("<|end|><|start|>assistant<|channel|>final<|message|>".into()),
@@ -372,7 +372,7 @@ impl Splitter {
                 return self.give_up(call, object.at - given.unwrap_or(0), reason);
             }
         };
-        // What was given out of an object stays held: offsets stay.
+        // Text of an object that was given out stays held, so that offsets stay valid.
         if let (Some(name), Some((from, to))) = (&object.name, object.arguments) {
             if given.is_none() {
                 self.parts.push(Part::Call { name: name.clone(), id: object.id.clone() });

@@ -5,7 +5,7 @@ use super::head::name;
 
 type Found = Option<Vec<(String, String)>>;
 
-/// What stands between a mark and the next one, and what follows.
+/// Returns the text between two marks, and the text behind the second.
 fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<(&'a str, &'a str)> {
     text.trim_start().strip_prefix(from)?.split_once(to)
 }

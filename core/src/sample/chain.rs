@@ -142,7 +142,7 @@ impl Chain {
         drawn.map_or((0, 0.0), |&(id, z)| (id, (mass / c.weight(z, max)).log2()))
     }
 
-    /// What surprise is measured at: greedy choices are measured at 1.
+    /// Returns the temperature that surprise is measured at: 1 for greedy choices.
     fn temperature(&self) -> f64 {
         if self.sampling.temperature > 0.0 { self.sampling.temperature.into() } else { 1.0 }
     }

@@ -1,4 +1,4 @@
-//! What changes logits in front of the filters.
+//! Changes of logits in front of the filters.
 
 use super::past::Past;
 use super::{Samplers, repeats};

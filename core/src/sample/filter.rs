@@ -127,7 +127,7 @@ fn tail_free(c: &mut Candidates, z: f64) {
     c.kept.truncate(1 + count);
 }
 
-/// Of the tokens of at least `threshold`, keeps the least likely one alone; those below stay.
+/// Keeps the least likely one of the tokens of at least `threshold`, and all tokens below it.
 fn xtc(c: &mut Candidates, threshold: f64) {
     let p = c.probabilities();
     let above = || c.kept.iter().zip(&p).filter(|(_, p)| **p >= threshold).map(|(token, _)| *token);

@@ -1,4 +1,4 @@
-//! What a choice follows, and what it gives.
+//! The text in front of a choice, and the result of one.
 
 /// The tokens that a choice follows.
 #[derive(Clone, Copy, Debug)]

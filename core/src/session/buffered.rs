@@ -193,7 +193,7 @@ impl<B: Backend> Buffered<B> {
         Ok(rows)
     }
 
-    /// Of what was read behind `before` tokens, keeps the first token and the chosen ones, the last of which waits then.
+    /// Keeps the first token that was read behind `before` tokens, and the chosen ones. The last of these then waits.
     pub(crate) fn keep_drafted(&mut self, before: usize, chosen: &[u32]) -> Result<()> {
         let Some((last, _)) = chosen.split_last() else { return Ok(()) };
         self.session.rewind((before + chosen.len()) as u32)?;

@@ -1,4 +1,4 @@
-//! What the text must look like: flags that `generate`, `chat` and `run` share.
+//! The form that the text must have: flags that `generate`, `chat` and `run` share.
 
 use clap::Args;
 use foveate::constrain::Constraint;

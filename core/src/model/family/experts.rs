@@ -27,13 +27,30 @@ fn choice(json: &Json, count: (&[&str], u32), chosen: (&str, u32)) -> Result<Spe
 }
 
 /// Puts experts into the layers that `sparse` says; `make` is given the MLP that a layer has otherwise.
-fn put(config: &mut Config, sparse: impl Fn(u32) -> bool, make: impl Fn(Mlp) -> Experts) {
+pub(super) fn put(config: &mut Config, sparse: impl Fn(u32) -> bool, make: impl Fn(Mlp) -> Experts) {
     for (index, layer) in (0..).zip(&mut config.layers) {
         if let FeedForward::Mlp(mlp) = layer.mlp
             && sparse(index)
         {
             layer.mlp = make(mlp).into();
         }
+    }
+}
+
+/// Returns experts of `each` elements between their products, beside an MLP of all tokens of `shared`. Everything else is as
+/// in the layer's own MLP.
+pub(super) fn sharing(choice: Spec, each: u32, shared: Option<u32>) -> impl Fn(Mlp) -> Experts {
+    move |mlp| Experts {
+        shared: shared.map(|inner| Mlp { inner, ..mlp }),
+        ..Experts::new(choice, Mlp { inner: each, ..mlp })
+    }
+}
+
+/// As [`sharing`], with experts whose products have no biases.
+fn sharing_unbiased(choice: Spec, each: u32, shared: Option<u32>) -> impl Fn(Mlp) -> Experts {
+    move |mlp| Experts {
+        shared: shared.map(|inner| Mlp { inner, ..mlp }),
+        ..Experts::new(choice, Mlp { inner: each, bias: false, ..mlp })
     }
 }
 
@@ -167,10 +184,7 @@ pub(super) fn ernie(json: &Json, config: &mut Config) -> Result<()> {
     let last = json.get("moe_layer_end_index").is_none_or(|value| value.as_i64() == Some(-1));
     let end = if last { u32::MAX } else { json.u32("moe_layer_end_index")?.unwrap_or(u32::MAX) };
     let sparse = move |index: u32| (index + 1).is_multiple_of(interval) && (start..=end).contains(&index);
-    put(config, sparse, |mlp| Experts {
-        shared: shared.map(|inner| Mlp { inner, ..mlp }),
-        ..Experts::new(choice, Mlp { inner, bias: false, ..mlp })
-    });
+    put(config, sparse, sharing_unbiased(choice, inner, shared));
     Ok(())
 }
 
@@ -281,18 +295,11 @@ pub(super) fn glm4(json: &Json, config: &mut Config) -> Result<()> {
     let inner = json.size_or("moe_intermediate_size", 1408)?;
     let shared = shared(json, "n_shared_experts", 1, inner)?;
     let dense = json.u32("first_k_dense_replace")?.unwrap_or(1);
-    put(
-        config,
-        |index| index >= dense,
-        |mlp| Experts {
-            shared: shared.map(|inner| Mlp { inner, ..mlp }),
-            ..Experts::new(choice, Mlp { inner, ..mlp })
-        },
-    );
+    put(config, |index| index >= dense, sharing(choice, inner, shared));
     Ok(())
 }
 
-/// What DeepSeek's classes, and those like them, have in place of keys that are missing.
+/// Defaults of keys that are missing, in DeepSeek's classes and those like them.
 pub(super) struct Deepseek {
     pub(super) experts: u32,
     pub(super) chosen: u32,
@@ -358,7 +365,7 @@ fn put_deepseek(json: &Json, config: &mut Config, class: &Deepseek, choice: Spec
     if let Some(frequency) = json.u32("moe_layer_freq")?.filter(|frequency| *frequency != 1) {
         return Err(Error::Config { reason: format!("moe_layer_freq {frequency} is not supported: 1 is") });
     }
-    // Of training: losses and how experts are spread over devices.
+    // Keys of training: losses, and how experts are spread over devices.
     json.understands(&["aux_loss_alpha", "ep_size", "seq_aux"]);
     let inner = json.size_or("moe_intermediate_size", class.inner)?;
     let shared = shared(json, "n_shared_experts", class.shared, inner)?;
@@ -371,10 +378,7 @@ fn put_deepseek(json: &Json, config: &mut Config, class: &Deepseek, choice: Spec
     put(
         config,
         |index| types.as_ref().map_or(index >= dense, |all| all[index as usize]),
-        |mlp| Experts {
-            shared: shared.map(|inner| Mlp { inner, ..mlp }),
-            ..Experts::new(choice, Mlp { inner, bias: false, ..mlp })
-        },
+        sharing_unbiased(choice, inner, shared),
     );
     Ok(())
 }
@@ -423,10 +427,7 @@ pub(super) fn kimi(json: &Json, config: &mut Config) -> Result<()> {
     put(
         config,
         |index| types.as_ref().map_or(index >= dense, |all| all[index as usize]),
-        |mlp| Experts {
-            shared: shared.map(|inner| Mlp { inner, ..mlp }),
-            ..Experts::new(choice, Mlp { inner, ..mlp })
-        },
+        sharing(choice, inner, shared),
     );
     Ok(())
 }
@@ -449,10 +450,7 @@ pub(super) fn hy(json: &Json, config: &mut Config) -> Result<()> {
     put(
         config,
         |index| sparse.as_ref().map_or(index > 0, |all| all[index as usize]),
-        |mlp| Experts {
-            shared: shared.map(|inner| Mlp { inner, ..mlp }),
-            ..Experts::new(choice, Mlp { inner, bias: false, ..mlp })
-        },
+        sharing_unbiased(choice, inner, shared),
     );
     Ok(())
 }

@@ -71,7 +71,7 @@ pub(super) fn config(json: &Json) -> Result<Config> {
         ..Config::new("gemma4", vocab, dim, context, all)
     };
     match json.get("use_bidirectional_attention").map(|value| (value.as_str(), value.as_bool())) {
-        // Of pictures alone, whose tokens are not read here.
+        // These attend differently for tokens of pictures alone, which are not read here.
         None | Some((Some("vision"), _) | (_, Some(false))) => {}
         Some((Some("all"), _)) => both_sides(&mut config, |window| window / 2 + 1),
         Some(_) => return refused("use_bidirectional_attention must be null, \"vision\" or \"all\"".into()),

@@ -1,9 +1,10 @@
 //! Mixtures of experts in GGUF files.
 
+use super::experts::{put, sharing};
 use super::gguf_keys::Keys;
 use super::gguf_more;
 use super::json::bounded;
-use crate::config::{Attention, Clamp, Config, Experts, FeedForward, Mixer, Mlp, NormOver, Rope};
+use crate::config::{Attention, Clamp, Config, Experts, Mixer, Mlp, NormOver, Rope};
 use crate::error::Result;
 use foveate_kernels::expert_choice::{Scores, Spec};
 use foveate_kernels::rope::Scaling;
@@ -31,15 +32,6 @@ fn told(read: &Keys<'_>, choice: Spec) -> Result<Spec> {
     }
     let normalize = read.bool("expert_weights_norm")?.unwrap_or(choice.normalize);
     Ok(Spec { scores, normalize, scale: scale as f32, ..choice })
-}
-
-/// Puts experts into the layers that `sparse` says; `make` is given the MLP that a layer has otherwise.
-fn put(config: &mut Config, sparse: impl Fn(u32) -> bool, make: impl Fn(Mlp) -> Experts) {
-    for (index, layer) in (0..).zip(&mut config.layers) {
-        if let (FeedForward::Mlp(mlp), true) = (&layer.mlp, sparse(index)) {
-            layer.mlp = make(*mlp).into();
-        }
-    }
 }
 
 /// The width of each expert, if its key is missing that of dense MLPs.
@@ -152,14 +144,7 @@ pub(super) fn granite_experts(read: &Keys<'_>, config: &mut Config) -> Result<()
     let choice = Spec { scores: Scores::Chosen, ..choice(read)? };
     let inner = inner(read, width(config))?;
     let shared = shared(read, inner)?;
-    put(
-        config,
-        |_| true,
-        |mlp| Experts {
-            shared: shared.map(|inner| Mlp { inner, ..mlp }),
-            ..Experts::new(choice, Mlp { inner, ..mlp })
-        },
-    );
+    put(config, |_| true, sharing(choice, inner, shared));
     Ok(())
 }
 
@@ -172,14 +157,7 @@ pub(super) fn glm4(read: &Keys<'_>, config: &mut Config) -> Result<()> {
     read.must_be("expert_group_used_count", 1)?;
     let inner = inner(read, width(config))?;
     let (shared, dense) = (shared(read, inner)?, read.u32("leading_dense_block_count")?.unwrap_or(0));
-    put(
-        config,
-        |index| index >= dense,
-        |mlp| Experts {
-            shared: shared.map(|inner| Mlp { inner, ..mlp }),
-            ..Experts::new(choice, Mlp { inner, ..mlp })
-        },
-    );
+    put(config, |index| index >= dense, sharing(choice, inner, shared));
     Ok(())
 }
 
@@ -201,14 +179,7 @@ pub(super) fn deepseek(read: &Keys<'_>, config: &mut Config) -> Result<()> {
     let choice = Spec { bias: sigmoid, groups, kept, group_best, eps: 1e-20, ..told };
     let inner = inner(read, width(config))?;
     let (shared, dense) = (shared(read, inner)?, read.u32("leading_dense_block_count")?.unwrap_or(0));
-    put(
-        config,
-        |index| index >= dense,
-        |mlp| Experts {
-            shared: shared.map(|inner| Mlp { inner, ..mlp }),
-            ..Experts::new(choice, Mlp { inner, ..mlp })
-        },
-    );
+    put(config, |index| index >= dense, sharing(choice, inner, shared));
     Ok(())
 }
 
@@ -219,10 +190,7 @@ pub(super) fn ernie(read: &Keys<'_>, config: &mut Config) -> Result<()> {
     let dense = read.u32("leading_dense_block_count")?.unwrap_or(0);
     let step = read.or("interleave_moe_layer_step", 1)?;
     let sparse = |index: u32| index >= dense && (index + 1).is_multiple_of(step);
-    put(config, sparse, |mlp| Experts {
-        shared: shared.map(|inner| Mlp { inner, ..mlp }),
-        ..Experts::new(choice, Mlp { inner, ..mlp })
-    });
+    put(config, sparse, sharing(choice, inner, shared));
     Ok(())
 }
 
@@ -232,14 +200,7 @@ pub(super) fn hunyuan(read: &Keys<'_>, config: &mut Config) -> Result<()> {
     let choice = Spec { normalize: true, ..choice(read)? };
     let inner = inner(read, width(config))?;
     let shared = shared(read, inner)?;
-    put(
-        config,
-        |_| true,
-        |mlp| Experts {
-            shared: shared.map(|inner| Mlp { inner, ..mlp }),
-            ..Experts::new(choice, Mlp { inner, ..mlp })
-        },
-    );
+    put(config, |_| true, sharing(choice, inner, shared));
     Ok(())
 }
 

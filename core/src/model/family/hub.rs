@@ -31,7 +31,7 @@ pub(super) fn llama(config: &Config, role: Role, layer: usize, kind: &str) -> Pl
         Role::Key => "self_attn.k_proj",
         Role::Value => "self_attn.v_proj",
         Role::Latent => "self_attn.kv_a_proj_with_mqa",
-        // Of GGUF files.
+        // GGUF files have these.
         Role::KeyOfHeads => "self_attn.k_b_proj",
         Role::ValueOfHeads => "self_attn.v_b_proj",
         Role::LatentNorm => "self_attn.kv_a_layernorm",

@@ -94,7 +94,7 @@ pub(super) fn backbone(config: &Config, role: Role, layer: usize, kind: &str) ->
         Role::Query => "q_proj",
         Role::Key => "k_proj",
         Role::Value => "v_proj",
-        // Of a layer of any kind, so that its place in the files is known.
+        // Asked for of layers of any kind, to find their place in the files.
         Role::Output => match config.layers.get(layer).map(|layer| (&layer.mixer, &layer.mlp)) {
             Some((Mixer::Scan(_), _)) => "out_proj",
             Some((Mixer::None, FeedForward::Experts(_))) => "gate",
@@ -144,7 +144,7 @@ pub(super) fn zamba2(config: &Config, role: Role, layer: usize, kind: &str) -> P
     let Some(block) = block else {
         return match role {
             Role::FinalNorm => Place::plain(format!("model.final_layernorm.{kind}")),
-            // Of a layer of any kind, so that its place in the files is known.
+            // Asked for of layers of any kind, to find their place in the files.
             Role::Output => within(layer, "mamba.out_proj", kind),
             _ => hub::llama(config, role, layer, kind),
         };

@@ -14,7 +14,7 @@ fn refused<T>(reason: String) -> Result<T> {
 
 pub(super) fn config(json: &Json) -> Result<Config> {
     json.understands(TRAINING);
-    // What follows from other keys, whatever a file says, and what chooses among kernels.
+    // Keys that follow from others, and keys that choose among kernels.
     json.understands(&[
         "attention_head_dim",
         "attention_hidden_size",

@@ -32,19 +32,9 @@ pub(super) async fn gptq(
         let groups = inputs.div_ceil(size);
         let scales = around.require(".scales", &[groups, outputs], &FLOATS)?;
         let mut parts = vec![words.clone(), scales.clone()];
-        let zeros = around.get(".qzeros");
-        if let Some(zeros) = zeros {
-            expect(zeros, &[groups, (outputs * u64::from(bits)).div_ceil(32)], &["i32"])?;
-            parts.push(zeros.clone());
-        }
-        let order = match around.get(".g_idx") {
-            None => None,
-            Some(index) => {
-                expect(index, &[inputs], &["i32"])?;
-                parts.push(index.clone());
-                order(files, index, groups, size).await?
-            }
-        };
+        let words = (outputs * u64::from(bits)).div_ceil(32);
+        let zeros = zeros(&around, ".qzeros", &[groups, words], &mut parts)?;
+        let order = order(files, &around, ".g_idx", [inputs, groups, size], &mut parts).await?;
         let recipe = Grouped {
             layout: Layout::Gptq { less },
             bits,
@@ -53,8 +43,8 @@ pub(super) async fn gptq(
             groups,
             size,
             scales: floats(scales)?,
-            zeros: zeros.is_some(),
-            symmetric: symmetric || zeros.is_none(),
+            zeros,
+            symmetric: symmetric || !zeros,
             order,
         };
         let name = format!("{}.weight", around.base);
@@ -63,8 +53,25 @@ pub(super) async fn gptq(
     Ok(all)
 }
 
-/// Returns the group of each input, or nothing if the groups follow each other.
-async fn order(files: &Checkpoint, index: &TensorInfo, groups: u64, size: u64) -> Result<Option<Vec<u32>>> {
+/// Adds the packed zeros of groups to `parts`, and returns whether there are any.
+fn zeros(around: &Around<'_>, name: &str, shape: &[u64], parts: &mut Vec<TensorInfo>) -> Result<bool> {
+    let Some(zeros) = around.get(name) else { return Ok(false) };
+    expect(zeros, shape, &["i32"])?;
+    parts.push(zeros.clone());
+    Ok(true)
+}
+
+/// Returns the group of each input if the groups do not follow each other. Adds the tensor that says so to `parts`.
+async fn order(
+    files: &Checkpoint,
+    around: &Around<'_>,
+    name: &str,
+    [inputs, groups, size]: [u64; 3],
+    parts: &mut Vec<TensorInfo>,
+) -> Result<Option<Vec<u32>>> {
+    let Some(index) = around.get(name) else { return Ok(None) };
+    expect(index, &[inputs], &["i32"])?;
+    parts.push(index.clone());
     let bytes = files.read(index, 0, index.bytes).await?;
     let order: Vec<u32> = bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
     if let Some(group) = order.iter().find(|group| u64::from(**group) >= groups) {
@@ -134,19 +141,9 @@ pub(super) async fn packed(
         let groups = inputs.div_ceil(size);
         let scales = around.require(".weight_scale", &[outputs, groups], &FLOATS)?;
         let mut parts = vec![words.clone(), scales.clone()];
-        let zeros = around.get(".weight_zero_point");
-        if let Some(zeros) = zeros {
-            expect(zeros, &[(outputs * u64::from(bits)).div_ceil(32), groups], &["i32"])?;
-            parts.push(zeros.clone());
-        }
-        let order = match around.get(".weight_g_idx") {
-            None => None,
-            Some(index) => {
-                expect(index, &[inputs], &["i32"])?;
-                parts.push(index.clone());
-                order(files, index, groups, size).await?
-            }
-        };
+        let words = (outputs * u64::from(bits)).div_ceil(32);
+        let zeros = zeros(&around, ".weight_zero_point", &[words, groups], &mut parts)?;
+        let order = order(files, &around, ".weight_g_idx", [inputs, groups, size], &mut parts).await?;
         let recipe = Grouped {
             layout: Layout::Rows,
             bits,
@@ -155,8 +152,8 @@ pub(super) async fn packed(
             groups,
             size,
             scales: floats(scales)?,
-            zeros: zeros.is_some(),
-            symmetric: symmetric || zeros.is_none(),
+            zeros,
+            symmetric: symmetric || !zeros,
             order,
         };
         parts.push(shape.clone());

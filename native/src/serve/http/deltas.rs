@@ -1,6 +1,6 @@
 //! An answer of a chat as the deltas of a stream: text, reasoning and calls of tools.
 
-use foveate_core::parts::{Answer, Part, Splitter};
+use foveate_core::parts::{Answer, Part, Splitter, ToolCall};
 use serde_json::{Value, json};
 
 /// An answer so far, and what tells its parts apart.
@@ -59,6 +59,11 @@ impl Deltas {
         if reason == "stop" && !self.answer.calls.is_empty() { "tool_calls" } else { reason }
     }
 
+    /// The text of the answer, without reasoning and calls.
+    pub(super) fn text(&self) -> &str {
+        &self.answer.text
+    }
+
     /// The whole answer as a message.
     pub(super) fn message(&self) -> Value {
         let Answer { text, reasoning, calls, .. } = &self.answer;
@@ -67,7 +72,7 @@ impl Deltas {
             message["reasoning_content"] = reasoning.as_str().into();
         }
         if !calls.is_empty() {
-            let call = |call: &foveate_core::parts::ToolCall| json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}});
+            let call = |call: &ToolCall| json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}});
             message["tool_calls"] = calls.iter().map(call).collect();
             if text.is_empty() {
                 message["content"] = Value::Null;

@@ -63,25 +63,26 @@ fn reason(finish: &Finish) -> &'static str {
 
 /// Tokens and what was told of them, as they accumulate.
 struct Told {
-    text: String,
     deltas: Deltas,
     tokens: Vec<Token>,
     /// Where the text of each token begins, in characters.
     offsets: Vec<usize>,
+    /// Characters so far.
+    characters: usize,
     finish: Option<&'static str>,
 }
 
 impl Told {
     fn new(deltas: Deltas) -> Self {
-        Self { text: String::new(), deltas, tokens: Vec::new(), offsets: Vec::new(), finish: None }
+        Self { deltas, tokens: Vec::new(), offsets: Vec::new(), characters: 0, finish: None }
     }
 
     fn push(&mut self, piece: Piece) {
         if let Some(token) = piece.token {
-            self.offsets.push(self.text.chars().count());
+            self.offsets.push(self.characters);
             self.tokens.push(token);
         }
-        self.text.push_str(&piece.text);
+        self.characters += piece.text.chars().count();
         self.deltas.push(&piece.text);
     }
 }
@@ -218,7 +219,7 @@ impl Frame {
             let mut choice = json!({"index": index, "logprobs": logprobs, "finish_reason": told.finish});
             match self.shape {
                 Shape::Chat => choice["message"] = told.deltas.message(),
-                Shape::Text => choice["text"] = told.text.into(),
+                Shape::Text => choice["text"] = told.deltas.text().into(),
             }
             choice
         });

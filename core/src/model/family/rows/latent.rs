@@ -14,7 +14,7 @@ use foveate_kernels::rope::{Frequencies, Pairing, Scaling};
 
 pub(super) const ALL: &[&Like] = &[&DEEPSEEK_V2, &DEEPSEEK_V3, &GLM4_MOE_LITE, &MINICPM3, &MISTRAL4, &KIMI_LINEAR];
 
-/// What a class has in place of keys that are missing.
+/// Defaults of keys that are missing.
 struct Sizes {
     query_rank: Option<u32>,
     rank: u32,
@@ -181,7 +181,7 @@ fn latent(json: &Json, config: &mut Config, class: &Sizes) -> Result<()> {
     let values = json.size_or("v_head_dim", values)?;
     // Classes compute it from the others.
     json.understands(&["qk_head_dim"]);
-    // Of the class, whatever the configuration says of other norms.
+    // The class sets it, whatever the configuration says of other norms.
     let latent = Latent { rank, shared, query_rank, norm: Norm::rms(1e-6) };
     for layer in &mut config.layers {
         let Mixer::Attention(attention) = &mut layer.mixer else { continue };

@@ -84,7 +84,7 @@ fn delta(json: &Json, dim: u32, attention_heads: u32) -> Result<Delta> {
         normalize: true,
         decay: Some(Decay::Head),
         negative: json.bool("linear_allow_neg_eigval")?.unwrap_or(true),
-        // Of the class, whatever the configuration says of other norms.
+        // The class sets it, whatever the configuration says of other norms.
         norm: Norm::rms(1e-5),
         gate: Some(OutputGate::SILU),
     };

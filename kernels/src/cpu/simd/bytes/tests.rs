@@ -13,7 +13,9 @@ fn bytes_multiply_as_decoded_weights_do() {
     let units: Vec<Bytes> = [Bytes::PORTABLE].into_iter().chain(Bytes::available()).collect();
     let formats = DType::WEIGHTS.into_iter().filter(|format| Bytes::takes(*format));
     for (format, bytes) in formats.flat_map(|f| units.iter().map(move |u| (f, u))) {
-        for (tokens, blocks, outputs) in [(1, 1, 1), (2, 2, 4), (3, 17, 5), (4, 33, 18), (9, 3, 33), (13, 16, 40)] {
+        for (tokens, blocks, outputs) in
+            [(1, 1, 1), (2, 2, 4), (3, 17, 5), (4, 33, 18), (9, 3, 33), (13, 16, 40), (1, 4104, 1)]
+        {
             let (inputs, mut rng) = (format.block_len() as usize * blocks, Rng::new(blocks as u64));
             let mut x = rng.normals(tokens * inputs, 1.0);
             x[..32].fill(0.0);

@@ -72,7 +72,7 @@ pub(super) fn multiply(panel: &Panel, x: &Rounded, y: &mut Tile<'_>) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
 fn format_multiply<const HALVES: bool>(panel: &Panel, x: &Rounded, y: &mut Tile<'_>) {
     let tokens = y.shape()[0];
-    let together = (NEAR / (panel.blocks * 2 * BLOCK)).next_multiple_of(TOKENS);
+    let together = (NEAR / (panel.blocks * 2 * BLOCK)).max(1).next_multiple_of(TOKENS);
     for first in (0..tokens).step_by(together) {
         multiply_tokens::<HALVES>(panel, x, first..tokens.min(first + together), y);
     }
