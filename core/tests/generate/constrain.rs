@@ -101,7 +101,6 @@ fn rollback_restores_the_mask() {
 }
 
 #[test]
-#[ignore = "not run on every schema yet: run by hand"]
 fn two_hundred_schemas_hold_on_random_walks() {
     let mut finished = 0;
     for seed in 0..200 {
