@@ -124,6 +124,12 @@ pub trait Host: Sync {
     fn tiles(&self) -> Option<Tiles> {
         None
     }
+
+    /// Returns up to how many tokens a product has the same bits for each token as a product of that token alone.
+    /// Products of more tokens may add in another order, which is faster.
+    fn alike(&self) -> usize {
+        0
+    }
 }
 
 /// Calls `body` with ranges that cover `0..items`. Each range has at least `least` items unless `items` is smaller.
