@@ -6,6 +6,8 @@ mod batch;
 mod bench;
 mod chat;
 mod check;
+#[cfg(feature = "serve")]
+mod config;
 mod constrain;
 mod devices;
 mod embed;
