@@ -83,6 +83,9 @@ pub struct Config {
     pub tied: Option<bool>,
     /// Tokens that end a text.
     pub stops: Vec<u32>,
+    /// The most elements between the two products of what adapters add to a product, and the most outputs of such a product;
+    /// zeros without adapters. Loading sets it.
+    pub adapters: [u32; 2],
 }
 
 impl Config {
@@ -116,6 +119,7 @@ impl Config {
             layers,
             tied: None,
             stops: Vec::new(),
+            adapters: [0; 2],
         }
     }
 

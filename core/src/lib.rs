@@ -43,6 +43,7 @@ pub mod generate;
 pub mod gpu;
 mod hash;
 pub mod host;
+pub mod lora;
 pub mod model;
 mod operands;
 pub mod parts;

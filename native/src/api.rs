@@ -3,7 +3,7 @@
 use crate::device::{Device, Options, device_with};
 use crate::error::Result;
 use crate::vectors::{Embedder, recipe};
-use crate::{open, wait};
+use crate::{adapter, open, wait};
 use foveate_core::Any;
 use foveate_core::embedding::{self, Options as EmbedOptions, Recipe};
 use foveate_core::generate::{self, Generation, Prompt};
@@ -12,6 +12,7 @@ use foveate_core::model::{self, Files};
 use foveate_core::session;
 use std::ffi::OsStr;
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 /// Tokens of a conversation where none are asked for: its cache is allocated at once.
@@ -160,12 +161,13 @@ impl From<model::Model<Any>> for Model {
 /// let model = Model::builder().device(Device::Cpu).threads(4).context(2048).open("path/to/model.gguf")?;
 /// # Ok::<(), foveate::Error>(())
 /// ```
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub struct Builder {
     device: Device,
     options: Options,
     context: Option<u32>,
     kv: Option<DType>,
+    adapters: Vec<(PathBuf, f32)>,
 }
 
 impl Builder {
@@ -195,6 +197,13 @@ impl Builder {
         Self { kv: Some(kv), ..self }
     }
 
+    /// Adds `scale` times a LoRA adapter to the model's products: a folder as PEFT writes it, or a GGUF file. Several may be
+    /// added.
+    pub fn lora(mut self, adapter: impl Into<PathBuf>, scale: f32) -> Self {
+        self.adapters.push((adapter.into(), scale));
+        self
+    }
+
     /// Opens a model by path or name; see [`Model::open`].
     ///
     /// # Errors
@@ -208,7 +217,10 @@ impl Builder {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn load(self, files: Files) -> Result<Model> {
+    pub fn load(self, mut files: Files) -> Result<Model> {
+        for (path, scale) in &self.adapters {
+            files = files.with_adapter(adapter(path)?, *scale)?;
+        }
         let device = device_with(self.device, self.options)?;
         let inner = Arc::new(wait(model::Model::load(device, files, &mut |_| Ok(())))?);
         Ok(Model {

@@ -13,6 +13,8 @@ pub enum Device {
     Auto,
     /// The best adapter, even a driver that runs on the processor.
     Gpu,
+    /// One of the adapters, by its number in the order of [`adapters`](foveate_core::gpu::adapters), from 0 on.
+    Adapter(usize),
     /// The processor.
     Cpu,
     /// The definitions of the ops, slow: what the others are measured against.
@@ -55,10 +57,35 @@ pub fn device(kind: Device) -> Result<Any> {
 /// As [`device`].
 pub fn device_with(kind: Device, options: Options) -> Result<Any> {
     let gpu = |software| gpu::Options { baseline: options.baseline, software };
+    let of = |adapter: &wgpu::Adapter| Ok(Any::Gpu(pollster::block_on(Gpu::from_adapter(adapter, gpu(true)))?));
     match kind {
         Device::Reference => Ok(Any::Host(HostBackend::reference())),
         Device::Cpu if options.exact => Ok(Any::Host(HostBackend::exact_cpu(options.threads))),
         Device::Cpu => Ok(Any::Host(HostBackend::cpu(options.threads))),
+        Device::Adapter(index) => {
+            let mut adapters = pollster::block_on(gpu::adapters());
+            let count = adapters.len();
+            if index >= count {
+                let reason =
+                    format!("there is no GPU adapter {index}: {count} were found; `foveate devices` lists them");
+                return Err(foveate_core::Error::Device { reason }.into());
+            }
+            of(&adapters.swap_remove(index))
+        }
+        Device::Gpu | Device::Auto if named().is_some() => {
+            let name = named().unwrap_or_default();
+            let adapters = pollster::block_on(gpu::adapters());
+            let fits = |adapter: &&wgpu::Adapter| adapter.get_info().name.to_lowercase().contains(&name);
+            match adapters.iter().find(fits) {
+                Some(adapter) => of(adapter),
+                None => {
+                    let reason = format!(
+                        "no GPU adapter has {name:?} in its name, as WGPU_ADAPTER_NAME asks; `foveate devices` lists them"
+                    );
+                    Err(foveate_core::Error::Device { reason }.into())
+                }
+            }
+        }
         Device::Gpu => Ok(Any::Gpu(pollster::block_on(Gpu::open(gpu(true)))?)),
         // A software driver is slower than the processor's own executor.
         Device::Auto => match pollster::block_on(Gpu::open(gpu(false))) {
@@ -66,4 +93,9 @@ pub fn device_with(kind: Device, options: Options) -> Result<Any> {
             Err(_) => device_with(Device::Cpu, options),
         },
     }
+}
+
+/// The part of an adapter's name that `WGPU_ADAPTER_NAME` asks for, in lower case.
+fn named() -> Option<String> {
+    std::env::var("WGPU_ADAPTER_NAME").ok().filter(|name| !name.is_empty()).map(|name| name.to_lowercase())
 }

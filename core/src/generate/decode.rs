@@ -179,7 +179,7 @@ impl Decode {
         if self.finish.is_some() {
             return Ok(None);
         }
-        self.times[0] = self.times[0].or_else(|| self.now());
+        self.begin();
         if let Some(finish) = self.bound(text)? {
             self.drafted.settle(text)?;
             return Ok(self.end(finish));
@@ -190,6 +190,16 @@ impl Decode {
             None => self.next(text).await?,
         };
         self.accept(text, token)
+    }
+
+    /// Notes when the first step begins.
+    pub(super) fn begin(&mut self) {
+        self.times[0] = self.times[0].or_else(|| self.now());
+    }
+
+    /// Returns whether the caller has cancelled the generation.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.options.cancel.is_cancelled()
     }
 
     /// Takes in the token that was chosen, which waits in `text`.

@@ -324,7 +324,7 @@ impl<B: Backend> Decoder<B> {
         stream.pending = self.pending(tokens);
         let residual = !stream.pending;
         let then = Then { residual, ..Then::default() };
-        matrix.apply(to, tokens, Input::plain(y), then, if residual { &w.x } else { &w.branch })?;
+        matrix.adapted(to, w, tokens, Input::plain(y), then, if residual { &w.x } else { &w.branch })?;
         match norm {
             Some(norm) => norm.in_place(to, Operand::new(&w.branch), [tokens, 1, self.config.dim], self.config.dim),
             None => Ok(()),
@@ -439,7 +439,7 @@ impl<B: Backend> Decoder<B> {
             self.settle(to, w, of)?;
             return Ok(Input::plain(Operand::at(&w.x, offset)));
         };
-        let alone = few(rows) && !of.pending && !self.pending(of.tokens) && matrix.parts.len() == 1;
+        let alone = few(rows) && !of.pending && !self.pending(of.tokens) && matrix.fuses();
         if let Some(fused) = norm.fused().filter(|_| alone) {
             return Ok(Input { x: Operand::at(&w.x, offset), norm: Some((fused, &norm.weight)), stride: None });
         }

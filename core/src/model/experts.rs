@@ -189,6 +189,6 @@ impl<B: Backend> Experts<B> {
     ) -> Result<()> {
         let Some((mlp, _)) = &self.shared else { return Ok(()) };
         mlp.record(to, w, tokens, input)?;
-        mlp.down.apply(to, tokens, Input::plain(Operand::new(&w.activated)), Then::default(), &m.shared)
+        mlp.down.adapted(to, w, tokens, Input::plain(Operand::new(&w.activated)), Then::default(), &m.shared)
     }
 }

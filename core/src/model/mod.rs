@@ -134,6 +134,7 @@ impl<B: Backend> Model<B> {
             hollow,
             used,
             blocks,
+            adapted: load::Adapted::default(),
         };
         let decoder = loader.decoder().await?;
         // Parts that are not run are not streamed for its sake.
@@ -159,6 +160,7 @@ impl<B: Backend> Model<B> {
             hollow: true,
             used: BTreeSet::new(),
             blocks: BTreeMap::new(),
+            adapted: load::Adapted::default(),
         };
         let decoder = loader.decoder().await?;
         Ok(Self {

@@ -1,6 +1,6 @@
 //! `foveate embed`
 
-use super::{DeviceArguments, load};
+use super::{DeviceArguments, LoraArguments, load};
 use clap::Args;
 use foveate::embedding::{Embedder, Options, Prompt, output};
 use foveate::{Any, Error, Result, wait};
@@ -46,6 +46,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
+    lora: LoraArguments,
+    #[command(flatten)]
     device: DeviceArguments,
 }
 
@@ -68,7 +70,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if recipe.is_none() {
         eprintln!("the model has no modules.json: vectors are the mean of all tokens");
     }
-    let model = load(&arguments.model, arguments.device)?;
+    let model = load(&arguments.model, &arguments.lora, arguments.device)?;
     let mut embedder: Embedder<Any> = Embedder::new(model, Arc::new(recipe.unwrap_or_default()))?;
     let options = options(arguments);
     let mut vectors = Vec::new();
