@@ -46,6 +46,7 @@ pub mod host;
 pub mod model;
 mod operands;
 pub mod parts;
+pub mod rerank;
 pub mod sample;
 mod send;
 pub mod session;

@@ -76,7 +76,7 @@ mod vectors;
 
 pub use api::{Builder, Chat, Generator, Model, Session};
 pub use device::{Device, Options, device, device_with};
-pub use vectors::{Embedder, recipe};
+pub use vectors::{Embedder, Reranker, recipe};
 // For this crate's own tests.
 #[cfg(feature = "hub")]
 #[doc(hidden)]
@@ -102,7 +102,7 @@ pub use foveate_core::{Any, Backend, Named, Operand, Stats, operands};
 
 pub use foveate_core::{
     any, backend, cache, chat, check, config, constrain, coprocessor, embedding, evaluate, generate, gpu, host,
-    kernels, model, parts, session, settings, tokenizer, weights,
+    kernels, model, parts, rerank, session, settings, tokenizer, weights,
 };
 pub use kernels::ops::routing;
 pub use kernels::{

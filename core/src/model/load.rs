@@ -1,6 +1,7 @@
 //! Loads the layers of a model from files into an executor's memory. [`tensors`] reads the single tensors.
 
 mod blocks;
+mod classifier;
 mod convolved;
 mod experts;
 mod latent;
@@ -132,6 +133,10 @@ impl<'a, B: Backend> Loader<'a, B> {
         } else {
             Some(self.matrix(&[(head, bias, config.vocab)], width).await?)
         };
+        let classifier = match config.classifier {
+            Some(of) => Some(self.classifier(of, config.dim).await?),
+            None => None,
+        };
         self.all_used()?;
         self.backend.submit()?;
         Ok(Decoder {
@@ -147,6 +152,7 @@ impl<'a, B: Backend> Loader<'a, B> {
             final_norm,
             transform,
             head,
+            classifier,
         })
     }
 
