@@ -47,6 +47,7 @@ pub mod lora;
 pub mod model;
 mod operands;
 pub mod parts;
+pub mod rerank;
 pub mod sample;
 mod send;
 pub mod session;

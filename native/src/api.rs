@@ -2,13 +2,14 @@
 
 use crate::device::{Device, Options, device_with};
 use crate::error::Result;
-use crate::vectors::{Embedder, recipe};
+use crate::vectors::{Embedder, Reranker, recipe};
 use crate::{adapter, open, wait};
 use foveate_core::Any;
 use foveate_core::embedding::{self, Options as EmbedOptions, Recipe};
 use foveate_core::generate::{self, Generation, Prompt};
 use foveate_core::kernels::dtype::DType;
 use foveate_core::model::{self, Files};
+use foveate_core::rerank;
 use foveate_core::session;
 use std::ffi::OsStr;
 use std::ops::Deref;
@@ -126,6 +127,31 @@ impl Model {
             (None, None) => Arc::default(),
         };
         Ok(embedding::Embedder::new(self.inner.clone(), recipe)?)
+    }
+
+    /// Returns how well a document answers a query, by the head of a cross-encoder or by Qwen3-Reranker's answers.
+    ///
+    /// ```no_run
+    /// use foveate::rerank::Options;
+    ///
+    /// let model = foveate::Model::open("BAAI/bge-reranker-v2-m3")?;
+    /// let found = model.rerank("what is a panda?", "The giant panda is a bear of China.", &Options::new())?;
+    /// println!("{:.3}", found.score);
+    /// # Ok::<(), foveate::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`reranker`](Self::reranker) and [`rerank::Reranker::judge`].
+    pub fn rerank(&self, query: &str, document: &str, options: &rerank::Options) -> Result<rerank::Relevance> {
+        Ok(wait(self.reranker()?.judge(query, document, options))?)
+    }
+
+    /// Makes what judges many documents, one after the other, in the same memory.
+    ///
+    /// # Errors
+    /// As [`rerank::Reranker::new`].
+    pub fn reranker(&self) -> Result<Reranker> {
+        Ok(rerank::Reranker::new(self.inner.clone())?)
     }
 
     /// Sets how hidden states become a vector.

@@ -80,7 +80,7 @@ mod vectors;
 pub use adapter::adapter;
 pub use api::{Builder, Chat, Generator, Model, Session};
 pub use device::{Device, Options, device, device_with};
-pub use vectors::{Embedder, recipe};
+pub use vectors::{Embedder, Reranker, recipe};
 // For this crate's own tests.
 #[cfg(feature = "hub")]
 #[doc(hidden)]
@@ -108,7 +108,7 @@ pub use foveate_core::{Any, Backend, Named, Operand, Stats, operands};
 
 pub use foveate_core::{
     any, backend, cache, chat, check, config, constrain, coprocessor, embedding, evaluate, generate, gpu, host,
-    kernels, lora, model, parts, session, settings, tokenizer, weights,
+    kernels, lora, model, parts, rerank, session, settings, tokenizer, weights,
 };
 pub use kernels::ops::routing;
 pub use kernels::{

@@ -1,5 +1,6 @@
 //! The one decoder: it records the ops of the layers that a [`Config`] lists.
 
+use super::classifier::Classifier;
 use super::experts::Experts;
 use super::matrix::{Input, Matrix, Then, few};
 use super::mixer::Mixer;
@@ -46,6 +47,8 @@ pub struct Decoder<B: Backend> {
     pub(crate) final_norm: Option<Norm<B>>,
     pub(crate) transform: Option<Transform<B>>,
     pub(crate) head: Option<Matrix<B>>,
+    /// A head that judges a whole text.
+    pub(crate) classifier: Option<Classifier>,
 }
 
 /// The weights of [`config::Transform`].

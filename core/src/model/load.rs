@@ -1,6 +1,7 @@
 //! Loads the layers of a model from files into an executor's memory. [`tensors`] reads the single tensors.
 
 mod blocks;
+mod classifier;
 mod convolved;
 mod experts;
 mod latent;
@@ -136,6 +137,10 @@ impl<'a, B: Backend> Loader<'a, B> {
         } else {
             Some(self.matrix(&[(head, bias, config.vocab)], width).await?)
         };
+        let classifier = match config.classifier {
+            Some(of) => Some(self.classifier(of, config.dim).await?),
+            None => None,
+        };
         self.all_used()?;
         self.files.adapters.all_used(&self.adapted.used)?;
         config.adapters = self.adapted.sizes;
@@ -153,6 +158,7 @@ impl<'a, B: Backend> Loader<'a, B> {
             final_norm,
             transform,
             head,
+            classifier,
         })
     }
 

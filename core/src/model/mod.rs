@@ -3,6 +3,7 @@
 mod adapter;
 mod attention;
 mod block;
+mod classifier;
 pub(crate) mod decoder;
 mod delta;
 mod experts;

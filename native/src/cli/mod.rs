@@ -17,6 +17,7 @@ mod interrupt;
 mod models;
 mod progress;
 mod pull;
+mod rerank;
 mod run;
 mod sampling;
 mod score;
@@ -74,6 +75,8 @@ enum Command {
     Eval(eval::Arguments),
     /// Turns texts into vectors, and compares two texts.
     Embed(embed::Arguments),
+    /// Orders documents by how well they answer a query.
+    Rerank(rerank::Arguments),
     /// Serves models over HTTP, as OpenAI's clients expect it.
     ///
     /// Requests share steps: prompts are read in pieces beside the decoding of others, and prompts that begin alike are read
@@ -119,6 +122,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Score(arguments) => score::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Embed(arguments) => embed::run(&arguments),
+        Command::Rerank(arguments) => rerank::run(&arguments),
         #[cfg(feature = "serve")]
         Command::Serve(arguments) => serve::run(&arguments),
         #[cfg(feature = "serve")]

@@ -182,6 +182,14 @@ pub enum Role {
     Centroids,
     /// The product of what routing heads give.
     RoutedOutput,
+    /// The layer in front of the output product of a head that judges a whole text, and its norm.
+    Pooler,
+    PoolerNorm,
+    /// The output product of such a head.
+    Classifier,
+    /// The products in front of experts and behind them, where they read fewer elements than the stream has.
+    ExpertsIn,
+    ExpertsOut,
     /// Divisors of the rotation's frequencies: of all lengths, or of short and of long ones.
     RopeDivisors,
     RopeShort,

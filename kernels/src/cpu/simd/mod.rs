@@ -216,7 +216,7 @@ dispatch! {
     transpose_strips = product::transpose, (rows: &[f32], out: &mut [f32], size: [usize; 2], strides: [usize; 3]);
 
     /// Computes one token of the delta rule: see the module `delta`.
-    delta_step = delta::step, (state: &mut [f32], size: [usize; 2], vectors: [&[f32]; 4], written: &[f32], out: &mut [f32]);
+    delta_step = delta::step, (state: &mut [f32], size: [usize; 2], vectors: [&[f32]; 5], written: &[f32], out: &mut [f32]);
 
     /// Decodes weights, like [`quant::decode`](crate::quant::decode).
     decode = weights::decode, (format: DType, bytes: &[u8], out: &mut [f32]);
