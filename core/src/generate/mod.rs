@@ -26,6 +26,8 @@ pub use decode::{Decode, Finish, Piece, Timing, Usage};
 pub use draft::{Draft, Drafting};
 pub use draft_model::DraftModel;
 pub use exchange::Exchange;
+pub use guard::{Guard, Guide};
+pub use marks::{Lexicon, Marks};
 pub use options::Generation;
 pub use prompt::Prompt;
 pub use speculate::{Drafts, Speculation};
