@@ -65,7 +65,7 @@ describe("the AI SDK's provider", () => {
       inputSchema: jsonSchema(parameters),
       execute: async (input) => (calls.push(input), input.a + input.b),
     });
-    const settings = { model: foveate("thinking"), tools: { [name]: add }, toolChoice: "required", prompt: "Add", reasoning: "none" };
+    const settings = { model: foveate("thinking"), tools: { [name]: add }, toolChoice: { type: "tool", toolName: name }, prompt: "Add", reasoning: "none" };
     const { toolCalls, toolResults, finishReason, steps } = await generateText(settings);
     assert.equal(finishReason, "tool-calls");
     assert.ok(toolCalls.length >= 1 && toolCalls.every((call) => call.toolName === "add" && call.input.b <= 2));

@@ -99,7 +99,7 @@ describe("OpenAI's interface", () => {
     const json = await client.chat.completions.create({ model: "small", messages, response_format, temperature: 0 });
     assert.equal(json.choices[0].finish_reason, "stop");
     assert.equal(typeof JSON.parse(json.choices[0].message.content).ok, "boolean");
-    const params = { model: "thinking", messages, tools: [ADD], tool_choice: "required", temperature: 0, chat_template_kwargs: { enable_thinking: false } };
+    const params = { model: "thinking", messages, tools: [ADD], tool_choice: { type: "function", function: { name: "add" } }, temperature: 0, chat_template_kwargs: { enable_thinking: false } };
     const called = (await client.chat.completions.create(params)).choices[0];
     assert.deepEqual([called.finish_reason, called.message.content], ["tool_calls", null]);
     const [call] = called.message.tool_calls;

@@ -10,7 +10,7 @@ import { ADD, sent, talking, TOOLS } from "./talking.mjs";
 support.inChromium("the Prompt API in Chromium", support.skipBrowser, ({ tab, url }) => {
   test("a page written for Chrome runs unchanged", async () => {
     const files = await sent(talking());
-    const page = await tab().context().newPage();
+    const page = await tab().context().browser().newPage();
     await page.addInitScript((files) => {
       window.source = async () => {
         const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
