@@ -105,11 +105,16 @@ async function types() {
   writeFileSync(join(web, "pkg", "ops.d.ts"), opTypes());
 }
 
-/** Removes `Symbol.dispose` from the glue's types, for programs whose `lib` lacks it. */
-function plainTypes() {
+/**
+ * Removes `Symbol.dispose` from the glue's types, for programs whose `lib` lacks it, and comments from its scripts, which
+ * browsers would download: the types have them, too.
+ */
+function plainGlue() {
+  const comments = /^ *\/\*\*\n(?: *\*.*\n)*? *\*\/\n/gm;
   for (const folder of ["pkg", "pkg/threads", "pkg/parts", "pkg/constrain"]) {
-    const file = join(web, folder, "foveate.d.ts");
-    writeFileSync(file, readFileSync(file, "utf8").replaceAll(/^ *\[Symbol\.dispose\]\(\): void;\n/gm, ""));
+    const [types, script] = ["d.ts", "js"].map((ending) => join(web, folder, `foveate.${ending}`));
+    writeFileSync(types, readFileSync(types, "utf8").replaceAll(/^ *\[Symbol\.dispose\]\(\): void;\n/gm, ""));
+    writeFileSync(script, readFileSync(script, "utf8").replaceAll(comments, ""));
   }
 }
 
@@ -127,6 +132,6 @@ if (!process.argv.includes("--only-ts")) {
   }
   await types();
 }
-plainTypes();
+plainGlue();
 rmSync(join(web, "dist"), { recursive: true, force: true });
 tool("typescript", "tsc", []);
