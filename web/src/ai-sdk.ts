@@ -13,12 +13,11 @@
  * @module
  */
 
-import type { GenerateOptions } from "./answer.js";
-import type { FinishReason } from "./answer.js";
+import type { FinishReason, GenerateOptions } from "./answer.js";
 import { FoveateError } from "./error.js";
 import type { Model } from "./index.js";
 import type { Message } from "./methods.js";
-import { Stateless } from "./stateless.js";
+import { Stateless, unique } from "./stateless.js";
 
 /** A setting that was left out. */
 export type Warning = { type: "unsupported"; feature: string; details?: string };
@@ -180,7 +179,7 @@ function languageModelOf(modelId: string, answers: Stateless): FoveateLanguageMo
 async function* partsOf(modelId: string, answers: Stateless, call: CallOptions): AsyncGenerator<StreamPart, void, void> {
   const { messages, options, warnings } = asked(call);
   yield { type: "stream-start", warnings };
-  yield { type: "response-metadata", id: crypto.randomUUID(), timestamp: new Date(), modelId };
+  yield { type: "response-metadata", id: unique(), timestamp: new Date(), modelId };
   let open: { type: "text" | "reasoning"; id: string } | { type: "tool"; id: string; name: string; input: string } | undefined;
   let blocks = 0;
   const close = (): StreamPart[] => {

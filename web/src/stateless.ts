@@ -5,6 +5,9 @@ import type { Chat } from "./chat.js";
 import type { Model } from "./index.js";
 import type { Message } from "./methods.js";
 
+/** Returns an id that no other answer has. `crypto.randomUUID` is missing on pages without TLS. */
+export const unique = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(16).padStart(8, "0")).join("");
+
 /** A model, and the session of its last conversation, of which the next one reads only what is new. */
 export class Stateless {
   readonly model: Model;

@@ -1,6 +1,7 @@
 // Chats: sessions that read only what is new, results, tools and reasoning.
 
 import assert from "node:assert/strict";
+import { openAsBlob } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { load } from "../dist/index.js";
 import * as support from "./support.mjs";
@@ -204,9 +205,7 @@ describe("tools and reasoning of a small model", () => {
 });
 
 test("the second turn of a chat of 400 tokens with SmolLM2", { skip: support.skipModel }, async (t) => {
-  const { openAsBlob } = await import("node:fs");
-  const models = process.env.FOVEATE_MODELS ?? new URL("../../target/models", import.meta.url).pathname;
-  const model = await load(await openAsBlob(`${models}/${support.smollm2}`));
+  const model = await load(await openAsBlob(support.modelPath(support.smollm2)));
   const chat = await model.chat({ system: "You are a helpful assistant.", maxTokens: 16 });
   const story = "The lighthouse keeper counted the ships that passed in the night, and wrote their names into a book. ".repeat(17);
   const first = await chat.send(`Here is a story: ${story} What did he count?`).result();

@@ -1,6 +1,7 @@
 // Constraints: answers of small models that always have the form that was asked for.
 
 import assert from "node:assert/strict";
+import { openAsBlob } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { load } from "../dist/index.js";
 import * as support from "./support.mjs";
@@ -93,6 +94,30 @@ describe("constraints in Node.js", () => {
     assert.ok(thought.reasoning.length > 0 && ["yes", "no"].includes(thought.text.trim()), JSON.stringify(thought));
     thinking.dispose();
   });
+});
+
+test("SmolLM2 gives the tokens that the command line gives", { skip: support.skipModel }, async () => {
+  const model = await load(await openAsBlob(support.modelPath(support.smollm2)));
+  const ids = async (prompt, options) => {
+    const ids = [];
+    for await (const { id } of model.generateTokens(prompt, { maxTokens: 80, ...options })) ids.push(id);
+    return ids;
+  };
+  const jsonSchema = {
+    type: "object",
+    properties: {
+      name: { type: "string", maxLength: 12 },
+      age: { type: "integer", minimum: 0, maximum: 120 },
+      tags: { type: "array", items: { enum: ["a", "b"] }, maxItems: 2 },
+    },
+    required: ["name", "age", "tags"],
+    additionalProperties: false,
+  };
+  // foveate generate "A person: " --json-schema FILE, and "Today is " --regex .., with --json
+  const person = [39428, 1245, 1799, 476, 9682, 1002, 476, 473, 1799, 216, 35, 32, 28, 476, 15951, 1799, 9523, 81, 1002, 476, 82, 3222, 109];
+  assert.deepEqual(await ids("A person: ", { jsonSchema }), person);
+  assert.deepEqual(await ids("Today is ", { regex: "[0-9]{4}-[01][0-9]-[0-3][0-9]" }), [33, 32, 32, 32, 29, 33, 32, 29, 33, 32]);
+  model.dispose();
 });
 
 support.inChromium("constraints in Chromium", support.skipBrowser || support.skipModel, ({ page, requests }) => {

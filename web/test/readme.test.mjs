@@ -112,7 +112,7 @@ describe("the blocks of the READMEs run in Node.js", () => {
   const element = () => ({ append: (text) => texts.push(text) });
 
   before(async () => {
-    model = await foveate.load(talking(TOOLS));
+    model = await foveate.load(talking(TOOLS, ["delta", "routing", "attention"]));
     cpu = await foveate.device("cpu");
     const golden = support.skipGolden ? [] : support.goldenOps().slice(0, 1);
     const tensor = (shape) => ({ shape, data: new Float32Array(shape.reduce((a, b) => a * b)).fill(0.5) });

@@ -3,7 +3,7 @@
 import type { AnswerEvent, AnswerResult, Prompt, Token } from "../answer.js";
 import type { Model } from "../index.js";
 import type { Message } from "../methods.js";
-import { Stateless } from "../stateless.js";
+import { Stateless, unique } from "../stateless.js";
 import { APIError } from "./error.js";
 import { boolean, conversation, integer, type Settings, settings, strings } from "./fields.js";
 import type {
@@ -35,7 +35,7 @@ const rounded = (logprob: number) => Math.round(Math.max(logprob, -9999) * 1e4) 
 
 /** Returns the fields that all chunks of an answer have in common. */
 const framed = (prefix: string, model: string) => ({
-  id: `${prefix}-${crypto.randomUUID().replaceAll("-", "")}`,
+  id: `${prefix}-${unique()}`,
   created: Math.floor(Date.now() / 1000),
   model,
 });
