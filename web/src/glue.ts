@@ -12,14 +12,17 @@ interface NodeProcess {
 
 export let glue: Glue = single;
 
-let begin = async (): Promise<unknown> => {
-  const url = new URL("../pkg/foveate_bg.wasm", import.meta.url);
-  if (url.protocol !== "file:") return single.default({ module_or_path: url });
+/** Returns what the glue loads a wasm file from: its address, or its bytes where there is no fetching of files. */
+export function wasmAt(url: URL): URL | Promise<Uint8Array<ArrayBuffer>> {
+  if (url.protocol !== "file:") return url;
   // Node.js cannot fetch file URLs. An import of `node:fs` would make bundlers fail.
   const { process } = globalThis as unknown as { process: NodeProcess };
   const { readFile } = process.getBuiltinModule("node:fs/promises");
-  return single.default({ module_or_path: readFile(url) });
-};
+  return readFile(url);
+}
+
+let begin = async (): Promise<unknown> =>
+  single.default({ module_or_path: wasmAt(new URL("../pkg/foveate_bg.wasm", import.meta.url)) });
 
 /** Replaces the build of this thread. If `start` fails, the single-threaded build is used after all. */
 export function use(other: Omit<Glue, "default" | "initSync">, start: () => Promise<unknown>): void {

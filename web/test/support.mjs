@@ -27,6 +27,7 @@ export const skipGolden = unless(golden, "the golden cases");
 export const skipModel = unless(join(models, smollm2), "the model") || skipGolden;
 
 export const smollm2Golden = () => JSON.parse(readFileSync(join(golden, "smollm2.json"), "utf8"));
+export const modelPath = (name) => join(models, name);
 export const goldenPath = (path) => join(golden, path);
 export const goldenFile = (path) => readFileSync(goldenPath(path));
 

@@ -69,7 +69,7 @@ impl<'de> Deserialize<'de> for Message {
 }
 
 /// The inputs of a chat template other than the messages, and how the rendered text ends.
-#[derive(Clone, PartialEq, Default, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Inputs {
     /// End where the assistant's next turn begins.

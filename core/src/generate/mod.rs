@@ -30,6 +30,8 @@ pub use draft::{Draft, Drafting};
 pub use draft_model::DraftModel;
 pub use echo::echo;
 pub use exchange::Exchange;
+pub use guard::{Guard, Guide};
+pub use marks::{Lexicon, Marks};
 pub use options::Generation;
 pub use prompt::Prompt;
 pub use search::{

@@ -3,7 +3,6 @@
 //! A tokenizer comes from a `tokenizer.json`, or is rebuilt from the metadata of a GGUF file.
 
 mod byte_level;
-#[cfg(feature = "constrain")]
 mod bytes;
 mod ends;
 mod gguf;
@@ -13,8 +12,7 @@ mod sentencepiece;
 mod settings;
 mod stream;
 
-#[cfg(feature = "constrain")]
-pub(crate) use bytes::TokenBytes;
+pub use bytes::TokenBytes;
 pub(crate) use settings::Settings;
 pub use stream::Stream;
 
