@@ -1,10 +1,11 @@
 /** Single ops over typed arrays, and checks of a device against the definitions. */
 
 import type { OpInputs, OpName } from "../pkg/ops.js";
+import { absolute } from "./address.js";
 import { type BufferDevice, BufferExecutor, type OwnDevice } from "./buffers.js";
 import { type Abortable, FoveateError } from "./error.js";
 import type { Argument, Device as Kind, Engine, Finding } from "./methods.js";
-import { absolute, type EngineOptions, spawnEngine } from "./spawn.js";
+import { type EngineOptions, spawnEngine } from "./spawn.js";
 import { type AnySettings, byName, bytesOf, hooksOf, type Settings, settingsText, shapesOf, type Tensor, type TensorData, type Tensors, typed } from "./tensors.js";
 
 export type { Finding };

@@ -12,8 +12,18 @@ interface NodeProcess {
 
 export let glue: Glue = single;
 
+let located: string | undefined;
+
+/** Sets the address of the wasm, or of the folder of its builds if it ends with `/`. */
+export function locate(wasmUrl: string): void {
+  located = wasmUrl;
+}
+
+/** Returns the address of a build: `own`, unless the page has set another one for `path` in the folder of builds. */
+export const wasmAt = (path: string, own: URL): URL => (located === undefined ? own : located.endsWith("/") ? new URL(path, located) : new URL(located));
+
 let begin = async (): Promise<unknown> => {
-  const url = new URL("../pkg/foveate_bg.wasm", import.meta.url);
+  const url = wasmAt("foveate_bg.wasm", new URL("../pkg/foveate_bg.wasm", import.meta.url));
   if (url.protocol !== "file:") return single.default({ module_or_path: url });
   // Node.js cannot fetch file URLs. An import of `node:fs` would make bundlers fail.
   const { process } = globalThis as unknown as { process: NodeProcess };
@@ -48,7 +58,16 @@ export async function compiled(): Promise<unknown> {
   }
   ready ??= begin().catch((error) => {
     ready = undefined;
-    throw new FoveateError("read", `cannot load the wasm: ${error}`, { cause: error });
+    throw unloaded(error);
   });
   return ready;
+}
+
+/** Returns the error of a wasm that cannot be loaded. Browsers name the policy that blocks it only in the message. */
+function unloaded(error: unknown): FoveateError {
+  if (/unsafe-eval|content.security.policy/i.test(String(error))) {
+    const why = "the page's Content-Security-Policy blocks it: add 'wasm-unsafe-eval' to its directive script-src";
+    return new FoveateError("read", `cannot compile the wasm: ${why}`, { cause: error, reason: "csp" });
+  }
+  return new FoveateError("read", `cannot load the wasm: ${error}`, { cause: error });
 }

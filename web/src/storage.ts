@@ -110,3 +110,36 @@ export async function openStorage(): Promise<Storage | undefined> {
     }
   }
 }
+
+/** Milliseconds that a tab waits for another one. */
+const TURN = 60_000;
+
+/**
+ * Runs `work` while no other tab of this origin runs work of the same name. A tab that waits for too long runs it
+ * nevertheless. Where there are no locks, as in Node.js, runs it at once.
+ */
+export async function inTurn<T>(name: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+  const locks = (globalThis.navigator as { readonly locks?: LockManager } | undefined)?.locks;
+  if (!locks) return work();
+  const end = new AbortController();
+  const stop = () => end.abort();
+  signal?.addEventListener("abort", stop, { once: true });
+  const timer = setTimeout(stop, TURN);
+  const settle = () => {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", stop);
+  };
+  let begun = false;
+  try {
+    return await locks.request(`${FOLDER}-${name}`, { signal: end.signal }, () => {
+      begun = true;
+      settle();
+      return work();
+    });
+  } catch (error) {
+    if (begun) throw error;
+    return work();
+  } finally {
+    settle();
+  }
+}

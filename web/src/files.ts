@@ -1,0 +1,352 @@
+/** Files of one model, on a server and in the cache. */
+
+import type { JsSource } from "../pkg/foveate.js";
+import { FoveateError, throwIfAborted } from "./error.js";
+import { BLOCK, CachedFile, fullStorage } from "./kept.js";
+import { checkSmall, checkStart, type Format, isHtml } from "./magic.js";
+import { askVersion, changed, range, type Requesting, start, whole } from "./request.js";
+import { sameVersion, type Version } from "./version.js";
+
+/** Options for reading files of a server. */
+export interface Reading extends Requesting {
+  /** Stores downloaded files, and reads stored ones. */
+  readonly cache?: boolean;
+  /** Called once if the storage is full. Default: a warning in the console. */
+  readonly onFull?: ((error: FoveateError) => void) | undefined;
+}
+
+const nameOf = (url: URL) => decodeURIComponent(url.pathname.split("/").pop() || url.pathname);
+
+export class Files {
+  /** The last error that a file gave to a caller which cannot pass it on. */
+  failure: FoveateError | undefined;
+  readonly #source: string;
+  readonly #reading: Reading;
+  /** Opened files of the cache by address. */
+  readonly #cached = new Map<string, CachedFile>();
+  /** Files that were compared with the server's by now. */
+  readonly #compared = new Set<string>();
+  /** Writes what was read to the cache, as soon as all files of the model have been opened. */
+  #unkept: (() => Promise<void>)[] = [];
+  #toldFull = false;
+  #fetched = false;
+
+  constructor(source: string, reading: Reading) {
+    this.#source = source;
+    this.#reading = { ...reading, onFetched: (bytes) => ((this.#fetched = true), reading.onFetched?.(bytes)) };
+  }
+
+  /** Returns `true` if a file is in the cache. */
+  async has(url: URL): Promise<boolean> {
+    return this.#reading.cache === true && (await CachedFile.find(url.href)) !== undefined;
+  }
+
+  /** Reads a small file. */
+  required(url: URL): Promise<Uint8Array> {
+    return this.#small(url, (reading) => whole(url, reading)) as Promise<Uint8Array>;
+  }
+
+  /**
+   * Reads a small file; returns `undefined` if it does not exist. If it did not exist `before`, a server that cannot be
+   * reached counts as one that does not have it.
+   */
+  optional(url: URL, before: boolean): Promise<Uint8Array | undefined> {
+    return this.#small(url, async (reading, existed) => {
+      const sparing = before && !existed;
+      if (sparing && globalThis.navigator?.onLine === false) return undefined;
+      return whole(url, sparing ? { ...reading, timeout: SPARING } : reading, true, sparing ? 1 : undefined).catch((error) => {
+        if (!sparing || error.code === "cancelled") throw error;
+        return undefined;
+      });
+    });
+  }
+
+  async #small(
+    url: URL,
+    get: (reading: Reading, existed: boolean) => Promise<{ blob: Blob; version: Version } | undefined>,
+  ): Promise<Uint8Array | undefined> {
+    const existed = await this.has(url);
+    const kept = existed ? await this.#find(url) : undefined;
+    const count = kept ? Math.ceil(kept.size / BLOCK) : 0;
+    const blocks = await Promise.all(Array.from({ length: count }, (_, i) => kept?.read(i)));
+    if (kept && blocks.every((block) => block)) return new Uint8Array(await new Blob(blocks as Uint8Array<ArrayBuffer>[]).arrayBuffer());
+    const got = await get(this.#reading, existed);
+    if (!got) return undefined;
+    const bytes = new Uint8Array(await got.blob.arrayBuffer());
+    checkSmall(nameOf(url), bytes);
+    if (isHtml(bytes) && !url.pathname.endsWith(".jinja")) {
+      if (!url.pathname.endsWith("/config.json")) return undefined;
+      throw new FoveateError("format", `${url} is a web page, not a model's configuration: check the address`, { reason: "html" });
+    }
+    if (this.#reading.cache && isSound(url, bytes)) {
+      this.#unkept.push(async () => {
+        await kept?.drop();
+        const file = await CachedFile.begin(url.href, this.#source, { ...got.version, size: bytes.length });
+        this.#begun(url, file);
+        for (let at = 0; file && at < bytes.length; at += BLOCK) await file.write(at / BLOCK, bytes.subarray(at, at + BLOCK));
+        if (file?.full) await this.#full(file);
+      });
+    }
+    return bytes;
+  }
+
+  /** Stores what was read while the model was opened. */
+  async keep(): Promise<void> {
+    const unkept = this.#unkept;
+    this.#unkept = [];
+    for (const keep of unkept) await keep();
+  }
+
+  /**
+   * Opens a large file. If the server does not support ranges, downloads the file once, into a `Blob`, which browsers store
+   * outside of the page's memory.
+   */
+  async open(url: URL, format: Format): Promise<JsSource> {
+    const { cache, signal } = this.#reading;
+    const name = nameOf(url);
+    const kept = cache ? await this.#find(url) : undefined;
+    const first = await kept?.read(0);
+    if (kept && first && startsLike(name, first, format)) {
+      return new BlockSource(name, kept.size, { kept, server: new Ranges(url, kept.version, this.#reading), files: this, signal }, first);
+    }
+    const begun = await start(url, BLOCK, this.#reading);
+    const blob = "blob" in begun ? begun.blob : undefined;
+    const bytes = "blob" in begun ? new Uint8Array(await begun.blob.slice(0, BLOCK).arrayBuffer()) : begun.bytes;
+    checkStart(String(url), bytes, format);
+    const version = { ...begun.version, size: blob?.size ?? (begun.version.size as number) };
+    const server = blob ? new WholeFile(blob) : new Ranges(url, version, this.#reading);
+    let file = kept && first === undefined && sameVersion(kept.version, version) ? kept : undefined;
+    if (kept && !file) await kept.drop();
+    if (cache) file ??= await CachedFile.begin(url.href, this.#source, version);
+    this.#begun(url, file);
+    this.#unkept.push(async () => {
+      await file?.write(0, bytes);
+      if (file?.full) await this.#full(file);
+    });
+    return new BlockSource(name, version.size, { kept: file, server, files: this, signal }, bytes);
+  }
+
+  /** Notes a file that the server has just sent. */
+  #begun(url: URL, file: CachedFile | undefined): void {
+    this.#compared.add(url.href);
+    if (file) this.#cached.set(url.href, file);
+  }
+
+  /** Returns a file of the cache, unless the server has another version by now. */
+  async #find(url: URL): Promise<CachedFile | undefined> {
+    const kept = await CachedFile.find(url.href);
+    if (!kept) return undefined;
+    if (!kept.fresh && !(await this.#compare(url, kept))) return undefined;
+    this.#cached.set(url.href, kept);
+    return kept;
+  }
+
+  /** Compares a file with the server's. If they differ, drops it and returns `false`. */
+  async #compare(url: URL, kept: CachedFile): Promise<boolean> {
+    if (this.#compared.has(url.href)) return true;
+    this.#compared.add(url.href);
+    const { signal, headers, fetch, timeout } = this.#reading;
+    const version = await askVersion(url, { signal, headers, fetch, timeout });
+    if (!version) return true;
+    if (sameVersion(kept.version, version)) {
+      await kept.confirm(version);
+      return true;
+    }
+    this.#cached.delete(url.href);
+    await kept.drop();
+    return false;
+  }
+
+  /** Compares all files of the cache with the server's. Returns `true` if one differs. */
+  async compare(): Promise<boolean> {
+    const all = [...this.#cached].map(([url, kept]) => this.#compare(new URL(url), kept));
+    return (await Promise.all(all)).includes(false);
+  }
+
+  /** Removes the files from the cache, if some were downloaded. */
+  async forget(): Promise<void> {
+    if (!this.#fetched) return;
+    for (const file of this.#cached.values()) await file.drop();
+  }
+
+  /** Called by a file that the storage has no room for. */
+  async #full(file: CachedFile): Promise<void> {
+    if (this.#toldFull) return;
+    this.#toldFull = true;
+    const error = await fullStorage(this.#source, file.missing);
+    if (this.#reading.onFull) this.#reading.onFull(error);
+    else console.warn(`foveate: ${error.message}`);
+  }
+
+  /** Reads a block of a file: from the cache, or from the server into the cache. */
+  async block(index: number, { kept, server, signal }: Parts): Promise<Uint8Array> {
+    const stored = await kept?.read(index);
+    if (stored) return stored;
+    if (!kept) return server.fetch(index);
+    try {
+      return await kept.downloading(index, signal, async () => {
+        const meanwhile = await kept.readAgain(index);
+        if (meanwhile) return meanwhile;
+        throwIfAborted(signal);
+        const bytes = await server.fetch(index);
+        await kept.write(index, bytes);
+        if (kept.full) await this.#full(kept);
+        return bytes;
+      });
+    } catch (error) {
+      if ((error as FoveateError).reason === "changed") await kept.drop();
+      throw error;
+    }
+  }
+}
+
+/** Milliseconds to wait for a file that probably does not exist. */
+const SPARING = 5000;
+
+/** Returns `true` if a small file may be kept: JSON that can be read, or a template. */
+function isSound(url: URL, bytes: Uint8Array): boolean {
+  if (bytes.length === 0) return false;
+  if (!url.pathname.endsWith(".json")) return true;
+  try {
+    JSON.parse(new TextDecoder().decode(bytes));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function startsLike(name: string, bytes: Uint8Array, format: Format): boolean {
+  try {
+    checkStart(name, bytes, format);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A file in blocks of `BLOCK` bytes; the last block may be shorter. */
+interface Blocks {
+  fetch(index: number): Promise<Uint8Array>;
+}
+
+class WholeFile implements Blocks {
+  readonly #blob: Blob;
+
+  constructor(blob: Blob) {
+    this.#blob = blob;
+  }
+
+  async fetch(index: number): Promise<Uint8Array> {
+    return new Uint8Array(await this.#blob.slice(index * BLOCK, (index + 1) * BLOCK).arrayBuffer());
+  }
+}
+
+class Ranges implements Blocks {
+  readonly #url: URL;
+  readonly #version: Version & { readonly size: number };
+  readonly #reading: Reading;
+  /** The file as a whole, once the server answered so. */
+  #whole: WholeFile | undefined;
+
+  constructor(url: URL, version: Version & { readonly size: number }, reading: Reading) {
+    this.#url = url;
+    this.#version = version;
+    this.#reading = reading;
+  }
+
+  async fetch(index: number): Promise<Uint8Array> {
+    if (this.#whole) return this.#whole.fetch(index);
+    const from = index * BLOCK;
+    const to = Math.min(from + BLOCK, this.#version.size);
+    const got = await range(this.#url, from, to, this.#version, this.#reading);
+    if (!("blob" in got)) return got;
+    if (!sameVersion(this.#version, got.version, false)) throw changed(this.#url, "its version differs");
+    this.#whole = new WholeFile(got.blob);
+    return this.#whole.fetch(index);
+  }
+}
+
+/** Where a file is read from. */
+interface Parts {
+  readonly kept: CachedFile | undefined;
+  readonly server: Blocks;
+  readonly files: Files;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Blocks kept in memory. The tensors of a layer are neighbours in a file, but are not read in the order of the file. */
+const KEPT = 8;
+/** Blocks that are fetched ahead. */
+const AHEAD = 3;
+
+/** A large file. */
+export class BlockSource implements JsSource {
+  readonly name: string;
+  readonly size: number;
+  readonly #parts: Parts;
+  /** Blocks by index, the most recently used last. */
+  readonly #blocks = new Map<number, Promise<Uint8Array>>();
+
+  constructor(name: string, size: number, parts: Parts, first: Uint8Array) {
+    this.name = name;
+    this.size = size;
+    this.#parts = parts;
+    this.#blocks.set(0, Promise.resolve(first));
+  }
+
+  /** Bytes that are not in the cache. */
+  get missing(): number {
+    return this.#parts.kept?.missing ?? this.size;
+  }
+
+  async read(offset: number, length: number): Promise<Uint8Array> {
+    const out = new Uint8Array(length);
+    const end = offset + length;
+    for (let at = offset; at < end; ) {
+      const index = Math.floor(at / BLOCK);
+      const block = this.#block(index);
+      for (let next = index + 1; next <= index + AHEAD && next * BLOCK < this.size; next++) {
+        if (!this.#blocks.has(next)) this.#block(next).catch(() => {});
+      }
+      const bytes = await block.catch((error) => {
+        if (error instanceof FoveateError) this.#parts.files.failure = error;
+        throw error;
+      });
+      const from = at - index * BLOCK;
+      const take = Math.min(bytes.length - from, end - at);
+      if (take <= 0) throw new FoveateError("read", `cannot read ${this.name}: the file ends at byte ${at}, expected ${end}`);
+      out.set(bytes.subarray(from, from + take), at - offset);
+      at += take;
+    }
+    return out;
+  }
+
+  /** Stores all blocks in the cache. Calls `hear` after each. */
+  async download(hear: () => void): Promise<void> {
+    const count = Math.ceil(this.size / BLOCK);
+    let next = 0;
+    const worker = async () => {
+      while (next < count) {
+        throwIfAborted(this.#parts.signal);
+        await this.#parts.files.block(next++, this.#parts);
+        hear();
+      }
+    };
+    await Promise.all(Array.from({ length: 1 + AHEAD }, worker));
+  }
+
+  #block(index: number): Promise<Uint8Array> {
+    let block = this.#blocks.get(index);
+    this.#blocks.delete(index);
+    if (!block) {
+      block = this.#parts.files.block(index, this.#parts);
+      block.catch(() => this.#blocks.delete(index));
+    }
+    this.#blocks.set(index, block);
+    for (const old of this.#blocks.keys()) {
+      if (this.#blocks.size <= KEPT) break;
+      this.#blocks.delete(old);
+    }
+    return block;
+  }
+}
