@@ -3,7 +3,7 @@
 // usage: npm run build [-- --only-ts]
 
 import { execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -108,6 +108,21 @@ function plainTypes() {
   }
 }
 
+/** Copies the types into a folder of CommonJS: TypeScript takes a file's kind of module from the nearest `package.json`. */
+function commonTypes() {
+  const cjs = join(web, "cjs");
+  rmSync(cjs, { recursive: true, force: true });
+  const isTypes = (path) => path.endsWith(".d.ts") && !path.endsWith(".wasm.d.ts");
+  const filter = (path) => statSync(path).isDirectory() ? !path.endsWith("threads") : isTypes(path);
+  for (const folder of ["dist", "pkg"]) cpSync(join(web, folder), join(cjs, folder), { recursive: true, filter });
+  writeFileSync(join(cjs, "package.json"), '{ "type": "commonjs" }\n');
+}
+
+/** Copies the licences, which npm looks for beside the manifest. */
+function licences() {
+  for (const name of ["LICENSE-APACHE", "LICENSE-MIT"]) copyFileSync(join(root, name), join(web, name));
+}
+
 if (!process.argv.includes("--only-ts")) {
   rmSync(join(web, "pkg"), { recursive: true, force: true });
   sources();
@@ -121,3 +136,5 @@ if (!process.argv.includes("--only-ts")) {
 plainTypes();
 rmSync(join(web, "dist"), { recursive: true, force: true });
 tool("typescript", "tsc", []);
+commonTypes();
+licences();

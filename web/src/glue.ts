@@ -5,9 +5,23 @@ import { FoveateError } from "./error.js";
 
 type Glue = typeof single;
 
-/** The part of Node.js that is used here. */
-interface NodeProcess {
-  getBuiltinModule(name: "node:fs/promises"): { readFile(path: URL): Promise<Uint8Array<ArrayBuffer>> };
+/** The parts of Node.js that are used here. An import of `node:fs` would make bundlers fail. */
+interface Builtin {
+  "node:fs/promises": { readFile(path: URL): Promise<Uint8Array<ArrayBuffer>> };
+  "node:worker_threads": {
+    readonly Worker: new (
+      script: URL,
+      options: object,
+    ) => { once(event: string, hear: (value: unknown) => void): void; unref(): void };
+    readonly parentPort: { postMessage(message: unknown): void };
+    readonly workerData: unknown;
+  };
+}
+
+/** Returns a module of Node.js. */
+export function builtin<Name extends keyof Builtin>(name: Name): Builtin[Name] {
+  const { process } = globalThis as unknown as { process: { getBuiltinModule(name: Name): Builtin[Name] } };
+  return process.getBuiltinModule(name);
 }
 
 export let glue: Glue = single;
@@ -25,10 +39,8 @@ export const wasmAt = (path: string, own: URL): URL => (located === undefined ? 
 let begin = async (): Promise<unknown> => {
   const url = wasmAt("foveate_bg.wasm", new URL("../pkg/foveate_bg.wasm", import.meta.url));
   if (url.protocol !== "file:") return single.default({ module_or_path: url });
-  // Node.js cannot fetch file URLs. An import of `node:fs` would make bundlers fail.
-  const { process } = globalThis as unknown as { process: NodeProcess };
-  const { readFile } = process.getBuiltinModule("node:fs/promises");
-  return single.default({ module_or_path: readFile(url) });
+  // Node.js cannot fetch file URLs.
+  return single.default({ module_or_path: builtin("node:fs/promises").readFile(url) });
 };
 
 /** Replaces the build of this thread. If `start` fails, the single-threaded build is used after all. */

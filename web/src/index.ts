@@ -74,6 +74,8 @@ export * from "./session.js";
 export type { DeviceKind, Fallback, Message, ModelSource, OpTime, Part, Phase, Profile, Progress, Report, Segment };
 export type { SelfTest, SplicePolicy, Stats, TemplateOptions };
 export type { EngineOptions };
+export type { Fetch } from "./request.js";
+export type { FileHandle, FolderHandle } from "./spawn.js";
 export { FoveateError };
 
 /** Options of {@link load}. */

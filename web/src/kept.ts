@@ -56,7 +56,7 @@ export class CachedFile {
   #manifest: Manifest;
   #writing: Promise<void> | undefined;
   #changed = false;
-  #dropped = false;
+  #dropped: Promise<void> | undefined;
   /** `true` if the storage is full: nothing more is written. */
   full = false;
 
@@ -118,8 +118,12 @@ export class CachedFile {
   }
 
   /** Removes the file and the blocks that no other file has. */
-  async drop(): Promise<void> {
-    this.#dropped = true;
+  drop(): Promise<void> {
+    this.#dropped ??= this.#remove();
+    return this.#dropped;
+  }
+
+  async #remove(): Promise<void> {
     try {
       await this.#writing;
       await this.#storage.remove(this.#name);
@@ -164,9 +168,12 @@ export class CachedFile {
     if (this.full || this.#dropped) return;
     try {
       const name = await hash(bytes);
-      await this.#storage.write(blockName(name), bytes);
-      this.#manifest.blocks[index] = name;
-      await this.#save();
+      const store = async () => {
+        await this.#storage.write(blockName(name), bytes);
+        this.#manifest.blocks[index] = name;
+        await this.#save();
+      };
+      await inTurn(SWEEP, undefined, store, "shared");
     } catch (error) {
       // Loading goes on without the cache.
       this.full ||= (error as { name?: unknown } | undefined)?.name === "QuotaExceededError";
@@ -206,8 +213,13 @@ export async function manifests(storage: Storage): Promise<Map<string, Manifest>
   return found;
 }
 
+/** Name of the turns of sweeping. A block is not swept between its storage and that of its file's manifest. */
+const SWEEP = "sweep";
+
 /** Removes blocks that belong to no file. */
-export async function sweep(storage: Storage): Promise<void> {
+export const sweep = (storage: Storage): Promise<void> => inTurn(SWEEP, undefined, () => swept(storage));
+
+async function swept(storage: Storage): Promise<void> {
   const kept = new Set<string | null>();
   for (const { blocks } of (await manifests(storage)).values()) for (const block of blocks) kept.add(block);
   for (const name of await storage.names()) {

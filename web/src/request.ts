@@ -8,7 +8,7 @@ import { sameVersion, type Version, versionOf } from "./version.js";
 /** The part of `fetch` that is used here. */
 export type Fetch = (
   url: string,
-  init: { method: string; headers: Record<string, string>; cache: RequestCache; signal: AbortSignal },
+  init: { method: string; headers: Record<string, string>; cache: "no-store" | "no-cache"; signal: AbortSignal },
 ) => Promise<Response>;
 
 /** Options of requests. */
@@ -64,9 +64,11 @@ class Watch {
     }, this.#timeout);
   }
 
+  /** Also frees the connection, if the response was not read to its end. */
   end(): void {
     clearTimeout(this.#timer);
     this.#signal?.removeEventListener("abort", this.#abort);
+    this.#stop.abort();
   }
 
   error(url: URL, cause: unknown): FoveateError {
@@ -107,7 +109,6 @@ async function respond(url: URL, method: string, headers: Record<string, string>
   watch.heard();
   if (response.status >= 500 || response.status === 429 || response.status === 408) {
     const wait = Number(response.headers.get("Retry-After") ?? 0) * 1000;
-    await response.body?.cancel().catch(() => {});
     throw new Passing(async () => refused(url, response), Math.min(MOST_PATIENCE, wait || 0));
   }
   return response;
@@ -202,7 +203,6 @@ export async function whole(url: URL, asking: Requesting, optional = false, trie
   return patiently(url, asking, tries, async (watch) => {
     const response = await respond(url, "GET", {}, watch, asking);
     if (response.ok && !isPage(response)) return { blob: await collected(response, watch, asking), version: versionOf(response) };
-    await response.body?.cancel().catch(() => {});
     // For missing files, storage services answer 403, and development servers answer with the page itself.
     if (optional && (response.ok || [403, 404, 410].includes(response.status))) return undefined;
     throw response.ok ? pageInstead(url, response) : refused(url, response);
@@ -279,12 +279,8 @@ async function partly(
   const work = async (watch: Watch): Promise<{ readonly bytes: Uint8Array } | Whole> => {
     const response = await respond(url, "GET", { Range: `bytes=${from + at}-${from + there - 1}` }, watch, asking);
     if (response.status !== 206) {
-      if (response.status === 200 && isPage(response)) {
-        await response.body?.cancel().catch(() => {});
-        throw pageInstead(url, response);
-      }
+      if (response.status === 200 && isPage(response)) throw pageInstead(url, response);
       if (response.status === 200) return { blob: await collected(response, watch, asking), version: versionOf(response) };
-      await response.body?.cancel().catch(() => {});
       // An empty file has no range.
       if (response.status === 416 && from === 0) return { blob: new Blob(), version: { size: 0 } };
       throw response.status === 416 ? changed(url, `it ends before byte ${from + at}`) : refused(url, response);
@@ -293,7 +289,6 @@ async function partly(
     const [, first, last] = response.headers.get("Content-Range")?.match(/^bytes (\d+)-(\d+)\//) ?? [];
     const promised = last === undefined ? Number(response.headers.get("Content-Length") ?? NaN) : Number(last) - Number(first) + 1;
     if ((first !== undefined && Number(first) !== from + at) || promised > there - at || response.headers.has("Content-Encoding")) {
-      await response.body?.cancel().catch(() => {});
       throw new Lie();
     }
     // A file may end before `to`.

@@ -1,11 +1,24 @@
 /** Options and sources shared by `load` and `device`. */
 
 import { absolute, addressOf } from "./address.js";
-import { abortable, FoveateError, throwIfAborted } from "./error.js";
+import { abortable, FoveateError } from "./error.js";
 import type { Engine, Hooks, Method, Methods } from "./methods.js";
 import type { Names } from "./options.js";
 import { WorkerEngine } from "./remote.js";
 import type { OpenSource } from "./source.js";
+
+/** The part of a `FileSystemFileHandle` that is used here: TypeScript knows its type with the library `dom` only. */
+export interface FileHandle {
+  readonly kind: "file";
+  readonly name: string;
+  getFile(): Promise<File>;
+}
+
+/** The part of a `FileSystemDirectoryHandle` that is used here. */
+export interface FolderHandle {
+  readonly kind: "directory";
+  readonly name: string;
+}
 
 /**
  * A model.
@@ -29,8 +42,8 @@ export type ModelSource =
   | Response
   | readonly File[]
   | ReadableStream<Uint8Array>
-  | FileSystemFileHandle
-  | FileSystemDirectoryHandle;
+  | FileHandle
+  | FolderHandle;
 
 /** Worker, threads and files of an engine. */
 export interface EngineOptions {
@@ -42,8 +55,8 @@ export interface EngineOptions {
   readonly worker?: boolean;
   /**
    * Threads of the CPU executor. More than one needs a worker and a cross-origin isolated page, because threads share
-   * memory; otherwise there is one. `model.device` tells the number. Default: half of the processor's threads, at most 8,
-   * so that pages and drivers can still run.
+   * memory, or Node.js, where the first model's number applies to all; otherwise there is one. `model.device` tells the
+   * number. Default: half of the processor's threads, at most 8, so that pages and drivers can still run.
    */
   readonly threads?: number;
   /**
@@ -58,28 +71,28 @@ export interface EngineOptions {
 /** Names of {@link EngineOptions}. */
 export const ENGINE_OPTIONS: Names<EngineOptions> = { worker: true, threads: true, wasmUrl: true, workerUrl: true };
 
-/** An engine that is being started. */
+/** An engine that is being started. Its first call waits for it; later calls are passed on at once, in their order. */
 class StartingEngine implements Engine {
-  readonly #engine: Promise<Engine>;
+  readonly #starting: Promise<Engine>;
+  #started: Engine | undefined;
   readonly #end = new AbortController();
 
   /** `start` gets a signal that is aborted when the engine is closed. */
   constructor(start: (closing: AbortSignal) => Promise<Engine>) {
     const { signal } = this.#end;
     const closed = new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
-    this.#engine = Promise.race([start(signal), closed]);
-    this.#engine.catch(() => {});
+    this.#starting = Promise.race([start(signal), closed]);
+    this.#starting.then((engine) => (this.#started = engine)).catch(() => {});
   }
 
-  async call<M extends Method>(method: M, args: Parameters<Methods[M]>, hooks: Hooks = {}): Promise<ReturnType<Methods[M]>> {
-    throwIfAborted(hooks.signal);
-    const engine = await abortable(this.#engine, hooks.signal);
-    return engine.call(method, args, hooks);
+  call<M extends Method>(method: M, args: Parameters<Methods[M]>, hooks: Hooks = {}): Promise<ReturnType<Methods[M]>> {
+    if (this.#started) return this.#started.call(method, args, hooks);
+    return abortable(this.#starting, hooks.signal).then((engine) => engine.call(method, args, hooks));
   }
 
   close(): void {
     this.#end.abort(new FoveateError("closed", "the model or device was disposed of"));
-    this.#engine.then((engine) => engine.close()).catch(() => {});
+    this.#starting.then((engine) => engine.close()).catch(() => {});
   }
 }
 
@@ -90,20 +103,32 @@ export function spawnEngine(options: EngineOptions, kind: string): Engine {
     throw new FoveateError("config", `threads must be a whole number of at least 1, got ${threads}`);
   }
   const wasm = wasmUrl === undefined ? undefined : absolute(wasmUrl);
+  const inWorker = worker ?? typeof Worker !== "undefined";
   // GPUs need no threads, and the reference executor has none.
-  const several = globalThis.crossOriginIsolated === true && (kind === "cpu" || kind === "auto") && wasm?.endsWith("/") !== false;
+  const several = (kind === "cpu" || kind === "auto") && wasm?.endsWith("/") !== false && (inWorker ? globalThis.crossOriginIsolated === true : isNode());
+  const count = several ? threads : 1;
   return new StartingEngine(async (closing) => {
-    const engine = await (worker === false || (worker === undefined && typeof Worker === "undefined")
-      ? local()
-      : remote(several ? threads : 1, workerUrl && absolute(workerUrl), worker === true, closing));
+    const engine = await (inWorker ? remote(count, workerUrl && absolute(workerUrl), worker === true, closing) : local(count));
     if (wasm !== undefined) await engine.call("locate", [wasm]);
     return engine;
   });
 }
 
+/** Returns `true` in Node.js, and not in Deno or Bun, which have workers of the web. */
+const isNode = () => typeof Worker === "undefined" && "process" in globalThis;
+
+/** A variable, so that bundles for browsers leave the file out. */
+const NODE = "./node.js";
+
 /** Starts an engine in this thread. Pages with a worker do not download its script. */
-async function local(): Promise<Engine> {
-  const { LocalEngine } = await import("./engine.js");
+async function local(threads: number): Promise<Engine> {
+  const { LocalEngine } = await import("./engine.js").catch((error) => {
+    throw new FoveateError("read", `cannot load the scripts of the engine: ${error}`, { cause: error });
+  });
+  if (threads > 1) {
+    const { startThreads } = (await import(/* @vite-ignore */ /* webpackIgnore: true */ new URL(NODE, import.meta.url).href)) as typeof import("./node.js");
+    startThreads(threads);
+  }
   return new LocalEngine();
 }
 
@@ -117,7 +142,7 @@ async function remote(threads: number, url: string | undefined, must: boolean, c
   } catch (error) {
     if (must || closing.aborted || FoveateError.from(error).code === "internal") throw error;
     console.warn(`foveate: continuing without a worker, so the page may stutter: ${(error as FoveateError).message}`);
-    return local();
+    return local(1);
   }
 }
 
@@ -159,12 +184,12 @@ function read(response: Response, name: string, signal: AbortSignal | undefined)
   });
 }
 
-async function filesOf(folder: FileSystemDirectoryHandle): Promise<File[]> {
+async function filesOf(folder: FolderHandle): Promise<File[]> {
   const files: Promise<File>[] = [];
   // TypeScript's DOM types lack iteration of directories.
-  const all = (folder as unknown as { values(): AsyncIterable<FileSystemHandle> }).values();
+  const all = (folder as unknown as { values(): AsyncIterable<FileHandle | FolderHandle> }).values();
   for await (const entry of all) {
-    if (entry.kind === "file") files.push((entry as FileSystemFileHandle).getFile());
+    if (entry.kind === "file") files.push(entry.getFile());
   }
   return Promise.all(files);
 }

@@ -115,10 +115,15 @@ export async function openStorage(): Promise<Storage | undefined> {
 const TURN = 60_000;
 
 /**
- * Runs `work` while no other tab of this origin runs work of the same name. A tab that waits for too long runs it
- * nevertheless. Where there are no locks, as in Node.js, runs it at once.
+ * Runs `work` while no other work of the same name runs in any tab of this origin; with mode `shared`, no other than shared
+ * work. Work that waits for too long runs nevertheless. Where there are no locks, as in Node.js, runs it at once.
  */
-export async function inTurn<T>(name: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+export async function inTurn<T>(
+  name: string,
+  signal: AbortSignal | undefined,
+  work: () => Promise<T>,
+  mode: "shared" | "exclusive" = "exclusive",
+): Promise<T> {
   const locks = (globalThis.navigator as { readonly locks?: LockManager } | undefined)?.locks;
   if (!locks) return work();
   const end = new AbortController();
@@ -131,7 +136,7 @@ export async function inTurn<T>(name: string, signal: AbortSignal | undefined, w
   };
   let begun = false;
   try {
-    return await locks.request(`${FOLDER}-${name}`, { signal: end.signal }, () => {
+    return await locks.request(`${FOLDER}-${name}`, { signal: end.signal, mode }, () => {
       begun = true;
       settle();
       return work();

@@ -2,11 +2,9 @@
 
 import * as threaded from "../pkg/threads/foveate.js";
 import { use, wasmAt } from "./glue.js";
+import { LEAST, MOST } from "./memory.js";
 import { failed, startWorker } from "./start.js";
 import "./worker.js";
-
-/** Memory in pages of 64 KiB: the build's minimum, and 4 GiB. */
-const [LEAST, MOST] = [64, 65536];
 
 async function start(): Promise<void> {
   const response = await fetch(wasmAt("threads/foveate_bg.wasm", new URL("../pkg/threads/foveate_bg.wasm", import.meta.url)));

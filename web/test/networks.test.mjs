@@ -387,7 +387,7 @@ const CASES = [
     name: "The device is offline, and the model is in the cache",
     sees: "the model loads, also after a day",
     async run({ load, page, age }) {
-      works(await load());
+      works(await load({ worker: false }));
       await age();
       await page().context().setOffline(true);
       try {
