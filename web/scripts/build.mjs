@@ -100,11 +100,16 @@ async function types() {
   writeFileSync(join(web, "pkg", "ops.d.ts"), opTypes());
 }
 
-/** Removes `Symbol.dispose` from the glue's types, for programs whose `lib` lacks it. */
+/** Removes what the glue's types need of the libraries `dom` and `esnext.disposable`, for programs without them. */
 function plainTypes() {
   for (const folder of ["pkg", "pkg/threads"]) {
     const file = join(web, folder, "foveate.d.ts");
-    writeFileSync(file, readFileSync(file, "utf8").replaceAll(/^ *\[Symbol\.dispose\]\(\): void;\n/gm, ""));
+    const types = readFileSync(file, "utf8")
+      .replaceAll(/^ *\[Symbol\.dispose\]\(\): void;\n/gm, "")
+      .replaceAll(/\bWebAssembly\.\w+/g, "object")
+      .replaceAll("RequestInfo | URL | Response | BufferSource | object", "unknown")
+      .replaceAll("BufferSource | object", "object");
+    writeFileSync(file, types);
   }
 }
 

@@ -27,7 +27,6 @@ const isPointer = (bytes: Uint8Array) => textOf(bytes).startsWith("version https
 
 /** Names of files that are mistaken for models, by their first bytes. */
 function mistaken(bytes: Uint8Array): [FoveateErrorReason, string] | undefined {
-  if (bytes.length === 0) return ["empty", "it is empty"];
   if (isHtml(bytes)) return ["html", "it is a web page, not a model: check the address, and whether a network asks for a login"];
   if (isPointer(bytes)) {
     return ["lfs-pointer", "it is a pointer of git-lfs, not the model: run `git lfs pull` where it was copied from, or use the address of the download"];
@@ -39,10 +38,12 @@ function mistaken(bytes: Uint8Array): [FoveateErrorReason, string] | undefined {
 /**
  * Checks the first bytes of a file, at least 200 if it has so many.
  *
- * @throws {FoveateError} of code `format`, with the likely cause.
+ * @throws {FoveateError} of code `format`, with the likely cause, or `read` if the file is empty.
  */
 export function checkStart(name: string, bytes: Uint8Array, format: Format): void {
   if (isFormat(bytes, format)) return;
+  // Nothing can be said of the format of a file without bytes.
+  if (bytes.length === 0) throw new FoveateError("read", `${name} is not a model: it is empty`, { reason: "empty" });
   const [reason, why] = mistaken(bytes) ?? [undefined, `it does not begin like a ${format === "gguf" ? "GGUF" : "safetensors"} file`];
   throw new FoveateError("format", `${name} is not a model: ${why}`, { reason });
 }

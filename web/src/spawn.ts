@@ -92,7 +92,8 @@ class StartingEngine implements Engine {
 
   close(): void {
     this.#end.abort(new FoveateError("closed", "the model or device was disposed of"));
-    this.#starting.then((engine) => engine.close()).catch(() => {});
+    if (this.#started) this.#started.close();
+    else this.#starting.then((engine) => engine.close()).catch(() => {});
   }
 }
 
@@ -117,8 +118,8 @@ export function spawnEngine(options: EngineOptions, kind: string): Engine {
 /** Returns `true` in Node.js, and not in Deno or Bun, which have workers of the web. */
 const isNode = () => typeof Worker === "undefined" && "process" in globalThis;
 
-/** A variable, so that bundles for browsers leave the file out. */
-const NODE = "./node.js";
+/** Variables, so that bundles for browsers leave the file out without a warning. */
+const [NODE, here] = ["./node.js", import.meta.url];
 
 /** Starts an engine in this thread. Pages with a worker do not download its script. */
 async function local(threads: number): Promise<Engine> {
@@ -126,7 +127,7 @@ async function local(threads: number): Promise<Engine> {
     throw new FoveateError("read", `cannot load the scripts of the engine: ${error}`, { cause: error });
   });
   if (threads > 1) {
-    const { startThreads } = (await import(/* @vite-ignore */ /* webpackIgnore: true */ new URL(NODE, import.meta.url).href)) as typeof import("./node.js");
+    const { startThreads } = (await import(/* @vite-ignore */ /* webpackIgnore: true */ new URL(NODE, here).href)) as typeof import("./node.js");
     startThreads(threads);
   }
   return new LocalEngine();
@@ -162,7 +163,8 @@ export async function sendable(source: ModelSource, hub: string | undefined, sig
   if (source instanceof Blob) return source;
   // Browsers store blobs outside of the page's memory.
   if (source instanceof ArrayBuffer || ArrayBuffer.isView(source)) return new Blob([source as Uint8Array<ArrayBuffer>]);
-  if (source instanceof Response) {
+  // In Node.js, the name `Response` compiles a wasm of its own.
+  if ("blob" in source && "ok" in source) {
     if (source.ok) return read(source, source.url.split(/[?#]/)[0]?.split("/").pop() || "the response", signal);
     throw new FoveateError("read", `cannot read ${source.url || "the response"}: status ${source.status}`);
   }

@@ -13,7 +13,7 @@ import * as support from "./support.mjs";
 /** Returns the code block below a heading of docs/npm.md. */
 function recipe(heading) {
   const docs = readFileSync(join(web, "../docs/npm.md"), "utf8");
-  const [, code] = docs.slice(docs.indexOf(`\n### ${heading}\n`)).match(/^```\w+\n(.*?)^```$/ms);
+  const [, code] = docs.slice(docs.indexOf(`\n### ${heading}\n`)).match(/^```\w*\n(.*?)^```$/ms);
   return code;
 }
 
@@ -42,7 +42,7 @@ describe("bundles", { skip: support.skipBrowser || support.skipGolden }, () => {
     page.on("pageerror", (error) => complaints.push(String(error)));
     try {
       await page.goto(url);
-      await page.waitForFunction(() => window.answer);
+      await page.waitForFunction(() => window.answer, null, { timeout: 20_000 }).catch((error) => assert.fail(`${error}: ${complaints}`));
       await work((options = {}) => page.evaluate((args) => window.answer("/model/", ...args), [prompt, options]), page);
       assert.deepEqual(complaints, []);
     } finally {
@@ -77,8 +77,9 @@ describe("bundles", { skip: support.skipBrowser || support.skipGolden }, () => {
     writeFileSync(join(folder, "index.html"), HTML("out/main.js"));
     const { build } = await tool("esbuild/lib/main.js");
     const AsyncFunction = (async () => {}).constructor;
-    const code = recipe("esbuild").replaceAll(/^import .*\n/gm, "").replace('"node_modules', "cwd + \"/node_modules").replace('"out/pkg"', 'cwd + "/out/pkg"');
-    await new AsyncFunction("build", "cpSync", "cwd", code)((options) => build({ ...options, absWorkingDir: folder, logLevel: "error" }), cpSync, folder);
+    const code = recipe("esbuild").replaceAll(/^import .*\n/gm, "");
+    const here = (options) => build({ ...options, absWorkingDir: folder, logLevel: "error" });
+    await new AsyncFunction("build", "cpSync", code)(here, (from, to, options) => cpSync(join(folder, from), join(folder, to), options));
     await serving(() => folder, both)();
   });
 
@@ -86,10 +87,10 @@ describe("bundles", { skip: support.skipBrowser || support.skipGolden }, () => {
     const folder = join(root, "webpack");
     writeFileSync(join(folder, "main.js"), MAIN());
     const { default: webpack } = await tool("webpack/lib/index.js");
-    const { promise, resolve, reject } = Promise.withResolvers();
     const output = { path: join(folder, "out"), filename: "main.js" };
-    webpack({ mode: "production", context: folder, entry: "./main.js", output }, (error, stats) => (error ? reject(error) : resolve(stats)));
-    const stats = await promise;
+    const stats = await new Promise((resolve, reject) => {
+      webpack({ mode: "production", context: folder, entry: "./main.js", output }, (error, stats) => (error ? reject(error) : resolve(stats)));
+    });
     const { errors, warnings } = stats.toJson({ all: false, errors: true, warnings: true });
     assert.deepEqual(errors.map(({ message }) => message), []);
     assert.deepEqual(warnings.map(({ message }) => message).filter((message) => !message.includes("size")), []);
@@ -152,6 +153,5 @@ describe("bundles", { skip: support.skipBrowser || support.skipGolden }, () => {
         await new Promise((done) => server.close(done));
       }
     });
-
   });
 });

@@ -348,10 +348,10 @@ const CASES = [
   },
   {
     name: "An empty file",
-    sees: "`format`, reason `empty`",
+    sees: "`read`, reason `empty`",
     on: () => ({ body: Buffer.alloc(0) }),
     async run({ add, kept }) {
-      fails(await add(), "format", "empty", /large\.gguf is not a model: it is empty/);
+      fails(await add(), "read", "empty", /large\.gguf is not a model: it is empty/);
       assert.deepEqual(await kept(), []);
     },
   },
