@@ -4,7 +4,7 @@ import type { JsSource } from "../pkg/foveate.js";
 import { FoveateError, throwIfAborted } from "./error.js";
 import { BLOCK, CachedFile, fullStorage } from "./kept.js";
 import { checkSmall, checkStart, type Format, isHtml } from "./magic.js";
-import { askVersion, changed, range, type Requesting, start, whole } from "./request.js";
+import { askVersion, changed, range, type Requesting, type Start, start, whole } from "./request.js";
 import { sameVersion, type Version } from "./version.js";
 
 /** Options for reading files of a server. */
@@ -65,17 +65,19 @@ export class Files {
     url: URL,
     get: (reading: Reading, existed: boolean) => Promise<{ blob: Blob; version: Version } | undefined>,
   ): Promise<Uint8Array | undefined> {
-    const existed = await this.has(url);
-    const kept = existed ? await this.#find(url) : undefined;
-    const count = kept ? Math.ceil(kept.size / BLOCK) : 0;
-    const blocks = await Promise.all(Array.from({ length: count }, (_, i) => kept?.read(i)));
-    if (kept && blocks.every((block) => block)) return new Uint8Array(await new Blob(blocks as Uint8Array<ArrayBuffer>[]).arrayBuffer());
-    const got = await get(this.#reading, existed);
-    if (!got) return undefined;
+    const { kept, outdated } = await this.#find(url);
+    const stored = kept && (await wholeOf(kept));
+    if (stored && !outdated) return stored;
+    const got = await get(this.#reading, kept !== undefined).catch((error) => {
+      if (!stored || error.code === "cancelled") throw error;
+      return undefined;
+    });
+    // An outdated file is better than none.
+    if (!got) return stored;
     const bytes = new Uint8Array(await got.blob.arrayBuffer());
     checkSmall(nameOf(url), bytes);
     if (isHtml(bytes) && !url.pathname.endsWith(".jinja")) {
-      if (!url.pathname.endsWith("/config.json")) return undefined;
+      if (stored || !url.pathname.endsWith("/config.json")) return stored;
       throw new FoveateError("format", `${url} is a web page, not a model's configuration: check the address`, { reason: "html" });
     }
     if (this.#reading.cache && isSound(url, bytes)) {
@@ -104,26 +106,40 @@ export class Files {
   async open(url: URL, format: Format): Promise<JsSource> {
     const { cache, signal } = this.#reading;
     const name = nameOf(url);
-    const kept = cache ? await this.#find(url) : undefined;
+    const { kept, outdated } = await this.#find(url);
     const first = await kept?.read(0);
-    if (kept && first && startsLike(name, first, format)) {
-      return new BlockSource(name, kept.size, { kept, server: new Ranges(url, kept.version, this.#reading), files: this, signal }, first);
+    const stored = kept && first && startsLike(name, first, format) ? () => this.#stored(url, name, kept, first) : undefined;
+    if (stored && !outdated) return stored();
+    let begun: Start;
+    try {
+      begun = await start(url, BLOCK, this.#reading);
+    } catch (error) {
+      if (!stored || (error as FoveateError).code === "cancelled") throw error;
+      // An outdated file is better than none.
+      return stored();
     }
-    const begun = await start(url, BLOCK, this.#reading);
     const blob = "blob" in begun ? begun.blob : undefined;
     const bytes = "blob" in begun ? new Uint8Array(await begun.blob.slice(0, BLOCK).arrayBuffer()) : begun.bytes;
+    if (stored && !startsLike(name, bytes, format)) return stored();
     checkStart(String(url), bytes, format);
     const version = { ...begun.version, size: blob?.size ?? (begun.version.size as number) };
     const server = blob ? new WholeFile(blob) : new Ranges(url, version, this.#reading);
-    let file = kept && first === undefined && sameVersion(kept.version, version) ? kept : undefined;
-    if (kept && !file) await kept.drop();
+    let file = kept && (first === undefined || stored) && sameVersion(kept.version, version) ? kept : undefined;
+    await file?.confirm(version);
+    const replaced = file ? undefined : kept;
     if (cache) file ??= await CachedFile.begin(url.href, this.#source, version);
     this.#begun(url, file);
     this.#unkept.push(async () => {
+      await replaced?.drop();
       await file?.write(0, bytes);
       if (file?.full) await this.#full(file);
     });
     return new BlockSource(name, version.size, { kept: file, server, files: this, signal }, bytes);
+  }
+
+  #stored(url: URL, name: string, kept: CachedFile, first: Uint8Array): BlockSource {
+    const server = new Ranges(url, kept.version, this.#reading);
+    return new BlockSource(name, kept.size, { kept, server, files: this, signal: this.#reading.signal }, first);
   }
 
   /** Notes a file that the server has just sent. */
@@ -132,35 +148,34 @@ export class Files {
     if (file) this.#cached.set(url.href, file);
   }
 
-  /** Returns a file of the cache, unless the server has another version by now. */
-  async #find(url: URL): Promise<CachedFile | undefined> {
-    const kept = await CachedFile.find(url.href);
-    if (!kept) return undefined;
-    if (!kept.fresh && !(await this.#compare(url, kept))) return undefined;
+  /** Returns a file of the cache, and whether the server has another version by now. */
+  async #find(url: URL): Promise<{ kept?: CachedFile; outdated?: boolean }> {
+    const kept = this.#reading.cache ? await CachedFile.find(url.href) : undefined;
+    if (!kept) return {};
     this.#cached.set(url.href, kept);
-    return kept;
+    return { kept, outdated: !kept.fresh && (await this.#differs(url, kept)) };
   }
 
-  /** Compares a file with the server's. If they differ, drops it and returns `false`. */
-  async #compare(url: URL, kept: CachedFile): Promise<boolean> {
-    if (this.#compared.has(url.href)) return true;
+  /** Compares a file with the server's. If that cannot be read, they count as equal. */
+  async #differs(url: URL, kept: CachedFile): Promise<boolean> {
+    if (this.#compared.has(url.href)) return false;
     this.#compared.add(url.href);
     const { signal, headers, fetch, timeout } = this.#reading;
     const version = await askVersion(url, { signal, headers, fetch, timeout });
-    if (!version) return true;
-    if (sameVersion(kept.version, version)) {
-      await kept.confirm(version);
-      return true;
-    }
-    this.#cached.delete(url.href);
-    await kept.drop();
+    if (!version) return false;
+    if (!sameVersion(kept.version, version)) return true;
+    await kept.confirm(version);
     return false;
   }
 
-  /** Compares all files of the cache with the server's. Returns `true` if one differs. */
+  /** Compares all files of the cache with the server's. Returns `true` if one differs; the next load downloads it. */
   async compare(): Promise<boolean> {
-    const all = [...this.#cached].map(([url, kept]) => this.#compare(new URL(url), kept));
-    return (await Promise.all(all)).includes(false);
+    const all = [...this.#cached].map(async ([url, kept]) => {
+      const differs = await this.#differs(new URL(url), kept);
+      if (differs) await kept.expire();
+      return differs;
+    });
+    return (await Promise.all(all)).includes(true);
   }
 
   /** Removes the files from the cache, if some were downloaded. */
@@ -213,6 +228,13 @@ function isSound(url: URL, bytes: Uint8Array): boolean {
   } catch {
     return false;
   }
+}
+
+/** Returns the bytes of a small file of the cache, if all are there. */
+async function wholeOf(kept: CachedFile): Promise<Uint8Array | undefined> {
+  const blocks = await Promise.all(Array.from({ length: Math.ceil(kept.size / BLOCK) }, (_, i) => kept.read(i)));
+  if (!blocks.every((block) => block)) return undefined;
+  return new Uint8Array(await new Blob(blocks as Uint8Array<ArrayBuffer>[]).arrayBuffer());
 }
 
 function startsLike(name: string, bytes: Uint8Array, format: Format): boolean {

@@ -34,10 +34,10 @@ export function locate(wasmUrl: string): void {
 }
 
 /** Returns the address of a build: `own`, unless the page has set another one for `path` in the folder of builds. */
-export const wasmAt = (path: string, own: URL): URL => (located === undefined ? own : located.endsWith("/") ? new URL(path, located) : new URL(located));
+export const wasmUrlOf = (path: string, own: URL): URL => (located === undefined ? own : located.endsWith("/") ? new URL(path, located) : new URL(located));
 
 let begin = async (): Promise<unknown> => {
-  const url = wasmAt("foveate_bg.wasm", new URL("../pkg/foveate_bg.wasm", import.meta.url));
+  const url = wasmUrlOf("foveate_bg.wasm", new URL("../pkg/foveate_bg.wasm", import.meta.url));
   if (url.protocol !== "file:") return single.default({ module_or_path: url });
   // Node.js cannot fetch file URLs.
   return single.default({ module_or_path: builtin("node:fs/promises").readFile(url) });

@@ -117,6 +117,12 @@ export class CachedFile {
     await this.#save().catch(() => {});
   }
 
+  /** Notes that the server may have another version. */
+  async expire(): Promise<void> {
+    this.#manifest = { ...this.#manifest, checked: 0 };
+    await this.#save().catch(() => {});
+  }
+
   /** Removes the file and the blocks that no other file has. */
   drop(): Promise<void> {
     this.#dropped ??= this.#remove();

@@ -1,7 +1,7 @@
 /** Threads of the CPU executor in Node.js, which has other workers than browsers. */
 
 import * as threaded from "../pkg/threads/foveate.js";
-import { builtin, use, wasmAt } from "./glue.js";
+import { builtin, use, wasmUrlOf } from "./glue.js";
 import { LEAST, MOST } from "./memory.js";
 
 let begun = false;
@@ -11,7 +11,7 @@ export function startThreads(threads: number): void {
   if (begun) return;
   begun = true;
   use(threaded, async () => {
-    const file = wasmAt("threads/foveate_bg.wasm", new URL("../pkg/threads/foveate_bg.wasm", import.meta.url));
+    const file = wasmUrlOf("threads/foveate_bg.wasm", new URL("../pkg/threads/foveate_bg.wasm", import.meta.url));
     const bytes = file.protocol === "file:" ? await builtin("node:fs/promises").readFile(file) : await (await fetch(file)).arrayBuffer();
     const module = await WebAssembly.compile(bytes);
     const memory = new WebAssembly.Memory({ initial: LEAST, maximum: MOST, shared: true });

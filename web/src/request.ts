@@ -186,7 +186,7 @@ async function collected(response: Response, watch: Watch, asking: Requesting): 
   const blob = await new Response(stream).blob();
   const promised = Number(response.headers.get("Content-Length") ?? 0);
   // Of other origins, compressed bodies cannot be told from others. Their lengths differ.
-  if (response.type !== "cors" && !response.headers.has("Content-Encoding") && blob.size < promised) throw new Error(`${blob.size} of ${promised} bytes arrived`);
+  if (response.type === "basic" && !response.headers.has("Content-Encoding") && blob.size < promised) throw new Error(`${blob.size} of ${promised} bytes arrived`);
   return blob;
 }
 
@@ -218,8 +218,10 @@ export async function askVersion(url: URL, asking: Requesting): Promise<Version 
     const timeout = Math.min(HEAD_TIMEOUT, asking.timeout ?? HEAD_TIMEOUT);
     const response = await patiently(url, { ...asking, timeout }, 1, (watch) => respond(url, "HEAD", headers, watch, asking));
     if (!response.ok || isPage(response)) return undefined;
-    const size = Number(response.headers.get("Content-Length") ?? NaN);
-    return { ...(Number.isSafeInteger(size) && !response.headers.has("Content-Encoding") ? { size } : {}), ...versionOf(response) };
+    const { size: told, ...version } = versionOf(response);
+    // Some servers do not know the length at a HEAD request, and say 0.
+    const length = response.headers.has("Content-Encoding") ? undefined : Number(response.headers.get("Content-Length") ?? 0);
+    return { ...version, size: told || length || undefined };
   } catch (error) {
     if ((error as FoveateError).code === "cancelled") throw error;
     return undefined;
