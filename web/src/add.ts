@@ -1,11 +1,11 @@
 /** Downloads ahead: `cache.add`. */
 
 import { addressOf } from "./address.js";
-import { askToPersist, cache, type CachedModel } from "./cache.js";
+import { freeSpace, quotaError } from "./blocks.js";
+import { cache, type CachedModel, requestPersistence } from "./cache.js";
 import { type Abortable, cancelled, FoveateError } from "./error.js";
 import type { BlockSource } from "./files.js";
-import { fullStorage, room } from "./kept.js";
-import { known, type Names } from "./options.js";
+import { checkOptions, type OptionNames } from "./options.js";
 import type { Fetch } from "./request.js";
 import { withFiles } from "./source.js";
 import { openStorage } from "./storage.js";
@@ -38,16 +38,16 @@ export interface AddOptions extends RequestOptions, Abortable {
   readonly onProgress?: (progress: AddProgress) => void;
 }
 
-const OPTIONS: Names<AddOptions> = { hub: true, headers: true, fetch: true, timeout: true, onProgress: true, signal: true };
+const OPTIONS: OptionNames<AddOptions> = { hub: true, headers: true, fetch: true, timeout: true, onProgress: true, signal: true };
 
 /** Implements `cache.add`. */
 export async function add(source: string | URL | readonly (string | URL)[], options: AddOptions): Promise<CachedModel> {
-  known("cache.add", options, OPTIONS);
+  checkOptions("cache.add", options, OPTIONS);
   const { hub, headers, fetch, timeout, onProgress, signal } = options;
   if (!(await openStorage())) {
     throw new FoveateError("unsupported", "there is no storage for models here: private windows, pages without TLS (https) and Node.js have none");
   }
-  askToPersist();
+  requestPersistence();
   const sent = Array.isArray(source) ? (source as (string | URL)[]).map((part) => addressOf(part, hub)) : addressOf(source as string | URL, hub);
   const stop = new AbortController();
   const abort = () => stop.abort(signal?.reason);
@@ -66,8 +66,8 @@ export async function add(source: string | URL | readonly (string | URL)[], opti
       const sum = (of: (file: BlockSource) => number) => files.reduce((sum, file) => sum + of(file), 0);
       const [totalBytes, missing] = [sum(({ size }) => size), sum((file) => file.missing)];
       if (full) throw full;
-      const left = await room();
-      if (left && missing > left.free) throw await fullStorage(files[0]?.name ?? "the model", missing);
+      const left = await freeSpace();
+      if (left && missing > left.free) throw await quotaError(files[0]?.name ?? "the model", missing);
       const hear = () => onProgress?.({ loadedBytes: totalBytes - sum((file) => file.missing), totalBytes, fetchedBytes });
       hear();
       for (const file of files) await file.download(hear);

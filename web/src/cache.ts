@@ -2,7 +2,7 @@
 
 import type { AddOptions } from "./add.js";
 import { addressOf } from "./address.js";
-import { blockBytes, manifests, sweep } from "./kept.js";
+import { blockBytes, manifests, sweep } from "./blocks.js";
 import { openStorage } from "./storage.js";
 
 /** A model in the cache. */
@@ -20,7 +20,7 @@ export interface CachedModel {
 let asked = false;
 
 /** Asks the browser once not to delete the models of this origin when space is short. Does not wait for the answer. */
-export function askToPersist(): void {
+export function requestPersistence(): void {
   // The type is wrong: pages without TLS have no storage manager, and workers cannot ask.
   const storage = globalThis.navigator?.storage as Partial<StorageManager> | undefined;
   if (asked || !storage?.persist || !storage.persisted) return;

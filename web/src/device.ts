@@ -5,7 +5,7 @@ import { absolute } from "./address.js";
 import { type BufferDevice, BufferExecutor, type OwnDevice } from "./buffers.js";
 import { type Abortable, FoveateError } from "./error.js";
 import type { Argument, Device as Kind, Engine, Finding } from "./methods.js";
-import { known, type Names } from "./options.js";
+import { checkOptions, type OptionNames } from "./options.js";
 import { ENGINE_OPTIONS, type EngineOptions, spawnEngine } from "./spawn.js";
 import { type AnySettings, byName, bytesOf, hooksOf, type Settings, settingsText, shapesOf, type Tensor, type TensorData, type Tensors, typed } from "./tensors.js";
 
@@ -40,7 +40,7 @@ export interface DeviceOptions extends EngineOptions {
   readonly signal?: AbortSignal;
 }
 
-const OPTIONS: Names<DeviceOptions> = { ...ENGINE_OPTIONS, baseline: true, exact: true, signal: true };
+const OPTIONS: OptionNames<DeviceOptions> = { ...ENGINE_OPTIONS, baseline: true, exact: true, signal: true };
 
 /**
  * Opens an executor for single ops.
@@ -59,7 +59,7 @@ export async function device<D extends OwnDevice>(
   options: DeviceOptions = {},
 ): Promise<Device | BufferDevice<D>> {
   const { device: own, ...given } = typeof kind === "object" ? kind : { ...options, device: undefined };
-  known("device", given, OPTIONS);
+  checkOptions("device", given, OPTIONS);
   const { baseline = false, exact = true, ...where } = given;
   // Planning needs no executor.
   const opened = own ? "plans" : (kind as Kind);

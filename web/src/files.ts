@@ -1,14 +1,14 @@
 /** Files of one model, on a server and in the cache. */
 
 import type { JsSource } from "../pkg/foveate.js";
+import { BLOCK, CachedFile, quotaError } from "./blocks.js";
 import { FoveateError, throwIfAborted } from "./error.js";
-import { BLOCK, CachedFile, fullStorage } from "./kept.js";
 import { checkSmall, checkStart, type Format, isHtml } from "./magic.js";
-import { askVersion, changed, range, type Requesting, type Start, start, whole } from "./request.js";
+import { askVersion, changed, range, type RequestSettings, type Start, start, whole } from "./request.js";
 import { sameVersion, type Version } from "./version.js";
 
 /** Options for reading files of a server. */
-export interface Reading extends Requesting {
+export interface Reading extends RequestSettings {
   /** Stores downloaded files, and reads stored ones. */
   readonly cache?: boolean;
   /** Called once if the storage is full. Default: a warning in the console. */
@@ -27,7 +27,7 @@ export class Files {
   /** Files that were compared with the server's by now. */
   readonly #compared = new Set<string>();
   /** Writes what was read to the cache, as soon as all files of the model have been opened. */
-  #unkept: (() => Promise<void>)[] = [];
+  #pending: (() => Promise<void>)[] = [];
   #toldFull = false;
   #fetched = false;
 
@@ -52,10 +52,10 @@ export class Files {
    */
   optional(url: URL, before: boolean): Promise<Uint8Array | undefined> {
     return this.#small(url, async (reading, existed) => {
-      const sparing = before && !existed;
-      if (sparing && globalThis.navigator?.onLine === false) return undefined;
-      return whole(url, sparing ? { ...reading, timeout: SPARING } : reading, true, sparing ? 1 : undefined).catch((error) => {
-        if (!sparing || error.code === "cancelled") throw error;
+      const lenient = before && !existed;
+      if (lenient && globalThis.navigator?.onLine === false) return undefined;
+      return whole(url, lenient ? { ...reading, timeout: LENIENT_TIMEOUT } : reading, true, lenient ? 1 : undefined).catch((error) => {
+        if (!lenient || error.code === "cancelled") throw error;
         return undefined;
       });
     });
@@ -81,7 +81,7 @@ export class Files {
       throw new FoveateError("format", `${url} is a web page, not a model's configuration: check the address`, { reason: "html" });
     }
     if (this.#reading.cache && isSound(url, bytes)) {
-      this.#unkept.push(async () => {
+      this.#pending.push(async () => {
         await kept?.drop();
         const file = await CachedFile.begin(url.href, this.#source, { ...got.version, size: bytes.length });
         this.#begun(url, file);
@@ -94,9 +94,9 @@ export class Files {
 
   /** Stores what was read while the model was opened. */
   async keep(): Promise<void> {
-    const unkept = this.#unkept;
-    this.#unkept = [];
-    for (const keep of unkept) await keep();
+    const pending = this.#pending;
+    this.#pending = [];
+    for (const keep of pending) await keep();
   }
 
   /**
@@ -129,7 +129,7 @@ export class Files {
     const replaced = file ? undefined : kept;
     if (cache) file ??= await CachedFile.begin(url.href, this.#source, version);
     this.#begun(url, file);
-    this.#unkept.push(async () => {
+    this.#pending.push(async () => {
       await replaced?.drop();
       await file?.write(0, bytes);
       if (file?.full) await this.#full(file);
@@ -188,7 +188,7 @@ export class Files {
   async #full(file: CachedFile): Promise<void> {
     if (this.#toldFull) return;
     this.#toldFull = true;
-    const error = await fullStorage(this.#source, file.missing);
+    const error = await quotaError(this.#source, file.missing);
     if (this.#reading.onFull) this.#reading.onFull(error);
     else console.warn(`foveate: ${error.message}`);
   }
@@ -216,7 +216,7 @@ export class Files {
 }
 
 /** Milliseconds to wait for a file that probably does not exist. */
-const SPARING = 5000;
+const LENIENT_TIMEOUT = 5000;
 
 /** Returns `true` if a small file may be kept: JSON that can be read, or a template. */
 function isSound(url: URL, bytes: Uint8Array): boolean {

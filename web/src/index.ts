@@ -30,7 +30,7 @@ import {
   tokens,
 } from "./answer.js";
 import type { RequestOptions } from "./add.js";
-import { askToPersist } from "./cache.js";
+import { requestPersistence } from "./cache.js";
 import { type Abortable, FoveateError, throwIfAborted } from "./error.js";
 import {
   type Device as DeviceKind,
@@ -50,8 +50,8 @@ import {
   type Stats,
   type TemplateOptions,
 } from "./methods.js";
+import { checkOptions, type OptionNames } from "./options.js";
 import { Session, type SessionOptions } from "./session.js";
-import { known, type Names } from "./options.js";
 import { ENGINE_OPTIONS, type EngineOptions, type ModelSource, sendable, spawnEngine } from "./spawn.js";
 
 export type { AddOptions, AddProgress, RequestOptions } from "./add.js";
@@ -113,7 +113,7 @@ export interface LoadOptions extends EngineOptions, RequestOptions {
   readonly selfTest?: boolean;
 }
 
-const OPTIONS: Names<LoadOptions> = {
+const OPTIONS: OptionNames<LoadOptions> = {
   ...ENGINE_OPTIONS,
   ...{ device: true, onDeviceLost: true, onProgress: true, signal: true, cache: true, baseline: true, selfTest: true },
   ...{ hub: true, headers: true, fetch: true, timeout: true },
@@ -127,12 +127,12 @@ const DEVICES: readonly unknown[] = ["auto", "gpu", "cpu", "reference"];
  * @throws {FoveateError} if a file cannot be read or is damaged, the model is not supported, or the device fails.
  */
 export async function load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
-  known("load", options, OPTIONS);
+  checkOptions("load", options, OPTIONS);
   const { device = "auto", baseline = false, cache = true, hub, headers, timeout, fetch, onProgress, signal } = options;
   if (!DEVICES.includes(device)) throw new FoveateError("config", `device must be auto, gpu, cpu or reference, got ${device}`);
   throwIfAborted(signal);
   const sent = await sendable(source, hub, signal);
-  if (cache && (typeof sent === "string" || typeof (sent as readonly unknown[])[0] === "string")) askToPersist();
+  if (cache && (typeof sent === "string" || typeof (sent as readonly unknown[])[0] === "string")) requestPersistence();
   const engine = spawnEngine(options, device);
   try {
     const asked = [sent, device, baseline, cache, options.selfTest, { headers, timeout }] as const;

@@ -25,13 +25,13 @@ function nearest(wrong: string, names: readonly string[]): string | undefined {
 }
 
 /** All names of the options of type `T`. Forgetting one, or naming another, is a type error. */
-export type Names<T> = Readonly<Record<keyof T, true>>;
+export type OptionNames<T> = Readonly<Record<keyof T, true>>;
 
 /**
  * Throws an error of code `config` if `options` has a name that is not in `names`. `what` is the function that takes them.
  * Options that are `undefined` count as absent.
  */
-export function known<T extends object>(what: string, options: T, names: Names<T>): void {
+export function checkOptions<T extends object>(what: string, options: T, names: OptionNames<T>): void {
   if (typeof options !== "object" || options === null) {
     throw new FoveateError("config", `the options of ${what} must be an object, got ${options}`);
   }

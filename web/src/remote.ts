@@ -2,7 +2,7 @@
 
 import type { Engine, Hooks, Method, Methods } from "./methods.js";
 import { cancelled, FoveateError, throwIfAborted } from "./error.js";
-import { lend } from "./lent.js";
+import { exposeFetch } from "./proxy.js";
 import { failed, startWorker } from "./start.js";
 import type { Reply, Request } from "./worker.js";
 
@@ -61,7 +61,7 @@ export class WorkerEngine implements Engine {
         reject: (error) => (settle(), reject(error)),
         onProgress,
       });
-      const port = fetch && lend(fetch, this.#end.signal);
+      const port = fetch && exposeFetch(fetch, this.#end.signal);
       this.#post({ id, method, args, ...(port ? { fetch: port } : {}) }, port ? [port] : []);
     });
   }

@@ -12,7 +12,7 @@ export type Fetch = (
 ) => Promise<Response>;
 
 /** Options of requests. */
-export interface Requesting {
+export interface RequestSettings {
   readonly signal?: AbortSignal | undefined;
   /** Headers of every request. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
@@ -26,9 +26,9 @@ export interface Requesting {
 
 /** Attempts of a request that makes no progress, and the wait after the first, in ms. Each further wait is twice as long. */
 const TRIES = 4;
-const PATIENCE = 300;
+const FIRST_WAIT = 300;
 /** Longest wait that a server may ask for by `Retry-After`, in ms. */
-const MOST_PATIENCE = 10_000;
+const MAX_WAIT = 10_000;
 const TIMEOUT = 30_000;
 
 /** Returns the error of a file that is another one than at the start of its download. */
@@ -44,7 +44,7 @@ class Watch {
   #timer: ReturnType<typeof setTimeout> | undefined;
   late = false;
 
-  constructor({ signal, timeout = TIMEOUT }: Requesting) {
+  constructor({ signal, timeout = TIMEOUT }: RequestSettings) {
     this.#signal = signal;
     this.#timeout = timeout;
     signal?.addEventListener("abort", this.#abort, { once: true });
@@ -78,7 +78,7 @@ class Watch {
 }
 
 /** A failure that may not occur again, and the wait that the server asks for, in ms. */
-class Passing extends Error {
+class Temporary extends Error {
   readonly why: () => Promise<FoveateError>;
   readonly wait: number;
 
@@ -90,26 +90,26 @@ class Passing extends Error {
 }
 
 /** Sends a request. Returns any response but those of failures that may pass. */
-async function respond(url: URL, method: string, headers: Record<string, string>, watch: Watch, asking: Requesting): Promise<Response> {
+async function send(url: URL, method: string, headers: Record<string, string>, watch: Watch, settings: RequestSettings): Promise<Response> {
   watchPolicy();
   // The HTTP cache would serialize requests of ranges of one file. Other files are revalidated.
   const cache = "Range" in headers ? "no-store" : "no-cache";
-  const init = { method, headers: { ...asking.headers, ...headers }, cache, signal: watch.signal } as const;
+  const init = { method, headers: { ...settings.headers, ...headers }, cache, signal: watch.signal } as const;
   let response: Response;
   try {
-    response = await (asking.fetch ?? fetch)(url.href, init);
+    response = await (settings.fetch ?? fetch)(url.href, init);
   } catch (error) {
-    throwIfAborted(asking.signal);
-    if (watch.late) throw new Passing(async () => watch.error(url, error));
+    throwIfAborted(settings.signal);
+    if (watch.late) throw new Temporary(async () => watch.error(url, error));
     // The connection of a device may come back, and a failing proxy may send no CORS headers. Policies do not change.
-    const found = asking.fetch ? undefined : await forbidden(url, error);
+    const found = settings.fetch ? undefined : await forbidden(url, error);
     if (found) throw found;
-    throw new Passing(() => explained(url, error, !asking.fetch));
+    throw new Temporary(() => explained(url, error, !settings.fetch));
   }
   watch.heard();
   if (response.status >= 500 || response.status === 429 || response.status === 408) {
     const wait = Number(response.headers.get("Retry-After") ?? 0) * 1000;
-    throw new Passing(async () => refused(url, response), Math.min(MOST_PATIENCE, wait || 0));
+    throw new Temporary(async () => refused(url, response), Math.min(MAX_WAIT, wait || 0));
   }
   return response;
 }
@@ -118,20 +118,20 @@ async function respond(url: URL, method: string, headers: Record<string, string>
  * Runs `work` until it succeeds, with waits between, or until it failed `tries` times without progress. `progress` tells
  * how far the work is.
  */
-async function patiently<T>(url: URL, asking: Requesting, tries: number, work: (watch: Watch) => Promise<T>, progress = () => 0): Promise<T> {
+async function retrying<T>(url: URL, settings: RequestSettings, tries: number, work: (watch: Watch) => Promise<T>, progress = () => 0): Promise<T> {
   let before = progress();
   for (let attempt = 1; ; attempt++) {
-    throwIfAborted(asking.signal);
-    const watch = new Watch(asking);
+    throwIfAborted(settings.signal);
+    const watch = new Watch(settings);
     try {
       return await work(watch);
     } catch (error) {
-      throwIfAborted(asking.signal);
+      throwIfAborted(settings.signal);
       if (error instanceof FoveateError) throw error;
-      const passing = error instanceof Passing ? error : new Passing(async () => (watch.late ? watch.error(url, error) : dropped(url, error)));
+      const temporary = error instanceof Temporary ? error : new Temporary(async () => (watch.late ? watch.error(url, error) : dropped(url, error)));
       if (progress() > before) [attempt, before] = [1, progress()];
-      if (attempt >= tries) throw await passing.why();
-      await paused(Math.max(passing.wait, PATIENCE * 2 ** (attempt - 1)), asking.signal);
+      if (attempt >= tries) throw await temporary.why();
+      await paused(Math.max(temporary.wait, FIRST_WAIT * 2 ** (attempt - 1)), settings.signal);
     } finally {
       watch.end();
     }
@@ -158,14 +158,14 @@ function paused(ms: number, signal: AbortSignal | undefined): Promise<void> {
 }
 
 /** Passes the bytes of a body on, and tells the watch and the caller of them. */
-async function* arriving(response: Response, watch: Watch, asking: Requesting): AsyncGenerator<Uint8Array> {
+async function* chunksOf(response: Response, watch: Watch, settings: RequestSettings): AsyncGenerator<Uint8Array> {
   const reader = response.body?.getReader();
   try {
     for (;;) {
       const { done, value } = (await reader?.read()) ?? { done: true, value: undefined };
       if (done || !value) return;
       watch.heard();
-      asking.onFetched?.(value.length);
+      settings.onFetched?.(value.length);
       yield value;
     }
   } finally {
@@ -174,8 +174,8 @@ async function* arriving(response: Response, watch: Watch, asking: Requesting): 
 }
 
 /** Reads a body as a `Blob`, which browsers store outside of the page's memory. */
-async function collected(response: Response, watch: Watch, asking: Requesting): Promise<Blob> {
-  const chunks = arriving(response, watch, asking);
+async function bodyOf(response: Response, watch: Watch, settings: RequestSettings): Promise<Blob> {
+  const chunks = chunksOf(response, watch, settings);
   const stream = new ReadableStream<Uint8Array<ArrayBuffer>>({
     async pull(controller) {
       const { done, value } = await chunks.next();
@@ -197,12 +197,12 @@ export interface Whole {
 }
 
 /** Reads a file as a whole. If it does not exist and is `optional`, returns `undefined`. */
-export function whole(url: URL, asking: Requesting): Promise<Whole>;
-export function whole(url: URL, asking: Requesting, optional: boolean, tries?: number): Promise<Whole | undefined>;
-export async function whole(url: URL, asking: Requesting, optional = false, tries = TRIES): Promise<Whole | undefined> {
-  return patiently(url, asking, tries, async (watch) => {
-    const response = await respond(url, "GET", {}, watch, asking);
-    if (response.ok && !isPage(response)) return { blob: await collected(response, watch, asking), version: versionOf(response) };
+export function whole(url: URL, settings: RequestSettings): Promise<Whole>;
+export function whole(url: URL, settings: RequestSettings, optional: boolean, tries?: number): Promise<Whole | undefined>;
+export async function whole(url: URL, settings: RequestSettings, optional = false, tries = TRIES): Promise<Whole | undefined> {
+  return retrying(url, settings, tries, async (watch) => {
+    const response = await send(url, "GET", {}, watch, settings);
+    if (response.ok && !isPage(response)) return { blob: await bodyOf(response, watch, settings), version: versionOf(response) };
     // For missing files, storage services answer 403, and development servers answer with the page itself.
     if (optional && (response.ok || [403, 404, 410].includes(response.status))) return undefined;
     throw response.ok ? pageInstead(url, response) : refused(url, response);
@@ -210,13 +210,13 @@ export async function whole(url: URL, asking: Requesting, optional = false, trie
 }
 
 /** Returns the version of a file from a single request of its headers; `undefined` if it cannot be told. */
-export async function askVersion(url: URL, asking: Requesting): Promise<Version | undefined> {
+export async function askVersion(url: URL, settings: RequestSettings): Promise<Version | undefined> {
   if (globalThis.navigator?.onLine === false) return undefined;
   try {
     // With a range, browsers ask for the plain file, whose length is not that of a compressed response.
     const headers = { Range: "bytes=0-" };
-    const timeout = Math.min(HEAD_TIMEOUT, asking.timeout ?? HEAD_TIMEOUT);
-    const response = await patiently(url, { ...asking, timeout }, 1, (watch) => respond(url, "HEAD", headers, watch, asking));
+    const timeout = Math.min(HEAD_TIMEOUT, settings.timeout ?? HEAD_TIMEOUT);
+    const response = await retrying(url, { ...settings, timeout }, 1, (watch) => send(url, "HEAD", headers, watch, settings));
     if (!response.ok || isPage(response)) return undefined;
     const { size: told, ...version } = versionOf(response);
     // Some servers do not know the length at a HEAD request, and say 0.
@@ -235,9 +235,9 @@ const HEAD_TIMEOUT = 5000;
 export type Start = { readonly bytes: Uint8Array; readonly version: Version & { readonly size: number } } | Whole;
 
 /** Reads the first bytes of a file, at most `length`. */
-export async function start(url: URL, length: number, asking: Requesting): Promise<Start> {
+export async function start(url: URL, length: number, settings: RequestSettings): Promise<Start> {
   let version: Version | undefined;
-  const got = await partly(url, 0, length, asking, (response) => {
+  const got = await readRange(url, 0, length, settings, (response) => {
     const now = versionOf(response);
     if (version && !sameVersion(version, now)) throw changed(url, "its version differs");
     version ??= now;
@@ -245,7 +245,7 @@ export async function start(url: URL, length: number, asking: Requesting): Promi
   if ("blob" in got) return got;
   const { bytes } = got;
   // Content-Range of other origins is visible only if they expose it.
-  const size = version?.size ?? (bytes.length < length ? bytes.length : (await askVersion(url, asking))?.size);
+  const size = version?.size ?? (bytes.length < length ? bytes.length : (await askVersion(url, settings))?.size);
   if (size === undefined) throw new FoveateError("read", `cannot read ${url}: the server sends neither Content-Range nor Content-Length`, { reason: "range" });
   return { bytes, version: { ...version, size } };
 }
@@ -254,8 +254,8 @@ export async function start(url: URL, length: number, asking: Requesting): Promi
  * Reads bytes `from` to `to` of a file of a known version. Returns the file as a whole if the server does not support ranges
  * any more.
  */
-export async function range(url: URL, from: number, to: number, version: Version, asking: Requesting): Promise<Uint8Array | Whole> {
-  const got = await partly(url, from, to, asking, (response) => {
+export async function range(url: URL, from: number, to: number, version: Version, settings: RequestSettings): Promise<Uint8Array | Whole> {
+  const got = await readRange(url, from, to, settings, (response) => {
     if (!sameVersion(version, versionOf(response))) throw changed(url, "its version differs");
   });
   if ("blob" in got) {
@@ -267,11 +267,11 @@ export async function range(url: URL, from: number, to: number, version: Version
 }
 
 /** Reads bytes `from` to `to`, or up to the end of the file; goes on where a connection dropped. */
-async function partly(
+async function readRange(
   url: URL,
   from: number,
   to: number,
-  asking: Requesting,
+  settings: RequestSettings,
   check: (response: Response) => void,
 ): Promise<{ readonly bytes: Uint8Array } | Whole> {
   const out = new Uint8Array(to - from);
@@ -279,10 +279,10 @@ async function partly(
   /** Bytes that the server has of these. */
   let there = out.length;
   const work = async (watch: Watch): Promise<{ readonly bytes: Uint8Array } | Whole> => {
-    const response = await respond(url, "GET", { Range: `bytes=${from + at}-${from + there - 1}` }, watch, asking);
+    const response = await send(url, "GET", { Range: `bytes=${from + at}-${from + there - 1}` }, watch, settings);
     if (response.status !== 206) {
       if (response.status === 200 && isPage(response)) throw pageInstead(url, response);
-      if (response.status === 200) return { blob: await collected(response, watch, asking), version: versionOf(response) };
+      if (response.status === 200) return { blob: await bodyOf(response, watch, settings), version: versionOf(response) };
       // An empty file has no range.
       if (response.status === 416 && from === 0) return { blob: new Blob(), version: { size: 0 } };
       throw response.status === 416 ? changed(url, `it ends before byte ${from + at}`) : refused(url, response);
@@ -291,12 +291,12 @@ async function partly(
     const [, first, last] = response.headers.get("Content-Range")?.match(/^bytes (\d+)-(\d+)\//) ?? [];
     const promised = last === undefined ? Number(response.headers.get("Content-Length") ?? NaN) : Number(last) - Number(first) + 1;
     if ((first !== undefined && Number(first) !== from + at) || promised > there - at || response.headers.has("Content-Encoding")) {
-      throw new Lie();
+      throw new WrongRange();
     }
     // A file may end before `to`.
     if (!Number.isNaN(promised)) there = at + promised;
-    for await (const bytes of arriving(response, watch, asking)) {
-      if (at + bytes.length > there) throw new Lie();
+    for await (const bytes of chunksOf(response, watch, settings)) {
+      if (at + bytes.length > there) throw new WrongRange();
       out.set(bytes, at);
       at += bytes.length;
     }
@@ -304,22 +304,22 @@ async function partly(
     return { bytes: out.subarray(0, at) };
   };
   try {
-    return await patiently(url, asking, TRIES, (watch) => work(watch).catch((error) => lied(url, error)), () => at);
+    return await retrying(url, settings, TRIES, (watch) => work(watch).catch((error) => asRangeError(url, error)), () => at);
   } catch (error) {
     const { reason } = error as FoveateError;
-    if (reason === "range") return whole(url, asking);
+    if (reason === "range") return whole(url, settings);
     // Browsers refuse compressed responses to ranges, and servers may allow other origins no ranges.
     const unranged = from === 0 && at === 0 && (reason === "cors" || reason === "unreachable");
-    const all = unranged ? await whole(url, asking, false, 1).catch(() => undefined) : undefined;
+    const all = unranged ? await whole(url, settings, false, 1).catch(() => undefined) : undefined;
     if (!all) throw error;
     return all;
   }
 }
 
 /** Another range came than was requested. */
-class Lie extends Error {}
+class WrongRange extends Error {}
 
-function lied(url: URL, error: unknown): never {
-  if (error instanceof Lie) throw new FoveateError("read", `cannot read ${url}: the server sent another range than was requested`, { reason: "range" });
+function asRangeError(url: URL, error: unknown): never {
+  if (error instanceof WrongRange) throw new FoveateError("read", `cannot read ${url}: the server sent another range than was requested`, { reason: "range" });
   throw error;
 }

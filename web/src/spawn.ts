@@ -3,7 +3,7 @@
 import { absolute, addressOf } from "./address.js";
 import { abortable, FoveateError } from "./error.js";
 import type { Engine, Hooks, Method, Methods } from "./methods.js";
-import type { Names } from "./options.js";
+import type { OptionNames } from "./options.js";
 import { WorkerEngine } from "./remote.js";
 import type { OpenSource } from "./source.js";
 
@@ -69,7 +69,7 @@ export interface EngineOptions {
 }
 
 /** Names of {@link EngineOptions}. */
-export const ENGINE_OPTIONS: Names<EngineOptions> = { worker: true, threads: true, wasmUrl: true, workerUrl: true };
+export const ENGINE_OPTIONS: OptionNames<EngineOptions> = { worker: true, threads: true, wasmUrl: true, workerUrl: true };
 
 /** An engine that is being started. Its first call waits for it; later calls are passed on at once, in their order. */
 class StartingEngine implements Engine {

@@ -112,13 +112,13 @@ export async function openStorage(): Promise<Storage | undefined> {
 }
 
 /** Milliseconds that a tab waits for another one. */
-const TURN = 60_000;
+const LOCK_TIMEOUT = 60_000;
 
 /**
  * Runs `work` while no other work of the same name runs in any tab of this origin; with mode `shared`, no other than shared
  * work. Work that waits for too long runs nevertheless. Where there are no locks, as in Node.js, runs it at once.
  */
-export async function inTurn<T>(
+export async function withLock<T>(
   name: string,
   signal: AbortSignal | undefined,
   work: () => Promise<T>,
@@ -129,7 +129,7 @@ export async function inTurn<T>(
   const end = new AbortController();
   const stop = () => end.abort();
   signal?.addEventListener("abort", stop, { once: true });
-  const timer = setTimeout(stop, TURN);
+  const timer = setTimeout(stop, LOCK_TIMEOUT);
   const settle = () => {
     clearTimeout(timer);
     signal?.removeEventListener("abort", stop);

@@ -2,7 +2,7 @@
 
 import { LocalEngine } from "./engine.js";
 import { FoveateError } from "./error.js";
-import { borrowed } from "./lent.js";
+import { proxyFetch } from "./proxy.js";
 import type { Method, Progress } from "./methods.js";
 import { install } from "./pipelines.js";
 
@@ -29,7 +29,7 @@ addEventListener("message", async ({ data }: MessageEvent<Request>) => {
   running.set(id, controller);
   try {
     const onProgress = (progress: Progress) => reply({ id, progress });
-    const value = await engine.call(method, args as never, { onProgress, signal: controller.signal, fetch: fetch && borrowed(fetch) });
+    const value = await engine.call(method, args as never, { onProgress, signal: controller.signal, fetch: fetch && proxyFetch(fetch) });
     reply({ id, value });
   } catch (thrown) {
     const { code, message, reason } = FoveateError.from(thrown);

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { checkStart } from "../dist/magic.js";
-import { known } from "../dist/options.js";
+import { checkOptions } from "../dist/options.js";
 
 const read = (path) => readFileSync(new URL(path, import.meta.url), "utf8");
 
@@ -64,9 +64,9 @@ test("the first bytes of a file tell models from what is mistaken for one", () =
 
 test("unknown options are errors that name the nearest", () => {
   const names = { device: true, onProgress: true, threads: true };
-  known("load", { device: "cpu", other: undefined }, names);
-  assert.throws(() => known("load", { Device: "cpu" }, names), { code: "config", message: "load has no option Device: did you mean device?" });
-  assert.throws(() => known("load", { thread: 2 }, names), { message: "load has no option thread: did you mean threads?" });
-  assert.throws(() => known("load", { zebra: 2 }, names), { message: "load has no option zebra: its options are device, onProgress, threads" });
-  for (const options of [null, 5, "cpu"]) assert.throws(() => known("load", options, names), { code: "config", message: /^the options of load must be an object, got / });
+  checkOptions("load", { device: "cpu", other: undefined }, names);
+  assert.throws(() => checkOptions("load", { Device: "cpu" }, names), { code: "config", message: "load has no option Device: did you mean device?" });
+  assert.throws(() => checkOptions("load", { thread: 2 }, names), { message: "load has no option thread: did you mean threads?" });
+  assert.throws(() => checkOptions("load", { zebra: 2 }, names), { message: "load has no option zebra: its options are device, onProgress, threads" });
+  for (const options of [null, 5, "cpu"]) assert.throws(() => checkOptions("load", options, names), { code: "config", message: /^the options of load must be an object, got / });
 });

@@ -4,7 +4,7 @@
  */
 
 import { FoveateError } from "./error.js";
-import { inTurn, openStorage, type Storage } from "./storage.js";
+import { withLock, openStorage, type Storage } from "./storage.js";
 import { sameVersion, type Version } from "./version.js";
 
 /** Bytes of a block, and of one range request. */
@@ -166,7 +166,7 @@ export class CachedFile {
 
   /** Runs `work` while no other tab downloads the same block. */
   downloading<T>(index: number, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
-    return inTurn(`${this.#name}-${index}`, signal, work);
+    return withLock(`${this.#name}-${index}`, signal, work);
   }
 
   /** Stores a block. */
@@ -179,7 +179,7 @@ export class CachedFile {
         this.#manifest.blocks[index] = name;
         await this.#save();
       };
-      await inTurn(SWEEP, undefined, store, "shared");
+      await withLock(SWEEP, undefined, store, "shared");
     } catch (error) {
       // Loading goes on without the cache.
       this.full ||= (error as { name?: unknown } | undefined)?.name === "QuotaExceededError";
@@ -199,7 +199,7 @@ export class CachedFile {
     this.#writing ??= (async () => {
       while (this.#changed && !this.#dropped) {
         this.#changed = false;
-        await inTurn(this.#name, undefined, async () => {
+        await withLock(this.#name, undefined, async () => {
           this.#merge(parse(await this.#storage.read(this.#name)));
           await this.#storage.write(this.#name, new TextEncoder().encode(JSON.stringify(this.#manifest)));
         });
@@ -219,11 +219,11 @@ export async function manifests(storage: Storage): Promise<Map<string, Manifest>
   return found;
 }
 
-/** Name of the turns of sweeping. A block is not swept between its storage and that of its file's manifest. */
+/** Name of the lock that keeps blocks from being removed before the manifest that lists them is stored. */
 const SWEEP = "sweep";
 
 /** Removes blocks that belong to no file. */
-export const sweep = (storage: Storage): Promise<void> => inTurn(SWEEP, undefined, () => swept(storage));
+export const sweep = (storage: Storage): Promise<void> => withLock(SWEEP, undefined, () => swept(storage));
 
 async function swept(storage: Storage): Promise<void> {
   const kept = new Set<string | null>();
@@ -234,7 +234,7 @@ async function swept(storage: Storage): Promise<void> {
 }
 
 /** Returns the space that this origin may still use in bytes, if the browser tells. */
-export async function room(): Promise<{ free: number; quota: number } | undefined> {
+export async function freeSpace(): Promise<{ free: number; quota: number } | undefined> {
   const { quota, usage } = (await globalThis.navigator?.storage?.estimate?.().catch(() => undefined)) ?? {};
   return quota === undefined || usage === undefined ? undefined : { free: Math.max(0, quota - usage), quota };
 }
@@ -242,8 +242,8 @@ export async function room(): Promise<{ free: number; quota: number } | undefine
 const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
 
 /** Returns the error of a full storage. `needed` is the number of bytes that are still to be stored. */
-export async function fullStorage(what: string, needed: number): Promise<FoveateError> {
-  const left = await room();
+export async function quotaError(what: string, needed: number): Promise<FoveateError> {
+  const left = await freeSpace();
   // Some browsers tell more than there is.
   const told = left && left.free < needed;
   const has = told ? `this origin has ${megabytes(left.free)} of ${megabytes(left.quota)} left` : "the browser's storage is full";

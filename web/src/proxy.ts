@@ -23,7 +23,7 @@ type Tell = { id: number } & ({ head: Head } | { bytes: Uint8Array } | { end: tr
 const BODILESS = [204, 205, 304];
 
 /** Returns the port of a `fetch`, to send to a worker. It is closed when `end` is aborted. */
-export function lend(fetch: Fetch, end: AbortSignal): MessagePort {
+export function exposeFetch(fetch: Fetch, end: AbortSignal): MessagePort {
   const { port1, port2 } = new MessageChannel();
   const running = new Map<number, { readonly stop: AbortController; reader?: ReadableStreamDefaultReader<Uint8Array> | undefined }>();
   const tell = (message: Tell, moved: Transferable[] = []) => port1.postMessage(message, moved);
@@ -67,7 +67,7 @@ export function lend(fetch: Fetch, end: AbortSignal): MessagePort {
 }
 
 /** Returns the `fetch` of a port. */
-export function borrowed(port: MessagePort): Fetch {
+export function proxyFetch(port: MessagePort): Fetch {
   const heard = new Map<number, (message: Tell) => void>();
   let count = 0;
   const ask = (message: Ask) => port.postMessage(message);
