@@ -329,6 +329,15 @@ const CASES = [
     },
   },
   {
+    name: "Several servers behind one address have different ETags for one file",
+    sees: "the model loads, as size and `Last-Modified` are equal",
+    on: (_, count) => ({ etag: `"${count % 3}"`, headers: { "Last-Modified": "Mon, 02 Nov 2026 10:00:00 GMT" } }),
+    async run({ add, same }) {
+      added(await add());
+      await same(large);
+    },
+  },
+  {
     name: "A file of another length takes its place in the midst of a download",
     sees: "the download starts again, and works",
     async run({ add, net, same }) {
