@@ -3,7 +3,7 @@
 // usage: npm run build [-- --only-ts]
 
 import { execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -106,16 +106,36 @@ async function types() {
 }
 
 /**
- * Removes `Symbol.dispose` from the glue's types, for programs whose `lib` lacks it, and comments from its scripts, which
- * browsers would download: the types have them, too.
+ * Removes what the glue's types need of the libraries `dom` and `esnext.disposable`, for programs without them, and comments
+ * from its scripts, which browsers would download: the types have them, too.
  */
 function plainGlue() {
   const comments = /^ *\/\*\*\n(?: *\*.*\n)*? *\*\/\n/gm;
   for (const folder of ["pkg", "pkg/threads", "pkg/parts", "pkg/constrain"]) {
-    const [types, script] = ["d.ts", "js"].map((ending) => join(web, folder, `foveate.${ending}`));
-    writeFileSync(types, readFileSync(types, "utf8").replaceAll(/^ *\[Symbol\.dispose\]\(\): void;\n/gm, ""));
+    const [file, script] = ["d.ts", "js"].map((ending) => join(web, folder, `foveate.${ending}`));
+    const types = readFileSync(file, "utf8")
+      .replaceAll(/^ *\[Symbol\.dispose\]\(\): void;\n/gm, "")
+      .replaceAll(/\bWebAssembly\.\w+/g, "object")
+      .replaceAll("RequestInfo | URL | Response | BufferSource | object", "unknown")
+      .replaceAll("BufferSource | object", "object");
+    writeFileSync(file, types);
     writeFileSync(script, readFileSync(script, "utf8").replaceAll(comments, ""));
   }
+}
+
+/** Copies the types into a folder of CommonJS: TypeScript takes a file's kind of module from the nearest `package.json`. */
+function commonTypes() {
+  const cjs = join(web, "cjs");
+  rmSync(cjs, { recursive: true, force: true });
+  const isTypes = (path) => path.endsWith(".d.ts") && !path.endsWith(".wasm.d.ts");
+  const filter = (path) => statSync(path).isDirectory() ? !path.endsWith("threads") : isTypes(path);
+  for (const folder of ["dist", "pkg"]) cpSync(join(web, folder), join(cjs, folder), { recursive: true, filter });
+  writeFileSync(join(cjs, "package.json"), '{ "type": "commonjs" }\n');
+}
+
+/** Copies the licences, which npm looks for beside the manifest. */
+function licences() {
+  for (const name of ["LICENSE-APACHE", "LICENSE-MIT"]) copyFileSync(join(root, name), join(web, name));
 }
 
 if (!process.argv.includes("--only-ts")) {
@@ -135,3 +155,5 @@ if (!process.argv.includes("--only-ts")) {
 plainGlue();
 rmSync(join(web, "dist"), { recursive: true, force: true });
 tool("typescript", "tsc", []);
+commonTypes();
+licences();

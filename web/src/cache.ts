@@ -1,24 +1,9 @@
-/**
- * The cache of downloaded files. A file is a list of blocks. Each block is stored under the SHA-256 of its bytes and checked
- * against it when read: a damaged block counts as missing. Blocks shared by two files are stored once.
- */
+/** The models that this origin keeps in this browser. */
 
-import { openStorage, type Storage } from "./storage.js";
-
-/** Bytes of a block, and of one range request. */
-export const BLOCK = 4 << 20;
-
-/** A file and its cached blocks. */
-interface Manifest {
-  readonly url: string;
-  /** Address of the model that the file belongs to. */
-  readonly source: string;
-  readonly size: number;
-  /** `true` if the server reported that the file does not exist. */
-  readonly absent?: boolean;
-  /** Hash of each block; `null` for blocks that are not cached. */
-  readonly blocks: (string | null)[];
-}
+import type { AddOptions } from "./add.js";
+import { addressOf } from "./address.js";
+import { blockBytes, manifests, sweep } from "./blocks.js";
+import { openStorage } from "./storage.js";
 
 /** A model in the cache. */
 export interface CachedModel {
@@ -32,126 +17,34 @@ export interface CachedModel {
   readonly complete: boolean;
 }
 
-async function hash(bytes: Uint8Array): Promise<string> {
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>));
-  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
+let asked = false;
 
-const manifestName = async (url: string) => `file-${await hash(new TextEncoder().encode(url))}`;
-const blockName = (hash: string) => `block-${hash}`;
-const blockBytes = (size: number, index: number) => Math.min(BLOCK, size - index * BLOCK);
-
-function parse(bytes: Uint8Array | undefined): Manifest | undefined {
-  if (!bytes) return undefined;
-  try {
-    const manifest = JSON.parse(new TextDecoder().decode(bytes)) as Manifest;
-    const whole = Number.isSafeInteger(manifest.size) && Array.isArray(manifest.blocks);
-    return whole && manifest.blocks.length === Math.ceil(manifest.size / BLOCK) ? manifest : undefined;
-  } catch {
-    // The page was closed while the manifest was written.
-    return undefined;
-  }
-}
-
-/** One cached file. Its methods never throw: a failing cache counts as an empty one. */
-export class CachedFile {
-  readonly #storage: Storage;
-  readonly #name: string;
-  #manifest: Manifest;
-  #writing: Promise<void> | undefined;
-  #changed = false;
-
-  private constructor(storage: Storage, name: string, manifest: Manifest) {
-    this.#storage = storage;
-    this.#name = name;
-    this.#manifest = manifest;
-  }
-
-  /** Returns the cached file of an address, or `undefined` if there is none. */
-  static async find(url: string): Promise<CachedFile | undefined> {
-    try {
-      const storage = await openStorage();
-      const name = await manifestName(url);
-      const manifest = parse(await storage?.read(name));
-      return storage && manifest && new CachedFile(storage, name, manifest);
-    } catch {
-      return undefined;
-    }
-  }
-
-  /** Adds a file without blocks. */
-  static async begin(url: string, source: string, size: number, absent = false): Promise<CachedFile | undefined> {
-    try {
-      const storage = await openStorage();
-      if (!storage) return undefined;
-      const blocks = new Array<null>(Math.ceil(size / BLOCK)).fill(null);
-      const file = new CachedFile(storage, await manifestName(url), { url, source, size, blocks, absent });
-      await file.#save();
-      return file;
-    } catch {
-      return undefined;
-    }
-  }
-
-  get size(): number {
-    return this.#manifest.size;
-  }
-
-  get absent(): boolean {
-    return this.#manifest.absent === true;
-  }
-
-  /** Returns a block, or `undefined` if it is missing or damaged. */
-  async read(index: number): Promise<Uint8Array | undefined> {
-    const wanted = this.#manifest.blocks[index];
-    if (!wanted) return undefined;
-    try {
-      const bytes = await this.#storage.read(blockName(wanted));
-      if (bytes && bytes.length === blockBytes(this.size, index) && (await hash(bytes)) === wanted) return bytes;
-      await this.#storage.remove(blockName(wanted));
-    } catch {
-      // An unreadable block counts as missing.
-    }
-    this.#manifest.blocks[index] = null;
-    return undefined;
-  }
-
-  /** Stores a block. */
-  async write(index: number, bytes: Uint8Array): Promise<void> {
-    try {
-      const name = await hash(bytes);
-      await this.#storage.write(blockName(name), bytes);
-      this.#manifest.blocks[index] = name;
-      await this.#save();
-    } catch {
-      // The disk is full, or another tab writes the same file. Loading goes on without the cache.
-    }
-  }
-
-  /** Writes the manifest. Changes made while it is written are written together. */
-  #save(): Promise<void> {
-    this.#changed = true;
-    this.#writing ??= (async () => {
-      while (this.#changed) {
-        this.#changed = false;
-        await this.#storage.write(this.#name, new TextEncoder().encode(JSON.stringify(this.#manifest)));
-      }
-    })().finally(() => (this.#writing = undefined));
-    return this.#writing;
-  }
-}
-
-async function manifests(storage: Storage): Promise<Map<string, Manifest>> {
-  const found = new Map<string, Manifest>();
-  for (const name of await storage.names()) {
-    const manifest = name.startsWith("file-") ? parse(await storage.read(name)) : undefined;
-    if (manifest) found.set(name, manifest);
-  }
-  return found;
+/** Asks the browser once not to delete the models of this origin when space is short. Does not wait for the answer. */
+export function requestPersistence(): void {
+  // The type is wrong: pages without TLS have no storage manager, and workers cannot ask.
+  const storage = globalThis.navigator?.storage as Partial<StorageManager> | undefined;
+  if (asked || !storage?.persist || !storage.persisted) return;
+  asked = true;
+  storage
+    .persisted()
+    .then((already) => already || storage.persist?.())
+    .catch(() => {});
 }
 
 /** Models downloaded by this origin in this browser. */
 export const cache = {
+  /**
+   * Downloads a model, so that it loads from the cache later. A download that was cancelled or failed goes on where it
+   * stopped. Loads nothing onto a device.
+   *
+   * @throws {FoveateError} of code `quota` if the browser's storage has no room, before anything is downloaded if the
+   * browser tells how much it has.
+   */
+  async add(source: string | URL | readonly (string | URL)[], options: AddOptions = {}): Promise<CachedModel> {
+    const { add } = await import("./add.js");
+    return add(source, options);
+  },
+
   /** Lists the cached models, incomplete ones included. */
   async list(): Promise<CachedModel[]> {
     const storage = await openStorage();
@@ -166,18 +59,18 @@ export const cache = {
     return [...models.values()];
   },
 
-  /** Deletes a model by its `source`, except for blocks shared with other models. */
-  async delete(source: string): Promise<void> {
+  /**
+   * Deletes a model by its `source`, in any form that `load` takes, except for blocks shared with other models. `hub` is the
+   * model hub of names.
+   */
+  async delete(source: string | URL, { hub }: { readonly hub?: string } = {}): Promise<void> {
     const storage = await openStorage();
     if (!storage) return;
-    const kept = new Set<string | null>();
+    const names = [String(source), addressOf(source, hub)];
     for (const [name, manifest] of await manifests(storage)) {
-      if (manifest.source === source) await storage.remove(name);
-      else for (const block of manifest.blocks) kept.add(block);
+      if (names.includes(manifest.source)) await storage.remove(name);
     }
-    for (const name of await storage.names()) {
-      if (name.startsWith("block-") && !kept.has(name.slice("block-".length))) await storage.remove(name);
-    }
+    await sweep(storage);
   },
 
   /** Deletes all models. */

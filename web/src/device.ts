@@ -1,10 +1,12 @@
 /** Single ops over typed arrays, and checks of a device against the definitions. */
 
 import type { OpInputs, OpName } from "../pkg/ops.js";
+import { absolute } from "./address.js";
 import { type BufferDevice, BufferExecutor, type OwnDevice } from "./buffers.js";
 import { type Abortable, FoveateError } from "./error.js";
 import type { Argument, Device as Kind, Engine, Finding } from "./methods.js";
-import { absolute, type EngineOptions, spawnEngine } from "./spawn.js";
+import { checkOptions, type OptionNames } from "./options.js";
+import { ENGINE_OPTIONS, type EngineOptions, spawnEngine } from "./spawn.js";
 import { type AnySettings, byName, bytesOf, hooksOf, type Settings, settingsText, shapesOf, type Tensor, type TensorData, type Tensors, typed } from "./tensors.js";
 
 export type { Finding };
@@ -38,6 +40,8 @@ export interface DeviceOptions extends EngineOptions {
   readonly signal?: AbortSignal;
 }
 
+const OPTIONS: OptionNames<DeviceOptions> = { ...ENGINE_OPTIONS, baseline: true, exact: true, signal: true };
+
 /**
  * Opens an executor for single ops.
  *
@@ -54,14 +58,15 @@ export async function device<D extends OwnDevice>(
   kind: Kind | ({ readonly device: D } & DeviceOptions) = "auto",
   options: DeviceOptions = {},
 ): Promise<Device | BufferDevice<D>> {
-  const own = typeof kind === "object" ? kind : undefined;
-  const { baseline = false, exact = true, ...where } = own ?? options;
+  const { device: own, ...given } = typeof kind === "object" ? kind : { ...options, device: undefined };
+  checkOptions("device", given, OPTIONS);
+  const { baseline = false, exact = true, ...where } = given;
   // Planning needs no executor.
   const opened = own ? "plans" : (kind as Kind);
   const engine = spawnEngine(where, opened);
   try {
     const { name, ops } = await engine.call("open", [opened, baseline, exact], hooksOf(where));
-    const executor = own ? new BufferExecutor(engine, own.device, baseline, ops) : new Executor(engine, kind as Kind, baseline, name, ops);
+    const executor = own ? new BufferExecutor(engine, own, baseline, ops) : new Executor(engine, kind as Kind, baseline, name, ops);
     for (const op of ops) {
       const value = (settings: AnySettings, ...tensors: never[]) => executor.run(op, settings, ...tensors);
       Object.defineProperty(executor, op, { value, enumerable: true });

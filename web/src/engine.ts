@@ -3,11 +3,11 @@
 import type { Device as WasmDevice, JsFiles, Model as WasmModel } from "../pkg/foveate.js";
 import { FoveateError, throwIfAborted } from "./error.js";
 import { subgroups } from "./features.js";
-import { compiled, glue } from "./glue.js";
+import { compiled, glue, locate } from "./glue.js";
 import { Loaded } from "./loaded.js";
-import type { Argument, Device, Engine, Finding, Hooks, Info, Method, Methods, Plan, Progress } from "./methods.js";
+import type { Argument, Device, Engine, Finding, Hooks, Info, Method, Methods, Plan, Progress, Requests } from "./methods.js";
 import { Ahead, settled } from "./pipelines.js";
-import { type OpenSource, openCase, openSource } from "./source.js";
+import { type OpenSource, openCase, withFiles } from "./source.js";
 
 /** The part of WebGPU that is used here; TypeScript has no types for it yet. */
 interface Gpu {
@@ -67,18 +67,22 @@ export class LocalEngine implements Engine {
     return this.#device;
   }
 
+  locate(wasmUrl: string): void {
+    locate(wasmUrl);
+  }
+
   async load(
     source: OpenSource,
     device: Device,
     baseline: boolean,
     cache: boolean,
     selfTest: boolean | undefined,
-    { onProgress, signal }: Hooks,
+    { headers, timeout }: Requests = {},
+    { onProgress, signal, fetch }: Hooks = {},
   ): Promise<Info> {
     await begun();
     let fetchedBytes = 0;
-    const files = await openSource(source, { signal, cache, onFetched: (bytes) => (fetchedBytes += bytes) });
-    throwIfAborted(signal);
+    const reading = { cache, headers, timeout, fetch };
     const open = async (files: JsFiles, hear: (progress: Omit<Progress, "fetchedBytes" | "wasmBytes">) => boolean) => {
       let told = [0, 0, 0, 0] as [bytes: number, of: number, compiled: number, pipelines: number];
       const compiling = new Ahead();
@@ -102,17 +106,19 @@ export class LocalEngine implements Engine {
         compiling.on(false);
       }
     };
-    const model = await open(files, (progress) => {
+    const hear = (progress: Omit<Progress, "fetchedBytes" | "wasmBytes">) => {
       // The number of bytes is known with the first piece.
       if (progress.totalBytes > 0) onProgress?.({ ...progress, fetchedBytes, wasmBytes: glue.wasmBytes() });
       return !signal?.aborted && !this.#closed;
-    });
+    };
+    const first = { ...reading, signal, onFetched: (bytes: number) => (fetchedBytes += bytes) };
+    const model = await withFiles(source, first, (files) => (throwIfAborted(signal), open(files, hear)));
     if (this.#closed || signal?.aborted) {
       model.free();
       throwIfAborted(signal);
       throw new FoveateError("closed", "the model was disposed of while it was loading");
     }
-    const again = async () => open(await openSource(source, { cache }), () => !this.#closed);
+    const again = () => withFiles(source, reading, (files) => open(files, () => !this.#closed));
     this.#loaded = new Loaded(model, again);
     const { architecture, context, vocabSize, width, hasTokenizer, hasTemplate } = model;
     const { layers } = this.#loaded;

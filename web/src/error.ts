@@ -1,7 +1,9 @@
 /** Kinds of errors. Codes are stable between versions; messages are for people and may change. */
 export type FoveateErrorCode =
-  /** A file could not be read: a request failed, or a range lies outside of the file. */
+  /** A file could not be read: a request failed, or a range lies outside of the file. `reason` names the likely cause. */
   | "read"
+  /** The browser's storage has no room for the model. */
+  | "quota"
   /** A file is damaged or has another format than expected. */
   | "format"
   /** The model's files lack a tensor. */
@@ -47,15 +49,61 @@ export type FoveateErrorCode =
   /** A bug in this library: please report it. */
   | "internal";
 
+/** Likely causes of errors of the codes `read`, `format` and `unsupported`. They are stable between versions. */
+export type FoveateErrorReason =
+  /** The device is offline, and the file is not in the cache. */
+  | "offline"
+  /** No server answers at this address. */
+  | "unreachable"
+  /** The server does not allow pages of other origins to read the file (`Access-Control-Allow-Origin`). */
+  | "cors"
+  /** A page with TLS requested an address without TLS. */
+  | "mixed-content"
+  /** A directive of the page's Content-Security-Policy blocked the request, the worker or the wasm. */
+  | "csp"
+  /** Nothing arrived for `timeout` milliseconds. */
+  | "timeout"
+  /** The connection dropped again and again. */
+  | "dropped"
+  /** The server requires a login or a token (status 401). */
+  | "unauthorized"
+  /** The server refuses access (status 403). */
+  | "forbidden"
+  /** There is no file at this address (status 404 or 410). */
+  | "not-found"
+  /** The server limits the number of requests (status 429). */
+  | "rate-limited"
+  /** The server failed (status 500 or more). */
+  | "server"
+  /** The server sent another part of the file than was requested. */
+  | "range"
+  /** The file changed on the server while it was downloaded. */
+  | "changed"
+  /** A web page came in place of the file. */
+  | "html"
+  /** The server redirected to a web page, such as a login page. */
+  | "login"
+  /** The file is a pointer of git-lfs: the repository was copied without its large files. */
+  | "lfs-pointer"
+  /** The file is compressed. */
+  | "compressed"
+  /** The file has no bytes. */
+  | "empty"
+  /** The script of the worker cannot be loaded. */
+  | "worker";
+
 /** Error of this package. Every function throws this class only. */
 export class FoveateError extends Error {
   override readonly name = "FoveateError";
   /** Kind of error, to branch on. */
   readonly code: FoveateErrorCode;
+  /** Likely cause, if it is known. */
+  readonly reason: FoveateErrorReason | undefined;
 
-  constructor(code: FoveateErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: FoveateErrorCode, message: string, options?: ErrorOptions & { reason?: FoveateErrorReason | undefined }) {
     super(message, options);
     this.code = code;
+    this.reason = options?.reason;
   }
 
   /** Converts any thrown value to a `FoveateError`. */

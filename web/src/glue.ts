@@ -5,24 +5,47 @@ import { FoveateError } from "./error.js";
 
 type Glue = typeof single;
 
-/** The part of Node.js that is used here. */
-interface NodeProcess {
-  getBuiltinModule(name: "node:fs/promises"): { readFile(path: URL): Promise<Uint8Array<ArrayBuffer>> };
+/** The parts of Node.js that are used here. An import of `node:fs` would make bundlers fail. */
+interface Builtin {
+  "node:fs/promises": { readFile(path: URL): Promise<Uint8Array<ArrayBuffer>> };
+  "node:worker_threads": {
+    readonly Worker: new (
+      script: URL,
+      options: object,
+    ) => { once(event: string, hear: (value: unknown) => void): void; unref(): void };
+    readonly parentPort: { postMessage(message: unknown): void };
+    readonly workerData: unknown;
+  };
+}
+
+/** Returns a module of Node.js. */
+export function builtin<Name extends keyof Builtin>(name: Name): Builtin[Name] {
+  const { process } = globalThis as unknown as { process: { getBuiltinModule(name: Name): Builtin[Name] } };
+  return process.getBuiltinModule(name);
 }
 
 export let glue: Glue = single;
 
-/** Returns what the glue loads a wasm file from: its address, or its bytes where there is no fetching of files. */
-export function wasmAt(url: URL): URL | Promise<Uint8Array<ArrayBuffer>> {
-  if (url.protocol !== "file:") return url;
-  // Node.js cannot fetch file URLs. An import of `node:fs` would make bundlers fail.
-  const { process } = globalThis as unknown as { process: NodeProcess };
-  const { readFile } = process.getBuiltinModule("node:fs/promises");
-  return readFile(url);
+let located: string | undefined;
+
+/** Sets the address of the wasm, or of the folder of its builds if it ends with `/`. */
+export function locate(wasmUrl: string): void {
+  located = wasmUrl;
 }
 
-let begin = async (): Promise<unknown> =>
-  single.default({ module_or_path: wasmAt(new URL("../pkg/foveate_bg.wasm", import.meta.url)) });
+/** Returns the address of a build: `own`, unless the page has set another one for `path` in the folder of builds. */
+export const wasmUrlOf = (path: string, own: URL): URL => (located === undefined ? own : located.endsWith("/") ? new URL(path, located) : new URL(located));
+
+/** Returns the address of a module beside the builds: `own`, unless the page has set another folder. */
+export const moduleUrlOf = (path: string, own: URL): URL => (located?.endsWith("/") ? new URL(path, located) : own);
+
+/** Returns what the glue loads a wasm file from: its address, or its bytes, since Node.js cannot fetch file URLs. */
+export const wasmAt = (url: URL): URL | Promise<Uint8Array<ArrayBuffer>> => (url.protocol === "file:" ? builtin("node:fs/promises").readFile(url) : url);
+
+let begin = async (): Promise<unknown> => {
+  const url = wasmUrlOf("foveate_bg.wasm", new URL("../pkg/foveate_bg.wasm", import.meta.url));
+  return single.default({ module_or_path: wasmAt(url) });
+};
 
 /** Replaces the build of this thread. If `start` fails, the single-threaded build is used after all. */
 export function use(other: Omit<Glue, "default" | "initSync">, start: () => Promise<unknown>): void {
@@ -51,7 +74,16 @@ export async function compiled(): Promise<unknown> {
   }
   ready ??= begin().catch((error) => {
     ready = undefined;
-    throw new FoveateError("read", `cannot load the wasm: ${error}`, { cause: error });
+    throw unloaded(error);
   });
   return ready;
+}
+
+/** Returns the error of a wasm that cannot be loaded. Browsers name the policy that blocks it only in the message. */
+function unloaded(error: unknown): FoveateError {
+  if (/unsafe-eval|content.security.policy/i.test(String(error))) {
+    const why = "the page's Content-Security-Policy blocks it: add 'wasm-unsafe-eval' to its directive script-src";
+    return new FoveateError("read", `cannot compile the wasm: ${why}`, { cause: error, reason: "csp" });
+  }
+  return new FoveateError("read", `cannot load the wasm: ${error}`, { cause: error });
 }

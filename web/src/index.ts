@@ -31,6 +31,8 @@ import {
   type Token,
   tokens,
 } from "./answer.js";
+import type { RequestOptions } from "./add.js";
+import { requestPersistence } from "./cache.js";
 import { Chat, type ChatOptions } from "./chat.js";
 import { type Abortable, FoveateError, throwIfAborted } from "./error.js";
 import {
@@ -51,9 +53,11 @@ import {
   type Stats,
   type TemplateOptions,
 } from "./methods.js";
+import { checkOptions, type OptionNames } from "./options.js";
 import { Session, type SessionOptions } from "./session.js";
-import { type EngineOptions, type ModelSource, sendable, spawnEngine } from "./spawn.js";
+import { ENGINE_OPTIONS, type EngineOptions, type ModelSource, sendable, spawnEngine } from "./spawn.js";
 
+export type { AddOptions, AddProgress, RequestOptions } from "./add.js";
 export type { Answer, AnswerEvent, AnswerResult, FinishReason, GenerateOptions, Prompt, Score } from "./answer.js";
 export type { ScoredToken, Token, TokenLogprob } from "./answer.js";
 export type { ConstraintOptions } from "./constraint.js";
@@ -71,16 +75,18 @@ export type {
 } from "./buffers.js";
 export * from "./device.js";
 export type { DeltaState, Layer, RoutingState } from "./layers.js";
-export type { Abortable, FoveateErrorCode } from "./error.js";
+export type { Abortable, FoveateErrorCode, FoveateErrorReason } from "./error.js";
 export * from "./session.js";
 export type { DeviceKind, Fallback, Message, ModelSource, OpTime, Part, Phase, Profile, Progress, Report, Segment };
 export type { AnswerPart, Timing, ToolCall, Usage } from "./methods.js";
 export type { SelfTest, SplicePolicy, Stats, TemplateOptions };
 export type { EngineOptions };
+export type { Fetch } from "./request.js";
+export type { FileHandle, FolderHandle } from "./spawn.js";
 export { FoveateError };
 
 /** Options of {@link load}. */
-export interface LoadOptions extends EngineOptions {
+export interface LoadOptions extends EngineOptions, RequestOptions {
   /**
    * Device that runs the model.
    *
@@ -100,12 +106,10 @@ export interface LoadOptions extends EngineOptions {
   /** Cancels loading: `load` throws an error of code `cancelled` and frees its memory. */
   readonly signal?: AbortSignal;
   /**
-   * Keeps downloaded files in the browser, and reads them from there: `true` by default. A second load sends no request to
-   * the server. The exported `cache` object lists and deletes cached models.
+   * Keeps downloaded files in the browser, and reads them from there: `true` by default. A second load downloads nothing;
+   * once a day, it compares the files with the server's. The exported `cache` object lists and deletes cached models.
    */
   readonly cache?: boolean;
-  /** Address of the model hub: `https://huggingface.co` by default. */
-  readonly hub?: string;
   /** Restricts the GPU to WebGPU's default limits and no optional features, to test for other devices. */
   readonly baseline?: boolean;
   /**
@@ -116,18 +120,30 @@ export interface LoadOptions extends EngineOptions {
   readonly selfTest?: boolean;
 }
 
+const OPTIONS: OptionNames<LoadOptions> = {
+  ...ENGINE_OPTIONS,
+  ...{ device: true, onDeviceLost: true, onProgress: true, signal: true, cache: true, baseline: true, selfTest: true },
+  ...{ hub: true, headers: true, fetch: true, timeout: true },
+};
+
+const DEVICES: readonly unknown[] = ["auto", "gpu", "cpu", "reference"];
+
 /**
  * Loads a model. Weights stream to the device in pieces. Only executors on the CPU keep all of them in memory.
  *
  * @throws {FoveateError} if a file cannot be read or is damaged, the model is not supported, or the device fails.
  */
 export async function load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
-  const { device = "auto", baseline = false, cache = true, hub = "https://huggingface.co", onProgress, signal } = options;
+  checkOptions("load", options, OPTIONS);
+  const { device = "auto", baseline = false, cache = true, hub, headers, timeout, fetch, onProgress, signal } = options;
+  if (!DEVICES.includes(device)) throw new FoveateError("config", `device must be auto, gpu, cpu or reference, got ${device}`);
   throwIfAborted(signal);
   const sent = await sendable(source, hub, signal);
+  if (cache && (typeof sent === "string" || typeof (sent as readonly unknown[])[0] === "string")) requestPersistence();
   const engine = spawnEngine(options, device);
   try {
-    const info = await engine.call("load", [sent, device, baseline, cache, options.selfTest], { onProgress, signal });
+    const asked = [sent, device, baseline, cache, options.selfTest, { headers, timeout }] as const;
+    const info = await engine.call("load", [...asked], { onProgress, signal, fetch });
     return new Model({ engine, onDeviceLost: options.onDeviceLost, devicesLost: 0 }, info);
   } catch (error) {
     engine.close();

@@ -2,6 +2,7 @@
 
 import type { JsOptions } from "../pkg/foveate.js";
 import type { DeltaState, Layer, RoutingState } from "./layers.js";
+import type { Fetch } from "./request.js";
 import type { OpenSource } from "./source.js";
 
 /** Kind of device. */
@@ -367,11 +368,21 @@ export function withoutOldestTurn(messages: readonly Message[], pinned: number):
 export interface Hooks {
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Sends the requests of `load` in place of the engine's own `fetch`. */
+  readonly fetch?: Fetch | undefined;
+}
+
+/** Options of the requests of `load`. */
+export interface Requests {
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  readonly timeout?: number | undefined;
 }
 
 /** Methods of an engine. Answers, sessions, snapshots, readings and augmentations are referred to by a handle, a number. */
 export interface Methods {
-  load(source: OpenSource, device: Device, baseline: boolean, cache: boolean, selfTest?: boolean): Info;
+  /** Sets the address of the wasm, or of the folder of its builds. */
+  locate(wasmUrl: string): void;
+  load(source: OpenSource, device: Device, baseline: boolean, cache: boolean, selfTest?: boolean, requests?: Requests): Info;
   tokenize(text: string, addSpecial: boolean): Uint32Array;
   detokenize(ids: Uint32Array, skipSpecial: boolean): string;
   render(messages: readonly Message[], inputs: TemplateInputs): string;

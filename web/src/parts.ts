@@ -4,7 +4,7 @@ import * as constrain from "../pkg/constrain/foveate.js";
 import * as plain from "../pkg/parts/foveate.js";
 import type { JsGuide, Model as WasmModel } from "../pkg/foveate.js";
 import { FoveateError } from "./error.js";
-import { wasmAt } from "./glue.js";
+import { moduleUrlOf, wasmAt } from "./glue.js";
 import type { Asked, TemplateInputs } from "./methods.js";
 
 export type Exchange = plain.Exchange;
@@ -20,12 +20,12 @@ const unloadable = (cause: unknown) => {
 /** Loads the build with constraints, which is several times larger, only where they are asked for. */
 async function loaded(constraints: boolean): Promise<typeof plain | typeof constrain> {
   if (constraints) {
-    const url = new URL("../pkg/constrain/foveate_bg.wasm", import.meta.url);
+    const url = moduleUrlOf("constrain/foveate_bg.wasm", new URL("../pkg/constrain/foveate_bg.wasm", import.meta.url));
     withConstraints ??= constrain.default({ module_or_path: wasmAt(url) });
     await withConstraints.catch((error) => ((withConstraints = undefined), unloadable(error)));
     return constrain;
   }
-  const url = new URL("../pkg/parts/foveate_bg.wasm", import.meta.url);
+  const url = moduleUrlOf("parts/foveate_bg.wasm", new URL("../pkg/parts/foveate_bg.wasm", import.meta.url));
   withoutConstraints ??= plain.default({ module_or_path: wasmAt(url) });
   await withoutConstraints.catch((error) => ((withoutConstraints = undefined), unloadable(error)));
   return plain;

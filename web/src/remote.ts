@@ -2,6 +2,7 @@
 
 import type { Engine, Hooks, Method, Methods } from "./methods.js";
 import { cancelled, FoveateError, throwIfAborted } from "./error.js";
+import { exposeFetch } from "./proxy.js";
 import { failed, startWorker } from "./start.js";
 import type { Reply, Request } from "./worker.js";
 
@@ -18,9 +19,13 @@ export class WorkerEngine implements Engine {
   #count = 0;
   #failure: FoveateError | undefined;
 
-  /** Starts a worker. With more than one of `threads`, its CPU executor has that many. */
-  constructor(threads = 1) {
-    const started = threads > 1 ? startThreaded(String(threads), this.#end.signal) : startSingle(this.#end.signal);
+  /**
+   * Starts a worker. With more than one of `threads`, its CPU executor has that many. `url` takes the place of the package's
+   * own script.
+   */
+  constructor(threads = 1, url?: string) {
+    const [name, end] = [threads > 1 ? String(threads) : "", this.#end.signal];
+    const started = url ? startOther(url, name, end) : threads > 1 ? startThreaded(name, end) : startSingle(end);
     this.#worker = started.then((worker) => {
       worker.onmessage = ({ data }: MessageEvent<Reply>) => this.#reply(data);
       // A worker that failed answers no call any more.
@@ -30,8 +35,13 @@ export class WorkerEngine implements Engine {
     this.#worker.catch((error) => this.#fail(error));
   }
 
+  /** Resolves when the worker runs; rejected if it cannot be started. */
+  get started(): Promise<unknown> {
+    return this.#worker;
+  }
+
   call<M extends Method>(method: M, args: Parameters<Methods[M]>, hooks: Hooks = {}): Promise<ReturnType<Methods[M]>> {
-    const { onProgress, signal } = hooks;
+    const { onProgress, signal, fetch } = hooks;
     return new Promise((resolve, reject) => {
       throwIfAborted(signal);
       if (this.#failure) throw this.#failure;
@@ -51,7 +61,8 @@ export class WorkerEngine implements Engine {
         reject: (error) => (settle(), reject(error)),
         onProgress,
       });
-      this.#post({ id, method, args });
+      const port = fetch && exposeFetch(fetch, this.#end.signal);
+      this.#post({ id, method, args, ...(port ? { fetch: port } : {}) }, port ? [port] : []);
     });
   }
 
@@ -59,8 +70,8 @@ export class WorkerEngine implements Engine {
     this.#fail(new FoveateError("closed", "the model or device was disposed of"));
   }
 
-  #post(request: Request): void {
-    const send = (worker: Worker) => worker.postMessage(request);
+  #post(request: Request, ports: MessagePort[] = []): void {
+    const send = (worker: Worker) => worker.postMessage(request, ports);
     this.#worker.then(send).catch((error) => {
       const id = "id" in request ? request.id : request.abort;
       this.#calls.get(id)?.reject(new FoveateError("config", `an argument cannot be sent to the worker: ${error}`, { cause: error }));
@@ -70,7 +81,7 @@ export class WorkerEngine implements Engine {
   #reply(reply: Reply): void {
     const call = this.#calls.get(reply.id);
     if ("progress" in reply) call?.onProgress?.(reply.progress);
-    else if ("error" in reply) call?.reject(new FoveateError(reply.error.code, reply.error.message));
+    else if ("error" in reply) call?.reject(new FoveateError(reply.error.code, reply.error.message, { reason: reply.error.reason }));
     else call?.resolve(reply.value as never);
   }
 
@@ -87,3 +98,6 @@ const startSingle = (end: AbortSignal) =>
 
 const startThreaded = (name: string, end: AbortSignal) =>
   startWorker(() => new Worker(new URL("./threaded.js", import.meta.url), { type: "module", name }), "./threaded.js", name, end);
+
+const startOther = (url: string, name: string, end: AbortSignal) =>
+  startWorker(() => new Worker(url, { type: "module", name }), url, name, end);

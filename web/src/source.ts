@@ -1,38 +1,82 @@
 /** Readers of a model's files: ranges of a URL, or slices of a `File`. */
 
 import type { JsFiles, JsSource } from "../pkg/foveate.js";
-import { BLOCK, CachedFile } from "./cache.js";
-import { FoveateError, throwIfAborted } from "./error.js";
+import { FoveateError } from "./error.js";
+import { Files, type Reading } from "./files.js";
+import { checkStart, type Format } from "./magic.js";
+
+export type { Reading };
 
 /** A model as it is sent to a worker: one or several addresses, one file, or all files of a folder. */
 export type OpenSource = string | readonly string[] | Blob | readonly File[];
 
-/** Options for reading files of a server. */
-export interface Reading {
-  readonly signal?: AbortSignal | undefined;
-  /** Stores downloaded files, and reads stored ones. */
-  readonly cache?: boolean;
-  /** Called with the number of bytes of every download. */
-  readonly onFetched?: (bytes: number) => void;
+/** Errors that a damaged or outdated file may cause. */
+const SUSPICIOUS: readonly unknown[] = [
+  "read",
+  "format",
+  "missing-tensor",
+  "unused-tensors",
+  "tensor-shape",
+  "unsupported-tensor-type",
+  "unsupported-architecture",
+  "config",
+  "tokenizer",
+  "template",
+];
+
+/**
+ * Opens a model's files, and passes them to `use`. If a file changes on the server meanwhile, starts again once. If files of
+ * the cache do not make a model, compares them with the server's, and starts again if one differs. If downloaded files do
+ * not make a model, removes them from the cache.
+ */
+export async function withFiles<T>(source: OpenSource, reading: Reading, use: (files: JsFiles) => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    const files = new Files(nameOfSource(source), reading);
+    try {
+      const opened = await openSource(source, files);
+      await files.keep();
+      return await use(opened);
+    } catch (thrown) {
+      const code = (thrown as { code?: unknown } | undefined)?.code;
+      // The wasm converts errors of its sources to texts.
+      const ours = thrown instanceof FoveateError ? thrown : code === "read" ? files.failure : undefined;
+      const suspicious = !ours && SUSPICIOUS.includes(code);
+      const again = ours ? ours.reason === "changed" : suspicious && (await files.compare());
+      if (again && attempt === 1) continue;
+      if (suspicious) await files.forget();
+      throw ours ?? thrown;
+    }
+  }
 }
 
-/** Opens a model's files. Reads small files, but no weights. */
-export async function openSource(source: OpenSource, reading: Reading): Promise<JsFiles> {
-  if (source instanceof Blob) return { gguf: [new BlobSource(source, nameOf(source))] };
-  if (typeof source !== "string") return areAddresses(source) ? openParts(source, reading) : openFiles(source);
+const nameOfSource = (source: OpenSource) => (typeof source === "string" ? source : areAddresses(source) ? (source[0] as string) : "");
+
+/** Opens a model's files. Reads small files, and the beginning of others. */
+async function openSource(source: OpenSource, files: Files): Promise<JsFiles> {
+  if (source instanceof Blob) return { gguf: [await openBlob(source, nameOf(source), "gguf")] };
+  if (typeof source !== "string") return areAddresses(source) ? openListed(source, files) : openFiles(source);
   const url = address(source);
-  const files = new Files(source, reading);
-  if (!url.pathname.toLowerCase().endsWith(".gguf")) return openFolder(url, files);
-  return { gguf: await Promise.all(partsOf(url).map((part) => files.open(part))) };
+  if (!isGguf(url.pathname)) return openFolder(new ServerFolder(url, files));
+  return { gguf: await Promise.all(partsOf(url).map((part) => files.open(part, "gguf"))) };
 }
 
-const areAddresses = (source: readonly string[] | readonly File[]): source is readonly string[] =>
-  source.length > 0 && typeof source[0] === "string";
+const areAddresses = (source: OpenSource): source is readonly string[] => Array.isArray(source) && source.length > 0 && typeof source[0] === "string";
 
-/** Opens a GGUF model from the addresses of its parts. */
-async function openParts(parts: readonly string[], reading: Reading): Promise<JsFiles> {
-  const files = new Files(parts[0] ?? "", reading);
-  return { gguf: await Promise.all(parts.map((part) => files.open(address(part)))) };
+const isGguf = (name: string) => name.toLowerCase().endsWith(".gguf");
+
+/** Opens a model from the addresses of its parts: a GGUF model, or the files of a folder. */
+async function openListed(sources: readonly string[], files: Files): Promise<JsFiles> {
+  const urls = sources.map(address);
+  const [first] = urls;
+  if (urls.length === 1 && first) return openSource(first.href, files);
+  if (!urls.some(({ pathname }) => isGguf(pathname))) return openFolder(new ListedFolder(urls, files));
+  return { gguf: await Promise.all(urls.map((url) => files.open(url, "gguf"))) };
+}
+
+async function openFiles(files: readonly File[]): Promise<JsFiles> {
+  const gguf = files.filter(({ name }) => isGguf(name));
+  if (gguf.length === 0) return openFolder(new LocalFolder(files));
+  return { gguf: await Promise.all(gguf.map((file) => openBlob(file, file.name, "gguf"))) };
 }
 
 /** Maximum number of parts of a split model. The number in a file name is not trusted. */
@@ -58,10 +102,10 @@ export async function openCase(
   if (source instanceof Blob) return { golden: new BlobSource(source, nameOf(source)) };
   const url = address(source);
   const server = new Files(source, { signal });
-  if (!url.pathname.endsWith("/")) return { golden: await server.open(url) };
+  if (!url.pathname.endsWith("/")) return { golden: await server.open(url, "safetensors") };
   const [golden, files] = await Promise.all([
-    server.open(new URL("golden.safetensors", url)),
-    openFolder(url, server),
+    server.open(new URL("golden.safetensors", url), "safetensors"),
+    openFolder(new ServerFolder(url, server)),
   ]);
   return { golden, files };
 }
@@ -95,26 +139,23 @@ function shardNames(index: Uint8Array): string[] {
   return names as string[];
 }
 
-async function openFolder(folder: URL, files: Files): Promise<JsFiles> {
-  const base = new URL(folder);
-  if (!base.pathname.endsWith("/")) base.pathname += "/";
-  const at = (name: string) => {
-    const url = new URL(name, base);
-    url.search = base.search;
-    return url;
-  };
-  const small = (name: string) => files.whole(at(name));
-  const [config, generation, tokenizer, tokenizerConfig, template, index] = await Promise.all([
+/** A folder with a model in the layout of a hub. */
+interface Folder {
+  /** Returns a small file, or `undefined` if there is none. */
+  small(name: string): Promise<Uint8Array | undefined>;
+  weights(): Promise<JsSource[]>;
+}
+
+async function openFolder(folder: Folder): Promise<JsFiles> {
+  const small = (name: string) => folder.small(name);
+  const [config, generation, tokenizer, tokenizerConfig, template, weights] = await Promise.all([
     small("config.json"),
     small("generation_config.json"),
     small("tokenizer.json"),
     small("tokenizer_config.json"),
     small("chat_template.jinja"),
-    small("model.safetensors.index.json"),
+    folder.weights(),
   ]);
-  if (!config) throw new FoveateError("read", `${at("config.json")} does not exist: a model is a .gguf file or a folder with config.json`);
-  const shards = index ? shardNames(index) : ["model.safetensors"];
-  const weights = await Promise.all(shards.map((name) => files.open(at(name))));
   const beside = await older(small, tokenizerConfig, template);
   return { config, generation, tokenizer, tokenizerConfig, template: text(template), weights, ...beside };
 }
@@ -137,30 +178,96 @@ async function older(
   return { specialTokensMap, addedTokens, templateJson };
 }
 
-async function openFiles(files: readonly File[]): Promise<JsFiles> {
-  const gguf = files.filter((file) => file.name.toLowerCase().endsWith(".gguf"));
-  if (gguf.length > 0) return { gguf: gguf.map((file) => new BlobSource(file, file.name)) };
-  const small = async (name: string) => {
-    const file = files.find((file) => file.name === name);
-    return file && new BlobSource(file, name).read(0, file.size);
-  };
-  // A file with all weights wins over shards beside it, which may be outdated.
-  const whole = files.filter((file) => file.name === "model.safetensors");
-  const weights = whole.length > 0 ? whole : files.filter((file) => file.name.endsWith(".safetensors"));
-  const tokenizerConfig = await small("tokenizer_config.json");
-  const template = await small("chat_template.jinja");
-  return {
-    config: await small("config.json"),
-    generation: await small("generation_config.json"),
-    tokenizer: await small("tokenizer.json"),
-    tokenizerConfig,
-    template: text(template),
-    ...(await older(small, tokenizerConfig, template)),
-    weights: weights.map((file) => new BlobSource(file, file.name)),
-  };
+const text = (bytes: Uint8Array | undefined) => bytes && new TextDecoder().decode(bytes);
+
+/** A folder on a server. */
+class ServerFolder implements Folder {
+  readonly #base: URL;
+  readonly #files: Files;
+  /** Whether `config.json` is in the cache: then the folder was opened before, with all files that it had. */
+  readonly #before: Promise<boolean>;
+
+  constructor(folder: URL, files: Files) {
+    this.#base = new URL(folder);
+    if (!this.#base.pathname.endsWith("/")) this.#base.pathname += "/";
+    this.#files = files;
+    this.#before = files.has(this.#at("config.json"));
+  }
+
+  #at(name: string): URL {
+    const url = new URL(name, this.#base);
+    url.search = this.#base.search;
+    return url;
+  }
+
+  async small(name: string): Promise<Uint8Array | undefined> {
+    const url = this.#at(name);
+    if (name !== "config.json") return this.#files.optional(url, await this.#before);
+    try {
+      return await this.#files.required(url);
+    } catch (error) {
+      if (!(error instanceof FoveateError) || error.reason !== "not-found") throw error;
+      const { cause, reason } = error;
+      throw new FoveateError("read", `${url} does not exist: a model is a .gguf file or a folder with config.json`, { cause, reason });
+    }
+  }
+
+  async weights(): Promise<JsSource[]> {
+    const index = await this.small("model.safetensors.index.json");
+    const shards = index ? shardNames(index) : ["model.safetensors"];
+    return Promise.all(shards.map((name) => this.#files.open(this.#at(name), "safetensors")));
+  }
 }
 
-const text = (bytes: Uint8Array | undefined) => bytes && new TextDecoder().decode(bytes);
+/** Files of a folder by name. A file with all weights wins over shards beside it, which may be outdated. */
+function weightsOf<T>(files: ReadonlyMap<string, T>): [name: string, file: T][] {
+  const whole = files.get("model.safetensors");
+  return whole === undefined ? [...files].filter(([name]) => name.endsWith(".safetensors")) : [["model.safetensors", whole]];
+}
+
+/** A folder as a list of addresses. */
+class ListedFolder implements Folder {
+  readonly #urls: ReadonlyMap<string, URL>;
+  readonly #files: Files;
+
+  constructor(urls: readonly URL[], files: Files) {
+    this.#urls = new Map(urls.map((url) => [decodeURIComponent(url.pathname.split("/").pop() ?? ""), url]));
+    this.#files = files;
+  }
+
+  async small(name: string): Promise<Uint8Array | undefined> {
+    const url = this.#urls.get(name);
+    return url && this.#files.required(url);
+  }
+
+  weights(): Promise<JsSource[]> {
+    return Promise.all(weightsOf(this.#urls).map(([, url]) => this.#files.open(url, "safetensors")));
+  }
+}
+
+/** A folder as a list of files. */
+class LocalFolder implements Folder {
+  readonly #files: ReadonlyMap<string, File>;
+
+  constructor(files: readonly File[]) {
+    this.#files = new Map(files.map((file) => [file.name, file]));
+  }
+
+  async small(name: string): Promise<Uint8Array | undefined> {
+    const file = this.#files.get(name);
+    return file && new Uint8Array(await file.arrayBuffer());
+  }
+
+  weights(): Promise<JsSource[]> {
+    return Promise.all(weightsOf(this.#files).map(([name, file]) => openBlob(file, name, "safetensors")));
+  }
+}
+
+async function openBlob(blob: Blob, name: string, format: Format): Promise<JsSource> {
+  const source = new BlobSource(blob, name);
+  checkStart(name, await source.read(0, Math.min(blob.size, 200)), format);
+  return source;
+}
 
 class BlobSource implements JsSource {
   readonly name: string;
@@ -175,227 +282,5 @@ class BlobSource implements JsSource {
 
   async read(offset: number, length: number): Promise<Uint8Array> {
     return new Uint8Array(await this.#blob.slice(offset, offset + length).arrayBuffer());
-  }
-}
-
-/** Number of attempts of a request that fails for a temporary reason, and the wait after the first, in ms. */
-const TRIES = 3;
-const PATIENCE = 300;
-
-async function request(url: URL, init: RequestInit, signal?: AbortSignal): Promise<Response> {
-  for (let attempt = 1; ; attempt++) {
-    throwIfAborted(signal);
-    let reason: string;
-    try {
-      const response = await fetch(url, signal ? { ...init, signal } : init);
-      const passing = response.status >= 500 || response.status === 429;
-      if (!passing || attempt === TRIES) return response;
-      await response.body?.cancel();
-      reason = `status ${response.status}`;
-    } catch (error) {
-      throwIfAborted(signal);
-      reason = error instanceof Error ? error.message : String(error);
-      if (attempt === TRIES) throw new FoveateError("read", `cannot read ${url}: ${reason}`, { cause: error });
-    }
-    await new Promise((resolve) => setTimeout(resolve, PATIENCE * attempt));
-  }
-}
-
-/** Requests a range of a large file, bypassing the HTTP cache, which would serialize requests of one file. */
-const part = (range: string): RequestInit => ({ headers: { Range: `bytes=${range}` }, cache: "no-store" });
-
-const refused = (url: URL, response: Response) =>
-  new FoveateError("read", `cannot read ${url}: status ${response.status} ${response.statusText}`.trimEnd());
-
-/** Returns the size of a file, from the response to a range request. */
-async function sizeOf(url: URL, response: Response, signal?: AbortSignal): Promise<number> {
-  let size = Number(response.headers.get("Content-Range")?.match(/\/(\d+)$/)?.[1] ?? NaN);
-  if (Number.isNaN(size)) {
-    // Content-Range of other origins is visible only if they expose it; Content-Length always is.
-    const head = await request(url, { method: "HEAD" }, signal);
-    size = Number(head.headers.get("Content-Length") ?? NaN);
-  }
-  if (!Number.isSafeInteger(size)) throw new FoveateError("read", `cannot read ${url}: the server sends neither Content-Range nor Content-Length`);
-  return size;
-}
-
-/** Files of one model, on a server and in the cache. */
-class Files {
-  readonly #source: string;
-  readonly #reading: Reading;
-
-  constructor(source: string, reading: Reading) {
-    this.#source = source;
-    this.#reading = reading;
-  }
-
-  /** Reads a small file as a whole; returns `undefined` if it does not exist. */
-  async whole(url: URL): Promise<Uint8Array | undefined> {
-    const { signal, cache, onFetched } = this.#reading;
-    const kept = cache ? await CachedFile.find(url.href) : undefined;
-    if (kept?.absent) return undefined;
-    const blocks = kept ? await Promise.all([...Array(Math.ceil(kept.size / BLOCK)).keys()].map((i) => kept.read(i))) : [];
-    if (kept && blocks.every((block) => block)) return joined(blocks as Uint8Array[]);
-    const response = await request(url, {}, signal);
-    // For missing files, storage services answer 403, and development servers answer with the page itself.
-    const missing = response.status === 404 || response.status === 403;
-    if (!missing && !response.ok) throw refused(url, response);
-    if (missing || response.headers.get("Content-Type")?.startsWith("text/html")) {
-      if (cache && !url.pathname.endsWith("/config.json")) await CachedFile.begin(url.href, this.#source, 0, true);
-      return undefined;
-    }
-    const bytes = new Uint8Array(await response.arrayBuffer());
-    onFetched?.(bytes.length);
-    const file = cache ? await CachedFile.begin(url.href, this.#source, bytes.length) : undefined;
-    for (let at = 0; file && at < bytes.length; at += BLOCK) {
-      await file.write(at / BLOCK, bytes.subarray(at, at + BLOCK));
-    }
-    return bytes;
-  }
-
-  /**
-   * Opens a large file. If the server does not support ranges, downloads the file once, into a `Blob`, which browsers store
-   * outside of the page's memory.
-   */
-  async open(url: URL): Promise<JsSource> {
-    const { signal, cache, onFetched } = this.#reading;
-    const name = decodeURIComponent(url.pathname.split("/").pop() || url.pathname);
-    const kept = cache ? await CachedFile.find(url.href) : undefined;
-    if (kept && !kept.absent) return new BlockSource(name, kept.size, kept, new Ranges(url, kept.size, this.#reading));
-    const response = await request(url, part("0-0"), signal);
-    if (response.status !== 206 && response.status !== 200) throw refused(url, response);
-    let server: Blocks;
-    if (response.status === 200) {
-      const blob = await response.blob();
-      onFetched?.(blob.size);
-      server = new WholeFile(blob);
-    } else {
-      await response.body?.cancel();
-      server = new Ranges(url, await sizeOf(url, response, signal), this.#reading);
-    }
-    const file = cache ? await CachedFile.begin(url.href, this.#source, server.size) : undefined;
-    return new BlockSource(name, server.size, file, server);
-  }
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
-}
-
-/** A file in blocks of `BLOCK` bytes; the last block may be shorter. */
-interface Blocks {
-  readonly size: number;
-  fetch(index: number): Promise<Uint8Array>;
-}
-
-class WholeFile implements Blocks {
-  readonly size: number;
-  readonly #blob: Blob;
-
-  constructor(blob: Blob) {
-    this.#blob = blob;
-    this.size = blob.size;
-  }
-
-  async fetch(index: number): Promise<Uint8Array> {
-    return new Uint8Array(await this.#blob.slice(index * BLOCK, (index + 1) * BLOCK).arrayBuffer());
-  }
-}
-
-class Ranges implements Blocks {
-  readonly size: number;
-  readonly #url: URL;
-  readonly #reading: Reading;
-
-  constructor(url: URL, size: number, reading: Reading) {
-    this.#url = url;
-    this.size = size;
-    this.#reading = reading;
-  }
-
-  async fetch(index: number): Promise<Uint8Array> {
-    const start = index * BLOCK;
-    const end = Math.min(start + BLOCK, this.size);
-    const response = await request(this.#url, part(`${start}-${end - 1}`), this.#reading.signal);
-    let bytes: Uint8Array;
-    if (response.status === 206) bytes = new Uint8Array(await response.arrayBuffer());
-    // The file may have moved to a server without ranges since the cache was filled.
-    else if (response.status === 200) bytes = new Uint8Array(await (await response.blob()).slice(start, end).arrayBuffer());
-    else throw refused(this.#url, response);
-    if (bytes.length !== end - start) {
-      const got = `expected ${end - start} bytes from byte ${start} on, got ${bytes.length}`;
-      throw new FoveateError("read", `cannot read ${this.#url}: ${got}`);
-    }
-    this.#reading.onFetched?.(bytes.length);
-    return bytes;
-  }
-}
-
-/** Blocks kept in memory. The tensors of a layer are neighbours in a file, but are not read in the order of the file. */
-const KEPT = 8;
-/** Blocks that are fetched ahead. */
-const AHEAD = 3;
-
-class BlockSource implements JsSource {
-  readonly name: string;
-  readonly size: number;
-  readonly #cached: CachedFile | undefined;
-  readonly #server: Blocks;
-  /** Blocks by index, the most recently used last. */
-  readonly #blocks = new Map<number, Promise<Uint8Array>>();
-
-  constructor(name: string, size: number, cached: CachedFile | undefined, server: Blocks) {
-    this.name = name;
-    this.size = size;
-    this.#cached = cached;
-    this.#server = server;
-  }
-
-  async read(offset: number, length: number): Promise<Uint8Array> {
-    const out = new Uint8Array(length);
-    const end = offset + length;
-    for (let at = offset; at < end; ) {
-      const index = Math.floor(at / BLOCK);
-      const block = this.#block(index);
-      for (let next = index + 1; next <= index + AHEAD && next * BLOCK < this.size; next++) {
-        if (!this.#blocks.has(next)) this.#block(next).catch(() => {});
-      }
-      const bytes = await block;
-      const from = at - index * BLOCK;
-      const take = Math.min(bytes.length - from, end - at);
-      if (take <= 0) throw new FoveateError("read", `cannot read ${this.name}: the file ends at byte ${at}, expected ${end}`);
-      out.set(bytes.subarray(from, from + take), at - offset);
-      at += take;
-    }
-    return out;
-  }
-
-  #block(index: number): Promise<Uint8Array> {
-    let block = this.#blocks.get(index);
-    this.#blocks.delete(index);
-    if (!block) {
-      block = this.#load(index);
-      block.catch(() => this.#blocks.delete(index));
-    }
-    this.#blocks.set(index, block);
-    for (const old of this.#blocks.keys()) {
-      if (this.#blocks.size <= KEPT) break;
-      this.#blocks.delete(old);
-    }
-    return block;
-  }
-
-  async #load(index: number): Promise<Uint8Array> {
-    const kept = await this.#cached?.read(index);
-    if (kept) return kept;
-    const bytes = await this.#server.fetch(index);
-    await this.#cached?.write(index, bytes);
-    return bytes;
   }
 }

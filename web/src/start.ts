@@ -1,6 +1,7 @@
 /** Starts workers from any origin. */
 
 import { FoveateError } from "./error.js";
+import { blockedBy, watchPolicy } from "./policy.js";
 
 /** A variable, because bundlers warn about a `new URL(..., import.meta.url)` whose first argument is not a literal. */
 const here = import.meta.url;
@@ -14,15 +15,25 @@ const here = import.meta.url;
  * @throws {FoveateError} if the script cannot be loaded or fails at once. Aborting `end` terminates the worker.
  */
 export async function startWorker(own: () => Worker, file: string, name: string, end: AbortSignal): Promise<Worker> {
+  watchPolicy();
   try {
     return await loaded(own(), end);
   } catch (error) {
     // The script was loaded, and failed: importing it cannot help.
     if (error instanceof FoveateError && error.code === "internal") throw error;
-    return imported(file, name, end).catch((error) => {
-      throw error instanceof FoveateError ? error : unreachable({ cause: error });
+    return imported(file, name, end).catch(async (error) => {
+      if (error instanceof FoveateError && error.code === "internal") throw error;
+      throw await blocked(file, error);
     });
   }
+}
+
+/** Returns the error of a worker that was not started. */
+async function blocked(file: string, cause: unknown): Promise<FoveateError> {
+  const directive = (await blockedBy(new URL(file, here).href, "-src")) ?? (await blockedBy("blob", "-src"));
+  if (!directive) return unreachable({ cause });
+  const why = `the page's Content-Security-Policy blocks the worker: add its origin to the directive ${directive} ('self', or blob: for scripts of another origin), or pass \`worker: false\` to run without a worker`;
+  return new FoveateError("read", why, { cause, reason: "csp" });
 }
 
 async function imported(file: string, name: string, end: AbortSignal): Promise<Worker> {
@@ -59,5 +70,5 @@ const unreachable = (options?: ErrorOptions) =>
   new FoveateError(
     "read",
     "the worker's script cannot be loaded: serve it from the page's own origin, or pass `worker: false` to run without a worker",
-    options,
+    { ...options, reason: "worker" },
   );

@@ -110,3 +110,41 @@ export async function openStorage(): Promise<Storage | undefined> {
     }
   }
 }
+
+/** Milliseconds that a tab waits for another one. */
+const LOCK_TIMEOUT = 60_000;
+
+/**
+ * Runs `work` while no other work of the same name runs in any tab of this origin; with mode `shared`, no other than shared
+ * work. Work that waits for too long runs nevertheless. Where there are no locks, as in Node.js, runs it at once.
+ */
+export async function withLock<T>(
+  name: string,
+  signal: AbortSignal | undefined,
+  work: () => Promise<T>,
+  mode: "shared" | "exclusive" = "exclusive",
+): Promise<T> {
+  const locks = (globalThis.navigator as { readonly locks?: LockManager } | undefined)?.locks;
+  if (!locks) return work();
+  const end = new AbortController();
+  const stop = () => end.abort();
+  signal?.addEventListener("abort", stop, { once: true });
+  const timer = setTimeout(stop, LOCK_TIMEOUT);
+  const settle = () => {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", stop);
+  };
+  let begun = false;
+  try {
+    return await locks.request(`${FOLDER}-${name}`, { signal: end.signal, mode }, () => {
+      begun = true;
+      settle();
+      return work();
+    });
+  } catch (error) {
+    if (begun) throw error;
+    return work();
+  } finally {
+    settle();
+  }
+}

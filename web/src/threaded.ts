@@ -1,15 +1,13 @@
 /** The engine in a worker, with several threads for the CPU executor: for pages that share memory with workers. */
 
 import * as threaded from "../pkg/threads/foveate.js";
-import { use } from "./glue.js";
+import { use, wasmUrlOf } from "./glue.js";
+import { LEAST, MOST } from "./memory.js";
 import { failed, startWorker } from "./start.js";
 import "./worker.js";
 
-/** Memory in pages of 64 KiB: the build's minimum, and 4 GiB. */
-const [LEAST, MOST] = [64, 65536];
-
 async function start(): Promise<void> {
-  const response = await fetch(new URL("../pkg/threads/foveate_bg.wasm", import.meta.url));
+  const response = await fetch(wasmUrlOf("threads/foveate_bg.wasm", new URL("../pkg/threads/foveate_bg.wasm", import.meta.url)));
   const module = await WebAssembly.compile(await response.arrayBuffer());
   const memory = new WebAssembly.Memory({ initial: LEAST, maximum: MOST, shared: true });
   await threaded.default({ module_or_path: module, memory });

@@ -2,14 +2,16 @@
 
 import { LocalEngine } from "./engine.js";
 import { FoveateError } from "./error.js";
+import { proxyFetch } from "./proxy.js";
 import type { Method, Progress } from "./methods.js";
 import { install } from "./pipelines.js";
 
-export type Request = { id: number; method: Method; args: unknown[] } | { abort: number };
+/** A call, or its end. `fetch` is the port of the page's `fetch`. */
+export type Request = { id: number; method: Method; args: unknown[]; fetch?: MessagePort } | { abort: number };
 
 export type Reply =
   | { id: number; value: unknown }
-  | { id: number; error: { code: FoveateError["code"]; message: string } }
+  | { id: number; error: Pick<FoveateError, "code" | "message" | "reason"> }
   | { id: number; progress: Progress };
 
 install();
@@ -22,16 +24,16 @@ addEventListener("message", async ({ data }: MessageEvent<Request>) => {
     running.get(data.abort)?.abort();
     return;
   }
-  const { id, method, args } = data;
+  const { id, method, args, fetch } = data;
   const controller = new AbortController();
   running.set(id, controller);
   try {
     const onProgress = (progress: Progress) => reply({ id, progress });
-    const value = await engine.call(method, args as never, { onProgress, signal: controller.signal });
+    const value = await engine.call(method, args as never, { onProgress, signal: controller.signal, fetch: fetch && proxyFetch(fetch) });
     reply({ id, value });
   } catch (thrown) {
-    const { code, message } = FoveateError.from(thrown);
-    reply({ id, error: { code, message } });
+    const { code, message, reason } = FoveateError.from(thrown);
+    reply({ id, error: { code, message, reason } });
   } finally {
     running.delete(id);
   }

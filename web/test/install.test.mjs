@@ -2,34 +2,35 @@
 
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { pathToFileURL } from "node:url";
+import { gzipSync } from "node:zlib";
 import { serve } from "../serve.mjs";
+import { HTML, MAIN, packed, web } from "./packed.mjs";
 import * as support from "./support.mjs";
 
-const web = fileURLToPath(new URL("..", import.meta.url));
-const npm = (args, cwd) => execFileSync("npm", args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
-
 describe("the packed package", { skip: support.skipGolden }, () => {
-  let root;
+  let root, paths, size;
 
   before(() => {
-    root = mkdtempSync(join(tmpdir(), "foveate-"));
-    const [{ filename, files }] = JSON.parse(npm(["pack", "--json", "--ignore-scripts", "--pack-destination", root], web));
-    const paths = files.map(({ path }) => path);
-    assert.ok(paths.includes("pkg/foveate_bg.wasm") && paths.includes("dist/worker.js"), paths.join());
-    assert.ok(!paths.some((path) => /^(src|test|playground)\//.test(path)), paths.join());
-    for (const name of ["plain", "bundled"]) {
-      mkdirSync(join(root, name));
-      writeFileSync(join(root, name, "package.json"), '{ "private": true, "type": "module" }\n');
-      npm(["install", "--offline", "--no-audit", "--no-fund", join(root, filename)], join(root, name));
-    }
+    ({ root, paths, size } = packed("plain", "bundled"));
   });
 
   after(() => root && rmSync(root, { recursive: true, force: true }));
+
+  test("has the built files, the licences and the types, and nothing else", (t) => {
+    for (const path of ["pkg/foveate_bg.wasm", "dist/worker.js", "cjs/dist/index.d.ts", "LICENSE-MIT", "LICENSE-APACHE", "README.md"]) {
+      assert.ok(paths.includes(path), path);
+    }
+    assert.deepEqual(paths.filter((path) => !/^(dist|pkg|cjs)\/|^(LICENSE-\w+|README\.md|package\.json)$/.test(path)), []);
+    // Two builds of the wasm, with one thread and with several, are most of it.
+    t.diagnostic(`${size} bytes`);
+    assert.ok(size <= 4_500_000, `${size} bytes`);
+    const { homepage, keywords, license, repository } = JSON.parse(readFileSync(join(web, "package.json"), "utf8"));
+    assert.ok(homepage && keywords.length > 5 && license && repository.url);
+  });
 
   const deno = join(web, "node_modules/deno/bin.cjs");
   for (const [runtime, command, skip] of [
@@ -99,10 +100,46 @@ describe("the packed package", { skip: support.skipGolden }, () => {
       export const code = (error: unknown): FoveateErrorCode | undefined => (error instanceof FoveateError ? error.code : undefined);
       export { buffer, logprob };`,
     );
+    compiled("index.ts", "nodenext", "--exactOptionalPropertyTypes", "--types", "");
+  });
+
+  /** Checks a file of the project `plain` with strict TypeScript. */
+  const compiled = (file, module, ...more) => {
     const tsc = join(web, "node_modules/typescript/bin/tsc");
-    const options = ["--strict", "--exactOptionalPropertyTypes", "--module", "nodenext", "--target", "es2022", "--types", ""];
-    const said = spawnSync(process.execPath, [tsc, "--noEmit", ...options, "index.ts"], { cwd: join(root, "plain"), encoding: "utf8" });
+    const options = ["--noEmit", "--strict", "--module", module, "--target", "es2022", ...more, file];
+    const said = spawnSync(process.execPath, [tsc, ...options], { cwd: join(root, "plain"), encoding: "utf8" });
     assert.equal(said.status, 0, said.stdout);
+  };
+
+  const PROGRAM = `const model = await load(new Uint8Array(4), { device: "cpu", onProgress: ({ loadedBytes }) => loadedBytes });
+      for await (const piece of model.generate("a text", { signal: AbortSignal.timeout(1000) })) piece.length;
+      const fetched: Promise<unknown> = cache.add("owner/name", { fetch: (url, init) => fetch(url, init) });
+      return [error instanceof FoveateError ? error.reason : undefined, fetched];`;
+
+  test("has types for Node.js projects without the library dom", () => {
+    symlinkSync(join(web, "node_modules/@types"), join(root, "plain", "node_modules/@types"));
+    symlinkSync(join(web, "node_modules/undici-types"), join(root, "plain", "node_modules/undici-types"));
+    writeFileSync(
+      join(root, "plain", "node.ts"),
+      `import { cache, FoveateError, load } from "foveate";
+      export async function run(error: unknown) { ${PROGRAM} }`,
+    );
+    compiled("node.ts", "nodenext", "--lib", "es2022", "--types", "node");
+  });
+
+  test("has types for CommonJS, and runs there", () => {
+    const program = `import { cache, FoveateError, load } from "foveate";
+      export async function run(error: unknown) { ${PROGRAM} }`;
+    writeFileSync(join(root, "plain", "common.cts"), program);
+    compiled("common.cts", "node16", "--lib", "es2022", "--types", "node");
+    writeFileSync(
+      join(root, "plain", "common.cjs"),
+      `const { load, FoveateError } = require("foveate");
+      load(5).catch((error) => console.log(error instanceof FoveateError, error.code));`,
+    );
+    // `require` of modules is without a warning from Node.js 22.13 on.
+    const said = execFileSync(process.execPath, ["--no-warnings", "common.cjs"], { cwd: join(root, "plain"), encoding: "utf8" });
+    assert.equal(said, "true config\n");
   });
 
   describe("bundled by Vite without configuration", { skip: support.skipBrowser }, () => {
@@ -110,22 +147,8 @@ describe("the packed package", { skip: support.skipGolden }, () => {
 
     before(async () => {
       folder = join(root, "bundled");
-      writeFileSync(
-        join(folder, "main.js"),
-        `import { load } from "foveate";
-        window.answer = async (source, prompt, options) => {
-          try {
-            const model = await load(source, { device: "cpu", ...options });
-            const ids = [];
-            for await (const { id } of model.generateTokens(prompt, { maxTokens: 4 })) ids.push(id);
-            model.dispose();
-            return { ids, device: model.device };
-          } catch ({ name, code, message }) {
-            return { name, code, message };
-          }
-        };`,
-      );
-      writeFileSync(join(folder, "index.html"), '<!doctype html><link rel="icon" href="data:,"><script type="module" src="/main.js"></script>');
+      writeFileSync(join(folder, "main.js"), MAIN());
+      writeFileSync(join(folder, "index.html"), HTML("/main.js"));
       vite = await import(pathToFileURL(join(web, "node_modules/vite/dist/node/index.js")));
       await vite.build({ root: folder, configFile: false, logLevel: "error" });
       browser = await support.launch();
@@ -150,13 +173,23 @@ describe("the packed package", { skip: support.skipGolden }, () => {
       const assets = readdirSync(join(folder, "dist", "assets"));
       const names = assets.map((name) => name.replace(/-[\w-]{8}\./, ".")).sort();
       // The second wasm is the threaded build.
-      assert.deepEqual(names, ["foveate_bg.wasm", "foveate_bg.wasm", "index.js", "thread.js", "threaded.js", "worker.js"]);
+      assert.deepEqual(names, ["engine.js", "foveate_bg.wasm", "foveate_bg.wasm", "index.js", "thread.js", "threaded.js", "worker.js"]);
       for (const name of assets.filter((name) => name.endsWith(".js"))) {
         const script = readFileSync(join(folder, "dist", "assets", name), "utf8");
         assert.doesNotMatch(script, /data:[\w/+.-]+;base64,/, name);
         // No import of a file outside of the bundle is left.
-        assert.doesNotMatch(script, /(from|import) ?["'`]\./, name);
+        assert.doesNotMatch(script, /(from|import) ?["'`]\.\.?\/(?!engine-|index-)/, name);
       }
+    });
+
+    test("a page's own JavaScript is at most 12 kB when gzipped; the engine follows with the first model", (t) => {
+      const assets = join(folder, "dist", "assets");
+      const [index] = readdirSync(assets).filter((name) => /^index-.*\.js$/.test(name));
+      const gzipped = gzipSync(readFileSync(join(assets, index)), { level: 9 }).length;
+      t.diagnostic(`${gzipped} bytes`);
+      assert.ok(gzipped <= 12_000, `${gzipped} bytes`);
+      const html = readFileSync(join(folder, "dist", "index.html"), "utf8");
+      assert.doesNotMatch(html, /engine-/, "the engine is not preloaded");
     });
 
     test("generates on one thread and on two", async () => {
@@ -192,7 +225,7 @@ describe("the packed package", { skip: support.skipGolden }, () => {
       }
     });
 
-    test("a page of another origin gets an error that says to pass worker: false, which works", async () => {
+    test("a bundle of another origin runs without a worker; with worker: true, it gets an error that says to pass worker: false", async () => {
       const { greedy } = support.goldenTokens("llama");
       const mounts = { "/": join(folder, "dist") };
       const bundle = await serve({ mounts, on: () => ({ shared: true }) });
@@ -203,11 +236,13 @@ describe("the packed package", { skip: support.skipGolden }, () => {
       const server = await serve({ mounts: { "/": page, "/model/": model }, on: () => ({ isolated: true }) });
       try {
         for (const threads of [1, 2]) {
-          const error = await answer(`${server.url}/index.html`, { threads });
+          const error = await answer(`${server.url}/index.html`, { threads, worker: true });
           assert.deepEqual([error.name, error.code], ["FoveateError", "read"]);
           assert.match(error.message, /^the worker's script cannot be loaded: .*`worker: false`/);
         }
-        assert.deepEqual((await answer(`${server.url}/index.html`, { worker: false })).ids, greedy.slice(0, 4));
+        for (const worker of [false, undefined]) {
+          assert.deepEqual((await answer(`${server.url}/index.html`, { worker })).ids, greedy.slice(0, 4));
+        }
       } finally {
         await Promise.all([bundle.close(), server.close()]);
       }

@@ -54,6 +54,28 @@ test("a folder of files runs in Node.js on the CPU", { skip: support.skipGolden 
   await assert.rejects(model.stats(), { name: "FoveateError", code: "closed" });
 });
 
+test("threads in Node.js give the golden tokens, and do not keep the process running", { skip: support.skipGolden }, () => {
+  const { prompt, greedy } = support.goldenTokens("llama");
+  const files = ["config.json", "model.safetensors"].map((name) => support.goldenPath(`models/llama/${name}`));
+  const script = `import { readFileSync } from "node:fs";
+    import { basename } from "node:path";
+    const { load } = await import(${JSON.stringify(new URL("../dist/index.js", import.meta.url))});
+    const files = ${JSON.stringify(files)}.map((path) => new File([readFileSync(path)], basename(path)));
+    for (const threads of [3, 3]) {
+      const model = await load(files, { threads });
+      const ids = [];
+      for await (const { id } of model.generateTokens(${JSON.stringify(prompt)}, { maxTokens: 8 })) ids.push(id);
+      console.log(JSON.stringify([model.device, ids]));
+      model.dispose();
+    }`;
+  const said = execFileSync(process.execPath, ["--input-type=module", "--eval", script], { encoding: "utf8", timeout: 60_000 });
+  for (const line of said.trim().split("\n")) {
+    const [device, ids] = JSON.parse(line);
+    assert.match(device, /^cpu, 3 threads/);
+    assert.deepEqual(ids, greedy.slice(0, 8));
+  }
+});
+
 test("two answers run independently at once", { skip: support.skipGolden }, async () => {
   const { prompt, greedy } = support.goldenTokens("qwen2");
   const model = await load(folder("qwen2"));
