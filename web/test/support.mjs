@@ -13,7 +13,7 @@ const required = process.env.REQUIRE_GPU === "1";
 
 const web = fileURLToPath(new URL("..", import.meta.url));
 const golden = process.env.FOVEATE_GOLDEN ?? fileURLToPath(new URL("../../../shared/golden", import.meta.url));
-const models = process.env.FOVEATE_MODELS ?? fileURLToPath(new URL("../../target/models", import.meta.url));
+export const models = process.env.FOVEATE_MODELS ?? fileURLToPath(new URL("../../target/models", import.meta.url));
 const executable = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
 /** Returns a reason to skip tests that need `path` if it is missing; `false` with REQUIRE_GPU=1, so that they fail. */

@@ -1,10 +1,8 @@
 // The contents of a session's KV cache, as a strip and as a list.
 
-const count = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
+import { element } from "../lib/dom.js";
 
-export function element(name, className, textContent) {
-  return Object.assign(document.createElement(name), { className, textContent });
-}
+const count = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
 
 /** Describes a segment. */
 function words({ kind, length, position }) {
@@ -31,22 +29,22 @@ function parts({ kind, length }, start, cached, prompt) {
 export function drawSegments(strip, list, segments, { context, cachedTokens = Infinity, promptTokens = Infinity }) {
   let text = 0;
   const block = (segment) => {
-    const made = element("div", `segment ${segment.kind}`, "");
+    const made = element("div", { className: `segment ${segment.kind}` });
     made.style.flexGrow = segment.length;
     made.title = words(segment);
     for (const [part, tokens] of parts(segment, text, cachedTokens, promptTokens)) {
-      const piece = element("div", `part ${part}`, "");
+      const piece = element("div", { className: `part ${part}` });
       piece.style.flexGrow = tokens;
       made.append(piece);
     }
     if (segment.kind === "text") text += segment.length;
     return made;
   };
-  const free = element("div", "free", "");
+  const free = element("div", { className: "free" });
   free.style.flexGrow = context - segments.reduce((sum, { length }) => sum + length, 0);
   strip.replaceChildren(...segments.map(block), free);
-  const empty = element("li", "", `empty, capacity ${count(context, "token")}`);
-  list.replaceChildren(...(segments.length > 0 ? segments.map((segment) => element("li", "", words(segment))) : [empty]));
+  const empty = element("li", { textContent: `empty, capacity ${count(context, "token")}` });
+  list.replaceChildren(...(segments.length > 0 ? segments.map((segment) => element("li", { textContent: words(segment) })) : [empty]));
 }
 
 /** Counts the tokens of a prompt and those that were cached. */

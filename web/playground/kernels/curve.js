@@ -1,8 +1,8 @@
 // The results of a sweep, as a chart and as a table.
 
-import { draw, duration, fit } from "./chart.js";
-
-const $ = (id) => document.getElementById(id);
+import { $ } from "../lib/dom.js";
+import { duration } from "../lib/format.js";
+import { draw, fit } from "./chart.js";
 
 /** Executors of a sweep, with their labels and marks. */
 export const SERIES = [

@@ -1,14 +1,18 @@
 // States of layers, step by step while answers are generated: a delta-rule head's state as a heat map, and the tokens of
 // a routing head's centroids.
 
-import { element } from "./segments.js";
-
-const $ = (id) => document.getElementById(id);
+import { $, element } from "../lib/dom.js";
 
 /** Maximum number of steps in the history, and of numbers: 256 steps of a 128 by 128 head. */
 const [MOMENTS, NUMBERS] = [256, 1 << 22];
 
 const KINDS = { delta: "delta rule", routing: "routing" };
+
+/** A sentence about each kind of layer. */
+const MEANS = {
+  delta: "A delta-rule layer keeps one matrix per head instead of a row for each token. Each token corrects what the matrix returns for its key, so the memory stays the same size for any length of text.",
+  routing: "A routing layer sorts tokens into clusters around centroids, and a token attends only to those of its own cluster.",
+};
 
 let model;
 let session;
@@ -23,6 +27,13 @@ function options(select, all) {
   select.replaceChildren(...all.map(([value, text]) => Object.assign(document.createElement("option"), { value, textContent: text })));
 }
 
+/** Reads from another session of the same model: a fork. */
+export function move(begun) {
+  if (session === begun) return;
+  session = begun;
+  moments = [];
+}
+
 /** Shows the layers of a model's session. Models with attention layers only have no states, and the section is hidden. */
 export function watch(loaded, begun) {
   [model, session, words] = [loaded, begun, new Map()];
@@ -33,7 +44,8 @@ export function watch(loaded, begun) {
 }
 
 function chooseLayer() {
-  const { heads } = model.layers[chosen()[0]];
+  const { heads, kind } = model.layers[chosen()[0]];
+  $("layer-means").textContent = MEANS[kind];
   options($("head"), Array.from({ length: heads }, (_, h) => [h, String(h + 1)]));
   restart();
 }
@@ -43,8 +55,10 @@ function restart() {
   look();
 }
 
+const visible = () => !$("layers").hidden && !$("inside").hidden;
+
 /** Returns `true` if states are updated at every token. */
-export const follows = () => !$("layers").hidden && $("follow").checked;
+export const follows = () => visible() && $("follow").checked;
 
 /** Drops the history after the first `tokens` of the session. */
 export function forget(tokens) {
@@ -53,7 +67,7 @@ export function forget(tokens) {
 
 /** Adds the present state of the selected head to the history. */
 export async function look() {
-  if ($("layers").hidden) return;
+  if (!visible()) return;
   const [mine, [layer, head]] = [session, chosen()];
   // The model may have been disposed of meanwhile.
   const found = await Promise.all([mine.state(layer), mine.tokens()]).catch(() => undefined);
@@ -92,11 +106,11 @@ function drawState({ read, held, keyDim, valueDim }) {
   [canvas.width, canvas.height] = [valueDim, keyDim];
   const style = getComputedStyle(canvas);
   const context = canvas.getContext("2d");
-  const colour = (name) => {
-    context.fillStyle = style.getPropertyValue(name);
+  const colour = (value) => {
+    context.fillStyle = value;
     return context.fillStyle.match(/[0-9a-f]{2}/gi).map((hex) => parseInt(hex, 16));
   };
-  const [above, below] = [colour("--other"), colour("--accent")];
+  const [above, below] = [colour(style.outlineColor), colour(style.color)];
   const image = context.createImageData(valueDim, keyDim);
   for (const [i, x] of held.entries()) {
     image.data.set(x > 0 ? above : below, 4 * i);
@@ -108,7 +122,7 @@ function drawState({ read, held, keyDim, valueDim }) {
   $("state-says").textContent = says;
   canvas.setAttribute("aria-label", says);
   const end = Number(largest.toPrecision(3));
-  $("scale").replaceChildren(element("span", "", `−${end}`), element("span", "ramp", ""), element("span", "", `${end}`));
+  $("scale").replaceChildren(...[`−${end}`, "", `${end}`].map((textContent) => element("span", { textContent, className: textContent ? "" : "ramp" })));
 }
 
 /** Returns a distinct hue for a centroid. */
@@ -141,18 +155,18 @@ async function drawMembers(moment) {
   const names = (all) => all.map((c) => c + 1).join(", ");
   const token = (text, t) => {
     const { now = [], left = new Set() } = places.get(t) ?? {};
-    const span = element("span", now.length > 0 ? "routed-token" : "routed-token nowhere", text);
+    const span = element("span", { className: now.length > 0 ? "routed-token" : "routed-token nowhere", textContent: text });
     if (now.length > 0) span.style.setProperty("--hue", hue(now[0]));
     const gone = left.size > 0 ? `earlier in centroid ${names([...left])}` : "in no centroid";
     span.title = now.length > 0 ? `centroid ${names(now)}` : gone;
     const below = now.length > 0 ? names(now) : left.size > 0 ? `(${names([...left])})` : "";
-    if (below) span.append(element("sub", "", below));
+    if (below) span.append(element("sub", { textContent: below }));
     return span;
   };
   $("routed").replaceChildren(...texts.map(token));
   const { window } = model.layers[chosen()[0]];
   const centroid = (tokens, c) => {
-    const li = element("li", "", `centroid ${c + 1}: ${tokens.length} of ${window} tokens`);
+    const li = element("li", { textContent: `centroid ${c + 1}: ${tokens.length} of ${window} tokens` });
     li.style.setProperty("--ink", `hsl(${hue(c)} 65% 50%)`);
     return li;
   };
@@ -164,3 +178,4 @@ $("layer").addEventListener("change", chooseLayer);
 $("head").addEventListener("change", restart);
 $("moment").addEventListener("input", draw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+new MutationObserver(draw).observe(document.documentElement, { attributeFilter: ["data-theme"] });

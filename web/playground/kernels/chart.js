@@ -1,5 +1,7 @@
 // Charts of time by length, with logarithmic axes, as SVG; and power laws fitted to the points.
 
+import { duration } from "../lib/format.js";
+
 /** Fits `y = c x^exponent` by least squares over the logarithms, like `foveate bench`. Needs two points. */
 export function fit(points) {
   const logs = points.map(([x, y]) => [Math.log(x), Math.log(y)]);
@@ -25,12 +27,6 @@ function svg(name, attributes, text) {
 function scale(from, to, start, end) {
   const [a, b] = [Math.log(from), Math.log(to)];
   return (x) => start + ((Math.log(x) - a) / (b - a || 1)) * (end - start);
-}
-
-/** Formats a time with three digits and a unit. */
-export function duration(ms) {
-  const [value, unit] = ms < 1 ? [1000 * ms, "µs"] : ms < 1000 ? [ms, "ms"] : [ms / 1000, "s"];
-  return `${Number(value.toPrecision(3))} ${unit}`;
 }
 
 /** A shape for each series, so that colour is not the only difference. */

@@ -1,6 +1,6 @@
 // The profile of a model, as tables with bars.
 
-import { duration } from "./chart.js";
+import { duration, size } from "../lib/format.js";
 
 function cell(name, textContent, className = "") {
   return Object.assign(document.createElement(name), { textContent, className });
@@ -11,12 +11,6 @@ function bar(text, share) {
   const td = cell("td", text, "bar");
   td.style.setProperty("--share", share);
   return td;
-}
-
-/** Formats a number of bytes with three digits and a unit. */
-function size(bytes) {
-  const [value, unit] = bytes < 1e6 ? [bytes / 1e3, "kB"] : bytes < 1e9 ? [bytes / 1e6, "MB"] : [bytes / 1e9, "GB"];
-  return `${Number(value.toPrecision(3))} ${unit}`;
 }
 
 function row({ op, seconds, share, bytes }, tokens, most) {
