@@ -7,7 +7,7 @@ import { answered, ask, counts, fits, inPlayground, lastAnswer, loaded, message,
 import * as support from "./support.mjs";
 
 describe("the playground", { skip: support.skipBrowser || support.skipModel }, () => {
-  inPlayground({ on: ({ path }) => (path.startsWith("/hub/") ? { delay: 15 } : undefined) }, (it) => {
+  inPlayground({ on: ({ path }) => (path.startsWith("/hub/") ? { delay: 120 } : undefined) }, (it) => {
     test("the first page says what it is, and offers models and questions", async () => {
       const { page } = it;
       await page.getByRole("heading", { name: "Chat with a model that runs on your device. Nothing you type leaves it." }).waitFor();
@@ -52,7 +52,7 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
       await set(page, { maxTokens: 24, temperature: 0 });
       await page.getByRole("button", { name: "Download once: SmolLM2 135M" }).click();
       const amount = page.locator("#amount");
-      await page.waitForFunction(() => /^SmolLM2 135M: Downloading [\d.]+ [kM]B of 98\.\d MB$/.test(document.getElementById("amount").textContent));
+      await page.waitForFunction(() => /^SmolLM2 135M: Downloading [\d.]+ [kM]B of 9\d(\.\d)? MB$/.test(document.getElementById("amount").textContent));
       assert.ok(await page.getByRole("progressbar", { name: "Loading the model" }).isVisible());
       await ask(page, "What is the capital of France?");
       assert.match(await page.locator("#speed").innerText(), /is sent when SmolLM2 135M is ready/);
@@ -122,6 +122,7 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
       await ask(page, "What is the capital of Italy?");
       await answered(page);
       const rome = await lastAnswer(page);
+      const first = await counts(page);
       await page.getByRole("button", { name: "Edit this message" }).click();
       const field = page.getByRole("textbox", { name: "Edit the message" });
       await field.press("Escape");
@@ -137,11 +138,11 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
       assert.ok(cached > 20 && prompt - cached < 12, `${cached} of ${prompt}`);
       await page.getByRole("button", { name: "Previous version" }).click();
       assert.equal(await lastAnswer(page), rome);
-      // The branch that was left is still in memory: only the new message is read.
+      // The branch that was left is still in memory, with its question.
       await ask(page, "And of Greece?");
       await answered(page);
       const further = await counts(page);
-      assert.ok(further.prompt - further.cached < 20, JSON.stringify(further));
+      assert.ok(further.cached >= first.prompt, JSON.stringify([first, further]));
       await page.getByRole("button", { name: "Regenerate" }).last().click();
       await answered(page);
       assert.match(await page.locator(".turn.assistant .versions").last().innerText(), /2\/2/);
@@ -212,7 +213,7 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
         assert.equal(await field.inputValue(), kept, label);
       }
       assert.equal(await page.getByLabel("Thinking").isVisible(), false, "this model does not think");
-      await page.getByLabel("Colours").selectOption("dark");
+      await page.getByLabel("Colours", { exact: true }).selectOption("dark");
       assert.equal(await page.evaluate(() => getComputedStyle(document.documentElement).colorScheme), "dark");
       await page.getByRole("button", { name: "Reset to defaults" }).click();
       assert.equal(await page.getByLabel("Temperature").inputValue(), "0.7");
