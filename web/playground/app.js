@@ -44,12 +44,17 @@ async function open(entry, { unload = false } = {}) {
   $("models-dialog").close();
   $("progress").removeAttribute("value");
   $("amount").textContent = `Opening ${entry.name}…`;
+  const choosing = $("picker").contains(document.activeElement);
   const onProgress = (progress) => {
     $("progress").value = progress.totalBytes ? progress.loadedBytes / progress.totalBytes : 0;
     $("amount").textContent = `${entry.name}: ${phase(progress, size)}`;
   };
   try {
-    await host.open(entry, { device: settings.device, context: settings.context, onProgress });
+    const opening = host.open(entry, { device: settings.device, context: settings.context, onProgress });
+    picker.draw();
+    // The button that was pressed is gone.
+    if (choosing) $("cancel").focus();
+    await opening;
     if (!entry.local) keep("last", entry.id);
     await ready();
   } catch (error) {

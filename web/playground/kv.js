@@ -51,7 +51,7 @@ export class Kv {
     const lost = held[best].length - shared[best];
     let session = this.#sessions[best];
     // A session that shares nothing is emptied: a fork of it would share nothing either.
-    if (lost > WORTH_KEEPING && shared[best] > 0 && ids.length > shared[best]) session = await this.#forked(session);
+    if (lost > WORTH_KEEPING && shared[best] > 0) session = await this.#forked(session);
     this.#use(session);
     reading(ids.length - shared[best]);
     for (;;) {

@@ -6,7 +6,7 @@ import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { answered, ask, fits, inPlayground, loaded, message, set } from "./playground.mjs";
+import { answered, ask, fits, inPlayground, loaded, set } from "./playground.mjs";
 import { smallFolder } from "./small.mjs";
 import * as support from "./support.mjs";
 
@@ -66,13 +66,14 @@ after(() => rmSync(small, { recursive: true }));
 describe("the states of the playground", { skip: support.skipBrowser || support.skipModel }, () => {
   let slow = 0;
   inPlayground({ mounts: { "/small/": small }, on: ({ path }) => (path.startsWith("/hub/") ? { delay: slow } : undefined) }, (it) => {
-    /** Checks and saves the present state at both widths, in light or dark colours. `narrow` opens it on a phone. */
-    async function state(name, { dark = false } = {}) {
+    /** Checks and saves the present state at both widths, in light or dark colours, after `each` at both. */
+    async function state(name, { dark = false, each = async () => {} } = {}) {
       const { page } = it;
       await page.emulateMedia({ colorScheme: dark ? "dark" : "light" });
       for (const [width, height] of SIZES) {
         await page.setViewportSize({ width, height });
         await page.mouse.move(2, 2);
+        await each(page);
         await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
         await fits(page);
         const { length } = await page.screenshot({ path: join(pictures, `${name}-${width}.png`), animations: "disabled" });
@@ -97,8 +98,7 @@ describe("the states of the playground", { skip: support.skipBrowser || support.
       await page.getByText("Use your own model").click();
       await page.locator("#file").setInputFiles({ name: "holiday.gguf", mimeType: "", buffer: Buffer.from("no model") });
       await page.locator("#load-error").waitFor();
-      await page.locator("#load-error").scrollIntoViewIfNeeded();
-      await state("own");
+      await state("own", { each: (page) => page.locator("#load-error").scrollIntoViewIfNeeded() });
     });
 
     test("3: downloading", async () => {
@@ -161,9 +161,12 @@ describe("the states of the playground", { skip: support.skipBrowser || support.
       await set(page, { probabilities: true, maxTokens: 40 });
       await page.getByRole("button", { name: "Regenerate" }).click();
       await answered(page);
-      await page.locator(".tokens").focus();
-      await page.keyboard.press("ArrowRight");
-      await state("probabilities");
+      const each = async (page) => {
+        await page.locator(".tokens").blur();
+        await page.locator(".tokens").focus();
+        await page.keyboard.press("ArrowRight");
+      };
+      await state("probabilities", { each });
       await set(page, { probabilities: false });
     });
 
@@ -202,10 +205,10 @@ describe("the states of the playground", { skip: support.skipBrowser || support.
       }
       assert.match(await page.locator("#profile-state").innerText(), /from the CPU clock/);
       assert.match(await page.locator("#facts").innerText(), /Memory now\s+[\d.]+ MB, at most [\d.]+ MB/);
-      await page.locator("#times").scrollIntoViewIfNeeded();
-      await page.locator("#times").evaluate((section) => section.scrollIntoView());
-      await state("profile");
+      await state("profile", { each: (page) => page.locator("#times").evaluate((section) => section.scrollIntoView()) });
     });
+
+    const each = (page) => page.locator("#layers").evaluate((section) => section.scrollIntoView());
 
     test("14: the memory of a delta-rule layer", async () => {
       const { page } = it;
@@ -218,16 +221,14 @@ describe("the states of the playground", { skip: support.skipBrowser || support.
       await ask(page, "It was the best of times, it was the worst of times.");
       await answered(page);
       await page.locator("#heat").waitFor();
-      await page.locator("#layers").evaluate((section) => section.scrollIntoView());
-      await state("delta", { dark: true });
+      await state("delta", { dark: true, each });
     });
 
     test("15: the tokens of a routing layer's centroids", async () => {
       const { page } = it;
       await page.locator("#layer").selectOption("1");
       await page.locator(".routed-token").first().waitFor();
-      await page.locator("#layers").evaluate((section) => section.scrollIntoView());
-      await state("routing");
+      await state("routing", { each });
       await page.getByRole("button", { name: "Close Look inside" }).click();
     });
 
@@ -252,12 +253,11 @@ describe("the states of the playground", { skip: support.skipBrowser || support.
       await page.waitForFunction(() => !document.getElementById("run").disabled, null, { timeout: 60_000 });
       await page.getByRole("button", { name: "Run" }).click();
       await page.waitForFunction(() => document.querySelectorAll("#results td:nth-child(2)").length === 3 && !document.getElementById("run").disabled, null, { timeout: 60_000 });
-      await state("kernels");
+      await state("kernels", { each: (page) => page.evaluate(() => scrollTo(0, 0)) });
     });
 
     test("the keyboard reaches everything, in order", async () => {
-      const { page } = it;
-      await page.setViewportSize({ width: 1280, height: 800 });
+      const page = await it.browser.newPage();
       await page.goto(`${it.server.url}/playground/?device=cpu`);
       await page.locator("#models .model").nth(4).waitFor();
       const seen = [];
@@ -275,7 +275,7 @@ describe("the states of the playground", { skip: support.skipBrowser || support.
       }
       assert.ok(seen.indexOf("model-button") < seen.indexOf("prompt"));
       assert.equal(seen[0], "Skip to the message");
-      assert.equal(await message(page).isVisible(), true);
+      await page.close();
     });
 
     test("nothing moves for people who prefer reduced motion", async () => {

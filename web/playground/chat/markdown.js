@@ -104,7 +104,7 @@ function drawn(token, stream, complete) {
   }
   for (const link of fragment.querySelectorAll("a")) Object.assign(link, { target: "_blank", rel: "noopener noreferrer" });
   for (const box of fragment.querySelectorAll("input")) box.ariaLabel = "Done";
-  for (const block of fragment.querySelectorAll("p, li, h1, h2, h3, h4, h5, h6, blockquote, td, th")) block.dir = "auto";
+  for (const block of fragment.querySelectorAll("p, ul, ol, h1, h2, h3, h4, h5, h6, blockquote, td, th")) block.dir = "auto";
   return fragment;
 }
 

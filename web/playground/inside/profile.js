@@ -27,7 +27,7 @@ function row({ op, seconds, share, bytes }, tokens, most) {
 function table(title, { tokens, ops }) {
   const all = document.createElement("table");
   all.append(cell("caption", title));
-  const heads = ["Op", "Share", "Time per token", "Bytes per token", "GB/s (minimum)"].map((name) => Object.assign(cell("th", name), { scope: "col" }));
+  const heads = ["Op", "Share", "Time", "Bytes", "GB/s"].map((name) => Object.assign(cell("th", name), { scope: "col" }));
   const head = document.createElement("tr");
   head.append(...heads);
   all.createTHead().append(head);

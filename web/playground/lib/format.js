@@ -4,6 +4,7 @@ const digits = (value) => Number(value.toPrecision(3)).toLocaleString("en");
 
 /** Formats a number of bytes, such as `98 MB`. */
 export function size(bytes) {
+  if (bytes < 1e3) return `${bytes} B`;
   const [value, unit] = bytes < 1e6 ? [bytes / 1e3, "kB"] : bytes < 1e9 ? [bytes / 1e6, "MB"] : [bytes / 1e9, "GB"];
   return `${digits(value)} ${unit}`;
 }
