@@ -18,7 +18,11 @@ import { QUESTIONS } from "./start/catalog.js";
 const host = new Host();
 const inside = {};
 const chat = new Chat(host, {
-  changed: (conversation) => history.save(conversation),
+  changed: (conversation) => {
+    history.save(conversation);
+    draw();
+  },
+  without: () => chooseModel(),
   before: (...found) => inside.panel.before(...found),
   token: () => inside.panel.token(),
   after: () => inside.panel.after(),
@@ -58,28 +62,27 @@ async function open(entry, { unload = false } = {}) {
     if (!entry.local) keep("last", entry.id);
     await ready();
   } catch (error) {
-    if (error.code === "cancelled" || error.name === "AbortError") {
-      if (waiting && !host.loading) composer.write(waiting);
-      return;
-    }
-    failed(entry, error);
+    if (!host.loading) giveBack();
+    if (error.code !== "cancelled" && error.name !== "AbortError") failed(entry, error);
   } finally {
     picker.draw();
   }
 }
 
-function failed(entry, error) {
+/** Puts a message that waits for a model back into its field. */
+function giveBack() {
   if (waiting) composer.write(waiting);
   waiting = undefined;
   $("speed").textContent = "";
-  if (!host.model) {
-    picker.fail(error);
-    return;
-  }
+}
+
+function failed(entry, error) {
+  if (!host.model && $("picker-home").contains($("picker"))) return picker.fail(error);
   // The loaded model takes memory that the new one may need.
-  const retry = button(`Unload ${host.entry.name} and try again`, () => open(entry, { unload: true }));
-  const actions = error.code === "out-of-memory" || error.code === "limit" ? [retry] : [];
-  notice(`${entry.name} was not loaded: ${described(error)}. ${host.entry.name} stays loaded.`, { bad: true, actions });
+  const name = host.entry?.name;
+  const full = name && (error.code === "out-of-memory" || error.code === "limit");
+  const actions = full ? [button(`Unload ${name} and try again`, () => open(entry, { unload: true }))] : [];
+  notice(`${entry.name} was not loaded: ${described(error)}.${name ? ` ${name} stays loaded.` : ""}`, { bad: true, actions });
 }
 
 /** Prepares the page for the model that was loaded. */
@@ -100,7 +103,7 @@ async function ready() {
 
 /** Takes a message of the composer. Returns false if it stays there. */
 function send(text) {
-  if (chat.busy || inside.panel.profiling) return false;
+  if (chat.busy || waiting || inside.panel.profiling) return false;
   if (host.model) {
     chat.send(text);
     return true;
@@ -121,6 +124,13 @@ function send(text) {
   return false;
 }
 
+/** Shows the models: in the dialog, or on the first page. */
+function chooseModel() {
+  picker.draw();
+  if ($("picker-away").contains($("picker"))) $("models-dialog").showModal();
+  else $("models").querySelector("button")?.focus();
+}
+
 /** Shows what the page has. */
 function draw() {
   const { model, entry, loading } = host;
@@ -130,14 +140,17 @@ function draw() {
   document.body.classList.toggle("with-model", Boolean(model));
   $("start-title").hidden = Boolean(model);
   $("questions-title").textContent = model ? `Ask ${entry.name}` : "Try";
-  // The choice of a model is on the first page until there is one, and then in a dialog.
-  const home = model ? $("picker-away") : $("picker-home");
+  // The choice of a model is on the first page until there is a model or a conversation, and then in a dialog.
+  const home = model || !chat.empty ? $("picker-away") : $("picker-home");
   if ($("picker").parentElement !== home) home.append($("picker"));
 }
 
+let watched;
 host.addEventListener("change", () => {
   draw();
-  inside.panel.watch();
+  // Loading another model changes nothing inside of the present one.
+  if (host.model !== watched) inside.panel.watch();
+  watched = host.model;
 });
 host.addEventListener("lost", () => notice("The GPU was lost and the model was loaded again. The answer continues."));
 
@@ -151,15 +164,7 @@ scroll.watch();
 $("cancel").addEventListener("click", () => host.cancel());
 $("settings-button").addEventListener("click", () => $("settings").showModal());
 $("settings-close").addEventListener("click", () => $("settings").close());
-$("model-button").addEventListener("click", () => {
-  if (host.model) {
-    picker.draw();
-    $("models-dialog").showModal();
-  } else {
-    history.open();
-    $("models").querySelector("button")?.focus();
-  }
-});
+$("model-button").addEventListener("click", chooseModel);
 $("models-close").addEventListener("click", () => $("models-dialog").close());
 for (const dialog of document.querySelectorAll("dialog")) {
   // A click on the backdrop closes a dialog.

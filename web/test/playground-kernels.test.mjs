@@ -30,7 +30,7 @@ describe("the kernels page", { skip: support.skipBrowser }, () => {
     test("an op runs on three executors, with errors and times in units", async () => {
       const { page } = it;
       await choose("norm");
-      await fill("tokens", "16");
+      await fill("rows", "16");
       await fill("dim", "64");
       await page.getByRole("button", { name: "Run" }).click();
       await page.waitForFunction(() => document.querySelectorAll("#results td:nth-child(2)").length === 3 && !document.getElementById("run").disabled, null, { timeout: 60_000 });

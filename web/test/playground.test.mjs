@@ -234,6 +234,10 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
       assert.equal((await titles())[0], "Name a colour.");
       await kept.getByRole("button", { name: "Name a colour." }).first().click();
       assert.equal(await page.locator(".turn").count(), 2);
+      // No model is loaded after a reload: the models are offered.
+      await page.getByRole("button", { name: "Regenerate" }).click();
+      await page.getByRole("dialog", { name: "Models" }).getByRole("button", { name: "Load: SmolLM2 135M" }).waitFor();
+      await page.keyboard.press("Escape");
       const menu = () => kept.locator("summary").first().click();
       const exported = async (label) => {
         await menu();

@@ -22,11 +22,12 @@ export class Chat {
   #answering;
   /** The conversation that is being answered. Another one may be shown. */
   #running;
-  #words = new Map();
+  /** Texts of the present model's tokens. */
+  #words = { of: undefined, texts: new Map() };
 
   /**
-   * `hooks` are `changed()`, called when the conversation changed; `before(found, options)`, `token()` and `after(found)`
-   * around the tokens of an answer.
+   * `hooks` are `changed(conversation)`; `without()`, called if an answer needs a model and there is none; and
+   * `before(found, options)`, `token()` and `after(found)` around the tokens of an answer.
    */
   constructor(host, hooks) {
     [this.#host, this.#hooks] = [host, hooks];
@@ -34,7 +35,7 @@ export class Chat {
       edit: (node) => this.#edit(node),
       regenerate: (node) => this.#regenerate(node),
       step: (node, by) => this.#step(node, by),
-      proceed: (node) => this.#answer(node, true),
+      proceed: (node) => this.#able() && this.#answer(node, true),
     });
   }
 
@@ -91,8 +92,14 @@ export class Chat {
     this.#answer(add(this.conversation, user.id, "assistant"));
   }
 
+  /** Returns whether an answer can begin. Without a model, `without` says what to do. */
+  #able() {
+    if (!this.#host.model) this.#hooks.without();
+    return Boolean(this.#host.model) && !this.busy;
+  }
+
   #edit(node) {
-    if (this.busy) return;
+    if (!this.#able()) return;
     this.#view.edit(node, (text) => {
       if (text === undefined || text === node.content) this.draw();
       else this.#reply(add(this.conversation, node.parent, "user", text));
@@ -100,7 +107,7 @@ export class Chat {
   }
 
   #regenerate(node) {
-    if (this.busy || !this.#host.model) return;
+    if (!this.#able()) return;
     // An answer that failed before its first token is replaced: there is nothing to go back to.
     const { parent } = node;
     if (!node.content) remove(this.conversation, node);
@@ -213,10 +220,10 @@ export class Chat {
   }
 
   async #word(model, id) {
-    const key = `${id}`;
-    if (this.#words.model !== model) this.#words = Object.assign(new Map(), { model });
-    if (!this.#words.has(key)) this.#words.set(key, model.detokenize([id], { skipSpecial: false }));
-    return this.#words.get(key);
+    if (this.#words.of !== model) this.#words = { of: model, texts: new Map() };
+    const { texts } = this.#words;
+    if (!texts.has(id)) texts.set(id, model.detokenize([id], { skipSpecial: false }));
+    return texts.get(id);
   }
 
   #advice(error) {
