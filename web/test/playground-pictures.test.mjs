@@ -179,6 +179,8 @@ describe("the states of the playground", { skip: support.skipBrowser || support.
 
     test("12: look inside", async () => {
       const { page } = it;
+      await ask(page, "Name three other cities of that country, and say a few words about each of them.");
+      await answered(page);
       await page.getByRole("button", { name: "Look inside" }).click();
       await page.locator("#forks li").nth(1).waitFor();
       await state("inside");
@@ -280,6 +282,7 @@ describe("the states of the playground", { skip: support.skipBrowser || support.
 
     test("nothing moves for people who prefer reduced motion", async () => {
       const { page } = it;
+      await page.goto(`${it.server.url}/playground/`);
       await page.emulateMedia({ reducedMotion: "reduce" });
       const moving = await page.evaluate(() => {
         const turn = Object.assign(document.createElement("div"), { className: "turn running", innerHTML: '<div class="markdown"></div>' });

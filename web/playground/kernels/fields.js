@@ -14,17 +14,20 @@ function control({ name, kind, choices = [], value }) {
   return element("select", { id, aria: about }, ...options.map(([word, text]) => element("option", { value: word, textContent: text })));
 }
 
+/** Returns a documentation with its names in backticks as code. */
+const words = (doc) => doc.split("`").map((text, i) => (i % 2 === 0 ? text : element("code", { textContent: text })));
+
 function row(field, changed) {
   const { name, letter, doc } = field;
   const input = control(field);
   input.addEventListener("change", changed);
   const label = element("label", { htmlFor: input.id }, element("code", { textContent: name }), letter ? ` (${letter})` : "");
-  return element("div", { className: "field" }, label, input, element("p", { id: `${input.id}-help`, className: "quiet", textContent: doc }));
+  return element("div", { className: "field" }, label, input, element("p", { id: `${input.id}-help`, className: "quiet" }, ...words(doc)));
 }
 
 /** Shows the fields of an op. `set` are settings by name or letter; unknown ones are returned. */
 export function show({ summary, fields }, set, changed) {
-  $("summary").textContent = summary;
+  $("summary").replaceChildren(...words(summary));
   const rows = fields.map((field) => row(field, changed));
   $("fields").replaceChildren(...rows.slice(0, FIRST));
   $("more-fields").replaceChildren(...rows.slice(FIRST));
