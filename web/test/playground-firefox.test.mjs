@@ -67,7 +67,11 @@ describe("the playground in Firefox", { skip }, () => {
 
   test("draws maths and code", async () => {
     const html = await page.evaluate(`async () => {
-      const { Markdown } = await import("./chat/markdown.js");
+      // Scripts of the driver cannot import modules.
+      const script = document.createElement("script");
+      Object.assign(script, { type: "module", textContent: 'import { Markdown } from "./chat/markdown.js"; window.Markdown = Markdown;' });
+      document.body.append(script);
+      while (!window.Markdown) await new Promise((done) => setTimeout(done, 50));
       const place = document.createElement("div");
       document.body.append(place);
       new Markdown(place).update("$x^2$ and\\n\\n\`\`\`js\\nlet a = 1;\\n\`\`\`");

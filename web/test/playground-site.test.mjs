@@ -76,6 +76,9 @@ describe("the static site", { skip: support.skipBrowser || support.skipModel }, 
   test("is installable", async () => {
     const client = await context.newCDPSession(page);
     await page.goto(address(""));
+    const { data, errors } = await client.send("Page.getAppManifest");
+    assert.deepEqual(errors, []);
+    assert.match(JSON.parse(data).name, /^foveate/);
     const { installabilityErrors } = await client.send("Page.getInstallabilityErrors");
     const real = installabilityErrors.filter(({ errorId }) => errorId !== "in-incognito");
     assert.deepEqual(real, []);
