@@ -52,6 +52,20 @@ await build({
 // The manifest's addresses are relative to it, so it stays at the root with its icons; the theme is set before the first frame.
 for (const name of ["theme.js", "app.webmanifest", "mark.svg", "icon-192.png", "icon-512.png"]) cpSync(join(playground, name), join(out, name));
 
+/** Packages whose code is part of the site. Their licences ask for a copy of the text. */
+const BUNDLED = ["marked", "dompurify", "temml", "@highlightjs/cdn-assets"];
+
+/** Returns name, version and licence of a package. */
+function licence(name) {
+  const folder = join(web, "node_modules", name);
+  const { version } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  const file = readdirSync(folder).find((file) => /^licen[cs]e/i.test(file));
+  if (!file) throw new Error(`${name} has no licence file`);
+  return `${name} ${version}\n\n${readFileSync(join(folder, file), "utf8")}`;
+}
+
+writeFileSync(join(out, "licences.txt"), BUNDLED.map(licence).join("\n\n"));
+
 /** Returns the paths of all files below a folder. */
 const below = (folder) =>
   readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {

@@ -35,7 +35,7 @@ describe("the static site", { skip: support.skipBrowser || support.skipModel }, 
   const address = (query) => `${server.url}/some/folder/${query}`;
 
   test("has the files that hosts need", () => {
-    for (const name of ["index.html", "kernels.html", "sw.js", "_headers", "icon-512.png", "theme.js"]) assert.ok(existsSync(join(site, name)), name);
+    for (const name of ["index.html", "kernels.html", "sw.js", "_headers", "icon-512.png", "theme.js", "licences.txt"]) assert.ok(existsSync(join(site, name)), name);
     assert.match(readFileSync(join(site, "_headers"), "utf8"), /Cross-Origin-Embedder-Policy: require-corp/);
     const html = readFileSync(join(site, "index.html"), "utf8");
     assert.ok(!html.includes("importmap") && html.includes('name="service-worker"'), html.slice(0, 1500));

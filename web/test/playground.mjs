@@ -17,7 +17,7 @@ const HUB_FOLDER = `/hub/${CARD[0]}/resolve/main/`;
  * Defines tests of the playground. `opened` is called with the page before them; it starts at `path` of the server. The
  * hub of the page is this server: it has the first card's model, and `requests` lists what was asked of it.
  */
-export function inPlayground({ path = "/playground/", mounts = {}, viewport = { width: 1280, height: 800 }, on = () => undefined, opened = async () => {} }, body) {
+export function inPlayground({ path = "/playground/", device = "cpu", mounts = {}, viewport = { width: 1280, height: 800 }, on = () => undefined, opened = async () => {} }, body) {
   const it = { complaints: [], requests: [] };
   let hub;
 
@@ -35,7 +35,7 @@ export function inPlayground({ path = "/playground/", mounts = {}, viewport = { 
     it.page.on("console", (message) => message.type() === "error" && it.complaints.push(message.text()));
     const url = new URL(path, it.server.url);
     url.searchParams.set("hub", `${it.server.url}/hub`);
-    url.searchParams.set("device", "cpu");
+    url.searchParams.set("device", device);
     await it.page.goto(url.href);
     await opened(it.page);
   });
@@ -50,6 +50,17 @@ export function inPlayground({ path = "/playground/", mounts = {}, viewport = { 
 
   test("the page logged no errors", () => assert.deepEqual(it.complaints, []));
 }
+
+/** Counts the frames that a page draws until no answer runs. */
+export const frames = (page) =>
+  page.evaluate(async () => {
+    let frames = 0;
+    while (document.querySelector(".turn.running")) {
+      await new Promise(requestAnimationFrame);
+      frames++;
+    }
+    return frames;
+  });
 
 /** Waits until a model is loaded. */
 export const loaded = (page) => page.locator("body.with-model").waitFor({ timeout: 120_000 });
