@@ -5,14 +5,14 @@ import { Chat } from "./chat/chat.js";
 import { History } from "./chat/history.js";
 import * as scroll from "./chat/scroll.js";
 import { begin } from "./chat/tree.js";
-import { Host, phase } from "./host.js";
+import { Host } from "./host.js";
 import { Inside } from "./inside/inside.js";
 import { $, announce, button, described, notice } from "./lib/dom.js";
-import { size } from "./lib/format.js";
 import { keep, kept } from "./lib/storage.js";
 import { build, fit, settings } from "./settings.js";
 import { install } from "./start/offline.js";
 import { entryOf, Picker } from "./start/picker.js";
+import { phase } from "./start/progress.js";
 import { QUESTIONS } from "./start/catalog.js";
 
 const host = new Host();
@@ -51,7 +51,7 @@ async function open(entry, { unload = false } = {}) {
   const choosing = $("picker").contains(document.activeElement);
   const onProgress = (progress) => {
     $("progress").value = progress.totalBytes ? progress.loadedBytes / progress.totalBytes : 0;
-    $("amount").textContent = `${entry.name}: ${phase(progress, size)}`;
+    $("amount").textContent = `${entry.name}: ${phase(progress)}`;
   };
   try {
     const opening = host.open(entry, { device: settings.device, context: settings.context, onProgress });

@@ -3,18 +3,6 @@
 import { load } from "foveate";
 import { Kv } from "./kv.js";
 
-/** What loading is doing now, in words. */
-export function phase({ loadedBytes, totalBytes, compiledPipelines, totalPipelines, fetchedBytes }, size) {
-  const compiling = totalPipelines > 0 && compiledPipelines < totalPipelines;
-  if (loadedBytes < totalBytes) {
-    const verb = fetchedBytes > 0 ? "Downloading" : "Reading";
-    const beside = compiling ? `, compiling kernels ${compiledPipelines} of ${totalPipelines}` : "";
-    return `${verb} ${size(loadedBytes)} of ${size(totalBytes)}${beside}`;
-  }
-  if (compiling) return `Compiling kernels ${compiledPipelines} of ${totalPipelines}`;
-  return "Preparing";
-}
-
 export class Host extends EventTarget {
   model;
   /** Sessions of the model. */

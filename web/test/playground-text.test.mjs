@@ -7,6 +7,7 @@ import { distance, said } from "../playground/kernels/distance.js";
 import { split } from "../playground/chat/thoughts.js";
 import * as tree from "../playground/chat/tree.js";
 import { addressOf, MODELS, nameOf } from "../playground/start/catalog.js";
+import { phase } from "../playground/start/progress.js";
 import { inPlayground } from "./playground.mjs";
 import * as support from "./support.mjs";
 
@@ -91,6 +92,15 @@ test("names of models on the hub become addresses", () => {
   assert.equal(nameOf("/models/A%20b.gguf?x=1"), "A b");
   assert.ok(MODELS.every(({ source, bytes, licence, about }) => /^[\w.-]+\/[\w.-]+/.test(source) && bytes > 1e6 && licence && about));
   assert.equal(new Set(MODELS.map(({ id }) => id)).size, MODELS.length);
+});
+
+test("progress says what is happening", () => {
+  const at = (loadedBytes, compiledPipelines, fetchedBytes = 0) => phase({ loadedBytes, totalBytes: 98e6, compiledPipelines, totalPipelines: 71, fetchedBytes });
+  assert.equal(at(34e6, 71, 34e6), "Downloading 34 MB of 98 MB");
+  assert.equal(at(34e6, 5, 34e6), "Downloading 34 MB of 98 MB, compiling kernels 5 of 71");
+  assert.equal(at(34e6, 71), "Reading 34 MB of 98 MB");
+  assert.equal(at(98e6, 34, 98e6), "Compiling kernels 34 of 71");
+  assert.equal(at(98e6, 71), "Preparing");
 });
 
 test("settings of ops are read from their types", () => {
