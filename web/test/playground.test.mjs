@@ -1,13 +1,18 @@
 // The playground's first page and its chat, used as a person uses them.
 
 import assert from "node:assert/strict";
+import { rmSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { describe, test } from "node:test";
+import { after, describe, test } from "node:test";
 import { answered, ask, counts, fits, inPlayground, lastAnswer, loaded, message, set } from "./playground.mjs";
+import { smallFolder } from "./small.mjs";
 import * as support from "./support.mjs";
 
+const small = smallFolder();
+after(() => rmSync(small, { recursive: true }));
+
 describe("the playground", { skip: support.skipBrowser || support.skipModel }, () => {
-  inPlayground({ on: ({ path }) => (path.startsWith("/hub/") ? { delay: 120 } : undefined) }, (it) => {
+  inPlayground({ mounts: { "/small/": small }, on: ({ path }) => (path.startsWith("/hub/") ? { delay: 120 } : undefined) }, (it) => {
     test("the first page says what it is, and offers models and questions", async () => {
       const { page } = it;
       await page.getByRole("heading", { name: "Chat with a model that runs on your device. Nothing you type leaves it." }).waitFor();
@@ -273,9 +278,31 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
       assert.deepEqual(it.requests.filter((path) => path.startsWith("/hub/")), []);
     });
 
+    test("another model takes over while one answers: the answer stays, and the new model continues it", async () => {
+      const { page } = it;
+      await set(page, { maxTokens: 1000, system: "" });
+      await page.getByRole("button", { name: "New chat" }).click();
+      await ask(page, "Tell me a long story.");
+      await page.waitForFunction(() => document.querySelector(".turn.running .markdown")?.textContent.length > 10, null, { timeout: 60_000 });
+      await page.getByRole("button", { name: "SmolLM2 135M" }).first().click();
+      const dialog = page.getByRole("dialog", { name: "Models" });
+      if (!(await page.getByLabel("Address").isVisible())) await dialog.getByText("Use your own model").click();
+      await page.getByLabel("Address").fill("/small/");
+      await dialog.getByRole("button", { name: "Load", exact: true }).click();
+      await page.waitForFunction(() => document.getElementById("model-name").textContent === "small", null, { timeout: 60_000 });
+      await answered(page);
+      assert.match(await page.locator(".ended").last().innerText(), /^Stopped\./);
+      const before = await lastAnswer(page);
+      assert.ok(before.length > 10);
+      await set(page, { maxTokens: 6 });
+      await page.getByRole("button", { name: "Continue this answer" }).last().click();
+      await answered(page);
+      assert.ok((await lastAnswer(page)).length > before.length);
+    });
+
     test("a model that was downloaded can be deleted", async () => {
       const { page } = it;
-      await page.getByRole("button", { name: "SmolLM2 135M" }).first().click();
+      await page.locator("#model-button").click();
       await page.getByRole("button", { name: "Delete: SmolLM2 135M" }).click();
       await page.getByRole("button", { name: "Delete: SmolLM2 135M" }).waitFor({ state: "detached" });
       await page.keyboard.press("Escape");
