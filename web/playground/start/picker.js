@@ -74,8 +74,8 @@ export class Picker {
     const loading = this.#host.loading?.source === entry.source;
     const speed = element("span", { className: "speed" });
     expected(entry).then((found) => {
-      if (!found) return;
-      speed.textContent = found.estimated ? `≈ ${rate(found.perSecond)}` : rate(found.perSecond);
+      const text = found ? rate(found.perSecond) : "speed not known";
+      speed.textContent = found?.estimated ? `≈ ${text}` : text;
     });
     const total = size(stored?.totalBytes || bytes);
     const state = stored?.complete ? `${total}, downloaded` : stored?.cachedBytes > 0 ? `${size(stored.cachedBytes)} of ${total}` : total;
