@@ -75,7 +75,7 @@ mod split;
 mod vectors;
 
 pub use api::{Builder, Chat, Generator, Model, Session};
-pub use device::{Device, Options, device, device_with};
+pub use device::{Device, Options, Products, device, device_with};
 pub use vectors::{Embedder, recipe};
 // For this crate's own tests.
 #[cfg(feature = "hub")]

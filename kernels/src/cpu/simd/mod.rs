@@ -51,7 +51,7 @@ mod weights;
 mod x86;
 
 pub use bytes::Bytes;
-pub(crate) use bytes::{Panel, Rounded};
+pub(crate) use bytes::Panel;
 pub use math::Function;
 pub use product::Right;
 pub(crate) use product::{PADDED, ROWS};
