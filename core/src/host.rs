@@ -63,6 +63,7 @@ impl HostBuffer {
         }
     }
 
+    /// Returns whether it has no bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

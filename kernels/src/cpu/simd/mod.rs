@@ -115,6 +115,7 @@ impl Simd {
         all
     }
 
+    /// Returns the name of the level, such as `avx2`.
     pub fn name(self) -> &'static str {
         match self.0 {
             #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
