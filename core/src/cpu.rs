@@ -32,6 +32,11 @@ impl Cpu {
         }
     }
 
+    /// Rounds activations beside quantised weights to 8 bits instead of 16. See [`Bytes::coarse`].
+    pub fn coarse(self) -> Self {
+        Self { bytes: self.bytes.map(Bytes::coarse), ..self }
+    }
+
     /// Multiplies in f32, where otherwise activations are rounded to 16 bits for quantised weights and the numbers of
     /// larger products are split in two bfloat16.
     pub fn exact(self) -> Self {

@@ -28,9 +28,22 @@ pub struct Options {
     pub baseline: bool,
     /// On the processor: threads, 0 for one on each core.
     pub threads: usize,
-    /// On the processor: multiply in f32, where otherwise activations may be rounded to 16 bits and larger products to
-    /// 2^-16 of themselves.
-    pub exact: bool,
+    /// On the processor: how products round.
+    pub products: Products,
+}
+
+/// How the processor rounds what it multiplies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Products {
+    /// Multiplies in f32.
+    Exact,
+    /// Rounds activations beside quantised weights to 16 bits, and larger products to 2^-16 of themselves, where the
+    /// processor is faster so.
+    #[default]
+    Close,
+    /// As `Close`, but rounds activations beside quantised weights to 8 bits, as llama.cpp does: an error of 4e-3 of the
+    /// largest of 32 activations. Prompts are read up to 1.5 times as fast on processors with AVX-512 VNNI.
+    Fast,
 }
 
 /// An executor of the given kind, with the default [`Options`].
@@ -60,8 +73,11 @@ pub fn device_with(kind: Device, options: Options) -> Result<Any> {
     let of = |adapter: &wgpu::Adapter| Ok(Any::Gpu(pollster::block_on(Gpu::from_adapter(adapter, gpu(true)))?));
     match kind {
         Device::Reference => Ok(Any::Host(HostBackend::reference())),
-        Device::Cpu if options.exact => Ok(Any::Host(HostBackend::exact_cpu(options.threads))),
-        Device::Cpu => Ok(Any::Host(HostBackend::cpu(options.threads))),
+        Device::Cpu => Ok(Any::Host(match options.products {
+            Products::Exact => HostBackend::exact_cpu(options.threads),
+            Products::Close => HostBackend::cpu(options.threads),
+            Products::Fast => HostBackend::fast_cpu(options.threads),
+        })),
         Device::Adapter(index) => {
             let mut adapters = pollster::block_on(gpu::adapters());
             let count = adapters.len();

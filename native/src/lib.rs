@@ -79,7 +79,7 @@ mod vectors;
 
 pub use adapter::adapter;
 pub use api::{Builder, Chat, Generator, Model, Session};
-pub use device::{Device, Options, device, device_with};
+pub use device::{Device, Options, Products, device, device_with};
 pub use vectors::{Embedder, Reranker, recipe};
 // For this crate's own tests.
 #[cfg(feature = "hub")]

@@ -47,6 +47,7 @@ impl Message {
         self
     }
 
+    /// Returns the role, such as `user`.
     pub fn role(&self) -> &str {
         self.0.get("role").and_then(Value::as_str).unwrap_or_default()
     }

@@ -24,7 +24,9 @@ use std::sync::Arc;
 /// Tolerances of outputs and gradients.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Bounds {
+    /// The tolerance of outputs.
     pub output: Tolerance,
+    /// The tolerance of gradients.
     pub gradient: Tolerance,
 }
 
@@ -40,6 +42,7 @@ impl Bounds {
 pub struct Finding {
     /// The expectation, as the case names it.
     pub name: String,
+    /// Whether it is met.
     pub passed: bool,
     /// The largest error, or what differs.
     pub detail: String,

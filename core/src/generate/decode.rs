@@ -43,6 +43,7 @@ impl fmt::Display for Piece {
 #[non_exhaustive]
 pub enum Finish {
     /// The model chose a token that ends a text.
+    /// A token that ends texts.
     EndOfText { token: u32 },
     /// A stop string was complete.
     StopString(String),
@@ -73,6 +74,7 @@ impl Finish {
 /// Tokens of a generation so far.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Usage {
+    /// Tokens of the prompt, with those that a session held already.
     pub prompt_tokens: u64,
     /// Tokens of the prompt that were in the session's cache already.
     pub cached_tokens: u64,

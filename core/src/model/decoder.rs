@@ -88,6 +88,7 @@ pub(crate) enum FeedForward<B: Backend> {
 }
 
 impl<B: Backend> Decoder<B> {
+    /// Returns the model's plan.
     pub fn config(&self) -> &Config {
         &self.config
     }

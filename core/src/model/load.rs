@@ -31,7 +31,9 @@ use tensors::known;
 /// Progress of loading, in bytes of weights.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Progress {
+    /// Bytes that are loaded.
     pub bytes: u64,
+    /// Bytes in all.
     pub of: u64,
 }
 

@@ -71,7 +71,9 @@ pub enum Input<'a> {
 /// The target of a rollback.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RollbackTarget {
+    /// A number of tokens.
     Len(u32),
+    /// A version that a snapshot was taken of.
     Version(Version),
 }
 
@@ -187,14 +189,17 @@ impl<B: Backend> Session<B> {
         self.sequence.tokens()
     }
 
+    /// Returns the segments, in their order.
     pub fn segments(&self) -> &[Segment] {
         self.sequence.segments()
     }
 
+    /// Returns the number of changes so far.
     pub fn version(&self) -> Version {
         self.sequence.version()
     }
 
+    /// Returns the model.
     pub fn model(&self) -> &Arc<Model<B>> {
         &self.model
     }

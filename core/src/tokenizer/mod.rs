@@ -217,6 +217,7 @@ impl Tokenizer {
         }
     }
 
+    /// Returns the ids that begin and end texts.
     pub fn special(&self) -> Special {
         self.special
     }
@@ -226,14 +227,17 @@ impl Tokenizer {
         self.special = special;
     }
 
+    /// Returns the id that begins texts, where there is one.
     pub fn bos(&self) -> Option<u32> {
         self.special.bos
     }
 
+    /// Returns the id that ends texts, where there is one.
     pub fn eos(&self) -> Option<u32> {
         self.special.eos
     }
 
+    /// Returns the id that ends turns, where there is one.
     pub fn eot(&self) -> Option<u32> {
         self.special.eot
     }

@@ -51,7 +51,7 @@ mod weights;
 mod x86;
 
 pub use bytes::Bytes;
-pub(crate) use bytes::{Panel, Rounded};
+pub(crate) use bytes::Panel;
 pub use math::Function;
 pub use product::Right;
 pub(crate) use product::{PADDED, ROWS};
@@ -115,6 +115,7 @@ impl Simd {
         all
     }
 
+    /// Returns the name of the level, such as `avx2`.
     pub fn name(self) -> &'static str {
         match self.0 {
             #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]

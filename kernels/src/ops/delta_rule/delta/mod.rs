@@ -76,6 +76,7 @@ use alloc::{format, vec::Vec};
 
 pub use spec::{Gate, Spec};
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "delta";
 
 /// Added to the sum of squares that `normalize` divides by the root of.

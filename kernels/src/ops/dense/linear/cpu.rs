@@ -3,7 +3,7 @@
 //! over panels. If the host provides byte products, both are done in integers.
 
 use super::Spec;
-use crate::cpu::simd::{GROUP, Panel, Rounded, Split};
+use crate::cpu::simd::{GROUP, Panel, Split};
 use crate::cpu::{Args, Bytes, Host, Matrix, Shared, Tile, Tiles, split};
 use crate::dtype::DType;
 use alloc::{vec, vec::Vec};
@@ -80,7 +80,7 @@ impl Run<'_> {
     fn integer(&self, bytes: Bytes) {
         let (spec, host) = (self.spec, self.host);
         let (tokens, inputs, outputs) = (spec.tokens as usize, spec.inputs as usize, spec.outputs as usize);
-        let mut x = Rounded::new(tokens, inputs);
+        let mut x = bytes.rounded(tokens, inputs);
         self.each_group(1, x.rows_mut(), |x, row| bytes.round(x.row(0).unwrap_or(&[]), row));
         if tokens <= bytes.unpacked().max(host.alike()) {
             let least = TASK / (inputs * tokens);
