@@ -187,6 +187,13 @@ dispatch! {
     dots = reduce::dots, (a: &[f32], rows: &[f32], stride: usize, out: &mut [f32]);
     /// Adds scaled rows: `out[i] += sum_j a[j] row j[i]`, where row `j` has `out.len()` elements from `j stride` on.
     add_rows = reduce::add_rows, (a: &[f32], rows: &[f32], stride: usize, out: &mut [f32]);
+    /// Writes [`dots`](Self::dots) of several vectors with the same rows. `size`: vectors, elements, rows; the strides are
+    /// those of the rows and of the vectors' outputs.
+    dots_of_several = reduce::dots_of_several, (a: &[f32], rows: &[f32], size: [usize; 3], strides: [usize; 2], out: &mut [f32]);
+    /// Does [`add_rows`](Self::add_rows) for several outputs with the same rows. `size`: outputs, elements, rows; the strides
+    /// are those of the rows and of the outputs' weights.
+    add_rows_to_several = reduce::add_rows_to_several, (a: &[f32], rows: &[f32], size: [usize; 3], strides: [usize; 2],
+        out: &mut [f32]);
     /// Prefetches the cache lines that hold `x`, if the unit has an instruction for it.
     fetch = reduce::fetch, (x: &[f32]);
     /// Scales `x`: `x[i] *= factor`.

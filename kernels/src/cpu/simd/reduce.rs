@@ -130,6 +130,85 @@ pub(super) fn dots<L: Lanes>(l: L, a: &[f32], rows: &[f32], stride: usize, out: 
     }
 }
 
+/// Computes [`dots`] of `count` vectors with the same rows, to the bit, loading each row once for several vectors.
+#[inline(always)]
+pub(super) fn dots_of_several<L: Lanes>(
+    l: L,
+    a: &[f32],
+    rows: &[f32],
+    [count, width, n]: [usize; 3],
+    [stride, out_stride]: [usize; 2],
+    out: &mut [f32],
+) {
+    let together = if L::REGISTERS >= 32 { 4 } else { 2 };
+    let mut first = 0;
+    while first < count {
+        let (a, out) = (&a[first * width..], &mut out[first * out_stride..]);
+        let size = [width, n];
+        match together.min(count - first) {
+            4 => dots_of::<L, 4>(l, a, rows, size, [stride, out_stride], out),
+            2 | 3 => dots_of::<L, 2>(l, a, rows, size, [stride, out_stride], out),
+            _ => dots(l, &a[..width], rows, stride, &mut out[..n]),
+        }
+        first += match together.min(count - first) {
+            3 => 2,
+            taken => taken,
+        };
+    }
+}
+
+#[inline(always)]
+fn dots_of<L: Lanes, const Q: usize>(
+    l: L,
+    a: &[f32],
+    rows: &[f32],
+    [width, n]: [usize; 2],
+    [stride, out_stride]: [usize; 2],
+    out: &mut [f32],
+) {
+    let whole = width / L::N * L::N;
+    let mut queries = [&a[..0]; Q];
+    for (t, query) in queries.iter_mut().enumerate() {
+        *query = &a[t * width..][..width];
+    }
+    let mut j = 0;
+    while j + 4 <= n {
+        let mut row = [&rows[..0]; 4];
+        for (i, row) in row.iter_mut().enumerate() {
+            *row = &rows[(j + i) * stride..][..width];
+        }
+        fetch_ahead(l, rows, (j + AHEAD) * stride, stride, width);
+        let mut acc = [[l.splat(0.0); 4]; Q];
+        let mut k = 0;
+        while k < whole {
+            let mut keys = [l.splat(0.0); 4];
+            for (key, row) in keys.iter_mut().zip(row) {
+                *key = l.load(&row[k..]);
+            }
+            for (acc, query) in acc.iter_mut().zip(queries) {
+                let v = l.load(&query[k..]);
+                for (acc, key) in acc.iter_mut().zip(keys) {
+                    *acc = l.fma(v, key, *acc);
+                }
+            }
+            k += L::N;
+        }
+        for (t, (acc, query)) in acc.into_iter().zip(queries).enumerate() {
+            let out = &mut out[t * out_stride + j..][..4];
+            out.copy_from_slice(&l.sums(acc));
+            for k in whole..width {
+                out.iter_mut().zip(row).for_each(|(o, row)| *o += query[k] * row[k]);
+            }
+        }
+        j += 4;
+    }
+    for (t, query) in queries.into_iter().enumerate() {
+        for j in j..n {
+            out[t * out_stride + j] = dot(l, query, &rows[j * stride..][..width]);
+        }
+    }
+}
+
 /// Rows that are prefetched ahead: the memory latency at the rate of one thread.
 const AHEAD: usize = 16;
 /// Elements of a cache line.
@@ -169,6 +248,84 @@ pub(super) fn add_rows<L: Lanes>(l: L, a: &[f32], rows: &[f32], stride: usize, o
     for (j, &a) in a.iter().enumerate() {
         let row = &rows[j * stride..][..width];
         out[at..].iter_mut().zip(&row[at..]).for_each(|(o, x)| *o += a * x);
+    }
+}
+
+/// Computes [`add_rows`] of `count` vectors of weights with the same rows, to the bit, loading each row once for several
+/// vectors.
+#[inline(always)]
+pub(super) fn add_rows_to_several<L: Lanes>(
+    l: L,
+    a: &[f32],
+    rows: &[f32],
+    [count, width, n]: [usize; 3],
+    [stride, a_stride]: [usize; 2],
+    out: &mut [f32],
+) {
+    // Four registers of two vectors leave room for the row and the weights; four vectors need 32 registers.
+    let together = if L::REGISTERS >= 32 { 4 } else { 2 };
+    let mut first = 0;
+    while first < count {
+        let taken = if count - first >= together { together } else { 1 };
+        let (a, out) = (&a[first * a_stride..], &mut out[first * width..]);
+        let strips = if taken > 1 { width / (4 * L::N) } else { 0 };
+        for strip in 0..strips {
+            let at = strip * 4 * L::N;
+            match taken {
+                4 => add_columns_of::<L, 4>(l, a, rows, [width, n], [stride, a_stride], at, out),
+                _ => add_columns_of::<L, 2>(l, a, rows, [width, n], [stride, a_stride], at, out),
+            }
+        }
+        let at = strips * 4 * L::N;
+        for t in 0..taken {
+            if at < width && n > 0 {
+                add_rows(l, &a[t * a_stride..][..n], &rows[at..], stride, &mut out[t * width + at..(t + 1) * width]);
+            }
+        }
+        first += taken;
+    }
+}
+
+#[inline(always)]
+fn add_columns_of<L: Lanes, const Q: usize>(
+    l: L,
+    a: &[f32],
+    rows: &[f32],
+    [width, n]: [usize; 2],
+    [stride, a_stride]: [usize; 2],
+    at: usize,
+    out: &mut [f32],
+) {
+    let mut acc = [[l.splat(0.0); 4]; Q];
+    for (t, acc) in acc.iter_mut().enumerate() {
+        for (i, acc) in acc.iter_mut().enumerate() {
+            *acc = l.load(&out[t * width + at + i * L::N..]);
+        }
+    }
+    let mut weights = [&a[..0]; Q];
+    for (t, weights) in weights.iter_mut().enumerate() {
+        *weights = &a[t * a_stride..][..n];
+    }
+    for j in 0..n {
+        if j % 4 == 0 {
+            fetch_ahead(l, rows, (j + AHEAD) * stride + at, stride, 4 * L::N);
+        }
+        let row = &rows[j * stride + at..][..4 * L::N];
+        let mut values = [l.splat(0.0); 4];
+        for (i, value) in values.iter_mut().enumerate() {
+            *value = l.load(&row[i * L::N..]);
+        }
+        for (acc, weights) in acc.iter_mut().zip(weights) {
+            let weight = l.splat(weights[j]);
+            for (acc, value) in acc.iter_mut().zip(values) {
+                *acc = l.fma(weight, value, *acc);
+            }
+        }
+    }
+    for (t, acc) in acc.into_iter().enumerate() {
+        for (i, acc) in acc.into_iter().enumerate() {
+            l.store(acc, &mut out[t * width + at + i * L::N..]);
+        }
     }
 }
 

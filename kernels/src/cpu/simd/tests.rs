@@ -55,6 +55,39 @@ fn simd_rows_and_columns_are_products() {
 }
 
 #[test]
+fn simd_products_of_several_vectors_are_those_of_each() {
+    for simd in Simd::available() {
+        for (count, rows, width, stride) in [
+            (1, 3, 7, 9),
+            (2, 4, 16, 16),
+            (3, 9, 64, 70),
+            (4, 6, 131, 131),
+            (5, 5, 33, 40),
+            (8, 21, 128, 256),
+            (7, 1, 1, 1),
+        ] {
+            let (mut rng, out_stride) = (Rng::new(count as u64), rows + 3);
+            let (a, weights, matrix) = (
+                rng.normals(count * width, 1.0),
+                rng.normals(count * out_stride, 1.0),
+                rng.normals(rows * stride, 1.0),
+            );
+            let (mut dots, mut sums) = (vec![9.0; count * out_stride], vec![1.0; count * width]);
+            let (mut want_dots, mut want_sums) = (dots.clone(), sums.clone());
+            simd.dots_of_several(&a, &matrix, [count, width, rows], [stride, out_stride], &mut dots);
+            simd.add_rows_to_several(&weights, &matrix, [count, width, rows], [stride, out_stride], &mut sums);
+            for t in 0..count {
+                let out = &mut want_dots[t * out_stride..][..rows];
+                simd.dots(&a[t * width..][..width], &matrix, stride, out);
+                let out = &mut want_sums[t * width..][..width];
+                simd.add_rows(&weights[t * out_stride..][..rows], &matrix, stride, out);
+            }
+            assert_eq!((dots, sums), (want_dots, want_sums));
+        }
+    }
+}
+
+#[test]
 fn simd_products_of_cached_matrices() {
     for simd in Simd::available() {
         let sizes: [[usize; 3]; 7] =

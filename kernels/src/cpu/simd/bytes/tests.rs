@@ -72,6 +72,15 @@ fn bytes_multiply_as_decoded_weights_do() {
     }
 }
 
+/// The emulator of the tests has dot products: without them, the tests here would pass and show nothing.
+#[cfg(all(target_arch = "aarch64", feature = "std"))]
+#[test]
+fn bytes_have_dot_products_in_emulation() {
+    if std::env::var_os("REQUIRE_DOT_PRODUCTS").is_some() {
+        assert!(Bytes::detect().is_some());
+    }
+}
+
 #[test]
 fn bytes_hand_on_what_is_not_finite() {
     for bytes in units() {

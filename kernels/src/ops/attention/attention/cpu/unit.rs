@@ -194,18 +194,13 @@ impl<'a> Unit<'a> {
         }
         let Some(k) = self.k.plain() else {
             self.decode(self.k, b, g, keys, &mut scratch.k);
-            for r in 0..rows {
-                let scores = &mut scratch.scores[r * TILE..][..count];
-                self.simd.dots(&scratch.q[r * dim..][..dim], &scratch.k, dim, scores);
-            }
-            return;
+            let size = [rows, dim, count];
+            return self.simd.dots_of_several(&scratch.q, &scratch.k, size, [dim, TILE], &mut scratch.scores);
         };
         for (row, from, n) in self.runs(b, keys.clone()) {
             let k = &k[(row * self.kv_heads + g) * dim..];
-            for r in 0..rows {
-                let scores = &mut scratch.scores[r * TILE + from - keys.start..][..n];
-                self.simd.dots(&scratch.q[r * dim..][..dim], k, self.kv_heads * dim, scores);
-            }
+            let scores = &mut scratch.scores[from - keys.start..];
+            self.simd.dots_of_several(&scratch.q, k, [rows, dim, n], [self.kv_heads * dim, TILE], scores);
         }
     }
 
@@ -258,19 +253,13 @@ impl<'a> Unit<'a> {
         }
         let Some(v) = self.v.plain() else {
             self.decode(self.v, b, g, keys, &mut scratch.v);
-            for r in 0..rows {
-                let acc = &mut state.acc[r * value_dim..][..value_dim];
-                self.simd.add_rows(&scratch.scores[r * TILE..][..count], &scratch.v, value_dim, acc);
-            }
-            return;
+            let size = [rows, value_dim, count];
+            return self.simd.add_rows_to_several(&scratch.scores, &scratch.v, size, [value_dim, TILE], state.acc);
         };
         for (row, from, n) in self.runs(b, keys.clone()) {
             let v = &v[(row * self.kv_heads + g) * value_dim..];
-            for r in 0..rows {
-                let scores = &scratch.scores[r * TILE + from - keys.start..][..n];
-                let acc = &mut state.acc[r * value_dim..][..value_dim];
-                self.simd.add_rows(scores, v, self.kv_heads * value_dim, acc);
-            }
+            let (scores, strides) = (&scratch.scores[from - keys.start..], [self.kv_heads * value_dim, TILE]);
+            self.simd.add_rows_to_several(scores, v, [rows, value_dim, n], strides, state.acc);
         }
     }
 }
