@@ -16,8 +16,11 @@ const TYPES = {
   ".js": "text/javascript; charset=utf-8",
   ".json": "application/json",
   ".mjs": "text/javascript; charset=utf-8",
+  ".png": "image/png",
   ".svg": "image/svg+xml",
+  ".ts": "text/plain; charset=utf-8",
   ".wasm": "application/wasm",
+  ".webmanifest": "application/manifest+json",
 };
 
 /** Headers that make a page cross-origin isolated. */
@@ -98,6 +101,7 @@ export async function serve({ mounts = { "/": web }, port = 0, on = () => undefi
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [port = "8000", folder] = process.argv.slice(2);
   const mounts = { "/": web, ...(folder ? { "/models/": resolve(folder) } : {}) };
-  const { url } = await serve({ mounts, port: Number(port) });
+  // Isolated pages share memory with workers, so the CPU uses several threads.
+  const { url } = await serve({ mounts, port: Number(port), on: () => ({ isolated: true }) });
   console.log(`the playground is at ${url}/playground/`);
 }

@@ -17,7 +17,9 @@ use std::ops::Range;
 // A program has one or two of these.
 #[allow(clippy::large_enum_variant)]
 pub enum Any {
+    /// The processor.
     Host(HostBackend),
+    /// A GPU.
     #[cfg(feature = "gpu")]
     Gpu(Gpu),
 }
@@ -25,7 +27,9 @@ pub enum Any {
 /// Memory of an [`Any`].
 #[derive(Clone)]
 pub enum AnyBuffer {
+    /// Memory of the processor.
     Host(HostBuffer),
+    /// Memory of a GPU.
     #[cfg(feature = "gpu")]
     Gpu(GpuBuffer),
 }

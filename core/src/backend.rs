@@ -82,15 +82,19 @@ pub struct Copy<'a, B: Backend> {
 pub struct Stats {
     /// Bytes allocated now, and the most that ever were. Mapped files count for nothing.
     pub bytes: u64,
+    /// The most bytes that were ever allocated at once.
     pub peak_bytes: u64,
     /// Buffers ever created, of any kind.
     pub buffers: u64,
+    /// Submissions to the device.
     pub submissions: u64,
+    /// Dispatches of ops' passes.
     pub dispatches: u64,
     /// Bytes that were uploaded; the parameters of dispatches, 256 bytes each on a GPU, are not among them.
     pub uploaded_bytes: u64,
     /// Transfers back to the host, and their bytes.
     pub downloads: u64,
+    /// Bytes of the transfers back to the host.
     pub downloaded_bytes: u64,
 }
 
@@ -174,5 +178,6 @@ pub trait Backend: MaybeSend + MaybeSync {
         Ok(())
     }
 
+    /// Returns the counters.
     fn stats(&self) -> Stats;
 }

@@ -2,6 +2,7 @@
 
 mod attention;
 mod block;
+mod classifier;
 mod convolved;
 mod delta;
 mod feed_forward;
@@ -12,6 +13,7 @@ mod streams;
 
 pub use attention::{Attention, Dynamic, Latent, NormOver, Rope, Temperature};
 pub use block::Block;
+pub use classifier::{Classifier, Pooled, Pooler, PoolerKind};
 pub use convolved::{Scan, ScanScales, ShortConv};
 pub use delta::{Decay, Delta, OutputGate};
 pub use feed_forward::{Clamp, Experts, FeedForward, Mlp};
@@ -72,6 +74,8 @@ pub struct Config {
     pub transform: Option<Transform>,
     /// The files may hold no output product: then the model gives hidden states, and no logits.
     pub headless: bool,
+    /// A head that judges a whole text.
+    pub classifier: Option<Classifier>,
     /// The output product has a bias.
     pub head_bias: bool,
     /// Logits are multiplied by it.
@@ -83,6 +87,9 @@ pub struct Config {
     pub tied: Option<bool>,
     /// Tokens that end a text.
     pub stops: Vec<u32>,
+    /// The most elements between the two products of what adapters add to a product, and the most outputs of such a product;
+    /// zeros without adapters. Loading sets it.
+    pub adapters: [u32; 2],
 }
 
 impl Config {
@@ -110,12 +117,14 @@ impl Config {
             final_norm: layers.last().and_then(|layer| layer.input_norm),
             transform: None,
             headless: false,
+            classifier: None,
             head_bias: false,
             logit_scale: 1.0,
             logit_cap: None,
             layers,
             tied: None,
             stops: Vec::new(),
+            adapters: [0; 2],
         }
     }
 

@@ -1,11 +1,14 @@
 //! Threads and dense products for the fast host forms of the kernels.
 
 use foveate_kernels::cpu::{Bytes, Host, Matrix, Tile, Tiles};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The processor: threads, and products by the `gemm` crate.
 pub struct Cpu {
     bytes: Option<Bytes>,
     tiles: Option<Tiles>,
+    /// See [`Cpu::set_alike`].
+    alike: AtomicUsize,
     #[cfg(feature = "threads")]
     team: Option<crate::team::Team>,
 }
@@ -20,19 +23,30 @@ impl Cpu {
         {
             let threads = threads.map_or_else(num_cpus::get_physical, std::num::NonZeroUsize::get);
             let team = if threads > 1 { crate::team::Team::new(threads - 1) } else { None };
-            Self { bytes: Bytes::detect(), tiles: Tiles::detect(), team }
+            Self { bytes: Bytes::detect(), tiles: Tiles::detect(), alike: AtomicUsize::new(0), team }
         }
         #[cfg(not(feature = "threads"))]
         {
             let _ = threads;
-            Self { bytes: Bytes::detect(), tiles: Tiles::detect() }
+            Self { bytes: Bytes::detect(), tiles: Tiles::detect(), alike: AtomicUsize::new(0) }
         }
+    }
+
+    /// Rounds activations beside quantised weights to 8 bits instead of 16. See [`Bytes::coarse`].
+    pub fn coarse(self) -> Self {
+        Self { bytes: self.bytes.map(Bytes::coarse), ..self }
     }
 
     /// Multiplies in f32, where otherwise activations are rounded to 16 bits for quantised weights and the numbers of
     /// larger products are split in two bfloat16.
     pub fn exact(self) -> Self {
         Self { bytes: None, tiles: None, ..self }
+    }
+
+    /// Sets up to how many tokens a step has the same bits for each token as a step of that token alone: sequences that step
+    /// together then go on as each would alone. 0, the default, leaves it to what is fastest.
+    pub fn set_alike(&self, tokens: usize) {
+        self.alike.store(tokens, Ordering::Relaxed);
     }
 }
 
@@ -69,6 +83,10 @@ impl Host for Cpu {
 
     fn tiles(&self) -> Option<Tiles> {
         self.tiles
+    }
+
+    fn alike(&self) -> usize {
+        self.alike.load(Ordering::Relaxed)
     }
 
     fn parallel(&self, tasks: usize, body: &(dyn Fn(usize) + Sync)) {

@@ -9,68 +9,189 @@ pub enum Error {
     /// A spec that an op or an executor refuses.
     Kernel(foveate_kernels::error::Error),
     /// Bytes that could not be read: a failed request, or a range outside the file.
-    Read { what: String, reason: String },
+    Read {
+        /// The file or request.
+        what: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A file that is damaged, or not of the format it was opened as.
-    Format { what: String, reason: String },
+    Format {
+        /// The file.
+        what: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A tensor that the model needs and no file holds.
-    MissingTensor { name: String, shape: Vec<u64> },
+    MissingTensor {
+        /// The tensor.
+        name: String,
+        /// The shape that it should have.
+        shape: Vec<u64>,
+    },
     /// A tensor of another shape than the model needs.
-    TensorShape { name: String, expected: Vec<u64>, got: Vec<u64> },
+    TensorShape {
+        /// The tensor.
+        name: String,
+        /// The shape that the model needs.
+        expected: Vec<u64>,
+        /// The shape in the file.
+        got: Vec<u64>,
+    },
     /// Tensors that the model's configuration has no place for, the first of which are named.
-    UnusedTensors { architecture: String, names: Vec<String>, count: usize },
+    UnusedTensors {
+        /// The family.
+        architecture: String,
+        /// The first of them.
+        names: Vec<String>,
+        /// Their number.
+        count: usize,
+    },
     /// A tensor stored in a type that no kernel reads.
-    UnsupportedTensorType { tensor: String, dtype: String },
+    UnsupportedTensorType {
+        /// The tensor.
+        tensor: String,
+        /// The type, as its format names it.
+        dtype: String,
+    },
     /// A model family that is not implemented.
-    UnsupportedArchitecture { name: String, supported: String },
+    UnsupportedArchitecture {
+        /// The family, as the file names it.
+        name: String,
+        /// The families that are implemented.
+        supported: String,
+    },
     /// A model configuration that is wrong or that its family does not define.
-    Config { reason: String },
+    Config {
+        /// What is wrong.
+        reason: String,
+    },
     /// A tokenizer that could not be built, or a text that it could not split.
-    Tokenizer { reason: String },
+    Tokenizer {
+        /// What is wrong.
+        reason: String,
+    },
     /// A chat template that is missing, wrong, refuses the messages or does not end.
-    Template { reason: String },
-    /// A constraint on a generation that is wrong, costs too much or can't be met. `what` is the kind of constraint, by the
-    /// name of its flag.
-    Constraint { what: &'static str, reason: String },
+    Template {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A constraint on a generation that is wrong, costs too much or can't be met.
+    Constraint {
+        /// The kind of constraint, by the name of its flag.
+        what: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
     /// A device that failed, was lost or was not found.
-    Device { reason: String },
+    Device {
+        /// What is wrong.
+        reason: String,
+    },
     /// A buffer of the caller's that was created without a usage that `what` needs.
-    BufferUsage { what: &'static str, needs: String, has: String },
+    BufferUsage {
+        /// What the buffer was passed to.
+        what: &'static str,
+        /// The usages that it needs.
+        needs: String,
+        /// The usages that it has.
+        has: String,
+    },
     /// An allocation beyond what the device or the caller's budget has, in bytes.
-    OutOfMemory { needs: u64, has: u64 },
+    OutOfMemory {
+        /// Bytes that are needed.
+        needs: u64,
+        /// Bytes that there are.
+        has: u64,
+    },
     /// More tokens than the sequence has room for.
-    ContextFull { tokens: u64, context: u64 },
+    ContextFull {
+        /// Tokens that there would be.
+        tokens: u64,
+        /// Tokens that there is room for.
+        context: u64,
+    },
     /// More pages than the pool has free. No sequence has changed.
-    OutOfPages { needs: u32, free: u32 },
-    /// A length that a sequence can't go back to; `nearest` is one that it can, from which `replay` tokens are to be read
-    /// again.
-    Rollback { to: u32, nearest: u32, replay: u32 },
+    OutOfPages {
+        /// Pages that were asked for.
+        needs: u32,
+        /// Pages that are free.
+        free: u32,
+    },
+    /// A length that a sequence can't go back to.
+    Rollback {
+        /// The length that was asked for.
+        to: u32,
+        /// The nearest length that it can go back to.
+        nearest: u32,
+        /// Tokens to be read again from there.
+        replay: u32,
+    },
     /// A version that a sequence does not have in its past.
-    NoSuchVersion { version: u64 },
+    NoSuchVersion {
+        /// The version that was asked for.
+        version: u64,
+    },
     /// A segment that a sequence does not have.
-    NoSuchSegment { id: u64 },
+    NoSuchSegment {
+        /// The number of the segment.
+        id: u64,
+    },
     /// Latents for a version that the sequence has left behind.
-    Stale { version: u64, now: u64 },
+    Stale {
+        /// The version that the latents were made for.
+        version: u64,
+        /// The version of the sequence.
+        now: u64,
+    },
     /// A coprocessor that gave no latents.
-    Coprocessor { reason: String },
+    Coprocessor {
+        /// What is wrong.
+        reason: String,
+    },
     /// A file of changes, or a saved cache, that was made for another model, by the fingerprints of both.
-    WrongBase { expected: String, got: String },
+    WrongBase {
+        /// The fingerprint in the file.
+        expected: String,
+        /// The fingerprint of the model.
+        got: String,
+    },
     /// A saved cache that is whole, and of another kind than the session's.
-    CacheMismatch { what: &'static str, expected: String, got: String },
+    CacheMismatch {
+        /// What differs.
+        what: &'static str,
+        /// What the session has.
+        expected: String,
+        /// What the saved cache has.
+        got: String,
+    },
     /// Embeddings that are no rows of the model's width, or not finite.
-    Embeddings { reason: String },
-    /// Logits from which no token can be chosen: one is NaN or +infinity, or none is finite. `position` is that of the token
-    /// to predict, counted from 0: so many tokens were read.
-    NotFinite { position: u64 },
+    Embeddings {
+        /// What is wrong.
+        reason: String,
+    },
+    /// Logits from which no token can be chosen: one is NaN or +infinity, or none is finite.
+    NotFinite {
+        /// The position of the token to predict, counted from 0: so many tokens were read.
+        position: u64,
+    },
     /// A setting of a generation that is out of its range or that no sampler has.
-    Setting { reason: String },
-    /// Every token was excluded by a mask, a ban or a penalty. `position` is that of the token to predict.
-    NoToken { position: u64 },
+    Setting {
+        /// What is wrong.
+        reason: String,
+    },
+    /// Every token was excluded by a mask, a ban or a penalty.
+    NoToken {
+        /// The position of the token to predict.
+        position: u64,
+    },
     /// A prompt without tokens, from which nothing can be predicted.
     EmptyPrompt,
     /// Work that its caller cancelled.
     Cancelled,
 }
 
+/// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {

@@ -63,6 +63,7 @@ impl HostBuffer {
         }
     }
 
+    /// Returns whether it has no bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -103,6 +104,13 @@ impl HostBackend {
         Self::new(Form::Fast(crate::cpu::Cpu::new(std::num::NonZeroUsize::new(threads)).exact()))
     }
 
+    /// As [`cpu`](Self::cpu), with activations of 8 bits beside quantised weights instead of 16, as llama.cpp has them:
+    /// prompts are read faster on some processors, and other tokens may be chosen. See
+    /// [`Bytes::coarse`](crate::kernels::cpu::Bytes::coarse).
+    pub fn fast_cpu(threads: usize) -> Self {
+        Self::new(Form::Fast(crate::cpu::Cpu::new(std::num::NonZeroUsize::new(threads)).coarse()))
+    }
+
     /// Runs nothing and holds nothing, whatever is asked of it.
     pub(crate) fn outline() -> Self {
         Self { limit: u64::MAX, ..Self::new(Form::None) }
@@ -131,10 +139,14 @@ impl Backend for HostBackend {
             Form::Reference => "reference".into(),
             Form::None => "nothing".into(),
             Form::Fast(cpu) => {
-                let exact = if cpu.bytes().is_some() || cpu.tiles().is_some() { "" } else { ", exact" };
+                let products = match cpu.bytes() {
+                    Some(bytes) if bytes == bytes.coarse() => ", 8-bit activations",
+                    None if cpu.tiles().is_none() => ", exact",
+                    _ => "",
+                };
                 match cpu.threads() {
-                    1 => format!("cpu, 1 thread{exact}"),
-                    n => format!("cpu, {n} threads{exact}"),
+                    1 => format!("cpu, 1 thread{products}"),
+                    n => format!("cpu, {n} threads{products}"),
                 }
             }
         }

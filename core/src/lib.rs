@@ -22,6 +22,8 @@
 //! In a program that has a wgpu device already, [`gpu::Gpu::from_device`] runs ops on its queue and its buffers. Families of
 //! models that are not known here are defined with [`model::Family::new`].
 
+#![warn(missing_docs)]
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
@@ -43,9 +45,11 @@ pub mod generate;
 pub mod gpu;
 mod hash;
 pub mod host;
+pub mod lora;
 pub mod model;
 mod operands;
 pub mod parts;
+pub mod rerank;
 pub mod sample;
 mod send;
 pub mod session;

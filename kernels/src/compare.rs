@@ -35,14 +35,19 @@ impl Tolerance {
 /// Result of a comparison.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Difference {
+    /// `|got - want| / |want|`, in the 2-norm over all elements.
     pub relative_rms: f64,
     /// Largest `|got - want|`; `index`, `got` and `want` describe that element.
     pub largest: f64,
+    /// The element with the largest difference.
     pub index: usize,
+    /// The value of that element.
     pub got: f32,
+    /// The value that was expected of it.
     pub want: f32,
     /// First element where `got` and `want` differ and one of them is not finite.
     pub not_finite: Option<usize>,
+    /// Whether the difference is within the tolerance.
     pub within: bool,
 }
 

@@ -43,26 +43,47 @@
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum DType {
+    /// IEEE 754 single precision.
     F32,
+    /// IEEE 754 half precision.
     F16,
+    /// The upper half of an f32.
     BF16,
+    /// Signed 32-bit integers.
     I32,
+    /// Unsigned 32-bit integers.
     U32,
+    /// GGML's `Q8_0`: bytes with a scale for each 32.
     Q8_0,
+    /// GGML's `Q4_0`: nibbles with a scale for each 32.
     Q4_0,
+    /// GGML's `Q4_1`: nibbles with a scale and an offset for each 32.
     Q4_1,
+    /// GGML's `Q5_0`: five bits with a scale for each 32.
     Q5_0,
+    /// GGML's `Q5_1`: five bits with a scale and an offset for each 32.
     Q5_1,
+    /// GGML's `Q4_K`: nibbles with scales and offsets of six bits.
     Q4K,
+    /// GGML's `Q5_K`: five bits with scales and offsets of six bits.
     Q5K,
+    /// GGML's `Q6_K`: six bits with scales of eight bits for each 16.
     Q6K,
+    /// GGML's `Q2_K`: two bits with scales and offsets of four bits for each 16.
     Q2K,
+    /// GGML's `Q3_K`: three bits with scales of six bits for each 16.
     Q3K,
+    /// GGML's `IQ4_NL`: codes of a table of 16, with a scale for each 32.
     IQ4NL,
+    /// GGML's `IQ4_XS`: codes of the same table, with scales of six bits.
     IQ4XS,
+    /// The microscaling format: e2m1 with a power of two for each 32.
     MXFP4,
+    /// Bytes with an f32 scale for each 16: what wider scales decode to.
     Q8F,
+    /// FP8 e4m3 with an f32 scale for each 32.
     F8,
+    /// NF4 of bitsandbytes: codes of a table of 16, with an f32 scale for each 32.
     NF4,
 }
 

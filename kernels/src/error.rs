@@ -7,15 +7,48 @@ use alloc::string::String;
 #[non_exhaustive]
 pub enum Error {
     /// An argument or option has a value that the op does not define.
-    Shape { op: &'static str, arg: &'static str, expected: String, got: String },
+    Shape {
+        /// The op.
+        op: &'static str,
+        /// The argument or option.
+        arg: &'static str,
+        /// The values that the op defines.
+        expected: String,
+        /// The value that it has.
+        got: String,
+    },
     /// The op needs more of something than the device has.
-    Limit { op: &'static str, what: &'static str, needs: u64, has: u64 },
+    Limit {
+        /// The op.
+        op: &'static str,
+        /// What there is too little of.
+        what: &'static str,
+        /// What the op needs of it.
+        needs: u64,
+        /// What the device has of it.
+        has: u64,
+    },
     /// A valid request that this executor has no form for.
-    Unsupported { op: &'static str, what: String },
-    /// An operand that the op does not take, takes once only, or needs: `problem` says which. `takes` lists its arguments.
-    Operand { op: &'static str, name: String, problem: &'static str, takes: String },
+    Unsupported {
+        /// The op.
+        op: &'static str,
+        /// The option or the combination of options.
+        what: String,
+    },
+    /// An operand that the op does not take, takes once only, or needs.
+    Operand {
+        /// The op.
+        op: &'static str,
+        /// The operand.
+        name: String,
+        /// What is wrong with it.
+        problem: &'static str,
+        /// The arguments that the op takes.
+        takes: String,
+    },
 }
 
+/// A result whose error is [`Error`].
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 
 impl core::fmt::Display for Error {

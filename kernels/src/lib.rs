@@ -34,6 +34,7 @@
 //! | an engine of one's own | the contract in [`plan`], and `examples/own_engine.rs` |
 //! | a test of a kernel of one's own | [`testing`], and `examples/your_kernel.rs` |
 //! | ops on wgpu or on the processor, with memory and threads | the crate `foveate-core` |
+#![warn(missing_docs)]
 #![cfg_attr(not(feature = "std"), no_std)]
 extern crate alloc;
 

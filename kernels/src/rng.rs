@@ -8,10 +8,12 @@ use alloc::vec::Vec;
 pub struct Rng(u64);
 
 impl Rng {
+    /// Returns a generator; the same seed gives the same numbers.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
+    /// Returns 64 random bits.
     pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -41,6 +43,7 @@ impl Rng {
         (0..12).map(|_| self.unit()).sum::<f32>() - 6.0
     }
 
+    /// Returns `n` normally distributed numbers with standard deviation `scale`.
     pub fn normals(&mut self, n: usize, scale: f32) -> Vec<f32> {
         (0..n).map(|_| self.normal() * scale).collect()
     }

@@ -209,7 +209,7 @@ fn typescript_has_an_interface_for_every_op() {
         "  readonly kv_heads?: number | undefined;",
         "  readonly G?: number | undefined;",
         "  readonly window?: number | null | undefined;",
-        "  readonly gate?: \"none\" | \"head\" | \"channel\" | \"erase_write\" | \"write\" | undefined;",
+        "  readonly gate?: \"none\" | \"head\" | \"channel\" | \"erase_write\" | \"write\" | \"rank_one\" | undefined;",
         "  delta_backward: DeltaBackwardSettings;",
         "export type OpName = keyof OpSettings;",
     ] {

@@ -2,16 +2,18 @@
 
 use crate::device::{Device, Options, device_with};
 use crate::error::Result;
-use crate::vectors::{Embedder, recipe};
-use crate::{open, wait};
+use crate::vectors::{Embedder, Reranker, recipe};
+use crate::{adapter, open, wait};
 use foveate_core::Any;
 use foveate_core::embedding::{self, Options as EmbedOptions, Recipe};
 use foveate_core::generate::{self, Generation, Prompt};
 use foveate_core::kernels::dtype::DType;
 use foveate_core::model::{self, Files};
+use foveate_core::rerank;
 use foveate_core::session;
 use std::ffi::OsStr;
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 /// Tokens of a conversation where none are asked for: its cache is allocated at once.
@@ -127,6 +129,31 @@ impl Model {
         Ok(embedding::Embedder::new(self.inner.clone(), recipe)?)
     }
 
+    /// Returns how well a document answers a query, by the head of a cross-encoder or by Qwen3-Reranker's answers.
+    ///
+    /// ```no_run
+    /// use foveate::rerank::Options;
+    ///
+    /// let model = foveate::Model::open("BAAI/bge-reranker-v2-m3")?;
+    /// let found = model.rerank("what is a panda?", "The giant panda is a bear of China.", &Options::new())?;
+    /// println!("{:.3}", found.score);
+    /// # Ok::<(), foveate::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`reranker`](Self::reranker) and [`rerank::Reranker::judge`].
+    pub fn rerank(&self, query: &str, document: &str, options: &rerank::Options) -> Result<rerank::Relevance> {
+        Ok(wait(self.reranker()?.judge(query, document, options))?)
+    }
+
+    /// Makes what judges many documents, one after the other, in the same memory.
+    ///
+    /// # Errors
+    /// As [`rerank::Reranker::new`].
+    pub fn reranker(&self) -> Result<Reranker> {
+        Ok(rerank::Reranker::new(self.inner.clone())?)
+    }
+
     /// Sets how hidden states become a vector.
     pub fn with_recipe(self, recipe: Recipe) -> Self {
         Self { recipe: Arc::new(OnceLock::from(Arc::new(recipe))), ..self }
@@ -160,12 +187,13 @@ impl From<model::Model<Any>> for Model {
 /// let model = Model::builder().device(Device::Cpu).threads(4).context(2048).open("path/to/model.gguf")?;
 /// # Ok::<(), foveate::Error>(())
 /// ```
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub struct Builder {
     device: Device,
     options: Options,
     context: Option<u32>,
     kv: Option<DType>,
+    adapters: Vec<(PathBuf, f32)>,
 }
 
 impl Builder {
@@ -195,6 +223,13 @@ impl Builder {
         Self { kv: Some(kv), ..self }
     }
 
+    /// Adds `scale` times a LoRA adapter to the model's products: a folder as PEFT writes it, or a GGUF file. Several may be
+    /// added.
+    pub fn lora(mut self, adapter: impl Into<PathBuf>, scale: f32) -> Self {
+        self.adapters.push((adapter.into(), scale));
+        self
+    }
+
     /// Opens a model by path or name; see [`Model::open`].
     ///
     /// # Errors
@@ -208,7 +243,10 @@ impl Builder {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn load(self, files: Files) -> Result<Model> {
+    pub fn load(self, mut files: Files) -> Result<Model> {
+        for (path, scale) in &self.adapters {
+            files = files.with_adapter(adapter(path)?, *scale)?;
+        }
         let device = device_with(self.device, self.options)?;
         let inner = Arc::new(wait(model::Model::load(device, files, &mut |_| Ok(())))?);
         Ok(Model {

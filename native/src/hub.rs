@@ -72,6 +72,19 @@ fn folder(repository: &str) -> Result<PathBuf> {
     Ok(cache()?.join(format!("models--{}", repository.replace('/', "--"))))
 }
 
+/// The repositories that the cache has something of, with their folders.
+pub(crate) fn repositories() -> Result<Vec<(String, PathBuf)>> {
+    let Ok(entries) = std::fs::read_dir(cache()?) else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        let folder = entry.file_name().to_string_lossy().into_owned();
+        if let Some((organisation, name)) = folder.strip_prefix("models--").and_then(|name| name.split_once("--")) {
+            found.push((format!("{organisation}/{name}"), entry.path()));
+        }
+    }
+    Ok(found)
+}
+
 /// The folder of a repository's files where all that a model needs is there already.
 pub(crate) fn cached(repository: &str) -> Option<PathBuf> {
     let folder = folder(repository).ok()?;

@@ -52,6 +52,7 @@
 // CI denies warnings: every public item is documented.
 #![warn(missing_docs)]
 
+mod adapter;
 mod api;
 // The measurements behind `foveate bench`: for the command line, no part of the library's API.
 #[cfg(feature = "cli")]
@@ -62,6 +63,8 @@ mod device;
 #[cfg(feature = "hub")]
 mod download;
 mod error;
+#[cfg(feature = "hub")]
+mod here;
 #[cfg(feature = "hub")]
 mod hub;
 mod mapped;
@@ -74,14 +77,17 @@ pub mod serve;
 mod split;
 mod vectors;
 
+pub use adapter::adapter;
 pub use api::{Builder, Chat, Generator, Model, Session};
-pub use device::{Device, Options, device, device_with};
-pub use vectors::{Embedder, recipe};
+pub use device::{Device, Options, Products, device, device_with};
+pub use vectors::{Embedder, Reranker, recipe};
 // For this crate's own tests.
 #[cfg(feature = "hub")]
 #[doc(hidden)]
 pub use download::{Checksum, fetch, quiet};
 pub use error::{Error, Result};
+#[cfg(feature = "hub")]
+pub use here::{Cached, cached, remove};
 pub use mapped::Mapped;
 #[cfg(feature = "hub")]
 pub use models::pull;
@@ -102,7 +108,7 @@ pub use foveate_core::{Any, Backend, Named, Operand, Stats, operands};
 
 pub use foveate_core::{
     any, backend, cache, chat, check, config, constrain, coprocessor, embedding, evaluate, generate, gpu, host,
-    kernels, model, parts, session, settings, tokenizer, weights,
+    kernels, lora, model, parts, rerank, session, settings, tokenizer, weights,
 };
 pub use kernels::ops::routing;
 pub use kernels::{

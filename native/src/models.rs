@@ -186,7 +186,7 @@ fn from_any(sources: &[From], path: &Path, file: &str, bytes: u64, sha256: &str,
 
 /// `FOVEATE_CACHE`, or the user's cache of this program.
 #[cfg(feature = "hub")]
-fn cache() -> Result<PathBuf> {
+pub(crate) fn cache() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("FOVEATE_CACHE").filter(|path| !path.is_empty()) {
         return Ok(path.into());
     }
@@ -227,7 +227,7 @@ fn without_config(path: &Path) -> Result<Files> {
         [file] => gguf(file),
         [first, ..] if split::are_parts(&found) => gguf(first),
         [] if path.join("adapter_config.json").exists() => {
-            Err(Error::file(path, "it holds an adapter alone: merge it into its model first and save that"))
+            Err(Error::file(path, "it holds an adapter alone: name its model, and the adapter with --lora"))
         }
         [] => Err(Error::file(path, "it holds no config.json and no .gguf file")),
         several => {

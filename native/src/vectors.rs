@@ -1,14 +1,18 @@
-//! Vectors of texts from models by name.
+//! Vectors of texts, and judgements of pairs, from models by name.
 
 use crate::error::{Error, Result};
 use crate::wait;
 use foveate_core::Any;
 use foveate_core::embedding::{self, Recipe};
+use foveate_core::rerank;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// Turns texts into vectors; see [`embedding::Embedder`].
 pub type Embedder = embedding::Embedder<Any>;
+
+/// Judges how well documents answer a query; see [`rerank::Reranker`].
+pub type Reranker = rerank::Reranker<Any>;
 
 /// Reads how a model's hidden states become a vector: `modules.json` of its folder, and what that names. `None` for a folder
 /// without it, and for a GGUF file.

@@ -47,6 +47,11 @@ pub(crate) fn caught(what: &str, value: &JsValue) -> Error {
     if cancelled {
         return Error::Cancelled;
     }
-    let reason = property("message").or_else(|| value.as_string()).unwrap_or_else(|| "it gave no reason".into());
-    Error::Read { what: what.into(), reason }
+    Error::Read { what: what.into(), reason: message(value) }
+}
+
+/// The message of a value that JavaScript threw.
+pub(crate) fn message(value: &JsValue) -> String {
+    let property = Reflect::get(value, &"message".into()).ok().and_then(|v| v.as_string());
+    property.or_else(|| value.as_string()).unwrap_or_else(|| "it gave no reason".into())
 }

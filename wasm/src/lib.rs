@@ -10,6 +10,7 @@
 mod device;
 mod error;
 mod generation;
+mod guide;
 mod model;
 mod open;
 mod options;

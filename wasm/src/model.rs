@@ -10,7 +10,9 @@ use crate::session::Session;
 use foveate_core::chat::{DateTime, Inputs, Message};
 use foveate_core::check::{self, Fallback, Trial};
 use foveate_core::config::Mixer;
+use foveate_core::generate::Lexicon;
 use foveate_core::model::{self, Progress};
+use foveate_core::tokenizer::TokenBytes;
 use foveate_core::{Any, Backend, Error, Result};
 use js_sys::{Function, Reflect};
 use serde_json::{Value, json};
@@ -124,6 +126,10 @@ fn mixer(mixer: &Mixer) -> Value {
     }
 }
 
+fn read_inputs(inputs: &str) -> Result<Inputs> {
+    serde_json::from_str(inputs).map_err(|e| Error::Template { reason: format!("options: {e}") })
+}
+
 /// The time of day here.
 fn now() -> Option<DateTime> {
     let now = js_sys::Date::new_0();
@@ -208,13 +214,43 @@ impl Model {
         self.inner.tokenizer().and_then(|t| t.decode(ids, skip_special)).map_err(thrown)
     }
 
+    /// The id of a token by the vocabulary's spelling.
+    #[wasm_bindgen(js_name = tokenId)]
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        Lexicon::id(&*self.inner, token)
+    }
+
+    #[wasm_bindgen(js_name = isControl)]
+    pub fn is_control(&self, id: u32) -> bool {
+        Lexicon::is_control(&*self.inner, id)
+    }
+
+    /// The text of the template that these inputs use, JSON of [`Inputs`].
+    #[wasm_bindgen(js_name = templateSource)]
+    pub fn template_source(&self, inputs: &str) -> Result<String, JsValue> {
+        read_inputs(inputs).and_then(|inputs| Lexicon::template(&*self.inner, &inputs)).map_err(thrown)
+    }
+
+    /// The bytes of each token, as `TokenBytes::pack` writes them.
+    #[wasm_bindgen(js_name = tokenBytes)]
+    pub fn token_bytes(&self) -> Result<Vec<u8>, JsValue> {
+        let tokens = self.inner.tokenizer().and_then(|t| t.token_bytes(self.inner.config().vocab as usize));
+        tokens.map(|tokens| TokenBytes::pack(&tokens)).map_err(thrown)
+    }
+
+    /// Tokens that end a text.
+    #[wasm_bindgen(getter, js_name = endTokens)]
+    pub fn end_tokens(&self) -> Vec<u32> {
+        self.inner.end_tokens().to_vec()
+    }
+
     /// Writes a conversation, JSON of `[{role, content, ..}]`, as the model expects it. `inputs` is JSON of
     /// [`Inputs`], of which each key may be missing.
     pub fn render(&self, messages: &str, inputs: &str) -> Result<String, JsValue> {
         let render = || {
-            let wrong = |what: &str, e: serde_json::Error| Error::Template { reason: format!("{what}: {e}") };
-            let messages: Vec<Message> = serde_json::from_str(messages).map_err(|e| wrong("messages", e))?;
-            let inputs: Inputs = serde_json::from_str(inputs).map_err(|e| wrong("options", e))?;
+            let wrong = |e| Error::Template { reason: format!("messages: {e}") };
+            let messages: Vec<Message> = serde_json::from_str(messages).map_err(wrong)?;
+            let inputs = read_inputs(inputs)?;
             let template = self.inner.template()?.clone();
             let template = match now() {
                 Some(now) => template.with_now(now),

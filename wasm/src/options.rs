@@ -1,5 +1,6 @@
 //! Options, read from objects of JavaScript.
 
+use crate::guide::JsGuide;
 use crate::source::JsSource;
 use foveate_core::generate::{Generation, Speculation};
 use foveate_core::sample::Sampling;
@@ -40,7 +41,13 @@ export interface JsOptions {
   speculate?: string | undefined;
   /** Likeliest tokens to tell of with every token; undefined asks for no probabilities at all. */
   logprobs?: number | undefined;
-  /** Tokens of this answer that were generated before, on a device that was lost. */
+  /** Control tokens whose spelling belongs to the text. */
+  shown?: Uint32Array | undefined;
+  /** Number of this answer among several to one prompt: each has draws of its own. */
+  sequence?: number | undefined;
+  /** Restricts the tokens. */
+  guide?: JsGuide | undefined;
+  /** Tokens of this answer that were generated before, on a device that was lost. `guide` has taken them. */
   replay?: Uint32Array | undefined;
 }
 "#;
@@ -97,6 +104,12 @@ extern "C" {
     #[wasm_bindgen(method, getter)]
     fn logprobs(this: &JsOptions) -> JsValue;
     #[wasm_bindgen(method, getter)]
+    fn shown(this: &JsOptions) -> Option<Uint32Array>;
+    #[wasm_bindgen(method, getter)]
+    fn sequence(this: &JsOptions) -> JsValue;
+    #[wasm_bindgen(method, getter)]
+    pub(crate) fn guide(this: &JsOptions) -> Option<JsGuide>;
+    #[wasm_bindgen(method, getter)]
     fn replay(this: &JsOptions) -> Option<Uint32Array>;
 }
 
@@ -151,6 +164,8 @@ impl JsOptions {
             }
         };
         options.logprobs = whole("logprobs", &self.logprobs(), MOST_LIKELY)?.map(|count| count as usize);
+        options.shown = self.shown().map(|ids| ids.to_vec()).unwrap_or_default();
+        options.sequence = whole("sequence", &self.sequence(), u32::MAX.into())?.map_or(0, |v| v as u64);
         // Tokens of the answer that are there already.
         options.replay = self.replay().map(|ids| ids.to_vec()).unwrap_or_default();
         Ok(options)

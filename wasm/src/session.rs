@@ -152,6 +152,12 @@ impl Session {
         self.with(|text| text.read(PIECE))
     }
 
+    /// Puts these tokens in the place of the others, for [`read`](Self::read) to read, and returns how many of them were read
+    /// already.
+    pub fn rewrite(&self, ids: &[u32]) -> Result<u32, JsValue> {
+        self.with(|text| text.set_tokens(ids))
+    }
+
     /// Begins an answer to what the session holds.
     pub fn generate(&self, options: &JsOptions) -> Result<Generation, JsValue> {
         self.with(|text| Generation::over(&self.slot, text, options))

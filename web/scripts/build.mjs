@@ -5,7 +5,7 @@
 import { execFileSync, spawn } from "node:child_process";
 import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 
@@ -41,16 +41,21 @@ const target = "wasm32-unknown-unknown";
  * Builds the wasm and Rust's standard library in a target folder. The standard library that comes with Rust has no atomics
  * and is larger. `RUSTC_BOOTSTRAP` allows the pinned toolchain to build it.
  */
-function wasm(folder, flags, more = []) {
+function wasm(folder, flags, more = [], crate = "foveate-wasm") {
   const env = { ...process.env, RUSTC_BOOTSTRAP: "1", CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS: flags.join(" ") };
   // The small forms of sorting and formatting: the quick ones are made anew for each type that is sorted.
   const library = ["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"];
   const build = ["build", "--locked", "--quiet", ...library, "--profile", "wasm", "--target", target];
-  return start("cargo", [...build, "-p", "foveate-wasm", "--target-dir", folder, ...more], { env });
+  return start("cargo", [...build, "-p", crate, "--target-dir", folder, ...more], { env });
 }
 
+const ONE_THREAD = ["-Ctarget-feature=+simd128"];
+
 /** Builds the wasm with one thread, which most pages download. */
-const single = (folder) => wasm(folder, ["-Ctarget-feature=+simd128"]);
+const single = (folder) => wasm(folder, ONE_THREAD);
+
+/** Builds the module of answers' parts, with constraints or without. */
+const parts = (folder, features) => wasm(folder, ONE_THREAD, features, "foveate-parts");
 
 /** Builds the wasm whose threads share a memory, for cross-origin isolated pages. */
 function threaded(folder) {
@@ -76,15 +81,15 @@ function bindgen(command) {
 }
 
 /** Writes the wasm in `built`, optimized, and its glue into `pkg`. */
-function packed(built, pkg) {
+function packed(built, pkg, name = "foveate_wasm") {
   mkdirSync(pkg, { recursive: true });
-  run("cargo", [...bindgen("run"), "--", join(built, "wasm", "foveate_wasm.wasm"), pkg]);
+  run("cargo", [...bindgen("run"), "--", join(built, "wasm", `${name}.wasm`), pkg]);
   const [file, optimised] = [join(pkg, "foveate_bg.wasm"), join(pkg, "optimised.wasm")];
   // Higher levels are not faster, and larger when compressed.
   tool("binaryen", "wasm-opt", [file, "-o", optimised, "-O1", "--strip-debug"]);
   renameSync(optimised, file);
   const gzipped = gzipSync(readFileSync(file), { level: 9 }).length;
-  console.log(`wasm: ${statSync(file).size} bytes, ${gzipped} gzipped`);
+  console.log(`${relative(web, file)}: ${statSync(file).size} bytes, ${gzipped} gzipped`);
 }
 
 /** Returns cargo's target folder. */
@@ -100,16 +105,21 @@ async function types() {
   writeFileSync(join(web, "pkg", "ops.d.ts"), opTypes());
 }
 
-/** Removes what the glue's types need of the libraries `dom` and `esnext.disposable`, for programs without them. */
-function plainTypes() {
-  for (const folder of ["pkg", "pkg/threads"]) {
-    const file = join(web, folder, "foveate.d.ts");
+/**
+ * Removes what the glue's types need of the libraries `dom` and `esnext.disposable`, for programs without them, and comments
+ * from its scripts, which browsers would download: the types have them, too.
+ */
+function plainGlue() {
+  const comments = /^ *\/\*\*\n(?: *\*.*\n)*? *\*\/\n/gm;
+  for (const folder of ["pkg", "pkg/threads", "pkg/parts", "pkg/constrain"]) {
+    const [file, script] = ["d.ts", "js"].map((ending) => join(web, folder, `foveate.${ending}`));
     const types = readFileSync(file, "utf8")
       .replaceAll(/^ *\[Symbol\.dispose\]\(\): void;\n/gm, "")
       .replaceAll(/\bWebAssembly\.\w+/g, "object")
       .replaceAll("RequestInfo | URL | Response | BufferSource | object", "unknown")
       .replaceAll("BufferSource | object", "object");
     writeFileSync(file, types);
+    writeFileSync(script, readFileSync(script, "utf8").replaceAll(comments, ""));
   }
 }
 
@@ -136,9 +146,13 @@ if (!process.argv.includes("--only-ts")) {
   await Promise.all([single(one), threaded(threads), start("cargo", bindgen("build"))]);
   packed(join(one, target), join(web, "pkg"));
   packed(join(threads, target), join(web, "pkg", "threads"));
+  for (const [folder, features] of [["parts", []], ["constrain", ["--features", "constrain"]]]) {
+    await parts(one, features);
+    packed(join(one, target), join(web, "pkg", folder), "foveate_parts");
+  }
   await types();
 }
-plainTypes();
+plainGlue();
 rmSync(join(web, "dist"), { recursive: true, force: true });
 tool("typescript", "tsc", []);
 commonTypes();

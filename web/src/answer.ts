@@ -1,10 +1,34 @@
-/** Generation: options, pieces of text, tokens and their probabilities, shared by models and sessions. */
+/** Answers: their options, pieces, tokens, events and results, shared by models, sessions and chats. */
 
+import { type ConstraintOptions, constraintOf } from "./constraint.js";
 import { abortable, FoveateError, throwIfAborted } from "./error.js";
-import { type Engine, inputsOf, type Message, type Step, type TemplateOptions } from "./methods.js";
+import {
+  type AnswerPart,
+  type Asked,
+  type Conversation,
+  type Engine,
+  inputsOf,
+  type Message,
+  type Step,
+  type TemplateOptions,
+  type Timing,
+  type ToolCall,
+  type Usage,
+} from "./methods.js";
 
-/** Options of a generated answer. Options of the chat template apply to prompts that are conversations. */
-export interface GenerateOptions extends TemplateOptions {
+/**
+ * Options of a generated answer. Options of the chat template, `toolChoice` and `reasoningBudget` apply to prompts that are
+ * conversations.
+ */
+export interface GenerateOptions extends TemplateOptions, ConstraintOptions {
+  /**
+   * What the model may and must do with its `tools`. With `auto`, the default, it calls tools if it wants to. With `strict` a
+   * call that has begun follows the tool's schema. With `required` it calls tools and writes nothing else, and with a name it
+   * calls this tool. With `none` it does not see the tools.
+   */
+  readonly toolChoice?: "auto" | "strict" | "required" | "none" | { readonly name: string };
+  /** Maximum number of tokens of reasoning: behind them, the mark that ends reasoning is written in the model's stead. */
+  readonly reasoningBudget?: number;
   /** Maximum number of generated tokens: 256 by default. The end of the model's context also ends an answer. */
   readonly maxTokens?: number;
   /** Sampling temperature. 0, the default, always takes the most likely token. */
@@ -39,6 +63,8 @@ export interface GenerateOptions extends TemplateOptions {
    * same. If the caller leaves the loop early, a session may hold some tokens more than were given out.
    */
   readonly speculate?: "lookup";
+  /** Number of this answer among several to one prompt: each draws its own random numbers from the same seed. */
+  readonly sequence?: number;
   /**
    * Adds a `score` to every token, with the log-probabilities of this many most likely tokens: 0 to 100. The logits are
    * then downloaded from the device at every step, which costs time.
@@ -81,8 +107,42 @@ export interface Token {
   readonly score?: Score & { readonly topLogprobs: readonly TokenLogprob[] };
 }
 
-/** Reason that an answer ended: `stop` for an end token, `length` for `maxTokens` or the end of the context. */
-export type FinishReason = "stop" | "length";
+/**
+ * Reason that an answer ended: `stop` for the end of the text, a stop text or a constraint that is met; `length` for
+ * `maxTokens` or the end of the context; `tool_calls` for a `stop` behind calls of tools.
+ */
+export type FinishReason = "stop" | "length" | "tool_calls";
+
+/** A whole answer. */
+export interface AnswerResult {
+  /** Text of the answer, without reasoning and calls of tools. */
+  readonly text: string;
+  /** Text that led to the answer; empty for models without reasoning. */
+  readonly reasoning: string;
+  readonly toolCalls: readonly ToolCall[];
+  /** The answer as a message of the assistant, for the next turn. */
+  readonly message: Message;
+  readonly finishReason: FinishReason;
+  readonly usage: Usage;
+  readonly timing: Timing;
+}
+
+/** An event of an answer: a part of it, or, with `logprobs`, a token. */
+export type AnswerEvent = AnswerPart | ({ readonly type: "token" } & Token);
+
+/** An answer that is generated while it is read. Leaving a loop over it ends it. */
+export interface Answer<T> extends AsyncIterable<T> {
+  /** Returns the next item, and {@link AnswerResult} at the end. */
+  next(): Promise<IteratorResult<T, AnswerResult>>;
+  /** Ends the answer. */
+  return(): Promise<IteratorResult<T, AnswerResult | undefined>>;
+  /**
+   * Generates what is left, and returns the whole answer.
+   *
+   * @throws {FoveateError} the error that ended the answer; `cancelled` if it was left before its end.
+   */
+  result(): Promise<AnswerResult>;
+}
 
 /** An engine, and the listener for its lost devices. */
 export interface Link {
@@ -100,22 +160,41 @@ export async function idsOf(
   options: TemplateOptions = {},
 ): Promise<Uint32Array> {
   if (typeof prompt === "string") return engine.call("tokenize", [prompt, addSpecial]);
+  const messages = conversation(prompt);
+  if (!messages) return checked(prompt as Iterable<number>);
+  const text = await engine.call("render", [messages, inputsOf(options)]);
+  return engine.call("tokenize", [text, false]);
+}
+
+/** Returns a prompt's messages, or `undefined` for a text or token ids. */
+function conversation(prompt: Prompt): readonly Message[] | undefined {
+  if (typeof prompt === "string") return undefined;
   if (typeof prompt !== "object" || !prompt || !(Symbol.iterator in prompt)) {
     throw new FoveateError("config", `a prompt must be a text, messages or token ids, got ${prompt}`);
   }
   const [first] = prompt;
-  if (typeof first !== "object") return checked(prompt as Iterable<number>);
-  const text = await engine.call("render", [prompt as readonly Message[], inputsOf(options)]);
-  return engine.call("tokenize", [text, false]);
+  return typeof first === "object" ? (prompt as readonly Message[]) : undefined;
 }
 
-/** Options as an engine takes them. */
-export type Asked = Omit<GenerateOptions, "signal" | "samplers" | "minTokens" | "logitBias" | "mirostat"> & {
-  readonly samplers: readonly string[];
+/** Names of all options. Others are errors: they are misspelt. */
+const NAMES: Record<keyof GenerateOptions, true> = {
+  ...{ tools: true, documents: true, thinking: true, templateVariables: true, template: true, continueFinalMessage: true },
+  ...{ jsonSchema: true, jsonMode: true, regex: true, grammar: true, choices: true, toolChoice: true, reasoningBudget: true },
+  ...{ maxTokens: true, temperature: true, topK: true, topP: true, minP: true, repetitionPenalty: true, seed: true },
+  ...{ stop: true, ignoreEos: true, minTokens: true, logitBias: true, mirostat: true, samplers: true, speculate: true },
+  ...{ sequence: true, logprobs: true, signal: true },
 };
 
-/** Returns the options with all samplers as `name=value`. */
-function asked({ samplers = {}, minTokens, logitBias = {}, mirostat, ...options }: Omit<GenerateOptions, "signal">): Asked {
+/** Returns the options as an engine takes them. */
+function asked(options: GenerateOptions): Asked {
+  const unknown = Object.keys(options).find((name) => !Object.hasOwn(NAMES, name));
+  if (unknown) throw new FoveateError("config", `there is no option ${unknown}; there are ${Object.keys(NAMES).join(", ")}`);
+  const { samplers = {}, minTokens, logitBias = {}, mirostat, toolChoice = "auto" } = options;
+  const { maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop, ignoreEos, speculate } = options;
+  const { sequence, logprobs, reasoningBudget } = options;
+  if (reasoningBudget !== undefined && !(Number.isInteger(reasoningBudget) && reasoningBudget >= 0)) {
+    throw new FoveateError("config", `reasoningBudget must be a whole number, got ${reasoningBudget}`);
+  }
   const named = Object.entries(samplers).flatMap(([name, value]) => {
     const values: readonly (number | string)[] = typeof value === "object" ? value : [value];
     return values.map((value) => `${name}=${value}`);
@@ -126,15 +205,30 @@ function asked({ samplers = {}, minTokens, logitBias = {}, mirostat, ...options 
   }
   if (minTokens !== undefined) named.push(`min-tokens=${minTokens}`);
   for (const [id, bias] of Object.entries(logitBias)) named.push(`logit-bias=${id}=${bias}`);
-  return { ...options, samplers: named };
+  return {
+    ...{ maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop, ignoreEos, speculate, sequence, logprobs },
+    ...{ samplers: named, constraint: constraintOf(options), reasoningBudget },
+    toolChoice: typeof toolChoice === "object" ? `name:${toolChoice.name}` : toolChoice,
+  };
+}
+
+/** Starts an answer on the engine; returns its handle. */
+export type Begin = (options: Asked) => Promise<number>;
+
+/** Returns how an answer to a prompt is started: a conversation in parts, anything else as plain text. */
+export function beginning(link: Link, prompt: Prompt, options: GenerateOptions): Begin {
+  return async (asked) => {
+    const messages = conversation(prompt);
+    if (!messages) return link.engine.call("begin", [await idsOf(link, prompt), asked]);
+    const { signal } = options;
+    const sent: Conversation = { messages, inputs: inputsOf(options), pinned: undefined };
+    return (await link.engine.call("converse", [undefined, sent, asked], { signal })).answer;
+  };
 }
 
 /** Yields the steps of the answer that `begin` starts, until it ends or the caller leaves the loop. */
-async function* steps(
-  link: Link,
-  begin: (options: Asked) => Promise<number>,
-  { signal, ...options }: GenerateOptions,
-): AsyncGenerator<Step, FinishReason, void> {
+async function* steps(link: Link, begin: Begin, options: GenerateOptions): AsyncGenerator<Step, void, void> {
+  const { signal } = options;
   throwIfAborted(signal);
   const answer = await begin(asked(options));
   let last: Promise<unknown> = Promise.resolve();
@@ -147,31 +241,105 @@ async function* steps(
       if (step.devicesLost > link.devicesLost) link.onDeviceLost?.();
       link.devicesLost = step.devicesLost;
       yield step;
-      if (step.end) return step.end;
+      if (step.end) return;
     }
   } finally {
     last.then(() => link.engine.call("end", [answer])).catch(() => {});
   }
 }
 
-type Begin = Parameters<typeof steps>[1];
-
-/** Yields an answer as pieces of whole characters. */
-export async function* pieces(link: Link, begin: Begin, options: GenerateOptions): AsyncGenerator<string, FinishReason, void> {
-  for await (const { text, end } of steps(link, begin, options)) {
-    if (text) yield text;
-    if (end) return end;
+/** Yields what `view` makes of each step, and returns the result. */
+async function* viewed<T>(
+  link: Link,
+  begin: Begin,
+  options: GenerateOptions,
+  view: (step: Step) => readonly T[],
+  ended: ((result: AnswerResult | undefined) => void) | undefined,
+): AsyncGenerator<T, AnswerResult, void> {
+  let [text, reasoning] = ["", ""];
+  let [begun, result] = [false, undefined as AnswerResult | undefined];
+  const beginning: Begin = async (asked) => {
+    const answer = await begin(asked);
+    begun = true;
+    return answer;
+  };
+  try {
+    for await (const step of steps(link, beginning, options)) {
+      for (const part of partsOf(step)) {
+        if (part.type === "text" || part.type === "broken") text += part.text;
+        if (part.type === "reasoning") reasoning += part.text;
+      }
+      if (step.end && step.ended) {
+        const { usage, timing, toolCalls, message = { role: "assistant", content: text } } = step.ended;
+        const finishReason = step.end === "stop" && toolCalls.length > 0 ? "tool_calls" : step.end;
+        result = { text, reasoning, toolCalls, message, finishReason, usage, timing };
+      }
+      yield* view(step);
+    }
+    if (!result) throw new FoveateError("internal", "the answer has no end");
+    return result;
+  } finally {
+    if (begun) ended?.(result);
   }
-  return "stop";
 }
 
-/** Yields an answer as tokens. */
-export async function* tokens(link: Link, begin: Begin, options: GenerateOptions): AsyncGenerator<Token, FinishReason, void> {
-  for await (const { id, text, end, probabilities } of steps(link, begin, options)) {
-    if (id !== undefined) yield probabilities.length > 0 ? { id, text, score: scored(probabilities) } : { id, text };
-    if (end) return end;
-  }
-  return "stop";
+/**
+ * Returns an answer that `begin` starts with its first item. `ended` is called once the answer has begun and ended, with its
+ * result unless it failed or was left.
+ */
+export function answering<T>(
+  link: Link,
+  begin: Begin,
+  options: GenerateOptions,
+  view: (step: Step) => readonly T[],
+  ended?: (result: AnswerResult | undefined) => void,
+): Answer<T> {
+  const items = viewed(link, begin, options, view, ended);
+  let result: AnswerResult | undefined;
+  let failed: unknown;
+  const next = async () => {
+    try {
+      const item = await items.next();
+      if (item.done) result ??= item.value;
+      return item;
+    } catch (error) {
+      failed ??= error;
+      throw error;
+    }
+  };
+  const answer: Answer<T> = {
+    next,
+    return: () => items.return(undefined as unknown as AnswerResult),
+    async result() {
+      // Behind an end without a result, the answer was left or has failed.
+      while (!result && !(await next()).done);
+      if (result) return result;
+      throw failed ?? new FoveateError("cancelled", "the answer was left before its end");
+    },
+    [Symbol.asyncIterator]: () => answer as AsyncIterator<T>,
+  };
+  return answer;
+}
+
+/** Returns the parts of a step. Answers to plain prompts are all text. */
+const partsOf = ({ parts, text }: Step): readonly AnswerPart[] => parts ?? (text ? [{ type: "text", text }] : []);
+
+/** Views an answer as pieces of whole characters. */
+export function pieces(step: Step): string[] {
+  const texts = partsOf(step).map((part) => (part.type === "text" || part.type === "broken" ? part.text : ""));
+  return texts.filter((text) => text !== "");
+}
+
+/** Views an answer as tokens. */
+export function tokens({ id, text, probabilities }: Step): Token[] {
+  if (id === undefined) return [];
+  return [probabilities.length > 0 ? { id, text, score: scored(probabilities) } : { id, text }];
+}
+
+/** Views an answer as events. */
+export function events(step: Step): AnswerEvent[] {
+  const told = step.probabilities.length > 0 ? tokens(step) : [];
+  return [...told.map((token) => ({ type: "token" as const, ...token })), ...partsOf(step)];
 }
 
 export const score = ([logprob = NaN, entropy = NaN, rank = NaN]: Float64Array): Score => ({ logprob, entropy, rank });

@@ -36,11 +36,15 @@ export function locate(wasmUrl: string): void {
 /** Returns the address of a build: `own`, unless the page has set another one for `path` in the folder of builds. */
 export const wasmUrlOf = (path: string, own: URL): URL => (located === undefined ? own : located.endsWith("/") ? new URL(path, located) : new URL(located));
 
+/** Returns the address of a module beside the builds: `own`, unless the page has set another folder. */
+export const moduleUrlOf = (path: string, own: URL): URL => (located?.endsWith("/") ? new URL(path, located) : own);
+
+/** Returns what the glue loads a wasm file from: its address, or its bytes, since Node.js cannot fetch file URLs. */
+export const wasmAt = (url: URL): URL | Promise<Uint8Array<ArrayBuffer>> => (url.protocol === "file:" ? builtin("node:fs/promises").readFile(url) : url);
+
 let begin = async (): Promise<unknown> => {
   const url = wasmUrlOf("foveate_bg.wasm", new URL("../pkg/foveate_bg.wasm", import.meta.url));
-  if (url.protocol !== "file:") return single.default({ module_or_path: url });
-  // Node.js cannot fetch file URLs.
-  return single.default({ module_or_path: builtin("node:fs/promises").readFile(url) });
+  return single.default({ module_or_path: wasmAt(url) });
 };
 
 /** Replaces the build of this thread. If `start` fails, the single-threaded build is used after all. */

@@ -7,18 +7,20 @@
  * const model = await load("https://example.com/SmolLM2-135M-Instruct.Q4_1.gguf", {
  *   onProgress: ({ loadedBytes, totalBytes }) => console.log(loadedBytes / totalBytes),
  * });
- * for await (const piece of model.generate([{ role: "user", content: "Who was Ada Lovelace?" }])) {
- *   document.body.append(piece);
- * }
+ * const chat = await model.chat();
+ * for await (const piece of chat.send("Who was Ada Lovelace?")) document.body.append(piece);
  * ```
  *
  * @module
  */
 
 import {
-  type Asked,
+  type Answer,
+  type AnswerEvent,
+  answering,
+  beginning,
   checked,
-  type FinishReason,
+  events,
   type GenerateOptions,
   idsOf,
   type Link,
@@ -31,6 +33,7 @@ import {
 } from "./answer.js";
 import type { RequestOptions } from "./add.js";
 import { requestPersistence } from "./cache.js";
+import { Chat, type ChatOptions } from "./chat.js";
 import { type Abortable, FoveateError, throwIfAborted } from "./error.js";
 import {
   type Device as DeviceKind,
@@ -55,7 +58,10 @@ import { Session, type SessionOptions } from "./session.js";
 import { ENGINE_OPTIONS, type EngineOptions, type ModelSource, sendable, spawnEngine } from "./spawn.js";
 
 export type { AddOptions, AddProgress, RequestOptions } from "./add.js";
-export type { FinishReason, GenerateOptions, Prompt, Score, ScoredToken, Token, TokenLogprob } from "./answer.js";
+export type { Answer, AnswerEvent, AnswerResult, FinishReason, GenerateOptions, Prompt, Score } from "./answer.js";
+export type { ScoredToken, Token, TokenLogprob } from "./answer.js";
+export type { ConstraintOptions } from "./constraint.js";
+export * from "./chat.js";
 export { type CachedModel, cache } from "./cache.js";
 export type {
   BufferDevice,
@@ -72,6 +78,7 @@ export type { DeltaState, Layer, RoutingState } from "./layers.js";
 export type { Abortable, FoveateErrorCode, FoveateErrorReason } from "./error.js";
 export * from "./session.js";
 export type { DeviceKind, Fallback, Message, ModelSource, OpTime, Part, Phase, Profile, Progress, Report, Segment };
+export type { AnswerPart, Timing, ToolCall, Usage } from "./methods.js";
 export type { SelfTest, SplicePolicy, Stats, TemplateOptions };
 export type { EngineOptions };
 export type { Fetch } from "./request.js";
@@ -146,8 +153,12 @@ export async function load(source: ModelSource, options: LoadOptions = {}): Prom
 
 /** Options of {@link Model.embed}. */
 export interface EmbedOptions extends Abortable {
-  /** `mean`, the default, averages the vectors of all tokens. `last` returns the last vector, `none` all of them. */
+  /** `mean`, the default, averages the vectors of all tokens. `last` returns the last vector, `none` all of them as they are. */
   readonly pooling?: "mean" | "last" | "none";
+  /** Keeps so many elements of a vector, from the first on. Default: all. */
+  readonly dimensions?: number;
+  /** Divides a vector by its length, so that products of vectors are cosines: `true` by default. */
+  readonly normalize?: boolean;
 }
 
 /** Options of {@link Model.profile}. */
@@ -170,36 +181,40 @@ export class Model {
   }
 
   /**
-   * Generates an answer to a prompt, as pieces of text of whole characters. The iterator returns the {@link FinishReason}.
+   * Generates an answer to a prompt, as pieces of text of whole characters. Of an answer to a conversation, reasoning and
+   * calls of tools are not pieces; the result has them.
    *
    * @throws {FoveateError}
    */
-  generate(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<string, FinishReason, void> {
-    return pieces(this.#link, (options) => this.#begin(prompt, options), options);
+  generate(prompt: Prompt, options: GenerateOptions = {}): Answer<string> {
+    return answering(this.#link, beginning(this.#link, prompt, options), options, pieces);
   }
 
   /**
-   * Generates an answer to a prompt, as tokens. The iterator returns the {@link FinishReason}.
+   * Generates an answer to a prompt, as tokens.
    *
    * @throws {FoveateError}
    */
-  generateTokens(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<Token, FinishReason, void> {
-    return tokens(this.#link, (options) => this.#begin(prompt, options), options);
+  generateTokens(prompt: Prompt, options: GenerateOptions = {}): Answer<Token> {
+    return answering(this.#link, beginning(this.#link, prompt, options), options, tokens);
   }
 
   /**
-   * Generates the assistant's next message of a conversation, as pieces of text. The iterator returns the whole message,
-   * ready to be appended to `messages`.
+   * Generates an answer to a prompt, as events: pieces of the text and of reasoning, calls of tools and their arguments.
    *
    * @throws {FoveateError}
    */
-  async *chat(messages: readonly Message[], options: GenerateOptions = {}): AsyncGenerator<string, Message, void> {
-    let content = "";
-    for await (const piece of this.generate(messages, options)) {
-      content += piece;
-      yield piece;
-    }
-    return { role: "assistant", content };
+  generateEvents(prompt: Prompt, options: GenerateOptions = {}): Answer<AnswerEvent> {
+    return answering(this.#link, beginning(this.#link, prompt, options), options, events);
+  }
+
+  /**
+   * Opens a chat: a conversation that stays in the KV cache, so that each turn reads only what is new.
+   *
+   * @throws {FoveateError}
+   */
+  chat(options: ChatOptions = {}): Promise<Chat> {
+    return Chat.open(this.#link, this.context, options);
   }
 
   /**
@@ -238,23 +253,21 @@ export class Model {
   }
 
   /**
-   * Embeds a text: hidden states after the final norm, pooled. Each vector has `width` elements and is not normalized.
+   * Embeds a text, or each of several: hidden states after the final norm, pooled, of length 1.
    *
    * @throws {FoveateError}
    */
-  async embed(text: Prompt, { pooling = "mean", signal }: EmbedOptions = {}): Promise<Float32Array> {
-    const ids = await this.#ids(text, signal);
-    const { width } = this;
-    const all = pooling === "none" ? new Float32Array(ids.length * width) : undefined;
-    const pooled = new Float64Array(width);
-    let at = 0;
-    for await (const vectors of this.#read(ids, false, signal)) {
-      all?.set(vectors, at);
-      at += vectors.length;
-      if (pooling === "mean") vectors.forEach((x, i) => ((pooled[i % width] as number) += x / ids.length));
-      else pooled.set(vectors.subarray(vectors.length - width));
+  embed(texts: readonly string[], options?: EmbedOptions): Promise<Float32Array[]>;
+  embed(text: Prompt, options?: EmbedOptions): Promise<Float32Array>;
+  async embed(given: Prompt | readonly string[], options: EmbedOptions = {}): Promise<Float32Array | Float32Array[]> {
+    const { dimensions } = options;
+    if (dimensions !== undefined && !(Number.isInteger(dimensions) && dimensions >= 1 && dimensions <= this.width)) {
+      throw new FoveateError("config", `dimensions must be a whole number from 1 to ${this.width}, got ${dimensions}`);
     }
-    return all ?? Float32Array.from(pooled);
+    if (!Array.isArray(given) || typeof given[0] !== "string") return this.#embed(given as Prompt, options);
+    const vectors: Float32Array[] = [];
+    for (const text of given as readonly string[]) vectors.push(await this.#embed(text, options));
+    return vectors;
   }
 
   /** Returns the token ids of a text. `addSpecial` adds the special tokens that the model expects around a text. */
@@ -313,8 +326,22 @@ export class Model {
     return idsOf(this.#link, text);
   }
 
-  async #begin(prompt: Prompt, options: Asked): Promise<number> {
-    return this.#link.engine.call("begin", [await idsOf(this.#link, prompt, true, options), options]);
+  async #embed(text: Prompt, { pooling = "mean", dimensions = this.width, normalize = true, signal }: EmbedOptions): Promise<Float32Array> {
+    const ids = await this.#ids(text, signal);
+    const { width } = this;
+    const all = pooling === "none" ? new Float32Array(ids.length * width) : undefined;
+    const pooled = new Float64Array(width);
+    let at = 0;
+    for await (const vectors of this.#read(ids, false, signal)) {
+      all?.set(vectors, at);
+      at += vectors.length;
+      if (pooling === "mean") vectors.forEach((x, i) => ((pooled[i % width] as number) += x / ids.length));
+      else pooled.set(vectors.subarray(vectors.length - width));
+    }
+    if (all) return all;
+    const kept = pooled.subarray(0, dimensions);
+    const length = normalize ? Math.hypot(...kept) || 1 : 1;
+    return Float32Array.from(kept, (x) => x / length);
   }
 
   /** Reads tokens in batches: scores of each, or their hidden states. */

@@ -2,8 +2,6 @@
 
 import type {
   Augmentation,
-  Generation,
-  JsOptions,
   Model as WasmModel,
   Reading,
   Session as WasmSession,
@@ -12,24 +10,29 @@ import type {
 import { FoveateError, throwIfAborted } from "./error.js";
 import { glue } from "./glue.js";
 import { type DeltaState, type Layer, type RoutingState, stateOf } from "./layers.js";
-import type {
-  Fallback,
-  Finding,
-  Hooks,
-  Message,
-  Profile,
-  Report,
-  Segment,
-  SelfTest,
-  SessionSettings,
-  SplicePolicy,
-  Stats,
-  Step,
-  TemplateInputs,
-  View,
+import {
+  type Asked,
+  type Conversation,
+  type Fallback,
+  type Finding,
+  type Hooks,
+  type Message,
+  type Profile,
+  type Report,
+  type Segment,
+  type SelfTest,
+  type SessionSettings,
+  type SplicePolicy,
+  type Stats,
+  type Step,
+  type TemplateInputs,
+  type View,
+  withoutOldestTurn,
 } from "./methods.js";
+import { Parts, release } from "./parts.js";
 import { asking, settled } from "./pipelines.js";
 import { phases } from "./profile.js";
+import { Running } from "./running.js";
 
 /** A session, with the settings and token ids that rebuild it on another device. */
 interface Sequence {
@@ -46,14 +49,6 @@ interface Sequence {
 interface Kept {
   snapshot: WasmSnapshot | undefined;
   readonly ids: readonly number[] | undefined;
-}
-
-/** A running answer to token ids or to a session. */
-interface Answer {
-  generation: Generation;
-  readonly to: Uint32Array | Sequence;
-  readonly options: JsOptions;
-  readonly generated: number[];
 }
 
 /** Devices that a model may lose. A driver that loses more probably fails at the work of this library. */
@@ -73,14 +68,8 @@ const breathe = () =>
     port2.postMessage(undefined);
   });
 
-/** Frees a wasm object. A running step may still borrow it: the garbage collector frees it then. */
-function release(held: { free(): void } | undefined): void {
-  try {
-    held?.free();
-  } catch {
-    // A step borrows it.
-  }
-}
+/** A step of an answer, as `Generation::next` in wasm/src/generation.rs returns it. */
+type Stepped = [id: number | undefined, text: string, end: Step["end"], probabilities: Float64Array, usage: Float64Array | undefined];
 
 /** Returns the token ids of a session, or `undefined` if it holds latents. */
 function known(session: WasmSession): number[] | undefined {
@@ -110,7 +99,8 @@ export class Loaded {
   #devicesLost = 0;
   #freed = false;
   #count = 0;
-  readonly #answers = new Map<number, Answer>();
+  readonly #parts = new Parts(() => this.#model);
+  readonly #answers = new Map<number, Running<Sequence>>();
   readonly #sequences = new Map<number, Sequence>();
   readonly #snapshots = new Map<number, Kept>();
   readonly #readings = new Map<number, Reading>();
@@ -127,6 +117,7 @@ export class Loaded {
     for (const all of [this.#answers, this.#sequences, this.#snapshots, this.#readings, this.#augmentations]) {
       for (const number of all.keys()) this.end(number);
     }
+    this.#parts.free();
     release(this.#model);
   }
 
@@ -160,33 +151,63 @@ export class Loaded {
     return { device, fallbackReason: passedOver, devicesLost: this.#devicesLost, selfTest: selfTestOf(trial), findings };
   }
 
-  async begin(ids: Uint32Array, options: JsOptions): Promise<number> {
-    const generation = asking(() => this.#model.generate(ids, options));
-    const number = this.#keep(this.#answers, { generation, to: ids, options, generated: [] });
-    await settled();
-    return number;
+  async begin(ids: Uint32Array, asked: Asked): Promise<number> {
+    const guide = await this.#parts.guide(asked.constraint);
+    return this.#start(ids, asked, { guide });
   }
 
-  answer(number: number, options: JsOptions): Promise<number> {
+  async answer(number: number, asked: Asked): Promise<number> {
     const sequence = this.#find(this.#sequences, number, "session");
+    const guide = await this.#parts.guide(asked.constraint);
     return this.#turn(sequence, (session) => {
-      const generation = session.generate(options);
-      return this.#keep(this.#answers, { generation, to: sequence, options, generated: [] });
+      return this.#keep(this.#answers, new Running((options) => session.generate(options), sequence, asked, { guide }));
     });
+  }
+
+  async converse(
+    number: number | undefined,
+    { messages, inputs, pinned }: Conversation,
+    asked: Asked,
+    { signal }: Hooks,
+  ): Promise<{ answer: number; forgotten: number }> {
+    const sequence = number === undefined ? undefined : this.#find(this.#sequences, number, "session");
+    const began = performance.now();
+    // An answer gets a quarter of the context, or what was asked for if that is less.
+    const context = sequence?.settings.context ?? this.#model.context;
+    const most = context - Math.min(Math.floor(context / 4), asked.maxTokens ?? 256);
+    let [rest, forgotten] = [messages, 0];
+    const tokens = (inputs: string): Uint32Array => {
+      for (;;) {
+        const ids = this.#model.tokenize(this.#model.render(JSON.stringify(rest), inputs), false);
+        const fewer = pinned !== undefined && ids.length > most ? withoutOldestTurn(rest, pinned) : undefined;
+        if (!fewer) return ids;
+        [rest, forgotten] = [fewer, forgotten + 1];
+      }
+    };
+    const { ids, ...reading } = await this.#parts.begin(inputs, asked, tokens);
+    try {
+      if (!sequence) return { answer: await this.#start(ids, asked, reading, began), forgotten };
+      const answer = await this.#turn(sequence, async (session) => {
+        const cached = await this.#read(sequence, session, ids, signal);
+        const generate = (options: Running<Sequence>["options"]) => session.generate(options);
+        return this.#keep(this.#answers, new Running(generate, sequence, asked, reading, { began, cached }));
+      });
+      return { answer, forgotten };
+    } catch (error) {
+      release(reading.guide);
+      release(reading.exchange);
+      throw error;
+    }
   }
 
   async next(number: number): Promise<Step> {
     await breathe();
     const answer = this.#find(this.#answers, number, "answer");
     const step = async (): Promise<Step> => {
-      const step = await answer.generation.next();
-      const { id, text, end, probabilities } = step;
-      step.free();
-      if (id !== undefined) {
-        answer.generated.push(id);
-        if (!(answer.to instanceof Uint32Array)) answer.to.ids?.push(id);
-      }
-      return { id, text, end: end as Step["end"], probabilities, devicesLost: this.#devicesLost };
+      const [id, text, end, probabilities, usage] = (await answer.generation.next()) as Stepped;
+      if (id !== undefined && !(answer.to instanceof Uint32Array)) answer.to.ids?.push(id);
+      const taken = answer.take({ id, text, end, usage }, (text) => this.#model.tokenize(text, false));
+      return { id, text, ...taken, probabilities, devicesLost: this.#devicesLost };
     };
     return answer.to instanceof Uint32Array ? this.#lasting(step) : this.#turn(answer.to, step);
   }
@@ -233,6 +254,11 @@ export class Loaded {
       for (const id of ids) sequence.ids?.push(id);
       return length + ids.length;
     });
+  }
+
+  rewrite(number: number, ids: Uint32Array, { signal }: Hooks): Promise<number> {
+    const sequence = this.#find(this.#sequences, number, "session");
+    return this.#turn(sequence, (session) => this.#read(sequence, session, ids, signal));
   }
 
   tokens(number: number): Promise<Uint32Array> {
@@ -331,7 +357,7 @@ export class Loaded {
   }
 
   end(number: number): void {
-    release(this.#answers.get(number)?.generation);
+    this.#answers.get(number)?.free();
     release(this.#sequences.get(number)?.session);
     release(this.#snapshots.get(number)?.snapshot);
     release(this.#readings.get(number) ?? this.#augmentations.get(number));
@@ -354,6 +380,32 @@ export class Loaded {
 
   #open({ context, pool, kv }: SessionSettings): WasmSession {
     return asking(() => this.#model.session(context, pool, kv));
+  }
+
+  /** Starts an answer to token ids in a session of its own. */
+  async #start(ids: Uint32Array, asked: Asked, reading: ConstructorParameters<typeof Running>[3], began?: number): Promise<number> {
+    const generate = (options: Running<Sequence>["options"]) => asking(() => this.#model.generate(ids, options));
+    const answer = new Running<Sequence>(generate, ids, asked, reading, began === undefined ? {} : { began });
+    const number = this.#keep(this.#answers, answer);
+    await settled();
+    return number;
+  }
+
+  /** Puts these ids in the place of a session's, and reads those that it has not read. Returns the number of the others. */
+  async #read(sequence: Sequence, session: WasmSession, ids: Uint32Array, signal: AbortSignal | undefined): Promise<number> {
+    const cached = session.rewrite(ids);
+    sequence.ids = [...ids.subarray(0, cached)];
+    try {
+      do {
+        await breathe();
+        throwIfAborted(signal);
+      } while (session.read());
+    } catch (error) {
+      if (!isLoss(error)) session.rollback(cached);
+      throw error;
+    }
+    sequence.ids = [...ids];
+    return cached;
   }
 
   /** Opens a session and reads these token ids. */

@@ -145,11 +145,66 @@ export interface Stats {
   readonly wasmBytes: number;
 }
 
+/** A part of a conversation's answer, or a piece of one. */
+export type AnswerPart =
+  /** Text of the answer. */
+  | { readonly type: "text"; readonly text: string }
+  /** Text that leads to the answer and is no part of it. */
+  | { readonly type: "reasoning"; readonly text: string }
+  /** A call of a tool begins, the answer's number `index`. */
+  | { readonly type: "tool-call"; readonly index: number; readonly id: string; readonly name: string }
+  /** A piece of the call's arguments. All pieces together are an object of JSON. */
+  | { readonly type: "tool-arguments"; readonly index: number; readonly text: string }
+  /** Text of the answer that began as a call and is none. It is empty if it was yielded before. */
+  | { readonly type: "broken"; readonly text: string; readonly reason: string };
+
+/** A call of a tool. */
+export interface ToolCall {
+  readonly id: string;
+  readonly name: string;
+  /** The arguments by their names. A text if what the model wrote is no JSON, which the choice `strict` rules out. */
+  readonly arguments: any;
+}
+
+/** Numbers of tokens. */
+export interface Usage {
+  readonly promptTokens: number;
+  /** Tokens of the prompt that were in the KV cache and were not read again. */
+  readonly cachedTokens: number;
+  /** Generated tokens, the one that ended the text included. */
+  readonly completionTokens: number;
+}
+
+/** Times of an answer, by the clock of the thread that computes. */
+export interface Timing {
+  /** Seconds to the first token. `undefined` if there is none. */
+  readonly firstTokenSeconds: number | undefined;
+  /** Seconds in all. */
+  readonly seconds: number;
+  /** Speed of reading the prompt, without cached tokens. `undefined` if nothing was read. */
+  readonly promptTokensPerSecond: number | undefined;
+  /** Speed of generation after the first token. `undefined` if there is no second one. */
+  readonly tokensPerSecond: number | undefined;
+}
+
+/** The end of an answer. */
+export interface Ended {
+  readonly usage: Usage;
+  readonly timing: Timing;
+  /** The answer as a message for the template, with reasoning and calls. Only in conversations. */
+  readonly message?: Message;
+  readonly toolCalls: readonly ToolCall[];
+}
+
 /** One step of an answer. */
 export interface Step {
   readonly id: number | undefined;
   readonly text: string;
+  /** Parts of the answer that are certain with this step. Only in conversations. */
+  readonly parts?: readonly AnswerPart[] | undefined;
   readonly end: "stop" | "length" | undefined;
+  /** Present with `end`. */
+  readonly ended?: Ended | undefined;
   /** Log-probability, entropy, rank, then pairs of ids and log-probabilities. Empty without `logprobs`. */
   readonly probabilities: Float64Array;
   /** Number of GPU devices lost since the model was loaded. */
@@ -246,7 +301,9 @@ export interface TemplateOptions {
   readonly tools?: readonly object[];
   /** Documents for retrieval-augmented generation. */
   readonly documents?: readonly object[];
-  /** Further variables of the template, such as `enable_thinking`. */
+  /** Turns the reasoning of models on or off whose templates have a switch: the variables `enable_thinking` and `thinking`. */
+  readonly thinking?: boolean;
+  /** Further variables of the template. */
   readonly templateVariables?: Readonly<Record<string, unknown>>;
   /** Name of the template, if the model has several. Default: `tool_use` if there are tools, otherwise `default`. */
   readonly template?: string;
@@ -266,15 +323,46 @@ export interface TemplateInputs {
 
 /** Returns the template's inputs. With `continueFinalMessage`, no generation prompt is added by default. */
 export function inputsOf(options: TemplateOptions, addGenerationPrompt?: boolean): TemplateInputs {
-  const { tools, documents, template, templateVariables = {}, continueFinalMessage = false } = options;
+  const { tools, documents, template, thinking, templateVariables, continueFinalMessage = false } = options;
+  const switches = thinking === undefined ? {} : { enable_thinking: thinking, thinking };
   return {
     add_generation_prompt: addGenerationPrompt ?? !continueFinalMessage,
     continue_final_message: continueFinalMessage,
-    tools,
+    tools: tools && tools.length > 0 ? tools : undefined,
     documents,
     template,
-    variables: templateVariables,
+    variables: { ...switches, ...templateVariables },
   };
+}
+
+/** Options of an answer as an engine takes them. */
+export interface Asked extends Omit<JsOptions, "guide" | "replay" | "shown"> {
+  /** Constraint on the answer, JSON as `wasm/parts/src/constraint.rs` reads it. */
+  readonly constraint?: string | undefined;
+  /** `auto`, `strict`, `none`, `required`, or a name behind `name:`. */
+  readonly toolChoice: string;
+  readonly reasoningBudget?: number | undefined;
+}
+
+/** A conversation to answer. */
+export interface Conversation {
+  readonly messages: readonly Message[];
+  readonly inputs: TemplateInputs;
+  /**
+   * Drops the oldest turns of a conversation that does not fit a session, behind this many messages. If it is `undefined`,
+   * such a conversation is an error.
+   */
+  readonly pinned: number | undefined;
+}
+
+/**
+ * Returns a conversation without its oldest turn behind `pinned` messages, from one message of the user to the next;
+ * `undefined` if there is one turn.
+ */
+export function withoutOldestTurn(messages: readonly Message[], pinned: number): readonly Message[] | undefined {
+  const told = messages.findIndex(({ role }, i) => i >= pinned && role !== "system" && role !== "developer");
+  const next = messages.findIndex(({ role }, i) => i > told && role === "user");
+  return told < 0 || next < 0 ? undefined : [...messages.slice(0, told), ...messages.slice(next)];
 }
 
 export interface Hooks {
@@ -299,7 +387,12 @@ export interface Methods {
   detokenize(ids: Uint32Array, skipSpecial: boolean): string;
   render(messages: readonly Message[], inputs: TemplateInputs): string;
   /** Starts an answer to token ids; returns its handle. */
-  begin(ids: Uint32Array, options: JsOptions): number;
+  begin(ids: Uint32Array, options: Asked): number;
+  /**
+   * Starts an answer to a conversation, in a session or in one of its own. The session's contents are replaced; only what
+   * differs is read. Returns the handle of the answer, and the number of turns that were dropped.
+   */
+  converse(session: number | undefined, conversation: Conversation, options: Asked): { answer: number; forgotten: number };
   next(answer: number): Step;
   /** Starts reading token ids, for their scores or hidden states; returns a handle. */
   read(ids: Uint32Array, scores: boolean): number;
@@ -309,8 +402,10 @@ export interface Methods {
   session(settings: SessionSettings, saved?: Blob): number;
   /** Reads tokens into a session; returns its new length. */
   append(session: number, ids: Uint32Array): number;
+  /** Replaces the contents of a session; returns how many of the tokens it had read already. */
+  rewrite(session: number, ids: Uint32Array): number;
   /** Starts an answer to a session's text; returns its handle. */
-  answer(session: number, options: JsOptions): number;
+  answer(session: number, options: Asked): number;
   tokens(session: number): Uint32Array;
   segments(session: number): Segment[];
   state(session: number, layer: number): DeltaState | RoutingState;

@@ -34,9 +34,8 @@ export async function phases(
     let steps = 0;
     for (let goesOn = true; goesOn && steps < tokens; steps++) {
       await pause();
-      const step = await generation.next();
-      goesOn = step.id !== undefined;
-      step.free();
+      const [id] = await generation.next();
+      goesOn = id !== undefined;
     }
     return { prefill, decode: phase(steps, await session.timings()) };
   } finally {

@@ -1,6 +1,6 @@
 /** Sessions: texts in the KV cache that grow, roll back, fork and are saved. */
 
-import { type FinishReason, type GenerateOptions, idsOf, type Link, pieces, type Prompt, type Token, tokens } from "./answer.js";
+import { type Answer, answering, type Begin, type GenerateOptions, idsOf, type Link, pieces, type Prompt, type Token, tokens } from "./answer.js";
 import { type Abortable, abortable, FoveateError, throwIfAborted } from "./error.js";
 import type { DeltaState, RoutingState } from "./layers.js";
 import type { Segment, SessionSettings, SplicePolicy, TemplateOptions, View } from "./methods.js";
@@ -80,6 +80,11 @@ export class Session {
     this.context = context;
   }
 
+  /** @internal Handle of the session in the engine. */
+  get handle(): number {
+    return this.#number;
+  }
+
   /** @internal */
   static async open(link: Link, most: number, options: SessionOptions, saved?: Blob): Promise<Session> {
     const { context = Math.min(most, 1024), pool = context + 256, kv = "f32", signal } = options;
@@ -113,11 +118,9 @@ export class Session {
    */
   async rewrite(prompt: Prompt, options: TemplateOptions & Abortable = {}): Promise<{ promptTokens: number; cachedTokens: number }> {
     throwIfAborted(options.signal);
-    const [ids, held] = await Promise.all([idsOf(this.#link, prompt, true, options), this.tokens()]);
-    const differs = ids.findIndex((id, i) => id !== held[i]);
-    const cachedTokens = differs < 0 ? ids.length : differs;
-    await this.rollback(cachedTokens, options);
-    await this.append(ids.subarray(cachedTokens), options);
+    const ids = await idsOf(this.#link, prompt, true, options);
+    const { signal } = options;
+    const cachedTokens = await this.#link.engine.call("rewrite", [this.#number, ids], { signal });
     return { promptTokens: ids.length, cachedTokens };
   }
 
@@ -126,8 +129,8 @@ export class Session {
    *
    * @throws {FoveateError}
    */
-  generate(options: GenerateOptions = {}): AsyncGenerator<string, FinishReason, void> {
-    return pieces(this.#link, (options) => this.#link.engine.call("answer", [this.#number, options]), options);
+  generate(options: GenerateOptions = {}): Answer<string> {
+    return answering(this.#link, this.#begin, options, pieces);
   }
 
   /**
@@ -135,9 +138,11 @@ export class Session {
    *
    * @throws {FoveateError}
    */
-  generateTokens(options: GenerateOptions = {}): AsyncGenerator<Token, FinishReason, void> {
-    return tokens(this.#link, (options) => this.#link.engine.call("answer", [this.#number, options]), options);
+  generateTokens(options: GenerateOptions = {}): Answer<Token> {
+    return answering(this.#link, this.#begin, options, tokens);
   }
+
+  readonly #begin: Begin = (asked) => this.#link.engine.call("answer", [this.#number, asked]);
 
   /** Returns all token ids. Latents have the id 4294967295. */
   tokens({ signal }: Abortable = {}): Promise<Uint32Array> {

@@ -5,6 +5,7 @@ import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { load } from "../dist/index.js";
+import { answered, ask, fits, loaded, set } from "./playground.mjs";
 import { layers, smallFolder } from "./small.mjs";
 import * as support from "./support.mjs";
 
@@ -89,16 +90,16 @@ describe("in Chromium", { skip: support.skipBrowser }, () => {
     let page;
 
     before(async () => {
-      page = await browser.newPage({ viewport: { width: 900, height: 900 }, deviceScaleFactor: 2 });
+      page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
       page.on("pageerror", (error) => complaints.push(String(error)));
       page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
       await page.goto(`${server.url}/playground/?device=cpu&model=/small/`);
-      await page.locator("#about").waitFor({ timeout: 60_000 });
-      await page.getByLabel("Max tokens").fill("12");
-      await page.getByLabel("Temperature").fill("0");
-      await page.getByLabel("Prompt").fill(TEXT);
-      await page.keyboard.press("Enter");
-      await page.waitForFunction(() => document.querySelector(".turn.running") === null && document.querySelector(".strip .generated"));
+      await loaded(page);
+      await set(page, { maxTokens: 12, temperature: 0 });
+      await page.getByRole("button", { name: "Look inside" }).click();
+      await ask(page, TEXT);
+      await answered(page);
+      await page.locator(".strip .generated").waitFor();
     });
 
     /** Returns the heat map's pixels, row by row. */
@@ -151,7 +152,8 @@ describe("in Chromium", { skip: support.skipBrowser }, () => {
       await page.getByRole("spinbutton", { name: "Latents" }).fill("3");
       await page.getByRole("button", { name: "Regenerate" }).click();
       await page.waitForFunction(() => /Latents were inserted before the answer\.$/.test(document.getElementById("saved").textContent));
-      await page.waitForFunction(() => document.querySelector(".turn.running") === null && document.querySelector(".strip .generated"));
+      await answered(page);
+      await page.locator(".strip .generated").waitFor();
       const segments = await page.getByRole("list", { name: "Segments" }).getByRole("listitem").allInnerTexts();
       const before = TEXT.length - 1;
       assert.deepEqual(segments.slice(0, 2), [
@@ -163,20 +165,14 @@ describe("in Chromium", { skip: support.skipBrowser }, () => {
       assert.deepEqual(parts, ["part cached", "part latent", "part cached", "part generated"].slice(0, parts.length));
     });
 
-    test("a picture of the states is saved", async () => {
-      await page.locator("#layer").selectOption("0");
-      await page.waitForFunction(() => !document.getElementById("heat").hidden);
-      await support.picture(page.locator("#layers"), "layers");
-    });
-
     test("the states fit a phone and have no serious accessibility fault", async () => {
-      await page.setViewportSize({ width: 360, height: 740 });
+      await page.setViewportSize({ width: 390, height: 740 });
       for (const colorScheme of ["light", "dark"]) {
         await page.emulateMedia({ colorScheme });
         for (const layer of ["0", "1"]) {
           await page.locator("#layer").selectOption(layer);
           await page.locator(layer === "0" ? "#heat" : "#routed").waitFor();
-          assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 360);
+          await fits(page);
           assert.deepEqual(await support.faults(page), []);
         }
       }

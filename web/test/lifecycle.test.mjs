@@ -244,7 +244,7 @@ support.inChromium("the lifecycle of a model in Chromium", support.skipBrowser |
           const model = await foveate.load(source, { device });
           const loading = gaps.length;
           // A software driver takes long to read a prompt.
-          const answer = device === "cpu" ? model.chat([{ role: "user", content: "Say hello." }], { maxTokens: 16 }) : model.generate("Hi", { maxTokens: 2 });
+          const answer = device === "cpu" ? model.generate([{ role: "user", content: "Say hello." }], { maxTokens: 16 }) : model.generate("Hi", { maxTokens: 2 });
           const pieces = [];
           let step;
           while (!(step = await answer.next()).done) pieces.push(step.value);

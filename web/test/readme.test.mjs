@@ -8,8 +8,8 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import * as foveate from "../dist/index.js";
-import { smallFolder } from "./small.mjs";
 import * as support from "./support.mjs";
+import { talking, TOOLS } from "./talking.mjs";
 
 const web = fileURLToPath(new URL("..", import.meta.url));
 
@@ -43,7 +43,17 @@ const TYPES = {
   nextPass: "(device: GPUDevice, buffer: GPUBuffer) => void",
 };
 
-const IMPORT = /^import (\{.*\}) from ["']foveate["'];$/gm;
+/** Modules that blocks import, and their types. */
+const MODULES = {
+  foveate: "dist/index.d.ts",
+  "foveate/openai": "dist/openai/client.d.ts",
+  "foveate/ai-sdk": "dist/ai-sdk.d.ts",
+  "foveate/prompt-api": "dist/prompt-api.d.ts",
+  ai: "node_modules/ai/dist/index.d.ts",
+  openai: "node_modules/openai/index.d.mts",
+};
+
+const IMPORT = /^import (\{.*\}|\w+) from ["'](foveate(?:\/[\w-]+)?|ai|openai)["'];$/gm;
 
 test("both READMEs have JavaScript", () => {
   assert.ok(all.length > 10, `${all.length} blocks`);
@@ -71,7 +81,8 @@ test("the blocks of the READMEs fit the types of the package", () => {
       lib: ["ES2022", "DOM", "DOM.Iterable", "DOM.AsyncIterable"],
       types: [],
       strict: false,
-      paths: { foveate: [join(web, "dist", "index.d.ts")] },
+      skipLibCheck: true,
+      paths: Object.fromEntries(Object.entries(MODULES).map(([name, path]) => [name, [join(web, path)]])),
     };
     writeFileSync(join(folder, "package.json"), '{ "type": "module" }\n');
     writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files }));
@@ -86,40 +97,37 @@ test("the blocks of the READMEs fit the types of the package", () => {
 
 const AsyncFunction = (async () => {}).constructor;
 
-/** Returns a block as the body of a function with a parameter `foveate`, the package. */
-const bodyOf = (code) => `{ ${code.replaceAll(IMPORT, "const $1 = foveate;")} }`;
+/** Returns a block as the body of a function with a parameter `modules`, which are imported. */
+const bodyOf = (code) => {
+  const named = code.replaceAll(IMPORT, (_, names, from) => `const ${names} = modules["${from}"]${names.startsWith("{") ? "" : ".default"};`);
+  return `{ ${named} }`;
+};
 
 const needsGpu = ({ code }) => code.includes("navigator.gpu");
 
 describe("the blocks of the READMEs run in Node.js", () => {
-  let folder, model, cpu, values;
+  let model, cpu, values;
   let texts, logged;
-
-  /** Returns the files of the small model, with a chat template and a longer context. */
-  const files = () => {
-    const read = (name) => readFileSync(join(folder, name));
-    const config = JSON.stringify({ ...JSON.parse(read("config.json")), max_position_embeddings: 4096 });
-    const chat_template = "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}assistant: ";
-    return [
-      new File([config], "config.json"),
-      new File([JSON.stringify({ chat_template })], "tokenizer_config.json"),
-      ...["model.safetensors", "tokenizer.json"].map((name) => new File([read(name)], name)),
-    ];
-  };
 
   const element = () => ({ append: (text) => texts.push(text) });
 
   before(async () => {
-    folder = smallFolder();
-    model = await foveate.load(files());
+    model = await foveate.load(talking(TOOLS, ["delta", "routing", "attention"]));
     cpu = await foveate.device("cpu");
     const golden = support.skipGolden ? [] : support.goldenOps().slice(0, 1);
     const tensor = (shape) => ({ shape, data: new Float32Array(shape.reduce((a, b) => a * b)).fill(0.5) });
     values = {
-      foveate: {
-        ...foveate,
-        load: (_, options) => foveate.load(files(), options),
-        device: (kind) => foveate.device(kind === "gpu" ? "cpu" : kind),
+      modules: {
+        foveate: {
+          ...foveate,
+          load: (_, options) => foveate.load(talking(TOOLS), options),
+          device: (kind) => foveate.device(kind === "gpu" ? "cpu" : kind),
+        },
+        "foveate/openai": await import("../dist/openai/client.js"),
+        "foveate/ai-sdk": await import("../dist/ai-sdk.js"),
+        "foveate/prompt-api": await import("../dist/prompt-api.js"),
+        ai: await import("ai"),
+        openai: await import("openai"),
       },
       console: { log: (...args) => logged.push(args) },
       document: { body: element() },
@@ -144,7 +152,6 @@ describe("the blocks of the READMEs run in Node.js", () => {
   after(() => {
     model?.dispose();
     cpu?.dispose();
-    if (folder) rmSync(folder, { recursive: true });
   });
 
   for (const block of all) {
@@ -177,7 +184,7 @@ support.inChromium("the blocks of the READMEs that need WebGPU", support.skipBro
         };
         const tensor = (...shape) => ({ shape, data: new Float32Array(shape.reduce((a, b) => a * b)).fill(0.5) });
         const named = {
-          foveate,
+          modules: { foveate },
           upload,
           nextPass: (_, buffer) => logged.push(buffer instanceof GPUBuffer),
           console: { log: (data) => logged.push(data.length, data.every((x) => Math.abs(x - 0.5) < 1e-5)) },

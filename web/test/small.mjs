@@ -14,16 +14,17 @@ export const layers = [
   { kind: "attention", heads: HEADS, window: null },
 ];
 
+/** Names of the kinds of layers in `config.json`. */
+const TYPES = { delta: "linear_attention", routing: "routing_attention", attention: "full_attention" };
+
 const config = {
   model_type: "routing_transformer",
   vocab_size: VOCAB,
   hidden_size: DIM,
-  num_hidden_layers: layers.length,
   intermediate_size: INNER,
   max_position_embeddings: 512,
   num_attention_heads: HEADS,
   head_dim: HEAD,
-  layer_types: ["linear_attention", "routing_attention", "full_attention"],
   local_window: 16,
   num_centroids: CENTROIDS,
   routing_window: 6,
@@ -35,10 +36,10 @@ const config = {
 };
 
 /** Returns names and shapes of the tensors. */
-function shapes() {
+function shapes(kinds) {
   const [keys, values, heads, routed] = [2 * KEYS, 2 * VALUES, 2 * HEAD, 2 * HEAD];
-  const mixers = [
-    {
+  const mixers = {
+    delta: {
       "linear_attn.in_proj_qkv.weight": [2 * keys + values, DIM],
       "linear_attn.in_proj_z.weight": [values, DIM],
       "linear_attn.in_proj_b.weight": [2, DIM],
@@ -49,15 +50,15 @@ function shapes() {
       "linear_attn.norm.weight": [VALUES],
       "linear_attn.out_proj.weight": [DIM, values],
     },
-    {
+    routing: {
       ...attention(heads),
       "routing.qk_proj.weight": [routed, DIM],
       "routing.v_proj.weight": [routed, DIM],
       "routing.centroids": [2, CENTROIDS, HEAD],
       "routing.o_proj.weight": [DIM, routed],
     },
-    attention(HEADS * HEAD),
-  ];
+    attention: attention(HEADS * HEAD),
+  };
   const around = {
     "input_layernorm.weight": [DIM],
     "post_attention_layernorm.weight": [DIM],
@@ -65,8 +66,8 @@ function shapes() {
     "mlp.up_proj.weight": [INNER, DIM],
     "mlp.down_proj.weight": [DIM, INNER],
   };
-  const all = mixers.flatMap((mixer, i) =>
-    Object.entries({ ...mixer, ...around }).map(([name, shape]) => [`model.layers.${i}.${name}`, shape]),
+  const all = kinds.flatMap((kind, i) =>
+    Object.entries({ ...mixers[kind], ...around }).map(([name, shape]) => [`model.layers.${i}.${name}`, shape]),
   );
   return [["model.embed_tokens.weight", [VOCAB, DIM]], ...all, ["model.norm.weight", [DIM]]];
 }
@@ -77,13 +78,13 @@ function attention(width) {
 }
 
 /** Returns a safetensors file, the same at every run. */
-function weights() {
+function weights(kinds) {
   let seed = 7;
   const uniform = () => ((seed = (seed * 1103515245 + 12345) % 2 ** 31) / 2 ** 31) * 2 - 1;
   const header = {};
   const parts = [];
   let at = 0;
-  for (const [name, shape] of shapes()) {
+  for (const [name, shape] of shapes(kinds)) {
     const count = shape.reduce((a, b) => a * b);
     const norm = name.endsWith("norm.weight");
     const scale = norm ? 0.2 : shape.length === 1 ? 0.7 : 2 / Math.sqrt(shape.at(-1));
@@ -108,11 +109,12 @@ function tokenizer() {
   return { version: "1.0", added_tokens: [], pre_tokenizer: level, decoder: level, model: { type: "BPE", vocab, merges: [] } };
 }
 
-/** Writes the model's folder, in the layout of a hub; returns its path. */
-export function smallFolder() {
+/** Writes the model's folder, in the layout of a hub, with layers of these kinds; returns its path. */
+export function smallFolder(kinds = layers.map(({ kind }) => kind)) {
   const folder = mkdtempSync(join(tmpdir(), "small-"));
-  writeFileSync(join(folder, "config.json"), JSON.stringify(config));
-  writeFileSync(join(folder, "model.safetensors"), weights());
+  const types = { num_hidden_layers: kinds.length, layer_types: kinds.map((kind) => TYPES[kind]) };
+  writeFileSync(join(folder, "config.json"), JSON.stringify({ ...config, ...types }));
+  writeFileSync(join(folder, "model.safetensors"), weights(kinds));
   writeFileSync(join(folder, "tokenizer.json"), JSON.stringify(tokenizer()));
   return folder;
 }

@@ -13,7 +13,7 @@ const required = process.env.REQUIRE_GPU === "1";
 
 const web = fileURLToPath(new URL("..", import.meta.url));
 const golden = process.env.FOVEATE_GOLDEN ?? fileURLToPath(new URL("../../../shared/golden", import.meta.url));
-const models = process.env.FOVEATE_MODELS ?? fileURLToPath(new URL("../../target/models", import.meta.url));
+export const models = process.env.FOVEATE_MODELS ?? fileURLToPath(new URL("../../target/models", import.meta.url));
 const executable = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
 /** Returns a reason to skip tests that need `path` if it is missing; `false` with REQUIRE_GPU=1, so that they fail. */
@@ -27,6 +27,7 @@ export const skipGolden = unless(golden, "the golden cases");
 export const skipModel = unless(join(models, smollm2), "the model") || skipGolden;
 
 export const smollm2Golden = () => JSON.parse(readFileSync(join(golden, "smollm2.json"), "utf8"));
+export const modelPath = (name) => join(models, name);
 export const goldenPath = (path) => join(golden, path);
 export const goldenFile = (path) => readFileSync(goldenPath(path));
 
@@ -56,13 +57,6 @@ export const goldenModels = () => readdirSync(join(golden, "models"));
 export function serveAll(on, more = {}) {
   const hub = { "/hub/acme/llama/resolve/main/": join(golden, "models", "llama") };
   return serve({ mounts: { "/": web, "/golden/": golden, "/models/": models, ...hub, ...more }, on });
-}
-
-/** Saves a picture of a page or an element in the folder PICTURES, or below target/. */
-export async function picture(shown, name) {
-  const pictures = process.env.PICTURES ?? fileURLToPath(new URL("../../target/pictures", import.meta.url));
-  const { length } = await shown.screenshot({ path: join(pictures, `${name}.png`), ...("goto" in shown ? { fullPage: true } : {}) });
-  assert.ok(length > 10_000, `a picture of ${length} bytes`);
 }
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");

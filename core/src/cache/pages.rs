@@ -24,7 +24,9 @@ struct Counts {
 /// More pages were asked for than are free. Nobody's pages have changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Exhausted {
+    /// Pages that were asked for.
     pub needs: u32,
+    /// Pages that are free.
     pub free: u32,
 }
 
@@ -63,6 +65,7 @@ pub struct Table {
 }
 
 impl Table {
+    /// Returns a table without pages.
     pub fn new(owner: &Pages) -> Self {
         Self { owner: owner.clone(), pages: Vec::new() }
     }
@@ -72,6 +75,7 @@ impl Table {
         &self.pages
     }
 
+    /// Returns the pages that the table's are of.
     pub fn owner(&self) -> &Pages {
         &self.owner
     }

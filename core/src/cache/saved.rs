@@ -34,9 +34,13 @@ const HEADER: &str = "cache";
 /// The contents of a saved cache, read and checked on their own; whether they fit a model is checked later.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Saved {
+    /// The model whose cache it is, as its configuration describes it.
     pub model: String,
+    /// The format of keys and values.
     pub kv: String,
+    /// The settings of the rotation.
     pub rope: String,
+    /// The ids of the tokens.
     pub tokens: Vec<u32>,
     /// Kind, tokens and position of each.
     pub segments: Vec<(Kind, u32, u32)>,

@@ -20,8 +20,10 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
     pub const ALL: [Kind; 4] = [Kind::Text, Kind::Latent, Kind::Prefix, Kind::Summary];
 
+    /// Returns the name of the kind.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Text => "text",
@@ -51,10 +53,13 @@ pub struct SegmentId(pub(super) u64);
 /// cuts it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Segment {
+    /// The number that tells it from all others.
     pub id: SegmentId,
+    /// What it consists of.
     pub kind: Kind,
     /// Index of the segment's first token in the sequence.
     pub start: u32,
+    /// Its number of tokens.
     pub len: u32,
     /// The position of its first token; the others follow one by one.
     pub position: u32,

@@ -189,6 +189,7 @@ impl Sequence {
         self.state.tokens.len() as u32
     }
 
+    /// Returns whether there are no tokens.
     pub fn is_empty(&self) -> bool {
         self.state.tokens.is_empty()
     }
@@ -198,6 +199,7 @@ impl Sequence {
         &self.state.tokens
     }
 
+    /// Returns the segments, in their order.
     pub fn segments(&self) -> &[Segment] {
         &self.state.segments
     }
@@ -226,6 +228,7 @@ impl Sequence {
         Ok(self.state.rows[0].room(self.len(), self.len() + count)?)
     }
 
+    /// Returns the number of changes so far.
     pub fn version(&self) -> Version {
         self.state.marks.last().map_or(Version(u64::MAX), |mark| mark.0)
     }

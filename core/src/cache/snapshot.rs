@@ -20,6 +20,7 @@ impl<B: Backend> Clone for Snapshot<B> {
 }
 
 impl<B: Backend> Snapshot<B> {
+    /// Returns the version of the sequence that it was taken of.
     pub fn version(&self) -> Version {
         self.sequence.version()
     }
@@ -29,6 +30,7 @@ impl<B: Backend> Snapshot<B> {
         self.sequence.len()
     }
 
+    /// Returns whether there are no tokens.
     pub fn is_empty(&self) -> bool {
         self.sequence.is_empty()
     }
@@ -38,6 +40,7 @@ impl<B: Backend> Snapshot<B> {
         self.sequence.tokens()
     }
 
+    /// Returns the segments, in their order.
     pub fn segments(&self) -> &[Segment] {
         self.sequence.segments()
     }

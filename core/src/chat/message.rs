@@ -47,6 +47,7 @@ impl Message {
         self
     }
 
+    /// Returns the role, such as `user`.
     pub fn role(&self) -> &str {
         self.0.get("role").and_then(Value::as_str).unwrap_or_default()
     }
@@ -69,7 +70,7 @@ impl<'de> Deserialize<'de> for Message {
 }
 
 /// The inputs of a chat template other than the messages, and how the rendered text ends.
-#[derive(Clone, PartialEq, Default, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Inputs {
     /// End where the assistant's next turn begins.

@@ -14,6 +14,7 @@ pub use trial::{Fallback, Trial};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::model::{Files, Model};
+use crate::rerank::classify;
 use crate::sample::{Sampler, Sampling};
 use crate::session::{Input, Session};
 use crate::weights::Checkpoint;
@@ -23,7 +24,9 @@ use std::sync::Arc;
 /// Tolerances of outputs and gradients.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Bounds {
+    /// The tolerance of outputs.
     pub output: Tolerance,
+    /// The tolerance of gradients.
     pub gradient: Tolerance,
 }
 
@@ -39,6 +42,7 @@ impl Bounds {
 pub struct Finding {
     /// The expectation, as the case names it.
     pub name: String,
+    /// Whether it is met.
     pub passed: bool,
     /// The largest error, or what differs.
     pub detail: String,
@@ -55,7 +59,8 @@ impl Finding {
 }
 
 /// Compares a model with the logits, hidden states and greedy tokens that `golden` holds: `input_ids [1, T]`, `want.logits
-/// [1, T, vocab]`, `want.hidden [1, T, dim]`, `want.greedy [n]`.
+/// [1, T, vocab]`, `want.hidden [1, T, dim]`, `want.greedy [n]`. Of a model that judges texts, `want.logits [1, labels]` are
+/// what its head gives, and `token_type_ids [1, T]` say which of two texts a token belongs to.
 ///
 /// # Errors
 /// Whatever keeps the model from loading or running, and a case without expectations.
@@ -68,7 +73,16 @@ pub async fn model<B: Backend>(
     let model = Arc::new(Model::load(backend, files, &mut |_| Ok(())).await?);
     let ids: Vec<u32> = words(golden, "input_ids").await?;
     let mut findings = Vec::new();
-    if golden.get("want.logits").is_some() {
+    if golden.get("want.logits").is_some() && model.config().classifier.is_some() {
+        let wanted: Vec<f32> = words(golden, "want.logits").await?;
+        let parts = match golden.get("token_type_ids") {
+            Some(_) => words(golden, "token_type_ids").await?,
+            None => vec![0; ids.len()],
+        };
+        let mut session = Session::new(model.clone(), ids.len() as u32)?;
+        let got = classify(&mut session, &ids, &parts).await?;
+        findings.push(Finding::compared("logits", &compare(&got, &wanted, tolerance)));
+    } else if golden.get("want.logits").is_some() {
         let wanted: Vec<f32> = words(golden, "want.logits").await?;
         let mut got = Vec::new();
         let mut session = Session::new(model.clone(), ids.len() as u32)?;

@@ -132,6 +132,7 @@ async fn input(file: &Checkpoint, arg: &Arg, tensor: &str) -> Result<Vec<u8>> {
 /// # Errors
 /// Whatever keeps the op from running.
 pub async fn case(backend: &Any, case: &Case) -> Result<Finding> {
+    #[cfg_attr(not(feature = "gpu"), expect(irrefutable_let_patterns))]
     let cpu = if let Any::Host(host) = backend { host.threads() } else { None };
     let tolerance = cpu.map_or(case.tolerance, |cpu| tolerance_on(cpu, &case.op, case.tolerance));
     let inputs = case.op.kernel().inputs(&mut Rng::new(0x5eed));

@@ -34,7 +34,9 @@ pub struct Trial {
 /// An op that does without something of the device.
 #[derive(Clone, Debug)]
 pub struct Fallback {
+    /// The op.
     pub op: &'static str,
+    /// The feature or the limits that it does without.
     pub without: &'static str,
     /// The failure that led to the fallback.
     pub detail: String,

@@ -129,6 +129,11 @@ pub struct Experts {
     pub apart: Option<Norm>,
     /// The weight of each expert is multiplied by a number of its own.
     pub factors: bool,
+    /// Experts read vectors of so many elements, which a product makes of the stream, and one makes the stream's again of
+    /// what they give. The router and the MLP of all tokens read the stream.
+    pub latent: Option<u32>,
+    /// The products around experts have biases.
+    pub latent_bias: bool,
 }
 
 impl Experts {
@@ -143,12 +148,17 @@ impl Experts {
             shared_gate: false,
             apart: None,
             factors: false,
+            latent: None,
+            latent_bias: false,
         }
     }
 
     /// # Errors
     /// `Config` for a choice that cannot be made.
     pub(crate) fn check(&self) -> Result<()> {
+        if self.apart.is_some() && self.latent.is_some() {
+            return Err(Error::Config { reason: "experts that stand apart read the stream itself".into() });
+        }
         if self.apart.is_some() && (self.shared.is_none() || self.shared_gate) {
             let reason = "experts that stand apart need an MLP of all tokens without a gate beside them".into();
             return Err(Error::Config { reason });

@@ -6,6 +6,12 @@ use crate::tokenizer::Tokenizer;
 use std::convert::Infallible;
 use std::sync::Arc;
 
+/// The error of a constraint.
+pub(crate) fn absent(constraint: &Constraint) -> Error {
+    let reason = "this build has no constraints: build foveate-core with the feature `constrain`";
+    Error::constraint(constraint.kind(), reason)
+}
+
 /// The vocabulary of a model, as constraints read it: nothing in this build.
 #[derive(Debug)]
 pub struct Vocabulary(());
@@ -26,8 +32,7 @@ impl Matcher {
     /// # Errors
     /// Always `Constraint`.
     pub fn new(constraint: &Constraint, _: &Arc<Vocabulary>) -> Result<Self> {
-        let reason = "this build has no constraints: build foveate-core with the feature `constrain`";
-        Err(Error::constraint(constraint.kind(), reason))
+        Err(absent(constraint))
     }
 
     /// The tokens that may follow.

@@ -1,19 +1,15 @@
 //! How far an answer has met its constraint.
 
-use super::{Constraint, Form, MOST_LEVELS, Mask, Vocabulary, gbnf, lark};
+use super::{Constraint, Form, MOST_LEVELS, Mask, Vocabulary, gbnf, lark, with_blanks};
 use crate::error::{Error, Result, one_line};
 use llguidance::Matcher as Parser;
 use llguidance::api::TopLevelGrammar;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::sync::Arc;
 
 /// Bytes of stack for compiling a constraint: its parsers call themselves for each level.
 #[cfg(not(target_arch = "wasm32"))]
 const STACK: usize = 64 << 20;
-
-/// White space between the parts of a JSON text: enough to indent it, and an end to it, since a small model can write
-/// blanks for ever.
-const BLANKS: &str = r"[\x20\x0A\x0D\x09]{1,20}";
 
 /// The state of a constraint behind some tokens. A clone goes its own way.
 #[derive(Clone)]
@@ -130,17 +126,6 @@ fn grammar(form: &Form) -> Result<TopLevelGrammar, String> {
             Ok(TopLevelGrammar::from_lark(format!("start: CHOICE\nCHOICE: {}\n", choices.join(" | "))))
         }
     }
-}
-
-/// A schema with a bound on white space, unless it says something of its own.
-fn with_blanks(mut schema: Value) -> Value {
-    if schema == Value::Bool(true) {
-        schema = json!({});
-    }
-    if let Some(keys) = schema.as_object_mut() {
-        keys.entry("x-guidance").or_insert_with(|| json!({"whitespace_pattern": BLANKS}));
-    }
-    schema
 }
 
 /// Runs what calls itself for each level of a stranger's grammar.

@@ -20,6 +20,8 @@ mod matcher;
 mod vocabulary;
 
 #[cfg(not(feature = "constrain"))]
+pub(crate) use absent::absent;
+#[cfg(not(feature = "constrain"))]
 pub use absent::{Matcher, Vocabulary};
 pub(crate) use lark::quoted;
 pub use mask::Mask;
@@ -29,13 +31,17 @@ pub use matcher::Matcher;
 pub use vocabulary::Vocabulary;
 
 use crate::error::{Error, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Bytes of a constraint's text at most.
 const MOST_BYTES: usize = 1 << 20;
 
 /// Bytes of a regular expression at most.
 const MOST_REGEX_BYTES: usize = 1 << 16;
+
+/// White space between the parts of a JSON text: enough to indent it, and an end to it, since a small model can write
+/// blanks for ever.
+const BLANKS: &str = r"[\x20\x0A\x0D\x09]{1,20}";
 
 /// Levels of a schema or of brackets in a grammar: parsers of both call themselves.
 const MOST_LEVELS: usize = 100;
@@ -177,6 +183,17 @@ impl Constraint {
     pub fn repeats(&self) -> bool {
         self.repeats
     }
+}
+
+/// A schema with a bound on white space, unless it says something of its own.
+pub(crate) fn with_blanks(mut schema: Value) -> Value {
+    if schema == Value::Bool(true) {
+        schema = json!({});
+    }
+    if let Some(keys) = schema.as_object_mut() {
+        keys.entry("x-guidance").or_insert_with(|| json!({"whitespace_pattern": BLANKS}));
+    }
+    schema
 }
 
 /// # Errors

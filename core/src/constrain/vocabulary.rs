@@ -29,7 +29,22 @@ impl Vocabulary {
     /// # Errors
     /// `Tokenizer` for a vocabulary of a spelling that is not known, or of more than 4 MiB.
     pub fn new(tokenizer: &Tokenizer, rows: usize, ends: &[u32]) -> Result<Self> {
-        let words: Vec<Vec<u8>> = tokenizer.token_bytes(rows)?.into_iter().map(word).collect();
+        let (tokens, tokenizer) = (tokenizer.token_bytes(rows)?, tokenizer.clone());
+        Self::of_tokens(tokens, ends, move |text| tokenizer.encode(text, false).ok())
+    }
+
+    /// Takes the bytes of each token. `split` is how the tokenizer splits a text, without special tokens around it; `None` if
+    /// it gives up.
+    ///
+    /// # Errors
+    /// `Tokenizer` for tokens of more than 4 MiB.
+    pub fn of_tokens(
+        tokens: Vec<TokenBytes>,
+        ends: &[u32],
+        split: impl Fn(&str) -> Option<Vec<u32>> + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let rows = tokens.len();
+        let words: Vec<Vec<u8>> = tokens.into_iter().map(word).collect();
         let bytes: usize = words.iter().map(Vec::len).sum();
         if bytes > MOST_BYTES {
             return Err(Error::tokenizer(format!(
@@ -41,7 +56,7 @@ impl Vocabulary {
         let build = || {
             let trie = TokTrie::from(&TokRxInfo::new(rows as u32, first), &words);
             let trie = if ends.is_empty() { trie } else { trie.with_eos_tokens(&ends) };
-            let env: TokEnv = Arc::new(Env::new(tokenizer.clone(), trie));
+            let env: TokEnv = Arc::new(Env::new(Box::new(split), trie));
             let mut factory = ParserFactory::new_simple(&env).map_err(|error| error.to_string())?;
             factory.quiet();
             factory.limits_mut().max_lexer_states = MOST_LEXER_STATES;
@@ -81,16 +96,19 @@ fn word(token: TokenBytes) -> Vec<u8> {
     if word.len() > MOST_TOKEN_BYTES { Vec::new() } else { word }
 }
 
+/// Splits a text into tokens.
+type Split = Box<dyn Fn(&str) -> Option<Vec<u32>> + Send + Sync>;
+
 /// A trie, and the tokenizer for texts that are forced.
 struct Env {
-    tokenizer: Tokenizer,
+    split: Split,
     trie: TokTrie,
     canonical: bool,
 }
 
 impl Env {
-    fn new(tokenizer: Tokenizer, trie: TokTrie) -> Self {
-        let mut env = Self { tokenizer, trie, canonical: true };
+    fn new(split: Split, trie: TokTrie) -> Self {
+        let mut env = Self { split, trie, canonical: true };
         // A tokenizer that puts a space in front of every text can't split the middle of one as a model would.
         env.canonical = [r#"{"name": 1}"#, " and"].iter().all(|text| env.split(text).is_some());
         env
@@ -98,7 +116,7 @@ impl Env {
 
     /// The tokens of a text as the model's own tokenizer splits it, if they are the bytes of the text.
     fn split(&self, text: &str) -> Option<Vec<u32>> {
-        let ids = self.tokenizer.encode(text, false).ok()?;
+        let ids = (self.split)(text)?;
         let same = self.trie.decode_raw(&ids) == text.as_bytes();
         same.then_some(ids)
     }

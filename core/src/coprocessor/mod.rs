@@ -42,10 +42,12 @@ pub trait Coprocessor<B: Backend>: MaybeSend {
 pub struct Cancel(Arc<AtomicBool>);
 
 impl Cancel {
+    /// Cancels.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Release);
     }
 
+    /// Returns whether it was cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }

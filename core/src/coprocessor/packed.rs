@@ -29,7 +29,9 @@ pub struct Layout {
     pub text: u32,
     /// Rows of a trace: latents, then tokens.
     pub latents: u32,
+    /// Tokens of a trace behind its latents.
     pub ahead: u32,
+    /// The traces, in the order of their rows.
     pub traces: Vec<Trace>,
     /// The id of each row, [`NO_TOKEN`] for a latent.
     pub ids: Vec<u32>,

@@ -132,9 +132,10 @@ impl<B: Backend> Chat<B> {
             forgotten += 1;
             ids = self.ids(&inputs)?;
         }
-        let marks = Marks::find(self.text.session().model(), &inputs)?;
-        let splitter = marks.splitter(self.text.session().model(), &inputs, &ids)?;
-        let options = marks.options(self.text.session().model(), options, &inputs, &self.choice, splitter.as_ref())?;
+        let model = &**self.text.session().model();
+        let marks = Marks::find(model, &inputs)?;
+        let splitter = marks.splitter(model, &inputs, &ids)?;
+        let options = marks.options(model, options, &inputs, &self.choice, splitter.as_ref())?;
         self.text.set_tokens(&ids)?;
         Ok((Decode::new(&mut self.text, &options)?, splitter, forgotten))
     }

@@ -1,7 +1,9 @@
 //! The generation loop, one step at a time.
 
 use super::drafted::Drafted;
+#[cfg(feature = "constrain")]
 use super::guard::Guard;
+use super::guard::Guide;
 use super::options::Generation;
 use super::speculate::Drafts;
 use super::stop::StopStrings;
@@ -9,6 +11,7 @@ use super::token::Token;
 use crate::backend::Backend;
 use crate::constrain::Mask;
 use crate::error::{Error, Result};
+use crate::model::Model;
 use crate::parts::Part;
 use crate::sample::{Chain, Draws, Past, Sampler, likeliest, likelihood};
 use crate::session::Buffered;
@@ -40,6 +43,7 @@ impl fmt::Display for Piece {
 #[non_exhaustive]
 pub enum Finish {
     /// The model chose a token that ends a text.
+    /// A token that ends texts.
     EndOfText { token: u32 },
     /// A stop string was complete.
     StopString(String),
@@ -70,6 +74,7 @@ impl Finish {
 /// Tokens of a generation so far.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Usage {
+    /// Tokens of the prompt, with those that a session held already.
     pub prompt_tokens: u64,
     /// Tokens of the prompt that were in the session's cache already.
     pub cached_tokens: u64,
@@ -99,7 +104,7 @@ pub struct Decode {
     stream: Option<Stream>,
     stops: StopStrings,
     ends: Vec<u32>,
-    guard: Option<Guard>,
+    guard: Option<Box<dyn Guide>>,
     /// Tokens that follow without being chosen.
     forced: VecDeque<u32>,
     left: u64,
@@ -148,7 +153,7 @@ impl Decode {
         let (tokens, read) = (u64::from(text.len()), text.session().tokens().len() as u64);
         let prompt_tokens = tokens.saturating_sub(replayed);
         let usage = Usage { prompt_tokens, cached_tokens: read.min(prompt_tokens), generated_tokens: replayed };
-        let guard = Guard::new(model, options)?;
+        let guard = guard(model, options)?;
         Ok(Self {
             options: options.clone(),
             sampler,
@@ -167,6 +172,16 @@ impl Decode {
         })
     }
 
+    /// Restricts the tokens by `guide`, which has taken those of [`replay`](Generation::replay), in the place of a constraint.
+    pub fn with_guide(mut self, guide: Box<dyn Guide>) -> Self {
+        let guide = self.guard.insert(guide);
+        // What followed the replayed tokens in any case was lost with the generation that they are from.
+        if self.usage.generated_tokens > 0 && self.options.logprobs.is_none() {
+            self.forced.extend(guide.forced());
+        }
+        self
+    }
+
     /// Generates a token, or what there is to tell at the end; `None` behind the end. `text` is the session that the
     /// generation began in.
     ///
@@ -179,7 +194,7 @@ impl Decode {
         if self.finish.is_some() {
             return Ok(None);
         }
-        self.times[0] = self.times[0].or_else(|| self.now());
+        self.begin();
         if let Some(finish) = self.bound(text)? {
             self.drafted.settle(text)?;
             return Ok(self.end(finish));
@@ -190,6 +205,16 @@ impl Decode {
             None => self.next(text).await?,
         };
         self.accept(text, token)
+    }
+
+    /// Notes when the first step begins.
+    pub(super) fn begin(&mut self) {
+        self.times[0] = self.times[0].or_else(|| self.now());
+    }
+
+    /// Returns whether the caller has cancelled the generation.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.options.cancel.is_cancelled()
     }
 
     /// Takes in the token that was chosen, which waits in `text`.
@@ -221,7 +246,7 @@ impl Decode {
         if self.options.cancel.is_cancelled() {
             return Ok(Some(Finish::Cancelled));
         }
-        if self.guard.as_ref().is_some_and(Guard::is_complete) {
+        if self.guard.as_ref().is_some_and(|guard| guard.is_complete()) {
             return Ok(Some(Finish::Complete));
         }
         if self.left == 0 {
@@ -252,7 +277,7 @@ impl Decode {
     ///
     /// # Errors
     /// As [`Buffered::rollback`].
-    pub(super) fn force<B: Backend>(&mut self, text: &mut Buffered<B>, ids: &[u32]) -> Result<()> {
+    pub fn force<B: Backend>(&mut self, text: &mut Buffered<B>, ids: &[u32]) -> Result<()> {
         self.drafted.settle(text)?;
         self.forced.extend(ids);
         Ok(())
@@ -342,7 +367,7 @@ impl Decode {
 
     /// Returns the tokens that the constraint allows; `None` for all.
     fn mask(&mut self) -> Result<Option<Mask>> {
-        Ok(self.guard.as_mut().map(Guard::mask).transpose()?.flatten())
+        Ok(self.guard.as_mut().map(|guard| guard.mask()).transpose()?.flatten())
     }
 
     fn weigh_masked<B: Backend>(
@@ -471,5 +496,27 @@ impl Decode {
             prompt_rate: rate(prompt_tokens - cached_tokens, first_token),
             decode_rate: rate(generated_tokens.saturating_sub(1), between(first, last)),
         }
+    }
+}
+
+/// What restricts the tokens of a generation, if it has a constraint.
+#[cfg(feature = "constrain")]
+fn guard<B: Backend>(model: &Model<B>, options: &Generation) -> Result<Option<Box<dyn Guide>>> {
+    let Some(constraint) = options.constraint.clone() else { return Ok(None) };
+    let mut stream = model.tokenizer()?.stream(false);
+    let spell = Box::new(move |id| stream.push(id).unwrap_or_default());
+    let mut guard = Guard::new(constraint, &model.vocabulary()?, spell)?;
+    for &id in &options.replay {
+        guard.accept(id)?;
+    }
+    Ok(Some(Box::new(guard)))
+}
+
+/// The error of a constraint, which this build has no parser for.
+#[cfg(not(feature = "constrain"))]
+fn guard<B: Backend>(_: &Model<B>, options: &Generation) -> Result<Option<Box<dyn Guide>>> {
+    match &options.constraint {
+        None => Ok(None),
+        Some(constraint) => Err(crate::constrain::absent(constraint)),
     }
 }

@@ -1,77 +1,62 @@
 //! A constraint within the generation loop.
 
-use super::options::Generation;
-use crate::backend::Backend;
-use crate::constrain::{Constraint, Mask, Matcher};
+use crate::constrain::{Constraint, Mask, Matcher, Vocabulary};
 use crate::error::{Error, Result};
-use crate::model::Model;
-use crate::tokenizer::Stream;
+use crate::send::{MaybeSend, MaybeSync};
+use std::sync::Arc;
+
+/// Restricts the tokens of a generation, step by step. A [`Guard`] does so by a constraint; in a browser the parser of
+/// constraints is a module of its own, which is asked through this trait.
+pub trait Guide: MaybeSend + MaybeSync {
+    /// Returns whether nothing further may follow.
+    fn is_complete(&self) -> bool;
+
+    /// Returns the tokens that may follow; `None` while all may.
+    ///
+    /// # Errors
+    /// `Constraint` if none may, or finding out exceeds a limit.
+    fn mask(&mut self) -> Result<Option<Mask>>;
+
+    /// Returns the tokens that follow in any case.
+    fn forced(&mut self) -> Vec<u32>;
+
+    /// Takes a token that was chosen.
+    ///
+    /// # Errors
+    /// `Constraint` for one that may not follow.
+    fn accept(&mut self, id: u32) -> Result<()>;
+}
+
+/// Spells a token: the text that it completes, with control tokens by their names.
+#[cfg(not(target_arch = "wasm32"))]
+type Spell = Box<dyn FnMut(u32) -> String + Send + Sync>;
+#[cfg(target_arch = "wasm32")]
+type Spell = Box<dyn FnMut(u32) -> String>;
 
 /// The progress of a generation through its constraint.
-pub(super) struct Guard {
+pub struct Guard {
     constraint: Constraint,
     /// The state before the first token.
     first: Matcher,
     /// `None` while the model writes freely.
     state: Option<Matcher>,
-    /// The text so far, control tokens among it, to find where the constraint begins.
-    stream: Stream,
+    /// Gives the text so far, control tokens among it, to find where the constraint begins.
+    spell: Spell,
     /// The last of that text: less than the beginning of the constraint.
     tail: String,
     complete: bool,
 }
 
 impl Guard {
+    /// Compiles a constraint. `spell` gives the text that each token completes, with control tokens by their names.
+    ///
     /// # Errors
-    /// `Constraint` for a constraint that can't be compiled; `Tokenizer` without a tokenizer.
-    pub(super) fn new<B: Backend>(model: &Model<B>, options: &Generation) -> Result<Option<Self>> {
-        let Some(constraint) = options.constraint.clone() else { return Ok(None) };
-        let first = Matcher::new(&constraint, &model.vocabulary()?)?;
+    /// As [`Matcher::new`].
+    pub fn new(constraint: Constraint, vocabulary: &Arc<Vocabulary>, spell: Spell) -> Result<Self> {
+        let first = Matcher::new(&constraint, vocabulary)?;
         let state = constraint.begins().is_none().then(|| first.clone());
         let complete = state.as_ref().is_some_and(Matcher::is_complete);
-        let stream = model.tokenizer()?.stream(false);
-        let mut guard = Self { constraint, first, state, stream, tail: String::new(), complete };
-        for &id in &options.replay {
-            guard.accept(id)?;
-        }
-        Ok(Some(guard))
-    }
-
-    /// Returns whether the constraint is met and allows nothing further.
-    pub(super) fn is_complete(&self) -> bool {
-        self.complete
-    }
-
-    /// The tokens that may follow; `None` while all may.
-    ///
-    /// # Errors
-    /// `Constraint` as [`Matcher::mask`].
-    pub(super) fn mask(&mut self) -> Result<Option<Mask>> {
-        self.state.as_mut().map(Matcher::mask).transpose()
-    }
-
-    /// The tokens that follow in any case.
-    pub(super) fn forced(&mut self) -> Vec<u32> {
-        self.state.as_mut().map(Matcher::forced).unwrap_or_default()
-    }
-
-    /// Takes a token that was chosen.
-    ///
-    /// # Errors
-    /// `Constraint` for one that may not follow.
-    pub(super) fn accept(&mut self, id: u32) -> Result<()> {
-        if let Some(state) = &mut self.state {
-            state.accept(id)?;
-            let complete = state.is_complete();
-            if complete && self.constraint.repeats() {
-                self.state = None;
-            } else {
-                self.complete = complete;
-            }
-            return Ok(());
-        }
-        let text = self.stream.push(id).unwrap_or_default();
-        self.look_for_the_beginning(&text)
+        Ok(Self { constraint, first, state, spell, tail: String::new(), complete })
     }
 
     fn look_for_the_beginning(&mut self, text: &str) -> Result<()> {
@@ -103,5 +88,34 @@ impl Guard {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+}
+
+impl Guide for Guard {
+    fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    fn mask(&mut self) -> Result<Option<Mask>> {
+        self.state.as_mut().map(Matcher::mask).transpose()
+    }
+
+    fn forced(&mut self) -> Vec<u32> {
+        self.state.as_mut().map(Matcher::forced).unwrap_or_default()
+    }
+
+    fn accept(&mut self, id: u32) -> Result<()> {
+        if let Some(state) = &mut self.state {
+            state.accept(id)?;
+            let complete = state.is_complete();
+            if complete && self.constraint.repeats() {
+                self.state = None;
+            } else {
+                self.complete = complete;
+            }
+            return Ok(());
+        }
+        let text = (self.spell)(id);
+        self.look_for_the_beginning(&text)
     }
 }

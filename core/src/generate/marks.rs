@@ -11,15 +11,64 @@ use serde_json::json;
 /// Tokens at the end of a prompt that are looked at for a mark.
 const TAIL: usize = 16;
 
-/// The marks of a model, by its template and its vocabulary.
-pub(super) struct Marks {
+/// What is asked of a model's template and tokenizer, for callers that have them elsewhere.
+pub trait Lexicon {
+    /// Returns the text of the template that these inputs use.
+    ///
+    /// # Errors
+    /// `Template` if the model has none.
+    fn template(&self, inputs: &Inputs) -> Result<String>;
+
+    /// Returns the id of a token by the vocabulary's spelling.
+    fn id(&self, token: &str) -> Option<u32>;
+
+    /// Returns whether an id is a control token.
+    fn is_control(&self, id: u32) -> bool;
+
+    /// Returns the ids of a text, without special tokens around it.
+    ///
+    /// # Errors
+    /// `Tokenizer` as [`Tokenizer::encode`](crate::tokenizer::Tokenizer::encode), or if the model has none.
+    fn encode(&self, text: &str) -> Result<Vec<u32>>;
+
+    /// Returns the text of ids, control tokens by their names.
+    ///
+    /// # Errors
+    /// `Tokenizer` as [`Tokenizer::decode`](crate::tokenizer::Tokenizer::decode), or if the model has none.
+    fn decode(&self, ids: &[u32]) -> Result<String>;
+}
+
+impl<B: Backend> Lexicon for Model<B> {
+    fn template(&self, inputs: &Inputs) -> Result<String> {
+        Ok(Model::template(self)?.source(inputs))
+    }
+
+    fn id(&self, token: &str) -> Option<u32> {
+        self.tokenizer().ok()?.id(token)
+    }
+
+    fn is_control(&self, id: u32) -> bool {
+        self.tokenizer().is_ok_and(|tokenizer| tokenizer.is_control(id))
+    }
+
+    fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        self.tokenizer()?.encode(text, false)
+    }
+
+    fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.tokenizer()?.decode(ids, false)
+    }
+}
+
+/// How a model marks reasoning and calls of tools, by its template and its vocabulary.
+pub struct Marks {
     format: Option<Format>,
     reasoning: Option<Reasoning>,
 }
 
 impl Marks {
     /// The inputs of a template under a choice of tools.
-    pub(super) fn inputs(inputs: &Inputs, choice: &ToolChoice) -> Inputs {
+    pub fn inputs(inputs: &Inputs, choice: &ToolChoice) -> Inputs {
         let mut inputs = inputs.clone();
         let choice = match choice {
             ToolChoice::Auto | ToolChoice::Strict => return inputs,
@@ -34,11 +83,13 @@ impl Marks {
         inputs
     }
 
+    /// Finds the marks of a model.
+    ///
     /// # Errors
-    /// `Template` or `Tokenizer` if the model has none.
-    pub(super) fn find<B: Backend>(model: &Model<B>, inputs: &Inputs) -> Result<Self> {
-        let (source, tokenizer) = (model.template()?.source(inputs), model.tokenizer()?);
-        let has = |token: &str| tokenizer.id(token).is_some();
+    /// `Template` if the model has none.
+    pub fn find(model: &impl Lexicon, inputs: &Inputs) -> Result<Self> {
+        let source = model.template(inputs)?;
+        let has = |token: &str| model.id(token).is_some();
         let format = Format::find(&source, has);
         // Channels are there without tools, too.
         let format = format.filter(|format| inputs.tools.is_some() || *format == Format::Harmony);
@@ -46,24 +97,22 @@ impl Marks {
     }
 
     /// Returns whether it is known how the model writes calls of tools.
-    pub(super) fn has_calls(&self) -> bool {
+    pub fn has_calls(&self) -> bool {
         self.format.is_some()
     }
 
     /// Returns the splitter of an answer to a prompt; `None` if the model writes text only.
-    pub(super) fn splitter<B: Backend>(
-        &self,
-        model: &Model<B>,
-        inputs: &Inputs,
-        prompt: &[u32],
-    ) -> Result<Option<Splitter>> {
+    ///
+    /// # Errors
+    /// `Tokenizer` as [`Lexicon::decode`].
+    pub fn splitter(&self, model: &impl Lexicon, inputs: &Inputs, prompt: &[u32]) -> Result<Option<Splitter>> {
         if self.format.is_none() && self.reasoning.is_none() {
             return Ok(None);
         }
         let tools = Tools::new(inputs.tools.clone().unwrap_or_default());
         let mut splitter = Splitter::new(self.format, self.reasoning, tools);
         let tail = &prompt[prompt.len().saturating_sub(TAIL)..];
-        splitter.begin_behind(&model.tokenizer()?.decode(tail, false)?);
+        splitter.begin_behind(&model.decode(tail)?);
         Ok(Some(splitter))
     }
 
@@ -72,16 +121,16 @@ impl Marks {
     ///
     /// # Errors
     /// `Constraint` for a choice of tools that can't be met, or stands beside another constraint.
-    pub(super) fn options<B: Backend>(
+    pub fn options(
         &self,
-        model: &Model<B>,
+        model: &impl Lexicon,
         options: &Generation,
         inputs: &Inputs,
         choice: &ToolChoice,
         splitter: Option<&Splitter>,
     ) -> Result<Generation> {
-        let (mut options, tokenizer) = (options.clone(), model.tokenizer()?);
-        let control = |name: &str| tokenizer.id(name).filter(|id| tokenizer.is_control(*id));
+        let mut options = options.clone();
+        let control = |name: &str| model.id(name).filter(|id| model.is_control(*id));
         let calls = match (self.format, choice) {
             (_, ToolChoice::Auto | ToolChoice::None) => None,
             (Some(format), choice) => {
@@ -111,8 +160,8 @@ impl Marks {
             });
         }
         for mark in splitter.marks() {
-            let ids = tokenizer.encode(mark, false)?;
-            options.shown.extend(ids.into_iter().filter(|id| tokenizer.is_control(*id)));
+            let ids = model.encode(mark)?;
+            options.shown.extend(ids.into_iter().filter(|id| model.is_control(*id)));
         }
         Ok(options)
     }

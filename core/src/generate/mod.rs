@@ -9,6 +9,7 @@ mod decode;
 mod draft;
 mod draft_model;
 mod drafted;
+mod echo;
 mod exchange;
 mod guard;
 mod lookup;
@@ -16,18 +17,26 @@ mod marks;
 mod options;
 mod pace;
 mod prompt;
+mod search;
 mod speculate;
 mod stop;
 mod together;
 mod token;
+pub mod trial;
 
 pub use chat::{Chat, Reply};
 pub use decode::{Decode, Finish, Piece, Timing, Usage};
 pub use draft::{Draft, Drafting};
 pub use draft_model::DraftModel;
+pub use echo::echo;
 pub use exchange::Exchange;
+pub use guard::{Guard, Guide};
+pub use marks::{Lexicon, Marks};
 pub use options::Generation;
 pub use prompt::Prompt;
+pub use search::{
+    BeamSearch, ContrastiveSearch, Cost, EarlyStopping, Guided, Hypothesis, beam_search, contrastive_search,
+};
 pub use speculate::{Drafts, Speculation};
 pub use together::{Member, Together};
 pub use token::Token;

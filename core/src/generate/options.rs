@@ -19,6 +19,7 @@ const MAX_TOKENS: u64 = 256;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Generation {
+    /// The most tokens of an answer.
     pub max_tokens: u64,
     /// Texts that end the generation. Nothing of them is given out.
     pub stop: Vec<String>,
@@ -32,6 +33,7 @@ pub struct Generation {
     pub constraint: Option<Constraint>,
     /// Tokens of reasoning at most, in a [`Chat`](super::Chat): then its end follows.
     pub reasoning_budget: Option<u64>,
+    /// How tokens are chosen.
     pub sampling: Sampling,
     /// Samplers beyond those of `sampling`, biases and bans, which run on the host.
     pub samplers: Samplers,

@@ -57,6 +57,8 @@ impl Speculation {
 /// Tokens that were drafted for a generation, and how many of them the model chose as well.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Drafts {
+    /// Tokens that were drafted.
     pub drafted: u64,
+    /// Drafted tokens that were accepted.
     pub accepted: u64,
 }

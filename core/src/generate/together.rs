@@ -17,7 +17,9 @@ pub struct Together<B: Backend> {
 
 /// A generation and the session that it began in.
 pub struct Member<'a, B: Backend> {
+    /// The generation.
     pub decode: &'a mut Decode,
+    /// Its session.
     pub text: &'a mut Buffered<B>,
 }
 

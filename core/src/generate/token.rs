@@ -5,6 +5,7 @@ use crate::sample::Likelihood;
 /// A token that was generated.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Token {
+    /// The id.
     pub id: u32,
     /// Its probability, if [`Generation::logprobs`](super::Generation::logprobs) asks for it.
     pub likelihood: Option<Likelihood>,

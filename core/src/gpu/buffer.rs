@@ -106,6 +106,7 @@ impl GpuBuffer {
         self.0.bytes
     }
 
+    /// Returns whether it has no bytes.
     pub fn is_empty(&self) -> bool {
         self.0.bytes == 0
     }

@@ -110,6 +110,7 @@ impl Gpu {
         &self.device
     }
 
+    /// Returns the queue that ops are submitted to.
     pub fn queue(&self) -> &wgpu::Queue {
         &self.queue
     }

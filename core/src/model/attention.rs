@@ -64,7 +64,7 @@ impl<B: Backend> Attention<B> {
     ) -> Result<()> {
         let a = &self.config;
         let (tokens, x) = (step.tokens, input.x);
-        self.input.apply(to, tokens, input, Then::default(), &w.qkv)?;
+        self.input.adapted(to, w, tokens, input, Then::default(), &w.qkv)?;
         if let Some(adapter) = &self.adapter {
             adapter.add(to, w, (x, tokens), &w.qkv)?;
         }

@@ -63,10 +63,10 @@ impl<B: Backend> Block<B> {
         of.norm.in_place(to, Operand::new(&b.pair), [tokens, 1, 2 * dim], 2 * dim)?;
         of.attention.record(to, w, pool, step, layer, Input::plain(Operand::new(&b.pair)))?;
         let mixed = Input::plain(Operand::new(&w.mixed));
-        of.attention.output.apply(to, tokens, mixed, Then::default(), &w.branch)?;
+        of.attention.output.adapted(to, w, tokens, mixed, Then::default(), &w.branch)?;
         of.mlp_norm.in_place(to, Operand::new(&w.branch), [tokens, 1, dim], dim)?;
         of.mlp.record(to, w, tokens, Input::plain(Operand::new(&w.branch)))?;
-        of.mlp.down.apply(to, tokens, Input::plain(Operand::new(&w.activated)), Then::default(), &w.branch)?;
+        of.mlp.down.adapted(to, w, tokens, Input::plain(Operand::new(&w.activated)), Then::default(), &w.branch)?;
         self.output.apply(to, tokens, Input::plain(Operand::new(&w.branch)), Then::default(), &w.normed)?;
         to(add::Spec { rows: tokens, dim }.into(), &[&w.x, &w.normed].map(Operand::new))?;
         if let Some(norm) = norm {

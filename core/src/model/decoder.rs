@@ -1,5 +1,6 @@
 //! The one decoder: it records the ops of the layers that a [`Config`] lists.
 
+use super::classifier::Classifier;
 use super::experts::Experts;
 use super::matrix::{Input, Matrix, Then, few};
 use super::mixer::Mixer;
@@ -46,6 +47,8 @@ pub struct Decoder<B: Backend> {
     pub(crate) final_norm: Option<Norm<B>>,
     pub(crate) transform: Option<Transform<B>>,
     pub(crate) head: Option<Matrix<B>>,
+    /// A head that judges a whole text.
+    pub(crate) classifier: Option<Classifier>,
 }
 
 /// The weights of [`config::Transform`].
@@ -85,6 +88,7 @@ pub(crate) enum FeedForward<B: Backend> {
 }
 
 impl<B: Backend> Decoder<B> {
+    /// Returns the model's plan.
     pub fn config(&self) -> &Config {
         &self.config
     }
@@ -324,7 +328,7 @@ impl<B: Backend> Decoder<B> {
         stream.pending = self.pending(tokens);
         let residual = !stream.pending;
         let then = Then { residual, ..Then::default() };
-        matrix.apply(to, tokens, Input::plain(y), then, if residual { &w.x } else { &w.branch })?;
+        matrix.adapted(to, w, tokens, Input::plain(y), then, if residual { &w.x } else { &w.branch })?;
         match norm {
             Some(norm) => norm.in_place(to, Operand::new(&w.branch), [tokens, 1, self.config.dim], self.config.dim),
             None => Ok(()),
@@ -439,7 +443,7 @@ impl<B: Backend> Decoder<B> {
             self.settle(to, w, of)?;
             return Ok(Input::plain(Operand::at(&w.x, offset)));
         };
-        let alone = few(rows) && !of.pending && !self.pending(of.tokens) && matrix.parts.len() == 1;
+        let alone = few(rows) && !of.pending && !self.pending(of.tokens) && matrix.fuses();
         if let Some(fused) = norm.fused().filter(|_| alone) {
             return Ok(Input { x: Operand::at(&w.x, offset), norm: Some((fused, &norm.weight)), stride: None });
         }

@@ -14,9 +14,13 @@ use foveate_kernels::{activation, add, clamped_swiglu, embed, expert_choice, exp
 
 pub(crate) struct Experts<B: Backend> {
     pub(super) config: config::Experts,
+    /// Elements of the stream.
+    pub(super) dim: u32,
     pub(super) router: Matrix<B>,
     /// A bias of the experts' scores that counts when experts are chosen, and not in their weights.
     pub(super) correction: Option<B::Buffer>,
+    /// The products that narrow the stream for experts, and widen what they give.
+    pub(super) latent: Option<(Matrix<B>, Matrix<B>)>,
     /// Gates and values, in one part or two, or values alone.
     pub(super) up: Vec<Stack<B>>,
     pub(super) down: Stack<B>,
@@ -90,7 +94,7 @@ impl<B: Backend> Experts<B> {
         if let Some(apart) = &self.apart {
             // First, since the norms of the others are written over what it reads.
             self.shared_outputs(to, (w, m), tokens, input.again())?;
-            apart.shared.in_place(to, Operand::new(&m.shared), [tokens, 1, self.down.rows], self.down.rows)?;
+            apart.shared.in_place(to, Operand::new(&m.shared), [tokens, 1, self.dim], self.dim)?;
         }
         let routed = self.read(to, w, self.apart.as_ref().map(|apart| &apart.router), tokens, &input)?;
         self.router.apply(to, tokens, routed, Then::default(), &m.logits)?;
@@ -100,7 +104,11 @@ impl<B: Backend> Experts<B> {
         to(choice.into(), &operands)?;
         self.multiply_weights(to, m, choice)?;
 
-        let given = self.read(to, w, self.apart.as_ref().map(|apart| &apart.input), tokens, &input)?;
+        let mut given = self.read(to, w, self.apart.as_ref().map(|apart| &apart.input), tokens, &input)?;
+        if let Some((narrow, _)) = &self.latent {
+            narrow.apply(to, tokens, given, Then::default(), &m.latents)?;
+            given = Input::plain(Operand::new(&m.latents));
+        }
         let mut first = 0;
         for part in &self.up {
             let y = Operand::at(&m.inner, u64::from(first) * 4);
@@ -110,9 +118,13 @@ impl<B: Backend> Experts<B> {
         self.activate(to, m, tokens)?;
         let [x, ids, y] = [&m.activated, &m.ids, &m.outputs].map(Operand::new);
         self.down.apply(to, (choice, true), [x, ids, y], self.down.rows)?;
-        let dim = self.down.rows;
-        let sum = expert_sum::Spec::new(tokens, choice.chosen, dim);
-        to(sum.into(), &[&m.outputs, &m.weights, &w.branch].map(Operand::new))?;
+        let (dim, width) = (self.dim, self.down.rows);
+        let sum = expert_sum::Spec::new(tokens, choice.chosen, width);
+        let summed = if self.latent.is_some() { &m.latents } else { &w.branch };
+        to(sum.into(), &[&m.outputs, &m.weights, summed].map(Operand::new))?;
+        if let Some((_, widen)) = &self.latent {
+            widen.apply(to, tokens, Input::plain(Operand::new(&m.latents)), Then::default(), &w.branch)?;
+        }
         if let Some(apart) = &self.apart {
             apart.output.in_place(to, Operand::new(&w.branch), [tokens, 1, dim], dim)?;
             return to(add::Spec { rows: tokens, dim }.into(), &[&m.shared, &w.branch].map(Operand::new));
@@ -130,7 +142,7 @@ impl<B: Backend> Experts<B> {
         input: &Input<'a, B>,
     ) -> Result<Input<'a, B>> {
         let Some(norm) = norm else { return Ok(input.again()) };
-        to(norm.spec(tokens, 1, self.down.rows).into(), &norm.operands_into(Operand::new(&w.x), &w.normed))?;
+        to(norm.spec(tokens, 1, self.dim).into(), &norm.operands_into(Operand::new(&w.x), &w.normed))?;
         Ok(Input::plain(Operand::new(&w.normed)))
     }
 
@@ -169,7 +181,7 @@ impl<B: Backend> Experts<B> {
     ) -> Result<()> {
         let Some((_, gate)) = &self.shared else { return Ok(()) };
         self.shared_outputs(to, (w, m), tokens, input.again())?;
-        let dim = self.down.rows;
+        let dim = self.dim;
         let Some(gate) = gate else {
             return to(add::Spec { rows: tokens, dim }.into(), &[&m.shared, &w.branch].map(Operand::new));
         };
@@ -189,6 +201,6 @@ impl<B: Backend> Experts<B> {
     ) -> Result<()> {
         let Some((mlp, _)) = &self.shared else { return Ok(()) };
         mlp.record(to, w, tokens, input)?;
-        mlp.down.apply(to, tokens, Input::plain(Operand::new(&w.activated)), Then::default(), &m.shared)
+        mlp.down.adapted(to, w, tokens, Input::plain(Operand::new(&w.activated)), Then::default(), &m.shared)
     }
 }

@@ -22,6 +22,7 @@ pub struct Hub<'a> {
     pub tokenizer_config: Option<&'a [u8]>,
     /// `special_tokens_map.json` and `added_tokens.json`, which older folders have.
     pub special_tokens_map: Option<&'a [u8]>,
+    /// `added_tokens.json`, which older folders have.
     pub added_tokens: Option<&'a [u8]>,
     /// `chat_template.jinja`
     pub template: Option<&'a str>,

@@ -1,9 +1,11 @@
 //! Loads the layers of a model from files into an executor's memory. [`tensors`] reads the single tensors.
 
 mod blocks;
+mod classifier;
 mod convolved;
 mod experts;
 mod latent;
+mod low_rank;
 mod mixers;
 mod mlp;
 mod norms;
@@ -21,6 +23,7 @@ use crate::config;
 use crate::config::{Config, Norm as NormConfig};
 use crate::error::{Error, Result, one_line};
 use crate::weights::Checkpoint;
+pub(crate) use low_rank::Adapted;
 use norms::stream_norm;
 use std::collections::{BTreeMap, BTreeSet};
 use tensors::known;
@@ -28,7 +31,9 @@ use tensors::known;
 /// Progress of loading, in bytes of weights.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Progress {
+    /// Bytes that are loaded.
     pub bytes: u64,
+    /// Bytes in all.
     pub of: u64,
 }
 
@@ -53,6 +58,8 @@ pub(crate) struct Loader<'a, B: Backend> {
     pub(crate) used: BTreeSet<String>,
     /// Weights of blocks that several layers share, by the layer under whose name they lie.
     pub(crate) blocks: BTreeMap<u32, Shared<B>>,
+    /// What adapters have added.
+    pub(crate) adapted: Adapted,
 }
 
 impl<'a, B: Backend> Loader<'a, B> {
@@ -63,7 +70,7 @@ impl<'a, B: Backend> Loader<'a, B> {
     /// `UnusedTensors` if there are more than it has a place for; what the files, the executor and `report` return.
     pub(crate) async fn decoder(mut self) -> Result<Decoder<B>> {
         let family = self.family;
-        let config = self.settled(&family.config).await?;
+        let mut config = self.settled(&family.config).await?;
         self.progress.of = self.files.tensors().filter(|t| !family.ignores(&t.name)).map(|t| t.bytes).sum();
         let width = config.embed_dim.unwrap_or(config.dim);
         let embedding = self.matrix(&[(family.weight(Role::Embedding, 0), None, config.vocab)], width).await?;
@@ -132,7 +139,13 @@ impl<'a, B: Backend> Loader<'a, B> {
         } else {
             Some(self.matrix(&[(head, bias, config.vocab)], width).await?)
         };
+        let classifier = match config.classifier {
+            Some(of) => Some(self.classifier(of, config.dim).await?),
+            None => None,
+        };
         self.all_used()?;
+        self.files.adapters.all_used(&self.adapted.used)?;
+        config.adapters = self.adapted.sizes;
         self.backend.submit()?;
         Ok(Decoder {
             config,
@@ -147,6 +160,7 @@ impl<'a, B: Backend> Loader<'a, B> {
             final_norm,
             transform,
             head,
+            classifier,
         })
     }
 

@@ -1,10 +1,13 @@
 //! Products of a model's matrices, and what they take along.
 
+use super::adapter::Adapter;
 use super::record::Record;
+use super::workspace::Workspace;
 use crate::backend::{Backend, Operand};
 use crate::error::Result;
 use foveate_kernels::dtype::DType;
 use foveate_kernels::{fused_linear, linear};
+use std::sync::Arc;
 
 /// Outputs of a product, in one or several parts of their own format.
 pub(crate) struct Matrix<B: Backend> {
@@ -12,6 +15,8 @@ pub(crate) struct Matrix<B: Backend> {
     pub(super) inputs: u32,
     /// The biases of all parts, concatenated.
     pub(super) bias: Option<B::Buffer>,
+    /// What an adapter of the whole model adds; see [`adapted`](Self::adapted).
+    pub(super) adapter: Option<Arc<Adapter<B>>>,
 }
 
 pub(crate) struct Part<B: Backend> {
@@ -23,17 +28,41 @@ pub(crate) struct Part<B: Backend> {
 impl<B: Backend> Matrix<B> {
     /// A matrix of f32.
     pub(super) fn of_values(buffer: B::Buffer, rows: u32, inputs: u32) -> Self {
-        Self { parts: vec![Part { buffer, rows, format: DType::F32 }], inputs, bias: None }
+        Self { parts: vec![Part { buffer, rows, format: DType::F32 }], inputs, bias: None, adapter: None }
     }
 
     /// The same memory under a second handle, with a bias of its own.
     pub(super) fn share(&self, bias: Option<B::Buffer>) -> Self {
         let part = |p: &Part<B>| Part { buffer: p.buffer.clone(), rows: p.rows, format: p.format };
-        Self { parts: self.parts.iter().map(part).collect(), inputs: self.inputs, bias }
+        Self { parts: self.parts.iter().map(part).collect(), inputs: self.inputs, bias, adapter: self.adapter.clone() }
     }
 
     fn outputs(&self) -> u32 {
         self.parts.iter().map(|p| p.rows).sum()
+    }
+
+    /// True if a product of few tokens may take the norm before it or an activation behind it along.
+    pub(super) fn fuses(&self) -> bool {
+        self.parts.len() == 1 && self.adapter.is_none()
+    }
+
+    /// As [`apply`](Self::apply), with what an adapter adds. Then there must be neither a fused norm nor an activation; see
+    /// [`fuses`](Self::fuses).
+    pub(super) fn adapted(
+        &self,
+        to: &mut Record<'_, B>,
+        w: &Workspace<B>,
+        tokens: u32,
+        input: Input<'_, B>,
+        then: Then,
+        y: &B::Buffer,
+    ) -> Result<()> {
+        let x = input.x;
+        self.apply(to, tokens, input, then, y)?;
+        match &self.adapter {
+            Some(adapter) => adapter.add(to, w, (x, tokens), y),
+            None => Ok(()),
+        }
     }
 
     /// `y = f(input W^T + bias)`, all dense; see [`Then`].

@@ -59,22 +59,22 @@ impl<B: Backend> Mlp<B> {
         let (mlp, up) = (self.config, &self.up);
         if let Some(adapter) = &self.adapter {
             let x = input.x;
-            up.apply(to, tokens, input, Then::default(), &w.inner)?;
+            up.adapted(to, w, tokens, input, Then::default(), &w.inner)?;
             adapter.add(to, w, (x, tokens), &w.inner)?;
             let spec = activation::Spec { rows: tokens, stride: mlp.width(), ..self.activation };
             to(spec.into(), &[&w.inner, &w.activated].map(Operand::new))?;
         } else if let Some(cutoff) = &self.cutoff {
-            up.apply(to, tokens, input, Then::default(), &w.inner)?;
+            up.adapted(to, w, tokens, input, Then::default(), &w.inner)?;
             self.cut(to, w, cutoff, tokens)?;
         } else if let Some(spec) = self.scaled(tokens) {
-            up.apply(to, tokens, input, Then::default(), &w.inner)?;
+            up.adapted(to, w, tokens, input, Then::default(), &w.inner)?;
             let values = Operand::at(&w.inner, u64::from(mlp.inner) * 4);
             to(spec.into(), &[values, Operand::new(&w.inner), Operand::new(&w.activated)])?;
-        } else if few(tokens) && up.parts.len() == 1 && mlp.kind != activation::Kind::Xielu {
+        } else if few(tokens) && up.fuses() && mlp.kind != activation::Kind::Xielu {
             let activation = Some(fused_linear::Activation { kind: mlp.kind, gated: mlp.gated });
             up.apply(to, tokens, input, Then { activation, residual: false }, &w.activated)?;
         } else {
-            up.apply(to, tokens, input, Then::default(), &w.inner)?;
+            up.adapted(to, w, tokens, input, Then::default(), &w.inner)?;
             let spec = activation::Spec { rows: tokens, stride: mlp.width(), ..self.activation };
             to(spec.into(), &[&w.inner, &w.activated].map(Operand::new))?;
         }

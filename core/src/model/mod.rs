@@ -3,6 +3,7 @@
 mod adapter;
 mod attention;
 mod block;
+mod classifier;
 pub(crate) mod decoder;
 mod delta;
 mod experts;
@@ -43,9 +44,13 @@ use std::sync::{Arc, OnceLock};
 
 /// The files of a model, opened but not loaded.
 pub struct Files {
+    /// The tensors.
     pub weights: Checkpoint,
+    /// The family, which tells tensors and plan.
     pub family: Family,
+    /// The tokenizer, where there is one.
     pub tokenizer: Option<Tokenizer>,
+    /// The chat template, where there is one.
     pub template: Option<Template>,
 }
 
@@ -134,6 +139,7 @@ impl<B: Backend> Model<B> {
             hollow,
             used,
             blocks,
+            adapted: load::Adapted::default(),
         };
         let decoder = loader.decoder().await?;
         // Parts that are not run are not streamed for its sake.
@@ -159,6 +165,7 @@ impl<B: Backend> Model<B> {
             hollow: true,
             used: BTreeSet::new(),
             blocks: BTreeMap::new(),
+            adapted: load::Adapted::default(),
         };
         let decoder = loader.decoder().await?;
         Ok(Self {
@@ -173,6 +180,7 @@ impl<B: Backend> Model<B> {
         })
     }
 
+    /// Returns the executor.
     pub fn backend(&self) -> &B {
         &self.backend
     }
@@ -182,10 +190,12 @@ impl<B: Backend> Model<B> {
         self.fingerprint.as_deref()
     }
 
+    /// Returns the model's plan.
     pub fn config(&self) -> &Config {
         self.decoder.config()
     }
 
+    /// Returns the layers and their weights.
     pub fn decoder(&self) -> &Decoder<B> {
         &self.decoder
     }

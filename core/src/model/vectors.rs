@@ -147,7 +147,11 @@ pub(crate) fn adapters<B: Backend>(
     batch: u32,
 ) -> Result<Option<[B::Buffer; 2]>> {
     let blocks = || config.layers.iter().filter_map(|layer| layer.mixer.block());
-    let Some(rank) = blocks().map(|block| block.rank).max() else { return Ok(None) };
-    let width = blocks().map(|block| block.mlp.width().max(block.attention.width())).max().unwrap_or(1);
-    Ok(Some([rows("ranks", batch, 3 * rank)?, rows("adapters", batch, width)?]))
+    let ranks = blocks().map(|block| 3 * block.rank).fold(config.adapters[0], u32::max);
+    if ranks == 0 {
+        return Ok(None);
+    }
+    let width = blocks().map(|block| block.mlp.width().max(block.attention.width()));
+    let width = width.fold(config.adapters[1], u32::max);
+    Ok(Some([rows("ranks", batch, ranks)?, rows("adapters", batch, width)?]))
 }

@@ -139,6 +139,8 @@ pub(crate) struct Mixture<B: Backend> {
     pub(crate) inner: B::Buffer,
     pub(crate) activated: B::Buffer,
     pub(crate) outputs: B::Buffer,
+    /// What experts read in place of the stream, and the sum of what they give.
+    pub(crate) latents: B::Buffer,
     /// The outputs of the shared MLP, and their gates.
     pub(crate) shared: B::Buffer,
     pub(crate) gates: B::Buffer,
@@ -168,7 +170,8 @@ impl<B: Backend> Mixture<B> {
             factors: buffer("factors", &chosen)?,
             inner: buffer("inner", &|e| chosen(e) * u64::from(e.each.width()))?,
             activated: buffer("activated", &|e| chosen(e) * u64::from(e.each.inner))?,
-            outputs: buffer("outputs", &|e| chosen(e) * u64::from(config.dim))?,
+            outputs: buffer("outputs", &|e| chosen(e) * u64::from(e.latent.unwrap_or(config.dim)))?,
+            latents: buffer("latents", &|e| e.latent.unwrap_or(1).into())?,
             shared: buffer("shared", &shared)?,
             gates: buffer("gates", &|_| 1)?,
         }))

@@ -8,6 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// A call of a tool.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ToolCall {
+    /// The name of the tool.
     pub name: String,
     /// The model's, or nine letters and digits that follow from the call and its place.
     pub id: String,
@@ -50,6 +51,7 @@ pub enum ToolChoice {
 pub struct Tools(Vec<Value>);
 
 impl Tools {
+    /// Takes the tools as requests give them.
     pub fn new(tools: Vec<Value>) -> Self {
         Self(tools)
     }
@@ -77,8 +79,11 @@ impl Tools {
 /// An answer, put together from its parts.
 #[derive(Clone, PartialEq, Default, Debug)]
 pub struct Answer {
+    /// The text of the answer, without reasoning and calls.
     pub text: String,
+    /// The reasoning.
     pub reasoning: String,
+    /// The calls of tools.
     pub calls: Vec<ToolCall>,
     /// Why something that began as a call is none.
     pub broken: Vec<String>,

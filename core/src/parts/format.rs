@@ -16,7 +16,9 @@ pub enum Format {
     DeepSeek,
     /// DeepSeek V3.2: tags in DSML.
     Dsml,
+    /// Gemma 4.
     Gemma4,
+    /// FunctionGemma.
     FunctionGemma,
     /// Qwen3-Coder and Qwen3.5: a tag for each argument.
     Coder,
@@ -24,7 +26,9 @@ pub enum Format {
     Glm,
     /// Hermes, Qwen 2.5 and 3, and many others: JSON in `<tool_call>`.
     Hermes,
+    /// Mistral and Ministral.
     Mistral,
+    /// Kimi K2.
     Kimi,
     /// Phi-4-mini.
     Phi4,
@@ -39,7 +43,9 @@ pub enum Format {
 /// Marks around reasoning.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Reasoning {
+    /// The text in front of it.
     pub begin: &'static str,
+    /// The text behind it.
     pub end: &'static str,
 }
 

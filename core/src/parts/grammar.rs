@@ -1,7 +1,7 @@
 //! Calls of tools as a grammar.
 
 use super::{Format, ToolChoice, Tools};
-use crate::constrain::{Constraint, quoted};
+use crate::constrain::{Constraint, quoted, with_blanks};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
@@ -140,8 +140,10 @@ impl Format {
         let (before, behind) = (spelled(shape.before), spelled(shape.behind));
         for (rule, (name, parameters)) in rules.iter().zip(functions) {
             let call = match shape.form {
-                Form::Object(key) => format!("%json {} ", object(name, key, parameters)),
-                Form::Named(between) => format!("{}{}%json {parameters} ", spelled(&[name]), spelled(between)),
+                Form::Object(key) => format!("%json {} ", with_blanks(object(name, key, parameters))),
+                Form::Named(between) => {
+                    format!("{}{}%json {} ", spelled(&[name]), spelled(between), with_blanks(parameters))
+                }
             };
             let _ = writeln!(grammar, "{rule}: {before}{call}{behind}");
         }

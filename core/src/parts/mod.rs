@@ -26,10 +26,20 @@ pub enum Part {
     Text(String),
     /// Text that leads to the answer and is no part of it.
     Reasoning(String),
-    /// A call of a tool begins. The id is the model's, if it gives one.
-    Call { name: String, id: Option<String> },
+    /// A call of a tool begins.
+    Call {
+        /// The tool.
+        name: String,
+        /// The model's id of the call, if it gives one.
+        id: Option<String>,
+    },
     /// A piece of the arguments of the call that has begun last: together they are an object of JSON.
     Arguments(String),
-    /// Text that began as a call and is none, and why. The text is empty if it was given out already.
-    Broken { text: String, reason: String },
+    /// Text that began as a call and is none.
+    Broken {
+        /// The text, empty if it was given out already.
+        text: String,
+        /// Why it is none.
+        reason: String,
+    },
 }

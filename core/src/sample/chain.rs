@@ -91,7 +91,7 @@ impl Chain {
     }
 
     /// Changes logits: mask, biases, penalties, exclusions.
-    fn edit(&self, row: &mut [f32], past: Past<'_>, allowed: Option<&[u32]>) -> Result<()> {
+    pub(crate) fn edit(&self, row: &mut [f32], past: Past<'_>, allowed: Option<&[u32]>) -> Result<()> {
         if !choosable(row) {
             return Err(Error::NotFinite { position: past.tokens.len() as u64 });
         }

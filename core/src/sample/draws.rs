@@ -23,6 +23,11 @@ impl Draws {
         Self { key: if sequence == 0 { seed } else { Rng::new(seed ^ sequence.wrapping_mul(STEP)).next_u64() } }
     }
 
+    /// The numbers of one of several trials that begin at an output position.
+    pub(crate) fn of_trial(&self, position: u64, trial: u64) -> Self {
+        Self::of_sequence(Rng::new(self.key ^ position.wrapping_mul(STEP)).next_u64(), trial + 1)
+    }
+
     /// The number that chooses the token at an output position: that of a SplitMix64 generator after `position` others.
     pub fn choice(&self, position: u64) -> f32 {
         Rng::new(self.key.wrapping_add(position.wrapping_mul(STEP))).unit()

@@ -31,7 +31,9 @@ pub struct Sampling {
     pub temperature: f32,
     /// 0: no limit.
     pub top_k: u32,
+    /// Keeps the likeliest tokens whose probabilities add up to this; 1 keeps all.
     pub top_p: f32,
+    /// Keeps tokens with at least this part of the largest probability; 0 keeps all.
     pub min_p: f32,
     /// Divides the logits of tokens that were seen; 1 leaves them.
     pub repetition_penalty: f32,
@@ -89,6 +91,7 @@ impl Sampler {
         self.position = position;
     }
 
+    /// Returns the settings.
     pub fn settings(&self) -> &Sampling {
         &self.settings
     }

@@ -12,6 +12,7 @@ pub struct Past<'a> {
 /// A token that was chosen.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Choice {
+    /// The token.
     pub id: u32,
     /// `-log2` of its probability before truncation, where it is needed or asked for.
     pub surprise: Option<f64>,

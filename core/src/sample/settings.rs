@@ -7,15 +7,25 @@ use crate::error::{Error, Result};
 pub enum Filter {
     /// Divides logits by the temperature, a dynamic one included.
     Temperature,
+    /// See [`Samplers::top_n_sigma`].
     TopNSigma,
+    /// See [`Samplers::top_h`].
     TopH,
+    /// See [`Sampling::top_k`](crate::sample::Sampling::top_k).
     TopK,
+    /// See [`Sampling::top_p`](crate::sample::Sampling::top_p).
     TopP,
+    /// See [`Sampling::min_p`](crate::sample::Sampling::min_p).
     MinP,
+    /// See [`Samplers::typical`].
     Typical,
+    /// See [`Samplers::tail_free`].
     TailFree,
+    /// See [`Samplers::epsilon`].
     Epsilon,
+    /// See [`Samplers::eta`].
     Eta,
+    /// See [`Samplers::xtc_probability`].
     Xtc,
 }
 
@@ -78,6 +88,7 @@ impl Default for Mirostat {
 pub struct Dry {
     /// 0 turns it off.
     pub multiplier: f32,
+    /// The factor of the penalty for each further token of the repetition.
     pub base: f32,
     /// Repetitions shorter than this are free.
     pub allowed_length: u32,
@@ -103,6 +114,7 @@ pub struct Samplers {
     pub order: Vec<Filter>,
     /// The temperature goes from this much below to this much above with the entropy; 0 leaves it fixed.
     pub dynamic_range: f32,
+    /// The exponent of the share of the entropy in that range.
     pub dynamic_exponent: f32,
     /// Keeps tokens within this many standard deviations of the largest logit; 0 turns it off.
     pub top_n_sigma: f32,
@@ -127,9 +139,11 @@ pub struct Samplers {
     /// The last tokens of prompt and answer that all penalties look at. `None`: the repetition penalty looks at all of them,
     /// the others at the answer alone.
     pub penalty_window: Option<u32>,
+    /// A penalty on repetitions.
     pub dry: Dry,
     /// No n-gram of this length appears twice; 0 turns it off.
     pub no_repeat_ngram: u32,
+    /// Mirostat in place of the filters.
     pub mirostat: Option<Mirostat>,
     /// Added to the logits of tokens. Minus infinity excludes one.
     pub logit_bias: Vec<(u32, f32)>,

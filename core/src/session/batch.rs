@@ -22,6 +22,7 @@ pub struct Batch<B: Backend> {
 
 /// A session's part in a step.
 pub struct Turn<'a, B: Backend> {
+    /// The session that steps.
     pub session: &'a mut Session<B>,
     /// The token to read, usually the one chosen last.
     pub token: u32,

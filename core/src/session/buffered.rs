@@ -18,9 +18,11 @@ pub struct Buffered<B: Backend> {
 /// Consecutive tokens of one kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Span {
+    /// What the tokens are.
     pub kind: Kind,
     /// The number of its first token.
     pub start: u32,
+    /// Their number.
     pub len: u32,
     /// The position of its first token.
     pub position: u32,
@@ -38,6 +40,7 @@ impl<B: Backend> BufferedSnapshot<B> {
         self.snapshot.len() + self.pending.len() as u32
     }
 
+    /// Returns whether there are no tokens.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -69,6 +72,7 @@ impl<B: Backend> Buffered<B> {
         (self.session.tokens().len() + self.pending.len()) as u32
     }
 
+    /// Returns whether there are no tokens.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -71,7 +71,9 @@ pub enum Input<'a> {
 /// The target of a rollback.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RollbackTarget {
+    /// A number of tokens.
     Len(u32),
+    /// A version that a snapshot was taken of.
     Version(Version),
 }
 
@@ -123,6 +125,27 @@ impl<B: Backend> Session<B> {
         })
     }
 
+    /// Says which part of a pair of texts each token of the next step belongs to, 0 or 1. It has no effect on models without
+    /// token types, and counts until it is said again.
+    ///
+    /// # Errors
+    /// `Config` for more parts than a step has tokens, and for a part that the model has no type for.
+    pub(crate) fn set_parts(&self, parts: &[u32]) -> Result<()> {
+        let Some(types) = self.model.config().token_types else { return Ok(()) };
+        let refused = |reason: String| Err(Error::Config { reason });
+        if parts.len() > self.workspace.batch as usize {
+            return refused(format!("{} parts for a step of {} tokens", parts.len(), self.workspace.batch));
+        }
+        // Models with one type have it for both texts.
+        match types {
+            1 => Ok(()),
+            _ if parts.iter().any(|part| *part >= types) => {
+                refused(format!("a token type past the {types} of the model"))
+            }
+            _ => self.model.backend().upload(&self.workspace.types, 0, bytemuck::cast_slice(parts)),
+        }
+    }
+
     fn admit_context(model: &Model<B>, context: u32) -> Result<()> {
         let most = model.config().context;
         match (1..=most).contains(&context) {
@@ -166,14 +189,17 @@ impl<B: Backend> Session<B> {
         self.sequence.tokens()
     }
 
+    /// Returns the segments, in their order.
     pub fn segments(&self) -> &[Segment] {
         self.sequence.segments()
     }
 
+    /// Returns the number of changes so far.
     pub fn version(&self) -> Version {
         self.sequence.version()
     }
 
+    /// Returns the model.
     pub fn model(&self) -> &Arc<Model<B>> {
         &self.model
     }

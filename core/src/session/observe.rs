@@ -17,9 +17,11 @@ pub trait Observer<B: Backend>: MaybeSend + MaybeSync {
 
 /// The residual stream behind a layer.
 pub struct Observed<'a, B: Backend> {
+    /// The layer, counted from 0.
     pub layer: usize,
     /// The index in the sequence of the first row's token, and the number of rows.
     pub first: u32,
+    /// Rows that the step has.
     pub tokens: u32,
     /// `[tokens, dim]` f32, to be read only: the stream divided by [`branch_scale`](crate::config::Config::branch_scale).
     pub rows: &'a B::Buffer,

@@ -160,6 +160,51 @@ impl<B: Backend> Session<B> {
         self.rows(input, false, rows).await
     }
 
+    /// Reads `tokens` and returns what the final norm makes of each, `[tokens, dim]`, and the logits after the last one.
+    ///
+    /// # Errors
+    /// As [`next`](Session::next).
+    pub async fn states_and_logits(&mut self, tokens: &[u32]) -> Result<(Vec<f32>, Vec<f32>)> {
+        let input = Input::Tokens(tokens);
+        self.admit(input)?;
+        self.stretch(input)?;
+        let step = Unfinished::new(self);
+        let given = step.session.states_of_pieces(tokens).await?;
+        step.finish();
+        Ok(given)
+    }
+
+    async fn states_of_pieces(&mut self, tokens: &[u32]) -> Result<(Vec<f32>, Vec<f32>)> {
+        let (model, timing) = (self.model.clone(), self.timing.clone());
+        let (decoder, backend, config) = (model.decoder(), model.backend(), model.config());
+        let piece = if config.bidirectional() { tokens.len() } else { self.workspace.batch as usize };
+        let (mut hidden, mut row) = (Vec::new(), Vec::new());
+        for part in tokens.chunks(piece.max(1)) {
+            let shared = self.workspace.turn();
+            let turn = take(&shared);
+            let mut stream = Stream::settled(0);
+            self.record(Input::Tokens(part), |_, of| {
+                stream = of;
+                Ok(())
+            })?;
+            let w = &self.workspace;
+            let mut to = |op, operands: &[Operand<'_, B>]| timing.run(backend, &op, operands);
+            decoder.settle(&mut to, w, &mut stream)?;
+            let bytes = part.len() as u64 * u64::from(config.dim) * 4;
+            let states = backend.download(decoder.hidden(&mut to, w, stream)?, 0, bytes);
+            decoder.logits(&mut to, w, stream, 1)?;
+            let logits = backend.download(&w.logits, 0, u64::from(config.vocab) * 4);
+            mem::drop(turn);
+            hidden.extend(bytemuck::pod_collect_to_vec::<u8, f32>(&states.await?));
+            row = bytemuck::pod_collect_to_vec(&logits.await?);
+        }
+        // The norm in front of the head takes the factor of logits along.
+        if config.logit_scale != 1.0 {
+            hidden.iter_mut().for_each(|x| *x /= config.logit_scale);
+        }
+        Ok((hidden, row))
+    }
+
     /// Reads `input` and gives logits (`head`) or what the final norm makes of each row; an error of `rows` ends it.
     pub(super) async fn rows(
         &mut self,

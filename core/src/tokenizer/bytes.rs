@@ -1,6 +1,6 @@
 //! The bytes of each token, as constraints match them.
 
-use serde_json::Value;
+use tokenizers::DecoderWrapper;
 
 use super::sentencepiece::byte;
 use super::{Model, Tokenizer};
@@ -11,13 +11,49 @@ const SPACE: char = '\u{2581}';
 
 /// What a token adds to a text.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum TokenBytes {
+pub enum TokenBytes {
     /// Bytes of the text, which need not be whole characters.
     Text(Vec<u8>),
     /// A control token of this name, which has no text.
     Control(String),
     /// Nothing: the id has no token.
     Absent,
+}
+
+impl TokenBytes {
+    /// Writes tokens one behind the other, for a module that has no tokenizer: a byte for the kind, the number of bytes in
+    /// 32 bits, and the bytes.
+    pub fn pack(tokens: &[TokenBytes]) -> Vec<u8> {
+        let mut packed = Vec::new();
+        for token in tokens {
+            let (kind, bytes) = match token {
+                TokenBytes::Absent => (0, &[][..]),
+                TokenBytes::Text(bytes) => (1, &bytes[..]),
+                TokenBytes::Control(name) => (2, name.as_bytes()),
+            };
+            packed.push(kind);
+            packed.extend((bytes.len() as u32).to_le_bytes());
+            packed.extend(bytes);
+        }
+        packed
+    }
+
+    /// Reads what [`pack`](Self::pack) wrote; `None` for other bytes.
+    pub fn unpack(mut packed: &[u8]) -> Option<Vec<TokenBytes>> {
+        let mut tokens = Vec::new();
+        while let Some((&kind, rest)) = packed.split_first() {
+            let (len, rest) = rest.split_first_chunk()?;
+            let (bytes, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+            tokens.push(match kind {
+                0 => TokenBytes::Absent,
+                1 => TokenBytes::Text(bytes.to_vec()),
+                2 => TokenBytes::Control(String::from_utf8(bytes.to_vec()).ok()?),
+                _ => return None,
+            });
+            packed = rest;
+        }
+        Some(tokens)
+    }
 }
 
 /// How a vocabulary spells bytes.
@@ -34,7 +70,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// [`Error::Tokenizer`] if the vocabulary is spelled neither in bytes nor as SentencePiece does.
-    pub(crate) fn token_bytes(&self, rows: usize) -> Result<Vec<TokenBytes>> {
+    pub fn token_bytes(&self, rows: usize) -> Result<Vec<TokenBytes>> {
         let spelling = self.spelling()?;
         let bytes = byte_table();
         let token = |id: u32| {
@@ -69,9 +105,10 @@ impl Tokenizer {
 
     fn spelling(&self) -> Result<Spelling> {
         let Model::Library(library) = &self.model else { return Ok(Spelling::SentencePiece) };
-        let decoder = library.get_decoder().map(serde_json::to_value);
-        let decoder = decoder.transpose().map_err(Error::tokenizer)?.unwrap_or_default();
-        let kinds = kinds(&decoder);
+        let mut kinds = Vec::new();
+        if let Some(decoder) = library.get_decoder() {
+            add_kinds(decoder, &mut kinds);
+        }
         let has = |kind: &str| kinds.contains(&kind);
         if has("ByteLevel") {
             Ok(Spelling::ByteLevel)
@@ -86,11 +123,22 @@ impl Tokenizer {
     }
 }
 
-/// The kinds of a decoder and of the decoders in it.
-fn kinds(decoder: &Value) -> Vec<&str> {
-    let inner = decoder.get("decoders").and_then(Value::as_array).into_iter().flatten();
-    let own = decoder.get("type").and_then(Value::as_str).filter(|kind| *kind != "Sequence");
-    own.into_iter().chain(inner.filter_map(|d| d.get("type")?.as_str())).collect()
+/// Adds the kinds of a decoder and of the decoders in it.
+fn add_kinds(decoder: &DecoderWrapper, kinds: &mut Vec<&'static str>) {
+    kinds.push(match decoder {
+        DecoderWrapper::Sequence(sequence) => {
+            return sequence.get_decoders().iter().for_each(|inner| add_kinds(inner, kinds));
+        }
+        DecoderWrapper::BPE(_) => "BPEDecoder",
+        DecoderWrapper::ByteLevel(_) => "ByteLevel",
+        DecoderWrapper::WordPiece(_) => "WordPiece",
+        DecoderWrapper::Metaspace(_) => "Metaspace",
+        DecoderWrapper::CTC(_) => "CTC",
+        DecoderWrapper::Replace(_) => "Replace",
+        DecoderWrapper::Fuse(_) => "Fuse",
+        DecoderWrapper::Strip(_) => "Strip",
+        DecoderWrapper::ByteFallback(_) => "ByteFallback",
+    });
 }
 
 /// The byte that each character stands for in byte-level vocabularies: printable ones as they are, others from U+0100 on.
@@ -102,4 +150,23 @@ fn byte_table() -> Vec<Option<u8>> {
     }
     table.extend((0..=255).filter(|b| !plain(*b)).map(Some));
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_bytes_are_packed_and_read_again() {
+        let text = |bytes: &[u8]| TokenBytes::Text(bytes.to_vec());
+        let tokens =
+            vec![text(b"a"), TokenBytes::Absent, TokenBytes::Control("<end>".into()), text(b""), text(&[255, 0])];
+        let packed = TokenBytes::pack(&tokens);
+        assert_eq!(TokenBytes::unpack(&packed), Some(tokens));
+        assert_eq!(TokenBytes::unpack(&[]), Some(Vec::new()));
+        for damaged in [&packed[..packed.len() - 1], &[9, 0, 0, 0, 0], &[1, 255, 255, 255, 255], &[2, 1, 0, 0, 0, 255]]
+        {
+            assert_eq!(TokenBytes::unpack(damaged), None);
+        }
+    }
 }

@@ -3,7 +3,6 @@
 //! A tokenizer comes from a `tokenizer.json`, or is rebuilt from the metadata of a GGUF file.
 
 mod byte_level;
-#[cfg(feature = "constrain")]
 mod bytes;
 mod ends;
 mod gguf;
@@ -13,8 +12,7 @@ mod sentencepiece;
 mod settings;
 mod stream;
 
-#[cfg(feature = "constrain")]
-pub(crate) use bytes::TokenBytes;
+pub use bytes::TokenBytes;
 pub(crate) use settings::Settings;
 pub use stream::Stream;
 
@@ -129,6 +127,39 @@ impl Tokenizer {
         Ok([&whole[..end], &whole[front + plain.len()..]].concat())
     }
 
+    /// The ids of two texts with the model's special tokens around and between them, and the part, 0 or 1, that each id
+    /// belongs to. With `most`, the second text is cut at its end to so many ids in all.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode); [`Error::Tokenizer`] for tokenizers of GGUF files, which do not say what stands between
+    /// two texts, and if the first text leaves no room.
+    pub fn encode_pair(&self, first: &str, second: &str, most: Option<u32>) -> Result<(Vec<u32>, Vec<u32>)> {
+        let Model::Library(library) = &self.model else {
+            return Err(Error::tokenizer("that of a GGUF file does not say what stands between two texts"));
+        };
+        let library: &tokenizers::Tokenizer = library;
+        let around = [self.around.bos, self.around.eos];
+        let encode = |library: &tokenizers::Tokenizer| guarded(|| library.encode_fast((first, second), true));
+        let mut encoded = encode(library)?;
+        let extra = around.iter().flatten().count();
+        if let Some(most) = most.filter(|most| encoded.get_ids().len() + extra > *most as usize) {
+            let mut cutting = tokenizers::Tokenizer::clone(library);
+            let max_length = (most as usize).saturating_sub(extra);
+            let cut = tokenizers::TruncationParams {
+                max_length,
+                strategy: tokenizers::TruncationStrategy::OnlySecond,
+                ..Default::default()
+            };
+            cutting.with_truncation(Some(cut)).map_err(Error::tokenizer)?;
+            encoded = encode(&cutting)?;
+        }
+        let last = encoded.get_type_ids().last().copied().unwrap_or(0);
+        let [bos, eos] = around;
+        let ids = bos.into_iter().chain(encoded.get_ids().iter().copied()).chain(eos).collect();
+        let parts = bos.map(|_| 0).into_iter().chain(encoded.get_type_ids().iter().copied()).chain(eos.map(|_| last));
+        Ok((ids, parts.collect()))
+    }
+
     /// Returns the token that [`encode`](Self::encode) with `add_special` puts before every text, if there is one: BOS, where
     /// the model was trained with it.
     ///
@@ -186,6 +217,7 @@ impl Tokenizer {
         }
     }
 
+    /// Returns the ids that begin and end texts.
     pub fn special(&self) -> Special {
         self.special
     }
@@ -195,14 +227,17 @@ impl Tokenizer {
         self.special = special;
     }
 
+    /// Returns the id that begins texts, where there is one.
     pub fn bos(&self) -> Option<u32> {
         self.special.bos
     }
 
+    /// Returns the id that ends texts, where there is one.
     pub fn eos(&self) -> Option<u32> {
         self.special.eos
     }
 
+    /// Returns the id that ends turns, where there is one.
     pub fn eot(&self) -> Option<u32> {
         self.special.eot
     }

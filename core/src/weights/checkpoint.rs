@@ -14,6 +14,7 @@ use super::source::{Memory, SharedBytes, Source, check_range};
 use super::tensor::{Stored, TensorInfo};
 use crate::error::{Error, Result, one_line};
 use crate::hash::Hash;
+use crate::lora::Adapters;
 
 /// The tensors of a model and the files that hold them.
 pub struct Checkpoint {
@@ -23,6 +24,8 @@ pub struct Checkpoint {
     metadata: Option<Metadata>,
     /// The texts of `__metadata__`, over all safetensors files.
     notes: BTreeMap<String, String>,
+    /// What is added to products of these tensors.
+    pub(crate) adapters: Adapters,
 }
 
 /// What a tensor is read from.
@@ -101,7 +104,7 @@ impl Checkpoint {
             return Err(Error::format(file, format!("tensor {} occurs twice", one_line(&pair[0].name))));
         }
         let files = files.into_iter().map(File::Source).collect();
-        Ok(Checkpoint { files, tensors, metadata, notes: BTreeMap::new() })
+        Ok(Checkpoint { files, tensors, metadata, notes: BTreeMap::new(), adapters: Adapters::default() })
     }
 
     /// With tensors of GGUF's formats that have no kernels as tensors of ones that have.
@@ -171,6 +174,7 @@ impl Checkpoint {
                 hash.add(&self.read(tensor, start, take).await?);
             }
         }
+        self.adapters.hash(&mut hash);
         Ok(hash.text())
     }
 
@@ -197,7 +201,8 @@ impl Checkpoint {
             File::Made(made) => Hollow { name: made.inputs()[0].name.clone(), len: made.len() },
         };
         let files = self.files.iter().map(|file| File::Source(Box::new(hollow(file)))).collect();
-        Self { files, tensors: self.tensors.clone(), metadata: None, notes: BTreeMap::new() }
+        let adapters = self.adapters.clone();
+        Self { files, tensors: self.tensors.clone(), metadata: None, notes: BTreeMap::new(), adapters }
     }
 
     /// True if all files are in memory.

@@ -25,6 +25,7 @@ pub trait Source: MaybeSend + MaybeSync {
     /// Bytes of the file. It does not change while the source lives.
     fn len(&self) -> u64;
 
+    /// Returns whether it has no bytes.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -63,6 +64,7 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// Wraps bytes under a name for messages.
     pub fn new(name: impl Into<String>, bytes: impl Into<Arc<Vec<u8>>>) -> Self {
         Memory { name: name.into(), bytes: bytes.into() }
     }

@@ -27,7 +27,9 @@ impl std::fmt::Display for Stored {
 /// The name, type, shape and byte range of a tensor. The range `offset..offset + bytes` is inside the file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TensorInfo {
+    /// The name in the file.
     pub name: String,
+    /// The format of its elements.
     pub stored: Stored,
     /// Row-major, outermost first, as PyTorch prints it: `[out, in]`. A scalar has no dimensions.
     pub shape: Vec<u64>,
@@ -35,6 +37,7 @@ pub struct TensorInfo {
     pub file: usize,
     /// Bytes from the start of that file.
     pub offset: u64,
+    /// Its number of bytes.
     pub bytes: u64,
 }
 

@@ -7,10 +7,12 @@ mod dropped;
 mod parts;
 mod samplers;
 mod schemas;
+mod searches;
 mod send;
 mod speculation;
 #[path = "../tiny/mod.rs"]
 mod tiny;
+mod trials;
 
 use foveate_core::Any;
 use foveate_core::generate::{Generation, Generator, Prompt};

@@ -254,7 +254,16 @@ fn chi_squared(counts: &[u32], law: &[f64]) -> (f64, f64) {
 #[test]
 fn draws_follow_the_filtered_distribution() {
     let logits: Vec<f32> = vec![1.0, 0.4, 2.0, -0.5, 0.0, 1.4];
-    for (name, value) in [("typical", "0.8"), ("top-n-sigma", "2"), ("eta", "0.01"), ("xtc-probability", "1")] {
+    for (name, value) in [
+        ("typical", "0.8"),
+        ("top-n-sigma", "2"),
+        ("eta", "0.01"),
+        ("xtc-probability", "1"),
+        ("top-h", "0.95"),
+        ("tail-free", "0.9"),
+        ("epsilon", "0.05"),
+        ("dynamic-temperature", "0.5:1"),
+    ] {
         let mut samplers = Samplers::default();
         samplers.set(name, value).expect("a name");
         let mut chain = settings(samplers, 1.2);

@@ -174,7 +174,7 @@ impl Folder {
 }
 
 /// Each head's rows `[2, d / 2]` as `[d / 2, 2]`.
-fn permuted((shape, values): Tensor, dim: usize) -> Tensor {
+pub(crate) fn permuted((shape, values): Tensor, dim: usize) -> Tensor {
     let (rows, width) = (shape[0] as usize, values.len() / shape[0] as usize);
     let from = |row: usize| row / dim * dim + row % dim % 2 * (dim / 2) + row % dim / 2;
     let values = (0..rows).flat_map(|row| values[from(row) * width..][..width].to_vec()).collect();
@@ -284,7 +284,7 @@ fn frequencies(config: &Config) -> Option<Frequencies> {
     ropes.next_back().map(|rope| rope.frequencies.clone())
 }
 
-fn convert(folder: &Folder, conversion: &Conversion) -> Result<Gguf, Failed> {
+pub(crate) fn convert(folder: &Folder, conversion: &Conversion) -> Result<Gguf, Failed> {
     let Folder { family, .. } = folder;
     let (config, has) = (&family.config, |with| conversion.with.contains(&with));
     let mut file = Gguf::default();

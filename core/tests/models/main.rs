@@ -1,5 +1,6 @@
 //! Small models whose logits, losses or greedy tokens third-party code computed, on every executor and adapter.
 
+mod adapters;
 mod fused;
 mod gguf;
 mod gguf_experts;
@@ -419,6 +420,14 @@ fn main() {
         let name = format!("cpu::gguf/{}", conversion.family);
         trials.push(Trial::test(name, cpu).with_ignored_flag(missing));
     }
+    for family in adapters::families() {
+        let name = format!("cpu::adapters/{family}");
+        let cpu = move || adapters::run(Any::Host(HostBackend::cpu(2)), &family);
+        trials.push(Trial::test(name, cpu).with_ignored_flag(missing));
+    }
+    trials.push(Trial::test("cpu::adapters, several", adapters::several).with_ignored_flag(missing));
+    trials.push(Trial::test("cpu::adapters, gguf", adapters::gguf_forms).with_ignored_flag(missing));
+    trials.push(Trial::test("cpu::adapters, refused", adapters::refuses).with_ignored_flag(missing));
     for report in reports::ALL {
         let cpu = move || reports::run(Any::Host(HostBackend::exact_cpu(2)), report);
         trials.push(Trial::test(format!("cpu::reports/{}", report.file), cpu).with_ignored_flag(missing));
@@ -444,6 +453,15 @@ fn main() {
                 };
                 let trial = Trial::test(format!("gpu::{name}::{kind}::{family}"), gpu);
                 trials.push(trial.with_ignored_flag(missing));
+            }
+            for family in adapters::families() {
+                let (adapter, serial) = (adapter.clone(), serial.clone());
+                let name = format!("gpu::{name}::{kind}::adapters/{family}");
+                let gpu = move || {
+                    let _one = serial.lock().unwrap_or_else(|p| p.into_inner());
+                    adapters::run(open(&adapter)?, &family)
+                };
+                trials.push(Trial::test(name, gpu).with_ignored_flag(missing));
             }
             for report in reports::ALL.iter().filter(|_| kind == "full") {
                 let (adapter, serial) = (adapter.clone(), serial.clone());

@@ -56,7 +56,7 @@ fn models() -> Vec<(&'static str, Value)> {
         ),
         ("falcon_h1", with(json!({"rms_norm_eps": 1e-2, "time_step_limit": steps, "attention_in_multiplier": 1.5}))),
         ("zamba2", with(json!({"rms_norm_eps": 1e-2, "hidden_act": "silu", "time_step_min": 0.01}))),
-        ("olmo_hybrid", with(json!({"rms_norm_eps": 1e-2, "hidden_act": "gelu"}))),
+        ("olmo_hybrid", with(json!({"rms_norm_eps": 1e-2}))),
     ]
 }
 
@@ -138,6 +138,7 @@ const ALSO_SAYS_THE_DEFAULT: &[(&str, &str)] = &[
     ("nemotron_h", "mamba_hidden_act"),
     ("falcon_h1", "mamba_rms_norm"),
     ("falcon_h1", "projectors_bias"),
+    ("olmo_hybrid", "hidden_act"),
     ("olmo_hybrid", "linear_allow_neg_eigval"),
     ("olmo_hybrid", "linear_num_key_heads"),
     ("olmo_hybrid", "linear_num_value_heads"),
@@ -208,7 +209,7 @@ fn values_of_hybrids_that_have_no_form_here_are_refused_by_name() {
         ("bamba", "attn_layer_indices", json!([9])),
         ("bamba", "mamba_n_groups", json!(3)),
         ("granitemoehybrid", "position_embedding_type", json!("alibi")),
-        ("nemotron_h", "moe_latent_size", json!(32)),
+        ("nemotron_h", "moe_latent_size", json!(0)),
         ("falcon_h1", "mlp_multipliers", json!([1.0])),
         ("falcon_h1", "ssm_multipliers", json!("all")),
         ("olmo_hybrid", "linear_num_value_heads", json!(6)),

@@ -34,8 +34,13 @@ fn models() -> Vec<(&'static str, Value)> {
             })),
         ),
         ("qwen3_moe", with(json!({"num_experts_per_tok": 7, "use_sliding_window": true, "sliding_window": 5}))),
-        ("qwen3_next", with(json!({"num_experts_per_tok": 5, "norm_topk_prob": false, "rope_parameters": null}))),
-        ("qwen3_5_moe", with(json!({"num_experts_per_tok": 5, "rope_parameters": null}))),
+        (
+            "qwen3_next",
+            with(
+                json!({"num_experts_per_tok": 5, "norm_topk_prob": false, "rope_parameters": null, "hidden_act": "silu"}),
+            ),
+        ),
+        ("qwen3_5_moe", with(json!({"num_experts_per_tok": 5, "rope_parameters": null, "hidden_act": "silu"}))),
         ("olmoe", with(json!({"num_experts_per_tok": 7, "norm_topk_prob": true, "clip_qkv": 0.3}))),
         ("granitemoe", with(json!({"num_experts_per_tok": 3}))),
         ("granitemoeshared", with(json!({"num_experts_per_tok": 3}))),
@@ -154,6 +159,8 @@ const ALSO_DESCRIBES: &[(&str, &str, &str)] = &[
 /// Keys of a model that may be taken away: with the value they have here it is the class's default.
 const ALSO_SAYS_THE_DEFAULT: &[(&str, &str)] = &[
     ("", "decoder_sparse_step"),
+    ("qwen3_next", "hidden_act"),
+    ("qwen3_5_moe", "hidden_act"),
     ("qwen2_moe", "qkv_bias"),
     ("phimoe", "num_experts_per_tok"),
     ("ernie4_5_moe", "moe_layer_start_index"),

@@ -7,6 +7,7 @@ mod folder;
 mod gguf;
 #[path = "../gguf_file/mod.rs"]
 mod gguf_file;
+mod options;
 
 use foveate_core::Any;
 use foveate_core::host::HostBackend;

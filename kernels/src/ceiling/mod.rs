@@ -15,6 +15,7 @@ use crate::plan::{Access, Arg};
 use crate::plan::{Caps, PassBuilder, Plan};
 use alloc::{vec, vec::Vec};
 
+/// The name in errors and labels.
 pub const NAME: &str = "ceiling";
 
 /// Invocations per workgroup.
@@ -25,15 +26,20 @@ const GROUP: u32 = 256;
 pub enum Load {
     /// `vectors` vectors of 16 bytes.
     Copy {
+        /// Vectors of 16 bytes.
         vectors: u32,
     },
+    /// `rounds` multiply-adds of eight vectors in each of `invocations` invocations.
     Multiply {
+        /// Invocations, of which each writes one f32.
         invocations: u32,
+        /// Multiply-adds of each vector.
         rounds: u32,
     },
 }
 
 impl Load {
+    /// Returns the arguments of the load.
     pub fn args(&self) -> Vec<Arg> {
         match *self {
             Load::Copy { vectors } => vec![
@@ -75,6 +81,7 @@ impl Load {
         Ok(Plan { passes: vec![pass], scratch: Vec::new() })
     }
 
+    /// Returns the floating-point operations of the load.
     pub fn flop(&self) -> u64 {
         match *self {
             Load::Copy { .. } => 0,
@@ -82,6 +89,7 @@ impl Load {
         }
     }
 
+    /// Returns the bytes that the load reads and writes.
     pub fn bytes(&self) -> u64 {
         match *self {
             Load::Copy { vectors } => 32 * u64::from(vectors),

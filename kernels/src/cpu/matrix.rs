@@ -26,6 +26,7 @@ impl<'a> Matrix<'a> {
         Self { data, shape, strides: [stride, 1] }
     }
 
+    /// Returns the transpose, without moving an element.
     pub fn transposed(self) -> Self {
         let ([rows, columns], [row, column]) = (self.shape, self.strides);
         Self { shape: [columns, rows], strides: [column, row], ..self }
@@ -38,6 +39,7 @@ impl<'a> Matrix<'a> {
         Self { data: &self.data[start..], shape: [rows.len(), self.shape[1]], ..self }
     }
 
+    /// Returns the number of rows and of columns.
     pub fn shape(&self) -> [usize; 2] {
         self.shape
     }
@@ -52,10 +54,15 @@ impl<'a> Matrix<'a> {
         self.data
     }
 
+    /// Returns a pointer to the first element.
     pub fn as_ptr(&self) -> *const f32 {
         self.data.as_ptr()
     }
 
+    /// Returns one element.
+    ///
+    /// # Panics
+    /// If it lies outside of the slice.
     pub fn get(&self, i: usize, j: usize) -> f32 {
         self.data[i * self.strides[0] + j * self.strides[1]]
     }
@@ -93,18 +100,25 @@ impl<'a> Tile<'a> {
         Self { data: unsafe { data.add(start) }, shape, stride, _owner: PhantomData }
     }
 
+    /// Returns the number of rows and of columns.
     pub fn shape(&self) -> [usize; 2] {
         self.shape
     }
 
+    /// Returns the elements between the beginnings of two rows.
     pub fn stride(&self) -> usize {
         self.stride
     }
 
+    /// Returns a pointer to the first element.
     pub fn as_mut_ptr(&mut self) -> *mut f32 {
         self.data
     }
 
+    /// Returns row `i`.
+    ///
+    /// # Panics
+    /// If there is no such row.
     pub fn row(&mut self, i: usize) -> &mut [f32] {
         assert!(i < self.shape[0], "row {i} of {}", self.shape[0]);
         if self.shape[1] == 0 {

@@ -13,7 +13,9 @@ use core::ops::Range;
 
 /// Memory of one argument.
 pub enum View<'a> {
+    /// An argument that the op reads.
     In(&'a [u8]),
+    /// An argument that the op writes.
     Out(&'a mut [u8]),
 }
 
@@ -55,10 +57,12 @@ impl<'a> Args<'a> {
         }
     }
 
+    /// Returns the elements of an f32 input.
     pub fn f32(&self, name: &str) -> &'a [f32] {
         bytemuck::cast_slice(self.bytes(name))
     }
 
+    /// Returns the elements of a u32 input.
     pub fn u32(&self, name: &str) -> &'a [u32] {
         bytemuck::cast_slice(self.bytes(name))
     }
@@ -82,10 +86,12 @@ impl<'a> Args<'a> {
         }
     }
 
+    /// Takes the elements of an f32 output; a second call for the same output panics.
     pub fn out(&mut self, name: &str) -> &'a mut [f32] {
         bytemuck::cast_slice_mut(self.out_bytes(name))
     }
 
+    /// Takes the elements of a u32 output; a second call for the same output panics.
     pub fn out_u32(&mut self, name: &str) -> &'a mut [u32] {
         bytemuck::cast_slice_mut(self.out_bytes(name))
     }
@@ -124,6 +130,12 @@ pub trait Host: Sync {
     fn tiles(&self) -> Option<Tiles> {
         None
     }
+
+    /// Returns up to how many tokens a product has the same bits for each token as a product of that token alone.
+    /// Products of more tokens may add in another order, which is faster.
+    fn alike(&self) -> usize {
+        0
+    }
 }
 
 /// Calls `body` with ranges that cover `0..items`. Each range has at least `least` items unless `items` is smaller.
@@ -161,6 +173,7 @@ pub struct Shared<'a, T> {
 unsafe impl<T: Send> Sync for Shared<'_, T> {}
 
 impl<'a, T> Shared<'a, T> {
+    /// Wraps a slice.
     pub fn new(slice: &'a mut [T]) -> Self {
         Self { data: slice.as_mut_ptr(), len: slice.len(), _owner: core::marker::PhantomData }
     }

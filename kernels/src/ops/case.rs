@@ -8,8 +8,11 @@ use alloc::string::String;
 /// A named spec with its tolerance on an executor; the name carries the shape.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Case {
+    /// The name in reports.
     pub id: String,
+    /// The op with its spec.
     pub op: Op,
+    /// How far an executor may differ from the definition.
     pub tolerance: Tolerance,
 }
 

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 ///
 /// `args`, `plan`, `reference`, `cpu` and `flop` are called after [`validate`](Kernel::validate) has returned `Ok`.
 pub trait Kernel {
+    /// Returns the name of the op in settings and case files.
     fn name(&self) -> &'static str;
 
     /// Checks every field; nothing may run before it has passed.

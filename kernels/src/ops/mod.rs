@@ -25,7 +25,7 @@ macro_rules! registry {
         /// Every op; tests, benches, fuzz targets and the command line walk it.
         #[derive(Clone, PartialEq, Debug)]
         #[non_exhaustive]
-        pub enum Op { $($variant(crate::ops::$family::$module::Spec)),* }
+        pub enum Op { $(#[doc = concat!("The op `", stringify!($module), "`.")] $variant(crate::ops::$family::$module::Spec)),* }
 
         impl Op {
             /// The name of every op.
@@ -86,6 +86,7 @@ registry! {
 }
 
 impl Op {
+    /// Returns the name of the op in settings and case files.
     pub fn name(&self) -> &'static str {
         self.kernel().name()
     }

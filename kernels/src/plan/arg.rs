@@ -7,12 +7,16 @@ use alloc::vec::Vec;
 /// The access of an op to an argument.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Access {
+    /// The op only reads it.
     Read,
+    /// The op writes all of it and reads nothing.
     Write,
+    /// The op reads it and writes a part.
     ReadWrite,
 }
 
 impl Access {
+    /// Returns whether the op writes it.
     pub fn writes(self) -> bool {
         self != Access::Read
     }
@@ -23,11 +27,13 @@ impl Access {
 pub struct Arg {
     /// The name in case files, in Rust and in WGSL.
     pub name: &'static str,
+    /// The format of its elements.
     pub dtype: DType,
     /// Row-major shape, for messages and case files.
     pub shape: Vec<u32>,
     /// Elements that the op may touch: the product of `shape`, or more where rows stand apart.
     pub elements: u32,
+    /// What the op does with it.
     pub access: Access,
     /// Rows that this tensor may be cut into when it is larger than a binding: `(rows, bytes of a row)`.
     pub rows: Option<(u32, u64)>,

@@ -43,6 +43,7 @@ use alloc::vec::Vec;
 /// The passes of an op on a device.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Plan {
+    /// The dispatches, in order; each sees what those before it have written.
     pub passes: Vec<Pass>,
     /// Bytes of each scratch buffer.
     pub scratch: Vec<u64>,

@@ -21,6 +21,7 @@ pub enum Memory {
 pub struct Binding {
     /// The variable's name in the shader.
     pub name: &'static str,
+    /// What is bound.
     pub memory: Memory,
     /// The access of the shader to the buffer.
     pub access: Access,
@@ -33,19 +34,26 @@ pub struct Binding {
 /// A member of the pass's `struct Params`, four bytes each, in order.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Param {
+    /// The member's name.
     pub name: &'static str,
+    /// Its value.
     pub value: Value,
 }
 
+/// The value of a parameter.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Value {
+    /// A number without sign.
     U32(u32),
+    /// A floating-point number.
     F32(f32),
     /// The offset of argument `arg` in its binding, in units of `unit` bytes: 0 if the caller's buffer begins with the
     /// argument. A caller can thus pass a part of a buffer that starts at any multiple of `unit`, not only of the
     /// device's alignment.
     Start {
+        /// The index of the argument.
         arg: usize,
+        /// Bytes of a unit.
         unit: u32,
     },
 }
@@ -53,9 +61,13 @@ pub enum Value {
 /// One dispatch.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Pass {
+    /// The shader.
     pub shader: Shader,
+    /// The buffers, in the order of their binding numbers.
     pub bindings: Vec<Binding>,
+    /// The members of `Params`, in order.
     pub params: Vec<Param>,
+    /// Workgroups in x, y and z.
     pub workgroups: [u32; 3],
 }
 
@@ -90,6 +102,7 @@ pub struct PassBuilder<'a> {
 }
 
 impl<'a> PassBuilder<'a> {
+    /// Begins a pass of an op with these arguments.
     #[inline(never)]
     pub fn new(args: &'a [Arg], shader: Shader) -> Self {
         let pass = Pass { shader, bindings: Vec::new(), params: Vec::new(), workgroups: [1, 1, 1] };
@@ -134,11 +147,13 @@ impl<'a> PassBuilder<'a> {
         self
     }
 
+    /// Adds a parameter of type `u32`.
     #[inline(never)]
     pub fn u32(self, name: &'static str, value: u32) -> Self {
         self.param(name, Value::U32(value))
     }
 
+    /// Adds a parameter of type `f32`.
     #[inline(never)]
     pub fn f32(self, name: &'static str, value: f32) -> Self {
         self.param(name, Value::F32(value))

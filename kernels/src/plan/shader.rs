@@ -11,6 +11,7 @@ use core::fmt::Write;
 pub struct Part {
     /// Path below `kernels/src`.
     pub name: &'static str,
+    /// The text of the file.
     pub source: &'static str,
 }
 
@@ -108,7 +109,9 @@ pub enum Const {
 /// The optional WebGPU features that a shader needs; each is an `enable` line of the header.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Features {
+    /// Half precision, `shader-f16`.
     pub f16: bool,
+    /// Operations between the invocations of a subgroup, `subgroups`.
     pub subgroups: bool,
 }
 
@@ -117,8 +120,11 @@ pub struct Features {
 pub struct Shader {
     /// `op` or `op.form`, for labels and reports.
     pub name: &'static str,
+    /// Files whose declarations are put together, in order.
     pub parts: Vec<Part>,
+    /// Constants that the parts name.
     pub consts: Vec<(&'static str, Const)>,
+    /// Features that the device must have.
     pub features: Features,
     /// Bytes of workgroup memory, counted as WGSL lays variables out; a test holds it against the linked module.
     pub workgroup_bytes: u32,
@@ -127,6 +133,7 @@ pub struct Shader {
 /// A linked shader: its text, and where each part begins in it.
 #[derive(Clone, Debug)]
 pub struct Linked {
+    /// The text.
     pub source: String,
     /// `(first line of the part in source, counted from 1; name)`, ascending.
     pub origins: Vec<(u32, &'static str)>,

@@ -15,6 +15,7 @@ pub trait Entropy {
 /// A [`Source`] of values that are mostly small and in their range, and sometimes anything: specs that `validate` refuses
 /// are among them.
 pub struct Drawn<'a> {
+    /// The source of random numbers.
     pub entropy: &'a mut dyn Entropy,
 }
 

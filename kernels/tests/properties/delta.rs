@@ -88,7 +88,8 @@ pub(crate) fn close(got: &[f32], want: &[f32]) {
 }
 
 pub(crate) fn gate() -> impl Strategy<Value = Gate> {
-    prop_oneof![Just(Gate::None), Just(Gate::Head), Just(Gate::Channel), Just(Gate::EraseWrite)]
+    let gates = [Gate::None, Gate::Head, Gate::Channel, Gate::EraseWrite, Gate::RankOne];
+    prop::sample::select(gates.to_vec())
 }
 
 pub(crate) fn spec() -> impl Strategy<Value = Spec> {
@@ -252,6 +253,30 @@ proptest! {
         }
     }
 
+    /// (11) A matrix that takes keys out of the decayed state is the delta rule, and one of rank 0 erases nothing.
+    #[test]
+    fn delta_of_rank_one_reduces_to_other_gates(spec in spec(), seed: u64) {
+        let spec = Spec { normalize: false, heads: spec.value_heads, ..spec };
+        let (dim, width) = (spec.key_dim as usize, spec.value_dim as usize);
+        for form in FORMS {
+            let channel = Run::new(Spec { gate: Gate::Channel, ..spec }, seed);
+            let [k, g, beta, v] = ["k", "g", "beta", "v"].map(|name| channel.f32(name));
+            let a: Vec<f32> = (0..k.len()).map(|i| -beta[i / dim] * g[i].exp() * k[i]).collect();
+            let written: Vec<f32> = (0..v.len()).map(|i| beta[i / width] * v[i]).collect();
+            let one = Spec { gate: Gate::RankOne, ..spec };
+            let reads = channel.with(one, &[("a", &a), ("b", &k), ("v", &written)]).run(form);
+            let none = channel.with(one, &[("a", &a), ("b", &vec![0.0; k.len()]), ("v", &written)]).run(form);
+            let gates: [(&str, &[f32]); 2] = [("erase", &vec![0.0; k.len()]), ("write", &vec![1.0; v.len()])];
+            let writes = channel.with(Spec { gate: Gate::EraseWrite, ..spec }, &gates);
+            let writes = writes.with(writes.spec, &[("v", &written)]).run(form);
+            let channel = channel.run(form);
+            for name in ["out", "state"] {
+                close(&reads.f32(name), &channel.f32(name));
+                close(&none.f32(name), &writes.f32(name));
+            }
+        }
+    }
+
     /// (18) Value heads that share a key head have its keys.
     #[test]
     fn delta_of_grouped_heads_is_that_of_repeated_keys(spec in spec(), seed: u64) {
@@ -337,7 +362,7 @@ fn delta_recalls_what_it_wrote() {
 /// (17) Decays from those of a whole chunk at the strongest gate to a reset.
 #[test]
 fn delta_stays_finite_where_nothing_is_left() {
-    let gates = [Gate::Head, Gate::Channel, Gate::EraseWrite];
+    let gates = [Gate::Head, Gate::Channel, Gate::EraseWrite, Gate::RankOne];
     for (gate, chunk) in gates.into_iter().flat_map(|gate| [1, 16, 64].map(|chunk| (gate, chunk))) {
         let spec = Spec { gate, last: true, initial: true, chunk: Some(chunk), ..Spec::new(1, 150, 1, 20, 20) };
         for (form, g) in FORMS.into_iter().flat_map(|form| [-5.0, -320.0, -1e4].map(|g| (form, g))) {

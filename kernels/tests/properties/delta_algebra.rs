@@ -138,6 +138,7 @@ proptest! {
             Gate::None | Gate::Head => &["q", "k"],
             Gate::Channel => &["q", "k", "g"],
             Gate::EraseWrite => &["q", "k", "g", "erase"],
+            Gate::RankOne => &["q", "k", "g", "a", "b"],
             Gate::Write => unreachable!("it is not drawn"),
         };
         for form in FORMS {
@@ -188,7 +189,7 @@ proptest! {
         for form in FORMS {
             let run = Run::new(spec, seed);
             let mut other = run.clone();
-            for name in ["q", "k", "v", "beta", "g", "erase", "write", "state0"] {
+            for name in ["q", "k", "v", "beta", "g", "erase", "write", "a", "b", "state0"] {
                 if run.has(name) {
                     other.set(name, &moved(&run, name));
                 }

@@ -1,16 +1,21 @@
 //! `foveate chat`, and the conversation of `foveate run`
 
+mod commands;
+mod lines;
+
 use super::constrain::ConstraintArguments;
 use super::interrupt::{self, Answering};
 use super::{Kv, ModelArguments, SamplingArguments, print, progress, summary};
 use clap::{Args, ValueEnum};
+use commands::Next;
 use foveate::chat::Inputs;
 use foveate::generate::{Chat, Reply};
 use foveate::model::Model;
 use foveate::parts::{Part, ToolCall, ToolChoice};
 use foveate::session::Session;
 use foveate::{Any, Cancel, Error, Finish, Generation, Message, Result, RuntimeError};
-use std::io::{BufRead, IsTerminal};
+use lines::{Line, Lines};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -32,19 +37,12 @@ pub(super) struct Settings {
     /// The system message.
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
-    /// A variable of the model's chat template, such as enable_thinking=false: JSON, or else a string. Repeatable.
-    #[arg(long, value_name = "NAME=VALUE")]
-    template_var: Vec<String>,
-    /// A file with a JSON list of functions that the model may call, for its chat template.
-    #[arg(long, value_name = "FILE")]
-    tools: Option<PathBuf>,
+    #[command(flatten)]
+    template: TemplateArguments,
     /// What the model does with its tools: auto, strict (calls follow the tools' schemas), required, none, or the name of
     /// the one that it must call.
     #[arg(long, value_name = "CHOICE", default_value = "auto")]
     tool_choice: String,
-    /// Ask the model to think first, or not to, if its template knows of it.
-    #[arg(long, value_enum)]
-    thinking: Option<Switch>,
     /// Maximum number of tokens of reasoning in an answer.
     #[arg(long, value_name = "N")]
     reasoning_budget: Option<u64>,
@@ -72,22 +70,24 @@ pub(super) struct Settings {
     json: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum Switch {
-    On,
-    Off,
+/// What a chat template gets besides the messages.
+#[derive(Args)]
+pub(super) struct TemplateArguments {
+    /// A variable of the model's chat template, such as enable_thinking=false: JSON, or else a string. Repeatable.
+    #[arg(long, value_name = "NAME=VALUE")]
+    template_var: Vec<String>,
+    /// A file with a JSON list of functions that the model may call, for its chat template.
+    #[arg(long, value_name = "FILE")]
+    tools: Option<PathBuf>,
+    /// Ask the model to think first, or not to, if its template knows of it.
+    #[arg(long, value_enum)]
+    thinking: Option<Switch>,
 }
 
-impl Settings {
-    /// The options of each turn, if they are within their ranges.
-    pub(super) fn options(&self) -> Result<Generation> {
-        let options = Generation::new().max_tokens(self.max_tokens).stop(&self.stop);
-        let options = options.constraint(self.constraint.constraint()?);
-        let options = match self.reasoning_budget {
-            Some(tokens) => options.reasoning_budget(tokens),
-            None => options,
-        };
-        self.sampling.apply(options.ignore_eos(self.ignore_eos).show_special(self.ignore_eos))
+impl TemplateArguments {
+    /// Returns whether any of them was given.
+    pub(super) fn are_given(&self) -> bool {
+        !self.template_var.is_empty() || self.tools.is_some() || self.thinking.is_some()
     }
 
     /// Returns the template's inputs other than the messages.
@@ -110,6 +110,30 @@ impl Settings {
             inputs.tools = Some(tools.map_err(|e| wrong(format!("--tools must name a JSON list of functions: {e}")))?);
         }
         Ok(inputs)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+impl Settings {
+    /// The options of each turn, if they are within their ranges.
+    pub(super) fn options(&self) -> Result<Generation> {
+        let options = Generation::new().max_tokens(self.max_tokens).stop(&self.stop);
+        let options = options.constraint(self.constraint.constraint()?);
+        let options = match self.reasoning_budget {
+            Some(tokens) => options.reasoning_budget(tokens),
+            None => options,
+        };
+        self.sampling.apply(options.ignore_eos(self.ignore_eos).show_special(self.ignore_eos))
+    }
+
+    /// Returns the template's inputs other than the messages.
+    pub(super) fn inputs(&self) -> Result<Inputs> {
+        self.template.inputs()
     }
 
     /// The options with the model's own settings, and with the way to draft tokens.
@@ -170,32 +194,54 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 /// Answers line after line of standard input. Behind an answer that calls tools, the next lines are their results, one each.
 pub(super) fn converse(mut chat: Chat<Any>, settings: &Settings, options: &Generation) -> Result<()> {
     interrupt::watch();
-    let asks = std::io::stdin().is_terminal();
+    let mut lines = Lines::open()?;
+    let asks = lines.asks();
     if asks {
-        eprintln!("Ctrl-C stops an answer; /exit, or Ctrl-C here, ends the conversation.");
+        eprintln!("/help lists commands; Ctrl-C stops an answer, Ctrl-D ends the conversation.");
     }
-    let mut lines = std::io::stdin().lock().lines();
+    let mut options = options.clone();
     let (mut calls, mut results) = (Vec::<ToolCall>::new(), Vec::new());
     loop {
         let call = calls.get(results.len());
-        if asks {
-            print(&call.map_or("> ".into(), |call| format!("result of {}> ", call.name)))?;
-        }
-        let Some(line) = lines.next() else { break };
-        let line = line.map_err(|e| Error::File { path: "standard input".into(), reason: e.to_string() })?;
-        let messages = match (line.trim(), call) {
-            ("/exit", _) => break,
-            ("", None) => continue,
-            (question, None) => vec![Message::from(question)],
-            (result, Some(call)) => {
-                results.push(call.result(result));
+        let line = match lines.next(&call.map_or("> ".into(), |call| format!("result of {}> ", call.name)))? {
+            Line::Text(line) => line,
+            // The results are given up: the next line is a message.
+            Line::Interrupted if call.is_some() => {
+                (calls, results) = (Vec::new(), Vec::new());
+                continue;
+            }
+            Line::Interrupted => {
+                eprintln!("(/exit or Ctrl-D ends the conversation)");
+                continue;
+            }
+            Line::End => break,
+        };
+        let next = match call {
+            Some(call) if line.trim() != "/exit" => {
+                results.push(call.result(line.trim()));
                 if results.len() < calls.len() {
                     continue;
                 }
-                std::mem::take(&mut results)
+                Ok(Next::Answer(std::mem::take(&mut results)))
             }
+            _ => commands::follow(&line, &mut chat, &mut options, asks),
         };
-        match turn(&mut chat, messages, settings.json, options) {
+        let messages = match next {
+            Ok(Next::Exit) => break,
+            Ok(Next::Message(text)) if text.is_empty() => continue,
+            Ok(Next::Message(text)) => vec![Message::from(text)],
+            Ok(Next::Answer(messages)) => messages,
+            Ok(Next::Done(text)) => {
+                eprint!("{text}");
+                continue;
+            }
+            Err(error) if asks => {
+                eprintln!("error: {error}");
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        match turn(&mut chat, messages, settings.json, &options) {
             // The next question may fit where this one did not.
             Err(error @ Error::Core(RuntimeError::ContextFull { .. })) if asks => eprintln!("error: {error}"),
             turn => calls = turn?.1,

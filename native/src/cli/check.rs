@@ -21,7 +21,7 @@ pub(super) struct Arguments {
 impl Arguments {
     /// The device as checks run it: exact.
     fn device(&self) -> DeviceArguments {
-        DeviceArguments { exact: true, ..self.device }
+        DeviceArguments { exact: true, fast: false, ..self.device }
     }
 }
 

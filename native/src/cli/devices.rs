@@ -40,13 +40,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if adapters.is_empty() {
         print("no GPU adapter was found\n")?;
     }
-    for adapter in adapters {
+    for (number, adapter) in adapters.into_iter().enumerate() {
         let options = gpu::Options { baseline: arguments.baseline, software: true };
         match wait(Gpu::from_adapter(&adapter, options)) {
             Ok(gpu) => {
                 let caps = *gpu.caps();
-                let software = if caps.software { ", a software driver: taken only with --device gpu" } else { "" };
-                print(&format!("\n{}{software}\n{}", gpu.describe(), limits(&caps)))?;
+                let software = if caps.software { ", a software driver: taken only with --device gpu or gpu:N" } else { "" };
+                print(&format!("\ngpu:{number}: {}{software}\n{}", gpu.describe(), limits(&caps)))?;
                 for (step, tokens) in [("decode", 1), ("prefill", 256)] {
                     print(&format!("  kernels of a {step} step ({tokens} at a time):\n{}", variants(&caps, tokens)))?;
                 }

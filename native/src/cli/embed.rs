@@ -1,6 +1,6 @@
 //! `foveate embed`
 
-use super::{DeviceArguments, load};
+use super::{DeviceArguments, LoraArguments, load};
 use clap::Args;
 use foveate::embedding::{Embedder, Options, Prompt, output};
 use foveate::{Any, Error, Result, wait};
@@ -46,13 +46,15 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
+    lora: LoraArguments,
+    #[command(flatten)]
     device: DeviceArguments,
 }
 
 /// A text, and what it is called.
-struct Text {
-    id: Value,
-    text: String,
+pub(super) struct Text {
+    pub(super) id: Value,
+    pub(super) text: String,
 }
 
 /// The format of a file of vectors.
@@ -60,7 +62,7 @@ type Write = fn(&[Vec<f32>]) -> foveate::Result<Vec<u8>, foveate::RuntimeError>;
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let write = arguments.out.as_deref().map(format).transpose()?;
-    let texts = texts(arguments)?;
+    let texts = texts(arguments.input.as_deref(), &arguments.texts)?;
     if arguments.similarity && texts.len() != 2 {
         return Err(Error::Usage { reason: format!("--similarity compares two texts, got {}", texts.len()) });
     }
@@ -68,12 +70,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if recipe.is_none() {
         eprintln!("the model has no modules.json: vectors are the mean of all tokens");
     }
-    let model = load(&arguments.model, arguments.device)?;
+    let model = load(&arguments.model, &arguments.lora, arguments.device)?;
     let mut embedder: Embedder<Any> = Embedder::new(model, Arc::new(recipe.unwrap_or_default()))?;
     let options = options(arguments);
     let mut vectors = Vec::new();
     for (at, text) in texts.iter().enumerate() {
-        let vector = wait(embedder.embed(&text.text, &options)).map_err(|error| named(error, at, texts.len()))?;
+        let vector =
+            wait(embedder.embed(&text.text, &options)).map_err(|error| named(error, "text", at, texts.len()))?;
         if arguments.similarity || write.is_some() {
             vectors.push(vector);
         } else {
@@ -92,14 +95,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The error of a text, which of several is named.
-fn named(error: foveate::RuntimeError, at: usize, of: usize) -> Error {
+/// The error of a text, or of whatever `kind` it is; which of several is named.
+pub(super) fn named(error: foveate::RuntimeError, kind: &str, at: usize, of: usize) -> Error {
     let hint = matches!(error, foveate::RuntimeError::ContextFull { .. });
     let hint = if hint { " (--truncate cuts it)" } else { "" };
     match of {
         1 if hint.is_empty() => error.into(),
         1 => Error::Usage { reason: format!("{error}{hint}") },
-        _ => Error::Usage { reason: format!("text {}: {error}{hint}", at + 1) },
+        _ => Error::Usage { reason: format!("{kind} {}: {error}{hint}", at + 1) },
     }
 }
 
@@ -125,10 +128,11 @@ fn options(arguments: &Arguments) -> Options {
     }
 }
 
-fn texts(arguments: &Arguments) -> Result<Vec<Text>> {
-    if let Some(path) = &arguments.input {
+/// The texts of a file of JSON lines, or those that are given, or standard input.
+pub(super) fn texts(input: Option<&Path>, given: &[String]) -> Result<Vec<Text>> {
+    if let Some(path) = input {
         let name = path.display().to_string();
-        let all = super::read((path != Path::new("-")).then_some(path.as_path()))?;
+        let all = super::read((path != Path::new("-")).then_some(path))?;
         let lines = all.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         let texts: Vec<Text> = lines.map(|(at, line)| of_line(&name, at, line)).collect::<Result<_>>()?;
         return match texts.is_empty() {
@@ -136,7 +140,7 @@ fn texts(arguments: &Arguments) -> Result<Vec<Text>> {
             false => Ok(texts),
         };
     }
-    let given = if arguments.texts.is_empty() { vec![super::piped()?] } else { arguments.texts.clone() };
+    let given = if given.is_empty() { vec![super::piped()?] } else { given.to_vec() };
     Ok(given.into_iter().enumerate().map(|(at, text)| Text { id: json!(at), text }).collect())
 }
 

@@ -1,14 +1,17 @@
 //! `foveate generate`
 
 use super::augment;
+use super::chat::TemplateArguments;
 use super::constrain::ConstraintArguments;
 use super::interrupt::{self, Answering};
+use super::search::{self, SearchArguments};
 use super::{Kv, ModelArguments, SamplingArguments, code, print, progress, summary};
 use clap::Args;
 use foveate::cache::{PAGE, Pool};
-use foveate::generate::{Drafts, Generator};
+use foveate::generate::{Drafts, Generator, echo};
+use foveate::model::Model;
 use foveate::session::{Buffered, Session};
-use foveate::{Any, Backend, Error, Finish, Generation, Result, Timing, wait};
+use foveate::{Any, Backend, Error, Finish, Generation, Message, Result, Timing, Token, wait};
 use serde_json::Value;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -17,7 +20,8 @@ use std::time::Instant;
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// The text to continue. Without one, standard input is read, without the line break at its end.
+    /// The text to continue. Without one, standard input is read, without the line break at its end. With --tools,
+    /// --thinking or --template-var, it is a message in the model's chat template.
     prompt: Option<String>,
     #[command(flatten)]
     model: ModelArguments,
@@ -26,6 +30,8 @@ pub(super) struct Arguments {
     max_tokens: u64,
     #[command(flatten)]
     sampling: SamplingArguments,
+    #[command(flatten)]
+    template: TemplateArguments,
     #[command(flatten)]
     constraint: ConstraintArguments,
     /// Context length in tokens: prompt and generated text together [default: the model's maximum].
@@ -45,9 +51,18 @@ pub(super) struct Arguments {
     /// Continue after tokens that end a text, and print them.
     #[arg(long)]
     ignore_eos: bool,
+    /// Print the prompt in front of the answer. With --logprobs, the JSON object has its tokens' probabilities, too.
+    #[arg(long)]
+    echo: bool,
+    /// Give the log-probability of each token and the N likeliest tokens in its place, in the JSON object.
+    #[arg(long, value_name = "N", requires = "json")]
+    logprobs: Option<usize>,
     /// Print one JSON object at the end instead of the text.
     #[arg(long)]
     json: bool,
+    // Last: its heading is that of all flags behind it.
+    #[command(flatten)]
+    search: SearchArguments,
 }
 
 fn prompt(arguments: &Arguments) -> Result<String> {
@@ -61,7 +76,9 @@ fn prompt(arguments: &Arguments) -> Result<String> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let text = prompt(arguments)?;
+    let mut text = prompt(arguments)?;
+    let inputs = arguments.template.inputs()?;
+    let method = arguments.search.method(arguments.n, &arguments.sampling)?;
     let options = Generation::new()
         .max_tokens(arguments.max_tokens)
         .stop(&arguments.stop)
@@ -70,10 +87,21 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         .constraint(arguments.constraint.constraint()?)
         // It is a part of the JSON object.
         .surprise(arguments.json);
-    let options = arguments.sampling.apply(options)?;
+    let options = match arguments.logprobs {
+        Some(likeliest) => options.logprobs(likeliest),
+        None => options,
+    };
+    let mut options = arguments.sampling.apply(options)?;
+    if matches!(method, Some(search::Method::Contrastive(_))) {
+        // It says how many tokens are tried.
+        options.sampling.top_k = 0;
+    }
     augment::check(&arguments.augment)?;
-    if arguments.augment.coprocessor.is_some() && (arguments.n > 1 || arguments.sampling.speculates()) {
-        let reason = "--coprocessor takes one answer and no drafts: leave --n and --speculate out".into();
+    if arguments.augment.coprocessor.is_some()
+        && (arguments.n > 1 || method.is_some() || arguments.sampling.speculates())
+    {
+        let reason =
+            "--coprocessor takes one answer and no drafts or searches: leave --n, --speculate and searches out".into();
         return Err(Error::Usage { reason });
     }
     if text.is_empty() {
@@ -81,26 +109,44 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let loading = Instant::now();
     let model = arguments.model.load()?;
-    let ids = model.tokenizer()?.encode(&text, true)?;
     let most = model.config().context;
     let context = arguments.context.unwrap_or(most);
     if !(1..=most).contains(&context) {
         return Err(Error::Usage { reason: format!("--context must be 1 to {most} for this model, got {context}") });
     }
+    let mut tried = None;
+    if !arguments.search.prompts().is_empty() {
+        let mut session = Session::new(model.clone(), context)?;
+        let (whole, report) = search::prompted(&mut session, arguments.search.prompts(), &text)?;
+        (text, tried) = (whole, Some(report));
+    }
+    let templated = arguments.template.are_given();
+    if templated {
+        text = model.template()?.render_with(&[Message::from(text)], &inputs)?;
+    }
+    let ids = model.tokenizer()?.encode(&text, !templated)?;
+    let encode = |text: &str| -> Result<Vec<u32>> { Ok(model.tokenizer()?.encode(text, true)?) };
+    let negative = method.as_ref().map_or(Ok(Vec::new()), |method| method.beside(encode))?;
     // Room for what was asked, not for all that the model could do.
     let (latents, beside) = arguments.augment.room(arguments.max_tokens);
-    let wanted = (ids.len() as u64).saturating_add(arguments.max_tokens).saturating_add(latents);
+    let wanted = (ids.len().max(negative.len()) as u64).saturating_add(arguments.max_tokens).saturating_add(latents);
     let wanted = wanted.clamp(1, context.into());
-    if ids.len() as u64 > u64::from(context) {
-        let tokens = ids.len() as u64;
+    let tokens = ids.len().max(negative.len()) as u64;
+    if tokens > u64::from(context) {
         return Err(foveate::RuntimeError::ContextFull { tokens, context: context.into() }.into());
     }
     let tokens = u32::try_from(wanted + beside).unwrap_or(u32::MAX);
-    let (tokens, sequences) = match arguments.n {
+    let (tokens, sequences) = match (&method, arguments.n) {
+        // The prompts, and of each sequence its own pages and a copy of the prompt's last one.
+        (Some(method), _) => {
+            let each = wanted.saturating_sub(ids.len() as u64) + 2 * u64::from(PAGE);
+            let all = (2 * wanted).saturating_add(each.saturating_mul(method.sequences()));
+            (u32::try_from(all).unwrap_or(u32::MAX), method.sequences() as u32 + 2)
+        }
         // The answer, and what a coprocessor reads beside it.
-        1 => (tokens, 2),
+        (None, 1) => (tokens, 2),
         // The prompt, an answer, and the page of the prompt's end that the answer copies.
-        _ => (tokens.saturating_add(2 * PAGE), 3),
+        (None, _) => (tokens.saturating_add(2 * PAGE), 3),
     };
     let pool = Pool::with_windows(model.backend(), model.config(), arguments.kv.format(), tokens, sequences)?;
     let session = Session::in_pool(model.clone(), Arc::new(pool), wanted as u32)?;
@@ -112,6 +158,50 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let before = model.backend().stats();
     let mut prompt = Buffered::new(session);
     prompt.append(&ids)?;
+    let echoed = match (arguments.echo, arguments.logprobs) {
+        (true, Some(count)) => Some(wait(echo(&mut prompt.session().fork()?, &ids, count))?),
+        _ => None,
+    };
+    if arguments.echo && !arguments.json {
+        print(&text)?;
+    }
+    let about = |first: Value| {
+        let mut json = first;
+        extend(
+            &mut json,
+            serde_json::json!({
+                "prompt_ids": ids, "device": model.backend().describe(), "load_ms": load_ms,
+                "peak_device_bytes": model.backend().stats().peak_bytes,
+                "submissions": model.backend().stats().submissions - before.submissions,
+                "fingerprint": model.fingerprint(),
+            }),
+        );
+        if arguments.echo {
+            json["prompt"] = text.as_str().into();
+        }
+        if let Some(tokens) = &echoed {
+            json["prompt_logprobs"] = logprobs(&model, tokens);
+        }
+        if let Some(tried) = &tried {
+            json["prompts"] = tried.clone();
+        }
+        json
+    };
+    if let Some(method) = &method {
+        let streams = !arguments.json;
+        let found = method.run(prompt, &negative, &options, arguments.n, streams)?;
+        if streams {
+            found.show(matches!(method, search::Method::Guided(..)))?;
+            return Ok(code(&found.finish));
+        }
+        let mut json = about(found.answers.first().cloned().unwrap_or_default());
+        extend(&mut json, found.more);
+        if found.answers.len() > 1 {
+            json["answers"] = found.answers.into();
+        }
+        print(&format!("{json}\n"))?;
+        return Ok(code(&found.finish));
+    }
     let mut answers = Vec::new();
     if arguments.n == 1 {
         answers.push(answer(Generator::new(prompt, &options)?, &options, augmenter.as_mut(), arguments.json)?);
@@ -129,23 +219,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let Some(first) = answers.first() else { return Ok(ExitCode::SUCCESS) };
     if arguments.json {
-        let stats = model.backend().stats();
-        let mut json = first.json();
+        let mut json = about(first.json(&model));
         let timing = first.timing;
         let more = serde_json::json!({
-            "prompt_ids": ids, "device": model.backend().describe(),
-            "load_ms": load_ms, "first_token_ms": timing.first_token.map(|seconds| seconds * 1e3),
+            "first_token_ms": timing.first_token.map(|seconds| seconds * 1e3),
             "prefill_tok_s": timing.prompt_rate, "decode_tok_s": timing.decode_rate,
-            "peak_device_bytes": stats.peak_bytes,
-            "submissions": stats.submissions - before.submissions,
-            "fingerprint": model.fingerprint(),
         });
         extend(&mut json, more);
         if let Some(augmenter) = augmenter {
             json["augmentations"] = augmenter.report();
         }
         if arguments.n > 1 {
-            json["answers"] = answers.iter().map(Answer::json).collect();
+            json["answers"] = answers.iter().map(|answer| answer.json(&model)).collect();
         }
         print(&format!("{json}\n"))?;
     }
@@ -155,6 +240,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 /// An answer to the prompt.
 struct Answer {
     ids: Vec<u32>,
+    /// With their probabilities, if these were asked for.
+    tokens: Vec<Token>,
     text: String,
     finish: Finish,
     timing: Timing,
@@ -163,12 +250,29 @@ struct Answer {
 }
 
 impl Answer {
-    fn json(&self) -> Value {
-        serde_json::json!({
+    fn json(&self, model: &Model<Any>) -> Value {
+        let mut json = serde_json::json!({
             "ids": self.ids, "text": self.text, "stop": self.finish.name(), "surprise_bits": self.surprise,
             "drafted": self.drafts.drafted, "accepted": self.drafts.accepted,
-        })
+        });
+        if !self.tokens.is_empty() {
+            json["logprobs"] = logprobs(model, &self.tokens);
+        }
+        json
     }
+}
+
+/// Tokens with their probabilities; a token without one, such as the first of a prompt, has null.
+fn logprobs(model: &Model<Any>, tokens: &[Token]) -> Value {
+    let spelled = |id: u32| model.tokenizer().ok().and_then(|tokenizer| tokenizer.decode(&[id], false).ok());
+    let each = |token: &Token| {
+        let top = |&(id, logprob): &(u32, f64)| serde_json::json!({"id": id, "token": spelled(id), "logprob": logprob});
+        serde_json::json!({
+            "id": token.id, "token": spelled(token.id), "logprob": token.likelihood.map(|l| l.logprob),
+            "rank": token.likelihood.map(|l| l.rank), "top": token.likeliest.iter().map(top).collect::<Vec<_>>(),
+        })
+    };
+    tokens.iter().map(each).collect()
 }
 
 fn extend(json: &mut Value, more: Value) {
@@ -185,7 +289,7 @@ fn answer(
     json: bool,
 ) -> Result<Answer> {
     let answering = Answering::begin(&options.cancel);
-    let (mut ids, mut text) = (Vec::new(), String::new());
+    let (mut ids, mut text, mut tokens) = (Vec::new(), String::new(), Vec::new());
     while let Some(piece) = wait(generator.step())? {
         if let Some(token) = &piece.token {
             ids.push(token.id);
@@ -197,6 +301,7 @@ fn answer(
             print(&piece.text)?;
         }
         text.push_str(&piece.text);
+        tokens.extend(piece.token.filter(|_| options.logprobs.is_some()));
     }
     drop(answering);
     let finish = generator.finish().cloned().unwrap_or(Finish::MaxTokens);
@@ -211,5 +316,5 @@ fn answer(
         }
     }
     let (surprise, drafts) = (generator.surprise_bits(), generator.drafts());
-    Ok(Answer { ids, text, finish, timing, surprise, drafts })
+    Ok(Answer { ids, tokens, text, finish, timing, surprise, drafts })
 }

@@ -6,24 +6,31 @@ mod batch;
 mod bench;
 mod chat;
 mod check;
+#[cfg(feature = "serve")]
+mod config;
 mod constrain;
 mod devices;
 mod embed;
 mod eval;
 mod generate;
 mod interrupt;
+mod models;
 mod progress;
 mod pull;
+mod rerank;
 mod run;
 mod sampling;
 mod score;
+mod search;
 #[cfg(feature = "serve")]
 mod serve;
+mod shell;
 
+use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use foveate::kernels::dtype::DType;
-use foveate::model::Model;
-use foveate::{Any, Backend, Finish, Result, Timing, Usage, catalogue};
+use foveate::model::{Files, Model};
+use foveate::{Any, Backend, Finish, Products, Result, Timing, Usage, catalogue};
 use sampling::SamplingArguments;
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -35,11 +42,22 @@ use std::sync::Arc;
 /// `foveate run "What is the capital of France?"` answers, `foveate run` holds a conversation. Models are files, folders or
 /// names; a model with a name is downloaded the first time. The program uses a GPU if there is one, else the processor.
 #[derive(Parser)]
-#[command(name = "foveate", version, about, max_term_width = 110)]
+#[command(name = "foveate", version, about, max_term_width = 110, after_help = VARIABLES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 }
+
+/// The variables that the program and its libraries read.
+const VARIABLES: &str = "\
+Environment variables:
+  FOVEATE_CACHE      folder of models that `pull` fetches by name [default: the user's cache]
+  FOVEATE_HISTORY    file of the lines that were typed in conversations; empty keeps none
+  HF_HOME            folder of the hub's cache; HF_HUB_CACHE is the cache itself
+  HF_ENDPOINT        address of the hub
+  HF_TOKEN           token for models that need one
+  WGPU_ADAPTER_NAME  part of the name of the GPU adapter to use
+  WGPU_BACKEND       interfaces to look for adapters with: vulkan, metal, dx12, gl";
 
 #[derive(Subcommand)]
 enum Command {
@@ -57,6 +75,8 @@ enum Command {
     Eval(eval::Arguments),
     /// Turns texts into vectors, and compares two texts.
     Embed(embed::Arguments),
+    /// Orders documents by how well they answer a query.
+    Rerank(rerank::Arguments),
     /// Serves models over HTTP, as OpenAI's clients expect it.
     ///
     /// Requests share steps: prompts are read in pieces beside the decoding of others, and prompts that begin alike are read
@@ -78,6 +98,20 @@ enum Command {
     Bench(bench::Arguments),
     /// Downloads a model by name.
     Pull(pull::Arguments),
+    /// Lists the models that are on this machine.
+    List(models::ListArguments),
+    /// Deletes models that were downloaded.
+    Rm(models::RemoveArguments),
+    /// Describes a model: its architecture, its sizes and the formats of its tensors.
+    Info(models::InfoArguments),
+    /// Splits a text into tokens, or spells ids.
+    Tokenize(models::TokenizeArguments),
+    /// Prints completions for a shell.
+    #[command(hide = true)]
+    Completions(shell::CompletionArguments),
+    /// Prints the manual page.
+    #[command(hide = true)]
+    Man,
 }
 
 pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
@@ -88,6 +122,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Score(arguments) => score::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Embed(arguments) => embed::run(&arguments),
+        Command::Rerank(arguments) => rerank::run(&arguments),
         #[cfg(feature = "serve")]
         Command::Serve(arguments) => serve::run(&arguments),
         #[cfg(feature = "serve")]
@@ -96,26 +131,72 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Pull(arguments) => pull::run(&arguments),
+        Command::List(arguments) => models::list(&arguments),
+        Command::Rm(arguments) => models::remove(&arguments),
+        Command::Info(arguments) => models::info(&arguments),
+        Command::Tokenize(arguments) => models::tokenize(&arguments),
+        Command::Completions(arguments) => shell::completions(&arguments),
+        Command::Man => shell::manual(),
     };
     done.map_err(constrain::named)
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum DeviceName {
-    /// A real GPU if there is one, else the processor
     Auto,
-    /// The best adapter, even a software driver
     Gpu,
-    /// The processor
+    Adapter(usize),
     Cpu,
-    /// The definitions of the kernels: slow
     Reference,
+}
+
+/// The names of devices, and `gpu:N`.
+#[derive(Clone)]
+struct DeviceParser;
+
+impl clap::builder::TypedValueParser for DeviceParser {
+    type Value = DeviceName;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<DeviceName, clap::Error> {
+        let name = value.to_str().unwrap_or_default();
+        Ok(match name {
+            "auto" => DeviceName::Auto,
+            "gpu" => DeviceName::Gpu,
+            "cpu" => DeviceName::Cpu,
+            "reference" => DeviceName::Reference,
+            _ => match name.strip_prefix("gpu:").and_then(|number| number.parse().ok()) {
+                Some(number) => DeviceName::Adapter(number),
+                // For the message that lists what is possible.
+                None => {
+                    let names: Vec<PossibleValue> = self.possible_values().into_iter().flatten().collect();
+                    clap::builder::PossibleValuesParser::new(names).parse_ref(command, argument, value)?;
+                    DeviceName::Auto
+                }
+            },
+        })
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let names = [
+            ("auto", "A real GPU if there is one, else the processor"),
+            ("gpu", "The best adapter, even a software driver"),
+            ("gpu:N", "The adapter with this number in the list of `foveate devices`, from 0 on"),
+            ("cpu", "The processor"),
+            ("reference", "The definitions of the kernels: slow"),
+        ];
+        Some(Box::new(names.into_iter().map(|(name, help)| PossibleValue::new(name).help(help))))
+    }
 }
 
 #[derive(Args, Clone, Copy)]
 struct DeviceArguments {
     /// The device that computes.
-    #[arg(long, value_enum, default_value = "auto")]
+    #[arg(long, value_parser = DeviceParser, default_value = "auto")]
     device: DeviceName,
     /// Use the limits of every WebGPU device, and no optional feature.
     #[arg(long)]
@@ -127,6 +208,10 @@ struct DeviceArguments {
     /// larger products to 2^-16, if that is faster.
     #[arg(long)]
     exact: bool,
+    /// Round activations to 8 bits instead of 16 beside quantised weights on the processor: prompts are read faster where it
+    /// has AVX-512 VNNI or Arm's dot products, and other words may be chosen.
+    #[arg(long, conflicts_with = "exact")]
+    fast: bool,
 }
 
 impl DeviceArguments {
@@ -141,17 +226,27 @@ impl DeviceArguments {
         let kind = match self.device {
             DeviceName::Auto => foveate::Device::Auto,
             DeviceName::Gpu => foveate::Device::Gpu,
+            DeviceName::Adapter(number) => foveate::Device::Adapter(number),
             DeviceName::Cpu => foveate::Device::Cpu,
             DeviceName::Reference => foveate::Device::Reference,
         };
         // More threads than this are a slip of the finger, and each costs memory.
-        let options = foveate::Options { baseline: self.baseline, threads: self.threads.min(1024), exact: self.exact };
+        let threads = self.threads.min(1024);
+        let options = foveate::Options { baseline: self.baseline, threads, products: self.products() };
         foveate::device_with(kind, options)
+    }
+
+    fn products(&self) -> Products {
+        match (self.exact, self.fast) {
+            (true, _) => Products::Exact,
+            (_, true) => Products::Fast,
+            _ => Products::Close,
+        }
     }
 
     /// The processor with a single thread, for what runs beside the decoder.
     fn one_thread(&self) -> Result<Any> {
-        let options = foveate::Options { threads: 1, exact: self.exact, ..foveate::Options::default() };
+        let options = foveate::Options { threads: 1, products: self.products(), ..foveate::Options::default() };
         foveate::device_with(foveate::Device::Cpu, options)
     }
 }
@@ -178,26 +273,64 @@ impl Kv {
     }
 }
 
+#[derive(Args, Default)]
+struct LoraArguments {
+    /// Add a LoRA adapter to the model, times SCALE if that is given: a folder with adapter_config.json, or a GGUF file.
+    /// Repeatable.
+    #[arg(long, value_name = "PATH[:SCALE]")]
+    lora: Vec<String>,
+}
+
+impl LoraArguments {
+    /// The files of a model with these adapters.
+    fn add(&self, mut files: Files) -> Result<Files> {
+        for text in &self.lora {
+            let (path, scale) = adapter(text)?;
+            files = files.with_adapter(foveate::adapter(path)?, scale)?;
+        }
+        Ok(files)
+    }
+}
+
+/// The path of an adapter and its scale. A path that exists is taken as it is.
+fn adapter(text: &str) -> Result<(&str, f32)> {
+    let split = text.rsplit_once(':').filter(|_| !std::path::Path::new(text).exists());
+    let Some((path, scale)) = split else { return Ok((text, 1.0)) };
+    match scale.parse() {
+        Ok(scale) => Ok((path, scale)),
+        // A path that is not there, such as C:\adapter.
+        Err(_) if !std::path::Path::new(path).exists() => Ok((text, 1.0)),
+        Err(_) => {
+            let reason = format!("--lora must be PATH or PATH:SCALE with a number as scale, got {text:?}");
+            Err(foveate::Error::Usage { reason })
+        }
+    }
+}
+
 #[derive(Args)]
 struct ModelArguments {
     /// A .gguf file (of a split model any part), a folder with config.json and safetensors, a hub id (org/repo), or a name that `pull` knows.
     #[arg(long, value_name = "PATH|NAME", default_value = catalogue::DEFAULT)]
     model: OsString,
     #[command(flatten)]
+    lora: LoraArguments,
+    #[command(flatten)]
     device: DeviceArguments,
 }
 
 impl ModelArguments {
     fn load(&self) -> Result<Arc<Model<Any>>> {
-        load(&self.model, self.device)
+        load(&self.model, &self.lora, self.device)
     }
 }
 
 /// Opens a model, then the device: a wrong path is told at once.
-fn load(model: &OsStr, device: DeviceArguments) -> Result<Arc<Model<Any>>> {
-    load_model(model, device).map(Arc::new)
+fn load(model: &OsStr, lora: &LoraArguments, device: DeviceArguments) -> Result<Arc<Model<Any>>> {
+    let files = lora.add(foveate::open_with(model, &mut progress::Bars::default().report())?)?;
+    progress::load(device.open()?, files).map(Arc::new)
 }
 
+#[cfg(feature = "serve")]
 fn load_model(model: &OsStr, device: DeviceArguments) -> Result<Model<Any>> {
     let files = foveate::open_with(model, &mut progress::Bars::default().report())?;
     progress::load(device.open()?, files)

@@ -2,7 +2,7 @@
 
 use super::chat::{self, Settings};
 use super::interrupt::{self, Answering};
-use super::{DeviceArguments, code, print};
+use super::{DeviceArguments, LoraArguments, code, print};
 use clap::Args;
 use foveate::generate::Generator;
 use foveate::model::Model;
@@ -25,6 +25,8 @@ pub(super) struct Arguments {
     /// The model; the only argument is then the prompt.
     #[arg(long, value_name = "PATH|NAME", conflicts_with = "second")]
     model: Option<String>,
+    #[command(flatten)]
+    lora: LoraArguments,
     #[command(flatten)]
     device: DeviceArguments,
     #[command(flatten)]
@@ -57,7 +59,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let reason = "the prompt is empty: give a text in quotes, or none at all for a conversation".into();
         return Err(Error::Usage { reason });
     }
-    let model = super::load(OsStr::new(name), arguments.device)?;
+    let model = super::load(OsStr::new(name), &arguments.lora, arguments.device)?;
     let settings = &arguments.settings;
     let options = settings.of_model(options, &model)?;
     match prompt {

@@ -116,6 +116,11 @@ impl SamplingArguments {
         Ok(samplers)
     }
 
+    /// The number of likeliest tokens, if it was given.
+    pub(super) fn top_k(&self) -> Option<u32> {
+        self.top_k
+    }
+
     /// Whether tokens are drafted.
     pub(super) fn speculates(&self) -> bool {
         self.speculate.is_some()

@@ -1,9 +1,9 @@
 //! `foveate serve`
 
-use super::{DeviceArguments, Kv, print, progress};
-use clap::Args;
-use foveate::serve::http::{App, Hosted, Keys, Limits, serve};
-use foveate::serve::{ALIKE, Engine, Options};
+use super::{DeviceArguments, Kv, config, print, progress};
+use clap::{Args, Parser, ValueEnum};
+use foveate::serve::http::{App, Connections, Hosted, Keys, Limits, Log, serve};
+use foveate::serve::{Engine, Options};
 use foveate::{Error, Model, Result, catalogue};
 use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
@@ -14,7 +14,18 @@ use std::time::Duration;
 /// API keys besides those of a file, with commas between them.
 const KEYS: &str = "FOVEATE_API_KEYS";
 
-#[derive(Args)]
+/// What is written of requests on standard error.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Written {
+    /// Nothing
+    Off,
+    /// A line of JSON for each request, without prompts and answers
+    Requests,
+    /// The bodies of requests as well
+    Prompts,
+}
+
+#[derive(Args, Clone)]
 pub(super) struct Arguments {
     /// A .gguf file, a folder with config.json and safetensors, a hub id (org/repo), or a name that `pull` knows.
     /// Repeatable; requests choose by the name, which of a path is its last part.
@@ -50,10 +61,10 @@ pub(super) struct Arguments {
     /// Sequences kept for prompts that begin alike; 0 keeps none.
     #[arg(long, value_name = "N", default_value_t = 64)]
     prefixes: usize,
-    /// Decode few sequences at a time, so that the answers of quantised models on the processor do not depend on what else is
-    /// asked, to the bit; it is slower.
+    /// Let products of many sequences on the processor add in the order that is fastest. Without this flag, an answer has the
+    /// same bits whatever else is asked.
     #[arg(long)]
-    reproducible: bool,
+    fast: bool,
     /// File of API keys, one a line; the environment variable FOVEATE_API_KEYS has more, with commas between them. Without
     /// any, every request is served.
     #[arg(long, value_name = "FILE")]
@@ -61,23 +72,135 @@ pub(super) struct Arguments {
     /// Seconds that running requests get when the server is stopped.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     patience: u64,
+    /// Bytes for models that are loaded when a request asks for them, and unloaded, the least recently used first, when
+    /// another needs the room: 4GiB, 500MB. Models count by the size of their files. Without this flag, all models are
+    /// loaded at the start.
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    model_memory: Option<u64>,
+    /// Seconds that a request may take, from the queue to the end of its answer; then it gets what there is.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    deadline: Option<u64>,
+    /// Requests of a user per minute: users are told apart by their keys.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    requests_per_minute: Option<u32>,
+    /// Tokens of a user per minute, of prompts and answers.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    tokens_per_minute: Option<u32>,
+    /// Likeliest tokens that log-probabilities may tell of at each token.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(..=1000))]
+    top_logprobs: u64,
+    /// Tokens of a user per day with log-probabilities beside a logit_bias or a constraint, since enough of these give the
+    /// model's last matrix away; 0 gives none.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    steered_logprobs: u32,
+    /// Origins whose pages may ask, such as https://example.org; * allows all [default: none].
+    #[arg(long, value_name = "ORIGIN", num_args = 1..)]
+    cors: Vec<String>,
+    /// Connections at a time.
+    #[arg(long, value_name = "N", default_value_t = 4096)]
+    connections: usize,
+    /// Certificates for TLS, a PEM file with the server's own first; needs --tls-key.
+    #[cfg(feature = "tls")]
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of the certificates, a PEM file.
+    #[cfg(feature = "tls")]
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// What is written of requests on standard error.
+    #[arg(long, value_enum, default_value = "off")]
+    log: Written,
+    /// TOML file with any of these flags, by their names without dashes in front: port = 8081. Flags of the command line go
+    /// first.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// The arguments by themselves, for those that a file gives.
+#[derive(Parser)]
+#[command(name = "foveate serve", no_binary_name = true)]
+struct Again {
+    #[command(flatten)]
+    arguments: Arguments,
+}
+
+/// Reads a number of bytes with a unit.
+fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        _ => return Err("a number of bytes is like 4GiB or 500MB".into()),
+    };
+    let bytes = digits.trim().parse::<u64>().ok().and_then(|count| count.checked_mul(unit));
+    bytes.ok_or_else(|| "a number of bytes is like 4GiB or 500MB".into())
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let Some(path) = &arguments.config else { return start(arguments) };
+    // The first argument is the program, and the next one that is no flag is the command.
+    let given: Vec<OsString> = std::env::args_os().skip(1).skip_while(|word| word != "serve").skip(1).collect();
+    let words = config::words(path, &given)?;
+    let again = Again::try_parse_from(words.into_iter().chain(given)).map_err(|error| config::wrong(path, &error))?;
+    start(&again.arguments)
+}
+
+fn start(arguments: &Arguments) -> Result<ExitCode> {
     let keys = keys(arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Output)?;
     // A port that is taken is told before a model is loaded.
     let address = (arguments.host, arguments.port);
     let taken = |error| Error::Usage { reason: format!("cannot listen on {}:{}: {error}", address.0, address.1) };
+    let connections = connections(arguments)?;
     let listener = runtime.block_on(tokio::net::TcpListener::bind(address)).map_err(taken)?;
     let hosted = arguments.model.iter().map(|name| host(arguments, name)).collect::<Result<Vec<Hosted>>>()?;
-    let app = App::new(hosted, keys, Limits::default());
+    let log = match arguments.log {
+        Written::Off => Log::Off,
+        Written::Requests => Log::Requests,
+        Written::Prompts => Log::Prompts,
+    };
+    let app = App::new(hosted, keys, limits(arguments)).with_origins(&arguments.cors)?.with_log(log);
+    let app = app.with_memory(arguments.model_memory.unwrap_or(u64::MAX)).with_connections(connections);
     let address = listener.local_addr().map_err(Error::Output)?;
-    print(&format!("listening on http://{address}\n"))?;
+    print(&format!("listening on {}://{address}\n", scheme(arguments)))?;
     runtime
         .block_on(serve(app, listener, stopped(), Duration::from_secs(arguments.patience)))
         .map_err(Error::Output)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn limits(arguments: &Arguments) -> Limits {
+    let mut limits = Limits::default();
+    limits.deadline = arguments.deadline.map(Duration::from_secs);
+    limits.top_logprobs = arguments.top_logprobs;
+    limits.requests_per_minute = arguments.requests_per_minute;
+    limits.tokens_per_minute = arguments.tokens_per_minute;
+    limits.steered_logprobs_per_day = Some(arguments.steered_logprobs);
+    limits
+}
+
+fn connections(arguments: &Arguments) -> Result<Connections> {
+    let mut connections = Connections::default();
+    connections.most = arguments.connections;
+    #[cfg(feature = "tls")]
+    if let (Some(certificates), Some(key)) = (&arguments.tls_cert, &arguments.tls_key) {
+        connections.tls = Some(foveate::serve::http::Tls::read(certificates, key)?);
+    }
+    Ok(connections)
+}
+
+fn scheme(arguments: &Arguments) -> &'static str {
+    #[cfg(feature = "tls")]
+    if arguments.tls_cert.is_some() {
+        return "https";
+    }
+    let _ = arguments;
+    "http"
 }
 
 fn keys(arguments: &Arguments) -> Result<Keys> {
@@ -89,8 +212,21 @@ fn keys(arguments: &Arguments) -> Result<Keys> {
     }
 }
 
-/// Loads a model and starts its engine.
+/// A model that is loaded now, or when it is asked for.
 fn host(arguments: &Arguments, name: &OsStr) -> Result<Hosted> {
+    if arguments.model_memory.is_none() {
+        let (model, engine) = load(arguments, name)?;
+        return Ok(Hosted::new(called(name), model, engine));
+    }
+    // A model that is not here yet is downloaded at the start, and not while a request waits.
+    let files = foveate::open_with(name, &mut progress::Bars::default().report())?;
+    let bytes = files.weights.tensors().map(|tensor| tensor.bytes).sum();
+    let (arguments, owned) = (arguments.clone(), name.to_owned());
+    Ok(Hosted::when_asked(called(name), bytes, move || load(&arguments, &owned)))
+}
+
+/// Loads a model and starts its engine.
+fn load(arguments: &Arguments, name: &OsStr) -> Result<(Model, Option<Engine>)> {
     let recipe = foveate::recipe(name)?.unwrap_or_default();
     let model = Model::from(super::load_model(name, arguments.device)?).with_recipe(recipe);
     let mut options = Options::default();
@@ -101,12 +237,12 @@ fn host(arguments: &Arguments, name: &OsStr) -> Result<Hosted> {
     options.budget = arguments.step_tokens;
     options.kv = arguments.kv.format();
     options.prefixes = arguments.prefixes;
-    options.together = if arguments.reproducible { ALIKE } else { u32::MAX };
+    options.alike = !arguments.fast;
     let engine = match model.config().bidirectional() {
         true => None,
         false => Some(Engine::prepared(model.clone(), options, &mut |session| progress::prepare(session))?),
     };
-    Ok(Hosted::new(called(name), model, engine))
+    Ok((model, engine))
 }
 
 /// The name of a model: of a path its last part, without the ending of GGUF files.

@@ -5,6 +5,7 @@ use super::request::{Answer, Refused, Request, Shared};
 use super::schedule::Limits;
 use super::worker::{Command, Job, Worker};
 use crate::{Error, Model, RuntimeError};
+use foveate_core::Any;
 use foveate_core::cache::{PAGE, Pool};
 use foveate_core::kernels::dtype::DType;
 use foveate_core::sample::Sampler;
@@ -19,10 +20,6 @@ const TOKENS: u32 = 16384;
 
 /// Tokens of a piece of a prompt.
 const PIECE: u32 = 2 * PAGE;
-
-/// Sequences of a submission whose products have the same bits as those of one: with more tokens, the processor's products
-/// with quantised weights pack these into panels, and sum in another order.
-pub const ALIKE: u32 = 4;
 
 /// The sizes of an [`Engine`].
 #[derive(Clone, Debug)]
@@ -42,9 +39,9 @@ pub struct Options {
     pub kv: DType,
     /// Sequences that are kept for prompts that begin alike; 0 keeps none.
     pub prefixes: usize,
-    /// Sequences that are decoded in one submission at most. Up to [`ALIKE`] of them have the same bits as each alone, beside
-    /// quantised weights on the processor; more are faster.
-    pub together: u32,
+    /// On the processor, sequences that are decoded together have the same bits as each alone. Otherwise products of many
+    /// sequences add in the order that is fastest.
+    pub alike: bool,
 }
 
 impl Default for Options {
@@ -57,7 +54,7 @@ impl Default for Options {
             budget: 256,
             kv: DType::F32,
             prefixes: 64,
-            together: u32::MAX,
+            alike: true,
         }
     }
 }
@@ -117,11 +114,8 @@ impl Engine {
                 model.config().architecture
             ));
         }
-        if options.sequences == 0 || options.queue == 0 || options.together == 0 {
-            return usage(
-                "an engine needs at least one sequence, one in a submission, and room for one request in the queue"
-                    .into(),
-            );
+        if options.sequences == 0 || options.queue == 0 {
+            return usage("an engine needs at least one sequence, and room for one request in the queue".into());
         }
         let tokens =
             options.tokens.unwrap_or(most.saturating_mul(options.sequences).min(TOKENS.max(most.min(4 * TOKENS))));
@@ -147,8 +141,12 @@ impl Engine {
         let shared = Arc::new(Shared::default());
         shared.metrics.pages.set(u64::from(pool.pages().count()));
         let (commands, receiver) = mpsc::channel();
-        let mut worker =
-            Worker::new(root, limits, [options.prefixes, options.together as usize], shared.clone(), receiver)?;
+        if let Any::Host(host) = model.backend()
+            && let Some(cpu) = host.threads()
+        {
+            cpu.set_alike(if options.alike { limits.sequences } else { 0 });
+        }
+        let mut worker = Worker::new(root, limits, options.prefixes, shared.clone(), receiver)?;
         let thread = std::thread::Builder::new().name("engine".into()).spawn(move || worker.run());
         let thread = thread.map_err(|error| RuntimeError::Device { reason: format!("no thread: {error}") })?;
         let thread = Arc::new(Mutex::new(Some(thread)));

@@ -11,5 +11,5 @@ mod request;
 pub mod schedule;
 mod worker;
 
-pub use engine::{ALIKE, Engine, Options};
+pub use engine::{Engine, Options};
 pub use request::{Answer, Event, Refused, Request};

@@ -37,6 +37,8 @@ pub(super) struct Job {
     last: Option<Instant>,
     /// While it runs.
     text: Option<Buffered<Any>>,
+    /// What its sequence held when it gave its pages up, in the host's memory.
+    parked: Option<Vec<u8>>,
     /// From when it began first.
     decode: Option<Decode>,
 }
@@ -45,7 +47,7 @@ impl Job {
     pub(super) fn new(tokens: Vec<u32>, request: Request, sender: UnboundedSender<Event>) -> Self {
         let Request { options, user, deadline, .. } = request;
         let since = Instant::now();
-        Self { tokens, options, user, deadline, sender, since, last: None, text: None, decode: None }
+        Self { tokens, options, user, deadline, sender, since, last: None, text: None, parked: None, decode: None }
     }
 
     fn gone(&self) -> bool {
@@ -62,8 +64,6 @@ pub(super) struct Worker {
     prefixes: Prefixes<Snapshot<Any>>,
     keeps: bool,
     piece: u32,
-    /// Sequences of a submission.
-    group: usize,
     shared: Arc<Shared>,
     commands: Receiver<Command>,
     /// Set once it is to stop: the moment at which it does.
@@ -76,7 +76,7 @@ impl Worker {
     pub(super) fn new(
         root: Session<Any>,
         limits: Limits,
-        [prefixes, group]: [usize; 2],
+        prefixes: usize,
         shared: Arc<Shared>,
         commands: Receiver<Command>,
     ) -> Result<Self, RuntimeError> {
@@ -89,7 +89,6 @@ impl Worker {
             prefixes: Prefixes::new(limits.piece, prefixes),
             keeps: prefixes > 0,
             piece: limits.piece,
-            group,
             shared,
             commands,
             stop: None,
@@ -161,47 +160,60 @@ impl Worker {
 
     fn step(&mut self) {
         let step = self.schedule.step();
-        for group in step.decode.chunks(self.group) {
-            // Some may have been preempted for the others.
-            let runs = |id: &TaskId| self.schedule.runs(*id);
-            self.decode(group.iter().copied().filter(runs).collect());
-        }
+        self.decode(step.decode);
         for id in step.read {
             // It may have been preempted or have begun with more than was thought.
             if !self.schedule.reads(id) {
                 continue;
             }
-            match self.start(id) {
-                Ok(()) => self.read(id),
-                Err(error) => self.fail(id, error),
+            if self.start_with_room(id) {
+                self.read(id);
             }
         }
         self.shared.metrics.steps.add(1);
     }
 
-    /// Gives a request a sequence if it has none: behind the longest beginning that is in the cache, or an empty one.
-    fn start(&mut self, id: TaskId) -> Result<(), RuntimeError> {
-        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.text.is_none()) else { return Ok(()) };
-        let before = job.tokens.len() - 1;
-        let mut session = None;
-        if let Some((len, snapshot)) = self.prefixes.find(&job.tokens[..before]) {
-            let mut found = self.root.fork_at(snapshot)?;
-            // States go back to checkpoints only, and pieces begin where they always do.
-            let nearest = found.best_prefix(&job.tokens[..len]).len;
-            let len = nearest - nearest % self.piece;
-            if len > 0 && found.rollback(RollbackTarget::Len(len)).is_ok() {
-                session = Some(found);
+    /// Gives a request a sequence if it has none, and makes room for what it held before. Returns whether it has one.
+    fn start_with_room(&mut self, id: TaskId) -> bool {
+        loop {
+            match self.start(id) {
+                Ok(()) => return true,
+                Err(RuntimeError::OutOfPages { .. }) if self.make_room() => {
+                    if !self.schedule.runs(id) {
+                        return false;
+                    }
+                }
+                Err(error) => {
+                    self.fail(id, error);
+                    return false;
+                }
             }
         }
-        let session = session.map_or_else(|| self.root.fork(), Ok)?;
+    }
+
+    /// Gives a request a sequence if it has none: the one that it gave up, one behind the longest beginning that is in the
+    /// cache, or an empty one.
+    fn start(&mut self, id: TaskId) -> Result<(), RuntimeError> {
+        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.text.is_none()) else { return Ok(()) };
+        let session = match &job.parked {
+            Some(bytes) => {
+                let mut session = self.root.fork()?;
+                wait(session.restore(bytes.clone()))?;
+                session
+            }
+            None => behind_prefix(&self.root, &mut self.prefixes, &job.tokens, self.piece)?,
+        };
+        job.parked = None;
         let cached = session.tokens().len();
         let mut text = Buffered::new(session);
         text.append(&job.tokens[cached..])?;
         if job.decode.is_none() {
             job.decode = Some(Decode::new(&mut text, &job.options)?);
+            let metrics = &self.shared.metrics;
             self.shared.waiting.fetch_sub(1, Ordering::AcqRel);
-            self.shared.metrics.prompt_tokens.add(job.tokens.len() as u64);
-            self.shared.metrics.cached_tokens.add(cached as u64);
+            metrics.prompt_tokens.add(job.tokens.len() as u64);
+            metrics.cached_tokens.add(cached as u64);
+            if cached > 0 { &metrics.prefix_hits } else { &metrics.prefix_misses }.add(1);
         }
         job.text = Some(text);
         self.schedule.begin(id, cached as u32);
@@ -250,6 +262,7 @@ impl Worker {
                 self.jobs.extend(jobs);
                 return;
             }
+            self.shared.metrics.batch.observe_value(members.len() as f64);
             let outcomes = wait(self.together.step(&mut members));
             // An error of one takes the step back: each alone tells whose it is.
             let alone = |members: &mut Vec<Member<'_, Any>>| -> Vec<Outcome> {
@@ -284,6 +297,8 @@ impl Worker {
             && let Some(text) = job.text.take()
         {
             job.tokens = text.tokens();
+            // Read again, its keys and values would be sums in another order. A model without a fingerprint is.
+            job.parked = wait(text.session().save()).ok();
         }
         self.shared.metrics.preempted.add(1);
         true
@@ -346,6 +361,25 @@ impl Worker {
         let pages = self.root.pool().pages();
         metrics.pages_used.set(u64::from(pages.count() - pages.free()));
     }
+}
+
+/// A session behind the longest beginning of `tokens` that is in the cache, or an empty one.
+fn behind_prefix(
+    root: &Session<Any>,
+    prefixes: &mut Prefixes<Snapshot<Any>>,
+    tokens: &[u32],
+    piece: u32,
+) -> Result<Session<Any>, RuntimeError> {
+    if let Some((len, snapshot)) = prefixes.find(&tokens[..tokens.len() - 1]) {
+        let mut found = root.fork_at(snapshot)?;
+        // States go back to checkpoints only, and pieces begin where they always do.
+        let nearest = found.best_prefix(&tokens[..len]).len;
+        let len = nearest - nearest % piece;
+        if len > 0 && found.rollback(RollbackTarget::Len(len)).is_ok() {
+            return Ok(found);
+        }
+    }
+    root.fork()
 }
 
 impl Drop for Worker {

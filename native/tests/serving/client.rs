@@ -30,6 +30,18 @@ impl Reply {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
+    /// The events of a response's stream, each of which has its name in front.
+    pub(crate) fn named_events(&self) -> Vec<Value> {
+        assert!(self.status == 200 && self.head.contains("text/event-stream"), "{self:?}");
+        let event = |text: &str| {
+            let (name, data) = text.split_once("\ndata: ").expect("a name and data");
+            let data: Value = serde_json::from_str(data).expect("JSON");
+            assert_eq!(name.trim_start_matches("event: "), data["type"]);
+            data
+        };
+        self.body.split_terminator("\n\n").map(event).collect()
+    }
+
     /// The JSON of a good answer.
     pub(crate) fn good(&self) -> Value {
         assert_eq!(self.status, 200, "{self:?}");
@@ -57,7 +69,11 @@ impl Server {
         change(&mut options, &mut limits);
         let engine = Engine::new(model.clone(), options).expect("an engine");
         let hosted = vec![Hosted::new("tiny", model, Some(engine.clone()))];
-        let app = App::new(hosted, Keys::new(key.map(str::to_owned)), limits);
+        Self::with_app(App::new(hosted, Keys::new(key.map(str::to_owned)), limits), engine, key)
+    }
+
+    /// A server of an app whose first model has this engine.
+    pub(crate) fn with_app(app: App, engine: Engine, key: Option<&'static str>) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");

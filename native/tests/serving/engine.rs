@@ -1,8 +1,8 @@
 //! The engine as a library.
 
 use crate::{folder, path};
-use foveate::serve::{ALIKE, Answer, Engine, Event, Options, Refused, Request};
-use foveate::{Device, Generation, Model, Prompt, Usage};
+use foveate::serve::{Answer, Engine, Event, Options, Refused, Request};
+use foveate::{Device, Generation, Model, Prompt, Token, Usage};
 use std::time::{Duration, Instant};
 
 pub(super) fn model() -> Model {
@@ -94,32 +94,59 @@ fn engine_draws_and_weighs_alike_in_any_batch() {
     assert_eq!(together, alone);
 }
 
-/// Quantised weights, whose products depend on how many tokens there are.
-#[test]
-fn engine_answers_to_the_bit_if_few_are_decoded_together() {
+/// A real model with quantised weights, whose products might depend on how many tokens there are.
+fn quantised() -> Option<Model> {
     let folder = std::env::var_os("FOVEATE_MODELS").map(std::path::PathBuf::from).unwrap_or_default();
     let path = folder.join("SmolLM2-135M-Instruct.Q4_1.gguf");
     if !path.exists() {
         assert!(std::env::var_os("REQUIRE_GOLDEN").is_none(), "there is no {}", path.display());
-        return eprintln!("ignored: there is no {}", path.display());
+        eprintln!("ignored: there is no {}", path.display());
+        return None;
     }
-    let model = Model::builder().device(Device::Cpu).open(path).expect("a model");
-    let engine = Engine::new(model, options(|options| options.together = ALIKE)).expect("an engine");
-    let request = |seed: u32| {
-        let generation = Generation::new().max_tokens(4).ignore_eos(true).logprobs(0);
-        engine.submit(Request::new(prompt(seed, 3 + seed), generation)).expect("room in the queue")
-    };
-    let weighed = |mut answer: Answer| {
-        let mut tokens = Vec::new();
-        while let Some(Event::Piece(piece)) = answer.next_blocking() {
-            tokens.extend(piece.token);
+    Some(Model::builder().device(Device::Cpu).open(path).expect("a model"))
+}
+
+/// The tokens of an answer with their log-probabilities.
+fn weighed(mut answer: Answer) -> Vec<Token> {
+    let mut tokens = Vec::new();
+    loop {
+        match answer.next_blocking().expect("an end behind the pieces") {
+            Event::Piece(piece) => tokens.extend(piece.token),
+            Event::End { .. } => return tokens,
+            other => panic!("{other:?}"),
         }
-        tokens
+    }
+}
+
+#[test]
+fn engine_answers_to_the_bit_in_any_batch() {
+    let Some(model) = quantised() else { return };
+    let engine = Engine::new(model.clone(), options(|_| {})).expect("an engine");
+    // One of them is so long that its keys are cut into chunks, and some are shorter than a tile.
+    let submit = |engine: &Engine, seed: u32| {
+        let generation = Generation::new().max_tokens(5).ignore_eos(true).logprobs(0);
+        let len = if seed == 5 { 600 } else { 3 + 7 * seed };
+        engine.submit(Request::new(prompt(seed, len), generation)).expect("room in the queue")
     };
-    let alone: Vec<_> = (0..6).map(|seed| weighed(request(seed))).collect();
-    let together: Vec<Answer> = (0..6).map(request).collect();
+    let alone: Vec<_> = (0..16).map(|seed| weighed(submit(&engine, seed))).collect();
+    assert!(alone.iter().all(|tokens| tokens.len() == 5), "{alone:?}");
+    for count in [8, 16] {
+        let together: Vec<Answer> = (0..count).map(|seed| submit(&engine, seed)).collect();
+        let together: Vec<_> = together.into_iter().map(weighed).collect();
+        assert!(together == alone[..count as usize], "{count} together: {together:?} and {alone:?}");
+    }
+    // Four pages, where each grows to three: the youngest gives its own up and takes them back as they were.
+    let tight = |options: &mut Options| (options.tokens, options.context) = (Some(256), Some(256));
+    let engine = Engine::new(model, options(tight)).expect("an engine");
+    let long = |seed: u32| {
+        let generation = Generation::new().max_tokens(80).ignore_eos(true).logprobs(0);
+        engine.submit(Request::new(prompt(seed, 55 + seed), generation)).expect("room in the queue")
+    };
+    let alone: Vec<_> = (0..3).map(|seed| weighed(long(seed))).collect();
+    let together: Vec<Answer> = (0..3).map(long).collect();
     let together: Vec<_> = together.into_iter().map(weighed).collect();
-    assert!(together == alone && alone.iter().all(|tokens| tokens.len() == 4), "{alone:?} and {together:?}");
+    assert!(engine.metrics().preempted.get() > 0, "none gave its pages up");
+    assert!(together == alone, "{together:?} and {alone:?}");
 }
 
 #[test]

@@ -54,12 +54,54 @@ fn completions_take_texts_and_ids_and_give_choices() {
     let texts: Vec<&Value> = several["choices"].as_array().expect("choices").iter().map(|c| &c["text"]).collect();
     assert!(texts.len() == 4 && texts[0] == &text && texts[1] == &text && texts[2] == texts[3], "{several}");
     assert_eq!(several["usage"]["completion_tokens"], 32);
+    // Each prompt counts once.
+    let one = server.post("/v1/completions", &with(body.clone(), json!({"prompt": "and"}))).good();
+    let both = ids.as_array().map_or(0, Vec::len) as u64 + one["usage"]["prompt_tokens"].as_u64().unwrap_or(0);
+    assert_eq!(several["usage"]["prompt_tokens"], both);
 
     // Draws are the seed's; the choices of a request differ.
     let drawn = with(body, json!({"temperature": 1.5, "seed": 7, "n": 2}));
     let draw = || server.post("/v1/completions", &drawn).good()["choices"].clone();
     assert_eq!(draw(), draw());
     assert_ne!(draw()[0]["text"], draw()[1]["text"]);
+}
+
+#[test]
+fn best_answers_and_prompts_in_front() {
+    let server = server();
+    let body = json!({"prompt": ["the", "and"], "max_tokens": 6, "temperature": 1.2, "seed": 3, "ignore_eos": true});
+    let post = |fields: Value| server.post("/v1/completions", &with(body.clone(), fields)).good();
+    let all = post(json!({"n": 5, "logprobs": 0}));
+    let best = post(json!({"best_of": 5, "n": 2}));
+    let mean = |choice: &Value| {
+        let told =
+            choice["logprobs"]["token_logprobs"].as_array().expect("numbers").iter().map(|x| x.as_f64().unwrap_or(0.0));
+        told.sum::<f64>()
+    };
+    for prompt in 0..2 {
+        let mut choices: Vec<&Value> = (0..5).map(|index| &all["choices"][prompt * 5 + index]).collect();
+        choices.sort_by(|a, b| mean(b).total_cmp(&mean(a)));
+        for index in 0..2 {
+            let choice = &best["choices"][prompt * 2 + index];
+            assert_eq!((&choice["text"], &choice["index"]), (&choices[index]["text"], &json!(prompt * 2 + index)));
+            assert!(choice["logprobs"].is_null(), "{choice}");
+        }
+    }
+    assert_eq!(best["usage"]["completion_tokens"], 60);
+
+    let plain = post(json!({}));
+    let echoed = post(json!({"echo": true}));
+    let text = |answer: &Value, index: usize| answer["choices"][index]["text"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(
+        [text(&echoed, 0), text(&echoed, 1)],
+        [format!("the{}", text(&plain, 0)), format!("and{}", text(&plain, 1))]
+    );
+    let events = server.post("/v1/completions", &with(body.clone(), json!({"echo": true, "stream": true}))).events();
+    let of = |index: u64| {
+        let own = events.iter().map(|event| &event["choices"][0]).filter(move |choice| choice["index"] == index);
+        own.filter_map(|choice| choice["text"].as_str()).collect::<String>()
+    };
+    assert_eq!([of(0), of(1)], [text(&echoed, 0), text(&echoed, 1)]);
 }
 
 #[test]
@@ -146,8 +188,14 @@ fn pages_besides_chats() {
     assert_eq!(encoded["data"][0]["embedding"].as_str().map(str::len), Some(128usize.div_ceil(3) * 4));
     server.post("/v1/chat/completions", &chat()).good();
     let metrics = server.get("/metrics").body;
-    for line in ["foveate_requests_total 1", "foveate_generated_tokens_total 12", "time_to_first_token_seconds_count 1"]
-    {
+    for line in [
+        "foveate_requests_total{model=\"tiny\"} 1",
+        "foveate_generated_tokens_total{model=\"tiny\"} 12",
+        "time_to_first_token_seconds_count{model=\"tiny\"} 1",
+        "batch_sequences_bucket{model=\"tiny\",le=\"1\"} 12",
+        "prefix_cache_misses_total{model=\"tiny\"} 1",
+        "foveate_http_responses_total{code=\"200\"} ",
+    ] {
         assert!(metrics.contains(line), "{metrics}");
     }
 }
@@ -189,13 +237,20 @@ fn errors_name_the_field_and_have_the_right_status() {
     check(wrong(json!({"stop": ""})), 400, Some("stop"), "bytes");
     check(wrong(json!({"stop": 1})), 400, Some("stop"), "got 1");
     check(wrong(json!({"logit_bias": {"9999": 1}})), 400, Some("logit_bias"), "ids are below");
-    check(wrong(json!({"logit_bias": {"9": 1}, "logprobs": true})), 400, Some("logit_bias"), "leave one out");
     wrong(json!({"logit_bias": {"9": -5}, "frequency_penalty": 1, "presence_penalty": 0.5, "min_tokens": 2})).good();
     check(wrong(json!({"stream_options": {}})), 400, Some("stream_options"), "set stream");
     let long = "the ".repeat(2000);
     check(wrong(json!({"messages": [{"role": "user", "content": long}]})), 400, None, "do not fit");
     check(server.post("/v1/completions", &json!({"prompt": [[4, 999_999]]})), 400, None, "vocabulary");
     check(server.post("/v1/embeddings", &json!({"input": [""]})), 400, Some("input"), "empty");
+    let completion = |fields: Value| server.post("/v1/completions", &with(json!({"prompt": "the"}), fields));
+    check(completion(json!({"suffix": "end"})), 400, Some("suffix"), "not supported");
+    check(completion(json!({"best_of": 2, "n": 3})), 400, Some("best_of"), "at least n");
+    check(completion(json!({"best_of": 2, "stream": true})), 400, Some("best_of"), "leave stream out");
+    check(completion(json!({"echo": true, "logprobs": 0})), 400, Some("echo"), "probabilities of prompts");
+    check(wrong(json!({"best_of": 2})), 400, Some("best_of"), "not supported");
+    check(wrong(json!({"reasoning_effort": "high"})), 400, Some("reasoning_effort"), "knows no reasoning");
+    check(wrong(json!({"reasoning_effort": "vast"})), 400, Some("reasoning_effort"), "one of none");
     // What would change the answer is refused; what would not, or says so, is taken.
     check(wrong(json!({"audio": {"voice": "x"}})), 400, Some("audio"), "not supported");
     wrong(json!({"user": "me", "store": true, "modalities": ["text"], "audio": null})).good();

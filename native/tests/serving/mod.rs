@@ -3,5 +3,10 @@
 mod client;
 mod engine;
 mod http;
+mod limits;
+mod models;
 mod random;
+mod responses;
+#[cfg(feature = "tls")]
+mod tls;
 mod tools;

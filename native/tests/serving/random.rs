@@ -7,9 +7,10 @@ use serde_json::{Map, Value, json};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-const PATHS: [&str; 5] = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/tokenize", "/detokenize"];
+const PATHS: [&str; 6] =
+    ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings", "/tokenize", "/detokenize"];
 
-const NAMES: [&str; 26] = [
+const NAMES: [&str; 36] = [
     "model",
     "messages",
     "prompt",
@@ -36,6 +37,16 @@ const NAMES: [&str; 26] = [
     "max_completion_tokens",
     "role",
     "content",
+    "best_of",
+    "echo",
+    "reasoning_effort",
+    "text",
+    "format",
+    "instructions",
+    "include",
+    "tool_choice",
+    "type",
+    "reasoning",
 ];
 
 fn value() -> impl Strategy<Value = Value> {
@@ -75,7 +86,7 @@ fn body() -> impl Strategy<Value = Value> {
 
 #[test]
 fn no_body_is_the_servers_fault() {
-    let server = Server::start(|_, _| {}, None);
+    let server = Server::start(|_, limits| limits.steered_logprobs_per_day = None, None);
     let statuses = RefCell::new(BTreeMap::new());
     let mut runner = TestRunner::new(Config { cases: 400, failure_persistence: None, ..Config::default() });
     let strategy = (prop::sample::select(&PATHS[..]), body(), any::<prop::sample::Index>(), prop::bool::weighted(0.1));

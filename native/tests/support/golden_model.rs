@@ -9,7 +9,7 @@ use foveate::model::Model;
 use foveate::session::Session;
 use foveate::tokenizer::Tokenizer;
 use foveate::{Any, Backend};
-use foveate::{Device, Options, wait};
+use foveate::{Device, Options, Products, wait};
 use foveate::{Sampler, Sampling};
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
@@ -48,7 +48,8 @@ pub(crate) fn ids(value: &Value) -> Vec<u32> {
 
 fn load(path: &Path, device: Device, exact: bool) -> Result<Arc<Model<Any>>, Failed> {
     let files = foveate::open(path)?;
-    let device = foveate::device_with(device, Options { exact, ..Options::default() })?;
+    let products = if exact { Products::Exact } else { Products::Close };
+    let device = foveate::device_with(device, Options { products, ..Options::default() })?;
     Ok(Arc::new(wait(Model::load(device, files, &mut |_| Ok(())))?))
 }
 

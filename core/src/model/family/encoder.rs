@@ -201,21 +201,24 @@ pub(super) fn modern(json: &Json, causal: bool) -> Result<Config> {
     })
 }
 
-/// The window by `local_attention`: the half of it, which files of the decoder name `sliding_window`, too. The decoder counts
-/// a query's own position among these keys, the encoder does not.
+/// The window by `local_attention`: the half of it, in place of which files of the decoder may have a `sliding_window`. The
+/// decoder counts a query's own position among these keys, the encoder does not.
 fn window(json: &Json, causal: bool) -> Result<u32> {
     let local = json.u32("local_attention")?.unwrap_or(128);
     let half = local / 2;
     let named = json.u32("sliding_window")?;
-    if let Some(other) = named.filter(|named| *named != half) {
-        let reason = format!("sliding_window {other} is not half of local_attention {local}");
-        return Err(Error::Config { reason });
+    match named {
+        Some(0) | None if half == 0 && causal => {
+            let reason = format!("local_attention {local} is not supported: a window of its half must see a key");
+            Err(Error::Config { reason })
+        }
+        Some(0) if causal => Err(Error::Config { reason: "sliding_window must be 1 or more, got 0".into() }),
+        Some(named) if causal => Ok(named),
+        Some(other) if other != half => {
+            Err(Error::Config { reason: format!("sliding_window {other} is not half of local_attention {local}") })
+        }
+        _ => Ok(if causal { half } else { half + 1 }),
     }
-    if half == 0 && causal {
-        let reason = format!("local_attention {local} is not supported: a window of its half must see a key");
-        return Err(Error::Config { reason });
-    }
-    Ok(if causal { half } else { half + 1 })
 }
 
 /// The rotations of layers that see all, and of those with a window: by the kind of layer, or in older files by

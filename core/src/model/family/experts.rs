@@ -530,13 +530,12 @@ pub(super) const NEMOTRON: &[&str] = &[
 
 /// Nemotron-H's experts: the router of DeepSeek-V3, and MLPs that are not gated.
 pub(super) fn nemotron(json: &Json, mlp: Mlp) -> Result<Experts> {
-    if let Some(latent) = json.u32("moe_latent_size")? {
-        return Err(Error::Config { reason: format!("moe_latent_size {latent} is not supported: null is") });
-    }
+    let latent = json.u32("moe_latent_size")?.map(|latent| bounded("moe_latent_size", latent)).transpose()?;
     let choice = grouped(json, (&["n_routed_experts", "num_local_experts"], 8), 2)?;
     let inner = json.size_or("moe_intermediate_size", 7688)?;
     let shared = json.size_or("moe_shared_expert_intermediate_size", 7688)?;
     // Experts have no biases, whatever the shared MLP has.
     let each = Mlp { inner, bias: false, ..mlp };
-    Ok(Experts { shared: Some(Mlp { inner: shared, ..mlp }), ..Experts::new(choice, each) })
+    let shared = Some(Mlp { inner: shared, ..mlp });
+    Ok(Experts { shared, latent, latent_bias: mlp.bias, ..Experts::new(choice, each) })
 }

@@ -81,6 +81,8 @@ pub(super) fn config(json: &Json) -> Result<Config> {
     let period = period?.or(older?).unwrap_or(PERIOD);
     let window = json.u32("sliding_window")?;
     let window = if json.has("sliding_window") { window } else { Some(4096) };
+    // Half of the window on each side, so that 0 is the token itself.
+    let window = if bidirectional { window.map(|window| window / 2 + 1) } else { window };
     let windows = windows(json, window, count, |layer| slides(layer, period))?;
     let norm = Norm { one_plus: true, ..llama::rms(json.f64("rms_norm_eps")?.unwrap_or(1e-6)) };
     let (full, local) = by_kind(json, head_dim, &Rule::theta(1_000_000.0), Some(LOCAL_THETA))?;
@@ -109,8 +111,7 @@ pub(super) fn config(json: &Json) -> Result<Config> {
         ..Config::new("gemma3", vocab, dim, context, layers)
     };
     if bidirectional {
-        // Half of the window on each side.
-        both_sides(&mut config, |window| window / 2 + 1);
+        both_sides(&mut config, |window| window);
     }
     Ok(config)
 }

@@ -301,6 +301,11 @@ pub(super) fn place(config: &Config, role: Role, layer: usize, kind: &str) -> Pl
         Role::ExpertFactor => return Place::plain(format!("blk.{layer}.ffn_down_exps.scale")),
         Role::Sinks => return Place::plain(format!("blk.{layer}.attn_sinks.{kind}")),
         // No file of an architecture that is read here has them.
+        Role::Pooler => return Place::plain(format!("cls.{kind}")),
+        Role::PoolerNorm => return Place::plain(format!("cls.norm.{kind}")),
+        Role::Classifier => return Place::plain(format!("cls.output.{kind}")),
+        Role::ExpertsIn => "ffn_latent_down",
+        Role::ExpertsOut => "ffn_latent_up",
         Role::MixedGate => "attn_gate",
         Role::GateLatent => "ssm_g_a",
         Role::DecayLatent => "ssm_f_a",

@@ -108,6 +108,11 @@ pub(super) fn llama(config: &Config, role: Role, layer: usize, kind: &str) -> Pl
         Role::RoutedValue => "routing.v_proj",
         Role::Centroids => return Place::plain(format!("model.layers.{layer}.routing.centroids")),
         Role::RoutedOutput => "routing.o_proj",
+        Role::Pooler => return Place::plain(format!("head.dense.{kind}")),
+        Role::PoolerNorm => return Place::plain(format!("head.norm.{kind}")),
+        Role::Classifier => return Place::plain(format!("score.{kind}")),
+        Role::ExpertsIn => "mlp.fc1_latent_proj",
+        Role::ExpertsOut => "mlp.fc2_latent_proj",
         // Configurations hold them, not tensors.
         Role::RopeDivisors | Role::RopeShort | Role::RopeLong => "self_attn.rotary_emb",
     };

@@ -1,5 +1,6 @@
 //! The families of models: how a configuration maps to layers, and how tensors are named.
 
+mod classifier;
 mod custom;
 mod encoder;
 mod experts;
@@ -124,6 +125,9 @@ impl Family {
         let class = text.strings("architectures")?.unwrap_or_default();
         let bare = |name: &&str| name.ends_with("Model") && !name.ends_with("LMHeadModel");
         config.headless |= !class.is_empty() && class.iter().all(bare);
+        if class.iter().any(|name| name.ends_with("ForSequenceClassification")) {
+            classifier::head(text, &mut config)?;
+        }
         let rotates = config.layers.iter().any(|layer| layer.mixer.attention().is_some_and(|a| a.rope.is_some()));
         if rotates && let Some(dynamic) = rope::dynamic(text, config.context)? {
             (config.context, config.dynamic) = (dynamic.longest(), Some(dynamic));
@@ -134,6 +138,10 @@ impl Family {
             quantized = quantized.or(quantized::method(inside)?);
             inside.finish()?;
             around(&json, &mut config)?;
+            if kind == "gemma3_text" && config.bidirectional() {
+                let reason = "use_bidirectional_attention true beside a vision_config is not supported".into();
+                return Err(Error::Config { reason });
+            }
             if kind == "gemma4_text" {
                 gemma4::placeholders(&json, inside, &mut config)?;
             }
@@ -198,6 +206,9 @@ impl Family {
 
     /// Returns the place of the weight of `role` in layer `layer`. Roles outside of layers ignore `layer`.
     pub fn weight(&self, role: Role, layer: usize) -> Place {
+        if role == Role::Classifier && !classifier::of_encoder(&self.config.architecture) {
+            return Place::plain("score.weight".into());
+        }
         self.place.place(&self.config, role, layer, "weight")
     }
 

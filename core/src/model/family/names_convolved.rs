@@ -109,6 +109,8 @@ pub(super) fn backbone(config: &Config, role: Role, layer: usize, kind: &str) ->
         Role::ExpertsDown => return Place::plain(format!("{prefix}.experts.down_proj")),
         Role::SharedUp => "shared_experts.up_proj",
         Role::SharedDown => "shared_experts.down_proj",
+        Role::ExpertsIn => "fc1_latent_proj",
+        Role::ExpertsOut => "fc2_latent_proj",
         _ => match scan(&prefix, role, kind) {
             Some(place) => return place,
             None => return hub::llama(config, role, layer, kind),

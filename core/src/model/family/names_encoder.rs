@@ -16,34 +16,46 @@ pub(super) fn of(kind: &str) -> Naming {
     }
 }
 
-/// True for tensors of an encoder that are not run: heads of other tasks, a table of positions that counts up, and a second
-/// copy of the output product's bias.
+/// The output product has a bias of its own if it is not the embedding; otherwise that is a copy of the head's.
+fn own_bias(config: &Config) -> bool {
+    config.tied == Some(false)
+}
+
+/// True for tensors of an encoder that are not run: heads of other tasks, a table of positions that counts up, and the one
+/// of two biases of the output product that is not used.
 pub(super) fn apart(config: &Config, tensor: &str) -> bool {
     let encoder = ["bert", "roberta", "xlm-roberta", "camembert", "distilbert", "nomic_bert"];
     let tensor = ["bert.", "roberta.", "distilbert.", "nomic_bert."]
         .iter()
         .find_map(|word| tensor.strip_prefix(word))
         .unwrap_or(tensor);
+    let unused = match own_bias(config) {
+        true => ["cls.predictions.bias", "lm_head.bias"],
+        false => ["cls.predictions.decoder.bias", "lm_head.decoder.bias"],
+    };
     encoder.contains(&&*config.architecture)
-        && (tensor.starts_with("pooler.dense.")
+        && (tensor.starts_with("pooler.dense.") && config.classifier.is_none()
             || tensor.starts_with("cls.seq_relationship.")
-            || ["embeddings.position_ids", "cls.predictions.decoder.bias", "lm_head.decoder.bias"].contains(&tensor))
+            || tensor == "embeddings.position_ids"
+            || unused.contains(&tensor))
 }
 
 /// BERT's bias of the output product stands beside it.
 fn bert(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
     match (role, kind) {
-        (Role::Head, "bias") => Place::plain("cls.predictions.bias".into()),
+        (Role::Head, "bias") if !own_bias(config) => Place::plain("cls.predictions.bias".into()),
         _ => BERT.place(config, role, layer, kind),
     }
 }
 
 fn roberta(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
     let place = match (role, kind) {
-        (Role::Head, "bias") => return Place::plain("lm_head.bias".into()),
-        (Role::Head, _) => return Place::plain("lm_head.decoder.weight".into()),
+        (Role::Head, "bias") if !own_bias(config) => return Place::plain("lm_head.bias".into()),
+        (Role::Head, _) => return Place::plain(format!("lm_head.decoder.{kind}")),
         (Role::Transform, _) => return Place::plain(format!("lm_head.dense.{kind}")),
         (Role::TransformNorm, _) => return Place::plain(format!("lm_head.layer_norm.{kind}")),
+        (Role::Pooler, _) => return Place::plain(format!("classifier.dense.{kind}")),
+        (Role::Classifier, _) => return Place::plain(format!("classifier.out_proj.{kind}")),
         _ => BERT.place(config, role, layer, kind),
     };
     Place { name: place.name.replacen("bert.", "roberta.", 1), ..place }
@@ -51,7 +63,7 @@ fn roberta(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
 
 fn nomic(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
     match (role, kind) {
-        (Role::Head, "bias") => Place::plain("cls.predictions.bias".into()),
+        (Role::Head, "bias") if !own_bias(config) => Place::plain("cls.predictions.bias".into()),
         _ => NOMIC.place(config, role, layer, kind),
     }
 }
@@ -73,6 +85,8 @@ const BERT: Names = Names {
         (Role::Transform, "cls.predictions.transform.dense"),
         (Role::TransformNorm, "cls.predictions.transform.LayerNorm"),
         (Role::Head, "cls.predictions.decoder"),
+        (Role::Pooler, "bert.pooler.dense"),
+        (Role::Classifier, "classifier"),
     ],
     order: Order::ByKind,
 };
@@ -93,6 +107,8 @@ const DISTILBERT: Names = Names {
         (Role::Transform, "vocab_transform"),
         (Role::TransformNorm, "vocab_layer_norm"),
         (Role::Head, "vocab_projector"),
+        (Role::Pooler, "pre_classifier"),
+        (Role::Classifier, "classifier"),
     ],
     order: Order::ByKind,
 };
@@ -136,6 +152,9 @@ const MODERN: Names = Names {
         (Role::Transform, "head.dense"),
         (Role::TransformNorm, "head.norm"),
         (Role::Head, "decoder"),
+        (Role::Pooler, "head.dense"),
+        (Role::PoolerNorm, "head.norm"),
+        (Role::Classifier, "classifier"),
     ],
     order: Order::ByKind,
 };

@@ -7,6 +7,7 @@ use super::llama::{self, activation};
 use super::rope::{Partial, frequencies};
 use crate::config::{Attention, Config, Decay, Delta, Layer, Mixer, Mlp, Norm, OutputGate, Rope};
 use crate::error::{Error, Result, one_line};
+use foveate_kernels::activation::Kind;
 use foveate_kernels::conv;
 use foveate_kernels::rope::Pairing;
 
@@ -27,7 +28,14 @@ pub(super) fn config(json: &Json, kind: &str) -> Result<Config> {
     };
     let context = json.u32("max_position_embeddings")?.unwrap_or(32768);
     let context = bounded("max_position_embeddings", context)?;
-    let layers = full(json, count)?.into_iter().map(layer).collect();
+    let full = full(json, count)?;
+    // Their convolutions have the nonlinearity of MLPs.
+    if mlp.kind != Kind::Silu && full.contains(&false) {
+        let name = one_line(json.str("hidden_act")?.unwrap_or_default());
+        let reason = format!("hidden_act {name} with linear_attention is not supported: silu is");
+        return Err(Error::Config { reason });
+    }
+    let layers = full.into_iter().map(layer).collect();
     Ok(Config {
         tied: json.bool("tie_word_embeddings")?,
         stops: json.ids("eos_token_id")?,

@@ -8,6 +8,7 @@ pub enum Role {
     Embedding,
     /// The product that widens embeddings to the residual stream, and the one in front of the head that narrows it.
     ProjectIn,
+    /// The product in front of the head that narrows the residual stream.
     ProjectOut,
     /// Learned position embeddings, `[context, dim]`, of which a configuration may leave out the first.
     Positions,
@@ -17,6 +18,7 @@ pub enum Role {
     FinalNorm,
     /// The product of the layer in front of the output product, and its norm.
     Transform,
+    /// The norm behind that product.
     TransformNorm,
     /// The output product, `[vocab, dim]`.
     Head,
@@ -51,9 +53,11 @@ pub enum Role {
     EmbedNorm,
     /// The norm of the residual stream behind the mixer, and behind the MLP.
     MixedSumNorm,
+    /// The norm of the residual stream behind the MLP.
     MlpSumNorm,
     /// The norm of what the mixer's output product reads, and of what the MLP's does.
     MixedInnerNorm,
+    /// The norm of what the MLP's output product reads.
     InnerNorm,
     /// A number of the MLP's activation, by its name instead of `weight`.
     Activation,
@@ -96,51 +100,72 @@ pub enum Role {
     /// The norm of what the router reads, where experts stand apart; of what they read, and of what they give; and of what
     /// the MLP of all tokens gives beside them.
     RouterNorm,
+    /// The norm of what experts read.
     ExpertsNorm,
+    /// The norm of what experts give.
     ExpertsOutputNorm,
+    /// The norm of what the MLP of all tokens gives beside experts.
     SharedOutputNorm,
     /// The number that multiplies the weight of each expert.
     ExpertFactor,
     /// The table of each token's vectors for all layers, `[vocab, layers dim]`; the product that gives such vectors from an
     /// embedding, and the norm of those.
     LayerTable,
+    /// The product that gives the vectors of all layers from an embedding.
     LayerProjection,
+    /// The norm of those vectors.
     LayerVectorNorm,
     /// The product whose activation such a vector multiplies, the product behind it, and its norm.
     LayerGate,
+    /// The product behind the activation that a layer's vector multiplies.
     LayerOutput,
+    /// The norm of that product.
     LayerOutputNorm,
     /// The number that the stream is multiplied by behind a layer.
     LayerFactor,
     /// The product that makes each stream but the first from an embedding, and the one that it has behind the layers; their
     /// index is that of a layer.
     StreamIn,
+    /// The product that each stream but the first has behind the layers.
     StreamOut,
     /// The product that gives a token's numbers for its streams, and the norm in front of it.
     StreamRouter,
+    /// The norm in front of the stream router.
     StreamRouterNorm,
     /// The products that turn those numbers into coefficients of predictions, `[n n, n]`, and of corrections, `[n, n]`.
     StreamPrediction,
+    /// The product that turns a token's numbers into coefficients of corrections, `[n, n]`.
     StreamCorrection,
     /// The numbers that multiply the stream for the branch of vectors.
     StreamFactor,
     /// The products of a low rank beside the mixer, and their norm.
     LowRankIn,
+    /// The second product of a low rank beside the mixer.
     LowRankOut,
+    /// The norm of the products of a low rank.
     LowRankNorm,
     /// The norm of the stream and the embedding in front of a block, the norm in front of its MLP, and the product of what
     /// it gives.
     BlockNorm,
+    /// The norm in front of a block's MLP.
     BlockMlpNorm,
+    /// The product of what a block gives.
     BlockOutput,
     /// The products of adapters: of the first product of a block's MLP, and of queries, keys and values.
     MlpAdapterIn,
+    /// The second product of the adapter of a block's MLP.
     MlpAdapterOut,
+    /// The first product of the adapter of queries.
     QueryAdapterIn,
+    /// The second product of the adapter of queries.
     QueryAdapterOut,
+    /// The first product of the adapter of keys.
     KeyAdapterIn,
+    /// The second product of the adapter of keys.
     KeyAdapterOut,
+    /// The first product of the adapter of values.
     ValueAdapterIn,
+    /// The second product of the adapter of values.
     ValueAdapterOut,
     /// The logit of each head that has no value.
     Sinks,
@@ -182,8 +207,18 @@ pub enum Role {
     Centroids,
     /// The product of what routing heads give.
     RoutedOutput,
+    /// The layer in front of the output product of a head that judges a whole text, and its norm.
+    Pooler,
+    PoolerNorm,
+    /// The output product of such a head.
+    Classifier,
+    /// The products in front of experts and behind them, where they read fewer elements than the stream has.
+    ExpertsIn,
+    ExpertsOut,
     /// Divisors of the rotation's frequencies: of all lengths, or of short and of long ones.
     RopeDivisors,
+    /// Divisors of the rotation's frequencies in short texts.
     RopeShort,
+    /// Divisors of the rotation's frequencies in long texts.
     RopeLong,
 }

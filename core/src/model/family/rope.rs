@@ -28,6 +28,8 @@ pub(super) struct Rule {
     pub(super) alpha: bool,
     /// Further keys of the rope parameters, which others read.
     pub(super) others: &'static [&'static str],
+    /// The rope parameters, as JSON, of a file that has none.
+    pub(super) absent: Option<&'static str>,
 }
 
 impl Rule {
@@ -42,6 +44,16 @@ impl Rule {
             older: ["rope_theta", "partial_rotary_factor"],
             alpha: false,
             others: &[],
+            absent: None,
+        }
+    }
+
+    /// The rope parameters, the older key's if both are there, as in transformers.
+    pub(super) fn parameters(&self, json: &Json) -> Result<Option<Json>> {
+        let (newer, older) = (json.object("rope_parameters")?, json.object("rope_scaling")?);
+        match older.filter(|older| !older.is_empty()).or(newer) {
+            Some(rope) => Ok(Some(rope)),
+            None => self.absent.map(|text| Json::parse(text.as_bytes())).transpose(),
         }
     }
 
@@ -81,9 +93,8 @@ pub(super) fn frequencies(json: &Json, head_dim: u32, partial: Partial) -> Resul
 
 /// As [`frequencies`], by the rule of a family.
 pub(super) fn frequencies_of(json: &Json, head_dim: u32, rule: &Rule) -> Result<Frequencies> {
-    let (newer, older) = (json.object("rope_parameters")?, json.object("rope_scaling")?);
-    // The older key wins if both are there, as in transformers.
-    let rope = older.as_ref().filter(|older| !older.is_empty()).or(newer.as_ref());
+    let rope = rule.parameters(json)?;
+    let rope = rope.as_ref();
     let inside = |key: &str| rope.map(|rope| rope.f64(key)).transpose().map(Option::flatten);
     let [theta, share] = [0, 1].map(|at| {
         let key = ["rope_theta", "partial_rotary_factor"][at];
@@ -106,9 +117,6 @@ pub(super) fn frequencies_of(json: &Json, head_dim: u32, rule: &Rule) -> Result<
                 return Err(Error::Config { reason });
             }
             rope.understands(UNDERSTOOD);
-            if json.str("model_type")? == Some("phimoe") {
-                rope.understands(&["short_mscale", "long_mscale"]);
-            }
             rope.finish_all()?;
             theta *= alpha.powf(f64::from(head_dim) / f64::from(head_dim - 2));
             return rotation(head_dim, theta, rule.partial, share, None, json);
@@ -158,6 +166,13 @@ pub(super) fn rotation(
     rope.understands(UNDERSTOOD);
     if json.str("model_type")? == Some("phimoe") {
         rope.understands(&["short_mscale", "long_mscale"]);
+        // Its class multiplies the cosines of all other kinds by these, too.
+        if let Some(kind) = kind.filter(|kind| !matches!(*kind, "default" | "longrope" | "su")) {
+            return refused(format!(
+                "rope type {} is not supported for phimoe: longrope is",
+                crate::error::one_line(kind)
+            ));
+        }
     }
     rope.finish_all()?;
     scaling(rope, json, plain)

@@ -77,19 +77,28 @@ impl<'a, B: Backend> Loader<'a, B> {
             false => None,
         };
         let inner = e.each.inner;
+        let (width, latent) = match e.latent {
+            Some(latent) => {
+                let narrow = self.rows(Role::ExpertsIn, index, latent, e.latent_bias);
+                let widen = self.rows(Role::ExpertsOut, index, dim, e.latent_bias);
+                let products = (self.matrix(&[narrow], dim).await?, self.matrix(&[widen], latent).await?);
+                (latent, Some(products))
+            }
+            None => (dim, None),
+        };
         let fused = self.family.weight(Role::ExpertGateUp, index);
         let up = if e.each.gated && self.has_experts(&fused) {
-            vec![self.stack(Role::ExpertGateUp, index, [count, 2 * inner, dim], e.each.bias).await?]
+            vec![self.stack(Role::ExpertGateUp, index, [count, 2 * inner, width], e.each.bias).await?]
         } else {
             let mut up = Vec::new();
             for role in [Role::ExpertGate, Role::ExpertUp].into_iter().skip(usize::from(!e.each.gated)) {
-                up.push(self.stack(role, index, [count, inner, dim], e.each.bias).await?);
+                up.push(self.stack(role, index, [count, inner, width], e.each.bias).await?);
             }
             up
         };
         let whole = self.has_experts(&self.family.weight(Role::ExpertsDown, index));
         let down = if whole { Role::ExpertsDown } else { Role::ExpertDown };
-        let down = self.stack(down, index, [count, dim, inner], e.each.bias).await?;
+        let down = self.stack(down, index, [count, width, inner], e.each.bias).await?;
         let shared = match e.shared {
             Some(mlp) => {
                 let roles = [Role::SharedGate, Role::SharedUp, Role::SharedDown];
@@ -121,7 +130,7 @@ impl<'a, B: Backend> Loader<'a, B> {
             }
             false => None,
         };
-        Ok(Experts { config: e.clone(), router, correction, up, down, shared, apart, factors })
+        Ok(Experts { config: e.clone(), dim, router, correction, latent, up, down, shared, apart, factors })
     }
 
     /// The product of one output that gates the shared MLP: `[1, dim]`, or `[dim]` as GGUF files hold it.

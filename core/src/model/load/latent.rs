@@ -43,7 +43,7 @@ impl<B: Backend> Loader<'_, B> {
                 let keys = self.transposed_heads(&by_heads, [a.kv_heads, rank, own]).await?;
                 let place = self.family.weight(Role::ValueOfHeads, index);
                 let values = self.heads_of(&place, [a.kv_heads, a.value_dim, rank]).await?;
-                Matrix { parts: vec![keys, values], inputs: rank, bias: None }
+                Matrix { parts: vec![keys, values], inputs: rank, bias: None, adapter: None }
             }
             false => {
                 let roles = [(Role::Key, a.kv_heads * own), (Role::Value, a.v_width())];

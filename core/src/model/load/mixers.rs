@@ -50,6 +50,7 @@ impl<B: Backend> Loader<'_, B> {
         };
         let output_norm = self.norm_if(Role::MixedInnerNorm, index, a.output_norm, a.outputs()).await?;
         let output = self.scaled(Role::Output, index, [dim, a.outputs()], a.output_bias, a.output_scale).await?;
+        let output = self.adapted(output, &[self.rows(Role::Output, index, dim, false)])?;
         Ok(Attention {
             config: a.clone(),
             input,
@@ -73,7 +74,8 @@ impl<B: Backend> Loader<'_, B> {
         input.extend(a.gated.then_some((Role::MixedGate, a.outputs())));
         let mut input: Vec<_> = input.into_iter().map(|(role, n)| self.rows(role, index, n, a.input_bias)).collect();
         input.extend(a.head_gates.then(|| self.rows(Role::MixedGate, index, a.heads, false)));
-        self.matrix(&input, dim).await
+        let matrix = self.matrix(&input, dim).await?;
+        self.adapted(matrix, &input)
     }
 
     pub(super) async fn delta(&mut self, d: &config::Delta, index: usize, dim: u32) -> Result<Delta<B>> {

@@ -15,14 +15,20 @@ impl<B: Backend> Loader<'_, B> {
     pub(super) async fn mlp(&mut self, mlp: config::Mlp, roles: [Role; 3], index: usize, dim: u32) -> Result<Mlp<B>> {
         let [gate, up, down] = roles;
         let [gate, up] = [gate, up].map(|role| self.rows(role, index, mlp.inner, mlp.bias));
-        let up = if mlp.gated { self.matrix(&[gate, up], dim).await? } else { self.matrix(&[up], dim).await? };
+        let up = if mlp.gated { vec![gate, up] } else { vec![up] };
+        let up = {
+            let matrix = self.matrix(&up, dim).await?;
+            self.adapted(matrix, &up)?
+        };
         let plain = activation::Spec { gated: mlp.gated, ..activation::Spec::new(0, mlp.inner, mlp.kind) };
         let activation = match mlp.kind {
             activation::Kind::Xielu => self.xielu(plain, mlp.numbers, index).await?,
             _ => plain,
         };
         let norm = self.norm_if(Role::InnerNorm, index, mlp.norm, mlp.inner).await?;
+        let place = self.rows(down, index, dim, false);
         let down = self.scaled(down, index, [dim, mlp.inner], mlp.bias, mlp.scale).await?;
+        let down = self.adapted(down, &[place])?;
         let cutoff = mlp.cutoff.map(|cutoff| self.cutoff(mlp.inner, cutoff)).transpose()?;
         Ok(Mlp { config: mlp, up, activation, cutoff, norm, down, adapter: None })
     }

@@ -126,7 +126,7 @@ impl<'a, B: Backend> Loader<'a, B> {
             }
             false => None,
         };
-        Ok(Matrix { parts, inputs: cols, bias })
+        Ok(Matrix { parts, inputs: cols, bias, adapter: None })
     }
 
     /// The matrices `[rows, cols]` of so many heads, one behind the other.

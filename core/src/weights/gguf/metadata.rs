@@ -12,18 +12,31 @@ const MAX_DEPTH: u32 = 4;
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum Value {
+    /// A `UINT8`.
     U8(u8),
+    /// An `INT8`.
     I8(i8),
+    /// A `UINT16`.
     U16(u16),
+    /// An `INT16`.
     I16(i16),
+    /// A `UINT32`.
     U32(u32),
+    /// An `INT32`.
     I32(i32),
+    /// A `FLOAT32`.
     F32(f32),
+    /// A `BOOL`.
     Bool(bool),
+    /// A `STRING`.
     String(Box<str>),
+    /// An `ARRAY`.
     Array(Array),
+    /// A `UINT64`.
     U64(u64),
+    /// An `INT64`.
     I64(i64),
+    /// A `FLOAT64`.
     F64(f64),
 }
 
@@ -31,18 +44,31 @@ pub enum Value {
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum Array {
+    /// Of `UINT8`.
     U8(Vec<u8>),
+    /// Of `INT8`.
     I8(Vec<i8>),
+    /// Of `UINT16`.
     U16(Vec<u16>),
+    /// Of `INT16`.
     I16(Vec<i16>),
+    /// Of `UINT32`.
     U32(Vec<u32>),
+    /// Of `INT32`.
     I32(Vec<i32>),
+    /// Of `FLOAT32`.
     F32(Vec<f32>),
+    /// Of `BOOL`.
     Bool(Vec<bool>),
+    /// Of `STRING`.
     String(Strings),
+    /// Of `ARRAY`.
     Array(Vec<Array>),
+    /// Of `UINT64`.
     U64(Vec<u64>),
+    /// Of `INT64`.
     I64(Vec<i64>),
+    /// Of `FLOAT64`.
     F64(Vec<f64>),
 }
 
@@ -55,10 +81,12 @@ pub struct Strings {
 }
 
 impl Strings {
+    /// Returns the number of strings.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
@@ -70,6 +98,7 @@ impl Strings {
         self.text.get(start..end)
     }
 
+    /// Returns the strings, in their order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
         (0..self.len()).map(|index| self.get(index).unwrap_or_default())
     }
@@ -182,6 +211,7 @@ impl Value {
         }
     }
 
+    /// Returns the value of a `BOOL`.
     pub fn as_bool(&self) -> Option<bool> {
         match *self {
             Value::Bool(value) => Some(value),
@@ -189,6 +219,7 @@ impl Value {
         }
     }
 
+    /// Returns the value of a `STRING`.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Value::String(value) => Some(value),
@@ -196,6 +227,7 @@ impl Value {
         }
     }
 
+    /// Returns the value of an `ARRAY`.
     pub fn as_array(&self) -> Option<&Array> {
         match self {
             Value::Array(value) => Some(value),
@@ -253,6 +285,7 @@ impl Array {
         })
     }
 
+    /// Returns the number of elements.
     pub fn len(&self) -> usize {
         match self {
             Array::U8(values) => values.len(),
@@ -271,6 +304,7 @@ impl Array {
         }
     }
 
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -311,6 +345,7 @@ impl Metadata {
         Ok(Metadata { values })
     }
 
+    /// Returns the value of a key.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.values.get(key)
     }

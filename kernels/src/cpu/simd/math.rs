@@ -6,7 +6,9 @@ use super::lanes::Lanes;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Function {
+    /// `e^x`
     Exp,
+    /// The hyperbolic tangent.
     Tanh,
     /// `x / (1 + exp(-x))`
     Silu,

@@ -51,7 +51,7 @@ mod weights;
 mod x86;
 
 pub use bytes::Bytes;
-pub(crate) use bytes::{Panel, Rounded};
+pub(crate) use bytes::Panel;
 pub use math::Function;
 pub use product::Right;
 pub(crate) use product::{PADDED, ROWS};
@@ -115,6 +115,7 @@ impl Simd {
         all
     }
 
+    /// Returns the name of the level, such as `avx2`.
     pub fn name(self) -> &'static str {
         match self.0 {
             #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
@@ -216,7 +217,7 @@ dispatch! {
     transpose_strips = product::transpose, (rows: &[f32], out: &mut [f32], size: [usize; 2], strides: [usize; 3]);
 
     /// Computes one token of the delta rule: see the module `delta`.
-    delta_step = delta::step, (state: &mut [f32], size: [usize; 2], vectors: [&[f32]; 4], written: &[f32], out: &mut [f32]);
+    delta_step = delta::step, (state: &mut [f32], size: [usize; 2], vectors: [&[f32]; 5], written: &[f32], out: &mut [f32]);
 
     /// Decodes weights, like [`quant::decode`](crate::quant::decode).
     decode = weights::decode, (format: DType, bytes: &[u8], out: &mut [f32]);

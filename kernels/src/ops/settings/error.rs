@@ -10,13 +10,37 @@ use core::fmt::{Display, Formatter, Result};
 #[non_exhaustive]
 pub enum SettingError {
     /// No op has this name.
-    Op { name: String, nearest: Option<&'static str> },
+    Op {
+        /// The name that was given.
+        name: String,
+        /// The op whose name is nearest to it.
+        nearest: Option<&'static str>,
+    },
     /// The op has no setting of this name.
-    Name { op: &'static str, name: String, nearest: Option<&'static str> },
+    Name {
+        /// The op.
+        op: &'static str,
+        /// The name that was given.
+        name: String,
+        /// The setting whose name is nearest to it.
+        nearest: Option<&'static str>,
+    },
     /// A setting without a value.
-    Pair { got: String },
+    Pair {
+        /// What was given.
+        got: String,
+    },
     /// A setting whose value is not one of those it can have.
-    Value { op: &'static str, name: String, expected: String, got: String },
+    Value {
+        /// The op.
+        op: &'static str,
+        /// The setting.
+        name: String,
+        /// The values that it can have.
+        expected: String,
+        /// The value that was given.
+        got: String,
+    },
 }
 
 impl Display for SettingError {

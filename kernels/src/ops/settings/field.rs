@@ -6,12 +6,15 @@ use alloc::{format, string::String};
 /// One setting of an op.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Field {
+    /// The name in settings and in `Spec`.
     pub name: &'static str,
     /// The letter of the [glossary](crate::plan::shape::GLOSSARY) that goes for the name.
     pub letter: Option<&'static str>,
+    /// The type.
     pub kind: Type,
     /// `true` if `none` is a value.
     pub optional: bool,
+    /// The values that the op takes.
     pub range: Range,
     /// The default as the table has it: a value, or an expression of fields before it.
     pub default: &'static str,
@@ -87,6 +90,7 @@ pub enum Type {
     Count,
     /// An `f32`.
     Number,
+    /// `true` or `false`.
     Flag,
     /// One of these words.
     Word(&'static [&'static str]),
@@ -97,9 +101,11 @@ pub enum Type {
 /// Values that `validate` admits, as far as they do not depend on other fields than those named here.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Range {
+    /// Every value of the type.
     Any,
     /// From the first to the second.
     Counts(u32, u32),
+    /// A power of two.
     PowerOfTwo,
     /// Even numbers up to the value of another field.
     EvenUpTo(&'static str),
@@ -113,16 +119,22 @@ pub enum Range {
     Numbers(f32, f32),
     /// Positive and finite.
     Positive,
+    /// One of these words.
     Words(&'static [&'static str]),
 }
 
 /// The value of a field.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Value {
+    /// No value, of a field that is optional.
     None,
+    /// A number without sign.
     Count(u32),
+    /// A number.
     Number(f32),
+    /// `true` or `false`.
     Flag(bool),
+    /// A word of the field's list, or the name of a format.
     Word(&'static str),
 }
 
@@ -147,8 +159,11 @@ impl core::fmt::Display for Value {
 
 /// A Rust type that fields can have.
 pub trait Setting: Copy {
+    /// The field's type.
     const TYPE: Type;
+    /// Whether `none` is a value.
     const OPTIONAL: bool = false;
+    /// Returns the value as settings have it.
     fn value(self) -> Value;
     /// Returns `None` for a value of another type.
     fn of(value: Value) -> Option<Self>;

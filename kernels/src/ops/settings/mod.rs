@@ -28,6 +28,7 @@ pub struct Table {
     pub op: &'static str,
     /// One line of documentation.
     pub summary: &'static str,
+    /// The fields, in the order of the documentation.
     pub fields: &'static [Field],
     /// Every argument that some settings ask for, in the order in which they are bound.
     pub arguments: &'static [Argument],
@@ -60,7 +61,9 @@ pub type Known = (&'static Field, Value);
 
 /// A field that a [`Source`] is asked for.
 pub struct Request<'a> {
+    /// The table of the op.
     pub table: &'static Table,
+    /// The field that a value is asked for.
     pub field: &'static Field,
     /// The value of the field if the source has none.
     pub default: Value,

@@ -7,6 +7,7 @@ use alloc::{string::String, vec::Vec};
 /// An argument of an op as its table describes it.
 #[derive(Clone, Copy, Debug)]
 pub struct Argument {
+    /// The name in case files, in Rust and in WGSL.
     pub name: &'static str,
     /// The access that some settings ask for; `ReadWrite` if it depends on them.
     pub access: Access,
@@ -102,6 +103,7 @@ pub fn evaluate(size: &str, value: &dyn Fn(&str) -> Option<Value>) -> Option<u64
 ///
 /// The caller checks that every shape is the op's own once the op is known.
 pub struct Sizes<'a> {
+    /// Where sizes come from.
     pub source: &'a mut dyn Source,
     /// Shapes by the names of arguments.
     pub shapes: &'a [(String, Vec<u32>)],

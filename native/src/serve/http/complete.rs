@@ -1,13 +1,14 @@
 //! `/v1/completions` and `/v1/chat/completions`.
 
-use super::choices::Choices;
+use super::choices::{Choices, Receipt};
 use super::error::{Failure, Result};
 use super::fields::{Fields, short};
+use super::hosted::Loaded;
 use super::render::{Frame, Shape};
 use super::settings::Settings;
-use super::stream;
-use super::{App, Hosted, User, blocking, respond};
-use crate::serve::{Engine, Request};
+use super::stream::{self, Chunks};
+use super::{App, User, blocking, respond};
+use crate::serve::Request;
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -18,6 +19,7 @@ use foveate_core::generate::{Exchange, Generation, Prompt};
 use foveate_core::parts::{Splitter, ToolChoice};
 use serde_json::Value;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Tokens of a completion where no maximum is given, as OpenAI has it.
 const TOKENS: u64 = 16;
@@ -30,63 +32,103 @@ pub(super) async fn completions(
     body: Body,
 ) -> Result<Response> {
     let fields = Fields::read(body)?;
-    let hosted = app.hosted(fields.string("model")?)?;
-    let engine = hosted.engine()?.clone();
-    let most = app.limits.top_logprobs;
-    let logprobs = fields.integer("logprobs", 0, most)?.map(|count| count as usize);
-    let vocab = hosted.model.config().vocab;
-    let settings = Settings::read(&fields, TOKENS, app.limits.choices, vocab)?.with_logprobs(logprobs)?;
-    fields.refuse(&[("tools", &["[]"]), ("tool_choice", &["\"none\"", "\"auto\""])])?;
-    let prompts = prompts(&fields, app.limits.choices as usize / settings.choices)?;
-    answer((Shape::Text, None), hosted, engine, prompts, settings, user).await
+    let loaded = app.loaded(fields.string("model")?).await?;
+    loaded.engine()?;
+    let logprobs = fields.integer("logprobs", 0, app.limits.top_logprobs)?.map(|count| count as usize);
+    let vocab = loaded.model.config().vocab;
+    let settings = Settings::read(&fields, TOKENS, app.limits.choices, vocab)?.with_logprobs(logprobs);
+    let settings = settings.with_best_of(&fields, app.limits.choices)?;
+    fields.refuse(&[
+        ("tools", &["[]"]),
+        ("tool_choice", &["\"none\"", "\"auto\""]),
+        ("reasoning_effort", &["\"none\""]),
+    ])?;
+    let prompts = prompts(&fields, app.limits.choices as usize / settings.candidates)?;
+    let echo = match fields.boolean("echo")? {
+        true if settings.logprobs.is_some() => {
+            let message = "echo and logprobs together are not given: the probabilities of prompts stay here";
+            return Err(Failure::field("echo", message));
+        }
+        true => prompts.iter().map(|prompt| spelled(&loaded, prompt)).collect::<Result<_>>()?,
+        false => Vec::new(),
+    };
+    let choices = submit(&app, &user, &loaded, prompts, &settings).await?;
+    let frame = Frame::new(Shape::Text, loaded, settings.logprobs.is_some(), None);
+    answer(frame.with_prompts(settings.candidates, echo), choices, &settings).await
 }
 
 pub(super) async fn chat(State(app): State<App>, Extension(user): Extension<User>, body: Body) -> Result<Response> {
     let fields = Fields::read(body)?;
-    let hosted = app.hosted(fields.string("model")?)?;
-    let engine = hosted.engine()?.clone();
-    let top = fields.integer("top_logprobs", 0, app.limits.top_logprobs)?;
-    let logprobs = match (fields.boolean("logprobs")?, top) {
-        (false, Some(1..)) => return Err(Failure::field("top_logprobs", "top_logprobs needs logprobs to be true")),
-        (wanted, top) => wanted.then(|| top.unwrap_or(0) as usize),
-    };
-    let (context, vocab) = (engine.context().into(), hosted.model.config().vocab);
-    let mut settings = Settings::read(&fields, context, app.limits.choices, vocab)?.with_logprobs(logprobs)?;
-    let conversation = Conversation::read(&fields)?;
-    let (model, options) = (hosted.model.clone(), settings.options.clone());
-    let exchange = blocking(move || conversation.exchange(&model, &options)).await??;
-    settings.options = exchange.options;
-    let prompts = vec![Prompt::Ids(exchange.prompt)];
-    answer((Shape::Chat, exchange.splitter), hosted, engine, prompts, settings, user).await
+    fields.refuse(&[("best_of", &["1"]), ("echo", &["false"])])?;
+    let loaded = app.loaded(fields.string("model")?).await?;
+    let logprobs = chat_logprobs(&fields, app.limits.top_logprobs)?;
+    let (context, vocab) = (loaded.engine()?.context().into(), loaded.model.config().vocab);
+    let mut settings = Settings::read(&fields, context, app.limits.choices, vocab)?.with_logprobs(logprobs);
+    let (prompt, splitter) = Conversation::read(&fields)?.begin(&loaded, &mut settings).await?;
+    let choices = submit(&app, &user, &loaded, vec![prompt], &settings).await?;
+    let frame = Frame::new(Shape::Chat, loaded, settings.logprobs.is_some(), splitter);
+    answer(frame.with_prompts(settings.candidates, Vec::new()), choices, &settings).await
 }
 
-/// Queues the choices for each prompt and answers with all of them.
-async fn answer(
-    (shape, splitter): (Shape, Option<Splitter>),
-    hosted: Arc<Hosted>,
-    engine: Engine,
+/// How many of the likeliest tokens a chat tells of; `None` if it tells of no probabilities.
+pub(super) fn chat_logprobs(fields: &Fields, most: u64) -> Result<Option<usize>> {
+    match (fields.boolean("logprobs")?, fields.integer("top_logprobs", 0, most)?) {
+        (false, Some(1..)) => Err(Failure::field("top_logprobs", "top_logprobs needs logprobs to be true")),
+        (wanted, top) => Ok(wanted.then(|| top.unwrap_or(0) as usize)),
+    }
+}
+
+/// Queues the answers to each prompt.
+pub(super) async fn submit(
+    app: &App,
+    user: &User,
+    loaded: &Loaded,
     prompts: Vec<Prompt>,
-    settings: Settings,
-    User(user): User,
-) -> Result<Response> {
-    let (stream, usage, logprobs) = (settings.stream, settings.usage, settings.logprobs.is_some());
-    let submit = move || {
+    settings: &Settings,
+) -> Result<Choices> {
+    user.entry.set("model", loaded.name.as_str());
+    let told = settings.told(prompts.len());
+    if told > 0 && settings.steers() {
+        app.guard.steer(&user.name, told, Instant::now())?;
+        app.counts.steered_logprobs.add(told);
+    }
+    app.counts.logprobs.add(told);
+    let options: Vec<Generation> = (0..settings.candidates).map(|index| settings.choice(index)).collect();
+    let (engine, name, deadline) = (loaded.engine()?.clone(), user.name.clone(), app.limits.deadline);
+    let queue = move || {
         let mut answers = Vec::new();
         for prompt in prompts {
-            for index in 0..settings.choices {
-                let request = Request::new(prompt.clone(), settings.choice(index)).user(user.clone());
-                answers.push(engine.submit(request)?);
+            for options in &options {
+                let request = Request::new(prompt.clone(), options.clone()).user(name.clone());
+                answers.push(engine.submit(match deadline {
+                    Some(deadline) => request.timeout(deadline),
+                    None => request,
+                })?);
             }
         }
         Ok::<_, Failure>(answers)
     };
-    let answers = blocking(submit).await??;
-    let count = answers.len();
-    let frame = Frame::new(shape, &hosted.name, hosted.model.clone(), logprobs, splitter);
-    let choices = Choices::new(answers);
-    match stream {
-        true => Ok(stream::response(frame, choices, count, usage)),
-        false => Ok(respond(&frame.whole(choices, count).await?)),
+    let answers = blocking(queue).await??;
+    let receipt = Receipt { guard: app.guard.clone(), user: user.name.clone(), entry: user.entry.clone() };
+    Ok(Choices::new(answers, settings.candidates, receipt))
+}
+
+async fn answer(frame: Frame, choices: Choices, settings: &Settings) -> Result<Response> {
+    match settings.stream {
+        true => {
+            let chunks = Chunks::new(frame, &choices, settings.usage);
+            Ok(stream::response(chunks, choices))
+        }
+        false => Ok(respond(&frame.whole(choices, settings.choices).await?)),
+    }
+}
+
+/// The text of a prompt.
+fn spelled(loaded: &Loaded, prompt: &Prompt) -> Result<String> {
+    match prompt {
+        Prompt::Text(text) => Ok(text.clone()),
+        Prompt::Ids(ids) => Ok(loaded.model.tokenizer()?.decode(ids, false)?),
+        _ => Ok(String::new()),
     }
 }
 
@@ -121,7 +163,15 @@ pub(super) struct Conversation {
     messages: Vec<Message>,
     inputs: Inputs,
     choice: ToolChoice,
+    /// How much the model thinks, if the request says so.
+    effort: Option<String>,
 }
+
+/// Values of `reasoning_effort`.
+const EFFORTS: [&str; 6] = ["none", "minimal", "low", "medium", "high", "xhigh"];
+
+/// Variables by which templates turn reasoning on and off.
+const THINKING: [&str; 2] = ["enable_thinking", "thinking"];
 
 /// Roles that a template may be asked for.
 const ROLES: [&str; 5] = ["system", "developer", "user", "assistant", "tool"];
@@ -138,12 +188,46 @@ impl Conversation {
         }
         inputs.tools = tools(fields)?;
         let choice = choice(fields, inputs.tools.as_deref().unwrap_or_default())?;
-        Ok(Self { messages, inputs, choice })
+        let effort = fields.string("reasoning_effort")?.map(str::to_owned);
+        if effort.as_deref().is_some_and(|effort| !EFFORTS.contains(&effort)) {
+            let message = format!("reasoning_effort must be one of {}", EFFORTS.join(", "));
+            return Err(Failure::field("reasoning_effort", message));
+        }
+        Ok(Self { messages, inputs, choice, effort })
     }
 
-    /// The conversation with what its answer begins with.
-    fn exchange(&self, model: &crate::Model, options: &Generation) -> Result<Exchange> {
-        Ok(Exchange::new(model, &self.messages, &self.inputs, &self.choice, options)?)
+    /// Renders the conversation, and gives `settings` what its answer is bound to. Returns the prompt and what the answer is
+    /// split with.
+    pub(super) async fn begin(
+        mut self,
+        loaded: &Arc<Loaded>,
+        settings: &mut Settings,
+    ) -> Result<(Prompt, Option<Splitter>)> {
+        let (loaded, given) = (loaded.clone(), settings.options.clone());
+        let exchange = move || -> Result<Exchange> {
+            self.set_effort(&loaded.model)?;
+            Ok(Exchange::new(&loaded.model, &self.messages, &self.inputs, &self.choice, &given)?)
+        };
+        let Exchange { prompt, options, splitter } = blocking(exchange).await??;
+        settings.options = options;
+        Ok((Prompt::Ids(prompt), splitter))
+    }
+
+    /// Sets the variables by which the model's template knows of reasoning, unless the request does it by itself.
+    fn set_effort(&mut self, model: &crate::Model) -> Result<()> {
+        let Some(effort) = &self.effort else { return Ok(()) };
+        let source = model.template()?.source(&self.inputs);
+        let values = THINKING.map(|name| (name, Value::from(effort != "none")));
+        let all = values.into_iter().chain([("reasoning_effort", Value::from(effort.as_str()))]);
+        let known: Vec<_> = all.filter(|(name, _)| source.contains(name)).collect();
+        if known.is_empty() && effort != "none" {
+            let message = "reasoning_effort is not supported: the template of this model knows no reasoning";
+            return Err(Failure::field("reasoning_effort", message).coded("unsupported_parameter"));
+        }
+        for (name, value) in known {
+            self.inputs.variables.entry(name).or_insert(value);
+        }
+        Ok(())
     }
 
     /// The tokens of the conversation, up to where the answer begins.

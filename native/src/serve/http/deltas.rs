@@ -8,20 +8,29 @@ use serde_json::{Value, json};
 pub(super) struct Deltas {
     splitter: Option<Splitter>,
     answer: Answer,
+    reasoning_tokens: u64,
 }
 
 impl Deltas {
     pub(super) fn new(splitter: Option<Splitter>) -> Self {
-        Self { splitter, answer: Answer::default() }
+        Self { splitter, answer: Answer::default(), reasoning_tokens: 0 }
     }
 
-    /// Takes a piece of text in, and returns the deltas that it makes certain.
-    pub(super) fn push(&mut self, text: &str) -> Vec<Value> {
+    /// Tokens of the reasoning, as far as their text has come.
+    pub(super) fn reasoning_tokens(&self) -> u64 {
+        self.reasoning_tokens
+    }
+
+    /// Takes a piece of text in, which is a token's or was held back, and returns the deltas that it makes certain.
+    pub(super) fn push(&mut self, text: &str, token: bool) -> Vec<Value> {
         let parts = match &mut self.splitter {
             Some(splitter) => splitter.push(text),
             None if text.is_empty() => Vec::new(),
             None => vec![Part::Text(text.into())],
         };
+        if token && parts.iter().any(|part| matches!(part, Part::Reasoning(_))) {
+            self.reasoning_tokens += 1;
+        }
         self.add(&parts)
     }
 

@@ -2,8 +2,10 @@
 
 use super::error::{Failure, Result};
 use super::fields::Fields;
-use super::{App, Hosted, blocking, respond};
+use super::hosted::Loaded;
+use super::{App, User, blocking, respond};
 use crate::wait;
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
@@ -13,10 +15,16 @@ use base64::engine::general_purpose::STANDARD;
 use foveate_core::embedding::Options;
 use serde_json::{Value, json};
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
-pub(super) async fn embeddings(State(app): State<App>, body: Result<Bytes, BytesRejection>) -> Result<Response> {
+pub(super) async fn embeddings(
+    State(app): State<App>,
+    Extension(user): Extension<User>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response> {
     let fields = Fields::read(body)?;
-    let hosted = app.hosted(fields.string("model")?)?;
+    let loaded = app.loaded(fields.string("model")?).await?;
+    user.entry.set("model", loaded.name.as_str());
     let base64 = match fields.string("encoding_format")? {
         None | Some("float") => false,
         Some("base64") => true,
@@ -30,8 +38,10 @@ pub(super) async fn embeddings(State(app): State<App>, body: Result<Bytes, Bytes
     if texts.is_empty() || texts.iter().any(String::is_empty) {
         return Err(Failure::field("input", "input must be a text or a list of texts, none of which is empty"));
     }
-    let name = hosted.name.clone();
-    let (vectors, tokens) = blocking(move || vectors(&hosted, &texts, &options)).await??;
+    let name = loaded.name.clone();
+    let (vectors, tokens) = blocking(move || vectors(&loaded, &texts, &options)).await??;
+    app.guard.charge(&user.name, tokens as u64, Instant::now());
+    user.entry.set("prompt_tokens", tokens as u64);
     let shaped = vectors.into_iter().enumerate().map(|(index, vector)| {
         let vector = if base64 { encoded(&vector) } else { json!(vector) };
         json!({"object": "embedding", "index": index, "embedding": vector})
@@ -41,16 +51,16 @@ pub(super) async fn embeddings(State(app): State<App>, body: Result<Bytes, Bytes
 }
 
 /// The vector of each text, one after the other, and their tokens.
-fn vectors(hosted: &Arc<Hosted>, texts: &[String], options: &Options) -> Result<(Vec<Vec<f32>>, usize)> {
-    let mut embedder = hosted.embedder.lock().unwrap_or_else(PoisonError::into_inner);
+fn vectors(loaded: &Arc<Loaded>, texts: &[String], options: &Options) -> Result<(Vec<Vec<f32>>, usize)> {
+    let mut embedder = loaded.embedder.lock().unwrap_or_else(PoisonError::into_inner);
     if embedder.is_none() {
-        let made = hosted.model.embedder();
+        let made = loaded.model.embedder();
         *embedder = Some(made.map_err(|error| Failure::field("model", error.to_string()))?);
     }
     let Some(embedder) = embedder.as_mut() else { return Ok((Vec::new(), 0)) };
     let (mut vectors, mut tokens) = (Vec::new(), 0);
     for text in texts {
-        tokens += hosted.model.tokenizer()?.encode(text, true)?.len();
+        tokens += loaded.model.tokenizer()?.encode(text, true)?.len();
         vectors.push(wait(embedder.embed(text, options))?);
     }
     Ok((vectors, tokens))

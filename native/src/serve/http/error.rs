@@ -5,6 +5,7 @@ use crate::serve::Refused;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// An answer that is an error: `{"error": {"message", "type", "param", "code"}}`.
 #[derive(Clone, Debug)]
@@ -13,13 +14,15 @@ pub(super) struct Failure {
     message: String,
     param: Option<String>,
     code: Option<&'static str>,
+    /// When to try again, where that helps.
+    after: Duration,
 }
 
 pub(super) type Result<T, E = Failure> = std::result::Result<T, E>;
 
 impl Failure {
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), param: None, code: None }
+        Self { status, message: message.into(), param: None, code: None, after: Duration::ZERO }
     }
 
     /// A field that is wrong.
@@ -41,6 +44,18 @@ impl Failure {
         Self { status, ..self }
     }
 
+    pub(super) fn after(self, after: Duration) -> Self {
+        Self { after, ..self }
+    }
+
+    /// Names another field than the one that was read: the one that the client gave.
+    pub(super) fn renamed(mut self, from: &str, to: &str) -> Self {
+        if self.param.as_deref() == Some(from) {
+            (self.message, self.param) = (self.message.replace(from, to), Some(to.into()));
+        }
+        self
+    }
+
     pub(super) fn json(&self) -> Value {
         let kind = match self.status {
             StatusCode::UNAUTHORIZED => "authentication_error",
@@ -57,7 +72,8 @@ impl IntoResponse for Failure {
         let json = [(header::CONTENT_TYPE, "application/json")];
         let mut response = (self.status, json, self.json().to_string()).into_response();
         if matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+            let seconds = self.after.as_secs_f64().ceil().max(1.0) as u64;
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }

@@ -11,6 +11,12 @@ use serde_json::{Map, Value};
 #[derive(Debug)]
 pub(super) struct Fields(Map<String, Value>);
 
+impl From<Map<String, Value>> for Fields {
+    fn from(fields: Map<String, Value>) -> Self {
+        Self(fields)
+    }
+}
+
 impl Fields {
     /// Reads a body, whatever type it says it has.
     pub(super) fn read(body: Result<Bytes, BytesRejection>) -> Result<Self> {

@@ -2,74 +2,86 @@
 
 mod choices;
 mod complete;
+mod counts;
 mod deltas;
 mod embed;
 mod error;
 mod fields;
+mod guard;
+mod hosted;
 mod keys;
+mod listen;
+mod log;
+mod receive;
 mod render;
+mod responses;
 mod settings;
 mod stream;
 mod tokens;
 
+pub use hosted::Hosted;
 pub use keys::Keys;
+#[cfg(feature = "tls")]
+pub use listen::Tls;
+pub use listen::{Connections, serve};
+pub use log::Log;
 
 use super::Engine;
-use crate::{Embedder, Model};
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
-use axum::http::{StatusCode, header};
-use axum::middleware::{self, Next};
+use super::metrics::{self, Metrics};
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
+use counts::Counts;
 use error::{Failure, Result};
+use guard::{Guard, Rates};
+use log::Entry;
 use serde_json::{Value, json};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tower_http::cors::{AllowOrigin, CorsLayer};
 
-/// What one request may ask for.
+/// What one request, or one user, may ask for.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Limits {
     /// Bytes of a body.
     pub body: usize,
+    /// How long a body may take to arrive.
+    pub upload: Duration,
+    /// How long a request may take, from the queue to the end of its answer.
+    pub deadline: Option<Duration>,
     /// Likeliest tokens that are told of each token.
     pub top_logprobs: u64,
     /// Answers of one request.
     pub choices: u64,
     /// Texts of one request for vectors.
     pub texts: usize,
+    /// Requests of a user per minute.
+    pub requests_per_minute: Option<u32>,
+    /// Tokens of a user per minute, of prompts and answers.
+    pub tokens_per_minute: Option<u32>,
+    /// Tokens of a user per day with log-probabilities beside a `logit_bias` or a constraint. The two together tell the
+    /// logit of any token, and enough of these tell the model's last matrix.
+    pub steered_logprobs_per_day: Option<u32>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body: 4 << 20, top_logprobs: 5, choices: 16, texts: 256 }
-    }
-}
-
-/// A model that is served.
-pub struct Hosted {
-    name: String,
-    model: Model,
-    /// None for a model that only embeds.
-    engine: Option<Engine>,
-    embedder: Mutex<Option<Embedder>>,
-    created: u64,
-}
-
-impl Hosted {
-    /// A model under a name. Without an engine it embeds, and generates nothing.
-    pub fn new(name: impl Into<String>, model: Model, engine: Option<Engine>) -> Self {
-        Self { name: name.into(), model, engine, embedder: Mutex::default(), created: render::now() }
-    }
-
-    fn engine(&self) -> Result<&Engine> {
-        let reason = || Failure::field("model", format!("{} embeds texts, it generates none", self.name));
-        self.engine.as_ref().ok_or_else(reason)
-    }
-
-    fn json(&self) -> Value {
-        json!({"id": self.name, "object": "model", "created": self.created, "owned_by": "foveate"})
+        Self {
+            body: 4 << 20,
+            upload: Duration::from_secs(30),
+            deadline: None,
+            top_logprobs: 5,
+            choices: 16,
+            texts: 256,
+            requests_per_minute: None,
+            tokens_per_minute: None,
+            steered_logprobs_per_day: Some(1000),
+        }
     }
 }
 
@@ -79,47 +91,113 @@ pub struct App {
     hosted: Arc<[Arc<Hosted>]>,
     keys: Arc<Keys>,
     limits: Limits,
+    guard: Arc<Guard>,
+    counts: Arc<Counts>,
+    log: Log,
+    origins: Vec<HeaderValue>,
+    connections: Connections,
+    /// Bytes of the models that are loaded when they are asked for.
+    memory: u64,
+    /// Held while a model is loaded.
+    loading: Arc<Mutex<()>>,
+    /// Grows with every request.
+    turn: Arc<AtomicU64>,
 }
 
-/// Whose request it is.
+/// Whose request it is, and where it is written down.
 #[derive(Clone)]
-struct User(String);
+struct User {
+    name: String,
+    entry: Arc<Entry>,
+}
 
 impl App {
     /// Serves these models, the first one to requests that name none.
     pub fn new(hosted: Vec<Hosted>, keys: Keys, limits: Limits) -> Self {
-        Self { hosted: hosted.into_iter().map(Arc::new).collect(), keys: Arc::new(keys), limits }
+        let rates = Rates {
+            requests_per_minute: limits.requests_per_minute,
+            tokens_per_minute: limits.tokens_per_minute,
+            steered_per_day: limits.steered_logprobs_per_day,
+        };
+        Self {
+            hosted: hosted.into_iter().map(Arc::new).collect(),
+            keys: Arc::new(keys),
+            limits,
+            guard: Arc::new(Guard::new(rates)),
+            counts: Arc::default(),
+            log: Log::Off,
+            origins: Vec::new(),
+            connections: Connections::default(),
+            memory: u64::MAX,
+            loading: Arc::default(),
+            turn: Arc::default(),
+        }
+    }
+
+    /// Writes a line of JSON on standard error for each request.
+    pub fn with_log(self, log: Log) -> Self {
+        Self { log, ..self }
+    }
+
+    /// Lets pages of these origins ask, `*` for all of them. Without any, browsers keep other pages from it.
+    ///
+    /// # Errors
+    /// `Usage` for what can't be an origin.
+    pub fn with_origins(self, origins: &[String]) -> crate::Result<Self> {
+        let read = |origin: &String| {
+            let value = HeaderValue::from_str(origin).ok().filter(|_| origin == "*" || origin.contains("://"));
+            let reason = format!("an origin is * or like https://example.org, got {origin:?}");
+            value.ok_or(crate::Error::Usage { reason })
+        };
+        Ok(Self { origins: origins.iter().map(read).collect::<crate::Result<_>>()?, ..self })
+    }
+
+    /// Sets how connections are taken by [`serve`].
+    pub fn with_connections(self, connections: Connections) -> Self {
+        Self { connections, ..self }
+    }
+
+    /// Sets for how many bytes models are kept that are loaded [when they are asked for](Hosted::when_asked).
+    pub fn with_memory(self, memory: u64) -> Self {
+        Self { memory, ..self }
     }
 
     /// The model of a name.
     fn hosted(&self, name: Option<&str>) -> Result<Arc<Hosted>> {
         let found = match name {
-            Some(name) => self.hosted.iter().find(|hosted| hosted.name == name),
+            Some(name) => self.hosted.iter().find(|hosted| hosted.name() == name),
             None => self.hosted.first(),
         };
-        let names = || self.hosted.iter().map(|hosted| hosted.name.as_str()).collect::<Vec<_>>().join(", ");
+        let names = || self.hosted.iter().map(|hosted| hosted.name()).collect::<Vec<_>>().join(", ");
         found.cloned().ok_or_else(|| {
             let message = format!("no model {:?}: there are {}", name.unwrap_or_default(), names());
             Failure::field("model", message).coded("model_not_found").with_status(StatusCode::NOT_FOUND)
         })
     }
 
-    fn engines(&self) -> impl Iterator<Item = &Engine> {
-        self.hosted.iter().filter_map(|hosted| hosted.engine.as_ref())
+    fn engines(&self) -> impl Iterator<Item = (&str, Engine)> {
+        self.hosted.iter().filter_map(|hosted| Some((hosted.name(), hosted.engine()?)))
     }
 
     /// Refuses new requests and ends those that are there, within `patience`. Blocks meanwhile.
     pub fn stop(&self, patience: Duration) {
-        self.engines().for_each(|engine| engine.stop(patience));
+        // All refuse before the first one is waited for.
+        std::thread::scope(|scope| {
+            for (_, engine) in self.engines() {
+                scope.spawn(move || engine.stop(patience));
+            }
+        });
     }
 
     /// Answers a request as the server does, without a socket and without a key: the status, and the JSON.
     pub async fn call(&self, path: &str, body: &Value) -> (u16, Value) {
-        let (app, user, body) = (State(self.clone()), Extension(User(String::new())), Ok(body.to_string().into()));
+        let user = User { name: String::new(), entry: Arc::new(Entry::new(Log::Off)) };
+        let (app, user, body) = (State(self.clone()), Extension(user), Ok(body.to_string().into()));
         let response = match path {
             "/v1/completions" => complete::completions(app, user, body).await,
             "/v1/chat/completions" => complete::chat(app, user, body).await,
-            "/v1/embeddings" => embed::embeddings(app, body).await,
+            "/v1/responses" => responses::responses(app, user, body).await,
+            "/v1/embeddings" => embed::embeddings(app, user, body).await,
             _ => Err(Failure::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"))),
         };
         let response = response.unwrap_or_else(Failure::into_response);
@@ -142,61 +220,43 @@ impl App {
             .route("/v1/models/{*name}", get(model))
             .route("/v1/completions", post(complete::completions))
             .route("/v1/chat/completions", post(complete::chat))
+            .route("/v1/responses", post(responses::responses))
             .route("/v1/embeddings", post(embed::embeddings))
             .route("/tokenize", post(tokens::tokenize))
             .route("/detokenize", post(tokens::detokenize))
-            .layer(DefaultBodyLimit::max(self.limits.body))
-            .layer(middleware::from_fn_with_state(self.clone(), admit));
-        open.merge(keyed)
+            .layer(DefaultBodyLimit::disable())
+            .layer(middleware::from_fn_with_state(self.clone(), receive::body))
+            .layer(middleware::from_fn_with_state(self.clone(), receive::admit));
+        let router = open
+            .merge(keyed)
             .fallback(async || Failure::new(StatusCode::NOT_FOUND, "there is nothing at this address"))
             .method_not_allowed_fallback(async || {
                 Failure::new(StatusCode::METHOD_NOT_ALLOWED, "this address takes another method")
             })
-            .with_state(self)
+            .layer(middleware::from_fn_with_state(self.clone(), receive::record));
+        // What a browser asks beforehand has no key.
+        match self.origins.is_empty() {
+            true => router.with_state(self),
+            false => router.layer(self.cors()).with_state(self),
+        }
+    }
+
+    fn cors(&self) -> CorsLayer {
+        let origins = match self.origins.iter().any(|origin| origin == "*") {
+            true => AllowOrigin::any(),
+            false => AllowOrigin::list(self.origins.clone()),
+        };
+        CorsLayer::new()
+            .allow_origin(origins)
+            .allow_methods([Method::GET, Method::POST])
+            .allow_headers(tower_http::cors::AllowHeaders::mirror_request())
+            .expose_headers([header::RETRY_AFTER, REQUEST_ID])
+            .max_age(Duration::from_secs(600))
     }
 }
 
-/// Serves until `stop` is ready, and then up to `patience` for what has begun.
-///
-/// # Errors
-/// Errors of the socket.
-pub async fn serve(
-    app: App,
-    listener: TcpListener,
-    stop: impl Future<Output = ()>,
-    patience: Duration,
-) -> std::io::Result<()> {
-    let (stopped, mut told) = tokio::sync::watch::channel(false);
-    let router = app.clone().router();
-    let graceful = async move {
-        // An error says that the sender is gone, which is a stop as well.
-        let _ = told.wait_for(|stopped| *stopped).await;
-    };
-    let server = async move { axum::serve(listener, router).with_graceful_shutdown(graceful).await };
-    let server = tokio::spawn(server);
-    stop.await;
-    let _ = stopped.send(true);
-    // It ends what it has in time, and connections that are idle or read slowly do not hold it up.
-    let _ = tokio::task::spawn_blocking(move || app.stop(patience)).await;
-    match tokio::time::timeout(Duration::from_secs(1), server).await {
-        Ok(Ok(result)) => result,
-        _ => Ok(()),
-    }
-}
-
-/// Asks for a key where there are any.
-async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    match app.keys.user(request.headers()) {
-        Some(user) => {
-            request.extensions_mut().insert(User(user));
-            next.run(request).await
-        }
-        None => {
-            let message = "an API key of this server must be given, as Authorization: Bearer KEY";
-            Failure::new(StatusCode::UNAUTHORIZED, message).coded("invalid_api_key").into_response()
-        }
-    }
-}
+/// The name of a request, in its answer and in the log.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Runs what blocks on a thread for it.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
@@ -228,15 +288,17 @@ async fn health() -> &'static str {
 }
 
 async fn ready(State(app): State<App>) -> Result<&'static str> {
-    match app.engines().all(Engine::is_ready) {
+    match app.engines().all(|(_, engine)| engine.is_ready()) {
         true => Ok("ready"),
         false => Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping")),
     }
 }
 
-/// The counters of the first model that generates.
+/// The counters of all models that are loaded and generate, and of the requests.
 async fn metrics(State(app): State<App>) -> Response {
-    let text = app.engines().next().map(|engine| engine.metrics().text()).unwrap_or_default();
+    let engines: Vec<(&str, Engine)> = app.engines().collect();
+    let of_engines: Vec<(&str, &Metrics)> = engines.iter().map(|(name, engine)| (*name, engine.metrics())).collect();
+    let text = metrics::text(&of_engines) + &app.counts.text();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
@@ -245,6 +307,6 @@ async fn models(State(app): State<App>) -> Response {
     respond(&json!({"object": "list", "data": all}))
 }
 
-async fn model(State(app): State<App>, Extension(_): Extension<User>, Path(name): Path<String>) -> Result<Response> {
+async fn model(State(app): State<App>, Path(name): Path<String>) -> Result<Response> {
     Ok(respond(&app.hosted(Some(&name))?.json()))
 }

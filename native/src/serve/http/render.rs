@@ -3,13 +3,14 @@
 use super::choices::Choices;
 use super::deltas::Deltas;
 use super::error::{Failure, Result};
+use super::hosted::Loaded;
 use super::settings::random;
-use crate::Model;
 use crate::serve::Event;
 use axum::http::StatusCode;
 use foveate_core::generate::{Finish, Piece, Token, Usage};
 use foveate_core::parts::Splitter;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Which of OpenAI's two interfaces asked.
@@ -24,10 +25,12 @@ pub(super) struct Frame {
     shape: Shape,
     id: String,
     created: u64,
-    name: String,
-    model: Model,
+    loaded: Arc<Loaded>,
     logprobs: bool,
     splitter: Option<Splitter>,
+    /// Answers to each prompt, and what of a prompt stands in front of its answers.
+    per_prompt: usize,
+    echo: Vec<String>,
 }
 
 /// Seconds since 1970.
@@ -40,11 +43,12 @@ pub(super) fn unique(prefix: &str) -> String {
     format!("{prefix}{:016x}{:08x}", random(), random() as u32)
 }
 
-pub(super) fn usage(usage: Usage) -> Value {
+fn usage(usage: Usage, reasoning: u64) -> Value {
     json!({
         "prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.generated_tokens,
         "total_tokens": usage.prompt_tokens + usage.generated_tokens,
         "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": reasoning},
     })
 }
 
@@ -54,7 +58,13 @@ fn rounded(logprob: f64) -> f64 {
     (logprob.max(-9999.0) * 1e4).round() / 1e4
 }
 
-fn reason(finish: &Finish) -> &'static str {
+/// The logarithm of a token's own probability.
+fn own(token: &Token) -> f64 {
+    token.likelihood.map_or(-9999.0, |likelihood| rounded(likelihood.logprob))
+}
+
+/// OpenAI's word for the end of an answer.
+pub(super) fn ended(finish: &Finish) -> &'static str {
     match finish {
         Finish::EndOfText { .. } | Finish::StopString(_) | Finish::Complete => "stop",
         _ => "length",
@@ -73,24 +83,52 @@ struct Told {
 }
 
 impl Told {
-    fn new(deltas: Deltas) -> Self {
-        Self { deltas, tokens: Vec::new(), offsets: Vec::new(), characters: 0, finish: None }
+    /// Nothing yet, behind so many characters.
+    fn new(deltas: Deltas, characters: usize) -> Self {
+        Self { deltas, tokens: Vec::new(), offsets: Vec::new(), characters, finish: None }
+    }
+
+    /// The mean of the logarithms of the tokens' probabilities.
+    fn mean(&self) -> f64 {
+        let logprobs = self.tokens.iter().filter_map(|token| token.likelihood).map(|likelihood| likelihood.logprob);
+        logprobs.sum::<f64>() / self.tokens.len().max(1) as f64
     }
 
     fn push(&mut self, piece: Piece) {
+        let before = self.tokens.len();
         if let Some(token) = piece.token {
             self.offsets.push(self.characters);
             self.tokens.push(token);
         }
         self.characters += piece.text.chars().count();
-        self.deltas.push(&piece.text);
+        self.deltas.push(&piece.text, self.tokens.len() > before);
     }
 }
 
 impl Frame {
-    pub(super) fn new(shape: Shape, name: &str, model: Model, logprobs: bool, splitter: Option<Splitter>) -> Self {
+    pub(super) fn new(shape: Shape, loaded: Arc<Loaded>, logprobs: bool, splitter: Option<Splitter>) -> Self {
         let prefix = if shape == Shape::Chat { "chatcmpl-" } else { "cmpl-" };
-        Self { shape, id: unique(prefix), created: now(), name: name.into(), model, logprobs, splitter }
+        let (id, created) = (unique(prefix), now());
+        Self { shape, id, created, loaded, logprobs, splitter, per_prompt: 1, echo: Vec::new() }
+    }
+
+    /// Sets how many answers each prompt has, and what of each prompt stands in front of them.
+    pub(super) fn with_prompts(self, per_prompt: usize, echo: Vec<String>) -> Self {
+        Self { per_prompt: per_prompt.max(1), echo, ..self }
+    }
+
+    /// The name of the model.
+    pub(super) fn name(&self) -> &str {
+        &self.loaded.name
+    }
+
+    pub(super) fn per_prompt(&self) -> usize {
+        self.per_prompt
+    }
+
+    /// What of a prompt stands in front of its answers.
+    pub(super) fn echoed(&self, prompt: usize) -> &str {
+        self.echo.get(prompt).map_or("", String::as_str)
     }
 
     /// Returns what an answer is split with.
@@ -100,14 +138,31 @@ impl Frame {
 
     fn object(&self, object: &str, choices: Vec<Value>) -> Value {
         json!({
-            "id": self.id, "object": object, "created": self.created, "model": self.name, "choices": choices,
-            "system_fingerprint": self.model.fingerprint(),
+            "id": self.id, "object": object, "created": self.created, "model": self.name(), "choices": choices,
+            "system_fingerprint": self.loaded.model.fingerprint(),
         })
     }
 
     fn spelled(&self, id: u32) -> String {
-        let text = self.model.tokenizer().and_then(|tokenizer| tokenizer.decode(&[id], false));
+        let text = self.loaded.model.tokenizer().and_then(|tokenizer| tokenizer.decode(&[id], false));
         text.unwrap_or_default()
+    }
+
+    fn entry(&self, id: u32, logprob: f64) -> Value {
+        let text = self.spelled(id);
+        // Part of a character has no spelling of its own.
+        let bytes = (!text.contains('\u{fffd}')).then(|| text.bytes().collect::<Vec<u8>>());
+        json!({"token": text, "logprob": logprob, "bytes": bytes})
+    }
+
+    /// What a chat tells of a token, if it is asked for.
+    pub(super) fn logprob(&self, token: &Token) -> Option<Value> {
+        self.logprobs.then(|| {
+            let mut told = self.entry(token.id, own(token));
+            let likeliest = token.likeliest.iter().map(|(id, logprob)| self.entry(*id, rounded(*logprob)));
+            told["top_logprobs"] = likeliest.collect();
+            told
+        })
     }
 
     /// What `logprobs` is in an answer.
@@ -115,21 +170,9 @@ impl Frame {
         if !self.logprobs {
             return Value::Null;
         }
-        let own = |token: &Token| token.likelihood.map_or(-9999.0, |likelihood| rounded(likelihood.logprob));
-        let entry = |id: u32, logprob: f64| {
-            let text = self.spelled(id);
-            // Part of a character has no spelling of its own.
-            let bytes = (!text.contains('\u{fffd}')).then(|| text.bytes().collect::<Vec<u8>>());
-            json!({"token": text, "logprob": logprob, "bytes": bytes})
-        };
         match self.shape {
             Shape::Chat => {
-                let content = tokens.iter().map(|token| {
-                    let mut told = entry(token.id, own(token));
-                    let likeliest = token.likeliest.iter().map(|(id, logprob)| entry(*id, rounded(*logprob)));
-                    told["top_logprobs"] = likeliest.collect();
-                    told
-                });
+                let content = tokens.iter().filter_map(|token| self.logprob(token));
                 json!({"content": content.collect::<Vec<Value>>(), "refusal": null})
             }
             Shape::Text => {
@@ -147,10 +190,14 @@ impl Frame {
         }
     }
 
-    /// The first chunk of each choice, if there is one.
-    pub(super) fn opening(&self, index: usize) -> Option<Value> {
-        let delta = json!({"role": "assistant", "content": ""});
-        (self.shape == Shape::Chat).then(|| self.chunk(index, delta, Value::Null, None))
+    /// The first chunk of a choice, if there is one.
+    pub(super) fn opening(&self, index: usize, prompt: usize) -> Option<Value> {
+        let content = match self.shape {
+            Shape::Chat => json!({"role": "assistant", "content": ""}),
+            Shape::Text if self.echoed(prompt).is_empty() => return None,
+            Shape::Text => self.echoed(prompt).into(),
+        };
+        Some(self.chunk(index, content, Value::Null, None))
     }
 
     /// A chunk of a stream: in a chat `content` is the delta, in a completion the text.
@@ -167,7 +214,7 @@ impl Frame {
     /// The chunks of a piece; none for one that says nothing yet. What is told of its token stands in the first.
     pub(super) fn piece(&self, index: usize, piece: &Piece, offset: usize, deltas: &mut Deltas) -> Vec<Value> {
         let mut contents = match self.shape {
-            Shape::Chat => deltas.push(&piece.text),
+            Shape::Chat => deltas.push(&piece.text, piece.token.is_some()),
             Shape::Text if piece.text.is_empty() => Vec::new(),
             Shape::Text => vec![json!(piece.text)],
         };
@@ -187,45 +234,65 @@ impl Frame {
         };
         let mut chunks: Vec<Value> =
             rest.into_iter().map(|content| self.chunk(index, content, Value::Null, None)).collect();
-        chunks.push(self.chunk(index, content, Value::Null, Some(deltas.reason(reason(finish)))));
+        chunks.push(self.chunk(index, content, Value::Null, Some(deltas.reason(ended(finish)))));
         chunks
     }
 
     /// The chunk of tokens, behind all choices.
-    pub(super) fn counted(&self, counted: Usage) -> Value {
+    pub(super) fn counted(&self, counted: Usage, reasoning: u64) -> Value {
         let object = if self.shape == Shape::Chat { "chat.completion.chunk" } else { "text_completion" };
         let mut chunk = self.object(object, Vec::new());
-        chunk["usage"] = usage(counted);
+        chunk["usage"] = usage(counted, reasoning);
         chunk
     }
 
-    /// Waits for all choices and returns the whole answer.
-    pub(super) async fn whole(&self, mut choices: Choices, count: usize) -> Result<Value> {
-        let mut told: Vec<Told> = (0..count).map(|_| Told::new(self.deltas())).collect();
+    /// Waits for all choices and returns the whole answer, with the `keep` likeliest answers to each prompt.
+    pub(super) async fn whole(&self, mut choices: Choices, keep: usize) -> Result<Value> {
+        let begun = |index| Told::new(self.deltas(), self.echoed(index / self.per_prompt).chars().count());
+        let mut told: Vec<Told> = (0..choices.count()).map(begun).collect();
         while let Some((index, event)) = choices.next().await {
             match event {
                 Some(Event::Piece(piece)) => told[index].push(piece),
+                Some(Event::End { finish: Finish::Cancelled, .. }) if told[index].tokens.is_empty() => {
+                    let message = "the deadline passed before the request was answered: try again later";
+                    return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, message));
+                }
                 Some(Event::End { finish, .. }) => {
                     let told = &mut told[index];
                     told.deltas.finish();
-                    told.finish = Some(told.deltas.reason(reason(&finish)));
+                    told.finish = Some(told.deltas.reason(ended(&finish)));
                 }
                 Some(Event::Failed(error)) => return Err(error.into()),
                 None => return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the engine has stopped")),
             }
         }
-        let shaped = told.into_iter().enumerate().map(|(index, told)| {
-            let logprobs = self.told(&told.tokens, &told.offsets);
-            let mut choice = json!({"index": index, "logprobs": logprobs, "finish_reason": told.finish});
-            match self.shape {
-                Shape::Chat => choice["message"] = told.deltas.message(),
-                Shape::Text => choice["text"] = told.deltas.text().into(),
+        let reasoning = told.iter().map(|told| told.deltas.reasoning_tokens()).sum();
+        let mut shaped = Vec::new();
+        for (prompt, answers) in told.chunks_mut(self.per_prompt).enumerate() {
+            if keep < answers.len() {
+                answers.sort_by(|a, b| b.mean().total_cmp(&a.mean()));
             }
-            choice
-        });
+            shaped.extend(
+                answers
+                    .iter()
+                    .take(keep)
+                    .enumerate()
+                    .map(|(at, told)| self.choice(prompt * keep + at, self.echoed(prompt), told)),
+            );
+        }
         let object = if self.shape == Shape::Chat { "chat.completion" } else { "text_completion" };
-        let mut whole = self.object(object, shaped.collect());
-        whole["usage"] = usage(choices.usage());
+        let mut whole = self.object(object, shaped);
+        whole["usage"] = usage(choices.usage(), reasoning);
         Ok(whole)
+    }
+
+    fn choice(&self, index: usize, echo: &str, told: &Told) -> Value {
+        let logprobs = self.told(&told.tokens, &told.offsets);
+        let mut choice = json!({"index": index, "logprobs": logprobs, "finish_reason": told.finish});
+        match self.shape {
+            Shape::Chat => choice["message"] = told.deltas.message(),
+            Shape::Text => choice["text"] = format!("{echo}{}", told.deltas.text()).into(),
+        }
+        choice
     }
 }

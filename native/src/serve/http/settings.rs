@@ -12,8 +12,9 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) options: Generation,
-    /// Answers to each prompt.
+    /// Answers to each prompt that are given, and that are made: the likeliest ones are given.
     pub(super) choices: usize,
+    pub(super) candidates: usize,
     /// The likeliest tokens that are told of each token.
     pub(super) logprobs: Option<usize>,
     pub(super) stream: bool,
@@ -32,17 +33,14 @@ const BIASES: usize = 1024;
 const GREEDY: f64 = 1e-5;
 
 /// Fields that change results, and what is asked for by the values at which they don't.
-const UNSUPPORTED: [(&str, &[&str]); 10] = [
+const UNSUPPORTED: [(&str, &[&str]); 7] = [
     ("parallel_tool_calls", &["true"]),
     ("functions", &["[]"]),
     ("function_call", &["\"none\"", "\"auto\""]),
     ("modalities", &["[\"text\"]"]),
     ("audio", &[]),
-    ("reasoning_effort", &["\"none\""]),
     ("web_search_options", &[]),
     ("suffix", &["\"\""]),
-    ("echo", &["false"]),
-    ("best_of", &["1"]),
 ];
 
 /// A number that nobody knows beforehand.
@@ -87,22 +85,43 @@ impl Settings {
             None => options,
         };
         let choices = fields.integer("n", 1, most_choices)?.unwrap_or(1) as usize;
-        Ok(Self { options, choices, logprobs: None, stream, usage })
+        Ok(Self { options, choices, candidates: choices, logprobs: None, stream, usage })
     }
 
     /// Tells of the probabilities of tokens, and of so many of the likeliest.
-    ///
-    /// # Errors
-    /// A failure beside a logit bias: the two together tell of any token that a client wants to know of.
-    pub(super) fn with_logprobs(self, logprobs: Option<usize>) -> Result<Self> {
-        if logprobs.is_some() && !self.options.samplers.logit_bias.is_empty() {
-            return Err(Failure::field("logit_bias", "logit_bias and logprobs together are not given: leave one out"));
-        }
+    pub(super) fn with_logprobs(self, logprobs: Option<usize>) -> Self {
         let options = match logprobs {
             Some(likeliest) => self.options.logprobs(likeliest),
             None => self.options,
         };
-        Ok(Self { options, logprobs, ..self })
+        Self { options, logprobs, ..self }
+    }
+
+    /// Makes more answers to each prompt than are given, if `best_of` asks for it.
+    pub(super) fn with_best_of(self, fields: &Fields, most: u64) -> Result<Self> {
+        let Some(candidates) = fields.integer("best_of", 1, most)? else { return Ok(self) };
+        let candidates = candidates as usize;
+        if candidates < self.choices {
+            return Err(Failure::field("best_of", format!("best_of must be at least n, which is {}", self.choices)));
+        }
+        if self.stream && candidates > self.choices {
+            return Err(Failure::field("best_of", "best_of chooses among whole answers: leave stream out"));
+        }
+        // The likeliest are found by their probabilities, whether these are told or not.
+        let options =
+            if candidates > self.choices && self.logprobs.is_none() { self.options.logprobs(0) } else { self.options };
+        Ok(Self { options, candidates, ..self })
+    }
+
+    /// Tokens whose log-probabilities answers tell at most, for so many prompts.
+    pub(super) fn told(&self, prompts: usize) -> u64 {
+        let answers = (prompts * self.choices) as u64;
+        if self.logprobs.is_some() { answers.saturating_mul(self.options.max_tokens) } else { 0 }
+    }
+
+    /// True if the request says by itself which tokens may follow: together with log-probabilities, that tells of any token.
+    pub(super) fn steers(&self) -> bool {
+        !self.options.samplers.logit_bias.is_empty() || self.options.constraint.is_some()
     }
 
     /// The settings of one of the choices: the draws of each are its own.

@@ -8,6 +8,7 @@ use crate::serve::Event;
 use axum::body::{Body, Bytes};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use foveate_core::generate::Usage;
 use futures_core::Stream;
 use serde_json::Value;
 use std::collections::VecDeque;
@@ -15,53 +16,26 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// The events of an answer, up to `data: [DONE]`. The client's leaving drops it, and with it the choices.
-struct Events {
-    frame: Frame,
+/// How the events of an answer are written.
+pub(super) trait Render: Send + Unpin + 'static {
+    /// In front of everything.
+    fn opening(&mut self) -> Vec<Bytes>;
+    /// For an event of a choice; none if the engine is gone.
+    fn take(&mut self, index: usize, event: Option<Event>) -> Vec<Bytes>;
+    /// Behind everything.
+    fn closing(&mut self, usage: Usage) -> Vec<Bytes>;
+}
+
+/// The events of an answer. The client's leaving drops it, and with it the choices.
+struct Events<R> {
+    render: R,
     choices: Choices,
     /// Events that were made and not sent.
     made: VecDeque<Bytes>,
-    /// Characters of each choice so far.
-    offsets: Vec<usize>,
-    deltas: Vec<Deltas>,
-    usage: bool,
     ended: bool,
 }
 
-fn event(data: &Value) -> Bytes {
-    format!("data: {data}\n\n").into()
-}
-
-impl Events {
-    fn take(&mut self, index: usize, given: Option<Event>) {
-        match given {
-            Some(Event::Piece(piece)) => {
-                let chunks = self.frame.piece(index, &piece, self.offsets[index], &mut self.deltas[index]);
-                self.made.extend(chunks.iter().map(event));
-                self.offsets[index] += piece.text.chars().count();
-            }
-            Some(Event::End { finish, .. }) => {
-                let chunks = self.frame.end(index, &finish, &mut self.deltas[index]);
-                self.made.extend(chunks.iter().map(event));
-            }
-            Some(Event::Failed(error)) => self.made.push_back(event(&Failure::from(error).json())),
-            None => {
-                let gone = Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the engine has stopped");
-                self.made.push_back(event(&gone.json()));
-            }
-        }
-    }
-
-    fn close(&mut self) {
-        if self.usage {
-            self.made.push_back(event(&self.frame.counted(self.choices.usage())));
-        }
-        self.made.push_back(Bytes::from_static(b"data: [DONE]\n\n"));
-        self.ended = true;
-    }
-}
-
-impl Stream for Events {
+impl<R: Render> Stream for Events<R> {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -72,19 +46,80 @@ impl Stream for Events {
             if self.ended {
                 return Poll::Ready(None);
             }
-            match ready!(self.choices.poll_next(context)) {
-                Some((index, event)) => self.take(index, event),
-                None => self.close(),
-            }
+            let made = match ready!(self.choices.poll_next(context)) {
+                Some((index, event)) => self.render.take(index, event),
+                None => {
+                    self.ended = true;
+                    let usage = self.choices.usage();
+                    self.render.closing(usage)
+                }
+            };
+            self.made.extend(made);
         }
     }
 }
 
 /// The answer to a request for a stream.
-pub(super) fn response(frame: Frame, choices: Choices, count: usize, usage: bool) -> Response {
-    let made = (0..count).filter_map(|index| frame.opening(index)).map(|chunk| event(&chunk)).collect();
-    let (offsets, deltas) = (vec![0; count], vec![frame.deltas(); count]);
-    let events = Events { frame, choices, made, offsets, deltas, usage, ended: false };
-    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
+pub(super) fn response(mut render: impl Render, choices: Choices) -> Response {
+    let made = render.opening().into();
+    let events = Events { render, choices, made, ended: false };
+    // Proxies that gather answers are asked not to.
+    let buffering = (header::HeaderName::from_static("x-accel-buffering"), "no");
+    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache"), buffering];
     (headers, Body::from_stream(events)).into_response()
+}
+
+/// The chunks of chats and completions, up to `data: [DONE]`.
+pub(super) struct Chunks {
+    frame: Frame,
+    /// Characters of each choice so far.
+    offsets: Vec<usize>,
+    deltas: Vec<Deltas>,
+    /// A last chunk tells of the tokens.
+    usage: bool,
+}
+
+impl Chunks {
+    /// Chunks of the choices of a request.
+    pub(super) fn new(frame: Frame, choices: &Choices, usage: bool) -> Self {
+        let offsets = (0..choices.count()).map(|index| frame.echoed(index / choices.per_prompt()).chars().count());
+        let (offsets, deltas) = (offsets.collect(), vec![frame.deltas(); choices.count()]);
+        Self { frame, offsets, deltas, usage }
+    }
+}
+
+fn event(data: &Value) -> Bytes {
+    format!("data: {data}\n\n").into()
+}
+
+impl Render for Chunks {
+    fn opening(&mut self) -> Vec<Bytes> {
+        let per_prompt = self.frame.per_prompt();
+        let chunks = (0..self.deltas.len()).filter_map(|index| self.frame.opening(index, index / per_prompt));
+        chunks.map(|chunk| event(&chunk)).collect()
+    }
+
+    fn take(&mut self, index: usize, given: Option<Event>) -> Vec<Bytes> {
+        match given {
+            Some(Event::Piece(piece)) => {
+                let chunks = self.frame.piece(index, &piece, self.offsets[index], &mut self.deltas[index]);
+                self.offsets[index] += piece.text.chars().count();
+                chunks.iter().map(event).collect()
+            }
+            Some(Event::End { finish, .. }) => {
+                self.frame.end(index, &finish, &mut self.deltas[index]).iter().map(event).collect()
+            }
+            Some(Event::Failed(error)) => vec![event(&Failure::from(error).json())],
+            None => {
+                let gone = Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the engine has stopped");
+                vec![event(&gone.json())]
+            }
+        }
+    }
+
+    fn closing(&mut self, usage: Usage) -> Vec<Bytes> {
+        let reasoning = self.deltas.iter().map(Deltas::reasoning_tokens).sum();
+        let counted = self.usage.then(|| event(&self.frame.counted(usage, reasoning)));
+        counted.into_iter().chain([Bytes::from_static(b"data: [DONE]\n\n")]).collect()
+    }
 }

@@ -12,6 +12,7 @@ const EUROBERT: Like = Like {
     context: 8192,
     more: |json, config| {
         both_sides(config, |window| window);
+        config.head_bias = json.bool("mlp_bias")?.unwrap_or(false);
         json.understands(&["classifier_pooling"]);
         Ok(())
     },

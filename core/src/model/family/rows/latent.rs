@@ -226,6 +226,11 @@ fn rotate(json: &Json, config: &mut Config, pairing: Pairing, rule: &Rule) -> Re
     };
     // Mistral 4 counts the share of whole heads, the others of their rotated part, all of which they rotate.
     let whole = config.architecture == "mistral4";
+    if let Some(other) = json.u32("head_dim")?.filter(|other| whole && *other != dim) {
+        return Err(refused(format!(
+            "head_dim {other} is not supported: qk_nope_head_dim and qk_rope_head_dim make {dim}"
+        )));
+    }
     let (of, share) = if whole { (dim, f64::from(shared) / f64::from(dim)) } else { (shared, 1.0) };
     let partial = if whole { Partial::Default(share) } else { Partial::Default(1.0) };
     let frequencies = frequencies_of(json, of, &Rule { partial, ..*rule })?;

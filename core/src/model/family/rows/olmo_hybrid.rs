@@ -42,6 +42,13 @@ const OLMO_HYBRID: Like = Like {
                 }
             }
         }
+        // Their convolutions have the nonlinearity of MLPs.
+        let linear = config.layers.iter().any(|layer| matches!(layer.mixer, Mixer::Delta(_)));
+        if let Some(name) = json.str("hidden_act")?.filter(|name| linear && !matches!(*name, "silu" | "swish")) {
+            let name = one_line(name);
+            let reason = format!("hidden_act {name} with linear_attention is not supported: silu is");
+            return Err(Error::Config { reason });
+        }
         // How weights were drawn.
         json.understands(&[
             "linear_a_log_max",
@@ -58,11 +65,11 @@ const OLMO_HYBRID: Like = Like {
 const LINEAR: &str = "linear_attention";
 const FULL: &str = "full_attention";
 
-/// True if attention rotates: where the configuration has a base.
+/// True if attention rotates: unless the configuration says that there is no base.
 fn rotates(json: &Json) -> Result<bool> {
     Ok(match json.object("rope_parameters")?.filter(|rope| !rope.is_empty()) {
         Some(rope) => !rope.has("rope_theta") || rope.get("rope_theta").is_some(),
-        None => json.f64("rope_theta")?.is_some(),
+        None => !json.has("rope_theta") || json.f64("rope_theta")?.is_some(),
     })
 }
 

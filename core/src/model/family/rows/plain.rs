@@ -35,8 +35,8 @@ const SMOLLM3: Like = Like {
     windows: |json, count| {
         let (on, window) = (json.bool("use_sliding_window")?.unwrap_or(false), json.u32("sliding_window")?);
         let plain = without_rope(json, count)?;
-        let all = windows(json, window, count, |layer| on && plain[layer as usize])?;
-        Ok(if on { all } else { vec![None; count as usize] })
+        // Without `layer_types`, the flag decides.
+        windows(json, window, count, |layer| on && plain[layer as usize])
     },
     more: |json, config| {
         let plain = without_rope(json, config.layers.len() as u32)?;
@@ -151,20 +151,29 @@ const EXAONE: Like = Like {
     ..LLAMA
 };
 
+const MINISTRAL3_ROPE: Rule = Rule {
+    others: &["llama_4_scaling_beta", "max_position_embeddings"],
+    absent: Some(
+        r#"{"rope_type": "yarn", "rope_theta": 1e6, "factor": 16, "original_max_position_embeddings": 16384,
+            "mscale": 1, "mscale_all_dim": 1, "llama_4_scaling_beta": 0.1}"#,
+    ),
+    ..Rule::theta(1_000_000.0)
+};
+
 /// Queries grow with their position.
 const MINISTRAL3: Like = Like {
     name: "ministral3",
     norm: Norm::rms(1e-5),
     kv_heads: 8,
     head_dim: 128,
-    rope: Some(Rule { others: &["llama_4_scaling_beta", "max_position_embeddings"], ..Rule::theta(1_000_000.0) }),
+    rope: Some(MINISTRAL3_ROPE),
     input_bias: Flag::Is(false),
     output_bias: Flag::Is(false),
     mlp_bias: Flag::Is(false),
     context: 262_144,
     windows: |json, count| windows(json, json.u32("sliding_window")?, count, |_| true),
     more: |json, config| {
-        let Some(rope) = json.object("rope_parameters")?.or(json.object("rope_scaling")?) else { return Ok(()) };
+        let Some(rope) = MINISTRAL3_ROPE.parameters(json)? else { return Ok(()) };
         let beta = rope.f64("llama_4_scaling_beta")?.unwrap_or(0.0);
         let original = rope.f64("original_max_position_embeddings")?.unwrap_or(16_384.0);
         if !(original >= 1.0 && beta >= 0.0) {
@@ -221,7 +230,7 @@ const QWEN3_VL: Like = Like {
     name: "qwen3_vl_text",
     kv_heads: 32,
     head_dim: 128,
-    rope: Some(Rule::theta(5_000_000.0)),
+    rope: Some(Rule::theta(500_000.0)),
     mlp_bias: Flag::Is(false),
     context: 128_000,
     more: head_norms,

@@ -24,15 +24,20 @@ const CWM: Like = Like {
     norm: Norm::rms(1e-5),
     kv_heads: 8,
     head_dim: 128,
-    rope: Some(Rule::theta(1_000_000.0)),
+    rope: Some(Rule {
+        absent: Some(
+            r#"{"rope_type": "llama3", "rope_theta": 1e6, "factor": 16, "low_freq_factor": 1, "high_freq_factor": 4,
+                "original_max_position_embeddings": 8192}"#,
+        ),
+        ..Rule::theta(1_000_000.0)
+    }),
     input_bias: Flag::Is(false),
     output_bias: Flag::Is(false),
-    mlp_bias: Flag::Is(false),
     context: 131_072,
     windows: |json, count| windows(json, window(json, 8192)?, count, |layer| layer % 4 != 0),
     more: |json, _| {
-        // Its class has none of the biases that the configuration speaks of.
-        json.understands(&["attention_bias", "mlp_bias"]);
+        // Its class has none, whatever a file says.
+        json.understands(&["attention_bias"]);
         Ok(())
     },
     ..LLAMA
@@ -53,9 +58,11 @@ pub(super) const GEMMA: Like = Like {
         if json.bool("use_bidirectional_attention")? == Some(true) {
             return Err(Error::Config { reason: "use_bidirectional_attention true is not supported".into() });
         }
-        let named = json.str("hidden_activation")?.or(json.str("hidden_act")?);
-        let kind = match named {
-            Some("gelu") | None => foveate_kernels::activation::Kind::GeluTanh,
+        let (newer, older) = (json.str("hidden_activation")?, json.str("hidden_act")?);
+        // Gemma 2 reads the newer key alone.
+        let kind = match newer.or(older.filter(|_| config.architecture == "gemma")) {
+            None => foveate_kernels::activation::Kind::GeluTanh,
+            Some("gelu") if newer.is_none() => foveate_kernels::activation::Kind::GeluTanh,
             Some(name) => crate::model::family::llama::activation(name)?,
         };
         config.layers.iter_mut().filter_map(|layer| layer.mlp.shared_mut()).for_each(|mlp| mlp.kind = kind);

@@ -99,7 +99,11 @@ pub(super) fn round(x: &[f32], mut row: RowMut<'_>) {
         // NaN has the largest bits as an integer, so the maximum keeps it.
         let max = f32::from_bits(lanes(_mm256_max_epi32(pairs[0], pairs[1])).into_iter().fold(0, i32::max) as u32);
         let inverse = _mm256_set1_ps(if max > SMALLEST { LARGEST / max } else { 0.0 });
-        let whole = part.map(|v| _mm256_cvtps_epi32(_mm256_mul_ps(v, inverse)));
+        let mut whole = part.map(|v| _mm256_cvtps_epi32(_mm256_mul_ps(v, inverse)));
+        if row.coarse {
+            let high = |v| _mm256_srai_epi32::<8>(_mm256_add_epi32(v, _mm256_set1_epi32(128)));
+            whole = whole.map(|v| _mm256_slli_epi32::<8>(high(v)));
+        }
         // The even elements become the lower half of a register, the odd ones the upper half.
         let split = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
         let split = whole.map(|v| _mm256_permutevar8x32_epi32(v, split));

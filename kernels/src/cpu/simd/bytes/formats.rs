@@ -13,6 +13,9 @@ pub(super) use codes::{IQ4NL, IQ4XS, MXFP4, Q2K, Q3K, Q8F};
 /// # Safety
 /// The methods use the instructions of the unit: the caller's function enables them.
 pub(super) trait Bytes32: Copy {
+    /// Whether the unit multiplies signed bytes. Otherwise signed formats are moved up by 128.
+    const SIGNED: bool = false;
+
     /// Loads 32 bytes.
     ///
     /// # Safety

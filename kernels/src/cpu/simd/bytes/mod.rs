@@ -7,12 +7,16 @@
 //! y    = sum over blocks of s d (u . q) + s m sum(q)
 //! ```
 //!
-//! The rounding error is 1e-5 of each block's largest activation, within `Tolerance::ROUNDED`. One byte per
-//! activation, as in GGML's `Q8_0` products, is a third faster but has an error of 4e-3, which changes the tokens a
-//! model chooses. After the rounding the product is exact: sums are 32-bit integers, which are then scaled in f32.
+//! The rounding error is 1e-5 of each block's largest activation, within `Tolerance::ROUNDED`. With one byte per activation,
+//! as in GGML's `Q8_0` products, it is 4e-3, which changes the tokens that a model chooses: [`Bytes::coarse`] asks for that.
+//! The low bytes then are 0, and products of many tokens leave them out. After the rounding the product is exact: sums are
+//! 32-bit integers, which are then scaled in f32.
 
-/// Defines a unit's `dots`, which calls its `token_dots` for the format and for 1 to 4 tokens.
-#[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
+/// Defines a unit's `dots`, which calls its `row_dots` for the format and for 1 to 4 tokens.
+#[cfg(any(
+    all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")),
+    all(target_arch = "aarch64", target_feature = "neon")
+))]
 macro_rules! define_dots {
     ($features:literal) => {
         #[target_feature(enable = $features)]
@@ -51,6 +55,8 @@ macro_rules! define_dots {
 #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
 mod avx2;
 mod formats;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+mod neon;
 mod panel;
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 mod portable;
@@ -77,7 +83,10 @@ const TOGETHER: usize = 8;
 
 /// A byte product instruction that this processor has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Bytes(Unit);
+pub struct Bytes {
+    unit: Unit,
+    coarse: bool,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Unit {
@@ -87,6 +96,8 @@ enum Unit {
     Avx2,
     #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
     Vnni,
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    Neon,
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     Simd128,
 }
@@ -94,6 +105,8 @@ enum Unit {
 /// Rows of activations rounded to 16 bits.
 pub(crate) struct Rounded {
     blocks: usize,
+    /// Whether the low bytes are 0.
+    coarse: bool,
     /// Integers of each row, in the unit's own layout. The default layout takes blocks
     /// in pairs and stores their high bytes, then their low bytes, interleaving four
     /// bytes of each block: `[pairs, 2, 8, 2, 4]`, with the last pair padded.
@@ -115,6 +128,7 @@ struct Row<'a> {
 
 /// One row of [`Rounded`] to be filled by one task.
 pub(crate) struct RowMut<'a> {
+    coarse: bool,
     q: &'a mut [i8],
     scale: &'a mut [f32],
     sum: &'a mut [f32],
@@ -148,11 +162,12 @@ fn place(b: usize, half: usize) -> usize {
 }
 
 impl Rounded {
-    pub(crate) fn new(rows: usize, inputs: usize) -> Self {
+    fn new(rows: usize, inputs: usize, coarse: bool) -> Self {
         let blocks = inputs / BLOCK;
         let padded = blocks.next_multiple_of(TOGETHER);
         Self {
             blocks,
+            coarse,
             q: vec![0; rows * blocks.next_multiple_of(2) * 2 * BLOCK],
             scale: vec![0.0; rows * padded],
             sum: vec![0.0; rows * 2 * padded],
@@ -176,7 +191,8 @@ impl Rounded {
     pub(crate) fn rows_mut(&mut self) -> impl Iterator<Item = RowMut<'_>> {
         let (width, padded) = (self.width().max(1), self.blocks.next_multiple_of(TOGETHER).max(1));
         let scales = self.scale.chunks_exact_mut(padded).zip(self.sum.chunks_exact_mut(2 * padded));
-        self.q.chunks_exact_mut(width).zip(scales).map(|(q, (scale, sum))| RowMut { q, scale, sum })
+        let coarse = self.coarse;
+        self.q.chunks_exact_mut(width).zip(scales).map(move |(q, (scale, sum))| RowMut { coarse, q, scale, sum })
     }
 }
 
@@ -192,6 +208,9 @@ macro_rules! on {
             // SAFETY: as above.
             #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
             Unit::Vnni => unsafe { vnni::$name($($arg),*) },
+            // SAFETY: as above.
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            Unit::Neon => unsafe { neon::$name($($arg),*) },
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Unit::Simd128 => wasm::$name($($arg),*),
         }
@@ -201,7 +220,22 @@ macro_rules! on {
 impl Bytes {
     /// Portable version, for every processor; slower than products in f32.
     #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-    pub const PORTABLE: Bytes = Bytes(Unit::Portable);
+    pub const PORTABLE: Bytes = Bytes::of(Unit::Portable);
+
+    const fn of(unit: Unit) -> Self {
+        Self { unit, coarse: false }
+    }
+
+    /// Rounds activations to one byte instead of two: an error of 4e-3 of each block's largest activation. Products of many
+    /// tokens take half of the time on processors with VNNI or Arm's dot products; others gain nothing.
+    pub fn coarse(self) -> Self {
+        Self { coarse: true, ..self }
+    }
+
+    /// Returns memory for rows of activations, which are rounded by [`round`](Self::round).
+    pub(crate) fn rounded(self, rows: usize, inputs: usize) -> Rounded {
+        Rounded::new(rows, inputs, self.coarse)
+    }
 
     /// Returns the processor's units that are faster than products in f32, fastest first.
     #[allow(unused_mut, clippy::vec_init_then_push, reason = "some processors have none")]
@@ -213,10 +247,18 @@ impl Bytes {
                 (Unit::Vnni, has!("avx512f", "avx512bw", "avx512vl", "avx512vnni", "avx2", "fma", "f16c")),
                 (Unit::Avx2, has!("avx2", "fma", "f16c")),
             ];
-            all.extend(units.into_iter().filter(|(_, there)| *there).map(|(unit, _)| Bytes(unit)));
+            all.extend(units.into_iter().filter(|(_, there)| *there).map(|(unit, _)| Bytes::of(unit)));
+        }
+        #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+        {
+            #[cfg(feature = "std")]
+            let there = std::arch::is_aarch64_feature_detected!("dotprod");
+            #[cfg(not(feature = "std"))]
+            let there = cfg!(target_feature = "dotprod");
+            all.extend(there.then_some(Bytes::of(Unit::Neon)));
         }
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        all.push(Bytes(Unit::Simd128));
+        all.push(Bytes::of(Unit::Simd128));
         all
     }
 
@@ -248,7 +290,7 @@ impl Bytes {
 
     /// Rounds `x` into a row with the same number of blocks.
     pub(crate) fn round(self, x: &[f32], row: RowMut<'_>) {
-        on!(self.0, round(x, row));
+        on!(self.unit, round(x, row));
     }
 
     /// Writes `out[n, t] = x[tokens[t]] . row n`, for weight rows of `row_bytes` each and 1 to 4 tokens.
@@ -261,12 +303,12 @@ impl Bytes {
         tokens: core::ops::Range<usize>,
         out: &mut [f32],
     ) {
-        on!(self.0, dots(format, rows, row_bytes, x, tokens, out));
+        on!(self.unit, dots(format, rows, row_bytes, x, tokens, out));
     }
 
     /// Returns the maximum number of tokens whose products with weights in their storage format are faster than packing.
     pub(crate) fn unpacked(self) -> usize {
-        match self.0 {
+        match self.unit {
             #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
             Unit::Vnni => 4,
             #[allow(unreachable_patterns, reason = "some processors have no other")]
@@ -276,13 +318,15 @@ impl Bytes {
 
     /// Returns the unit's products of packed weights, for many tokens, if they are faster than those in f32.
     pub(crate) fn packing(self) -> Option<Packing> {
-        match self.0 {
+        match self.unit {
             #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
             Unit::Portable => Some(Packing::Portable),
             #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
             Unit::Avx2 => Some(Packing::Avx2),
             #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
             Unit::Vnni => Some(Packing::Vnni),
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            Unit::Neon => Some(Packing::Neon),
             #[allow(unreachable_patterns, reason = "some processors have no other")]
             _ => None,
         }
@@ -298,6 +342,8 @@ pub(crate) enum Packing {
     Avx2,
     #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
     Vnni,
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    Neon,
 }
 
 #[cfg_attr(all(target_arch = "wasm32", target_feature = "simd128"), allow(unused_variables, reason = "there is none"))]
@@ -313,6 +359,9 @@ impl Packing {
             // SAFETY: as above.
             #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
             Packing::Vnni => unsafe { vnni::pack(format, rows, row_bytes, panel) },
+            // SAFETY: as above.
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            Packing::Neon => unsafe { neon::pack(format, rows, row_bytes, panel) },
         }
     }
 
@@ -327,6 +376,9 @@ impl Packing {
             // SAFETY: as above.
             #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
             Packing::Vnni => unsafe { vnni::multiply(panel, x, y) },
+            // SAFETY: as above.
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            Packing::Neon => unsafe { neon::multiply(panel, x, y) },
         }
     }
 }

@@ -5,8 +5,8 @@ use super::{BLOCK, GROUP, TOGETHER};
 use crate::dtype::DType;
 use alloc::{vec, vec::Vec};
 
-/// Weights of several groups of outputs. For each group and block of 32 inputs: `[8, GROUP, 4]` bytes without sign, then
-/// `d` and `m` of each output, and for formats whose halves differ those of the second half.
+/// Weights of several groups of outputs. For each group and block of 32 inputs: `[8, GROUP, 4]` bytes, without sign where
+/// the unit multiplies such, then `d` and `m` of each output, and for formats whose halves differ those of the second half.
 pub(crate) struct Panel {
     pub(super) blocks: usize,
     pub(super) outputs: usize,
@@ -81,7 +81,8 @@ unsafe fn pack_block<F: Format, B: Bytes32, const G: usize>(
     let mut u = [0; BLOCK];
     // SAFETY: the caller's promise.
     unsafe { F::integers::<B, G>(at.add(b / F::GROUPS * F::BYTES)).store(&mut u) };
-    let flip = if F::SIGNED { 0x8080_8080 } else { 0 };
+    let up = F::SIGNED && !B::SIGNED;
+    let flip = if up { 0x8080_8080 } else { 0 };
     let halves = if F::HALVES { 2 } else { 1 };
     let width = (8 + 2 * halves) * GROUP;
     let words = &mut words[b * width..][..width];
@@ -91,6 +92,6 @@ unsafe fn pack_block<F: Format, B: Bytes32, const G: usize>(
     for half in 0..halves {
         let (d, m) = (d[half * TOGETHER + b], m[half * TOGETHER + b]);
         words[(8 + 2 * half) * GROUP + output] = d.to_bits();
-        words[(9 + 2 * half) * GROUP + output] = if F::SIGNED { m - 128.0 * d } else { m }.to_bits();
+        words[(9 + 2 * half) * GROUP + output] = if up { m - 128.0 * d } else { m }.to_bits();
     }
 }

@@ -60,6 +60,7 @@ pub(super) fn round(x: &[f32], mut row: RowMut<'_>) {
         for (i, x) in x.iter().enumerate() {
             let q = libm::rintf(x * inverse) as i32;
             let high = (q + 128) >> 8;
+            let q = if row.coarse { 256 * high } else { q };
             row.q[place(b, i)] = high as i8;
             row.q[place(b, i) + 2 * BLOCK] = (q - 256 * high) as i8;
             sums[2 * i / BLOCK] += q;

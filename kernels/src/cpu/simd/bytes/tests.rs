@@ -1,4 +1,4 @@
-use super::{Bytes, Panel, Rounded};
+use super::{BLOCK, Bytes, LARGEST, Panel};
 use crate::cpu::Tile;
 use crate::draw::weights;
 use crate::dtype::DType;
@@ -6,11 +6,26 @@ use crate::quant;
 use crate::rng::Rng;
 use alloc::{vec, vec::Vec};
 
+/// Returns every unit, with two bytes per activation and with one.
+fn units() -> Vec<Bytes> {
+    [Bytes::PORTABLE].into_iter().chain(Bytes::available()).flat_map(|bytes| [bytes, bytes.coarse()]).collect()
+}
+
+/// Returns activations as a unit with one byte rounds them.
+fn coarse(x: &[f32]) -> Vec<f32> {
+    let block = |x: &[f32]| {
+        let max = x.iter().fold(0.0f32, |max, x| max.max(x.abs()));
+        let q = |x: f32| (libm::rintf(x * (LARGEST / max)) as i32 + 128) >> 8;
+        x.iter().map(|x| if max > 0.0 { 256.0 * q(*x) as f32 * (max / LARGEST) } else { 0.0 }).collect::<Vec<_>>()
+    };
+    x.chunks_exact(BLOCK).flat_map(block).collect()
+}
+
 /// Rounds, packs and multiplies on every unit. Products with
 /// and without packing must match those of the decoded weights.
 #[test]
 fn bytes_multiply_as_decoded_weights_do() {
-    let units: Vec<Bytes> = [Bytes::PORTABLE].into_iter().chain(Bytes::available()).collect();
+    let units = units();
     let formats = DType::WEIGHTS.into_iter().filter(|format| Bytes::takes(*format));
     for (format, bytes) in formats.flat_map(|f| units.iter().map(move |u| (f, u))) {
         for (tokens, blocks, outputs) in
@@ -24,9 +39,12 @@ fn bytes_multiply_as_decoded_weights_do() {
             let mut decoded = vec![0.0; outputs * inputs];
             quant::decode(format, &rows, &mut decoded);
 
-            let mut rounded = Rounded::new(tokens, inputs);
+            let mut rounded = bytes.rounded(tokens, inputs);
             for (row, x) in rounded.rows_mut().zip(x.chunks_exact(inputs)) {
                 bytes.round(x, row);
+            }
+            if bytes.coarse {
+                x = coarse(&x);
             }
             let mut y = vec![f32::NAN; tokens * (outputs + 1)];
             if let Some(packing) = bytes.packing() {
@@ -56,9 +74,9 @@ fn bytes_multiply_as_decoded_weights_do() {
 
 #[test]
 fn bytes_hand_on_what_is_not_finite() {
-    for bytes in [Bytes::PORTABLE].into_iter().chain(Bytes::available()) {
+    for bytes in units() {
         for special in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            let (mut x, mut rounded, mut out) = (vec![1.0; 64], Rounded::new(1, 64), [0.0]);
+            let (mut x, mut rounded, mut out) = (vec![1.0; 64], bytes.rounded(1, 64), [0.0]);
             x[40] = special;
             for row in rounded.rows_mut() {
                 bytes.round(&x, row);
@@ -71,9 +89,9 @@ fn bytes_hand_on_what_is_not_finite() {
 
 #[test]
 fn bytes_take_the_smallest_activations_as_0() {
-    for bytes in [Bytes::PORTABLE].into_iter().chain(Bytes::available()) {
+    for bytes in units() {
         for tiny in [1e-45, 1e-42, 1e-38, 1e-31] {
-            let (mut rounded, mut out) = (Rounded::new(1, 64), [f32::NAN]);
+            let (mut rounded, mut out) = (bytes.rounded(1, 64), [f32::NAN]);
             let x: Vec<f32> = (0..64).map(|i| if i % 2 == 0 { tiny } else { -tiny / 2.0 }).collect();
             for row in rounded.rows_mut() {
                 bytes.round(&x, row);

@@ -44,9 +44,12 @@ pub(super) fn round(x: &[f32], mut row: RowMut<'_>) {
             // NaN has the largest bits as an integer, so the maximum keeps it.
             let max = f32::from_bits(_mm512_reduce_max_epi32(_mm512_max_epi32(bits(low), bits(high))) as u32);
             let inverse = _mm512_set1_ps(if max > SMALLEST { LARGEST / max } else { 0.0 });
-            let low = _mm512_cvtps_epi32(_mm512_mul_ps(low, inverse));
-            let high = _mm512_cvtps_epi32(_mm512_mul_ps(high, inverse));
-            let tops = [low, high].map(|q| _mm512_srai_epi32::<8>(_mm512_add_epi32(q, _mm512_set1_epi32(128))));
+            let mut halves = [low, high].map(|x| _mm512_cvtps_epi32(_mm512_mul_ps(x, inverse)));
+            let tops = halves.map(|q| _mm512_srai_epi32::<8>(_mm512_add_epi32(q, _mm512_set1_epi32(128))));
+            if row.coarse {
+                halves = tops.map(|top| _mm512_slli_epi32::<8>(top));
+            }
+            let [low, high] = halves;
             let rests = [
                 _mm512_sub_epi32(low, _mm512_slli_epi32::<8>(tops[0])),
                 _mm512_sub_epi32(high, _mm512_slli_epi32::<8>(tops[1])),
@@ -66,37 +69,48 @@ pub(super) fn round(x: &[f32], mut row: RowMut<'_>) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
 pub(super) fn multiply(panel: &Panel, x: &Rounded, y: &mut Tile<'_>) {
     assert_eq!(panel.blocks, x.blocks, "rows as long as those of the panel");
-    if panel.halves { format_multiply::<true>(panel, x, y) } else { format_multiply::<false>(panel, x, y) }
+    match (panel.halves, x.coarse) {
+        (false, false) => format_multiply::<false, 2>(panel, x, y),
+        (false, true) => format_multiply::<false, 1>(panel, x, y),
+        (true, false) => format_multiply::<true, 2>(panel, x, y),
+        (true, true) => format_multiply::<true, 1>(panel, x, y),
+    }
 }
 
+/// `BYTES` are those of an activation that are not 0 throughout.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
-fn format_multiply<const HALVES: bool>(panel: &Panel, x: &Rounded, y: &mut Tile<'_>) {
+fn format_multiply<const HALVES: bool, const BYTES: usize>(panel: &Panel, x: &Rounded, y: &mut Tile<'_>) {
     let tokens = y.shape()[0];
     let together = (NEAR / (panel.blocks * 2 * BLOCK)).max(1).next_multiple_of(TOKENS);
     for first in (0..tokens).step_by(together) {
-        multiply_tokens::<HALVES>(panel, x, first..tokens.min(first + together), y);
+        multiply_tokens::<HALVES, BYTES>(panel, x, first..tokens.min(first + together), y);
     }
 }
 
 /// Multiplies some tokens, whose integers stay in the second-level cache, with all groups of the panel.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
-fn multiply_tokens<const HALVES: bool>(panel: &Panel, x: &Rounded, tokens: Range<usize>, y: &mut Tile<'_>) {
+fn multiply_tokens<const HALVES: bool, const BYTES: usize>(
+    panel: &Panel,
+    x: &Rounded,
+    tokens: Range<usize>,
+    y: &mut Tile<'_>,
+) {
     let groups = panel.outputs.div_ceil(GROUP);
     for g in (0..groups).step_by(GROUPS) {
         for t in tokens.clone().step_by(TOKENS) {
             match (groups - g, tokens.end - t) {
-                (1, 1) => tile::<HALVES, 1, 1>(panel, x, g, t, y),
-                (1, 2) => tile::<HALVES, 1, 2>(panel, x, g, t, y),
-                (1, 3) => tile::<HALVES, 1, 3>(panel, x, g, t, y),
-                (1, 4) => tile::<HALVES, 1, 4>(panel, x, g, t, y),
-                (1, 5) => tile::<HALVES, 1, 5>(panel, x, g, t, y),
-                (1, _) => tile::<HALVES, 1, TOKENS>(panel, x, g, t, y),
-                (_, 1) => tile::<HALVES, GROUPS, 1>(panel, x, g, t, y),
-                (_, 2) => tile::<HALVES, GROUPS, 2>(panel, x, g, t, y),
-                (_, 3) => tile::<HALVES, GROUPS, 3>(panel, x, g, t, y),
-                (_, 4) => tile::<HALVES, GROUPS, 4>(panel, x, g, t, y),
-                (_, 5) => tile::<HALVES, GROUPS, 5>(panel, x, g, t, y),
-                (_, _) => tile::<HALVES, GROUPS, TOKENS>(panel, x, g, t, y),
+                (1, 1) => tile::<HALVES, BYTES, 1, 1>(panel, x, g, t, y),
+                (1, 2) => tile::<HALVES, BYTES, 1, 2>(panel, x, g, t, y),
+                (1, 3) => tile::<HALVES, BYTES, 1, 3>(panel, x, g, t, y),
+                (1, 4) => tile::<HALVES, BYTES, 1, 4>(panel, x, g, t, y),
+                (1, 5) => tile::<HALVES, BYTES, 1, 5>(panel, x, g, t, y),
+                (1, _) => tile::<HALVES, BYTES, 1, TOKENS>(panel, x, g, t, y),
+                (_, 1) => tile::<HALVES, BYTES, GROUPS, 1>(panel, x, g, t, y),
+                (_, 2) => tile::<HALVES, BYTES, GROUPS, 2>(panel, x, g, t, y),
+                (_, 3) => tile::<HALVES, BYTES, GROUPS, 3>(panel, x, g, t, y),
+                (_, 4) => tile::<HALVES, BYTES, GROUPS, 4>(panel, x, g, t, y),
+                (_, 5) => tile::<HALVES, BYTES, GROUPS, 5>(panel, x, g, t, y),
+                (_, _) => tile::<HALVES, BYTES, GROUPS, TOKENS>(panel, x, g, t, y),
             }
         }
     }
@@ -105,7 +119,7 @@ fn multiply_tokens<const HALVES: bool>(panel: &Panel, x: &Rounded, tokens: Range
 /// Multiplies `T` tokens from `token` on with `G` groups of outputs from `first` on.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
-fn tile<const HALVES: bool, const G: usize, const T: usize>(
+fn tile<const HALVES: bool, const BYTES: usize, const G: usize, const T: usize>(
     panel: &Panel,
     x: &Rounded,
     first: usize,
@@ -133,7 +147,7 @@ fn tile<const HALVES: bool, const G: usize, const T: usize>(
                 let range = half * 8 / parts..(half + 1) * 8 / parts;
                 let mut dots = [[_mm512_setzero_si512(); G]; T];
                 // Multiplies the high bytes, then the low bytes.
-                for part in 0..2 {
+                for part in 0..BYTES {
                     // Hides that both parts load the same weights: kept in registers, sixteen of them would push out the sums.
                     for word in words.iter_mut().filter(|_| !HALVES) {
                         core::arch::asm!(

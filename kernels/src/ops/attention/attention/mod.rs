@@ -64,6 +64,7 @@ pub(crate) use cpu::merge_row;
 
 pub use spec::Spec;
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "attention";
 
 /// The log-sum-exp of a query that sees nothing: finite, since WGSL lets a compiler assume that infinity does not occur.
@@ -76,7 +77,9 @@ pub const HIDDEN: f32 = -1.0e38;
 /// Says whether each sequence and each head has its own bias, or all share one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Bias {
+    /// Whether each sequence has rows of its own.
     pub batch: bool,
+    /// Whether each head has rows of its own.
     pub heads: bool,
 }
 

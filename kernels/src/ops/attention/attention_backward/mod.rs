@@ -53,6 +53,7 @@ use alloc::{format, vec::Vec};
 
 pub use spec::Spec;
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "attention_backward";
 
 impl Spec {

@@ -40,6 +40,7 @@ use alloc::vec::Vec;
 
 pub use spec::Spec;
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "merge";
 
 impl Kernel for Spec {

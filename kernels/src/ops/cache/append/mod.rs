@@ -45,6 +45,7 @@ use alloc::{format, vec::Vec};
 
 pub use spec::{Spec, Tail};
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "append";
 
 impl Spec {

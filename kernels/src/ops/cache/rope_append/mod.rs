@@ -45,6 +45,7 @@ use alloc::vec::Vec;
 
 pub use spec::Spec;
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "rope_append";
 
 impl Spec {

@@ -54,6 +54,7 @@ pub(crate) use sequence::Sequences;
 
 pub use spec::{Activation, Spec};
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "conv";
 
 /// The widest window.
@@ -62,7 +63,9 @@ pub const WIDEST: u32 = 16;
 /// Channels that follow each other.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Part {
+    /// Channels of the part.
     pub channels: u32,
+    /// The function behind the convolution.
     pub activation: Activation,
 }
 

@@ -8,10 +8,14 @@ named! {
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
     #[non_exhaustive]
     pub enum Activation {
+        /// The sum itself.
         #[default]
         None = "none",
+        /// `x` times its sigmoid.
         Silu = "silu",
+        /// `max(x, 0)`
         Relu = "relu",
+        /// `exp(x)` for negative `x`, otherwise `x + 1`.
         EluPlusOne = "elu_plus_one",
     }
 }

@@ -10,6 +10,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ("channel", Gate::Channel),
         ("erase", Gate::EraseWrite),
         ("write", Gate::Write),
+        ("rank_one", Gate::RankOne),
     ];
     for (name, gate) in gates {
         for (batch, tokens, heads, value_heads, key_dim, value_dim) in [

@@ -5,7 +5,9 @@
 //! u[t]   = beta[t] (v[t] - S[t]^T k[t])                         what the state does not hold yet
 //!        = write[t] v[t] - S[t]^T (erase[t] k[t])               with gates of its own, in place of beta
 //!        = beta[t] v[t]                                        where nothing is erased
+//!        = v[t]                                                with the gate RankOne
 //! S[t]  += k[t] u[t]^T
+//!        += b[t] (S[t-1]^T a[t])^T                             with the gate RankOne, of the state before its decay
 //! out[t] = scale S[t]^T q[t]
 //! ```
 //!
@@ -15,9 +17,10 @@
 //! |---|---|---|
 //! | `q`, `k` | `[B, T, H, K]` | with `normalize` divided by `sqrt(sum x^2 + 1e-6)` first |
 //! | `v` | `[B, T, HV, V]` | |
-//! | `beta` | `[B, T, HV]` | unless the gate is [`EraseWrite`](Gate::EraseWrite); 0 to 1, to 2 for negative eigenvalues, any number where it only writes |
+//! | `beta` | `[B, T, HV]` | unless the gate is [`EraseWrite`](Gate::EraseWrite) or [`RankOne`](Gate::RankOne); 0 to 1, to 2 for negative eigenvalues, any number where it only writes |
 //! | `g` | `[B, T, HV]` or `[B, T, HV, K]` | natural logarithm of the decay, at most 0: one for a head or one for a channel |
 //! | `erase`, `write` | `[B, T, HV, K]`, `[B, T, HV, V]` | with the gate `EraseWrite` |
+//! | `a`, `b` | `[B, T, HV, K]` | with the gate `RankOne`: `diag(exp g) + b a^T` multiplies the state. RWKV-7 has `-kk` and `a kk` for a key `kk` of length 1 |
 //! | `cu` | `[N + 1]` u32 | packed: sequence `n` has the tokens `cu[n] .. cu[n + 1]`; `B` is 1 |
 //! | `state0` | `[N, HV, K, V]` | with `initial`; zeros otherwise. `N` is `B` unless packed |
 //! | `slots` | `[N]` u32 | with `pool`: the slot of each sequence |
@@ -36,6 +39,8 @@
 //! along its key by `1 - beta |k|^2`, which grows without bound where `beta |k|^2 > 2`. Nothing watches for it while an op
 //! runs; [`check_keys`] says how far a run is from that, and `normalize` rules it out.
 //!
+//! With the gate `RankOne`, chunks divide `a` by the decay of its own token, which they hold above `exp(-60)`.
+//!
 //! Errors: `Shape` for heads that do not divide, a dimension of 0 or above 256, a batch besides packed sequences, a pool
 //! besides `initial` or `last`, chunks of 0 or more than 64 tokens, more than 2^32 - 1 elements of an argument.
 //!
@@ -50,7 +55,8 @@
 //!
 //! Source: Schlag et al. (2102.11174); in chunks Yang et al. (2406.06484), whose `W` and `U` are kept as they are and whose
 //! matrix is inverted in blocks of four; gates of heads Yang et al. (2412.06464), of
-//! channels Kimi Linear (2510.26692), `EraseWrite` GDN-2 (2605.22791), `Write` Mamba-2 (2405.21060).
+//! channels Kimi Linear (2510.26692), `EraseWrite` GDN-2 (2605.22791), `Write` Mamba-2 (2405.21060), `RankOne` RWKV-7
+//! (2503.14456), whose token is two rows of a chunk here: one reads `a` and writes along `b`, one writes `v` along `k`.
 
 pub(crate) mod cases;
 pub(crate) mod cpu;
@@ -70,6 +76,7 @@ use alloc::{format, vec::Vec};
 
 pub use spec::{Gate, Spec};
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "delta";
 
 /// Added to the sum of squares that `normalize` divides by the root of.
@@ -106,7 +113,7 @@ impl Spec {
         match self.gate {
             Gate::None => 0,
             Gate::Head | Gate::Write => 1,
-            Gate::Channel | Gate::EraseWrite => self.key_dim,
+            Gate::Channel | Gate::EraseWrite | Gate::RankOne => self.key_dim,
         }
     }
 
@@ -137,6 +144,8 @@ impl Kernel for Spec {
             require(!self.initial && !self.last, NAME, "pool", "without initial and last", "both")?;
             elements(NAME, "pool", &[slots, value_heads, key_dim, value_dim])?;
         }
+        let most = if self.gate == Gate::RankOne { u32::MAX / 2 } else { u32::MAX };
+        require(tokens <= most, NAME, "tokens", format!("at most {most}"), tokens)?;
         // Value heads are no fewer than those of keys.
         elements(NAME, "k", &[batch, tokens, value_heads, key_dim])?;
         elements(NAME, "v", &[batch, tokens, value_heads, value_dim])?;
@@ -155,7 +164,7 @@ impl Kernel for Spec {
             read("k", &[batch, tokens, heads, key_dim]),
             read("v", &values),
         ];
-        if self.gate != Gate::EraseWrite {
+        if !matches!(self.gate, Gate::EraseWrite | Gate::RankOne) {
             args.push(read("beta", &keys[..3]));
         }
         match self.gate {
@@ -163,6 +172,7 @@ impl Kernel for Spec {
             Gate::Head | Gate::Write => args.push(read("g", &keys[..3])),
             Gate::Channel => args.push(read("g", &keys)),
             Gate::EraseWrite => args.extend([read("g", &keys), read("erase", &keys), read("write", &values)]),
+            Gate::RankOne => args.extend([read("g", &keys), read("a", &keys), read("b", &keys)]),
         }
         if let Some(sequences) = self.packed {
             args.push(Arg::new("cu", DType::U32, &[sequences + 1], Access::Read));
@@ -230,6 +240,20 @@ impl Kernel for Spec {
                         _ => -0.3 * x * x,
                     };
                     f32_bytes(&(0..n).map(|at| decay(at, rng.below(24), rng.unit())).collect::<Vec<_>>())
+                }
+                // A key of length 1 is taken out of the state, to a share of its own in each channel.
+                "a" | "b" => {
+                    let mut drawn = crate::rng::Rng::new(u64::from(self.tokens) + 1);
+                    let mut keys = drawn.normals(n, 1.0);
+                    for key in keys.chunks_exact_mut(self.key_dim as usize) {
+                        let length = libm::sqrtf(key.iter().map(|x| x * x).sum::<f32>()).max(1e-3);
+                        key.iter_mut().for_each(|x| *x /= length);
+                    }
+                    match arg.name {
+                        "a" => keys.iter_mut().for_each(|x| *x = -*x),
+                        _ => keys.iter_mut().zip(rng.normals(n, 1.5)).for_each(|(x, gate)| *x *= sigmoid(gate)),
+                    }
+                    f32_bytes(&keys)
                 }
                 "cu" => u32_bytes(&offsets(self.sequences(), self.tokens, rng)),
                 "slots" => u32_bytes(&reversed_slots(self.sequences(), self.pool.unwrap_or(0))),

@@ -49,6 +49,7 @@ pub(crate) struct Inputs<'a> {
     g: Option<&'a [f32]>,
     erase: Option<&'a [f32]>,
     write: Option<&'a [f32]>,
+    rank_one: Option<[&'a [f32]; 2]>,
     gate: Gate,
     normalize: bool,
     heads: usize,
@@ -66,8 +67,10 @@ pub(crate) struct Token {
     pub(crate) g: Vec<f64>,
     /// Read key: `beta k` or `erase k`.
     pub(crate) read: Vec<f64>,
-    /// Written values: `beta v` or `write v`.
+    /// Written values: `beta v`, `write v` or `v`.
     pub(crate) written: Vec<f64>,
+    /// `a` and `b`.
+    rank_one: Option<[Vec<f64>; 2]>,
 }
 
 impl<'a> Inputs<'a> {
@@ -80,6 +83,7 @@ impl<'a> Inputs<'a> {
             g: args.optional("g"),
             erase: args.optional("erase"),
             write: args.optional("write"),
+            rank_one: (spec.gate == Gate::RankOne).then(|| ["a", "b"].map(|name| args.f32(name))),
             gate: spec.gate,
             normalize: spec.normalize,
             heads: spec.heads as usize,
@@ -113,18 +117,21 @@ impl<'a> Inputs<'a> {
                 (vec![if self.gate == Gate::Write { 0.0 } else { beta }; key_dim], vec![beta; value_dim])
             }
             (_, Some(erase), Some(write)) => (wide(erase, row, key_dim), wide(write, row, value_dim)),
-            _ => unreachable!("a gate has beta, or erase and write"),
+            _ => (vec![0.0; key_dim], vec![1.0; value_dim]),
         };
         let times = |a: Vec<f64>, b: &[f64]| a.into_iter().zip(b).map(|(a, b)| a * b).collect();
         let written = times(write, &wide(self.v, row, value_dim));
-        Token { read: times(erase, &k), written, q, k, g }
+        let rank_one = self.rank_one.map(|both| both.map(|x| wide(x, row, key_dim)));
+        Token { read: times(erase, &k), written, q, k, g, rank_one }
     }
 }
 
 impl Token {
-    /// Decays the state, then adds the delta rule update.
+    /// Decays the state, then adds the delta rule update and what was read of the state before.
     pub(crate) fn advance(&self, state: &mut [f64]) {
         let width = self.written.len();
+        let read: Option<Vec<f64>> =
+            self.rank_one.as_ref().map(|[a, _]| (0..width).map(|v| column(state, a, width, v)).collect());
         for (row, g) in state.chunks_exact_mut(width).zip(&self.g) {
             row.iter_mut().for_each(|x| *x *= exp(*g));
         }
@@ -132,6 +139,11 @@ impl Token {
             self.written.iter().enumerate().map(|(v, written)| written - column(state, &self.read, width, v)).collect();
         for (row, k) in state.chunks_exact_mut(width).zip(&self.k) {
             row.iter_mut().zip(&updates).for_each(|(x, u)| *x += k * u);
+        }
+        if let (Some(read), Some([_, b])) = (read, &self.rank_one) {
+            for (row, b) in state.chunks_exact_mut(width).zip(b) {
+                row.iter_mut().zip(&read).for_each(|(x, read)| *x += b * read);
+            }
         }
     }
 }

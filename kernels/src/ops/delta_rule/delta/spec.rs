@@ -17,6 +17,8 @@ named! {
         EraseWrite = "erase_write",
         /// A decay for each head, and `beta` only writes: nothing is erased. Mamba-2, whose step is `beta`.
         Write = "write",
+        /// A decay for each channel, and what is read along one vector is added along another: RWKV-7.
+        RankOne = "rank_one",
     }
 }
 
@@ -61,6 +63,8 @@ spec! {
         read g: f32 [batch, tokens, value_heads] | [batch, tokens, value_heads, key_dim];
         read erase: f32 [batch, tokens, value_heads, key_dim];
         read write: f32 [batch, tokens, value_heads, value_dim];
+        read a: f32 [batch, tokens, value_heads, key_dim];
+        read b: f32 [batch, tokens, value_heads, key_dim];
         read cu: u32 [(packed + 1)] if packed;
         read state0: f32 [(sequences), value_heads, key_dim, value_dim] if initial;
         read slots: u32 [(sequences)] if pool;

@@ -61,6 +61,7 @@ use alloc::vec::Vec;
 
 pub use spec::Spec;
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "delta_backward";
 
 /// Derivatives by the names of what they are by.
@@ -84,7 +85,7 @@ impl Kernel for Spec {
 
     fn validate(&self) -> Result<()> {
         self.forward.validate().map_err(|error| error.of(NAME))?;
-        let known = self.forward.gate != Gate::Write;
+        let known = !matches!(self.forward.gate, Gate::Write | Gate::RankOne);
         require(known, NAME, "gate", "none, head, channel or erase_write", self.forward.gate.name())?;
         gradients::without_pool(NAME, self.forward.pool)
     }

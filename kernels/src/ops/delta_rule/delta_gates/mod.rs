@@ -43,6 +43,7 @@ use alloc::vec::Vec;
 
 pub use spec::{Decay, Spec};
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "delta_gates";
 
 impl Kernel for Spec {

@@ -5,6 +5,7 @@ use crate::ops::settings::spec;
 /// The decay of each head, or of each of its channels.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Decay {
+    /// Channels with a decay of their own for each head: 1, or the width of keys.
     pub channels: u32,
     /// Elements between the beginnings of two rows of `a`.
     pub stride: u32,

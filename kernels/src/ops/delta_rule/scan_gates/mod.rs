@@ -42,6 +42,7 @@ use alloc::vec::Vec;
 
 pub use spec::Spec;
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "scan_gates";
 
 impl Spec {

@@ -55,6 +55,7 @@ pub(crate) use reference::f as definition;
 
 pub use spec::{Kind, Spec};
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "activation";
 
 impl Spec {

@@ -7,10 +7,15 @@ named! {
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
     #[non_exhaustive]
     pub enum Kind {
+        /// `x` times its sigmoid.
         Silu = "silu",
+        /// GELU by the error function.
         Gelu = "gelu",
+        /// GELU by the hyperbolic tangent.
         GeluTanh = "gelu_tanh",
+        /// `max(x, 0)`
         Relu = "relu",
+        /// `1 / (1 + exp(-x))`
         Sigmoid = "sigmoid",
         /// The square of `Relu`.
         Relu2 = "relu2",

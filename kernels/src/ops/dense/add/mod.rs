@@ -33,6 +33,7 @@ use alloc::vec::Vec;
 
 pub use spec::Spec;
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "add";
 
 impl Kernel for Spec {

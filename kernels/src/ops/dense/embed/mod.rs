@@ -36,6 +36,7 @@ use alloc::vec::Vec;
 
 pub use spec::Spec;
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "embed";
 
 impl Kernel for Spec {

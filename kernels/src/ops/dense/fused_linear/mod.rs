@@ -47,6 +47,7 @@ use alloc::{format, vec, vec::Vec};
 
 pub use spec::{Activation, Norm, Spec};
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "fused_linear";
 
 /// Most tokens.

@@ -39,6 +39,7 @@ use alloc::vec::Vec;
 
 pub use spec::{Gate, Kind, Spec};
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "gate";
 
 impl Spec {

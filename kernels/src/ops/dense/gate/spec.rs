@@ -9,7 +9,9 @@ named! {
         /// The gate itself.
         #[default]
         Identity = "identity",
+        /// Its sigmoid.
         Sigmoid = "sigmoid",
+        /// The gate times its sigmoid.
         Silu = "silu",
     }
 }
@@ -17,6 +19,7 @@ named! {
 /// The factor that multiplies the rows.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Gate {
+    /// The function of the gate.
     pub kind: Kind,
     /// Each head has one number, instead of one for each element.
     pub of_heads: bool,

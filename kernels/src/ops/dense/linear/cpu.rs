@@ -3,7 +3,7 @@
 //! over panels. If the host provides byte products, both are done in integers.
 
 use super::Spec;
-use crate::cpu::simd::{GROUP, Panel, Rounded, Split};
+use crate::cpu::simd::{GROUP, Panel, Split};
 use crate::cpu::{Args, Bytes, Host, Matrix, Shared, Tile, Tiles, split};
 use crate::dtype::DType;
 use alloc::{vec, vec::Vec};
@@ -44,18 +44,20 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     if tokens == 0 || outputs == 0 {
         return;
     }
+    let alike = host.alike();
     if inputs > 0 {
         match (host.tiles(), host.bytes()) {
-            (Some(tiles), _) if tokens > UNPACKED => return run.tiles(tiles),
+            (Some(tiles), _) if tokens > UNPACKED.max(alike) => return run.tiles(tiles),
             (_, Some(bytes))
-                if Bytes::takes(spec.format) && (tokens <= bytes.unpacked() || bytes.packing().is_some()) =>
+                if Bytes::takes(spec.format)
+                    && (tokens <= bytes.unpacked().max(alike) || bytes.packing().is_some()) =>
             {
                 return run.integer(bytes);
             }
             _ => {}
         }
     }
-    if tokens <= DECODE || inputs == 0 {
+    if tokens <= DECODE.max(alike) || inputs == 0 {
         let least = TASK / (inputs * tokens).max(1);
         return split(host, outputs, least.max(16), &|rows| run.decode(rows));
     }
@@ -78,9 +80,9 @@ impl Run<'_> {
     fn integer(&self, bytes: Bytes) {
         let (spec, host) = (self.spec, self.host);
         let (tokens, inputs, outputs) = (spec.tokens as usize, spec.inputs as usize, spec.outputs as usize);
-        let mut x = Rounded::new(tokens, inputs);
+        let mut x = bytes.rounded(tokens, inputs);
         self.each_group(1, x.rows_mut(), |x, row| bytes.round(x.row(0).unwrap_or(&[]), row));
-        if tokens <= bytes.unpacked() {
+        if tokens <= bytes.unpacked().max(host.alike()) {
             let least = TASK / (inputs * tokens);
             return split(host, outputs, least.max(16), &|range| {
                 self.each_16(range, |weight, t, dots| bytes.dots(spec.format, weight, self.row_bytes, &x, t, dots));

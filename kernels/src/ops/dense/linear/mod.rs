@@ -41,6 +41,7 @@ use alloc::vec::Vec;
 
 pub use spec::Spec;
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "linear";
 
 impl Spec {

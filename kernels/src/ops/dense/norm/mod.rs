@@ -47,6 +47,7 @@ use alloc::{format, vec::Vec};
 
 pub use spec::{Gate, Kind, Spec};
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "norm";
 
 impl Spec {

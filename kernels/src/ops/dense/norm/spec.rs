@@ -8,7 +8,9 @@ named! {
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
     #[non_exhaustive]
     pub enum Kind {
+        /// By the root of the mean square.
         Rms = "rms",
+        /// By mean and variance.
         Layer = "layer",
     }
 }

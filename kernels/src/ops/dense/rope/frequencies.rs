@@ -8,25 +8,35 @@ use core::f64::consts::PI;
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum Scaling {
+    /// Not at all.
     None,
     /// Every frequency divided by `factor`.
     Linear {
+        /// The divisor.
         factor: f64,
     },
     /// Llama 3.1: wavelengths above `original / low` are divided by `factor`, those below `original / high` kept, those
     /// between interpolated.
     Llama3 {
+        /// The divisor of long wavelengths.
         factor: f64,
+        /// `low_freq_factor`: wavelengths above `original / low` are long.
         low: f64,
+        /// `high_freq_factor`: wavelengths below `original / high` are short.
         high: f64,
+        /// Positions that the model was trained on before.
         original: f64,
     },
     /// YaRN (2309.00071): pairs that turn more than `fast` times within `original` positions keep their frequency, those
     /// that turn less than `slow` times divide it by `factor`, those between are interpolated by index.
     Yarn {
+        /// The divisor of slow pairs.
         factor: f64,
+        /// `beta_fast`, in turns.
         fast: f64,
+        /// `beta_slow`, in turns.
         slow: f64,
+        /// Positions that the model was trained on before.
         original: f64,
         /// True if both ends of the interpolation are rounded to whole pairs.
         whole: bool,
@@ -34,8 +44,11 @@ pub enum Scaling {
     /// LongRoPE (2402.13753): each frequency is divided by a number of its own, from `short` for tables of up to
     /// `original` positions, from `long` for longer ones.
     Long {
+        /// Divisors for short tables, `[rotary / 2]`.
         short: Arc<[f32]>,
+        /// Divisors for long tables, `[rotary / 2]`.
         long: Arc<[f32]>,
+        /// Positions that the model was trained on before.
         original: u32,
     },
 }
@@ -43,8 +56,11 @@ pub enum Scaling {
 /// `1 / theta^(2j / rotary)` for `j < rotary / 2`, divided by `divisors`, then scaled.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Frequencies {
+    /// The base.
     pub theta: f64,
+    /// Rotated elements of a head, an even number.
     pub rotary: u32,
+    /// How frequencies are stretched.
     pub scaling: Scaling,
     /// A divisor of each pair, `[rotary / 2]`. GGUF files hold the stretching of Llama 3.1 in this form.
     pub divisors: Option<Arc<[f32]>>,

@@ -49,6 +49,7 @@ use alloc::vec::Vec;
 
 pub use spec::{Pairing, Spec};
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "rope";
 
 impl Kernel for Spec {

@@ -6,7 +6,9 @@ named! {
     /// The two elements that are rotated together.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
     pub enum Pairing {
+        /// Element `i` with element `i + rotary / 2`.
         Half = "half",
+        /// Element `2 i` with element `2 i + 1`.
         Interleaved = "interleaved",
     }
 }

@@ -35,6 +35,7 @@ use alloc::vec::Vec;
 
 pub use spec::Spec;
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "clamped_swiglu";
 
 impl Kernel for Spec {

@@ -49,6 +49,7 @@ use alloc::vec::Vec;
 
 pub use spec::{Scores, Spec};
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "expert_choice";
 
 /// Largest number of experts: a workgroup keeps the scores of all of them.

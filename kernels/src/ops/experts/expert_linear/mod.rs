@@ -43,6 +43,7 @@ use alloc::vec::Vec;
 
 pub use spec::Spec;
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "expert_linear";
 
 impl Spec {

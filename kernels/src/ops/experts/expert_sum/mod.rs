@@ -36,6 +36,7 @@ use alloc::vec::Vec;
 
 pub use spec::{Spec, Weighing};
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "expert_sum";
 
 impl Spec {

@@ -66,6 +66,7 @@ use alloc::{vec, vec::Vec};
 
 pub use spec::{Spec, Update};
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "centroids";
 
 /// Added to smoothed counts.

@@ -8,9 +8,13 @@ named! {
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
     #[non_exhaustive]
     pub enum Update {
+        /// Means weighted by how many tokens there have been.
         Counted = "counted",
+        /// Sums of the tokens, as in the paper.
         Sums = "sums",
+        /// Sums of a length of 1.
         Unit = "unit",
+        /// Means with counts that are smoothed.
         Smoothed = "smoothed",
     }
 }

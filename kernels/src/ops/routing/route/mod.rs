@@ -65,6 +65,7 @@ use alloc::{format, vec::Vec};
 
 pub use spec::{Norm, Selection, Spec};
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "route";
 
 /// Added to the variance by [`Norm::Layer`].

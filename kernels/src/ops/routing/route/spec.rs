@@ -7,7 +7,9 @@ named! {
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
     #[non_exhaustive]
     pub enum Norm {
+        /// Not at all.
         None = "none",
+        /// To a length of 1.
         L2 = "l2",
         /// Layer norm without weights.
         Layer = "layer",
@@ -19,8 +21,11 @@ named! {
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
     #[non_exhaustive]
     pub enum Selection {
+        /// Each centroid takes the same number of tokens of the whole text.
         Balanced = "balanced",
+        /// Each centroid takes the same number of the tokens so far.
         Prefix = "prefix",
+        /// Each token goes to its nearest centroid.
         Nearest = "nearest",
     }
 }

@@ -59,6 +59,7 @@ use alloc::{format, vec, vec::Vec};
 
 pub use spec::Spec;
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "route_step";
 
 impl Spec {

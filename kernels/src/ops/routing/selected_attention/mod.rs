@@ -66,6 +66,7 @@ use alloc::{format, vec::Vec};
 
 pub use spec::{OwnKind, Spec};
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "selected_attention";
 
 /// The source of the keys.
@@ -73,18 +74,28 @@ pub const NAME: &str = "selected_attention";
 #[non_exhaustive]
 pub enum Keys {
     /// The queries, in the same lists.
-    Shared { normalize: bool },
+    Shared {
+        /// Whether keys are divided by their length.
+        normalize: bool,
+    },
     /// `S` tokens of their own, in lists with `Ek` places.
-    Separate { tokens: u32, entries: u32 },
+    Separate {
+        /// `S`: tokens of each sequence.
+        tokens: u32,
+        /// `Ek`: places of each list.
+        entries: u32,
+    },
 }
 
 /// How a query treats the key at its own position.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum Own {
+    /// As any other key.
     Included,
     /// A key with this logit.
     LastResort(f32),
+    /// Not at all.
     Excluded,
 }
 
@@ -92,7 +103,12 @@ pub enum Own {
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum Combine {
-    Mean { eps: f32 },
+    /// The mean over the lists.
+    Mean {
+        /// What is added to the number of lists that a token is in.
+        eps: f32,
+    },
+    /// Weighted by the sum of exponentials of each list, as if all keys stood in one.
     Weighted,
 }
 

@@ -8,8 +8,11 @@ named! {
     /// The kinds of [`Own`].
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub enum OwnKind {
+        /// As any other key.
         Included = "included",
+        /// With a logit of its own.
         LastResort = "last_resort",
+        /// Not at all.
         Excluded = "excluded",
     }
 }

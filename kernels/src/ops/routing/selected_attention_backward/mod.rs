@@ -48,6 +48,7 @@ use alloc::vec::Vec;
 
 pub use spec::Spec;
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "selected_attention_backward";
 
 impl Spec {

@@ -48,6 +48,7 @@ use alloc::vec::Vec;
 
 pub use spec::Spec;
 
+/// The op's name in settings and case files.
 pub const NAME: &str = "sample";
 
 /// The `token` of a row from which none can be chosen; no vocabulary has so many tokens.
@@ -67,10 +68,13 @@ pub fn choosable(row: &[f32]) -> bool {
 /// A random choice; without it the likeliest token is taken.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Draw {
+    /// The divisor of logits, above 0.
     pub temperature: f32,
     /// 0: no limit.
     pub top_k: u32,
+    /// Keeps the likeliest tokens whose probabilities add up to this; 1: all.
     pub top_p: f32,
+    /// Keeps tokens that have at least this part of the largest probability; 0: all.
     pub min_p: f32,
     /// The random number of this draw, `0 <= uniform < 1`.
     pub uniform: f32,

@@ -80,25 +80,30 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
             }
         }
     };
-    let attend = |unit: usize, chunk: usize, scratch: &mut Scratch, state: &mut [f32]| {
+    let attend = |unit: usize, [chunk, chunks]: [usize; 2], scratch: &mut Scratch, state: &mut [f32]| {
         let (b, g, first) = at(unit);
         let range = if chunks == 1 { 0..usize::MAX } else { chunk * CHUNK..(chunk + 1) * CHUNK };
         inputs.attend([b, g], first..first + tokens, range, scratch, State::new(state, rows, value_dim));
     };
-    let least = TASK.div_ceil(cost.max(1));
+    let (least, len) = (TASK.div_ceil(cost.max(1)), State::len(rows, value_dim));
     if chunks == 1 {
         // With a causal mask the last tiles cost the most. Each task
         // takes a strided share of the units, most expensive first.
         let tasks = (units / least).clamp(1, 16 * host.threads());
         return host.parallel(tasks, &|task| {
-            let (mut scratch, mut state) = (Scratch::new(&inputs, rows), vec![0.0; State::len(rows, value_dim)]);
+            let (mut scratch, mut states) = (Scratch::new(&inputs, rows), vec![0.0; len]);
             for unit in (task..units).step_by(tasks) {
-                attend(unit, 0, &mut scratch, &mut state);
-                finish(unit, &state);
+                // The chunks of a sequence that is alone: it has the same bits in every batch.
+                let keys = inputs.sequences.get(at(unit).0).keys;
+                let chunks = if tiles == 1 { keys.div_ceil(CHUNK).max(1) } else { 1 };
+                states.resize(chunks * len, 0.0);
+                for (chunk, state) in states.chunks_exact_mut(len).enumerate() {
+                    attend(unit, [chunk, chunks], &mut scratch, state);
+                }
+                finish(unit, &states);
             }
         });
     }
-    let len = State::len(rows, value_dim);
     let mut states = vec![0.0; units * chunks * len];
     let shared = Shared::new(&mut states);
     split(host, units * chunks, least, &|range| {
@@ -108,7 +113,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
             let (unit, chunk) = (task % units, task / units);
             let at = (unit * chunks + chunk) * len;
             // SAFETY: every task has its own state.
-            attend(unit, chunk, &mut scratch, unsafe { shared.part(at..at + len) });
+            attend(unit, [chunk, chunks], &mut scratch, unsafe { shared.part(at..at + len) });
         }
     });
     let size = chunks * len;

@@ -13,6 +13,8 @@ pub(crate) struct Inputs<'a> {
     pub(crate) g: Option<&'a [f32]>,
     pub(crate) erase: Option<&'a [f32]>,
     pub(crate) write: Option<&'a [f32]>,
+    /// `a` and `b` of [`Gate::RankOne`].
+    pub(crate) rank_one: Option<[&'a [f32]; 2]>,
     pub(crate) heads: usize,
     pub(crate) value_heads: usize,
     pub(crate) key_dim: usize,
@@ -31,6 +33,7 @@ impl<'a> Inputs<'a> {
             g: args.optional("g"),
             erase: args.optional("erase"),
             write: args.optional("write"),
+            rank_one: (spec.gate == Gate::RankOne).then(|| ["a", "b"].map(|name| args.f32(name))),
             heads: spec.heads as usize,
             value_heads: spec.value_heads as usize,
             key_dim: spec.key_dim as usize,
@@ -73,6 +76,9 @@ impl<'a> Inputs<'a> {
         if let (Some(erase), Some(write)) = (self.erase, self.write) {
             simd.mul(read, &erase[row * dim..][..dim]);
             simd.mul(written, &write[row * value_dim..][columns]);
+        }
+        if let Some([a, _]) = self.rank_one {
+            read.copy_from_slice(&a[row * dim..][..dim]);
         }
     }
 

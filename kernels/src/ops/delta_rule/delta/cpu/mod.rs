@@ -1,6 +1,6 @@
 //! Token by token, on blocks of state columns that stay in the first-level cache; columns are independent of each
 //! other. If the spec asks for chunks, they are used, but they take about twice the multiplications, in register
-//! products, and have not measured faster.
+//! products, and have not measured faster. [`Gate::RankOne`] has no chunks here.
 
 mod chunk;
 pub(crate) mod inputs;
@@ -41,7 +41,7 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let size = key_dim * value_dim;
     let rows = sequences.len() * value_heads;
     let mean = sequences.iter().map(Range::len).sum::<usize>() / sequences.len().max(1);
-    let chunk = spec.chunk.unwrap_or(1) as usize;
+    let chunk = spec.chunk.filter(|_| spec.gate != Gate::RankOne).unwrap_or(1) as usize;
     let columns = match chunk {
         1 => HELD / key_dim,
         // If there are fewer heads than threads, the columns of a head are divided among threads.
@@ -177,6 +177,10 @@ impl Unit {
                 self.decay.fill(decay);
                 simd.scale(&mut self.read, decay);
             }
+            (Gate::RankOne, Some(g)) => {
+                self.decay.copy_from_slice(&g[row * key_dim..][..key_dim]);
+                simd.exp_sum(&mut self.decay, 0.0);
+            }
             (_, Some(g)) => {
                 self.decay.copy_from_slice(&g[row * key_dim..][..key_dim]);
                 simd.exp_sum(&mut self.decay, 0.0);
@@ -186,7 +190,8 @@ impl Unit {
         }
         // Columns past the last one stay 0.
         let size = [self.stride, width.next_multiple_of(PADDED)];
-        let vectors = [&self.decay[..], &self.read, &self.key, &self.query];
+        let along = inputs.rank_one.map_or(&[][..], |[_, b]| &b[row * key_dim..][..key_dim]);
+        let vectors = [&self.decay[..], &self.read, &self.key, &self.query, along];
         simd.delta_step(&mut self.state, size, vectors, &self.written, &mut self.out);
         out.copy_from_slice(&self.out[..width]);
     }

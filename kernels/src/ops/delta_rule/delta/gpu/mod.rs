@@ -38,6 +38,11 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     }
     match chunk_tokens(spec, caps) {
         None => token_by_token(spec, caps, &args, passes),
+        Some(tokens) if spec.gate == Gate::RankOne => {
+            // Two rows a token.
+            let rows = Spec { tokens: 2 * spec.tokens, ..*spec };
+            in_chunks(&Chunks::new(NAME, &rows, caps, &args, 2 * tokens, PIECE), passes)
+        }
         Some(tokens) => in_chunks(&Chunks::new(NAME, spec, caps, &args, tokens, PIECE), passes),
     }
 }
@@ -197,6 +202,12 @@ impl Planner<'_> {
         }
         parts.push(slot_part(spec));
         consts.push(("SLOTS_BINDING", Const::U32(binding)));
+        let along = spec.gate == Gate::RankOne;
+        parts.push(match along {
+            true => part!("ops/delta_rule/delta/gpu/parts/own_key.wgsl"),
+            false => part!("ops/delta_rule/delta/gpu/parts/one_key.wgsl"),
+        });
+        consts.push(("B_BINDING", Const::U32(binding + u32::from(spec.pool.is_some()))));
         let workgroup_bytes = (4 * group * spec.key_dim).next_multiple_of(16);
         let shader = Shader { name: "delta.step", parts, consts, features: Features::default(), workgroup_bytes };
         let [vectors, written, _] = self.scratch();
@@ -213,6 +224,9 @@ impl Planner<'_> {
         if spec.pool.is_some() {
             pass = pass.arg("slots");
         }
+        if along {
+            pass = pass.arg("b");
+        }
         let units = u64::from(spec.sequences()) * u64::from(spec.value_heads) * u64::from(blocks);
         let pass = pass
             .u32("units", units as u32)
@@ -224,6 +238,7 @@ impl Planner<'_> {
             .start("out_start", "out", 4)
             .start_if_present("cu_start", "cu", 4)
             .start_if_present("slots_start", "slots", 4)
+            .start_if_present("b_start", "b", 4)
             .u32("key_dim", spec.key_dim)
             .dispatch(NAME, self.caps, self.caps.grid(NAME, units)?)
     }
@@ -237,13 +252,14 @@ pub(super) fn decays(spec: &Spec) -> Part {
     }
 }
 
-/// Returns the parts that read the erase and write gates, or beta.
+/// Returns the parts that read the erase and write gates, beta, or what is read in place of keys.
 pub(super) fn gates(spec: &Spec) -> Vec<Part> {
     match spec.gate {
         Gate::EraseWrite => {
             vec![part!("ops/delta_rule/delta/gpu/parts/erase.wgsl"), part!("ops/delta_rule/delta/gpu/parts/write.wgsl")]
         }
         Gate::Write => vec![part!("ops/delta_rule/delta/gpu/parts/beta_writes.wgsl")],
+        Gate::RankOne => vec![part!("ops/delta_rule/delta/gpu/parts/read_own.wgsl")],
         _ => vec![part!("ops/delta_rule/delta/gpu/parts/beta.wgsl")],
     }
 }

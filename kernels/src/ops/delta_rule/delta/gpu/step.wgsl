@@ -13,6 +13,7 @@ struct Params {
     out_start: u32,
     cu_start: u32,
     slots_start: u32,
+    b_start: u32,
     // K as a uniform: an unknown trip count stops the compiler
     // from unrolling a loop into more registers than there are.
     key_dim: u32,
@@ -61,11 +62,12 @@ fn main(
         for (var i = 0u; i < params.key_dim; i += 1) {
             held = fma(vectors[row * K + i].y, columns[i * GROUP + lane], held);
         }
-        let update = written[row * V + column] - held;
+        let update = update_of(written[row * V + column], held);
         var sum = 0.0;
         for (var i = 0u; i < params.key_dim; i += 1) {
             let x = vectors[row * K + i];
-            let value = fma(x.z, update, x.x * columns[i * GROUP + lane]);
+            let kept = fma(x.z, update, x.x * columns[i * GROUP + lane]);
+            let value = along_of((batch_of(n) * params.tokens + t) * VALUE_HEADS + head, i, held, kept);
             columns[i * GROUP + lane] = value;
             sum = fma(x.w, value, sum);
         }

@@ -41,6 +41,9 @@ impl Vectors<'_> {
         let spec = self.spec;
         let mut parts = vec![part!("ops/delta_rule/delta/gpu/vectors.wgsl"), lengths(spec), decays(spec)];
         parts.extend(gates(spec));
+        if spec.gate != Gate::RankOne {
+            parts.push(part!("ops/delta_rule/delta/gpu/parts/read_key.wgsl"));
+        }
         let decays = u32::from(spec.gate != Gate::None);
         let consts: Vec<_> = [
             ("G_BINDING", 5),
@@ -79,6 +82,7 @@ impl Vectors<'_> {
         }
         pass = match spec.gate {
             Gate::EraseWrite => pass.arg("erase").arg_as("write_gate", "write"),
+            Gate::RankOne => pass.arg("a"),
             _ => pass.arg("beta"),
         };
         pass.u32("rows", rows as u32)
@@ -94,6 +98,7 @@ impl Vectors<'_> {
             .start_if_present("g_start", "g", 4)
             .start_if_present("erase_start", "erase", 4)
             .start_if_present("write_start", "write", 4)
+            .start_if_present("a_start", "a", 4)
             .dispatch(self.op, self.caps, self.caps.grid(self.op, rows)?)
     }
 }

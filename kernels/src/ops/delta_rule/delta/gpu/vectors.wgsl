@@ -18,6 +18,7 @@ struct Params {
     g_start: u32,
     erase_start: u32,
     write_start: u32,
+    a_start: u32,
 }
 
 @group(0) @binding(0) var<storage, read> q: array<f32>;
@@ -49,9 +50,9 @@ fn main(
             let log_decay = log_decay_of(row, i);
             let decay = select(exp(log_decay), 0.0, log_decay <= -100.0);
             let key = factors.y * k[params.k_start + key_row + i];
-            let read = erase_of(row, i) * key;
             let query = params.scale * factors.x * q[params.q_start + key_row + i];
-            channel = select(vec4f(decay, decay * read, key, query), vec4f(log_decay, read, key, query), LOGS);
+            let logs = vec4f(log_decay, erase_of(row, i) * key, key, query);
+            channel = select(vec4f(decay, read_of(row, i, key, decay), key, query), logs, LOGS);
         }
         vectors[index * KEYS + i] = channel;
     }

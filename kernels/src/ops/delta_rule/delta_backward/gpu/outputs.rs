@@ -51,7 +51,7 @@ impl Planner<'_> {
         parts.push(match spec.gate {
             Gate::None => part!("ops/delta_rule/delta_backward/gpu/parts/no_decay.wgsl"),
             Gate::Head | Gate::Write => part!("ops/delta_rule/delta_backward/gpu/parts/head_decay.wgsl"),
-            Gate::Channel | Gate::EraseWrite => part!("ops/delta_rule/delta_backward/gpu/parts/channel_decay.wgsl"),
+            _ => part!("ops/delta_rule/delta_backward/gpu/parts/channel_decay.wgsl"),
         });
         let consts = [
             ("GATES_BINDING", 4),

@@ -7,6 +7,8 @@
 //! | [`scan`](Chunks::scan) | sequences, heads, columns | `vectors`, states | `before`, `vectors`, states |
 //! | [`output`](Chunks::output) | chunks, heads, columns | all three | `out` |
 //!
+//! A token of [`Gate::RankOne`] is two rows, and the spec of [`Chunks`] has twice the tokens.
+//!
 //! `weights` holds P, and `before` the states before chunks. In `vectors`, `pairs` stores `W` and `U` and, with
 //! per-channel decays, decayed queries and keys; `scan` replaces `U` by the update.
 //!
@@ -53,6 +55,7 @@ pub(crate) enum States {
 /// Planner of the chunk passes, for any op whose arguments include those of the forward.
 pub(crate) struct Chunks<'a> {
     pub(crate) op: &'static str,
+    /// The op's spec; its tokens are rows.
     pub(crate) spec: &'a Spec,
     pub(crate) caps: &'a Caps,
     pub(crate) args: &'a [Arg],
@@ -88,6 +91,11 @@ impl<'a> Chunks<'a> {
     pub(crate) fn pieces(&self) -> impl DoubleEndedIterator<Item = Piece> + use<> {
         let (tokens, piece) = (self.spec.tokens, self.piece);
         (0..tokens.div_ceil(piece)).map(move |i| Piece { first: i * piece, count: piece.min(tokens - i * piece) })
+    }
+
+    /// Returns the rows per token.
+    fn each(&self) -> u32 {
+        if self.spec.gate == Gate::RankOne { 2 } else { 1 }
     }
 
     /// Returns the vec4 per row of `vectors`.
@@ -132,11 +140,15 @@ impl<'a> Chunks<'a> {
 
     /// Returns the parts that locate chunks, which every pass links.
     fn layout(&self) -> Vec<Part> {
+        let packed = match self.each() {
+            1 => part!("ops/delta_rule/delta/gpu/parts/packed.wgsl"),
+            _ => part!("ops/delta_rule/delta/gpu/chunk/parts/packed_twice.wgsl"),
+        };
         match self.spec.packed {
             Some(_) => {
                 vec![
                     part!("ops/delta_rule/delta/gpu/chunk/parts/layout.wgsl"),
-                    part!("ops/delta_rule/delta/gpu/parts/packed.wgsl"),
+                    packed,
                     part!("ops/delta_rule/delta/gpu/chunk/parts/packed.wgsl"),
                 ]
             }
@@ -201,17 +213,23 @@ impl<'a> Chunks<'a> {
 
     pub(crate) fn vectors(&self, piece: Piece) -> Result<Pass> {
         let spec = self.spec;
+        let twice = self.each() == 2;
         let mut parts = vec![
-            part!("ops/delta_rule/delta/gpu/chunk/vectors.wgsl"),
+            match twice {
+                true => part!("ops/delta_rule/delta/gpu/chunk/vectors_twice.wgsl"),
+                false => part!("ops/delta_rule/delta/gpu/chunk/vectors.wgsl"),
+            },
             match spec.normalize {
                 true => part!("ops/delta_rule/delta/gpu/chunk/parts/normalize.wgsl"),
                 false => part!("ops/delta_rule/delta/gpu/chunk/parts/plain.wgsl"),
             },
             decays(spec),
         ];
-        parts.extend(gates(spec));
+        if !twice {
+            parts.extend(gates(spec));
+        }
         let gates = 4 + u32::from(spec.gate != Gate::None);
-        let cu = gates + if spec.gate == Gate::EraseWrite { 2 } else { 1 };
+        let cu = gates + if matches!(spec.gate, Gate::EraseWrite | Gate::RankOne) { 2 } else { 1 };
         let mut shader = self.shader("delta.chunk.vectors", parts, GROUP, cu);
         shader.consts.extend([
             ("G_BINDING", Const::U32(4)),
@@ -234,20 +252,25 @@ impl<'a> Chunks<'a> {
         }
         pass = match spec.gate {
             Gate::EraseWrite => pass.arg("erase").arg_as("write_gate", "write"),
+            Gate::RankOne => pass.arg("a").arg("b"),
             _ => pass.arg("beta"),
         };
-        self.span(self.offsets(pass), units, piece)
+        let pass = self
+            .span(self.offsets(pass), units, piece)
             .f32("scale", spec.scale)
             .f32("eps", NORMALIZE_EPS)
             .start("q_start", "q", 4)
             .start("k_start", "k", 4)
-            .start("v_start", "v", 4)
-            .start_if_present("beta_start", "beta", 4)
-            .start_if_present("g_start", "g", 4)
-            .start_if_present("erase_start", "erase", 4)
-            .start_if_present("write_start", "write", 4)
-            .start_if_present("cu_start", "cu", 4)
-            .dispatch(self.op, self.caps, self.caps.grid(self.op, units)?)
+            .start("v_start", "v", 4);
+        let pass = match twice {
+            true => pass.start("g_start", "g", 4).start("a_start", "a", 4).start("b_start", "b", 4),
+            false => pass
+                .start_if_present("beta_start", "beta", 4)
+                .start_if_present("g_start", "g", 4)
+                .start_if_present("erase_start", "erase", 4)
+                .start_if_present("write_start", "write", 4),
+        };
+        pass.start_if_present("cu_start", "cu", 4).dispatch(self.op, self.caps, self.caps.grid(self.op, units)?)
     }
 
     pub(crate) fn pairs(&self, piece: Piece) -> Result<Pass> {
@@ -364,6 +387,7 @@ impl<'a> Chunks<'a> {
         ];
         let mut shader = self.shader("delta.chunk.output", parts, 8 * self.rows / per, 4);
         shader.consts.extend([("PER", Const::U32(per)), ("WIDE", Const::U32(wide)), ("BLOCKS", Const::U32(blocks))]);
+        shader.consts.push(("EACH", Const::U32(self.each())));
         let [vectors, weights, before] = self.scratch();
         let units = self.places(piece.count) * u64::from(self.spec.value_heads) * u64::from(blocks);
         let pass = PassBuilder::new(self.args, self.with_slots(shader, 4))

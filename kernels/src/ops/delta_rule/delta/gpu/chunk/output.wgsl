@@ -105,8 +105,10 @@ fn main(
     for (var w = 0u; w < WIDE; w += 1) {
         for (var r = 0u; r < PER; r += 1) {
             for (var c = 0u; c < 4; c += 1) {
-                if PER * b + r < chunk.tokens && 4 * columns[w] + c < V {
-                    let at = ((first + r) * VALUE_HEADS + head) * V + 4 * columns[w] + c;
+                // The last row of a token has its output.
+                let last = (first + r) % EACH == EACH - 1;
+                if last && PER * b + r < chunk.tokens && 4 * columns[w] + c < V {
+                    let at = ((first + r) / EACH * VALUE_HEADS + head) * V + 4 * columns[w] + c;
                     out[params.out_start + at] = sums[PER * w + r][c];
                 }
             }

@@ -1,0 +1,163 @@
+//! Contrastive search.
+
+use super::beam::Hypothesis;
+use super::lanes::Cost;
+use crate::backend::Backend;
+use crate::error::{Error, Result};
+use crate::generate::{Finish, Generation};
+use crate::sample::{Chain, Past, likeliest, likelihood};
+use crate::session::Buffered;
+
+/// The settings of a contrastive search.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct ContrastiveSearch {
+    /// Tokens that are tried in each place: 4 to 8 are usual, 1 is greedy.
+    pub top_k: usize,
+    /// The weight of the penalty, 0 to 1: 0.6 is usual, 0 is greedy.
+    pub alpha: f64,
+}
+
+impl Default for ContrastiveSearch {
+    fn default() -> Self {
+        Self { top_k: 4, alpha: 0.6 }
+    }
+}
+
+/// Generates by contrastive search (2202.06417): of the `top_k` likeliest tokens `v`, takes the one with the highest
+///
+/// ```text
+/// (1 - alpha) p(v) - alpha max_j cos(h_v, h_j)      h: hidden states behind the final norm, j: every token before v
+/// ```
+///
+/// Each token costs `top_k` steps: every candidate is read in a fork of the cache. The score of the result is the mean
+/// log-probability of its tokens.
+///
+/// # Errors
+/// `Setting` for settings out of their range, a temperature, Mirostat, stop strings, constraints and drafts; `Config` for a
+/// model without logits. As [`Decode`](crate::generate::Decode).
+pub async fn contrastive_search<B: Backend>(
+    mut text: Buffered<B>,
+    options: &Generation,
+    search: &ContrastiveSearch,
+) -> Result<(Hypothesis, Cost)> {
+    search.validate(options)?;
+    text.hold_last()?;
+    let model = text.session().model().clone();
+    let ends: &[u32] = if options.ignore_eos { &[] } else { model.end_tokens() };
+    let chain = Chain::new(options.sampling, options.samplers.clone(), model.end_tokens(), model.tokenizer().ok())?;
+    let tokens = text.tokens();
+    if text.pending().is_empty() || tokens.contains(&crate::cache::NO_TOKEN) {
+        return Err(Error::EmptyPrompt);
+    }
+    let (dim, room) = (model.config().dim as usize, u64::from(text.session().room()));
+    let room = room.saturating_sub(text.pending().len() as u64) + 1;
+    // Hidden states of what the cache holds already are not kept: the prompt is read as a whole.
+    text.rollback(0)?;
+    let (states, mut row) = text.session_mut().states_and_logits(&tokens).await?;
+    let mut known: Vec<f32> = states.chunks_exact(dim).flat_map(unit).collect();
+    let (mut ids, mut sum, mut cost) = (Vec::new(), 0.0, Cost::default());
+    let most = options.max_tokens.min(room);
+    let mut finish = if options.max_tokens <= room { Finish::MaxTokens } else { Finish::Context };
+    while (ids.len() as u64) < most {
+        if options.cancel.is_cancelled() {
+            finish = Finish::Cancelled;
+            break;
+        }
+        let all = text.tokens();
+        chain.edit(&mut row, Past { tokens: &all, generated: ids.len() as u64 }, None)?;
+        let mut best: Option<(f64, u32, Option<Read<B>>)> = None;
+        for (id, logprob) in likeliest(&row, search.top_k).into_iter().filter(|(_, p)| p.is_finite()) {
+            // The last token that fits is not read, and neither is one that has no rival.
+            if search.top_k == 1 || search.alpha == 0.0 {
+                best = best.or(Some((logprob, id, None)));
+                continue;
+            }
+            let mut fork = text.fork(&text.snapshot())?;
+            let fits = fork.session().room() > 0;
+            let read = if fits { Some(fork.session_mut().states_and_logits(&[id]).await?) } else { None };
+            (cost.steps, cost.tokens) = (cost.steps + u64::from(fits), cost.tokens + u64::from(fits));
+            let hidden = read.as_ref().map(|(states, _)| unit(states));
+            let near = hidden.as_ref().map_or(0.0, |h| nearest(&known, h));
+            let score = (1.0 - search.alpha) * logprob.exp() - search.alpha * near;
+            if best.as_ref().is_none_or(|(other, _, _)| score > *other) {
+                best = Some((score, id, hidden.zip(read).map(|(hidden, (_, row))| Read { fork, hidden, row })));
+            }
+        }
+        let Some((_, id, read)) = best else { return Err(Error::NoToken { position: all.len() as u64 }) };
+        sum += likelihood(&row, id).logprob;
+        ids.push(id);
+        if ends.contains(&id) {
+            finish = Finish::EndOfText { token: id };
+            break;
+        }
+        if ids.len() as u64 == most {
+            break;
+        }
+        let read = match read {
+            Some(read) => read,
+            None => {
+                (cost.steps, cost.tokens) = (cost.steps + 1, cost.tokens + 1);
+                let mut fork = text.fork(&text.snapshot())?;
+                let (states, row) = fork.session_mut().states_and_logits(&[id]).await?;
+                Read { fork, hidden: unit(&states), row }
+            }
+        };
+        known.extend(&read.hidden);
+        (text, row) = (read.fork, read.row);
+    }
+    let shown = if matches!(finish, Finish::EndOfText { .. }) { &ids[..ids.len() - 1] } else { &ids[..] };
+    let words = match model.tokenizer() {
+        Ok(tokenizer) => tokenizer.decode(shown, !options.show_special)?,
+        Err(_) => String::new(),
+    };
+    let score = sum / ids.len().max(1) as f64;
+    Ok((Hypothesis { ids, text: words, score, finish }, cost))
+}
+
+/// A candidate that was read.
+struct Read<B: Backend> {
+    fork: Buffered<B>,
+    hidden: Vec<f32>,
+    row: Vec<f32>,
+}
+
+impl ContrastiveSearch {
+    fn validate(&self, options: &Generation) -> Result<()> {
+        let refused = |reason: &str| Err(Error::Setting { reason: reason.into() });
+        if self.top_k == 0 || !(0.0..=1.0).contains(&self.alpha) {
+            return refused("contrastive search needs a top-k of at least 1 and an alpha of 0 to 1");
+        }
+        if options.sampling.temperature > 0.0 || options.samplers.mirostat.is_some() {
+            return refused("contrastive search draws nothing: leave temperature and mirostat out");
+        }
+        if !options.stop.is_empty() || options.constraint.is_some() || options.speculate.is_some() {
+            return refused("contrastive search has no stop strings, constraints or drafts: leave them out");
+        }
+        Ok(())
+    }
+}
+
+/// A vector of length 1, or zeros.
+fn unit(vector: &[f32]) -> Vec<f32> {
+    let length = vector.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+    let factor = if length > 0.0 { 1.0 / length } else { 0.0 };
+    vector.iter().map(|x| (f64::from(*x) * factor) as f32).collect()
+}
+
+/// The largest cosine of a vector and the rows of `known`, all of length 1.
+fn nearest(known: &[f32], vector: &[f32]) -> f64 {
+    let cosine = |row: &[f32]| row.iter().zip(vector).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    known.chunks_exact(vector.len().max(1)).map(cosine).fold(-1.0, f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cosines_are_of_unit_vectors() {
+        let known: Vec<f32> = [[3.0, 0.0], [0.0, 2.0]].iter().flat_map(|v| unit(v)).collect();
+        assert!((nearest(&known, &unit(&[1.0, 1.0])) - 0.5f64.sqrt()).abs() < 1e-7);
+        assert_eq!(unit(&[0.0, 0.0]), [0.0, 0.0]);
+    }
+}

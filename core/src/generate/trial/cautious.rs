@@ -1,0 +1,195 @@
+//! Cautious next token prediction (2507.03038).
+
+use super::walk::{Draw, Walk, admit, prefill};
+use crate::backend::Backend;
+use crate::error::{Error, Result};
+use crate::generate::search::{Cost, Lanes};
+use crate::generate::{Finish, Generation};
+use crate::sample::{Draws, Past, likelihood};
+use crate::session::Buffered;
+
+/// The settings of cautious decoding: those of the authors' scripts by default.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Cautious {
+    /// Trials at most.
+    pub trials: u32,
+    /// The entropies, in nats, of one trial and of all of them.
+    pub low: f64,
+    pub high: f64,
+    /// Tokens of a trial at most.
+    pub longest: u64,
+}
+
+impl Default for Cautious {
+    fn default() -> Self {
+        Self { trials: 10, low: 0.01, high: 1.5, longest: 64 }
+    }
+}
+
+impl Cautious {
+    /// Trials in a place of this entropy: `1 + (trials - 1) clamp((H - low) / (high - low), 0, 1)`, cut off.
+    pub fn trials_at(&self, entropy: f64) -> u32 {
+        let share = ((entropy - self.low) / (self.high - self.low)).clamp(0.0, 1.0);
+        (1.0 + f64::from(self.trials - 1) * share) as u32
+    }
+
+    fn validate(&self) -> Result<()> {
+        let ordered = self.low.is_finite() && self.high.is_finite() && self.low < self.high;
+        match ordered && self.trials >= 1 && self.longest >= 1 {
+            true => Ok(()),
+            false => {
+                let reason = "cautious decoding needs at least 1 trial of at least 1 token, and a low entropy below the \
+                              high one";
+                Err(Error::Setting { reason: reason.into() })
+            }
+        }
+    }
+}
+
+/// A place in which several continuations were tried.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Trial {
+    /// Tokens of the answer in front of it.
+    pub at: u64,
+    /// In nats, of the distribution that tokens are drawn from.
+    pub entropy: f64,
+    /// The perplexity of each continuation under that distribution.
+    pub perplexities: Vec<f64>,
+    pub chosen: usize,
+}
+
+/// The text of cautious decoding.
+#[derive(Clone, PartialEq, Debug)]
+pub struct CautiousText {
+    pub draw: Draw,
+    pub trials: Vec<Trial>,
+    pub cost: Cost,
+}
+
+/// The marks that end a trial: a token that is the first one of any of them.
+const MARKS: [&str; 10] = [".", ",", "\n", "?", "!", ":", ";", ")", "]", "}"];
+
+/// Generates behind the tokens of `text` by cautious next token prediction: where the distribution has a high entropy,
+/// several continuations up to the next punctuation mark are drawn, and the one of the lowest perplexity
+/// `exp(-mean ln p)` is appended whole, the first of equals.
+///
+/// One trial is plain decoding with the same draws. The pool of the session needs room for `trials` sequences.
+///
+/// # Errors
+/// `Setting` for settings out of their range, constraints and drafts; `Tokenizer` without one; as
+/// [`Decode`](crate::generate::Decode).
+pub async fn cautious<B: Backend>(
+    mut text: Buffered<B>,
+    options: &Generation,
+    settings: &Cautious,
+) -> Result<CautiousText> {
+    settings.validate()?;
+    admit(options)?;
+    prefill(&mut text)?;
+    let model = text.session().model().clone();
+    let mut marks: Vec<u32> = Vec::new();
+    for mark in MARKS {
+        marks.extend(model.tokenizer()?.encode(mark, false)?.first());
+    }
+    let mut lanes = Lanes::new(&text, settings.trials as usize)?;
+    let mut walk = Walk::new(text, options, options.sequence)?;
+    let mut trials = Vec::new();
+    if options.max_tokens == 0 {
+        walk.finish = Some(Finish::MaxTokens);
+    }
+    while walk.finish.is_none() && !options.cancel.is_cancelled() {
+        let Some(row) = lanes.rows(&mut [&mut walk.text]).await?.pop() else { break };
+        let at = walk.ids.len() as u64;
+        let tokens = walk.text.tokens();
+        let past = Past { tokens: &tokens, generated: at };
+        let law = walk.chain.distribution(&mut row.clone(), past, None)?;
+        let entropy = -law.iter().map(|(_, p)| if *p > 0.0 { p * p.ln() } else { 0.0 }).sum::<f64>();
+        let count = settings.trials_at(entropy);
+        if count == 1 {
+            walk.step(row)?;
+            continue;
+        }
+        let shared = walk.text.snapshot();
+        let mut tried = Vec::new();
+        for trial in 0..u64::from(count) {
+            let mut fork = Walk::new(walk.text.fork(&shared)?, options, options.sequence)?;
+            // The first trial is what plain decoding would write.
+            if trial > 0 {
+                let own = Draws::of_sequence(options.sampling.seed, options.sequence);
+                fork.chain = fork.chain.with_draws(own.of_trial(at, trial));
+            }
+            fork.before = at;
+            tried.push(Path { walk: fork, drawn: 0.0, logprobs: Vec::new(), over: false });
+        }
+        for path in &mut tried {
+            path.step(&row, &marks, settings.longest)?;
+        }
+        loop {
+            let mut going: Vec<&mut Path<B>> = tried.iter_mut().filter(|path| !path.over).collect();
+            if going.is_empty() || options.cancel.is_cancelled() {
+                break;
+            }
+            let mut texts: Vec<&mut Buffered<B>> = going.iter_mut().map(|path| &mut path.walk.text).collect();
+            let rows = lanes.rows(&mut texts).await?;
+            for (path, row) in going.into_iter().zip(rows) {
+                path.step(&row, &marks, settings.longest)?;
+            }
+        }
+        let perplexities: Vec<f64> =
+            tried.iter().map(|path| (-path.drawn / path.walk.ids.len() as f64).exp()).collect();
+        let better = |best: usize, at: usize| if perplexities[at] < perplexities[best] { at } else { best };
+        let chosen = (0..perplexities.len()).fold(0, better);
+        let path = tried.swap_remove(chosen);
+        for (id, logprob) in path.walk.ids.iter().zip(&path.logprobs) {
+            walk.take(*id, *logprob);
+            // A stop string may have begun in front of the trial.
+            if walk.finish.is_some() {
+                break;
+            }
+        }
+        walk.finish = walk.finish.or(path.walk.finish);
+        // The trial's cache has read all of its tokens but the last one, which waits.
+        walk.text = path.walk.text;
+        trials.push(Trial { at, entropy, perplexities, chosen });
+    }
+    Ok(CautiousText { draw: walk.done(), trials, cost: lanes.cost })
+}
+
+/// A continuation that is tried.
+struct Path<B: Backend> {
+    walk: Walk<B>,
+    /// The sum of `ln p` under the distribution that tokens are drawn from.
+    drawn: f64,
+    /// The log-probability of each token, as the model gave it.
+    logprobs: Vec<f64>,
+    over: bool,
+}
+
+impl<B: Backend> Path<B> {
+    fn step(&mut self, row: &[f32], marks: &[u32], longest: u64) -> Result<()> {
+        let tokens = self.walk.text.tokens();
+        let past = Past { tokens: &tokens, generated: self.walk.before + self.walk.ids.len() as u64 };
+        let law = self.walk.chain.distribution(&mut row.to_vec(), past, None)?;
+        let id = self.walk.step(row.to_vec())?;
+        let p = law.iter().find(|(of, _)| *of == id).map_or(f64::MIN_POSITIVE, |(_, p)| *p);
+        self.drawn += p.ln();
+        self.logprobs.push(likelihood(row, id).logprob);
+        self.over = self.walk.finish.is_some() || marks.contains(&id) || self.walk.ids.len() as u64 >= longest;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trials_follow_the_entropy() {
+        let settings = Cautious::default();
+        // The table of the authors' code.
+        let counts = [0.0, 0.01, 0.2, 0.75, 1.0, 1.5, 9.0].map(|entropy| settings.trials_at(entropy));
+        assert_eq!(counts, [1, 1, 2, 5, 6, 10, 10]);
+        assert!(Cautious { low: 2.0, ..settings }.validate().is_err());
+        assert_eq!(Cautious { trials: 1, ..settings }.trials_at(5.0), 1);
+    }
+}

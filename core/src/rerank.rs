@@ -1,0 +1,206 @@
+//! How well documents answer a query: rerankers, which read both together.
+//!
+//! A cross-encoder has a head that judges a text (`...ForSequenceClassification` in transformers) and reads the pair as its
+//! tokenizer puts it together. Qwen3-Reranker is a language model that is asked in a fixed prompt and answers "yes" or
+//! "no": the score is the share of "yes" of both.
+
+use crate::backend::Backend;
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::session::{Input, RollbackTarget, Session};
+use std::sync::Arc;
+
+/// What Qwen3-Reranker is asked to judge, unless it is told otherwise.
+pub const INSTRUCTION: &str = "Given a web search query, retrieve relevant passages that answer the query";
+
+const BEFORE: &str = "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the \
+    Instruct provided. Note that the answer can only be \"yes\" or \"no\".<|im_end|>\n<|im_start|>user\n";
+const BEHIND: &str = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n";
+
+/// The settings of a judgement.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Options {
+    /// What a language model is asked to judge; [`INSTRUCTION`] without it. Cross-encoders read none.
+    pub instruction: Option<String>,
+    /// Documents that are too long are cut; otherwise they are an error.
+    pub truncate: bool,
+}
+
+impl Options {
+    /// The usual instruction, and whole documents.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets what a language model is asked to judge.
+    pub fn instruction(self, instruction: impl Into<String>) -> Self {
+        Self { instruction: Some(instruction.into()), ..self }
+    }
+
+    /// Cuts documents that are too long instead of refusing them.
+    pub fn truncate(self, truncate: bool) -> Self {
+        Self { truncate, ..self }
+    }
+}
+
+/// How well a document answers a query.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Relevance {
+    /// The number that the model gives; larger is better. Of a language model, the logit of "yes" less that of "no".
+    pub logit: f32,
+    /// `1 / (1 + exp(-logit))`
+    pub score: f32,
+}
+
+impl Relevance {
+    fn new(logit: f32) -> Self {
+        Self { logit, score: (1.0 / (1.0 + (-f64::from(logit)).exp())) as f32 }
+    }
+}
+
+/// How a model judges.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// By a head.
+    Head,
+    /// By the logits of two answers.
+    Answers { yes: u32, no: u32 },
+}
+
+/// Judges documents, one after the other.
+pub struct Reranker<B: Backend> {
+    model: Arc<Model<B>>,
+    kind: Kind,
+    session: Option<Session<B>>,
+}
+
+impl<B: Backend> Reranker<B> {
+    /// # Errors
+    /// `Config` for a head of several labels, and for a model without one that is not of the kind of Qwen3; `Tokenizer` if
+    /// that has no tokens for both answers.
+    pub fn new(model: Arc<Model<B>>) -> Result<Self> {
+        let config = model.config();
+        let kind = match config.classifier {
+            Some(classifier) if classifier.labels == 1 => Kind::Head,
+            Some(classifier) => {
+                let reason = format!("a head of {} labels does not rank: one label does", classifier.labels);
+                return Err(Error::Config { reason });
+            }
+            None if config.architecture.starts_with("qwen3") && !config.headless => {
+                let tokenizer = model.tokenizer()?;
+                let token = |word: &str| match tokenizer.encode(word, false)?[..] {
+                    [id] => Ok(id),
+                    _ => Err(Error::tokenizer(format!("{word} is not one token: the model is no reranker"))),
+                };
+                Kind::Answers { yes: token("yes")?, no: token("no")? }
+            }
+            None => {
+                let reason = format!(
+                    "{} has no head that judges a pair of texts: rerankers are folders whose class ends in \
+                     ForSequenceClassification, and Qwen3-Reranker",
+                    crate::error::one_line(&config.architecture)
+                );
+                return Err(Error::Config { reason });
+            }
+        };
+        Ok(Self { model, kind, session: None })
+    }
+
+    /// Returns how well a document answers a query.
+    ///
+    /// # Errors
+    /// `ContextFull` for a pair of too many tokens, unless documents are to be cut; `NotFinite` if the model gives NaN or
+    /// infinity; `Tokenizer`; errors of the device.
+    pub async fn judge(&mut self, query: &str, document: &str, options: &Options) -> Result<Relevance> {
+        let most = self.model.config().context;
+        let logit = match self.kind {
+            Kind::Head => {
+                let most = options.truncate.then_some(most);
+                let (ids, parts) = self.model.tokenizer()?.encode_pair(query, document, most)?;
+                let mut session = self.room(ids.len())?;
+                let logits = classify(&mut session, &ids, &parts).await?;
+                self.session = Some(session);
+                logits[0]
+            }
+            Kind::Answers { yes, no } => {
+                let (ids, behind) = self.asked(query, document, options)?;
+                let mut session = self.room(ids.len() + behind.len())?;
+                let [yes, no] = answers(&mut session, &[&ids[..], &behind].concat(), [yes, no]).await?;
+                self.session = Some(session);
+                yes - no
+            }
+        };
+        match logit.is_finite() {
+            true => Ok(Relevance::new(logit)),
+            false => Err(Error::NotFinite { position: 0 }),
+        }
+    }
+
+    /// The tokens of the prompt up to the end of the document, and those behind it.
+    fn asked(&self, query: &str, document: &str, options: &Options) -> Result<(Vec<u32>, Vec<u32>)> {
+        let (tokenizer, most) = (self.model.tokenizer()?, self.model.config().context as usize);
+        let instruction = options.instruction.as_deref().unwrap_or(INSTRUCTION);
+        let front = tokenizer.encode(BEFORE, false)?;
+        let pair = format!("<Instruct>: {instruction}\n<Query>: {query}\n<Document>: {document}");
+        let mut ids = [front, tokenizer.encode(&pair, false)?].concat();
+        let behind = tokenizer.encode(BEHIND, false)?;
+        if options.truncate {
+            ids.truncate(most.saturating_sub(behind.len()));
+        }
+        Ok((ids, behind))
+    }
+
+    /// A session with room for `tokens`: the last one, or a larger one.
+    fn room(&mut self, tokens: usize) -> Result<Session<B>> {
+        let most = self.model.config().context;
+        if tokens > most as usize {
+            return Err(Error::ContextFull { tokens: tokens as u64, context: most.into() });
+        }
+        match self.session.take().filter(|session| session.context() as usize >= tokens) {
+            Some(session) => Ok(session),
+            None => Session::new(self.model.clone(), (tokens as u32).max(1).next_power_of_two().max(128).min(most)),
+        }
+    }
+}
+
+/// Returns what the head of `session`'s model gives for a text: a number for each label. `parts` says which of two texts each
+/// token belongs to. The session is empty afterwards.
+///
+/// # Errors
+/// `Config` for a model without such a head; `EmptyPrompt` for a text without tokens; as [`Session::hidden`].
+pub async fn classify<B: Backend>(session: &mut Session<B>, ids: &[u32], parts: &[u32]) -> Result<Vec<f32>> {
+    let model = session.model().clone();
+    let Some(head) = &model.decoder().classifier else {
+        return Err(Error::Config { reason: "the model has no head that judges texts".into() });
+    };
+    if ids.is_empty() {
+        return Err(Error::EmptyPrompt);
+    }
+    session.rollback(RollbackTarget::Len(0))?;
+    session.set_parts(parts)?;
+    let mut rows = Vec::new();
+    let read = session.hidden(Input::Tokens(ids), |given| rows.extend_from_slice(given)).await;
+    session.set_parts(&vec![0; parts.len()])?;
+    read?;
+    session.rollback(RollbackTarget::Len(0))?;
+    Ok(head.judge(&rows, model.config().dim as usize))
+}
+
+/// The logits of two tokens behind `ids`.
+async fn answers<B: Backend>(session: &mut Session<B>, ids: &[u32], of: [u32; 2]) -> Result<[f32; 2]> {
+    let Some((last, front)) = ids.split_last() else { return Err(Error::EmptyPrompt) };
+    // The prompt's beginning and the query are those of the document before.
+    let cached = session.best_prefix(front).len;
+    session.rollback(RollbackTarget::Len(cached))?;
+    if (cached as usize) < front.len() {
+        session.read(Input::Tokens(&front[cached as usize..]))?;
+    }
+    let mut row = Vec::new();
+    session.logits(&[*last], |logits| row.extend_from_slice(logits)).await?;
+    let logit = |id: u32| row.get(id as usize).copied();
+    match (logit(of[0]), logit(of[1])) {
+        (Some(first), Some(second)) => Ok([first, second]),
+        _ => Err(Error::tokenizer("an answer is no token of the model")),
+    }
+}

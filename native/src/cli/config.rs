@@ -1,0 +1,80 @@
+//! A file of flags.
+
+use foveate::{Error, Result};
+use std::ffi::OsString;
+use std::path::Path;
+use toml::{Table, Value};
+
+fn file(path: &Path, reason: impl ToString) -> Error {
+    Error::File { path: path.display().to_string(), reason: reason.to_string() }
+}
+
+/// The flags of a file that are not given on the command line, as words of a command line.
+///
+/// # Errors
+/// `File` if it is no TOML, or holds what can't be a flag.
+pub(super) fn words(path: &Path, given: &[OsString]) -> Result<Vec<OsString>> {
+    let text = super::read(Some(path))?;
+    let table: Table = text.parse().map_err(|error: toml::de::Error| file(path, error.to_string().trim_end()))?;
+    let is_given = |flag: &str| {
+        let begins = |word: &OsString| word.to_str().is_some_and(|word| word.split('=').next() == Some(flag));
+        given.iter().any(begins)
+    };
+    let mut words = Vec::new();
+    for (name, value) in &table {
+        let flag = format!("--{}", name.replace('_', "-"));
+        if flag == "--config" {
+            return Err(file(path, "config is a flag of the command line"));
+        }
+        if is_given(&flag) {
+            continue;
+        }
+        let plain = |value: &Value| match value {
+            Value::String(text) => Ok(text.clone()),
+            Value::Integer(number) => Ok(number.to_string()),
+            Value::Float(number) => Ok(number.to_string()),
+            _ => Err(file(path, format!("{name} must be a string, a number, true, false, or a list of these"))),
+        };
+        match value {
+            Value::Boolean(false) => {}
+            Value::Boolean(true) => words.push(flag.into()),
+            Value::Array(items) => {
+                for item in items {
+                    words.push(format!("{flag}={}", plain(item)?).into());
+                }
+            }
+            value => words.push(format!("{flag}={}", plain(value)?).into()),
+        }
+    }
+    Ok(words)
+}
+
+/// What is wrong with the flags of a file, in one line.
+pub(super) fn wrong(path: &Path, error: &clap::Error) -> Error {
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    file(path, first.strip_prefix("error: ").unwrap_or(first))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_of_a_file_stand_behind_those_of_the_command_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("serve.toml");
+        let read = |text: &str, given: &[&str]| {
+            std::fs::write(&path, text).expect("room on the disk");
+            let given: Vec<OsString> = given.iter().map(OsString::from).collect();
+            words(&path, &given)
+        };
+        let text = "port = 8081\nmodel = ['a', 'b c']\nreproducible = true\nbaseline = false\ntop_logprobs = 3\n";
+        let found = read(text, &["--port", "1", "--top-logprobs=2"]).expect("flags");
+        assert_eq!(found, ["--model=a", "--model=b c", "--reproducible"]);
+        for wrong in ["port = ", "port = {a = 1}", "config = 'x'", "model = [[1]]"] {
+            let error = read(wrong, &[]).expect_err(wrong).to_string();
+            assert!(error.contains("serve.toml"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Answers of language models in parts: text, reasoning and calls of tools; and, with the feature `constrain`, constraints on
+//! answers.
+//!
+//! This module stands beside that of the models, which browsers download first: pages that only generate text do without it.
+//! It has no tokenizer of its own: it asks the model through [`JsLexicon`].
+//!
+//! Elsewhere than on `wasm32` the crate is empty, as `foveate-wasm` is.
+#![cfg(target_arch = "wasm32")]
+
+#[cfg(feature = "constrain")]
+mod constrain;
+mod constraint;
+#[path = "../../src/error.rs"]
+#[expect(dead_code, reason = "the module of the models reads files, this one does not")]
+mod error;
+mod exchange;
+mod lexicon;
+
+#[cfg(feature = "constrain")]
+pub use constrain::{Guide, Vocabulary};
+pub use exchange::{Exchange, template_inputs};
+
+use wasm_bindgen::prelude::*;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = console, js_name = error)]
+    fn console_error(message: &str);
+}
+
+/// A panic is a mistake of ours: it is reported before the trap that follows.
+#[wasm_bindgen(start)]
+fn start() {
+    std::panic::set_hook(Box::new(|info| console_error(&format!("foveate: {info}"))));
+}
