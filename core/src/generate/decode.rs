@@ -43,8 +43,10 @@ impl fmt::Display for Piece {
 #[non_exhaustive]
 pub enum Finish {
     /// The model chose a token that ends a text.
-    /// A token that ends texts.
-    EndOfText { token: u32 },
+    EndOfText {
+        /// The token.
+        token: u32,
+    },
     /// A stop string was complete.
     StopString(String),
     /// The constraint is met and allows nothing further.

@@ -21,6 +21,7 @@ pub struct BeamSearch {
     pub beams: usize,
     /// Above 0 favours long texts, 0 compares plain sums, below 0 favours short ones.
     pub length_penalty: f64,
+    /// When the search ends before every beam has.
     pub early_stopping: EarlyStopping,
 }
 
@@ -48,9 +49,11 @@ impl Default for BeamSearch {
 pub struct Hypothesis {
     /// The generated tokens, the one that ended the text among them.
     pub ids: Vec<u32>,
+    /// Their text.
     pub text: String,
     /// The sum of log-probabilities over the length to the power of the length penalty.
     pub score: f64,
+    /// Why it ended.
     pub finish: Finish,
 }
 

@@ -15,6 +15,7 @@ pub struct Cautious {
     pub trials: u32,
     /// The entropies, in nats, of one trial and of all of them.
     pub low: f64,
+    /// The entropy, in nats, from which on all trials are made.
     pub high: f64,
     /// Tokens of a trial at most.
     pub longest: u64,
@@ -55,14 +56,18 @@ pub struct Trial {
     pub entropy: f64,
     /// The perplexity of each continuation under that distribution.
     pub perplexities: Vec<f64>,
+    /// The index of the continuation that is kept.
     pub chosen: usize,
 }
 
 /// The text of cautious decoding.
 #[derive(Clone, PartialEq, Debug)]
 pub struct CautiousText {
+    /// The text that was kept.
     pub draw: Draw,
+    /// The trials that were made on the way.
     pub trials: Vec<Trial>,
+    /// What they cost.
     pub cost: Cost,
 }
 

@@ -30,6 +30,7 @@ pub enum TextProbability {
 /// An answer, and what speaks for it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Vote {
+    /// The answer.
     pub answer: String,
     /// The share of all weight.
     pub weight: f64,
@@ -40,6 +41,7 @@ pub struct Vote {
 /// The answers of texts, the one of the highest weight first; ties in the order of the texts.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Consensus {
+    /// The answers, with the largest share first.
     pub votes: Vec<Vote>,
     /// For each text, whether it was counted: it gives an answer, is no repetition where each text counts once, and was not
     /// pruned.

@@ -11,6 +11,7 @@ use crate::session::Session;
 /// The prompt that was chosen, and what it was chosen by.
 #[derive(Clone, PartialEq, Debug)]
 pub struct PromptScore {
+    /// The index of the prompt with the least perplexity.
     pub chosen: usize,
     /// The perplexity of the input behind each prompt.
     pub perplexities: Vec<f64>,

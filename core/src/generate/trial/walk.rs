@@ -14,10 +14,12 @@ use crate::tokenizer::Stream;
 pub struct Draw {
     /// The generated tokens, the one that ended the text among them.
     pub ids: Vec<u32>,
+    /// Their text.
     pub text: String,
     /// The sum of the natural logarithms of their probabilities, as the model gave them: before penalties, temperature and
     /// filters.
     pub logprob: f64,
+    /// Why it ended.
     pub finish: Finish,
 }
 

@@ -209,11 +209,13 @@ pub enum Role {
     RoutedOutput,
     /// The layer in front of the output product of a head that judges a whole text, and its norm.
     Pooler,
+    /// The norm behind that layer.
     PoolerNorm,
     /// The output product of such a head.
     Classifier,
     /// The products in front of experts and behind them, where they read fewer elements than the stream has.
     ExpertsIn,
+    /// The product behind experts.
     ExpertsOut,
     /// Divisors of the rotation's frequencies: of all lengths, or of short and of long ones.
     RopeDivisors,
