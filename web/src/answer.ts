@@ -15,6 +15,7 @@ import {
   type ToolCall,
   type Usage,
 } from "./methods.js";
+import { checkOptions, type OptionNames } from "./options.js";
 
 /**
  * Options of a generated answer. Options of the chat template, `toolChoice` and `reasoningBudget` apply to prompts that are
@@ -177,7 +178,7 @@ function conversation(prompt: Prompt): readonly Message[] | undefined {
 }
 
 /** Names of all options. Others are errors: they are misspelt. */
-const NAMES: Record<keyof GenerateOptions, true> = {
+const NAMES: OptionNames<GenerateOptions> = {
   ...{ tools: true, documents: true, thinking: true, templateVariables: true, template: true, continueFinalMessage: true },
   ...{ jsonSchema: true, jsonMode: true, regex: true, grammar: true, choices: true, toolChoice: true, reasoningBudget: true },
   ...{ maxTokens: true, temperature: true, topK: true, topP: true, minP: true, repetitionPenalty: true, seed: true },
@@ -187,8 +188,7 @@ const NAMES: Record<keyof GenerateOptions, true> = {
 
 /** Returns the options as an engine takes them. */
 function asked(options: GenerateOptions): Asked {
-  const unknown = Object.keys(options).find((name) => !Object.hasOwn(NAMES, name));
-  if (unknown) throw new FoveateError("config", `there is no option ${unknown}; there are ${Object.keys(NAMES).join(", ")}`);
+  checkOptions("an answer", options, NAMES);
   const { samplers = {}, minTokens, logitBias = {}, mirostat, toolChoice = "auto" } = options;
   const { maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop, ignoreEos, speculate } = options;
   const { sequence, logprobs, reasoningBudget } = options;

@@ -49,7 +49,7 @@ export type FoveateErrorCode =
   /** A bug in this library: please report it. */
   | "internal";
 
-/** Likely causes of errors of the codes `read`, `format` and `unsupported`. They are stable between versions. */
+/** Likely causes of errors of the codes `read` and `format`. They are stable between versions. */
 export type FoveateErrorReason =
   /** The device is offline, and the file is not in the cache. */
   | "offline"

@@ -24,7 +24,8 @@ export function startThreads(threads: number): void {
 /** Starts a thread, and waits until it is ready. It does not keep the process running. */
 function lend(module: WebAssembly.Module, memory: WebAssembly.Memory): Promise<void> {
   const { Worker } = builtin("node:worker_threads");
-  const worker = new Worker(new URL("./nodethread.js", import.meta.url), { workerData: { module, memory } });
+  // Options of the process, such as `--eval`, may not suit a script.
+  const worker = new Worker(new URL("./nodethread.js", import.meta.url), { workerData: { module, memory }, execArgv: [] });
   return new Promise((resolve, reject) => {
     worker.once("message", () => {
       worker.unref();
