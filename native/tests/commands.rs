@@ -241,6 +241,15 @@ fn conversations_follow_commands() {
     assert_eq!(file[0]["read"], block[0]["read"]);
     // Elsewhere than on a terminal, a line that is no command is a message.
     assert_eq!(talk("/usr/bin is a folder\n/exit\nthe king\n").0.len(), 1);
+    // Several answers to a message; the first one stays.
+    let more =
+        ["chat", "--model", &model, "--device", "cpu", "--json", "--max-tokens", "6", "--temperature", "1", "--n", "3"];
+    let output = place.run(&more, "the king\nand then\n");
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    let answers: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let (plain, _) = talk("the king\nand then\n");
+    assert_eq!((answers.len(), &answers[0]["text"], &answers[3]["text"]), (6, &plain[0]["text"], &plain[1]["text"]));
+    assert_ne!(answers[1]["text"], answers[0]["text"]);
     refused(&place.run(&chat, "/set temperature=hot\n"), "/set temperature needs a number");
     refused(&place.run(&chat, "/set typicl=1\n"), "did you mean typical");
     refused(&place.run(&chat, "/load nowhere.json\n"), "nowhere.json");

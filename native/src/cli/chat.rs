@@ -65,6 +65,9 @@ pub(super) struct Settings {
     /// Format of cached keys and values.
     #[arg(long, value_enum, default_value = "f32")]
     kv: Kv,
+    /// Number of answers to each message, each with draws of its own; the conversation goes on with the first one.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    n: u64,
     /// Print one JSON object for each answer.
     #[arg(long)]
     json: bool,
@@ -241,7 +244,7 @@ pub(super) fn converse(mut chat: Chat<Any>, settings: &Settings, options: &Gener
             }
             Err(error) => return Err(error),
         };
-        match turn(&mut chat, messages, settings.json, &options) {
+        match turn(&mut chat, messages, settings, &options) {
             // The next question may fit where this one did not.
             Err(error @ Error::Core(RuntimeError::ContextFull { .. })) if asks => eprintln!("error: {error}"),
             turn => calls = turn?.1,
@@ -250,8 +253,28 @@ pub(super) fn converse(mut chat: Chat<Any>, settings: &Settings, options: &Gener
     Ok(())
 }
 
-/// Answers messages. Returns why the answer ended, and the tools that it calls.
+/// Answers messages, as often as was asked for. Returns why the first answer ended, and the tools that it calls.
 pub(super) fn turn(
+    chat: &mut Chat<Any>,
+    messages: Vec<Message>,
+    settings: &Settings,
+    options: &Generation,
+) -> Result<(Finish, Vec<ToolCall>)> {
+    let before = chat.messages().to_vec();
+    let first = answer(chat, messages.clone(), settings.json, options)?;
+    let after = chat.messages().to_vec();
+    for sequence in 1..settings.n {
+        chat.set_messages(before.clone());
+        let (finish, _) = answer(chat, messages.clone(), settings.json, &options.clone().sequence(sequence))?;
+        if finish == Finish::Cancelled {
+            break;
+        }
+    }
+    chat.set_messages(after);
+    Ok(first)
+}
+
+fn answer(
     chat: &mut Chat<Any>,
     messages: Vec<Message>,
     json: bool,

@@ -45,7 +45,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         match wait(Gpu::from_adapter(&adapter, options)) {
             Ok(gpu) => {
                 let caps = *gpu.caps();
-                let software = if caps.software { ", a software driver: taken only with --device gpu or gpu:N" } else { "" };
+                let software =
+                    if caps.software { ", a software driver: taken only with --device gpu or gpu:N" } else { "" };
                 print(&format!("\ngpu:{number}: {}{software}\n{}", gpu.describe(), limits(&caps)))?;
                 for (step, tokens) in [("decode", 1), ("prefill", 256)] {
                     print(&format!("  kernels of a {step} step ({tokens} at a time):\n{}", variants(&caps, tokens)))?;

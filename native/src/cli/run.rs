@@ -70,7 +70,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         Some(prompt) if model.template().is_ok() => {
             let mut chat = settings.chat(&model)?;
             interrupt::watch();
-            let (finish, _) = chat::turn(&mut chat, vec![prompt.into()], settings.json(), &options)?;
+            let (finish, _) = chat::turn(&mut chat, vec![prompt.into()], settings, &options)?;
             Ok(code(&finish))
         }
         Some(prompt) => {
