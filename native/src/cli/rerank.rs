@@ -3,7 +3,7 @@
 use super::{DeviceArguments, load};
 use clap::Args;
 use foveate::rerank::{Options, Reranker};
-use foveate::{Any, Error, Result, wait};
+use foveate::{Any, Result, wait};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -7,9 +7,9 @@ use super::lanes::Lanes;
 /// u = written - state^T read        state[k] = decay[k] state[k] + key[k] u        out = state^T query
 /// ```
 ///
-/// `read` has already been multiplied by `decay`. With a vector `along` that is not empty, `u` is `written`, and
-/// `along[k] state^T read`, of the state before, is added to each row. Row `k` of the state begins at `k stride` and has `width` elements,
-/// a multiple of the widest register.
+/// `read` has already been multiplied by `decay`. With a vector `along` that is not empty, `u` is `written`, `read` reads the
+/// state before its decay, and `along[k] state^T read` of it is added to each row. Row `k` of the state begins at `k stride`
+/// and has `width` elements, a multiple of the widest register.
 #[inline(always)]
 pub(super) fn step<L: Lanes>(
     l: L,
