@@ -95,7 +95,10 @@ pub(super) fn serve_answers_until_it_is_stopped() -> Check {
     let model = folder.path().join("model");
     let model = model.to_str().ok_or("UTF-8")?;
     let config = folder.path().join("serve.toml");
-    std::fs::write(&config, format!("model = [{model:?}]\nport = 1\nthreads = 1\nlog = 'requests'\nsteered_logprobs = 0\n"))?;
+    std::fs::write(
+        &config,
+        format!("model = [{model:?}]\nport = 1\nthreads = 1\nlog = 'requests'\nsteered_logprobs = 0\n"),
+    )?;
     let config = config.to_str().ok_or("UTF-8")?;
     let mut server = foveate(&["serve", "--config", config, "--port", "0", "--device", "cpu"]);
     let mut server = server.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
