@@ -14,7 +14,7 @@ use std::time::Duration;
 /// API keys besides those of a file, with commas between them.
 const KEYS: &str = "FOVEATE_API_KEYS";
 
-/// What is written of requests on standard error.
+/// Content of the request log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum Written {
     /// Nothing
@@ -107,7 +107,7 @@ pub(super) struct Arguments {
     #[cfg(feature = "tls")]
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// What is written of requests on standard error.
+    /// Request log on standard error.
     #[arg(long, value_enum, default_value = "off")]
     log: Written,
     /// TOML file with any of these flags, by their names without dashes in front: port = 8081. Flags of the command line go

@@ -5,7 +5,6 @@ use super::request::{Answer, Refused, Request, Shared};
 use super::schedule::Limits;
 use super::worker::{Command, Job, Worker};
 use crate::{Error, Model, RuntimeError};
-use foveate_core::Any;
 use foveate_core::cache::{PAGE, Pool};
 use foveate_core::kernels::dtype::DType;
 use foveate_core::sample::Sampler;
@@ -141,12 +140,8 @@ impl Engine {
         let shared = Arc::new(Shared::default());
         shared.metrics.pages.set(u64::from(pool.pages().count()));
         let (commands, receiver) = mpsc::channel();
-        if let Any::Host(host) = model.backend()
-            && let Some(cpu) = host.threads()
-        {
-            cpu.set_alike(if options.alike { limits.sequences } else { 0 });
-        }
-        let mut worker = Worker::new(root, limits, options.prefixes, shared.clone(), receiver)?;
+        let alike = if options.alike { limits.sequences } else { 0 };
+        let mut worker = Worker::new(root, limits, [options.prefixes, alike], shared.clone(), receiver)?;
         let thread = std::thread::Builder::new().name("engine".into()).spawn(move || worker.run());
         let thread = thread.map_err(|error| RuntimeError::Device { reason: format!("no thread: {error}") })?;
         let thread = Arc::new(Mutex::new(Some(thread)));

@@ -21,6 +21,8 @@ struct Entry<T> {
     hashes: Vec<u64>,
     value: T,
     used: u64,
+    /// It was found since it was inserted.
+    found: bool,
 }
 
 impl<T> Prefixes<T> {
@@ -53,21 +55,25 @@ impl<T> Prefixes<T> {
         if entry.tokens.get(..len) != tokens.get(..len) {
             return None;
         }
-        entry.used = self.now;
+        (entry.used, entry.found) = (self.now, true);
         Some((len, &entry.value))
     }
 
-    /// Keeps a value, unless it has no whole block. Entries that it goes on from are dropped: it holds all of theirs.
+    /// Keeps a value, unless it has no whole block that is not kept already. Entries that it goes on from are dropped: it
+    /// holds all of theirs.
     pub fn insert(&mut self, tokens: Vec<u32>, value: T) {
         let hashes = self.hashes(&tokens);
         let Some(last) = hashes.last() else { return };
-        let longer = self.blocks.get(last).and_then(|id| self.entries.get(id));
-        if longer.is_some_and(|entry| entry.tokens.len() >= tokens.len() && entry.tokens.starts_with(&tokens)) {
+        let whole = hashes.len() * self.block;
+        let same = |entry: &Entry<T>| entry.tokens.get(..whole) == tokens.get(..whole);
+        if self.blocks.get(last).and_then(|id| self.entries.get(id)).is_some_and(same) {
             return;
         }
         let shorter: Vec<u64> = hashes.iter().filter_map(|hash| self.blocks.get(hash).copied()).collect();
+        let mut found = false;
         for id in shorter {
             if self.entries.get(&id).is_some_and(|entry| tokens.starts_with(&entry.tokens)) {
+                found |= self.entries[&id].found;
                 self.remove(id);
             }
         }
@@ -76,13 +82,20 @@ impl<T> Prefixes<T> {
         }
         self.now += 1;
         let id = self.now;
-        self.blocks.extend(hashes.iter().map(|hash| (*hash, id)));
-        self.entries.insert(id, Entry { tokens, hashes, value, used: id });
+        // What several begin with stays with the oldest of them, which is then the one in use.
+        for hash in &hashes {
+            self.blocks.entry(*hash).or_insert(id);
+        }
+        self.entries.insert(id, Entry { tokens, hashes, value, used: id, found });
     }
 
-    /// Drops the entry that was not used for longest, and returns its value.
+    /// Drops the entry that was not used for longest, and returns its value: one that was never found, as long as these are
+    /// more than a quarter. Most texts end as no other does, and would drive out those that many begin with.
     pub fn evict(&mut self) -> Option<T> {
-        let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.used).map(|(id, _)| *id)?;
+        let fresh = self.entries.values().filter(|entry| !entry.found).count();
+        let spares = 4 * fresh > self.entries.len();
+        let candidates = self.entries.iter().filter(|(_, entry)| !(spares && entry.found));
+        let oldest = candidates.min_by_key(|(_, entry)| entry.used).map(|(id, _)| *id)?;
         self.remove(oldest)
     }
 
@@ -147,5 +160,35 @@ mod tests {
         assert_eq!(prefixes.find(&text(&[(1, 4), (3, 4)])), Some((4, &'a')));
         assert_eq!((prefixes.evict(), prefixes.evict(), prefixes.evict()), (Some('c'), Some('a'), None));
         assert!(prefixes.is_empty() && prefixes.blocks.is_empty());
+    }
+
+    /// Chats of a few system prompts, some of which are asked far more often, with room for fewer texts than there are chats.
+    #[test]
+    fn prefixes_in_use_stay_under_a_trace_with_eviction() {
+        let mut random = 1u64;
+        let mut next = |below: u64| {
+            random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (random >> 33) % below
+        };
+        let mut prefixes = Prefixes::new(4, 24);
+        let (mut hits, mut often) = ([0u32; 16], [0u32; 16]);
+        for chat in 0..4000u32 {
+            // The first ones of sixteen come most often.
+            let system = next(16).min(next(16)) as usize;
+            let tokens = text(&[(system as u32, 40), (1000 + chat, 9)]);
+            often[system] += 1;
+            match prefixes.find(&tokens) {
+                Some((40, _)) => hits[system] += 1,
+                Some(other) => panic!("{other:?} of a text that no other chat has"),
+                None => {}
+            }
+            prefixes.insert(tokens, chat);
+            assert!(prefixes.len() <= 24);
+        }
+        let rate = |range: std::ops::Range<usize>| {
+            f64::from(hits[range.clone()].iter().sum::<u32>()) / f64::from(often[range].iter().sum::<u32>())
+        };
+        assert!(rate(0..4) > 0.95 && rate(0..16) > 0.8, "{} and {}", rate(0..4), rate(0..16));
+        assert!(rate(12..16) < rate(0..4), "{}", rate(12..16));
     }
 }

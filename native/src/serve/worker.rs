@@ -64,6 +64,8 @@ pub(super) struct Worker {
     prefixes: Prefixes<Snapshot<Any>>,
     keeps: bool,
     piece: u32,
+    /// Sequences whose products on the processor have the bits of each alone when they decode together.
+    alike: usize,
     shared: Arc<Shared>,
     commands: Receiver<Command>,
     /// Set once it is to stop: the moment at which it does.
@@ -76,7 +78,7 @@ impl Worker {
     pub(super) fn new(
         root: Session<Any>,
         limits: Limits,
-        prefixes: usize,
+        [prefixes, alike]: [usize; 2],
         shared: Arc<Shared>,
         commands: Receiver<Command>,
     ) -> Result<Self, RuntimeError> {
@@ -89,6 +91,7 @@ impl Worker {
             prefixes: Prefixes::new(limits.piece, prefixes),
             keeps: prefixes > 0,
             piece: limits.piece,
+            alike,
             shared,
             commands,
             stop: None,
@@ -263,7 +266,10 @@ impl Worker {
                 return;
             }
             self.shared.metrics.batch.observe_value(members.len() as f64);
+            set_alike(&self.root, self.alike);
             let outcomes = wait(self.together.step(&mut members));
+            // Pieces of prompts are the same in every batch, and packed products read them faster.
+            set_alike(&self.root, 0);
             // An error of one takes the step back: each alone tells whose it is.
             let alone = |members: &mut Vec<Member<'_, Any>>| -> Vec<Outcome> {
                 members.iter_mut().map(|member| wait(member.decode.step(member.text))).collect()
@@ -360,6 +366,15 @@ impl Worker {
         metrics.prefixes.set(self.prefixes.len() as u64);
         let pages = self.root.pool().pages();
         metrics.pages_used.set(u64::from(pages.count() - pages.free()));
+    }
+}
+
+/// Sets how many tokens of a step have the bits of each alone, where the processor computes.
+fn set_alike(session: &Session<Any>, tokens: usize) {
+    if let Any::Host(host) = session.model().backend()
+        && let Some(cpu) = host.threads()
+    {
+        cpu.set_alike(tokens);
     }
 }
 

@@ -94,7 +94,13 @@ pub(super) fn serve_answers_until_it_is_stopped() -> Check {
     let folder = folder()?;
     let model = folder.path().join("model");
     let model = model.to_str().ok_or("UTF-8")?;
-    let mut server = foveate(&["serve", "--model", model, "--port", "0", "--device", "cpu", "--threads", "1"]);
+    let config = folder.path().join("serve.toml");
+    std::fs::write(
+        &config,
+        format!("model = [{model:?}]\nport = 1\nthreads = 1\nlog = 'requests'\nsteered_logprobs = 0\n"),
+    )?;
+    let config = config.to_str().ok_or("UTF-8")?;
+    let mut server = foveate(&["serve", "--config", config, "--port", "0", "--device", "cpu"]);
     let mut server = server.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let mut out = BufReader::new(server.stdout.take().ok_or("no standard output")?);
     let mut line = String::new();
@@ -109,6 +115,13 @@ pub(super) fn serve_answers_until_it_is_stopped() -> Check {
     ensure(killed.success(), || "no signal was sent".into())?;
     let status = server.wait()?;
     ensure(status.success(), || format!("{status}"))?;
+    let mut log = String::new();
+    server.stderr.take().ok_or("no standard error")?.read_to_string(&mut log)?;
+    let line = log.lines().find(|line| line.starts_with('{')).ok_or_else(|| log.clone())?;
+    let line: Value = serde_json::from_str(line).map_err(|error| format!("{error}: {line}"))?;
+    ensure(line["path"] == "/v1/models" && line["status"] == 200, || line.to_string())?;
+    std::fs::write(config, "port = 'many'\n")?;
+    refused(&run(&["serve", "--config", config])?, &["serve.toml", "--port"])?;
     let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
     let port = taken.local_addr()?.port().to_string();
     refused(&run(&["serve", "--model", model, "--port", &port])?, &["cannot listen on 127.0.0.1", &port])

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-/// Who pays for a request, and where it is written down.
+/// The user whose allowance a request takes from, and its log line.
 pub(super) struct Receipt {
     pub(super) guard: Arc<Guard>,
     pub(super) user: String,

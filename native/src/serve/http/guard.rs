@@ -1,4 +1,5 @@
-//! What each user may ask for: requests and tokens per minute, and log-probabilities of tokens that the request steers.
+//! Allowances of each user: requests and tokens per minute, and log-probabilities of steered tokens per day. A token is
+//! steered if the request limits by itself which tokens may come: by a logit bias or a constraint.
 
 use super::error::{Failure, Result};
 use axum::http::StatusCode;
@@ -6,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What a user may ask for; `None` is no limit.
+/// Limits of each user; `None` is no limit.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(super) struct Rates {
     pub(super) requests_per_minute: Option<u32>,
@@ -15,7 +16,7 @@ pub(super) struct Rates {
     pub(super) steered_per_day: Option<u32>,
 }
 
-/// An allowance that fills up evenly and never holds more than one period's.
+/// A token bucket: it fills evenly and holds at most the allowance of one period.
 #[derive(Debug)]
 struct Bucket {
     left: f64,
@@ -32,7 +33,7 @@ impl Bucket {
         (self.left, self.at) = ((self.left + gained).min(most.into()), now);
     }
 
-    /// How long until `amount` is there.
+    /// Returns the time until `amount` is available, if it is not yet.
     fn wait(&self, amount: f64, most: u32, period: Duration) -> Option<Duration> {
         let missing = amount - self.left;
         let seconds = missing / f64::from(most).max(1e-9) * period.as_secs_f64();

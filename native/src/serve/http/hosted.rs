@@ -1,4 +1,4 @@
-//! The models of a server: loaded when it starts, or when they are asked for.
+//! The models of a server, loaded at its start or on the first request.
 
 use super::error::{Failure, Result};
 use super::render::now;

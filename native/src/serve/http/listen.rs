@@ -1,4 +1,4 @@
-//! Connections: accepted, secured, bounded in number and in how long a client may take.
+//! Accepts connections, over TLS if there are certificates, and bounds their number and the time that a client takes.
 
 use super::App;
 use crate::{Error, Result};
@@ -149,7 +149,7 @@ async fn secure(router: Router, stream: TcpStream, stop: watch::Receiver<bool>, 
     connection(router, stream, stop).await;
 }
 
-/// Finds out within two minutes that the other end is gone without having said so.
+/// Makes the system notice within two minutes that the other end is gone.
 fn watch_over(stream: &TcpStream) {
     let socket = socket2::SockRef::from(stream);
     let alive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(60));

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// What is written of requests.
+/// Content of the request log.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Log {
     /// Nothing.

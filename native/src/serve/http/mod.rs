@@ -44,7 +44,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-/// What one request, or one user, may ask for.
+/// Limits of a request and of a user.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Limits {

@@ -1,5 +1,4 @@
-//! What happens to every request before its address is asked: it is counted and written down, its key is looked at, its body
-//! is read.
+//! Middleware in front of the routes: counts and logs each request, checks its key and its rate, reads its body.
 
 use super::error::Failure;
 use super::log::Entry;
@@ -13,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// Counts the request, and begins its line in the log.
+/// Counts the request and begins its log line.
 pub(super) async fn record(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let entry = Arc::new(Entry::new(app.log));
     let id = unique("req_");
@@ -32,7 +31,7 @@ pub(super) async fn record(State(app): State<App>, mut request: Request, next: N
     response
 }
 
-/// Asks for a key where there are any, and whether its user may ask for more.
+/// Checks the API key and the rate limits of its user.
 pub(super) async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let entry = request.extensions().get::<Arc<Entry>>().cloned();
     let entry = entry.unwrap_or_else(|| Arc::new(Entry::new(super::Log::Off)));
@@ -51,7 +50,7 @@ pub(super) async fn admit(State(app): State<App>, mut request: Request, next: Ne
     next.run(request).await
 }
 
-/// Reads the body, within its size and its time.
+/// Reads the body within its limits of size and time.
 pub(super) async fn body(State(app): State<App>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let most = app.limits.body;
