@@ -36,8 +36,10 @@ fn numbers(seed: usize, rows: usize, cols: usize) -> Vec<f32> {
     (0..rows).flat_map(|row| (0..cols).map(move |col| number(row, col) / 500.0)).collect()
 }
 
-/// Each module with `A` and `B`, and their sizes.
-fn modules(case: &Json) -> Vec<(String, [usize; 2], Vec<f32>, Vec<f32>)> {
+/// The name of a module, its inputs and outputs, and `A` and `B`.
+type Module = (String, [usize; 2], Vec<f32>, Vec<f32>);
+
+fn modules(case: &Json) -> Vec<Module> {
     let all = case["modules"].as_array().expect("modules").iter().enumerate();
     let size = |module: &Json, at: usize| module[at].as_u64().expect("a size") as usize;
     all.map(|(n, module)| {
