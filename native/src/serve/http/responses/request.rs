@@ -103,7 +103,10 @@ fn includes_logprobs(fields: &Fields) -> Result<bool> {
 /// Appends the messages that the input consists of.
 fn read_input(fields: &Fields, messages: &mut Vec<Value>) -> Result<()> {
     let items = match fields.get("input") {
-        Some(Value::String(text)) => return Ok(messages.push(json!({"role": "user", "content": text}))),
+        Some(Value::String(text)) => {
+            messages.push(json!({"role": "user", "content": text}));
+            return Ok(());
+        }
         Some(Value::Array(items)) if !items.is_empty() => items,
         other => {
             let got = other.map_or("nothing".into(), short);
