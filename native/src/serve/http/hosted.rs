@@ -1,7 +1,7 @@
 //! The models of a server, loaded at its start or on the first request.
 
+use super::clock::now;
 use super::error::{Failure, Result};
-use super::render::now;
 use super::{App, blocking};
 use crate::serve::Engine;
 use crate::{Embedder, Model};

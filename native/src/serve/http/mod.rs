@@ -1,6 +1,7 @@
 //! The HTTP interface, as OpenAI's clients expect it.
 
 mod choices;
+mod clock;
 mod complete;
 mod counts;
 mod deltas;

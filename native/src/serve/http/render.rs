@@ -1,6 +1,7 @@
 //! Answers as JSON: whole ones, and the chunks of streams.
 
 use super::choices::Choices;
+use super::clock::now;
 use super::deltas::Deltas;
 use super::error::{Failure, Result};
 use super::hosted::Loaded;
@@ -11,7 +12,6 @@ use foveate_core::generate::{Finish, Piece, Token, Usage};
 use foveate_core::parts::Splitter;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Which of OpenAI's two interfaces asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,11 +31,6 @@ pub(super) struct Frame {
     /// Answers to each prompt, and what of a prompt stands in front of its answers.
     per_prompt: usize,
     echo: Vec<String>,
-}
-
-/// Seconds since 1970.
-pub(super) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
 /// A name that no other answer has.

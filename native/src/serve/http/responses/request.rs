@@ -103,7 +103,10 @@ fn includes_logprobs(fields: &Fields) -> Result<bool> {
 /// Appends the messages that the input consists of.
 fn read_input(fields: &Fields, messages: &mut Vec<Value>) -> Result<()> {
     let items = match fields.get("input") {
-        Some(Value::String(text)) => return Ok(messages.push(json!({"role": "user", "content": text}))),
+        Some(Value::String(text)) => {
+            messages.push(json!({"role": "user", "content": text}));
+            return Ok(());
+        }
         Some(Value::Array(items)) if !items.is_empty() => items,
         other => {
             let got = other.map_or("nothing".into(), short);
@@ -162,7 +165,7 @@ fn read_tool(at: usize, tool: &Value) -> Result<Value> {
 pub(super) fn echoed(fields: &Fields, model: &str) -> Value {
     let or = |name: &str, default: Value| fields.get(name).cloned().unwrap_or(default);
     json!({
-        "id": unique("resp_"), "object": "response", "created_at": crate::serve::http::render::now(), "status": "in_progress",
+        "id": unique("resp_"), "object": "response", "created_at": crate::serve::http::clock::now(), "status": "in_progress",
         "background": false, "error": null, "incomplete_details": null, "instructions": or("instructions", Value::Null),
         "max_output_tokens": or("max_output_tokens", Value::Null), "metadata": or("metadata", json!({})), "model": model,
         "output": [], "parallel_tool_calls": true, "previous_response_id": null,
