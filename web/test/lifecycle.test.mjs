@@ -257,7 +257,7 @@ support.inChromium("the lifecycle of a model in Chromium", support.skipBrowser |
           for (const end = performance.now() + 80; performance.now() < end; );
           await settled();
           observer.disconnect();
-          const message = device === "cpu" ? step.value : { role: "assistant", content: pieces.join("") };
+          const { message } = step.value;
           return { meanwhile, seen: long.length, gaps, loading, pieces, message };
         },
         { source: `/models/${support.smollm2}`, device },

@@ -64,7 +64,7 @@ pub(super) struct Arguments {
     /// Let products of many sequences on the processor add in the order that is fastest. Without this flag, an answer has the
     /// same bits whatever else is asked.
     #[arg(long)]
-    fast: bool,
+    no_batch_invariance: bool,
     /// File of API keys, one a line; the environment variable FOVEATE_API_KEYS has more, with commas between them. Without
     /// any, every request is served.
     #[arg(long, value_name = "FILE")]
@@ -237,7 +237,7 @@ fn load(arguments: &Arguments, name: &OsStr) -> Result<(Model, Option<Engine>)> 
     options.budget = arguments.step_tokens;
     options.kv = arguments.kv.format();
     options.prefixes = arguments.prefixes;
-    options.alike = !arguments.fast;
+    options.alike = !arguments.no_batch_invariance;
     let engine = match model.config().bidirectional() {
         true => None,
         false => Some(Engine::prepared(model.clone(), options, &mut |session| progress::prepare(session))?),

@@ -114,7 +114,7 @@ async def rate(server, together, tokens):
 
 async def speed(model):
     flags = ["--sequences", 32, "--context", 512, "--cache-tokens", 16384, "--prefixes", 0]
-    for more in ([], ["--fast"]):
+    for more in ([], ["--no-batch-invariance"]):
         with Server("--model", model, *flags, *more) as server:
             await rate(server, 1, 8)
             rates = [statistics.median([await rate(server, together, 64) for _ in range(3)]) for together in (1, 8, 32)]
