@@ -1,6 +1,6 @@
 //! `foveate rerank`
 
-use super::{DeviceArguments, load};
+use super::{DeviceArguments, LoraArguments, load};
 use clap::Args;
 use foveate::rerank::{Options, Reranker};
 use foveate::{Any, Result, wait};
@@ -40,7 +40,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let documents = super::embed::texts(arguments.input.as_deref(), &arguments.documents)?;
-    let model = load(&arguments.model, arguments.device)?;
+    let model = load(&arguments.model, &LoraArguments::default(), arguments.device)?;
     let mut reranker: Reranker<Any> = Reranker::new(model)?;
     let options = Options::new().truncate(arguments.truncate);
     let options = match &arguments.instruction {
