@@ -12,37 +12,14 @@ mod names;
 mod peft;
 
 use crate::error::{Error, Result, one_line};
-use crate::hash::Hash;
 use crate::model::Files;
 use crate::weights::Checkpoint;
+use crate::weights::adapters::{Pair, key};
 use foveate_kernels::quant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub(crate) use names::key;
-
-/// An adapter of a model, read from its files.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Adapter {
-    name: String,
-    /// `general.architecture` of a GGUF file; `None` for PEFT's files.
-    gguf: Option<String>,
-    pairs: BTreeMap<String, Pair>,
-}
-
-/// The two matrices that are added to one product.
-#[derive(Clone, PartialEq, Debug)]
-pub(crate) struct Pair {
-    pub(crate) rank: u32,
-    pub(crate) inputs: u32,
-    pub(crate) outputs: u32,
-    /// `[rank, inputs]`
-    pub(crate) a: Vec<f32>,
-    /// `[outputs, rank]`, times the adapter's scale.
-    pub(crate) b: Vec<f32>,
-    /// The tensor that holds `B`, for messages.
-    pub(crate) name: String,
-}
+pub use crate::weights::adapters::Adapter;
 
 impl Adapter {
     /// Reads an adapter in PEFT's form: `config` is `adapter_config.json`, `weights` its safetensors file.
@@ -185,46 +162,4 @@ impl Files {
         self.weights.adapters.0.push(Arc::new(adapter));
         Ok(self)
     }
-}
-
-/// The adapters of a model, in the order in which they were added.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Adapters(Vec<Arc<Adapter>>);
-
-impl Adapters {
-    /// Returns the pairs of a product by the name of its tensor, and the keys that they have in their adapters.
-    pub(crate) fn of(&self, tensor: &str) -> Vec<(String, &Pair)> {
-        let found = |(n, adapter)| names::find(adapter, tensor).map(|(key, pair)| (mark(n, key), pair));
-        self.0.iter().map(|adapter| &**adapter).enumerate().filter_map(found).collect()
-    }
-
-    /// Refuses adapters of which a product was not `used`.
-    pub(crate) fn all_used(&self, used: &BTreeSet<String>) -> Result<()> {
-        for (n, adapter) in self.0.iter().enumerate() {
-            let mut left = adapter.pairs.iter().filter(|(key, _)| !used.contains(&mark(n, key)));
-            if let Some((_, pair)) = left.next() {
-                let reason = format!(
-                    "{} changes {}, which is no product of this model's attention or MLPs; no other products can have \
-                     adapters",
-                    adapter.name,
-                    one_line(&pair.name)
-                );
-                return Err(Error::Config { reason });
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds the adapters to a fingerprint.
-    pub(crate) fn hash(&self, hash: &mut Hash) {
-        for (key, pair) in self.0.iter().flat_map(|adapter| &adapter.pairs) {
-            hash.add(key.as_bytes());
-            hash.add(bytemuck::cast_slice(&pair.a));
-            hash.add(bytemuck::cast_slice(&pair.b));
-        }
-    }
-}
-
-fn mark(adapter: usize, key: &str) -> String {
-    format!("{adapter} {key}")
 }

@@ -1,45 +1,11 @@
-//! Names of products in adapters of both kinds, and the order of their rows.
+//! The order of the rows of adapters' products.
 
-use super::{Adapter, Pair};
 use crate::config::Config;
 use crate::error::{Error, Result};
-
-/// The names of products in folders of the hub and in GGUF files.
-const NAMES: [(&str, &str); 9] = [
-    ("self_attn.q_proj.weight", "attn_q.weight"),
-    ("self_attn.k_proj.weight", "attn_k.weight"),
-    ("self_attn.v_proj.weight", "attn_v.weight"),
-    ("self_attn.o_proj.weight", "attn_output.weight"),
-    ("self_attn.qkv_proj.weight", "attn_qkv.weight"),
-    ("mlp.gate_proj.weight", "ffn_gate.weight"),
-    ("mlp.up_proj.weight", "ffn_up.weight"),
-    ("mlp.gate_up_proj.weight", "ffn_up.weight"),
-    ("mlp.down_proj.weight", "ffn_down.weight"),
-];
+use crate::weights::adapters::{Adapter, Pair};
 
 /// Architectures whose GGUF files hold the rows of queries and keys in another order than folders of the hub.
 const REORDERED: [&str; 5] = ["llama", "mistral3", "smollm3", "arcee", "granite"];
-
-/// The name of a tensor from the number of its layer on, which is where names in files and in adapters agree.
-pub(crate) fn key(tensor: &str) -> String {
-    let words: Vec<&str> = tensor.split('.').collect();
-    let layer = words.iter().position(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit()));
-    words[layer.unwrap_or(0)..].join(".")
-}
-
-/// The pair of a tensor, under its own name or under that of files of the other kind.
-pub(super) fn find<'a>(adapter: &'a Adapter, tensor: &str) -> Option<(&'a str, &'a Pair)> {
-    let key = key(tensor);
-    let (layer, name) = key.split_once('.')?;
-    let others = NAMES.iter().filter_map(|(hub, gguf)| match name {
-        _ if name == *hub => Some(*gguf),
-        _ if name == *gguf => Some(*hub),
-        _ => None,
-    });
-    let mut names = std::iter::once(name).chain(others);
-    let found = names.find_map(|name| adapter.pairs.get_key_value(&format!("{layer}.{name}")))?;
-    Some((found.0.as_str(), found.1))
-}
 
 /// The adapter with its rows of queries and keys in the order that the model's files have.
 pub(super) fn reordered(mut adapter: Adapter, config: &Config, gguf: bool) -> Result<Adapter> {
@@ -111,12 +77,5 @@ mod tests {
         reorder(&mut moved, 2, Order::Halves).expect("whole heads");
         assert_eq!(moved.b, b);
         assert!(reorder(&mut moved, 3, Order::Halves).is_err());
-    }
-
-    #[test]
-    fn keys_begin_at_the_layer() {
-        assert_eq!(key("base.model.layers.12.self_attn.q_proj.weight"), "12.self_attn.q_proj.weight");
-        assert_eq!(key("blk.3.attn_q.weight"), "3.attn_q.weight");
-        assert_eq!(key("token_embd.weight"), "token_embd.weight");
     }
 }

@@ -1,8 +1,7 @@
 //! Layers of attention: a product, norms of heads, rotation, an append to the cache, and attention over its pages.
 
-use super::adapter::Adapter;
 use super::latent::Latent;
-use super::matrix::{Input, Matrix, Then};
+use super::matrix::{Adapter, Input, Matrix, Then};
 use super::norm::Norm;
 use super::record::Record;
 use super::workspace::{Step, Workspace};

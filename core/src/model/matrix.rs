@@ -1,6 +1,7 @@
 //! Products of a model's matrices, and what they take along.
 
-use super::adapter::Adapter;
+mod adapter;
+
 use super::record::Record;
 use super::workspace::Workspace;
 use crate::backend::{Backend, Operand};
@@ -8,6 +9,8 @@ use crate::error::Result;
 use foveate_kernels::dtype::DType;
 use foveate_kernels::{fused_linear, linear};
 use std::sync::Arc;
+
+pub(crate) use adapter::Adapter;
 
 /// Outputs of a product, in one or several parts of their own format.
 pub(crate) struct Matrix<B: Backend> {

@@ -1,7 +1,6 @@
 //! The MLP of a layer: a product, an activation, and what the output product reads.
 
-use super::adapter::Adapter;
-use super::matrix::{Input, Matrix, Then, few};
+use super::matrix::{Adapter, Input, Matrix, Then, few};
 use super::norm::Norm;
 use super::record::Record;
 use super::workspace::Workspace;

@@ -1,6 +1,5 @@
 //! Models: a configuration, the decoder that runs it, and the words around it.
 
-mod adapter;
 mod attention;
 mod block;
 mod classifier;

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use foveate_kernels::dtype::DType;
 
+use super::adapters::Adapters;
 use super::gguf::{self, Metadata};
 use super::hollow::Hollow;
 use super::made::{Made, block_recipe};
@@ -14,7 +15,6 @@ use super::source::{Memory, SharedBytes, Source, check_range};
 use super::tensor::{Stored, TensorInfo};
 use crate::error::{Error, Result, one_line};
 use crate::hash::Hash;
-use crate::lora::Adapters;
 
 /// The tensors of a model and the files that hold them.
 pub struct Checkpoint {

@@ -4,6 +4,7 @@
 //! model larger than memory can be streamed to a device. Files are untrusted: every count is bounded by the bytes
 //! that could hold it, every range is checked against the file, and tensors never overlap.
 
+pub(crate) mod adapters;
 mod checkpoint;
 mod foreign;
 pub mod gguf;

@@ -4,9 +4,9 @@ use super::Loader;
 use crate::backend::Backend;
 use crate::config;
 use crate::error::Result;
-use crate::model::adapter::Adapter;
 use crate::model::block::{Block, Shared};
 use crate::model::family::Role;
+use crate::model::matrix::Adapter;
 
 impl<B: Backend> Loader<'_, B> {
     pub(super) async fn block(&mut self, of: &config::Block, index: usize, dim: u32) -> Result<Block<B>> {

@@ -4,10 +4,10 @@ use super::Loader;
 use super::tensors::known;
 use crate::backend::Backend;
 use crate::error::{Error, Result};
-use crate::lora::Pair;
-use crate::model::adapter::Adapter;
 use crate::model::family::Place;
+use crate::model::matrix::Adapter;
 use crate::model::matrix::Matrix;
+use crate::weights::adapters::Pair;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

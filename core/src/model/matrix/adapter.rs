@@ -1,23 +1,23 @@
 //! Products of a low rank that are added to what another product gives.
 
-use super::matrix::{Input, Matrix, Then};
-use super::record::Record;
-use super::workspace::Workspace;
+use super::{Input, Matrix, Then};
 use crate::backend::{Backend, Operand};
 use crate::error::Result;
+use crate::model::record::Record;
+use crate::model::workspace::Workspace;
 use foveate_kernels::{add, linear};
 
 /// `y += B A x`, for one or several ranges of the outputs, one behind the other.
 pub(crate) struct Adapter<B: Backend> {
     /// The products `A` of all ranges, as one: its outputs lie one behind the other.
-    pub(super) inner: Matrix<B>,
+    pub(in crate::model) inner: Matrix<B>,
     /// The product `B` of each range.
-    pub(super) outputs: Vec<Matrix<B>>,
+    pub(in crate::model) outputs: Vec<Matrix<B>>,
 }
 
 impl<B: Backend> Adapter<B> {
     /// Records the addition to dense rows `y`.
-    pub(super) fn add(
+    pub(in crate::model) fn add(
         &self,
         to: &mut Record<'_, B>,
         w: &Workspace<B>,
