@@ -30,18 +30,6 @@ pub use session::{Augmentation, Session, Snapshot, View};
 
 use wasm_bindgen::prelude::*;
 
-#[wasm_bindgen]
-extern "C" {
-    #[wasm_bindgen(js_namespace = console, js_name = error)]
-    fn console_error(message: &str);
-}
-
-/// A panic is a mistake of ours: it is reported before the trap that follows.
-#[wasm_bindgen(start)]
-fn start() {
-    std::panic::set_hook(Box::new(|info| console_error(&format!("foveate: {info}"))));
-}
-
 /// Bytes of the wasm memory, which never shrinks.
 #[wasm_bindgen(js_name = wasmBytes)]
 pub fn wasm_bytes() -> f64 {

@@ -20,16 +20,4 @@ mod lexicon;
 pub use constrain::{Guide, Vocabulary};
 pub use exchange::{Exchange, template_inputs};
 
-use wasm_bindgen::prelude::*;
 
-#[wasm_bindgen]
-extern "C" {
-    #[wasm_bindgen(js_namespace = console, js_name = error)]
-    fn console_error(message: &str);
-}
-
-/// A panic is a mistake of ours: it is reported before the trap that follows.
-#[wasm_bindgen(start)]
-fn start() {
-    std::panic::set_hook(Box::new(|info| console_error(&format!("foveate: {info}"))));
-}
