@@ -19,5 +19,3 @@ mod lexicon;
 #[cfg(feature = "constrain")]
 pub use constrain::{Guide, Vocabulary};
 pub use exchange::{Exchange, template_inputs};
-
-
