@@ -2,7 +2,7 @@
 //! answers.
 //!
 //! This module stands beside that of the models, which browsers download first: pages that only generate text do without it.
-//! It has no tokenizer of its own: it asks the model through [`JsLexicon`].
+//! It has no tokenizer of its own: it asks the model through `JsLexicon`.
 //!
 //! Elsewhere than on `wasm32` the crate is empty, as `foveate-wasm` is.
 #![cfg(target_arch = "wasm32")]
