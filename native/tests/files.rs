@@ -53,7 +53,7 @@ fn folders_that_are_no_model_say_what_is_missing() {
     let empty_config = || ("config.json", &br#"{"model_type":"llama"}"#[..]);
     for (files, words) in [
         (vec![], &["no config.json", ".gguf"][..]),
-        (vec![("adapter_config.json", &b"{}"[..])], &["adapter", "merge"]),
+        (vec![("adapter_config.json", &b"{}"[..])], &["adapter", "--lora"]),
         (vec![("a.gguf", b"GGUF"), ("b.gguf", b"GGUF")], &["2 .gguf files", "a.gguf", "name one"]),
         (vec![empty_config()], &["model.safetensors"]),
         (vec![empty_config(), ("pytorch_model.bin", b"PK")], &["pickles", "pytorch_model.bin", "safetensors"]),

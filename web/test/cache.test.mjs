@@ -222,7 +222,8 @@ support.inChromium("the cache in Chromium", support.skipBrowser || support.skipG
     }, `/models/${support.smollm2}`);
     assert.equal(stopped.code, "cancelled");
     const [{ cachedBytes, totalBytes, complete }] = await page.evaluate(() => window.foveate.cache.list());
-    assert.ok(cachedBytes >= 30e6 && cachedBytes < totalBytes && !complete, `${cachedBytes} of ${totalBytes}`);
+    // Ranges that were on their way are lost: several of 4 MiB.
+    assert.ok(cachedBytes >= 20e6 && cachedBytes < totalBytes && !complete, `${cachedBytes} of ${totalBytes}`);
     const { fetched } = await load(`/models/${support.smollm2}`);
     assert.ok(fetched <= totalBytes - cachedBytes, `${fetched} fetched, ${cachedBytes} of ${totalBytes} were cached`);
     const [now] = await page.evaluate(() => window.foveate.cache.list());
