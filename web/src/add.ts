@@ -81,6 +81,9 @@ export async function add(source: string | URL | readonly (string | URL)[], opti
   }
   const name = Array.isArray(sent) ? sent[0] : sent;
   const model = (await cache.list()).find(({ source }) => source === name);
-  if (!model) throw full ?? new FoveateError("quota", `${name} cannot be kept: the browser's storage refused it`);
+  if (full) throw full;
+  if (!model) throw new FoveateError("quota", `${name} cannot be kept: the browser's storage refused it`);
+  // The storage may say that it is full only after all has arrived.
+  if (!model.complete) throw await quotaError(model.source, model.totalBytes - model.cachedBytes);
   return model;
 }

@@ -102,7 +102,7 @@ export async function blank(browser, url, from) {
   });
   page.on("pageerror", (error) => page.complaints.push(String(error)));
   await page.goto(blankAt(url, from));
-  await page.waitForFunction(() => window.answer, null, { timeout: 10_000 });
+  await page.waitForFunction(() => window.answer, null, { timeout: 60_000 });
   return page;
 }
 
