@@ -167,7 +167,7 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
       await page.locator("#file").setInputFiles(file);
       const notice = page.locator("#notice");
       await notice.waitFor();
-      assert.match(await notice.innerText(), /noise was not loaded: noise\.gguf is damaged: .* \(format\)\. SmolLM2 135M stays loaded\./);
+      assert.match(await notice.innerText(), /noise was not loaded: noise\.gguf is not a model: .* \(format\)\. SmolLM2 135M stays loaded\./);
       const dropped = await page.evaluateHandle(() => {
         const files = new DataTransfer();
         files.items.add(new File(["no model either"], "dropped.gguf"));
@@ -177,7 +177,7 @@ describe("the playground", { skip: support.skipBrowser || support.skipModel }, (
       assert.equal(await page.locator("body.target").count(), 1);
       await page.dispatchEvent("main", "drop", { dataTransfer: dropped });
       assert.equal(await page.locator("body.target").count(), 0);
-      await page.waitForFunction(() => /dropped\.gguf is damaged/.test(document.getElementById("notice-text").textContent));
+      await page.waitForFunction(() => /dropped\.gguf is not a model/.test(document.getElementById("notice-text").textContent));
       assert.equal(await page.locator(".turn").count(), turns);
       await ask(page, "Still here?");
       await answered(page);

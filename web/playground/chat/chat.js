@@ -194,7 +194,7 @@ export class Chat {
         const { value, done } = await tokens.next();
         if (done) {
           const room = seen.generated < options.maxTokens;
-          node.finish = value === "length" ? (room ? "context" : "length") : "stop";
+          node.finish = value?.finishReason === "length" ? (room ? "context" : "length") : "stop";
           return found;
         }
         seen.first ??= performance.now();
