@@ -80,9 +80,9 @@ pub struct Copy<'a, B: Backend> {
 /// Counters of an executor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Stats {
-    /// Bytes allocated now, and the most that ever were. Mapped files count for nothing.
+    /// Bytes allocated now. Mapped files count for nothing.
     pub bytes: u64,
-    /// The most bytes that were ever allocated at once.
+    /// The most bytes that were ever allocated at once. Mapped files count for nothing.
     pub peak_bytes: u64,
     /// Buffers ever created, of any kind.
     pub buffers: u64,
@@ -92,7 +92,7 @@ pub struct Stats {
     pub dispatches: u64,
     /// Bytes that were uploaded; the parameters of dispatches, 256 bytes each on a GPU, are not among them.
     pub uploaded_bytes: u64,
-    /// Transfers back to the host, and their bytes.
+    /// Transfers back to the host.
     pub downloads: u64,
     /// Bytes of the transfers back to the host.
     pub downloaded_bytes: u64,

@@ -87,8 +87,8 @@ pub struct Config {
     pub tied: Option<bool>,
     /// Tokens that end a text.
     pub stops: Vec<u32>,
-    /// The most elements between the two products of what adapters add to a product, and the most outputs of such a product;
-    /// zeros without adapters. Loading sets it.
+    /// Sizes for low-rank adapters: the most elements between the two products of one matrix's adapters, and the most outputs
+    /// of a matrix that has adapters. Loading sets them; both are zero without adapters.
     pub adapters: [u32; 2],
 }
 

@@ -43,8 +43,8 @@ impl Cpu {
         Self { bytes: None, tiles: None, ..self }
     }
 
-    /// Sets up to how many tokens a step has the same bits for each token as a step of that token alone: sequences that step
-    /// together then go on as each would alone. 0, the default, leaves it to what is fastest.
+    /// Makes steps of up to `tokens` tokens give each token the same bits as a step of that token alone, so that sequences
+    /// that step together go on as each would alone. With 0, the default, steps take the fastest kernels.
     pub fn set_alike(&self, tokens: usize) {
         self.alike.store(tokens, Ordering::Relaxed);
     }

@@ -12,14 +12,14 @@ pub enum Error {
     Read {
         /// The file or request.
         what: String,
-        /// What is wrong.
+        /// The failure, or the range and the length of the file.
         reason: String,
     },
     /// A file that is damaged, or not of the format it was opened as.
     Format {
         /// The file.
         what: String,
-        /// What is wrong.
+        /// The defect, or the format that was expected.
         reason: String,
     },
     /// A tensor that the model needs and no file holds.
@@ -42,9 +42,9 @@ pub enum Error {
     UnusedTensors {
         /// The family.
         architecture: String,
-        /// The first of them.
+        /// The names of the first few.
         names: Vec<String>,
-        /// Their number.
+        /// The number of all such tensors.
         count: usize,
     },
     /// A tensor stored in a type that no kernel reads.
@@ -63,34 +63,34 @@ pub enum Error {
     },
     /// A model configuration that is wrong or that its family does not define.
     Config {
-        /// What is wrong.
+        /// The key or setting that is refused, and the values that are supported.
         reason: String,
     },
     /// A tokenizer that could not be built, or a text that it could not split.
     Tokenizer {
-        /// What is wrong.
+        /// The defect of the tokenizer, or the text or token that it refuses.
         reason: String,
     },
     /// A chat template that is missing, wrong, refuses the messages or does not end.
     Template {
-        /// What is wrong.
+        /// The defect of the template, or the message that it refuses.
         reason: String,
     },
     /// A constraint on a generation that is wrong, costs too much or can't be met.
     Constraint {
         /// The kind of constraint, by the name of its flag.
         what: &'static str,
-        /// What is wrong.
+        /// The defect of the constraint, or the limit that it exceeds.
         reason: String,
     },
     /// A device that failed, was lost or was not found.
     Device {
-        /// What is wrong.
+        /// The failure that the device reports.
         reason: String,
     },
     /// A buffer of the caller's that was created without a usage that `what` needs.
     BufferUsage {
-        /// What the buffer was passed to.
+        /// The op or call that the buffer was passed to.
         what: &'static str,
         /// The usages that it needs.
         needs: String,
@@ -146,7 +146,7 @@ pub enum Error {
     },
     /// A coprocessor that gave no latents.
     Coprocessor {
-        /// What is wrong.
+        /// The reason why there are no latents.
         reason: String,
     },
     /// A file of changes, or a saved cache, that was made for another model, by the fingerprints of both.
@@ -158,16 +158,16 @@ pub enum Error {
     },
     /// A saved cache that is whole, and of another kind than the session's.
     CacheMismatch {
-        /// What differs.
+        /// The property that differs.
         what: &'static str,
-        /// What the session has.
+        /// Its value in the session.
         expected: String,
-        /// What the saved cache has.
+        /// Its value in the saved cache.
         got: String,
     },
     /// Embeddings that are no rows of the model's width, or not finite.
     Embeddings {
-        /// What is wrong.
+        /// The number of elements that make no rows, or the element that is not finite.
         reason: String,
     },
     /// Logits from which no token can be chosen: one is NaN or +infinity, or none is finite.
@@ -177,7 +177,7 @@ pub enum Error {
     },
     /// A setting of a generation that is out of its range or that no sampler has.
     Setting {
-        /// What is wrong.
+        /// The setting, its range and the value that was given.
         reason: String,
     },
     /// Every token was excluded by a mask, a ban or a penalty.

@@ -1,4 +1,4 @@
-//! How well documents answer a query: rerankers, which read both together.
+//! Rerankers: models that read a query and a document together and judge how well the document answers the query.
 //!
 //! A cross-encoder has a head that judges a text (`...ForSequenceClassification` in transformers) and reads the pair as its
 //! tokenizer puts it together. Qwen3-Reranker is a language model that is asked in a fixed prompt and answers "yes" or
@@ -10,7 +10,7 @@ use crate::model::Model;
 use crate::session::{Input, RollbackTarget, Session};
 use std::sync::Arc;
 
-/// What Qwen3-Reranker is asked to judge, unless it is told otherwise.
+/// The instruction of Qwen3-Reranker, where [`Options`] have none.
 pub const INSTRUCTION: &str = "Given a web search query, retrieve relevant passages that answer the query";
 
 const BEFORE: &str = "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the \
@@ -21,7 +21,7 @@ const BEHIND: &str = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Options {
-    /// What a language model is asked to judge; [`INSTRUCTION`] without it. Cross-encoders read none.
+    /// The instruction of a language model; [`INSTRUCTION`] without it. Cross-encoders read none.
     pub instruction: Option<String>,
     /// Documents that are too long are cut; otherwise they are an error.
     pub truncate: bool,
@@ -33,7 +33,7 @@ impl Options {
         Self::default()
     }
 
-    /// Sets what a language model is asked to judge.
+    /// Sets the instruction of a language model.
     pub fn instruction(self, instruction: impl Into<String>) -> Self {
         Self { instruction: Some(instruction.into()), ..self }
     }
@@ -47,7 +47,7 @@ impl Options {
 /// How well a document answers a query.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Relevance {
-    /// The number that the model gives; larger is better. Of a language model, the logit of "yes" less that of "no".
+    /// The number that the model gives; larger is better. A language model gives the logit of "yes" less that of "no".
     pub logit: f32,
     /// `1 / (1 + exp(-logit))`
     pub score: f32,
@@ -59,12 +59,12 @@ impl Relevance {
     }
 }
 
-/// How a model judges.
+/// The way in which a model judges.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    /// By a head.
+    /// A head gives one number.
     Head,
-    /// By the logits of two answers.
+    /// The logits of two answers are compared.
     Answers { yes: u32, no: u32 },
 }
 
@@ -76,9 +76,11 @@ pub struct Reranker<B: Backend> {
 }
 
 impl<B: Backend> Reranker<B> {
+    /// Makes a reranker of a model with a head of one label, or of one of Qwen3's kind.
+    ///
     /// # Errors
-    /// `Config` for a head of several labels, and for a model without one that is not of the kind of Qwen3; `Tokenizer` if
-    /// that has no tokens for both answers.
+    /// `Config` for a head of several labels, and for any other model without a head; `Tokenizer` if a language model has no
+    /// tokens for both answers.
     pub fn new(model: Arc<Model<B>>) -> Result<Self> {
         let config = model.config();
         let kind = match config.classifier {
@@ -164,8 +166,8 @@ impl<B: Backend> Reranker<B> {
     }
 }
 
-/// Returns what the head of `session`'s model gives for a text: a number for each label. `parts` says which of two texts each
-/// token belongs to. The session is empty afterwards.
+/// Returns the numbers that the head of the session's model gives a text, one for each label. `parts` holds the part of a pair
+/// of texts, 0 or 1, that each token belongs to. The session is empty afterwards.
 ///
 /// # Errors
 /// `Config` for a model without such a head; `EmptyPrompt` for a text without tokens; as [`Session::hidden`].
@@ -178,11 +180,10 @@ pub async fn classify<B: Backend>(session: &mut Session<B>, ids: &[u32], parts: 
         return Err(Error::EmptyPrompt);
     }
     session.rollback(RollbackTarget::Len(0))?;
-    session.set_parts(parts)?;
     let mut rows = Vec::new();
-    let read = session.hidden(Input::Tokens(ids), |given| rows.extend_from_slice(given)).await;
-    session.set_parts(&vec![0; parts.len()])?;
-    read?;
+    let paired = session.with_parts(parts)?;
+    paired.session.hidden(Input::Tokens(ids), |given| rows.extend_from_slice(given)).await?;
+    drop(paired);
     session.rollback(RollbackTarget::Len(0))?;
     Ok(head.judge(&rows, model.config().dim as usize))
 }

@@ -1,5 +1,7 @@
 //! Encoders: a text is read in one step, and its vectors follow from the hidden states of its tokens.
 
+mod golden_folder;
+
 use foveate_core::Any;
 use foveate_core::Error;
 use foveate_core::embedding::{Embedder, Options, Pooling, Prompt, Recipe};
@@ -8,20 +10,13 @@ use foveate_core::model::{Family, Files, Model};
 use foveate_core::sample::{Sampler, Sampling};
 use foveate_core::session::{Input, RollbackTarget, Session};
 use foveate_core::weights::{Checkpoint, Memory};
+use golden_folder::golden_folder;
 use pollster::block_on;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A golden model, or `None` where this machine has not got them.
 fn model(name: &str) -> Option<Arc<Model<Any>>> {
-    let beside = || Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/golden")).into();
-    let golden: PathBuf = std::env::var_os("FOVEATE_GOLDEN").map_or_else(beside, PathBuf::from);
-    let folder = golden.join("families").join(name);
-    if !folder.exists() {
-        assert!(std::env::var_os("REQUIRE_GOLDEN").is_none(), "{} does not exist", folder.display());
-        println!("ignored: {} does not exist", folder.display());
-        return None;
-    }
+    let folder = golden_folder(&format!("families/{name}"))?;
     let read = |file: &str| std::fs::read(folder.join(file)).expect("a file of a golden model");
     let weights = Box::new(Memory::new("model.safetensors", read("model.safetensors")));
     let files = Files {
@@ -231,16 +226,14 @@ fn recipe_refuses_files_by_name_and_key() {
 
 #[test]
 fn norms_of_old_files_have_other_names() {
-    let beside = || Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/golden")).into();
-    let golden: PathBuf = std::env::var_os("FOVEATE_GOLDEN").map_or_else(beside, PathBuf::from);
-    let Some(model) = model("bert") else { return };
-    let bytes = std::fs::read(golden.join("families/bert/model.safetensors")).expect("weights");
+    let (Some(folder), Some(model)) = (golden_folder("families/bert"), model("bert")) else { return };
+    let bytes = std::fs::read(folder.join("model.safetensors")).expect("weights");
     let end = 8 + u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
     let header = String::from_utf8(bytes[8..end].to_vec()).expect("a header");
     let header = header.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta");
     let old = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &bytes[end..]].concat();
     let files = Files {
-        family: Family::from_json(&std::fs::read(golden.join("families/bert/config.json")).expect("a configuration"))
+        family: Family::from_json(&std::fs::read(folder.join("config.json")).expect("a configuration"))
             .expect("a family"),
         weights: block_on(Checkpoint::safetensors(vec![Box::new(Memory::new("model.safetensors", old))]))
             .expect("weights"),

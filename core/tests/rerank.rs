@@ -1,5 +1,7 @@
 //! Heads that judge a whole text, and rerankers: a pair of texts is read together.
 
+mod golden_folder;
+
 use foveate_core::Any;
 use foveate_core::Error;
 use foveate_core::host::HostBackend;
@@ -9,12 +11,12 @@ use foveate_core::rerank::{Options, Reranker, classify};
 use foveate_core::session::{Input, Session};
 use foveate_core::tokenizer::Tokenizer;
 use foveate_core::weights::{Checkpoint, Memory};
+use golden_folder::golden_folder;
 use pollster::block_on;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const DIM: usize = 64;
@@ -29,14 +31,7 @@ struct Changed {
 impl Changed {
     /// A golden model, or `None` where this machine has not got them.
     fn open(name: &str, class: &str) -> Option<Self> {
-        let beside = || Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/golden")).into();
-        let golden: PathBuf = std::env::var_os("FOVEATE_GOLDEN").map_or_else(beside, PathBuf::from);
-        let folder = golden.join("families").join(name);
-        if !folder.exists() {
-            assert!(std::env::var_os("REQUIRE_GOLDEN").is_none(), "{} does not exist", folder.display());
-            println!("ignored: {} does not exist", folder.display());
-            return None;
-        }
+        let folder = golden_folder(&format!("families/{name}"))?;
         let read = |file: &str| std::fs::read(folder.join(file)).expect("a file of a golden model");
         let mut config: Value = serde_json::from_slice(&read("config.json")).expect("a configuration");
         config["architectures"] = json!([class]);

@@ -21,11 +21,11 @@ pub enum Error {
     Limit {
         /// The op.
         op: &'static str,
-        /// What there is too little of.
+        /// The resource that the device has too little of.
         what: &'static str,
-        /// What the op needs of it.
+        /// How much of the resource the op needs.
         needs: u64,
-        /// What the device has of it.
+        /// How much of the resource the device has.
         has: u64,
     },
     /// A valid request that this executor has no form for.
@@ -41,7 +41,7 @@ pub enum Error {
         op: &'static str,
         /// The operand.
         name: String,
-        /// What is wrong with it.
+        /// Why the op refuses the operand.
         problem: &'static str,
         /// The arguments that the op takes.
         takes: String,

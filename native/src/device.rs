@@ -70,41 +70,31 @@ pub fn device(kind: Device) -> Result<Any> {
 /// As [`device`].
 pub fn device_with(kind: Device, options: Options) -> Result<Any> {
     let gpu = |software| gpu::Options { baseline: options.baseline, software };
-    let of = |adapter: &wgpu::Adapter| Ok(Any::Gpu(pollster::block_on(Gpu::from_adapter(adapter, gpu(true)))?));
-    match kind {
-        Device::Reference => Ok(Any::Host(HostBackend::reference())),
-        Device::Cpu => Ok(Any::Host(match options.products {
+    let open = |adapter: &wgpu::Adapter| Ok(Any::Gpu(pollster::block_on(Gpu::from_adapter(adapter, gpu(true)))?));
+    let missing =
+        |what: String| foveate_core::Error::Device { reason: format!("{what}; `foveate devices` lists them") };
+    match (kind, named()) {
+        (Device::Reference, _) => Ok(Any::Host(HostBackend::reference())),
+        (Device::Cpu, _) => Ok(Any::Host(match options.products {
             Products::Exact => HostBackend::exact_cpu(options.threads),
             Products::Close => HostBackend::cpu(options.threads),
             Products::Fast => HostBackend::fast_cpu(options.threads),
         })),
-        Device::Adapter(index) => {
-            let mut adapters = pollster::block_on(gpu::adapters());
+        (Device::Adapter(index), _) => {
+            let adapters = pollster::block_on(gpu::adapters());
             let count = adapters.len();
-            if index >= count {
-                let reason =
-                    format!("there is no GPU adapter {index}: {count} were found; `foveate devices` lists them");
-                return Err(foveate_core::Error::Device { reason }.into());
-            }
-            of(&adapters.swap_remove(index))
+            let none = || missing(format!("there is no GPU adapter {index}: {count} were found"));
+            open(adapters.get(index).ok_or_else(none)?)
         }
-        Device::Gpu | Device::Auto if named().is_some() => {
-            let name = named().unwrap_or_default();
+        (Device::Gpu | Device::Auto, Some(name)) => {
             let adapters = pollster::block_on(gpu::adapters());
             let fits = |adapter: &&wgpu::Adapter| adapter.get_info().name.to_lowercase().contains(&name);
-            match adapters.iter().find(fits) {
-                Some(adapter) => of(adapter),
-                None => {
-                    let reason = format!(
-                        "no GPU adapter has {name:?} in its name, as WGPU_ADAPTER_NAME asks; `foveate devices` lists them"
-                    );
-                    Err(foveate_core::Error::Device { reason }.into())
-                }
-            }
+            let none = || missing(format!("no GPU adapter has {name:?} in its name, as WGPU_ADAPTER_NAME asks"));
+            open(adapters.iter().find(fits).ok_or_else(none)?)
         }
-        Device::Gpu => Ok(Any::Gpu(pollster::block_on(Gpu::open(gpu(true)))?)),
+        (Device::Gpu, None) => Ok(Any::Gpu(pollster::block_on(Gpu::open(gpu(true)))?)),
         // A software driver is slower than the processor's own executor.
-        Device::Auto => match pollster::block_on(Gpu::open(gpu(false))) {
+        (Device::Auto, None) => match pollster::block_on(Gpu::open(gpu(false))) {
             Ok(gpu) => Ok(Any::Gpu(gpu)),
             Err(_) => device_with(Device::Cpu, options),
         },

@@ -38,7 +38,7 @@ impl Generation {
     }
 }
 
-/// Restricts the tokens as the options say.
+/// Applies the guide of the options, if there is one.
 fn guided(decode: Decode, options: &JsOptions) -> Decode {
     match options.guide() {
         Some(guide) => decode.with_guide(Box::new(guide)),
@@ -70,7 +70,7 @@ impl Generation {
         };
         let piece = running.step(&mut text).await;
         if running.finish().is_some() {
-            // Whoever continues the text comes back to here exactly.
+            // A later answer that continues the text resumes exactly here.
             text.session_mut().checkpoint();
         }
         self.slot.replace(Some(text));
@@ -96,7 +96,7 @@ impl Generation {
         })
     }
 
-    /// Makes tokens follow in any case, before others are chosen.
+    /// Sets the next tokens of the answer; further tokens are chosen after them.
     pub fn force(&self, ids: &[u32]) -> Result<(), JsValue> {
         let (mut running, mut text) = (self.running.borrow_mut(), self.slot.borrow_mut());
         match (running.as_mut(), text.as_mut()) {

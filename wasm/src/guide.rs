@@ -35,7 +35,7 @@ extern "C" {
     fn accept(this: &JsGuide, id: u32) -> Result<(), JsValue>;
 }
 
-/// The error of a constraint. The module has said already which kind it is.
+/// Converts the error of a constraint. Its message already names the kind of error.
 fn refused(error: JsValue) -> Error {
     Error::Setting { reason: message(&error) }
 }

@@ -152,8 +152,8 @@ impl Session {
         self.with(|text| text.read(PIECE))
     }
 
-    /// Puts these tokens in the place of the others, for [`read`](Self::read) to read, and returns how many of them were read
-    /// already.
+    /// Replaces all tokens with these, and returns how many of them were read already. [`read`](Self::read) reads the
+    /// others.
     pub fn rewrite(&self, ids: &[u32]) -> Result<u32, JsValue> {
         self.with(|text| text.set_tokens(ids))
     }

@@ -16,16 +16,15 @@ import { phase } from "./start/progress.js";
 import { QUESTIONS } from "./start/catalog.js";
 
 const host = new Host();
-const inside = {};
 const chat = new Chat(host, {
   changed: (conversation) => {
     history.save(conversation);
     draw();
   },
   without: () => chooseModel(),
-  before: (...found) => inside.panel.before(...found),
-  token: () => inside.panel.token(),
-  after: () => inside.panel.after(),
+  before: (...found) => inside.before(...found),
+  token: () => inside.token(),
+  after: () => inside.after(),
 });
 const history = new History(chat, (conversation) => {
   chat.open(conversation ?? begin());
@@ -35,7 +34,7 @@ const history = new History(chat, (conversation) => {
   $("prompt").focus();
 });
 const picker = new Picker(host, open);
-inside.panel = new Inside(host, chat);
+const inside = new Inside(host, chat);
 
 /** A question that was asked before the model was ready. */
 let waiting;
@@ -103,7 +102,7 @@ async function ready() {
 
 /** Takes a message of the composer. Returns false if it stays there. */
 function send(text) {
-  if (chat.busy || waiting || inside.panel.profiling) return false;
+  if (chat.busy || waiting || inside.profiling) return false;
   if (host.model) {
     chat.send(text);
     return true;
@@ -131,7 +130,7 @@ function chooseModel() {
   else $("models").querySelector("button")?.focus();
 }
 
-/** Shows what the page has. */
+/** Shows the names and states of model, device and loading, and moves the choice of models to its place. */
 function draw() {
   const { model, entry, loading } = host;
   $("model-name").textContent = entry?.name ?? "Choose a model";
@@ -149,7 +148,7 @@ let watched;
 host.addEventListener("change", () => {
   draw();
   // Loading another model changes nothing inside of the present one.
-  if (host.model !== watched) inside.panel.watch();
+  if (host.model !== watched) inside.watch();
   watched = host.model;
 });
 host.addEventListener("lost", () => notice("The GPU was lost and the model was loaded again. The answer continues."));
@@ -177,7 +176,7 @@ const ask = (question) => {
 $("question-list").append(...QUESTIONS.map((question) => button(question, () => ask(question))));
 
 draw();
-inside.panel.watch();
+inside.watch();
 picker.draw();
 history.read();
 install();

@@ -84,13 +84,6 @@ export class Kv {
     this.#sessions = [session, ...this.#sessions.filter((other) => other !== session)];
   }
 
-  /** Frees all branches but the one used last. Returns whether there were any. */
-  release() {
-    const others = this.#sessions.splice(1);
-    for (const other of others) other.dispose();
-    return others.length > 0;
-  }
-
   /** Returns for each branch its tokens and how many of them it shares with the branch used last. */
   async branches() {
     const held = await Promise.all(this.#sessions.map((session) => session.tokens()));

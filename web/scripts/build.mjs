@@ -43,7 +43,7 @@ const target = "wasm32-unknown-unknown";
  */
 function wasm(folder, flags, more = [], crate = "foveate-wasm") {
   const env = { ...process.env, RUSTC_BOOTSTRAP: "1", CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS: flags.join(" ") };
-  // A panic is a trap without a message: the messages, and what formats them, are a twentieth of the download.
+  // A panic is a trap without a message: messages and the code that formats them would add a twentieth to the download.
   Object.assign(env, { CARGO_UNSTABLE_PANIC_IMMEDIATE_ABORT: "true", CARGO_PROFILE_WASM_PANIC: "immediate-abort" });
   // The small forms of sorting and formatting: the quick ones are made anew for each type that is sorted.
   const library = ["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"];
@@ -108,8 +108,8 @@ async function types() {
 }
 
 /**
- * Removes what the glue's types need of the libraries `dom` and `esnext.disposable`, for programs without them, and comments
- * from its scripts, which browsers would download: the types have them, too.
+ * Replaces names of the libraries `dom` and `esnext.disposable` in the glue's types, for programs without these libraries.
+ * Removes comments from the glue's scripts, which browsers would download; the types keep them.
  */
 function plainGlue() {
   const comments = /^ *\/\*\*\n(?: *\*.*\n)*? *\*\/\n/gm;

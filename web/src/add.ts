@@ -3,7 +3,7 @@
 import { addressOf } from "./address.js";
 import { freeSpace, quotaError } from "./blocks.js";
 import { cache, type CachedModel, requestPersistence } from "./cache.js";
-import { type Abortable, cancelled, FoveateError } from "./error.js";
+import { type Abortable, FoveateError, throwIfAborted } from "./error.js";
 import type { BlockSource } from "./files.js";
 import { checkOptions, type OptionNames } from "./options.js";
 import type { Fetch } from "./request.js";
@@ -49,9 +49,9 @@ export async function add(source: string | URL | readonly (string | URL)[], opti
   }
   requestPersistence();
   const sent = Array.isArray(source) ? (source as (string | URL)[]).map((part) => addressOf(part, hub)) : addressOf(source as string | URL, hub);
+  throwIfAborted(signal);
   const stop = new AbortController();
   const abort = () => stop.abort(signal?.reason);
-  if (signal?.aborted) throw cancelled(signal);
   signal?.addEventListener("abort", abort, { once: true });
   let full: FoveateError | undefined;
   let fetchedBytes = 0;

@@ -19,7 +19,7 @@ import type { Model } from "./index.js";
 import type { Message } from "./methods.js";
 import { Stateless, unique } from "./stateless.js";
 
-/** A setting that was left out. */
+/** A setting that is not supported and was ignored. */
 export type Warning = { type: "unsupported"; feature: string; details?: string };
 
 /** The options of a call, as far as they are used here; a part of `LanguageModelV4CallOptions`. */
@@ -101,7 +101,7 @@ export interface FoveateProvider {
   readonly specificationVersion: "v4";
   languageModel(modelId: string): FoveateLanguageModel;
   embeddingModel(modelId: string): FoveateEmbeddingModel;
-  /** There is none: it throws. */
+  /** Throws: there are no image models. */
   imageModel(modelId: string): never;
 }
 
@@ -115,8 +115,8 @@ export interface FoveateProviderOptions {
 }
 
 /**
- * Returns a provider of these models by their names. Calls that begin like the last one of the same model read only what is
- * new.
+ * Returns a provider of these models by their names. Calls that begin like the last one of the same model read new tokens
+ * only.
  */
 export function createFoveate(models: Readonly<Record<string, Model>>, { context }: FoveateProviderOptions = {}): FoveateProvider {
   const answers = new Map(Object.entries(models).map(([name, model]) => [name, new Stateless(model, context)]));
@@ -233,7 +233,7 @@ async function* partsOf(modelId: string, answers: Stateless, call: CallOptions):
   }
 }
 
-/** Reads the options of a call. What is not supported becomes a warning. */
+/** Reads the options of a call. Unsupported tools and content become warnings. */
 function asked(call: CallOptions): { messages: Message[]; options: GenerateOptions; warnings: Warning[] } {
   const warnings: Warning[] = [];
   const { maxOutputTokens, temperature, topP, topK, seed, stopSequences, presencePenalty, frequencyPenalty } = call;
@@ -304,10 +304,15 @@ function embeddingModelOf(modelId: string, model: Model): FoveateEmbeddingModel 
     ...{ specificationVersion: "v4", provider: "foveate", modelId, maxEmbeddingsPerCall: 2048, supportsParallelCalls: false },
     async doEmbed({ values, dimensions, abortSignal }) {
       const signal = abortSignal ? { signal: abortSignal } : {};
-      const vectors = await model.embed(values, { ...signal, ...(dimensions !== undefined && { dimensions }) });
+      const options = { ...signal, ...(dimensions !== undefined && { dimensions }) };
+      const embeddings: number[][] = [];
       let tokens = 0;
-      for (const value of values) tokens += (await model.tokenize(value, signal)).length;
-      return { embeddings: vectors.map((vector) => [...vector]), usage: { tokens }, warnings: [] };
+      for (const value of values) {
+        const ids = await model.tokenize(value, signal);
+        embeddings.push([...(await model.embed(ids, options))]);
+        tokens += ids.length;
+      }
+      return { embeddings, usage: { tokens }, warnings: [] };
     },
   };
 }

@@ -23,9 +23,9 @@ import { checkOptions, type OptionNames } from "./options.js";
  */
 export interface GenerateOptions extends TemplateOptions, ConstraintOptions {
   /**
-   * What the model may and must do with its `tools`. With `auto`, the default, it calls tools if it wants to. With `strict` a
-   * call that has begun follows the tool's schema. With `required` it calls tools and writes nothing else, and with a name it
-   * calls this tool. With `none` it does not see the tools.
+   * Choice of `tools`. With `auto`, the default, the model may call tools. With `strict` it may, and each call follows the
+   * tool's schema. With `required` it calls tools and writes nothing else. With a name it calls this tool. With `none` it does
+   * not see the tools.
    */
   readonly toolChoice?: "auto" | "strict" | "required" | "none" | { readonly name: string };
   /** Maximum number of tokens of reasoning: behind them, the mark that ends reasoning is written in the model's stead. */
@@ -48,7 +48,7 @@ export interface GenerateOptions extends TemplateOptions, ConstraintOptions {
   readonly stop?: readonly string[];
   /** Continues behind tokens that end a text. */
   readonly ignoreEos?: boolean;
-  /** Minimum number of tokens: before, the answer does not end. */
+  /** Minimum number of generated tokens. The answer does not end before. */
   readonly minTokens?: number;
   /** Numbers to add to the logits of tokens, by token id. `-Infinity` excludes a token. */
   readonly logitBias?: Readonly<Record<number, number>>;
@@ -215,7 +215,7 @@ function asked(options: GenerateOptions): Asked {
 /** Starts an answer on the engine; returns its handle. */
 export type Begin = (options: Asked) => Promise<number>;
 
-/** Returns how an answer to a prompt is started: a conversation in parts, anything else as plain text. */
+/** Returns a function that starts an answer to a prompt. Only answers to conversations are split into parts. */
 export function beginning(link: Link, prompt: Prompt, options: GenerateOptions): Begin {
   return async (asked) => {
     const messages = conversation(prompt);
@@ -248,7 +248,7 @@ async function* steps(link: Link, begin: Begin, options: GenerateOptions): Async
   }
 }
 
-/** Yields what `view` makes of each step, and returns the result. */
+/** Yields the items that `view` makes of each step, and returns the result. */
 async function* viewed<T>(
   link: Link,
   begin: Begin,
@@ -311,7 +311,7 @@ export function answering<T>(
     next,
     return: () => items.return(undefined as unknown as AnswerResult),
     async result() {
-      // Behind an end without a result, the answer was left or has failed.
+      // An answer that ends without a result was left or has failed.
       while (!result && !(await next()).done);
       if (result) return result;
       throw failed ?? new FoveateError("cancelled", "the answer was left before its end");

@@ -5,7 +5,7 @@
 
 import { FoveateError } from "./error.js";
 import { withLock, openStorage, type Storage } from "./storage.js";
-import { sameVersion, type Version } from "./version.js";
+import { sameVersion, type SizedVersion, type Version } from "./version.js";
 
 /** Bytes of a block, and of one range request. */
 export const BLOCK = 4 << 20;
@@ -79,7 +79,7 @@ export class CachedFile {
   }
 
   /** Adds a file without blocks. */
-  static async begin(url: string, source: string, { size, etag, modified }: Version & { readonly size: number }): Promise<CachedFile | undefined> {
+  static async begin(url: string, source: string, { size, etag, modified }: SizedVersion): Promise<CachedFile | undefined> {
     try {
       const storage = await openStorage();
       if (!storage) return undefined;
@@ -95,7 +95,7 @@ export class CachedFile {
     return this.#manifest.size;
   }
 
-  get version(): Version & { readonly size: number } {
+  get version(): SizedVersion {
     return this.#manifest;
   }
 
@@ -135,7 +135,7 @@ export class CachedFile {
       await this.#storage.remove(this.#name);
       await sweep(this.#storage);
     } catch {
-      // What remains is replaced by the next download.
+      // The next download replaces the remaining blocks.
     }
   }
 
@@ -244,7 +244,7 @@ const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 
 /** Returns the error of a full storage. `needed` is the number of bytes that are still to be stored. */
 export async function quotaError(what: string, needed: number): Promise<FoveateError> {
   const left = await freeSpace();
-  // Some browsers tell more than there is.
+  // Some browsers report more free space than they have.
   const told = left && left.free < needed;
   const has = told ? `this origin has ${megabytes(left.free)} of ${megabytes(left.quota)} left` : "the browser's storage is full";
   const why = `it needs ${megabytes(needed)} more, and ${has}: delete models with cache.delete(source), or free space on the device`;

@@ -1,6 +1,7 @@
 /** Likely causes of failed requests. */
 
 import { FoveateError, type FoveateErrorReason } from "./error.js";
+import { WEB_PAGE } from "./magic.js";
 import { blockedBy } from "./policy.js";
 
 /** Returns `true` if a request without CORS reaches the server. */
@@ -72,8 +73,7 @@ export function pageInstead(url: URL, { redirected, url: from }: Response): Fove
     const why = `the server redirected to a web page, ${elsewhere.origin}${elsewhere.pathname}: log in there, or to this network, and try again`;
     return new FoveateError("format", `${url} is not a model: ${why}`, { reason: "login" });
   }
-  const why = "it is a web page, not a model: check the address, and whether a network asks for a login";
-  return new FoveateError("format", `${url} is not a model: ${why}`, { reason: "html" });
+  return new FoveateError("format", `${url} is not a model: ${WEB_PAGE}`, { reason: "html" });
 }
 
 export const isPage = (response: Response): boolean => response.headers.get("Content-Type")?.trim().toLowerCase().startsWith("text/html") ?? false;

@@ -1,4 +1,4 @@
-/** Chats: conversations that stay in a session, of which each turn reads only what is new. */
+/** Chats: conversations that stay in a session, so that each turn reads new tokens only. */
 
 import {
   type Answer,
@@ -12,7 +12,7 @@ import {
   pieces,
 } from "./answer.js";
 import { type Abortable, FoveateError, throwIfAborted } from "./error.js";
-import { inputsOf, type Message, type Step, withoutOldestTurn } from "./methods.js";
+import { inputsOf, type Message, type Step, type TemplateInputs, withoutOldestTurn } from "./methods.js";
 import { Session, type SessionOptions } from "./session.js";
 
 /** Options of {@link Model.chat}. Those of answers are the defaults of each answer. `signal` cancels opening the session. */
@@ -99,9 +99,7 @@ export class Chat {
     this.#begin();
     try {
       const messages = [...this.messages, ...listed(message)];
-      const inputs = inputsOf(this.#options, false);
-      const text = await this.#link.engine.call("render", [messages, inputs], { signal });
-      const ids = await this.#link.engine.call("tokenize", [text, false], { signal });
+      const ids = await this.#ids(messages, inputsOf(this.#options, false), signal);
       await this.#session.rewrite(ids, signal ? { signal } : {});
       this.messages = messages;
     } finally {
@@ -113,8 +111,7 @@ export class Chat {
   async countTokens(message: string | Message | readonly Message[] = [], { signal }: Abortable = {}): Promise<number> {
     const messages = [...this.messages, ...listed(message)];
     if (messages.length === 0) return 0;
-    const text = await this.#link.engine.call("render", [messages, inputsOf(this.#options)], { signal });
-    return (await this.#link.engine.call("tokenize", [text, false], { signal })).length;
+    return (await this.#ids(messages, inputsOf(this.#options), signal)).length;
   }
 
   /**
@@ -131,6 +128,12 @@ export class Chat {
   /** Frees the session. */
   dispose(): void {
     this.#session.dispose();
+  }
+
+  /** Returns the token ids of a conversation. */
+  async #ids(messages: readonly Message[], inputs: TemplateInputs, signal: AbortSignal | undefined): Promise<Uint32Array> {
+    const text = await this.#link.engine.call("render", [messages, inputs], { signal });
+    return this.#link.engine.call("tokenize", [text, false], { signal });
   }
 
   #begin(): void {
@@ -167,20 +170,20 @@ export class Chat {
   }
 }
 
-/** What happens to the oldest turns if the context is full. */
+/** Policy for the oldest turns if the context is full. */
 interface Forgetting {
-  /** Number of messages that are never dropped; `undefined` if none is. */
+  /** Number of messages that are never dropped; `undefined` if no message is ever dropped. */
   readonly pinned: number | undefined;
   readonly onForget: ((turns: number) => void) | undefined;
 }
 
-/** Returns messages of which the last one goes on with a text. */
+/** Returns messages with a text appended to the last one. */
 function continued(messages: readonly Message[], text: string): readonly Message[] {
   const last = messages.at(-1);
   return last ? [...messages.slice(0, -1), { ...last, content: `${last.content ?? ""}${text}` }] : messages;
 }
 
-/** Returns a list of messages: a text is one of the user. */
+/** Returns a list of messages. A text becomes a message of the user. */
 function listed(message: string | Message | readonly Message[]): readonly Message[] {
   if (typeof message === "string") return [{ role: "user", content: message }];
   return Array.isArray(message) ? message : [message as Message];

@@ -24,7 +24,7 @@ export interface ConstraintOptions {
 
 /** Returns the constraint as JSON for the wasm, or `undefined` if there is none. */
 export function constraintOf({ jsonSchema, jsonMode, regex, grammar, choices }: ConstraintOptions): string | undefined {
-  const expression = regex instanceof RegExp ? rust(regex) : regex;
+  const expression = regex instanceof RegExp ? toRust(regex) : regex;
   const all = { jsonSchema, jsonMode: jsonMode || undefined, regex: expression, grammar, choices };
   const given = Object.entries(all).filter(([, value]) => value !== undefined);
   if (given.length > 1) {
@@ -34,15 +34,19 @@ export function constraintOf({ jsonSchema, jsonMode, regex, grammar, choices }: 
   return given.length === 0 ? undefined : JSON.stringify(Object.fromEntries(given));
 }
 
-/** Converts an expression of JavaScript: both ends are fixed already, and `\d` and `\w` are of ASCII. */
-function rust({ source, flags }: RegExp): string {
+/**
+ * Converts an expression of JavaScript to the syntax of the Rust crate `regex`. Anchors at both ends are removed, because
+ * constraints match whole answers. `\d` and `\w` match ASCII only in JavaScript.
+ */
+function toRust({ source, flags }: RegExp): string {
   const ends = source.replace(/^\^/, "").replace(/(?<!\\)((?:\\\\)*)\$$/, "$1");
   let [converted, inClass] = ["", false];
   for (const [token] of ends.matchAll(/\\[^]|[^]/g)) {
-    const ascii = { "\\d": "0-9", "\\w": "A-Za-z0-9_", "\\/": "/" }[token];
+    const ascii = { "\\d": "0-9", "\\w": "A-Za-z0-9_" }[token];
     if (token === "[") inClass = true;
     if (token === "]") inClass = false;
-    converted += ascii === undefined || ascii === "/" ? (ascii ?? token) : inClass ? ascii : `[${ascii}]`;
+    if (ascii) converted += inClass ? ascii : `[${ascii}]`;
+    else converted += token === "\\/" ? "/" : token;
   }
   const kept = ["i", "s"].filter((flag) => flags.includes(flag)).join("");
   return kept ? `(?${kept})(?:${converted})` : converted;

@@ -4,8 +4,8 @@ import type { JsSource } from "../pkg/foveate.js";
 import { BLOCK, CachedFile, quotaError } from "./blocks.js";
 import { FoveateError, throwIfAborted } from "./error.js";
 import { checkSmall, checkStart, type Format, isHtml } from "./magic.js";
-import { askVersion, changed, range, type RequestSettings, type Start, start, whole } from "./request.js";
-import { sameVersion, type Version } from "./version.js";
+import { askVersion, changed, range, type RequestSettings, type Start, start, type Whole, whole } from "./request.js";
+import { sameVersion, type SizedVersion } from "./version.js";
 
 /** Options for reading files of a server. */
 export interface Reading extends RequestSettings {
@@ -18,7 +18,7 @@ export interface Reading extends RequestSettings {
 const nameOf = (url: URL) => decodeURIComponent(url.pathname.split("/").pop() || url.pathname);
 
 export class Files {
-  /** The last error that a file gave to a caller which cannot pass it on. */
+  /** The last error of reading a file for the wasm, which converts errors to texts. */
   failure: FoveateError | undefined;
   readonly #source: string;
   readonly #reading: Reading;
@@ -26,7 +26,7 @@ export class Files {
   readonly #cached = new Map<string, CachedFile>();
   /** Files that were compared with the server's by now. */
   readonly #compared = new Set<string>();
-  /** Writes what was read to the cache, as soon as all files of the model have been opened. */
+  /** Writes files that were read to the cache. {@link keep} calls them when all files of the model have been opened. */
   #pending: (() => Promise<void>)[] = [];
   #toldFull = false;
   #fetched = false;
@@ -63,7 +63,7 @@ export class Files {
 
   async #small(
     url: URL,
-    get: (reading: Reading, existed: boolean) => Promise<{ blob: Blob; version: Version } | undefined>,
+    get: (reading: Reading, existed: boolean) => Promise<Whole | undefined>,
   ): Promise<Uint8Array | undefined> {
     const { kept, outdated } = await this.#find(url);
     const stored = kept && (await wholeOf(kept));
@@ -92,7 +92,7 @@ export class Files {
     return bytes;
   }
 
-  /** Stores what was read while the model was opened. */
+  /** Stores the files that were read while the model was opened. */
   async keep(): Promise<void> {
     const pending = this.#pending;
     this.#pending = [];
@@ -148,7 +148,7 @@ export class Files {
     if (file) this.#cached.set(url.href, file);
   }
 
-  /** Returns a file of the cache, and whether the server has another version by now. */
+  /** Returns a file of the cache; `outdated` is `true` if the server has another version by now. */
   async #find(url: URL): Promise<{ kept?: CachedFile; outdated?: boolean }> {
     const kept = this.#reading.cache ? await CachedFile.find(url.href) : undefined;
     if (!kept) return {};
@@ -184,7 +184,7 @@ export class Files {
     for (const file of this.#cached.values()) await file.drop();
   }
 
-  /** Called by a file that the storage has no room for. */
+  /** Reports once that the storage has no room for a file. */
   async #full(file: CachedFile): Promise<void> {
     if (this.#toldFull) return;
     this.#toldFull = true;
@@ -194,7 +194,7 @@ export class Files {
   }
 
   /** Reads a block of a file: from the cache, or from the server into the cache. */
-  async block(index: number, { kept, server, signal }: Parts): Promise<Uint8Array> {
+  async block(index: number, { kept, server, signal }: Origins): Promise<Uint8Array> {
     const stored = await kept?.read(index);
     if (stored) return stored;
     if (!kept) return server.fetch(index);
@@ -265,12 +265,12 @@ class WholeFile implements Blocks {
 
 class Ranges implements Blocks {
   readonly #url: URL;
-  readonly #version: Version & { readonly size: number };
+  readonly #version: SizedVersion;
   readonly #reading: Reading;
   /** The file as a whole, once the server answered so. */
   #whole: WholeFile | undefined;
 
-  constructor(url: URL, version: Version & { readonly size: number }, reading: Reading) {
+  constructor(url: URL, version: SizedVersion, reading: Reading) {
     this.#url = url;
     this.#version = version;
     this.#reading = reading;
@@ -288,8 +288,8 @@ class Ranges implements Blocks {
   }
 }
 
-/** Where a file is read from. */
-interface Parts {
+/** The places that a file is read from: its copy in the cache, and the server. */
+interface Origins {
   readonly kept: CachedFile | undefined;
   readonly server: Blocks;
   readonly files: Files;
@@ -305,20 +305,20 @@ const AHEAD = 3;
 export class BlockSource implements JsSource {
   readonly name: string;
   readonly size: number;
-  readonly #parts: Parts;
+  readonly #origins: Origins;
   /** Blocks by index, the most recently used last. */
   readonly #blocks = new Map<number, Promise<Uint8Array>>();
 
-  constructor(name: string, size: number, parts: Parts, first: Uint8Array) {
+  constructor(name: string, size: number, origins: Origins, first: Uint8Array) {
     this.name = name;
     this.size = size;
-    this.#parts = parts;
+    this.#origins = origins;
     this.#blocks.set(0, Promise.resolve(first));
   }
 
   /** Bytes that are not in the cache. */
   get missing(): number {
-    return this.#parts.kept?.missing ?? this.size;
+    return this.#origins.kept?.missing ?? this.size;
   }
 
   async read(offset: number, length: number): Promise<Uint8Array> {
@@ -331,7 +331,7 @@ export class BlockSource implements JsSource {
         if (!this.#blocks.has(next)) this.#block(next).catch(() => {});
       }
       const bytes = await block.catch((error) => {
-        if (error instanceof FoveateError) this.#parts.files.failure = error;
+        if (error instanceof FoveateError) this.#origins.files.failure = error;
         throw error;
       });
       const from = at - index * BLOCK;
@@ -349,8 +349,8 @@ export class BlockSource implements JsSource {
     let next = 0;
     const worker = async () => {
       while (next < count) {
-        throwIfAborted(this.#parts.signal);
-        await this.#parts.files.block(next++, this.#parts);
+        throwIfAborted(this.#origins.signal);
+        await this.#origins.files.block(next++, this.#origins);
         hear();
       }
     };
@@ -361,7 +361,7 @@ export class BlockSource implements JsSource {
     let block = this.#blocks.get(index);
     this.#blocks.delete(index);
     if (!block) {
-      block = this.#parts.files.block(index, this.#parts);
+      block = this.#origins.files.block(index, this.#origins);
       block.catch(() => this.#blocks.delete(index));
     }
     this.#blocks.set(index, block);

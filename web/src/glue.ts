@@ -33,13 +33,13 @@ export function locate(wasmUrl: string): void {
   located = wasmUrl;
 }
 
-/** Returns the address of a build: `own`, unless the page has set another one for `path` in the folder of builds. */
-export const wasmUrlOf = (path: string, own: URL): URL => (located === undefined ? own : located.endsWith("/") ? new URL(path, located) : new URL(located));
-
-/** Returns the address of a module beside the builds: `own`, unless the page has set another folder. */
+/** Returns the address of a module in the folder of builds: `own`, unless the page has set another folder. */
 export const moduleUrlOf = (path: string, own: URL): URL => (located?.endsWith("/") ? new URL(path, located) : own);
 
-/** Returns what the glue loads a wasm file from: its address, or its bytes, since Node.js cannot fetch file URLs. */
+/** Returns the address of a build of the engine: that of {@link moduleUrlOf}, or of the file that the page has set. */
+export const wasmUrlOf = (path: string, own: URL): URL => (located === undefined || located.endsWith("/") ? moduleUrlOf(path, own) : new URL(located));
+
+/** Returns a wasm file in a form that the glue loads: its address, or its bytes, because Node.js cannot fetch file URLs. */
 export const wasmAt = (url: URL): URL | Promise<Uint8Array<ArrayBuffer>> => (url.protocol === "file:" ? builtin("node:fs/promises").readFile(url) : url);
 
 let begin = async (): Promise<unknown> => {
@@ -80,7 +80,7 @@ export async function compiled(): Promise<unknown> {
 }
 
 /** Returns the error of a wasm that cannot be loaded. Browsers name the policy that blocks it only in the message. */
-function unloaded(error: unknown): FoveateError {
+export function unloaded(error: unknown): FoveateError {
   if (/unsafe-eval|content.security.policy/i.test(String(error))) {
     const why = "the page's Content-Security-Policy blocks it: add 'wasm-unsafe-eval' to its directive script-src";
     return new FoveateError("read", `cannot compile the wasm: ${why}`, { cause: error, reason: "csp" });

@@ -1,12 +1,6 @@
 /** A model in this thread, with its answers, sessions and snapshots by handle. */
 
-import type {
-  Augmentation,
-  Model as WasmModel,
-  Reading,
-  Session as WasmSession,
-  Snapshot as WasmSnapshot,
-} from "../pkg/foveate.js";
+import type { Augmentation, JsOptions, Model as WasmModel, Reading, Session as WasmSession } from "../pkg/foveate.js";
 import { FoveateError, throwIfAborted } from "./error.js";
 import { glue } from "./glue.js";
 import { type DeltaState, type Layer, type RoutingState, stateOf } from "./layers.js";
@@ -29,55 +23,14 @@ import {
   type View,
   withoutOldestTurn,
 } from "./methods.js";
-import { Parts, release } from "./parts.js";
+import { type AnswerObjects, Parts, release } from "./parts.js";
 import { asking, settled } from "./pipelines.js";
 import { phases } from "./profile.js";
 import { Running } from "./running.js";
-
-/** A session, with the settings and token ids that rebuild it on another device. */
-interface Sequence {
-  /** `undefined` if the session was lost with a device: it held latents, which cannot be read again. */
-  session: WasmSession | undefined;
-  readonly settings: SessionSettings;
-  /** All token ids, or `undefined` if the session holds latents. */
-  ids: number[] | undefined;
-  /** Resolves when the last call has ended. */
-  last: Promise<unknown>;
-}
-
-/** A snapshot, with the token ids that rebuild it on another device. */
-interface Kept {
-  snapshot: WasmSnapshot | undefined;
-  readonly ids: readonly number[] | undefined;
-}
+import { breathe, idsIn, isLoss, type Kept, readAppended, type Sequence } from "./sequence.js";
 
 /** Devices that a model may lose. A driver that loses more probably fails at the work of this library. */
 const MOST_DEVICES_LOST = 3;
-
-/** Token id of a latent. */
-const NO_TOKEN = 0xffff_ffff;
-
-/** Yields to events and drawing. The CPU executor never waits for anything, so it would block them. */
-const breathe = () =>
-  new Promise<void>((resolve) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(undefined);
-  });
-
-/** A step of an answer, as `Generation::next` in wasm/src/generation.rs returns it. */
-type Stepped = [id: number | undefined, text: string, end: Step["end"], probabilities: Float64Array, usage: Float64Array | undefined];
-
-/** Returns the token ids of a session, or `undefined` if it holds latents. */
-function known(session: WasmSession): number[] | undefined {
-  const ids = [...session.tokens()];
-  return ids.includes(NO_TOKEN) ? undefined : ids;
-}
-
-const isLoss = (error: unknown) => (error as { code?: unknown } | undefined)?.code === "device";
 
 /** Decodes the result of the self-test, as `Model::trial` in wasm/src/model.rs encodes it. */
 function selfTestOf(trial: string | undefined): SelfTest | undefined {
@@ -100,7 +53,7 @@ export class Loaded {
   #freed = false;
   #count = 0;
   readonly #parts = new Parts(() => this.#model);
-  readonly #answers = new Map<number, Running<Sequence>>();
+  readonly #answers = new Map<number, Running>();
   readonly #sequences = new Map<number, Sequence>();
   readonly #snapshots = new Map<number, Kept>();
   readonly #readings = new Map<number, Reading>();
@@ -184,18 +137,18 @@ export class Loaded {
         [rest, forgotten] = [fewer, forgotten + 1];
       }
     };
-    const { ids, ...reading } = await this.#parts.begin(inputs, asked, tokens);
+    const { ids, ...objects } = await this.#parts.begin(inputs, asked, tokens);
     try {
-      if (!sequence) return { answer: await this.#start(ids, asked, reading, began), forgotten };
+      if (!sequence) return { answer: await this.#start(ids, asked, objects, began), forgotten };
       const answer = await this.#turn(sequence, async (session) => {
         const cached = await this.#read(sequence, session, ids, signal);
-        const generate = (options: Running<Sequence>["options"]) => session.generate(options);
-        return this.#keep(this.#answers, new Running(generate, sequence, asked, reading, { began, cached }));
+        const generate = (options: JsOptions) => session.generate(options);
+        return this.#keep(this.#answers, new Running(generate, sequence, asked, objects, { began, cached }));
       });
       return { answer, forgotten };
     } catch (error) {
-      release(reading.guide);
-      release(reading.exchange);
+      release(objects.guide);
+      release(objects.exchange);
       throw error;
     }
   }
@@ -204,10 +157,8 @@ export class Loaded {
     await breathe();
     const answer = this.#find(this.#answers, number, "answer");
     const step = async (): Promise<Step> => {
-      const [id, text, end, probabilities, usage] = (await answer.generation.next()) as Stepped;
-      if (id !== undefined && !(answer.to instanceof Uint32Array)) answer.to.ids?.push(id);
-      const taken = answer.take({ id, text, end, usage }, (text) => this.#model.tokenize(text, false));
-      return { id, text, ...taken, probabilities, devicesLost: this.#devicesLost };
+      const next = await answer.next((text) => this.#model.tokenize(text, false));
+      return { ...next, devicesLost: this.#devicesLost };
     };
     return answer.to instanceof Uint32Array ? this.#lasting(step) : this.#turn(answer.to, step);
   }
@@ -229,7 +180,7 @@ export class Loaded {
         await settled();
         await (bytes && session.restore(bytes));
         throwIfAborted(signal);
-        return this.#keep(this.#sequences, { session, settings, ids: known(session), last: Promise.resolve() });
+        return this.#keep(this.#sequences, { session, settings, ids: idsIn(session), last: Promise.resolve() });
       } catch (error) {
         release(session);
         throw error;
@@ -242,15 +193,7 @@ export class Loaded {
     return this.#turn(sequence, async (session) => {
       const { length } = session.tokens();
       session.append(ids);
-      try {
-        do {
-          await breathe();
-          throwIfAborted(signal);
-        } while (session.read());
-      } catch (error) {
-        if (!isLoss(error)) session.rollback(length);
-        throw error;
-      }
+      await readAppended(session, length, signal);
       for (const id of ids) sequence.ids?.push(id);
       return length + ids.length;
     });
@@ -321,7 +264,7 @@ export class Loaded {
         sequence.session = await this.#reread(sequence.settings, kept.ids);
         release(session);
       }
-      sequence.ids = known(sequence.session as WasmSession);
+      sequence.ids = idsIn(sequence.session as WasmSession);
     });
   }
 
@@ -383,27 +326,19 @@ export class Loaded {
   }
 
   /** Starts an answer to token ids in a session of its own. */
-  async #start(ids: Uint32Array, asked: Asked, reading: ConstructorParameters<typeof Running>[3], began?: number): Promise<number> {
-    const generate = (options: Running<Sequence>["options"]) => asking(() => this.#model.generate(ids, options));
-    const answer = new Running<Sequence>(generate, ids, asked, reading, began === undefined ? {} : { began });
+  async #start(ids: Uint32Array, asked: Asked, objects: Partial<AnswerObjects>, began?: number): Promise<number> {
+    const generate = (options: JsOptions) => asking(() => this.#model.generate(ids, options));
+    const answer = new Running(generate, ids, asked, objects, began === undefined ? {} : { began });
     const number = this.#keep(this.#answers, answer);
     await settled();
     return number;
   }
 
-  /** Puts these ids in the place of a session's, and reads those that it has not read. Returns the number of the others. */
+  /** Replaces the token ids of a session, and reads those that are not cached. Returns the number of cached ids. */
   async #read(sequence: Sequence, session: WasmSession, ids: Uint32Array, signal: AbortSignal | undefined): Promise<number> {
     const cached = session.rewrite(ids);
     sequence.ids = [...ids.subarray(0, cached)];
-    try {
-      do {
-        await breathe();
-        throwIfAborted(signal);
-      } while (session.read());
-    } catch (error) {
-      if (!isLoss(error)) session.rollback(cached);
-      throw error;
-    }
+    await readAppended(session, cached, signal);
     sequence.ids = [...ids];
     return cached;
   }

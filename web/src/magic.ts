@@ -1,4 +1,4 @@
-/** The first bytes of a file: whether they are those of a model, and otherwise what they are. */
+/** Checks of the first bytes of a file: the format of a model, or that of another file in its place. */
 
 import { FoveateError, type FoveateErrorReason } from "./error.js";
 
@@ -25,9 +25,12 @@ const textOf = (bytes: Uint8Array) => new TextDecoder().decode(bytes.subarray(0,
 /** Returns `true` if a file is a pointer of git-lfs. */
 const isPointer = (bytes: Uint8Array) => textOf(bytes).startsWith("version https://git-lfs");
 
-/** Names of files that are mistaken for models, by their first bytes. */
+/** Advice about a web page in place of a model. */
+export const WEB_PAGE = "it is a web page, not a model: check the address, and whether a network asks for a login";
+
+/** Returns reason and explanation for a file that is often mistaken for a model; `undefined` for other files. */
 function mistaken(bytes: Uint8Array): [FoveateErrorReason, string] | undefined {
-  if (isHtml(bytes)) return ["html", "it is a web page, not a model: check the address, and whether a network asks for a login"];
+  if (isHtml(bytes)) return ["html", WEB_PAGE];
   if (isPointer(bytes)) {
     return ["lfs-pointer", "it is a pointer of git-lfs, not the model: run `git lfs pull` where it was copied from, or use the address of the download"];
   }
@@ -42,7 +45,7 @@ function mistaken(bytes: Uint8Array): [FoveateErrorReason, string] | undefined {
  */
 export function checkStart(name: string, bytes: Uint8Array, format: Format): void {
   if (isFormat(bytes, format)) return;
-  // Nothing can be said of the format of a file without bytes.
+  // An empty file has no format.
   if (bytes.length === 0) throw new FoveateError("read", `${name} is not a model: it is empty`, { reason: "empty" });
   const [reason, why] = mistaken(bytes) ?? [undefined, `it does not begin like a ${format === "gguf" ? "GGUF" : "safetensors"} file`];
   throw new FoveateError("format", `${name} is not a model: ${why}`, { reason });

@@ -153,7 +153,7 @@ export type AnswerPart =
   | { readonly type: "reasoning"; readonly text: string }
   /** A call of a tool begins, the answer's number `index`. */
   | { readonly type: "tool-call"; readonly index: number; readonly id: string; readonly name: string }
-  /** A piece of the call's arguments. All pieces together are an object of JSON. */
+  /** A piece of the call's arguments. All pieces together are a JSON object. */
   | { readonly type: "tool-arguments"; readonly index: number; readonly text: string }
   /** Text of the answer that began as a call and is none. It is empty if it was yielded before. */
   | { readonly type: "broken"; readonly text: string; readonly reason: string };

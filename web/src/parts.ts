@@ -3,33 +3,30 @@
 import * as constrain from "../pkg/constrain/foveate.js";
 import * as plain from "../pkg/parts/foveate.js";
 import type { JsGuide, Model as WasmModel } from "../pkg/foveate.js";
-import { FoveateError } from "./error.js";
-import { moduleUrlOf, wasmAt } from "./glue.js";
+import { moduleUrlOf, unloaded, wasmAt } from "./glue.js";
 import type { Asked, TemplateInputs } from "./methods.js";
 
 export type Exchange = plain.Exchange;
 type Vocabulary = constrain.Vocabulary;
 
-type Loading = Promise<unknown> | undefined;
-let [withConstraints, withoutConstraints]: [Loading, Loading] = [undefined, undefined];
+type Guide = JsGuide & { free(): void };
 
-const unloadable = (cause: unknown) => {
-  throw new FoveateError("read", `cannot load the wasm: ${cause}`, { cause });
-};
-
-/** Loads the build with constraints, which is several times larger, only where they are asked for. */
-async function loaded(constraints: boolean): Promise<typeof plain | typeof constrain> {
-  if (constraints) {
-    const url = moduleUrlOf("constrain/foveate_bg.wasm", new URL("../pkg/constrain/foveate_bg.wasm", import.meta.url));
-    withConstraints ??= constrain.default({ module_or_path: wasmAt(url) });
-    await withConstraints.catch((error) => ((withConstraints = undefined), unloadable(error)));
-    return constrain;
-  }
-  const url = moduleUrlOf("parts/foveate_bg.wasm", new URL("../pkg/parts/foveate_bg.wasm", import.meta.url));
-  withoutConstraints ??= plain.default({ module_or_path: wasmAt(url) });
-  await withoutConstraints.catch((error) => ((withoutConstraints = undefined), unloadable(error)));
-  return plain;
+/** Returns a function that loads a build at its first call. After a failure, the next call loads it again. */
+function loader<Build extends { default(options: { module_or_path: ReturnType<typeof wasmAt> }): Promise<unknown> }>(build: Build, url: () => URL): () => Promise<Build> {
+  let loading: Promise<unknown> | undefined;
+  return async () => {
+    loading ??= build.default({ module_or_path: wasmAt(url()) }).catch((error) => {
+      loading = undefined;
+      throw unloaded(error);
+    });
+    await loading;
+    return build;
+  };
 }
+
+const withoutConstraints = loader(plain, () => moduleUrlOf("parts/foveate_bg.wasm", new URL("../pkg/parts/foveate_bg.wasm", import.meta.url)));
+/** This build is several times larger, so it is loaded only for answers with a constraint. */
+const withConstraints = loader(constrain, () => moduleUrlOf("constrain/foveate_bg.wasm", new URL("../pkg/constrain/foveate_bg.wasm", import.meta.url)));
 
 /** Frees a wasm object. A running step, or one that has failed, may still borrow it: the garbage collector frees it then. */
 export function release(held: { free(): void } | undefined): void {
@@ -40,10 +37,10 @@ export function release(held: { free(): void } | undefined): void {
   }
 }
 
-/** An answer's parts and its constraint. */
-export interface Reading {
+/** Wasm objects of an answer besides its generation: `exchange` splits it into parts, `guide` constrains it. */
+export interface AnswerObjects {
   readonly exchange: Exchange;
-  readonly guide: (JsGuide & { free(): void }) | undefined;
+  readonly guide: Guide | undefined;
 }
 
 /** The parts of a model's answers, and constraints on them. */
@@ -62,19 +59,19 @@ export class Parts {
   }
 
   /** Compiles a constraint on an answer to a text or to tokens. */
-  async guide(constraint: string | undefined): Promise<(JsGuide & { free(): void }) | undefined> {
+  async guide(constraint: string | undefined): Promise<Guide | undefined> {
     if (constraint === undefined) return undefined;
-    await loaded(true);
-    return new constrain.Guide(this.#words(), constraint) as JsGuide & { free(): void };
+    await withConstraints();
+    return new constrain.Guide(this.#modelVocabulary(), constraint) as Guide;
   }
 
   /**
-   * Begins to answer a conversation. `tokens` returns its tokens, up to where the answer begins, by the inputs of the
-   * template that it gets.
+   * Begins to answer a conversation. `tokens` renders the conversation with the given inputs of the template, and returns its
+   * tokens up to where the answer begins.
    */
-  async begin(inputs: TemplateInputs, { toolChoice, constraint }: Asked, tokens: (inputs: string) => Uint32Array): Promise<Reading & { ids: Uint32Array }> {
+  async begin(inputs: TemplateInputs, { toolChoice, constraint }: Asked, tokens: (inputs: string) => Uint32Array): Promise<AnswerObjects & { ids: Uint32Array }> {
     const constraints = constraint !== undefined || !["auto", "none"].includes(toolChoice);
-    const parts = await loaded(constraints);
+    const parts = await (constraints ? withConstraints() : withoutConstraints());
     const chosen = parts.templateInputs(JSON.stringify(inputs), toolChoice);
     const ids = tokens(chosen);
     const model = this.#model();
@@ -87,15 +84,15 @@ export class Parts {
     };
     const exchange = new parts.Exchange(lexicon, chosen, toolChoice, constraint, ids);
     try {
-      const guide = constraints ? (exchange as constrain.Exchange).guide(this.#words()) : undefined;
-      return { exchange, guide: guide as (JsGuide & { free(): void }) | undefined, ids };
+      const guide = constraints ? (exchange as constrain.Exchange).guide(this.#modelVocabulary()) : undefined;
+      return { exchange, guide: guide as Guide | undefined, ids };
     } catch (error) {
       release(exchange);
       throw error;
     }
   }
 
-  #words(): Vocabulary {
+  #modelVocabulary(): Vocabulary {
     const encode = (text: string) => this.#model().tokenize(text, false);
     return (this.#vocabulary ??= new constrain.Vocabulary(this.#model().tokenBytes(), this.#model().endTokens, encode));
   }

@@ -1,4 +1,4 @@
-/** What the Content-Security-Policy of a page or worker blocks. */
+/** Violations of the Content-Security-Policy of this page or worker. */
 
 /** The part of a `SecurityPolicyViolationEvent` that is used here. */
 interface Violation {
@@ -9,7 +9,7 @@ interface Violation {
 const violations: Violation[] = [];
 let listening = false;
 
-/** Remembers what the Content-Security-Policy of this thread blocks from now on. */
+/** Records the requests that the Content-Security-Policy of this thread blocks from now on. */
 export function watchPolicy(): void {
   if (listening) return;
   listening = true;

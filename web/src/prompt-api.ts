@@ -14,6 +14,7 @@
 
 import type { GenerateOptions } from "./answer.js";
 import type { Chat } from "./chat.js";
+import { abortable } from "./error.js";
 import { FoveateError, load, type LoadOptions, type Message, Model, type ModelSource } from "./index.js";
 
 /** A message of a prompt. */
@@ -50,7 +51,7 @@ export interface LanguageModelCreateOptions extends LanguageModelCoreOptions {
 }
 
 export interface LanguageModelPromptOptions {
-  /** A JSON schema or a `RegExp` that the answer has the form of. */
+  /** A JSON schema or a `RegExp` that the answer matches. */
   readonly responseConstraint?: object | boolean | RegExp;
   /** Accepted for compatibility: constraints are never part of the input. */
   readonly omitResponseConstraintInput?: boolean;
@@ -91,7 +92,7 @@ export interface LanguageModelOptions extends Omit<LoadOptions, "signal" | "onPr
   readonly context?: number;
 }
 
-/** As in Chrome. */
+/** Parameters of the sampler, as in Chrome. */
 const PARAMS = { defaultTopK: 3, maxTopK: 128, defaultTemperature: 1, maxTemperature: 2 };
 
 /** Returns an exception of the web platform. */
@@ -130,7 +131,7 @@ function messagesOf(input: LanguageModelPrompt): { messages: Message[]; prefix: 
   return { messages, prefix: at >= 0 };
 }
 
-/** Tells the progress of a download: `loaded` is a share. */
+/** Event of a download; `loaded` is the share that has arrived, 0 to 1. */
 class DownloadProgress extends Event {
   readonly lengthComputable = true;
   readonly total = 1;
@@ -335,7 +336,7 @@ export function createLanguageModel(source: ModelSource | Model, { context, ...o
       monitors.add(target);
       try {
         target.dispatchEvent(new DownloadProgress(0));
-        const model = await untilAborted(loaded(), signal);
+        const model = await abortable(loaded(), signal);
         target.dispatchEvent(new DownloadProgress(1));
         const overflow = new EventTarget();
         const functions = tools.map(({ name, description, inputSchema }) => ({ type: "function", function: { name, description, parameters: inputSchema } }));
@@ -358,13 +359,4 @@ export function createLanguageModel(source: ModelSource | Model, { context, ...o
     availability: async (core = {}) => (plain(core) ? state : "unavailable"),
     params: async () => PARAMS,
   };
-}
-
-function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return work;
-  return new Promise((resolve, reject) => {
-    const stop = () => reject(signal.reason);
-    signal.addEventListener("abort", stop, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
-  });
 }

@@ -108,7 +108,7 @@ export function proxyFetch(port: MessagePort): Fetch {
     const { status, statusText } = head;
     const headers = head.headers.map(([name, value]): [string, string] => [name, value]);
     const response = new Response(head.body && !BODILESS.includes(status) ? body : null, { status, statusText, headers });
-    // These cannot be set by the constructor.
+    // The constructor of `Response` cannot set its address.
     return Object.defineProperties(response, { url: { value: head.url }, redirected: { value: head.redirected } });
   };
 }

@@ -3,7 +3,7 @@
 import { explained, forbidden, isPage, pageInstead, refused } from "./cause.js";
 import { FoveateError, throwIfAborted } from "./error.js";
 import { watchPolicy } from "./policy.js";
-import { sameVersion, type Version, versionOf } from "./version.js";
+import { sameVersion, type SizedVersion, type Version, versionOf } from "./version.js";
 
 /** The part of `fetch` that is used here. */
 export type Fetch = (
@@ -31,7 +31,7 @@ const FIRST_WAIT = 300;
 const MAX_WAIT = 10_000;
 const TIMEOUT = 30_000;
 
-/** Returns the error of a file that is another one than at the start of its download. */
+/** Returns the error of a file that changed during its download. */
 export const changed = (url: URL, how: string): FoveateError =>
   new FoveateError("read", `${url} changed on the server while it was downloaded: ${how}; load it again`, { reason: "changed" });
 
@@ -89,7 +89,7 @@ class Temporary extends Error {
   }
 }
 
-/** Sends a request. Returns any response but those of failures that may pass. */
+/** Sends a request. Returns its response, or throws `Temporary` for a failure that may pass. */
 async function send(url: URL, method: string, headers: Record<string, string>, watch: Watch, settings: RequestSettings): Promise<Response> {
   watchPolicy();
   // The HTTP cache would serialize requests of ranges of one file. Other files are revalidated.
@@ -101,7 +101,7 @@ async function send(url: URL, method: string, headers: Record<string, string>, w
   } catch (error) {
     throwIfAborted(settings.signal);
     if (watch.late) throw new Temporary(async () => watch.error(url, error));
-    // The connection of a device may come back, and a failing proxy may send no CORS headers. Policies do not change.
+    // A policy blocks the request each time. Other failures may pass: connections come back, and failing proxies send no CORS headers.
     const found = settings.fetch ? undefined : await forbidden(url, error);
     if (found) throw found;
     throw new Temporary(() => explained(url, error, !settings.fetch));
@@ -185,7 +185,7 @@ async function bodyOf(response: Response, watch: Watch, settings: RequestSetting
   });
   const blob = await new Response(stream).blob();
   const promised = Number(response.headers.get("Content-Length") ?? 0);
-  // Of other origins, compressed bodies cannot be told from others. Their lengths differ.
+  // A compressed body has another length than Content-Length says, and other origins hide Content-Encoding.
   if (response.type === "basic" && !response.headers.has("Content-Encoding") && blob.size < promised) throw new Error(`${blob.size} of ${promised} bytes arrived`);
   return blob;
 }
@@ -232,7 +232,7 @@ export async function askVersion(url: URL, settings: RequestSettings): Promise<V
 const HEAD_TIMEOUT = 5000;
 
 /** Bytes of a file from its start on, or the file as a whole if the server does not support ranges. */
-export type Start = { readonly bytes: Uint8Array; readonly version: Version & { readonly size: number } } | Whole;
+export type Start = { readonly bytes: Uint8Array; readonly version: SizedVersion } | Whole;
 
 /** Reads the first bytes of a file, at most `length`. */
 export async function start(url: URL, length: number, settings: RequestSettings): Promise<Start> {
@@ -276,7 +276,7 @@ async function readRange(
 ): Promise<{ readonly bytes: Uint8Array } | Whole> {
   const out = new Uint8Array(to - from);
   let at = 0;
-  /** Bytes that the server has of these. */
+  /** Number of the requested bytes that the server has. */
   let there = out.length;
   const work = async (watch: Watch): Promise<{ readonly bytes: Uint8Array } | Whole> => {
     const response = await send(url, "GET", { Range: `bytes=${from + at}-${from + there - 1}` }, watch, settings);
@@ -316,7 +316,7 @@ async function readRange(
   }
 }
 
-/** Another range came than was requested. */
+/** The server sent another range than was requested. */
 class WrongRange extends Error {}
 
 function asRangeError(url: URL, error: unknown): never {

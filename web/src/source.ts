@@ -184,7 +184,7 @@ const text = (bytes: Uint8Array | undefined) => bytes && new TextDecoder().decod
 class ServerFolder implements Folder {
   readonly #base: URL;
   readonly #files: Files;
-  /** Whether `config.json` is in the cache: then the folder was opened before, with all files that it had. */
+  /** `true` if `config.json` is in the cache: the folder was opened before, and the cache has all files that it had then. */
   readonly #before: Promise<boolean>;
 
   constructor(folder: URL, files: Files) {

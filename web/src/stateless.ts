@@ -1,6 +1,6 @@
-/** Answers for interfaces whose every request holds its whole conversation. */
+/** Answers for interfaces in which each request holds the whole conversation. */
 
-import type { Answer, AnswerEvent, GenerateOptions } from "./answer.js";
+import type { AnswerEvent, AnswerResult, GenerateOptions } from "./answer.js";
 import type { Chat } from "./chat.js";
 import type { Model } from "./index.js";
 import type { Message } from "./methods.js";
@@ -8,7 +8,7 @@ import type { Message } from "./methods.js";
 /** Returns an id that no other answer has. `crypto.randomUUID` is missing on pages without TLS. */
 export const unique = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(16).padStart(8, "0")).join("");
 
-/** A model, and the session of its last conversation, of which the next one reads only what is new. */
+/** A model, and the session of its last conversation. The next conversation reads only the tokens behind the common prefix. */
 export class Stateless {
   readonly model: Model;
   readonly #context: number | undefined;
@@ -22,7 +22,7 @@ export class Stateless {
   }
 
   /** Answers a conversation in the session of the last one; while that is in use, in a session of its own. */
-  async *events(messages: readonly Message[], options: GenerateOptions): AsyncGenerator<AnswerEvent, Awaited<ReturnType<Answer<AnswerEvent>["result"]>>, void> {
+  async *events(messages: readonly Message[], options: GenerateOptions): AsyncGenerator<AnswerEvent, AnswerResult, void> {
     const own = !this.#busy;
     if (own) this.#busy = true;
     try {

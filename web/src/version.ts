@@ -7,6 +7,9 @@ export interface Version {
   readonly modified?: string | undefined;
 }
 
+/** A version whose size is known. */
+export type SizedVersion = Version & { readonly size: number };
+
 /** Returns an entity tag without the marks of weak tags and of compressed responses. */
 const plain = (etag: string | null) => etag?.replace(/^W\//, "").replace(/-(gzip|br|zstd)"$/, '"') || undefined;
 

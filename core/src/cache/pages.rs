@@ -75,7 +75,7 @@ impl Table {
         &self.pages
     }
 
-    /// Returns the pages that the table's are of.
+    /// Returns the pool's pages, some of which the table holds.
     pub fn owner(&self) -> &Pages {
         &self.owner
     }

@@ -53,9 +53,9 @@ pub struct SegmentId(pub(super) u64);
 /// cuts it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Segment {
-    /// The number that tells it from all others.
+    /// The id of the segment, which no other one has.
     pub id: SegmentId,
-    /// What it consists of.
+    /// The kind of its tokens.
     pub kind: Kind,
     /// Index of the segment's first token in the sequence.
     pub start: u32,

@@ -42,9 +42,9 @@ impl Bounds {
 pub struct Finding {
     /// The expectation, as the case names it.
     pub name: String,
-    /// Whether it is met.
+    /// True if the model or op meets the expectation.
     pub passed: bool,
-    /// The largest error, or what differs.
+    /// The largest error, or the first difference.
     pub detail: String,
 }
 

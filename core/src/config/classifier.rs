@@ -6,7 +6,7 @@ use super::Norm;
 /// Without `dense` it is `W p + b`.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Classifier {
-    /// Which vector the text has.
+    /// The pooling that makes one vector `p` of the hidden states of a text.
     pub pooling: Pooled,
     /// The layer in front of the output product.
     pub dense: Option<Pooler>,
@@ -41,13 +41,13 @@ pub enum PoolerKind {
     Silu,
 }
 
-/// The vector of a whole text, of the hidden states of its tokens.
+/// The pooling of a text: one vector from the hidden states of its tokens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pooled {
-    /// The first token's.
+    /// The first token's hidden state.
     First,
-    /// The mean of all.
+    /// The mean over all tokens.
     Mean,
-    /// The last token's.
+    /// The last token's hidden state.
     Last,
 }

@@ -129,10 +129,10 @@ pub struct Experts {
     pub apart: Option<Norm>,
     /// The weight of each expert is multiplied by a number of its own.
     pub factors: bool,
-    /// Experts read vectors of so many elements, which a product makes of the stream, and one makes the stream's again of
-    /// what they give. The router and the MLP of all tokens read the stream.
+    /// Elements of the vectors that experts read and give, where these are narrower than the stream: one product narrows the
+    /// stream for them, another one widens their sum. The router and the MLP of all tokens read the stream itself.
     pub latent: Option<u32>,
-    /// The products around experts have biases.
+    /// The products that narrow and widen have biases.
     pub latent_bias: bool,
 }
 

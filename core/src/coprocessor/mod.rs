@@ -42,12 +42,12 @@ pub trait Coprocessor<B: Backend>: MaybeSend {
 pub struct Cancel(Arc<AtomicBool>);
 
 impl Cancel {
-    /// Cancels.
+    /// Cancels the job that holds this handle or a clone of it.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Release);
     }
 
-    /// Returns whether it was cancelled.
+    /// Returns whether the job was cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }

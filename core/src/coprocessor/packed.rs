@@ -27,9 +27,9 @@ pub struct Trace {
 pub struct Layout {
     /// Rows of the text, which stand first.
     pub text: u32,
-    /// Rows of a trace: latents, then tokens.
+    /// Latents of a trace, its first rows.
     pub latents: u32,
-    /// Tokens of a trace behind its latents.
+    /// Tokens of a trace, the rows behind its latents.
     pub ahead: u32,
     /// The traces, in the order of their rows.
     pub traces: Vec<Trace>,

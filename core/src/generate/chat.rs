@@ -1,9 +1,10 @@
 //! Conversations.
 
-use super::decode::{Decode, Finish, Piece, Timing, Usage};
+use super::decode::Decode;
 use super::marks::Marks;
 use super::options::Generation;
 use super::prompt::answer_ids;
+use super::results::{Finish, Piece, Timing, Usage};
 use crate::backend::Backend;
 use crate::chat::{Inputs, Message};
 use crate::error::Result;

@@ -1,99 +1,19 @@
 //! The generation loop, one step at a time.
 
 use super::drafted::Drafted;
-#[cfg(feature = "constrain")]
-use super::guard::Guard;
-use super::guard::Guide;
+use super::guard::{Guide, guide};
 use super::options::Generation;
+use super::results::{Finish, Piece, Timing, Usage};
 use super::speculate::Drafts;
 use super::stop::StopStrings;
 use super::token::Token;
 use crate::backend::Backend;
 use crate::constrain::Mask;
 use crate::error::{Error, Result};
-use crate::model::Model;
-use crate::parts::Part;
 use crate::sample::{Chain, Draws, Past, Sampler, likeliest, likelihood};
 use crate::session::Buffered;
 use crate::tokenizer::Stream;
 use std::collections::VecDeque;
-use std::fmt;
-
-/// A part of a generation: whole characters, and the token that they became certain with. [`Display`](fmt::Display) writes
-/// the text.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Piece {
-    /// Empty while a character is incomplete, or may be the beginning of a stop string.
-    pub text: String,
-    /// None for text that was held back until the end.
-    pub token: Option<Token>,
-    /// The parts that a [`Chat`](super::Chat) finds in the text, where its model writes reasoning or calls of tools; else
-    /// empty.
-    pub parts: Vec<Part>,
-}
-
-impl fmt::Display for Piece {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-/// Why a generation ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum Finish {
-    /// The model chose a token that ends a text.
-    EndOfText {
-        /// The token.
-        token: u32,
-    },
-    /// A stop string was complete.
-    StopString(String),
-    /// The constraint is met and allows nothing further.
-    Complete,
-    /// The maximum number of tokens was reached.
-    MaxTokens,
-    /// The session has no room for more.
-    Context,
-    /// The cancel token was set.
-    Cancelled,
-}
-
-impl Finish {
-    /// One word for it: `eos`, `stop-string`, `complete`, `max-tokens`, `context` or `cancelled`.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Finish::EndOfText { .. } => "eos",
-            Finish::StopString(_) => "stop-string",
-            Finish::Complete => "complete",
-            Finish::MaxTokens => "max-tokens",
-            Finish::Context => "context",
-            Finish::Cancelled => "cancelled",
-        }
-    }
-}
-
-/// Tokens of a generation so far.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Usage {
-    /// Tokens of the prompt, with those that a session held already.
-    pub prompt_tokens: u64,
-    /// Tokens of the prompt that were in the session's cache already.
-    pub cached_tokens: u64,
-    /// Tokens that were chosen, the one that ended the text included.
-    pub generated_tokens: u64,
-}
-
-/// The times of a generation, by [`Generation::clock`]. A rate is `None` if there were no tokens to divide by time.
-#[derive(Clone, Copy, PartialEq, Default, Debug)]
-pub struct Timing {
-    /// Seconds from the first step to the first token.
-    pub first_token: Option<f64>,
-    /// Tokens of the prompt that were read in a second.
-    pub prompt_rate: Option<f64>,
-    /// Tokens in a second behind the first one.
-    pub decode_rate: Option<f64>,
-}
 
 /// The state of a generation, apart from its session: whoever shares a session lends it to each
 /// [`step`](Self::step). Everyone else uses a [`Generator`](super::Generator).
@@ -155,7 +75,7 @@ impl Decode {
         let (tokens, read) = (u64::from(text.len()), text.session().tokens().len() as u64);
         let prompt_tokens = tokens.saturating_sub(replayed);
         let usage = Usage { prompt_tokens, cached_tokens: read.min(prompt_tokens), generated_tokens: replayed };
-        let guard = guard(model, options)?;
+        let guard = guide(model, options)?;
         Ok(Self {
             options: options.clone(),
             sampler,
@@ -177,7 +97,7 @@ impl Decode {
     /// Restricts the tokens by `guide`, which has taken those of [`replay`](Generation::replay), in the place of a constraint.
     pub fn with_guide(mut self, guide: Box<dyn Guide>) -> Self {
         let guide = self.guard.insert(guide);
-        // What followed the replayed tokens in any case was lost with the generation that they are from.
+        // Tokens that the guide forces behind the replayed ones were lost with the generation that these are from.
         if self.usage.generated_tokens > 0 && self.options.logprobs.is_none() {
             self.forced.extend(guide.forced());
         }
@@ -201,9 +121,10 @@ impl Decode {
             self.drafted.settle(text)?;
             return Ok(self.end(finish));
         }
+        let one_step = text.session().step_tokens() as usize;
         let token = match self.drafted.accepted() {
             Some(token) => token,
-            None if !self.read_prompt(text).await? => return Ok(self.end(Finish::Cancelled)),
+            None if !self.read_prompt(text, one_step).await? => return Ok(self.end(Finish::Cancelled)),
             None => self.next(text).await?,
         };
         self.accept(text, token)
@@ -212,11 +133,6 @@ impl Decode {
     /// Notes when the first step begins.
     pub(super) fn begin(&mut self) {
         self.times[0] = self.times[0].or_else(|| self.now());
-    }
-
-    /// Returns whether the caller has cancelled the generation.
-    pub(super) fn is_cancelled(&self) -> bool {
-        self.options.cancel.is_cancelled()
     }
 
     /// Takes in the token that was chosen, which waits in `text`.
@@ -261,10 +177,11 @@ impl Decode {
         Ok((text.pending().len() > text.session().room() as usize).then_some(Finish::Context))
     }
 
-    /// Reads what waits, until one step is left. Returns `false` if it was cancelled in between.
-    async fn read_prompt<B: Backend>(&self, text: &mut Buffered<B>) -> Result<bool> {
+    /// Reads tokens that wait, until no more than `left` do, of which there is at least one. Returns `false` if the caller
+    /// cancelled the generation in between.
+    pub(super) async fn read_prompt<B: Backend>(&self, text: &mut Buffered<B>, left: usize) -> Result<bool> {
         let most = text.session().step_tokens() as usize;
-        while text.pending().len() > most {
+        while text.pending().len() > left {
             text.read(most)?;
             // A device that only records would take in the whole prompt before anyone could cancel it.
             text.session().wait().await?;
@@ -498,27 +415,5 @@ impl Decode {
             prompt_rate: rate(prompt_tokens - cached_tokens, first_token),
             decode_rate: rate(generated_tokens.saturating_sub(1), between(first, last)),
         }
-    }
-}
-
-/// What restricts the tokens of a generation, if it has a constraint.
-#[cfg(feature = "constrain")]
-fn guard<B: Backend>(model: &Model<B>, options: &Generation) -> Result<Option<Box<dyn Guide>>> {
-    let Some(constraint) = options.constraint.clone() else { return Ok(None) };
-    let mut stream = model.tokenizer()?.stream(false);
-    let spell = Box::new(move |id| stream.push(id).unwrap_or_default());
-    let mut guard = Guard::new(constraint, &model.vocabulary()?, spell)?;
-    for &id in &options.replay {
-        guard.accept(id)?;
-    }
-    Ok(Some(Box::new(guard)))
-}
-
-/// The error of a constraint, which this build has no parser for.
-#[cfg(not(feature = "constrain"))]
-fn guard<B: Backend>(_: &Model<B>, options: &Generation) -> Result<Option<Box<dyn Guide>>> {
-    match &options.constraint {
-        None => Ok(None),
-        Some(constraint) => Err(crate::constrain::absent(constraint)),
     }
 }

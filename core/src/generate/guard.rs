@@ -1,12 +1,15 @@
 //! A constraint within the generation loop.
 
+use super::options::Generation;
+use crate::backend::Backend;
 use crate::constrain::{Constraint, Mask, Matcher, Vocabulary};
 use crate::error::{Error, Result};
+use crate::model::Model;
 use crate::send::{MaybeSend, MaybeSync};
 use std::sync::Arc;
 
-/// Restricts the tokens of a generation, step by step. A [`Guard`] does so by a constraint; in a browser the parser of
-/// constraints is a module of its own, which is asked through this trait.
+/// A restriction of a generation's tokens, step by step. A [`Guard`] restricts them by a constraint; in a browser the parser
+/// of constraints is a module of its own, which is asked through this trait.
 pub trait Guide: MaybeSend + MaybeSync {
     /// Returns whether nothing further may follow.
     fn is_complete(&self) -> bool;
@@ -17,7 +20,7 @@ pub trait Guide: MaybeSend + MaybeSync {
     /// `Constraint` if none may, or finding out exceeds a limit.
     fn mask(&mut self) -> Result<Option<Mask>>;
 
-    /// Returns the tokens that follow in any case.
+    /// Returns the next tokens, as far as each is the only one that may follow.
     fn forced(&mut self) -> Vec<u32>;
 
     /// Takes a token that was chosen.
@@ -40,7 +43,7 @@ pub struct Guard {
     first: Matcher,
     /// `None` while the model writes freely.
     state: Option<Matcher>,
-    /// Gives the text so far, control tokens among it, to find where the constraint begins.
+    /// Gives the text of each token, control tokens among them, to find where the constraint begins.
     spell: Spell,
     /// The last of that text: less than the beginning of the constraint.
     tail: String,
@@ -117,5 +120,30 @@ impl Guide for Guard {
         }
         let text = (self.spell)(id);
         self.look_for_the_beginning(&text)
+    }
+}
+
+/// Returns the guide of a generation that has a constraint, behind its replayed tokens.
+///
+/// # Errors
+/// `Constraint` for a constraint that can't be compiled or that the replayed tokens break; `Tokenizer` without a tokenizer.
+#[cfg(feature = "constrain")]
+pub(super) fn guide<B: Backend>(model: &Model<B>, options: &Generation) -> Result<Option<Box<dyn Guide>>> {
+    let Some(constraint) = options.constraint.clone() else { return Ok(None) };
+    let mut stream = model.tokenizer()?.stream(false);
+    let spell = Box::new(move |id| stream.push(id).unwrap_or_default());
+    let mut guard = Guard::new(constraint, &model.vocabulary()?, spell)?;
+    for &id in &options.replay {
+        guard.accept(id)?;
+    }
+    Ok(Some(Box::new(guard)))
+}
+
+/// Refuses constraints: this build has no parser for them.
+#[cfg(not(feature = "constrain"))]
+pub(super) fn guide<B: Backend>(_: &Model<B>, options: &Generation) -> Result<Option<Box<dyn Guide>>> {
+    match &options.constraint {
+        None => Ok(None),
+        Some(constraint) => Err(crate::constrain::absent(constraint)),
     }
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 /// Tokens at the end of a prompt that are looked at for a mark.
 const TAIL: usize = 16;
 
-/// What is asked of a model's template and tokenizer, for callers that have them elsewhere.
+/// The questions that [`Marks`] asks of a model's template and tokenizer. Callers that have these elsewhere implement it.
 pub trait Lexicon {
     /// Returns the text of the template that these inputs use.
     ///
@@ -60,7 +60,7 @@ impl<B: Backend> Lexicon for Model<B> {
     }
 }
 
-/// How a model marks reasoning and calls of tools, by its template and its vocabulary.
+/// The marks of a model around reasoning and calls of tools, by its template and its vocabulary.
 pub struct Marks {
     format: Option<Format>,
     reasoning: Option<Reasoning>,
@@ -96,7 +96,7 @@ impl Marks {
         Ok(Self { format, reasoning: Reasoning::find(&source, has) })
     }
 
-    /// Returns whether it is known how the model writes calls of tools.
+    /// Returns whether the model's format of calls of tools is known.
     pub fn has_calls(&self) -> bool {
         self.format.is_some()
     }

@@ -17,6 +17,7 @@ mod marks;
 mod options;
 mod pace;
 mod prompt;
+mod results;
 mod search;
 mod speculate;
 mod stop;
@@ -25,7 +26,7 @@ mod token;
 pub mod trial;
 
 pub use chat::{Chat, Reply};
-pub use decode::{Decode, Finish, Piece, Timing, Usage};
+pub use decode::Decode;
 pub use draft::{Draft, Drafting};
 pub use draft_model::DraftModel;
 pub use echo::echo;
@@ -34,6 +35,7 @@ pub use guard::{Guard, Guide};
 pub use marks::{Lexicon, Marks};
 pub use options::Generation;
 pub use prompt::Prompt;
+pub use results::{Finish, Piece, Timing, Usage};
 pub use search::{
     BeamSearch, ContrastiveSearch, Cost, EarlyStopping, Guided, Hypothesis, beam_search, contrastive_search,
 };

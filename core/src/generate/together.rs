@@ -1,6 +1,7 @@
 //! Generations that step together.
 
-use super::decode::{Decode, Finish, Piece};
+use super::decode::Decode;
+use super::results::{Finish, Piece};
 use super::token::Token;
 use crate::backend::Backend;
 use crate::error::{Error, Result};

@@ -1,4 +1,4 @@
-//! Low-rank adapters (LoRA, 2106.09685): what fine-tuning added to a model's products, as side products.
+//! Low-rank adapters (LoRA, 2106.09685): fine-tuned changes of a model's products, kept as products beside them.
 //!
 //! A product with an adapter gives `W x + s B (A x)`, where `A` is `[rank, inputs]`, `B` is `[outputs, rank]` and
 //! `s = alpha / rank`, or `alpha / sqrt(rank)` with `use_rslora`. `W` stays as it is, also where it is quantised: merging
@@ -8,7 +8,7 @@
 //! Adapters are read from PEFT's folders (`adapter_config.json`, `adapter_model.safetensors`) and from GGUF files. Either kind
 //! fits either kind of model: names are translated, and rows of queries and keys brought into the model's order.
 
-mod names;
+mod order;
 mod peft;
 
 use crate::error::{Error, Result, one_line};
@@ -146,7 +146,7 @@ async fn matrix(weights: &Checkpoint, name: &str) -> Result<(Vec<f32>, [u32; 2])
 }
 
 impl Files {
-    /// The model with `scale` times an adapter. Several may be added, one after the other.
+    /// Adds `scale` times an adapter to the model. Several may be added, one after the other.
     ///
     /// # Errors
     /// `Setting` for a scale that is not finite; `Config` for an adapter whose rows can't be brought into the model's order.
@@ -155,7 +155,7 @@ impl Files {
         if !scale.is_finite() {
             return Err(Error::Setting { reason: format!("the scale of an adapter must be finite, got {scale}") });
         }
-        let mut adapter = names::reordered(adapter, &self.family.config, self.weights.gguf_metadata().is_some())?;
+        let mut adapter = order::reordered(adapter, &self.family.config, self.weights.gguf_metadata().is_some())?;
         for pair in adapter.pairs.values_mut() {
             pair.b.iter_mut().for_each(|x| *x *= scale);
         }

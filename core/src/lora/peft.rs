@@ -3,7 +3,7 @@
 use crate::error::{Error, Result, one_line};
 use serde_json::{Map, Value};
 
-/// What scales an adapter's products.
+/// The settings that scale an adapter's products.
 pub(super) struct Config {
     alpha: f64,
     rslora: bool,
@@ -61,7 +61,7 @@ impl Config {
                     }
                 }
                 known if IGNORED.contains(&known) => {}
-                // Whatever it is, it is off.
+                // A setting that is off changes nothing, whatever its name.
                 _ if is_off(value) => {}
                 _ => return Err(refused(format!("{} is not supported", one_line(name)))),
             }

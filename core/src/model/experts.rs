@@ -19,7 +19,7 @@ pub(crate) struct Experts<B: Backend> {
     pub(super) router: Matrix<B>,
     /// A bias of the experts' scores that counts when experts are chosen, and not in their weights.
     pub(super) correction: Option<B::Buffer>,
-    /// The products that narrow the stream for experts, and widen what they give.
+    /// The product that narrows the stream for experts, and the one that widens their sum.
     pub(super) latent: Option<(Matrix<B>, Matrix<B>)>,
     /// Gates and values, in one part or two, or values alone.
     pub(super) up: Vec<Stack<B>>,

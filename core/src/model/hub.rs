@@ -20,7 +20,7 @@ pub struct Hub<'a> {
     pub tokenizer: Option<&'a [u8]>,
     /// `tokenizer_config.json`: which tokens begin and end a text, further tokens, and often the chat template.
     pub tokenizer_config: Option<&'a [u8]>,
-    /// `special_tokens_map.json` and `added_tokens.json`, which older folders have.
+    /// `special_tokens_map.json`, which older folders have.
     pub special_tokens_map: Option<&'a [u8]>,
     /// `added_tokens.json`, which older folders have.
     pub added_tokens: Option<&'a [u8]>,

@@ -1,11 +1,11 @@
 //! Loads the layers of a model from files into an executor's memory. [`tensors`] reads the single tensors.
 
+mod adapters;
 mod blocks;
 mod classifier;
 mod convolved;
 mod experts;
 mod latent;
-mod low_rank;
 mod mixers;
 mod mlp;
 mod norms;
@@ -23,7 +23,7 @@ use crate::config;
 use crate::config::{Config, Norm as NormConfig};
 use crate::error::{Error, Result, one_line};
 use crate::weights::Checkpoint;
-pub(crate) use low_rank::Adapted;
+pub(crate) use adapters::Adapted;
 use norms::stream_norm;
 use std::collections::{BTreeMap, BTreeSet};
 use tensors::known;
@@ -58,7 +58,7 @@ pub(crate) struct Loader<'a, B: Backend> {
     pub(crate) used: BTreeSet<String>,
     /// Weights of blocks that several layers share, by the layer under whose name they lie.
     pub(crate) blocks: BTreeMap<u32, Shared<B>>,
-    /// What adapters have added.
+    /// Products of adapters that were loaded.
     pub(crate) adapted: Adapted,
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Matrix<B: Backend> {
     pub(super) inputs: u32,
     /// The biases of all parts, concatenated.
     pub(super) bias: Option<B::Buffer>,
-    /// What an adapter of the whole model adds; see [`adapted`](Self::adapted).
+    /// Low-rank products that adapters of the whole model add; see [`adapted`](Self::adapted).
     pub(super) adapter: Option<Arc<Adapter<B>>>,
 }
 
@@ -49,8 +49,8 @@ impl<B: Backend> Matrix<B> {
         self.parts.len() == 1 && self.adapter.is_none()
     }
 
-    /// As [`apply`](Self::apply), with what an adapter adds. Then there must be neither a fused norm nor an activation; see
-    /// [`fuses`](Self::fuses).
+    /// As [`apply`](Self::apply), with the products of the matrix's adapter added. A matrix with an adapter takes neither a
+    /// fused norm nor an activation; see [`fuses`](Self::fuses).
     pub(super) fn adapted(
         &self,
         to: &mut Record<'_, B>,

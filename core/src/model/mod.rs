@@ -45,7 +45,7 @@ use std::sync::{Arc, OnceLock};
 pub struct Files {
     /// The tensors.
     pub weights: Checkpoint,
-    /// The family, which tells tensors and plan.
+    /// The family: the plan of the model and the names of its tensors.
     pub family: Family,
     /// The tokenizer, where there is one.
     pub tokenizer: Option<Tokenizer>,

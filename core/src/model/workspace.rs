@@ -139,7 +139,7 @@ pub(crate) struct Mixture<B: Backend> {
     pub(crate) inner: B::Buffer,
     pub(crate) activated: B::Buffer,
     pub(crate) outputs: B::Buffer,
-    /// What experts read in place of the stream, and the sum of what they give.
+    /// The narrowed stream that experts read, then the sum of their outputs.
     pub(crate) latents: B::Buffer,
     /// The outputs of the shared MLP, and their gates.
     pub(crate) shared: B::Buffer,

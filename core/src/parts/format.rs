@@ -43,9 +43,9 @@ pub enum Format {
 /// Marks around reasoning.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Reasoning {
-    /// The text in front of it.
+    /// The text in front of reasoning.
     pub begin: &'static str,
-    /// The text behind it.
+    /// The text behind reasoning.
     pub end: &'static str,
 }
 

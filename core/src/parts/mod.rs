@@ -39,7 +39,7 @@ pub enum Part {
     Broken {
         /// The text, empty if it was given out already.
         text: String,
-        /// Why it is none.
+        /// Why the text is no call.
         reason: String,
     },
 }

@@ -114,7 +114,7 @@ pub struct Samplers {
     pub order: Vec<Filter>,
     /// The temperature goes from this much below to this much above with the entropy; 0 leaves it fixed.
     pub dynamic_range: f32,
-    /// The exponent of the share of the entropy in that range.
+    /// The exponent of the normalised entropy, by which the temperature moves within that range.
     pub dynamic_exponent: f32,
     /// Keeps tokens within this many standard deviations of the largest logit; 0 turns it off.
     pub top_n_sigma: f32,

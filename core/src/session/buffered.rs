@@ -18,11 +18,11 @@ pub struct Buffered<B: Backend> {
 /// Consecutive tokens of one kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Span {
-    /// What the tokens are.
+    /// The kind of the tokens.
     pub kind: Kind,
     /// The number of its first token.
     pub start: u32,
-    /// Their number.
+    /// The number of tokens.
     pub len: u32,
     /// The position of its first token.
     pub position: u32,

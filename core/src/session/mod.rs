@@ -5,6 +5,7 @@ mod branch;
 mod buffered;
 mod observe;
 mod read;
+mod rows;
 mod saved;
 mod score;
 mod soft_tokens;
@@ -77,6 +78,20 @@ pub enum RollbackTarget {
     Version(Version),
 }
 
+/// A guard of a session whose tokens have [parts](Session::with_parts) of a pair of texts. Dropping it takes the parts away,
+/// also where a caller drops the future that holds it.
+pub(crate) struct Parts<'a, B: Backend> {
+    pub(crate) session: &'a mut Session<B>,
+    tokens: usize,
+}
+
+impl<B: Backend> Drop for Parts<'_, B> {
+    fn drop(&mut self) {
+        // If the device fails here, the next step on it fails, too.
+        drop(self.session.set_parts(&vec![0; self.tokens]));
+    }
+}
+
 impl<B: Backend> Session<B> {
     /// A session with room for `context` tokens, whose keys and values are kept in f32.
     ///
@@ -125,12 +140,17 @@ impl<B: Backend> Session<B> {
         })
     }
 
-    /// Says which part of a pair of texts each token of the next step belongs to, 0 or 1. It has no effect on models without
-    /// token types, and counts until it is said again.
+    /// Sets the part of a pair of texts, 0 or 1, that each token of the next step belongs to. Later steps have the same parts
+    /// until the guard is dropped; then all tokens are of the first text again. Models without token types ignore parts.
     ///
     /// # Errors
     /// `Config` for more parts than a step has tokens, and for a part that the model has no type for.
-    pub(crate) fn set_parts(&self, parts: &[u32]) -> Result<()> {
+    pub(crate) fn with_parts(&mut self, parts: &[u32]) -> Result<Parts<'_, B>> {
+        self.set_parts(parts)?;
+        Ok(Parts { session: self, tokens: parts.len() })
+    }
+
+    fn set_parts(&self, parts: &[u32]) -> Result<()> {
         let Some(types) = self.model.config().token_types else { return Ok(()) };
         let refused = |reason: String| Err(Error::Config { reason });
         if parts.len() > self.workspace.batch as usize {

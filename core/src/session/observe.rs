@@ -19,9 +19,9 @@ pub trait Observer<B: Backend>: MaybeSend + MaybeSync {
 pub struct Observed<'a, B: Backend> {
     /// The layer, counted from 0.
     pub layer: usize,
-    /// The index in the sequence of the first row's token, and the number of rows.
+    /// The index in the sequence of the first row's token.
     pub first: u32,
-    /// Rows that the step has.
+    /// The number of rows.
     pub tokens: u32,
     /// `[tokens, dim]` f32, to be read only: the stream divided by [`branch_scale`](crate::config::Config::branch_scale).
     pub rows: &'a B::Buffer,

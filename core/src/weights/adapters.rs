@@ -1,4 +1,4 @@
-//! Low-rank adapters in memory: which product each pair of matrices belongs to. [`lora`](crate::lora) reads them.
+//! Low-rank adapters in memory: pairs of matrices, by the product that each is added to. [`lora`](crate::lora) reads them.
 
 use crate::error::{Error, Result, one_line};
 use crate::hash::Hash;
@@ -100,6 +100,7 @@ impl Adapters {
     }
 }
 
+/// The key of an adapter's product among those of all adapters.
 fn mark(adapter: usize, key: &str) -> String {
     format!("{adapter} {key}")
 }

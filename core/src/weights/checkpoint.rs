@@ -24,7 +24,7 @@ pub struct Checkpoint {
     metadata: Option<Metadata>,
     /// The texts of `__metadata__`, over all safetensors files.
     notes: BTreeMap<String, String>,
-    /// What is added to products of these tensors.
+    /// Low-rank adapters of products whose matrices these tensors are.
     pub(crate) adapters: Adapters,
 }
 

@@ -4,6 +4,8 @@ mod chat;
 mod constrain;
 mod decode;
 mod dropped;
+#[path = "../golden_folder/mod.rs"]
+mod golden_folder;
 mod parts;
 mod samplers;
 mod schemas;
@@ -15,10 +17,12 @@ mod tiny;
 mod trials;
 
 use foveate_core::Any;
+use foveate_core::cache::Pool;
 use foveate_core::generate::{Generation, Generator, Prompt};
 use foveate_core::host::HostBackend;
 use foveate_core::kernels::dtype::DType;
 use foveate_core::model::{Files, Hub, Model};
+use foveate_core::session::{Buffered, Session};
 use foveate_core::weights::{Checkpoint, Memory};
 use std::sync::{Arc, LazyLock};
 
@@ -47,6 +51,20 @@ fn model() -> Arc<Model<Any>> {
 
 fn start(prompt: impl Into<Prompt>, options: &Generation) -> Generator<Any> {
     Generator::start(model(), prompt, tiny::CONTEXT, DType::F32, options).expect("a generation")
+}
+
+fn prompt() -> Vec<u32> {
+    Prompt::from("the thing and then").ids(&model()).expect("a tokenizer")
+}
+
+/// A session of `context` tokens that holds a prompt, in a pool with room for `sequences` of its kind.
+fn begun(model: &Arc<Model<Any>>, prompt: &[u32], sequences: u32, context: u32) -> Buffered<Any> {
+    let (backend, config) = (model.backend(), model.config());
+    let pool = Pool::with_windows(backend, config, DType::F32, sequences * (context + 128), sequences + 2);
+    let session = Session::in_pool(model.clone(), Arc::new(pool.expect("memory")), context).expect("a session");
+    let mut text = Buffered::new(session);
+    text.append(prompt).expect("room");
+    text
 }
 
 /// Choices that differ from token to token.

@@ -1,8 +1,8 @@
 //! Searches against transformers, and against their definitions.
 
-use super::{load, model, tiny};
+use super::golden_folder::golden_folder;
+use super::{load, model, prompt, tiny};
 use foveate_core::Any;
-use foveate_core::cache::Pool;
 use foveate_core::generate::{
     BeamSearch, ContrastiveSearch, EarlyStopping, Generation, Generator, Guided, Hypothesis, Prompt, beam_search,
     contrastive_search, echo,
@@ -15,7 +15,6 @@ use foveate_core::session::{Buffered, Session};
 use foveate_core::weights::{Checkpoint, Memory};
 use pollster::block_on;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Texts that transformers 5.24 gives for golden models in float64: `num_beams` with its settings, and `guidance_scale`.
@@ -24,21 +23,13 @@ fn expected(kind: &str) -> Vec<Value> {
     all[kind].as_array().expect("a list").clone()
 }
 
-fn golden() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/golden");
-    let path = std::env::var_os("FOVEATE_GOLDEN").map_or_else(beside, PathBuf::from);
-    let required = std::env::var("REQUIRE_GOLDEN").is_ok_and(|v| v == "1");
-    assert!(path.exists() || !required, "no golden cases at {}", path.display());
-    path.exists().then_some(path)
-}
-
 fn ids(value: &Value) -> Vec<u32> {
     value.as_array().expect("ids").iter().map(|id| id.as_u64().expect("an id") as u32).collect()
 }
 
-/// A golden model whose texts end with these tokens.
-fn family(golden: &Path, name: &str, ends: Vec<u32>) -> Arc<Model<Any>> {
-    let folder = golden.join("families").join(name);
+/// A golden model whose texts end with these tokens, or `None` where this machine has not got it.
+fn family(name: &str, ends: Vec<u32>) -> Option<Arc<Model<Any>>> {
+    let folder = golden_folder(&format!("families/{name}"))?;
     let read = |file: &str| std::fs::read(folder.join(file)).expect("a file of the folder");
     let weights: Box<Memory> = Box::new(Memory::new("model.safetensors", read("model.safetensors")));
     let weights = block_on(Checkpoint::safetensors(vec![weights])).expect("weights");
@@ -46,26 +37,21 @@ fn family(golden: &Path, name: &str, ends: Vec<u32>) -> Arc<Model<Any>> {
     family.config.stops = ends;
     let files = Files { weights, family, tokenizer: None, template: None };
     let backend = Any::Host(HostBackend::exact_cpu(1));
-    Arc::new(block_on(Model::load(backend, files, &mut |_| Ok(()))).expect("it loads"))
+    Some(Arc::new(block_on(Model::load(backend, files, &mut |_| Ok(()))).expect("it loads")))
 }
 
-/// The tokens of a prompt, with room for so many sequences behind it.
+/// A prompt with room for `more` tokens behind it, in each of `sequences` sequences.
 fn begun(model: &Arc<Model<Any>>, prompt: &[u32], sequences: u32, more: u32) -> Buffered<Any> {
-    let (context, config) = (prompt.len() as u32 + more, model.config());
-    let pool = Pool::with_windows(model.backend(), config, DType::F32, sequences * (context + 64), sequences + 2);
-    let session = Session::in_pool(model.clone(), Arc::new(pool.expect("memory")), context).expect("a session");
-    let mut text = Buffered::new(session);
-    text.append(prompt).expect("room");
-    text
+    super::begun(model, prompt, sequences, prompt.len() as u32 + more)
 }
 
 #[test]
 fn beam_search_gives_the_texts_of_transformers() {
-    let Some(golden) = golden() else { return println!("ignored: no golden models") };
     for case in expected("beams") {
         let number = |key: &str| case[key].as_f64().expect("a number");
         let name = case["family"].as_str().expect("a family");
-        let (model, prompt) = (family(&golden, name, ids(&case["ends"])), ids(&case["prompt"]));
+        let Some(model) = family(name, ids(&case["ends"])) else { return };
+        let prompt = ids(&case["prompt"]);
         let beams = number("beams") as usize;
         let early_stopping = match case["early_stopping"].as_str().expect("a word") {
             "true" => EarlyStopping::Yes,
@@ -95,10 +81,10 @@ fn beam_search_gives_the_texts_of_transformers() {
 
 #[test]
 fn guidance_gives_the_tokens_of_transformers() {
-    let Some(golden) = golden() else { return println!("ignored: no golden models") };
     for case in expected("guidance") {
         let name = case["family"].as_str().expect("a family");
-        let (model, prompt) = (family(&golden, name, Vec::new()), ids(&case["prompt"]));
+        let Some(model) = family(name, Vec::new()) else { return };
+        let prompt = ids(&case["prompt"]);
         let (negative, scale) = (ids(&case["negative"]), case["scale"].as_f64().expect("a scale") as f32);
         let options = Generation::new().max_tokens(12);
         let mut guided = Guided::new(begun(&model, &prompt, 2, 20), &negative, scale, &options).expect("it begins");
@@ -109,10 +95,6 @@ fn guidance_gives_the_tokens_of_transformers() {
         assert_eq!(tokens, ids(&case["ids"]), "{name}, scale {scale}, negative {negative:?}");
         assert_eq!(guided.cost().steps, 12);
     }
-}
-
-fn prompt() -> Vec<u32> {
-    Prompt::from("the thing and then").ids(&model()).expect("a tokenizer")
 }
 
 fn greedy(options: &Generation) -> (Vec<u32>, String) {

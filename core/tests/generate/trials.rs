@@ -1,29 +1,18 @@
 //! Trial decoding against plain generation and against definitions.
 
-use super::{drawn, model, tiny};
+use super::{drawn, model, prompt, tiny};
 use foveate_core::Any;
-use foveate_core::cache::Pool;
 use foveate_core::evaluate::continuation;
 use foveate_core::generate::trial::{
     Cautious, Draw, TextProbability, Weights, best, cautious, consensus, draw, last_number, likeliest_prompt,
 };
-use foveate_core::generate::{Finish, Generation, Generator, Prompt};
+use foveate_core::generate::{Finish, Generation, Generator};
 use foveate_core::kernels::dtype::DType;
 use foveate_core::session::{Buffered, Session};
 use pollster::block_on;
-use std::sync::Arc;
-
-fn prompt() -> Vec<u32> {
-    Prompt::from("the thing and then").ids(&model()).expect("a tokenizer")
-}
 
 fn begun(sequences: u32) -> Buffered<Any> {
-    let model = model();
-    let pool = Pool::with_windows(model.backend(), model.config(), DType::F32, sequences * 256, sequences + 2);
-    let session = Session::in_pool(model, Arc::new(pool.expect("memory")), 128).expect("a session");
-    let mut text = Buffered::new(session);
-    text.append(&prompt()).expect("room");
-    text
+    super::begun(&model(), &prompt(), sequences, 128)
 }
 
 /// The same answer by a generation of its own.

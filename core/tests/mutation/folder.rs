@@ -1,11 +1,11 @@
 //! Folders of the golden models, with settings that are none of the defaults where the weights allow it.
 
+use super::golden_folder::golden_folder;
 use super::{CHANGES, Change, Findings, outcome};
 use foveate_core::Error;
 use foveate_core::model::{Family, Files};
 use foveate_core::weights::{Checkpoint, Memory};
 use serde_json::{Map, Value, json};
-use std::path::{Path, PathBuf};
 
 /// Small models, and keys of their configurations that are set to other values.
 fn models() -> Vec<(&'static str, Value)> {
@@ -129,14 +129,7 @@ pub(super) struct Folder {
 impl Folder {
     /// A golden model, or `None` where this machine has not got them.
     pub(super) fn open(name: &str, changes: &Value) -> Option<Self> {
-        let beside = || Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/golden")).into();
-        let golden: PathBuf = std::env::var_os("FOVEATE_GOLDEN").map_or_else(beside, PathBuf::from);
-        let folder = golden.join(name);
-        if !folder.exists() {
-            assert!(std::env::var_os("REQUIRE_GOLDEN").is_none(), "{} does not exist", folder.display());
-            println!("ignored: {} does not exist", folder.display());
-            return None;
-        }
+        let folder = golden_folder(name)?;
         let mut config: Value = serde_json::from_slice(&std::fs::read(folder.join("config.json")).ok()?).ok()?;
         let object = config.as_object_mut()?;
         object.extend(changes.as_object()?.clone());

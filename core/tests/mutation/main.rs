@@ -7,6 +7,8 @@ mod folder;
 mod gguf;
 #[path = "../gguf_file/mod.rs"]
 mod gguf_file;
+#[path = "../golden_folder/mod.rs"]
+mod golden_folder;
 mod options;
 
 use foveate_core::Any;

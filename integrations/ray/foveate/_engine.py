@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 
 class EngineError(Exception):
-    """An answer that is an error, or a program that did not start."""
+    """The server answered with an error (``status`` is its status), or the program did not start or has ended."""
 
     def __init__(self, message, status=None):
         super().__init__(message)
@@ -50,18 +50,18 @@ class Engine:
         for name, value in flags.items():
             flag = "--" + name.replace("_", "-")
             command += [flag] if value is True else [f"{flag}={value}"]
-        before = _die_with_parent if sys.platform == "linux" else None
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, preexec_fn=before)
+        preexec = _die_with_parent if sys.platform == "linux" else None
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, preexec_fn=preexec)
         line = self._process.stdout.readline()
         if not line.startswith("listening on http://"):
-            self._process.wait()
+            _stop(self._process)
             raise EngineError(f"{' '.join(command)} did not start: run it to see why")
         self._address = line.split("//")[1].strip()
         self._close = weakref.finalize(self, _stop, self._process)
         self._pool = ThreadPoolExecutor(int(flags.get("sequences", 16)))
 
     def ask(self, path, body):
-        """The JSON of an answer to a request."""
+        """Posts ``body`` to ``path``, such as ``/v1/completions``, and returns the JSON of the answer."""
         connection = http.client.HTTPConnection(self._address, timeout=None)
         try:
             connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})

@@ -6,14 +6,14 @@ from ._engine import Engine, EngineError
 class Generate:
     """Answers a column of prompts: ``dataset.map_batches(foveate.Generate, fn_constructor_kwargs={...}, concurrency=2)``.
 
-    Each worker holds one engine, which begins with the first batch. A batch that was not finished is Ray's to give to another
-    worker: answers are greedy by default and those of a row's seed otherwise, so it comes to the same.
+    Each worker starts one engine with its first batch. If a worker dies, Ray gives its batch to another one. Answers are
+    greedy by default, so the repeated batch has the same rows; with a ``temperature`` that needs a ``seed`` in ``options``.
 
     :param model: as for :class:`Engine`.
     :param column: the column of prompts.
     :param output: the column of answers; ``None`` in a row whose prompt was refused.
     :param errors: the column of reasons; empty where there is an answer.
-    :param chat: answer by the model's chat template, or continue the text.
+    :param chat: if true, prompts are messages in the model's chat template; if false, texts to continue.
     :param options: fields of the request, such as ``max_tokens``.
     :param flags: flags of ``foveate serve``.
     """

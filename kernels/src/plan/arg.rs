@@ -7,16 +7,16 @@ use alloc::vec::Vec;
 /// The access of an op to an argument.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Access {
-    /// The op only reads it.
+    /// The op reads the argument and writes nothing.
     Read,
-    /// The op writes all of it and reads nothing.
+    /// The op writes all of the argument and reads nothing.
     Write,
-    /// The op reads it and writes a part.
+    /// The op reads the argument and writes a part.
     ReadWrite,
 }
 
 impl Access {
-    /// Returns whether the op writes it.
+    /// Returns whether the op writes the argument.
     pub fn writes(self) -> bool {
         self != Access::Read
     }
@@ -27,13 +27,13 @@ impl Access {
 pub struct Arg {
     /// The name in case files, in Rust and in WGSL.
     pub name: &'static str,
-    /// The format of its elements.
+    /// The format of the elements.
     pub dtype: DType,
     /// Row-major shape, for messages and case files.
     pub shape: Vec<u32>,
     /// Elements that the op may touch: the product of `shape`, or more where rows stand apart.
     pub elements: u32,
-    /// What the op does with it.
+    /// How the op uses the argument.
     pub access: Access,
     /// Rows that this tensor may be cut into when it is larger than a binding: `(rows, bytes of a row)`.
     pub rows: Option<(u32, u64)>,

@@ -21,7 +21,7 @@ pub enum Memory {
 pub struct Binding {
     /// The variable's name in the shader.
     pub name: &'static str,
-    /// What is bound.
+    /// The memory that is bound.
     pub memory: Memory,
     /// The access of the shader to the buffer.
     pub access: Access,
@@ -36,7 +36,7 @@ pub struct Binding {
 pub struct Param {
     /// The member's name.
     pub name: &'static str,
-    /// Its value.
+    /// The member's value.
     pub value: Value,
 }
 

@@ -133,7 +133,7 @@ pub struct Shader {
 /// A linked shader: its text, and where each part begins in it.
 #[derive(Clone, Debug)]
 pub struct Linked {
-    /// The text.
+    /// The WGSL text.
     pub source: String,
     /// `(first line of the part in source, counted from 1; name)`, ascending.
     pub origins: Vec<(u32, &'static str)>,

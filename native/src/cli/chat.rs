@@ -73,7 +73,7 @@ pub(super) struct Settings {
     json: bool,
 }
 
-/// What a chat template gets besides the messages.
+/// Inputs of a chat template other than the messages.
 #[derive(Args)]
 pub(super) struct TemplateArguments {
     /// A variable of the model's chat template, such as enable_thinking=false: JSON, or else a string. Repeatable.
@@ -97,7 +97,7 @@ impl TemplateArguments {
     pub(super) fn inputs(&self) -> Result<Inputs> {
         let mut inputs = Inputs::prompt();
         if let Some(thinking) = self.thinking {
-            // The names that templates give it.
+            // Templates use either name.
             for name in ["enable_thinking", "thinking"] {
                 inputs.variables.insert(name.into(), (thinking == Switch::On).into());
             }
@@ -198,8 +198,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 pub(super) fn converse(mut chat: Chat<Any>, settings: &Settings, options: &Generation) -> Result<()> {
     interrupt::watch();
     let mut lines = Lines::open()?;
-    let asks = lines.asks();
-    if asks {
+    let is_terminal = lines.is_terminal();
+    if is_terminal {
         eprintln!("/help lists commands; Ctrl-C stops an answer, Ctrl-D ends the conversation.");
     }
     let mut options = options.clone();
@@ -208,7 +208,7 @@ pub(super) fn converse(mut chat: Chat<Any>, settings: &Settings, options: &Gener
         let call = calls.get(results.len());
         let line = match lines.next(&call.map_or("> ".into(), |call| format!("result of {}> ", call.name)))? {
             Line::Text(line) => line,
-            // The results are given up: the next line is a message.
+            // Ctrl-C drops the results, and the next line is a message.
             Line::Interrupted if call.is_some() => {
                 (calls, results) = (Vec::new(), Vec::new());
                 continue;
@@ -227,7 +227,7 @@ pub(super) fn converse(mut chat: Chat<Any>, settings: &Settings, options: &Gener
                 }
                 Ok(Next::Answer(std::mem::take(&mut results)))
             }
-            _ => commands::follow(&line, &mut chat, &mut options, asks),
+            _ => commands::follow(&line, &mut chat, &mut options, is_terminal),
         };
         let messages = match next {
             Ok(Next::Exit) => break,
@@ -238,7 +238,7 @@ pub(super) fn converse(mut chat: Chat<Any>, settings: &Settings, options: &Gener
                 eprint!("{text}");
                 continue;
             }
-            Err(error) if asks => {
+            Err(error) if is_terminal => {
                 eprintln!("error: {error}");
                 continue;
             }
@@ -246,20 +246,23 @@ pub(super) fn converse(mut chat: Chat<Any>, settings: &Settings, options: &Gener
         };
         match turn(&mut chat, messages, settings, &options) {
             // The next question may fit where this one did not.
-            Err(error @ Error::Core(RuntimeError::ContextFull { .. })) if asks => eprintln!("error: {error}"),
+            Err(error @ Error::Core(RuntimeError::ContextFull { .. })) if is_terminal => eprintln!("error: {error}"),
             turn => calls = turn?.1,
         }
     }
     Ok(())
 }
 
-/// Answers messages, as often as was asked for. Returns why the first answer ended, and the tools that it calls.
+/// Answers messages `--n` times. Returns why the first answer ended, and the tools that it calls.
 pub(super) fn turn(
     chat: &mut Chat<Any>,
     messages: Vec<Message>,
     settings: &Settings,
     options: &Generation,
 ) -> Result<(Finish, Vec<ToolCall>)> {
+    if settings.n == 1 {
+        return answer(chat, messages, settings.json, options);
+    }
     let before = chat.messages().to_vec();
     let first = answer(chat, messages.clone(), settings.json, options)?;
     let after = chat.messages().to_vec();

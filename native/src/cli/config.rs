@@ -49,7 +49,7 @@ pub(super) fn words(path: &Path, given: &[OsString]) -> Result<Vec<OsString>> {
     Ok(words)
 }
 
-/// What is wrong with the flags of a file, in one line.
+/// Turns the first line of clap's error about the flags of a file into an error that names the file.
 pub(super) fn wrong(path: &Path, error: &clap::Error) -> Error {
     let text = error.to_string();
     let first = text.lines().next().unwrap_or_default();
@@ -69,9 +69,10 @@ mod tests {
             let given: Vec<OsString> = given.iter().map(OsString::from).collect();
             words(&path, &given)
         };
-        let text = "port = 8081\nmodel = ['a', 'b c']\nreproducible = true\nbaseline = false\ntop_logprobs = 3\n";
+        let text =
+            "port = 8081\nmodel = ['a', 'b c']\nno_batch_invariance = true\nbaseline = false\ntop_logprobs = 3\n";
         let found = read(text, &["--port", "1", "--top-logprobs=2"]).expect("flags");
-        assert_eq!(found, ["--model=a", "--model=b c", "--reproducible"]);
+        assert_eq!(found, ["--model=a", "--model=b c", "--no-batch-invariance"]);
         for wrong in ["port = ", "port = {a = 1}", "config = 'x'", "model = [[1]]"] {
             let error = read(wrong, &[]).expect_err(wrong).to_string();
             assert!(error.contains("serve.toml"), "{error}");

@@ -95,7 +95,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The error of a text, or of whatever `kind` it is; which of several is named.
+/// Puts `kind` and number in front of the error of one of several texts, and adds a hint at --truncate.
 pub(super) fn named(error: foveate::RuntimeError, kind: &str, at: usize, of: usize) -> Error {
     let hint = matches!(error, foveate::RuntimeError::ContextFull { .. });
     let hint = if hint { " (--truncate cuts it)" } else { "" };

@@ -60,7 +60,7 @@ pub(super) struct Arguments {
     /// Print one JSON object at the end instead of the text.
     #[arg(long)]
     json: bool,
-    // Last: its heading is that of all flags behind it.
+    // These flags stand last, since their help heading covers all flags behind it.
     #[command(flatten)]
     search: SearchArguments,
 }
@@ -85,7 +85,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         .ignore_eos(arguments.ignore_eos)
         .show_special(arguments.ignore_eos)
         .constraint(arguments.constraint.constraint()?)
-        // It is a part of the JSON object.
+        // The JSON object has the surprise.
         .surprise(arguments.json);
     let options = match arguments.logprobs {
         Some(likeliest) => options.logprobs(likeliest),
@@ -93,7 +93,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let mut options = arguments.sampling.apply(options)?;
     if matches!(method, Some(search::Method::Contrastive(_))) {
-        // It says how many tokens are tried.
+        // Contrastive search reads --top-k itself, as its number of candidates.
         options.sampling.top_k = 0;
     }
     augment::check(&arguments.augment)?;
@@ -126,7 +126,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let ids = model.tokenizer()?.encode(&text, !templated)?;
     let encode = |text: &str| -> Result<Vec<u32>> { Ok(model.tokenizer()?.encode(text, true)?) };
-    let negative = method.as_ref().map_or(Ok(Vec::new()), |method| method.beside(encode))?;
+    let negative = method.as_ref().map_or(Ok(Vec::new()), |method| method.negative(encode))?;
     // Room for what was asked, not for all that the model could do.
     let (latents, beside) = arguments.augment.room(arguments.max_tokens);
     let wanted = (ids.len().max(negative.len()) as u64).saturating_add(arguments.max_tokens).saturating_add(latents);

@@ -171,7 +171,7 @@ impl clap::builder::TypedValueParser for DeviceParser {
             "reference" => DeviceName::Reference,
             _ => match name.strip_prefix("gpu:").and_then(|number| number.parse().ok()) {
                 Some(number) => DeviceName::Adapter(number),
-                // For the message that lists what is possible.
+                // clap's own parser makes the error that lists the possible values.
                 None => {
                     let names: Vec<PossibleValue> = self.possible_values().into_iter().flatten().collect();
                     clap::builder::PossibleValuesParser::new(names).parse_ref(command, argument, value)?;
@@ -230,7 +230,7 @@ impl DeviceArguments {
             DeviceName::Cpu => foveate::Device::Cpu,
             DeviceName::Reference => foveate::Device::Reference,
         };
-        // More threads than this are a slip of the finger, and each costs memory.
+        // A larger number is a typing error, and each thread costs memory.
         let threads = self.threads.min(1024);
         let options = foveate::Options { baseline: self.baseline, threads, products: self.products() };
         foveate::device_with(kind, options)
@@ -298,7 +298,7 @@ fn adapter(text: &str) -> Result<(&str, f32)> {
     let Some((path, scale)) = split else { return Ok((text, 1.0)) };
     match scale.parse() {
         Ok(scale) => Ok((path, scale)),
-        // A path that is not there, such as C:\adapter.
+        // A missing path with a colon, such as C:\adapter: opening it names it in the error.
         Err(_) if !std::path::Path::new(path).exists() => Ok((text, 1.0)),
         Err(_) => {
             let reason = format!("--lora must be PATH or PATH:SCALE with a number as scale, got {text:?}");
@@ -324,15 +324,13 @@ impl ModelArguments {
     }
 }
 
-/// Opens a model, then the device: a wrong path is told at once.
 fn load(model: &OsStr, lora: &LoraArguments, device: DeviceArguments) -> Result<Arc<Model<Any>>> {
-    let files = lora.add(foveate::open_with(model, &mut progress::Bars::default().report())?)?;
-    progress::load(device.open()?, files).map(Arc::new)
+    load_model(model, lora, device).map(Arc::new)
 }
 
-#[cfg(feature = "serve")]
-fn load_model(model: &OsStr, device: DeviceArguments) -> Result<Model<Any>> {
-    let files = foveate::open_with(model, &mut progress::Bars::default().report())?;
+/// Opens a model and then the device, so that the error of a wrong path comes at once.
+fn load_model(model: &OsStr, lora: &LoraArguments, device: DeviceArguments) -> Result<Model<Any>> {
+    let files = lora.add(foveate::open_with(model, &mut progress::Bars::default().report())?)?;
     progress::load(device.open()?, files)
 }
 

@@ -47,14 +47,15 @@ pub(super) struct SearchArguments {
     /// Draw N answers and give one with the result that they agree on.
     #[arg(long, value_name = "N", group = "search", value_parser = clap::value_parser!(u64).range(1..=256))]
     consensus: Option<u64>,
-    /// The weight of an answer: one vote, its probability, or that without answers that belong to the improbable ones.
+    /// The weight of an answer: one vote (count), its probability, or its probability without the answers that are pruned as
+    /// improbable.
     #[arg(long, value_name = "WEIGHTS", default_value = "count", requires = "consensus")]
     weights: WeightsName,
     /// The result of an answer that --consensus compares.
     #[arg(long, value_name = "PART", default_value = "last-number", requires = "consensus")]
     result: Part,
-    /// A text that may stand in front of the prompt: of several, the one is taken behind which the prompt is least
-    /// surprising. Repeatable.
+    /// A candidate text in front of the prompt; the candidate that gives the prompt the lowest perplexity is used.
+    /// Repeatable.
     #[arg(long, value_name = "TEXT")]
     try_prompt: Vec<String>,
 }
@@ -147,16 +148,20 @@ impl SearchArguments {
     }
 }
 
-/// The answers of a method, the best one first, what they cost, and more about them.
+/// The answers of a method.
 pub(super) struct Found {
+    /// The best one first.
     pub(super) answers: Vec<Value>,
+    /// The text of the first answer.
     pub(super) text: String,
+    /// The end of the first answer.
     pub(super) finish: Finish,
+    /// Further fields of the JSON object: the cost, and what the method reports.
     pub(super) more: Value,
 }
 
 impl Method {
-    /// Sequences that are there at a time.
+    /// Most sequences that hold pages at a time.
     pub(super) fn sequences(&self) -> u64 {
         match self {
             Method::Beams(search) => 2 * search.beams as u64,
@@ -167,8 +172,8 @@ impl Method {
         }
     }
 
-    /// Tokens of a second prompt.
-    pub(super) fn beside(&self, encode: impl Fn(&str) -> Result<Vec<u32>>) -> Result<Vec<u32>> {
+    /// Tokens of the negative prompt; none without one.
+    pub(super) fn negative(&self, encode: impl Fn(&str) -> Result<Vec<u32>>) -> Result<Vec<u32>> {
         match self {
             Method::Guided(_, Some(negative)) if !negative.is_empty() => encode(negative),
             _ => Ok(Vec::new()),
@@ -201,7 +206,7 @@ impl Method {
                 while let Some(at) = best(&drawn).filter(|_| (ranked.len() as u64) < n) {
                     ranked.push(drawn.remove(at));
                 }
-                draws_found(&ranked, 0, json!({"cost": of(cost)}))
+                draws_found(&ranked, json!({"cost": cost_json(cost)}))
             }
             Method::Cautious(settings) => {
                 let found = wait(cautious(text, options, settings))?;
@@ -209,8 +214,8 @@ impl Method {
                     json!({"at": trial.at, "entropy": trial.entropy, "perplexities": trial.perplexities,
                         "chosen": trial.chosen})
                 });
-                let more = json!({"trials": trials.collect::<Vec<_>>(), "cost": of(found.cost)});
-                draws_found(&[found.draw], 0, more)
+                let more = json!({"trials": trials.collect::<Vec<_>>(), "cost": cost_json(found.cost)});
+                draws_found(&[found.draw], more)
             }
             Method::Consensus(draws, weights, part) => {
                 let (drawn, cost) = wait(draw(text, options, *draws as usize))?;
@@ -220,7 +225,7 @@ impl Method {
     }
 }
 
-fn of(cost: Cost) -> Value {
+fn cost_json(cost: Cost) -> Value {
     json!({"steps": cost.steps, "tokens": cost.tokens})
 }
 
@@ -232,20 +237,19 @@ fn hypotheses(found: &[Hypothesis], cost: Cost) -> Result<Found> {
         answers: answers.collect(),
         text: first.text.clone(),
         finish: first.finish.clone(),
-        more: json!({"cost": of(cost)}),
+        more: json!({"cost": cost_json(cost)}),
     })
 }
 
-fn draws_found(draws: &[Draw], first: usize, more: Value) -> Result<Found> {
+fn draws_found(draws: &[Draw], more: Value) -> Result<Found> {
     let answers = draws.iter().map(|draw| {
         json!({"ids": draw.ids, "text": draw.text, "stop": draw.finish.name(), "mean_logprob": draw.mean_logprob()})
     });
-    let chosen = draws.get(first).ok_or(Error::Core(foveate::RuntimeError::EmptyPrompt))?;
-    Ok(Found { answers: answers.collect(), text: chosen.text.clone(), finish: chosen.finish.clone(), more })
+    let first = draws.first().ok_or(Error::Core(foveate::RuntimeError::EmptyPrompt))?;
+    Ok(Found { answers: answers.collect(), text: first.text.clone(), finish: first.finish.clone(), more })
 }
 
-/// The answer with the result that most weight is on, the likeliest of those that give it; the likeliest of all where none
-/// has a result.
+/// The answers that have the result with the most weight, the likeliest one first; all answers if none has a result.
 fn agreed(drawn: &[Draw], weights: Weights, part: Part, cost: Cost) -> Result<Found> {
     let agreement = consensus(drawn, |text| part.of(text), weights, TextProbability::Mean);
     let votes: Vec<Value> = agreement
@@ -255,13 +259,12 @@ fn agreed(drawn: &[Draw], weights: Weights, part: Part, cost: Cost) -> Result<Fo
         .collect();
     let result = agreement.votes.first().map(|vote| vote.answer.clone());
     let gives = |draw: &Draw| result.is_none() || part.of(&draw.text) == result;
-    let giving: Vec<Draw> = drawn.iter().filter(|draw| gives(draw)).cloned().collect();
-    let chosen = trial::best(&giving).unwrap_or(0);
-    let more = json!({"result": result, "votes": votes, "counted": agreement.counted, "cost": of(cost)});
-    let mut found = draws_found(&giving, chosen, more)?;
-    let first = found.answers.remove(chosen);
-    found.answers.insert(0, first);
-    Ok(found)
+    let mut giving: Vec<Draw> = drawn.iter().filter(|draw| gives(draw)).cloned().collect();
+    if let Some(chosen) = trial::best(&giving) {
+        giving[..=chosen].rotate_right(1);
+    }
+    let more = json!({"result": result, "votes": votes, "counted": agreement.counted, "cost": cost_json(cost)});
+    draws_found(&giving, more)
 }
 
 fn guided(mut guided: Guided<Any>, streams: bool) -> Result<Found> {
@@ -278,7 +281,7 @@ fn guided(mut guided: Guided<Any>, streams: bool) -> Result<Found> {
         ids.push(token);
     }
     let answer = json!({"ids": ids, "text": text, "stop": finish.name(), "surprise_bits": guided.surprise_bits()});
-    Ok(Found { answers: vec![answer], text, finish, more: json!({"cost": of(guided.cost())}) })
+    Ok(Found { answers: vec![answer], text, finish, more: json!({"cost": cost_json(guided.cost())}) })
 }
 
 impl Found {
@@ -293,7 +296,8 @@ impl Found {
     }
 }
 
-/// The prompt with the one of `prompts` in front of it behind which it is least surprising, and the perplexities.
+/// Puts that one of `prompts` in front of the input which gives the input the lowest perplexity. Returns the text, and a
+/// report of all perplexities.
 pub(super) fn prompted(session: &mut Session<Any>, prompts: &[String], input: &str) -> Result<(String, Value)> {
     let texts: Vec<&str> = prompts.iter().map(String::as_str).collect();
     let score = wait(trial::likeliest_prompt(session, &texts, input))?;

@@ -1,6 +1,6 @@
 //! `foveate serve`
 
-use super::{DeviceArguments, Kv, config, print, progress};
+use super::{DeviceArguments, Kv, LoraArguments, config, print, progress};
 use clap::{Args, Parser, ValueEnum};
 use foveate::serve::http::{App, Connections, Hosted, Keys, Limits, Log, serve};
 use foveate::serve::{Engine, Options};
@@ -14,9 +14,9 @@ use std::time::Duration;
 /// API keys besides those of a file, with commas between them.
 const KEYS: &str = "FOVEATE_API_KEYS";
 
-/// Content of the request log.
+/// Content of the request log, as --log names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum Written {
+enum LogName {
     /// Nothing
     Off,
     /// A line of JSON for each request, without prompts and answers
@@ -61,8 +61,8 @@ pub(super) struct Arguments {
     /// Sequences kept for prompts that begin alike; 0 keeps none.
     #[arg(long, value_name = "N", default_value_t = 64)]
     prefixes: usize,
-    /// Let products of many sequences on the processor add in the order that is fastest. Without this flag, an answer has the
-    /// same bits whatever else is asked.
+    /// Let products of many sequences on the processor add in the order that is fastest, which depends on their number.
+    /// Without this flag, an answer that the processor computes has the same bits whatever other requests run.
     #[arg(long)]
     no_batch_invariance: bool,
     /// File of API keys, one a line; the environment variable FOVEATE_API_KEYS has more, with commas between them. Without
@@ -73,8 +73,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     patience: u64,
     /// Bytes for models that are loaded when a request asks for them, and unloaded, the least recently used first, when
-    /// another needs the room: 4GiB, 500MB. Models count by the size of their files. Without this flag, all models are
-    /// loaded at the start.
+    /// another needs the room: 4GiB, 500MB. Models count by the size of their tensors, without their caches. Without this
+    /// flag, all models are loaded at the start.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     model_memory: Option<u64>,
     /// Seconds that a request may take, from the queue to the end of its answer; then it gets what there is.
@@ -109,23 +109,24 @@ pub(super) struct Arguments {
     tls_key: Option<PathBuf>,
     /// Request log on standard error.
     #[arg(long, value_enum, default_value = "off")]
-    log: Written,
+    log: LogName,
     /// TOML file with any of these flags, by their names without dashes in front: port = 8081. Flags of the command line go
     /// first.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
-/// The arguments by themselves, for those that a file gives.
+/// A command line of the arguments alone, to parse those of a file together with those that were given.
 #[derive(Parser)]
 #[command(name = "foveate serve", no_binary_name = true)]
-struct Again {
+struct ArgumentLine {
     #[command(flatten)]
     arguments: Arguments,
 }
 
 /// Reads a number of bytes with a unit.
 fn bytes(text: &str) -> Result<u64, String> {
+    let wrong = || "a number of bytes is like 4GiB or 500MB".to_owned();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
         "" | "b" => 1,
@@ -135,10 +136,10 @@ fn bytes(text: &str) -> Result<u64, String> {
         "kib" => 1 << 10,
         "mib" => 1 << 20,
         "gib" => 1 << 30,
-        _ => return Err("a number of bytes is like 4GiB or 500MB".into()),
+        _ => return Err(wrong()),
     };
     let bytes = digits.trim().parse::<u64>().ok().and_then(|count| count.checked_mul(unit));
-    bytes.ok_or_else(|| "a number of bytes is like 4GiB or 500MB".into())
+    bytes.ok_or_else(wrong)
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
@@ -146,23 +147,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     // The first argument is the program, and the next one that is no flag is the command.
     let given: Vec<OsString> = std::env::args_os().skip(1).skip_while(|word| word != "serve").skip(1).collect();
     let words = config::words(path, &given)?;
-    let again = Again::try_parse_from(words.into_iter().chain(given)).map_err(|error| config::wrong(path, &error))?;
-    start(&again.arguments)
+    let line = ArgumentLine::try_parse_from(words.into_iter().chain(given));
+    start(&line.map_err(|error| config::wrong(path, &error))?.arguments)
 }
 
 fn start(arguments: &Arguments) -> Result<ExitCode> {
     let keys = keys(arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Output)?;
-    // A port that is taken is told before a model is loaded.
+    // The port is bound before models are loaded, so that the error of a taken port comes at once.
     let address = (arguments.host, arguments.port);
     let taken = |error| Error::Usage { reason: format!("cannot listen on {}:{}: {error}", address.0, address.1) };
     let connections = connections(arguments)?;
     let listener = runtime.block_on(tokio::net::TcpListener::bind(address)).map_err(taken)?;
     let hosted = arguments.model.iter().map(|name| host(arguments, name)).collect::<Result<Vec<Hosted>>>()?;
     let log = match arguments.log {
-        Written::Off => Log::Off,
-        Written::Requests => Log::Requests,
-        Written::Prompts => Log::Prompts,
+        LogName::Off => Log::Off,
+        LogName::Requests => Log::Requests,
+        LogName::Prompts => Log::Prompts,
     };
     let app = App::new(hosted, keys, limits(arguments)).with_origins(&arguments.cors)?.with_log(log);
     let app = app.with_memory(arguments.model_memory.unwrap_or(u64::MAX)).with_connections(connections);
@@ -218,7 +219,7 @@ fn host(arguments: &Arguments, name: &OsStr) -> Result<Hosted> {
         let (model, engine) = load(arguments, name)?;
         return Ok(Hosted::new(called(name), model, engine));
     }
-    // A model that is not here yet is downloaded at the start, and not while a request waits.
+    // Opening the files downloads a missing model at the start, and not while a request waits.
     let files = foveate::open_with(name, &mut progress::Bars::default().report())?;
     let bytes = files.weights.tensors().map(|tensor| tensor.bytes).sum();
     let (arguments, owned) = (arguments.clone(), name.to_owned());
@@ -228,7 +229,7 @@ fn host(arguments: &Arguments, name: &OsStr) -> Result<Hosted> {
 /// Loads a model and starts its engine.
 fn load(arguments: &Arguments, name: &OsStr) -> Result<(Model, Option<Engine>)> {
     let recipe = foveate::recipe(name)?.unwrap_or_default();
-    let model = Model::from(super::load_model(name, arguments.device)?).with_recipe(recipe);
+    let model = Model::from(super::load_model(name, &LoraArguments::default(), arguments.device)?).with_recipe(recipe);
     let mut options = Options::default();
     options.sequences = arguments.sequences;
     options.queue = arguments.queue;
@@ -237,7 +238,7 @@ fn load(arguments: &Arguments, name: &OsStr) -> Result<(Model, Option<Engine>)> 
     options.budget = arguments.step_tokens;
     options.kv = arguments.kv.format();
     options.prefixes = arguments.prefixes;
-    options.alike = !arguments.no_batch_invariance;
+    options.batch_invariance = !arguments.no_batch_invariance;
     let engine = match model.config().bidirectional() {
         true => None,
         false => Some(Engine::prepared(model.clone(), options, &mut |session| progress::prepare(session))?),

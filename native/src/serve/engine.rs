@@ -1,5 +1,6 @@
 //! An engine: many requests, one model, one thread that steps them together.
 
+use super::lock;
 use super::metrics::Metrics;
 use super::request::{Answer, Refused, Request, Shared};
 use super::schedule::Limits;
@@ -10,7 +11,7 @@ use foveate_core::kernels::dtype::DType;
 use foveate_core::sample::Sampler;
 use foveate_core::session::Session;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,7 @@ pub struct Options {
     pub sequences: u32,
     /// Requests that wait at most.
     pub queue: usize,
-    /// Tokens of a request at most, prompt and answer; by default what the model was made for, up to the cache.
+    /// Tokens of a request at most, prompt and answer; by default the model's context, up to the size of the cache.
     pub context: Option<u32>,
     /// Tokens of the cache, of all requests together and of prefixes that are kept.
     pub tokens: Option<u32>,
@@ -38,9 +39,9 @@ pub struct Options {
     pub kv: DType,
     /// Sequences that are kept for prompts that begin alike; 0 keeps none.
     pub prefixes: usize,
-    /// On the processor, sequences that are decoded together have the same bits as each alone. Otherwise products of many
-    /// sequences add in the order that is fastest.
-    pub alike: bool,
+    /// If true, the tokens of a sequence have the same bits in every batch, on the processor. If false, products of many
+    /// sequences add in the order that is fastest, which depends on their number. A GPU ignores this.
+    pub batch_invariance: bool,
 }
 
 impl Default for Options {
@@ -53,7 +54,7 @@ impl Default for Options {
             budget: 256,
             kv: DType::F32,
             prefixes: 64,
-            alike: true,
+            batch_invariance: true,
         }
     }
 }
@@ -140,7 +141,7 @@ impl Engine {
         let shared = Arc::new(Shared::default());
         shared.metrics.pages.set(u64::from(pool.pages().count()));
         let (commands, receiver) = mpsc::channel();
-        let alike = if options.alike { limits.sequences } else { 0 };
+        let alike = if options.batch_invariance { limits.sequences } else { 0 };
         let mut worker = Worker::new(root, limits, [options.prefixes, alike], shared.clone(), receiver)?;
         let thread = std::thread::Builder::new().name("engine".into()).spawn(move || worker.run());
         let thread = thread.map_err(|error| RuntimeError::Device { reason: format!("no thread: {error}") })?;
@@ -208,7 +209,7 @@ impl Engine {
         self.shared.closing.store(true, Ordering::Release);
         // The thread is gone already if nobody takes the command.
         let _ = self.commands.send(Command::Stop(Instant::now().checked_add(patience)));
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = lock(&self.thread).take();
         if let Some(thread) = thread {
             // A panic of the thread was told when it happened.
             let _ = thread.join();

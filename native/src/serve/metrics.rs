@@ -4,8 +4,9 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Upper bounds of the buckets of times, in seconds, and of sequences.
+/// Upper bounds of the buckets of times, in seconds.
 const TIMES: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// Upper bounds of the buckets of sequences.
 const SEQUENCES: [f64; 12] = [1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 64.0, 128.0];
 
 /// A number that is read and written by any thread.
@@ -29,7 +30,7 @@ impl Counter {
     }
 }
 
-/// How many values were how large.
+/// Counts of values by size, as Prometheus defines histograms.
 #[derive(Debug)]
 pub struct Histogram {
     bounds: &'static [f64; 12],
@@ -70,7 +71,7 @@ impl Histogram {
     }
 }
 
-/// What an engine has done, and what it does.
+/// The counters of an engine.
 #[derive(Debug)]
 pub struct Metrics {
     /// Requests in the queue.
@@ -140,12 +141,12 @@ impl Default for Metrics {
     }
 }
 
-/// Writes what a metric is, in front of its values.
+/// Writes the HELP and TYPE lines of a metric.
 pub(super) fn head(text: &mut String, name: &str, help: &str, kind: &str) {
     let _ = writeln!(text, "# HELP foveate_{name} {help}\n# TYPE foveate_{name} {kind}");
 }
 
-/// Name, explanation, kind and place of each counter.
+/// Name, help, type and field of a counter.
 type Described = (&'static str, &'static str, &'static str, fn(&Metrics) -> &Counter);
 
 const COUNTERS: [Described; 16] = [
@@ -167,7 +168,7 @@ const COUNTERS: [Described; 16] = [
     ("generated_tokens_total", "Tokens that were generated.", "counter", |m| &m.generated_tokens),
 ];
 
-/// Name, explanation and place of each histogram.
+/// Name, help and field of a histogram.
 type Spread = (&'static str, &'static str, fn(&Metrics) -> &Histogram);
 
 const HISTOGRAMS: [Spread; 3] = [

@@ -13,3 +13,10 @@ mod worker;
 
 pub use engine::{Engine, Options};
 pub use request::{Answer, Event, Refused, Request};
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks a mutex whose data stay valid if a holder panicked.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -21,7 +21,7 @@ struct Entry<T> {
     hashes: Vec<u64>,
     value: T,
     used: u64,
-    /// It was found since it was inserted.
+    /// Whether a prompt was found behind it, or behind an entry that it replaced.
     found: bool,
 }
 
@@ -59,8 +59,8 @@ impl<T> Prefixes<T> {
         Some((len, &entry.value))
     }
 
-    /// Keeps a value, unless it has no whole block that is not kept already. Entries that it goes on from are dropped: it
-    /// holds all of theirs.
+    /// Keeps a value, unless all whole blocks of its tokens are kept already. Entries whose tokens are a beginning of these are
+    /// dropped, since the new entry holds all of theirs.
     pub fn insert(&mut self, tokens: Vec<u32>, value: T) {
         let hashes = self.hashes(&tokens);
         let Some(last) = hashes.last() else { return };
@@ -82,15 +82,15 @@ impl<T> Prefixes<T> {
         }
         self.now += 1;
         let id = self.now;
-        // What several begin with stays with the oldest of them, which is then the one in use.
+        // A block that several entries share belongs to the oldest of them, so finding it marks always the same entry.
         for hash in &hashes {
             self.blocks.entry(*hash).or_insert(id);
         }
         self.entries.insert(id, Entry { tokens, hashes, value, used: id, found });
     }
 
-    /// Drops the entry that was not used for longest, and returns its value: one that was never found, as long as these are
-    /// more than a quarter. Most texts end as no other does, and would drive out those that many begin with.
+    /// Drops the least recently used entry, and returns its value. While entries that were never found are more than a
+    /// quarter, it is one of these: most texts end as no other does, and would push out the beginnings that many share.
     pub fn evict(&mut self) -> Option<T> {
         let fresh = self.entries.values().filter(|entry| !entry.found).count();
         let spares = 4 * fresh > self.entries.len();

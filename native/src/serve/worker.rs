@@ -37,7 +37,7 @@ pub(super) struct Job {
     last: Option<Instant>,
     /// While it runs.
     text: Option<Buffered<Any>>,
-    /// What its sequence held when it gave its pages up, in the host's memory.
+    /// The keys, values and states of a preempted sequence, in the host's memory.
     parked: Option<Vec<u8>>,
     /// From when it began first.
     decode: Option<Decode>,
@@ -64,7 +64,7 @@ pub(super) struct Worker {
     prefixes: Prefixes<Snapshot<Any>>,
     keeps: bool,
     piece: u32,
-    /// Sequences whose products on the processor have the bits of each alone when they decode together.
+    /// Most sequences of a decode step whose products on the processor have the bits of each alone; 0 for none.
     alike: usize,
     shared: Arc<Shared>,
     commands: Receiver<Command>,
@@ -268,7 +268,7 @@ impl Worker {
             self.shared.metrics.batch.observe_value(members.len() as f64);
             set_alike(&self.root, self.alike);
             let outcomes = wait(self.together.step(&mut members));
-            // Pieces of prompts are the same in every batch, and packed products read them faster.
+            // A piece of a prompt is a submission of its own in every batch, so it may use the faster packed products.
             set_alike(&self.root, 0);
             // An error of one takes the step back: each alone tells whose it is.
             let alone = |members: &mut Vec<Member<'_, Any>>| -> Vec<Outcome> {
@@ -303,7 +303,8 @@ impl Worker {
             && let Some(text) = job.text.take()
         {
             job.tokens = text.tokens();
-            // Read again, its keys and values would be sums in another order. A model without a fingerprint is.
+            // Generated tokens that are read again as a prompt are summed in another order, so keys and values are saved. A
+            // model without a fingerprint cannot save, and its tokens are read again.
             job.parked = wait(text.session().save()).ok();
         }
         self.shared.metrics.preempted.add(1);
@@ -369,7 +370,7 @@ impl Worker {
     }
 }
 
-/// Sets how many tokens of a step have the bits of each alone, where the processor computes.
+/// Sets how many tokens of a step have the bits of each alone, if the processor computes.
 fn set_alike(session: &Session<Any>, tokens: usize) {
     if let Any::Host(host) = session.model().backend()
         && let Some(cpu) = host.threads()

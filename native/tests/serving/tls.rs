@@ -9,7 +9,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, Stream, crypto::ring};
 
-/// A certificate of `localhost` that signs itself, and its key, for tests alone.
+/// A certificate of `localhost` that signs itself, and its private key. Both are fixtures of this test: no server uses them.
 fn files() -> [PathBuf; 2] {
     ["certificate.pem", "key.pem"]
         .map(|name| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/serving").join(name))

@@ -61,7 +61,7 @@ pub struct Guide {
 impl Guide {
     fn over(vocabulary: &Vocabulary, constraint: constrain::Constraint) -> Result<Self> {
         let tokens = vocabulary.tokens.clone();
-        // The marks that constraints begin behind are whole characters; others need not be put together.
+        // Constraints begin behind marks of whole characters, so partial characters need not be joined.
         let spell = Box::new(move |id: u32| match tokens.get(id as usize) {
             Some(TokenBytes::Text(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
             Some(TokenBytes::Control(name)) => name.clone(),

@@ -1,4 +1,4 @@
-//! One answer of a conversation: how its model writes reasoning and calls, and what it has written so far.
+//! One answer of a conversation, split into text, reasoning and calls in the format of its model.
 
 use crate::constraint;
 use crate::error::thrown;
@@ -49,8 +49,8 @@ pub fn template_inputs(inputs: &str, choice: &str) -> Result<String, JsValue> {
 
 #[wasm_bindgen]
 impl Exchange {
-    /// Finds out how a model answers. `inputs` are those of [`template_inputs`], `prompt` is the conversation in tokens, up
-    /// to where the answer begins.
+    /// Detects from the template how a model writes reasoning and calls. `inputs` are those of [`template_inputs`];
+    /// `prompt` is the conversation in tokens, up to where the answer begins.
     #[wasm_bindgen(constructor)]
     pub fn new(
         lexicon: &JsLexicon,
@@ -88,7 +88,8 @@ impl Exchange {
         Some(if self.is_constrained() { end.trim_end().into() } else { end })
     }
 
-    /// Takes a piece of the answer. Returns the parts that are certain with it, as JSON of `Part` in web/src/answer.ts.
+    /// Takes a piece of the answer. Returns the parts that are certain with it, as JSON of `AnswerPart` in
+    /// web/src/methods.ts.
     pub fn push(&mut self, text: &str) -> String {
         let parts = match &mut self.splitter {
             Some(splitter) => splitter.push(text),

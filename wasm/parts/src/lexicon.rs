@@ -1,4 +1,4 @@
-//! The model's template and tokenizer, which the other module has.
+//! The model's template and tokenizer, which are in the module of the models (wasm/src).
 
 use crate::error::message;
 use foveate_core::chat::Inputs;

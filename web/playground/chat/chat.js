@@ -92,7 +92,7 @@ export class Chat {
     this.#answer(add(this.conversation, user.id, "assistant"));
   }
 
-  /** Returns whether an answer can begin. Without a model, `without` says what to do. */
+  /** Returns `true` if an answer can begin. Without a model, calls the hook `without`. */
   #able() {
     if (!this.#host.model) this.#hooks.without();
     return Boolean(this.#host.model) && !this.busy;

@@ -26,7 +26,7 @@ export function showRunning(running) {
   if (focused === $("send") || focused === $("stop")) $(running ? "stop" : "prompt").focus();
 }
 
-/** `send(text)` returns whether the text was taken. */
+/** Connects the field and its buttons. `send(text)` returns `true` if it took the text. */
 export function build({ send, stop }) {
   const submit = () => {
     const text = $("prompt").value.trim();

@@ -4,7 +4,7 @@ import { $, button, download, element, notice } from "../lib/dom.js";
 import * as store from "./store.js";
 import { fromJson, toJson, toMarkdown } from "./tree.js";
 
-/** Characters that names of files may have. */
+/** Returns the name of an exported file: the title without characters that file systems forbid. */
 const fileName = ({ title }, ending) => `${(title || "conversation").replace(/[^\p{L}\p{N} _-]/gu, "").trim().slice(0, 40) || "conversation"}.${ending}`;
 
 export class History {

@@ -9,10 +9,13 @@ let follows = true;
 
 const place = () => $("scroll");
 
+/** Offers the jump to the end if the reader is elsewhere. */
+const offerEnd = () => ($("latest").hidden = follows || $("turns").childElementCount === 0);
+
 /** Scrolls to the end if the reader was there. */
 export function follow() {
   if (follows) place().scrollTop = place().scrollHeight;
-  $("latest").hidden = follows || $("turns").childElementCount === 0;
+  offerEnd();
 }
 
 /** Scrolls to the end. */
@@ -21,11 +24,12 @@ export function toEnd() {
   follow();
 }
 
+/** Starts to follow the reader's scrolling. */
 export function watch() {
   place().addEventListener("scroll", () => {
     const { scrollTop, scrollHeight, clientHeight } = place();
     follows = scrollHeight - scrollTop - clientHeight < NEAR;
-    $("latest").hidden = follows || $("turns").childElementCount === 0;
+    offerEnd();
   });
   $("latest").addEventListener("click", toEnd);
 }

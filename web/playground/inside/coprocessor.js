@@ -1,6 +1,7 @@
 // An untrained coprocessor: it shows where latents go and how long they take, not how they change answers.
 
-const LATENT = 0xffff_ffff;
+/** Token id of a latent. */
+export const LATENT = 0xffff_ffff;
 
 /** Returns a coprocessor whose latents are means of the hidden states over equal parts of the text. */
 export const means = (model) => async ({ tokens, width, latents, signal }) => {

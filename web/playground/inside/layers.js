@@ -2,6 +2,8 @@
 // a routing head's centroids.
 
 import { $, element } from "../lib/dom.js";
+import { count } from "../lib/format.js";
+import { LATENT } from "./coprocessor.js";
 
 /** Maximum number of steps in the history, and of numbers: 256 steps of a 128 by 128 head. */
 const [MOMENTS, NUMBERS] = [256, 1 << 22];
@@ -24,7 +26,7 @@ let words = new Map();
 const chosen = () => [Number($("layer").value), Number($("head").value)];
 
 function options(select, all) {
-  select.replaceChildren(...all.map(([value, text]) => Object.assign(document.createElement("option"), { value, textContent: text })));
+  select.replaceChildren(...all.map(([value, textContent]) => element("option", { value, textContent })));
 }
 
 /** Reads from another session of the same model: a fork. */
@@ -39,7 +41,7 @@ export function watch(loaded, begun) {
   [model, session, words] = [loaded, begun, new Map()];
   const layers = (model?.layers ?? []).map((layer, i) => [i, layer]).filter(([, { kind }]) => kind in KINDS);
   $("layers").hidden = layers.length === 0;
-  options($("layer"), layers.map(([i, { kind, heads }]) => [i, `${i + 1}: ${KINDS[kind]}, ${heads} ${heads === 1 ? "head" : "heads"}`]));
+  options($("layer"), layers.map(([i, { kind, heads }]) => [i, `${i + 1}: ${KINDS[kind]}, ${count(heads, "head")}`]));
   if (layers.length > 0) chooseLayer();
 }
 
@@ -97,7 +99,7 @@ async function draw() {
   await (delta ? drawState(moment) : drawMembers(moment));
 }
 
-const after = (read) => `after ${read} ${read === 1 ? "token" : "tokens"}`;
+const after = (read) => `after ${count(read, "token")}`;
 
 function drawState({ read, held, keyDim, valueDim }) {
   // One scale for the whole history, so that the state visibly grows and decays.
@@ -131,7 +133,7 @@ const hue = (centroid) => String((centroid * 137.5) % 360);
 /** Returns the text of a token id. */
 async function word(id) {
   if (!words.has(id)) {
-    words.set(id, id === 0xffff_ffff ? "latent" : model.hasTokenizer ? await model.detokenize([id], { skipSpecial: false }) : String(id));
+    words.set(id, id === LATENT ? "latent" : model.hasTokenizer ? await model.detokenize([id], { skipSpecial: false }) : String(id));
   }
   return words.get(id);
 }

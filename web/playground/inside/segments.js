@@ -1,8 +1,7 @@
 // The contents of a session's KV cache, as a strip and as a list.
 
 import { element } from "../lib/dom.js";
-
-const count = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
+import { count } from "../lib/format.js";
 
 /** Describes a segment. */
 function words({ kind, length, position }) {
@@ -47,12 +46,9 @@ export function drawSegments(strip, list, segments, { context, cachedTokens = In
   list.replaceChildren(...(segments.length > 0 ? segments.map((segment) => element("li", { textContent: words(segment) })) : [empty]));
 }
 
-/** Counts the tokens of a prompt and those that were cached. */
-export const promptCounts = ({ promptTokens, cachedTokens }) => `Prompt: ${count(promptTokens, "token")}, ${cachedTokens} cached.`;
-
 /** Describes the prefill of a turn that took `seconds`, and estimates the time that the cached tokens saved. */
 export function prefillSummary({ promptTokens, cachedTokens }, seconds) {
-  const counts = promptCounts({ promptTokens, cachedTokens });
+  const counts = `Prompt: ${count(promptTokens, "token")}, ${cachedTokens.toLocaleString("en")} cached.`;
   const prefilled = promptTokens - cachedTokens;
   if (prefilled === 0) return `${counts} No prefill.`;
   const prefill = `${counts} Prefill: ${count(prefilled, "token")} in ${seconds.toFixed(2)} s`;

@@ -1,6 +1,6 @@
 // The results of a sweep, as a chart and as a table.
 
-import { $ } from "../lib/dom.js";
+import { $, element } from "../lib/dom.js";
 import { duration } from "../lib/format.js";
 import { draw, fit } from "./chart.js";
 
@@ -24,7 +24,7 @@ export function curve(op, name, lengths) {
     draw($("chart"), `${name} of ${op}`, lengths, series);
     const growth = ({ kind, label, points }) => {
       const textContent = [label, ...grows(points).map((power) => `time grows as ${power}`)].join(": ");
-      return Object.assign(document.createElement("li"), { className: kind, textContent });
+      return element("li", { className: kind, textContent });
     };
     $("legend").replaceChildren(...series.map(growth));
   };
@@ -37,9 +37,8 @@ export function curve(op, name, lengths) {
     point(kind, length, ms) {
       of(kind).points.push([length, ms]);
       if (!cells.has(length)) {
-        const tr = document.createElement("tr");
-        tr.append(Object.assign(document.createElement("th"), { scope: "row", textContent: length }));
-        tr.append(...SERIES.map(() => Object.assign(document.createElement("td"), { textContent: "—" })));
+        const head = element("th", { scope: "row", textContent: length });
+        const tr = element("tr", {}, head, ...SERIES.map(() => element("td", { textContent: "—" })));
         $("points").append(tr);
         cells.set(length, tr);
       }

@@ -1,7 +1,7 @@
 // The kernels page: runs one op on each executor, and times it over a range of lengths.
 
 import { device } from "foveate";
-import { $, copy, element } from "../lib/dom.js";
+import { $, copy, described, element } from "../lib/dom.js";
 import { duration, size } from "../lib/format.js";
 import { curve, SERIES } from "./curve.js";
 import { distance, said } from "./distance.js";
@@ -30,7 +30,7 @@ const op = () => $("op").value;
 const settings = () => form.read(about(op()));
 
 function fail(place, error) {
-  place.textContent = error ? (error.code ? `${error.message} (${error.code})` : error.message) : "";
+  place.textContent = error ? described(error) : "";
   place.hidden = !error;
 }
 

@@ -17,6 +17,6 @@ export function keep(name, value) {
   try {
     localStorage.setItem(PREFIX + name, JSON.stringify(value));
   } catch {
-    // Without storage the value lasts as long as the page.
+    // A page without storage loses its values when it is closed.
   }
 }

@@ -30,7 +30,7 @@ const COMPLETION_TOKENS = 16;
 
 const MOST_LOGPROBS = 20;
 
-/** A logarithm as JSON has it: without infinity, and with four digits behind the point. */
+/** Returns a logarithm that JSON can express: at least -9999, with four decimal places. */
 const rounded = (logprob: number) => Math.round(Math.max(logprob, -9999) * 1e4) / 1e4;
 
 /** Returns the fields that all chunks of an answer have in common. */
@@ -61,7 +61,7 @@ class Counted {
   }
 }
 
-/** Ends a request by the caller's signal, or by the controller of its stream. */
+/** Returns the controller of a request, which the caller's signal aborts, too. */
 function controlled({ signal }: RequestOptions): AbortController {
   const controller = new AbortController();
   if (signal?.aborted) controller.abort(signal.reason);
@@ -146,14 +146,16 @@ export class Hosted {
     if (texts.length === 0 || texts.some((text) => text.length === 0)) {
       throw APIError.field("input", "input must be a text or a list of texts, none of which is empty");
     }
-    const { data, total } = { data: [] as Embeddings["data"], total: { tokens: 0 } };
+    const options = { ...(signal && { signal }), ...(dimensions !== undefined && { dimensions }) };
+    const data: Embeddings["data"] = [];
+    let count = 0;
     for (const [index, text] of texts.entries()) {
-      const ids = typeof text === "string" ? await this.#model.tokenize(text) : (text as Iterable<number>);
-      const vector = await this.#model.embed([...ids], { ...(signal && { signal }), ...(dimensions !== undefined && { dimensions }) });
-      total.tokens += [...ids].length;
+      const ids = typeof text === "string" ? await this.#model.tokenize(text) : (text as readonly number[]);
+      const vector = await this.#model.embed(ids, options);
+      count += ids.length;
       data.push({ object: "embedding", index, embedding: format === "base64" ? (base64(vector) as unknown as number[]) : [...vector] });
     }
-    return { object: "list", model: params.model, data, usage: { prompt_tokens: total.tokens, total_tokens: total.tokens } };
+    return { object: "list", model: params.model, data, usage: { prompt_tokens: count, total_tokens: count } };
   }
 
   /** Yields the events of every choice, and then its result. */

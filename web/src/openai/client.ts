@@ -62,7 +62,7 @@ export interface Client {
 
 /**
  * Returns a client of one model, which answers under any name, or of several by their names. Requests that begin like the last
- * one of the same model read only what is new.
+ * one of the same model read new tokens only.
  */
 export function createClient(models: Model | Readonly<Record<string, Model>>, { context }: ClientOptions = {}): Client {
   const single = "generate" in models && typeof models.generate === "function" ? (models as Model) : undefined;
@@ -84,10 +84,9 @@ export function createClient(models: Model | Readonly<Record<string, Model>>, { 
       }
     };
   };
-  type Any = never;
   return {
-    chat: { completions: { create: guarded((hosted, params: ChatParams, options) => hosted.chat(params, options)) as Any } },
-    completions: { create: guarded((hosted, params: CompletionParams, options) => hosted.complete(params, options)) as Any },
+    chat: { completions: { create: guarded((hosted, params: ChatParams, options) => hosted.chat(params, options)) as never } },
+    completions: { create: guarded((hosted, params: CompletionParams, options) => hosted.complete(params, options)) as never },
     embeddings: { create: guarded((hosted, params: EmbeddingParams, options) => hosted.embed(params, options)) },
     models: {
       async list() {

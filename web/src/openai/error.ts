@@ -28,7 +28,7 @@ export class APIError extends Error {
     return new APIError(400, message, { param, code: code ?? null });
   }
 
-  /** Converts any thrown value. The request is to blame for what no retry changes, the device or the model for the rest. */
+  /** Converts any thrown value. Errors that a retry cannot change get status 400, those of the device or the model 500 or 503. */
   static from(thrown: unknown): APIError {
     if (thrown instanceof APIError) return thrown;
     const { code, message } = FoveateError.from(thrown);

@@ -44,7 +44,7 @@ export function createFetch(client: Client): (input: string | URL | Request, ini
       return "controller" in answer ? events(answer) : json(answer);
     } catch (error) {
       const { status, error: body } = APIError.from(error);
-      // As a `fetch` that was aborted.
+      // An aborted `fetch` throws the signal's reason.
       if (status === undefined) throw signal.reason;
       return json({ error: body }, status);
     }

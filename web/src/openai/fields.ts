@@ -6,10 +6,10 @@ import { APIError } from "./error.js";
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** Lower temperatures take the likeliest token. */
+/** Temperatures below this always take the most likely token. */
 const GREEDY = 1e-5;
 
-/** Fields that change results and are not supported, and the values at which they don't. */
+/** Unsupported fields that change results, with their neutral values. */
 const UNSUPPORTED: Readonly<Record<string, readonly unknown[]>> = {
   parallel_tool_calls: [true],
   functions: [],
@@ -87,13 +87,13 @@ export interface Settings {
   readonly usage: boolean;
 }
 
-/** Reads what chats and completions have in common. `tokens` is the maximum of tokens where none is asked for. */
+/** Reads the fields that chats and completions share. `tokens` is the default of the maximum number of tokens. */
 export function settings(fields: Fields, tokens: number, vocabSize: number, logprobs: number | undefined): Settings {
   for (const [name, neutral] of Object.entries(UNSUPPORTED)) {
     const value = get(fields, name);
-    const is = (other: unknown) => other === value || value === 0 || (Array.isArray(value) && value.length === 0);
+    const empty = value === undefined || value === 0 || (Array.isArray(value) && value.length === 0);
     const text = name === "modalities" && JSON.stringify(value) === '["text"]';
-    if (value !== undefined && !text && !neutral.some(is) && !(neutral.length === 0 && is(undefined))) {
+    if (!empty && !text && !neutral.includes(value)) {
       throw APIError.field(name, `${name} is not supported: leave it out`, "unsupported_parameter");
     }
   }
@@ -155,7 +155,7 @@ function format(fields: Fields): { jsonMode: true } | { jsonSchema: object } | u
   throw APIError.field("response_format", `response_format must have ${expected}`);
 }
 
-/** Reads what a chat has besides the settings. */
+/** Reads the messages, tools and template variables of a chat. */
 export function conversation(fields: Fields): { messages: Message[]; options: GenerateOptions } {
   const given = list(fields, "messages");
   if (!given?.length) throw APIError.field("messages", "messages must be a list of at least one message");
@@ -213,7 +213,7 @@ function withValue(call: { function?: { arguments?: unknown } }): object {
     const value: unknown = typeof text === "string" ? JSON.parse(text) : undefined;
     if (typeof value === "object" && value && !Array.isArray(value)) return { ...call, function: { ...call.function, arguments: value } };
   } catch {
-    // It stays a text.
+    // Arguments that are not JSON stay a text.
   }
   return call;
 }

@@ -12,7 +12,7 @@ export interface FunctionTool {
   };
 }
 
-/** What chats and completions have in common. */
+/** Fields that chats and completions share. */
 export interface CommonParams {
   /** Name of the model. */
   readonly model: string;

@@ -7,7 +7,8 @@
 //! finished if it is among the first `B`; the best `B` that do not end run on. These are the rules of transformers, so the
 //! texts are the same. Ties go to the earlier beam, then to the lower id.
 
-use super::lanes::{Cost, Lanes, log_softmax};
+use super::hypothesis::{Hypothesis, admit};
+use super::lanes::{Cost, Lanes, log_softmax, prefill};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::generate::{Finish, Generation};
@@ -19,22 +20,22 @@ use crate::session::Buffered;
 pub struct BeamSearch {
     /// Texts that are followed at a time. 1 is greedy.
     pub beams: usize,
-    /// Above 0 favours long texts, 0 compares plain sums, below 0 favours short ones.
+    /// The exponent of the length in the score: above 0 favours long texts, 0 compares plain sums, below 0 favours short ones.
     pub length_penalty: f64,
-    /// When the search ends before every beam has.
+    /// The rule by which the search ends before every beam has.
     pub early_stopping: EarlyStopping,
 }
 
-/// When a beam search ends, once as many texts as beams are finished.
+/// The rule that ends a beam search once as many texts as beams are finished.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum EarlyStopping {
-    /// At once.
+    /// Ends the search at once.
     Yes,
-    /// When the best running beam, scored at its present length, is no better than the worst finished one.
+    /// Ends it when the best running beam, scored at its present length, is no better than the worst finished text.
     #[default]
     No,
-    /// When it could be no better at any length up to the maximum: with a positive length penalty, that is scored at the
-    /// maximum.
+    /// Ends it when the best running beam can be no better at any length up to the maximum: with a positive length penalty,
+    /// the beam is scored at the maximum.
     Never,
 }
 
@@ -42,19 +43,6 @@ impl Default for BeamSearch {
     fn default() -> Self {
         Self { beams: 4, length_penalty: 1.0, early_stopping: EarlyStopping::No }
     }
-}
-
-/// A text that a beam search has found.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Hypothesis {
-    /// The generated tokens, the one that ended the text among them.
-    pub ids: Vec<u32>,
-    /// Their text.
-    pub text: String,
-    /// The sum of log-probabilities over the length to the power of the length penalty.
-    pub score: f64,
-    /// Why it ended.
-    pub finish: Finish,
 }
 
 /// A running beam.
@@ -72,7 +60,8 @@ struct Candidate {
     id: u32,
 }
 
-/// Returns the best texts behind the tokens of `text`, the best one first: as many as beams, or fewer if there are no more.
+/// Returns the best texts behind the tokens of `text`, the best one first: as many as beams, or fewer if there are no more. The
+/// score of a text is the sum of its log-probabilities over the length to the power of the length penalty.
 ///
 /// Penalties, biases and exclusions of `options` change log-probabilities, which are not normalised again. The pool of the
 /// session needs room for the prompt and twice as many sequences as beams.
@@ -86,14 +75,10 @@ pub async fn beam_search<B: Backend>(
     search: &BeamSearch,
 ) -> Result<(Vec<Hypothesis>, Cost)> {
     search.validate(options)?;
-    text.hold_last()?;
-    if text.pending().is_empty() {
-        return Err(Error::EmptyPrompt);
-    }
     let model = text.session().model().clone();
     let ends: Vec<u32> = if options.ignore_eos { Vec::new() } else { model.end_tokens().to_vec() };
     let chain = Chain::new(options.sampling, options.samplers.clone(), model.end_tokens(), model.tokenizer().ok())?;
-    text.read(usize::MAX)?;
+    prefill(&mut text)?;
     let room = u64::from(text.session().room());
     let most = options.max_tokens.min(room);
     let last = || if options.max_tokens <= room { Finish::MaxTokens } else { Finish::Context };
@@ -131,7 +116,7 @@ pub async fn beam_search<B: Backend>(
         running = advance(&running, &next)?;
     }
     if finished.is_empty() {
-        // It was cancelled: the beams as they are.
+        // The caller cancelled the search: the running beams are what there is.
         let cut = |beam: &Beam<B>| Hypothesis {
             ids: beam.ids.clone(),
             text: String::new(),
@@ -140,31 +125,19 @@ pub async fn beam_search<B: Backend>(
         };
         finished = running.iter().map(cut).collect();
     }
-    if let Ok(tokenizer) = model.tokenizer() {
-        for found in &mut finished {
-            let shown = match found.finish {
-                Finish::EndOfText { .. } => &found.ids[..found.ids.len() - 1],
-                _ => &found.ids,
-            };
-            found.text = tokenizer.decode(shown, !options.show_special)?;
-        }
+    for found in &mut finished {
+        found.spell(&model, options)?;
     }
     Ok((finished, lanes.cost))
 }
 
 impl BeamSearch {
     fn validate(&self, options: &Generation) -> Result<()> {
-        let refused = |reason: &str| Err(Error::Setting { reason: reason.into() });
         if self.beams == 0 || !self.length_penalty.is_finite() {
-            return refused("a beam search needs at least 1 beam and a finite length penalty");
+            let reason = "a beam search needs at least 1 beam and a finite length penalty";
+            return Err(Error::Setting { reason: reason.into() });
         }
-        if options.sampling.temperature > 0.0 || options.samplers.mirostat.is_some() {
-            return refused("a beam search takes the likeliest texts: leave temperature and mirostat out");
-        }
-        if !options.stop.is_empty() || options.constraint.is_some() || options.speculate.is_some() {
-            return refused("a beam search has no stop strings, constraints or drafts: leave them out");
-        }
-        Ok(())
+        admit("a beam search", options)
     }
 }
 

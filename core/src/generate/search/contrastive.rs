@@ -1,6 +1,6 @@
 //! Contrastive search.
 
-use super::beam::Hypothesis;
+use super::hypothesis::{Hypothesis, admit};
 use super::lanes::Cost;
 use crate::backend::Backend;
 use crate::error::{Error, Result};
@@ -72,15 +72,12 @@ pub async fn contrastive_search<B: Backend>(
                 best = best.or(Some((logprob, id, None)));
                 continue;
             }
-            let mut fork = text.fork(&text.snapshot())?;
-            let fits = fork.session().room() > 0;
-            let read = if fits { Some(fork.session_mut().states_and_logits(&[id]).await?) } else { None };
-            (cost.steps, cost.tokens) = (cost.steps + u64::from(fits), cost.tokens + u64::from(fits));
-            let hidden = read.as_ref().map(|(states, _)| unit(states));
-            let near = hidden.as_ref().map_or(0.0, |h| nearest(&known, h));
+            let fits = text.session().room() > 0;
+            let read = if fits { Some(Read::candidate(&text, id, &mut cost).await?) } else { None };
+            let near = read.as_ref().map_or(0.0, |read| nearest(&known, &read.hidden));
             let score = (1.0 - search.alpha) * logprob.exp() - search.alpha * near;
             if best.as_ref().is_none_or(|(other, _, _)| score > *other) {
-                best = Some((score, id, hidden.zip(read).map(|(hidden, (_, row))| Read { fork, hidden, row })));
+                best = Some((score, id, read));
             }
         }
         let Some((_, id, read)) = best else { return Err(Error::NoToken { position: all.len() as u64 }) };
@@ -95,45 +92,43 @@ pub async fn contrastive_search<B: Backend>(
         }
         let read = match read {
             Some(read) => read,
-            None => {
-                (cost.steps, cost.tokens) = (cost.steps + 1, cost.tokens + 1);
-                let mut fork = text.fork(&text.snapshot())?;
-                let (states, row) = fork.session_mut().states_and_logits(&[id]).await?;
-                Read { fork, hidden: unit(&states), row }
-            }
+            None => Read::candidate(&text, id, &mut cost).await?,
         };
         known.extend(&read.hidden);
         (text, row) = (read.fork, read.row);
     }
-    let shown = if matches!(finish, Finish::EndOfText { .. }) { &ids[..ids.len() - 1] } else { &ids[..] };
-    let words = match model.tokenizer() {
-        Ok(tokenizer) => tokenizer.decode(shown, !options.show_special)?,
-        Err(_) => String::new(),
-    };
     let score = sum / ids.len().max(1) as f64;
-    Ok((Hypothesis { ids, text: words, score, finish }, cost))
+    let mut found = Hypothesis { ids, text: String::new(), score, finish };
+    found.spell(&model, options)?;
+    Ok((found, cost))
 }
 
 /// A candidate that was read.
 struct Read<B: Backend> {
     fork: Buffered<B>,
+    /// Its hidden state, of length 1.
     hidden: Vec<f32>,
+    /// The logits behind it.
     row: Vec<f32>,
+}
+
+impl<B: Backend> Read<B> {
+    /// Reads `id` in a fork of `text`.
+    async fn candidate(text: &Buffered<B>, id: u32, cost: &mut Cost) -> Result<Self> {
+        let mut fork = text.fork(&text.snapshot())?;
+        let (states, row) = fork.session_mut().states_and_logits(&[id]).await?;
+        (cost.steps, cost.tokens) = (cost.steps + 1, cost.tokens + 1);
+        Ok(Self { fork, hidden: unit(&states), row })
+    }
 }
 
 impl ContrastiveSearch {
     fn validate(&self, options: &Generation) -> Result<()> {
-        let refused = |reason: &str| Err(Error::Setting { reason: reason.into() });
         if self.top_k == 0 || !(0.0..=1.0).contains(&self.alpha) {
-            return refused("contrastive search needs a top-k of at least 1 and an alpha of 0 to 1");
+            let reason = "contrastive search needs a top-k of at least 1 and an alpha of 0 to 1";
+            return Err(Error::Setting { reason: reason.into() });
         }
-        if options.sampling.temperature > 0.0 || options.samplers.mirostat.is_some() {
-            return refused("contrastive search draws nothing: leave temperature and mirostat out");
-        }
-        if !options.stop.is_empty() || options.constraint.is_some() || options.speculate.is_some() {
-            return refused("contrastive search has no stop strings, constraints or drafts: leave them out");
-        }
-        Ok(())
+        admit("contrastive search", options)
     }
 }
 

@@ -33,9 +33,9 @@ impl<B: Backend> Guided<B> {
             return Err(Error::Setting { reason });
         }
         let decode = Decode::new(&mut text, options)?;
-        let last = text.tokens().last().copied().into_iter().collect::<Vec<_>>();
+        let tokens = text.tokens();
         let mut other = Buffered::new(text.session().fork()?);
-        other.set_tokens(if negative.is_empty() { &last } else { negative })?;
+        other.set_tokens(if negative.is_empty() { &tokens[tokens.len().saturating_sub(1)..] } else { negative })?;
         let lanes = Lanes::new(&text, 2)?;
         Ok(Self { decode, text, other, lanes, scale })
     }
@@ -56,13 +56,8 @@ impl<B: Backend> Guided<B> {
             return Ok(self.decode.end(Finish::Context));
         }
         for text in [&mut self.text, &mut self.other] {
-            let most = text.session().step_tokens() as usize;
-            while text.pending().len() > 1 {
-                text.read(most)?;
-                text.session().wait().await?;
-                if self.decode.is_cancelled() {
-                    return Ok(self.decode.end(Finish::Cancelled));
-                }
+            if !self.decode.read_prompt(text, 1).await? {
+                return Ok(self.decode.end(Finish::Cancelled));
             }
         }
         let mut rows = self.lanes.rows(&mut [&mut self.text, &mut self.other]).await?.into_iter();

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::sample::{Sampler, Sampling};
 use crate::session::{Batch, Buffered, Turn};
 
-/// What a search has asked of the model.
+/// Steps and tokens that a search took.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Cost {
     /// Steps behind the prompt. A step reads the weights once, however many sequences are in it.
@@ -24,7 +24,7 @@ pub(in crate::generate) struct Lanes<B: Backend> {
 }
 
 impl<B: Backend> Lanes<B> {
-    /// For as many as `most` sequences over the pool of `text`.
+    /// Makes lanes for up to `most` sequences over the pool of `text`.
     ///
     /// # Errors
     /// `OutOfMemory` for their logits.
@@ -69,9 +69,23 @@ impl<B: Backend> Lanes<B> {
     }
 }
 
+/// Reads the prompt but for its last token, which then waits.
+///
+/// # Errors
+/// `EmptyPrompt` without tokens, or without any behind embeddings; as [`Buffered::read`].
+pub(in crate::generate) fn prefill<B: Backend>(text: &mut Buffered<B>) -> Result<()> {
+    text.hold_last()?;
+    if text.pending().is_empty() {
+        return Err(Error::EmptyPrompt);
+    }
+    text.read(usize::MAX)?;
+    Ok(())
+}
+
 /// Natural logarithms of the probabilities of a row of logits, with sums in f64.
 pub(super) fn log_softmax(row: &[f32]) -> Vec<f32> {
     let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = row.iter().map(|z| f64::from(z - max).exp()).sum();
-    row.iter().map(|z| (f64::from(z - max) - sum.ln()) as f32).collect()
+    let log = sum.ln();
+    row.iter().map(|z| (f64::from(z - max) - log) as f32).collect()
 }

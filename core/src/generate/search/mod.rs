@@ -3,10 +3,12 @@
 mod beam;
 mod contrastive;
 mod guided;
+mod hypothesis;
 mod lanes;
 
-pub use beam::{BeamSearch, EarlyStopping, Hypothesis, beam_search};
+pub use beam::{BeamSearch, EarlyStopping, beam_search};
 pub use contrastive::{ContrastiveSearch, contrastive_search};
 pub use guided::Guided;
+pub use hypothesis::Hypothesis;
 pub use lanes::Cost;
-pub(super) use lanes::Lanes;
+pub(super) use lanes::{Lanes, prefill};

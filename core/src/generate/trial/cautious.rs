@@ -1,23 +1,24 @@
 //! Cautious next token prediction (2507.03038).
 
-use super::walk::{Draw, Walk, admit, prefill};
+use super::least;
+use super::walk::{Draw, Walk, admit};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
-use crate::generate::search::{Cost, Lanes};
+use crate::generate::search::{Cost, Lanes, prefill};
 use crate::generate::{Finish, Generation};
-use crate::sample::{Draws, Past, likelihood};
+use crate::sample::{Draws, Past};
 use crate::session::Buffered;
 
 /// The settings of cautious decoding: those of the authors' scripts by default.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Cautious {
-    /// Trials at most.
+    /// The most trials in one place.
     pub trials: u32,
-    /// The entropies, in nats, of one trial and of all of them.
+    /// The entropy, in nats, up to which one trial is made.
     pub low: f64,
     /// The entropy, in nats, from which on all trials are made.
     pub high: f64,
-    /// Tokens of a trial at most.
+    /// The most tokens of a trial.
     pub longest: u64,
 }
 
@@ -28,7 +29,8 @@ impl Default for Cautious {
 }
 
 impl Cautious {
-    /// Trials in a place of this entropy: `1 + (trials - 1) clamp((H - low) / (high - low), 0, 1)`, cut off.
+    /// Returns the number of trials in a place of entropy `H`: `1 + (trials - 1) clamp((H - low) / (high - low), 0, 1)`,
+    /// rounded down.
     pub fn trials_at(&self, entropy: f64) -> u32 {
         let share = ((entropy - self.low) / (self.high - self.low)).clamp(0.0, 1.0);
         (1.0 + f64::from(self.trials - 1) * share) as u32
@@ -52,7 +54,7 @@ impl Cautious {
 pub struct Trial {
     /// Tokens of the answer in front of it.
     pub at: u64,
-    /// In nats, of the distribution that tokens are drawn from.
+    /// The entropy, in nats, of the distribution that tokens are drawn from.
     pub entropy: f64,
     /// The perplexity of each continuation under that distribution.
     pub perplexities: Vec<f64>,
@@ -67,7 +69,7 @@ pub struct CautiousText {
     pub draw: Draw,
     /// The trials that were made on the way.
     pub trials: Vec<Trial>,
-    /// What they cost.
+    /// Steps and tokens of the text and its trials.
     pub cost: Cost,
 }
 
@@ -111,7 +113,7 @@ pub async fn cautious<B: Backend>(
         let entropy = -law.iter().map(|(_, p)| if *p > 0.0 { p * p.ln() } else { 0.0 }).sum::<f64>();
         let count = settings.trials_at(entropy);
         if count == 1 {
-            walk.step(row)?;
+            walk.step(&row)?;
             continue;
         }
         let shared = walk.text.snapshot();
@@ -142,8 +144,7 @@ pub async fn cautious<B: Backend>(
         }
         let perplexities: Vec<f64> =
             tried.iter().map(|path| (-path.drawn / path.walk.ids.len() as f64).exp()).collect();
-        let better = |best: usize, at: usize| if perplexities[at] < perplexities[best] { at } else { best };
-        let chosen = (0..perplexities.len()).fold(0, better);
+        let chosen = least(&perplexities);
         let path = tried.swap_remove(chosen);
         for (id, logprob) in path.walk.ids.iter().zip(&path.logprobs) {
             walk.take(*id, *logprob);
@@ -175,10 +176,10 @@ impl<B: Backend> Path<B> {
         let tokens = self.walk.text.tokens();
         let past = Past { tokens: &tokens, generated: self.walk.before + self.walk.ids.len() as u64 };
         let law = self.walk.chain.distribution(&mut row.to_vec(), past, None)?;
-        let id = self.walk.step(row.to_vec())?;
+        let (id, logprob) = self.walk.step(row)?;
         let p = law.iter().find(|(of, _)| *of == id).map_or(f64::MIN_POSITIVE, |(_, p)| *p);
         self.drawn += p.ln();
-        self.logprobs.push(likelihood(row, id).logprob);
+        self.logprobs.push(logprob);
         self.over = self.walk.finish.is_some() || marks.contains(&id) || self.walk.ids.len() as u64 >= longest;
         Ok(())
     }

@@ -5,15 +5,15 @@ use super::walk::Draw;
 use super::weibull::Mixture;
 use std::collections::BTreeSet;
 
-/// What a text counts for its answer.
+/// The weight of a text in the vote for its answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Weights {
-    /// 1: self-consistency.
+    /// Each text weighs 1: self-consistency.
     #[default]
     Count,
-    /// The probability of the text, each text once: perplexity consistency.
+    /// Each different text weighs its probability, once: perplexity consistency.
     Probability,
-    /// The same, without texts that belong to the improbable part of a mixture: reasoning pruning.
+    /// As [`Probability`](Self::Probability), without texts of the improbable part of a mixture: reasoning pruning.
     Pruned,
 }
 
@@ -27,7 +27,7 @@ pub enum TextProbability {
     Product,
 }
 
-/// An answer, and what speaks for it.
+/// An answer and its share of the vote.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Vote {
     /// The answer.

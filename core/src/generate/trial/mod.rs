@@ -18,3 +18,8 @@ pub use cautious::{Cautious, CautiousText, Trial, cautious};
 pub use consensus::{Consensus, TextProbability, Vote, Weights, consensus, last_number};
 pub use prompting::{PromptScore, likeliest_prompt};
 pub use walk::{Draw, best, draw};
+
+/// The index of the smallest value, the first of equals.
+fn least(values: &[f64]) -> usize {
+    (0..values.len()).fold(0, |best, at| if values[at] < values[best] { at } else { best })
+}

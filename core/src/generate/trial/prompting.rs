@@ -3,12 +3,13 @@
 //! 2310.00867 keeps several trained soft prompts and chooses one for each input by the attention that the input pays them.
 //! Here the prompts are texts, and the one is chosen under which the model finds the input least surprising.
 
+use super::least;
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::evaluate::continuation;
 use crate::session::Session;
 
-/// The prompt that was chosen, and what it was chosen by.
+/// The prompt that was chosen, and the perplexities that decided it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct PromptScore {
     /// The index of the prompt with the least perplexity.
@@ -35,7 +36,5 @@ pub async fn likeliest_prompt<B: Backend>(
         let found = continuation(session, prompt, input).await?;
         perplexities.push((-found.sum / found.tokens as f64).exp());
     }
-    let better = |best: usize, at: usize| if perplexities[at] < perplexities[best] { at } else { best };
-    let chosen = (0..perplexities.len()).fold(0, better);
-    Ok(PromptScore { chosen, perplexities })
+    Ok(PromptScore { chosen: least(&perplexities), perplexities })
 }

@@ -2,7 +2,7 @@
 
 use crate::backend::Backend;
 use crate::error::{Error, Result};
-use crate::generate::search::{Cost, Lanes};
+use crate::generate::search::{Cost, Lanes, prefill};
 use crate::generate::stop::StopStrings;
 use crate::generate::{Finish, Generation};
 use crate::sample::{Chain, Draws, Past, likelihood};
@@ -19,7 +19,7 @@ pub struct Draw {
     /// The sum of the natural logarithms of their probabilities, as the model gave them: before penalties, temperature and
     /// filters.
     pub logprob: f64,
-    /// Why it ended.
+    /// The reason why the answer ended.
     pub finish: Finish,
 }
 
@@ -30,7 +30,7 @@ impl Draw {
     }
 }
 
-/// A continuation on its way.
+/// A continuation that is being drawn.
 pub(super) struct Walk<B: Backend> {
     pub(super) text: Buffered<B>,
     pub(super) chain: Chain,
@@ -41,7 +41,7 @@ pub(super) struct Walk<B: Backend> {
     words: String,
     pub(super) ids: Vec<u32>,
     logprob: f64,
-    /// Tokens that were generated in front of it.
+    /// Tokens that were generated in front of `ids`.
     pub(super) before: u64,
     most: u64,
     pub(super) finish: Option<Finish>,
@@ -67,13 +67,15 @@ impl<B: Backend> Walk<B> {
         })
     }
 
-    /// Chooses a token from the row of logits behind the text, which then waits in it.
-    pub(super) fn step(&mut self, row: Vec<f32>) -> Result<u32> {
+    /// Chooses a token from the row of logits behind the text, which then waits in it. Returns the token and its
+    /// log-probability.
+    pub(super) fn step(&mut self, row: &[f32]) -> Result<(u32, f64)> {
         let tokens = self.text.tokens();
         let past = Past { tokens: &tokens, generated: self.before + self.ids.len() as u64 };
-        let id = self.chain.choose(&mut row.clone(), past, None)?.id;
-        self.take(id, likelihood(&row, id).logprob);
-        Ok(id)
+        let id = self.chain.choose(&mut row.to_vec(), past, None)?.id;
+        let logprob = likelihood(row, id).logprob;
+        self.take(id, logprob);
+        Ok((id, logprob))
     }
 
     /// Takes in a token with its log-probability.
@@ -96,7 +98,7 @@ impl<B: Backend> Walk<B> {
         };
     }
 
-    /// The finished text.
+    /// Ends the text and returns it.
     pub(super) fn done(mut self) -> Draw {
         if !matches!(self.finish, Some(Finish::StopString(_))) {
             let rest = self.stream.take().and_then(Stream::finish).unwrap_or_default();
@@ -121,16 +123,6 @@ pub(super) fn admit(options: &Generation) -> Result<()> {
         }
         false => Ok(()),
     }
-}
-
-/// Reads the prompt but for its last token.
-pub(super) fn prefill<B: Backend>(text: &mut Buffered<B>) -> Result<()> {
-    text.hold_last()?;
-    if text.pending().is_empty() {
-        return Err(Error::EmptyPrompt);
-    }
-    text.read(usize::MAX)?;
-    Ok(())
 }
 
 /// Draws `n` answers behind the tokens of `text`, which steps share. Answer `i` has the draws of
@@ -159,7 +151,7 @@ pub async fn draw<B: Backend>(mut text: Buffered<B>, options: &Generation, n: us
         let mut texts: Vec<&mut Buffered<B>> = going.iter_mut().map(|walk| &mut walk.text).collect();
         let rows = lanes.rows(&mut texts).await?;
         for (walk, row) in going.into_iter().zip(rows) {
-            walk.step(row)?;
+            walk.step(&row)?;
         }
     }
     Ok((walks.into_iter().map(Walk::done).collect(), lanes.cost))

@@ -16,7 +16,7 @@ pub(super) fn of(kind: &str) -> Naming {
     }
 }
 
-/// The output product has a bias of its own if it is not the embedding; otherwise that is a copy of the head's.
+/// True if the output product is not the embedding: its bias is its own then, and a copy of the head's otherwise.
 fn own_bias(config: &Config) -> bool {
     config.tied == Some(false)
 }

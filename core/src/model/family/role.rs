@@ -6,7 +6,7 @@
 pub enum Role {
     /// Token embeddings, `[vocab, dim]`.
     Embedding,
-    /// The product that widens embeddings to the residual stream, and the one in front of the head that narrows it.
+    /// The product that widens embeddings to the residual stream.
     ProjectIn,
     /// The product in front of the head that narrows the residual stream.
     ProjectOut,
@@ -16,9 +16,9 @@ pub enum Role {
     TokenTypes,
     /// The norm in front of the head.
     FinalNorm,
-    /// The product of the layer in front of the output product, and its norm.
+    /// The product of the layer in front of the output product.
     Transform,
-    /// The norm behind that product.
+    /// The norm behind the product of [`Transform`](Role::Transform).
     TransformNorm,
     /// The output product, `[vocab, dim]`.
     Head,
@@ -51,11 +51,11 @@ pub enum Role {
     QueryLatentNorm,
     /// The norm of the embeddings.
     EmbedNorm,
-    /// The norm of the residual stream behind the mixer, and behind the MLP.
+    /// The norm of the residual stream behind the mixer.
     MixedSumNorm,
     /// The norm of the residual stream behind the MLP.
     MlpSumNorm,
-    /// The norm of what the mixer's output product reads, and of what the MLP's does.
+    /// The norm of what the mixer's output product reads.
     MixedInnerNorm,
     /// The norm of what the MLP's output product reads.
     InnerNorm,
@@ -97,61 +97,57 @@ pub enum Role {
     SharedDown,
     /// The product that gives the gate of the shared MLP's outputs, one number for a token.
     SharedOutputGate,
-    /// The norm of what the router reads, where experts stand apart; of what they read, and of what they give; and of what
-    /// the MLP of all tokens gives beside them.
+    /// The norm of what the router reads, where experts stand apart.
     RouterNorm,
-    /// The norm of what experts read.
+    /// The norm of what experts read, where they stand apart.
     ExpertsNorm,
-    /// The norm of what experts give.
+    /// The norm of what experts give, where they stand apart.
     ExpertsOutputNorm,
     /// The norm of what the MLP of all tokens gives beside experts.
     SharedOutputNorm,
     /// The number that multiplies the weight of each expert.
     ExpertFactor,
-    /// The table of each token's vectors for all layers, `[vocab, layers dim]`; the product that gives such vectors from an
-    /// embedding, and the norm of those.
+    /// The table of each token's vectors for all layers, `[vocab, layers dim]`.
     LayerTable,
     /// The product that gives the vectors of all layers from an embedding.
     LayerProjection,
-    /// The norm of those vectors.
+    /// The norm of the vectors that [`LayerProjection`](Role::LayerProjection) gives.
     LayerVectorNorm,
-    /// The product whose activation such a vector multiplies, the product behind it, and its norm.
+    /// The product whose activation a layer's vector multiplies.
     LayerGate,
     /// The product behind the activation that a layer's vector multiplies.
     LayerOutput,
-    /// The norm of that product.
+    /// The norm of what [`LayerOutput`](Role::LayerOutput) gives.
     LayerOutputNorm,
     /// The number that the stream is multiplied by behind a layer.
     LayerFactor,
-    /// The product that makes each stream but the first from an embedding, and the one that it has behind the layers; their
-    /// index is that of a layer.
+    /// The product that makes each stream but the first from an embedding; the index of the stream is that of a layer.
     StreamIn,
-    /// The product that each stream but the first has behind the layers.
+    /// The product that each stream but the first has behind the layers, with the same index.
     StreamOut,
-    /// The product that gives a token's numbers for its streams, and the norm in front of it.
+    /// The product that gives a token's numbers for its streams.
     StreamRouter,
-    /// The norm in front of the stream router.
+    /// The norm in front of [`StreamRouter`](Role::StreamRouter).
     StreamRouterNorm,
-    /// The products that turn those numbers into coefficients of predictions, `[n n, n]`, and of corrections, `[n, n]`.
+    /// The product that turns a token's numbers into coefficients of predictions, `[n n, n]`.
     StreamPrediction,
     /// The product that turns a token's numbers into coefficients of corrections, `[n, n]`.
     StreamCorrection,
     /// The numbers that multiply the stream for the branch of vectors.
     StreamFactor,
-    /// The products of a low rank beside the mixer, and their norm.
+    /// The first product of a low rank beside the mixer.
     LowRankIn,
     /// The second product of a low rank beside the mixer.
     LowRankOut,
-    /// The norm of the products of a low rank.
+    /// The norm behind the products of a low rank.
     LowRankNorm,
-    /// The norm of the stream and the embedding in front of a block, the norm in front of its MLP, and the product of what
-    /// it gives.
+    /// The norm of the stream and the embedding in front of a block.
     BlockNorm,
     /// The norm in front of a block's MLP.
     BlockMlpNorm,
     /// The product of what a block gives.
     BlockOutput,
-    /// The products of adapters: of the first product of a block's MLP, and of queries, keys and values.
+    /// The first product of the adapter of a block's MLP.
     MlpAdapterIn,
     /// The second product of the adapter of a block's MLP.
     MlpAdapterOut,
@@ -207,17 +203,17 @@ pub enum Role {
     Centroids,
     /// The product of what routing heads give.
     RoutedOutput,
-    /// The layer in front of the output product of a head that judges a whole text, and its norm.
+    /// The layer in front of the output product of a head that judges a whole text.
     Pooler,
-    /// The norm behind that layer.
+    /// The norm behind [`Pooler`](Role::Pooler).
     PoolerNorm,
-    /// The output product of such a head.
+    /// The output product of a head that judges a whole text.
     Classifier,
-    /// The products in front of experts and behind them, where they read fewer elements than the stream has.
+    /// The product that narrows the stream for experts that read fewer elements than it has.
     ExpertsIn,
-    /// The product behind experts.
+    /// The product that widens the sum of such experts.
     ExpertsOut,
-    /// Divisors of the rotation's frequencies: of all lengths, or of short and of long ones.
+    /// Divisors of the rotation's frequencies in texts of all lengths.
     RopeDivisors,
     /// Divisors of the rotation's frequencies in short texts.
     RopeShort,

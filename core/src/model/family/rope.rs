@@ -28,7 +28,7 @@ pub(super) struct Rule {
     pub(super) alpha: bool,
     /// Further keys of the rope parameters, which others read.
     pub(super) others: &'static [&'static str],
-    /// The rope parameters, as JSON, of a file that has none.
+    /// The rope parameters, as JSON, of files that have none.
     pub(super) absent: Option<&'static str>,
 }
 

@@ -140,20 +140,26 @@ pub(super) fn dots_of_several<L: Lanes>(
     [stride, out_stride]: [usize; 2],
     out: &mut [f32],
 ) {
-    let together = if L::REGISTERS >= 32 { 4 } else { 2 };
     let mut first = 0;
     while first < count {
         let (a, out) = (&a[first * width..], &mut out[first * out_stride..]);
-        let size = [width, n];
-        match together.min(count - first) {
+        let (taken, size) = (together::<L>(count - first), [width, n]);
+        match taken {
             4 => dots_of::<L, 4>(l, a, rows, size, [stride, out_stride], out),
-            2 | 3 => dots_of::<L, 2>(l, a, rows, size, [stride, out_stride], out),
+            2 => dots_of::<L, 2>(l, a, rows, size, [stride, out_stride], out),
             _ => dots(l, &a[..width], rows, stride, &mut out[..n]),
         }
-        first += match together.min(count - first) {
-            3 => 2,
-            taken => taken,
-        };
+        first += taken;
+    }
+}
+
+/// Returns how many of `left` vectors are multiplied together. Each has four registers of sums: four vectors need 32 registers.
+#[inline(always)]
+fn together<L: Lanes>(left: usize) -> usize {
+    match left {
+        4.. if L::REGISTERS >= 32 => 4,
+        2.. => 2,
+        _ => 1,
     }
 }
 
@@ -262,11 +268,9 @@ pub(super) fn add_rows_to_several<L: Lanes>(
     [stride, a_stride]: [usize; 2],
     out: &mut [f32],
 ) {
-    // Four registers of two vectors leave room for the row and the weights; four vectors need 32 registers.
-    let together = if L::REGISTERS >= 32 { 4 } else { 2 };
     let mut first = 0;
     while first < count {
-        let taken = if count - first >= together { together } else { 1 };
+        let taken = together::<L>(count - first);
         let (a, out) = (&a[first * a_stride..], &mut out[first * width..]);
         let strips = if taken > 1 { width / (4 * L::N) } else { 0 };
         for strip in 0..strips {

@@ -27,7 +27,7 @@ pub enum SettingError {
     },
     /// A setting without a value.
     Pair {
-        /// What was given.
+        /// The text that was given.
         got: String,
     },
     /// A setting whose value is not one of those it can have.

@@ -103,7 +103,7 @@ pub fn evaluate(size: &str, value: &dyn Fn(&str) -> Option<Value>) -> Option<u64
 ///
 /// The caller checks that every shape is the op's own once the op is known.
 pub struct Sizes<'a> {
-    /// Where sizes come from.
+    /// The source of what the shapes do not tell.
     pub source: &'a mut dyn Source,
     /// Shapes by the names of arguments.
     pub shapes: &'a [(String, Vec<u32>)],

@@ -3,7 +3,7 @@
 mod manifest;
 mod rows;
 
-use super::{DeviceArguments, Kv};
+use super::{DeviceArguments, Kv, LoraArguments};
 use clap::{Args, ValueEnum};
 use foveate::serve::http::{App, Hosted, Keys, Limits};
 use foveate::serve::{Engine, Options};
@@ -133,7 +133,8 @@ struct Runner<'a> {
 impl<'a> Runner<'a> {
     fn start(arguments: &'a Arguments) -> Result<Self> {
         let recipe = foveate::recipe(&arguments.model)?.unwrap_or_default();
-        let model = Model::from(super::load_model(&arguments.model, arguments.device)?).with_recipe(recipe);
+        let model = Model::from(super::load_model(&arguments.model, &LoraArguments::default(), arguments.device)?)
+            .with_recipe(recipe);
         let generates = !matches!(arguments.task, Task::Embed | Task::Score) && !model.config().bidirectional();
         let engine = generates.then(|| {
             let mut options = Options::default();

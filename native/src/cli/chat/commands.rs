@@ -1,4 +1,4 @@
-//! What a conversation is told to do, in lines that begin with a slash.
+//! Commands of a conversation: lines that begin with a slash.
 
 use foveate::chat::Message;
 use foveate::generate::Chat;
@@ -21,13 +21,13 @@ pub(super) const HELP: &str = "\
 A line that ends with \\ goes on in the next one, and lines between two \"\"\" are one message. Ctrl-C stops an answer.
 ";
 
-/// What follows from a line.
+/// The effect of a line.
 pub(super) enum Next {
     /// The line is no command.
     Message(String),
     /// The messages to answer.
     Answer(Vec<Message>),
-    /// It is done; this is to be told.
+    /// The command is done; the text reports it.
     Done(String),
     Exit,
 }
@@ -40,9 +40,8 @@ fn failed(path: &str, reason: impl std::fmt::Display) -> Error {
     Error::File { path: path.into(), reason: reason.to_string() }
 }
 
-/// Follows a command, if the line is one. On a terminal (`asks`), a line that looks like an unknown one is refused; elsewhere
-/// it is a message.
-pub(super) fn follow(line: &str, chat: &mut Chat<Any>, options: &mut Generation, asks: bool) -> Result<Next> {
+/// Runs the command of a line, if it is one. On a terminal, an unknown command is refused; elsewhere it is a message.
+pub(super) fn follow(line: &str, chat: &mut Chat<Any>, options: &mut Generation, is_terminal: bool) -> Result<Next> {
     let line = line.trim();
     if !line.starts_with('/') || line.contains('\n') {
         return Ok(Next::Message(line.into()));
@@ -54,7 +53,7 @@ pub(super) fn follow(line: &str, chat: &mut Chat<Any>, options: &mut Generation,
         "/help" | "/?" => done(HELP),
         "/exit" | "/quit" | "/bye" => Ok(Next::Exit),
         "/clear" => {
-            let kept: Vec<Message> = chat.messages().iter().filter(|m| is_told(m)).cloned().collect();
+            let kept: Vec<Message> = chat.messages().iter().filter(|m| is_instruction(m)).cloned().collect();
             chat.set_messages(kept);
             done("(a new conversation)\n")
         }
@@ -75,11 +74,11 @@ pub(super) fn follow(line: &str, chat: &mut Chat<Any>, options: &mut Generation,
             None => done("(there is no message to answer again)\n"),
         },
         "/system" if rest.is_empty() => {
-            let told: Vec<String> = chat.messages().iter().filter(|m| is_told(m)).map(text).collect();
-            done(&if told.is_empty() { "(no system message)\n".into() } else { format!("{}\n", told.join("\n")) })
+            let texts: Vec<String> = chat.messages().iter().filter(|m| is_instruction(m)).map(text).collect();
+            done(&if texts.is_empty() { "(no system message)\n".into() } else { format!("{}\n", texts.join("\n")) })
         }
         "/system" => {
-            let others = chat.messages().iter().filter(|m| !is_told(m)).cloned();
+            let others = chat.messages().iter().filter(|m| !is_instruction(m)).cloned();
             let messages: Vec<Message> = std::iter::once(Message::new("system", rest)).chain(others).collect();
             chat.set_messages(messages);
             done("(the system message is set)\n")
@@ -113,8 +112,8 @@ pub(super) fn follow(line: &str, chat: &mut Chat<Any>, options: &mut Generation,
             chat.set_messages(messages);
             done(&format!("({count} messages)\n"))
         }
-        // A path, or a word of somebody's language.
-        _ if !asks || command[1..].contains('/') => Ok(Next::Message(line.into())),
+        // A path, such as /usr/bin, is part of a message.
+        _ if !is_terminal || command[1..].contains('/') => Ok(Next::Message(line.into())),
         _ => Err(usage(format!("there is no command {command}; /help lists them"))),
     }
 }
@@ -139,7 +138,7 @@ fn set(assignment: &str, options: &mut Generation) -> Result<()> {
         "max-tokens" => changed.max_tokens = count()?,
         _ => changed.samplers.set(&name, value)?,
     }
-    // What is out of its range is refused now, not in the next answer.
+    // The chain checks the ranges of all values, so that a wrong one is refused now and not in the next answer.
     let samplers = Samplers { banned: Vec::new(), ..changed.samplers.clone() };
     foveate::sampling::Chain::new(changed.sampling, samplers, &[], None)?;
     *options = changed;
@@ -158,8 +157,8 @@ fn shown(options: &Generation) -> String {
     lines
 }
 
-/// A message that stands in front of the conversation.
-fn is_told(message: &Message) -> bool {
+/// Whether a message instructs the model, and is no turn of the conversation.
+fn is_instruction(message: &Message) -> bool {
     matches!(message.role(), "system" | "developer")
 }
 

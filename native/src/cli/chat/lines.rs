@@ -1,4 +1,4 @@
-//! What is typed: with editing and history on a terminal, a line at a time elsewhere.
+//! Input of a conversation: with editing and history on a terminal, plain lines elsewhere.
 
 use foveate::{Error, Result};
 use rustyline::error::ReadlineError;
@@ -10,14 +10,14 @@ use std::path::PathBuf;
 const BLOCK: &str = "\"\"\"";
 
 /// Lines in the history at most.
-const REMEMBERED: usize = 1000;
+const HISTORY_LINES: usize = 1000;
 
 pub(super) enum Lines {
     Terminal { editor: Box<DefaultEditor>, history: Option<PathBuf> },
     Piped(std::io::Lines<StdinLock<'static>>),
 }
 
-/// What came.
+/// The result of reading a message.
 pub(super) enum Line {
     Text(String),
     /// Ctrl-C: the line is given up.
@@ -42,18 +42,17 @@ impl Lines {
         if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
             return Ok(Lines::Piped(std::io::stdin().lock().lines()));
         }
-        let config = Config::builder().max_history_size(REMEMBERED).map_err(failed)?.auto_add_history(true).build();
+        let config = Config::builder().max_history_size(HISTORY_LINES).map_err(failed)?.auto_add_history(true).build();
         let mut editor = Box::new(DefaultEditor::with_config(config).map_err(failed)?);
         let history = history();
         if let Some(path) = &history {
-            // There is none the first time.
+            // The file is missing the first time.
             let _ = editor.load_history(path);
         }
         Ok(Lines::Terminal { editor, history })
     }
 
-    /// True if somebody types.
-    pub(super) fn asks(&self) -> bool {
+    pub(super) fn is_terminal(&self) -> bool {
         matches!(self, Lines::Terminal { .. })
     }
 
@@ -80,7 +79,7 @@ impl Lines {
             return self.block(rest);
         }
         let mut text = first;
-        while self.asks() && text.ends_with('\\') {
+        while self.is_terminal() && text.ends_with('\\') {
             text.pop();
             text.push('\n');
             match self.line("... ")? {

@@ -20,7 +20,7 @@ pub(super) struct Choices {
     answers: Vec<Option<Answer>>,
     /// Answers to each prompt.
     per_prompt: usize,
-    /// The answer that is asked first, so that none waits for another.
+    /// Index of the answer that the next poll begins with; it moves on, so that no answer waits for another.
     turn: usize,
     usage: Usage,
     /// Tokens of all prompts, and tokens that came so far.
@@ -40,10 +40,6 @@ impl Choices {
     /// Answers, of all prompts.
     pub(super) fn count(&self) -> usize {
         self.answers.len()
-    }
-
-    pub(super) fn per_prompt(&self) -> usize {
-        self.per_prompt
     }
 
     /// Tokens of all answers that have ended; each prompt counts once.
@@ -90,7 +86,7 @@ impl Choices {
         }
     }
 
-    /// Waits for the next event and the index of its answer. An event is none if the engine is gone.
+    /// Waits for the next event and the index of its answer. The event is `None` if the engine is gone.
     pub(super) async fn next(&mut self) -> Option<(usize, Option<Event>)> {
         std::future::poll_fn(|context| self.poll_next(context)).await
     }

@@ -46,7 +46,8 @@ pub(super) async fn completions(
     let prompts = prompts(&fields, app.limits.choices as usize / settings.candidates)?;
     let echo = match fields.boolean("echo")? {
         true if settings.logprobs.is_some() => {
-            let message = "echo and logprobs together are not given: the probabilities of prompts stay here";
+            let message =
+                "echo and logprobs exclude each other, since probabilities of prompts are not given: leave one out";
             return Err(Failure::field("echo", message));
         }
         true => prompts.iter().map(|prompt| spelled(&loaded, prompt)).collect::<Result<_>>()?,
@@ -60,18 +61,32 @@ pub(super) async fn completions(
 pub(super) async fn chat(State(app): State<App>, Extension(user): Extension<User>, body: Body) -> Result<Response> {
     let fields = Fields::read(body)?;
     fields.refuse(&[("best_of", &["1"]), ("echo", &["false"])])?;
-    let loaded = app.loaded(fields.string("model")?).await?;
-    let logprobs = chat_logprobs(&fields, app.limits.top_logprobs)?;
-    let (context, vocab) = (loaded.engine()?.context().into(), loaded.model.config().vocab);
-    let mut settings = Settings::read(&fields, context, app.limits.choices, vocab)?.with_logprobs(logprobs);
-    let (prompt, splitter) = Conversation::read(&fields)?.begin(&loaded, &mut settings).await?;
-    let choices = submit(&app, &user, &loaded, vec![prompt], &settings).await?;
+    let Begun { loaded, settings, choices, splitter } = begin(&app, &user, &fields, app.limits.choices).await?;
     let frame = Frame::new(Shape::Chat, loaded, settings.logprobs.is_some(), splitter);
     answer(frame.with_prompts(settings.candidates, Vec::new()), choices, &settings).await
 }
 
-/// How many of the likeliest tokens a chat tells of; `None` if it tells of no probabilities.
-pub(super) fn chat_logprobs(fields: &Fields, most: u64) -> Result<Option<usize>> {
+/// A chat whose answers are queued.
+pub(super) struct Begun {
+    pub(super) loaded: Arc<Loaded>,
+    pub(super) settings: Settings,
+    pub(super) choices: Choices,
+    pub(super) splitter: Option<Splitter>,
+}
+
+/// Reads a chat's request and queues its answers, `most_choices` at most.
+pub(super) async fn begin(app: &App, user: &User, fields: &Fields, most_choices: u64) -> Result<Begun> {
+    let loaded = app.loaded(fields.string("model")?).await?;
+    let logprobs = chat_logprobs(fields, app.limits.top_logprobs)?;
+    let (context, vocab) = (loaded.engine()?.context().into(), loaded.model.config().vocab);
+    let mut settings = Settings::read(fields, context, most_choices, vocab)?.with_logprobs(logprobs);
+    let (prompt, splitter) = Conversation::read(fields)?.begin(&loaded, &mut settings).await?;
+    let choices = submit(app, user, &loaded, vec![prompt], &settings).await?;
+    Ok(Begun { loaded, settings, choices, splitter })
+}
+
+/// The number of likeliest tokens whose log-probabilities a chat gives; `None` if it gives no log-probabilities.
+fn chat_logprobs(fields: &Fields, most: u64) -> Result<Option<usize>> {
     match (fields.boolean("logprobs")?, fields.integer("top_logprobs", 0, most)?) {
         (false, Some(1..)) => Err(Failure::field("top_logprobs", "top_logprobs needs logprobs to be true")),
         (wanted, top) => Ok(wanted.then(|| top.unwrap_or(0) as usize)),
@@ -79,13 +94,7 @@ pub(super) fn chat_logprobs(fields: &Fields, most: u64) -> Result<Option<usize>>
 }
 
 /// Queues the answers to each prompt.
-pub(super) async fn submit(
-    app: &App,
-    user: &User,
-    loaded: &Loaded,
-    prompts: Vec<Prompt>,
-    settings: &Settings,
-) -> Result<Choices> {
+async fn submit(app: &App, user: &User, loaded: &Loaded, prompts: Vec<Prompt>, settings: &Settings) -> Result<Choices> {
     user.entry.set("model", loaded.name.as_str());
     let told = settings.told(prompts.len());
     if told > 0 && settings.steers() {
@@ -98,6 +107,8 @@ pub(super) async fn submit(
     let queue = move || {
         let mut answers = Vec::new();
         for prompt in prompts {
+            // A text is split into tokens once for all its answers.
+            let prompt = Prompt::Ids(prompt.ids(engine.model())?);
             for options in &options {
                 let request = Request::new(prompt.clone(), options.clone()).user(name.clone());
                 answers.push(engine.submit(match deadline {
@@ -158,12 +169,12 @@ fn prompts(fields: &Fields, most: usize) -> Result<Vec<Prompt>> {
     several.filter(|prompts| !prompts.is_empty()).ok_or_else(|| wrong(&short(value)))
 }
 
-/// The messages of a chat, and what its template is given besides.
+/// The messages of a chat, and the other inputs of its template.
 pub(super) struct Conversation {
     messages: Vec<Message>,
     inputs: Inputs,
     choice: ToolChoice,
-    /// How much the model thinks, if the request says so.
+    /// The field `reasoning_effort`.
     effort: Option<String>,
 }
 
@@ -196,8 +207,8 @@ impl Conversation {
         Ok(Self { messages, inputs, choice, effort })
     }
 
-    /// Renders the conversation, and gives `settings` what its answer is bound to. Returns the prompt and what the answer is
-    /// split with.
+    /// Renders the conversation, and adds the constraints of its tools to `settings`. Returns the prompt, and the splitter of
+    /// the answer.
     pub(super) async fn begin(
         mut self,
         loaded: &Arc<Loaded>,
@@ -213,7 +224,7 @@ impl Conversation {
         Ok((Prompt::Ids(prompt), splitter))
     }
 
-    /// Sets the variables by which the model's template knows of reasoning, unless the request does it by itself.
+    /// Sets the template's variables of reasoning, except those that the request sets itself.
     fn set_effort(&mut self, model: &crate::Model) -> Result<()> {
         let Some(effort) = &self.effort else { return Ok(()) };
         let source = model.template()?.source(&self.inputs);
@@ -231,9 +242,9 @@ impl Conversation {
     }
 
     /// The tokens of the conversation, up to where the answer begins.
-    pub(super) fn prompt(&self, model: &crate::Model) -> Result<Prompt> {
+    pub(super) fn tokens(&self, model: &crate::Model) -> Result<Vec<u32>> {
         let text = model.template()?.render_with(&self.messages, &self.inputs)?;
-        Ok(Prompt::Ids(model.tokenizer()?.encode(&text, false)?))
+        Ok(model.tokenizer()?.encode(&text, false)?)
     }
 }
 

@@ -3,17 +3,16 @@
 use foveate_core::parts::{Answer, Part, Splitter, ToolCall};
 use serde_json::{Value, json};
 
-/// An answer so far, and what tells its parts apart.
+/// Splits the text of an answer into parts, and counts the tokens of its reasoning. Without a splitter, all is text.
 #[derive(Clone)]
-pub(super) struct Deltas {
+pub(super) struct Parts {
     splitter: Option<Splitter>,
-    answer: Answer,
     reasoning_tokens: u64,
 }
 
-impl Deltas {
+impl Parts {
     pub(super) fn new(splitter: Option<Splitter>) -> Self {
-        Self { splitter, answer: Answer::default(), reasoning_tokens: 0 }
+        Self { splitter, reasoning_tokens: 0 }
     }
 
     /// Tokens of the reasoning, as far as their text has come.
@@ -21,8 +20,8 @@ impl Deltas {
         self.reasoning_tokens
     }
 
-    /// Takes a piece of text in, which is a token's or was held back, and returns the deltas that it makes certain.
-    pub(super) fn push(&mut self, text: &str, token: bool) -> Vec<Value> {
+    /// Returns the parts that are certain after `text`. `token` is true if a token came with the text.
+    pub(super) fn push(&mut self, text: &str, token: bool) -> Vec<Part> {
         let parts = match &mut self.splitter {
             Some(splitter) => splitter.push(text),
             None if text.is_empty() => Vec::new(),
@@ -31,12 +30,41 @@ impl Deltas {
         if token && parts.iter().any(|part| matches!(part, Part::Reasoning(_))) {
             self.reasoning_tokens += 1;
         }
+        parts
+    }
+
+    /// Returns the parts of the text that was held back until the end.
+    pub(super) fn finish(&mut self) -> Vec<Part> {
+        self.splitter.as_mut().map(Splitter::finish).unwrap_or_default()
+    }
+}
+
+/// An answer so far, as deltas.
+#[derive(Clone)]
+pub(super) struct Deltas {
+    parts: Parts,
+    answer: Answer,
+}
+
+impl Deltas {
+    pub(super) fn new(splitter: Option<Splitter>) -> Self {
+        Self { parts: Parts::new(splitter), answer: Answer::default() }
+    }
+
+    /// Tokens of the reasoning, as far as their text has come.
+    pub(super) fn reasoning_tokens(&self) -> u64 {
+        self.parts.reasoning_tokens()
+    }
+
+    /// Returns the deltas that are certain after `text`. `token` is true if a token came with the text.
+    pub(super) fn push(&mut self, text: &str, token: bool) -> Vec<Value> {
+        let parts = self.parts.push(text, token);
         self.add(&parts)
     }
 
-    /// Returns the deltas of what was held back until the end.
+    /// Returns the deltas of the text that was held back until the end.
     pub(super) fn finish(&mut self) -> Vec<Value> {
-        let parts = self.splitter.as_mut().map(Splitter::finish).unwrap_or_default();
+        let parts = self.parts.finish();
         self.add(&parts)
     }
 

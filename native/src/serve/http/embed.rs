@@ -4,6 +4,7 @@ use super::error::{Failure, Result};
 use super::fields::Fields;
 use super::hosted::Loaded;
 use super::{App, User, blocking, respond};
+use crate::serve::lock;
 use crate::wait;
 use axum::Extension;
 use axum::body::Bytes;
@@ -14,7 +15,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use foveate_core::embedding::Options;
 use serde_json::{Value, json};
-use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 pub(super) async fn embeddings(
@@ -51,8 +51,8 @@ pub(super) async fn embeddings(
 }
 
 /// The vector of each text, one after the other, and their tokens.
-fn vectors(loaded: &Arc<Loaded>, texts: &[String], options: &Options) -> Result<(Vec<Vec<f32>>, usize)> {
-    let mut embedder = loaded.embedder.lock().unwrap_or_else(PoisonError::into_inner);
+fn vectors(loaded: &Loaded, texts: &[String], options: &Options) -> Result<(Vec<Vec<f32>>, usize)> {
+    let mut embedder = lock(&loaded.embedder);
     if embedder.is_none() {
         let made = loaded.model.embedder();
         *embedder = Some(made.map_err(|error| Failure::field("model", error.to_string()))?);

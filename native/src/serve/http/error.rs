@@ -14,7 +14,7 @@ pub(super) struct Failure {
     message: String,
     param: Option<String>,
     code: Option<&'static str>,
-    /// When to try again, where that helps.
+    /// Time after which a retry may succeed; the header `Retry-After` of statuses 429 and 503 has it.
     after: Duration,
 }
 
@@ -36,6 +36,11 @@ impl Failure {
         Self { code: Some("unsupported_parameter"), ..Self::field(name, message) }
     }
 
+    /// The answer of a request whose engine is gone.
+    pub(super) fn stopped() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "the engine has stopped")
+    }
+
     pub(super) fn coded(self, code: &'static str) -> Self {
         Self { code: Some(code), ..self }
     }
@@ -48,7 +53,7 @@ impl Failure {
         Self { after, ..self }
     }
 
-    /// Names another field than the one that was read: the one that the client gave.
+    /// Names the field `to` that the client gave instead of `from`, to which it was translated.
     pub(super) fn renamed(mut self, from: &str, to: &str) -> Self {
         if self.param.as_deref() == Some(from) {
             (self.message, self.param) = (self.message.replace(from, to), Some(to.into()));
@@ -79,7 +84,7 @@ impl IntoResponse for Failure {
     }
 }
 
-/// The request is to blame for what no retry changes; the server for a device or a model that fails.
+/// Errors that no retry changes have status 400; failures of a device or a model have status 500, and lack of memory 503.
 impl From<RuntimeError> for Failure {
     fn from(error: RuntimeError) -> Self {
         let message = error.to_string();

@@ -2,9 +2,10 @@
 //! steered if the request limits by itself which tokens may come: by a logit bias or a constraint.
 
 use super::error::{Failure, Result};
+use crate::serve::lock;
 use axum::http::StatusCode;
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// Limits of each user; `None` is no limit.
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 pub(super) struct Rates {
     pub(super) requests_per_minute: Option<u32>,
     pub(super) tokens_per_minute: Option<u32>,
-    /// Tokens per day with log-probabilities in requests that choose by themselves which tokens may follow.
+    /// Steered tokens per day with log-probabilities.
     pub(super) steered_per_day: Option<u32>,
 }
 
@@ -51,7 +52,7 @@ struct User {
     steered: Bucket,
 }
 
-/// The allowances of all users. Users are keys of the server, so there are never more than these.
+/// The allowances of all users. A user is a key of the server, so the map holds at most one entry for each key.
 #[derive(Debug)]
 pub(super) struct Guard {
     rates: Rates,
@@ -63,15 +64,11 @@ impl Guard {
         Self { rates, users: Mutex::default() }
     }
 
-    fn users(&self) -> MutexGuard<'_, HashMap<String, User>> {
-        self.users.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Calls `take` with the allowances of a user, filled up to `now`.
     fn with<T>(&self, user: &str, now: Instant, take: impl FnOnce(&Rates, &mut User) -> T) -> T {
         let rates = self.rates;
         let of = |most: Option<u32>| Bucket::new(most.unwrap_or(0), now);
-        let mut users = self.users();
+        let mut users = lock(&self.users);
         let user = users.entry(user.into()).or_insert_with(|| User {
             requests: of(rates.requests_per_minute),
             tokens: of(rates.tokens_per_minute),
@@ -83,8 +80,8 @@ impl Guard {
         take(&rates, user)
     }
 
-    /// Admits a request of a user, or says how long to wait. Tokens are known when an answer has ended: a user who has used
-    /// more than is there waits until it is made up for.
+    /// Admits a request of a user, or says how long to wait. Tokens are charged when an answer has ended, so the balance of a
+    /// user may fall below zero; requests are then refused until it has filled up again.
     pub(super) fn admit(&self, user: &str, now: Instant) -> Result<()> {
         let limited = |what: &str, most: u32, wait: Duration| {
             let message = format!("more than {most} {what} per minute: try again later");
@@ -107,7 +104,7 @@ impl Guard {
         })
     }
 
-    /// Takes the tokens of an answer, of its prompt and its own.
+    /// Charges the tokens of a prompt and its answer.
     pub(super) fn charge(&self, user: &str, tokens: u64, now: Instant) {
         if self.rates.tokens_per_minute.is_some() {
             self.with(user, now, |_, user| user.tokens.left -= tokens as f64);
@@ -117,7 +114,7 @@ impl Guard {
     /// Takes `tokens` log-probabilities of steered tokens from what a user has left.
     ///
     /// # Errors
-    /// A failure that says when so many are there again; nothing is taken then.
+    /// A failure that says when the user has so many again; nothing is taken then.
     pub(super) fn steer(&self, user: &str, tokens: u64, now: Instant) -> Result<()> {
         let Some(most) = self.rates.steered_per_day else { return Ok(()) };
         let limited = |wait: Option<Duration>| {

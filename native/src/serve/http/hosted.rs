@@ -3,12 +3,12 @@
 use super::clock::now;
 use super::error::{Failure, Result};
 use super::{App, blocking};
-use crate::serve::Engine;
+use crate::serve::{Engine, lock};
 use crate::{Embedder, Model};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Loads a model and starts its engine.
@@ -18,7 +18,7 @@ type Load = dyn Fn() -> crate::Result<(Model, Option<Engine>)> + Send + Sync;
 pub struct Hosted {
     name: String,
     created: u64,
-    /// What it counts for against [`App::with_memory`].
+    /// Its share of [`App::with_memory`].
     bytes: u64,
     load: Option<Box<Load>>,
     loaded: Mutex<Option<Arc<Loaded>>>,
@@ -49,10 +49,6 @@ impl Loaded {
     pub(super) fn context(&self) -> u32 {
         self.engine.as_ref().map_or(self.model.config().context, Engine::context)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Hosted {
@@ -94,9 +90,10 @@ impl Hosted {
 
     /// Unloads the model if it can be loaded again and no request uses it. Returns whether it did.
     fn unload(&self) -> bool {
-        let mut slot = lock(&self.loaded);
-        let idle = self.load.is_some() && slot.as_ref().is_some_and(|loaded| Arc::strong_count(loaded) == 1);
-        let Some(loaded) = slot.take_if(|_| idle) else { return false };
+        let idle = |loaded: &mut Arc<Loaded>| self.load.is_some() && Arc::strong_count(loaded) == 1;
+        // Requests of other models look at the slot, so it is not locked while the engine stops.
+        let taken = lock(&self.loaded).take_if(idle);
+        let Some(loaded) = taken else { return false };
         if let Some(engine) = &loaded.engine {
             engine.stop(Duration::ZERO);
         }
@@ -117,7 +114,7 @@ impl App {
     }
 
     fn load(&self, hosted: &Hosted) -> Result<Arc<Loaded>> {
-        // One at a time: two that load at once would both find the same room.
+        // One load at a time: two at once would both count the same free memory.
         let _one = lock(&self.loading);
         if let Some(loaded) = hosted.loaded() {
             return Ok(loaded);
@@ -130,9 +127,9 @@ impl App {
         }
         let Some(load) = &hosted.load else { return Err(unavailable(format!("{} is not loaded", hosted.name))) };
         let (model, engine) = load().map_err(|error| {
-            // The reason names files of this machine.
+            // The reason may name files of this machine, so clients do not get it.
             eprintln!("cannot load {}: {error}", hosted.name);
-            Failure::new(StatusCode::SERVICE_UNAVAILABLE, format!("{} could not be loaded", hosted.name))
+            unavailable(format!("{} could not be loaded", hosted.name))
         })?;
         let loaded = Loaded::new(&hosted.name, model, engine);
         *lock(&hosted.loaded) = Some(loaded.clone());
@@ -143,12 +140,12 @@ impl App {
     /// alone. Returns whether there is room.
     fn make_room(&self, hosted: &Hosted) -> bool {
         loop {
-            let there = || self.hosted.iter().filter(|other| other.load.is_some() && other.loaded().is_some());
-            let held: u64 = there().map(|other| other.bytes).fold(0, u64::saturating_add);
+            let unloadable = || self.hosted.iter().filter(|other| other.load.is_some() && other.loaded().is_some());
+            let held: u64 = unloadable().map(|other| other.bytes).fold(0, u64::saturating_add);
             if held == 0 || held.saturating_add(hosted.bytes) <= self.memory {
                 return true;
             }
-            let mut oldest: Vec<_> = there().collect();
+            let mut oldest: Vec<_> = unloadable().collect();
             oldest.sort_by_key(|other| other.used.load(Ordering::Relaxed));
             if !oldest.into_iter().any(|other| other.unload()) {
                 return false;

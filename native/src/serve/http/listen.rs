@@ -13,17 +13,17 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-/// How long a client may take for the head of a request, and a connection may be idle between two.
-const HEAD: Duration = Duration::from_secs(75);
-/// How long a client may take to begin TLS.
+/// How long the head of a request may take to arrive, and a connection may be idle between two requests.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long the handshake of TLS may take.
 #[cfg(feature = "tls")]
-const HANDSHAKE: Duration = Duration::from_secs(10);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the last bytes of answers may take when the server stops.
-const LAST: Duration = Duration::from_secs(1);
-/// How long nothing is accepted when the system has no more files to open.
-const PAUSE: Duration = Duration::from_millis(100);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+/// Pause after a failed accept, which usually means that the process has no file descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The certificates of a server.
+/// The certificates of a server and their private key.
 #[cfg(feature = "tls")]
 #[derive(Clone)]
 pub struct Tls(tokio_rustls::TlsAcceptor);
@@ -92,11 +92,11 @@ pub async fn serve(
     stop.await;
     // No connection is accepted from here on, and those without a request are closed.
     let _ = stopped.send(true);
-    // It ends what it has in time; connections that read slowly do not hold it up.
+    // Stopping the engines ends all answers within `patience`, even if their clients read slowly.
     let _ = tokio::task::spawn_blocking(move || app.stop(patience)).await;
     let mut open = accepting.await.map_err(std::io::Error::other)??;
     let all = async { while open.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(LAST, all).await;
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, all).await;
     Ok(())
 }
 
@@ -123,8 +123,8 @@ async fn accept(
         };
         while open.try_join_next().is_some() {}
         let Ok((stream, _)) = accepted else {
-            // The client left before it was accepted, or there are no more files to be opened.
-            tokio::time::sleep(PAUSE).await;
+            // The client left before it was accepted, or no file descriptor is free.
+            tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
         let (router, stop, connections) = (router.clone(), stop.clone(), connections.clone());
@@ -135,11 +135,12 @@ async fn accept(
     }
 }
 
+/// Serves a connection, behind a TLS handshake if there are certificates.
 async fn secure(router: Router, stream: TcpStream, stop: watch::Receiver<bool>, connections: Connections) {
-    watch_over(&stream);
+    detect_dead_peer(&stream);
     #[cfg(feature = "tls")]
     if let Some(Tls(acceptor)) = connections.tls {
-        if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+        if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
             connection(router, stream, stop).await;
         }
         return;
@@ -150,10 +151,10 @@ async fn secure(router: Router, stream: TcpStream, stop: watch::Receiver<bool>, 
 }
 
 /// Makes the system notice within two minutes that the other end is gone.
-fn watch_over(stream: &TcpStream) {
+fn detect_dead_peer(stream: &TcpStream) {
     let socket = socket2::SockRef::from(stream);
     let alive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(60));
-    // Without them, the connection ends when the system gives it up.
+    // If an option is refused, the connection ends when the system gives it up.
     let _ = socket.set_tcp_keepalive(&alive);
     #[cfg(target_os = "linux")]
     let _ = socket.set_tcp_user_timeout(Some(Duration::from_secs(120)));
@@ -166,13 +167,13 @@ where
 {
     let service = TowerToHyperService::new(router);
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD);
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let stopped = async {
         let _ = stop.wait_for(|stopped| *stopped).await;
     };
     tokio::select! {
-        // What went wrong with a connection is the client's to see.
+        // The connection ended. An error of it concerns its client alone, and needs no log.
         _ = connection.as_mut() => return,
         () = stopped => connection.as_mut().graceful_shutdown(),
     }

@@ -1,7 +1,9 @@
 //! One line of JSON on standard error for each request.
 
+use crate::serve::lock;
 use serde_json::{Map, Value};
-use std::sync::{Mutex, PoisonError};
+use std::io::Write;
+use std::sync::Mutex;
 use std::time::Instant;
 
 /// Content of the request log.
@@ -10,13 +12,13 @@ pub enum Log {
     /// Nothing.
     #[default]
     Off,
-    /// When, who, what path, which model, how many tokens and how long; nothing of prompts and answers.
+    /// Time, user, path, model, tokens and duration; no text of prompts and answers.
     Requests,
     /// The bodies of requests as well, with the prompts in them.
     Prompts,
 }
 
-/// The line of a request, which is written when the last part of its answer is gone.
+/// The log line of a request. Dropping it writes it: the last owner is the body of the answer.
 #[derive(Debug)]
 pub(super) struct Entry {
     began: Instant,
@@ -31,7 +33,7 @@ impl Entry {
 
     pub(super) fn set(&self, name: &str, value: impl Into<Value>) {
         if self.log != Log::Off {
-            self.fields.lock().unwrap_or_else(PoisonError::into_inner).insert(name.into(), value.into());
+            lock(&self.fields).insert(name.into(), value.into());
         }
     }
 
@@ -43,7 +45,7 @@ impl Entry {
         }
     }
 
-    /// Milliseconds since the request came.
+    /// Sets a field to the milliseconds since the request came.
     pub(super) fn set_time(&self, name: &str) {
         self.set(name, self.began.elapsed().as_millis() as u64);
     }
@@ -55,7 +57,9 @@ impl Drop for Entry {
             return;
         }
         self.set_time("ms");
-        let fields = std::mem::take(&mut *self.fields.lock().unwrap_or_else(PoisonError::into_inner));
-        eprintln!("{}", Value::Object(fields));
+        let fields = std::mem::take(&mut *lock(&self.fields));
+        let line = format!("{}\n", Value::Object(fields));
+        // `eprintln` would panic here if standard error is closed.
+        let _ = std::io::stderr().write_all(line.as_bytes());
     }
 }

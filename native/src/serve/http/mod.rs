@@ -55,7 +55,7 @@ pub struct Limits {
     pub upload: Duration,
     /// How long a request may take, from the queue to the end of its answer.
     pub deadline: Option<Duration>,
-    /// Likeliest tokens that are told of each token.
+    /// Most likeliest tokens beside each token with log-probabilities.
     pub top_logprobs: u64,
     /// Answers of one request.
     pub choices: u64,
@@ -97,15 +97,15 @@ pub struct App {
     log: Log,
     origins: Vec<HeaderValue>,
     connections: Connections,
-    /// Bytes of the models that are loaded when they are asked for.
+    /// Most bytes of the models that are loaded on request.
     memory: u64,
     /// Held while a model is loaded.
     loading: Arc<Mutex<()>>,
-    /// Grows with every request.
+    /// Number of the next request, by which the least recently used model is found.
     turn: Arc<AtomicU64>,
 }
 
-/// Whose request it is, and where it is written down.
+/// The user of a request and its log entry.
 #[derive(Clone)]
 struct User {
     name: String,
@@ -135,12 +135,12 @@ impl App {
         }
     }
 
-    /// Writes a line of JSON on standard error for each request.
+    /// Sets what is written on standard error for each request.
     pub fn with_log(self, log: Log) -> Self {
         Self { log, ..self }
     }
 
-    /// Lets pages of these origins ask, `*` for all of them. Without any, browsers keep other pages from it.
+    /// Lets pages of these origins send requests (CORS), `*` for all. Without origins, browsers block requests of other pages.
     ///
     /// # Errors
     /// `Usage` for what can't be an origin.
@@ -158,7 +158,7 @@ impl App {
         Self { connections, ..self }
     }
 
-    /// Sets for how many bytes models are kept that are loaded [when they are asked for](Hosted::when_asked).
+    /// Sets the most bytes of models that are loaded [on request](Hosted::when_asked).
     pub fn with_memory(self, memory: u64) -> Self {
         Self { memory, ..self }
     }
@@ -182,7 +182,7 @@ impl App {
 
     /// Refuses new requests and ends those that are there, within `patience`. Blocks meanwhile.
     pub fn stop(&self, patience: Duration) {
-        // All refuse before the first one is waited for.
+        // All engines stop at once: `stop` waits for the requests of its engine.
         std::thread::scope(|scope| {
             for (_, engine) in self.engines() {
                 scope.spawn(move || engine.stop(patience));
@@ -203,7 +203,7 @@ impl App {
         };
         let response = response.unwrap_or_else(Failure::into_response);
         let status = response.status().as_u16();
-        // A body that is made here neither ends early nor is it of another form.
+        // The body was made in this process, so reading it does not fail.
         let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap_or_default();
         (status, serde_json::from_slice(&bytes).unwrap_or_default())
     }
@@ -235,7 +235,7 @@ impl App {
                 Failure::new(StatusCode::METHOD_NOT_ALLOWED, "this address takes another method")
             })
             .layer(middleware::from_fn_with_state(self.clone(), receive::record));
-        // What a browser asks beforehand has no key.
+        // Preflight requests of browsers have no key, so CORS lies outside of `admit`.
         match self.origins.is_empty() {
             true => router.with_state(self),
             false => router.layer(self.cors()).with_state(self),
@@ -256,10 +256,10 @@ impl App {
     }
 }
 
-/// The name of a request, in its answer and in the log.
+/// The header with the id of a request, which its log line has as well.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Runs what blocks on a thread for it.
+/// Runs blocking work on a thread for it.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     let failed = |_| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "the request was not finished");
     tokio::task::spawn_blocking(work).await.map_err(failed)

@@ -1,5 +1,6 @@
 //! Middleware in front of the routes: counts and logs each request, checks its key and its rate, reads its body.
 
+use super::clock::since_1970;
 use super::error::Failure;
 use super::log::Entry;
 use super::render::unique;
@@ -10,14 +11,13 @@ use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 /// Counts the request and begins its log line.
 pub(super) async fn record(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let entry = Arc::new(Entry::new(app.log));
     let id = unique("req_");
-    let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64());
-    entry.set("time", (time * 1e3).round() / 1e3);
+    entry.set("time", (since_1970().as_secs_f64() * 1e3).round() / 1e3);
     entry.set("id", id.as_str());
     entry.set("method", request.method().as_str());
     entry.set("path", request.uri().path());

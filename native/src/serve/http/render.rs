@@ -20,7 +20,7 @@ pub(super) enum Shape {
     Text,
 }
 
-/// What all chunks of an answer have in common.
+/// The fields that all chunks of an answer have in common.
 pub(super) struct Frame {
     shape: Shape,
     id: String,
@@ -28,12 +28,13 @@ pub(super) struct Frame {
     loaded: Arc<Loaded>,
     logprobs: bool,
     splitter: Option<Splitter>,
-    /// Answers to each prompt, and what of a prompt stands in front of its answers.
+    /// Answers to each prompt.
     per_prompt: usize,
+    /// The text of each prompt, if it is repeated in front of its answers.
     echo: Vec<String>,
 }
 
-/// A name that no other answer has.
+/// Returns a random id behind `prefix`.
 pub(super) fn unique(prefix: &str) -> String {
     format!("{prefix}{:016x}{:08x}", random(), random() as u32)
 }
@@ -47,7 +48,7 @@ fn usage(usage: Usage, reasoning: u64) -> Value {
     })
 }
 
-/// A logarithm with four digits behind the point: more would tell the weights sooner.
+/// A logarithm with four digits behind the point: with more, fewer answers would reveal the last matrix.
 fn rounded(logprob: f64) -> f64 {
     // JSON has no infinity.
     (logprob.max(-9999.0) * 1e4).round() / 1e4
@@ -66,7 +67,7 @@ pub(super) fn ended(finish: &Finish) -> &'static str {
     }
 }
 
-/// Tokens and what was told of them, as they accumulate.
+/// A choice as it accumulates: its text and its tokens with their log-probabilities.
 struct Told {
     deltas: Deltas,
     tokens: Vec<Token>,
@@ -78,7 +79,7 @@ struct Told {
 }
 
 impl Told {
-    /// Nothing yet, behind so many characters.
+    /// An empty choice behind `characters` of an echoed prompt.
     fn new(deltas: Deltas, characters: usize) -> Self {
         Self { deltas, tokens: Vec::new(), offsets: Vec::new(), characters, finish: None }
     }
@@ -107,7 +108,7 @@ impl Frame {
         Self { shape, id, created, loaded, logprobs, splitter, per_prompt: 1, echo: Vec::new() }
     }
 
-    /// Sets how many answers each prompt has, and what of each prompt stands in front of them.
+    /// Sets how many answers each prompt has, and the texts of the prompts if these stand in front of the answers.
     pub(super) fn with_prompts(self, per_prompt: usize, echo: Vec<String>) -> Self {
         Self { per_prompt: per_prompt.max(1), echo, ..self }
     }
@@ -121,12 +122,12 @@ impl Frame {
         self.per_prompt
     }
 
-    /// What of a prompt stands in front of its answers.
+    /// Returns the text of a prompt that stands in front of its answers; empty without `echo`.
     pub(super) fn echoed(&self, prompt: usize) -> &str {
         self.echo.get(prompt).map_or("", String::as_str)
     }
 
-    /// Returns what an answer is split with.
+    /// Returns an empty answer, to which the pieces of a choice are added.
     pub(super) fn deltas(&self) -> Deltas {
         Deltas::new(self.splitter.clone())
     }
@@ -145,12 +146,12 @@ impl Frame {
 
     fn entry(&self, id: u32, logprob: f64) -> Value {
         let text = self.spelled(id);
-        // Part of a character has no spelling of its own.
+        // A token that is part of a character decodes to a replacement character, whose bytes are not the token's.
         let bytes = (!text.contains('\u{fffd}')).then(|| text.bytes().collect::<Vec<u8>>());
         json!({"token": text, "logprob": logprob, "bytes": bytes})
     }
 
-    /// What a chat tells of a token, if it is asked for.
+    /// The log-probabilities of a token as a chat gives them, if the request asks for them.
     pub(super) fn logprob(&self, token: &Token) -> Option<Value> {
         self.logprobs.then(|| {
             let mut told = self.entry(token.id, own(token));
@@ -160,7 +161,7 @@ impl Frame {
         })
     }
 
-    /// What `logprobs` is in an answer.
+    /// The field `logprobs` of a choice.
     fn told(&self, tokens: &[Token], offsets: &[usize]) -> Value {
         if !self.logprobs {
             return Value::Null;
@@ -206,7 +207,8 @@ impl Frame {
         self.object(object, vec![choice])
     }
 
-    /// The chunks of a piece; none for one that says nothing yet. What is told of its token stands in the first.
+    /// The chunks of a piece; none for a piece without text, unless log-probabilities are given. Those of its token stand in
+    /// the first chunk.
     pub(super) fn piece(&self, index: usize, piece: &Piece, offset: usize, deltas: &mut Deltas) -> Vec<Value> {
         let mut contents = match self.shape {
             Shape::Chat => deltas.push(&piece.text, piece.token.is_some()),
@@ -233,7 +235,7 @@ impl Frame {
         chunks
     }
 
-    /// The chunk of tokens, behind all choices.
+    /// The chunk with the usage of tokens, behind all choices.
     pub(super) fn counted(&self, counted: Usage, reasoning: u64) -> Value {
         let object = if self.shape == Shape::Chat { "chat.completion.chunk" } else { "text_completion" };
         let mut chunk = self.object(object, Vec::new());
@@ -258,7 +260,7 @@ impl Frame {
                     told.finish = Some(told.deltas.reason(ended(&finish)));
                 }
                 Some(Event::Failed(error)) => return Err(error.into()),
-                None => return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the engine has stopped")),
+                None => return Err(Failure::stopped()),
             }
         }
         let reasoning = told.iter().map(|told| told.deltas.reasoning_tokens()).sum();

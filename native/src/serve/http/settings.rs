@@ -12,13 +12,14 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) options: Generation,
-    /// Answers to each prompt that are given, and that are made: the likeliest ones are given.
+    /// Answers to each prompt that the client gets.
     pub(super) choices: usize,
+    /// Answers to each prompt that are generated; the likeliest of them become the choices.
     pub(super) candidates: usize,
-    /// The likeliest tokens that are told of each token.
+    /// Number of likeliest tokens beside each token; `None` gives no log-probabilities.
     pub(super) logprobs: Option<usize>,
     pub(super) stream: bool,
-    /// A last chunk tells of the tokens.
+    /// Whether a last chunk has the usage of tokens.
     pub(super) usage: bool,
 }
 
@@ -32,7 +33,7 @@ const BIASES: usize = 1024;
 /// Lower temperatures take the likeliest token: logits divided by them would not be finite.
 const GREEDY: f64 = 1e-5;
 
-/// Fields that change results, and what is asked for by the values at which they don't.
+/// Fields that change results and are refused, each with the values that are accepted because they change nothing.
 const UNSUPPORTED: [(&str, &[&str]); 7] = [
     ("parallel_tool_calls", &["true"]),
     ("functions", &["[]"]),
@@ -43,7 +44,7 @@ const UNSUPPORTED: [(&str, &[&str]); 7] = [
     ("suffix", &["\"\""]),
 ];
 
-/// A number that nobody knows beforehand.
+/// Returns a random number, from the operating system's seed.
 pub(super) fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
@@ -88,7 +89,7 @@ impl Settings {
         Ok(Self { options, choices, candidates: choices, logprobs: None, stream, usage })
     }
 
-    /// Tells of the probabilities of tokens, and of so many of the likeliest.
+    /// Sets the number of likeliest tokens beside each token; `None` gives no log-probabilities.
     pub(super) fn with_logprobs(self, logprobs: Option<usize>) -> Self {
         let options = match logprobs {
             Some(likeliest) => self.options.logprobs(likeliest),
@@ -107,24 +108,25 @@ impl Settings {
         if self.stream && candidates > self.choices {
             return Err(Failure::field("best_of", "best_of chooses among whole answers: leave stream out"));
         }
-        // The likeliest are found by their probabilities, whether these are told or not.
+        // Choosing the likeliest answers needs the probabilities, even if the client does not get them.
         let options =
             if candidates > self.choices && self.logprobs.is_none() { self.options.logprobs(0) } else { self.options };
         Ok(Self { options, candidates, ..self })
     }
 
-    /// Tokens whose log-probabilities answers tell at most, for so many prompts.
+    /// Upper bound of the tokens whose log-probabilities the answers to `prompts` prompts give.
     pub(super) fn told(&self, prompts: usize) -> u64 {
         let answers = (prompts * self.choices) as u64;
         if self.logprobs.is_some() { answers.saturating_mul(self.options.max_tokens) } else { 0 }
     }
 
-    /// True if the request says by itself which tokens may follow: together with log-probabilities, that tells of any token.
+    /// Returns whether the request limits which tokens may follow. Beside log-probabilities, that reveals the logit of any
+    /// token.
     pub(super) fn steers(&self) -> bool {
         !self.options.samplers.logit_bias.is_empty() || self.options.constraint.is_some()
     }
 
-    /// The settings of one of the choices: the draws of each are its own.
+    /// The settings of one of the choices, each of which has draws of its own.
     pub(super) fn choice(&self, index: usize) -> Generation {
         self.options.clone().sequence(index as u64)
     }
@@ -140,7 +142,7 @@ fn samplers(fields: &Fields, vocab: u32) -> Result<Samplers> {
         ..Samplers::default()
     };
     let wrong = || {
-        let most = "at most 1024 ids, as strings, to numbers from -100 to 100";
+        let most = format!("at most {BIASES} ids, as strings, to numbers from -100 to 100");
         Failure::field("logit_bias", format!("logit_bias must map {most}; ids are below {vocab}"))
     };
     let biases = fields.object("logit_bias")?;

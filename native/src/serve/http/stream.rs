@@ -6,7 +6,7 @@ use super::error::Failure;
 use super::render::Frame;
 use crate::serve::Event;
 use axum::body::{Body, Bytes};
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use foveate_core::generate::Usage;
 use futures_core::Stream;
@@ -18,15 +18,15 @@ use std::task::{Context, Poll, ready};
 
 /// How the events of an answer are written.
 pub(super) trait Render: Send + Unpin + 'static {
-    /// In front of everything.
+    /// Returns the bytes in front of all events.
     fn opening(&mut self) -> Vec<Bytes>;
-    /// For an event of a choice; none if the engine is gone.
+    /// Returns the bytes of an event of a choice; the event is `None` if the engine is gone.
     fn take(&mut self, index: usize, event: Option<Event>) -> Vec<Bytes>;
-    /// Behind everything.
+    /// Returns the bytes behind all events.
     fn closing(&mut self, usage: Usage) -> Vec<Bytes>;
 }
 
-/// The events of an answer. The client's leaving drops it, and with it the choices.
+/// The events of an answer. If the client disconnects, the stream is dropped, which cancels the choices.
 struct Events<R> {
     render: R,
     choices: Choices,
@@ -63,7 +63,7 @@ impl<R: Render> Stream for Events<R> {
 pub(super) fn response(mut render: impl Render, choices: Choices) -> Response {
     let made = render.opening().into();
     let events = Events { render, choices, made, ended: false };
-    // Proxies that gather answers are asked not to.
+    // This header asks proxies not to buffer the stream.
     let buffering = (header::HeaderName::from_static("x-accel-buffering"), "no");
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache"), buffering];
     (headers, Body::from_stream(events)).into_response()
@@ -75,14 +75,14 @@ pub(super) struct Chunks {
     /// Characters of each choice so far.
     offsets: Vec<usize>,
     deltas: Vec<Deltas>,
-    /// A last chunk tells of the tokens.
+    /// Whether a last chunk has the usage of tokens.
     usage: bool,
 }
 
 impl Chunks {
     /// Chunks of the choices of a request.
     pub(super) fn new(frame: Frame, choices: &Choices, usage: bool) -> Self {
-        let offsets = (0..choices.count()).map(|index| frame.echoed(index / choices.per_prompt()).chars().count());
+        let offsets = (0..choices.count()).map(|index| frame.echoed(index / frame.per_prompt()).chars().count());
         let (offsets, deltas) = (offsets.collect(), vec![frame.deltas(); choices.count()]);
         Self { frame, offsets, deltas, usage }
     }
@@ -110,10 +110,7 @@ impl Render for Chunks {
                 self.frame.end(index, &finish, &mut self.deltas[index]).iter().map(event).collect()
             }
             Some(Event::Failed(error)) => vec![event(&Failure::from(error).json())],
-            None => {
-                let gone = Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the engine has stopped");
-                vec![event(&gone.json())]
-            }
+            None => vec![event(&Failure::stopped().json())],
         }
     }
 

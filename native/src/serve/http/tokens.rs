@@ -8,30 +8,21 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::response::Response;
-use foveate_core::generate::Prompt;
 use serde_json::json;
 
 pub(super) async fn tokenize(State(app): State<App>, body: Result<Bytes, BytesRejection>) -> Result<Response> {
     let fields = Fields::read(body)?;
     let loaded = app.loaded(fields.string("model")?).await?;
-    let text = fields.string("prompt")?.map(str::to_owned);
     let special = fields.get("add_special_tokens").is_none() || fields.boolean("add_special_tokens")?;
-    let conversation = match text {
-        Some(_) => None,
-        None if fields.get("messages").is_some() => Some(Conversation::read(&fields)?),
+    let most = loaded.context();
+    let ids: Vec<u32> = match fields.string("prompt")?.map(str::to_owned) {
+        Some(text) => blocking(move || Ok::<_, Failure>(loaded.model.tokenizer()?.encode(&text, special)?)).await??,
+        None if fields.get("messages").is_some() => {
+            let conversation = Conversation::read(&fields)?;
+            blocking(move || conversation.tokens(&loaded.model)).await??
+        }
         None => return Err(Failure::field("prompt", "prompt must be a string; or give messages")),
     };
-    let most = loaded.context();
-    let ids = blocking(move || match (text, conversation) {
-        (Some(text), _) => Ok(loaded.model.tokenizer()?.encode(&text, special)?),
-        (None, Some(conversation)) => match conversation.prompt(&loaded.model)? {
-            Prompt::Ids(ids) => Ok(ids),
-            prompt => Ok(prompt.ids(&loaded.model)?),
-        },
-        (None, None) => Ok(Vec::new()),
-    });
-    let ids: Result<Vec<u32>> = ids.await?;
-    let ids = ids?;
     Ok(respond(&json!({"count": ids.len(), "max_model_len": most, "tokens": ids})))
 }
 

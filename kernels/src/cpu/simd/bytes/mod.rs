@@ -52,6 +52,27 @@ macro_rules! define_dots {
     };
 }
 
+/// Defines a unit's `multiply`, which calls its `format_multiply` for whether the halves of a block differ and for the bytes
+/// of an activation that are not 0 throughout.
+#[cfg(any(
+    all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")),
+    all(target_arch = "aarch64", target_feature = "neon")
+))]
+macro_rules! define_multiply {
+    ($features:literal) => {
+        #[target_feature(enable = $features)]
+        pub(super) fn multiply(panel: &Panel, x: &Rounded, y: &mut Tile<'_>) {
+            assert_eq!(panel.blocks, x.blocks, "rows as long as those of the panel");
+            match (panel.halves, x.coarse) {
+                (false, false) => format_multiply::<false, 2>(panel, x, y),
+                (false, true) => format_multiply::<false, 1>(panel, x, y),
+                (true, false) => format_multiply::<true, 2>(panel, x, y),
+                (true, true) => format_multiply::<true, 1>(panel, x, y),
+            }
+        }
+    };
+}
+
 #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
 mod avx2;
 mod formats;

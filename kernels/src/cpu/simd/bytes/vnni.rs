@@ -66,16 +66,7 @@ pub(super) fn round(x: &[f32], mut row: RowMut<'_>) {
     }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
-pub(super) fn multiply(panel: &Panel, x: &Rounded, y: &mut Tile<'_>) {
-    assert_eq!(panel.blocks, x.blocks, "rows as long as those of the panel");
-    match (panel.halves, x.coarse) {
-        (false, false) => format_multiply::<false, 2>(panel, x, y),
-        (false, true) => format_multiply::<false, 1>(panel, x, y),
-        (true, false) => format_multiply::<true, 2>(panel, x, y),
-        (true, true) => format_multiply::<true, 1>(panel, x, y),
-    }
-}
+define_multiply!("avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c");
 
 /// `BYTES` are those of an activation that are not 0 throughout.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]

@@ -30,7 +30,11 @@ pub(super) fn round(x: &[f32], mut row: RowMut<'_>) {
             let bits = i32x4_extract_lane::<0>(largest).max(i32x4_extract_lane::<1>(largest));
             let max = f32::from_bits(bits as u32);
             let inverse = f32x4_splat(if max > SMALLEST { LARGEST / max } else { 0.0 });
-            let rounded = |i| i32x4_trunc_sat_f32x4(f32x4_nearest(f32x4_mul(v128_load(x.add(i)), inverse)));
+            let coarse = row.coarse;
+            let rounded = |i| {
+                let q = i32x4_trunc_sat_f32x4(f32x4_nearest(f32x4_mul(v128_load(x.add(i)), inverse)));
+                if coarse { i32x4_shl(i32x4_shr(i32x4_add(q, i32x4_splat(128)), 8), 8) } else { q }
+            };
             let mut sums = [0; 2];
             for half in 0..2 {
                 let [a, b, c, d] = [0, 1, 2, 3].map(|i| rounded(4 * half + i));

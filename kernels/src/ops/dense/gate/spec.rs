@@ -9,7 +9,7 @@ named! {
         /// The gate itself.
         #[default]
         Identity = "identity",
-        /// Its sigmoid.
+        /// The sigmoid of the gate.
         Sigmoid = "sigmoid",
         /// The gate times its sigmoid.
         Silu = "silu",

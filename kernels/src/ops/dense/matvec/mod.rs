@@ -22,7 +22,7 @@ pub(crate) const FEW: u32 = 4;
 /// The root-mean-square norm in front of a product.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Norm {
-    /// What is added to the mean square.
+    /// The number that is added to the mean square.
     pub eps: f32,
     /// Whether a weight is stored as its difference from 1.
     pub one_plus: bool,
@@ -31,7 +31,7 @@ pub struct Norm {
 /// The nonlinearity behind a product.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Activation {
-    /// The function.
+    /// The nonlinearity.
     pub kind: activation::Kind,
     /// Whether the product has a second half, by which the first is multiplied.
     pub gated: bool,

@@ -8,7 +8,7 @@ use core::f64::consts::PI;
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum Scaling {
-    /// Not at all.
+    /// Positions are not stretched.
     None,
     /// Every frequency divided by `factor`.
     Linear {

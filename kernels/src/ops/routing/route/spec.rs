@@ -7,9 +7,9 @@ named! {
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
     #[non_exhaustive]
     pub enum Norm {
-        /// Not at all.
+        /// Vectors are scored as they are.
         None = "none",
-        /// To a length of 1.
+        /// Vectors are divided by their length.
         L2 = "l2",
         /// Layer norm without weights.
         Layer = "layer",

@@ -91,11 +91,11 @@ pub enum Keys {
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum Own {
-    /// As any other key.
+    /// The key counts as any other.
     Included,
     /// A key with this logit.
     LastResort(f32),
-    /// Not at all.
+    /// The key does not count.
     Excluded,
 }
 
@@ -105,7 +105,7 @@ pub enum Own {
 pub enum Combine {
     /// The mean over the lists.
     Mean {
-        /// What is added to the number of lists that a token is in.
+        /// The number that is added to the count of lists that a token is in.
         eps: f32,
     },
     /// Weighted by the sum of exponentials of each list, as if all keys stood in one.

@@ -8,11 +8,11 @@ named! {
     /// The kinds of [`Own`].
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub enum OwnKind {
-        /// As any other key.
+        /// The key counts as any other.
         Included = "included",
-        /// With a logit of its own.
+        /// The key has a logit of its own, so low that it counts where there is no other.
         LastResort = "last_resort",
-        /// Not at all.
+        /// The key does not count.
         Excluded = "excluded",
     }
 }

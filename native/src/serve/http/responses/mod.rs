@@ -1,21 +1,19 @@
-//! `/v1/responses`, without anything that is kept between requests.
+//! `/v1/responses`. The server keeps no response, so requests cannot refer to earlier ones.
 
 mod output;
 mod request;
 mod stream;
 
-use super::complete::Conversation;
+use super::complete::Begun;
 use super::error::{Failure, Result};
 use super::fields::Fields;
 use super::render::{Frame, Shape};
-use super::settings::Settings;
 use super::{App, User, complete, respond, stream as events};
 use crate::serve::Event;
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::http::StatusCode;
 use axum::response::Response;
 use output::Output;
 use stream::Lines;
@@ -33,12 +31,7 @@ pub(super) async fn responses(
 
 /// Answers a request that was translated to a chat.
 async fn answer(app: App, user: User, asked: &Fields, fields: Fields) -> Result<Response> {
-    let loaded = app.loaded(fields.string("model")?).await?;
-    let logprobs = complete::chat_logprobs(&fields, app.limits.top_logprobs)?;
-    let (context, vocab) = (loaded.engine()?.context().into(), loaded.model.config().vocab);
-    let mut settings = Settings::read(&fields, context, 1, vocab)?.with_logprobs(logprobs);
-    let (prompt, splitter) = Conversation::read(&fields)?.begin(&loaded, &mut settings).await?;
-    let mut choices = complete::submit(&app, &user, &loaded, vec![prompt], &settings).await?;
+    let Begun { loaded, settings, mut choices, splitter } = complete::begin(&app, &user, &fields, 1).await?;
     let frame = Frame::new(Shape::Chat, loaded, settings.logprobs.is_some(), None);
     let mut output = Output::new(request::echoed(asked, frame.name()), frame, splitter);
     if settings.stream {
@@ -53,7 +46,7 @@ async fn answer(app: App, user: User, asked: &Fields, fields: Fields) -> Result<
                 output.finish(&finish);
             }
             Some(Event::Failed(error)) => return Err(error.into()),
-            None => return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the engine has stopped")),
+            None => return Err(Failure::stopped()),
         }
     }
     Ok(respond(&output.response(Some(choices.usage()))))

@@ -1,5 +1,6 @@
-//! The items of a response, put together from the pieces of an answer, and the events that tell of them.
+//! Builds the items of a response from the pieces of an answer, and the stream events of these items.
 
+use crate::serve::http::deltas::Parts;
 use crate::serve::http::render::{Frame, ended, unique};
 use foveate_core::generate::{Finish, Piece, Usage};
 use foveate_core::parts::{Answer, Part, Splitter};
@@ -17,23 +18,23 @@ enum Kind {
 pub(super) struct Output {
     response: Value,
     frame: Frame,
-    splitter: Option<Splitter>,
+    parts: Parts,
     answer: Answer,
     items: Vec<Value>,
     open: Option<Kind>,
-    /// Log-probabilities of tokens whose text has not been told.
+    /// Log-probabilities of tokens whose text no event has had yet.
     told: Vec<Value>,
-    reasoning_tokens: u64,
+    /// Number of the next event.
     events: u64,
 }
 
 impl Output {
     pub(super) fn new(response: Value, frame: Frame, splitter: Option<Splitter>) -> Self {
         let (answer, items, told) = (Answer::default(), Vec::new(), Vec::new());
-        Self { response, frame, splitter, answer, items, open: None, told, reasoning_tokens: 0, events: 0 }
+        Self { response, frame, parts: Parts::new(splitter), answer, items, open: None, told, events: 0 }
     }
 
-    /// Returns the response as it is now; with the usage of tokens, when it has ended.
+    /// Returns the response as it is now, with `usage` if it has ended.
     pub(super) fn response(&self, usage: Option<Usage>) -> Value {
         let mut response = self.response.clone();
         response["output"] = self.items.clone().into();
@@ -41,7 +42,7 @@ impl Output {
             response["usage"] = json!({
                 "input_tokens": usage.prompt_tokens, "input_tokens_details": {"cached_tokens": usage.cached_tokens},
                 "output_tokens": usage.generated_tokens,
-                "output_tokens_details": {"reasoning_tokens": self.reasoning_tokens},
+                "output_tokens_details": {"reasoning_tokens": self.parts.reasoning_tokens()},
                 "total_tokens": usage.prompt_tokens + usage.generated_tokens,
             });
         }
@@ -59,27 +60,21 @@ impl Output {
     /// Takes a piece in, and returns the events that it makes certain.
     pub(super) fn push(&mut self, piece: &Piece) -> Vec<Value> {
         self.told.extend(piece.token.as_ref().and_then(|token| self.frame.logprob(token)));
-        let parts = match &mut self.splitter {
-            Some(splitter) => splitter.push(&piece.text),
-            None if piece.text.is_empty() => Vec::new(),
-            None => vec![Part::Text(piece.text.clone())],
-        };
-        if piece.token.is_some() && parts.iter().any(|part| matches!(part, Part::Reasoning(_))) {
-            self.reasoning_tokens += 1;
-        }
+        let parts = self.parts.push(&piece.text, piece.token.is_some());
         parts.iter().flat_map(|part| self.add(part)).collect()
     }
 
     /// Ends the response, and returns the last events of its items.
     pub(super) fn finish(&mut self, finish: &Finish) -> Vec<Value> {
-        let rest = self.splitter.as_mut().map(Splitter::finish).unwrap_or_default();
+        let rest = self.parts.finish();
         let mut events: Vec<Value> = rest.iter().flat_map(|part| self.add(part)).collect();
         if self.items.is_empty() {
             events.extend(self.open(Kind::Message));
         }
         let complete = ended(finish) == "stop";
-        events.extend(self.close(if complete { "completed" } else { "incomplete" }));
-        self.response["status"] = if complete { "completed" } else { "incomplete" }.into();
+        let status = if complete { "completed" } else { "incomplete" };
+        events.extend(self.close(status));
+        self.response["status"] = status.into();
         if !complete {
             self.response["incomplete_details"] = json!({"reason": "max_output_tokens"});
         }
@@ -108,22 +103,23 @@ impl Output {
             events.extend(self.open(kind));
         }
         let told = std::mem::take(&mut self.told);
+        let index = self.items.len().saturating_sub(1);
         let Some(item) = self.items.last_mut() else { return events };
         let text = match kind {
             Kind::Call => &mut item["arguments"],
             Kind::Message | Kind::Reasoning => &mut item["content"][0]["text"],
         };
-        *text = format!("{}{delta}", text.as_str().unwrap_or_default()).into();
-        let mut fields = json!({"item_id": item["id"], "output_index": self.items.len() - 1, "delta": delta});
+        if let Value::String(text) = text {
+            text.push_str(delta);
+        }
+        if let (Kind::Message, Some(all)) = (kind, item["content"][0]["logprobs"].as_array_mut()) {
+            all.extend(told.iter().cloned());
+        }
+        let mut fields = json!({"item_id": item["id"], "output_index": index, "delta": delta});
         if kind != Kind::Call {
             fields["content_index"] = 0.into();
         }
         if kind == Kind::Message {
-            if let Some(item) = self.items.last_mut()
-                && let Some(all) = item["content"][0]["logprobs"].as_array_mut()
-            {
-                all.extend(told.iter().cloned());
-            }
             fields["logprobs"] = told.into();
         }
         events.push(self.event(kind.delta(), fields));

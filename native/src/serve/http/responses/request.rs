@@ -1,4 +1,4 @@
-//! A request for a response as a request for a chat.
+//! Translates a request for a response to a request for a chat.
 
 use crate::serve::http::error::{Failure, Result};
 use crate::serve::http::fields::{Fields, short};
@@ -14,7 +14,7 @@ pub(super) const NAMES: [(&str, &str); 5] = [
     ("include", "logprobs"),
 ];
 
-/// Fields that need what this server does not keep or do, and the values that ask for nothing.
+/// Fields that this server does not support, each with the values that are accepted because they change nothing.
 const UNSUPPORTED: [(&str, &[&str]); 8] = [
     ("previous_response_id", &["\"\""]),
     ("conversation", &[]),
@@ -52,7 +52,8 @@ const SAME: [&str; 22] = [
     "modalities",
 ];
 
-pub(super) const LOGPROBS: &str = "message.output_text.logprobs";
+/// The value of `include` that asks for log-probabilities.
+const LOGPROBS: &str = "message.output_text.logprobs";
 
 /// Translates the fields of a response to those of a chat.
 pub(super) fn chat(fields: &Fields) -> Result<Fields> {
@@ -93,14 +94,14 @@ pub(super) fn chat(fields: &Fields) -> Result<Fields> {
 
 fn includes_logprobs(fields: &Fields) -> Result<bool> {
     let included = fields.strings("include", 16)?;
-    // Reasoning is given as it is, and need not be handed back.
+    // Answers have the reasoning as text, so there is no encrypted form to include.
     match included.iter().find(|name| ![LOGPROBS, "reasoning.encrypted_content"].contains(&name.as_str())) {
         Some(other) => Err(Failure::field("include", format!("include may have {LOGPROBS}, got {other:?}"))),
         None => Ok(included.iter().any(|name| name == LOGPROBS)),
     }
 }
 
-/// Appends the messages that the input consists of.
+/// Appends the messages of the input.
 fn read_input(fields: &Fields, messages: &mut Vec<Value>) -> Result<()> {
     let items = match fields.get("input") {
         Some(Value::String(text)) => {
@@ -151,7 +152,7 @@ fn read_tool(at: usize, tool: &Value) -> Result<Value> {
     match tool["type"].as_str() {
         Some("function") => {
             let mut function = tool.clone();
-            // Tools are strict by default here, and calls follow schemas only if all are.
+            // `strict` stays as it was given: calls follow schemas only if every tool says that it is strict.
             function.as_object_mut().map(|function| function.remove("type"));
             Ok(json!({"type": "function", "function": function}))
         }
@@ -161,7 +162,7 @@ fn read_tool(at: usize, tool: &Value) -> Result<Value> {
     }
 }
 
-/// The response before it is answered: what was asked for, as OpenAI repeats it.
+/// Returns the response before its answer, with the fields of the request that OpenAI's responses repeat.
 pub(super) fn echoed(fields: &Fields, model: &str) -> Value {
     let or = |name: &str, default: Value| fields.get(name).cloned().unwrap_or(default);
     json!({

@@ -5,7 +5,6 @@ use crate::serve::Event;
 use crate::serve::http::error::Failure;
 use crate::serve::http::stream::Render;
 use axum::body::Bytes;
-use axum::http::StatusCode;
 use foveate_core::generate::Usage;
 use serde_json::{Value, json};
 
@@ -40,7 +39,7 @@ impl Render for Lines {
             Some(Event::Piece(piece)) => return self.output.push(&piece).iter().map(line).collect(),
             Some(Event::End { finish, .. }) => return self.output.finish(&finish).iter().map(line).collect(),
             Some(Event::Failed(error)) => Failure::from(error),
-            None => Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the engine has stopped"),
+            None => Failure::stopped(),
         };
         let error = failure.json();
         self.failed = Some(json!({"code": "server_error", "message": error["error"]["message"]}));

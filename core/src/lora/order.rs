@@ -5,9 +5,9 @@ use crate::error::{Error, Result};
 use crate::weights::adapters::{Adapter, Pair};
 
 /// Architectures whose GGUF files hold the rows of queries and keys in another order than folders of the hub.
-const REORDERED: [&str; 5] = ["llama", "mistral3", "smollm3", "arcee", "granite"];
+const REORDERED: [&str; 7] = ["llama", "mistral3", "smollm3", "arcee", "granite", "granitemoe", "granitehybrid"];
 
-/// The adapter with its rows of queries and keys in the order that the model's files have.
+/// Brings the rows of queries and keys into the order that the model's files have.
 pub(super) fn reordered(mut adapter: Adapter, config: &Config, gguf: bool) -> Result<Adapter> {
     let order = match (&adapter.gguf, gguf) {
         (None, true) if REORDERED.contains(&&*config.architecture) => Order::Neighbours,
@@ -33,11 +33,12 @@ pub(super) fn reordered(mut adapter: Adapter, config: &Config, gguf: bool) -> Re
     Ok(adapter)
 }
 
+/// The places of two elements of a head that are rotated together.
 #[derive(Clone, Copy, PartialEq)]
 enum Order {
-    /// The elements that are rotated together lie beside each other, as in GGUF files.
+    /// The two lie beside each other, as in GGUF files.
     Neighbours,
-    /// They lie half a head apart, as in folders of the hub.
+    /// The two lie half a head apart, as in folders of the hub.
     Halves,
 }
 

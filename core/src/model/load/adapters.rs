@@ -1,12 +1,11 @@
-//! Loads what adapters add to products.
+//! Loads low-rank adapters beside the matrices that they change.
 
 use super::Loader;
 use super::tensors::known;
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::model::family::Place;
-use crate::model::matrix::Adapter;
-use crate::model::matrix::Matrix;
+use crate::model::matrix::{Adapter, Matrix};
 use crate::weights::adapters::Pair;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,7 +22,7 @@ pub(crate) struct Adapted {
 }
 
 impl<'a, B: Backend> Loader<'a, B> {
-    /// The matrix of these places with what adapters add to it.
+    /// Returns the matrix of these places with its adapters.
     pub(super) fn adapted(
         &mut self,
         mut matrix: Matrix<B>,
