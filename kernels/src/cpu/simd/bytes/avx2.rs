@@ -153,12 +153,6 @@ pub(super) fn pack(format: DType, rows: &[u8], row_bytes: usize, panel: &mut Pan
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn row_dots<F: Format, const T: usize>(row: &[u8], x: [Row<'_>; T], out: &mut [f32]) {
-    if x[0].coarse { rounded_dots::<F, T, true>(row, x, out) } else { rounded_dots::<F, T, false>(row, x, out) }
-}
-
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn rounded_dots<F: Format, const T: usize, const COARSE: bool>(row: &[u8], x: [Row<'_>; T], out: &mut [f32]) {
     let blocks = row.len() / F::BYTES * F::GROUPS;
     for x in &x {
         x.holds(blocks);
@@ -169,10 +163,10 @@ fn rounded_dots<F: Format, const T: usize, const COARSE: bool>(row: &[u8], x: [R
     // SAFETY: blocks of the row, and rows of `x` that hold as many.
     unsafe {
         for first in (0..whole).step_by(TOGETHER) {
-            some_dots::<F, T, COARSE>(row, &x, first, TOGETHER, &mut sums);
+            some_dots::<F, T>(row, &x, first, TOGETHER, &mut sums);
         }
         if whole < blocks {
-            some_dots::<F, T, COARSE>(row, &x, whole, blocks - whole, &mut sums);
+            some_dots::<F, T>(row, &x, whole, blocks - whole, &mut sums);
         }
     }
     for t in 0..T {
@@ -189,7 +183,7 @@ fn rounded_dots<F: Format, const T: usize, const COARSE: bool>(row: &[u8], x: [R
 /// The row has these blocks, and the rows of `x` hold as many.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn some_dots<F: Format, const T: usize, const COARSE: bool>(
+unsafe fn some_dots<F: Format, const T: usize>(
     row: &[u8],
     x: &[Row<'_>; T],
     first: usize,
@@ -205,7 +199,7 @@ unsafe fn some_dots<F: Format, const T: usize, const COARSE: bool>(
         let [d, m] = F::scales::<__m256i>(at, count);
         let halves = |v: &Scales| [0, TOGETHER].map(|i| _mm256_loadu_ps(v.as_ptr().add(i)));
         let (d, mut m) = (halves(&d), halves(&m));
-        if F::SIGNED && !COARSE {
+        if F::SIGNED && !x[0].coarse {
             m = [0, 1].map(|i| _mm256_fnmadd_ps(d[i], _mm256_set1_ps(128.0), m[i]));
         }
         let mut scales = [[0.0f32; 2 * TOGETHER]; T];
@@ -217,7 +211,7 @@ unsafe fn some_dots<F: Format, const T: usize, const COARSE: bool>(
                 _mm256_storeu_ps(scales[t].as_mut_ptr().add(half * TOGETHER), _mm256_mul_ps(d[half], scale));
             }
         }
-        each_block!(F, count, block_dots::<F, T, COARSE>(at, first, x, &scales, sums));
+        each_block!(F, count, block_dots::<F, T>(at, first, x, &scales, sums));
     }
 }
 
@@ -227,7 +221,7 @@ unsafe fn some_dots<F: Format, const T: usize, const COARSE: bool>(
 /// `at` points to blocks up to block `b`, and the rows of `x` are as long.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn block_dots<F: Format, const T: usize, const COARSE: bool, const G: usize>(
+unsafe fn block_dots<F: Format, const T: usize, const G: usize>(
     b: usize,
     at: *const u8,
     first: usize,
@@ -238,17 +232,18 @@ unsafe fn block_dots<F: Format, const T: usize, const COARSE: bool, const G: usi
     // SAFETY: the caller's promise.
     unsafe {
         let mut w: __m256i = F::integers::<__m256i, G>(at.add(b / F::GROUPS * F::BYTES));
-        if F::SIGNED && !COARSE {
+        if F::SIGNED && !x[0].coarse {
             w = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
         }
+        let [even, odd] = words(w);
         for t in 0..T {
-            let dots = if COARSE {
+            // Not a parameter of the function, which would double the code: the branch costs less than the products.
+            let dots = if x[0].coarse {
                 let q = _mm256_loadu_si256(x[t].q.as_ptr().add((first + b) * BLOCK).cast());
-                let pairs = if F::SIGNED { signed_pairs(_mm256_abs_epi8(w), w, q) } else { _mm256_maddubs_epi16(w, q) };
+                let pairs = if F::SIGNED { signed_pairs(w, q) } else { _mm256_maddubs_epi16(w, q) };
                 _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))
             } else {
                 let q: *const __m256i = x[t].q.as_ptr().add((first + b) * 2 * BLOCK).cast();
-                let [even, odd] = words(w);
                 let even = _mm256_madd_epi16(even, _mm256_loadu_si256(q));
                 _mm256_add_epi32(even, _mm256_madd_epi16(odd, _mm256_loadu_si256(q.add(1))))
             };
@@ -272,12 +267,12 @@ fn words(bytes: __m256i) -> [__m256i; 2] {
     [_mm256_and_si256(bytes, _mm256_set1_epi16(0xff)), _mm256_srli_epi16::<8>(bytes)]
 }
 
-/// Multiplies bytes with signs and adds pairs; `size` is the magnitude of `w`. No sum leaves 16 bits, since `q` is at most
-/// 127 and `w` at most 128.
+/// Multiplies bytes with signs and adds pairs. No sum leaves 16 bits, since the magnitude of `q` is at most 127 and that of
+/// `w` at most 128.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn signed_pairs(size: __m256i, w: __m256i, q: __m256i) -> __m256i {
-    _mm256_maddubs_epi16(size, _mm256_sign_epi8(q, w))
+fn signed_pairs(w: __m256i, q: __m256i) -> __m256i {
+    _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(q, w))
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -301,11 +296,12 @@ fn format_multiply<const HALVES: bool, const SUM: usize>(panel: &Panel, x: &Roun
     let tokens = y.shape()[0];
     for g in 0..panel.outputs.div_ceil(GROUP) {
         for t in (0..tokens).step_by(TOKENS) {
-            match tokens - t {
-                1 => tile::<HALVES, SUM, 1>(panel, x, g, t, y),
-                2 => tile::<HALVES, SUM, 2>(panel, x, g, t, y),
-                3 => tile::<HALVES, SUM, 3>(panel, x, g, t, y),
-                _ => tile::<HALVES, SUM, TOKENS>(panel, x, g, t, y),
+            if tokens - t >= TOKENS {
+                tile::<HALVES, SUM, TOKENS>(panel, x, g, t, y);
+            } else {
+                for t in t..tokens {
+                    tile::<HALVES, SUM, 1>(panel, x, g, t, y);
+                }
             }
         }
     }
@@ -348,7 +344,8 @@ fn tile<const HALVES: bool, const SUM: usize, const T: usize>(
                     let sum = |half| *row[t].sum.get_unchecked(super::place(b, half));
                     let sum = _mm256_set1_ps(if HALVES { sum(half) } else { sum(0) + sum(1) });
                     for n in 0..2 {
-                        let (d, mut m) = (_mm256_loadu_ps(scales.add(8 * n)), _mm256_loadu_ps(scales.add(GROUP + 8 * n)));
+                        let (d, mut m) =
+                            (_mm256_loadu_ps(scales.add(8 * n)), _mm256_loadu_ps(scales.add(GROUP + 8 * n)));
                         if SUM == SIGNED {
                             m = _mm256_fmadd_ps(up, d, m);
                         }
@@ -417,7 +414,8 @@ unsafe fn pair_sums<const HALVES: bool, const SUM: usize, const T: usize>(
     let mut dots = [[_mm256_setzero_si256(); 2]; T];
     for first in (half * dwords..(half + 1) * dwords).step_by(SUM) {
         let mut pairs = [[_mm256_setzero_si256(); 2]; T];
-        for j in first..first + SUM {
+        // As in `word_sums`.
+        for j in first..first + core::hint::black_box(SUM) {
             // SAFETY: the caller's promise.
             unsafe {
                 let w = [0, 8].map(|n| _mm256_loadu_si256(words.add(j * GROUP + n).cast()));
@@ -444,7 +442,11 @@ unsafe fn pair_sums<const HALVES: bool, const SUM: usize, const T: usize>(
 /// `words` points to a block of a panel, and each `q` to eight dwords.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn signed_sums<const HALVES: bool, const T: usize>(words: *const u32, q: [*const i32; T], half: usize) -> Sums<T> {
+unsafe fn signed_sums<const HALVES: bool, const T: usize>(
+    words: *const u32,
+    q: [*const i32; T],
+    half: usize,
+) -> Sums<T> {
     let dwords = core::hint::black_box(if HALVES { 4 } else { 8 });
     let (ones, up) = (_mm256_set1_epi16(1), _mm256_set1_epi8(-128));
     let mut dots = [[_mm256_setzero_si256(); 2]; T];
@@ -455,7 +457,7 @@ unsafe fn signed_sums<const HALVES: bool, const T: usize>(words: *const u32, q: 
             for t in 0..T {
                 let q = _mm256_set1_epi32(q[t].add(j).read_unaligned());
                 for n in 0..2 {
-                    let pairs = signed_pairs(_mm256_abs_epi8(w[n]), w[n], q);
+                    let pairs = signed_pairs(w[n], q);
                     dots[t][n] = _mm256_add_epi32(dots[t][n], _mm256_madd_epi16(pairs, ones));
                 }
             }
