@@ -1,9 +1,13 @@
 """A server under load and under faults: what is lost, how long answers take, and how fast tokens come.
 
-usage: load.py MODEL.gguf [load] [speed] [faults] [batch]     all of them without a name; $FOVEATE is the program
+usage: load.py MODEL.gguf [load] [speed] [prefix] [faults] [batch]     all of them without a name; $FOVEATE is the program
+
+`speed` runs llama.cpp in turn with ours if $PEERS is a folder of npm packages with node-llama-cpp. On a machine that does
+other work, UNDER="chrt -r 10" puts the servers in front of it.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import pathlib
@@ -15,9 +19,10 @@ import sys
 import tempfile
 import time
 
-from servers import Server
+from servers import Peer, Server
 
 HELD, QUEUED, TOGETHER = 1000, 200, 32
+TOKENS, RUNS = 64, 3
 
 
 def head(address, path, body, more=""):
@@ -113,13 +118,25 @@ async def rate(server, together, tokens):
 
 
 async def speed(model):
-    flags = ["--sequences", 32, "--context", 512, "--cache-tokens", 16384, "--prefixes", 0]
-    for more in ([], ["--no-batch-invariance"]):
-        with Server("--model", model, *flags, *more) as server:
+    """Tokens per second at 1, 8 and 32 requests, of all servers in turn: the prompts of 24 tokens are in the time."""
+    flags = ["--model", model, "--sequences", 32, "--context", 512, "--cache-tokens", 16384, "--prefixes", 0]
+    begun = {"ours": lambda: Server(*flags), "ours, --no-batch-invariance": lambda: Server(*flags, "--no-batch-invariance")}
+    if "PEERS" in os.environ:
+        begun["llama.cpp"] = lambda: Peer(model, 32, 512)
+    with contextlib.ExitStack() as stack:
+        servers = {name: stack.enter_context(begin()) for name, begin in begun.items()}
+        for server in servers.values():
             await rate(server, 1, 8)
-            rates = [statistics.median([await rate(server, together, 64) for _ in range(3)]) for together in (1, 8, 32)]
-            print(f"tokens per second at 1, 8 and 32 requests{' ' + more[0] if more else ''}: " + ", ".join(f"{r:.0f}" for r in rates))
-    # A chat behind a long system prompt.
+        for together in (1, 8, 32):
+            runs = [{name: await rate(server, together, TOKENS) for name, server in servers.items()} for _ in range(RUNS)]
+            for name in servers:
+                ours = [run[name] for run in runs]
+                text = f"{together} requests, {name}: {statistics.median(ours):.1f} tokens per second"
+                print(f"{text} ({min(ours):.1f} to {max(ours):.1f} of {RUNS} runs of {TOKENS} tokens)", flush=True)
+
+
+async def prefix(model):
+    """A chat behind a long system prompt: the time to its first token."""
     with Server("--model", model, "--context", 4096) as server:
         system = {"role": "system", "content": "You know many things. " * 400}
         times = []
@@ -227,11 +244,11 @@ def batch(model):
 
 
 def main(model, *names):
-    for name in names or ("load", "speed", "faults", "batch"):
+    for name in names or ("load", "speed", "prefix", "faults", "batch"):
         if name == "batch":
             batch(model)
         else:
-            asyncio.run({"load": load, "speed": speed, "faults": faults}[name](model))
+            asyncio.run({"load": load, "speed": speed, "prefix": prefix, "faults": faults}[name](model))
 
 
 main(pathlib.Path(sys.argv[1]), *sys.argv[2:])

@@ -32,9 +32,13 @@ class Server:
 
     def __init__(self, *flags, env=None):
         program = os.environ.get("FOVEATE", "target/debug/foveate")
-        command = [program, "serve", "--port", "0", "--device", "cpu", *map(str, flags)]
+        self.start([program, "serve", "--port", "0", "--device", "cpu", *map(str, flags)], env, "server.log")
+
+    def start(self, command, env, log):
+        """Starts a program that prints its address when it is ready. $UNDER is put in front, such as `chrt -r 10`."""
+        command = [*os.environ.get("UNDER", "").split(), *command]
         environment = {**os.environ, **(env or {})}
-        self.log = open(pathlib.Path(os.environ.get("CLIENTS", ".")) / "server.log", "w+")
+        self.log = open(pathlib.Path(os.environ.get("CLIENTS", ".")) / log, "w+")
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True, env=environment)
         line = self.process.stdout.readline()
         assert line.startswith("listening on "), (line, self.errors())
@@ -55,3 +59,12 @@ class Server:
         finally:
             self.process.kill()
             self.log.close()
+
+
+class Peer(Server):
+    """llama.cpp from npm, as peer.mjs serves it; $PEERS is the node_modules that has node-llama-cpp."""
+
+    def __init__(self, model, sequences, context):
+        script = pathlib.Path(__file__).with_name("peer.mjs")
+        command = ["node", script, os.environ["PEERS"], model, sequences, context]
+        self.start(list(map(str, command)), None, "peer.log")
