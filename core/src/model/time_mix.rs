@@ -14,10 +14,11 @@
 use super::matrix::{Input, Matrix, Then};
 use super::norm::Norm;
 use super::record::Record;
+use super::vectors::TimeMixBuffers;
 use super::workspace::{Step, Workspace};
 use crate::backend::{Backend, Operand};
 use crate::cache::{LayerStates, Slots};
-use crate::config::{self, Config};
+use crate::config;
 use crate::error::Result;
 use foveate_kernels::{activation, add, conv, delta, gate};
 
@@ -55,64 +56,6 @@ pub(crate) struct TimeMix<B: Backend> {
 pub(crate) struct LowRank<B: Backend> {
     pub(super) down: Matrix<B>,
     pub(super) up: Matrix<B>,
-}
-
-/// Memory for the steps of time mixes, of rows for each token.
-pub(crate) struct Buffers<B: Backend> {
-    /// The token before less the token, and the input of a product.
-    change: B::Buffer,
-    shared: B::Buffer,
-    receptance: B::Buffer,
-    key: B::Buffer,
-    value: B::Buffer,
-    /// The values of the first layer.
-    first: B::Buffer,
-    decay: B::Buffer,
-    /// In-context learning rates, in front of their sigmoid.
-    rate: B::Buffer,
-    /// Unit keys times -1; unit keys times the rates.
-    erased: B::Buffer,
-    replaced: B::Buffer,
-    /// Intermediate results.
-    scaled: B::Buffer,
-    normed: B::Buffer,
-    gate: B::Buffer,
-    /// Between two products.
-    latent: B::Buffer,
-    bonus: B::Buffer,
-}
-
-impl<B: Backend> Buffers<B> {
-    /// For the largest of the layers with a time mix, if there are any.
-    pub(crate) fn new(
-        config: &Config,
-        rows: impl Fn(&'static str, u32, u32) -> Result<B::Buffer>,
-        batch: u32,
-    ) -> Result<Option<Self>> {
-        let mixes: Vec<&config::TimeMix> = config.layers.iter().filter_map(|layer| layer.mixer.time_mix()).collect();
-        let most = |size: &dyn Fn(&config::TimeMix) -> u32| mixes.iter().map(|mix| size(mix)).max();
-        let (keys, values) = (most(&config::TimeMix::keys), most(&config::TimeMix::values));
-        let Some((keys, values)) = keys.zip(values) else { return Ok(None) };
-        let rank = most(&config::TimeMix::rank).unwrap_or(1);
-        let buffer = |width| rows("time mix", batch, width);
-        Ok(Some(Self {
-            change: buffer(config.dim)?,
-            shared: buffer(config.dim)?,
-            receptance: buffer(keys)?,
-            key: buffer(keys)?,
-            value: buffer(values)?,
-            first: buffer(values)?,
-            decay: buffer(keys)?,
-            rate: buffer(keys)?,
-            erased: buffer(keys)?,
-            replaced: buffer(keys)?,
-            scaled: buffer(keys.max(values))?,
-            normed: buffer(values)?,
-            gate: buffer(values)?,
-            latent: buffer(rank)?,
-            bonus: buffer(most(&|mix| mix.heads).unwrap_or(1))?,
-        }))
-    }
 }
 
 /// Rows of `heads` heads of `dim` elements that a `gate` leaves as they are.
@@ -238,7 +181,7 @@ impl<B: Backend> TimeMix<B> {
         tokens: u32,
         input: &Input<'_, B>,
         index: usize,
-        b: &Buffers<B>,
+        b: &TimeMixBuffers<B>,
     ) -> Result<()> {
         let dim = self.receptance.inputs;
         let spec = gate::Spec { skip: Some(dim), ..rows(tokens, dim, 1) };
@@ -247,7 +190,7 @@ impl<B: Backend> TimeMix<B> {
     }
 
     /// Records the values, and returns where they lie.
-    fn value<'a>(&self, to: &mut Record<'_, B>, tokens: u32, b: &'a Buffers<B>) -> Result<&'a B::Buffer> {
+    fn value<'a>(&self, to: &mut Record<'_, B>, tokens: u32, b: &'a TimeMixBuffers<B>) -> Result<&'a B::Buffer> {
         let width = self.config.values();
         let input = Input::plain(Operand::new(&b.shared));
         let Some(share) = &self.value_share else {
@@ -264,7 +207,7 @@ impl<B: Backend> TimeMix<B> {
     }
 
     /// Records what is erased and replaced, and then the keys that are written.
-    fn keys(&self, to: &mut Record<'_, B>, tokens: u32, b: &Buffers<B>) -> Result<()> {
+    fn keys(&self, to: &mut Record<'_, B>, tokens: u32, b: &TimeMixBuffers<B>) -> Result<()> {
         let (c, width) = (&self.config, self.config.keys());
         let [unit, written] = &self.key_scales;
         scale(to, [tokens, width], &b.key, (unit, None), &b.erased)?;
