@@ -1,7 +1,7 @@
-//! AVX2 byte products: sixteen 16-bit products per instruction, summed in pairs.
+//! AVX2 byte products: sixteen 16-bit products per instruction, or 32 of bytes, summed in pairs.
 //!
 //! A row of [`Rounded`] stores its 16-bit integers whole, `[blocks, 2, 16]`: first the even elements of a block, then the
-//! odd ones. Splitting the bytes of weights into words yields the same order.
+//! odd ones. Splitting the bytes of weights into words yields the same order. A coarse row stores its bytes, `[blocks, 32]`.
 #![allow(clippy::needless_range_loop, reason = "counted loops over registers unroll")]
 
 use super::formats::{Bytes32, Format, Scales, by_format, each_block};
@@ -16,6 +16,10 @@ use core::ops::Range;
 const TOKENS: usize = 4;
 /// Bytes that [`dots`] prefetches ahead.
 const AHEAD: usize = 2048;
+/// In place of the number of products that [`pair_sums`] adds in 16 bits: activations are words.
+const WORDS: usize = 0;
+/// In its place: activations are bytes and weights have a sign.
+const SIGNED: usize = 1;
 
 impl Bytes32 for __m256i {
     #[inline(always)]
@@ -99,10 +103,18 @@ pub(super) fn round(x: &[f32], mut row: RowMut<'_>) {
         // NaN has the largest bits as an integer, so the maximum keeps it.
         let max = f32::from_bits(lanes(_mm256_max_epi32(pairs[0], pairs[1])).into_iter().fold(0, i32::max) as u32);
         let inverse = _mm256_set1_ps(if max > SMALLEST { LARGEST / max } else { 0.0 });
-        let mut whole = part.map(|v| _mm256_cvtps_epi32(_mm256_mul_ps(v, inverse)));
+        let whole = part.map(|v| _mm256_cvtps_epi32(_mm256_mul_ps(v, inverse)));
+        let sums = |of: [__m256i; 4]| [0, 2].map(|i| lanes(_mm256_add_epi32(of[i], of[i + 1])).into_iter().sum());
         if row.coarse {
-            let high = |v| _mm256_srai_epi32::<8>(_mm256_add_epi32(v, _mm256_set1_epi32(128)));
-            whole = whole.map(|v| _mm256_slli_epi32::<8>(high(v)));
+            let high = whole.map(|v| _mm256_srai_epi32::<8>(_mm256_add_epi32(v, _mm256_set1_epi32(128))));
+            let words = [0, 2].map(|i| _mm256_packs_epi32(high[i], high[i + 1]));
+            // `packs` works within 128-bit lanes; the permutation restores the order.
+            let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+            let bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(words[0], words[1]), order);
+            // SAFETY: stores the block's bytes.
+            unsafe { _mm256_storeu_si256(row.q[b * BLOCK..][..BLOCK].as_mut_ptr().cast(), bytes) };
+            row.set(b, 256.0 * (max / LARGEST), sums(high));
+            continue;
         }
         // The even elements become the lower half of a register, the odd ones the upper half.
         let split = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
@@ -116,8 +128,7 @@ pub(super) fn round(x: &[f32], mut row: RowMut<'_>) {
             // SAFETY: stores sixteen of the block's integers.
             unsafe { _mm256_storeu_si256(q[BLOCK * half..][..BLOCK].as_mut_ptr().cast(), ordered) };
         }
-        let sums = [0, 2].map(|i| lanes(_mm256_add_epi32(whole[i], whole[i + 1])).into_iter().sum());
-        row.set(b, max / LARGEST, sums);
+        row.set(b, max / LARGEST, sums(whole));
     }
 }
 
@@ -142,6 +153,12 @@ pub(super) fn pack(format: DType, rows: &[u8], row_bytes: usize, panel: &mut Pan
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn row_dots<F: Format, const T: usize>(row: &[u8], x: [Row<'_>; T], out: &mut [f32]) {
+    if x[0].coarse { rounded_dots::<F, T, true>(row, x, out) } else { rounded_dots::<F, T, false>(row, x, out) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn rounded_dots<F: Format, const T: usize, const COARSE: bool>(row: &[u8], x: [Row<'_>; T], out: &mut [f32]) {
     let blocks = row.len() / F::BYTES * F::GROUPS;
     for x in &x {
         x.holds(blocks);
@@ -152,10 +169,10 @@ fn row_dots<F: Format, const T: usize>(row: &[u8], x: [Row<'_>; T], out: &mut [f
     // SAFETY: blocks of the row, and rows of `x` that hold as many.
     unsafe {
         for first in (0..whole).step_by(TOGETHER) {
-            some_dots::<F, T>(row, &x, first, TOGETHER, &mut sums);
+            some_dots::<F, T, COARSE>(row, &x, first, TOGETHER, &mut sums);
         }
         if whole < blocks {
-            some_dots::<F, T>(row, &x, whole, blocks - whole, &mut sums);
+            some_dots::<F, T, COARSE>(row, &x, whole, blocks - whole, &mut sums);
         }
     }
     for t in 0..T {
@@ -172,7 +189,7 @@ fn row_dots<F: Format, const T: usize>(row: &[u8], x: [Row<'_>; T], out: &mut [f
 /// The row has these blocks, and the rows of `x` hold as many.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn some_dots<F: Format, const T: usize>(
+unsafe fn some_dots<F: Format, const T: usize, const COARSE: bool>(
     row: &[u8],
     x: &[Row<'_>; T],
     first: usize,
@@ -188,7 +205,7 @@ unsafe fn some_dots<F: Format, const T: usize>(
         let [d, m] = F::scales::<__m256i>(at, count);
         let halves = |v: &Scales| [0, TOGETHER].map(|i| _mm256_loadu_ps(v.as_ptr().add(i)));
         let (d, mut m) = (halves(&d), halves(&m));
-        if F::SIGNED {
+        if F::SIGNED && !COARSE {
             m = [0, 1].map(|i| _mm256_fnmadd_ps(d[i], _mm256_set1_ps(128.0), m[i]));
         }
         let mut scales = [[0.0f32; 2 * TOGETHER]; T];
@@ -200,7 +217,7 @@ unsafe fn some_dots<F: Format, const T: usize>(
                 _mm256_storeu_ps(scales[t].as_mut_ptr().add(half * TOGETHER), _mm256_mul_ps(d[half], scale));
             }
         }
-        each_block!(F, count, block_dots::<F, T>(at, first, x, &scales, sums));
+        each_block!(F, count, block_dots::<F, T, COARSE>(at, first, x, &scales, sums));
     }
 }
 
@@ -210,7 +227,7 @@ unsafe fn some_dots<F: Format, const T: usize>(
 /// `at` points to blocks up to block `b`, and the rows of `x` are as long.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn block_dots<F: Format, const T: usize, const G: usize>(
+unsafe fn block_dots<F: Format, const T: usize, const COARSE: bool, const G: usize>(
     b: usize,
     at: *const u8,
     first: usize,
@@ -221,15 +238,21 @@ unsafe fn block_dots<F: Format, const T: usize, const G: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         let mut w: __m256i = F::integers::<__m256i, G>(at.add(b / F::GROUPS * F::BYTES));
-        if F::SIGNED {
+        if F::SIGNED && !COARSE {
             w = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
         }
-        let [even, odd] = words(w);
         for t in 0..T {
-            let q: *const __m256i = x[t].q.as_ptr().add((first + b) * 2 * BLOCK).cast();
-            let even = _mm256_madd_epi16(even, _mm256_loadu_si256(q));
-            let odd = _mm256_madd_epi16(odd, _mm256_loadu_si256(q.add(1)));
-            let dots = _mm256_cvtepi32_ps(_mm256_add_epi32(even, odd));
+            let dots = if COARSE {
+                let q = _mm256_loadu_si256(x[t].q.as_ptr().add((first + b) * BLOCK).cast());
+                let pairs = if F::SIGNED { signed_pairs(_mm256_abs_epi8(w), w, q) } else { _mm256_maddubs_epi16(w, q) };
+                _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))
+            } else {
+                let q: *const __m256i = x[t].q.as_ptr().add((first + b) * 2 * BLOCK).cast();
+                let [even, odd] = words(w);
+                let even = _mm256_madd_epi16(even, _mm256_loadu_si256(q));
+                _mm256_add_epi32(even, _mm256_madd_epi16(odd, _mm256_loadu_si256(q.add(1))))
+            };
+            let dots = _mm256_cvtepi32_ps(dots);
             let scale: *const f32 = scales[t].as_ptr().add(b);
             // The lower four lanes are sums of the first half of the block, the upper four of the second half.
             let scale = if F::HALVES {
@@ -249,22 +272,40 @@ fn words(bytes: __m256i) -> [__m256i; 2] {
     [_mm256_and_si256(bytes, _mm256_set1_epi16(0xff)), _mm256_srli_epi16::<8>(bytes)]
 }
 
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn multiply(panel: &Panel, x: &Rounded, y: &mut Tile<'_>) {
-    assert_eq!(panel.blocks, x.blocks, "rows as long as those of the panel");
-    if panel.halves { format_multiply::<true>(panel, x, y) } else { format_multiply::<false>(panel, x, y) }
+/// Multiplies bytes with signs and adds pairs; `size` is the magnitude of `w`. No sum leaves 16 bits, since `q` is at most
+/// 127 and `w` at most 128.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn signed_pairs(size: __m256i, w: __m256i, q: __m256i) -> __m256i {
+    _mm256_maddubs_epi16(size, _mm256_sign_epi8(q, w))
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn format_multiply<const HALVES: bool>(panel: &Panel, x: &Rounded, y: &mut Tile<'_>) {
+pub(super) fn multiply(panel: &Panel, x: &Rounded, y: &mut Tile<'_>) {
+    assert_eq!(panel.blocks, x.blocks, "rows as long as those of the panel");
+    match (panel.halves, x.coarse.then_some(panel.bits)) {
+        (false, None) => format_multiply::<false, WORDS>(panel, x, y),
+        (true, None) => format_multiply::<true, WORDS>(panel, x, y),
+        (false, Some(..=4)) => format_multiply::<false, 8>(panel, x, y),
+        (false, Some(5)) => format_multiply::<false, 4>(panel, x, y),
+        (false, Some(6)) => format_multiply::<false, 2>(panel, x, y),
+        (true, Some(..=5)) => format_multiply::<true, 4>(panel, x, y),
+        (true, Some(6)) => format_multiply::<true, 2>(panel, x, y),
+        (false, Some(_)) => format_multiply::<false, SIGNED>(panel, x, y),
+        (true, Some(_)) => format_multiply::<true, SIGNED>(panel, x, y),
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn format_multiply<const HALVES: bool, const SUM: usize>(panel: &Panel, x: &Rounded, y: &mut Tile<'_>) {
     let tokens = y.shape()[0];
     for g in 0..panel.outputs.div_ceil(GROUP) {
         for t in (0..tokens).step_by(TOKENS) {
             match tokens - t {
-                1 => tile::<HALVES, 1>(panel, x, g, t, y),
-                2 => tile::<HALVES, 2>(panel, x, g, t, y),
-                3 => tile::<HALVES, 3>(panel, x, g, t, y),
-                _ => tile::<HALVES, TOKENS>(panel, x, g, t, y),
+                1 => tile::<HALVES, SUM, 1>(panel, x, g, t, y),
+                2 => tile::<HALVES, SUM, 2>(panel, x, g, t, y),
+                3 => tile::<HALVES, SUM, 3>(panel, x, g, t, y),
+                _ => tile::<HALVES, SUM, TOKENS>(panel, x, g, t, y),
             }
         }
     }
@@ -273,40 +314,44 @@ fn format_multiply<const HALVES: bool>(panel: &Panel, x: &Rounded, y: &mut Tile<
 /// Multiplies `T` tokens from `token` on with group `g` of outputs.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn tile<const HALVES: bool, const T: usize>(panel: &Panel, x: &Rounded, g: usize, token: usize, y: &mut Tile<'_>) {
+fn tile<const HALVES: bool, const SUM: usize, const T: usize>(
+    panel: &Panel,
+    x: &Rounded,
+    g: usize,
+    token: usize,
+    y: &mut Tile<'_>,
+) {
     let mut row = [x.row(token); T];
     for t in 1..T {
         row[t] = x.row(token + t);
     }
     let (width, words) = (panel.width(), panel.group(g));
-    // A number that the compiler does not know: an unrolled loop over the dwords of a block would not fit into registers.
-    let dwords = core::hint::black_box(if HALVES { 4 } else { 8 });
+    let block = if SUM == WORDS { 2 * BLOCK } else { BLOCK };
     let mut sums = [[_mm256_setzero_ps(); 2]; T];
     for b in 0..panel.blocks {
-        // SAFETY: a block of a panel has `width` words; a row has 16 dwords per block, a scale and two sums.
+        // SAFETY: a block of a panel has `width` words; a row has eight dwords of a coarse block or sixteen of another, a
+        // scale and two sums.
         unsafe {
             let words = words.as_ptr().add(b * width);
+            let q = row.map(|row| row.q.as_ptr().add(b * block).cast::<i32>());
             for half in 0..if HALVES { 2 } else { 1 } {
-                let mut dots = [[_mm256_setzero_si256(); 2]; T];
-                for j in half * dwords..(half + 1) * dwords {
-                    let w = [0, 8].map(|n| super::avx2::words(_mm256_loadu_si256(words.add(j * GROUP + n).cast())));
-                    for t in 0..T {
-                        let q: *const i32 = row[t].q.as_ptr().add(b * 2 * BLOCK).cast();
-                        let even = _mm256_set1_epi32(q.add(j).read_unaligned());
-                        let odd = _mm256_set1_epi32(q.add(8 + j).read_unaligned());
-                        for n in 0..2 {
-                            dots[t][n] = _mm256_add_epi32(dots[t][n], _mm256_madd_epi16(w[n][0], even));
-                            dots[t][n] = _mm256_add_epi32(dots[t][n], _mm256_madd_epi16(w[n][1], odd));
-                        }
-                    }
-                }
+                let dots = match SUM {
+                    WORDS => word_sums::<HALVES, T>(words, q, half),
+                    SIGNED => signed_sums::<HALVES, T>(words, q, half),
+                    _ => pair_sums::<HALVES, SUM, T>(words, q, half),
+                };
                 let scales: *const f32 = words.add((8 + 2 * half) * GROUP).cast();
+                // The panel holds bytes and `m` of signed formats moved up by 128, and `signed_sums` moves its bytes back.
+                let up = _mm256_set1_ps(if SUM == SIGNED { 128.0 } else { 0.0 });
                 for t in 0..T {
                     let scale = _mm256_set1_ps(*row[t].scale.get_unchecked(b));
                     let sum = |half| *row[t].sum.get_unchecked(super::place(b, half));
                     let sum = _mm256_set1_ps(if HALVES { sum(half) } else { sum(0) + sum(1) });
                     for n in 0..2 {
-                        let (d, m) = (_mm256_loadu_ps(scales.add(8 * n)), _mm256_loadu_ps(scales.add(GROUP + 8 * n)));
+                        let (d, mut m) = (_mm256_loadu_ps(scales.add(8 * n)), _mm256_loadu_ps(scales.add(GROUP + 8 * n)));
+                        if SUM == SIGNED {
+                            m = _mm256_fmadd_ps(up, d, m);
+                        }
                         sums[t][n] = _mm256_fmadd_ps(m, sum, sums[t][n]);
                         let dots = _mm256_mul_ps(_mm256_cvtepi32_ps(dots[t][n]), d);
                         sums[t][n] = _mm256_fmadd_ps(dots, scale, sums[t][n]);
@@ -325,4 +370,96 @@ fn tile<const HALVES: bool, const T: usize>(panel: &Panel, x: &Rounded, g: usize
         let count = (panel.outputs - from).min(GROUP);
         y.row(token + t)[from..from + count].copy_from_slice(&all[..count]);
     }
+}
+
+/// Sums of a block, or of a half of it: `[tokens, 2]` registers of eight outputs.
+type Sums<const T: usize> = [[__m256i; 2]; T];
+
+/// Multiplies words of activations.
+///
+/// # Safety
+/// `words` points to a block of a panel, and each `q` to sixteen dwords.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn word_sums<const HALVES: bool, const T: usize>(words: *const u32, q: [*const i32; T], half: usize) -> Sums<T> {
+    // A number that the compiler does not know: an unrolled loop over the dwords of a block would not fit into registers.
+    let dwords = core::hint::black_box(if HALVES { 4 } else { 8 });
+    let mut dots = [[_mm256_setzero_si256(); 2]; T];
+    for j in half * dwords..(half + 1) * dwords {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let w = [0, 8].map(|n| self::words(_mm256_loadu_si256(words.add(j * GROUP + n).cast())));
+            for t in 0..T {
+                let even = _mm256_set1_epi32(q[t].add(j).read_unaligned());
+                let odd = _mm256_set1_epi32(q[t].add(8 + j).read_unaligned());
+                for n in 0..2 {
+                    dots[t][n] = _mm256_add_epi32(dots[t][n], _mm256_madd_epi16(w[n][0], even));
+                    dots[t][n] = _mm256_add_epi32(dots[t][n], _mm256_madd_epi16(w[n][1], odd));
+                }
+            }
+        }
+    }
+    dots
+}
+
+/// Multiplies bytes of activations by weights without sign, and adds `SUM` products of pairs in 16 bits.
+///
+/// # Safety
+/// `words` points to a block of a panel, and each `q` to eight dwords.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn pair_sums<const HALVES: bool, const SUM: usize, const T: usize>(
+    words: *const u32,
+    q: [*const i32; T],
+    half: usize,
+) -> Sums<T> {
+    let (dwords, ones) = (if HALVES { 4 } else { 8 }, _mm256_set1_epi16(1));
+    let mut dots = [[_mm256_setzero_si256(); 2]; T];
+    for first in (half * dwords..(half + 1) * dwords).step_by(SUM) {
+        let mut pairs = [[_mm256_setzero_si256(); 2]; T];
+        for j in first..first + SUM {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let w = [0, 8].map(|n| _mm256_loadu_si256(words.add(j * GROUP + n).cast()));
+                for t in 0..T {
+                    let q = _mm256_set1_epi32(q[t].add(j).read_unaligned());
+                    for n in 0..2 {
+                        pairs[t][n] = _mm256_add_epi16(pairs[t][n], _mm256_maddubs_epi16(w[n], q));
+                    }
+                }
+            }
+        }
+        for t in 0..T {
+            for n in 0..2 {
+                dots[t][n] = _mm256_add_epi32(dots[t][n], _mm256_madd_epi16(pairs[t][n], ones));
+            }
+        }
+    }
+    dots
+}
+
+/// Multiplies bytes of activations by weights with a sign.
+///
+/// # Safety
+/// `words` points to a block of a panel, and each `q` to eight dwords.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn signed_sums<const HALVES: bool, const T: usize>(words: *const u32, q: [*const i32; T], half: usize) -> Sums<T> {
+    let dwords = core::hint::black_box(if HALVES { 4 } else { 8 });
+    let (ones, up) = (_mm256_set1_epi16(1), _mm256_set1_epi8(-128));
+    let mut dots = [[_mm256_setzero_si256(); 2]; T];
+    for j in half * dwords..(half + 1) * dwords {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let w = [0, 8].map(|n| _mm256_xor_si256(_mm256_loadu_si256(words.add(j * GROUP + n).cast()), up));
+            for t in 0..T {
+                let q = _mm256_set1_epi32(q[t].add(j).read_unaligned());
+                for n in 0..2 {
+                    let pairs = signed_pairs(_mm256_abs_epi8(w[n]), w[n], q);
+                    dots[t][n] = _mm256_add_epi32(dots[t][n], _mm256_madd_epi16(pairs, ones));
+                }
+            }
+        }
+    }
+    dots
 }

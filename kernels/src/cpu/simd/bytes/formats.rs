@@ -1,6 +1,6 @@
 //! The weight formats, decoded to bytes and scales once for all units.
 //!
-//! Element `i` of a block of 32 weights is `d u[i] + m`. `u` is a byte without sign, or with one if the format says so.
+//! Element `i` of a block of 32 weights is `d u[i] + m`. `u` has up to 6 bits and no sign, or 8 bits and a sign.
 //! Both numbers belong to the whole block, or to each half of it.
 
 mod codes;
@@ -61,8 +61,10 @@ pub(super) trait Format {
     const GROUPS: usize = 1;
     /// Whether both halves of 32 weights have scales of their own.
     const HALVES: bool = false;
-    /// Whether the bytes have a sign.
-    const SIGNED: bool = false;
+    /// Bits of an integer.
+    const BITS: u32;
+    /// Whether the bytes have a sign: those of 8 bits have.
+    const SIGNED: bool = Self::BITS == 8;
 
     /// Returns the bytes of group `G`.
     ///
@@ -168,10 +170,10 @@ enum Offset {
 
 /// Defines a format with one block of 32 weights, whose `d` is an f16 at byte 0.
 macro_rules! simple {
-    ($name:ident, $bytes:literal, $signed:literal, $offset:expr, |$b:ident, $block:ident| $integers:expr) => {
+    ($name:ident, $bytes:literal, $bits:literal, $offset:expr, |$b:ident, $block:ident| $integers:expr) => {
         impl Format for $name {
             const BYTES: usize = $bytes;
-            const SIGNED: bool = $signed;
+            const BITS: u32 = $bits;
 
             #[inline(always)]
             unsafe fn integers<$b: Bytes32, const G: usize>($block: *const u8) -> $b {
@@ -200,11 +202,11 @@ macro_rules! simple {
 }
 use simple;
 
-simple!(Q4_0, 18, false, Offset::Times(-8.0), |B, block| B::nibbles(block.add(2)));
-simple!(Q4_1, 20, false, Offset::At(2), |B, block| B::nibbles(block.add(4)));
-simple!(Q5_0, 22, false, Offset::Times(-16.0), |B, block| fives::<B>(block.add(2)));
-simple!(Q5_1, 24, false, Offset::At(2), |B, block| fives::<B>(block.add(4)));
-simple!(Q8_0, 34, true, Offset::Times(0.0), |B, block| B::load(block.add(2)));
+simple!(Q4_0, 18, 4, Offset::Times(-8.0), |B, block| B::nibbles(block.add(2)));
+simple!(Q4_1, 20, 4, Offset::At(2), |B, block| B::nibbles(block.add(4)));
+simple!(Q5_0, 22, 5, Offset::Times(-16.0), |B, block| fives::<B>(block.add(2)));
+simple!(Q5_1, 24, 5, Offset::At(2), |B, block| fives::<B>(block.add(4)));
+simple!(Q8_0, 34, 8, Offset::Times(0.0), |B, block| B::load(block.add(2)));
 
 /// Returns nibbles with a fifth bit each: bit `i` of the word before the sixteen bytes.
 ///
@@ -254,6 +256,7 @@ unsafe fn nibble<B: Bytes32, const G: usize>(at: *const u8) -> B {
 impl Format for Q4K {
     const BYTES: usize = 144;
     const GROUPS: usize = 8;
+    const BITS: u32 = 4;
 
     #[inline(always)]
     unsafe fn integers<B: Bytes32, const G: usize>(block: *const u8) -> B {
@@ -271,6 +274,7 @@ impl Format for Q4K {
 impl Format for Q5K {
     const BYTES: usize = 176;
     const GROUPS: usize = 8;
+    const BITS: u32 = 5;
 
     #[inline(always)]
     unsafe fn integers<B: Bytes32, const G: usize>(block: *const u8) -> B {
@@ -292,6 +296,7 @@ impl Format for Q6K {
     const BYTES: usize = 210;
     const GROUPS: usize = 8;
     const HALVES: bool = true;
+    const BITS: u32 = 6;
 
     #[inline(always)]
     unsafe fn integers<B: Bytes32, const G: usize>(block: *const u8) -> B {

@@ -11,15 +11,17 @@ pub(crate) struct Panel {
     pub(super) blocks: usize,
     pub(super) outputs: usize,
     pub(super) halves: bool,
+    /// Bits of an integer of the format.
+    pub(super) bits: u32,
     words: Vec<u32>,
 }
 
 impl Panel {
     /// Returns an empty panel for at most `outputs` rows of weights.
     pub(crate) fn new(format: DType, outputs: usize, inputs: usize) -> Self {
-        let (blocks, halves) = (inputs / BLOCK, by_format!(format, has_halves::<_>()));
-        let mut panel = Self { blocks, outputs: 0, halves, words: vec![] };
-        panel.words = vec![0; outputs.div_ceil(GROUP) * blocks * panel.width()];
+        let (halves, bits) = by_format!(format, shape::<_>());
+        let mut panel = Self { blocks: inputs / BLOCK, outputs: 0, halves, bits, words: vec![] };
+        panel.words = vec![0; outputs.div_ceil(GROUP) * panel.blocks * panel.width()];
         panel
     }
 
@@ -39,8 +41,8 @@ impl Panel {
     }
 }
 
-fn has_halves<F: Format>() -> bool {
-    F::HALVES
+fn shape<F: Format>() -> (bool, u32) {
+    (F::HALVES, F::BITS)
 }
 
 /// Packs rows of weights into a panel, from output `first` on.

@@ -10,7 +10,7 @@ pub(in super::super) struct IQ4XS;
 pub(in super::super) struct MXFP4;
 pub(in super::super) struct Q8F;
 
-simple!(IQ4NL, 18, true, Offset::Times(0.0), |B, block| B::nibbles(block.add(2)).lookup(&quant::IQ4));
+simple!(IQ4NL, 18, 8, Offset::Times(0.0), |B, block| B::nibbles(block.add(2)).lookup(&quant::IQ4));
 
 /// Moves the pairs of bits of group `G` to the lower end.
 ///
@@ -26,6 +26,7 @@ impl Format for Q2K {
     const BYTES: usize = 84;
     const GROUPS: usize = 8;
     const HALVES: bool = true;
+    const BITS: u32 = 2;
 
     #[inline(always)]
     unsafe fn integers<B: Bytes32, const G: usize>(block: *const u8) -> B {
@@ -55,6 +56,7 @@ impl Format for Q3K {
     const BYTES: usize = 110;
     const GROUPS: usize = 8;
     const HALVES: bool = true;
+    const BITS: u32 = 3;
 
     #[inline(always)]
     unsafe fn integers<B: Bytes32, const G: usize>(block: *const u8) -> B {
@@ -82,7 +84,7 @@ impl Format for Q3K {
 impl Format for IQ4XS {
     const BYTES: usize = 136;
     const GROUPS: usize = 8;
-    const SIGNED: bool = true;
+    const BITS: u32 = 8;
 
     #[inline(always)]
     unsafe fn integers<B: Bytes32, const G: usize>(block: *const u8) -> B {
@@ -106,7 +108,7 @@ impl Format for IQ4XS {
 
 impl Format for MXFP4 {
     const BYTES: usize = 17;
-    const SIGNED: bool = true;
+    const BITS: u32 = 8;
 
     #[inline(always)]
     unsafe fn integers<B: Bytes32, const G: usize>(block: *const u8) -> B {
@@ -128,7 +130,7 @@ impl Format for MXFP4 {
 impl Format for Q8F {
     const BYTES: usize = 40;
     const HALVES: bool = true;
-    const SIGNED: bool = true;
+    const BITS: u32 = 8;
 
     #[inline(always)]
     unsafe fn integers<B: Bytes32, const G: usize>(block: *const u8) -> B {
