@@ -348,7 +348,8 @@ fn tile<const HALVES: bool, const SUM: usize, const T: usize>(
                     let sum = |half| *row[t].sum.get_unchecked(super::place(b, half));
                     let sum = _mm256_set1_ps(if HALVES { sum(half) } else { sum(0) + sum(1) });
                     for n in 0..2 {
-                        let (d, mut m) = (_mm256_loadu_ps(scales.add(8 * n)), _mm256_loadu_ps(scales.add(GROUP + 8 * n)));
+                        let (d, mut m) =
+                            (_mm256_loadu_ps(scales.add(8 * n)), _mm256_loadu_ps(scales.add(GROUP + 8 * n)));
                         if SUM == SIGNED {
                             m = _mm256_fmadd_ps(up, d, m);
                         }
@@ -444,7 +445,11 @@ unsafe fn pair_sums<const HALVES: bool, const SUM: usize, const T: usize>(
 /// `words` points to a block of a panel, and each `q` to eight dwords.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn signed_sums<const HALVES: bool, const T: usize>(words: *const u32, q: [*const i32; T], half: usize) -> Sums<T> {
+unsafe fn signed_sums<const HALVES: bool, const T: usize>(
+    words: *const u32,
+    q: [*const i32; T],
+    half: usize,
+) -> Sums<T> {
     let dwords = core::hint::black_box(if HALVES { 4 } else { 8 });
     let (ones, up) = (_mm256_set1_epi16(1), _mm256_set1_epi8(-128));
     let mut dots = [[_mm256_setzero_si256(); 2]; T];
