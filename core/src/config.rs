@@ -10,6 +10,7 @@ mod mixer;
 mod per_layer;
 mod routing;
 mod streams;
+mod time_mix;
 
 pub use attention::{Attention, Dynamic, Latent, NormOver, Rope, Temperature};
 pub use block::Block;
@@ -21,6 +22,7 @@ pub use mixer::Mixer;
 pub use per_layer::PerLayer;
 pub use routing::Routing;
 pub use streams::{LowRank, Streams};
+pub use time_mix::TimeMix;
 
 use foveate_kernels::{activation, norm};
 use std::borrow::Cow;
@@ -201,6 +203,9 @@ pub struct Layer {
     pub scaled: bool,
     /// A product of a low rank beside the mixer.
     pub low_rank: Option<LowRank>,
+    /// The MLP reads `x + (y - x) s`, where `y` is what it would read of the token before, zeros in front of the first one,
+    /// and the files hold `s`.
+    pub shifted: bool,
 }
 
 impl Layer {
@@ -216,7 +221,13 @@ impl Layer {
             parallel: false,
             scaled: false,
             low_rank: None,
+            shifted: false,
         }
+    }
+
+    /// True if the layer has a recurrent state, which cannot be rolled back.
+    pub(crate) fn has_states(&self) -> bool {
+        self.shifted || self.mixer.has_states()
     }
 }
 

@@ -15,7 +15,7 @@
 //! change the result.
 
 use crate::backend::Backend;
-use crate::config::{Config, Mixer};
+use crate::config::{Config, Layer, Mixer};
 use crate::error::{Error, Result};
 
 /// The slots of every layer, of zeros at first.
@@ -26,11 +26,14 @@ pub struct States<B: Backend> {
 
 /// The slots of one layer.
 pub struct LayerStates<B: Backend> {
-    /// `[slots, HV, K, V]` of the delta rule and of scans, `[slots, W - 1, channels]` of a convolution that is a mixer, its
+    /// `[slots, HV, K, V]` of the delta rule, of scans and of time mixes, `[slots, W - 1, channels]` of a convolution that is a mixer, its
     /// latest inputs last, `[slots, H, C, N]` of [`route_step`](foveate_kernels::route_step).
     pub memory: Slots<B>,
-    /// `[slots, W - 1, channels]`: inputs of the convolution, the latest last. None where it sees its own token only.
+    /// `[slots, W - 1, channels]`: inputs of the convolution, the latest last, and the last input of a time mix. None where it
+    /// sees its own token only.
     pub inputs: Option<Slots<B>>,
+    /// `[slots, dim]`: what an MLP that reads a share of the token before has read last.
+    pub shift: Option<Slots<B>>,
 }
 
 /// A buffer of slots that follow each other.
@@ -40,13 +43,13 @@ pub struct Slots<B: Backend> {
     pub bytes: u64,
 }
 
-/// Bytes that a layer's memory and the inputs of its convolution take in a slot.
-fn slot_bytes(mixer: &Mixer) -> Result<[Option<u64>; 2]> {
+/// Bytes that a layer's memory, the inputs of its convolution and the last input of its MLP take in a slot.
+fn slot_bytes(layer: &Layer, dim: u32) -> Result<[Option<u64>; 3]> {
     let bytes = |[a, b, c]: [u32; 3]| {
         let bytes = (u64::from(a) * u64::from(b)).checked_mul(u64::from(c) * 4);
         bytes.map(Some).ok_or(Error::OutOfMemory { needs: u64::MAX, has: 0 })
     };
-    Ok(match mixer {
+    let [memory, inputs] = match &layer.mixer {
         Mixer::Attention(_) => [None, None],
         Mixer::Delta(delta) => {
             let inputs = match delta.window - 1 {
@@ -68,7 +71,9 @@ fn slot_bytes(mixer: &Mixer) -> Result<[Option<u64>; 2]> {
             [bytes([scan.heads, scan.state, scan.dim])?, inputs]
         }
         Mixer::Routing(routing) => [bytes([routing.heads, routing.clusters, routing.step(1).state()])?, None],
-    })
+        Mixer::TimeMix(mix) => [bytes([mix.heads, mix.key_dim, mix.value_dim])?, bytes([1, 1, dim])?],
+    };
+    Ok([memory, inputs, if layer.shifted { bytes([1, 1, dim])? } else { None }])
 }
 
 impl<B: Backend> States<B> {
@@ -82,26 +87,28 @@ impl<B: Backend> States<B> {
             let all = bytes.checked_mul(slots.into()).ok_or(Error::OutOfMemory { needs: u64::MAX, has: 0 })?;
             Ok(Some(Slots { buffer: backend.alloc(label, all)?, bytes }))
         };
-        let layer = |layer: &crate::config::Layer| {
-            let [memory, inputs] = slot_bytes(&layer.mixer)?;
-            let inputs = alloc("conv inputs", inputs)?;
-            Ok(alloc("states", memory)?.map(|memory| LayerStates { memory, inputs }))
+        let layer = |layer: &Layer| {
+            let [memory, inputs, shift] = slot_bytes(layer, config.dim)?;
+            let (inputs, shift) = (alloc("conv inputs", inputs)?, alloc("mlp inputs", shift)?);
+            Ok(alloc("states", memory)?.map(|memory| LayerStates { memory, inputs, shift }))
         };
         Ok(Self { layers: config.layers.iter().map(layer).collect::<Result<_>>()?, slots })
     }
 
     /// True if the model has recurrent states. The sequences of other models are keys and values alone.
     pub fn needed(config: &Config) -> bool {
-        config.layers.iter().any(|layer| layer.mixer.has_states())
+        config.layers.iter().any(Layer::has_states)
     }
 
     /// True if these states have the sizes that `config` needs.
     pub(crate) fn fits(&self, config: &Config) -> Result<bool> {
-        let wanted: Vec<_> = config.layers.iter().map(|layer| slot_bytes(&layer.mixer)).collect::<Result<_>>()?;
+        let wanted = config.layers.iter().map(|layer| slot_bytes(layer, config.dim));
+        let wanted: Vec<_> = wanted.collect::<Result<_>>()?;
         let bytes = |slots: Option<&Slots<B>>| slots.map(|slots| slots.bytes);
         let layer = |layer: &Option<LayerStates<B>>| {
             let layer = layer.as_ref();
-            [bytes(layer.map(|l| &l.memory)), bytes(layer.and_then(|l| l.inputs.as_ref()))]
+            let optional = [layer.and_then(|l| l.inputs.as_ref()), layer.and_then(|l| l.shift.as_ref())];
+            [bytes(layer.map(|l| &l.memory)), bytes(optional[0]), bytes(optional[1])]
         };
         Ok(self.layers.iter().map(layer).eq(wanted))
     }
@@ -117,7 +124,8 @@ impl<B: Backend> States<B> {
 
     /// Every buffer that a slot has a part of.
     pub fn buffers(&self) -> impl Iterator<Item = &Slots<B>> {
-        self.layers.iter().flatten().flat_map(|layer| [Some(&layer.memory), layer.inputs.as_ref()]).flatten()
+        let all = self.layers.iter().flatten();
+        all.flat_map(|layer| [Some(&layer.memory), layer.inputs.as_ref(), layer.shift.as_ref()]).flatten()
     }
 
     /// Bytes of one slot in all layers.

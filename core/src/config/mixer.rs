@@ -1,6 +1,6 @@
 //! The part of a layer that lets tokens see each other.
 
-use super::{Attention, Block, Delta, Routing, Scan, ShortConv};
+use super::{Attention, Block, Delta, Routing, Scan, ShortConv, TimeMix};
 
 /// The sequence mixer of a layer.
 #[derive(Clone, PartialEq, Debug)]
@@ -20,6 +20,8 @@ pub enum Mixer {
     Both(Attention, Scan),
     /// A scan behind a block of attention and an MLP.
     Fed(Box<Block>, Scan),
+    /// The time mix of RWKV-7.
+    TimeMix(TimeMix),
     /// Nothing: the layer is its MLP.
     None,
 }
@@ -32,7 +34,7 @@ impl Mixer {
             Mixer::Routing(routing) => routing.local.as_ref(),
             Mixer::Both(attention, _) => Some(attention),
             Mixer::Fed(block, _) => Some(&block.attention),
-            Mixer::Delta(_) | Mixer::ShortConv(_) | Mixer::Scan(_) | Mixer::None => None,
+            Mixer::Delta(_) | Mixer::ShortConv(_) | Mixer::Scan(_) | Mixer::TimeMix(_) | Mixer::None => None,
         }
     }
 
@@ -41,7 +43,8 @@ impl Mixer {
         match self {
             Mixer::Attention(_) | Mixer::None => false,
             Mixer::ShortConv(conv) => conv.window > 1,
-            Mixer::Delta(_) | Mixer::Routing(_) | Mixer::Scan(_) | Mixer::Both(..) | Mixer::Fed(..) => true,
+            Mixer::Delta(_) | Mixer::Routing(_) | Mixer::Scan(_) => true,
+            Mixer::Both(..) | Mixer::Fed(..) | Mixer::TimeMix(_) => true,
         }
     }
 
@@ -70,6 +73,14 @@ impl Mixer {
         }
     }
 
+    /// The time mix of RWKV-7, if it is one.
+    pub fn time_mix(&self) -> Option<&TimeMix> {
+        match self {
+            Mixer::TimeMix(mix) => Some(mix),
+            _ => None,
+        }
+    }
+
     /// Elements of what a token's input is turned into.
     pub(crate) fn width(&self) -> u32 {
         match self {
@@ -80,7 +91,8 @@ impl Mixer {
             Mixer::Scan(scan) => scan.width(),
             Mixer::Both(a, scan) => a.width().max(scan.width()),
             Mixer::Fed(block, scan) => block.attention.width().max(scan.width()),
-            Mixer::None => 0,
+            // It has buffers of its own.
+            Mixer::TimeMix(_) | Mixer::None => 0,
         }
     }
 
@@ -96,6 +108,7 @@ impl Mixer {
             Mixer::Scan(scan) => scan.inner(),
             Mixer::Both(a, scan) => behind(a.outputs(), scan.inner()),
             Mixer::Fed(block, scan) => block.attention.outputs().max(scan.inner()),
+            Mixer::TimeMix(mix) => mix.values(),
             Mixer::None => 0,
         }
     }
@@ -106,7 +119,7 @@ impl Mixer {
             Mixer::Delta(d) => [d.channels(), d.value_heads, d.decays()],
             Mixer::ShortConv(conv) => [conv.channels, 0, 0],
             Mixer::Scan(scan) | Mixer::Both(_, scan) | Mixer::Fed(_, scan) => [scan.channels(), scan.heads, scan.heads],
-            Mixer::Attention(_) | Mixer::Routing(_) | Mixer::None => [0; 3],
+            Mixer::Attention(_) | Mixer::Routing(_) | Mixer::TimeMix(_) | Mixer::None => [0; 3],
         }
     }
 
@@ -115,7 +128,8 @@ impl Mixer {
         match self {
             Mixer::Attention(a) | Mixer::Both(a, _) => a.expanded(),
             Mixer::Delta(d) => d.expanded(),
-            Mixer::Routing(_) | Mixer::ShortConv(_) | Mixer::Scan(_) | Mixer::Fed(..) | Mixer::None => [0; 2],
+            Mixer::Routing(_) | Mixer::ShortConv(_) | Mixer::Scan(_) => [0; 2],
+            Mixer::Fed(..) | Mixer::TimeMix(_) | Mixer::None => [0; 2],
         }
     }
 }

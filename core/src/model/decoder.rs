@@ -9,6 +9,7 @@ use super::norm::Norm;
 use super::per_layer::{Branch, Vectors};
 use super::record::Record;
 use super::streams::{LowRank, Streams, Updates};
+use super::time_mix::shift;
 use super::workspace::{Step, Workspace};
 use crate::backend::{Backend, Operand};
 use crate::cache::Pool;
@@ -77,6 +78,8 @@ pub(crate) struct Layer<B: Backend> {
     pub(crate) updates: Option<Updates<B>>,
     /// Stands beside the mixer.
     pub(crate) low_rank: Option<LowRank<B>>,
+    /// The shares of the token before and of the token itself in what the MLP reads, `[dim, 2]`.
+    pub(crate) shift: Option<B::Buffer>,
 }
 
 /// The part of a layer that sees each token by itself; see [`config::FeedForward`].
@@ -188,6 +191,7 @@ impl<B: Backend> Decoder<B> {
                     self.settle(to, w, &mut stream)?;
                     block.record(to, w, pool, (step, index), (norm, self.config.dim))?
                 }
+                None if matches!(layer.mixer, Mixer::TimeMix(_)) => self.rows_read(to, w, norm, &mut stream, tokens)?,
                 None => self.normed(to, w, norm, layer.mixer.input(), &mut stream, tokens)?,
             };
             if let Some(low_rank) = &layer.low_rank {
@@ -203,18 +207,21 @@ impl<B: Backend> Decoder<B> {
         }
         match (&layer.mlp, &layer.post_norm) {
             (FeedForward::Mlp(mlp), norm) => {
-                let input = self.normed(to, w, norm.as_ref(), &mlp.up, &mut stream, tokens)?;
+                let input = match &layer.shift {
+                    Some(shares) => {
+                        let input = self.rows_read(to, w, norm.as_ref(), &mut stream, tokens)?;
+                        let states = pool.states();
+                        let last = states.layer(index).and_then(|layer| layer.shift.as_ref());
+                        shift(to, w, (states.slots(), last), step, (input, shares, &w.branch))?;
+                        Input::plain(Operand::new(&w.branch))
+                    }
+                    None => self.normed(to, w, norm.as_ref(), &mlp.up, &mut stream, tokens)?,
+                };
                 mlp.record(to, w, tokens, input)?;
                 self.branch(to, w, &mlp.down, Operand::new(&w.activated), inner_norm, &mut stream)?;
             }
             (FeedForward::Experts(experts), norm) => {
-                let input = match norm {
-                    Some(norm) => self.norm_rows(to, w, norm, &mut stream, tokens)?,
-                    None => {
-                        self.settle(to, w, &mut stream)?;
-                        Input::plain(Operand::new(&w.x))
-                    }
-                };
+                let input = self.rows_read(to, w, norm.as_ref(), &mut stream, tokens)?;
                 experts.record(to, w, tokens, input)?;
                 stream.pending = true;
                 if let Some(norm) = inner_norm {
@@ -448,6 +455,24 @@ impl<B: Backend> Decoder<B> {
             return Ok(Input { x: Operand::at(&w.x, offset), norm: Some((fused, &norm.weight)), stride: None });
         }
         self.norm_rows(to, w, norm, of, rows)
+    }
+
+    /// As [`norm_rows`](Self::norm_rows) over all tokens; `x` itself without a norm.
+    fn rows_read<'a>(
+        &self,
+        to: &mut Record<'_, B>,
+        w: &'a Workspace<B>,
+        norm: Option<&'a Norm<B>>,
+        of: &mut Stream,
+        tokens: u32,
+    ) -> Result<Input<'a, B>> {
+        match norm {
+            Some(norm) => self.norm_rows(to, w, norm, of, tokens),
+            None => {
+                self.settle(to, w, of)?;
+                Ok(Input::plain(Operand::new(&w.x)))
+            }
+        }
     }
 
     /// `norm(x)` over the last `rows` tokens of the stream, after `x += branch` where that is pending, into `w.normed`.

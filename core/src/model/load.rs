@@ -13,6 +13,7 @@ mod per_layer;
 mod settle;
 mod streams;
 mod tensors;
+mod time_mix;
 
 use super::block::Shared;
 use super::decoder::{Decoder, FeedForward, Layer};
@@ -222,6 +223,7 @@ impl<'a, B: Backend> Loader<'a, B> {
                 let block = self.block(block, index, dim).await?;
                 Mixer::Fed(Box::new(block), self.scan(s, index, dim).await?)
             }
+            config::Mixer::TimeMix(mix) => Mixer::TimeMix(Box::new(self.time_mix(mix, index, dim).await?)),
             config::Mixer::None => Mixer::None,
         };
         let post_norm = self.norm_if(Role::PostNorm, index, stream(layer.post_norm), dim).await?;
@@ -247,6 +249,7 @@ impl<'a, B: Backend> Loader<'a, B> {
             Some(of) => Some(self.low_rank(of, index, dim).await?),
             None => None,
         };
+        let shift = if layer.shifted { Some(self.shift(index, dim).await?) } else { None };
         Ok(Layer {
             input_norm,
             mixer,
@@ -259,6 +262,7 @@ impl<'a, B: Backend> Loader<'a, B> {
             factor,
             updates,
             low_rank,
+            shift,
         })
     }
 

@@ -8,6 +8,7 @@ use super::record::Record;
 use super::routing::Routing;
 use super::scan::Scan;
 use super::short_conv::ShortConv;
+use super::time_mix::TimeMix;
 use super::workspace::{Step, Workspace};
 use crate::backend::Backend;
 use crate::cache::Pool;
@@ -23,6 +24,7 @@ pub(crate) enum Mixer<B: Backend> {
     Scan(Scan<B>),
     Both(Attention<B>, Scan<B>),
     Fed(Box<Block<B>>, Scan<B>),
+    TimeMix(Box<TimeMix<B>>),
     None,
 }
 
@@ -36,6 +38,7 @@ impl<B: Backend> Mixer<B> {
             Mixer::ShortConv(conv) => &conv.input,
             Mixer::Scan(scan) | Mixer::Fed(_, scan) => &scan.input,
             Mixer::Both(attention, _) => &attention.input,
+            Mixer::TimeMix(mix) => &mix.receptance,
             Mixer::None => unreachable!("a layer without a mixer has no products of one"),
         }
     }
@@ -48,6 +51,7 @@ impl<B: Backend> Mixer<B> {
             Mixer::Routing(routing) => &routing.output,
             Mixer::ShortConv(conv) => &conv.output,
             Mixer::Scan(scan) | Mixer::Both(_, scan) | Mixer::Fed(_, scan) => &scan.output,
+            Mixer::TimeMix(mix) => &mix.output,
             Mixer::None => unreachable!("a layer without a mixer has no products of one"),
         }
     }
@@ -89,6 +93,7 @@ impl<B: Backend> Mixer<B> {
             Mixer::Scan(scan) | Mixer::Both(_, scan) | Mixer::Fed(_, scan) => {
                 scan.record(to, w, states(), step, input, behind)
             }
+            Mixer::TimeMix(mix) => mix.record(to, w, states(), step, input),
             Mixer::None => unreachable!("a layer without a mixer mixes nothing"),
         }
     }

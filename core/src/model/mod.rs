@@ -20,6 +20,7 @@ mod routing;
 mod scan;
 mod short_conv;
 mod streams;
+mod time_mix;
 mod vectors;
 pub(crate) mod workspace;
 

@@ -1,8 +1,8 @@
 //! Buffers that only some models need: vectors for each layer, several streams, products of a low rank,
-//! and blocks in front of scans.
+//! blocks in front of scans, and time mixes.
 
 use crate::backend::Backend;
-use crate::config::Config;
+use crate::config::{Config, TimeMix};
 use crate::error::{Error, Result};
 
 /// Memory for the vectors of a step.
@@ -154,4 +154,62 @@ pub(crate) fn adapters<B: Backend>(
     let width = blocks().map(|block| block.mlp.width().max(block.attention.width()));
     let width = width.fold(config.adapters[1], u32::max);
     Ok(Some([rows("ranks", batch, ranks)?, rows("adapters", batch, width)?]))
+}
+
+/// Memory for the steps of time mixes, of rows for each token.
+pub(crate) struct TimeMixBuffers<B: Backend> {
+    /// The token before less the token, and the input of a product.
+    pub(crate) change: B::Buffer,
+    pub(crate) shared: B::Buffer,
+    pub(crate) receptance: B::Buffer,
+    pub(crate) key: B::Buffer,
+    pub(crate) value: B::Buffer,
+    /// The values of the first layer.
+    pub(crate) first: B::Buffer,
+    pub(crate) decay: B::Buffer,
+    /// In-context learning rates, in front of their sigmoid.
+    pub(crate) rate: B::Buffer,
+    /// Unit keys times -1; unit keys times the rates.
+    pub(crate) erased: B::Buffer,
+    pub(crate) replaced: B::Buffer,
+    /// Intermediate results.
+    pub(crate) scaled: B::Buffer,
+    pub(crate) normed: B::Buffer,
+    pub(crate) gate: B::Buffer,
+    /// Between two products.
+    pub(crate) latent: B::Buffer,
+    pub(crate) bonus: B::Buffer,
+}
+
+impl<B: Backend> TimeMixBuffers<B> {
+    /// For the largest of the layers with a time mix, if there are any.
+    pub(crate) fn new(
+        config: &Config,
+        rows: impl Fn(&'static str, u32, u32) -> Result<B::Buffer>,
+        batch: u32,
+    ) -> Result<Option<Self>> {
+        let mixes: Vec<&TimeMix> = config.layers.iter().filter_map(|layer| layer.mixer.time_mix()).collect();
+        let most = |size: &dyn Fn(&TimeMix) -> u32| mixes.iter().map(|mix| size(mix)).max();
+        let (keys, values) = (most(&TimeMix::keys), most(&TimeMix::values));
+        let Some((keys, values)) = keys.zip(values) else { return Ok(None) };
+        let rank = most(&TimeMix::rank).unwrap_or(1);
+        let buffer = |width| rows("time mix", batch, width);
+        Ok(Some(Self {
+            change: buffer(config.dim)?,
+            shared: buffer(config.dim)?,
+            receptance: buffer(keys)?,
+            key: buffer(keys)?,
+            value: buffer(values)?,
+            first: buffer(values)?,
+            decay: buffer(keys)?,
+            rate: buffer(keys)?,
+            erased: buffer(keys)?,
+            replaced: buffer(keys)?,
+            scaled: buffer(keys.max(values))?,
+            normed: buffer(values)?,
+            gate: buffer(values)?,
+            latent: buffer(rank)?,
+            bonus: buffer(most(&|mix| mix.heads).unwrap_or(1))?,
+        }))
+    }
 }

@@ -1,6 +1,6 @@
 //! The buffers that a step works in, made once for a session.
 
-use super::vectors::{self, BlockBuffers, Buffers, StreamBuffers};
+use super::vectors::{self, BlockBuffers, Buffers, StreamBuffers, TimeMixBuffers};
 use crate::backend::{Backend, Operand};
 use crate::cache::{PAGE, Pool, Sequence};
 use crate::config::{Config, Experts, Mixer, Rope, Routing, Temperature};
@@ -78,6 +78,7 @@ pub(crate) struct Workspace<B: Backend> {
     /// The low-rank branch beside mixers: the vectors between its products, and its outputs.
     pub(crate) low_rank: Option<[B::Buffer; 2]>,
     pub(crate) blocks: Option<Arc<BlockBuffers<B>>>,
+    pub(crate) time_mix: Option<Arc<TimeMixBuffers<B>>>,
     /// Adapters: the vectors between their products, and their outputs.
     pub(crate) adapters: Option<[B::Buffer; 2]>,
     /// Copies of gates that are cut off, and their deviations.
@@ -263,6 +264,7 @@ impl<B: Backend> Workspace<B> {
             streams: StreamBuffers::new(backend, config, rows, batch)?.map(Arc::new),
             low_rank: vectors::low_rank::<B>(config, rows, batch)?,
             blocks: BlockBuffers::new(backend, config, rows, batch)?.map(Arc::new),
+            time_mix: TimeMixBuffers::new(config, rows, batch)?.map(Arc::new),
             adapters: vectors::adapters::<B>(config, rows, batch)?,
             cutoff: vectors::cutoff::<B>(config, rows, batch)?,
             inner: rows("inner", batch, 2 * inner)?,
@@ -314,6 +316,7 @@ impl<B: Backend> Workspace<B> {
             streams: self.streams.clone(),
             low_rank: self.low_rank.clone(),
             blocks: self.blocks.clone(),
+            time_mix: self.time_mix.clone(),
             adapters: self.adapters.clone(),
             cutoff: self.cutoff.clone(),
             inner: self.inner.clone(),

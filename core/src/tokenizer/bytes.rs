@@ -63,6 +63,8 @@ enum Spelling {
     ByteLevel,
     /// U+2581 is a space, and `<0xNN>` a byte.
     SentencePiece,
+    /// Bytes as Python spells them.
+    World,
 }
 
 impl Tokenizer {
@@ -86,6 +88,7 @@ impl Tokenizer {
                     let own = |c: char| bytes.get(c as usize).copied().flatten();
                     token.chars().map(own).collect::<Option<_>>().unwrap_or(token.into_bytes())
                 }
+                Spelling::World => self.world(id).to_vec(),
                 Spelling::SentencePiece => match byte(&token) {
                     Some(byte) => vec![byte],
                     None => token.replace(SPACE, " ").into_bytes(),
@@ -99,12 +102,23 @@ impl Tokenizer {
     fn is_added(&self, id: u32) -> bool {
         match &self.model {
             Model::Library(library) => library.get_added_vocabulary().get_added_tokens_decoder().contains_key(&id),
-            Model::SentencePiece(_) => false,
+            Model::SentencePiece(_) | Model::World(_) => false,
+        }
+    }
+
+    fn world(&self, id: u32) -> &[u8] {
+        match &self.model {
+            Model::World(model) => model.bytes(id),
+            _ => &[],
         }
     }
 
     fn spelling(&self) -> Result<Spelling> {
-        let Model::Library(library) = &self.model else { return Ok(Spelling::SentencePiece) };
+        let library = match &self.model {
+            Model::Library(library) => library,
+            Model::SentencePiece(_) => return Ok(Spelling::SentencePiece),
+            Model::World(_) => return Ok(Spelling::World),
+        };
         let mut kinds = Vec::new();
         if let Some(decoder) = library.get_decoder() {
             add_kinds(decoder, &mut kinds);

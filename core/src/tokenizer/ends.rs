@@ -70,6 +70,7 @@ impl Tokenizer {
                 library.get_added_vocabulary().get_added_tokens_decoder().get(&id).is_some_and(|token| token.special)
             }
             Model::SentencePiece(model) => model.is_control(id),
+            Model::World(model) => model.is_control(id),
         }
     }
 

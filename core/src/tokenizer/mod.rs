@@ -11,6 +11,7 @@ mod pre;
 mod sentencepiece;
 mod settings;
 mod stream;
+mod world;
 
 pub use bytes::TokenBytes;
 pub(crate) use settings::Settings;
@@ -54,6 +55,7 @@ pub struct Tokenizer {
 enum Model {
     Library(Arc<tokenizers::Tokenizer>),
     SentencePiece(Arc<sentencepiece::SentencePiece>),
+    World(Arc<world::World>),
 }
 
 impl Tokenizer {
@@ -82,9 +84,10 @@ impl Tokenizer {
         match metadata.str("tokenizer.ggml.model") {
             Some("gpt2") => byte_level::build(metadata),
             Some("llama") => sentencepiece::build(metadata),
+            Some("rwkv") => world::build(metadata),
             Some(model) => {
                 let model = crate::error::one_line(model);
-                Err(Error::tokenizer(format!("model {model} is not supported, gpt2 and llama are")))
+                Err(Error::tokenizer(format!("model {model} is not supported, gpt2, llama and rwkv are")))
             }
             None => Err(Error::tokenizer("the file does not describe one")),
         }
@@ -99,6 +102,7 @@ impl Tokenizer {
         let ids = match &self.model {
             Model::Library(library) => guarded(|| library.encode_fast(text, add_special))?.get_ids().to_vec(),
             Model::SentencePiece(model) => model.encode(text),
+            Model::World(model) => model.encode(text),
         };
         let around = if add_special { self.around } else { Around::default() };
         Ok(around.bos.into_iter().chain(ids).chain(around.eos).collect())
@@ -178,6 +182,7 @@ impl Tokenizer {
         match &self.model {
             Model::Library(library) => guarded(|| library.decode(ids, skip_special)),
             Model::SentencePiece(model) => Ok(model.decode(ids, skip_special)),
+            Model::World(model) => Ok(model.decode(ids, skip_special)),
         }
     }
 
@@ -198,6 +203,7 @@ impl Tokenizer {
         match &self.model {
             Model::Library(library) => library.id_to_token(id),
             Model::SentencePiece(model) => model.token(id).map(str::to_owned),
+            Model::World(model) => model.token(id).map(str::to_owned),
         }
     }
 
@@ -206,6 +212,7 @@ impl Tokenizer {
         match &self.model {
             Model::Library(library) => library.token_to_id(token),
             Model::SentencePiece(model) => model.id(token),
+            Model::World(model) => model.id(token),
         }
     }
 
@@ -214,6 +221,7 @@ impl Tokenizer {
         match &self.model {
             Model::Library(library) => library.get_vocab_size(true),
             Model::SentencePiece(model) => model.len(),
+            Model::World(model) => model.len(),
         }
     }
 

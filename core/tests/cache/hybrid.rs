@@ -1,7 +1,7 @@
 //! States move with pages: of a model whose layers are mostly of the delta rule, and of one that routes too.
 
 use super::numeric::{decode, logits, roomy};
-use super::support::{Fixed, everywhere, routing_everywhere};
+use super::support::{Fixed, everywhere, routing_everywhere, rwkv7_everywhere};
 use foveate_core::cache::{Kind, Saved};
 use foveate_core::config::Mixer;
 use foveate_core::coprocessor::{Job, Policy, Splice};
@@ -19,7 +19,7 @@ fn text(model: &Model<Any>, n: u32) -> Vec<u32> {
 fn models() -> Vec<Arc<Model<Any>>> {
     let convolved = ["lfm2_adjust", "lfm3", "mamba2", "falcon_h1", "kimi_linear"]
         .map(|name| everywhere(&format!("../families/{name}")));
-    [everywhere("qwen3_5"), routing_everywhere(), convolved.concat()].concat()
+    [everywhere("qwen3_5"), routing_everywhere(), rwkv7_everywhere(), convolved.concat()].concat()
 }
 
 #[test]
@@ -108,6 +108,12 @@ fn state_of_a_layer_is_what_a_saved_cache_has_of_it() {
             Mixer::Scan(_) | Mixer::Both(..) => {
                 let memory = states.next().cloned();
                 assert!(states.next().is_some());
+                memory
+            }
+            // Its own last input, and that of the MLP behind it.
+            Mixer::TimeMix(_) => {
+                let memory = states.next().cloned();
+                assert!(states.next().is_some() && states.next().is_some());
                 memory
             }
             Mixer::Delta(delta) => {

@@ -75,6 +75,15 @@ pub(crate) fn adapter() -> Option<Any> {
 /// As [`everywhere`], of a small model whose layers are of every kind, among them one of routing heads.
 pub(crate) fn routing_everywhere() -> Vec<Arc<Model<Any>>> {
     let folder = Folder::routing(&["linear", "routing", "full", "routing"], r#""max_position_embeddings":256"#);
+    everywhere_of(&folder)
+}
+
+/// As [`everywhere`], of a small RWKV-7.
+pub(crate) fn rwkv7_everywhere() -> Vec<Arc<Model<Any>>> {
+    everywhere_of(&Folder::rwkv7(""))
+}
+
+fn everywhere_of(folder: &Folder) -> Vec<Arc<Model<Any>>> {
     let backends = [Some(cpu()), adapter()];
     backends.into_iter().flatten().map(|b| load(b, folder.files().expect("a known family"))).collect()
 }

@@ -108,6 +108,62 @@ impl Folder {
         folder
     }
 
+    /// `RWKV7ForCausalLM` of two heads, with values as wide as `value_dim` says, and more or other options.
+    pub(crate) fn rwkv7(options: &str) -> Self {
+        let more = if options.is_empty() { String::new() } else { format!(",{options}") };
+        let config = format!(
+            r#"{{"model_type":"rwkv7","hidden_size":{DIM},"num_hidden_layers":{LAYERS},"vocab_size":{VOCAB},"attn":null,
+            "intermediate_size":{INNER},"head_dim":16,"decay_low_rank_dim":6,"a_low_rank_dim":5,"v_low_rank_dim":4,
+            "gate_low_rank_dim":7,"norm_eps":4e-5,"fuse_norm":false{more}}}"#
+        );
+        let mut folder = Self { config, tensors: BTreeMap::new() };
+        let values = folder.number("value_dim", DIM as f64) as usize;
+        let bias = !folder.flag("norm_bias", false);
+        let mut rng = Rng::new(15);
+        let mut add = |name: &str, shape: &[usize]| folder.add(&mut rng, &format!("model.{name}"), shape);
+        add("embeddings.weight", &[VOCAB, DIM]);
+        for layer in 0..LAYERS {
+            let mut add = |name: &str, shape: &[usize]| add(&format!("layers.{layer}.{name}"), shape);
+            for name in ["pre_norm", "attn_norm", "ffn_norm"].into_iter().skip(usize::from(layer > 0)) {
+                add(&format!("{name}.weight"), &[DIM]);
+                if bias {
+                    add(&format!("{name}.bias"), &[DIM]);
+                }
+            }
+            for name in ["r", "w", "k", "v", "a", "g"] {
+                add(&format!("attn.x_{name}"), &[1, 1, DIM]);
+            }
+            for (name, rank, rows) in [("w", 6, DIM), ("a", 5, DIM), ("v", 4, values), ("g", 7, values)] {
+                if name == "v" && layer == 0 {
+                    continue;
+                }
+                add(&format!("attn.{name}_lora.lora.0.weight"), &[rank, DIM]);
+                add(&format!("attn.{name}_lora.lora.2.weight"), &[rows, rank]);
+                if name != "g" {
+                    add(&format!("attn.{name}_lora.lora.2.bias"), &[rows]);
+                }
+            }
+            for (name, rows) in [("r", DIM), ("k", DIM), ("v", values)] {
+                add(&format!("attn.{name}_proj.weight"), &[rows, DIM]);
+            }
+            add("attn.o_proj.weight", &[DIM, values]);
+            add("attn.k_k", &[DIM]);
+            add("attn.k_a", &[DIM]);
+            add("attn.r_k", &[2, DIM / 2]);
+            add("attn.g_norm.weight", &[values]);
+            add("attn.g_norm.bias", &[values]);
+            add("ffn.x_k", &[DIM]);
+            add("ffn.key.weight", &[INNER, DIM]);
+            add("ffn.value.weight", &[DIM, INNER]);
+        }
+        add("norm.weight", &[DIM]);
+        if bias {
+            add("norm.bias", &[DIM]);
+        }
+        folder.add(&mut rng, "lm_head.weight", &[VOCAB, DIM]);
+        folder
+    }
+
     /// `Qwen3_5ForConditionalGeneration`: a layer of each kind, inside of a model that also sees.
     pub(crate) fn qwen3_5() -> Self {
         let config = format!(
@@ -293,7 +349,8 @@ impl Folder {
         self.tensors.insert(name.into(), (shape.into(), values));
     }
 
-    pub(crate) fn files(&self) -> Result<Files, Error> {
+    /// The tensors as a file.
+    pub(crate) fn weights(&self) -> Vec<u8> {
         let (mut entries, mut data) = (Vec::new(), Vec::<u8>::new());
         for (name, (shape, values)) in &self.tensors {
             let start = data.len();
@@ -303,8 +360,11 @@ impl Folder {
         }
         let mut header = format!("{{{}}}", entries.join(","));
         header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
-        let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat();
-        let source: Box<dyn Source> = Box::new(Memory::new("model.safetensors", bytes));
+        [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat()
+    }
+
+    pub(crate) fn files(&self) -> Result<Files, Error> {
+        let source: Box<dyn Source> = Box::new(Memory::new("model.safetensors", self.weights()));
         Ok(Files {
             weights: pollster::block_on(Checkpoint::safetensors(vec![source]))?,
             family: Family::from_json(self.config.as_bytes())?,

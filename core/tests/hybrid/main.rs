@@ -2,9 +2,13 @@
 //! read in pieces and rolled back.
 
 mod folder;
+#[path = "../gguf_file/mod.rs"]
+mod gguf_file;
 mod layers;
 mod routed;
 mod routing;
+mod rwkv;
+mod rwkv_gguf;
 
 use folder::Folder;
 use foveate_core::generate::{Draft, Drafting, Generation, Generator, Speculation};
@@ -62,13 +66,45 @@ fn fla_models_are_their_layers_written_out() {
     }
 }
 
+/// RWKV-7 as it is, and with each option.
+fn rwkv7() -> Vec<Folder> {
+    ["", r#""value_dim":64"#, r#""norm_bias":false,"num_heads":2"#].map(Folder::rwkv7).into()
+}
+
+#[test]
+fn rwkv7_is_its_layers_written_out() {
+    for folder in rwkv7() {
+        let wanted = rwkv::logits(&folder, &IDS);
+        let got = logits(&folder, Any::Host(HostBackend::reference()));
+        let found = compare(&got, &wanted, Tolerance::MODEL_REFERENCE);
+        assert!(found.within, "{}: {found}", folder.config);
+    }
+}
+
+#[test]
+fn rwkv7_of_a_gguf_file_is_its_layers_written_out() {
+    for gated in [true, false] {
+        let mut folder = Folder::rwkv7("");
+        let file = rwkv_gguf::converted(&folder, gated);
+        if !gated {
+            folder.tensors.retain(|name, _| !name.contains("g_lora"));
+        }
+        let mut report = |_| Ok(());
+        let load = Model::load(cpu(), rwkv::files(&file).expect("a known architecture"), &mut report);
+        let model = Arc::new(pollster::block_on(load).expect("the model loads"));
+        let got = read(&mut Session::new(model, IDS.len() as u32).expect("room"), &IDS);
+        let found = compare(&got, &rwkv::logits(&folder, &IDS), Tolerance::MODEL_EXECUTOR);
+        assert!(found.within, "gated {gated}: {found}");
+    }
+}
+
 #[test]
 fn executors_agree_with_the_reference() {
     // On GPUs one of each family, with most of the options.
     let mut folders = fla();
-    let chosen = [1, 4, folders.len(), folders.len() + 1, folders.len() + 2, folders.len() + 3];
+    let chosen = [1, 4, folders.len(), folders.len() + 1, folders.len() + 2, folders.len() + 3, folders.len() + 4];
     folders.push(Folder::qwen3_5());
-    folders.extend([Folder::lfm2(), Folder::falcon_h1()]);
+    folders.extend([Folder::lfm2(), Folder::falcon_h1(), Folder::rwkv7(r#""value_dim":64"#)]);
     folders.push(Folder::routing(&routing::ALL, ""));
     folders.push(Folder::routing(&["local", "routing"], r#""routing_selection":"nearest","num_routing_heads":3"#));
     let adapters = pollster::block_on(gpu::adapters());
@@ -90,10 +126,11 @@ fn executors_agree_with_the_reference() {
 }
 
 /// Models with states of every kind.
-fn continued() -> [Folder; 6] {
+fn continued() -> [Folder; 7] {
     let nearest = Folder::routing(&["routing"], r#""routing_selection":"nearest""#);
     let routing = Folder::routing(&routing::ALL, "");
-    [Folder::qwen3_5(), Folder::gated_deltanet(""), routing, nearest, Folder::lfm2(), Folder::falcon_h1()]
+    let [hybrid, delta] = [Folder::qwen3_5(), Folder::gated_deltanet("")];
+    [hybrid, delta, routing, nearest, Folder::lfm2(), Folder::falcon_h1(), Folder::rwkv7("")]
 }
 
 #[test]
@@ -186,7 +223,8 @@ impl Draft for Rehearsed {
 
 #[test]
 fn speculation_leaves_the_texts_of_models_with_states_as_they_are() {
-    let folders = [Folder::qwen3_5(), Folder::lfm2(), Folder::falcon_h1(), Folder::gated_deltanet("")];
+    let folders =
+        [Folder::qwen3_5(), Folder::lfm2(), Folder::falcon_h1(), Folder::gated_deltanet(""), Folder::rwkv7("")];
     for folder in &folders {
         let model = model(folder, Any::Host(HostBackend::reference()));
         let generate = |options: Generation| {

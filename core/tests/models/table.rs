@@ -6,6 +6,8 @@ use libtest_mimic::Failed;
 use std::collections::{BTreeMap, BTreeSet};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/formats.md");
+/// Families whose GGUF files are checked with real models, or in core/tests/hybrid.
+const OTHERS: [&str; 3] = ["gemma3", "gpt2", "rwkv7"];
 const BEGIN: &str =
     "<!-- The table of families: core/tests/models writes it if the environment has FOVEATE_WRITE_DOCS. -->\n";
 const END: &str = "<!-- End of the table. -->\n";
@@ -26,7 +28,8 @@ fn table() -> Result<String, Failed> {
             cases.entry(kind).or_default().push(folder);
         }
     }
-    let hybrid = ["delta_net", "gated_deltanet", "routing_transformer"].map(|name| (name, "core/tests/hybrid"));
+    let hybrid =
+        ["delta_net", "gated_deltanet", "routing_transformer", "rwkv7"].map(|name| (name, "core/tests/hybrid"));
     // Classes of models that are those of another family, or that hold one.
     let same = [
         ("camembert", "roberta"),
@@ -48,8 +51,7 @@ fn table() -> Result<String, Failed> {
     for family in families() {
         let quoted =
             |names: &BTreeSet<&str>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        // Their GGUF files are checked with real models.
-        let own = ["gemma3", "gpt2"].into_iter().filter(|name| *name == family);
+        let own = OTHERS.into_iter().filter(|name| *name == family);
         let architectures: BTreeSet<&str> = files.get(family).into_iter().flatten().copied().chain(own).collect();
         let Some(cases) = cases.get(family) else { return Err(format!("no case checks {family}").into()) };
         let names: BTreeSet<&str> = cases.iter().map(|case| case.rsplit('/').next().unwrap_or(case)).collect();
@@ -62,7 +64,7 @@ fn table() -> Result<String, Failed> {
 pub(crate) fn agrees() -> Result<(), Failed> {
     let converted: BTreeSet<&str> = gguf::ALL.iter().map(|conversion| conversion.architecture).collect();
     for architecture in architectures() {
-        if !converted.contains(architecture) && !["gemma3", "gpt2"].contains(&architecture) {
+        if !converted.contains(architecture) && !OTHERS.contains(&architecture) {
             return Err(format!("no folder is converted to the architecture {architecture}").into());
         }
     }

@@ -109,6 +109,7 @@ impl Gguf {
 const DESCRIBES: &[(&str, &str)] = &[
     ("general.name", "a title"),
     ("gpt-oss.feed_forward_length", "no layer is dense"),
+    ("rwkv7.attention.head_count", "there is no attention"),
     ("qwen2moe.feed_forward_length", "no layer is dense"),
     ("qwen3moe.feed_forward_length", "the tensors of dense layers tell"),
 ];
@@ -196,7 +197,7 @@ fn models() -> Vec<(&'static str, Gguf)> {
 
 /// Those of dense models, and those with experts.
 fn all_models() -> Vec<(&'static str, Gguf)> {
-    [models(), experts::models()].concat()
+    [models(), experts::models(), vec![("rwkv7", super::rwkv::gguf())]].concat()
 }
 
 /// Without gates, and with numbers of its activation for each layer.

@@ -10,6 +10,7 @@ mod gguf_file;
 #[path = "../golden_folder/mod.rs"]
 mod golden_folder;
 mod options;
+mod rwkv;
 
 use foveate_core::Any;
 use foveate_core::host::HostBackend;

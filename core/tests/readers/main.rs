@@ -14,3 +14,4 @@ mod safetensors;
 mod sentencepiece;
 mod tokenizer;
 mod transformers;
+mod world;

@@ -109,7 +109,8 @@ pub(super) fn check(config: &Config) -> Result<()> {
                     return Err(Error::Config { reason });
                 }
             }
-            Mixer::None => {}
+            // Checked with those before it.
+            Mixer::TimeMix(_) | Mixer::None => {}
             Mixer::Routing(routing) => {
                 routing.check()?;
                 routing.local.as_ref().map_or(Ok(()), |heads| attention(index, heads))?;
@@ -148,6 +149,7 @@ fn whole(config: &Config) -> Result<()> {
         return refused("a branch_scale with factors of layers or a low_rank is not supported");
     }
     several(config)?;
+    time_mixes(config)?;
     let warmed = config.layers.iter().any(|layer| layer.mixer.attention().is_some_and(|a| a.temperature.is_some()));
     if config.dynamic.is_some_and(|dynamic| dynamic.original == 0 || !positive(dynamic.factor as f32) || warmed) {
         return refused("dynamic needs an original length, a positive factor and layers without a temperature");
@@ -160,6 +162,31 @@ fn whole(config: &Config) -> Result<()> {
         Some(width) if width == 0 || width > config.dim => refused("embed_dim must be 1 to dim"),
         _ => Ok(()),
     }
+}
+
+/// # Errors
+/// `Config` for a layer that takes shares of values that no layer before it has, or of another width.
+fn time_mixes(config: &Config) -> Result<()> {
+    let mut first = None;
+    for (index, layer) in config.layers.iter().enumerate() {
+        let refused = |reason: &str| Err(Error::Config { reason: format!("layer {index}: {reason}") });
+        let Mixer::TimeMix(mix) = &layer.mixer else {
+            if layer.shifted {
+                return refused("shifted needs a time mix, whose states hold the token before");
+            }
+            continue;
+        };
+        mix.check()?;
+        if layer.parallel || layer.low_rank.is_some() || layer.mlp.experts().is_some() && layer.shifted {
+            return refused("a time mix stands in front of one MLP");
+        }
+        match (mix.value_rank, first) {
+            (None, _) => first = Some(mix.values()),
+            (Some(_), Some(width)) if width == mix.values() => {}
+            (Some(_), _) => return refused("time_mix.value_rank needs a time mix before it with as wide values"),
+        }
+    }
+    Ok(())
 }
 
 /// Several streams, what stands beside their mixers, and gates that are cut off.

@@ -9,7 +9,7 @@ use super::gguf_keys::Keys;
 use super::gguf_rows::{ROWS, Row};
 use super::json::{bounded, layers};
 use super::rope::yarn_magnitude;
-use super::{Place, Role, hub, names_latent, unsupported};
+use super::{Place, Role, hub, names_latent, names_time_mix, unsupported};
 use crate::config::{Attention, Config, Latent, Layer, Mixer, Mlp, Norm, Rope};
 use crate::error::{Error, Result};
 use crate::weights::gguf::{Array, Metadata, Value};
@@ -215,6 +215,11 @@ fn shortconv(config: &Config) -> bool {
 }
 
 pub(super) fn place(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+    if config.architecture == "rwkv7"
+        && let Some(place) = names_time_mix::gguf(config, role, layer, kind)
+    {
+        return place;
+    }
     let inside = match role {
         Role::Embedding => return Place::plain(format!("token_embd.{kind}")),
         Role::Positions => return Place::plain(format!("position_embd.{kind}")),
@@ -322,6 +327,8 @@ pub(super) fn place(config: &Config, role: Role, layer: usize, kind: &str) -> Pl
         Role::Conv => "ssm_conv1d",
         Role::ConvOutput => "ssm_out",
         Role::Skip => return Place::plain(format!("blk.{layer}.ssm_d")),
+        Role::LearningRate | Role::LearningRateLatent | Role::ValueShare | Role::ValueShareLatent => "time_mix",
+        Role::TimeMix | Role::TimeMixShares | Role::Shift => "time_mix",
         Role::Routed | Role::RoutedValue | Role::Centroids | Role::RoutedOutput => "routing",
     };
     let part = match inside {

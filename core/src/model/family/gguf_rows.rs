@@ -5,6 +5,7 @@ use super::gguf_hybrid as hybrid;
 use super::gguf_keys::Keys;
 use super::gguf_latent as latent;
 use super::gguf_more as more;
+use super::rwkv;
 use crate::config::{Config, Norm};
 use crate::error::Result;
 use foveate_kernels::activation::Kind;
@@ -163,6 +164,7 @@ static HYBRIDS: &[Row] = &[
     Row { name: "mamba2", norm: Norm::rms(1e-5), pairing: None, hybrid: true, more: hybrid::mamba2, ..PLAIN },
     Row { name: "granitehybrid", hybrid: true, more: hybrid::granite, ..INTERLEAVED },
     Row { name: "falcon-h1", norm: Norm::rms(1e-5), hybrid: true, more: hybrid::falcon_h1, ..PLAIN },
+    Row { name: "rwkv7", by_tensors: false, pairing: None, hybrid: true, more: rwkv::gguf, ..GPT },
 ];
 
 static LATENT: &[Row] = &[

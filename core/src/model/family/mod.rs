@@ -27,6 +27,7 @@ mod names_encoder;
 mod names_experts;
 mod names_gpt;
 mod names_latent;
+mod names_time_mix;
 mod place;
 mod quantized;
 mod qwen3_5;
@@ -34,6 +35,7 @@ mod role;
 mod rope;
 mod routing;
 mod rows;
+mod rwkv;
 mod scan;
 mod zamba2;
 
@@ -115,6 +117,7 @@ impl Family {
             }
             "modernbert" => (encoder::modern(text, false)?, names_encoder::of(kind)),
             "modernbert-decoder" => (encoder::modern(text, true)?, names_encoder::of(kind)),
+            "rwkv7" => (rwkv::config(text)?, Naming::Function(names_time_mix::fla)),
             "delta_net" | "gated_deltanet" => (fla::config(text)?, Naming::Function(hub::fla)),
             other => match rows::find(other) {
                 Some(row) => (like::config(text, row)?, row.naming),
@@ -180,6 +183,7 @@ impl Family {
             || self.replaced(tensor)
             || BUFFERS.iter().any(|buffer| tensor.ends_with(buffer))
             || names_encoder::apart(&self.config, tensor)
+            || names_time_mix::apart(&self.config, tensor)
             || MASKED.contains(&&*self.config.architecture) && MASKS.iter().any(|mask| tensor.ends_with(mask))
     }
 
@@ -224,9 +228,10 @@ impl Family {
         Some(names.place(&self.config, role, layer, kind))
     }
 
-    /// Returns the place of a number of the activation in layer `layer`.
-    pub(super) fn number(&self, name: &str, layer: usize) -> Place {
-        self.place.place(&self.config, Role::Activation, layer, name)
+    /// Returns the place of the tensor `name` of `role` in layer `layer`, for roles whose tensors have such names instead of
+    /// `weight` or `bias`.
+    pub(super) fn named(&self, role: Role, name: &str, layer: usize) -> Place {
+        self.place.place(&self.config, role, layer, name)
     }
 
     /// Returns the place of the bias of `role` in layer `layer`.
@@ -307,6 +312,7 @@ const OWN: &[&str] = &[
     "roberta",
     "xlm-roberta",
     "routing_transformer",
+    "rwkv7",
     "zamba2",
 ];
 

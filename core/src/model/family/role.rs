@@ -195,6 +195,20 @@ pub enum Role {
     ConvOutput,
     /// The share of each head's values that skips a scan.
     Skip,
+    /// The second product of the in-context learning rates of a time mix.
+    LearningRate,
+    /// The product that [`LearningRate`](Role::LearningRate) reads.
+    LearningRateLatent,
+    /// The second product of the shares that the values of a time mix take from those of the first layer.
+    ValueShare,
+    /// The product that [`ValueShare`](Role::ValueShare) reads.
+    ValueShareLatent,
+    /// A vector of a time mix, by its name in RWKV-7 instead of `weight`: `x_r`, `k_k` and others.
+    TimeMix,
+    /// In place of the six vectors of shares of a time mix, where files hold them as one.
+    TimeMixShares,
+    /// The shares of the token before in what an MLP reads.
+    Shift,
     /// The product that gives the queries of routing heads, which are their keys, too.
     Routed,
     /// The product that gives the values of routing heads.

@@ -53,7 +53,7 @@ impl<B: Backend> Loader<'_, B> {
         let mut values = numbers.unwrap_or([0.0, 0.0, 0.5, -1e-6]);
         let names = if numbers.is_none() { &["alpha_p", "alpha_n", "beta", "eps"][..] } else { &[] };
         for (value, name) in values.iter_mut().zip(names) {
-            let place = self.family.number(name, index);
+            let place = self.family.named(Role::Activation, name, index);
             // The constants are left out of some files, the learned numbers of none.
             if name.starts_with("alpha") || self.has(&place) {
                 *value = self.number(&place).await?.into();
@@ -63,7 +63,7 @@ impl<B: Backend> Loader<'_, B> {
         let softplus = |x: f64| if x > 30.0 { x } else { x.exp().ln_1p() };
         let (positive, negative) = (softplus(p), beta + softplus(n));
         if ![positive, negative, beta, -eps].iter().all(|x| x.is_finite() && *x >= 0.0) {
-            let place = self.family.number("alpha_p", index);
+            let place = self.family.named(Role::Activation, "alpha_p", index);
             let reason = format!("xIELU with alpha_p {p}, alpha_n {n}, beta {beta} and eps {eps} is not supported");
             return Err(Error::format(place.name, reason));
         }
