@@ -253,7 +253,18 @@ fn errors_name_the_field_and_have_the_right_status() {
     check(wrong(json!({"reasoning_effort": "vast"})), 400, Some("reasoning_effort"), "one of none");
     // What would change the answer is refused; what would not, or says so, is taken.
     check(wrong(json!({"audio": {"voice": "x"}})), 400, Some("audio"), "not supported");
-    wrong(json!({"user": "me", "store": true, "modalities": ["text"], "audio": null})).good();
+    wrong(json!({"user": "me", "store": true, "modalities": ["text"], "audio": null, "max_token": null})).good();
+    // A misspelt field would be lost without a word.
+    check(wrong(json!({"max_token": 5})), 400, Some("max_token"), "no field \"max_token\"");
+    check(completion(json!({"max_token": 5})), 400, Some("max_token"), "/openapi.json");
+    for (path, body) in [
+        ("/v1/responses", json!({"input": "the", "max_tokens": 5})),
+        ("/v1/embeddings", json!({"input": "the", "max_tokens": 5})),
+        ("/tokenize", json!({"prompt": "the", "max_tokens": 5})),
+        ("/detokenize", json!({"tokens": [4], "max_tokens": 5})),
+    ] {
+        check(server.post(path, &body), 400, Some("max_tokens"), "no field");
+    }
 }
 
 #[test]

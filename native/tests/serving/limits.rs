@@ -76,6 +76,53 @@ fn deadline_ends_what_runs_and_what_waits() {
 }
 
 #[test]
+fn deadline_before_the_first_token_is_an_error_of_every_interface() {
+    let server = Server::start(|_, limits| limits.deadline = Some(Duration::ZERO), None);
+    for (path, body) in [
+        (CHATS, chat()),
+        ("/v1/completions", json!({"prompt": "the king"})),
+        ("/v1/responses", json!({"input": "the king"})),
+    ] {
+        let late = server.post(path, &body);
+        assert!(late.status == 503 && late.head.contains("retry-after: "), "{path}: {late:?}");
+        assert!(late.json()["error"]["message"].as_str().is_some_and(|text| text.contains("deadline")), "{late:?}");
+        // A stream has its status before its first token.
+        let late = server.post(path, &with(body, json!({"stream": true})));
+        let ends = if path == "/v1/responses" { "\"type\":\"response.failed\"" } else { "\"type\":\"server_error\"" };
+        assert!(late.status == 200 && late.body.contains("deadline") && late.body.contains(ends), "{path}: {late:?}");
+    }
+}
+
+#[test]
+fn refused_requests_use_up_no_steered_logprobs() {
+    let change = |options: &mut Options, limits: &mut Limits| {
+        (options.sequences, options.queue) = (1, 1);
+        limits.steered_logprobs_per_day = Some(20);
+    };
+    let server = Server::start(change, None);
+    let steered = with(chat(), json!({"logit_bias": {"9": 50}, "logprobs": true}));
+    let long = with(steered.clone(), json!({"messages": [{"role": "user", "content": "the ".repeat(3000)}]}));
+    assert_eq!(server.post(CHATS, &long).status, 400);
+    let open = with(chat(), json!({"max_tokens": 1500, "stream": true})).to_string();
+    let began = Instant::now();
+    let until = |what: &str, holds: &dyn Fn() -> bool| {
+        while !holds() {
+            assert!(began.elapsed() < Duration::from_secs(60), "{what}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let runs = server.send("POST", CHATS, open.as_bytes());
+    until("none runs", &|| server.engine.metrics().running.get() == 1);
+    let waits = server.send("POST", CHATS, open.as_bytes());
+    until("none waits", &|| server.engine.metrics().requests.get() == 2);
+    limited(&server.post(CHATS, &steered), "queue_full");
+    drop((runs, waits));
+    until("it goes on", &|| server.engine.metrics().running.get() == 0);
+    server.post(CHATS, &steered).good();
+    assert!(server.get("/metrics").body.contains("foveate_steered_logprobs_total 12"));
+}
+
+#[test]
 fn bodies_that_do_not_arrive_are_given_up() {
     let server = Server::start(|_, limits| limits.upload = Duration::from_millis(200), None);
     let mut stream = TcpStream::connect(server.address).expect("a server");

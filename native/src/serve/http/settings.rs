@@ -1,7 +1,7 @@
 //! The settings of a generation, from a request's fields.
 
 use super::error::{Failure, Result};
-use super::fields::Fields;
+use super::fields::{Fields, Unsupported};
 use foveate_core::constrain::Constraint;
 use foveate_core::generate::Generation;
 use foveate_core::sample::Samplers;
@@ -34,8 +34,9 @@ const BIASES: usize = 1024;
 const GREEDY: f64 = 1e-5;
 
 /// Fields that change results and are refused, each with the values that are accepted because they change nothing.
-const UNSUPPORTED: [(&str, &[&str]); 7] = [
+pub(super) const UNSUPPORTED: Unsupported = &[
     ("parallel_tool_calls", &["true"]),
+    ("verbosity", &["\"medium\""]),
     ("functions", &["[]"]),
     ("function_call", &["\"none\"", "\"auto\""]),
     ("modalities", &["[\"text\"]"]),
@@ -53,7 +54,6 @@ impl Settings {
     /// Reads what chats and completions have in common. `tokens` is the maximum of tokens where none is asked for, `vocab` the
     /// number of ids.
     pub(super) fn read(fields: &Fields, tokens: u64, most_choices: u64, vocab: u32) -> Result<Self> {
-        fields.refuse(&UNSUPPORTED)?;
         let stop = fields.strings("stop", STOPS)?;
         if stop.iter().any(|stop| stop.is_empty() || stop.len() > STOP_BYTES) {
             return Err(Failure::field("stop", format!("stop strings must have 1 to {STOP_BYTES} bytes")));
