@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 /// Writes a PEFT folder with an adapter of one product, and returns its path.
-pub fn write(folder: &Path, config: &Value) -> String {
+pub(crate) fn write(folder: &Path, config: &Value) -> String {
     std::fs::create_dir_all(folder).expect("a folder");
     let (rank, dim) = (2usize, 32usize);
     let module = "base_model.model.model.layers.0.self_attn.q_proj";
@@ -21,6 +21,6 @@ pub fn write(folder: &Path, config: &Value) -> String {
 }
 
 /// The settings of an adapter that is added times 2.
-pub fn config() -> Value {
+pub(crate) fn config() -> Value {
     json!({"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"]})
 }
