@@ -112,7 +112,10 @@ impl Output {
         if let Value::String(text) = text {
             text.push_str(delta);
         }
-        if let (Kind::Message, Some(all)) = (kind, item["content"][0]["logprobs"].as_array_mut()) {
+        // The item of a call has no content, and indexing it would panic.
+        if kind == Kind::Message
+            && let Some(all) = item["content"][0]["logprobs"].as_array_mut()
+        {
             all.extend(told.iter().cloned());
         }
         let mut fields = json!({"item_id": item["id"], "output_index": index, "delta": delta});
