@@ -95,31 +95,21 @@ fn deadline_before_the_first_token_is_an_error_of_every_interface() {
 
 #[test]
 fn refused_requests_use_up_no_steered_logprobs() {
-    let change = |options: &mut Options, limits: &mut Limits| {
-        (options.sequences, options.queue) = (1, 1);
-        limits.steered_logprobs_per_day = Some(20);
-    };
-    let server = Server::start(change, None);
+    // An engine that has stopped refuses every request, while a queue is full for as long as others wait.
+    let engines = ["tiny", "stopped"].map(|name| (name, Engine::new(model(), Options::default()).expect("an engine")));
+    engines[1].1.stop(Duration::ZERO);
+    let hosted = engines.iter().map(|(name, engine)| Hosted::new(*name, engine.model().clone(), Some(engine.clone())));
+    let hosted = hosted.collect();
+    let mut limits = Limits::default();
+    limits.steered_logprobs_per_day = Some(20);
+    let server = Server::with_app(App::new(hosted, Keys::default(), limits), engines[0].1.clone(), None);
     let steered = with(chat(), json!({"logit_bias": {"9": 50}, "logprobs": true}));
     let long = with(steered.clone(), json!({"messages": [{"role": "user", "content": "the ".repeat(3000)}]}));
     assert_eq!(server.post(CHATS, &long).status, 400);
-    let open = with(chat(), json!({"max_tokens": 1500, "stream": true})).to_string();
-    let began = Instant::now();
-    let until = |what: &str, holds: &dyn Fn() -> bool| {
-        while !holds() {
-            assert!(began.elapsed() < Duration::from_secs(60), "{what}");
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    };
-    let runs = server.send("POST", CHATS, open.as_bytes());
-    until("none runs", &|| server.engine.metrics().running.get() == 1);
-    let waits = server.send("POST", CHATS, open.as_bytes());
-    until("none waits", &|| server.engine.metrics().requests.get() == 2);
-    limited(&server.post(CHATS, &steered), "queue_full");
-    drop((runs, waits));
-    until("it goes on", &|| server.engine.metrics().running.get() == 0);
+    assert_eq!(server.post(CHATS, &with(steered.clone(), json!({"model": "stopped"}))).status, 503);
     server.post(CHATS, &steered).good();
     assert!(server.get("/metrics").body.contains("foveate_steered_logprobs_total 12"));
+    limited(&server.post(CHATS, &steered), "steered_logprobs_exceeded");
 }
 
 #[test]

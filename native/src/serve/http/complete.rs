@@ -5,7 +5,7 @@ use super::error::{Failure, Result};
 use super::fields::{Fields, Unsupported, short};
 use super::hosted::Loaded;
 use super::render::{Frame, Shape};
-use super::settings::{Settings, UNSUPPORTED};
+use super::settings::{OF_TEMPLATES, Settings, UNSUPPORTED};
 use super::stream::{self, Chunks};
 use super::{App, User, blocking, respond};
 use crate::serve::Request;
@@ -58,7 +58,7 @@ pub(super) async fn completions(
 
 pub(super) async fn chat(State(app): State<App>, Extension(user): Extension<User>, body: Body) -> Result<Response> {
     let fields = Fields::read(body)?;
-    fields.check("Chat", &[UNSUPPORTED, &[("best_of", &["1"]), ("echo", &["false"])]])?;
+    fields.check("Chat", &[UNSUPPORTED, OF_TEMPLATES, &[("best_of", &["1"]), ("echo", &["false"])]])?;
     let Begun { loaded, settings, choices, splitter } = begin(&app, &user, &fields, app.limits.choices).await?;
     let frame = Frame::new(Shape::Chat, loaded, settings.logprobs.is_some(), splitter);
     answer(frame.with_prompts(settings.candidates, Vec::new()), choices, &settings).await

@@ -12,16 +12,27 @@ use std::sync::LazyLock;
 /// Fields that are not implemented, each with the values that are accepted because they leave results as they are.
 pub(super) type Unsupported = &'static [(&'static str, &'static [&'static str])];
 
-/// Fields of OpenAI's interface that leave results as they are, so they are accepted and not read.
-const NEUTRAL: [&str; 8] = [
+/// Fields of OpenAI's interface, and of vLLM's and llama.cpp's, that leave results as they are, so they are accepted and not
+/// read. `max_tool_calls` is of tools that the server runs, and there are none; `length_penalty` is of beam search.
+const NEUTRAL: [&str; 18] = [
     "user",
     "store",
     "metadata",
     "service_tier",
     "prompt_cache_key",
+    "prompt_cache_options",
     "prompt_cache_retention",
     "safety_identifier",
     "prediction",
+    "access_programs",
+    "background_options",
+    "max_tool_calls",
+    "priority",
+    "request_id",
+    "cache_salt",
+    "cache_prompt",
+    "guided_decoding_backend",
+    "length_penalty",
 ];
 
 /// The schemas of the description, whose properties are the fields that requests may have.

@@ -43,7 +43,19 @@ pub(super) const UNSUPPORTED: Unsupported = &[
     ("audio", &[]),
     ("web_search_options", &[]),
     ("suffix", &["\"\""]),
+    ("moderation", &[]),
+    // Of vLLM.
+    ("use_beam_search", &["false"]),
+    ("stop_token_ids", &["[]"]),
+    ("bad_words", &["[]"]),
+    ("include_stop_str_in_output", &["false"]),
+    ("skip_special_tokens", &["true"]),
+    ("spaces_between_special_tokens", &["true"]),
 ];
+
+/// As [`UNSUPPORTED`], of requests whose prompt a template writes.
+pub(super) const OF_TEMPLATES: Unsupported =
+    &[("add_generation_prompt", &["true"]), ("continue_final_message", &["false"])];
 
 /// Returns a random number, from the operating system's seed.
 pub(super) fn random() -> u64 {

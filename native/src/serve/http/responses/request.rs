@@ -22,9 +22,10 @@ const UNSUPPORTED: Unsupported = &[
     ("background", &["false"]),
     ("prompt", &[]),
     ("truncation", &["\"disabled\"", "\"auto\""]),
-    ("max_tool_calls", &[]),
-    ("context_management", &[]),
-    ("stream_options", &["{}"]),
+    ("context_management", &["[]"]),
+    ("image", &[]),
+    // Nothing is added to events to hide their lengths.
+    ("stream_options", &["{}", r#"{"include_obfuscation":false}"#, r#"{"include_obfuscation":true}"#]),
 ];
 
 /// Fields of a chat that are read as they are.
