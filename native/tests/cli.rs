@@ -1,6 +1,9 @@
 //! The command line as a user meets it.
 
 #[cfg(feature = "serve")]
+#[path = "support/adapter.rs"]
+mod adapter;
+#[cfg(feature = "serve")]
 #[path = "support/serving.rs"]
 mod serving;
 mod support;

@@ -1,5 +1,7 @@
 //! Commands and flags around generating, with a small model that needs no download.
 
+#[path = "support/adapter.rs"]
+mod adapter;
 #[allow(dead_code, reason = "of the data, models alone are needed")]
 mod support;
 #[path = "../../core/tests/tiny/mod.rs"]
@@ -165,29 +167,10 @@ fn generate_echoes_with_probabilities() {
     assert_eq!(String::from_utf8_lossy(&printed.stdout), whole);
 }
 
-/// A PEFT folder with an adapter of one product.
-fn adapter(place: &Place, name: &str, config: &Value) -> String {
-    let folder = place.path(name);
-    std::fs::create_dir_all(&folder).expect("a folder");
-    let (rank, dim) = (2usize, 32usize);
-    let module = "base_model.model.model.layers.0.self_attn.q_proj";
-    let values = |n: usize| (0..n).flat_map(|i| ((i % 7) as f32 - 3.0).to_le_bytes()).collect::<Vec<u8>>();
-    let header = json!({
-        format!("{module}.lora_A.weight"): {"dtype": "F32", "shape": [rank, dim], "data_offsets": [0, 256]},
-        format!("{module}.lora_B.weight"): {"dtype": "F32", "shape": [dim, rank], "data_offsets": [256, 512]},
-    });
-    let header = header.to_string();
-    let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &values(2 * rank * dim)].concat();
-    std::fs::write(folder.join("adapter_model.safetensors"), bytes).expect("a file");
-    std::fs::write(folder.join("adapter_config.json"), config.to_string()).expect("a file");
-    folder.to_string_lossy().into_owned()
-}
-
 #[test]
 fn generate_and_chat_take_adapters() {
     let place = Place::new();
-    let config = json!({"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"]});
-    let path = adapter(&place, "adapter", &config);
+    let path = adapter::write(&place.path("adapter"), &adapter::config());
     let plain = place.made(&DRAWN);
     let with = |more: &str| place.made(&[&DRAWN[..], &["--lora", more]].concat());
     assert_ne!(with(&path)["ids"], plain["ids"]);
@@ -201,7 +184,8 @@ fn generate_and_chat_take_adapters() {
     refused(&place.generate(&["--lora", &format!("{path}:x")]), "--lora must be PATH");
     refused(&place.generate(&["--lora", "no-such-adapter"]), "no-such-adapter");
     refused(&place.generate(&["--lora", &model]), "adapter_config.json");
-    let dora = adapter(&place, "dora", &json!({"peft_type": "LORA", "lora_alpha": 4, "use_dora": true}));
+    let dora = json!({"peft_type": "LORA", "lora_alpha": 4, "use_dora": true});
+    let dora = adapter::write(&place.path("dora"), &dora);
     refused(&place.generate(&["--lora", &dora]), "use_dora");
 }
 

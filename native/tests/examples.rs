@@ -1,5 +1,8 @@
 //! The examples run, and so does the server.
 
+#[cfg(feature = "serve")]
+#[path = "support/adapter.rs"]
+mod adapter;
 #[path = "../examples/attention.rs"]
 mod attention;
 #[path = "../examples/batch.rs"]

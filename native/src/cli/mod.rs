@@ -273,7 +273,7 @@ impl Kv {
     }
 }
 
-#[derive(Args, Default)]
+#[derive(Args, Clone, Default)]
 struct LoraArguments {
     /// Add a LoRA adapter to the model, times SCALE if that is given: a folder with adapter_config.json, or a GGUF file.
     /// Repeatable.

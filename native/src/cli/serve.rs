@@ -31,6 +31,10 @@ pub(super) struct Arguments {
     /// Repeatable; requests choose by the name, which of a path is its last part.
     #[arg(long, value_name = "PATH|NAME", num_args = 1.., default_value = catalogue::DEFAULT)]
     model: Vec<OsString>,
+    /// Serve a LoRA adapter of the model under a name of its own, times SCALE if that is given: a folder with
+    /// adapter_config.json, or a GGUF file. Repeatable; needs a single --model.
+    #[arg(long, value_name = "NAME=PATH[:SCALE]", num_args = 1..)]
+    lora: Vec<String>,
     /// Address to listen on; 0.0.0.0 is every interface of this machine.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     host: IpAddr,
@@ -159,7 +163,7 @@ fn start(arguments: &Arguments) -> Result<ExitCode> {
     let taken = |error| Error::Usage { reason: format!("cannot listen on {}:{}: {error}", address.0, address.1) };
     let connections = connections(arguments)?;
     let listener = runtime.block_on(tokio::net::TcpListener::bind(address)).map_err(taken)?;
-    let hosted = arguments.model.iter().map(|name| host(arguments, name)).collect::<Result<Vec<Hosted>>>()?;
+    let hosted = served(arguments)?.into_iter().map(|served| host(arguments, served)).collect::<Result<_>>()?;
     let log = match arguments.log {
         LogName::Off => Log::Off,
         LogName::Requests => Log::Requests,
@@ -213,23 +217,66 @@ fn keys(arguments: &Arguments) -> Result<Keys> {
     }
 }
 
-/// A model that is loaded now, or when it is asked for.
-fn host(arguments: &Arguments, name: &OsStr) -> Result<Hosted> {
-    if arguments.model_memory.is_none() {
-        let (model, engine) = load(arguments, name)?;
-        return Ok(Hosted::new(called(name), model, engine));
+/// A model under a name, with an adapter or without.
+#[derive(Clone)]
+struct Served {
+    name: String,
+    model: OsString,
+    lora: LoraArguments,
+}
+
+/// The models, and behind them the adapters of the only one.
+fn served(arguments: &Arguments) -> Result<Vec<Served>> {
+    let plain = |model: &OsString| Served { name: called(model), model: model.clone(), lora: LoraArguments::default() };
+    let mut all: Vec<Served> = arguments.model.iter().map(plain).collect();
+    let usage = |reason: String| Err(Error::Usage { reason });
+    for text in &arguments.lora {
+        let [model] = &arguments.model[..] else {
+            return usage("--lora needs a single --model: run a server for each model with adapters".into());
+        };
+        let Some((name, adapter)) = text.split_once('=').filter(|(name, path)| !name.is_empty() && !path.is_empty())
+        else {
+            return usage(format!("--lora must be NAME=PATH or NAME=PATH:SCALE, got {text:?}"));
+        };
+        if all.iter().any(|other| other.name == name) {
+            return usage(format!("--lora: there is another model {name:?}: choose another name for {adapter}"));
+        }
+        all.push(Served {
+            name: name.into(),
+            model: model.clone(),
+            lora: LoraArguments { lora: vec![adapter.into()] },
+        });
     }
-    // Opening the files downloads a missing model at the start, and not while a request waits.
-    let files = foveate::open_with(name, &mut progress::Bars::default().report())?;
-    let bytes = files.weights.tensors().map(|tensor| tensor.bytes).sum();
-    let (arguments, owned) = (arguments.clone(), name.to_owned());
-    Ok(Hosted::when_asked(called(name), bytes, move || load(&arguments, &owned)))
+    Ok(all)
+}
+
+/// A model that is loaded now, or when it is asked for. An adapter is a model of its own, with an engine and a cache: batches
+/// and cached prefixes of different adapters do not mix.
+fn host(arguments: &Arguments, served: Served) -> Result<Hosted> {
+    let parent = (!served.lora.lora.is_empty()).then(|| called(&served.model));
+    let name = served.name.clone();
+    let hosted = if arguments.model_memory.is_none() {
+        let (model, engine) = load(arguments, &served)?;
+        Hosted::new(name, model, engine)
+    } else {
+        // Opening the files downloads a missing model at the start, and not while a request waits.
+        let files = foveate::open_with(&served.model, &mut progress::Bars::default().report())?;
+        let files = served.lora.add(files)?;
+        let bytes = files.weights.tensors().map(|tensor| tensor.bytes).sum();
+        let arguments = arguments.clone();
+        Hosted::when_asked(name, bytes, move || load(&arguments, &served))
+    };
+    Ok(match parent {
+        Some(parent) => hosted.with_parent(parent),
+        None => hosted,
+    })
 }
 
 /// Loads a model and starts its engine.
-fn load(arguments: &Arguments, name: &OsStr) -> Result<(Model, Option<Engine>)> {
-    let recipe = foveate::recipe(name)?.unwrap_or_default();
-    let model = Model::from(super::load_model(name, &LoraArguments::default(), arguments.device)?).with_recipe(recipe);
+fn load(arguments: &Arguments, served: &Served) -> Result<(Model, Option<Engine>)> {
+    let recipe = foveate::recipe(&served.model)?.unwrap_or_default();
+    let model = super::load_model(&served.model, &served.lora, arguments.device)?;
+    let model = Model::from(model).with_recipe(recipe);
     let mut options = Options::default();
     options.sequences = arguments.sequences;
     options.queue = arguments.queue;

@@ -253,7 +253,36 @@ fn errors_name_the_field_and_have_the_right_status() {
     check(wrong(json!({"reasoning_effort": "vast"})), 400, Some("reasoning_effort"), "one of none");
     // What would change the answer is refused; what would not, or says so, is taken.
     check(wrong(json!({"audio": {"voice": "x"}})), 400, Some("audio"), "not supported");
-    wrong(json!({"user": "me", "store": true, "modalities": ["text"], "audio": null})).good();
+    wrong(json!({"user": "me", "store": true, "modalities": ["text"], "audio": null, "max_token": null})).good();
+    // So are the fields that OpenAI's clients have, and vLLM's at the values that they have without being set.
+    let neutral = json!({
+        "metadata": {"a": "b"}, "service_tier": "auto", "prompt_cache_key": "a", "prompt_cache_options": {"mode": "implicit"},
+        "prompt_cache_retention": "24h", "safety_identifier": "a", "prediction": {"type": "content", "content": "the"},
+        "parallel_tool_calls": true, "verbosity": "medium", "priority": 1, "skip_special_tokens": true, "bad_words": [],
+        "use_beam_search": false, "length_penalty": 1.0, "add_generation_prompt": true, "chat_template_kwargs": {"a": 1},
+        "function_call": "auto", "logprobs": null, "max_tool_calls": 3, "stream": true,
+        "stream_options": {"include_usage": true, "include_obfuscation": false},
+    });
+    assert_eq!(wrong(neutral).status, 200);
+    check(wrong(json!({"parallel_tool_calls": false})), 400, Some("parallel_tool_calls"), "not supported");
+    check(wrong(json!({"skip_special_tokens": false})), 400, Some("skip_special_tokens"), "not supported");
+    let response = json!({
+        "input": "the", "max_output_tokens": 2, "store": true, "truncation": "auto", "max_tool_calls": 3, "background": false,
+        "text": {"format": {"type": "text"}, "verbosity": "medium"}, "stream": true, "prompt_cache_key": "a",
+        "stream_options": {"include_obfuscation": false}, "include": ["reasoning.encrypted_content"],
+    });
+    assert_eq!(server.post("/v1/responses", &response).status, 200);
+    // A misspelt field would be lost without a word.
+    check(wrong(json!({"max_token": 5})), 400, Some("max_token"), "no field \"max_token\"");
+    check(completion(json!({"max_token": 5})), 400, Some("max_token"), "/openapi.json");
+    for (path, body) in [
+        ("/v1/responses", json!({"input": "the", "max_tokens": 5})),
+        ("/v1/embeddings", json!({"input": "the", "max_tokens": 5})),
+        ("/tokenize", json!({"prompt": "the", "max_tokens": 5})),
+        ("/detokenize", json!({"tokens": [4], "max_tokens": 5})),
+    ] {
+        check(server.post(path, &body), 400, Some("max_tokens"), "no field");
+    }
 }
 
 #[test]

@@ -76,6 +76,43 @@ fn deadline_ends_what_runs_and_what_waits() {
 }
 
 #[test]
+fn deadline_before_the_first_token_is_an_error_of_every_interface() {
+    let server = Server::start(|_, limits| limits.deadline = Some(Duration::ZERO), None);
+    for (path, body) in [
+        (CHATS, chat()),
+        ("/v1/completions", json!({"prompt": "the king"})),
+        ("/v1/responses", json!({"input": "the king"})),
+    ] {
+        let late = server.post(path, &body);
+        assert!(late.status == 503 && late.head.contains("retry-after: "), "{path}: {late:?}");
+        assert!(late.json()["error"]["message"].as_str().is_some_and(|text| text.contains("deadline")), "{late:?}");
+        // A stream has its status before its first token.
+        let late = server.post(path, &with(body, json!({"stream": true})));
+        let ends = if path == "/v1/responses" { "\"type\":\"response.failed\"" } else { "\"type\":\"server_error\"" };
+        assert!(late.status == 200 && late.body.contains("deadline") && late.body.contains(ends), "{path}: {late:?}");
+    }
+}
+
+#[test]
+fn refused_requests_use_up_no_steered_logprobs() {
+    // An engine that has stopped refuses every request, while a queue is full for as long as others wait.
+    let engines = ["tiny", "stopped"].map(|name| (name, Engine::new(model(), Options::default()).expect("an engine")));
+    engines[1].1.stop(Duration::ZERO);
+    let hosted = engines.iter().map(|(name, engine)| Hosted::new(*name, engine.model().clone(), Some(engine.clone())));
+    let hosted = hosted.collect();
+    let mut limits = Limits::default();
+    limits.steered_logprobs_per_day = Some(20);
+    let server = Server::with_app(App::new(hosted, Keys::default(), limits), engines[0].1.clone(), None);
+    let steered = with(chat(), json!({"logit_bias": {"9": 50}, "logprobs": true}));
+    let long = with(steered.clone(), json!({"messages": [{"role": "user", "content": "the ".repeat(3000)}]}));
+    assert_eq!(server.post(CHATS, &long).status, 400);
+    assert_eq!(server.post(CHATS, &with(steered.clone(), json!({"model": "stopped"}))).status, 503);
+    server.post(CHATS, &steered).good();
+    assert!(server.get("/metrics").body.contains("foveate_steered_logprobs_total 12"));
+    limited(&server.post(CHATS, &steered), "steered_logprobs_exceeded");
+}
+
+#[test]
 fn bodies_that_do_not_arrive_are_given_up() {
     let server = Server::start(|_, limits| limits.upload = Duration::from_millis(200), None);
     let mut stream = TcpStream::connect(server.address).expect("a server");

@@ -73,13 +73,25 @@ fn name() -> impl Strategy<Value = String> {
     prop::sample::select(&NAMES[..]).prop_map(str::to_owned)
 }
 
-/// A good body of a few fields, some of which are then replaced.
-fn body() -> impl Strategy<Value = Value> {
-    prop::collection::vec((name(), value()), 0..4).prop_map(|fields| {
-        let mut body = json!({
-            "messages": [{"role": "user", "content": "the"}], "prompt": "the", "input": "the", "tokens": [5, 6], "max_tokens": 2,
-        });
-        fields.into_iter().filter(|(name, _)| name != "max_completion_tokens").for_each(|(name, value)| body[name] = value);
+/// A good body of a few fields that requests of the path have, some of which are then replaced. One in ten of these is any
+/// field, which the path may not have.
+fn body(description: &Value, path: &str) -> impl Strategy<Value = Value> + use<> {
+    let content = &description["paths"][path]["post"]["requestBody"]["content"];
+    let schema = content["application/json"]["schema"]["$ref"].as_str().and_then(|name| name.rsplit('/').next());
+    let fields = description["components"]["schemas"][schema.expect("a schema")]["properties"].clone();
+    let mut good = json!({
+        "messages": [{"role": "user", "content": "the"}], "prompt": "the", "input": "the", "tokens": [5, 6], "max_tokens": 2,
+        "max_output_tokens": 2,
+    });
+    good.as_object_mut().expect("an object").retain(|name, _| fields.get(name).is_some());
+    // It would be read instead of the maximum of a good body, and answers would be long.
+    let own = NAMES.into_iter().filter(|name| *name != "max_completion_tokens" && fields.get(*name).is_some());
+    let own = prop::sample::select(own.map(str::to_owned).collect::<Vec<_>>());
+    let any = name().prop_filter("a long answer", |name| name != "max_completion_tokens");
+    let replaced = prop::collection::vec((prop_oneof![9 => own, 1 => any], value()), 0..4);
+    replaced.prop_map(move |replaced| {
+        let mut body = good.clone();
+        replaced.into_iter().for_each(|(name, value)| body[name] = value);
         body
     })
 }
@@ -89,8 +101,10 @@ fn no_body_is_the_servers_fault() {
     let server = Server::start(|_, limits| limits.steered_logprobs_per_day = None, None);
     let statuses = RefCell::new(BTreeMap::new());
     let mut runner = TestRunner::new(Config { cases: 400, failure_persistence: None, ..Config::default() });
-    let strategy = (prop::sample::select(&PATHS[..]), body(), any::<prop::sample::Index>(), prop::bool::weighted(0.1));
-    let result = runner.run(&strategy, |(path, body, cut, damaged)| {
+    let description = server.get("/openapi.json").good();
+    let asked = prop::sample::select(&PATHS[..]).prop_flat_map(|path| (Just(path), body(&description, path)));
+    let strategy = (asked, any::<prop::sample::Index>(), prop::bool::weighted(0.1));
+    let result = runner.run(&strategy, |((path, body), cut, damaged)| {
         let mut bytes = body.to_string().into_bytes();
         if damaged {
             let at = cut.index(bytes.len());

@@ -99,6 +99,21 @@ fn response_has_calls_reasoning_and_formats() {
 }
 
 #[test]
+fn tokens_of_a_conversation_are_those_that_its_answer_reads() {
+    let server = server();
+    let tools = json!([{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]);
+    for fields in [json!({}), json!({"reasoning_effort": "low"}), json!({"tools": tools})] {
+        let body = with(json!({"messages": [{"role": "user", "content": "the king"}]}), fields);
+        let count = server.post("/tokenize", &body).good()["count"].clone();
+        let answer = server.post("/v1/chat/completions", &with(body.clone(), json!({"max_tokens": 1}))).good();
+        assert_eq!(count, answer["usage"]["prompt_tokens"], "{body}");
+    }
+    let vast = json!({"messages": [{"role": "user", "content": "the"}], "reasoning_effort": "vast"});
+    let refused = server.post("/tokenize", &vast);
+    assert!(refused.status == 400 && refused.json()["error"]["param"] == "reasoning_effort", "{refused:?}");
+}
+
+#[test]
 fn responses_that_cannot_be_name_the_field() {
     let server = server();
     let wrong = [
@@ -113,6 +128,9 @@ fn responses_that_cannot_be_name_the_field() {
         (json!({"reasoning": {"effort": "vast"}}), "reasoning"),
         (json!({"max_output_tokens": 0}), "max_output_tokens"),
         (json!({"n": 2}), "n"),
+        (json!({"best_of": 2}), "best_of"),
+        (json!({"suffix": "end"}), "suffix"),
+        (json!({"parallel_tool_calls": false}), "parallel_tool_calls"),
     ];
     for (fields, name) in wrong {
         let reply = server.post("/v1/responses", &with(asked(), fields.clone()));

@@ -1,6 +1,6 @@
 //! `foveate serve` and `foveate batch` as a user meets them.
 
-use super::{Check, ensure, foveate, refused, run, shown, tiny};
+use super::{Check, adapter, ensure, foveate, refused, run, shown, tiny};
 use libtest_mimic::Failed;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -97,7 +97,10 @@ pub(super) fn serve_answers_until_it_is_stopped() -> Check {
     let config = folder.path().join("serve.toml");
     std::fs::write(
         &config,
-        format!("model = [{model:?}]\nport = 1\nthreads = 1\nlog = 'requests'\nsteered_logprobs = 0\n"),
+        format!(
+            "model = [{model:?}]\nlora = [\"tuned={}\"]\nport = 1\nthreads = 1\nlog = 'requests'\nsteered_logprobs = 0\n",
+            adapter::write(&folder.path().join("adapter"), &adapter::config()).escape_default()
+        ),
     )?;
     let config = config.to_str().ok_or("UTF-8")?;
     let mut server = foveate(&["serve", "--config", config, "--port", "0", "--device", "cpu"]);
@@ -110,7 +113,9 @@ pub(super) fn serve_answers_until_it_is_stopped() -> Check {
     stream.write_all(b"GET /v1/models HTTP/1.0\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    ensure(answer.starts_with("HTTP/1.0 200") && answer.contains("\"id\":\"model\""), || answer.clone())?;
+    let has = |text: &str| answer.contains(text);
+    let listed = has("\"id\":\"model\"") && has("\"id\":\"tuned\"") && has("\"parent\":\"model\"");
+    ensure(answer.starts_with("HTTP/1.0 200") && listed, || answer.clone())?;
     let killed = std::process::Command::new("kill").arg(server.id().to_string()).status()?;
     ensure(killed.success(), || "no signal was sent".into())?;
     let status = server.wait()?;
@@ -122,6 +127,12 @@ pub(super) fn serve_answers_until_it_is_stopped() -> Check {
     ensure(line["path"] == "/v1/models" && line["status"] == 200, || line.to_string())?;
     std::fs::write(config, "port = 'many'\n")?;
     refused(&run(&["serve", "--config", config])?, &["serve.toml", "--port"])?;
+    let with =
+        |lora: &[&str]| run(&[&["serve", "--port", "0", "--device", "cpu", "--model", model][..], lora].concat());
+    refused(&with(&["--lora", "tuned"])?, &["--lora must be NAME=PATH", "\"tuned\""])?;
+    refused(&with(&["--lora", "model=elsewhere"])?, &["--lora", "another model \"model\""])?;
+    refused(&with(&["--lora", "tuned=no-such-adapter"])?, &["no-such-adapter"])?;
+    refused(&with(&["--model", model, "--lora", "tuned=elsewhere"])?, &["--lora needs a single --model"])?;
     let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
     let port = taken.local_addr()?.port().to_string();
     refused(&run(&["serve", "--model", model, "--port", &port])?, &["cannot listen on 127.0.0.1", &port])

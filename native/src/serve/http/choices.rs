@@ -1,5 +1,6 @@
 //! Several answers as one stream of events.
 
+use super::error::{Failure, Result};
 use super::guard::Guard;
 use super::log::Entry;
 use crate::serve::{Answer, Event};
@@ -89,6 +90,15 @@ impl Choices {
     /// Waits for the next event and the index of its answer. The event is `None` if the engine is gone.
     pub(super) async fn next(&mut self) -> Option<(usize, Option<Event>)> {
         std::future::poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// As [`next`](Self::next), where an answer that fails fails the request.
+    pub(super) async fn next_good(&mut self) -> Result<Option<(usize, Event)>> {
+        let Some((index, event)) = self.next().await else { return Ok(None) };
+        match Failure::of_event(event.as_ref()) {
+            Some(failure) => Err(failure),
+            None => Ok(event.map(|event| (index, event))),
+        }
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::choices::{Choices, Receipt};
 use super::error::{Failure, Result};
-use super::fields::{Fields, short};
+use super::fields::{Fields, Unsupported, short};
 use super::hosted::Loaded;
 use super::render::{Frame, Shape};
-use super::settings::Settings;
+use super::settings::{OF_TEMPLATES, Settings, UNSUPPORTED};
 use super::stream::{self, Chunks};
 use super::{App, User, blocking, respond};
 use crate::serve::Request;
@@ -32,17 +32,15 @@ pub(super) async fn completions(
     body: Body,
 ) -> Result<Response> {
     let fields = Fields::read(body)?;
+    let of_chats: Unsupported =
+        &[("tools", &["[]"]), ("tool_choice", &["\"none\"", "\"auto\""]), ("reasoning_effort", &["\"none\""])];
+    fields.check("Completion", &[UNSUPPORTED, of_chats])?;
     let loaded = app.loaded(fields.string("model")?).await?;
     loaded.engine()?;
     let logprobs = fields.integer("logprobs", 0, app.limits.top_logprobs)?.map(|count| count as usize);
     let vocab = loaded.model.config().vocab;
     let settings = Settings::read(&fields, TOKENS, app.limits.choices, vocab)?.with_logprobs(logprobs);
     let settings = settings.with_best_of(&fields, app.limits.choices)?;
-    fields.refuse(&[
-        ("tools", &["[]"]),
-        ("tool_choice", &["\"none\"", "\"auto\""]),
-        ("reasoning_effort", &["\"none\""]),
-    ])?;
     let prompts = prompts(&fields, app.limits.choices as usize / settings.candidates)?;
     let echo = match fields.boolean("echo")? {
         true if settings.logprobs.is_some() => {
@@ -60,7 +58,7 @@ pub(super) async fn completions(
 
 pub(super) async fn chat(State(app): State<App>, Extension(user): Extension<User>, body: Body) -> Result<Response> {
     let fields = Fields::read(body)?;
-    fields.refuse(&[("best_of", &["1"]), ("echo", &["false"])])?;
+    fields.check("Chat", &[UNSUPPORTED, OF_TEMPLATES, &[("best_of", &["1"]), ("echo", &["false"])]])?;
     let Begun { loaded, settings, choices, splitter } = begin(&app, &user, &fields, app.limits.choices).await?;
     let frame = Frame::new(Shape::Chat, loaded, settings.logprobs.is_some(), splitter);
     answer(frame.with_prompts(settings.candidates, Vec::new()), choices, &settings).await
@@ -97,11 +95,10 @@ fn chat_logprobs(fields: &Fields, most: u64) -> Result<Option<usize>> {
 async fn submit(app: &App, user: &User, loaded: &Loaded, prompts: Vec<Prompt>, settings: &Settings) -> Result<Choices> {
     user.entry.set("model", loaded.name.as_str());
     let told = settings.told(prompts.len());
-    if told > 0 && settings.steers() {
-        app.guard.steer(&user.name, told, Instant::now())?;
-        app.counts.steered_logprobs.add(told);
+    let steered = if settings.steers() { told } else { 0 };
+    if steered > 0 {
+        app.guard.steer(&user.name, steered, Instant::now())?;
     }
-    app.counts.logprobs.add(told);
     let options: Vec<Generation> = (0..settings.candidates).map(|index| settings.choice(index)).collect();
     let (engine, name, deadline) = (loaded.engine()?.clone(), user.name.clone(), app.limits.deadline);
     let queue = move || {
@@ -119,7 +116,10 @@ async fn submit(app: &App, user: &User, loaded: &Loaded, prompts: Vec<Prompt>, s
         }
         Ok::<_, Failure>(answers)
     };
-    let answers = blocking(queue).await??;
+    let queued = blocking(queue).await.flatten();
+    let answers = queued.inspect_err(|_| app.guard.give_back(&user.name, steered, Instant::now()))?;
+    app.counts.logprobs.add(told);
+    app.counts.steered_logprobs.add(steered);
     let receipt = Receipt { guard: app.guard.clone(), user: user.name.clone(), entry: user.entry.clone() };
     Ok(Choices::new(answers, settings.candidates, receipt))
 }
@@ -241,10 +241,10 @@ impl Conversation {
         Ok(())
     }
 
-    /// The tokens of the conversation, up to where the answer begins.
-    pub(super) fn tokens(&self, model: &crate::Model) -> Result<Vec<u32>> {
-        let text = model.template()?.render_with(&self.messages, &self.inputs)?;
-        Ok(model.tokenizer()?.encode(&text, false)?)
+    /// The tokens of the conversation, up to where the answer begins: those that a chat of the same fields reads.
+    pub(super) fn tokens(mut self, model: &crate::Model) -> Result<Vec<u32>> {
+        self.set_effort(model)?;
+        Ok(Exchange::new(model, &self.messages, &self.inputs, &self.choice, &Generation::new())?.prompt)
     }
 }
 

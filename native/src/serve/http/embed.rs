@@ -23,6 +23,7 @@ pub(super) async fn embeddings(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response> {
     let fields = Fields::read(body)?;
+    fields.check("Vectors", &[])?;
     let loaded = app.loaded(fields.string("model")?).await?;
     user.entry.set("model", loaded.name.as_str());
     let base64 = match fields.string("encoding_format")? {

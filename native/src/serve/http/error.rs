@@ -1,9 +1,10 @@
 //! Errors in the form that OpenAI's clients read.
 
 use crate::RuntimeError;
-use crate::serve::Refused;
+use crate::serve::{Event, Refused};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use foveate_core::generate::Finish;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -30,15 +31,29 @@ impl Failure {
         Self { param: Some(name.into()), ..Self::new(StatusCode::BAD_REQUEST, message) }
     }
 
+    /// A field that no request of this kind has.
+    pub(super) fn unknown(name: &str) -> Self {
+        let message = format!("there is no field {name:?}: /openapi.json has those that there are");
+        Self { code: Some("unknown_parameter"), ..Self::field(name, message) }
+    }
+
     /// A field that changes results and is not implemented.
     pub(super) fn unsupported(name: &str) -> Self {
         let message = format!("{name} is not supported by this server: leave it out");
         Self { code: Some("unsupported_parameter"), ..Self::field(name, message) }
     }
 
-    /// The answer of a request whose engine is gone.
-    pub(super) fn stopped() -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "the engine has stopped")
+    /// Returns the failure that an event of an answer tells, if it does; the event is `None` if the engine is gone.
+    pub(super) fn of_event(event: Option<&Event>) -> Option<Self> {
+        let unavailable = |message: &str| Self::new(StatusCode::SERVICE_UNAVAILABLE, message);
+        match event {
+            None => Some(unavailable("the engine has stopped")),
+            Some(Event::Failed(error)) => Some(error.clone().into()),
+            Some(Event::End { finish: Finish::Cancelled, usage }) if usage.generated_tokens == 0 => {
+                Some(unavailable("the deadline passed before the first token: try again later"))
+            }
+            Some(_) => None,
+        }
     }
 
     pub(super) fn coded(self, code: &'static str) -> Self {

@@ -1,11 +1,45 @@
 //! Fields of a request's JSON: read by name, checked by type and range.
 
+use super::DESCRIPTION;
 use super::error::{Failure, Result};
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde_json::{Map, Value};
+use std::sync::LazyLock;
+
+/// Fields that are not implemented, each with the values that are accepted because they leave results as they are.
+pub(super) type Unsupported = &'static [(&'static str, &'static [&'static str])];
+
+/// Fields of OpenAI's interface, and of vLLM's and llama.cpp's, that leave results as they are, so they are accepted and not
+/// read. `max_tool_calls` is of tools that the server runs, and there are none; `length_penalty` is of beam search.
+const NEUTRAL: [&str; 18] = [
+    "user",
+    "store",
+    "metadata",
+    "service_tier",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "prediction",
+    "access_programs",
+    "background_options",
+    "max_tool_calls",
+    "priority",
+    "request_id",
+    "cache_salt",
+    "cache_prompt",
+    "guided_decoding_backend",
+    "length_penalty",
+];
+
+/// The schemas of the description, whose properties are the fields that requests may have.
+static SCHEMAS: LazyLock<Value> = LazyLock::new(|| {
+    let description: Value = serde_json::from_str(DESCRIPTION).unwrap_or_default();
+    description["components"]["schemas"].clone()
+});
 
 /// The object that a request's body is.
 #[derive(Debug)]
@@ -111,10 +145,16 @@ impl Fields {
         }
     }
 
-    /// Refuses fields that change results and are not implemented, unless they hold what leaves results as they are.
-    pub(super) fn refuse(&self, fields: &[(&str, &[&str])]) -> Result<()> {
-        for (name, neutral) in fields {
-            let Some(value) = self.get(name) else { continue };
+    /// Checks that a schema of the description has every field. Those that are not implemented may hold what leaves results
+    /// as they are.
+    pub(super) fn check(&self, schema: &str, unsupported: &[Unsupported]) -> Result<()> {
+        let properties = &SCHEMAS[schema]["properties"];
+        for (name, value) in self.0.iter().filter(|(_, value)| !value.is_null()) {
+            if properties.get(name).is_some() || NEUTRAL.contains(&name.as_str()) {
+                continue;
+            }
+            let found = unsupported.iter().copied().flatten().find(|(other, _)| other == name);
+            let Some((_, neutral)) = found else { return Err(Failure::unknown(name)) };
             let is = |text: &&str| serde_json::from_str::<Value>(text).is_ok_and(|neutral| neutral == *value);
             if !neutral.iter().any(is) && value.as_f64() != Some(0.0) {
                 return Err(Failure::unsupported(name));

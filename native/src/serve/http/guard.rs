@@ -133,6 +133,13 @@ impl Guard {
             }
         })
     }
+
+    /// Gives back what [`steer`](Self::steer) took for a request that was refused afterwards.
+    pub(super) fn give_back(&self, user: &str, tokens: u64, now: Instant) {
+        if let Some(most) = self.rates.steered_per_day {
+            self.with(user, now, |_, user| user.steered.left = (user.steered.left + tokens as f64).min(most.into()));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -169,5 +176,17 @@ mod tests {
         assert!(guard.steer("a", 3, now).is_err() && guard.steer("a", 2, now).is_ok());
         assert!(guard.steer("b", 10, now).is_ok());
         assert!(guard.steer("a", 5, now + DAY / 2).is_ok());
+    }
+
+    #[test]
+    fn steered_tokens_of_a_refused_request_are_given_back() {
+        let guard = Guard::new(Rates { steered_per_day: Some(10), ..Rates::default() });
+        let now = Instant::now();
+        assert!(guard.steer("a", 8, now).is_ok() && guard.steer("a", 8, now).is_err());
+        guard.give_back("a", 8, now);
+        assert!(guard.steer("a", 8, now).is_ok());
+        // A day later the allowance is full, and no more than that.
+        guard.give_back("a", 8, now + DAY);
+        assert!(guard.steer("a", 10, now + DAY).is_ok() && guard.steer("a", 1, now + DAY).is_err());
     }
 }

@@ -18,6 +18,8 @@ type Load = dyn Fn() -> crate::Result<(Model, Option<Engine>)> + Send + Sync;
 pub struct Hosted {
     name: String,
     created: u64,
+    /// The name of the model that this one is an adapter of.
+    parent: Option<String>,
     /// Its share of [`App::with_memory`].
     bytes: u64,
     load: Option<Box<Load>>,
@@ -56,7 +58,7 @@ impl Hosted {
     pub fn new(name: impl Into<String>, model: Model, engine: Option<Engine>) -> Self {
         let name = name.into();
         let loaded = Mutex::new(Some(Loaded::new(&name, model, engine)));
-        Self { name, created: now(), bytes: 0, load: None, loaded, used: AtomicU64::new(0) }
+        Self { name, created: now(), parent: None, bytes: 0, load: None, loaded, used: AtomicU64::new(0) }
     }
 
     /// A model that is loaded when the first request asks for it. It counts `bytes` against [`App::with_memory`]; if
@@ -68,7 +70,13 @@ impl Hosted {
     ) -> Self {
         let load: Box<Load> = Box::new(load);
         let loaded = Mutex::default();
-        Self { name: name.into(), created: now(), bytes, load: Some(load), loaded, used: AtomicU64::new(0) }
+        let name = name.into();
+        Self { name, created: now(), parent: None, bytes, load: Some(load), loaded, used: AtomicU64::new(0) }
+    }
+
+    /// Sets the name of the model that this one is an adapter of, which `/v1/models` tells.
+    pub fn with_parent(self, parent: impl Into<String>) -> Self {
+        Self { parent: Some(parent.into()), ..self }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -85,7 +93,11 @@ impl Hosted {
     }
 
     pub(super) fn json(&self) -> Value {
-        json!({"id": self.name, "object": "model", "created": self.created, "owned_by": "foveate"})
+        let mut json = json!({"id": self.name, "object": "model", "created": self.created, "owned_by": "foveate"});
+        if let Some(parent) = &self.parent {
+            json["parent"] = parent.as_str().into();
+        }
+        json
     }
 
     /// Unloads the model if it can be loaded again and no request uses it. Returns whether it did.

@@ -280,8 +280,11 @@ async fn page() -> Response {
     (headers, include_str!("page.html")).into_response()
 }
 
+/// The OpenAPI description of all this.
+const DESCRIPTION: &str = include_str!("openapi.json");
+
 async fn description() -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], include_str!("openapi.json")).into_response()
+    ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION).into_response()
 }
 
 async fn health() -> &'static str {

@@ -3,11 +3,10 @@
 use super::choices::Choices;
 use super::clock::now;
 use super::deltas::Deltas;
-use super::error::{Failure, Result};
+use super::error::Result;
 use super::hosted::Loaded;
 use super::settings::random;
 use crate::serve::Event;
-use axum::http::StatusCode;
 use foveate_core::generate::{Finish, Piece, Token, Usage};
 use foveate_core::parts::Splitter;
 use serde_json::{Map, Value, json};
@@ -247,20 +246,15 @@ impl Frame {
     pub(super) async fn whole(&self, mut choices: Choices, keep: usize) -> Result<Value> {
         let begun = |index| Told::new(self.deltas(), self.echoed(index / self.per_prompt).chars().count());
         let mut told: Vec<Told> = (0..choices.count()).map(begun).collect();
-        while let Some((index, event)) = choices.next().await {
+        while let Some((index, event)) = choices.next_good().await? {
             match event {
-                Some(Event::Piece(piece)) => told[index].push(piece),
-                Some(Event::End { finish: Finish::Cancelled, .. }) if told[index].tokens.is_empty() => {
-                    let message = "the deadline passed before the request was answered: try again later";
-                    return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, message));
-                }
-                Some(Event::End { finish, .. }) => {
+                Event::Piece(piece) => told[index].push(piece),
+                Event::End { finish, .. } => {
                     let told = &mut told[index];
                     told.deltas.finish();
                     told.finish = Some(told.deltas.reason(ended(&finish)));
                 }
-                Some(Event::Failed(error)) => return Err(error.into()),
-                None => return Err(Failure::stopped()),
+                Event::Failed(error) => return Err(error.into()),
             }
         }
         let reasoning = told.iter().map(|told| told.deltas.reasoning_tokens()).sum();

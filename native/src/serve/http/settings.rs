@@ -1,7 +1,7 @@
 //! The settings of a generation, from a request's fields.
 
 use super::error::{Failure, Result};
-use super::fields::Fields;
+use super::fields::{Fields, Unsupported};
 use foveate_core::constrain::Constraint;
 use foveate_core::generate::Generation;
 use foveate_core::sample::Samplers;
@@ -34,15 +34,28 @@ const BIASES: usize = 1024;
 const GREEDY: f64 = 1e-5;
 
 /// Fields that change results and are refused, each with the values that are accepted because they change nothing.
-const UNSUPPORTED: [(&str, &[&str]); 7] = [
+pub(super) const UNSUPPORTED: Unsupported = &[
     ("parallel_tool_calls", &["true"]),
+    ("verbosity", &["\"medium\""]),
     ("functions", &["[]"]),
     ("function_call", &["\"none\"", "\"auto\""]),
     ("modalities", &["[\"text\"]"]),
     ("audio", &[]),
     ("web_search_options", &[]),
     ("suffix", &["\"\""]),
+    ("moderation", &[]),
+    // Of vLLM.
+    ("use_beam_search", &["false"]),
+    ("stop_token_ids", &["[]"]),
+    ("bad_words", &["[]"]),
+    ("include_stop_str_in_output", &["false"]),
+    ("skip_special_tokens", &["true"]),
+    ("spaces_between_special_tokens", &["true"]),
 ];
+
+/// As [`UNSUPPORTED`], of requests whose prompt a template writes.
+pub(super) const OF_TEMPLATES: Unsupported =
+    &[("add_generation_prompt", &["true"]), ("continue_final_message", &["false"])];
 
 /// Returns a random number, from the operating system's seed.
 pub(super) fn random() -> u64 {
@@ -53,7 +66,6 @@ impl Settings {
     /// Reads what chats and completions have in common. `tokens` is the maximum of tokens where none is asked for, `vocab` the
     /// number of ids.
     pub(super) fn read(fields: &Fields, tokens: u64, most_choices: u64, vocab: u32) -> Result<Self> {
-        fields.refuse(&UNSUPPORTED)?;
         let stop = fields.strings("stop", STOPS)?;
         if stop.iter().any(|stop| stop.is_empty() || stop.len() > STOP_BYTES) {
             return Err(Failure::field("stop", format!("stop strings must have 1 to {STOP_BYTES} bytes")));

@@ -100,6 +100,9 @@ impl Render for Chunks {
     }
 
     fn take(&mut self, index: usize, given: Option<Event>) -> Vec<Bytes> {
+        if let Some(failure) = Failure::of_event(given.as_ref()) {
+            return vec![event(&failure.json())];
+        }
         match given {
             Some(Event::Piece(piece)) => {
                 let chunks = self.frame.piece(index, &piece, self.offsets[index], &mut self.deltas[index]);
@@ -109,8 +112,7 @@ impl Render for Chunks {
             Some(Event::End { finish, .. }) => {
                 self.frame.end(index, &finish, &mut self.deltas[index]).iter().map(event).collect()
             }
-            Some(Event::Failed(error)) => vec![event(&Failure::from(error).json())],
-            None => vec![event(&Failure::stopped().json())],
+            _ => Vec::new(),
         }
     }
 

@@ -3,6 +3,7 @@
 use super::complete::Conversation;
 use super::error::{Failure, Result};
 use super::fields::Fields;
+use super::settings::OF_TEMPLATES;
 use super::{App, blocking, respond};
 use axum::body::Bytes;
 use axum::extract::State;
@@ -12,6 +13,7 @@ use serde_json::json;
 
 pub(super) async fn tokenize(State(app): State<App>, body: Result<Bytes, BytesRejection>) -> Result<Response> {
     let fields = Fields::read(body)?;
+    fields.check("Tokenize", &[OF_TEMPLATES, &[("return_token_strs", &["false"])]])?;
     let loaded = app.loaded(fields.string("model")?).await?;
     let special = fields.get("add_special_tokens").is_none() || fields.boolean("add_special_tokens")?;
     let most = loaded.context();
@@ -28,6 +30,7 @@ pub(super) async fn tokenize(State(app): State<App>, body: Result<Bytes, BytesRe
 
 pub(super) async fn detokenize(State(app): State<App>, body: Result<Bytes, BytesRejection>) -> Result<Response> {
     let fields = Fields::read(body)?;
+    fields.check("Detokenize", &[])?;
     let loaded = app.loaded(fields.string("model")?).await?;
     let vocab = loaded.model.config().vocab;
     let wrong = || Failure::field("tokens", format!("tokens must be a list of ids below {vocab}"));

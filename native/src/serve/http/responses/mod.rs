@@ -37,16 +37,15 @@ async fn answer(app: App, user: User, asked: &Fields, fields: Fields) -> Result<
     if settings.stream {
         return Ok(events::response(Lines::new(output), choices));
     }
-    while let Some((_, event)) = choices.next().await {
+    while let Some((_, event)) = choices.next_good().await? {
         match event {
-            Some(Event::Piece(piece)) => {
+            Event::Piece(piece) => {
                 output.push(&piece);
             }
-            Some(Event::End { finish, .. }) => {
+            Event::End { finish, .. } => {
                 output.finish(&finish);
             }
-            Some(Event::Failed(error)) => return Err(error.into()),
-            None => return Err(Failure::stopped()),
+            Event::Failed(error) => return Err(error.into()),
         }
     }
     Ok(respond(&output.response(Some(choices.usage()))))

@@ -1,8 +1,9 @@
 //! Translates a request for a response to a request for a chat.
 
 use crate::serve::http::error::{Failure, Result};
-use crate::serve::http::fields::{Fields, short};
+use crate::serve::http::fields::{Fields, Unsupported, short};
 use crate::serve::http::render::unique;
+use crate::serve::http::settings;
 use serde_json::{Map, Value, json};
 
 /// Fields that have another name in a chat.
@@ -15,19 +16,20 @@ pub(super) const NAMES: [(&str, &str); 5] = [
 ];
 
 /// Fields that this server does not support, each with the values that are accepted because they change nothing.
-const UNSUPPORTED: [(&str, &[&str]); 8] = [
+const UNSUPPORTED: Unsupported = &[
     ("previous_response_id", &["\"\""]),
     ("conversation", &[]),
     ("background", &["false"]),
     ("prompt", &[]),
     ("truncation", &["\"disabled\"", "\"auto\""]),
-    ("max_tool_calls", &[]),
-    ("context_management", &[]),
-    ("stream_options", &["{}"]),
+    ("context_management", &["[]"]),
+    ("image", &[]),
+    // Nothing is added to events to hide their lengths.
+    ("stream_options", &["{}", r#"{"include_obfuscation":false}"#, r#"{"include_obfuscation":true}"#]),
 ];
 
 /// Fields of a chat that are read as they are.
-const SAME: [&str; 22] = [
+const SAME: [&str; 19] = [
     "model",
     "stream",
     "temperature",
@@ -46,10 +48,7 @@ const SAME: [&str; 22] = [
     "guided_regex",
     "grammar",
     "chat_template_kwargs",
-    "parallel_tool_calls",
     "n",
-    "best_of",
-    "modalities",
 ];
 
 /// The value of `include` that asks for log-probabilities.
@@ -57,7 +56,7 @@ const LOGPROBS: &str = "message.output_text.logprobs";
 
 /// Translates the fields of a response to those of a chat.
 pub(super) fn chat(fields: &Fields) -> Result<Fields> {
-    fields.refuse(&UNSUPPORTED)?;
+    fields.check("Respond", &[UNSUPPORTED, settings::UNSUPPORTED])?;
     let mut chat = Map::new();
     for (name, value) in SAME.iter().filter_map(|name| Some((*name, fields.get(name)?))) {
         chat.insert(name.into(), value.clone());

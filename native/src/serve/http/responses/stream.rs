@@ -35,15 +35,17 @@ impl Render for Lines {
     }
 
     fn take(&mut self, _: usize, event: Option<Event>) -> Vec<Bytes> {
-        let failure = match event {
-            Some(Event::Piece(piece)) => return self.output.push(&piece).iter().map(line).collect(),
-            Some(Event::End { finish, .. }) => return self.output.finish(&finish).iter().map(line).collect(),
-            Some(Event::Failed(error)) => Failure::from(error),
-            None => Failure::stopped(),
+        if let Some(failure) = Failure::of_event(event.as_ref()) {
+            let error = failure.json();
+            self.failed = Some(json!({"code": "server_error", "message": error["error"]["message"]}));
+            return Vec::new();
+        }
+        let events = match event {
+            Some(Event::Piece(piece)) => self.output.push(&piece),
+            Some(Event::End { finish, .. }) => self.output.finish(&finish),
+            _ => Vec::new(),
         };
-        let error = failure.json();
-        self.failed = Some(json!({"code": "server_error", "message": error["error"]["message"]}));
-        Vec::new()
+        events.iter().map(line).collect()
     }
 
     fn closing(&mut self, usage: Usage) -> Vec<Bytes> {
