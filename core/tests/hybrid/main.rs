@@ -3,6 +3,7 @@
 
 mod folder;
 mod layers;
+mod predictor;
 mod routed;
 mod routing;
 
