@@ -47,8 +47,9 @@ impl<B: Backend> Together<B> {
     /// that have ended. One error may be a single member's: whoever gets it steps them one by one.
     ///
     /// # Errors
-    /// `Setting` if a member speculates; `Config` if more than one of its tokens waits, or as [`Batch::next`]: then no generation has changed, and no
-    /// session. `NotFinite` if the host chooses, from logits that are not finite: the results of the others stand.
+    /// `Setting` if a member speculates; `Config` if more than one of its tokens waits, or as [`Batch::next`]: then no
+    /// generation has changed, and no session. `NotFinite` if the host chooses, from logits that are not finite: the results of
+    /// the others stand.
     pub async fn step(&mut self, members: &mut [Member<'_, B>]) -> Result<Vec<Result<Option<Piece>>>> {
         let parts = members.iter_mut().map(part).collect::<Result<Vec<_>>>()?;
         let mut tokens = self.tokens(members, &parts).await?.into_iter();

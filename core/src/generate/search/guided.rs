@@ -27,7 +27,8 @@ impl<B: Backend> Guided<B> {
     /// from what follows the last token of `text` alone, as in transformers. The pool of the session needs room for both.
     ///
     /// # Errors
-    /// `Setting` for a scale that is not finite, and for drafts, a reasoning budget and replayed tokens; as [`Decode::new`] and [`Buffered::set_tokens`].
+    /// `Setting` for a scale that is not finite, and for drafts, a reasoning budget and replayed tokens; as [`Decode::new`] and
+    /// [`Buffered::set_tokens`].
     pub fn new(mut text: Buffered<B>, negative: &[u32], scale: f32, options: &Generation) -> Result<Self> {
         admit("guidance", options, &[DRAFTS, REASONING, REPLAY])?;
         if !scale.is_finite() {

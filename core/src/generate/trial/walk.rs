@@ -126,8 +126,8 @@ pub(super) fn admit_draws(method: &str, options: &Generation) -> Result<()> {
 }
 
 /// Draws `n` answers behind the tokens of `text`, which steps share. Answer `i` has the draws of the
-/// [`Generation::sequence`] that is `i` above that of the options, so it is the one that a generation of its own would give. The pool of the session needs room
-/// for all of them.
+/// [`Generation::sequence`] that is `i` above that of the options, so it is the one that a generation of its own would give.
+/// The pool of the session needs room for all of them.
 ///
 /// # Errors
 /// `Setting` for drafts, reports of each token, a reasoning budget and replayed tokens; as [`Decode`](crate::generate::Decode).
