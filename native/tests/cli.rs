@@ -92,7 +92,6 @@ fn errors_are_one_helpful_line() -> Check {
     refused(&run(&["chat", "--sampler", "typical"])?, &["NAME=VALUE", "typical"])?;
     refused(&run(&["generate", "x", "--sampler", "typical=9"])?, &["typical", "0 to 1"])?;
     refused(&run(&["run", "x", "--logit-bias", "7"])?, &["logit-bias", "ID=X"])?;
-    refused(&run(&["generate", "x", "--speculate", "mtp"])?, &["mtp", "not supported", "lookup"])?;
     let empty = tempfile::tempdir()?;
     let path = empty.path().to_string_lossy();
     refused(&run(&["generate", "x", "--model", &path])?, &["config.json"])?;

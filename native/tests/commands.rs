@@ -101,6 +101,32 @@ fn generate_follows_beams() {
     refused(&place.generate(&["--num-beams", "2", "--temperature", "1"]), "temperature");
     refused(&place.generate(&["--num-beams", "2", "--best-of", "3"]), "cannot be used with");
     refused(&place.generate(&["--length-penalty", "2"]), "--num-beams");
+    refused(
+        &place.generate(&["--num-beams", "2", "--logprobs", "1", "--json"]),
+        "a beam search and logprobs do not combine",
+    );
+}
+
+#[test]
+fn generate_searches_under_constraints() {
+    let place = Place::new();
+    for way in [
+        &["--num-beams", "3"][..],
+        &["--penalty-alpha", "0.6", "--top-k", "4"],
+        &["--best-of", "3"],
+        &["--cautious", "3"],
+    ] {
+        let found = place.made(&[way, &["--regex", "[a-c]{4}"]].concat());
+        let text = found["text"].as_str().expect("a text");
+        assert!(text.len() == 4 && text.bytes().all(|b| b"abc".contains(&b)), "{way:?}: {found}");
+    }
+}
+
+#[test]
+fn prediction_head_that_is_not_there_is_an_error() {
+    let place = Place::new();
+    refused(&place.generate(&["--speculate", "mtp"]), "--speculate mtp: the files have no head");
+    refused(&place.generate(&["--speculate", "mtp", "--n", "2"]), "--n and --speculate mtp do not combine");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Conversations.
 
+use super::admit::{REPLAY, admit};
 use super::decode::Decode;
 use super::marks::Marks;
 use super::options::Generation;
@@ -124,6 +125,7 @@ impl<B: Backend> Chat<B> {
     }
 
     fn begin(&mut self, options: &Generation) -> Result<(Decode, Option<Splitter>, usize)> {
+        admit("a conversation", options, &[REPLAY])?;
         let context = self.text.session().context();
         // An answer gets a quarter of the context, or what was asked if that is less.
         let room = u64::from(context / 4).min(options.max_tokens);
@@ -164,6 +166,8 @@ impl<B: Backend> Reply<'_, B> {
     /// # Errors
     /// As [`Decode::step`].
     pub async fn step(&mut self) -> Result<Option<Piece>> {
+        let reasons = self.splitter.as_ref().is_some_and(Splitter::is_reasoning);
+        self.decode.set_horizon(self.budget.filter(|_| reasons));
         let piece = self.decode.step(&mut self.chat.text).await?;
         let piece = self.parted(piece)?;
         let ended = self.decode.finish().is_some_and(|finish| *finish != Finish::Cancelled);

@@ -1,7 +1,7 @@
 //! The generation loop, one step at a time.
 
 use super::drafted::Drafted;
-use super::guard::{Guide, guide};
+use super::guard::{Guide, guard};
 use super::options::Generation;
 use super::results::{Finish, Piece, Timing, Usage};
 use super::speculate::Drafts;
@@ -33,6 +33,8 @@ pub struct Decode {
     finish: Option<Finish>,
     usage: Usage,
     drafted: Drafted,
+    /// Tokens that drafts may reach.
+    horizon: Option<u64>,
     /// The sum of the surprise of tokens, in bits, and their number.
     surprise: (f64, u64),
     /// When the first step began, when the first token was there, and when the last one.
@@ -75,7 +77,7 @@ impl Decode {
         let (tokens, read) = (u64::from(text.len()), text.session().tokens().len() as u64);
         let prompt_tokens = tokens.saturating_sub(replayed);
         let usage = Usage { prompt_tokens, cached_tokens: read.min(prompt_tokens), generated_tokens: replayed };
-        let guard = guide(model, options)?;
+        let guard = guard(model, options)?.map(|guard| Box::new(guard) as Box<dyn Guide>);
         Ok(Self {
             options: options.clone(),
             sampler,
@@ -89,6 +91,7 @@ impl Decode {
             finish: None,
             usage,
             drafted: Drafted::new(options),
+            horizon: None,
             surprise: (0.0, 0),
             times: [None; 3],
         })
@@ -98,7 +101,7 @@ impl Decode {
     pub fn with_guide(mut self, guide: Box<dyn Guide>) -> Self {
         let guide = self.guard.insert(guide);
         // Tokens that the guide forces behind the replayed ones were lost with the generation that these are from.
-        if self.usage.generated_tokens > 0 && self.options.logprobs.is_none() {
+        if self.usage.generated_tokens > 0 && self.options.appends_forced() {
             self.forced.extend(guide.forced());
         }
         self
@@ -125,7 +128,7 @@ impl Decode {
         let token = match self.drafted.accepted() {
             Some(token) => token,
             None if !self.read_prompt(text, one_step).await? => return Ok(self.end(Finish::Cancelled)),
-            None => self.next(text).await?,
+            None => self.choose(text).await?,
         };
         self.accept(text, token)
     }
@@ -164,14 +167,15 @@ impl Decode {
         if self.options.cancel.is_cancelled() {
             return Ok(Some(Finish::Cancelled));
         }
+        // The constraint has taken the tokens of an accepted draft already.
+        if self.drafted.waits() {
+            return Ok(None);
+        }
         if self.guard.as_ref().is_some_and(|guard| guard.is_complete()) {
             return Ok(Some(Finish::Complete));
         }
         if self.left == 0 {
             return Ok(Some(Finish::MaxTokens));
-        }
-        if self.drafted.waits() {
-            return Ok(None);
         }
         text.hold_last()?;
         Ok((text.pending().len() > text.session().room() as usize).then_some(Finish::Context))
@@ -202,6 +206,12 @@ impl Decode {
         Ok(())
     }
 
+    /// Keeps drafts from going further than the next `tokens` tokens, behind which the caller may
+    /// [force](Self::force) others; `None` lifts the bound.
+    pub(super) fn set_horizon(&mut self, tokens: Option<u64>) {
+        self.horizon = tokens;
+    }
+
     /// Returns whether there is a constraint.
     pub(super) fn is_constrained(&self) -> bool {
         self.guard.is_some()
@@ -214,41 +224,42 @@ impl Decode {
         self.options.show_special || shown.is_empty() || shown.contains(&id) || !control()
     }
 
-    /// Returns the next token, which the constraint has taken if there is one.
-    async fn next<B: Backend>(&mut self, text: &mut Buffered<B>) -> Result<Token> {
-        let token = self.choose(text).await?;
-        self.guarded(text, token)
-    }
-
     /// Lets the constraint take a token that was chosen, if there is one.
-    fn guarded<B: Backend>(&mut self, text: &mut Buffered<B>, token: Token) -> Result<Token> {
+    fn guarded(&mut self, token: Token) -> Result<Token> {
         if let Some(guard) = &mut self.guard {
-            // A token that is refused was not chosen.
-            guard.accept(token.id).inspect_err(|_| text.drop_held())?;
-            if self.forced.is_empty() && self.options.logprobs.is_none() {
+            guard.accept(token.id)?;
+            if self.forced.is_empty() && self.options.appends_forced() {
                 self.forced.extend(guard.forced());
             }
         }
         Ok(token)
     }
 
+    /// As [`guarded`](Self::guarded), of a token that waits in `text`: one that is refused was not chosen.
+    fn guarded_in<B: Backend>(&mut self, text: &mut Buffered<B>, token: Token) -> Result<Token> {
+        self.guarded(token).inspect_err(|_| text.drop_held())
+    }
+
+    /// Returns the next token, which the constraint has taken if there is one.
     async fn choose<B: Backend>(&mut self, text: &mut Buffered<B>) -> Result<Token> {
         if let Some(id) = self.forced.pop_front() {
             text.hold(id);
-            return Ok(Token::bare(id));
+            return self.guarded_in(text, Token::bare(id));
         }
         let generated = self.usage.generated_tokens;
         // Times are of use to drafts alone.
         let clock = self.options.clock.filter(|_| self.drafted.is_on());
         let began = clock.map(|clock| clock());
         self.sampler.set_position(generated);
-        if self.guard.is_some() {
-            return self.choose_one(text).await;
-        }
-        let draft = self.drafted.draft(text, &self.sampler, self.left).await?;
+        let left = self.horizon.map_or(self.left, |horizon| horizon.clamp(1, self.left));
+        let draft = self.drafted.draft(text, &self.sampler, left).await?;
         let alone = text.pending().len() == 1;
-        let tokens =
-            if draft.is_empty() { vec![self.choose_one(text).await?] } else { self.check(text, &draft).await? };
+        let tokens = if draft.is_empty() {
+            let token = self.choose_one(text).await?;
+            vec![self.guarded_in(text, token)?]
+        } else {
+            self.check(text, &draft).await?
+        };
         let seconds = began.zip(clock).map(|(from, clock)| clock() - from);
         let none = || Error::device("the choice of a token came to nothing");
         self.drafted.keep(draft.len(), tokens, seconds.filter(|_| alone)).ok_or_else(none)
@@ -281,7 +292,7 @@ impl Decode {
                 self.weigh_masked(text, row, mask.as_ref().map(Mask::words))?
             }
         };
-        self.guarded(text, token)
+        self.guarded_in(text, token)
     }
 
     /// Returns the tokens that the constraint allows; `None` for all.
@@ -315,15 +326,15 @@ impl Decode {
         &mut self.sampler
     }
 
-    /// Returns whether accepted tokens of a draft wait to be given out.
-    pub(super) fn holds_draft(&self) -> bool {
-        self.drafted.waits()
+    /// Returns whether tokens are drafted.
+    pub(super) fn speculates(&self) -> bool {
+        self.drafted.is_on()
     }
 
     /// Chooses the tokens behind the one that waits and behind each of the draft, up to where the two differ or a text ends.
     async fn check<B: Backend>(&mut self, text: &mut Buffered<B>, draft: &[u32]) -> Result<Vec<Token>> {
         let generated = self.usage.generated_tokens;
-        if self.on_device(generated) {
+        if self.guard.is_none() && self.on_device(generated) {
             let ids = text.next_drafted(draft, &self.ends, &mut self.sampler).await?;
             return Ok(ids.into_iter().map(Token::bare).collect());
         }
@@ -332,7 +343,7 @@ impl Decode {
         let mut tokens: Vec<Token> = Vec::new();
         for (at, row) in rows.chunks_exact(vocab).enumerate() {
             let past = Past { tokens: &text.session().tokens()[..=before + at], generated: generated + at as u64 };
-            match self.weigh(row.to_vec(), past, None) {
+            match self.weigh_drafted(row, past) {
                 Ok(token) => tokens.push(token),
                 // The tokens in front of it are good; the next step meets the error again.
                 Err(_) if at > 0 => break,
@@ -342,13 +353,26 @@ impl Decode {
                 }
             }
             let id = tokens[at].id;
-            if draft.get(at) != Some(&id) || self.ends.contains(&id) {
+            let complete = self.guard.as_ref().is_some_and(|guard| guard.is_complete());
+            if draft.get(at) != Some(&id) || self.ends.contains(&id) || complete {
                 break;
             }
         }
         let ids: Vec<u32> = tokens.iter().map(|token| token.id).collect();
         text.keep_drafted(before, &ids)?;
         Ok(tokens)
+    }
+
+    /// Takes the token behind a place of a draft: the one that the constraint forces, or one of those that it allows.
+    fn weigh_drafted(&mut self, row: &[f32], past: Past<'_>) -> Result<Token> {
+        let token = match self.forced.pop_front() {
+            Some(id) => Token::bare(id),
+            None => {
+                let mask = self.mask()?;
+                self.weigh(row.to_vec(), past, mask.as_ref().map(Mask::words))?
+            }
+        };
+        self.guarded(token)
     }
 
     /// Chooses on the host from a row of logits, among the tokens whose bits are set if there is a mask.

@@ -30,24 +30,50 @@ pub trait Guide: MaybeSend + MaybeSync {
     fn accept(&mut self, id: u32) -> Result<()>;
 }
 
-/// Spells a token: the text that it completes, with control tokens by their names.
-#[cfg(not(target_arch = "wasm32"))]
-type Spell = Box<dyn FnMut(u32) -> String + Send + Sync>;
-#[cfg(target_arch = "wasm32")]
-type Spell = Box<dyn FnMut(u32) -> String>;
+/// Spells tokens one after the other, for a [`Guard`]. Closures that can be cloned implement it.
+pub trait Spell: MaybeSend + MaybeSync {
+    /// Returns the text that a token completes, with control tokens by their names.
+    fn spell(&mut self, id: u32) -> String;
 
-/// The progress of a generation through its constraint.
+    /// Returns a copy that goes its own way.
+    fn fork(&self) -> Box<dyn Spell>;
+}
+
+impl<F: FnMut(u32) -> String + Clone + MaybeSend + MaybeSync + 'static> Spell for F {
+    fn spell(&mut self, id: u32) -> String {
+        self(id)
+    }
+
+    fn fork(&self) -> Box<dyn Spell> {
+        Box::new(self.clone())
+    }
+}
+
+/// The progress of a generation through its constraint. A clone goes its own way.
 pub struct Guard {
-    constraint: Constraint,
+    constraint: Arc<Constraint>,
     /// The state before the first token.
-    first: Matcher,
+    first: Arc<Matcher>,
     /// `None` while the model writes freely.
     state: Option<Matcher>,
     /// Gives the text of each token, control tokens among them, to find where the constraint begins.
-    spell: Spell,
+    spell: Box<dyn Spell>,
     /// The last of that text: less than the beginning of the constraint.
     tail: String,
     complete: bool,
+}
+
+impl Clone for Guard {
+    fn clone(&self) -> Self {
+        Self {
+            constraint: self.constraint.clone(),
+            first: self.first.clone(),
+            state: self.state.clone(),
+            spell: self.spell.fork(),
+            tail: self.tail.clone(),
+            complete: self.complete,
+        }
+    }
 }
 
 impl Guard {
@@ -55,10 +81,11 @@ impl Guard {
     ///
     /// # Errors
     /// As [`Matcher::new`].
-    pub fn new(constraint: Constraint, vocabulary: &Arc<Vocabulary>, spell: Spell) -> Result<Self> {
+    pub fn new(constraint: Constraint, vocabulary: &Arc<Vocabulary>, spell: Box<dyn Spell>) -> Result<Self> {
         let first = Matcher::new(&constraint, vocabulary)?;
         let state = constraint.begins().is_none().then(|| first.clone());
         let complete = state.as_ref().is_some_and(Matcher::is_complete);
+        let (constraint, first) = (Arc::new(constraint), Arc::new(first));
         Ok(Self { constraint, first, state, spell, tail: String::new(), complete })
     }
 
@@ -73,13 +100,13 @@ impl Guard {
             self.tail.drain(..from);
             return Ok(());
         };
-        let mut state = self.first.clone();
+        let mut state = Matcher::clone(&self.first);
         // The token may have brought more than the beginning.
         let rest = &self.tail[at + begins.len()..];
         let taken = match rest.trim_start() {
             "" => Ok(()),
             text => state.accept_text(rest).or_else(|_| {
-                state = self.first.clone();
+                state = Matcher::clone(&self.first);
                 state.accept_text(text)
             }),
         };
@@ -118,17 +145,23 @@ impl Guide for Guard {
             }
             return Ok(());
         }
-        let text = (self.spell)(id);
-        self.look_for_the_beginning(&text)
+        let before = (self.spell.fork(), self.tail.clone());
+        let text = self.spell.spell(id);
+        let found = self.look_for_the_beginning(&text);
+        if found.is_err() {
+            // A token that is refused was not taken.
+            (self.spell, self.tail) = before;
+        }
+        found
     }
 }
 
-/// Returns the guide of a generation that has a constraint, behind its replayed tokens.
+/// Returns the guard of a generation that has a constraint, behind its replayed tokens.
 ///
 /// # Errors
 /// `Constraint` for a constraint that can't be compiled or that the replayed tokens break; `Tokenizer` without a tokenizer.
 #[cfg(feature = "constrain")]
-pub(super) fn guide<B: Backend>(model: &Model<B>, options: &Generation) -> Result<Option<Box<dyn Guide>>> {
+pub(super) fn guard<B: Backend>(model: &Model<B>, options: &Generation) -> Result<Option<Guard>> {
     let Some(constraint) = options.constraint.clone() else { return Ok(None) };
     let mut stream = model.tokenizer()?.stream(false);
     let spell = Box::new(move |id| stream.push(id).unwrap_or_default());
@@ -136,12 +169,12 @@ pub(super) fn guide<B: Backend>(model: &Model<B>, options: &Generation) -> Resul
     for &id in &options.replay {
         guard.accept(id)?;
     }
-    Ok(Some(Box::new(guard)))
+    Ok(Some(guard))
 }
 
 /// Refuses constraints: this build has no parser for them.
 #[cfg(not(feature = "constrain"))]
-pub(super) fn guide<B: Backend>(_: &Model<B>, options: &Generation) -> Result<Option<Box<dyn Guide>>> {
+pub(super) fn guard<B: Backend>(_: &Model<B>, options: &Generation) -> Result<Option<Guard>> {
     match &options.constraint {
         None => Ok(None),
         Some(constraint) => Err(crate::constrain::absent(constraint)),

@@ -4,6 +4,7 @@
 //! [`Finish`]; a [`Chat`] keeps a conversation. Both are asked step by step, so that a caller can wait on a thread, on an
 //! async runtime or in a browser. No clock and no thread stands behind them.
 
+mod admit;
 mod chat;
 mod decode;
 mod draft;
@@ -16,6 +17,8 @@ mod lookup;
 mod marks;
 mod options;
 mod pace;
+mod predicted;
+mod progress;
 mod prompt;
 mod results;
 mod search;
@@ -31,9 +34,10 @@ pub use draft::{Draft, Drafting};
 pub use draft_model::DraftModel;
 pub use echo::echo;
 pub use exchange::Exchange;
-pub use guard::{Guard, Guide};
+pub use guard::{Guard, Guide, Spell};
 pub use marks::{Lexicon, Marks};
 pub use options::Generation;
+pub use predicted::PredictorDraft;
 pub use prompt::Prompt;
 pub use results::{Finish, Piece, Timing, Usage};
 pub use search::{
@@ -44,6 +48,8 @@ pub use together::{Member, Together};
 pub use token::Token;
 
 pub use crate::sample::{Likelihood, likeliest, likelihood};
+
+use admit::{REASONING, admit};
 
 use crate::backend::Backend;
 use crate::error::{Error, Result};
@@ -95,8 +101,9 @@ impl<B: Backend, S: BorrowMut<Buffered<B>>> Generator<B, S> {
     /// Begins a generation behind the tokens that a session holds.
     ///
     /// # Errors
-    /// As [`Decode::new`].
+    /// `Setting` for a reasoning budget, which a [`Chat`] has; as [`Decode::new`].
     pub fn new(mut text: S, options: &Generation) -> Result<Self> {
+        admit("a generation without a conversation", options, &[REASONING])?;
         let decode = Decode::new(text.borrow_mut(), options)?;
         Ok(Self { text, decode, backend: PhantomData })
     }

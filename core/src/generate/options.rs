@@ -143,6 +143,12 @@ impl Generation {
         Self { constraint: constraint.into(), ..self }
     }
 
+    /// Returns whether tokens that a constraint forces are appended without a choice: not where a choice is reported, or
+    /// where other options exclude tokens, which are held against those that are forced.
+    pub(super) fn appends_forced(&self) -> bool {
+        self.logprobs.is_none() && !self.samplers.excludes()
+    }
+
     /// Sets after how many tokens of reasoning a [`Chat`](super::Chat) writes its end in the model's stead.
     pub fn reasoning_budget(self, tokens: u64) -> Self {
         Self { reasoning_budget: Some(tokens), ..self }

@@ -1,6 +1,7 @@
 //! Stop strings in a text that arrives in pieces.
 
 use crate::error::{Error, Result};
+use std::sync::Arc;
 
 /// Finds stop strings, and holds back text that may be the beginning of one.
 ///
@@ -8,7 +9,7 @@ use crate::error::{Error, Result};
 /// same character, it is the longer one.
 #[derive(Clone, Debug)]
 pub(super) struct StopStrings {
-    stops: Vec<String>,
+    stops: Arc<[String]>,
     /// Text that was taken in and not given out: the beginning of a stop string.
     held: String,
 }
@@ -19,7 +20,7 @@ impl StopStrings {
     pub(super) fn new(stops: &[String]) -> Result<Self> {
         match stops.iter().any(String::is_empty) {
             true => Err(Error::Config { reason: "a stop string must not be empty: leave it out".into() }),
-            false => Ok(Self { stops: stops.to_vec(), held: String::new() }),
+            false => Ok(Self { stops: stops.into(), held: String::new() }),
         }
     }
 

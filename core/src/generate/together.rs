@@ -47,8 +47,9 @@ impl<B: Backend> Together<B> {
     /// that have ended. One error may be a single member's: whoever gets it steps them one by one.
     ///
     /// # Errors
-    /// `Config` if more than one token of a member waits, or as [`Batch::next`]: then no generation has changed, and no
-    /// session. `NotFinite` if the host chooses, from logits that are not finite: the results of the others stand.
+    /// `Setting` if a member speculates; `Config` if more than one of its tokens waits, or as [`Batch::next`]: then no
+    /// generation has changed, and no session. `NotFinite` if the host chooses, from logits that are not finite: the results of
+    /// the others stand.
     pub async fn step(&mut self, members: &mut [Member<'_, B>]) -> Result<Vec<Result<Option<Piece>>>> {
         let parts = members.iter_mut().map(part).collect::<Result<Vec<_>>>()?;
         let mut tokens = self.tokens(members, &parts).await?.into_iter();
@@ -115,9 +116,9 @@ fn part<B: Backend>(member: &mut Member<'_, B>) -> Result<Part> {
     if member.decode.finish().is_some() {
         return Ok(Part::Ended);
     }
-    if member.decode.holds_draft() {
-        let reason = "tokens of a draft wait: generations that step together do not speculate".into();
-        return Err(Error::Config { reason });
+    if member.decode.speculates() {
+        let reason = "steps that generations share and speculation do not combine: leave speculation out".into();
+        return Err(Error::Setting { reason });
     }
     if let Some(finish) = member.decode.bound(member.text)? {
         return Ok(Part::Ends(finish));

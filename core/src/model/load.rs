@@ -18,6 +18,7 @@ mod time_mix;
 use super::block::Shared;
 use super::decoder::{Decoder, FeedForward, Layer};
 use super::family::{Family, Part, Place, Role};
+use super::matrix::Matrix;
 use super::mixer::Mixer;
 use crate::backend::Backend;
 use crate::config;
@@ -61,6 +62,8 @@ pub(crate) struct Loader<'a, B: Backend> {
     pub(crate) blocks: BTreeMap<u32, Shared<B>>,
     /// Products of adapters that were loaded.
     pub(crate) adapted: Adapted,
+    /// Lends its embedding and its head, which are not read then.
+    pub(crate) shared: Option<&'a Decoder<B>>,
 }
 
 impl<'a, B: Backend> Loader<'a, B> {
@@ -74,7 +77,10 @@ impl<'a, B: Backend> Loader<'a, B> {
         let mut config = self.settled(&family.config).await?;
         self.progress.of = self.files.tensors().filter(|t| !family.ignores(&t.name)).map(|t| t.bytes).sum();
         let width = config.embed_dim.unwrap_or(config.dim);
-        let embedding = self.matrix(&[(family.weight(Role::Embedding, 0), None, config.vocab)], width).await?;
+        let embedding = match self.shared {
+            Some(of) => of.embedding.share(None),
+            None => self.matrix(&[(family.weight(Role::Embedding, 0), None, config.vocab)], width).await?,
+        };
         let positions = match config.learned_positions {
             true => {
                 let mut place = family.weight(Role::Positions, 0);
@@ -133,7 +139,9 @@ impl<'a, B: Backend> Loader<'a, B> {
             Some(_) => transform.is_none(),
             None => !tied && known(self.files, &head.name).is_none(),
         };
-        let head = if config.headless && without {
+        let head = if let Some(of) = self.shared {
+            of.head.as_ref().map(Matrix::again)
+        } else if config.headless && without {
             None
         } else if tied || self.same(&family.weight(Role::Embedding, 0), &head) {
             Some(embedding.share(self.bias(bias, config.vocab).await?))
@@ -184,6 +192,9 @@ impl<'a, B: Backend> Loader<'a, B> {
     fn all_used(&self) -> Result<()> {
         let left = self.files.names().filter(|name| !self.used.contains(*name) && !self.family.ignores(name));
         let left: Vec<&str> = left.collect();
+        if let Some(missing) = self.family.foreign(&self.used) {
+            return Err(Error::Config { reason: format!("the prediction head has no tensor {missing}") });
+        }
         match left.is_empty() {
             true => Ok(()),
             false => Err(Error::UnusedTensors {

@@ -40,6 +40,11 @@ impl<B: Backend> Matrix<B> {
         Self { parts: self.parts.iter().map(part).collect(), inputs: self.inputs, bias, adapter: self.adapter.clone() }
     }
 
+    /// The same matrix under a second handle.
+    pub(super) fn again(&self) -> Self {
+        self.share(self.bias.clone())
+    }
+
     fn outputs(&self) -> u32 {
         self.parts.iter().map(|p| p.rows).sum()
     }

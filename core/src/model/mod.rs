@@ -15,6 +15,7 @@ mod mixer;
 mod mlp;
 mod norm;
 mod per_layer;
+mod predictor;
 mod record;
 mod routing;
 mod scan;
@@ -28,6 +29,7 @@ pub use decoder::Decoder;
 pub use family::{Family, Part, Place, Role, architectures, families};
 pub use hub::Hub;
 pub use load::{Progress, Report};
+pub use predictor::Predictor;
 
 use crate::any::Any;
 use crate::backend::Backend;
@@ -140,6 +142,7 @@ impl<B: Backend> Model<B> {
             used,
             blocks,
             adapted: load::Adapted::default(),
+            shared: None,
         };
         let decoder = loader.decoder().await?;
         // Parts that are not run are not streamed for its sake.
@@ -166,6 +169,7 @@ impl<B: Backend> Model<B> {
             used: BTreeSet::new(),
             blocks: BTreeMap::new(),
             adapted: load::Adapted::default(),
+            shared: None,
         };
         let decoder = loader.decoder().await?;
         Ok(Self {

@@ -163,6 +163,28 @@ impl Chain {
         Some(surprise)
     }
 
+    /// Edits a row of logits as [`choose`](Self::choose) does, and excludes those of its `count` likeliest tokens that would
+    /// complete a banned text, until none of these does.
+    pub(crate) fn edit_best(
+        &self,
+        row: &mut [f32],
+        past: Past<'_>,
+        allowed: Option<&[u32]>,
+        count: usize,
+    ) -> Result<()> {
+        self.edit(row, past, allowed)?;
+        let tail = self.tail(past.tokens);
+        while !self.samplers.banned.is_empty() {
+            let best = super::likeliest(row, count).into_iter().filter(|(_, logprob)| logprob.is_finite());
+            let banned: Vec<u32> = best.map(|(id, _)| id).filter(|id| self.is_banned(&tail, *id)).collect();
+            if banned.is_empty() {
+                break;
+            }
+            edits::exclude(row, &banned);
+        }
+        Ok(())
+    }
+
     /// The text in front of a choice in which a banned text may begin.
     fn tail(&self, tokens: &[u32]) -> Vec<u32> {
         match self.samplers.banned.iter().map(String::len).max() {

@@ -187,6 +187,12 @@ impl Samplers {
         *self == Self { min_tokens: self.min_tokens, ..unused }
     }
 
+    /// Returns whether tokens are excluded by their id, their text or what was there before.
+    pub(crate) fn excludes(&self) -> bool {
+        let excluded = self.logit_bias.iter().any(|(_, bias)| *bias == f32::NEG_INFINITY);
+        excluded || !self.banned.is_empty() || self.no_repeat_ngram > 0
+    }
+
     /// # Errors
     /// `Setting` for a number out of its range.
     pub fn validate(&self) -> Result<()> {

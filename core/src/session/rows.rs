@@ -45,35 +45,41 @@ impl<B: Backend> Session<B> {
     /// # Errors
     /// As [`next`](Session::next).
     pub async fn states_and_logits(&mut self, tokens: &[u32]) -> Result<(Vec<f32>, Vec<f32>)> {
-        let input = Input::Tokens(tokens);
+        self.states_and_logits_after(Input::Tokens(tokens)).await
+    }
+
+    /// As [`states_and_logits`](Self::states_and_logits), of tokens or embeddings.
+    pub(crate) async fn states_and_logits_after(&mut self, input: Input<'_>) -> Result<(Vec<f32>, Vec<f32>)> {
         self.admit(input)?;
         self.stretch(input)?;
         let step = Unfinished::new(self);
-        let given = step.session.states_of_pieces(tokens).await?;
+        let given = step.session.states_of_pieces(input).await?;
         step.finish();
         Ok(given)
     }
 
-    async fn states_of_pieces(&mut self, tokens: &[u32]) -> Result<(Vec<f32>, Vec<f32>)> {
+    async fn states_of_pieces(&mut self, input: Input<'_>) -> Result<(Vec<f32>, Vec<f32>)> {
         let (model, timing) = (self.model.clone(), self.timing.clone());
         let (decoder, backend, config) = (model.decoder(), model.backend(), model.config());
-        let piece = if config.bidirectional() { tokens.len() } else { self.workspace.batch as usize };
-        let (mut hidden, mut row, mut read) = (Vec::new(), Vec::new(), 0);
-        for part in tokens.chunks(piece.max(1)) {
-            read += part.len();
+        let count = input.len(config.dim);
+        let piece = if config.bidirectional() { count } else { self.workspace.batch as usize };
+        let (mut hidden, mut row) = (Vec::new(), Vec::new());
+        for start in (0..count).step_by(piece.max(1)) {
+            let read = count.min(start + piece);
+            let part = input.slice(start..read, config.dim);
             let shared = self.workspace.turn();
             let turn = take(&shared);
             let mut stream = Stream::settled(0);
-            self.record(Input::Tokens(part), |_, of| {
+            self.record(part, |_, of| {
                 stream = of;
                 Ok(())
             })?;
             let w = &self.workspace;
             let mut to = |op, operands: &[Operand<'_, B>]| timing.run(backend, &op, operands);
             decoder.settle(&mut to, w, &mut stream)?;
-            let bytes = part.len() as u64 * u64::from(config.dim) * 4;
+            let bytes = (read - start) as u64 * u64::from(config.dim) * 4;
             let states = backend.download(decoder.hidden(&mut to, w, stream)?, 0, bytes);
-            let logits = if read == tokens.len() {
+            let logits = if read == count {
                 decoder.logits(&mut to, w, stream, 1)?;
                 Some(backend.download(&w.logits, 0, u64::from(config.vocab) * 4))
             } else {

@@ -1,8 +1,8 @@
-use super::{drawn, files, model};
+use super::{drawn, files, model, tiny};
 use foveate_core::chat::{Inputs, Message, Template};
 use foveate_core::constrain::Constraint;
 use foveate_core::coprocessor::Cancel;
-use foveate_core::generate::{Chat, Finish};
+use foveate_core::generate::{Chat, DraftModel, Finish, Generation, Speculation};
 use foveate_core::host::HostBackend;
 use foveate_core::model::{Files, Model};
 use foveate_core::parts::ToolChoice;
@@ -132,12 +132,30 @@ fn chat_calls_the_tool_that_it_must_call_and_takes_the_result() {
     );
 }
 
+/// A template whose answers begin within reasoning.
+const THINKING: &str = "{% set end = '</think>' %}{% for message in messages %}<|{{ message.role }}|>{{ message.content }}\
+                        {{ eos_token }}{% endfor %}<|assistant|><think>\n";
+
+#[test]
+fn drafts_leave_the_end_of_reasoning_where_it_is() {
+    let constraint = Constraint::regex("[a-z ]{8,20}").expect("a pattern");
+    let options = drawn().max_tokens(40).reasoning_budget(6);
+    for options in [options.clone().constraint(constraint), options] {
+        let said = |options: &Generation| {
+            let mut chat = chat_by(THINKING);
+            let mut reply = chat.send("the king", options).expect("room");
+            pollster::block_on(reply.text()).expect("it runs");
+            (reply.answer().text.clone(), reply.answer().reasoning.clone(), reply.finish().cloned())
+        };
+        let session = Session::new(model(), tiny::CONTEXT).expect("room");
+        let own = DraftModel::new(session, &model()).expect("one vocabulary");
+        assert_eq!(said(&options.clone().speculate(Speculation::with(own))), said(&options));
+    }
+}
+
 #[test]
 fn reasoning_ends_at_its_budget_and_the_constraint_follows() {
-    let mut chat = chat_by(
-        "{% set end = '</think>' %}{% for message in messages %}<|{{ message.role }}|>{{ message.content }}{{ eos_token }}\
-         {% endfor %}<|assistant|><think>\n",
-    );
+    let mut chat = chat_by(THINKING);
     let constraint = Constraint::choices(["yes", "no"]).expect("choices");
     let options = drawn().max_tokens(100).reasoning_budget(5).constraint(constraint);
     let mut reply = chat.send("the king", &options).expect("room");

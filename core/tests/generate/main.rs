@@ -6,6 +6,7 @@ mod decode;
 mod dropped;
 #[path = "../golden_folder/mod.rs"]
 mod golden_folder;
+mod pairs;
 mod parts;
 mod samplers;
 mod schemas;

@@ -212,7 +212,6 @@ fn searches_refuse_what_they_do_not_combine_with() {
     };
     let plain = BeamSearch::default();
     assert!(refused(&Generation::new().temperature(1.0), plain).contains("temperature"));
-    assert!(refused(&Generation::new().stop(["x"]), plain).contains("stop strings"));
     assert!(refused(&Generation::new(), BeamSearch { beams: 0, ..plain }).contains("at least 1 beam"));
     let text = begun(&model(), &prompt(), 4, 20);
     let alpha = ContrastiveSearch { alpha: 1.5, ..ContrastiveSearch::default() };

@@ -2,6 +2,7 @@
 
 use super::{files, tiny};
 use foveate_core::Any;
+use foveate_core::constrain::Constraint;
 use foveate_core::generate::Speculation;
 use foveate_core::generate::{Draft, DraftModel, Drafting, Drafts, Finish, Generation, Generator, Piece, Prompt};
 use foveate_core::host::HostBackend;
@@ -88,11 +89,19 @@ fn ways() -> Vec<Generation> {
         with(&[("no-repeat-ngram", "3"), ("typical", "0.9"), ("ban", "e")]),
         Generation::new().max_tokens(40).stop(["t", "an"]),
         drawn().stop(["h"]).max_tokens(60),
+        drawn().constraint(Constraint::regex("[a-z ]{5,60}").expect("a pattern")).max_tokens(60),
+        Generation::new().constraint(Constraint::regex("(the (thing|end) is [a-e]{2,9}, )+").expect("a pattern")),
     ]
 }
 
 /// Proposes random tokens: nearly always wrong ones.
-struct Guesses(Rng);
+pub(crate) struct Guesses(Rng);
+
+impl Guesses {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(Rng::new(seed))
+    }
+}
 
 impl Draft for Guesses {
     fn draft<'a>(&'a mut self, _: &'a [u32], most: usize, _: Sampler) -> Drafting<'a> {

@@ -24,6 +24,16 @@ const LINEAR: &[(&str, &[usize])] = &[
     ("linear_attn.out_proj.weight", &[DIM, 36]),
 ];
 
+/// Its attention: queries with gates of two heads, which share one of keys.
+const FULL: &[(&str, &[usize])] = &[
+    ("self_attn.q_proj.weight", &[64, DIM]),
+    ("self_attn.k_proj.weight", &[16, DIM]),
+    ("self_attn.v_proj.weight", &[16, DIM]),
+    ("self_attn.q_norm.weight", &[16]),
+    ("self_attn.k_norm.weight", &[16]),
+    ("self_attn.o_proj.weight", &[DIM, 32]),
+];
+
 /// What stands around a mixer.
 const AROUND: &[(&str, &[usize])] = &[
     ("input_layernorm.weight", &[DIM]),
@@ -184,20 +194,26 @@ impl Folder {
                 |name: &str, shape: &[usize]| add(&format!("model.language_model.layers.{layer}.{name}"), shape);
             let tensors: &[(&str, &[usize])] = match layer % 2 {
                 0 => LINEAR,
-                _ => &[
-                    ("self_attn.q_proj.weight", &[64, DIM]),
-                    ("self_attn.k_proj.weight", &[16, DIM]),
-                    ("self_attn.v_proj.weight", &[16, DIM]),
-                    ("self_attn.q_norm.weight", &[16]),
-                    ("self_attn.k_norm.weight", &[16]),
-                    ("self_attn.o_proj.weight", &[DIM, 32]),
-                ],
+                _ => FULL,
             };
             tensors.iter().chain(AROUND).for_each(|(name, shape)| add(name, shape));
         }
         add("model.language_model.norm.weight", &[DIM]);
         add("lm_head.weight", &[VOCAB, DIM]);
         folder
+    }
+
+    /// The folder with a head that predicts a further token.
+    pub(crate) fn predicting(mut self) -> Self {
+        let mut rng = Rng::new(21);
+        self.add(&mut rng, "mtp.fc.weight", &[DIM, 2 * DIM]);
+        for name in ["pre_fc_norm_embedding", "pre_fc_norm_hidden", "norm"] {
+            self.add(&mut rng, &format!("mtp.{name}.weight"), &[DIM]);
+        }
+        for (name, shape) in FULL.iter().chain(AROUND) {
+            self.add(&mut rng, &format!("mtp.layers.0.{name}"), shape);
+        }
+        self
     }
 
     /// LFM2: a short convolution with biases, and attention.

@@ -5,6 +5,7 @@ mod folder;
 #[path = "../gguf_file/mod.rs"]
 mod gguf_file;
 mod layers;
+mod predictor;
 mod routed;
 mod routing;
 mod rwkv;

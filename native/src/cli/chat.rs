@@ -15,6 +15,7 @@ use foveate::parts::{Part, ToolCall, ToolChoice};
 use foveate::session::Session;
 use foveate::{Any, Cancel, Error, Finish, Generation, Message, Result, RuntimeError};
 use lines::{Line, Lines};
+use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -139,11 +140,6 @@ impl Settings {
         self.template.inputs()
     }
 
-    /// The options with the model's own settings, and with the way to draft tokens.
-    pub(super) fn of_model(&self, options: Generation, model: &Arc<Model<Any>>) -> Result<Generation> {
-        self.sampling.drafting(self.sampling.of_model(options, model), model, self.tokens(model)?)
-    }
-
     /// Tokens of a conversation at most.
     fn tokens(&self, model: &Model<Any>) -> Result<u32> {
         let most = model.config().context;
@@ -168,20 +164,34 @@ impl Settings {
         self.json
     }
 
-    /// A session with room for a conversation, its kernels compiled.
-    pub(super) fn session(&self, model: &Arc<Model<Any>>) -> Result<Session<Any>> {
-        let session = Session::with_format(model.clone(), self.tokens(model)?, self.kv.format())?;
+    /// A session with room for a conversation, its kernels compiled, and the options of its turns: with the own settings of
+    /// the model, which is at `path`, and with the way to draft tokens.
+    pub(super) fn session(
+        &self,
+        model: &Arc<Model<Any>>,
+        path: &OsStr,
+        options: Generation,
+    ) -> Result<(Session<Any>, Generation)> {
+        let mut session = Session::with_format(model.clone(), self.tokens(model)?, self.kv.format())?;
         progress::prepare(&session)?;
-        Ok(session)
+        let options = self.sampling.drafting(self.sampling.of_model(options, model), &mut session, path)?;
+        Ok((session, options))
     }
 
-    pub(super) fn chat(&self, model: &Arc<Model<Any>>) -> Result<Chat<Any>> {
+    /// A conversation, and the options of its turns; see [`session`](Self::session).
+    pub(super) fn chat(
+        &self,
+        model: &Arc<Model<Any>>,
+        path: &OsStr,
+        options: Generation,
+    ) -> Result<(Chat<Any>, Generation)> {
         model.template()?;
-        let mut chat = Chat::new(self.session(model)?)?;
+        let (session, options) = self.session(model, path, options)?;
+        let mut chat = Chat::new(session)?;
         chat.set_inputs(self.inputs()?);
         chat.set_tool_choice(self.tool_choice());
         chat.set_messages(Vec::from_iter(self.system.iter().map(|text| Message::new("system", text.clone()))));
-        Ok(chat)
+        Ok((chat, options))
     }
 }
 
@@ -189,8 +199,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let options = arguments.settings.options()?;
     arguments.settings.inputs()?;
     let model = arguments.model.load()?;
-    let options = arguments.settings.of_model(options, &model)?;
-    converse(arguments.settings.chat(&model)?, &arguments.settings, &options)?;
+    let (chat, options) = arguments.settings.chat(&model, &arguments.model.model, options)?;
+    converse(chat, &arguments.settings, &options)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -85,13 +85,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         .ignore_eos(arguments.ignore_eos)
         .show_special(arguments.ignore_eos)
         .constraint(arguments.constraint.constraint()?)
-        // The JSON object has the surprise.
-        .surprise(arguments.json);
+        // The JSON object has the surprise, where it is known.
+        .surprise(arguments.json && method.as_ref().is_none_or(search::Method::reports));
     let options = match arguments.logprobs {
         Some(likeliest) => options.logprobs(likeliest),
         None => options,
     };
     let mut options = arguments.sampling.apply(options)?;
+    arguments.sampling.admit_answers(arguments.n)?;
     if matches!(method, Some(search::Method::Contrastive(_))) {
         // Contrastive search reads --top-k itself, as its number of candidates.
         options.sampling.top_k = 0;
@@ -149,10 +150,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         (None, _) => (tokens.saturating_add(2 * PAGE), 3),
     };
     let pool = Pool::with_windows(model.backend(), model.config(), arguments.kv.format(), tokens, sequences)?;
-    let session = Session::in_pool(model.clone(), Arc::new(pool), wanted as u32)?;
+    let mut session = Session::in_pool(model.clone(), Arc::new(pool), wanted as u32)?;
     let mut augmenter = arguments.augment.start(&model, &arguments.model)?;
     progress::prepare(&session)?;
-    let options = arguments.sampling.drafting(options, &model, wanted as u32)?;
+    let options = arguments.sampling.drafting(options, &mut session, &arguments.model.model)?;
     let load_ms = loading.elapsed().as_secs_f64() * 1e3;
     interrupt::watch();
     let before = model.backend().stats();
@@ -196,6 +197,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         let mut json = about(found.answers.first().cloned().unwrap_or_default());
         extend(&mut json, found.more);
+        if options.logprobs.is_some() {
+            json["logprobs"] = logprobs(&model, &found.tokens);
+        }
         if found.answers.len() > 1 {
             json["answers"] = found.answers.into();
         }

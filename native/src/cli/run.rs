@@ -5,13 +5,11 @@ use super::interrupt::{self, Answering};
 use super::{DeviceArguments, LoraArguments, code, print};
 use clap::Args;
 use foveate::generate::Generator;
-use foveate::model::Model;
-use foveate::session::Buffered;
+use foveate::session::{Buffered, Session};
 use foveate::{Any, Error, Finish, Generation, Prompt, Result, catalogue, wait};
 use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -61,34 +59,32 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let model = super::load(OsStr::new(name), &arguments.lora, arguments.device)?;
     let settings = &arguments.settings;
-    let options = settings.of_model(options, &model)?;
+    let path = OsStr::new(name);
     match prompt {
         None => {
-            chat::converse(settings.chat(&model)?, settings, &options)?;
+            let (chat, options) = settings.chat(&model, path, options)?;
+            chat::converse(chat, settings, &options)?;
             Ok(ExitCode::SUCCESS)
         }
         Some(prompt) if model.template().is_ok() => {
-            let mut chat = settings.chat(&model)?;
+            let (mut chat, options) = settings.chat(&model, path, options)?;
             interrupt::watch();
             let (finish, _) = chat::turn(&mut chat, vec![prompt.into()], settings, &options)?;
             Ok(code(&finish))
         }
         Some(prompt) => {
             eprintln!("note: the model has no chat template; the prompt is continued as a text");
-            continue_text(&model, prompt, settings, &options)
+            let (session, options) = settings.session(&model, path, options)?;
+            continue_text(session, prompt, settings, &options)
         }
     }
 }
 
 /// Continues a text with a model that was not made for conversations.
-fn continue_text(
-    model: &Arc<Model<Any>>,
-    prompt: String,
-    settings: &Settings,
-    options: &Generation,
-) -> Result<ExitCode> {
-    let mut text = Buffered::new(settings.session(model)?);
-    text.append(&Prompt::Text(prompt).ids(model)?)?;
+fn continue_text(session: Session<Any>, prompt: String, settings: &Settings, options: &Generation) -> Result<ExitCode> {
+    let mut text = Buffered::new(session);
+    let ids = Prompt::Text(prompt).ids(text.session().model())?;
+    text.append(&ids)?;
     interrupt::watch();
     let _answering = Answering::begin(&options.cancel);
     let mut generator = Generator::new(text, options)?;

@@ -2,11 +2,12 @@
 
 use super::progress;
 use clap::Args;
-use foveate::generate::{DraftModel, Speculation};
+use foveate::generate::{DraftModel, PredictorDraft, Speculation};
 use foveate::model::Model;
 use foveate::sampling::{Mirostat, Samplers, Sampling};
 use foveate::session::Session;
-use foveate::{Any, Error, Generation, Result, wait};
+use foveate::{Any, Error, Generation, Result, RuntimeError, wait};
+use std::ffi::OsStr;
 use std::sync::Arc;
 
 /// Samplers run on the processor: with any of those below `--seed`, logits come back from the device in every step.
@@ -67,11 +68,6 @@ impl SamplingArguments {
     pub(super) fn apply(&self, options: Generation) -> Result<Generation> {
         let sampling = self.sampling(Sampling::default());
         let samplers = self.samplers()?;
-        if self.speculate.as_deref() == Some("mtp") {
-            let reason = "--speculate mtp is not supported: multi-token prediction heads are not run; give lookup, or a \
-                          smaller model with the same vocabulary";
-            return Err(Error::Usage { reason: reason.into() });
-        }
         foveate::sampling::Chain::new(sampling, Samplers { banned: Vec::new(), ..samplers.clone() }, &[], None)?;
         Ok(options.sampling(sampling).samplers(samplers))
     }
@@ -126,16 +122,37 @@ impl SamplingArguments {
         self.speculate.is_some()
     }
 
-    /// Adds the way to draft tokens for texts of at most `context` tokens. A draft model is loaded where the model is.
-    pub(super) fn drafting(&self, options: Generation, model: &Arc<Model<Any>>, context: u32) -> Result<Generation> {
+    /// Adds the way to draft tokens for texts in `session`, whose model is at `path`. A draft model is loaded where the model
+    /// is; a prediction head observes the session from now on.
+    pub(super) fn drafting(&self, options: Generation, session: &mut Session<Any>, path: &OsStr) -> Result<Generation> {
         let Some(name) = &self.speculate else { return Ok(options) };
-        if name == "lookup" {
-            return Ok(options.speculate(Speculation::lookup()));
+        let model = session.model().clone();
+        Ok(options.speculate(match name.as_str() {
+            "lookup" => Speculation::lookup(),
+            "mtp" => {
+                let files = foveate::open_with(path, &mut progress::Bars::default().report())?;
+                let predictor = wait(model.load_predictor(files, &mut |_| Ok(()))).map_err(|error| match error {
+                    RuntimeError::Config { reason } => Error::Usage { reason: format!("--speculate mtp: {reason}") },
+                    error => error.into(),
+                })?;
+                Speculation::with(PredictorDraft::new(predictor, session)?)
+            }
+            name => {
+                let files = foveate::open_with(name, &mut progress::Bars::default().report())?;
+                let drafter = Arc::new(wait(model.load_on_same_backend(files, &mut |_| Ok(())))?);
+                let context = session.context().min(drafter.config().context);
+                Speculation::with(DraftModel::new(Session::new(drafter, context)?, &model)?)
+            }
+        }))
+    }
+
+    /// Refuses several answers whose tokens a prediction head drafts: it observes one session.
+    pub(super) fn admit_answers(&self, n: u64) -> Result<()> {
+        match n > 1 && self.speculate.as_deref() == Some("mtp") {
+            true => {
+                Err(Error::Usage { reason: "--n and --speculate mtp do not combine: leave one of them out".into() })
+            }
+            false => Ok(()),
         }
-        let files = foveate::open_with(name, &mut progress::Bars::default().report())?;
-        let drafter = Arc::new(wait(model.load_on_same_backend(files, &mut |_| Ok(())))?);
-        let context = context.min(drafter.config().context);
-        let draft = DraftModel::new(Session::new(drafter, context)?, model)?;
-        Ok(options.speculate(Speculation::with(draft)))
     }
 }

@@ -10,7 +10,7 @@ use foveate::generate::{
     BeamSearch, ContrastiveSearch, Cost, EarlyStopping, Guided, Hypothesis, beam_search, contrastive_search,
 };
 use foveate::session::{Buffered, Session};
-use foveate::{Any, Error, Finish, Generation, Result, wait};
+use foveate::{Any, Error, Finish, Generation, Result, Token, wait};
 use serde_json::{Value, json};
 use std::io::IsTerminal;
 
@@ -154,6 +154,8 @@ pub(super) struct Found {
     pub(super) answers: Vec<Value>,
     /// The text of the first answer.
     pub(super) text: String,
+    /// The tokens of the first answer with their probabilities, where the method reports them.
+    pub(super) tokens: Vec<Token>,
     /// The end of the first answer.
     pub(super) finish: Finish,
     /// Further fields of the JSON object: the cost, and what the method reports.
@@ -170,6 +172,11 @@ impl Method {
             Method::Best(draws) | Method::Consensus(draws, ..) => draws + 1,
             Method::Cautious(settings) => u64::from(settings.trials) + 1,
         }
+    }
+
+    /// Returns whether the method reports surprise and log-probabilities of each token.
+    pub(super) fn reports(&self) -> bool {
+        matches!(self, Method::Guided(..))
     }
 
     /// Tokens of the negative prompt; none without one.
@@ -236,6 +243,7 @@ fn hypotheses(found: &[Hypothesis], cost: Cost) -> Result<Found> {
     Ok(Found {
         answers: answers.collect(),
         text: first.text.clone(),
+        tokens: Vec::new(),
         finish: first.finish.clone(),
         more: json!({"cost": cost_json(cost)}),
     })
@@ -246,7 +254,13 @@ fn draws_found(draws: &[Draw], more: Value) -> Result<Found> {
         json!({"ids": draw.ids, "text": draw.text, "stop": draw.finish.name(), "mean_logprob": draw.mean_logprob()})
     });
     let first = draws.first().ok_or(Error::Core(foveate::RuntimeError::EmptyPrompt))?;
-    Ok(Found { answers: answers.collect(), text: first.text.clone(), finish: first.finish.clone(), more })
+    Ok(Found {
+        answers: answers.collect(),
+        text: first.text.clone(),
+        tokens: Vec::new(),
+        finish: first.finish.clone(),
+        more,
+    })
 }
 
 /// The answers that have the result with the most weight, the likeliest one first; all answers if none has a result.
@@ -268,20 +282,21 @@ fn agreed(drawn: &[Draw], weights: Weights, part: Part, cost: Cost) -> Result<Fo
 }
 
 fn guided(mut guided: Guided<Any>, streams: bool) -> Result<Found> {
-    let (mut ids, mut text) = (Vec::new(), String::new());
+    let (mut ids, mut text, mut tokens) = (Vec::new(), String::new(), Vec::new());
     while let Some(piece) = wait(guided.step())? {
-        ids.extend(piece.token.map(|token| token.id));
+        ids.extend(piece.token.as_ref().map(|token| token.id));
         if streams {
             print(&piece.text)?;
         }
         text.push_str(&piece.text);
+        tokens.extend(piece.token);
     }
     let finish = guided.finish().cloned().unwrap_or(Finish::MaxTokens);
     if let Finish::EndOfText { token } = finish {
         ids.push(token);
     }
     let answer = json!({"ids": ids, "text": text, "stop": finish.name(), "surprise_bits": guided.surprise_bits()});
-    Ok(Found { answers: vec![answer], text, finish, more: json!({"cost": cost_json(guided.cost())}) })
+    Ok(Found { answers: vec![answer], text, tokens, finish, more: json!({"cost": cost_json(guided.cost())}) })
 }
 
 impl Found {

@@ -154,12 +154,20 @@ impl Engine {
     ///
     /// # Errors
     /// See [`Refused`]; then nothing was queued.
-    pub fn submit(&self, mut request: Request) -> Result<Answer, Refused> {
+    pub fn submit(&self, request: Request) -> Result<Answer, Refused> {
         let ids = request.prompt.ids(&self.model)?;
         Sampler::new(request.options.sampling)?;
         request.options.samplers.validate()?;
-        // A step of many has no room for drafts.
-        request.options.speculate = None;
+        let options = &request.options;
+        let refused = [
+            ("speculation", options.speculate.is_some()),
+            ("a reasoning budget", options.reasoning_budget.is_some()),
+            ("replay", !options.replay.is_empty()),
+        ];
+        if let Some((name, _)) = refused.iter().find(|(_, is_set)| *is_set) {
+            let reason = format!("steps that requests share and {name} do not combine: leave {name} out");
+            return Err(RuntimeError::Setting { reason }.into());
+        }
         let (tokens, vocab) = (ids.len() as u64, self.model.config().vocab);
         if tokens > u64::from(self.context) {
             return Err(RuntimeError::ContextFull { tokens, context: self.context.into() }.into());

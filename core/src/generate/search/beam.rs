@@ -6,11 +6,16 @@
 //! Each step keeps the best `max(2, 1 + ends) B` continuations of the `B` running beams, by the plain sum. One that ends is
 //! finished if it is among the first `B`; the best `B` that do not end run on. These are the rules of transformers, so the
 //! texts are the same. Ties go to the earlier beam, then to the lower id.
+//!
+//! A text that completes a stop string or its constraint ends like one with a token that ends texts. A constraint excludes
+//! tokens like a ban; where it forces a token, that token is the only continuation.
 
-use super::hypothesis::{Hypothesis, admit};
+use super::hypothesis::{Hypothesis, admit_search};
 use super::lanes::{Cost, Lanes, log_softmax, prefill};
 use crate::backend::Backend;
+use crate::constrain::Mask;
 use crate::error::{Error, Result};
+use crate::generate::progress::Progress;
 use crate::generate::{Finish, Generation};
 use crate::sample::{Chain, Past};
 use crate::session::Buffered;
@@ -50,6 +55,7 @@ struct Beam<B: Backend> {
     text: Buffered<B>,
     ids: Vec<u32>,
     sum: f64,
+    progress: Progress,
 }
 
 /// A token behind a running beam.
@@ -60,15 +66,23 @@ struct Candidate {
     id: u32,
 }
 
+/// A candidate with what its token makes of the text.
+struct Continued {
+    candidate: Candidate,
+    progress: Progress,
+    /// The reason, if the text ends.
+    finish: Option<Finish>,
+}
+
 /// Returns the best texts behind the tokens of `text`, the best one first: as many as beams, or fewer if there are no more. The
 /// score of a text is the sum of its log-probabilities over the length to the power of the length penalty.
 ///
-/// Penalties, biases and exclusions of `options` change log-probabilities, which are not normalised again. The pool of the
-/// session needs room for the prompt and twice as many sequences as beams.
+/// Stop strings and constraints hold for each text. Penalties, biases and exclusions of `options` change log-probabilities,
+/// which are not normalised again. The pool of the session needs room for the prompt and twice as many sequences as beams.
 ///
 /// # Errors
-/// `Setting` for no beams, for a length penalty that is not finite, and for what a search does not combine with: a
-/// temperature, Mirostat, stop strings, constraints and drafts. As [`Decode`](crate::generate::Decode).
+/// `Setting` for no beams, for a length penalty that is not finite, and for what a search does not combine with: ways to
+/// draw, drafts, reports of each token, a reasoning budget and replayed tokens. As [`Decode`](crate::generate::Decode).
 pub async fn beam_search<B: Backend>(
     mut text: Buffered<B>,
     options: &Generation,
@@ -83,7 +97,8 @@ pub async fn beam_search<B: Backend>(
     let most = options.max_tokens.min(room);
     let last = || if options.max_tokens <= room { Finish::MaxTokens } else { Finish::Context };
     let mut lanes = Lanes::new(&text, search.beams)?;
-    let mut running = vec![Beam { text, ids: Vec::new(), sum: 0.0 }];
+    let progress = Progress::new(&model, options)?;
+    let mut running = vec![Beam { text, ids: Vec::new(), sum: 0.0, progress }];
     let mut finished: Vec<Hypothesis> = Vec::new();
     let score = |sum: f64, length: u64| sum / (length as f64).powf(search.length_penalty);
     for length in 1..=most {
@@ -92,19 +107,21 @@ pub async fn beam_search<B: Backend>(
         }
         let mut texts: Vec<&mut Buffered<B>> = running.iter_mut().map(|beam| &mut beam.text).collect();
         let rows = lanes.rows(&mut texts).await?;
-        let candidates = candidates(&running, rows, &chain, search.beams * (1 + ends.len()).max(2))?;
-        let ended = |candidate: &Candidate| ends.contains(&candidate.id);
-        for candidate in candidates.iter().take(search.beams).filter(|c| ended(c) || length == most) {
-            let mut ids = running[candidate.beam].ids.clone();
-            ids.push(candidate.id);
-            let finish = if ended(candidate) { Finish::EndOfText { token: candidate.id } } else { last() };
-            finished.push(Hypothesis { ids, text: String::new(), score: score(candidate.sum, length), finish });
+        let count = search.beams * (1 + ends.len()).max(2);
+        let candidates = candidates(&mut running, rows, &chain, count)?;
+        let continued = candidates.into_iter().map(|candidate| Continued::new(&running, candidate));
+        let continued = continued.collect::<Result<Vec<Continued>>>()?;
+        for found in continued.iter().take(search.beams).filter(|c| c.finish.is_some() || length == most) {
+            let Candidate { sum, beam, id } = found.candidate;
+            let ids = [&running[beam].ids[..], &[id]].concat();
+            let (text, finish) = found.progress.clone().end(found.finish.clone().unwrap_or_else(last));
+            finished.push(Hypothesis { ids, text, score: score(sum, length), finish });
         }
         // A stable order: what was finished first stays in front.
         finished.sort_by(|a, b| b.score.total_cmp(&a.score));
         finished.truncate(search.beams);
-        let next: Vec<Candidate> = candidates.into_iter().filter(|c| !ended(c)).take(search.beams).collect();
-        let Some(best) = next.first().filter(|_| length < most) else { break };
+        let next: Vec<Continued> = continued.into_iter().filter(|c| c.finish.is_none()).take(search.beams).collect();
+        let Some(best) = next.first().filter(|_| length < most).map(|next| next.candidate) else { break };
         if finished.len() == search.beams {
             let never = search.early_stopping == EarlyStopping::Never && search.length_penalty > 0.0;
             let best = score(best.sum, if never { options.max_tokens } else { length });
@@ -113,20 +130,16 @@ pub async fn beam_search<B: Backend>(
                 break;
             }
         }
-        running = advance(&running, &next)?;
+        running = advance(&running, next)?;
     }
     if finished.is_empty() {
         // The caller cancelled the search: the running beams are what there is.
-        let cut = |beam: &Beam<B>| Hypothesis {
-            ids: beam.ids.clone(),
-            text: String::new(),
-            score: score(beam.sum, beam.ids.len().max(1) as u64),
-            finish: Finish::Cancelled,
+        let cut = |beam: Beam<B>| {
+            let score = score(beam.sum, beam.ids.len().max(1) as u64);
+            let (text, finish) = beam.progress.end(Finish::Cancelled);
+            Hypothesis { ids: beam.ids, text, score, finish }
         };
-        finished = running.iter().map(cut).collect();
-    }
-    for found in &mut finished {
-        found.spell(&model, options)?;
+        finished = running.into_iter().map(cut).collect();
     }
     Ok((finished, lanes.cost))
 }
@@ -137,30 +150,43 @@ impl BeamSearch {
             let reason = "a beam search needs at least 1 beam and a finite length penalty";
             return Err(Error::Setting { reason: reason.into() });
         }
-        admit("a beam search", options)
+        admit_search("a beam search", options)
+    }
+}
+
+impl Continued {
+    fn new<B: Backend>(running: &[Beam<B>], candidate: Candidate) -> Result<Self> {
+        let mut progress = running[candidate.beam].progress.clone();
+        let finish = progress.take(candidate.id)?;
+        Ok(Self { candidate, progress, finish })
     }
 }
 
 /// The best `count` continuations of all beams, the best one first.
 fn candidates<B: Backend>(
-    running: &[Beam<B>],
+    running: &mut [Beam<B>],
     rows: Vec<Vec<f32>>,
     chain: &Chain,
     count: usize,
 ) -> Result<Vec<Candidate>> {
     let better = |a: &Candidate, b: &Candidate| b.sum.total_cmp(&a.sum).then((a.beam, a.id).cmp(&(b.beam, b.id)));
     let mut all: Vec<Candidate> = Vec::new();
-    for (index, (beam, row)) in running.iter().zip(rows).enumerate() {
+    for (index, (beam, row)) in running.iter_mut().zip(rows).enumerate() {
         let tokens = beam.text.tokens();
         let past = Past { tokens: &tokens, generated: beam.ids.len() as u64 };
         if !foveate_kernels::sample::choosable(&row) {
             return Err(Error::NotFinite { position: tokens.len() as u64 });
         }
         let mut row = log_softmax(&row);
-        chain.edit(&mut row, past, None)?;
+        let candidate = |(id, logprob): (u32, f32)| Candidate { sum: beam.sum + f64::from(logprob), beam: index, id };
+        if let Some(id) = beam.progress.forced() {
+            all.push(candidate((id, row[id as usize])));
+            continue;
+        }
+        let mask = beam.progress.mask()?;
+        chain.edit_best(&mut row, past, mask.as_ref().map(Mask::words), count)?;
         let left = (0..).zip(row).filter(|(_, logprob)| *logprob > f32::NEG_INFINITY);
-        let mut own: Vec<Candidate> =
-            left.map(|(id, logprob)| Candidate { sum: beam.sum + f64::from(logprob), beam: index, id }).collect();
+        let mut own: Vec<Candidate> = left.map(candidate).collect();
         if own.len() > count {
             own.select_nth_unstable_by(count, better);
             own.truncate(count);
@@ -176,13 +202,13 @@ fn candidates<B: Backend>(
 }
 
 /// The beams of the next step: forks of those that the chosen continuations follow.
-fn advance<B: Backend>(running: &[Beam<B>], next: &[Candidate]) -> Result<Vec<Beam<B>>> {
-    let follow = |candidate: &Candidate| {
+fn advance<B: Backend>(running: &[Beam<B>], next: Vec<Continued>) -> Result<Vec<Beam<B>>> {
+    let follow = |Continued { candidate, progress, .. }: Continued| {
         let parent = &running[candidate.beam];
         let mut text = parent.text.fork(&parent.text.snapshot())?;
         text.hold(candidate.id);
         let ids = [&parent.ids[..], &[candidate.id]].concat();
-        Ok(Beam { text, ids, sum: candidate.sum })
+        Ok(Beam { text, ids, sum: candidate.sum, progress })
     };
-    next.iter().map(follow).collect()
+    next.into_iter().map(follow).collect()
 }

@@ -1,9 +1,11 @@
 //! Contrastive search.
 
-use super::hypothesis::{Hypothesis, admit};
+use super::hypothesis::{Hypothesis, admit_search};
 use super::lanes::Cost;
 use crate::backend::Backend;
+use crate::constrain::Mask;
 use crate::error::{Error, Result};
+use crate::generate::progress::Progress;
 use crate::generate::{Finish, Generation};
 use crate::sample::{Chain, Past, likeliest, likelihood};
 use crate::session::Buffered;
@@ -33,8 +35,8 @@ impl Default for ContrastiveSearch {
 /// log-probability of its tokens.
 ///
 /// # Errors
-/// `Setting` for settings out of their range, a temperature, Mirostat, stop strings, constraints and drafts; `Config` for a
-/// model without logits. As [`Decode`](crate::generate::Decode).
+/// `Setting` for settings out of their range, and for ways to draw, drafts, reports of each token, a reasoning budget and
+/// replayed tokens; `Config` for a model without logits. As [`Decode`](crate::generate::Decode).
 pub async fn contrastive_search<B: Backend>(
     mut text: Buffered<B>,
     options: &Generation,
@@ -43,8 +45,8 @@ pub async fn contrastive_search<B: Backend>(
     search.validate(options)?;
     text.hold_last()?;
     let model = text.session().model().clone();
-    let ends: &[u32] = if options.ignore_eos { &[] } else { model.end_tokens() };
     let chain = Chain::new(options.sampling, options.samplers.clone(), model.end_tokens(), model.tokenizer().ok())?;
+    let mut progress = Progress::new(&model, options)?;
     let tokens = text.tokens();
     if text.pending().is_empty() || tokens.contains(&crate::cache::NO_TOKEN) {
         return Err(Error::EmptyPrompt);
@@ -64,11 +66,19 @@ pub async fn contrastive_search<B: Backend>(
             break;
         }
         let all = text.tokens();
-        chain.edit(&mut row, Past { tokens: &all, generated: ids.len() as u64 }, None)?;
+        let tried = match progress.forced() {
+            Some(id) => vec![(id, likelihood(&row, id).logprob)],
+            None => {
+                let (mask, past) = (progress.mask()?, Past { tokens: &all, generated: ids.len() as u64 });
+                chain.edit_best(&mut row, past, mask.as_ref().map(Mask::words), search.top_k)?;
+                likeliest(&row, search.top_k).into_iter().filter(|(_, p)| p.is_finite()).collect()
+            }
+        };
         let mut best: Option<(f64, u32, Option<Read<B>>)> = None;
-        for (id, logprob) in likeliest(&row, search.top_k).into_iter().filter(|(_, p)| p.is_finite()) {
+        let alone = tried.len() == 1;
+        for (id, logprob) in tried {
             // The last token that fits is not read, and neither is one that has no rival.
-            if search.top_k == 1 || search.alpha == 0.0 {
+            if alone || search.alpha == 0.0 {
                 best = best.or(Some((logprob, id, None)));
                 continue;
             }
@@ -83,8 +93,8 @@ pub async fn contrastive_search<B: Backend>(
         let Some((_, id, read)) = best else { return Err(Error::NoToken { position: all.len() as u64 }) };
         sum += likelihood(&row, id).logprob;
         ids.push(id);
-        if ends.contains(&id) {
-            finish = Finish::EndOfText { token: id };
+        if let Some(end) = progress.take(id)? {
+            finish = end;
             break;
         }
         if ids.len() as u64 == most {
@@ -98,9 +108,8 @@ pub async fn contrastive_search<B: Backend>(
         (text, row) = (read.fork, read.row);
     }
     let score = sum / ids.len().max(1) as f64;
-    let mut found = Hypothesis { ids, text: String::new(), score, finish };
-    found.spell(&model, options)?;
-    Ok((found, cost))
+    let (text, finish) = progress.end(finish);
+    Ok((Hypothesis { ids, text, score, finish }, cost))
 }
 
 /// A candidate that was read.
@@ -128,7 +137,7 @@ impl ContrastiveSearch {
             let reason = "contrastive search needs a top-k of at least 1 and an alpha of 0 to 1";
             return Err(Error::Setting { reason: reason.into() });
         }
-        admit("contrastive search", options)
+        admit_search("a contrastive search", options)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::lanes::{Cost, Lanes, log_softmax};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
+use crate::generate::admit::{DRAFTS, REASONING, REPLAY, admit};
 use crate::generate::{Decode, Finish, Generation, Piece, Timing, Usage};
 use crate::session::Buffered;
 
@@ -26,11 +27,12 @@ impl<B: Backend> Guided<B> {
     /// from what follows the last token of `text` alone, as in transformers. The pool of the session needs room for both.
     ///
     /// # Errors
-    /// `Setting` for a scale that is not finite and for drafts; as [`Decode::new`] and [`Buffered::set_tokens`].
+    /// `Setting` for a scale that is not finite, and for drafts, a reasoning budget and replayed tokens; as [`Decode::new`] and
+    /// [`Buffered::set_tokens`].
     pub fn new(mut text: Buffered<B>, negative: &[u32], scale: f32, options: &Generation) -> Result<Self> {
-        if !scale.is_finite() || options.speculate.is_some() {
-            let reason = format!("guidance must be a finite number, without drafts of tokens, got {scale}");
-            return Err(Error::Setting { reason });
+        admit("guidance", options, &[DRAFTS, REASONING, REPLAY])?;
+        if !scale.is_finite() {
+            return Err(Error::Setting { reason: format!("guidance must be a finite number, got {scale}") });
         }
         let decode = Decode::new(&mut text, options)?;
         let tokens = text.tokens();

@@ -1,12 +1,12 @@
 //! Cautious next token prediction (2507.03038).
 
 use super::least;
-use super::walk::{Draw, Walk, admit};
+use super::walk::{Draw, Walk, admit_draws};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::generate::search::{Cost, Lanes, prefill};
 use crate::generate::{Finish, Generation};
-use crate::sample::{Draws, Past};
+use crate::sample::Draws;
 use crate::session::Buffered;
 
 /// The settings of cautious decoding: those of the authors' scripts by default.
@@ -91,7 +91,7 @@ pub async fn cautious<B: Backend>(
     settings: &Cautious,
 ) -> Result<CautiousText> {
     settings.validate()?;
-    admit(options)?;
+    admit_draws("cautious decoding", options)?;
     prefill(&mut text)?;
     let model = text.session().model().clone();
     let mut marks: Vec<u32> = Vec::new();
@@ -100,6 +100,7 @@ pub async fn cautious<B: Backend>(
     }
     let mut lanes = Lanes::new(&text, settings.trials as usize)?;
     let mut walk = Walk::new(text, options, options.sequence)?;
+    let own = Draws::of_sequence(options.sampling.seed, options.sequence);
     let mut trials = Vec::new();
     if options.max_tokens == 0 {
         walk.finish = Some(Finish::MaxTokens);
@@ -107,9 +108,7 @@ pub async fn cautious<B: Backend>(
     while walk.finish.is_none() && !options.cancel.is_cancelled() {
         let Some(row) = lanes.rows(&mut [&mut walk.text]).await?.pop() else { break };
         let at = walk.ids.len() as u64;
-        let tokens = walk.text.tokens();
-        let past = Past { tokens: &tokens, generated: at };
-        let law = walk.chain.distribution(&mut row.clone(), past, None)?;
+        let law = walk.law(&row)?;
         let entropy = -law.iter().map(|(_, p)| if *p > 0.0 { p * p.ln() } else { 0.0 }).sum::<f64>();
         let count = settings.trials_at(entropy);
         if count == 1 {
@@ -119,14 +118,12 @@ pub async fn cautious<B: Backend>(
         let shared = walk.text.snapshot();
         let mut tried = Vec::new();
         for trial in 0..u64::from(count) {
-            let mut fork = Walk::new(walk.text.fork(&shared)?, options, options.sequence)?;
+            let mut fork = walk.branch(&shared, at)?;
             // The first trial is what plain decoding would write.
             if trial > 0 {
-                let own = Draws::of_sequence(options.sampling.seed, options.sequence);
                 fork.chain = fork.chain.with_draws(own.of_trial(at, trial));
             }
-            fork.before = at;
-            tried.push(Path { walk: fork, drawn: 0.0, logprobs: Vec::new(), over: false });
+            tried.push(Path { walk: fork, drawn: 0.0, over: false });
         }
         for path in &mut tried {
             path.step(&row, &marks, settings.longest)?;
@@ -145,17 +142,12 @@ pub async fn cautious<B: Backend>(
         let perplexities: Vec<f64> =
             tried.iter().map(|path| (-path.drawn / path.walk.ids.len() as f64).exp()).collect();
         let chosen = least(&perplexities);
-        let path = tried.swap_remove(chosen);
-        for (id, logprob) in path.walk.ids.iter().zip(&path.logprobs) {
-            walk.take(*id, *logprob);
-            // A stop string may have begun in front of the trial.
-            if walk.finish.is_some() {
-                break;
-            }
-        }
-        walk.finish = walk.finish.or(path.walk.finish);
+        let path = tried.swap_remove(chosen).walk;
+        walk.ids.extend(path.ids);
+        walk.logprob += path.logprob;
         // The trial's cache has read all of its tokens but the last one, which waits.
-        walk.text = path.walk.text;
+        (walk.text, walk.progress, walk.finish) = (path.text, path.progress, path.finish);
+        walk.chain = path.chain.with_draws(own);
         trials.push(Trial { at, entropy, perplexities, chosen });
     }
     Ok(CautiousText { draw: walk.done(), trials, cost: lanes.cost })
@@ -166,20 +158,15 @@ struct Path<B: Backend> {
     walk: Walk<B>,
     /// The sum of `ln p` under the distribution that tokens are drawn from.
     drawn: f64,
-    /// The log-probability of each token, as the model gave it.
-    logprobs: Vec<f64>,
     over: bool,
 }
 
 impl<B: Backend> Path<B> {
     fn step(&mut self, row: &[f32], marks: &[u32], longest: u64) -> Result<()> {
-        let tokens = self.walk.text.tokens();
-        let past = Past { tokens: &tokens, generated: self.walk.before + self.walk.ids.len() as u64 };
-        let law = self.walk.chain.distribution(&mut row.to_vec(), past, None)?;
-        let (id, logprob) = self.walk.step(row)?;
+        let law = self.walk.law(row)?;
+        let id = self.walk.step(row)?;
         let p = law.iter().find(|(of, _)| *of == id).map_or(f64::MIN_POSITIVE, |(_, p)| *p);
         self.drawn += p.ln();
-        self.logprobs.push(logprob);
         self.over = self.walk.finish.is_some() || marks.contains(&id) || self.walk.ids.len() as u64 >= longest;
         Ok(())
     }

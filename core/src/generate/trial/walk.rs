@@ -1,13 +1,14 @@
 //! Continuations that are drawn side by side.
 
 use crate::backend::Backend;
-use crate::error::{Error, Result};
+use crate::constrain::Mask;
+use crate::error::Result;
+use crate::generate::admit::{DRAFTS, REASONING, REPLAY, REPORTS, admit};
+use crate::generate::progress::Progress;
 use crate::generate::search::{Cost, Lanes, prefill};
-use crate::generate::stop::StopStrings;
 use crate::generate::{Finish, Generation};
 use crate::sample::{Chain, Draws, Past, likelihood};
-use crate::session::Buffered;
-use crate::tokenizer::Stream;
+use crate::session::{Buffered, BufferedSnapshot};
 
 /// An answer that was drawn.
 #[derive(Clone, PartialEq, Debug)]
@@ -34,13 +35,9 @@ impl Draw {
 pub(super) struct Walk<B: Backend> {
     pub(super) text: Buffered<B>,
     pub(super) chain: Chain,
-    /// None without a tokenizer.
-    stream: Option<Stream>,
-    stops: StopStrings,
-    ends: Vec<u32>,
-    words: String,
+    pub(super) progress: Progress,
     pub(super) ids: Vec<u32>,
-    logprob: f64,
+    pub(super) logprob: f64,
     /// Tokens that were generated in front of `ids`.
     pub(super) before: u64,
     most: u64,
@@ -54,10 +51,7 @@ impl<B: Backend> Walk<B> {
             .with_draws(Draws::of_sequence(options.sampling.seed, sequence));
         Ok(Self {
             chain,
-            stream: model.tokenizer().ok().map(|tokenizer| tokenizer.stream(!options.show_special)),
-            stops: StopStrings::new(&options.stop)?,
-            ends: if options.ignore_eos { Vec::new() } else { model.end_tokens().to_vec() },
-            words: String::new(),
+            progress: Progress::new(&model, options)?,
             ids: Vec::new(),
             logprob: 0.0,
             before: 0,
@@ -67,78 +61,84 @@ impl<B: Backend> Walk<B> {
         })
     }
 
-    /// Chooses a token from the row of logits behind the text, which then waits in it. Returns the token and its
-    /// log-probability.
-    pub(super) fn step(&mut self, row: &[f32]) -> Result<(u32, f64)> {
-        let tokens = self.text.tokens();
-        let past = Past { tokens: &tokens, generated: self.before + self.ids.len() as u64 };
-        let id = self.chain.choose(&mut row.to_vec(), past, None)?.id;
-        let logprob = likelihood(row, id).logprob;
-        self.take(id, logprob);
-        Ok((id, logprob))
+    /// Begins a continuation of this one in a fork of its text, behind `before` tokens of the answer.
+    pub(super) fn branch(&self, shared: &BufferedSnapshot<B>, before: u64) -> Result<Self> {
+        Ok(Self {
+            text: self.text.fork(shared)?,
+            chain: self.chain.clone(),
+            progress: self.progress.clone(),
+            ids: Vec::new(),
+            logprob: 0.0,
+            before,
+            most: self.most,
+            finish: None,
+        })
     }
 
-    /// Takes in a token with its log-probability.
-    pub(super) fn take(&mut self, id: u32, logprob: f64) {
-        self.ids.push(id);
-        self.logprob += logprob;
-        if self.ends.contains(&id) {
-            self.finish = Some(Finish::EndOfText { token: id });
-            return;
+    /// Returns the distribution that the next token is drawn from, given the row of logits behind the text.
+    pub(super) fn law(&mut self, row: &[f32]) -> Result<Vec<(u32, f64)>> {
+        if let Some(id) = self.progress.forced() {
+            return Ok(vec![(id, 1.0)]);
         }
-        self.text.hold(id);
-        let fresh = self.stream.as_mut().and_then(|stream| stream.push(id)).unwrap_or_default();
-        let (fresh, stop) = self.stops.push(&fresh);
-        self.words.push_str(&fresh);
-        self.finish = match stop {
-            Some(stop) => Some(Finish::StopString(stop)),
+        let (tokens, mask) = (self.text.tokens(), self.progress.mask()?);
+        let past = Past { tokens: &tokens, generated: self.before + self.ids.len() as u64 };
+        self.chain.distribution(&mut row.to_vec(), past, mask.as_ref().map(Mask::words))
+    }
+
+    /// Chooses a token from the row of logits behind the text, which then waits in it. Returns the token.
+    pub(super) fn step(&mut self, row: &[f32]) -> Result<u32> {
+        let id = match self.progress.forced() {
+            Some(id) => id,
+            None => {
+                let (tokens, mask) = (self.text.tokens(), self.progress.mask()?);
+                let past = Past { tokens: &tokens, generated: self.before + self.ids.len() as u64 };
+                self.chain.choose(&mut row.to_vec(), past, mask.as_ref().map(Mask::words))?.id
+            }
+        };
+        self.ids.push(id);
+        self.logprob += likelihood(row, id).logprob;
+        let end = self.progress.take(id)?;
+        if !matches!(end, Some(Finish::EndOfText { .. })) {
+            self.text.hold(id);
+        }
+        self.finish = match end {
+            Some(end) => Some(end),
             None if self.before + self.ids.len() as u64 >= self.most => Some(Finish::MaxTokens),
             None if self.text.session().room() == 0 => Some(Finish::Context),
             None => None,
         };
+        Ok(id)
     }
 
     /// Ends the text and returns it.
-    pub(super) fn done(mut self) -> Draw {
-        if !matches!(self.finish, Some(Finish::StopString(_))) {
-            let rest = self.stream.take().and_then(Stream::finish).unwrap_or_default();
-            let (rest, stop) = self.stops.push(&rest);
-            self.words.push_str(&rest);
-            match stop {
-                Some(stop) => self.finish = Some(Finish::StopString(stop)),
-                None => self.words.push_str(&self.stops.finish()),
-            }
-        }
-        let finish = self.finish.unwrap_or(Finish::Cancelled);
-        Draw { ids: self.ids, text: self.words, logprob: self.logprob, finish }
+    pub(super) fn done(self) -> Draw {
+        let (text, finish) = self.progress.end(self.finish.unwrap_or(Finish::Cancelled));
+        Draw { ids: self.ids, text, logprob: self.logprob, finish }
     }
 }
 
 /// Refuses settings that draws side by side do not combine with.
-pub(super) fn admit(options: &Generation) -> Result<()> {
-    match options.constraint.is_some() || options.speculate.is_some() {
-        true => {
-            let reason = "answers that are drawn side by side have no constraints and no drafts: leave them out";
-            Err(Error::Setting { reason: reason.into() })
-        }
-        false => Ok(()),
-    }
-}
-
-/// Draws `n` answers behind the tokens of `text`, which steps share. Answer `i` has the draws of
-/// [`Generation::sequence`] `i`, so it is the one that a generation of its own would give. The pool of the session needs room
-/// for all of them.
 ///
 /// # Errors
-/// `Setting` for constraints and drafts; as [`Decode`](crate::generate::Decode).
+/// `Setting` for drafts, reports of each token, a reasoning budget and replayed tokens.
+pub(super) fn admit_draws(method: &str, options: &Generation) -> Result<()> {
+    admit(method, options, &[DRAFTS, REPORTS, REASONING, REPLAY])
+}
+
+/// Draws `n` answers behind the tokens of `text`, which steps share. Answer `i` has the draws of the
+/// [`Generation::sequence`] that is `i` above that of the options, so it is the one that a generation of its own would give.
+/// The pool of the session needs room for all of them.
+///
+/// # Errors
+/// `Setting` for drafts, reports of each token, a reasoning budget and replayed tokens; as [`Decode`](crate::generate::Decode).
 pub async fn draw<B: Backend>(mut text: Buffered<B>, options: &Generation, n: usize) -> Result<(Vec<Draw>, Cost)> {
-    admit(options)?;
+    admit_draws("drawing answers side by side", options)?;
     prefill(&mut text)?;
     let mut lanes = Lanes::new(&text, n)?;
     let shared = text.snapshot();
     let mut walks = Vec::with_capacity(n.min(1024));
     for sequence in 0..n as u64 {
-        walks.push(Walk::new(text.fork(&shared)?, options, sequence)?);
+        walks.push(Walk::new(text.fork(&shared)?, options, options.sequence + sequence)?);
     }
     if options.max_tokens == 0 {
         walks.iter_mut().for_each(|walk| walk.finish = Some(Finish::MaxTokens));

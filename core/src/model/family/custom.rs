@@ -59,7 +59,7 @@ impl Family {
     ) -> Result<Self> {
         check(&config)?;
         let place = Places::Custom(Box::new(place));
-        Ok(Self { config, place, by_tensors: false, fused: None, sampling: None, quantized: None })
+        Ok(Self { config, place, by_tensors: false, fused: None, sampling: None, quantized: None, predicts: false })
     }
 }
 

@@ -29,6 +29,7 @@ mod names_gpt;
 mod names_latent;
 mod names_time_mix;
 mod place;
+mod predictor;
 mod quantized;
 mod qwen3_5;
 mod role;
@@ -81,6 +82,8 @@ pub struct Family {
     pub(super) sampling: Option<Sampling>,
     /// How the matrices of a folder are quantised.
     pub(crate) quantized: Option<Method>,
+    /// The plan is that of a prediction head, whose tensors stand beside those of its model.
+    pub(super) predicts: bool,
 }
 
 impl Family {
@@ -157,7 +160,7 @@ impl Family {
         json.finish()?;
         let fused = (config.architecture == "ernie4_5").then_some(&names::ERNIE_FUSED);
         let place = Places::Known(place);
-        Ok(Self { config, place, by_tensors: false, fused, sampling: None, quantized })
+        Ok(Self { config, place, by_tensors: false, fused, sampling: None, quantized, predicts: false })
     }
 
     /// From a GGUF file's metadata.
@@ -172,12 +175,16 @@ impl Family {
             fused,
             sampling: None,
             quantized: None,
+            predicts: false,
         })
     }
 
     /// True for a tensor that is not needed: it belongs to a part of the model that is not run (vision, audio, draft
     /// tokens), or is a buffer that the configuration determines.
     pub fn ignores(&self, tensor: &str) -> bool {
+        if self.predicts {
+            return !tensor.starts_with(predictor::TENSORS);
+        }
         APART.iter().any(|part| tensor.strip_prefix("model.").unwrap_or(tensor).starts_with(part))
             || self.drafts(tensor)
             || self.replaced(tensor)

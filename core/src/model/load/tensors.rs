@@ -276,7 +276,7 @@ impl<'a, B: Backend> Loader<'a, B> {
     }
 
     /// Values in f32, of `rows` outputs with a shape of `each`.
-    pub(super) async fn values(&mut self, place: &Place, rows: u32, each: &[u32]) -> Result<Vec<f32>> {
+    pub(in crate::model) async fn values(&mut self, place: &Place, rows: u32, each: &[u32]) -> Result<Vec<f32>> {
         let shape: Vec<u64> = [place.stored(rows)].into_iter().chain(each.iter().map(|&n| n.into())).collect();
         let tensor = self.find(&place.name, &shape)?;
         let format = tensor.dtype()?;
