@@ -167,7 +167,8 @@ impl<B: Backend> Reply<'_, B> {
     /// As [`Decode::step`].
     pub async fn step(&mut self) -> Result<Option<Piece>> {
         let reasons = self.splitter.as_ref().is_some_and(Splitter::is_reasoning);
-        self.decode.set_horizon(self.budget.filter(|_| reasons));
+        // A constraint can't go back behind the tokens of a draft, which may itself begin to reason.
+        self.decode.set_horizon(self.budget.filter(|_| reasons || self.decode.is_constrained()));
         let piece = self.decode.step(&mut self.chat.text).await?;
         let piece = self.parted(piece)?;
         let ended = self.decode.finish().is_some_and(|finish| *finish != Finish::Cancelled);
