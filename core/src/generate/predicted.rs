@@ -87,8 +87,7 @@ impl<B: Backend> PredictorDraft<B> {
         self.rows.drain(..(read - 1 - self.base) * dim);
         self.base = read - 1;
         let mut draft = Vec::new();
-        loop {
-            let Some(id) = likeliest(&row) else { break };
+        while let Some(id) = likeliest(&row) {
             draft.push(id);
             if draft.len() >= most.min(room) || self.predictor.model.end_tokens().contains(&id) {
                 break;

@@ -26,13 +26,15 @@ struct Outcome {
 }
 
 type Run<'a> = &'a dyn Fn(&Generation) -> Result<Outcome>;
+/// Sets an option.
+type Set = fn(Generation) -> Generation;
 /// Whether an option has done in a generation what it is for.
 type Holds = fn(&Generation, &Outcome, Run<'_>) -> bool;
 
 struct Opt {
     /// As errors name it.
     name: &'static str,
-    set: fn(Generation) -> Generation,
+    set: Set,
     holds: Holds,
 }
 
@@ -64,7 +66,7 @@ const LETTER: u32 = 72;
 const EXCLUDED: u32 = 30;
 
 fn options() -> Vec<Opt> {
-    let all: Vec<(&'static str, fn(Generation) -> Generation, Holds)> = vec![
+    let all: Vec<(&'static str, Set, Holds)> = vec![
         ("max tokens", |o| o.max_tokens(7), |_, found, _| found.ids.len() <= 7),
         ("stop strings", |o| o.stop(["a", "o"]), |_, found, _| !found.text.contains(['a', 'o'])),
         ("ignore eos", |o| o.ignore_eos(true), |_, found, _| !matches!(found.finish, Some(Finish::EndOfText { .. }))),
@@ -144,7 +146,7 @@ fn options() -> Vec<Opt> {
             },
             |_, found, _| found.ids.is_empty() && found.finish == Some(Finish::Cancelled),
         ),
-        ("replay", |o| o.replay(vec![LETTER]), |o, found, _| found.ids.len() as u64 <= o.max_tokens - 1),
+        ("replay", |o| o.replay(vec![LETTER]), |o, found, _| (found.ids.len() as u64) < o.max_tokens),
         ("a reasoning budget", |o| o.reasoning_budget(3), |_, _, _| false),
     ];
     all.into_iter().map(|(name, set, holds)| Opt { name, set, holds }).collect()
