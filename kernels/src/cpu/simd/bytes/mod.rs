@@ -143,7 +143,7 @@ pub(crate) struct Rounded {
 #[derive(Clone, Copy)]
 struct Row<'a> {
     /// Whether the low bytes are 0.
-    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only AVX2 stores other rows then"))]
+    #[allow(dead_code, reason = "only AVX2 stores other rows then")]
     coarse: bool,
     q: &'a [i8],
     scale: &'a [f32],
