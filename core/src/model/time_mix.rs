@@ -1,6 +1,6 @@
-//! Layers of RWKV-7: what each product reads is a share of the token and of the one before; a state that decays by channel
-//! and of which each token replaces what lies along its key; a norm of each head, a bonus of the token's own value, and a
-//! gate.
+//! The time mix of RWKV-7. Each product reads its own mixture of a token and the token before. The state of a head decays by
+//! channel, and each token replaces what the state holds along the token's key. The output is normed by head, gets a bonus of
+//! the token's own value, and is multiplied by a gate.
 //!
 //! ```text
 //! d = x[t-1] - x,  x_i = x + d s_i                                    for i in r, w, k, v, a, g
@@ -58,12 +58,12 @@ pub(crate) struct LowRank<B: Backend> {
     pub(super) up: Matrix<B>,
 }
 
-/// Rows of `heads` heads of `dim` elements that a `gate` leaves as they are.
+/// Returns the spec of a `gate` op over rows of `heads` heads of `dim` elements, without a gate yet.
 fn rows(tokens: u32, heads: u32, dim: u32) -> gate::Spec {
     gate::Spec { gate: None, ..gate::Spec::new(tokens, heads, dim, gate::Kind::Identity) }
 }
 
-/// The factor of rows of `width` elements.
+/// Returns a gate with one value for each of the `width` elements of a row.
 fn by(kind: gate::Kind, factor: f32, width: u32) -> Option<gate::Gate> {
     Some(gate::Gate { kind, of_heads: false, factor, stride: width })
 }
@@ -174,7 +174,7 @@ impl<B: Backend> TimeMix<B> {
         to(gate::Spec { gate, ..sum }.into(), &operands.into_iter().map(Operand::new).collect::<Vec<_>>())
     }
 
-    /// Records the input of a product, the one of share `index`.
+    /// Records `shared = x + change shares[index]`, the input of product `index` (r, w, k, v, a, g).
     fn share(
         &self,
         to: &mut Record<'_, B>,
@@ -189,7 +189,7 @@ impl<B: Backend> TimeMix<B> {
         to(spec.into(), &[input.again().x].into_iter().chain(rest).collect::<Vec<_>>())
     }
 
-    /// Records the values, and returns where they lie.
+    /// Records the layer's values, mixed with those of the first layer, and returns their buffer.
     fn value<'a>(&self, to: &mut Record<'_, B>, tokens: u32, b: &'a TimeMixBuffers<B>) -> Result<&'a B::Buffer> {
         let width = self.config.values();
         let input = Input::plain(Operand::new(&b.shared));
@@ -206,7 +206,7 @@ impl<B: Backend> TimeMix<B> {
         Ok(&b.value)
     }
 
-    /// Records what is erased and replaced, and then the keys that are written.
+    /// Records the `delta` op's erased and replaced keys (`-n` and `a n`), then the keys that it writes (`k + (a - 1) k k_a`).
     fn keys(&self, to: &mut Record<'_, B>, tokens: u32, b: &TimeMixBuffers<B>) -> Result<()> {
         let (c, width) = (&self.config, self.config.keys());
         let [unit, written] = &self.key_scales;

@@ -28,7 +28,7 @@ struct Outcome {
 type Run<'a> = &'a dyn Fn(&Generation) -> Result<Outcome>;
 /// Sets an option.
 type Set = fn(Generation) -> Generation;
-/// Whether an option has done in a generation what it is for.
+/// Returns true if the outcome of a generation shows the effect of an option.
 type Holds = fn(&Generation, &Outcome, Run<'_>) -> bool;
 
 struct Opt {

@@ -59,8 +59,13 @@ fn fla() -> Vec<Folder> {
 
 #[test]
 fn fla_models_are_their_layers_written_out() {
-    for folder in fla() {
-        let wanted = layers::logits(&folder, &IDS);
+    written_out(fla(), layers::logits);
+}
+
+/// Compares the reference executor's logits with those of a definition in f64.
+fn written_out(folders: Vec<Folder>, definition: impl Fn(&Folder, &[u32]) -> Vec<f32>) {
+    for folder in folders {
+        let wanted = definition(&folder, &IDS);
         let got = logits(&folder, Any::Host(HostBackend::reference()));
         let found = compare(&got, &wanted, Tolerance::MODEL_REFERENCE);
         assert!(found.within, "{}: {found}", folder.config);
@@ -74,12 +79,7 @@ fn rwkv7() -> Vec<Folder> {
 
 #[test]
 fn rwkv7_is_its_layers_written_out() {
-    for folder in rwkv7() {
-        let wanted = rwkv::logits(&folder, &IDS);
-        let got = logits(&folder, Any::Host(HostBackend::reference()));
-        let found = compare(&got, &wanted, Tolerance::MODEL_REFERENCE);
-        assert!(found.within, "{}: {found}", folder.config);
-    }
+    written_out(rwkv7(), rwkv::logits);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use foveate_core::model::{Family, Files};
 use foveate_core::weights::{Checkpoint, Memory};
 
 const HEADS: usize = 2;
-/// Of norms.
+/// The epsilon of the folder's layer norms.
 const EPS: f64 = 4e-5;
 
 /// Logits after each token.

@@ -21,7 +21,7 @@ struct Entry<T> {
     hashes: Vec<u64>,
     value: T,
     used: u64,
-    /// Whether a prompt was found behind it, or behind an entry that it replaced.
+    /// True once a later prompt has begun with the tokens of this entry, or of an entry that this one replaced.
     found: bool,
 }
 

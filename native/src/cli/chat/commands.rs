@@ -157,7 +157,7 @@ fn shown(options: &Generation) -> String {
     lines
 }
 
-/// Whether a message instructs the model, and is no turn of the conversation.
+/// Returns true for the roles `system` and `developer`, whose messages instruct the model and are no turns of the conversation.
 fn is_instruction(message: &Message) -> bool {
     matches!(message.role(), "system" | "developer")
 }

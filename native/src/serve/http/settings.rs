@@ -19,7 +19,7 @@ pub(super) struct Settings {
     /// Number of likeliest tokens beside each token; `None` gives no log-probabilities.
     pub(super) logprobs: Option<usize>,
     pub(super) stream: bool,
-    /// Whether a last chunk has the usage of tokens.
+    /// `stream_options.include_usage`: the stream's last chunk counts the tokens.
     pub(super) usage: bool,
 }
 
@@ -44,7 +44,7 @@ pub(super) const UNSUPPORTED: Unsupported = &[
     ("web_search_options", &[]),
     ("suffix", &["\"\""]),
     ("moderation", &[]),
-    // Of vLLM.
+    // Fields that vLLM adds to OpenAI's interface.
     ("use_beam_search", &["false"]),
     ("stop_token_ids", &["[]"]),
     ("bad_words", &["[]"]),

@@ -75,7 +75,7 @@ pub(super) struct Chunks {
     /// Characters of each choice so far.
     offsets: Vec<usize>,
     deltas: Vec<Deltas>,
-    /// Whether a last chunk has the usage of tokens.
+    /// `stream_options.include_usage`: the stream's last chunk counts the tokens.
     usage: bool,
 }
 

@@ -63,7 +63,7 @@ pub(super) trait Format {
     const HALVES: bool = false;
     /// Bits of an integer.
     const BITS: u32;
-    /// Whether the bytes have a sign: those of 8 bits have.
+    /// Integers of 8 bits are signed bytes; shorter ones have no sign.
     const SIGNED: bool = Self::BITS == 8;
 
     /// Returns the bytes of group `G`.

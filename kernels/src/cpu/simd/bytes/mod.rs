@@ -126,7 +126,7 @@ enum Unit {
 /// Rows of activations rounded to 16 bits.
 pub(crate) struct Rounded {
     blocks: usize,
-    /// Whether the low bytes are 0.
+    /// True where activations were rounded to one byte, which leaves the low bytes 0.
     coarse: bool,
     /// Integers of each row, in the unit's own layout. The default layout takes blocks
     /// in pairs and stores their high bytes, then their low bytes, interleaving four
@@ -142,7 +142,7 @@ pub(crate) struct Rounded {
 /// One row of [`Rounded`].
 #[derive(Clone, Copy)]
 struct Row<'a> {
-    /// Whether the low bytes are 0.
+    /// True where activations were rounded to one byte, which leaves the low bytes 0.
     #[allow(dead_code, reason = "only AVX2 stores other rows then")]
     coarse: bool,
     q: &'a [i8],
