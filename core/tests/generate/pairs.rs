@@ -323,3 +323,14 @@ fn one_beam_under_a_constraint_is_greedy() {
         }
     }
 }
+
+/// Tokens that spell the mark and go on with what the constraint refuses are no continuations of a beam.
+#[test]
+fn beams_leave_out_tokens_that_break_a_constraint_behind_its_mark() {
+    for mark in 'a'..='z' {
+        let constraint = Constraint::regex("[0-9]{3}").expect("a pattern").after(mark);
+        let found = beams(&Generation::new().max_tokens(40).constraint(constraint)).expect("it runs");
+        let behind = found.text.split_once(mark).map_or("", |(_, behind)| behind);
+        assert!(behind.chars().all(|c| c.is_ascii_digit()), "{mark}: {}", found.text);
+    }
+}

@@ -109,8 +109,7 @@ pub async fn beam_search<B: Backend>(
         let rows = lanes.rows(&mut texts).await?;
         let count = search.beams * (1 + ends.len()).max(2);
         let candidates = candidates(&mut running, rows, &chain, count)?;
-        let continued = candidates.into_iter().map(|candidate| Continued::new(&running, candidate));
-        let continued = continued.collect::<Result<Vec<Continued>>>()?;
+        let continued = Continued::all(&running, candidates)?;
         for found in continued.iter().take(search.beams).filter(|c| c.finish.is_some() || length == most) {
             let Candidate { sum, beam, id } = found.candidate;
             let ids = [&running[beam].ids[..], &[id]].concat();
@@ -155,6 +154,23 @@ impl BeamSearch {
 }
 
 impl Continued {
+    /// Leaves out candidates whose tokens break a constraint: no mask excludes a token that spells the mark of
+    /// [`Constraint::after`](crate::constrain::Constraint::after) and goes on with other text.
+    ///
+    /// # Errors
+    /// `Constraint` if none is left.
+    fn all<B: Backend>(running: &[Beam<B>], candidates: Vec<Candidate>) -> Result<Vec<Self>> {
+        let (mut all, mut broken) = (Vec::new(), None);
+        for candidate in candidates {
+            match Self::new(running, candidate) {
+                Ok(continued) => all.push(continued),
+                Err(error @ Error::Constraint { .. }) => broken = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        broken.filter(|_| all.is_empty()).map_or(Ok(all), Err)
+    }
+
     fn new<B: Backend>(running: &[Beam<B>], candidate: Candidate) -> Result<Self> {
         let mut progress = running[candidate.beam].progress.clone();
         let finish = progress.take(candidate.id)?;
