@@ -23,15 +23,15 @@ fn config(json: &serde_json::Value) -> Result<Config, Failure> {
         Ok(u32::try_from(value)?)
     };
     let dim = size("head_dim")?;
-    let attention = Attention {
-        rope: Some(Rope::new(10000.0, dim)),
-        ..Attention::new(size("num_attention_heads")?, size("num_key_value_heads")?, dim)
-    };
+    let mut attention = Attention::new(size("num_attention_heads")?, size("num_key_value_heads")?, dim);
+    attention.rope = Some(Rope::new(10000.0, dim));
     let mlp = Mlp::gated(size("intermediate_size")?, activation::Kind::Silu);
     let layer = Layer::new(Norm::rms(1e-6), Mixer::Attention(attention), mlp);
     let layers = vec![layer; size("num_hidden_layers")? as usize];
     let context = size("max_position_embeddings")?;
-    Ok(Config { tied: Some(true), ..Config::new("mine", size("vocab_size")?, size("hidden_size")?, context, layers) })
+    let mut config = Config::new("mine", size("vocab_size")?, size("hidden_size")?, context, layers);
+    config.tied = Some(true);
+    Ok(config)
 }
 
 /// Where the tensors lie. This model names its layers as Llama does; others differ here.

@@ -79,6 +79,7 @@ pub struct Copy<'a, B: Backend> {
 
 /// Counters of an executor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub struct Stats {
     /// Bytes allocated now. Mapped files count for nothing.
     pub bytes: u64,

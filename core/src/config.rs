@@ -32,6 +32,7 @@ pub const BATCH: u32 = 512;
 
 /// A language model, or an encoder of texts: layers whose tokens see those before them, or all of a text.
 #[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
 pub struct Config {
     /// The family, as the files name it.
     pub architecture: String,
@@ -51,9 +52,14 @@ pub struct Config {
     pub padding: Option<u32>,
     /// Rows of a table of token types, one of which is added to each embedding; the first one, unless a text has two parts.
     pub token_types: Option<u32>,
+    /// Scores have a bias by the distance of their key, for which the files hold a table that all layers share.
+    pub distance_bias: bool,
     /// Elements of an embedding if it is narrower than the residual stream; a product widens it, and one narrows the stream
     /// in front of the head.
     pub embed_dim: Option<u32>,
+    /// Positions, token types and the norm of embeddings are as wide as embeddings. The product that widens these stands
+    /// behind them and has a bias, and the `transform` narrows the stream in front of the head.
+    pub narrow_input: bool,
     /// Vectors of each token for each layer.
     pub per_layer: Option<PerLayer>,
     /// Rotations that depend on the length of the text. A longer text is read again from its beginning with each token.
@@ -78,6 +84,10 @@ pub struct Config {
     pub headless: bool,
     /// A head that judges a whole text.
     pub classifier: Option<Classifier>,
+    /// The pooling that makes a text's vector of its hidden states, where the weights' own file says it.
+    pub pooled: Option<Pooled>,
+    /// Products behind that pooling, one after the other: elements that each reads, and that it gives.
+    pub pooled_dense: Vec<[u32; 2]>,
     /// The output product has a bias.
     pub head_bias: bool,
     /// Logits are multiplied by it.
@@ -108,7 +118,9 @@ impl Config {
             position_offset: 0,
             padding: None,
             token_types: None,
+            distance_bias: false,
             embed_dim: None,
+            narrow_input: false,
             per_layer: None,
             dynamic: None,
             streams: None,
@@ -120,6 +132,8 @@ impl Config {
             transform: None,
             headless: false,
             classifier: None,
+            pooled: None,
+            pooled_dense: Vec::new(),
             head_bias: false,
             logit_scale: 1.0,
             logit_cap: None,
@@ -139,6 +153,11 @@ impl Config {
     /// The token that is read in place of `id`.
     pub(crate) fn stand_in(&self, id: u32) -> u32 {
         self.stand_ins.iter().find(|[of, _]| *of == id).map_or(id, |[_, read]| *read)
+    }
+
+    /// Elements of what is added to embeddings in front of the layers, and of what the `transform` gives.
+    pub(crate) fn input_dim(&self) -> u32 {
+        self.embed_dim.filter(|_| self.narrow_input).unwrap_or(self.dim)
     }
 
     /// The tokens that are read in place of `ids`.
@@ -183,6 +202,7 @@ pub struct Transform {
 
 /// `x += mixer(norm(x)); x += mlp(norm(x))`
 #[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
 pub struct Layer {
     /// The norm in front of the mixer.
     pub input_norm: Option<Norm>,
@@ -233,6 +253,7 @@ impl Layer {
 
 /// A norm over the elements of a row or of a head.
 #[derive(Clone, Copy, PartialEq, Debug)]
+#[non_exhaustive]
 pub struct Norm {
     /// The statistic that is divided by.
     pub kind: norm::Kind,

@@ -175,7 +175,16 @@ pub enum Error {
         /// The position of the token to predict, counted from 0: so many tokens were read.
         position: u64,
     },
-    /// A setting of a generation that is out of its range or that no sampler has.
+    /// A setting of a generation that is out of its range.
+    OutOfRange {
+        /// The setting, by the name of its flag.
+        setting: &'static str,
+        /// The values that it takes.
+        expected: String,
+        /// The value that was given.
+        got: String,
+    },
+    /// A setting of a generation that no sampler has, or that does not combine with others.
     Setting {
         /// The setting, its range and the value that was given.
         reason: String,
@@ -195,6 +204,16 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// A setting out of its range.
+    pub(crate) fn out_of_range(setting: &'static str, expected: impl Into<String>, got: impl fmt::Display) -> Self {
+        Error::OutOfRange { setting, expected: expected.into(), got: one_line(&got.to_string()) }
+    }
+
+    /// A setting that must be a text, and is an empty one.
+    pub(crate) fn empty(setting: &'static str) -> Self {
+        Self::out_of_range(setting, "a text of at least one character", "\"\"")
+    }
+
     /// A damaged file: `what` names it, `reason` says where it breaks the format.
     pub(crate) fn format(what: impl Into<String>, reason: impl Into<String>) -> Self {
         Error::Format { what: what.into(), reason: reason.into() }
@@ -288,6 +307,7 @@ impl fmt::Display for Error {
                 "the logits at position {position} are not finite (NaN or infinity): no token can be chosen; a weight is \
                  damaged, or values overflow"
             ),
+            Error::OutOfRange { setting, expected, got } => write!(f, "{setting} must be {expected}, got {got}"),
             Error::Setting { reason } => f.write_str(reason),
             Error::NoToken { position } => write!(
                 f,

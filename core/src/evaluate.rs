@@ -15,6 +15,7 @@ use crate::tokenizer::Tokenizer;
 
 /// What a model says of a text.
 #[derive(Clone, Copy, PartialEq, Debug)]
+#[non_exhaustive]
 pub struct LogLikelihood {
     /// Sum of the log-probabilities of its tokens, in nats.
     pub sum: f64,

@@ -45,6 +45,7 @@ pub mod generate;
 pub mod gpu;
 mod hash;
 pub mod host;
+
 pub mod lora;
 pub mod model;
 mod operands;
@@ -53,6 +54,7 @@ pub mod rerank;
 pub mod sample;
 mod send;
 pub mod session;
+mod settable;
 pub mod settings;
 #[cfg(feature = "threads")]
 mod team;

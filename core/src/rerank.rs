@@ -46,6 +46,7 @@ impl Options {
 
 /// How well a document answers a query.
 #[derive(Clone, Copy, PartialEq, Debug)]
+#[non_exhaustive]
 pub struct Relevance {
     /// The number that the model gives; larger is better. A language model gives the logit of "yes" less that of "no".
     pub logit: f32,
@@ -64,8 +65,8 @@ impl Relevance {
 enum Kind {
     /// A head gives one number.
     Head,
-    /// The logits of two answers are compared.
-    Answers { yes: u32, no: u32 },
+    /// The logits of "yes" and "no" are compared: of these tokens, or those of a head of these two labels.
+    Answers(Option<[u32; 2]>),
 }
 
 /// Judges documents, one after the other.
@@ -83,24 +84,26 @@ impl<B: Backend> Reranker<B> {
     /// tokens for both answers.
     pub fn new(model: Arc<Model<B>>) -> Result<Self> {
         let config = model.config();
+        let qwen = config.architecture.starts_with("qwen3");
         let kind = match config.classifier {
             Some(classifier) if classifier.labels == 1 => Kind::Head,
+            Some(classifier) if classifier.labels == 2 && qwen => Kind::Answers(None),
             Some(classifier) => {
                 let reason = format!("a head of {} labels does not rank: one label does", classifier.labels);
                 return Err(Error::Config { reason });
             }
-            None if config.architecture.starts_with("qwen3") && !config.headless => {
+            None if qwen && !config.headless => {
                 let tokenizer = model.tokenizer()?;
                 let token = |word: &str| match tokenizer.encode(word, false)?[..] {
                     [id] => Ok(id),
                     _ => Err(Error::tokenizer(format!("{word} is not one token: the model is no reranker"))),
                 };
-                Kind::Answers { yes: token("yes")?, no: token("no")? }
+                Kind::Answers(Some([token("yes")?, token("no")?]))
             }
             None => {
                 let reason = format!(
                     "{} has no head that judges a pair of texts: rerankers are folders whose class ends in \
-                     ForSequenceClassification, and Qwen3-Reranker",
+                     ForSequenceClassification, GGUF files of encoders with cls.output, and Qwen3-Reranker",
                     crate::error::one_line(&config.architecture)
                 );
                 return Err(Error::Config { reason });
@@ -125,10 +128,10 @@ impl<B: Backend> Reranker<B> {
                 self.session = Some(session);
                 logits[0]
             }
-            Kind::Answers { yes, no } => {
+            Kind::Answers(of) => {
                 let (ids, behind) = self.asked(query, document, options)?;
                 let mut session = self.room(ids.len() + behind.len())?;
-                let [yes, no] = answers(&mut session, &[&ids[..], &behind].concat(), [yes, no]).await?;
+                let [yes, no] = answers(&mut session, &[&ids[..], &behind].concat(), of).await?;
                 self.session = Some(session);
                 yes - no
             }
@@ -188,8 +191,8 @@ pub async fn classify<B: Backend>(session: &mut Session<B>, ids: &[u32], parts: 
     Ok(head.judge(&rows, model.config().dim as usize))
 }
 
-/// The logits of two tokens behind `ids`.
-async fn answers<B: Backend>(session: &mut Session<B>, ids: &[u32], of: [u32; 2]) -> Result<[f32; 2]> {
+/// The logits of two tokens behind `ids`, or those of the model's head.
+async fn answers<B: Backend>(session: &mut Session<B>, ids: &[u32], of: Option<[u32; 2]>) -> Result<[f32; 2]> {
     let Some((last, front)) = ids.split_last() else { return Err(Error::EmptyPrompt) };
     // The prompt's beginning and the query are those of the document before.
     let cached = session.best_prefix(front).len;
@@ -198,9 +201,22 @@ async fn answers<B: Backend>(session: &mut Session<B>, ids: &[u32], of: [u32; 2]
         session.read(Input::Tokens(&front[cached as usize..]))?;
     }
     let mut row = Vec::new();
-    session.logits(&[*last], |logits| row.extend_from_slice(logits)).await?;
+    let [yes, no] = match of {
+        Some(tokens) => {
+            session.logits(&[*last], |logits| row.extend_from_slice(logits)).await?;
+            tokens
+        }
+        None => {
+            session.hidden(Input::Tokens(&[*last]), |hidden| row.extend_from_slice(hidden)).await?;
+            let model = session.model();
+            if let Some(head) = &model.decoder().classifier {
+                row = head.judge(&row, model.config().dim as usize);
+            }
+            [0, 1]
+        }
+    };
     let logit = |id: u32| row.get(id as usize).copied();
-    match (logit(of[0]), logit(of[1])) {
+    match (logit(yes), logit(no)) {
         (Some(first), Some(second)) => Ok([first, second]),
         _ => Err(Error::tokenizer("an answer is no token of the model")),
     }

@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn settings_reach_the_spec_and_dense_strides_follow() {
-        let wanted = attention::Spec { causal: false, ..attention::Spec::causal(2, 1024, 1024, 8, 4, 80) };
+        let wanted = attention::Spec::causal(2, 1024, 1024, 8, 4, 80).with_causal(false);
         assert_eq!(
             op("attention", "B=2,queries=1024, H=8,kv_heads=4,dim=80,causal=false").expect("valid"),
             wanted.into()
@@ -66,8 +66,7 @@ mod tests {
             named.iter().map(|(name, shape)| ((*name).to_owned(), shape.to_vec())).collect()
         };
         let qkv = shapes(&[("q", &[2, 5, 6, 80]), ("k", &[2, 9, 3, 80]), ("v", &[2, 9, 3, 40])]);
-        let wanted =
-            attention::Spec { value_dim: 40, softcap: Some(2.0), ..attention::Spec::causal(2, 5, 9, 6, 3, 80) };
+        let wanted = attention::Spec::causal(2, 5, 9, 6, 3, 80).with_value_dim(40).with_softcap(Some(2.0));
         assert_eq!(fitted("attention", "softcap=2", &qkv).expect("valid"), wanted.into());
         let grouped = shapes(&[("q", &[1, 7, 3, 16]), ("v", &[1, 7, 6, 8])]);
         let Op::Delta(delta) = fitted("delta", "", &grouped).expect("valid") else { panic!("another op") };

@@ -131,3 +131,25 @@ fn params_of_case_files_are_refused_by_name() {
     let found = pollster::block_on(check::op(&HostBackend::reference(), &unknown, Bounds::EXECUTOR)).expect("findings");
     assert!(found[0].detail.contains("no op atention (did you mean attention?)"), "{:?}", found[0]);
 }
+
+#[test]
+fn outputs_outside_of_the_loss_have_no_gradient() {
+    let op = settings::op("delta_backward", "T=5,H=2,K=4,V=3,last=true").expect("valid");
+    let args = op.kernel().args();
+    let arg = |name: &str| args.iter().find(|arg| arg.name == name).expect("an argument");
+    let mut inputs: Vec<_> =
+        draw_inputs(&op, 7).expect("valid").iter().map(|(n, b)| (n.to_owned(), b.to_vec())).collect();
+    let state = inputs.iter_mut().find(|(name, _)| name == "dstate").expect("an input");
+    state.1.fill(0);
+    let views: Vec<(&str, &[u8])> = inputs.iter().map(|(name, bytes)| (&name[..], &bytes[..])).collect();
+    let gradients = run_reference(&op, &views).expect("it runs");
+    let mut tensors: Vec<_> = inputs.iter().map(|(name, bytes)| (name.clone(), arg(name), bytes.clone())).collect();
+    tensors.retain(|(name, ..)| name != "dstate");
+    tensors.extend(gradients.iter().map(|(name, bytes)| (format!("want.{name}"), arg(name), bytes.to_vec())));
+    assert!(passes(&file("delta", r#"{"last": true}"#, &tensors)));
+    // The gradient of what is no output is missing.
+    tensors.retain(|(name, ..)| name != "beta");
+    let found =
+        pollster::block_on(check::op(&HostBackend::reference(), &file("delta", "{}", &tensors), Bounds::EXECUTOR));
+    assert!(found.is_err_and(|error| error.to_string().contains("beta")));
+}

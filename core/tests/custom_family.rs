@@ -47,11 +47,15 @@ fn family_refuses_a_config_of_impossible_sizes() {
     assert!(refused(Attention::new(4, 3, 16), 96).contains("multiple of kv_heads 3, got 4"));
     assert!(refused(Attention::new(4, 0, 16), 96).contains("attention.kv_heads must be 1 to"));
     assert!(refused(Attention::new(1 << 24, 1, 1 << 24), 96).contains("too large"));
-    let slopes = Attention { alibi: Some([0.5].into()), ..Attention::new(4, 2, 16) };
-    assert!(refused(slopes, 96).contains("a slope for each head"));
-    let warm = Attention { temperature: Some(Temperature { beta: 0.1, original: 8.0 }), ..Attention::new(4, 2, 16) };
-    assert!(refused(warm, 96).contains("a rotation of whole heads"));
-    assert!(refused(Attention { clip: Some(0.0), ..Attention::new(4, 2, 16) }, 96).contains("attention.clip"));
+    let with = |change: &dyn Fn(&mut Attention)| {
+        let mut attention = Attention::new(4, 2, 16);
+        change(&mut attention);
+        refused(attention, 96)
+    };
+    assert!(with(&|a| a.alibi = Some([0.5].into())).contains("a slope for each head"));
+    let warm = Temperature { beta: 0.1, original: 8.0, ahead: 0 };
+    assert!(with(&|a| a.temperature = Some(warm)).contains("a rotation of whole heads"));
+    assert!(with(&|a| a.clip = Some(0.0)).contains("attention.clip"));
 }
 
 #[test]

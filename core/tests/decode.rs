@@ -42,7 +42,7 @@ fn model() -> Option<Arc<Model<Any>>> {
         println!("ignored: no adapter was found");
         return None;
     };
-    let options = gpu::Options { baseline: false, software: true };
+    let options = gpu::Options::default().software(true);
     let backend = pollster::block_on(Gpu::from_adapter(&adapter, options)).expect("a device");
     let mut report = |_| Ok(());
     let load = Model::load(Any::Gpu(backend), files, &mut report);
@@ -54,7 +54,7 @@ fn decoding_submits_once_a_token_and_creates_nothing() {
     let Some(model) = model() else { return };
     let settings = [
         Sampling::default(),
-        Sampling { temperature: 0.7, top_k: 20, top_p: 0.9, min_p: 0.01, repetition_penalty: 1.2, seed: 7 },
+        Sampling::default().temperature(0.7).top_k(20).top_p(0.9).min_p(0.01).repetition_penalty(1.2).seed(7),
     ];
     for settings in settings {
         let mut session = Session::new(model.clone(), 200).expect("room");
@@ -124,7 +124,7 @@ fn sessions_refuse_what_does_not_fit_and_stay_as_they_were() {
 #[test]
 fn a_penalty_knows_every_token_that_was_read_or_chosen() {
     let Some(model) = model() else { return };
-    let settings = Sampling { repetition_penalty: 1.3, ..Sampling::default() };
+    let settings = Sampling::default().repetition_penalty(1.3);
     let mut sampler = Sampler::new(settings).expect("settings in range");
     let mut session = Session::new(model.clone(), 40).expect("room");
     let (mut all, mut next) = (vec![1, 2, 3], vec![1, 2, 3]);

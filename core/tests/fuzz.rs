@@ -131,7 +131,7 @@ fn ops_target_holds_on_random_specs() {
 #[test]
 fn inputs_of_the_largest_vocabulary_do_not_overflow() {
     let (scale, accumulate, format) = (1.0, false, DType::F32);
-    let spec = embed::Spec { tokens: 3, vocab: u32::MAX, dim: 0, format, scale, accumulate };
+    let spec = embed::Spec::new(3, u32::MAX, 0, format).with_scale(scale).with_accumulate(accumulate);
     spec.validate().expect("a table without elements");
     assert_eq!(spec.inputs(&mut Rng::new(1))[0].len(), 12);
 }

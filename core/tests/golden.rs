@@ -38,7 +38,7 @@ fn devices() -> Vec<Gpu> {
     let kinds =
         adapters.last().map(|last| (last, false)).into_iter().chain(adapters.first().map(|first| (first, true)));
     let open = |(adapter, baseline)| {
-        let options = gpu::Options { baseline, software: true };
+        let options = gpu::Options::default().baseline(baseline).software(true);
         pollster::block_on(Gpu::from_adapter(adapter, options)).expect("a device")
     };
     kinds.map(open).collect()

@@ -16,9 +16,9 @@ const WRONG: [u32; 5] = [0x7fc0_0000, 0xffc0_0000, 0x7f80_0001, 0xff80_0001, 0x7
 
 /// Choices of every kind: argmax, draws from everything, and draws that filter.
 fn specs(vocab: usize) -> Vec<Spec> {
-    let draw = |top_k, top_p, min_p| Some(Draw { temperature: 0.8, top_k, top_p, min_p, uniform: 0.37 });
+    let draw = |top_k, top_p, min_p| Some(Draw::new(0.8, 0.37).with_top_k(top_k).with_top_p(top_p).with_min_p(min_p));
     let draws = [None, draw(0, 1.0, 0.0), draw(3, 1.0, 0.0), draw(0, 0.9, 0.0), draw(40, 0.95, 0.05)];
-    let spec = |draw, penalty| Spec { vocab: vocab as u32, draw, penalty };
+    let spec = |draw, penalty| Spec::new(vocab as u32).with_draw(draw).with_penalty(penalty);
     draws.into_iter().flat_map(|draw| [spec(draw, 1.0), spec(draw, 1.3), spec(draw, 0.5)]).collect()
 }
 
@@ -41,7 +41,7 @@ fn executors() -> Vec<Any> {
     assert!(!adapters.is_empty() || !required, "no adapter was found");
     for adapter in &adapters {
         for (baseline, as_gpu) in [(false, false), (false, true), (true, true)] {
-            let gpu = block_on(Gpu::from_adapter(adapter, gpu::Options { baseline, software: true }));
+            let gpu = block_on(Gpu::from_adapter(adapter, gpu::Options::default().baseline(baseline).software(true)));
             let gpu = gpu.expect("the adapter gives a device");
             all.push(Any::Gpu(if as_gpu { gpu.as_gpu() } else { gpu }));
         }

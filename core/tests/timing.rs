@@ -11,7 +11,7 @@ fn devices() -> Vec<Gpu> {
     let adapters = pollster::block_on(gpu::adapters());
     let required = std::env::var("REQUIRE_GPU").is_ok_and(|v| v == "1");
     assert!(!required || !adapters.is_empty(), "no adapter was found, and REQUIRE_GPU is set");
-    let options = gpu::Options { baseline: false, software: true };
+    let options = gpu::Options::default().software(true);
     adapters.iter().map(|a| pollster::block_on(Gpu::from_adapter(a, options)).expect("a device")).collect()
 }
 

@@ -9,7 +9,7 @@ use foveate_kernels::cpu::{Args, SingleThread, View};
 use foveate_kernels::ops::Kernel;
 use foveate_kernels::plan::Access;
 use foveate_kernels::rng::Rng;
-use foveate_kernels::route::{Norm, Selection, Spec};
+use foveate_kernels::route::{Selection, Spec};
 
 const TOKENS: usize = 1024;
 const DIM: usize = 64;
@@ -37,18 +37,7 @@ fn unit(x: Vec<f32>) -> Vec<f32> {
 
 /// `(query, key)` pairs that routing computes, with repetitions.
 fn routed(selection: Selection, x: &[f32], centroids: &[f32]) -> Vec<(usize, usize)> {
-    let spec = Spec {
-        batch: 1,
-        tokens: TOKENS as u32,
-        heads: 1,
-        dim: DIM as u32,
-        clusters: ROOT as u32,
-        window: ROOT as u32,
-        norm: Norm::L2,
-        selection,
-        scores: false,
-        lengths: false,
-    };
+    let spec = Spec::new(1, TOKENS as u32, 1, DIM as u32, ROOT as u32, ROOT as u32).with_selection(selection);
     spec.validate().expect("a small spec");
     let args = spec.args();
     let mut memory: Vec<Vec<u32>> = args.iter().map(|arg| vec![0; arg.elements as usize]).collect();

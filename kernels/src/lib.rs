@@ -29,6 +29,24 @@
 //! # }
 //! ```
 //!
+//! Specs may get more fields, and enums more variants, in a minor version. A spec is built by a constructor, which takes what
+//! it can't do without, and a setter for each option:
+//!
+//! ```
+//! use foveate_kernels::attention::Spec;
+//!
+//! let spec = Spec::causal(1, 16, 64, 8, 2, 64).with_window(Some(32)).with_softcap(Some(50.0));
+//! assert_eq!((spec.window, spec.sinks), (Some(32), false));
+//! ```
+//!
+//! A literal of one does not compile in another crate:
+//!
+//! ```compile_fail,E0639
+//! use foveate_kernels::attention::Spec;
+//!
+//! let spec = Spec { window: Some(32), ..Spec::causal(1, 16, 64, 8, 2, 64) };
+//! ```
+//!
 //! | for | see |
 //! |---|---|
 //! | an engine of one's own | the contract in [`plan`], and `examples/own_engine.rs` |

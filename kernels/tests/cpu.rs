@@ -197,6 +197,19 @@ mod random {
         check(&format!("{op:?} from {seed}"), &op, &inputs, &host, tolerance).map_err(TestCaseError::fail)
     }
 
+    fn with_options(
+        spec: attention::Spec,
+        [causal, softcap, alibi, sinks, lengths]: [bool; 5],
+        window: Option<u32>,
+    ) -> attention::Spec {
+        spec.with_causal(causal)
+            .with_window(window)
+            .with_softcap(softcap.then_some(3.0))
+            .with_alibi(alibi)
+            .with_sinks(sinks)
+            .with_lengths(lengths)
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(200))]
 
@@ -207,7 +220,7 @@ mod random {
         ) {
             let inputs = whole_blocks(inputs, format);
             let spec = linear::Spec::new(tokens, inputs, outputs, format);
-            let spec = linear::Spec { bias, x_stride: inputs + gaps.0, y_stride: outputs + gaps.1, ..spec };
+            let spec = spec.with_bias(bias).with_x_stride(inputs + gaps.0).with_y_stride(outputs + gaps.1);
             agrees(spec, seed, Tolerance::EXECUTOR)?;
         }
 
@@ -229,14 +242,14 @@ mod random {
                 let width = keys.div_ceil(1 << p) + 1;
                 attention::Pages { pages: batch * width + 1, page: 1 << p, width }
             });
-            let spec = attention::Spec {
-                value_dim: dims.1, causal, window, softcap: softcap.then_some(3.0), alibi, sinks, lengths, lse, paged,
-                kv,
-                bias: bias[0].then_some(attention::Bias { batch: bias[1], heads: bias[2] }),
-                packed: packed.map(|(queries, keys)| attention::Packed { queries, keys }),
-                q_stride: heads * dims.0 + seed as u32 % 9,
-                ..attention::Spec::causal(batch, queries, keys, heads, kv_heads, dims.0)
-            };
+            let spec = attention::Spec::causal(batch, queries, keys, heads, kv_heads, dims.0).with_value_dim(dims.1);
+            let spec = with_options(spec, [causal, softcap, alibi, sinks, lengths], window)
+                .with_lse(lse)
+                .with_paged(paged)
+                .with_kv(kv)
+                .with_bias(bias[0].then_some(attention::Bias { batch: bias[1], heads: bias[2] }))
+                .with_packed(packed.map(|(queries, keys)| attention::Packed { queries, keys }))
+                .with_q_stride(heads * dims.0 + seed as u32 % 9);
             agrees(spec, seed, Tolerance::EXECUTOR)?;
         }
 
@@ -247,21 +260,18 @@ mod random {
             packed in proptest::option::of((0u32..300, 0u32..600)), seed: u64,
         ) {
             let ((batch, queries, keys), (kv_heads, group)) = (sizes, heads);
-            let [causal, softcap, alibi, sinks, lengths] = options;
             let heads = kv_heads * group;
-            let forward = attention::Spec {
-                value_dim: dims.1, causal, window, softcap: softcap.then_some(3.0), alibi, sinks, lengths,
-                packed: packed.map(|(queries, keys)| attention::Packed { queries, keys }),
-                bias: bias[0].then_some(attention::Bias { batch: bias[1], heads: bias[2] }),
-                q_stride: heads * dims.0 + seed as u32 % 9,
-                ..attention::Spec::causal(batch, queries, keys, heads, kv_heads, dims.0)
-            };
-            agrees(attention_backward::Spec { forward }, seed, Tolerance::EXECUTOR_GRADIENT)?;
+            let forward = attention::Spec::causal(batch, queries, keys, heads, kv_heads, dims.0).with_value_dim(dims.1);
+            let forward = with_options(forward, options, window)
+                .with_packed(packed.map(|(queries, keys)| attention::Packed { queries, keys }))
+                .with_bias(bias[0].then_some(attention::Bias { batch: bias[1], heads: bias[2] }))
+                .with_q_stride(heads * dims.0 + seed as u32 % 9);
+            agrees(attention_backward::Spec::new(forward), seed, Tolerance::EXECUTOR_GRADIENT)?;
         }
 
         #[test]
         fn merge_cpu_matches_the_reference(segments in 1u32..9, rows in size(140), dim in 1u32..140, seed: u64) {
-            agrees(merge::Spec { segments, rows, dim }, seed, Tolerance::EXECUTOR)?;
+            agrees(merge::Spec::new(segments, rows, dim), seed, Tolerance::EXECUTOR)?;
         }
 
         #[test]
@@ -275,7 +285,16 @@ mod random {
             let stride = groups * dim + gap;
             let gate_kind = if seed & 4 == 0 { activation::Kind::Silu } else { activation::Kind::Sigmoid };
             let gate = (seed & 2 == 0).then_some(norm::Gate { kind: gate_kind, stride: stride + 1 });
-            let spec = norm::Spec { own: seed & 8 == 0, groups, kind, one_plus, bias, residual, in_place, gate, stride, ..norm::Spec::rms(rows, dim, 1e-5) };
+            let spec = norm::Spec::rms(rows, dim, 1e-5)
+                .with_own(seed & 8 == 0)
+                .with_groups(groups)
+                .with_kind(kind)
+                .with_one_plus(one_plus)
+                .with_bias(bias)
+                .with_residual(residual)
+                .with_in_place(in_place)
+                .with_gate(gate)
+                .with_stride(stride);
             agrees(spec, seed, Tolerance::EXECUTOR)?;
         }
 
@@ -291,20 +310,16 @@ mod random {
                 conv::Part { channels, activation: all[at % 4] }
             });
             let stride = parts.iter().map(|part| part.channels).sum::<u32>() + gap;
-            let spec = conv::Spec {
-                batch: if packed { 1 } else { batch },
-                tokens,
-                parts,
-                window,
-                bias,
-                stride,
-                packed: packed.then_some(batch + 1),
-                initial: states == 1 || states == 2,
-                last: states == 2 || states == 3,
-                pool: (states == 4).then_some(2),
-            };
+            let spec = conv::Spec::new(if packed { 1 } else { batch }, tokens, 0, window, conv::Activation::None)
+                .with_parts(parts)
+                .with_bias(bias)
+                .with_stride(stride)
+                .with_packed(packed.then_some(batch + 1))
+                .with_initial(states == 1 || states == 2)
+                .with_last(states == 2 || states == 3)
+                .with_pool((states == 4).then_some(2));
             agrees(spec, seed, Tolerance::EXECUTOR)?;
-            let backward = conv_backward::Spec { forward: conv::Spec { pool: None, ..spec } };
+            let backward = conv_backward::Spec::new(spec.with_pool(None));
             agrees(backward, seed, Tolerance::EXECUTOR_GRADIENT)?;
         }
 
@@ -314,7 +329,10 @@ mod random {
             seed: u64,
         ) {
             let decay = decays.then_some(delta_gates::Decay { channels, stride: heads * channels + gap });
-            agrees(delta_gates::Spec { rows, heads, negative, stride: heads + gap, decay }, seed, Tolerance::EXECUTOR)?;
+            agrees(delta_gates::Spec::new(rows, heads)
+                .with_negative(negative)
+                .with_stride(heads + gap)
+                .with_decay(decay), seed, Tolerance::EXECUTOR)?;
         }
 
         #[test]
@@ -324,7 +342,10 @@ mod random {
         ) {
             let pairing = if half { rope::Pairing::Half } else { rope::Pairing::Interleaved };
             let rotary = (dim as f32 * part) as u32 / 2 * 2;
-            agrees(rope::Spec { tokens, heads, dim, rotary, pairing, positions: 300, stride: heads * dim + gap }, seed, Tolerance::EXECUTOR)?;
+            agrees(rope::Spec::new(tokens, heads, dim, 300)
+                .with_rotary(rotary)
+                .with_pairing(pairing)
+                .with_stride(heads * dim + gap), seed, Tolerance::EXECUTOR)?;
         }
 
         #[test]
@@ -334,7 +355,13 @@ mod random {
         ) {
             let (gated, scales, in_place) = (how == 1, how == 2, how == 3);
             let stride = dim * if gated { 2 } else { 1 } + gap;
-            let spec = activation::Spec { gated, scales, in_place, stride, bound, limit, ..activation::Spec::new(rows, dim, kind) };
+            let spec = activation::Spec::new(rows, dim, kind)
+                .with_gated(gated)
+                .with_scales(scales)
+                .with_in_place(in_place)
+                .with_stride(stride)
+                .with_bound(bound)
+                .with_limit(limit);
             agrees(spec, seed, Tolerance::EXECUTOR)?;
         }
 
@@ -345,7 +372,9 @@ mod random {
         ) {
             let dim = whole_blocks(dim, format);
             let scale = if scaled { 25.5 } else { 1.0 };
-            agrees(embed::Spec { tokens, vocab, dim, format, scale, accumulate }, seed, Tolerance::EXECUTOR)?;
+            agrees(embed::Spec::new(tokens, vocab, dim, format)
+                .with_scale(scale)
+                .with_accumulate(accumulate), seed, Tolerance::EXECUTOR)?;
         }
 
         #[test]
@@ -354,8 +383,8 @@ mod random {
             min_p in prop_oneof![Just(0.0f32), 0.0f32..1.0], uniform in 0.0f32..1.0, temperature in 0.1f32..3.0,
             penalty in prop_oneof![Just(1.0f32), 0.5f32..2.0], greedy: bool, seed: u64,
         ) {
-            let draw = (!greedy).then_some(sample::Draw { temperature, top_k, top_p, min_p, uniform });
-            agrees(sample::Spec { vocab, draw, penalty }, seed, Tolerance::EXACT)?;
+            let draw = (!greedy).then_some(sample::Draw::new(temperature, uniform).with_top_k(top_k).with_top_p(top_p).with_min_p(min_p));
+            agrees(sample::Spec::new(vocab).with_draw(draw).with_penalty(penalty), seed, Tolerance::EXACT)?;
         }
     }
 }
@@ -376,7 +405,7 @@ fn agree(op: impl Into<Op>, change: impl Fn(&'static str, &mut [u8])) {
 fn attention_reads_nothing_behind_the_length() {
     use foveate_kernels::attention::Spec;
     for queries in [1, 40] {
-        let spec = Spec { lengths: true, lse: true, ..Spec::causal(1, queries, 700, 6, 2, 64) };
+        let spec = Spec::causal(1, queries, 700, 6, 2, 64).with_lengths(true).with_lse(true);
         agree(spec, |name, bytes| match name {
             "lengths" => bytes.copy_from_slice(&600u32.to_le_bytes()),
             "k" | "v" => bytes[600 * 2 * 64 * 4..].fill(0xff),
@@ -388,11 +417,11 @@ fn attention_reads_nothing_behind_the_length() {
 #[test]
 fn sample_takes_nan_and_infinities_as_numbers() {
     use foveate_kernels::sample::{Draw, Spec};
-    let draw = Draw { temperature: 0.7, top_k: 0, top_p: 0.9, min_p: 0.0, uniform: 0.6 };
+    let draw = Draw::new(0.7, 0.6).with_top_p(0.9);
     for special in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0] {
         for (draw, every) in [(None, 1), (None, 3), (Some(draw), 1), (Some(draw), 3)] {
             for penalty in [1.0, 1.5] {
-                agree(Spec { vocab: 301, draw, penalty }, |name, bytes| {
+                agree(Spec::new(301).with_draw(draw).with_penalty(penalty), |name, bytes| {
                     if name == "logits" {
                         bytes
                             .chunks_exact_mut(4)
@@ -404,7 +433,7 @@ fn sample_takes_nan_and_infinities_as_numbers() {
         }
     }
     // Of zeros the positive one is the larger.
-    agree(Spec { vocab: 70, draw: None, penalty: 1.0 }, |name, bytes| {
+    agree(Spec::new(70), |name, bytes| {
         if name == "logits" {
             bytes.chunks_exact_mut(4).for_each(|b| b.copy_from_slice(&(-0.0f32).to_le_bytes()));
             bytes[40 * 4..41 * 4].fill(0);
@@ -416,7 +445,7 @@ fn sample_takes_nan_and_infinities_as_numbers() {
 fn norm_keeps_its_accuracy_where_squares_leave_f32() {
     use foveate_kernels::norm::{Kind, Spec};
     for (scale, kind) in [(1e25, Kind::Rms), (1e-22, Kind::Rms), (1e25, Kind::Layer), (1e-22, Kind::Layer)] {
-        agree(Spec { kind, ..Spec::rms(3, 70, 0.0) }, |name, bytes| {
+        agree(Spec::rms(3, 70, 0.0).with_kind(kind), |name, bytes| {
             if name == "x" {
                 bytemuck::cast_slice_mut::<u8, f32>(bytes).iter_mut().for_each(|x| *x *= scale);
             }

@@ -38,18 +38,16 @@ fn attention(tensors: &SafeTensors<'_>, params: &Value) -> Spec {
     let unknown: Vec<&String> =
         params.as_object().expect("params").keys().filter(|k| !known.contains(&&***k)).collect();
     assert!(unknown.is_empty(), "unknown params {unknown:?}");
-    Spec {
-        value_dim: v[3],
-        scale: option("scale").expect("a scale") as f32,
-        causal: params["causal"].as_bool().expect("causal"),
-        window: option("window").map(|w| w as u32),
-        softcap: option("softcap").map(|c| c as f32),
-        alibi: has("alibi"),
-        sinks: has("sinks"),
-        lengths: has("kv_len"),
-        lse: true,
-        ..Spec::causal(q[0], q[1], k[1], q[2], k[2], q[3])
-    }
+    Spec::causal(q[0], q[1], k[1], q[2], k[2], q[3])
+        .with_value_dim(v[3])
+        .with_scale(option("scale").expect("a scale") as f32)
+        .with_causal(params["causal"].as_bool().expect("causal"))
+        .with_window(option("window").map(|w| w as u32))
+        .with_softcap(option("softcap").map(|c| c as f32))
+        .with_alibi(has("alibi"))
+        .with_sinks(has("sinks"))
+        .with_lengths(has("kv_len"))
+        .with_lse(true)
 }
 
 /// Runs a form of `op` on `memory`, the words of its arguments in order.
@@ -88,7 +86,7 @@ fn attention_and_its_gradients_agree_with_golden_cases() {
         for (form, tolerance, gradient) in forms {
             let mut steps = vec![(Op::from(forward), tolerance)];
             if stored("dout").is_some() {
-                steps.push((attention_backward::Spec { forward }.into(), gradient));
+                steps.push((attention_backward::Spec::new(forward).into(), gradient));
             }
             // What has been computed so far, by name.
             let mut known: Vec<(&str, Vec<u32>)> = Vec::new();

@@ -17,7 +17,7 @@ fn plan_binds_at_least_what_its_op_must_move() {
 
 #[test]
 fn plan_counts_what_is_read_and_written_twice() {
-    let spec = norm::Spec { residual: true, ..norm::Spec::rms(8, 64, 1e-5) };
+    let spec = norm::Spec::rms(8, 64, 1e-5).with_residual(true);
     let plan = spec.plan(&Caps::WEBGPU).expect("a small plan");
     // x there and back, residual, weight, out.
     assert_eq!(plan.bytes(), 4 * (2 * 8 * 64 + 8 * 64 + 64 + 8 * 64));
@@ -32,14 +32,14 @@ fn plan_counts_what_is_read_and_written_twice() {
 fn plan_of_the_delta_rule_goes_in_chunks_where_they_are_faster() {
     let software = Caps::WEBGPU.with_software(true);
     let wide = software.with_subgroups(8, 8);
-    let head = delta::Spec { gate: delta::Gate::Head, ..delta::Spec::new(1, 100, 8, 64, 64) };
-    let channel = delta::Spec { gate: delta::Gate::Channel, ..head };
+    let head = delta::Spec::new(1, 100, 8, 64, 64).with_gate(delta::Gate::Head);
+    let channel = head.with_gate(delta::Gate::Channel);
     for (spec, caps, chunks) in [
         (head, Caps::WEBGPU, true),
         (channel, Caps::WEBGPU, true),
-        (delta::Spec { tokens: 16, ..head }, Caps::WEBGPU, false),
+        (head.with_tokens(16), Caps::WEBGPU, false),
         (head, wide, true),
-        (delta::Spec { key_dim: 129, ..head }, wide, false),
+        (head.with_key_dim(129), wide, false),
         (channel, wide, false),
         (head, software, false),
     ] {

@@ -25,7 +25,7 @@ fn main() -> Result<(), Failure> {
     let path = arguments.next().ok_or("a model is needed")?;
     let span = Duration::from_secs_f64(arguments.next().map_or(Ok(3.0), |s| s.parse())?);
     let load = || -> Result<Arc<Model<Any>>, Failure> {
-        let backend = device_with(Device::Cpu, Options { threads: 1, ..Options::default() })?;
+        let backend = device_with(Device::Cpu, Options::default().threads(1))?;
         Ok(Arc::new(wait(Model::load(backend, open(&path)?, &mut |_| Ok(())))?))
     };
     let (model, changed) = (load()?, load()?);

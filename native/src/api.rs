@@ -96,7 +96,7 @@ impl Model {
     }
 
     /// Returns the vector of a text, as sentence-transformers computes it: with the pooling, the further modules and the
-    /// prompts that the model's folder describes, or without `modules.json` as the mean of all tokens.
+    /// prompts that the model's folder describes, with the pooling that a GGUF file names, or as the mean of all tokens.
     ///
     /// ```no_run
     /// use foveate::embedding::{Options, Prompt, Similarity};
@@ -121,10 +121,10 @@ impl Model {
         let recipe = match (self.recipe.get(), &self.source) {
             (Some(recipe), _) => recipe.clone(),
             (None, Some(source)) => {
-                let read = Arc::new(recipe(source)?.unwrap_or_default());
+                let read = Arc::new(Recipe::of(recipe(source)?, &self.inner));
                 self.recipe.get_or_init(|| read).clone()
             }
-            (None, None) => Arc::default(),
+            (None, None) => Arc::new(Recipe::of(None, &self.inner)),
         };
         Ok(embedding::Embedder::new(self.inner.clone(), recipe)?)
     }
@@ -204,7 +204,7 @@ impl Builder {
 
     /// Sets the threads of the processor's executor; 0 takes one for each core.
     pub fn threads(self, threads: usize) -> Self {
-        Self { options: Options { threads, ..self.options }, ..self }
+        Self { options: self.options.threads(threads), ..self }
     }
 
     /// Sets all options of the device.

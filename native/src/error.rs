@@ -67,7 +67,8 @@ impl fmt::Display for Error {
             Error::File { path, reason } => write!(f, "{path}: {reason}"),
             Error::UnknownModel { name } => write!(
                 f,
-                "no file or folder {name}, and no model of this name: give a path, a hub id (org/repo) or one of {}",
+                "no file or folder {}, and no model of this name: give a path, a hub id (org/repo) or one of {}",
+                if name.is_empty() { "\"\"" } else { name },
                 crate::catalogue::names()
             ),
             Error::Download { what, reason } => write!(f, "cannot download {what}: {reason}"),

@@ -45,6 +45,27 @@
 //! `native/examples/server.rs` is a web server in this way. [`serve::Engine`](https://docs.rs/foveate/latest/foveate/serve)
 //! steps the requests of many users together; with the feature `serve` it comes with OpenAI's HTTP interface.
 //!
+//! # Settings that grow
+//! Settings, specs of ops and results may get more fields, and enums more variants, in a minor version. They are built by a
+//! constructor and setters; `match` needs a `_` arm:
+//!
+//! ```
+//! use foveate::{Sampling, attention};
+//!
+//! let sampling = Sampling::default().temperature(0.7).top_p(0.9);
+//! // Sequences, queries, keys, heads, key heads and the dimension of a head.
+//! let spec = attention::Spec::causal(1, 16, 64, 8, 2, 64).with_window(Some(32));
+//! assert_eq!((sampling.top_p, spec.window), (0.9, Some(32)));
+//! ```
+//!
+//! A literal of one does not compile outside of its crate:
+//!
+//! ```compile_fail,E0639
+//! use foveate::Sampling;
+//!
+//! let sampling = Sampling { temperature: 0.7, ..Sampling::default() };
+//! ```
+//!
 //! # Beneath
 //! [`Session`] is one sequence of tokens: steps, logits, forks, rollbacks, [`session::Batch`] for several in one step.
 //! [`kernels`] has the ops as specs, plans and references; [`Gpu`] runs them in a program's own wgpu device.

@@ -2,7 +2,6 @@
 
 mod cli;
 
-use clap::Parser;
 use std::process::ExitCode;
 
 /// `foveate bench` counts what ops allocate.
@@ -11,7 +10,7 @@ static ALLOCATOR: foveate::bench::Counting = foveate::bench::Counting;
 
 fn main() -> ExitCode {
     hush();
-    match cli::run(cli::Cli::parse()) {
+    match cli::run(cli::Cli::of_command_line()) {
         Ok(code) => code,
         // Whoever read the output has seen enough.
         Err(foveate::Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,

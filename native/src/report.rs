@@ -2,6 +2,7 @@
 
 /// A step of a download, as [`open_with`](crate::open_with) and `pull` report it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Event<'a> {
     /// One line for the user.
     Note(&'a str),

@@ -15,7 +15,7 @@ pub type Embedder = embedding::Embedder<Any>;
 pub type Reranker = rerank::Reranker<Any>;
 
 /// Reads how a model's hidden states become a vector: `modules.json` of its folder, and what that names. `None` for a folder
-/// without it, and for a GGUF file.
+/// without it, and for a GGUF file, whose recipe is [`Recipe::of_model`].
 ///
 /// # Errors
 /// As [`open`](crate::open()) for a model by name; `File`, and as [`Recipe::read`].

@@ -1,8 +1,8 @@
 //! Single ops on an executor, and checks of files with known results.
 
 use crate::error::thrown;
+use crate::files::JsFiles;
 use crate::open::{executor, read};
-use crate::options::JsFiles;
 use crate::source::{File, JsSource};
 use foveate_core::check::{self, Bounds, Finding};
 use foveate_core::host::HostBackend;
@@ -28,7 +28,7 @@ pub struct Device {
 }
 
 /// Opens `gpu`, `cpu`, `reference` or, with `auto`, the best that there is; `exact` keeps the processor's products in f32.
-#[wasm_bindgen(js_name = openDevice)]
+#[wasm_bindgen(js_name = openDevice, wasm_bindgen_futures = crate::task)]
 pub async fn open_device(kind: String, baseline: bool, exact: bool) -> Result<Device, JsValue> {
     let (backend, _) = executor(&kind, baseline).await.map_err(thrown)?;
     let backend = if exact { unrounded(backend) } else { backend };
@@ -76,7 +76,7 @@ pub fn case_shaders(large: bool, f16: bool, subgroups: bool) -> Vec<String> {
 }
 
 /// Compares a model with the logits and tokens that `golden` holds; JSON of `[{name, passed, detail}]`.
-#[wasm_bindgen(js_name = checkModel)]
+#[wasm_bindgen(js_name = checkModel, wasm_bindgen_futures = crate::task)]
 pub async fn check_model(files: JsFiles, golden: JsSource, kind: String, baseline: bool) -> Result<String, JsValue> {
     let run = async {
         let golden = Checkpoint::safetensors(vec![Box::new(File::new(golden)?)]).await?;
@@ -189,7 +189,7 @@ fn admit(op: &Op) -> Result<()> {
     }
 }
 
-#[wasm_bindgen]
+#[wasm_bindgen(wasm_bindgen_futures = crate::task)]
 impl Device {
     /// One line that names executor and device.
     pub fn describe(&self) -> String {

@@ -9,7 +9,11 @@ fn code(error: &Error) -> &'static str {
     match error {
         Error::Kernel(kernels::error::Error::Limit { .. }) => "limit",
         Error::Kernel(kernels::error::Error::Unsupported { .. }) => "unsupported",
-        Error::Kernel(_) | Error::Config { .. } | Error::Setting { .. } | Error::Constraint { .. } => "config",
+        Error::Kernel(_)
+        | Error::Config { .. }
+        | Error::OutOfRange { .. }
+        | Error::Setting { .. }
+        | Error::Constraint { .. } => "config",
         Error::Read { .. } => "read",
         Error::Format { .. } => "format",
         Error::MissingTensor { .. } => "missing-tensor",
@@ -31,9 +35,23 @@ fn code(error: &Error) -> &'static str {
     }
 }
 
-/// An `Error` with the same message, and a `code`.
+/// The message of an error: settings go by their names in JavaScript, `topP` for `top-p`.
+fn told(error: &Error) -> String {
+    let text = error.to_string();
+    let Error::OutOfRange { setting, .. } = error else { return text };
+    let mut words = setting.split('-');
+    let mut name = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        let (first, rest) = word.split_at(word.len().min(1));
+        name += &first.to_ascii_uppercase();
+        name += rest;
+    }
+    name + &text[setting.len()..]
+}
+
+/// An `Error` with its message, and a `code`.
 pub(crate) fn thrown(error: Error) -> JsValue {
-    let value = JsValue::from(js_sys::Error::new(&error.to_string()));
+    let value = JsValue::from(js_sys::Error::new(&told(&error)));
     // Setting a property of an object that was made just now cannot fail.
     let _ = Reflect::set(&value, &"code".into(), &code(&error).into());
     value

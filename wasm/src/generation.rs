@@ -53,7 +53,7 @@ fn probabilities(token: &Token) -> Vec<f64> {
     own.into_iter().flatten().chain(likeliest).collect()
 }
 
-#[wasm_bindgen]
+#[wasm_bindgen(wasm_bindgen_futures = crate::task)]
 impl Generation {
     /// Generates a token: `[id, text, end, probabilities, usage]`, where `text` is complete with the token, and
     /// `probabilities` are those of [`probabilities`] if they were asked for.
@@ -89,7 +89,7 @@ impl Generation {
                     Some(Finish::EndOfText { .. } | Finish::StopString(_) | Finish::Complete)
                 );
                 let end = if natural { "stop" } else { "length" }.into();
-                let Usage { prompt_tokens, cached_tokens, generated_tokens } = running.usage();
+                let Usage { prompt_tokens, cached_tokens, generated_tokens, .. } = running.usage();
                 let usage = [prompt_tokens, cached_tokens, generated_tokens].map(|tokens| tokens as f64);
                 Array::of5(&none, &text, &end, &floats(&[]), &floats(&usage))
             }

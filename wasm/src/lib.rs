@@ -9,15 +9,19 @@
 
 mod device;
 mod error;
+mod files;
 mod generation;
 mod guide;
 mod model;
 mod open;
 mod options;
 mod reading;
+mod render;
 mod session;
 mod slot;
 mod source;
+mod task;
+mod tokenizer;
 
 pub use device::{
     Device, case_names, case_shaders, check_model, op_arguments, op_inputs, op_names, op_plan, op_types, open_device,
@@ -27,7 +31,9 @@ pub use model::{Model, load};
 pub use open::set_subgroups;
 pub use reading::Reading;
 pub use session::{Augmentation, Session, Snapshot, View};
+pub use tokenizer::{Tokenizer, open_tokenizer};
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use wasm_bindgen::prelude::*;
 
 /// Bytes of the wasm memory, which never shrinks.
@@ -38,29 +44,25 @@ pub fn wasm_bytes() -> f64 {
     f64::from(buffer.byte_length())
 }
 
+static THREADS: AtomicU32 = AtomicU32::new(1);
+
 /// Makes room for `threads` threads of the CPU executor, the caller's among them; workers that are beside the caller's
-/// lend the others by [`lend_thread`].
-#[cfg(feature = "threads")]
+/// lend the others by [`lend_thread`]. With 1, models that are loaded from now on have one thread.
 #[wasm_bindgen(js_name = expectThreads)]
 pub fn expect_threads(threads: u32) {
-    THREADS.store(threads, std::sync::atomic::Ordering::Relaxed);
-    foveate_core::cpu::expect_workers(threads.saturating_sub(1) as usize);
+    THREADS.store(threads.max(1), Ordering::Relaxed);
+    if threads > 1 {
+        foveate_core::cpu::expect_workers(threads as usize - 1);
+    }
 }
 
 /// Lends the calling worker to the CPU executor: it does nothing else any more.
-#[cfg(feature = "threads")]
 #[wasm_bindgen(js_name = lendThread)]
 pub fn lend_thread() {
     foveate_core::cpu::lend_thread();
 }
 
-#[cfg(feature = "threads")]
-static THREADS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
-
 /// Threads of the CPU executor.
 fn threads() -> usize {
-    #[cfg(feature = "threads")]
-    return THREADS.load(std::sync::atomic::Ordering::Relaxed) as usize;
-    #[cfg(not(feature = "threads"))]
-    1
+    THREADS.load(Ordering::Relaxed) as usize
 }

@@ -2,12 +2,14 @@
 
 use crate::device::check_case;
 use crate::error::thrown;
+use crate::files::JsFiles;
 use crate::generation::Generation;
 use crate::open::{executor, open_gpu, read};
-use crate::options::{JsFiles, JsOptions};
+use crate::options::JsOptions;
 use crate::reading::Reading;
+use crate::render::render;
 use crate::session::Session;
-use foveate_core::chat::{DateTime, Inputs, Message};
+use foveate_core::chat::Inputs;
 use foveate_core::check::{self, Fallback, Trial};
 use foveate_core::config::Mixer;
 use foveate_core::generate::Lexicon;
@@ -35,7 +37,7 @@ pub struct Model {
 /// hears of every piece of the weights and of every pipeline; if it returns `false` the loading ends as cancelled. With
 /// `baseline` the GPU shows no more than WebGPU guarantees. Its kernels are tried and compiled ahead if `trial` says so, and by
 /// default where the GPU is real: there compiling takes no time to speak of.
-#[wasm_bindgen]
+#[wasm_bindgen(wasm_bindgen_futures = crate::task)]
 pub async fn load(
     files: JsFiles,
     device: String,
@@ -75,7 +77,7 @@ async fn open(files: JsFiles, asked: &str, baseline: bool, trial: Option<bool>, 
             };
             gpu.compile(&ops, &mut along).map(|()| Some(trial))
         };
-        let mut piece = |Progress { bytes, of }: Progress| {
+        let mut piece = |Progress { bytes, of, .. }: Progress| {
             loaded.set([bytes, of]);
             tell()
         };
@@ -126,18 +128,7 @@ fn mixer(mixer: &Mixer) -> Value {
     }
 }
 
-fn read_inputs(inputs: &str) -> Result<Inputs> {
-    serde_json::from_str(inputs).map_err(|e| Error::Template { reason: format!("options: {e}") })
-}
-
-/// The time of day here.
-fn now() -> Option<DateTime> {
-    let now = js_sys::Date::new_0();
-    let day = DateTime::new(now.get_full_year() as i32, now.get_month() as u8 + 1, now.get_date() as u8)?;
-    day.at(now.get_hours() as u8, now.get_minutes() as u8, now.get_seconds() as u8)
-}
-
-#[wasm_bindgen]
+#[wasm_bindgen(wasm_bindgen_futures = crate::task)]
 impl Model {
     /// One line that names executor and device.
     pub fn describe(&self) -> String {
@@ -154,7 +145,7 @@ impl Model {
     /// detail}]}`.
     #[wasm_bindgen(getter)]
     pub fn trial(&self) -> Option<String> {
-        let Trial { tried, untried, fallbacks } = self.trial.as_ref()?;
+        let Trial { tried, untried, fallbacks, .. } = self.trial.as_ref()?;
         let fallback = |f: &Fallback| json!({"op": f.op, "without": f.without, "detail": f.detail});
         let fallbacks: Vec<_> = fallbacks.iter().map(fallback).collect();
         Some(json!({"tried": tried, "untried": untried, "fallbacks": fallbacks}).to_string())
@@ -225,10 +216,10 @@ impl Model {
         Lexicon::is_control(&*self.inner, id)
     }
 
-    /// The text of the template that these inputs use, JSON of [`Inputs`].
+    /// The text of the template that these inputs use, JSON of [`Inputs`](foveate_core::chat::Inputs).
     #[wasm_bindgen(js_name = templateSource)]
     pub fn template_source(&self, inputs: &str) -> Result<String, JsValue> {
-        read_inputs(inputs).and_then(|inputs| Lexicon::template(&*self.inner, &inputs)).map_err(thrown)
+        Inputs::from_json(inputs).and_then(|inputs| Lexicon::template(&*self.inner, &inputs)).map_err(thrown)
     }
 
     /// The bytes of each token, as `TokenBytes::pack` writes them.
@@ -245,20 +236,10 @@ impl Model {
     }
 
     /// Writes a conversation, JSON of `[{role, content, ..}]`, as the model expects it. `inputs` is JSON of
-    /// [`Inputs`], of which each key may be missing.
+    /// [`Inputs`](foveate_core::chat::Inputs), of which each key may be missing.
     pub fn render(&self, messages: &str, inputs: &str) -> Result<String, JsValue> {
-        let render = || {
-            let wrong = |e| Error::Template { reason: format!("messages: {e}") };
-            let messages: Vec<Message> = serde_json::from_str(messages).map_err(wrong)?;
-            let inputs = read_inputs(inputs)?;
-            let template = self.inner.template()?.clone();
-            let template = match now() {
-                Some(now) => template.with_now(now),
-                None => template,
-            };
-            template.render_with(&messages, &inputs)
-        };
-        render().map_err(thrown)
+        let rendered = self.inner.template().and_then(|template| render(template, messages, inputs));
+        rendered.map_err(thrown)
     }
 
     /// Begins an answer to these tokens.

@@ -1,10 +1,10 @@
 //! Opening executors and the files of a model.
 
-use crate::options::JsFiles;
+use crate::files::JsFiles;
 use crate::source::File;
 use foveate_core::gpu::{self, Gpu};
 use foveate_core::host::HostBackend;
-use foveate_core::model::{Files, Hub};
+use foveate_core::model::Files;
 use foveate_core::weights::{Checkpoint, Source};
 use foveate_core::{Any, Error, Result};
 use js_sys::Reflect;
@@ -18,28 +18,13 @@ pub(crate) async fn read(files: &JsFiles) -> Result<Files> {
         return Files::from_gguf(Checkpoint::gguf_parts(parts.collect::<Result<_>>()?).await?);
     }
     let missing = |what: &str| Error::Config { reason: format!("{what} is missing") };
-    let config = files.config().ok_or_else(|| missing("config.json"))?.to_vec();
+    if files.config().is_none() {
+        return Err(missing("config.json"));
+    }
     let shards = files.weights().filter(|w| !w.is_empty()).ok_or_else(|| missing("model.safetensors"))?;
     let shards = shards.into_iter().map(|shard| Ok(Box::new(File::new(shard)?) as Box<dyn Source>));
     let weights = Checkpoint::safetensors(shards.collect::<Result<_>>()?).await?;
-    let bytes = |file: Option<js_sys::Uint8Array>| file.map(|bytes| bytes.to_vec());
-    let [generation, tokenizer, tokenizer_config] =
-        [files.generation(), files.tokenizer(), files.tokenizer_config()].map(bytes);
-    let [special_tokens_map, added_tokens, template_json] =
-        [files.special_tokens_map(), files.added_tokens(), files.template_json()].map(bytes);
-    let template = files.template();
-    let hub = Hub {
-        config: &config,
-        generation: generation.as_deref(),
-        tokenizer: tokenizer.as_deref(),
-        tokenizer_config: tokenizer_config.as_deref(),
-        special_tokens_map: special_tokens_map.as_deref(),
-        added_tokens: added_tokens.as_deref(),
-        template: template.as_deref(),
-        template_json: template_json.as_deref(),
-        templates: &[],
-    };
-    Files::from_hub(weights, hub)
+    files.with_hub(|hub| Files::from_hub(weights, hub))
 }
 
 /// WebGPU as this thread sees it: absent in Node.js and in browsers without it.
@@ -63,7 +48,7 @@ pub fn set_subgroups(min: u32, max: u32) {
 
 /// Opens a GPU, with the subgroups that the caller told of.
 pub(crate) async fn open_gpu(device: &str, baseline: bool) -> Result<Gpu> {
-    let gpu = Gpu::open(gpu::Options { software: device == "gpu", baseline }).await?;
+    let gpu = Gpu::open(gpu::Options::default().software(device == "gpu").baseline(baseline)).await?;
     let (min, max) = if baseline { (0, 0) } else { SUBGROUPS.get() };
     Ok(gpu.with_subgroups(min, max))
 }

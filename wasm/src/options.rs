@@ -1,29 +1,14 @@
 //! Options, read from objects of JavaScript.
 
 use crate::guide::JsGuide;
-use crate::source::JsSource;
 use foveate_core::generate::{Generation, Speculation};
 use foveate_core::sample::Sampling;
 use foveate_core::{Error, Result};
-use js_sys::{Uint8Array, Uint32Array};
+use js_sys::Uint32Array;
 use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
-/** What a model is made of: a GGUF file or all parts of a split one, or a folder of the hub. */
-export interface JsFiles {
-  gguf?: JsSource[] | undefined;
-  weights?: JsSource[] | undefined;
-  /** `config.json` and what else is there, as their bytes. */
-  config?: Uint8Array | undefined;
-  generation?: Uint8Array | undefined;
-  tokenizer?: Uint8Array | undefined;
-  tokenizerConfig?: Uint8Array | undefined;
-  specialTokensMap?: Uint8Array | undefined;
-  addedTokens?: Uint8Array | undefined;
-  template?: string | undefined;
-  templateJson?: Uint8Array | undefined;
-}
 export interface JsOptions {
   maxTokens?: number | undefined;
   temperature?: number | undefined;
@@ -54,29 +39,6 @@ export interface JsOptions {
 
 #[wasm_bindgen]
 extern "C" {
-    #[wasm_bindgen(typescript_type = "JsFiles")]
-    pub type JsFiles;
-    #[wasm_bindgen(method, getter)]
-    pub(crate) fn gguf(this: &JsFiles) -> Option<Vec<JsSource>>;
-    #[wasm_bindgen(method, getter)]
-    pub(crate) fn weights(this: &JsFiles) -> Option<Vec<JsSource>>;
-    #[wasm_bindgen(method, getter)]
-    pub(crate) fn config(this: &JsFiles) -> Option<Uint8Array>;
-    #[wasm_bindgen(method, getter)]
-    pub(crate) fn generation(this: &JsFiles) -> Option<Uint8Array>;
-    #[wasm_bindgen(method, getter)]
-    pub(crate) fn tokenizer(this: &JsFiles) -> Option<Uint8Array>;
-    #[wasm_bindgen(method, getter, js_name = tokenizerConfig)]
-    pub(crate) fn tokenizer_config(this: &JsFiles) -> Option<Uint8Array>;
-    #[wasm_bindgen(method, getter, js_name = specialTokensMap)]
-    pub(crate) fn special_tokens_map(this: &JsFiles) -> Option<Uint8Array>;
-    #[wasm_bindgen(method, getter, js_name = addedTokens)]
-    pub(crate) fn added_tokens(this: &JsFiles) -> Option<Uint8Array>;
-    #[wasm_bindgen(method, getter, js_name = templateJson)]
-    pub(crate) fn template_json(this: &JsFiles) -> Option<Uint8Array>;
-    #[wasm_bindgen(method, getter)]
-    pub(crate) fn template(this: &JsFiles) -> Option<String>;
-
     #[wasm_bindgen(typescript_type = "JsOptions")]
     pub type JsOptions;
     #[wasm_bindgen(method, getter, js_name = maxTokens)]
@@ -116,19 +78,26 @@ extern "C" {
 /// Tokens that a step tells of at most.
 const MOST_LIKELY: f64 = 100.0;
 
-fn number(name: &str, value: &JsValue) -> Result<Option<f64>> {
+fn number(setting: &'static str, value: &JsValue) -> Result<Option<f64>> {
     if value.is_undefined() || value.is_null() {
         return Ok(None);
     }
-    let wrong = || Error::Config { reason: format!("{name} must be a number") };
-    value.as_f64().filter(|v| v.is_finite()).map(Some).ok_or_else(wrong)
+    match value.as_f64() {
+        Some(number) if number.is_finite() => Ok(Some(number)),
+        number => {
+            let text = || value.as_string().map_or_else(|| "another type".into(), |text| format!("{text:?}"));
+            let got = number.map_or_else(text, |number| number.to_string());
+            Err(Error::OutOfRange { setting, expected: "a finite number".into(), got })
+        }
+    }
 }
 
 /// A whole number of at most `most`.
-fn whole(name: &str, value: &JsValue, most: f64) -> Result<Option<f64>> {
-    match number(name, value)? {
+fn whole(setting: &'static str, value: &JsValue, most: f64) -> Result<Option<f64>> {
+    match number(setting, value)? {
         Some(v) if v < 0.0 || v.fract() != 0.0 || v > most => {
-            Err(Error::Config { reason: format!("{name} must be a whole number within 0 and {most}, got {v}") })
+            let expected = format!("a whole number within 0 and {most}");
+            Err(Error::OutOfRange { setting, expected, got: v.to_string() })
         }
         valid => Ok(valid),
     }
@@ -137,15 +106,16 @@ fn whole(name: &str, value: &JsValue, most: f64) -> Result<Option<f64>> {
 impl JsOptions {
     pub(crate) fn read(&self) -> Result<Generation> {
         let default = Sampling::default();
-        let real = |name, value: JsValue, default| Ok::<_, Error>(number(name, &value)?.map_or(default, |v| v as f32));
-        let sampling = Sampling {
-            temperature: real("temperature", self.temperature(), default.temperature)?,
-            top_k: whole("topK", &self.top_k(), u32::MAX.into())?.map_or(default.top_k, |v| v as u32),
-            top_p: real("topP", self.top_p(), default.top_p)?,
-            min_p: real("minP", self.min_p(), default.min_p)?,
-            repetition_penalty: real("repetitionPenalty", self.repetition_penalty(), default.repetition_penalty)?,
-            seed: whole("seed", &self.seed(), 2f64.powi(53))?.map_or(default.seed, |v| v as u64),
+        let real = |name: &'static str, value: JsValue, default| {
+            Ok::<_, Error>(number(name, &value)?.map_or(default, |v| v as f32))
         };
+        let sampling = Sampling::default()
+            .temperature(real("temperature", self.temperature(), default.temperature)?)
+            .top_k(whole("topK", &self.top_k(), u32::MAX.into())?.map_or(default.top_k, |v| v as u32))
+            .top_p(real("topP", self.top_p(), default.top_p)?)
+            .min_p(real("minP", self.min_p(), default.min_p)?)
+            .repetition_penalty(real("repetitionPenalty", self.repetition_penalty(), default.repetition_penalty)?)
+            .seed(whole("seed", &self.seed(), 2f64.powi(53))?.map_or(default.seed, |v| v as u64));
         let mut options = Generation::new().sampling(sampling);
         if let Some(most) = whole("maxTokens", &self.max_tokens(), u32::MAX.into())? {
             options.max_tokens = most as u64;

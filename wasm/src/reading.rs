@@ -38,7 +38,7 @@ impl Reading {
     }
 }
 
-#[wasm_bindgen]
+#[wasm_bindgen(wasm_bindgen_futures = crate::task)]
 impl Reading {
     /// Of scores, log-probability, entropy and rank of each of the next tokens but the text's first; otherwise the vectors
     /// of the next tokens, one behind the other. None at the end.

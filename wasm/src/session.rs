@@ -110,7 +110,7 @@ impl Session {
     }
 }
 
-#[wasm_bindgen]
+#[wasm_bindgen(wasm_bindgen_futures = crate::task)]
 impl Session {
     /// Every token, with 4294967295 for a latent.
     pub fn tokens(&self) -> Result<Vec<u32>, JsValue> {
@@ -251,7 +251,7 @@ impl Snapshot {
     }
 }
 
-#[wasm_bindgen]
+#[wasm_bindgen(wasm_bindgen_futures = crate::task)]
 impl Augmentation {
     /// Elements of a latent.
     #[wasm_bindgen(getter)]

@@ -21,6 +21,7 @@ const chat = new Chat(host, {
     history.save(conversation);
     draw();
   },
+  growing: (conversation) => history.write(conversation),
   without: () => chooseModel(),
   before: (...found) => inside.before(...found),
   token: () => inside.token(),

@@ -8,6 +8,7 @@ import { createRequire } from "node:module";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
+import { memoryOf } from "./memory.mjs";
 
 const web = dirname(dirname(fileURLToPath(import.meta.url)));
 const root = dirname(web);
@@ -53,19 +54,22 @@ function wasm(folder, flags, more = [], crate = "foveate-wasm") {
 
 const ONE_THREAD = ["-Ctarget-feature=+simd128"];
 
-/** Builds the wasm with one thread, which most pages download. */
-const single = (folder) => wasm(folder, ONE_THREAD);
+/** Modules beside that of the models, both of `wasm/parts`: folder and features. */
+const SMALL = [
+  ["parts", []],
+  ["constrain", ["--features", "constrain"]],
+];
 
-/** Builds the module of answers' parts, with constraints or without. */
-const parts = (folder, features) => wasm(folder, ONE_THREAD, features, "foveate-parts");
-
-/** Builds the wasm whose threads share a memory, for cross-origin isolated pages. */
-function threaded(folder) {
+/**
+ * Builds the wasm of the models. Its memory is imported, and its code has atomics, which are valid on any memory: threads
+ * share the memory in cross-origin isolated pages, and other pages give the same file a memory of one thread.
+ */
+function engine(folder) {
   const link = ["--shared-memory", "--import-memory", "--max-memory=4294967296"];
   const symbols = ["__wasm_init_tls", "__tls_size", "__tls_align", "__tls_base"].map((name) => `--export=${name}`);
   const features = "-Ctarget-feature=+atomics,+bulk-memory,+mutable-globals,+simd128";
   const flags = [features, ...[...link, ...symbols].map((argument) => `-Clink-arg=${argument}`)];
-  return wasm(folder, flags, ["--features", "threads"]);
+  return wasm(folder, flags);
 }
 
 /** Installs the sources of the standard library if they are missing. */
@@ -82,16 +86,35 @@ function bindgen(command) {
   return [command, "--locked", "--quiet", "--manifest-path", manifest, "--target-dir", join(targets(), "tools")];
 }
 
-/** Writes the wasm in `built`, optimized, and its glue into `pkg`. */
-function packed(built, pkg, name = "foveate_wasm") {
+/** Writes a wasm file, optimized, and its glue into `pkg`. */
+function packed(built, pkg) {
   mkdirSync(pkg, { recursive: true });
-  run("cargo", [...bindgen("run"), "--", join(built, "wasm", `${name}.wasm`), pkg]);
+  run("cargo", [...bindgen("run"), "--", built, pkg]);
   const [file, optimised] = [join(pkg, "foveate_bg.wasm"), join(pkg, "optimised.wasm")];
-  // Higher levels are not faster, and larger when compressed.
-  tool("binaryen", "wasm-opt", [file, "-o", optimised, "-O1", "--strip-debug"]);
+  // Higher levels are not faster, and larger when compressed. Sets of locals that change nothing are 4 kB of that.
+  tool("binaryen", "wasm-opt", [file, "-o", optimised, "-O1", "--rse", "--vacuum", "--strip-debug"]);
   renameSync(optimised, file);
   const gzipped = gzipSync(readFileSync(file), { level: 9 }).length;
   console.log(`${relative(web, file)}: ${statSync(file).size} bytes, ${gzipped} gzipped`);
+}
+
+/**
+ * Writes that the wasm's memory is that of one thread, into the file and into its glue, and where the file says so: scripts that
+ * start threads change the byte, and bring a memory.
+ */
+function unshare(pkg) {
+  const file = join(pkg, "foveate_bg.wasm");
+  const bytes = readFileSync(file);
+  const { flags, initial, maximum } = memoryOf(bytes);
+  bytes[flags] = 1;
+  writeFileSync(file, bytes);
+  const glue = join(pkg, "foveate.js");
+  writeFileSync(glue, readFileSync(glue, "utf8").replaceAll(",shared:true", ""));
+  const [script, types] = ["js", "d.ts"].map((ending) => join(pkg, `memory.${ending}`));
+  writeFileSync(script, `export const FLAGS = ${flags}, INITIAL = ${initial}, MAXIMUM = ${maximum};\n`);
+  const lines = ["/** Offset of the byte that is 1 if the wasm's memory is not shared, and 3 if it is. */", "export declare const FLAGS: number;"];
+  lines.push("/** Pages of the memory at first and at most, of 64 KiB each. */", "export declare const INITIAL: number, MAXIMUM: number;");
+  writeFileSync(types, `${lines.join("\n")}\n`);
 }
 
 /** Returns cargo's target folder. */
@@ -113,7 +136,7 @@ async function types() {
  */
 function plainGlue() {
   const comments = /^ *\/\*\*\n(?: *\*.*\n)*? *\*\/\n/gm;
-  for (const folder of ["pkg", "pkg/threads", "pkg/parts", "pkg/constrain"]) {
+  for (const folder of ["pkg", "pkg/parts", "pkg/constrain"]) {
     const [file, script] = ["d.ts", "js"].map((ending) => join(web, folder, `foveate.${ending}`));
     const types = readFileSync(file, "utf8")
       .replaceAll(/^ *\[Symbol\.dispose\]\(\): void;\n/gm, "")
@@ -130,7 +153,7 @@ function commonTypes() {
   const cjs = join(web, "cjs");
   rmSync(cjs, { recursive: true, force: true });
   const isTypes = (path) => path.endsWith(".d.ts") && !path.endsWith(".wasm.d.ts");
-  const filter = (path) => statSync(path).isDirectory() ? !path.endsWith("threads") : isTypes(path);
+  const filter = (path) => statSync(path).isDirectory() || isTypes(path);
   for (const folder of ["dist", "pkg"]) cpSync(join(web, folder), join(cjs, folder), { recursive: true, filter });
   writeFileSync(join(cjs, "package.json"), '{ "type": "commonjs" }\n');
 }
@@ -143,15 +166,19 @@ function licences() {
 if (!process.argv.includes("--only-ts")) {
   rmSync(join(web, "pkg"), { recursive: true, force: true });
   sources();
-  const [one, threads] = ["single", "threads"].map((name) => join(targets(), name));
+  const [models, small] = ["threads", "single"].map((name) => join(targets(), name));
+  const modules = async () => {
+    for (const [folder, features] of SMALL) {
+      await wasm(small, ONE_THREAD, features, "foveate-parts");
+      // The next one replaces this file.
+      copyFileSync(join(small, target, "wasm", "foveate_parts.wasm"), join(small, `${folder}.wasm`));
+    }
+  };
   // In parallel: each build spends most of its time in one crate, on one thread.
-  await Promise.all([single(one), threaded(threads), start("cargo", bindgen("build"))]);
-  packed(join(one, target), join(web, "pkg"));
-  packed(join(threads, target), join(web, "pkg", "threads"));
-  for (const [folder, features] of [["parts", []], ["constrain", ["--features", "constrain"]]]) {
-    await parts(one, features);
-    packed(join(one, target), join(web, "pkg", folder), "foveate_parts");
-  }
+  await Promise.all([engine(models), modules(), start("cargo", bindgen("build"))]);
+  packed(join(models, target, "wasm", "foveate_wasm.wasm"), join(web, "pkg"));
+  unshare(join(web, "pkg"));
+  for (const [folder] of SMALL) packed(join(small, `${folder}.wasm`), join(web, "pkg", folder));
   await types();
 }
 plainGlue();

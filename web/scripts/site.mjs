@@ -2,7 +2,7 @@
 //
 // usage: npm run build:site [-- FOLDER]        needs `npm run build` before
 //
-// Vite bundles both pages. `_headers` isolates the pages on hosts that read it (Netlify, Cloudflare Pages); elsewhere the
+// Vite bundles the pages. `_headers` isolates the pages on hosts that read it (Netlify, Cloudflare Pages); elsewhere the
 // service worker does.
 
 import { createHash } from "node:crypto";
@@ -45,7 +45,7 @@ await build({
     modulePreload: { polyfill: false },
     // Threads load the wasm by its address.
     assetsInlineLimit: 0,
-    rollupOptions: { input: ["index.html", "kernels.html"].map((page) => join(playground, page)) },
+    rollupOptions: { input: ["index.html", "kernels.html", "tools.html"].map((page) => join(playground, page)) },
   },
 });
 

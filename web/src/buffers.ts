@@ -273,10 +273,32 @@ function params(op: string, pass: Pass, places: readonly Place[], args: readonly
   return words;
 }
 
-/** Returns the capabilities of a device, for planning. */
-function capsOf(gpu: GPUDevice, baseline: boolean): Record<string, number> {
-  const { limits, features } = gpu;
-  const info = (gpu as { adapterInfo?: Partial<GPUAdapterInfo> }).adapterInfo ?? {};
+/** The part of `GPUAdapter` and `GPUDevice` that shaders depend on. */
+export interface Capable {
+  readonly features: { has(name: string): boolean };
+  readonly limits: object;
+}
+
+/** Limits of every WebGPU device. */
+const BASELINE: Capable = {
+  features: new Set<string>(),
+  limits: {
+    maxComputeWorkgroupStorageSize: 16384,
+    maxComputeInvocationsPerWorkgroup: 256,
+    maxComputeWorkgroupSizeX: 256,
+    maxStorageBuffersPerShaderStage: 8,
+    maxStorageBufferBindingSize: 1 << 27,
+    maxBufferSize: 1 << 28,
+    maxComputeWorkgroupsPerDimension: 65535,
+    minStorageBufferOffsetAlignment: 256,
+  },
+};
+
+/** Returns the capabilities of a device or an adapter, for planning. */
+export function capsOf(gpu: Capable = BASELINE, baseline = false): Record<string, number> {
+  const { features } = gpu;
+  const limits = gpu.limits as GPUSupportedLimits;
+  const { adapterInfo, info = adapterInfo ?? {} } = gpu as { adapterInfo?: Partial<GPUAdapterInfo>; info?: Partial<GPUAdapterInfo> };
   const subgroups = !baseline && features.has("subgroups") && info.subgroupMinSize !== undefined;
   const most = (limit: number, baseline_: number) => (baseline ? Math.min(limit, baseline_) : limit);
   return {

@@ -2,14 +2,14 @@
 
 import type { OpInputs, OpName } from "../pkg/ops.js";
 import { absolute } from "./address.js";
-import { type BufferDevice, BufferExecutor, type OwnDevice } from "./buffers.js";
+import { type BufferDevice, BufferExecutor, type Capable, capsOf, type OwnDevice } from "./buffers.js";
 import { type Abortable, FoveateError } from "./error.js";
-import type { Argument, Device as Kind, Engine, Finding } from "./methods.js";
+import type { Argument, Device as Kind, Engine, Finding, Plan } from "./methods.js";
 import { checkOptions, type OptionNames } from "./options.js";
 import { ENGINE_OPTIONS, type EngineOptions, spawnEngine } from "./spawn.js";
 import { type AnySettings, byName, bytesOf, hooksOf, type Settings, settingsText, shapesOf, type Tensor, type TensorData, type Tensors, typed } from "./tensors.js";
 
-export type { Finding };
+export type { Finding, Plan };
 export type * from "../pkg/ops.js";
 export type { AnySettings, Cancellable, Settings, Tensor, TensorData, Tensors } from "./tensors.js";
 
@@ -123,6 +123,14 @@ export class Executor {
   /** Returns the arguments of an op with these settings. */
   arguments(op: string, settings: AnySettings = {}): Promise<readonly Argument[]> {
     return this.#engine.call("arguments", [op, settingsText(settings), "{}"]);
+  }
+
+  /**
+   * Returns the passes of an op on WebGPU as data, and runs nothing: the WGSL of each, its bindings and its workgroups. `gpu` is
+   * the `GPUAdapter` or `GPUDevice` to plan for; without it, the plan keeps to WebGPU's default limits.
+   */
+  plan(op: string, settings: AnySettings = {}, gpu?: Capable): Promise<Plan> {
+    return this.#engine.call("plan", [op, settingsText(settings), "{}", JSON.stringify(capsOf(gpu))]);
   }
 
   /** Draws valid inputs for an op: random numbers, and ids within the vocabulary. The same seed draws the same inputs. */

@@ -3,9 +3,10 @@
 import type { Device as WasmDevice, JsFiles, Model as WasmModel } from "../pkg/foveate.js";
 import { FoveateError, throwIfAborted } from "./error.js";
 import { subgroups } from "./features.js";
-import { compiled, glue, locate } from "./glue.js";
+import { compiled, glue } from "./glue.js";
 import { Loaded } from "./loaded.js";
 import type { Argument, Device, Engine, Finding, Hooks, Info, Method, Methods, Plan, Progress, Requests } from "./methods.js";
+import { locate } from "./modules.js";
 import { Ahead, settled } from "./pipelines.js";
 import { type OpenSource, openCase, withFiles } from "./source.js";
 
@@ -30,6 +31,11 @@ async function begun(): Promise<void> {
   await compiled();
   glue.setSubgroups(...(await subgroups()));
 }
+
+/** Most bytes of weights, caches and scratch memory that the CPU executor allocates in WebAssembly (`core/src/host.rs`). */
+const MOST_WEIGHTS = 3 * 2 ** 30;
+/** Loaded bytes from which on the size of the wasm's memory tells whether they stay there. */
+const CERTAIN = 2 ** 26;
 
 /** Runs the methods in this thread. */
 export class LocalEngine implements Engine {
@@ -91,8 +97,16 @@ export class LocalEngine implements Engine {
         const counted = compiling.counted({ compiled, pipelines });
         return hear({ loadedBytes, totalBytes, compiledPipelines: counted.compiled, totalPipelines: counted.pipelines });
       };
+      let excess: number | undefined;
       const report = (...numbers: typeof told) => {
         told = numbers;
+        const [bytes, of] = numbers;
+        // A GPU's weights only pass through the wasm's memory.
+        const onCpu = device === "cpu" || (bytes > CERTAIN && glue.wasmBytes() > bytes);
+        if (onCpu && of > MOST_WEIGHTS) {
+          excess = of;
+          return false;
+        }
         // All pipelines are requested at once, between the first report of one and the last.
         compiling.on(told[2] < told[3]);
         return tell();
@@ -102,6 +116,11 @@ export class LocalEngine implements Engine {
         await settled(tell);
         tell();
         return model;
+      } catch (error) {
+        if (excess === undefined) throw error;
+        const [weights, most] = [excess, MOST_WEIGHTS].map((bytes) => `${(bytes / 1e9).toFixed(1)} GB`);
+        const instead = "take a smaller model, a format of fewer bits, or a GPU";
+        throw new FoveateError("out-of-memory", `the model has ${weights} of weights, and the CPU in WebAssembly holds at most ${most}: ${instead}`);
       } finally {
         compiling.on(false);
       }

@@ -11,6 +11,8 @@ import { sameVersion, type SizedVersion } from "./version.js";
 export interface Reading extends RequestSettings {
   /** Stores downloaded files, and reads stored ones. */
   readonly cache?: boolean;
+  /** Blocks that are fetched ahead of the one that is read: 3 by default. */
+  readonly ahead?: number;
   /** Called once if the storage is full. Default: a warning in the console. */
   readonly onFull?: ((error: FoveateError) => void) | undefined;
 }
@@ -20,6 +22,8 @@ const nameOf = (url: URL) => decodeURIComponent(url.pathname.split("/").pop() ||
 export class Files {
   /** The last error of reading a file for the wasm, which converts errors to texts. */
   failure: FoveateError | undefined;
+  /** See {@link Reading}. */
+  readonly ahead: number;
   readonly #source: string;
   readonly #reading: Reading;
   /** Opened files of the cache by address. */
@@ -33,6 +37,7 @@ export class Files {
 
   constructor(source: string, reading: Reading) {
     this.#source = source;
+    this.ahead = reading.ahead ?? 3;
     this.#reading = { ...reading, onFetched: (bytes) => ((this.#fetched = true), reading.onFetched?.(bytes)) };
   }
 
@@ -298,8 +303,8 @@ interface Origins {
 
 /** Blocks kept in memory. The tensors of a layer are neighbours in a file, but are not read in the order of the file. */
 const KEPT = 8;
-/** Blocks that are fetched ahead. */
-const AHEAD = 3;
+/** Blocks that `download` fetches at once. */
+const AT_ONCE = 4;
 
 /** A large file. */
 export class BlockSource implements JsSource {
@@ -327,7 +332,7 @@ export class BlockSource implements JsSource {
     for (let at = offset; at < end; ) {
       const index = Math.floor(at / BLOCK);
       const block = this.#block(index);
-      for (let next = index + 1; next <= index + AHEAD && next * BLOCK < this.size; next++) {
+      for (let next = index + 1; next <= index + this.#origins.files.ahead && next * BLOCK < this.size; next++) {
         if (!this.#blocks.has(next)) this.#block(next).catch(() => {});
       }
       const bytes = await block.catch((error) => {
@@ -354,7 +359,7 @@ export class BlockSource implements JsSource {
         hear();
       }
     };
-    await Promise.all(Array.from({ length: 1 + AHEAD }, worker));
+    await Promise.all(Array.from({ length: AT_ONCE }, worker));
   }
 
   #block(index: number): Promise<Uint8Array> {

@@ -56,6 +56,7 @@ import {
 import { checkOptions, type OptionNames } from "./options.js";
 import { Session, type SessionOptions } from "./session.js";
 import { ENGINE_OPTIONS, type EngineOptions, type ModelSource, sendable, spawnEngine } from "./spawn.js";
+import type { Tokenizer, TokenizerOptions } from "./tokenizer.js";
 
 export type { AddOptions, AddProgress, RequestOptions } from "./add.js";
 export type { Answer, AnswerEvent, AnswerResult, FinishReason, GenerateOptions, Prompt, Score } from "./answer.js";
@@ -83,6 +84,7 @@ export type { SelfTest, SplicePolicy, Stats, TemplateOptions };
 export type { EngineOptions };
 export type { Fetch } from "./request.js";
 export type { FileHandle, FolderHandle } from "./spawn.js";
+export type { Tokenizer, TokenizerOptions } from "./tokenizer.js";
 export { FoveateError };
 
 /** Options of {@link load}. */
@@ -149,6 +151,17 @@ export async function load(source: ModelSource, options: LoadOptions = {}): Prom
     engine.close();
     throw error;
   }
+}
+
+/**
+ * Reads the tokenizer and the chat template of a model, without its weights: the header of a GGUF file, or the small files of
+ * a folder or beside a `tokenizer.json`. Runs in the calling thread.
+ *
+ * @throws {FoveateError} if a file cannot be read or is damaged, or the tokenizer is of a kind that is not supported.
+ */
+export async function tokenizer(source: ModelSource, options: TokenizerOptions = {}): Promise<Tokenizer> {
+  const { open } = await import("./tokenizer.js");
+  return open(source, options);
 }
 
 /** Options of {@link Model.embed}. */

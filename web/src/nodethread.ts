@@ -1,10 +1,11 @@
 /** One thread of the CPU executor in Node.js. */
 
-import init, { lendThread } from "../pkg/threads/foveate.js";
-import { builtin } from "./glue.js";
+import init, { lendThread } from "../pkg/foveate.js";
+import type { SharedWasm } from "./glue.js";
+import { builtin } from "./modules.js";
 
 const { parentPort, workerData } = builtin("node:worker_threads");
-const { module, memory } = workerData as { module: WebAssembly.Module; memory: WebAssembly.Memory };
+const { module, memory } = workerData as SharedWasm;
 await init({ module_or_path: module, memory });
 parentPort.postMessage("ready");
 lendThread();

@@ -3,24 +3,24 @@
 import * as constrain from "../pkg/constrain/foveate.js";
 import * as plain from "../pkg/parts/foveate.js";
 import type { JsGuide, Model as WasmModel } from "../pkg/foveate.js";
-import { moduleUrlOf, unloaded, wasmAt } from "./glue.js";
 import type { Asked, TemplateInputs } from "./methods.js";
+import { moduleUrlOf, unloaded, wasmAt } from "./modules.js";
 
 export type Exchange = plain.Exchange;
 type Vocabulary = constrain.Vocabulary;
 
 type Guide = JsGuide & { free(): void };
 
-/** Returns a function that loads a build at its first call. After a failure, the next call loads it again. */
-function loader<Build extends { default(options: { module_or_path: ReturnType<typeof wasmAt> }): Promise<unknown> }>(build: Build, url: () => URL): () => Promise<Build> {
+/** Returns a function that loads a module at its first call. After a failure, the next call loads it again. */
+function loader<Module extends { default(options: { module_or_path: ReturnType<typeof wasmAt> }): Promise<unknown> }>(module: Module, url: () => URL): () => Promise<Module> {
   let loading: Promise<unknown> | undefined;
   return async () => {
-    loading ??= build.default({ module_or_path: wasmAt(url()) }).catch((error) => {
+    loading ??= module.default({ module_or_path: wasmAt(url()) }).catch((error) => {
       loading = undefined;
       throw unloaded(error);
     });
     await loading;
-    return build;
+    return module;
   };
 }
 

@@ -27,13 +27,19 @@ const SUSPICIOUS: readonly unknown[] = [
 /**
  * Opens a model's files, and passes them to `use`. If a file changes on the server meanwhile, starts again once. If files of
  * the cache do not make a model, compares them with the server's, and starts again if one differs. If downloaded files do
- * not make a model, removes them from the cache.
+ * not make a model, removes them from the cache. `open` chooses the files: all of the model, or those that {@link openText}
+ * opens.
  */
-export async function withFiles<T>(source: OpenSource, reading: Reading, use: (files: JsFiles) => Promise<T>): Promise<T> {
+export async function withFiles<T>(
+  source: OpenSource,
+  reading: Reading,
+  use: (files: JsFiles) => Promise<T>,
+  open: (source: OpenSource, files: Files) => Promise<JsFiles> = openSource,
+): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     const files = new Files(nameOfSource(source), reading);
     try {
-      const opened = await openSource(source, files);
+      const opened = await open(source, files);
       await files.keep();
       return await use(opened);
     } catch (thrown) {
@@ -78,6 +84,29 @@ async function openFiles(files: readonly File[]): Promise<JsFiles> {
   if (gguf.length === 0) return openFolder(new LocalFolder(files));
   return { gguf: await Promise.all(gguf.map((file) => openBlob(file, file.name, "gguf"))) };
 }
+
+/** Opens the files with the tokenizer and the chat template of a model: a GGUF file or the first part, or small files. */
+export async function openText(source: OpenSource, files: Files): Promise<JsFiles> {
+  if (source instanceof Blob) {
+    const [first] = new Uint8Array(await source.slice(0, 1).arrayBuffer());
+    if (first === OBJECT) return { tokenizer: new Uint8Array(await source.arrayBuffer()) };
+    return openSource(source, files);
+  }
+  if (typeof source === "string") {
+    const url = address(source);
+    if (isGguf(url.pathname)) return { gguf: [await files.open(partsOf(url)[0] as URL, "gguf")] };
+    if (url.pathname.endsWith("/tokenizer.json")) url.pathname = url.pathname.slice(0, -"tokenizer.json".length);
+    return textOf(new ServerFolder(url, files, "tokenizer.json"));
+  }
+  // The first part of a split file has the metadata.
+  const nameOf = (part: string | File) => (typeof part === "string" ? address(part).pathname : part.name);
+  const [gguf] = [...source].filter((part) => isGguf(nameOf(part))).sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
+  if (gguf !== undefined) return openText(gguf, files);
+  return textOf(areAddresses(source) ? new ListedFolder(source.map(address), files) : new LocalFolder(source as readonly File[]));
+}
+
+/** `{`, the first byte of a `tokenizer.json`. */
+const OBJECT = 0x7b;
 
 /** Maximum number of parts of a split model. The number in a file name is not trusted. */
 const MOST_PARTS = 1000;
@@ -147,17 +176,25 @@ interface Folder {
 }
 
 async function openFolder(folder: Folder): Promise<JsFiles> {
+  const [config, generation, weights, texts] = await Promise.all([
+    folder.small("config.json"),
+    folder.small("generation_config.json"),
+    folder.weights(),
+    textOf(folder),
+  ]);
+  return { config, generation, weights, ...texts };
+}
+
+/** Opens the files of a folder with the tokenizer and the chat template. */
+async function textOf(folder: Folder): Promise<JsFiles> {
   const small = (name: string) => folder.small(name);
-  const [config, generation, tokenizer, tokenizerConfig, template, weights] = await Promise.all([
-    small("config.json"),
-    small("generation_config.json"),
+  const [tokenizer, tokenizerConfig, template] = await Promise.all([
     small("tokenizer.json"),
     small("tokenizer_config.json"),
     small("chat_template.jinja"),
-    folder.weights(),
   ]);
   const beside = await older(small, tokenizerConfig, template);
-  return { config, generation, tokenizer, tokenizerConfig, template: text(template), weights, ...beside };
+  return { tokenizer, tokenizerConfig, template: text(template), ...beside };
 }
 
 /** Reads files of older folders, if the newer files lack their contents. They are not requested otherwise. */
@@ -184,14 +221,17 @@ const text = (bytes: Uint8Array | undefined) => bytes && new TextDecoder().decod
 class ServerFolder implements Folder {
   readonly #base: URL;
   readonly #files: Files;
-  /** `true` if `config.json` is in the cache: the folder was opened before, and the cache has all files that it had then. */
+  readonly #always: string;
+  /** `true` if `#always` is in the cache: the folder was opened before, and the cache has all files that it had then. */
   readonly #before: Promise<boolean>;
 
-  constructor(folder: URL, files: Files) {
+  /** `always` is the file that a folder cannot do without. */
+  constructor(folder: URL, files: Files, always = "config.json") {
     this.#base = new URL(folder);
     if (!this.#base.pathname.endsWith("/")) this.#base.pathname += "/";
     this.#files = files;
-    this.#before = files.has(this.#at("config.json"));
+    this.#always = always;
+    this.#before = files.has(this.#at(always));
   }
 
   #at(name: string): URL {
@@ -202,13 +242,13 @@ class ServerFolder implements Folder {
 
   async small(name: string): Promise<Uint8Array | undefined> {
     const url = this.#at(name);
-    if (name !== "config.json") return this.#files.optional(url, await this.#before);
+    if (name !== this.#always) return this.#files.optional(url, await this.#before);
     try {
       return await this.#files.required(url);
     } catch (error) {
       if (!(error instanceof FoveateError) || error.reason !== "not-found") throw error;
       const { cause, reason } = error;
-      throw new FoveateError("read", `${url} does not exist: a model is a .gguf file or a folder with config.json`, { cause, reason });
+      throw new FoveateError("read", `${url} does not exist: a model is a .gguf file or a folder with ${name}`, { cause, reason });
     }
   }
 

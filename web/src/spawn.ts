@@ -60,8 +60,8 @@ export interface EngineOptions {
    */
   readonly threads?: number;
   /**
-   * Address of a copy of the package's folder `pkg`, which ends with `/`; or of a copy of `foveate_bg.wasm`, and then the
-   * CPU executor has one thread. Default: where the package or its bundle is.
+   * Address of a copy of the package's folder `pkg`, which ends with `/`; or of a copy of its `foveate_bg.wasm`. Default:
+   * where the package or its bundle is.
    */
   readonly wasmUrl?: string | URL;
   /** Address of the worker's script, a copy of the package's `worker.js`, or of `threaded.js` for threads. */
@@ -106,7 +106,7 @@ export function spawnEngine(options: EngineOptions, kind: string): Engine {
   const wasm = wasmUrl === undefined ? undefined : absolute(wasmUrl);
   const inWorker = worker ?? typeof Worker !== "undefined";
   // GPUs need no threads, and the reference executor has none.
-  const several = (kind === "cpu" || kind === "auto") && wasm?.endsWith("/") !== false && (inWorker ? globalThis.crossOriginIsolated === true : isNode());
+  const several = (kind === "cpu" || kind === "auto") && (inWorker ? globalThis.crossOriginIsolated === true : isNode());
   const count = several ? threads : 1;
   return new StartingEngine(async (closing) => {
     const engine = await (inWorker ? remote(count, workerUrl && absolute(workerUrl), worker === true, closing) : local(count));
@@ -124,13 +124,19 @@ const [NODE, here] = ["./node.js", import.meta.url];
 /** Starts an engine in this thread. Pages with a worker do not download its script. */
 async function local(threads: number): Promise<Engine> {
   const { LocalEngine } = await import("./engine.js").catch((error) => {
-    throw new FoveateError("read", `cannot load the scripts of the engine: ${error}`, { cause: error });
+    const offline = globalThis.navigator?.onLine === false;
+    const why = offline ? "this device is offline, and the page keeps no copy of them" : error;
+    throw new FoveateError("read", `cannot load the scripts of the engine: ${why}`, { cause: error, reason: offline ? "offline" : undefined });
   });
-  if (threads > 1) {
-    const { startThreads } = (await import(/* @vite-ignore */ /* webpackIgnore: true */ new URL(NODE, here).href)) as typeof import("./node.js");
-    startThreads(threads);
-  }
+  await prepareThreads(threads);
   return new LocalEngine();
+}
+
+/** In Node.js, has the wasm of this thread started with that many threads. The first number of a process stays. */
+export async function prepareThreads(threads = cores()): Promise<void> {
+  if (!isNode() || threads < 2) return;
+  const { startThreads } = (await import(/* @vite-ignore */ /* webpackIgnore: true */ new URL(NODE, here).href)) as typeof import("./node.js");
+  startThreads(threads);
 }
 
 /** Starts an engine in a worker; unless it must be there, in this thread if that fails. */

@@ -1,8 +1,9 @@
 /** One thread of the CPU executor. */
 
-import init, { lendThread } from "../pkg/threads/foveate.js";
+import init, { lendThread } from "../pkg/foveate.js";
+import type { SharedWasm } from "./glue.js";
 
-addEventListener("message", async ({ data }: MessageEvent<{ module: WebAssembly.Module; memory: WebAssembly.Memory }>) => {
+addEventListener("message", async ({ data }: MessageEvent<SharedWasm>) => {
   try {
     await init({ module_or_path: data.module, memory: data.memory });
   } catch (error) {

@@ -1,13 +1,14 @@
-// Recipes of docs/npm.md: the installed package in bundles of esbuild and webpack, under a strict policy, and offline.
+// Recipes of docs/npm.md: the installed package in bundles of several tools, under a strict policy, and offline.
 
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { serve } from "../serve.mjs";
-import { HTML, MAIN, packed, web } from "./packed.mjs";
+import { bun, HTML, MAIN, packed, web } from "./packed.mjs";
 import * as support from "./support.mjs";
 
 /** Returns the code block below a heading of docs/npm.md. */
@@ -25,7 +26,7 @@ describe("bundles", { skip: support.skipBrowser || support.skipGolden }, () => {
   const { prompt, greedy } = support.skipGolden ? {} : support.goldenTokens("llama");
 
   before(async () => {
-    ({ root } = packed("esbuild", "webpack", "vite"));
+    ({ root } = packed("esbuild", "rollup", "bun", "parcel", "webpack", "vite"));
     browser = await support.launch();
   });
 
@@ -70,17 +71,64 @@ describe("bundles", { skip: support.skipBrowser || support.skipGolden }, () => {
       }
     });
 
-  test("esbuild", async () => {
-    const folder = join(root, "esbuild");
+  /** Writes a page that names the workers and the wasm. Returns its folder. */
+  const naming = (name) => {
+    const folder = join(root, name.toLowerCase());
     const options = "{ device: 'cpu', workerUrl: 'out/threaded.js', wasmUrl: 'out/pkg/', ...options }";
     writeFileSync(join(folder, "main.js"), MAIN(`load(source, ${options})`));
     writeFileSync(join(folder, "index.html"), HTML("out/main.js"));
-    const { build } = await tool("esbuild/lib/main.js");
+    return folder;
+  };
+
+  /** Runs a recipe for pages that name the workers and the wasm, with `tools(folder)` in the place of its imports. */
+  const named = (name, tools) => async () => {
+    const folder = naming(name);
+    const imports = { ...(await tools(folder)), cpSync: (from, to, options) => cpSync(join(folder, from), join(folder, to), options) };
     const AsyncFunction = (async () => {}).constructor;
-    const code = recipe("esbuild").replaceAll(/^import .*\n/gm, "");
-    const here = (options) => build({ ...options, absWorkingDir: folder, logLevel: "error" });
-    await new AsyncFunction("build", "cpSync", code)(here, (from, to, options) => cpSync(join(folder, from), join(folder, to), options));
+    const code = recipe(name).replaceAll(/^import .*\n/gm, "");
+    await new AsyncFunction(...Object.keys(imports), code)(...Object.values(imports));
     await serving(() => folder, both)();
+  };
+
+  test(
+    "esbuild",
+    named("esbuild", async (folder) => {
+      const { build } = await tool("esbuild/lib/main.js");
+      return { build: (options) => build({ ...options, absWorkingDir: folder, logLevel: "error" }) };
+    }),
+  );
+
+  test(
+    "Rollup",
+    named("Rollup", async (folder) => {
+      const [{ rollup }, { nodeResolve }] = [await tool("rollup/dist/es/rollup.js"), await tool("@rollup/plugin-node-resolve/dist/es/index.js")];
+      const at = async ({ input, plugins }) => {
+        const onwarn = ({ message }) => assert.fail(message);
+        const bundle = await rollup({ input: input.map((path) => join(folder, path)), plugins, onwarn });
+        return { write: (options) => bundle.write({ ...options, dir: join(folder, options.dir) }) };
+      };
+      return { rollup: at, nodeResolve };
+    }),
+  );
+
+  test("Bun", { skip: support.unless(bun, "Bun") }, async () => {
+    const folder = naming("Bun");
+    writeFileSync(join(folder, "build.mjs"), recipe("Bun"));
+    execFileSync(bun, ["build.mjs"], { cwd: folder, stdio: ["ignore", "ignore", "inherit"] });
+    await serving(() => folder, both)();
+  });
+
+  test("Parcel", async () => {
+    const folder = join(root, "parcel");
+    writeFileSync(join(folder, "main.js"), MAIN());
+    writeFileSync(join(folder, "index.html"), HTML("main.js"));
+    const manifest = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+    writeFileSync(join(folder, "package.json"), JSON.stringify({ ...manifest, ...JSON.parse(`{${recipe("Parcel")}}`) }));
+    const docs = readFileSync(join(web, "../docs/npm.md"), "utf8");
+    const [, args] = /`parcel (build index\.html [^`]+)`/.exec(docs);
+    const parcel = join(web, "node_modules/parcel/lib/bin.js");
+    execFileSync(process.execPath, [parcel, ...args.split(" "), "--no-cache"], { cwd: folder, stdio: ["ignore", "ignore", "inherit"] });
+    await serving(() => join(folder, "dist"), both)();
   });
 
   test("webpack without configuration of its own", async () => {

@@ -1,12 +1,16 @@
 // Packs the package, and installs it in empty projects.
 
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const web = fileURLToPath(new URL("..", import.meta.url));
+
+/** Bun's program for this machine; npm installs one package for each kind of machine. */
+const ovens = join(web, "node_modules/@oven");
+export const bun = join(ovens, existsSync(ovens) ? (readdirSync(ovens)[0] ?? "") : "", "bin/bun");
 
 const npm = (args, cwd) => execFileSync("npm", args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
 

@@ -35,7 +35,7 @@ describe("the static site", { skip: support.skipBrowser || support.skipModel }, 
   const address = (query) => `${server.url}/some/folder/${query}`;
 
   test("has the files that hosts need", () => {
-    for (const name of ["index.html", "kernels.html", "sw.js", "_headers", "icon-512.png", "theme.js", "licences.txt"]) assert.ok(existsSync(join(site, name)), name);
+    for (const name of ["index.html", "kernels.html", "tools.html", "sw.js", "_headers", "icon-512.png", "theme.js", "licences.txt"]) assert.ok(existsSync(join(site, name)), name);
     assert.match(readFileSync(join(site, "_headers"), "utf8"), /Cross-Origin-Embedder-Policy: require-corp/);
     const html = readFileSync(join(site, "index.html"), "utf8");
     assert.ok(!html.includes("importmap") && html.includes('name="service-worker"'), html.slice(0, 1500));
@@ -58,7 +58,8 @@ describe("the static site", { skip: support.skipBrowser || support.skipModel }, 
   });
 
   test("opens, loads and answers without a network or a server", async () => {
-    await page.waitForFunction(async () => (await caches.keys()).some((name) => name.startsWith("site-")));
+    const kept = () => page.evaluate(async () => (await caches.keys()).some((name) => name.startsWith("site-")));
+    while (!(await kept())) await page.waitForTimeout(100);
     await server.close();
     await context.setOffline(true);
     await page.goto(address(`?device=cpu&model=/models/${support.smollm2}`));

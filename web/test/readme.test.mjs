@@ -121,6 +121,7 @@ describe("the blocks of the READMEs run in Node.js", () => {
         foveate: {
           ...foveate,
           load: (_, options) => foveate.load(talking(TOOLS), options),
+          tokenizer: () => foveate.tokenizer(talking(TOOLS)),
           device: (kind) => foveate.device(kind === "gpu" ? "cpu" : kind),
         },
         "foveate/openai": await import("../dist/openai/client.js"),
@@ -135,6 +136,7 @@ describe("the blocks of the READMEs run in Node.js", () => {
       gpu: {
         check: async () => (await Promise.all(golden.map((name) => cpu.check(new Blob([support.goldenFile(`ops/${name}`)]))))).flat(),
         selfTest: () => cpu.selfTest((name) => name.startsWith("merge/")),
+        plan: (op, settings) => cpu.plan(op, settings),
       },
       q: tensor([1, 8, 4, 16]),
       k: tensor([1, 8, 2, 16]),

@@ -87,6 +87,15 @@ export function launch() {
   });
 }
 
+/** Returns the resident memory of a browser's processes of a type, in bytes. */
+export async function resident(browser, type) {
+  const session = await browser.newBrowserCDPSession();
+  const { processInfo } = await session.send("SystemInfo.getProcessInfo");
+  await session.detach();
+  const pages = processInfo.filter((process) => process.type === type).map(({ id }) => readFileSync(`/proc/${id}/statm`, "utf8").split(" ")[1]);
+  return pages.reduce((sum, count) => sum + 4096 * Number(count), 0);
+}
+
 /** Returns the address of a blank page that imports the package `from` its own server or another one. */
 export const blankAt = (url, from = "..") => `${url}/test/blank.html?from=${encodeURIComponent(from)}`;
 
@@ -140,16 +149,8 @@ export function inChromium(name, skip, body) {
 
     after(() => Promise.all([browser?.close(), server?.close()]));
 
-    const resident = async (type) => {
-      const session = await browser.newBrowserCDPSession();
-      const { processInfo } = await session.send("SystemInfo.getProcessInfo");
-      await session.detach();
-      const pages = processInfo.filter((process) => process.type === type).map(({ id }) => readFileSync(`/proc/${id}/statm`, "utf8").split(" ")[1]);
-      return pages.reduce((sum, count) => sum + 4096 * Number(count), 0);
-    };
-
     const page = { evaluate: (...args) => open.evaluate(...args) };
-    body({ page, tab: () => open, serving, requests, resident, url: () => server.url });
+    body({ page, tab: () => open, serving, requests, resident: (type) => resident(browser, type), url: () => server.url });
 
     test("no page logged errors", () => assert.deepEqual(open.complaints, []));
   });

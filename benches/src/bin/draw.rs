@@ -1,11 +1,15 @@
-//! Pictures of what was measured: `draw sweep OUT.svg SWEEP.json...` and `draw peers OUT.svg PEERS.json`.
+//! Pictures of what was measured: `draw sweep OUT.svg SWEEP.json...`, `draw peers OUT.svg PEERS.json` and
+//! `draw surprise OUT.svg TEXT.json...`.
 //!
-//! A sweep is what `foveate bench --sweep --json` prints, the comparison with peers what `benches/peers.mjs --json` writes.
+//! A sweep is what `foveate bench --sweep --json` prints, the comparison with peers what `benches/peers.mjs --json` writes,
+//! a text what `foveate generate --logprobs 0 --json` prints; its line is called as the file is.
 
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::*;
 use serde_json::Value;
 use std::error::Error;
+use std::path::Path;
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -86,17 +90,7 @@ fn sweeps(root: &Area<'_>, files: &[Value]) -> Result<()> {
         .x_label_area_size(44)
         .y_label_area_size(72)
         .build_cartesian_2d(x.log_scale().base(2.0), y.log_scale())?;
-    chart
-        .configure_mesh()
-        .bold_line_style(GRID)
-        .light_line_style(TRANSPARENT)
-        .axis_style(INK)
-        .label_style((FONT, 14, &INK))
-        .x_desc(all[0].variable.as_str())
-        .y_desc("median time, with quartiles")
-        .x_label_formatter(&|x| format!("{x:.0}"))
-        .y_label_formatter(&|y| seconds(*y))
-        .draw()?;
+    axes(&mut chart, [&all[0].variable, "median time, with quartiles"], seconds)?;
     for (series, colour) in all.iter().zip(COLOURS.iter().cycle()) {
         let line = series.points.iter().map(|(x, _)| (*x, series.factor * x.powf(series.exponent)));
         let drawn = chart.draw_series(LineSeries::new(line, colour.mix(0.5).stroke_width(2)))?;
@@ -111,6 +105,37 @@ fn sweeps(root: &Area<'_>, files: &[Value]) -> Result<()> {
             series.points.iter().map(|(x, [_, median, _])| Circle::new((*x, *median), 4, colour.filled())),
         )?;
     }
+    key(&mut chart)
+}
+
+/// Both axes with their descriptions, and the labels of the second one.
+fn axes<'a, X, Y>(
+    chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>,
+    [x, y]: [&str; 2],
+    label: fn(f64) -> String,
+) -> Result<()>
+where
+    X: Ranged<ValueType = f64> + ValueFormatter<f64>,
+    Y: Ranged<ValueType = f64> + ValueFormatter<f64>,
+{
+    chart
+        .configure_mesh()
+        .bold_line_style(GRID)
+        .light_line_style(TRANSPARENT)
+        .axis_style(INK)
+        .label_style((FONT, 14, &INK))
+        .x_desc(x)
+        .y_desc(y)
+        .x_label_formatter(&|x| format!("{x:.0}"))
+        .y_label_formatter(&|y| label(*y))
+        .draw()?;
+    Ok(())
+}
+
+/// The names of the lines.
+fn key<'a, X: Ranged<ValueType = f64>, Y: Ranged<ValueType = f64>>(
+    chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>,
+) -> Result<()> {
     chart
         .configure_series_labels()
         .position(SeriesLabelPosition::UpperLeft)
@@ -120,6 +145,36 @@ fn sweeps(root: &Area<'_>, files: &[Value]) -> Result<()> {
         .margin(12)
         .draw()?;
     Ok(())
+}
+
+/// Tokens whose mean surprise is one point of a line.
+const SPAN: usize = 200;
+
+/// Surprise in bits of each token, as means of the last [`SPAN`] tokens.
+fn surprise(root: &Area<'_>, files: &[(String, Value)]) -> Result<()> {
+    let mut lines = Vec::new();
+    for (label, file) in files {
+        let bits = |token: &Value| Ok(-number(token, "/logprob")? / std::f64::consts::LN_2);
+        let bits: Vec<f64> = array(file, "/logprobs")?.iter().map(bits).collect::<Result<_>>()?;
+        let means = bits.windows(SPAN).map(|span| span.iter().sum::<f64>() / SPAN as f64);
+        let points: Vec<(f64, f64)> = (SPAN..).map(|at| at as f64).zip(means).collect();
+        lines.push((label, points));
+    }
+    let points = || lines.iter().flat_map(|(_, points)| points);
+    let most = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(0.0, f64::max);
+    let mut chart = ChartBuilder::on(root)
+        .margin(18)
+        .x_label_area_size(44)
+        .y_label_area_size(72)
+        .build_cartesian_2d(SPAN as f64..most(|p| p.0), 0.0..most(|p| p.1) * 1.4)?;
+    let described = format!("surprise in bits, mean of {SPAN} tokens");
+    axes(&mut chart, ["tokens", &described], |bits| format!("{bits:.1}"))?;
+    for ((label, points), colour) in lines.into_iter().zip(COLOURS.iter().cycle()) {
+        let drawn = chart.draw_series(LineSeries::new(points, colour.stroke_width(2)))?;
+        let key = |(x, y): (i32, i32)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2));
+        drawn.label(label).legend(key);
+    }
+    key(&mut chart)
 }
 
 const ROW: u32 = 44;
@@ -164,15 +219,17 @@ fn peers(root: &Area<'_>, file: &Value) -> Result<()> {
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let usage = "usage: draw sweep OUT.svg SWEEP.json... | draw peers OUT.svg PEERS.json";
+    let usage =
+        "usage: draw sweep OUT.svg SWEEP.json... | draw peers OUT.svg PEERS.json | draw surprise OUT.svg TEXT.json...";
     let [kind, out, paths @ ..] = arguments.as_slice() else { return Err(usage.into()) };
     let read = |path: &String| -> Result<Value> {
         let file = std::fs::read_to_string(path).map_err(|e| format!("{path}: {e}"))?;
         Ok(serde_json::from_str(&file).map_err(|e| format!("{path}: {e}"))?)
     };
     let files: Vec<Value> = paths.iter().map(read).collect::<Result<_>>()?;
+    let name = |path: &String| Path::new(path).file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let height = match (kind.as_str(), files.as_slice()) {
-        ("sweep", [_, ..]) => 540,
+        ("sweep" | "surprise", [_, ..]) => 540,
         ("peers", [file]) => ROW * array(file, "/rows")?.len() as u32 + 90,
         _ => return Err(usage.into()),
     };
@@ -180,6 +237,7 @@ fn main() -> Result<()> {
     root.fill(&WHITE)?;
     match kind.as_str() {
         "sweep" => sweeps(&root, &files)?,
+        "surprise" => surprise(&root, &paths.iter().map(name).zip(files).collect::<Vec<_>>())?,
         _ => peers(&root, &files[0])?,
     }
     root.present()?;

@@ -40,12 +40,17 @@ fn large() -> Vec<(String, Op)> {
         for (queries, keys) in [(1024, 1024), (1, 4096)] {
             let spec = attention::Spec::causal(1, queries, keys, 8, 8, dim);
             shapes.push((format!("t{queries} s{keys} d{dim}"), spec.into()));
-            let halves = attention::Spec { kv: DType::F16, ..spec };
+            let halves = spec.with_kv(DType::F16);
             shapes.push((format!("t{queries} s{keys} d{dim} f16"), halves.into()));
             if queries == keys {
-                shapes.push((format!("t{queries} d{dim}"), attention_backward::Spec { forward: spec }.into()));
+                shapes.push((format!("t{queries} d{dim}"), attention_backward::Spec::new(spec).into()));
             }
         }
+    }
+    // Latents of DeepSeek's size.
+    for (queries, keys) in [(1024, 1024), (1, 4096)] {
+        let latents = attention::Spec::causal(1, queries, keys, 16, 1, 576).with_value_dim(512).with_prefix(true);
+        shapes.push((format!("t{queries} s{keys} latents f16"), latents.with_kv(DType::F16).into()));
     }
     shapes
 }

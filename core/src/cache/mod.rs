@@ -73,6 +73,7 @@ pub struct Pool<B: Backend> {
 /// Keys and values of a layer's heads of one kind.
 pub(crate) struct Layer<B: Backend> {
     pub(crate) k: B::Buffer,
+    /// The buffer of keys again where these begin with the values, which then have no bytes of their own.
     pub(crate) v: B::Buffer,
     /// Bytes of a token's keys, and of its values.
     pub(crate) rows: [u64; 2],
@@ -81,9 +82,9 @@ pub(crate) struct Layer<B: Backend> {
 }
 
 impl<B: Backend> Layer<B> {
-    /// The buffers of keys and of values, each with the bytes of a token's row.
-    pub(crate) fn sides(&self) -> [(&B::Buffer, u64); 2] {
-        [(&self.k, self.rows[0]), (&self.v, self.rows[1])]
+    /// The buffers of keys and, if they have one, of values, each with the bytes of a token's row.
+    pub(crate) fn sides(&self) -> impl Iterator<Item = (&B::Buffer, u64)> {
+        [(&self.k, self.rows[0]), (&self.v, self.rows[1])].into_iter().filter(|(_, row)| *row > 0)
     }
 }
 
@@ -93,12 +94,15 @@ fn row_bytes(layer: &crate::config::Layer, format: DType) -> Result<[Option<[u64
     let routed = if let Mixer::Routing(r) = &layer.mixer { Some([4 * u64::from(r.width()); 2]) } else { None };
     let Some(a) = layer.mixer.attention().filter(|a| a.shared.is_none()) else { return Ok([None, routed]) };
     // Heads are read one by one: each is whole blocks.
+    let (heads, [keys, values]) = a.cached();
     let row = |dim: u32| -> Result<u64> {
         let head = format.bytes(dim.into()).filter(|_| attention::KV.contains(&format));
         let refused = || Error::Config { reason: format!("keys of {dim} elements can't be stored as {format}") };
-        Ok(head.ok_or_else(refused)? * u64::from(a.kv_heads))
+        Ok(head.ok_or_else(refused)? * u64::from(heads))
     };
-    Ok([Some([row(a.dim)?, row(a.value_dim)?]), routed])
+    // A value that is the beginning of a key is whole blocks, too.
+    row(a.summed())?;
+    Ok([Some([row(keys)?, row(values)?]), routed])
 }
 
 /// Returns the layer's attention window if it is shorter than the model's context.
@@ -163,7 +167,9 @@ impl<B: Backend> Pool<B> {
                 let bytes = tokens.checked_mul(row).ok_or(Error::OutOfMemory { needs: u64::MAX, has: 0 })?;
                 backend.alloc(label, bytes)
             };
-            Ok(Some(Layer { k: alloc("keys", rows[0])?, v: alloc("values", rows[1])?, rows, windowed }))
+            let k = alloc("keys", rows[0])?;
+            let v = if rows[1] > 0 { alloc("values", rows[1])? } else { k.clone() };
+            Ok(Some(Layer { k, v, rows, windowed }))
         };
         let layers = config.layers.iter().map(|l| {
             let [own, routed] = row_bytes(l, format)?;
@@ -222,7 +228,8 @@ impl<B: Backend> Pool<B> {
         }
     }
 
-    /// Keys and values of a layer's heads of attention, if it has any, `[slots, G D]` and `[slots, G V]`.
+    /// Keys and values of a layer's heads of attention, if it has any, `[slots, G D]` and `[slots, G V]`. Where they come
+    /// from latents, both are the same buffer of `[slots, R]`, each row a latent and the part of keys that heads share.
     pub fn layer(&self, index: usize) -> Option<(&B::Buffer, &B::Buffer)> {
         self.layers[index][0].as_ref().map(|layer| (&layer.k, &layer.v))
     }

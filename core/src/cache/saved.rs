@@ -15,7 +15,7 @@
 //! |---|---|---|
 //! | `tokens` | `[n]` | u32, 4294967295 for an embedding |
 //! | `states.I` | `[bytes]` | u8: what the `I`th buffer of states holds |
-//! | `keys.I`, `values.I` | `[bytes]` | u8: rows of the pool, one a token, of the `I`th keys that layers have; of routing heads behind those of attention. Of layers that see a window, the last `W - 1`, with the widest `W` |
+//! | `keys.I`, `values.I` | `[bytes]` | u8: rows of the pool, one a token, of the `I`th keys that layers have; of routing heads behind those of attention. A latent and the shared part of keys are keys without values. Of layers that see a window, the last `W - 1`, with the widest `W` |
 
 use super::segment::Kind;
 use super::sequence::NO_TOKEN;

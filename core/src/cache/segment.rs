@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The kind of a segment's tokens.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum Kind {
     /// Tokens of the vocabulary.
     Text,
@@ -52,6 +53,7 @@ pub struct SegmentId(pub(super) u64);
 /// Consecutive tokens of a sequence. A segment is never changed but for its end: text grows at the tail, and a rollback
 /// cuts it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Segment {
     /// The id of the segment, which no other one has.
     pub id: SegmentId,

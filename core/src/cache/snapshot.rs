@@ -75,7 +75,7 @@ impl<B: Backend> Snapshot<B> {
         for layer in self.pool.layers() {
             let needed = self.sequence.needed(layer.windowed);
             let mut sides = [Vec::new(), Vec::new()];
-            for ((buffer, row), side) in layer.sides().into_iter().zip(&mut sides) {
+            for ((buffer, row), side) in layer.sides().zip(&mut sides) {
                 let bytes = needed.iter().map(|(_, rows)| u64::from(*rows) * row).sum();
                 let all = backend.alloc("rows", bytes)?;
                 let (mut copies, mut to) = (Vec::new(), 0);

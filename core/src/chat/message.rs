@@ -4,6 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::settable::settable;
 
 /// Names that reasoning goes by, as transformers knows them: the first is the one that most templates read.
 const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
@@ -69,29 +70,39 @@ impl<'de> Deserialize<'de> for Message {
     }
 }
 
-/// The inputs of a chat template other than the messages, and how the rendered text ends.
-#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Inputs {
-    /// End where the assistant's next turn begins.
-    pub add_generation_prompt: bool,
-    /// End inside of the last message, for the model to go on with it.
-    pub continue_final_message: bool,
-    /// Functions that the model may call, as JSON schemas.
-    pub tools: Option<Vec<Value>>,
-    /// Texts that the model may draw on.
-    pub documents: Option<Vec<Value>>,
-    /// The name of one of several templates that the model came with. By default that is `tool_use` if there are tools,
-    /// and `default` otherwise.
-    pub template: Option<String>,
-    /// Variables that the template knows, such as `enable_thinking`.
-    pub variables: Map<String, Value>,
+settable! {
+    /// The inputs of a chat template other than the messages, and how the rendered text ends.
+    #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    pub struct Inputs {
+        /// End where the assistant's next turn begins.
+        pub add_generation_prompt: bool,
+        /// End inside of the last message, for the model to go on with it.
+        pub continue_final_message: bool,
+        /// Functions that the model may call, as JSON schemas.
+        pub tools: Option<Vec<Value>>,
+        /// Texts that the model may draw on.
+        pub documents: Option<Vec<Value>>,
+        /// The name of one of several templates that the model came with. By default that is `tool_use` if there are
+        /// tools, and `default` otherwise.
+        pub template: Option<String>,
+        /// Variables that the template knows, such as `enable_thinking`.
+        pub variables: Map<String, Value>,
+    }
 }
 
 impl Inputs {
     /// Inputs that ask for the assistant's next turn.
     pub fn prompt() -> Self {
         Inputs { add_generation_prompt: true, ..Inputs::default() }
+    }
+
+    /// Reads inputs from a JSON object, of which each key may be missing.
+    ///
+    /// # Errors
+    /// [`Error::Template`] for other JSON, and for a key that is unknown.
+    pub fn from_json(json: &str) -> Result<Self> {
+        serde_json::from_str(json).map_err(|e| Error::template(format!("options: {e}")))
     }
 
     /// Sets a variable from `NAME=VALUE`, as command lines give it: the value is JSON, or else taken as a string.

@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 /// Tolerances of outputs and gradients.
 #[derive(Clone, Copy, PartialEq, Debug)]
+#[non_exhaustive]
 pub struct Bounds {
     /// The tolerance of outputs.
     pub output: Tolerance,

@@ -1,8 +1,6 @@
 //! The ops of a model, known before its weights are loaded.
 
-use crate::any::Any;
 use crate::error::Result;
-use crate::host::HostBackend;
 use crate::model::{Files, Model};
 use crate::sample::{Sampler, Sampling};
 use crate::session::Session;
@@ -21,7 +19,7 @@ const STEPS: [u32; 5] = [1, 8, 32, 128, 512];
 /// # Errors
 /// As [`Model::load`] for a model that does not fit its configuration.
 pub async fn outline(files: &Files) -> Result<Vec<Op>> {
-    let model = Model::hollow(Any::Host(HostBackend::outline()), files).await?;
+    let model = Model::hollow(files).await?;
     let context = CONTEXT.min(model.config().context);
     let vocab = model.config().vocab;
     // Not shared between threads: a session wants it so.

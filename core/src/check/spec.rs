@@ -189,19 +189,10 @@ fn routing(file: &Checkpoint, params: &str) -> Result<Case> {
     let [_, key_tokens, _, value_dim] = shape(file, "v")?;
     let [_, clusters, _] = shape(file, "centroids")?;
     let memory = if file.get("memory_k").is_some() { shape::<4>(file, "memory_k")?[2] } else { 0 };
-    let queries = route::Spec {
-        batch,
-        tokens,
-        heads,
-        dim,
-        clusters,
-        window: params.window,
-        norm: route::Norm::L2,
-        selection: word("selection", &params.selection, &zip(route::Selection::NAMES, route::Selection::ALL))?,
-        scores: true,
-        lengths: false,
-    };
-    let keys = route::Spec { tokens: key_tokens, scores: false, ..queries };
+    let queries = route::Spec::new(batch, tokens, heads, dim, clusters, params.window)
+        .with_selection(word("selection", &params.selection, &zip(route::Selection::NAMES, route::Selection::ALL))?)
+        .with_scores(true);
+    let keys = queries.with_tokens(key_tokens).with_scores(false);
     let mut ops: Vec<(Op, Names)> = vec![(queries.into(), vec![("x", "q")])];
     let kind = match params.shared_qk {
         true => Keys::Shared { normalize: params.normalize_k },
@@ -214,21 +205,13 @@ fn routing(file: &Checkpoint, params: &str) -> Result<Case> {
             Keys::Separate { tokens: key_tokens, entries: keys.entries()? }
         }
     };
-    let spec = selected_attention::Spec {
-        batch,
-        tokens,
-        heads,
-        dim,
-        value_dim,
-        clusters,
-        entries: queries.entries()?,
-        keys: kind,
-        scale: params.scale,
-        causal: params.causal,
-        expires: queries.expires(),
-        offset: false,
-        paged: None,
-        own: word(
+    let spec = selected_attention::Spec::new(batch, tokens, heads, dim, clusters, queries.entries()?)
+        .with_value_dim(value_dim)
+        .with_keys(kind)
+        .with_scale(params.scale)
+        .with_causal(params.causal)
+        .with_expires(queries.expires())
+        .with_own(word(
             "self_mask",
             &params.self_mask,
             &[
@@ -236,17 +219,16 @@ fn routing(file: &Checkpoint, params: &str) -> Result<Case> {
                 ("last_resort", Own::LastResort(params.self_mask_value)),
                 ("excluded", Own::Excluded),
             ],
-        )?,
-        memory,
-        combine: word(
+        )?)
+        .with_memory(memory)
+        .with_combine(word(
             "combine",
             &params.combine,
             &[("mean", Combine::Mean { eps: params.combine_eps }), ("weighted", Combine::Weighted)],
-        )?,
-        save: file.get("dout").is_some(),
-    };
+        )?)
+        .with_save(file.get("dout").is_some());
     let names: Names = if params.shared_qk { Vec::new() } else { vec![("until", "k_until")] };
     ops.push((spec.into(), names.clone()));
-    let backward = selected_attention_backward::Spec { forward: spec };
+    let backward = selected_attention_backward::Spec::new(spec);
     Ok(Case { ops, backward: Some((backward.into(), names)) })
 }

@@ -22,6 +22,7 @@ const SMALL: u64 = 1 << 24;
 
 /// The result of a device's self-test.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Trial {
     /// The names of the cases that ran.
     pub tried: Vec<String>,
@@ -33,6 +34,7 @@ pub struct Trial {
 
 /// An op that does without something of the device.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Fallback {
     /// The op.
     pub op: &'static str,
@@ -208,7 +210,7 @@ mod tests {
 
     fn ops() -> Vec<Op> {
         let kind = activation::Kind::Silu;
-        let activation = activation::Spec { gated: true, stride: 128, ..activation::Spec::new(3, 64, kind) };
+        let activation = activation::Spec::new(3, 64, kind).with_gated(true).with_stride(128);
         vec![norm::Spec::rms(1, 576, 1e-5).into(), norm::Spec::rms(256, 576, 1e-5).into(), activation.into()]
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 /// Softmax attention with grouped heads.
 #[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
 pub struct Attention {
     /// Query heads.
     pub heads: u32,
@@ -99,11 +100,11 @@ impl Attention {
         }
     }
 
-    /// Elements of what a token's input is turned into, one behind the other: queries, keys, values and gates, or of what
-    /// queries come from, the latent and the shared part of keys.
+    /// Elements of what a token's input is turned into, one behind the other: queries, keys, values and gates, or the latent,
+    /// the shared part of keys, and the vector that queries come from, if they come from one.
     pub fn width(&self) -> u32 {
         if let Some(latent) = &self.latent {
-            return latent.query_rank.unwrap_or(self.q_width()) + latent.rank + latent.shared;
+            return latent.query_rank.unwrap_or(0) + latent.row();
         }
         let gates =
             if self.gated { self.heads * self.value_dim } else { 0 } + if self.head_gates { self.heads } else { 0 };
@@ -139,11 +140,21 @@ impl Attention {
         self.heads * self.value_dim
     }
 
-    /// Elements of what second products give for a token: queries, and the own parts of keys with the values behind them.
-    pub(crate) fn expanded(&self) -> [u32; 2] {
-        let Some(latent) = &self.latent else { return [0; 2] };
-        let queries = latent.query_rank.map_or(0, |_| self.q_width());
-        [queries, self.kv_heads * (self.dim - latent.shared) + self.v_width()]
+    /// Elements of what second products give for a token with a latent: queries; their own parts, and later outputs, as wide
+    /// as latents; queries as wide as what is cached.
+    pub(crate) fn expanded(&self) -> [u32; 3] {
+        self.latent.map_or([0; 3], |latent| [self.q_width(), self.heads * latent.rank, self.heads * latent.row()])
+    }
+
+    /// Heads of the keys that are cached for a token, the elements of each, and those of values. Of a latent there is one
+    /// head, the latent and the shared part of keys. The latent is the value as well, which has no row of its own.
+    pub(crate) fn cached(&self) -> (u32, [u32; 2]) {
+        self.latent.map_or((self.kv_heads, [self.dim, self.value_dim]), |latent| (1, [latent.row(), 0]))
+    }
+
+    /// Elements of what attention sums: values, or latents.
+    pub(crate) fn summed(&self) -> u32 {
+        self.latent.map_or(self.value_dim, |latent| latent.rank)
     }
 }
 
@@ -162,8 +173,16 @@ pub struct Latent {
     pub norm: Norm,
 }
 
+impl Latent {
+    /// Elements of what is cached for a token.
+    pub(crate) fn row(&self) -> u32 {
+        self.rank + self.shared
+    }
+}
+
 /// The part of a token's queries, or of its keys, that is normalised by itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum NormOver {
     /// Each head, all with the same weights.
     Head,
@@ -173,19 +192,21 @@ pub enum NormOver {
     All,
 }
 
-/// The factor `1 + beta ln(1 + floor(position / original))` of rotated queries.
+/// The factor `1 + beta ln(1 + floor((position + ahead) / original))` of rotated queries.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Temperature {
     /// The growth of the factor.
     pub beta: f64,
     /// Positions below it have a factor of 1.
     pub original: f64,
+    /// Is added to positions.
+    pub ahead: u32,
 }
 
 impl Temperature {
     /// Returns the factor of a position.
     pub fn factor(&self, position: u32) -> f64 {
-        1.0 + self.beta * (f64::from(position) / self.original).floor().ln_1p()
+        1.0 + self.beta * ((f64::from(position) + f64::from(self.ahead)) / self.original).floor().ln_1p()
     }
 }
 
@@ -205,7 +226,7 @@ impl Dynamic {
         let length = f64::from(length.max(self.original)) / f64::from(self.original);
         let rotary = f64::from(of.rotary);
         let power = if of.rotary > 2 { rotary / (rotary - 2.0) } else { 0.0 };
-        Frequencies { theta: of.theta * (self.factor * (length - 1.0) + 1.0).powf(power), ..of.clone() }
+        of.clone().with_theta(of.theta * (self.factor * (length - 1.0) + 1.0).powf(power))
     }
 
     /// The longest text: as many times longer as the factor says.
@@ -216,6 +237,7 @@ impl Dynamic {
 
 /// A rotary position embedding.
 #[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
 pub struct Rope {
     /// Radians per position of each pair.
     pub frequencies: Frequencies,
@@ -232,6 +254,6 @@ impl Rope {
     /// Turns nothing: a temperature multiplies `rotary` elements by its factor.
     pub(crate) fn still(rotary: u32) -> Self {
         let divisors = Some(vec![f32::INFINITY; rotary as usize / 2].into());
-        Self { frequencies: Frequencies { divisors, ..Frequencies::new(1.0, rotary) }, pairing: Pairing::Half }
+        Self { frequencies: Frequencies::new(1.0, rotary).with_divisors(divisors), pairing: Pairing::Half }
     }
 }

@@ -43,6 +43,7 @@ pub enum PoolerKind {
 
 /// The pooling of a text: one vector from the hidden states of its tokens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Pooled {
     /// The first token's hidden state.
     First,

@@ -124,11 +124,9 @@ impl Scan {
     /// `Config` for heads that are not those of one model, or larger than the ops are made for.
     pub(crate) fn check(&self) -> Result<()> {
         let refused = |reason: String| Err(Error::Config { reason });
-        let spec = delta::Spec {
-            value_heads: self.heads,
-            gate: delta::Gate::Write,
-            ..delta::Spec::new(1, 1, self.groups, self.state, self.dim)
-        };
+        let spec = delta::Spec::new(1, 1, self.groups, self.state, self.dim)
+            .with_value_heads(self.heads)
+            .with_gate(delta::Gate::Write);
         let valid = foveate_kernels::ops::Kernel::validate(&spec);
         valid.map_err(|e| Error::Config { reason: e.to_string() })?;
         let inner = u64::from(self.heads) * u64::from(self.dim);

@@ -36,6 +36,7 @@ pub struct Delta {
 
 /// The decay of states.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Decay {
     /// A gate of each value head.
     Head,
@@ -72,10 +73,7 @@ impl Delta {
     /// # Errors
     /// `Config` for heads that are not those of one model, or larger than the op is made for.
     pub(crate) fn check(&self) -> Result<()> {
-        let spec = delta::Spec {
-            value_heads: self.value_heads,
-            ..delta::Spec::new(1, 1, self.heads, self.key_dim, self.value_dim)
-        };
+        let spec = delta::Spec::new(1, 1, self.heads, self.key_dim, self.value_dim).with_value_heads(self.value_heads);
         let refused = |e: foveate_kernels::error::Error| Error::Config { reason: e.to_string() };
         spec.validate().map_err(refused)?;
         let channels = 2 * u64::from(self.heads) * u64::from(self.key_dim)
@@ -127,9 +125,9 @@ impl Delta {
     }
 
     /// Elements of what second products give for a token: gates of the output, and decays.
-    pub(crate) fn expanded(&self) -> [u32; 2] {
+    pub(crate) fn expanded(&self) -> [u32; 3] {
         let gates = if self.gate.is_some_and(|gate| gate.rank.is_some()) { self.values() } else { 0 };
         let decays = if matches!(self.decay, Some(Decay::Channel(_))) { self.decays() } else { 0 };
-        [gates, decays]
+        [gates, decays, 0]
     }
 }

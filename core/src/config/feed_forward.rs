@@ -7,6 +7,7 @@ use foveate_kernels::{activation, expert_choice};
 
 /// `down(f(gate(x)) * up(x))`, or `down(f(up(x)))` where nothing gates.
 #[derive(Clone, Copy, PartialEq, Debug)]
+#[non_exhaustive]
 pub struct Mlp {
     /// Elements between both products.
     pub inner: u32,
@@ -129,6 +130,9 @@ pub struct Experts {
     pub apart: Option<Norm>,
     /// The weight of each expert is multiplied by a number of its own.
     pub factors: bool,
+    /// Experts read what the layer's norm gives multiplied by their weights, instead of being summed by these. Needs gates,
+    /// and products without biases.
+    pub weighs_input: bool,
     /// Elements of the vectors that experts read and give, where these are narrower than the stream: one product narrows the
     /// stream for them, another one widens their sum. The router and the MLP of all tokens read the stream itself.
     pub latent: Option<u32>,
@@ -148,6 +152,7 @@ impl Experts {
             shared_gate: false,
             apart: None,
             factors: false,
+            weighs_input: false,
             latent: None,
             latent_bias: false,
         }
@@ -161,6 +166,10 @@ impl Experts {
         }
         if self.apart.is_some() && (self.shared.is_none() || self.shared_gate) {
             let reason = "experts that stand apart need an MLP of all tokens without a gate beside them".into();
+            return Err(Error::Config { reason });
+        }
+        if self.weighs_input && (!self.each.gated || self.each.bias || self.clamp.is_some()) {
+            let reason = "experts that read weighed inputs need gates, and no biases or bounds".into();
             return Err(Error::Config { reason });
         }
         self.choice.validate().map_err(|e| Error::Config { reason: e.to_string() })

@@ -124,12 +124,12 @@ impl Mixer {
     }
 
     /// Elements of what a token's products of products give; see [`Attention`] with a latent and [`Delta`] with ranks.
-    pub(crate) fn expanded(&self) -> [u32; 2] {
+    pub(crate) fn expanded(&self) -> [u32; 3] {
         match self {
             Mixer::Attention(a) | Mixer::Both(a, _) => a.expanded(),
             Mixer::Delta(d) => d.expanded(),
-            Mixer::Routing(_) | Mixer::ShortConv(_) | Mixer::Scan(_) => [0; 2],
-            Mixer::Fed(..) | Mixer::TimeMix(_) | Mixer::None => [0; 2],
+            Mixer::Routing(_) | Mixer::ShortConv(_) | Mixer::Scan(_) => [0; 3],
+            Mixer::Fed(..) | Mixer::TimeMix(_) | Mixer::None => [0; 3],
         }
     }
 }

@@ -36,21 +36,12 @@ impl Routing {
 
     /// Returns the spec of `route_step` for a step of `tokens` tokens.
     pub(crate) fn step(&self, tokens: u32) -> route_step::Spec {
-        route_step::Spec {
-            route: route::Spec {
-                batch: 1,
-                tokens,
-                heads: self.heads,
-                dim: self.dim,
-                clusters: self.clusters,
-                window: self.window,
+        route_step::Spec::new(
+            route::Spec::new(1, tokens, self.heads, self.dim, self.clusters, self.window)
                 // Done before, since what is routed is also what is attended to.
-                norm: route::Norm::None,
-                selection: self.selection,
-                scores: false,
-                lengths: false,
-            },
-        }
+                .with_norm(route::Norm::None)
+                .with_selection(self.selection),
+        )
     }
 
     /// # Errors

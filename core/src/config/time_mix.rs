@@ -51,10 +51,7 @@ impl TimeMix {
     /// `Config` for heads or ranks that are larger than the ops are made for.
     pub(crate) fn check(&self) -> Result<()> {
         let refused = |reason: String| Err(Error::Config { reason });
-        let spec = delta::Spec {
-            gate: delta::Gate::RankOne,
-            ..delta::Spec::new(1, 1, self.heads, self.key_dim, self.value_dim)
-        };
+        let spec = delta::Spec::new(1, 1, self.heads, self.key_dim, self.value_dim).with_gate(delta::Gate::RankOne);
         if let Err(error) = spec.validate() {
             return refused(error.to_string());
         }

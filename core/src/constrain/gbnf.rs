@@ -18,12 +18,14 @@ pub(super) fn is_gbnf(grammar: &str) -> bool {
 }
 
 /// # Errors
-/// The line and what is wrong with it.
+/// The line, the column and what is wrong there.
 pub(super) fn to_lark(grammar: &str) -> Result<String, String> {
     let mut parser = Parser { text: grammar, at: 0, names: HashMap::new(), rules: Vec::new() };
     parser.grammar().map_err(|reason| {
-        let line = grammar[..parser.at.min(grammar.len())].matches('\n').count() + 1;
-        format!("line {line} of the GBNF grammar: {reason}")
+        let before = &grammar[..grammar.floor_char_boundary(parser.at)];
+        let (line, column) =
+            (before.matches('\n').count() + 1, before.chars().rev().take_while(|c| *c != '\n').count() + 1);
+        format!("line {line}, column {column} of the GBNF grammar: {reason}")
     })?;
     let root = *parser.names.get("root").ok_or("a GBNF grammar needs a rule root")?;
     let mut names = parser.names.iter();
@@ -390,7 +392,7 @@ mod tests {
         for (grammar, reason) in [
             ("root ::= x\n", "uses rule x"),
             ("x ::= \"a\"\n", "needs a rule root"),
-            ("root ::= \"a\"\nroot ::= \"b\"", "line 2"),
+            ("root ::= \"a\"\nroot ::= \"b\"", "line 2, column "),
             ("root ::= [a", "does not end"),
             ("root ::= \"a\"{3,2}", "is none"),
             ("root ::= \"a\"{999999999999}", "0 to 10000"),

@@ -92,15 +92,27 @@ impl Matcher {
         let text = error.to_string();
         // The first line says it, or one that is marked further down; grammars and drawings stand between.
         let mut lines = text.lines();
-        let first = lines.next().unwrap_or_default();
+        let first = located(lines.next().unwrap_or_default());
         let marked = lines.find_map(|line| line.trim().strip_prefix("error: "));
         Error::constraint(
             self.what,
-            match first {
+            match &*first {
                 "NoExtensionBias" => "no text can meet it".into(),
                 first => one_line(&[Some(first), marked].into_iter().flatten().collect::<Vec<_>>().join(" ")),
             },
         )
+    }
+}
+
+/// An error of the parser of Lark whose `2(5):` is written out.
+fn located(error: &str) -> String {
+    let place = error.strip_prefix("at ").unwrap_or(error).split_once("): ");
+    let numbers = place.and_then(|(place, rest)| Some((place.split_once('(')?, rest)));
+    match numbers {
+        Some(((line, column), rest)) if [line, column].iter().all(|n| n.parse::<usize>().is_ok()) => {
+            format!("line {line}, column {column}: {rest}")
+        }
+        _ => error.into(),
     }
 }
 

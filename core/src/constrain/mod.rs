@@ -146,6 +146,15 @@ impl Constraint {
         Ok(Self::new(Form::Calls(grammar)))
     }
 
+    /// Compiles the constraint for the vocabulary of all bytes, and so finds its mistakes without a model.
+    ///
+    /// # Errors
+    /// `Constraint` for one that is wrong, uses what is not implemented, or costs more than its limits.
+    #[cfg(feature = "constrain")]
+    pub fn validate(&self) -> Result<()> {
+        Matcher::new(self, &std::sync::Arc::new(Vocabulary::of_bytes()?)).map(drop)
+    }
+
     fn new(form: Form) -> Self {
         Self { form, begins: None, repeats: false }
     }

@@ -70,6 +70,13 @@ impl Vocabulary {
         }
     }
 
+    /// A vocabulary with a token for each byte, and one that ends a text.
+    pub(super) fn of_bytes() -> Result<Self> {
+        let bytes = (0..=u8::MAX).map(|byte| TokenBytes::Text(vec![byte]));
+        let end = TokenBytes::Control("<end>".into());
+        Self::of_tokens(bytes.chain([end]).collect(), &[256], |text| Some(text.bytes().map(u32::from).collect()))
+    }
+
     pub(super) fn factory(&self) -> &ParserFactory {
         &self.factory
     }

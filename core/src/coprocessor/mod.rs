@@ -62,6 +62,7 @@ impl Cancel {
 /// Where latents are spliced in if the sequence has grown since the snapshot. The sequence must contain the snapshot's
 /// version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Policy {
     /// Behind the last token, at the positions that follow it. What was decoded meanwhile stays as it is.
     AtTail,

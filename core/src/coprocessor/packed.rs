@@ -136,12 +136,12 @@ impl Layout {
         let alloc = |bytes| backend.alloc("traces", bytes);
         let (o, l) = (rows * row(q_width), rows * row(heads));
         let (outs, lses) = ([alloc(o)?, alloc(o)?, alloc(2 * o)?, alloc(o)?], [alloc(l)?, alloc(l)?, alloc(2 * l)?]);
-        let own = attention::Spec { lse: true, ..attention::Spec::causal(traces, len, len, heads, kv_heads, dim) };
+        let own = attention::Spec::causal(traces, len, len, heads, kv_heads, dim).with_lse(true);
         let operands = operands![q = &own_q, k = &own_k, v = &own_v, out = &outs[0], lse = &lses[0]];
         backend.run(&own.into(), &operands)?;
         // Every trace reads the text as pages, each as far as its own position.
         let pages = self.pages();
-        let prefix = attention::Spec { causal: false, paged: Some(pages), lengths: true, keys: self.text, ..own };
+        let prefix = own.with_causal(false).with_paged(Some(pages)).with_lengths(true).with_keys(self.text);
         let table: Vec<u32> = self.traces.iter().flat_map(|_| 0..pages.width).collect();
         let lengths: Vec<u32> = self.traces.iter().map(|t| t.at + 1).collect();
         let (table, lengths) = (words(backend, &table)?, words(backend, &lengths)?);
@@ -154,7 +154,7 @@ impl Layout {
             copy(&lses[0], &lses[2], 0, l),
             copy(&lses[1], &lses[2], l, l),
         ])?;
-        let merged = merge::Spec { segments: 2, rows: (rows * u64::from(heads)) as u32, dim };
+        let merged = merge::Spec::new(2, (rows * u64::from(heads)) as u32, dim);
         backend.run(&merged.into(), &operands![outs = &outs[2], lses = &lses[2], out = &outs[3], lse = &lses[0]])?;
         backend.copy(&[copy(&outs[3], out, first * row(q_width), o)])
     }

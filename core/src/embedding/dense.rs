@@ -97,6 +97,11 @@ impl Dense {
         Ok(Self { inputs, outputs, weight, bias, activation })
     }
 
+    /// A product without a bias or an activation.
+    pub(super) fn plain([inputs, outputs]: [u32; 2], weight: &[f32]) -> Self {
+        Self { inputs, outputs, weight: weight.into(), bias: None, activation: Activation::Identity }
+    }
+
     /// The outputs for one vector.
     pub(super) fn apply(&self, x: &[f32]) -> Vec<f32> {
         let row = |(at, row): (usize, &[f32])| {

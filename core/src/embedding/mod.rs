@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 /// The prompt in front of a text.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub enum Prompt {
     /// The recipe's default prompt, if it has one.
     #[default]

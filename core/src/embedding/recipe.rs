@@ -1,8 +1,11 @@
 //! The files with which sentence-transformers describes how a model's hidden states become a vector.
 
 use super::dense::Dense;
-use super::pooling::Pooling;
+use super::pooling::{Mode, Pooling};
+use crate::backend::Backend;
+use crate::config::Pooled;
 use crate::error::{Error, Result, one_line};
+use crate::model::Model;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -37,6 +40,7 @@ pub enum Step {
 
 /// How two vectors are compared: larger is nearer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub enum Similarity {
     /// The cosine of the angle between them.
     #[default]
@@ -146,6 +150,28 @@ impl Recipe {
         }
         recipe.settings(&mut file)?;
         Ok(Some(recipe))
+    }
+
+    /// Returns the recipe that files of sentence-transformers gave, or without one that of the model's own file, or the mean
+    /// of all tokens.
+    pub fn of<B: Backend>(files: Option<Self>, model: &Model<B>) -> Self {
+        files.or_else(|| Self::of_model(model)).unwrap_or_default()
+    }
+
+    /// Returns what a GGUF file says of the vectors of texts: a pooling and the products behind it. Vectors have the length
+    /// 1, as those of llama.cpp. `None` for other models, and for files that name no pooling.
+    pub fn of_model<B: Backend>(model: &Model<B>) -> Option<Self> {
+        let config = model.config();
+        let mode = match config.pooled? {
+            Pooled::First => Mode::First,
+            Pooled::Mean => Mode::Mean,
+            Pooled::Last => Mode::Last,
+        };
+        let pooling = Pooling { modes: vec![mode], ..Pooling::default() };
+        let sizes = config.pooled_dense.iter();
+        let dense = sizes.zip(&model.decoder().pooled_dense).map(|(size, of)| Dense::plain(*size, &of.weight));
+        let steps = dense.map(Step::Dense).chain([Step::Normalize]).collect();
+        Some(Self { pooling, steps, ..Self::default() })
     }
 
     /// Reads the settings of the whole, and of its tokenizer.

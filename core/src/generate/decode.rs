@@ -45,7 +45,7 @@ impl Decode {
     /// Begins a generation behind the tokens of `text`.
     ///
     /// # Errors
-    /// `EmptyPrompt` if there are none, or none behind embeddings; `Config` and `Kernel` for options out of their range;
+    /// `EmptyPrompt` if there are none, or none behind embeddings; `OutOfRange` for options out of their range;
     /// `Tokenizer` for stop strings without a tokenizer.
     pub fn new<B: Backend>(text: &mut Buffered<B>, options: &Generation) -> Result<Self> {
         let draws = Draws::of_sequence(options.sampling.seed, options.sequence);
@@ -61,9 +61,7 @@ impl Decode {
             Err(error) if !options.stop.is_empty() => return Err(error),
             Err(_) => None,
         };
-        let mut chain =
-            Chain::new(options.sampling, options.samplers.clone(), model.end_tokens(), model.tokenizer().ok())?
-                .with_draws(draws);
+        let mut chain = options.chain(model)?.with_draws(draws);
         if options.surprise {
             chain = chain.with_surprise();
         }

@@ -1,9 +1,12 @@
 //! Settings of a generation.
 
 use super::speculate::Speculation;
+use crate::backend::Backend;
 use crate::constrain::Constraint;
 use crate::coprocessor::Cancel;
-use crate::sample::{Mirostat, Samplers, Sampling};
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::sample::{Chain, Mirostat, Samplers, Sampling};
 
 /// Tokens of a generation, where no maximum is given.
 const MAX_TOKENS: u64 = 256;
@@ -141,6 +144,27 @@ impl Generation {
     /// ```
     pub fn constraint(self, constraint: impl Into<Option<Constraint>>) -> Self {
         Self { constraint: constraint.into(), ..self }
+    }
+
+    /// Checks what can be checked without a model.
+    ///
+    /// # Errors
+    /// `OutOfRange` for a number out of its range, and for an empty text.
+    pub fn validate(&self) -> Result<()> {
+        if self.stop.iter().any(String::is_empty) {
+            return Err(Error::empty("stop"));
+        }
+        self.sampling.validate()?;
+        self.samplers.validate()
+    }
+
+    /// Returns the chain of samplers for a model.
+    ///
+    /// # Errors
+    /// As [`Chain::new`]; `OutOfRange` for a bias of a token that the model does not have.
+    pub(super) fn chain<B: Backend>(&self, model: &Model<B>) -> Result<Chain> {
+        self.samplers.validate_ids(model.config().vocab)?;
+        Chain::new(self.sampling, self.samplers.clone(), model.end_tokens(), model.tokenizer().ok())
     }
 
     /// Returns whether tokens that a constraint forces are appended without a choice: not where a choice is reported, or

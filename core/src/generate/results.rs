@@ -7,6 +7,7 @@ use std::fmt;
 /// A part of a generation: whole characters, and the token that they became certain with. [`Display`](fmt::Display) writes
 /// the text.
 #[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
 pub struct Piece {
     /// Empty while a character is incomplete, or may be the beginning of a stop string.
     pub text: String,
@@ -60,6 +61,7 @@ impl Finish {
 
 /// Tokens of a generation so far.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
 pub struct Usage {
     /// Tokens of the prompt, with those that a session held already.
     pub prompt_tokens: u64,
@@ -71,6 +73,7 @@ pub struct Usage {
 
 /// The times of a generation, by [`Generation::clock`](super::Generation::clock). A rate is `None` if there were no tokens to divide by time.
 #[derive(Clone, Copy, PartialEq, Default, Debug)]
+#[non_exhaustive]
 pub struct Timing {
     /// Seconds from the first step to the first token.
     pub first_token: Option<f64>,

@@ -4,6 +4,7 @@ use crate::sample::Likelihood;
 
 /// A token that was generated.
 #[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
 pub struct Token {
     /// The id.
     pub id: u32,

@@ -2,16 +2,19 @@
 
 use super::{Gpu, Ledger, pipeline::Pipelines, watch};
 use crate::error::{Error, Result};
+use crate::settable::settable;
 use foveate_kernels::plan::Caps;
 use std::sync::{Arc, Mutex};
 
-/// Options for opening a device.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Options {
-    /// WebGPU's default limits and no optional feature, whatever the adapter has, and the plans of a GPU.
-    pub baseline: bool,
-    /// Take a driver that runs on the host's processor, too.
-    pub software: bool,
+settable! {
+    /// Options for opening a device.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub struct Options {
+        /// WebGPU's default limits and no optional feature, whatever the adapter has, and the plans of a GPU.
+        pub baseline: bool,
+        /// Take a driver that runs on the host's processor, too.
+        pub software: bool,
+    }
 }
 
 /// Every adapter of the system, real devices first.

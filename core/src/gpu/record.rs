@@ -349,7 +349,12 @@ fn params(op: &str, pass: &Pass, places: &[Place<'_>], words: &mut Vec<u8>) -> R
             Value::Start { arg, unit } => {
                 let bound = pass.bindings.iter().position(|b| b.memory == Memory::Arg(arg));
                 let i = bound.ok_or_else(|| Error::device(format!("{op}: {} is not bound", param.name)))?;
-                started |= 1 << i;
+                // An argument may be bound twice from one place.
+                for (at, binding) in pass.bindings.iter().enumerate() {
+                    if binding.memory == Memory::Arg(arg) && binding.offset == pass.bindings[i].offset {
+                        started |= 1 << at;
+                    }
+                }
                 if !places[i].skip.is_multiple_of(u64::from(unit)) {
                     let reason = format!("{op}: {} at no multiple of {unit} bytes", pass.bindings[i].name);
                     return Err(Error::device(reason));

@@ -10,7 +10,7 @@ use crate::cache::Pool;
 use crate::config::{self, NormOver};
 use crate::error::Result;
 use foveate_kernels::dtype::DType;
-use foveate_kernels::{activation, append, attention, gate, norm, rope, rope_append};
+use foveate_kernels::{activation, append, attention, gate, rope, rope_append};
 
 /// The weights of a layer of attention, with its settings.
 pub(crate) struct Attention<B: Backend> {
@@ -63,46 +63,56 @@ impl<B: Backend> Attention<B> {
     ) -> Result<()> {
         let a = &self.config;
         let (tokens, x) = (step.tokens, input.x);
-        self.input.adapted(to, w, tokens, input, Then::default(), &w.qkv)?;
+        self.input.adapted(to, w, tokens, input.again(), Then::default(), &w.qkv)?;
         if let Some(adapter) = &self.adapter {
             adapter.add(to, w, (x, tokens), &w.qkv)?;
         }
-        let (queries, stride) = match &self.latent {
-            Some(latent) => latent.record(to, w, pool, step, (layer, a))?,
+        let (kv_heads, [dim, _]) = a.cached();
+        let (queries, stride, out) = match &self.latent {
+            Some(latent) => {
+                latent.record(to, w, pool, step, (layer, a), input)?;
+                (&w.expanded[2], a.heads * dim, &w.expanded[1])
+            }
             None => {
                 self.heads(to, w, pool, step, layer)?;
-                (Operand::new(&w.qkv), a.width())
+                (&w.qkv, a.width(), &w.mixed)
             }
         };
         let keys = a.shared.map_or(layer, |shared| shared as usize);
         let Some((k_pool, v_pool)) = pool.layer(keys) else { unreachable!("a layer of attention has keys") };
         let windowed = pool.windowed(keys);
         let layout = pool.layout(w.table_width, windowed);
-        let spec = attention::Spec {
-            scale: a.scale,
-            causal: a.causal,
-            window: a.window,
-            ahead: a.window.filter(|_| !a.causal).map(|sees| sees - 1),
-            softcap: a.softcap,
-            sinks: self.sinks.is_some(),
-            alibi: self.alibi.is_some(),
-            lengths: step.sequences() > 1,
-            paged: Some(layout),
-            kv: pool.format(),
-            q_stride: stride,
-            value_dim: a.value_dim,
-            ..attention::Spec::causal(step.sequences(), step.each(), step.keys, a.heads, a.kv_heads, a.dim)
-        };
-        let mut operands = vec![queries, Operand::new(k_pool), Operand::new(v_pool), w.tables(0, windowed)];
+        let spec = attention::Spec::causal(step.sequences(), step.each(), step.keys, a.heads, kv_heads, dim)
+            .with_scale(a.scale)
+            .with_causal(a.causal)
+            .with_window(a.window)
+            .with_ahead(a.window.filter(|_| !a.causal).map(|sees| sees - 1))
+            .with_softcap(a.softcap)
+            .with_sinks(self.sinks.is_some())
+            .with_alibi(self.alibi.is_some())
+            .with_bias(w.biases.as_ref().map(|_| attention::Bias { batch: false, heads: true }))
+            .with_lengths(step.sequences() > 1)
+            .with_paged(Some(layout))
+            .with_kv(pool.format())
+            .with_q_stride(stride)
+            .with_value_dim(a.summed())
+            .with_prefix(self.latent.is_some());
+        let mut operands = vec![Operand::new(queries), Operand::new(k_pool)];
+        operands.extend((!spec.prefix).then(|| Operand::new(v_pool)));
+        operands.push(w.tables(0, windowed));
         operands.extend(spec.lengths.then(|| w.lengths(step)));
         operands.extend(self.sinks.iter().map(Operand::new));
         operands.extend(self.alibi.iter().map(Operand::new));
-        operands.push(Operand::new(&w.mixed));
+        operands.extend(w.biases.iter().map(|biases| Operand::new(&biases.buffer)));
+        operands.push(Operand::new(out));
         to(spec.into(), &operands)?;
+        if let Some(latent) = &self.latent {
+            latent.outputs(to, w, tokens, a.heads)?;
+        }
         let (dim, behind) = (a.outputs(), u64::from(a.q_width() + a.own_width()) * 4);
         if a.gated {
             let gate = activation::Spec::new(tokens, dim, activation::Kind::Sigmoid);
-            let spec = activation::Spec { scales: true, stride, ..gate };
+            let spec = gate.with_scales(true).with_stride(stride);
             to(spec.into(), &[Operand::at(&w.qkv, behind), Operand::new(&w.mixed)])?;
         }
         let gates = a.head_gates.then_some(behind);
@@ -110,7 +120,7 @@ impl<B: Backend> Attention<B> {
             let kind = gate::Kind::Sigmoid;
             let by = gates.map(|_| gate::Gate { kind, of_heads: true, factor: 1.0, stride });
             let plain = gate::Spec::new(tokens, a.heads, a.value_dim, kind);
-            let spec = gate::Spec { in_place: true, scale: a.output_scale, gate: by, ..plain };
+            let spec = plain.with_in_place(true).with_scale(a.output_scale).with_gate(by);
             let gates = gates.map(|at| Operand::at(&w.qkv, at));
             to(spec.into(), &std::iter::once(Operand::new(&w.mixed)).chain(gates).collect::<Vec<_>>())?;
         }
@@ -155,30 +165,19 @@ impl<B: Backend> Attention<B> {
             || a.tied_values
             || !own;
         if let (Some((rope, table)), DType::F32, false) = (rope, pool.format(), between) {
-            let spec = rope_append::Spec {
-                tokens,
-                heads: a.heads,
-                kv_heads: a.kv_heads,
-                dim: a.dim,
-                rotary: rope.frequencies.rotary,
-                pairing: rope.pairing,
-                positions: w.context,
-                pool: layout.pages * layout.page,
-                stride,
-            };
+            let spec =
+                rope_append::Spec::new(tokens, a.heads, a.kv_heads, a.dim, w.context, layout.pages * layout.page)
+                    .with_rotary(rope.frequencies.rotary)
+                    .with_pairing(rope.pairing)
+                    .with_stride(stride);
             to(spec.into(), &[w.positions(), Operand::new(table), slots, Operand::new(&w.qkv), k_to, v_to])?;
         } else {
             if let Some((rope, table)) = rope {
                 let mut rotate = |heads, at, table| {
-                    let spec = rope::Spec {
-                        tokens,
-                        heads,
-                        dim: a.dim,
-                        rotary: rope.frequencies.rotary,
-                        pairing: rope.pairing,
-                        positions: w.context,
-                        stride,
-                    };
+                    let spec = rope::Spec::new(tokens, heads, a.dim, w.context)
+                        .with_rotary(rope.frequencies.rotary)
+                        .with_pairing(rope.pairing)
+                        .with_stride(stride);
                     to(spec.into(), &[w.positions(), Operand::new(table), Operand::at(&w.qkv, at)])
                 };
                 match w.query_rope(layer) {
@@ -194,16 +193,9 @@ impl<B: Backend> Attention<B> {
             if a.norm_rotated {
                 self.norm_heads(to, w, tokens)?;
             }
-            let append = append::Spec {
-                tokens,
-                pool: layout.pages * layout.page,
-                k_width: a.k_width(),
-                v_width: a.v_width(),
-                k_stride: stride,
-                v_stride,
-                format: pool.format(),
-                tail: None,
-            };
+            let append = append::Spec::new(tokens, layout.pages * layout.page, a.k_width(), a.v_width(), pool.format())
+                .with_k_stride(stride)
+                .with_v_stride(v_stride);
             if own {
                 to(append.into(), &[slots, Operand::at(&w.qkv, q), v, k_to, v_to])?;
             }
@@ -215,7 +207,7 @@ impl<B: Backend> Attention<B> {
     fn clip(&self, to: &mut Record<'_, B>, w: &Workspace<B>, tokens: u32) -> Result<()> {
         let Some(bound) = self.config.clip else { return Ok(()) };
         let clip = activation::Spec::new(tokens, self.config.width(), activation::Kind::Clip);
-        let spec = activation::Spec { in_place: true, bound, ..clip };
+        let spec = clip.with_in_place(true).with_bound(bound);
         to(spec.into(), &[Operand::new(&w.qkv)])
     }
 
@@ -231,7 +223,7 @@ impl<B: Backend> Attention<B> {
             norm.in_place(to, Operand::at(&w.qkv, at), [tokens, a.kv_heads, a.value_dim], stride)?;
             return Ok((plain, stride));
         }
-        let spec = norm::Spec { stride, ..norm.spec(tokens, a.kv_heads, a.dim) };
+        let spec = norm.spec(tokens, a.kv_heads, a.dim).with_stride(stride);
         to(spec.into(), &norm.operands_into(plain, &w.mixed))?;
         Ok((Operand::new(&w.mixed), a.v_width()))
     }

@@ -56,9 +56,9 @@ impl<B: Backend> Block<B> {
     ) -> Result<Input<'a, B>> {
         let (b, of, tokens) = (buffers(w), &self.shared, step.tokens);
         // The stream, and the embedding behind it.
-        let plain = expert_sum::Spec { sums: 2, ..expert_sum::Spec::new(tokens, 1, dim) };
+        let plain = expert_sum::Spec::new(tokens, 1, dim).with_sums(2);
         to(plain.into(), &[&w.x, &b.first, &b.pair].map(Operand::new))?;
-        let added = expert_sum::Spec { accumulate: true, ..plain };
+        let added = plain.with_accumulate(true);
         to(added.into(), &[&b.embedding, &b.second, &b.pair].map(Operand::new))?;
         of.norm.in_place(to, Operand::new(&b.pair), [tokens, 1, 2 * dim], 2 * dim)?;
         of.attention.record(to, w, pool, step, layer, Input::plain(Operand::new(&b.pair)))?;
@@ -68,7 +68,7 @@ impl<B: Backend> Block<B> {
         of.mlp.record(to, w, tokens, Input::plain(Operand::new(&w.branch)))?;
         of.mlp.down.adapted(to, w, tokens, Input::plain(Operand::new(&w.activated)), Then::default(), &w.branch)?;
         self.output.apply(to, tokens, Input::plain(Operand::new(&w.branch)), Then::default(), &w.normed)?;
-        to(add::Spec { rows: tokens, dim }.into(), &[&w.x, &w.normed].map(Operand::new))?;
+        to(add::Spec::new(tokens, dim).into(), &[&w.x, &w.normed].map(Operand::new))?;
         if let Some(norm) = norm {
             norm.in_place(to, Operand::new(&w.normed), [tokens, 1, dim], dim)?;
         }

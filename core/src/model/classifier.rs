@@ -15,7 +15,7 @@ pub(crate) struct Classifier {
 /// `W x + b`
 pub(crate) struct Product {
     /// `[outputs, inputs]`
-    pub(super) weight: Vec<f32>,
+    pub(crate) weight: Vec<f32>,
     pub(super) bias: Option<Vec<f32>>,
 }
 

@@ -1,6 +1,9 @@
 //! The one decoder: it records the ops of the layers that a [`Config`] lists.
 
-use super::classifier::Classifier;
+mod ends;
+
+use super::classifier::{Classifier, Product};
+use super::distances::Distances;
 use super::experts::Experts;
 use super::matrix::{Input, Matrix, Then, few};
 use super::mixer::Mixer;
@@ -14,8 +17,8 @@ use super::workspace::{Step, Workspace};
 use crate::backend::{Backend, Operand};
 use crate::cache::Pool;
 use crate::config::Config;
-use crate::error::{Error, Result};
-use foveate_kernels::{activation, add, embed, gate, norm};
+use crate::error::Result;
+use foveate_kernels::{activation, add, gate};
 
 /// The output of the layers: the residual stream of a step's tokens in `w.x`. If `pending`, `w.branch` is still to be
 /// added to it.
@@ -39,8 +42,12 @@ pub struct Decoder<B: Backend> {
     pub(crate) positions: Option<Matrix<B>>,
     /// Token types.
     pub(crate) types: Option<Matrix<B>>,
-    /// The products that widen embeddings and narrow the stream in front of the head.
-    pub(crate) projections: Option<(Matrix<B>, Matrix<B>)>,
+    /// The product that widens embeddings.
+    pub(crate) widen: Option<Matrix<B>>,
+    /// The product that narrows the stream in front of the head.
+    pub(crate) narrow: Option<Matrix<B>>,
+    /// Biases of scores by distance.
+    pub(crate) distances: Option<Distances>,
     pub(crate) embed_norm: Option<Norm<B>>,
     pub(crate) per_layer: Option<Vectors<B>>,
     pub(crate) streams: Option<Streams<B>>,
@@ -50,6 +57,8 @@ pub struct Decoder<B: Backend> {
     pub(crate) head: Option<Matrix<B>>,
     /// A head that judges a whole text.
     pub(crate) classifier: Option<Classifier>,
+    /// Products behind the pooling of hidden states.
+    pub(crate) pooled_dense: Vec<Product>,
 }
 
 /// The weights of [`config::Transform`].
@@ -113,7 +122,7 @@ impl<B: Backend> Decoder<B> {
         }
         if let Some(blocks) = &w.blocks {
             let plain = gate::Spec::new(step.tokens, 1, self.config.dim, gate::Kind::Identity);
-            to(gate::Spec { gate: None, ..plain }.into(), &[&w.x, &blocks.embedding].map(Operand::new))?;
+            to(plain.with_gate(None).into(), &[&w.x, &blocks.embedding].map(Operand::new))?;
         }
         for (i, layer) in self.layers.iter().enumerate() {
             if let Some((streams, updates)) = self.streams.as_ref().zip(layer.updates.as_ref()) {
@@ -169,7 +178,7 @@ impl<B: Backend> Decoder<B> {
     /// `x *= factor`
     fn scale(&self, to: &mut Record<'_, B>, w: &Workspace<B>, tokens: u32, scale: f32) -> Result<()> {
         let plain = gate::Spec::new(tokens, 1, self.config.dim, gate::Kind::Identity);
-        to(gate::Spec { in_place: true, gate: None, scale, ..plain }.into(), &[Operand::new(&w.x)])
+        to(plain.with_in_place(true).with_gate(None).with_scale(scale).into(), &[Operand::new(&w.x)])
     }
 
     /// Records layer `index`, whose MLP reads what its mixer has added to the stream.
@@ -288,33 +297,6 @@ impl<B: Backend> Decoder<B> {
         Ok(Operand::at(&w.mixed, behind))
     }
 
-    /// Records the final norm and the logits of the last `rows` of a step's tokens.
-    pub(crate) fn logits(&self, to: &mut Record<'_, B>, w: &Workspace<B>, mut of: Stream, rows: u32) -> Result<()> {
-        let Some(head) = &self.head else {
-            let reason = "the files hold no output product: the model gives hidden states and no logits".into();
-            return Err(Error::Config { reason });
-        };
-        let first = self.projections.as_ref().map(|(_, narrow)| narrow);
-        let first = first.or(self.transform.as_ref().map(|transform| &transform.dense)).unwrap_or(head);
-        let mut input = self.normed(to, w, self.final_norm.as_ref(), first, &mut of, rows)?;
-        if let Some(Transform { kind, dense, norm }) = &self.transform {
-            let dim = self.config.dim;
-            dense.apply(to, rows, input, Then::default(), &w.branch)?;
-            to(activation::Spec::new(rows, dim, *kind).into(), &[&w.branch, &w.normed].map(Operand::new))?;
-            norm.in_place(to, Operand::new(&w.normed), [rows, 1, dim], dim)?;
-            input = Input::plain(Operand::new(&w.normed));
-        }
-        if let Some((_, narrow)) = &self.projections {
-            narrow.apply(to, rows, input, Then::default(), &w.branch)?;
-            input = Input::plain(Operand::new(&w.branch));
-        }
-        head.apply(to, rows, input, Then::default(), &w.logits)?;
-        let Some(bound) = self.config.logit_cap else { return Ok(()) };
-        let cap = activation::Spec::new(rows, self.config.vocab, activation::Kind::Cap);
-        let spec = activation::Spec { in_place: true, bound, ..cap };
-        to(spec.into(), &[Operand::new(&w.logits)])
-    }
-
     /// True if the output of a branch stays in `w.branch` until the next norm adds it: for more than [`few`] tokens,
     /// and for layers with branch norms.
     fn pending(&self, tokens: u32) -> bool {
@@ -354,84 +336,8 @@ impl<B: Backend> Decoder<B> {
         if !std::mem::take(&mut stream.pending) {
             return Ok(());
         }
-        let spec = add::Spec { rows: stream.tokens, dim: self.config.dim };
+        let spec = add::Spec::new(stream.tokens, self.config.dim);
         to(spec.into(), &[&w.branch, &w.x].map(Operand::new))
-    }
-
-    fn embed(&self, to: &mut Record<'_, B>, w: &Workspace<B>, step: &Step<'_>) -> Result<()> {
-        if !step.embedded {
-            self.embed_ids(to, w, step.tokens)?;
-        }
-        if let Some(positions) = &self.positions {
-            self.rows(to, step.tokens, (positions, w.positions()), &w.x, true)?;
-        }
-        if let Some(types) = &self.types {
-            self.rows(to, step.tokens, (types, Operand::new(&w.types)), &w.x, true)?;
-        }
-        if let Some(norm) = &self.embed_norm {
-            norm.in_place(to, Operand::new(&w.x), [step.tokens, 1, self.config.dim], self.config.dim)?;
-        }
-        match &self.per_layer {
-            Some(vectors) => vectors.record(to, w, step, self.layers.len() as u32),
-            None => Ok(()),
-        }
-    }
-
-    /// Records the embeddings of a step's ids, without positions.
-    pub(crate) fn embed_ids(&self, to: &mut Record<'_, B>, w: &Workspace<B>, tokens: u32) -> Result<()> {
-        let ids = Operand::new(&w.ids);
-        let Some((widen, _)) = &self.projections else {
-            return self.rows(to, tokens, (&self.embedding, ids), &w.x, false);
-        };
-        self.rows(to, tokens, (&self.embedding, ids), &w.branch, false)?;
-        widen.apply(to, tokens, Input::plain(Operand::new(&w.branch)), Then::default(), &w.x)
-    }
-
-    /// Rows of a table, in `out` or added to it.
-    fn rows(
-        &self,
-        to: &mut Record<'_, B>,
-        tokens: u32,
-        (matrix, ids): (&Matrix<B>, Operand<'_, B>),
-        out: &B::Buffer,
-        accumulate: bool,
-    ) -> Result<()> {
-        // Tables are never cut into parts.
-        let part = &matrix.parts[0];
-        let spec = embed::Spec {
-            tokens,
-            vocab: part.rows,
-            dim: matrix.inputs,
-            format: part.format,
-            scale: if accumulate { 1.0 } else { self.config.embed_scale } / self.config.branch_scale,
-            accumulate,
-        };
-        to(spec.into(), &[ids, Operand::new(&part.buffer), Operand::new(out)])
-    }
-
-    /// Records the final norm of all of a step's tokens, and tells where they then lie.
-    pub(crate) fn hidden<'a>(
-        &self,
-        to: &mut Record<'_, B>,
-        w: &'a Workspace<B>,
-        mut of: Stream,
-    ) -> Result<&'a B::Buffer> {
-        let Stream { tokens, pending } = of;
-        let Some(norm) = &self.final_norm else {
-            if self.projections.is_some() || self.config.branch_scale != 1.0 {
-                let reason = "the hidden states of a model without a final norm are not supported".into();
-                return Err(Error::Config { reason });
-            }
-            self.settle(to, w, &mut of)?;
-            return Ok(&w.x);
-        };
-        let spec = norm::Spec { residual: pending, ..norm.spec(tokens, 1, self.config.dim) };
-        let mut operands = vec![Operand::new(&w.x)];
-        operands.extend(pending.then(|| Operand::new(&w.branch)));
-        operands.extend(norm.operands());
-        operands.push(Operand::new(&w.normed));
-        to(spec.into(), &operands)?;
-        Ok(&w.normed)
     }
 
     /// `norm(x)` over the last `rows` tokens of the stream, after `x += branch` where that is pending: what `matrix` reads;
@@ -486,7 +392,7 @@ impl<B: Backend> Decoder<B> {
     ) -> Result<Input<'a, B>> {
         let offset = u64::from(of.tokens - rows) * u64::from(self.config.dim) * 4;
         let pending = std::mem::take(&mut of.pending);
-        let spec = norm::Spec { residual: pending, ..norm.spec(rows, 1, self.config.dim) };
+        let spec = norm.spec(rows, 1, self.config.dim).with_residual(pending);
         let mut operands = vec![Operand::at(&w.x, offset)];
         if pending {
             operands.push(Operand::at(&w.branch, offset));

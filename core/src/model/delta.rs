@@ -69,7 +69,10 @@ impl<B: Backend> Delta<B> {
         let by_channel = matches!(d.decay, Some(config::Decay::Channel(_)));
         let per_head = if by_channel { d.key_dim } else { 1 };
         let decay = d.decay.map(|_| delta_gates::Decay { channels: per_head, stride: decay_stride });
-        let spec = delta_gates::Spec { rows: tokens, heads: d.value_heads, negative: d.negative, stride, decay };
+        let spec = delta_gates::Spec::new(tokens, d.value_heads)
+            .with_negative(d.negative)
+            .with_stride(stride)
+            .with_decay(decay);
         let mut operands = vec![Operand::at(&w.qkv, offset(beta))];
         if let Some((rate, bias)) = &self.decay {
             operands.extend([decays, Operand::new(rate), Operand::new(bias)]);
@@ -78,17 +81,15 @@ impl<B: Backend> Delta<B> {
         operands.extend(d.decay.map(|_| Operand::new(&w.decay)));
         to(spec.into(), &operands)?;
 
-        let spec = delta::Spec {
-            value_heads: d.value_heads,
-            gate: match d.decay {
+        let spec = delta::Spec::new(step.sequences(), step.each(), d.heads, d.key_dim, d.value_dim)
+            .with_value_heads(d.value_heads)
+            .with_gate(match d.decay {
                 Some(config::Decay::Head) => delta::Gate::Head,
                 Some(config::Decay::Channel(_)) => delta::Gate::Channel,
                 None => delta::Gate::None,
-            },
-            normalize: d.normalize,
-            pool: Some(slots),
-            ..delta::Spec::new(step.sequences(), step.each(), d.heads, d.key_dim, d.value_dim)
-        };
+            })
+            .with_normalize(d.normalize)
+            .with_pool(Some(slots));
         let part = |first: u32| Operand::at(&w.convolved, offset(first) * u64::from(tokens));
         let mut operands = vec![part(0), part(d.keys()), part(2 * d.keys()), Operand::new(&w.beta)];
         operands.extend(d.decay.map(|_| Operand::new(&w.decay)));
@@ -96,7 +97,7 @@ impl<B: Backend> Delta<B> {
         to(spec.into(), &operands)?;
 
         let gate = d.gate.map(|gate| norm::Gate { kind: gate.kind, stride: gate_stride });
-        let spec = norm::Spec { in_place: true, gate, ..self.norm.spec(tokens, d.value_heads, d.value_dim) };
+        let spec = self.norm.spec(tokens, d.value_heads, d.value_dim).with_in_place(true).with_gate(gate);
         let mut operands = vec![Operand::new(&w.mixed), Operand::new(&self.norm.weight)];
         operands.extend(d.gate.map(|_| gates));
         to(spec.into(), &operands)
@@ -113,13 +114,11 @@ impl<B: Backend> Delta<B> {
         let d = &self.config;
         let keys = Part { channels: d.keys(), activation: d.activation };
         let values = Part { channels: d.values(), activation: conv::Activation::Silu };
-        let spec = conv::Spec {
-            parts: [keys, keys, values],
-            bias: self.conv.bias.is_some(),
-            stride: d.width(),
-            pool: states.inputs.as_ref().map(|_| slots),
-            ..conv::Spec::new(step.sequences(), step.each(), d.channels(), d.window, d.activation)
-        };
+        let spec = conv::Spec::new(step.sequences(), step.each(), d.channels(), d.window, d.activation)
+            .with_parts([keys, keys, values])
+            .with_bias(self.conv.bias.is_some())
+            .with_stride(d.width())
+            .with_pool(states.inputs.as_ref().map(|_| slots));
         let mut operands = vec![Operand::new(&w.qkv), Operand::new(&self.conv.weight)];
         operands.extend(self.conv.bias.iter().map(Operand::new));
         if let Some(inputs) = &states.inputs {

@@ -65,12 +65,10 @@ impl<B: Backend> Stack<B> {
     ) -> Result<()> {
         let (choice, each) = spec;
         let experts = [choice.experts, choice.chosen];
-        let spec = expert_linear::Spec {
-            each,
-            bias: self.bias.is_some(),
-            y_stride: stride,
-            ..expert_linear::Spec::new(choice.tokens, experts, self.inputs, self.rows, self.format)
-        };
+        let spec = expert_linear::Spec::new(choice.tokens, experts, self.inputs, self.rows, self.format)
+            .with_each(each)
+            .with_bias(self.bias.is_some())
+            .with_y_stride(stride);
         let mut operands = vec![x, ids, Operand::new(&self.buffer)];
         operands.extend(self.bias.iter().map(Operand::new));
         operands.push(y);
@@ -90,7 +88,7 @@ impl<B: Backend> Experts<B> {
     ) -> Result<()> {
         let e = &self.config;
         let Some(m) = w.mixture.as_deref() else { unreachable!("a model with experts has buffers for them") };
-        let choice = expert_choice::Spec { tokens, ..e.choice };
+        let choice = e.choice.with_tokens(tokens);
         if let Some(apart) = &self.apart {
             // First, since the norms of the others are written over what it reads.
             self.shared_outputs(to, (w, m), tokens, input.again())?;
@@ -115,6 +113,14 @@ impl<B: Backend> Experts<B> {
             part.apply(to, (choice, false), [given.x, Operand::new(&m.ids), y], e.each.width())?;
             first += part.rows;
         }
+        if e.weighs_input {
+            // Weights multiply what products without biases give as they multiply what they read. The sum below multiplies
+            // the other half, the values.
+            let by = gate::Gate { kind: gate::Kind::Identity, of_heads: true, factor: 1.0, stride: 1 };
+            let gates = gate::Spec::new(tokens * choice.chosen, 1, e.each.inner, gate::Kind::Identity);
+            let gates = gates.with_stride(e.each.width()).with_in_place(true).with_gate(Some(by));
+            to(gates.into(), &[&m.inner, &m.weights].map(Operand::new))?;
+        }
         self.activate(to, m, tokens)?;
         let [x, ids, y] = [&m.activated, &m.ids, &m.outputs].map(Operand::new);
         self.down.apply(to, (choice, true), [x, ids, y], self.down.rows)?;
@@ -127,7 +133,7 @@ impl<B: Backend> Experts<B> {
         }
         if let Some(apart) = &self.apart {
             apart.output.in_place(to, Operand::new(&w.branch), [tokens, 1, dim], dim)?;
-            return to(add::Spec { rows: tokens, dim }.into(), &[&m.shared, &w.branch].map(Operand::new));
+            return to(add::Spec::new(tokens, dim).into(), &[&m.shared, &w.branch].map(Operand::new));
         }
         self.share(to, (w, m), tokens, input)
     }
@@ -151,9 +157,9 @@ impl<B: Backend> Experts<B> {
         let Some(factors) = &self.factors else { return Ok(()) };
         let expert_choice::Spec { tokens, chosen, experts: vocab, .. } = choice;
         let (dim, format, scale, accumulate) = (1, DType::F32, 1.0, false);
-        let spec = embed::Spec { tokens: tokens * chosen, vocab, dim, format, scale, accumulate };
+        let spec = embed::Spec::new(tokens * chosen, vocab, dim, format).with_scale(scale).with_accumulate(accumulate);
         to(spec.into(), &[&m.ids, factors, &m.factors].map(Operand::new))?;
-        let spec = gate::Spec { in_place: true, ..gate::Spec::new(tokens, 1, chosen, gate::Kind::Identity) };
+        let spec = gate::Spec::new(tokens, 1, chosen, gate::Kind::Identity).with_in_place(true);
         to(spec.into(), &[&m.weights, &m.factors].map(Operand::new))
     }
 
@@ -162,10 +168,12 @@ impl<B: Backend> Experts<B> {
         let config::Mlp { inner: dim, kind, gated, .. } = self.config.each;
         let rows = tokens * self.config.choice.chosen;
         let op = match self.config.clamp {
-            Some(config::Clamp { alpha, limit }) => clamped_swiglu::Spec { rows, dim, alpha, limit }.into(),
+            Some(config::Clamp { alpha, limit }) => {
+                clamped_swiglu::Spec::new(rows, dim).with_alpha(alpha).with_limit(limit).into()
+            }
             None => {
                 let stride = self.config.each.width();
-                activation::Spec { gated, stride, ..activation::Spec::new(rows, dim, kind) }.into()
+                activation::Spec::new(rows, dim, kind).with_gated(gated).with_stride(stride).into()
             }
         };
         to(op, &[&m.inner, &m.activated].map(Operand::new))
@@ -183,11 +191,11 @@ impl<B: Backend> Experts<B> {
         self.shared_outputs(to, (w, m), tokens, input.again())?;
         let dim = self.dim;
         let Some(gate) = gate else {
-            return to(add::Spec { rows: tokens, dim }.into(), &[&m.shared, &w.branch].map(Operand::new));
+            return to(add::Spec::new(tokens, dim).into(), &[&m.shared, &w.branch].map(Operand::new));
         };
         gate.apply(to, tokens, input, Then::default(), &m.gates)?;
         let weighing = expert_sum::Weighing::Sigmoid;
-        let sum = expert_sum::Spec { weighing, accumulate: true, ..expert_sum::Spec::new(tokens, 1, dim) };
+        let sum = expert_sum::Spec::new(tokens, 1, dim).with_weighing(weighing).with_accumulate(true);
         to(sum.into(), &[&m.shared, &m.gates, &w.branch].map(Operand::new))
     }
 

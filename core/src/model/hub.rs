@@ -47,18 +47,23 @@ impl Files {
             family.config.stops.sort_unstable();
             family.config.stops.dedup();
         }
-        let settings = Settings::read(hub.tokenizer_config, hub.special_tokens_map, hub.added_tokens)?;
-        let tokenizer = match hub.tokenizer {
-            Some(bytes) => {
-                let mut tokenizer = Tokenizer::from_json(bytes)?;
-                settings.apply(&mut tokenizer)?;
-                Some(tokenizer)
-            }
-            None => None,
-        };
-        let template = template(&hub, settings)?;
+        let (tokenizer, template) = text(&hub)?;
         Ok(Self { weights, family, tokenizer, template })
     }
+}
+
+/// The tokenizer and the chat template, where they are there.
+pub(super) fn text(hub: &Hub<'_>) -> Result<(Option<Tokenizer>, Option<Template>)> {
+    let settings = Settings::read(hub.tokenizer_config, hub.special_tokens_map, hub.added_tokens)?;
+    let tokenizer = match hub.tokenizer {
+        Some(bytes) => {
+            let mut tokenizer = Tokenizer::from_json(bytes)?;
+            settings.apply(&mut tokenizer)?;
+            Some(tokenizer)
+        }
+        None => None,
+    };
+    Ok((tokenizer, template(hub, settings)?))
 }
 
 /// The chat templates: files of their own replace those of `tokenizer_config.json`.

@@ -17,6 +17,7 @@ mod time_mix;
 
 use super::block::Shared;
 use super::decoder::{Decoder, FeedForward, Layer};
+use super::distances::{BUCKETS, Distances};
 use super::family::{Family, Part, Place, Role};
 use super::matrix::Matrix;
 use super::mixer::Mixer;
@@ -24,7 +25,7 @@ use crate::backend::Backend;
 use crate::config;
 use crate::config::{Config, Norm as NormConfig};
 use crate::error::{Error, Result, one_line};
-use crate::weights::Checkpoint;
+use crate::weights::{BoxFuture, Checkpoint};
 pub(crate) use adapters::Adapted;
 use norms::stream_norm;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,7 @@ use tensors::known;
 
 /// Progress of loading, in bytes of weights.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Progress {
     /// Bytes that are loaded.
     pub bytes: u64,
@@ -72,7 +74,12 @@ impl<'a, B: Backend> Loader<'a, B> {
     /// # Errors
     /// `MissingTensor`, `TensorShape` and `UnsupportedTensorType` for tensors that do not fit the configuration,
     /// `UnusedTensors` if there are more than it has a place for; what the files, the executor and `report` return.
-    pub(crate) async fn decoder(mut self) -> Result<Decoder<B>> {
+    // The future is boxed, so that a crate that loads a model calls this function and does not compile the loader again.
+    pub(crate) fn decoder(self) -> BoxFuture<'a, Result<Decoder<B>>> {
+        Box::pin(self.whole())
+    }
+
+    async fn whole(mut self) -> Result<Decoder<B>> {
         let family = self.family;
         let mut config = self.settled(&family.config).await?;
         self.progress.of = self.files.tensors().filter(|t| !family.ignores(&t.name)).map(|t| t.bytes).sum();
@@ -88,23 +95,36 @@ impl<'a, B: Backend> Loader<'a, B> {
                 if first > 0 {
                     place.part = Some(Part { range: first..first + rows, of: first + rows, blocks: 1 });
                 }
-                Some(self.matrix(&[(place, None, config.position_rows())], config.dim).await?)
+                Some(self.matrix(&[(place, None, config.position_rows())], config.input_dim()).await?)
             }
             false => None,
         };
         let types = match config.token_types {
-            Some(rows) => Some(self.matrix(&[(family.weight(Role::TokenTypes, 0), None, rows)], config.dim).await?),
+            Some(rows) => {
+                Some(self.matrix(&[(family.weight(Role::TokenTypes, 0), None, rows)], config.input_dim()).await?)
+            }
             None => None,
         };
-        let projections = match config.embed_dim {
-            Some(_) => Some((
-                self.matrix(&[(family.weight(Role::ProjectIn, 0), None, config.dim)], width).await?,
-                self.matrix(&[(family.weight(Role::ProjectOut, 0), None, width)], config.dim).await?,
-            )),
+        let widen = match config.embed_dim {
+            Some(_) => {
+                let bias = config.narrow_input.then(|| family.bias(Role::ProjectIn, 0));
+                Some(self.matrix(&[(family.weight(Role::ProjectIn, 0), bias, config.dim)], width).await?)
+            }
             None => None,
+        };
+        let narrow = match config.embed_dim.filter(|_| !config.narrow_input) {
+            Some(_) => Some(self.matrix(&[(family.weight(Role::ProjectOut, 0), None, width)], config.dim).await?),
+            None => None,
+        };
+        let distances = match config.layers.first().and_then(|layer| layer.mixer.attention()) {
+            Some(a) if config.distance_bias => {
+                let table = self.values(&family.weight(Role::Distances, 0), BUCKETS, &[a.heads]).await?;
+                Some(Distances { table, heads: a.heads })
+            }
+            _ => None,
         };
         let embed_norm = match config.embed_norm {
-            Some(norm) => Some(self.norm(Role::EmbedNorm, 0, norm, config.dim).await?),
+            Some(norm) => Some(self.norm(Role::EmbedNorm, 0, norm, config.input_dim()).await?),
             None => None,
         };
         let per_layer = match &config.per_layer {
@@ -152,6 +172,10 @@ impl<'a, B: Backend> Loader<'a, B> {
             Some(of) => Some(self.classifier(of, config.dim).await?),
             None => None,
         };
+        let mut pooled_dense = Vec::new();
+        for (at, [inputs, outputs]) in config.pooled_dense.iter().enumerate() {
+            pooled_dense.push(self.product(Role::PooledDense, at, [*outputs, *inputs], false).await?);
+        }
         self.all_used()?;
         self.files.adapters.all_used(&self.adapted.used)?;
         config.adapters = self.adapted.sizes;
@@ -161,7 +185,9 @@ impl<'a, B: Backend> Loader<'a, B> {
             embedding,
             positions,
             types,
-            projections,
+            widen,
+            narrow,
+            distances,
             embed_norm,
             per_layer,
             streams,
@@ -170,6 +196,7 @@ impl<'a, B: Backend> Loader<'a, B> {
             transform,
             head,
             classifier,
+            pooled_dense,
         })
     }
 
@@ -179,12 +206,13 @@ impl<'a, B: Backend> Loader<'a, B> {
         config: &Config,
         transform: config::Transform,
     ) -> Result<Option<super::decoder::Transform<B>>> {
-        let (rows, dim) = (self.rows(Role::Transform, 0, config.dim, transform.bias), config.dim);
+        let (inner, dim) = (config.input_dim(), config.dim);
+        let rows = self.rows(Role::Transform, 0, inner, transform.bias);
         if config.headless && !self.has(&rows.0) {
             return Ok(None);
         }
         let dense = self.matrix(&[rows], dim).await?;
-        let norm = self.norm(Role::TransformNorm, 0, transform.norm, dim).await?;
+        let norm = self.norm(Role::TransformNorm, 0, transform.norm, inner).await?;
         Ok(Some(super::decoder::Transform { kind: transform.kind, dense, norm }))
     }
 

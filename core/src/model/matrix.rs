@@ -84,12 +84,10 @@ impl<B: Backend> Matrix<B> {
     ) -> Result<()> {
         let (mut row, halves) = (0u64, if then.activation.is_some_and(|a| a.gated) { 2 } else { 1 });
         for part in &self.parts {
-            let spec = linear::Spec {
-                bias: self.bias.is_some(),
-                x_stride: input.stride.unwrap_or(self.inputs),
-                y_stride: self.outputs() / halves,
-                ..linear::Spec::new(tokens, self.inputs, part.rows / halves, part.format)
-            };
+            let spec = linear::Spec::new(tokens, self.inputs, part.rows / halves, part.format)
+                .with_bias(self.bias.is_some())
+                .with_x_stride(input.stride.unwrap_or(self.inputs))
+                .with_y_stride(self.outputs() / halves);
             let mut operands = vec![Operand::at(input.x.buffer, input.x.offset), Operand::new(&part.buffer)];
             operands.extend(input.norm.map(|(_, weight)| Operand::new(weight)));
             operands.extend(self.bias.iter().map(|bias| Operand::at(bias, row * 4)));
@@ -98,7 +96,11 @@ impl<B: Backend> Matrix<B> {
             let norm = input.norm.map(|(norm, _)| norm);
             let Then { activation, residual } = then;
             let op = match fused {
-                true => fused_linear::Spec { norm, activation, residual, ..spec.into() }.into(),
+                true => fused_linear::Spec::from(spec)
+                    .with_norm(norm)
+                    .with_activation(activation)
+                    .with_residual(residual)
+                    .into(),
                 false => spec.into(),
             };
             to(op, &operands)?;

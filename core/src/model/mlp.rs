@@ -7,7 +7,7 @@ use super::workspace::Workspace;
 use crate::backend::{Backend, Operand};
 use crate::config;
 use crate::error::Result;
-use foveate_kernels::{activation, fused_linear, gate, norm};
+use foveate_kernels::{activation, fused_linear, gate};
 
 pub(crate) struct Mlp<B: Backend> {
     pub(crate) config: config::Mlp,
@@ -60,7 +60,7 @@ impl<B: Backend> Mlp<B> {
             let x = input.x;
             up.adapted(to, w, tokens, input, Then::default(), &w.inner)?;
             adapter.add(to, w, (x, tokens), &w.inner)?;
-            let spec = activation::Spec { rows: tokens, stride: mlp.width(), ..self.activation };
+            let spec = self.activation.with_rows(tokens).with_stride(mlp.width());
             to(spec.into(), &[&w.inner, &w.activated].map(Operand::new))?;
         } else if let Some(cutoff) = &self.cutoff {
             up.adapted(to, w, tokens, input, Then::default(), &w.inner)?;
@@ -74,7 +74,7 @@ impl<B: Backend> Mlp<B> {
             up.apply(to, tokens, input, Then { activation, residual: false }, &w.activated)?;
         } else {
             up.adapted(to, w, tokens, input, Then::default(), &w.inner)?;
-            let spec = activation::Spec { rows: tokens, stride: mlp.width(), ..self.activation };
+            let spec = self.activation.with_rows(tokens).with_stride(mlp.width());
             to(spec.into(), &[&w.inner, &w.activated].map(Operand::new))?;
         }
         match &self.norm {
@@ -87,23 +87,23 @@ impl<B: Backend> Mlp<B> {
     fn cut(&self, to: &mut Record<'_, B>, w: &Workspace<B>, of: &Cutoff<B>, tokens: u32) -> Result<()> {
         let (inner, stride, kind) = (self.config.inner, self.config.width(), gate::Kind::Identity);
         let Some([copy, deviation]) = &w.cutoff else { unreachable!("gates that are cut off have buffers") };
-        let norm = |norm: &Norm<B>| norm::Spec { stride, ..norm.spec(tokens, 1, inner) };
+        let norm = |norm: &Norm<B>| norm.spec(tokens, 1, inner).with_stride(stride);
         let gates = Operand::new(&w.inner);
         // Gates times themselves, standardised: the mean is their deviation.
         to(norm(&of.standard).into(), &of.standard.operands_into(gates, copy))?;
-        let plain = gate::Spec { in_place: true, ..gate::Spec::new(tokens, 1, inner, kind) };
+        let plain = gate::Spec::new(tokens, 1, inner, kind).with_in_place(true);
         let by = gate::Gate { kind, of_heads: false, factor: 1.0, stride };
-        to(gate::Spec { gate: Some(by), ..plain }.into(), &[copy, &w.inner].map(Operand::new))?;
+        to(plain.with_gate(Some(by)).into(), &[copy, &w.inner].map(Operand::new))?;
         of.mean.apply(to, tokens, Input::plain(Operand::new(copy)), Then::default(), deviation)?;
         to(norm(&of.above).into(), &of.above.operands_into(gates, &w.activated))?;
-        let relu = activation::Spec { in_place: true, ..activation::Spec::new(tokens, inner, activation::Kind::Relu) };
+        let relu = activation::Spec::new(tokens, inner, activation::Kind::Relu).with_in_place(true);
         to(relu.into(), &[Operand::new(&w.activated)])?;
         let one = gate::Gate { kind, of_heads: true, factor: 1.0, stride: 1 };
-        to(gate::Spec { gate: Some(one), ..plain }.into(), &[&w.activated, deviation].map(Operand::new))?;
-        let spec = activation::Spec { gated: false, stride: inner, in_place: true, rows: tokens, ..self.activation };
+        to(plain.with_gate(Some(one)).into(), &[&w.activated, deviation].map(Operand::new))?;
+        let spec = self.activation.with_gated(false).with_stride(inner).with_in_place(true).with_rows(tokens);
         to(spec.into(), &[Operand::new(&w.activated)])?;
         let values = Operand::at(&w.inner, u64::from(inner) * 4);
-        to(gate::Spec { gate: Some(by), ..plain }.into(), &[Operand::new(&w.activated), values])
+        to(plain.with_gate(Some(by)).into(), &[Operand::new(&w.activated), values])
     }
 
     /// The gate of a SwiGLU that has factors.
@@ -111,7 +111,7 @@ impl<B: Backend> Mlp<B> {
         let config::Mlp { inner, gate_scale: factor, scale, .. } = self.config;
         let (kind, stride) = (gate::Kind::Silu, 2 * inner);
         let by = gate::Gate { kind, of_heads: false, factor, stride };
-        let spec = gate::Spec { scale, stride, gate: Some(by), ..gate::Spec::new(tokens, 1, inner, kind) };
+        let spec = gate::Spec::new(tokens, 1, inner, kind).with_scale(scale).with_stride(stride).with_gate(Some(by));
         (factor != 1.0 || scale != 1.0).then_some(spec)
     }
 }

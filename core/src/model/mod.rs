@@ -5,6 +5,7 @@ mod block;
 mod classifier;
 pub(crate) mod decoder;
 mod delta;
+mod distances;
 mod experts;
 mod family;
 mod hub;
@@ -21,6 +22,7 @@ mod routing;
 mod scan;
 mod short_conv;
 mod streams;
+mod text;
 mod time_mix;
 mod vectors;
 pub(crate) mod workspace;
@@ -30,6 +32,7 @@ pub use family::{Family, Part, Place, Role, architectures, families};
 pub use hub::Hub;
 pub use load::{Progress, Report};
 pub use predictor::Predictor;
+pub use text::TokenizerAndTemplate;
 
 use crate::any::Any;
 use crate::backend::Backend;
@@ -40,7 +43,7 @@ use crate::error::{Error, Result};
 use crate::host::HostBackend;
 use crate::sample::Sampling;
 use crate::tokenizer::Tokenizer;
-use crate::weights::Checkpoint;
+use crate::weights::{BoxFuture, Checkpoint};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
@@ -62,10 +65,8 @@ impl Files {
         let missing = || Error::Config { reason: "a GGUF file has no metadata".into() };
         let metadata = weights.gguf_metadata().ok_or_else(missing)?;
         let family = Family::from_gguf(metadata)?;
-        let tokenizer = Some(Tokenizer::from_gguf(metadata)?);
-        // A model without a template can still complete texts.
-        let template = Template::from_gguf(metadata).ok();
-        Ok(Self { family, tokenizer, template, weights })
+        let TokenizerAndTemplate { tokenizer, template } = TokenizerAndTemplate::from_metadata(metadata)?;
+        Ok(Self { family, tokenizer: Some(tokenizer), template, weights })
     }
 }
 
@@ -103,6 +104,42 @@ pub struct Model<B: Backend> {
     vocabulary: OnceLock<Arc<Vocabulary>>,
 }
 
+impl Model<Any> {
+    /// Builds a model without weights, for an executor that runs nothing: checks that each tensor is there in the shape and
+    /// in a type that is read, and that none is left over.
+    // A function that is not generic, so that the loader for `Any` is compiled with this crate, not with each that uses it.
+    pub(crate) fn hollow(files: &Files) -> BoxFuture<'_, Result<Self>> {
+        Box::pin(async move {
+            let backend = Any::Host(HostBackend::outline());
+            let weights = files.weights.hollow_quantized(files.family.quantized).await?;
+            let (report, progress): (&mut Report<'_>, _) = (&mut |_| Ok(()), Progress { bytes: 0, of: 0 });
+            let loader = load::Loader {
+                backend: &backend,
+                files: &weights,
+                family: &files.family,
+                report,
+                progress,
+                hollow: true,
+                used: BTreeSet::new(),
+                blocks: BTreeMap::new(),
+                adapted: load::Adapted::default(),
+                shared: None,
+            };
+            let decoder = loader.decoder().await?;
+            Ok(Self {
+                backend: Arc::new(backend),
+                fingerprint: None,
+                decoder,
+                tokenizer: None,
+                template: None,
+                ends: Vec::new(),
+                sampling: None,
+                vocabulary: OnceLock::new(),
+            })
+        })
+    }
+}
+
 impl<B: Backend> Model<B> {
     /// Streams the weights into `backend`, reporting bytes; an error from `report` ends the loading, and everything
     /// allocated is freed.
@@ -124,7 +161,7 @@ impl<B: Backend> Model<B> {
     /// As [`load`](Self::load).
     pub async fn load_shared(backend: Arc<B>, files: Files, report: &mut Report<'_>) -> Result<Self> {
         // The headers are checked first, so that a model that cannot run is refused before its weights are streamed.
-        Model::hollow(Any::Host(HostBackend::outline()), &files).await?;
+        Model::hollow(&files).await?;
         let ignored = files.ignored();
         let Files { weights, family, tokenizer, template } = files;
         let weights = weights.quantized(family.quantized).await?;
@@ -151,37 +188,6 @@ impl<B: Backend> Model<B> {
         let ends = ends(decoder.config(), tokenizer.as_ref());
         let (sampling, vocabulary) = (family.sampling, OnceLock::new());
         Ok(Self { backend, fingerprint, decoder, tokenizer, template, ends, sampling, vocabulary })
-    }
-
-    /// Builds a model without weights, for an executor that runs nothing: checks that each tensor is there in the shape and
-    /// in a type that is read, and that none is left over.
-    pub(crate) async fn hollow(backend: B, files: &Files) -> Result<Self> {
-        let weights = files.weights.hollow_quantized(files.family.quantized).await?;
-        let (report, progress): (&mut Report<'_>, _) = (&mut |_| Ok(()), Progress { bytes: 0, of: 0 });
-        let family = &files.family;
-        let loader = load::Loader {
-            backend: &backend,
-            files: &weights,
-            family,
-            report,
-            progress,
-            hollow: true,
-            used: BTreeSet::new(),
-            blocks: BTreeMap::new(),
-            adapted: load::Adapted::default(),
-            shared: None,
-        };
-        let decoder = loader.decoder().await?;
-        Ok(Self {
-            backend: Arc::new(backend),
-            fingerprint: None,
-            decoder,
-            tokenizer: None,
-            template: None,
-            ends: Vec::new(),
-            sampling: None,
-            vocabulary: OnceLock::new(),
-        })
     }
 
     /// Returns the executor.

@@ -18,15 +18,13 @@ pub(crate) struct Norm<B: Backend> {
 impl<B: Backend> Norm<B> {
     /// The op over dense rows of `groups` parts each.
     pub(super) fn spec(&self, rows: u32, groups: u32, dim: u32) -> norm::Spec {
-        norm::Spec {
-            groups,
-            kind: self.config.kind,
-            one_plus: self.config.one_plus,
-            bias: self.bias.is_some(),
-            own: self.own,
-            stride: groups * dim,
-            ..norm::Spec::rms(rows, dim, self.config.eps)
-        }
+        norm::Spec::rms(rows, dim, self.config.eps)
+            .with_groups(groups)
+            .with_kind(self.config.kind)
+            .with_one_plus(self.config.one_plus)
+            .with_bias(self.bias.is_some())
+            .with_own(self.own)
+            .with_stride(groups * dim)
     }
 
     /// The weight and, if the norm has one, the bias.
@@ -52,7 +50,7 @@ impl<B: Backend> Norm<B> {
         [rows, groups, dim]: [u32; 3],
         stride: u32,
     ) -> Result<()> {
-        let spec = norm::Spec { in_place: true, stride, ..self.spec(rows, groups, dim) };
+        let spec = self.spec(rows, groups, dim).with_in_place(true).with_stride(stride);
         let operands: Vec<_> = std::iter::once(x).chain(self.operands()).collect();
         to(spec.into(), &operands)
     }

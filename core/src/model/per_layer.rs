@@ -41,19 +41,14 @@ impl<B: Backend> Vectors<B> {
         if step.embedded && self.config.absent.is_none() {
             // Alone, the projection is not halved.
             let plain = gate::Spec::new(tokens, layers, dim, gate::Kind::Identity);
-            let spec = gate::Spec { in_place: true, gate: None, scale: std::f32::consts::SQRT_2, ..plain };
+            let spec = plain.with_in_place(true).with_gate(None).with_scale(std::f32::consts::SQRT_2);
             return to(spec.into(), &[Operand::new(&b.vectors)]);
         }
         // Tables are never cut into parts.
         let part = &self.table.parts[0];
-        let spec = embed::Spec {
-            tokens,
-            vocab: part.rows,
-            dim: self.table.inputs,
-            format: part.format,
-            scale: (f64::from(dim) / 2.0).sqrt() as f32,
-            accumulate: true,
-        };
+        let spec = embed::Spec::new(tokens, part.rows, self.table.inputs, part.format)
+            .with_scale((f64::from(dim) / 2.0).sqrt() as f32)
+            .with_accumulate(true);
         to(spec.into(), &[&b.rows, &part.buffer, &b.vectors].map(Operand::new))
     }
 
@@ -70,12 +65,12 @@ impl<B: Backend> Vectors<B> {
         let fused = few(tokens).then_some(fused_linear::Activation { kind, gated: false });
         branch.gate.apply(to, tokens, Input::plain(x), Then { activation: fused, residual: false }, &b.gates)?;
         if fused.is_none() {
-            let spec = activation::Spec { in_place: true, ..activation::Spec::new(tokens, dim, kind) };
+            let spec = activation::Spec::new(tokens, dim, kind).with_in_place(true);
             to(spec.into(), &[Operand::new(&b.gates)])?;
         }
         let kind = gate::Kind::Identity;
         let by = gate::Gate { kind, of_heads: false, factor: 1.0, stride: layers * dim };
-        let spec = gate::Spec { in_place: true, gate: Some(by), ..gate::Spec::new(tokens, 1, dim, kind) };
+        let spec = gate::Spec::new(tokens, 1, dim, kind).with_in_place(true).with_gate(Some(by));
         let vector = Operand::at(&b.vectors, index as u64 * u64::from(dim) * 4);
         to(spec.into(), &[Operand::new(&b.gates), vector])?;
         Ok(Operand::new(&b.gates))

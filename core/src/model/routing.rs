@@ -13,8 +13,8 @@ use crate::cache::Pool;
 use crate::config;
 use crate::error::Result;
 use foveate_kernels::dtype::DType;
-use foveate_kernels::selected_attention::{Combine, Keys, Own};
-use foveate_kernels::{append, norm, selected_attention};
+use foveate_kernels::selected_attention::{Combine, Keys};
+use foveate_kernels::{append, selected_attention};
 
 pub(crate) struct Routing<B: Backend> {
     pub(super) config: config::Routing,
@@ -51,42 +51,21 @@ impl<B: Backend> Routing<B> {
         let (tokens, width) = (step.tokens, r.width());
         let values = Operand::at(&w.qkv, u64::from(width) * 4);
         self.input.apply(to, tokens, input, Then::default(), &w.qkv)?;
-        let spec = norm::Spec { stride: 2 * width, ..self.norm.spec(tokens, r.heads, r.dim) };
+        let spec = self.norm.spec(tokens, r.heads, r.dim).with_stride(2 * width);
         to(spec.into(), &[&w.qkv, &self.norm.weight, &routed.x].map(Operand::new))?;
-        let append = append::Spec {
-            tokens,
-            pool: pool.slots(),
-            k_width: width,
-            v_width: width,
-            k_stride: width,
-            v_stride: 2 * width,
-            format: DType::F32,
-            tail: None,
-        };
+        let append = append::Spec::new(tokens, pool.slots(), width, width, DType::F32).with_v_stride(2 * width);
         let (keys, all_values) = (Operand::new(k_pool), Operand::new(v_pool));
         to(append.into(), &[w.slots(tokens, false), Operand::new(&routed.x), values, keys, all_values])?;
 
         let take = r.step(step.each());
         let [entries, key_entries] = take.entries()?;
-        let attend = selected_attention::Spec {
-            batch: 1,
-            tokens: step.each(),
-            heads: r.heads,
-            dim: r.dim,
-            value_dim: r.dim,
-            clusters: r.clusters,
-            entries,
-            keys: Keys::Separate { tokens: step.keys, entries: key_entries },
-            scale: r.scale,
-            causal: true,
-            expires: true,
-            offset: true,
-            paged: Some(pool.layout(w.table_width, false)),
-            own: Own::Included,
-            memory: 0,
-            combine: Combine::Mean { eps: 0.0 },
-            save: false,
-        };
+        let attend = selected_attention::Spec::new(1, step.each(), r.heads, r.dim, r.clusters, entries)
+            .with_keys(Keys::Separate { tokens: step.keys, entries: key_entries })
+            .with_scale(r.scale)
+            .with_expires(true)
+            .with_offset(true)
+            .with_paged(Some(pool.layout(w.table_width, false)))
+            .with_combine(Combine::Mean { eps: 0.0 });
         let rows = u64::from(step.each()) * u64::from(width) * 4;
         for (index, &slot) in (0..).zip(step.slots) {
             let behind = u64::from(index) * rows;

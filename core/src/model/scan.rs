@@ -50,19 +50,21 @@ impl<B: Backend> Scan<B> {
 
         let [least, most] = s.steps;
         let factor = s.scales.input * s.scales.parts[4];
-        let spec = scan_gates::Spec { stride, factor, least, most, ..scan_gates::Spec::new(tokens, s.heads) };
+        let spec = scan_gates::Spec::new(tokens, s.heads)
+            .with_stride(stride)
+            .with_factor(factor)
+            .with_least(least)
+            .with_most(most);
         let (rate, bias) = &self.decay;
         let operands = [rate, bias, &w.beta, &w.decay].map(Operand::new);
         let operands: Vec<_> = [projected(inner + s.channels())].into_iter().chain(operands).collect();
         to(spec.into(), &operands)?;
 
-        let spec = delta::Spec {
-            value_heads: s.heads,
-            gate: delta::Gate::Write,
-            scale: 1.0,
-            pool: Some(slots),
-            ..delta::Spec::new(step.sequences(), step.each(), s.groups, s.state, s.dim)
-        };
+        let spec = delta::Spec::new(step.sequences(), step.each(), s.groups, s.state, s.dim)
+            .with_value_heads(s.heads)
+            .with_gate(delta::Gate::Write)
+            .with_scale(1.0)
+            .with_pool(Some(slots));
         let mixed = || Operand::at(&w.mixed, at);
         let mut operands = vec![convolved(inner + keys), convolved(inner), convolved(0)];
         operands.extend([&w.beta, &w.decay].map(Operand::new));
@@ -75,13 +77,11 @@ impl<B: Backend> Scan<B> {
         // The scale of the output is in the norm where that comes last.
         let last = self.norm.is_none() || s.norm_first;
         let scale = if last { s.scales.output } else { 1.0 };
-        let spec = gate::Spec {
-            in_place: true,
-            gate: Some(by),
-            skip: Some(inner),
-            scale,
-            ..gate::Spec::new(tokens, s.heads, s.dim, kind)
-        };
+        let spec = gate::Spec::new(tokens, s.heads, s.dim, kind)
+            .with_in_place(true)
+            .with_gate(Some(by))
+            .with_skip(Some(inner))
+            .with_scale(scale);
         let skip = || [mixed(), convolved(0), Operand::new(&self.skip)];
         let Some(norm) = &self.norm else {
             return to(spec.into(), &skip().into_iter().chain([projected(0)]).collect::<Vec<_>>());
@@ -91,9 +91,9 @@ impl<B: Backend> Scan<B> {
             to(spec.into(), &skip().into_iter().chain([projected(0)]).collect::<Vec<_>>())?;
             return norm.in_place(to, mixed(), groups, inner);
         }
-        to(gate::Spec { gate: None, scale: 1.0, ..spec }.into(), &skip())?;
+        to(spec.with_gate(None).with_scale(1.0).into(), &skip())?;
         norm.in_place(to, mixed(), groups, inner)?;
-        to(gate::Spec { skip: None, ..spec }.into(), &[mixed(), projected(0)])
+        to(spec.with_skip(None).into(), &[mixed(), projected(0)])
     }
 
     /// Values, keys and queries, which leave the convolution one behind the other.
@@ -106,13 +106,11 @@ impl<B: Backend> Scan<B> {
     ) -> Result<()> {
         let s = &self.config;
         let part = |channels| Part { channels, activation: Activation::Silu };
-        let spec = conv::Spec {
-            parts: [part(s.inner()), part(s.keys()), part(s.keys())],
-            bias: self.conv.bias.is_some(),
-            stride: s.width(),
-            pool: states.inputs.as_ref().map(|_| slots),
-            ..conv::Spec::new(step.sequences(), step.each(), s.channels(), s.window, Activation::Silu)
-        };
+        let spec = conv::Spec::new(step.sequences(), step.each(), s.channels(), s.window, Activation::Silu)
+            .with_parts([part(s.inner()), part(s.keys()), part(s.keys())])
+            .with_bias(self.conv.bias.is_some())
+            .with_stride(s.width())
+            .with_pool(states.inputs.as_ref().map(|_| slots));
         let mut operands = vec![Operand::at(&w.qkv, u64::from(s.inner()) * 4), Operand::new(&self.conv.weight)];
         operands.extend(self.conv.bias.iter().map(Operand::new));
         if let Some(inputs) = &states.inputs {

@@ -36,14 +36,12 @@ impl<B: Backend> ShortConv<B> {
 
         let kind = gate::Kind::Identity;
         let by = Some(gate::Gate { kind, of_heads: false, factor: 1.0, stride });
-        let spec = gate::Spec { stride, gate: by, ..gate::Spec::new(tokens, 1, channels, kind) };
+        let spec = gate::Spec::new(tokens, 1, channels, kind).with_stride(stride).with_gate(by);
         to(spec.into(), &[part(2), part(0), Operand::new(&w.convolved)])?;
 
-        let spec = conv::Spec {
-            bias: self.conv.bias.is_some(),
-            pool: states.map(|_| slots),
-            ..conv::Spec::new(step.sequences(), step.each(), channels, window, conv::Activation::None)
-        };
+        let spec = conv::Spec::new(step.sequences(), step.each(), channels, window, conv::Activation::None)
+            .with_bias(self.conv.bias.is_some())
+            .with_pool(states.map(|_| slots));
         let mut operands = vec![Operand::new(&w.convolved), Operand::new(&self.conv.weight)];
         operands.extend(self.conv.bias.iter().map(Operand::new));
         if let Some(states) = states {
@@ -52,7 +50,7 @@ impl<B: Backend> ShortConv<B> {
         operands.push(Operand::new(&w.mixed));
         to(spec.into(), &operands)?;
 
-        let spec = gate::Spec { gate: by, in_place: true, ..gate::Spec::new(tokens, 1, channels, kind) };
+        let spec = gate::Spec::new(tokens, 1, channels, kind).with_gate(by).with_in_place(true);
         to(spec.into(), &[Operand::new(&w.mixed), part(1)])
     }
 }

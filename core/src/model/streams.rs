@@ -11,7 +11,7 @@ use super::workspace::Workspace;
 use crate::backend::{Backend, Operand};
 use crate::config;
 use crate::error::Result;
-use foveate_kernels::{activation, add, conv, expert_sum, gate, linear, norm};
+use foveate_kernels::{activation, add, conv, expert_sum, gate, linear};
 
 /// The weights outside of layers.
 pub(crate) struct Streams<B: Backend> {
@@ -66,7 +66,7 @@ impl<B: Backend> Streams<B> {
         out: &B::Buffer,
     ) -> Result<()> {
         let plain = gate::Spec::new(tokens, 1, self.dim, gate::Kind::Identity);
-        to(gate::Spec { gate: None, stride, ..plain }.into(), &[from, Operand::new(out)])
+        to(plain.with_gate(None).with_stride(stride).into(), &[from, Operand::new(out)])
     }
 
     /// `out[t, j] = sum_i weights[t, j, i] y[t, i]`
@@ -78,7 +78,7 @@ impl<B: Backend> Streams<B> {
         operands: [&B::Buffer; 3],
         accumulate: bool,
     ) -> Result<()> {
-        let spec = expert_sum::Spec { sums, accumulate, ..expert_sum::Spec::new(tokens, chosen, self.dim) };
+        let spec = expert_sum::Spec::new(tokens, chosen, self.dim).with_sums(sums).with_accumulate(accumulate);
         to(spec.into(), &operands.map(Operand::new))
     }
 
@@ -94,12 +94,13 @@ impl<B: Backend> Streams<B> {
         self.unit.in_place(to, rows, [tokens, others, dim], stride)?;
         to(self.unit.spec(tokens, 1, dim).into(), &self.unit.operands_into(Operand::new(&w.x), &w.normed))?;
         // A row times itself, divided by its length: the mean is its length.
-        let spec = gate::Spec { in_place: true, ..gate::Spec::new(tokens, 1, dim, gate::Kind::Identity) };
+        let spec = gate::Spec::new(tokens, 1, dim, gate::Kind::Identity).with_in_place(true);
         to(spec.into(), &[&w.normed, &w.x].map(Operand::new))?;
         self.mean.apply(to, tokens, Input::plain(Operand::new(&w.normed)), Then::default(), &b.lengths)?;
         let kind = gate::Kind::Identity;
         let by = gate::Gate { kind, of_heads: true, factor: 1.0, stride: others };
-        let spec = gate::Spec { in_place: true, stride, gate: Some(by), ..gate::Spec::new(tokens, others, dim, kind) };
+        let spec =
+            gate::Spec::new(tokens, others, dim, kind).with_in_place(true).with_stride(stride).with_gate(Some(by));
         to(spec.into(), &[rows, Operand::new(&b.lengths)])
     }
 
@@ -110,7 +111,7 @@ impl<B: Backend> Streams<B> {
         for (index, matrix) in (1..).zip(&self.begin) {
             let (at, y_stride) = self.stream(index);
             let part = &matrix.parts[0];
-            let spec = linear::Spec { y_stride, ..linear::Spec::new(tokens, self.dim, self.dim, part.format) };
+            let spec = linear::Spec::new(tokens, self.dim, self.dim, part.format).with_y_stride(y_stride);
             to(spec.into(), &[Operand::new(&w.x), Operand::new(&part.buffer), Operand::at(&b.streams, at)])?;
         }
         let (at, stride) = self.stream(1);
@@ -127,12 +128,12 @@ impl<B: Backend> Streams<B> {
         tokens: u32,
     ) -> Result<()> {
         let b = buffers(w);
-        let spec = norm::Spec { stride, ..of.norm.spec(tokens, 1, self.dim) };
+        let spec = of.norm.spec(tokens, 1, self.dim).with_stride(stride);
         to(spec.into(), &of.norm.operands_into(x, &w.normed))?;
         of.router.apply(to, tokens, Input::plain(Operand::new(&w.normed)), Then::default(), &b.routed)?;
         // The hyperbolic tangent.
         let cap = activation::Spec::new(tokens, self.config.count, activation::Kind::Cap);
-        let spec = activation::Spec { in_place: true, bound: 1.0, ..cap };
+        let spec = cap.with_in_place(true).with_bound(1.0);
         to(spec.into(), &[Operand::new(&b.routed)])
     }
 
@@ -171,7 +172,7 @@ impl<B: Backend> Streams<B> {
             // A convolution of one token multiplies each element by a number.
             Some(scale) => {
                 let plain = conv::Spec::new(1, tokens, self.dim, 1, conv::Activation::None);
-                to(conv::Spec { stride, ..plain }.into(), &[from, Operand::new(scale), Operand::new(&w.normed)])?;
+                to(plain.with_stride(stride).into(), &[from, Operand::new(scale), Operand::new(&w.normed)])?;
             }
             None => self.copy(to, (from, stride), tokens, &w.normed)?,
         }
@@ -199,14 +200,14 @@ impl<B: Backend> Streams<B> {
         for (index, matrix) in (1..).zip(&self.end) {
             let ((at, _), (to_at, _)) = (self.stream(index), self.stream(index - 1));
             let part = &matrix.parts[0];
-            let spec = linear::Spec { x_stride, y_stride, ..linear::Spec::new(tokens, dim, dim, part.format) };
+            let spec = linear::Spec::new(tokens, dim, dim, part.format).with_x_stride(x_stride).with_y_stride(y_stride);
             let [x, y] = [Operand::at(&b.streams, at), Operand::at(&b.predicted, to_at)];
             to(spec.into(), &[x, Operand::new(&part.buffer), y])?;
         }
         self.stretch(to, w, tokens, (Operand::new(&b.predicted), y_stride))?;
         self.sum(to, [n - 1, 1], tokens, [&b.predicted, &b.ones, &w.x], true)?;
         let plain = gate::Spec::new(tokens, 1, dim, gate::Kind::Identity);
-        let spec = gate::Spec { in_place: true, gate: None, scale: 1.0 / n as f32, ..plain };
+        let spec = plain.with_in_place(true).with_gate(None).with_scale(1.0 / n as f32);
         to(spec.into(), &[Operand::new(&w.x)])
     }
 }
@@ -224,15 +225,15 @@ impl<B: Backend> LowRank<B> {
         self.left.apply(to, tokens, Input::plain(y), Then::default(), inner)?;
         self.right.apply(to, tokens, Input::plain(Operand::new(inner)), Then::default(), out)?;
         self.norm.in_place(to, Operand::new(out), [tokens, 1, dim], dim)?;
-        to(add::Spec { rows: tokens, dim }.into(), &[y, Operand::new(out)])
+        to(add::Spec::new(tokens, dim).into(), &[y, Operand::new(out)])
     }
 
     /// Records the addition to `w.x`, which is then divided by the root of 2.
     pub(super) fn add(&self, to: &mut Record<'_, B>, w: &Workspace<B>, tokens: u32, dim: u32) -> Result<()> {
         let Some([_, out]) = w.low_rank.as_ref() else { unreachable!("such a product has buffers") };
-        to(add::Spec { rows: tokens, dim }.into(), &[out, &w.x].map(Operand::new))?;
+        to(add::Spec::new(tokens, dim).into(), &[out, &w.x].map(Operand::new))?;
         let plain = gate::Spec::new(tokens, 1, dim, gate::Kind::Identity);
-        let spec = gate::Spec { in_place: true, gate: None, scale: std::f32::consts::FRAC_1_SQRT_2, ..plain };
+        let spec = plain.with_in_place(true).with_gate(None).with_scale(std::f32::consts::FRAC_1_SQRT_2);
         to(spec.into(), &[Operand::new(&w.x)])
     }
 }

@@ -60,7 +60,7 @@ pub(crate) struct LowRank<B: Backend> {
 
 /// Returns the spec of a `gate` op over rows of `heads` heads of `dim` elements, without a gate yet.
 fn rows(tokens: u32, heads: u32, dim: u32) -> gate::Spec {
-    gate::Spec { gate: None, ..gate::Spec::new(tokens, heads, dim, gate::Kind::Identity) }
+    gate::Spec::new(tokens, heads, dim, gate::Kind::Identity).with_gate(None)
 }
 
 /// Returns a gate with one value for each of the `width` elements of a row.
@@ -78,7 +78,7 @@ fn scale<B: Backend>(
 ) -> Result<()> {
     let plain = conv::Spec::new(1, tokens, width, 1, conv::Activation::None);
     let operands: Vec<_> = [Some(x), Some(scales), bias, Some(out)].into_iter().flatten().map(Operand::new).collect();
-    to(conv::Spec { bias: bias.is_some(), ..plain }.into(), &operands)
+    to(plain.with_bias(bias.is_some()).into(), &operands)
 }
 
 impl<B: Backend> LowRank<B> {
@@ -94,7 +94,7 @@ impl<B: Backend> LowRank<B> {
         self.down.apply(to, tokens, input(x), Then::default(), latent)?;
         if let Some(kind) = between {
             let spec = activation::Spec::new(tokens, self.up.inputs, kind);
-            to(activation::Spec { in_place: true, bound: 1.0, ..spec }.into(), &[Operand::new(latent)])?;
+            to(spec.with_in_place(true).with_bound(1.0).into(), &[Operand::new(latent)])?;
         }
         self.up.apply(to, tokens, input(latent), Then::default(), out)
     }
@@ -124,8 +124,8 @@ impl<B: Backend> TimeMix<B> {
         // A bound of 1 is the hyperbolic tangent.
         self.decay.record(to, tokens, [&b.shared, &b.latent, &b.decay], Some(activation::Kind::Cap))?;
         let sigmoid = activation::Spec::new(tokens, keys, activation::Kind::Sigmoid);
-        to(activation::Spec { in_place: true, ..sigmoid }.into(), &[Operand::new(&b.decay)])?;
-        let spec = gate::Spec { in_place: true, scale: STRONGEST, ..rows(tokens, 1, keys) };
+        to(sigmoid.with_in_place(true).into(), &[Operand::new(&b.decay)])?;
+        let spec = rows(tokens, 1, keys).with_in_place(true).with_scale(STRONGEST);
         to(spec.into(), &[Operand::new(&b.decay)])?;
 
         self.share(to, tokens, &input, 2, b)?;
@@ -138,12 +138,10 @@ impl<B: Backend> TimeMix<B> {
         self.rate.record(to, tokens, [&b.shared, &b.latent, &b.rate], None)?;
         self.keys(to, tokens, b)?;
 
-        let spec = delta::Spec {
-            gate: delta::Gate::RankOne,
-            scale: 1.0,
-            pool: Some(slots),
-            ..delta::Spec::new(step.sequences(), step.each(), c.heads, c.key_dim, c.value_dim)
-        };
+        let spec = delta::Spec::new(step.sequences(), step.each(), c.heads, c.key_dim, c.value_dim)
+            .with_gate(delta::Gate::RankOne)
+            .with_scale(1.0)
+            .with_pool(Some(slots));
         let read = [&b.receptance, &b.key, value, &b.decay, &b.erased, &b.replaced].map(Operand::new);
         let state = [w.states(step), Operand::new(&states.memory.buffer), Operand::new(&w.mixed)];
         to(spec.into(), &read.into_iter().chain(state).collect::<Vec<_>>())?;
@@ -152,14 +150,14 @@ impl<B: Backend> TimeMix<B> {
         let [weight, bias] = &self.normed;
         scale(to, [tokens, values], &w.mixed, (weight, Some(bias)), &b.normed)?;
         // The token's own value, as much of it as receptance and key agree.
-        let spec = gate::Spec { gate: by(gate::Kind::Identity, 1.0, keys), ..rows(tokens, 1, keys) };
+        let spec = rows(tokens, 1, keys).with_gate(by(gate::Kind::Identity, 1.0, keys));
         to(spec.into(), &[&b.receptance, &b.key, &b.scaled].map(Operand::new))?;
         self.bonus.apply(to, tokens, Input::plain(Operand::new(&b.scaled)), Then::default(), &b.bonus)?;
         let of_heads = gate::Gate { kind: gate::Kind::Identity, of_heads: true, factor: 1.0, stride: c.heads };
-        let spec = gate::Spec { gate: Some(of_heads), ..rows(tokens, c.heads, c.value_dim) };
+        let spec = rows(tokens, c.heads, c.value_dim).with_gate(Some(of_heads));
         to(spec.into(), &[value, &b.bonus, &b.scaled].map(Operand::new))?;
 
-        let sum = gate::Spec { skip: Some(values), ..rows(tokens, 1, values) };
+        let sum = rows(tokens, 1, values).with_skip(Some(values));
         let mut operands = vec![&b.normed, &b.scaled, &self.ones[0]];
         let gate = match &self.gate {
             Some(gate) => {
@@ -171,7 +169,7 @@ impl<B: Backend> TimeMix<B> {
             None => None,
         };
         operands.push(&w.mixed);
-        to(gate::Spec { gate, ..sum }.into(), &operands.into_iter().map(Operand::new).collect::<Vec<_>>())
+        to(sum.with_gate(gate).into(), &operands.into_iter().map(Operand::new).collect::<Vec<_>>())
     }
 
     /// Records `shared = x + change shares[index]`, the input of product `index` (r, w, k, v, a, g).
@@ -184,7 +182,7 @@ impl<B: Backend> TimeMix<B> {
         b: &TimeMixBuffers<B>,
     ) -> Result<()> {
         let dim = self.receptance.inputs;
-        let spec = gate::Spec { skip: Some(dim), ..rows(tokens, dim, 1) };
+        let spec = rows(tokens, dim, 1).with_skip(Some(dim));
         let rest = [&b.change, &self.shares[index], &b.shared].map(Operand::new);
         to(spec.into(), &[input.again().x].into_iter().chain(rest).collect::<Vec<_>>())
     }
@@ -200,9 +198,9 @@ impl<B: Backend> TimeMix<B> {
         self.value.apply(to, tokens, input, Then::default(), &b.value)?;
         share.record(to, tokens, [&b.shared, &b.latent, &b.gate], None)?;
         let gate = by(gate::Kind::Sigmoid, 1.0, width);
-        let spec = gate::Spec { gate, skip: Some(width), ..rows(tokens, 1, width) };
+        let spec = rows(tokens, 1, width).with_gate(gate).with_skip(Some(width));
         to(spec.into(), &[&b.first, &b.value, &self.ones[1], &b.gate, &b.scaled].map(Operand::new))?;
-        to(add::Spec { rows: tokens, dim: width }.into(), &[&b.scaled, &b.value].map(Operand::new))?;
+        to(add::Spec::new(tokens, width).into(), &[&b.scaled, &b.value].map(Operand::new))?;
         Ok(&b.value)
     }
 
@@ -212,14 +210,14 @@ impl<B: Backend> TimeMix<B> {
         let [unit, written] = &self.key_scales;
         scale(to, [tokens, width], &b.key, (unit, None), &b.erased)?;
         self.unit.in_place(to, Operand::new(&b.erased), [tokens, c.heads, c.key_dim], width)?;
-        let spec = gate::Spec { gate: by(gate::Kind::Sigmoid, 1.0, width), scale: -1.0, ..rows(tokens, 1, width) };
+        let spec = rows(tokens, 1, width).with_gate(by(gate::Kind::Sigmoid, 1.0, width)).with_scale(-1.0);
         to(spec.into(), &[&b.erased, &b.rate, &b.replaced].map(Operand::new))?;
         scale(to, [tokens, width], &b.key, (written, None), &b.scaled)?;
         // a - 1 is the sigmoid of the negative, times -1.
         let gate = by(gate::Kind::Sigmoid, -1.0, width);
-        let spec = gate::Spec { gate, scale: -1.0, in_place: true, ..rows(tokens, 1, width) };
+        let spec = rows(tokens, 1, width).with_gate(gate).with_scale(-1.0).with_in_place(true);
         to(spec.into(), &[&b.scaled, &b.rate].map(Operand::new))?;
-        to(add::Spec { rows: tokens, dim: width }.into(), &[&b.scaled, &b.key].map(Operand::new))
+        to(add::Spec::new(tokens, width).into(), &[&b.scaled, &b.key].map(Operand::new))
     }
 }
 
@@ -236,5 +234,5 @@ pub(super) fn shift<B: Backend>(
     let plain = conv::Spec::new(step.sequences(), step.each(), dim, 2, conv::Activation::None);
     let rest = [Operand::new(weight), w.states(step), Operand::new(&last.buffer), Operand::new(out)];
     let operands: Vec<_> = [input.x].into_iter().chain(rest).collect();
-    to(conv::Spec { pool: Some(slots), ..plain }.into(), &operands)
+    to(plain.with_pool(Some(slots)).into(), &operands)
 }

@@ -1,5 +1,5 @@
 //! Buffers that only some models need: vectors for each layer, several streams, products of a low rank,
-//! blocks in front of scans, and time mixes.
+//! blocks in front of scans, time mixes, and the numbers of heads with latents.
 
 use crate::backend::Backend;
 use crate::config::{Config, TimeMix};
@@ -212,4 +212,30 @@ impl<B: Backend> TimeMixBuffers<B> {
             bonus: buffer(most(&|mix| mix.heads).unwrap_or(1))?,
         }))
     }
+}
+
+/// For each number of heads that layers with latents have, two lists with an entry for each head of each token: the head's
+/// number within its token, and its number within the batch.
+pub(crate) type Heads<B> = Vec<(u32, [<B as Backend>::Buffer; 2])>;
+
+/// The lists for a batch.
+pub(crate) fn heads<B: Backend>(
+    backend: &B,
+    config: &Config,
+    rows: impl Fn(&'static str, u32, u32) -> Result<B::Buffer>,
+    batch: u32,
+) -> Result<Heads<B>> {
+    let mut all: Heads<B> = Vec::new();
+    for a in config.layers.iter().filter_map(|l| l.mixer.attention().filter(|a| a.latent.is_some())) {
+        if all.iter().all(|(heads, _)| *heads != a.heads) {
+            let list = |within: u32| -> Result<_> {
+                let buffer = rows("heads", batch, a.heads)?;
+                let numbers: Vec<u32> = (0..batch.saturating_mul(a.heads)).map(|at| at % within).collect();
+                backend.upload(&buffer, 0, bytemuck::cast_slice(&numbers))?;
+                Ok(buffer)
+            };
+            all.push((a.heads, [list(a.heads)?, list(u32::MAX)?]));
+        }
+    }
+    Ok(all)
 }

@@ -1,5 +1,6 @@
 //! The buffers that a step works in, made once for a session.
 
+use super::distances::Biases;
 use super::vectors::{self, BlockBuffers, Buffers, StreamBuffers, TimeMixBuffers};
 use crate::backend::{Backend, Operand};
 use crate::cache::{PAGE, Pool, Sequence};
@@ -62,9 +63,10 @@ pub(crate) struct Workspace<B: Backend> {
     pub(crate) normed: B::Buffer,
     /// The output of a mixer's input product: queries, keys, values, and gates if there are any.
     pub(crate) qkv: B::Buffer,
-    /// Outputs of second products, whose inputs lie in `qkv`: queries, or gates of the delta rule's output; keys and values, or
-    /// its decays.
-    pub(crate) expanded: [B::Buffer; 2],
+    /// Outputs of second products, whose inputs lie in `qkv`: queries, or gates of the delta rule's output; their parts as
+    /// wide as latents, and what attention gives of latents, or its decays; queries as wide as the cache of latents.
+    pub(crate) expanded: [B::Buffer; 3],
+    heads: vectors::Heads<B>,
     /// Queries, keys and values of the delta rule behind their convolution, its strengths of writing and its decays.
     pub(crate) convolved: B::Buffer,
     pub(crate) beta: B::Buffer,
@@ -78,6 +80,8 @@ pub(crate) struct Workspace<B: Backend> {
     /// The low-rank branch beside mixers: the vectors between its products, and its outputs.
     pub(crate) low_rank: Option<[B::Buffer; 2]>,
     pub(crate) blocks: Option<Arc<BlockBuffers<B>>>,
+    /// The biases of scores by distance.
+    pub(crate) biases: Option<Arc<Biases<B>>>,
     pub(crate) time_mix: Option<Arc<TimeMixBuffers<B>>>,
     /// Adapters: the vectors between their products, and their outputs.
     pub(crate) adapters: Option<[B::Buffer; 2]>,
@@ -197,15 +201,15 @@ impl<B: Backend> Workspace<B> {
         let routes = config.layers.iter().any(|l| matches!(l.mixer, Mixer::Routing(_)));
         let [convolved, gates, decays] =
             [0, 1, 2].map(|at| config.layers.iter().map(|l| l.mixer.convolved()[at]).fold(1, u32::max));
-        let expanded = [0, 1].map(|at| config.layers.iter().map(|l| l.mixer.expanded()[at]).fold(1, u32::max));
-        // The rotation of the ends of heads spans as many elements as whole heads: past the end of the last token.
-        let latent = config.layers.iter().any(|l| l.mixer.attention().is_some_and(|a| a.latent.is_some()));
-        let spanned = batch + u32::from(latent);
+        let expanded = [0, 1, 2].map(|at| config.layers.iter().map(|l| l.mixer.expanded()[at]).fold(1, u32::max));
         let inner = wide(|l| l.mlp.shared().or(l.mixer.block().map(|block| &block.mlp)).map_or(1, |mlp| mlp.inner));
         let rows = |label, rows: u32, width: u32| {
             let bytes = u64::from(rows).checked_mul(u64::from(width) * 4);
             backend.alloc(label, bytes.ok_or(Error::OutOfMemory { needs: u64::MAX, has: 0 })?)
         };
+        let heads = vectors::heads(backend, config, rows, batch)?;
+        // The rotation of the ends of heads spans as many elements as whole heads: past the end of the last token.
+        let spanned = batch + u32::from(!heads.is_empty());
         let table_width = context.div_ceil(PAGE);
         let (mut tables, mut table_of, mut query_table_of) = (Vec::new(), Vec::new(), Vec::new());
         let mut warm_table_of = Vec::new();
@@ -252,8 +256,13 @@ impl<B: Backend> Workspace<B> {
             x: rows("x", batch, config.dim)?,
             branch: rows("branch", batch, config.dim)?,
             normed: rows("normed", batch, config.dim)?,
-            qkv: rows("qkv", spanned, width)?,
-            expanded: [rows("queries", spanned, expanded[0])?, rows("expanded", batch, expanded[1])?],
+            qkv: rows("qkv", batch, width)?,
+            expanded: [
+                rows("queries", spanned, expanded[0])?,
+                rows("expanded", batch, expanded[1])?,
+                rows("joined", batch, expanded[2])?,
+            ],
+            heads,
             convolved: rows("convolved", batch, convolved)?,
             beta: rows("beta", batch, gates)?,
             decay: rows("decay", batch, decays)?,
@@ -264,6 +273,7 @@ impl<B: Backend> Workspace<B> {
             streams: StreamBuffers::new(backend, config, rows, batch)?.map(Arc::new),
             low_rank: vectors::low_rank::<B>(config, rows, batch)?,
             blocks: BlockBuffers::new(backend, config, rows, batch)?.map(Arc::new),
+            biases: Biases::new(config, rows, batch)?.map(Arc::new),
             time_mix: TimeMixBuffers::new(config, rows, batch)?.map(Arc::new),
             adapters: vectors::adapters::<B>(config, rows, batch)?,
             cutoff: vectors::cutoff::<B>(config, rows, batch)?,
@@ -306,6 +316,7 @@ impl<B: Backend> Workspace<B> {
             normed: self.normed.clone(),
             qkv: self.qkv.clone(),
             expanded: self.expanded.clone(),
+            heads: self.heads.clone(),
             convolved: self.convolved.clone(),
             beta: self.beta.clone(),
             decay: self.decay.clone(),
@@ -316,6 +327,7 @@ impl<B: Backend> Workspace<B> {
             streams: self.streams.clone(),
             low_rank: self.low_rank.clone(),
             blocks: self.blocks.clone(),
+            biases: self.biases.clone(),
             time_mix: self.time_mix.clone(),
             adapters: self.adapters.clone(),
             cutoff: self.cutoff.clone(),
@@ -334,6 +346,14 @@ impl<B: Backend> Workspace<B> {
     /// Returns the lock that a session holds while it records a step, so that no other session uses the shared buffers.
     pub(crate) fn turn(&self) -> Arc<Mutex<()>> {
         self.turn.clone()
+    }
+
+    /// The two lists of [`vectors::Heads`] for layers with so many heads.
+    pub(crate) fn heads(&self, heads: u32) -> [Operand<'_, B>; 2] {
+        let Some((_, numbers)) = self.heads.iter().find(|(of, _)| *of == heads) else {
+            unreachable!("a workspace is made for the heads of all layers")
+        };
+        numbers.each_ref().map(Operand::new)
     }
 
     pub(crate) fn positions(&self) -> Operand<'_, B> {

@@ -32,7 +32,7 @@ impl Chain {
     /// A chain for a model with these tokens at the end of texts. Banned texts and breakers are spelled by `words`.
     ///
     /// # Errors
-    /// `Setting`, `Config` and `Kernel` for settings out of their range; `Tokenizer` for banned texts without one.
+    /// `OutOfRange` for settings out of their range; `Tokenizer` for banned texts without one.
     pub fn new(sampling: Sampling, samplers: Samplers, ends: &[u32], words: Option<&Tokenizer>) -> Result<Self> {
         Sampler::new(sampling)?;
         samplers.validate()?;

@@ -21,24 +21,45 @@ pub use likelihood::{Likelihood, likeliest, likelihood};
 pub use past::{Choice, Past};
 pub use settings::{Dry, Filter, Mirostat, Samplers};
 
+pub(crate) use settings::in_range;
+
 use crate::error::{Error, Result};
+use crate::settable::settable;
 use foveate_kernels::sample::{Draw, Spec};
 
-/// The settings of a generation; the default takes the likeliest token.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Sampling {
-    /// 0 takes the likeliest token.
-    pub temperature: f32,
-    /// 0: no limit.
-    pub top_k: u32,
-    /// Keeps the likeliest tokens whose probabilities add up to this; 1 keeps all.
-    pub top_p: f32,
-    /// Keeps tokens with at least this part of the largest probability; 0 keeps all.
-    pub min_p: f32,
-    /// Divides the logits of tokens that were seen; 1 leaves them.
-    pub repetition_penalty: f32,
-    /// The same seed gives the same text.
-    pub seed: u64,
+settable! {
+    /// The settings of a generation; the default takes the likeliest token.
+    #[derive(Clone, Copy, PartialEq, Debug)]
+    pub struct Sampling {
+        /// 0 takes the likeliest token.
+        pub temperature: f32,
+        /// 0: no limit.
+        pub top_k: u32,
+        /// Keeps the likeliest tokens whose probabilities add up to this; 1 keeps all.
+        pub top_p: f32,
+        /// Keeps tokens with at least this part of the largest probability; 0 keeps all.
+        pub min_p: f32,
+        /// Divides the logits of tokens that were seen; 1 leaves them.
+        pub repetition_penalty: f32,
+        /// The same seed gives the same text.
+        pub seed: u64,
+    }
+}
+
+impl Sampling {
+    /// Checks that each number is in its range.
+    ///
+    /// # Errors
+    /// `OutOfRange` for a number out of its range, also for one that temperature 0 leaves unused: it is a slip either way.
+    pub fn validate(&self) -> Result<()> {
+        in_range("temperature", self.temperature, 0.0, f32::MAX)?;
+        in_range("top-p", self.top_p, 0.0, 1.0)?;
+        in_range("min-p", self.min_p, 0.0, 1.0)?;
+        match self.repetition_penalty {
+            penalty if penalty > 0.0 && penalty.is_finite() => Ok(()),
+            penalty => Err(Error::out_of_range("repetition-penalty", "a finite number above 0", penalty)),
+        }
+    }
 }
 
 impl Default for Sampling {
@@ -58,17 +79,9 @@ pub struct Sampler {
 
 impl Sampler {
     /// # Errors
-    /// `Kernel` for a setting out of its range.
+    /// As [`Sampling::validate`].
     pub fn new(settings: Sampling) -> Result<Self> {
-        if settings.temperature.is_nan() || settings.temperature < 0.0 {
-            return Err(Error::Config {
-                reason: format!("temperature must be 0 or more, got {}", settings.temperature),
-            });
-        }
-        // Also what temperature 0 leaves unused: a setting out of its range is a slip either way.
-        let drawn =
-            Sampling { temperature: if settings.temperature > 0.0 { settings.temperature } else { 1.0 }, ..settings };
-        foveate_kernels::ops::Kernel::validate(&Self::at(drawn, Draws::new(0), 0).next(1))?;
+        settings.validate()?;
         Ok(Self::at(settings, Draws::new(settings.seed), 0))
     }
 
@@ -104,14 +117,13 @@ impl Sampler {
     /// The spec of the next choice.
     pub fn next(&mut self, vocab: u32) -> Spec {
         let s = self.settings;
-        let draw = (s.temperature > 0.0).then(|| Draw {
-            temperature: s.temperature,
-            top_k: s.top_k,
-            top_p: s.top_p,
-            min_p: s.min_p,
-            uniform: self.draws.choice(self.position),
+        let draw = (s.temperature > 0.0).then(|| {
+            Draw::new(s.temperature, self.draws.choice(self.position))
+                .with_top_k(s.top_k)
+                .with_top_p(s.top_p)
+                .with_min_p(s.min_p)
         });
         self.position += 1;
-        Spec { vocab, draw, penalty: s.repetition_penalty }
+        Spec::new(vocab).with_draw(draw).with_penalty(s.repetition_penalty)
     }
 }

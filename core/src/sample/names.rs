@@ -2,6 +2,7 @@
 
 use super::{Dry, Filter, Mirostat, Samplers};
 use crate::error::{Error, Result};
+use foveate_kernels::ops::settings::nearest;
 use std::str::FromStr;
 
 /// Every name that [`Samplers::set`] takes, and what it sets.
@@ -40,7 +41,8 @@ fn parsed<T: FromStr>(name: &str, value: &str) -> Result<T> {
 }
 
 fn wrong(name: &str, expected: &str, value: &str) -> Error {
-    Error::Setting { reason: format!("sampler {name} must be {expected}, got {value:?}") }
+    let known = NAMES.iter().map(|(known, _)| *known).find(|known| *known == name).unwrap_or("sampler");
+    Error::out_of_range(known, expected, format!("{value:?}"))
 }
 
 impl Samplers {
@@ -52,8 +54,8 @@ impl Samplers {
     /// Sets a sampler by its name: `typical`, or `topNSigma` for `top-n-sigma`.
     ///
     /// # Errors
-    /// `Setting` for an unknown name, with the nearest known one, and for a value that is no number. Ranges are checked by
-    /// [`validate`](Self::validate).
+    /// `Setting` for an unknown name, with the nearest known one; `OutOfRange` for a value that is no number. Ranges are
+    /// checked by [`validate`](Self::validate).
     pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
         let name = &kebab(name);
         let number = || parsed::<f32>(name, value);
@@ -94,11 +96,11 @@ impl Samplers {
                 let pair = value.split_once('=').and_then(|(id, x)| id.trim().parse().ok().zip(x.trim().parse().ok()));
                 self.logit_bias.push(pair.ok_or_else(|| wrong(name, "ID=X, such as 42=-1.5", value))?);
             }
-            "mirostat" => self.mirostat().version = whole()?,
-            "mirostat-tau" => self.mirostat().tau = number()?,
-            "mirostat-eta" => self.mirostat().eta = number()?,
+            "mirostat" => self.mirostat_mut().version = whole()?,
+            "mirostat-tau" => self.mirostat_mut().tau = number()?,
+            "mirostat-eta" => self.mirostat_mut().eta = number()?,
             "mirostat-surprise" => {
-                self.mirostat().truncated = match value {
+                self.mirostat_mut().truncated = match value {
                     "whole" => false,
                     "truncated" => true,
                     other => return Err(wrong(name, "whole or truncated", other)),
@@ -111,7 +113,7 @@ impl Samplers {
     }
 
     /// Mirostat, turned on.
-    fn mirostat(&mut self) -> &mut Mirostat {
+    fn mirostat_mut(&mut self) -> &mut Mirostat {
         self.mirostat.get_or_insert_default()
     }
 }
@@ -133,27 +135,10 @@ fn named_filter(name: &str) -> Result<Filter> {
     found.ok_or_else(|| unknown_name("filter", name, Filter::ORDER.into_iter().map(Filter::name)))
 }
 
-fn unknown_name<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Error {
+fn unknown_name(what: &str, name: &str, known: impl Iterator<Item = &'static str> + Clone) -> Error {
+    let near = nearest(name, known.clone()).map_or(".".into(), |near| format!(": did you mean {near}?"));
     let known: Vec<&str> = known.collect();
-    let nearest = known.iter().min_by_key(|known| distance(known, name)).copied().unwrap_or_default();
-    let reason = format!("no {what} is named {name:?}: did you mean {nearest}? These are known: {}", known.join(", "));
-    Error::Setting { reason }
-}
-
-/// Edits that make one word of the other, of letters that are changed, put in or left out.
-fn distance(a: &str, b: &str) -> usize {
-    // A long word is as far from all names.
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().take(64).collect());
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
+    Error::Setting { reason: format!("no {what} is named {name:?}{near} These are known: {}", known.join(", ")) }
 }
 
 #[cfg(test)]

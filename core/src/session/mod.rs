@@ -61,6 +61,7 @@ pub struct Session<B: Backend> {
 
 /// The input of a session.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum Input<'a> {
     /// Tokens of the vocabulary.
     Tokens(&'a [u32]),
@@ -71,6 +72,7 @@ pub enum Input<'a> {
 
 /// The target of a rollback.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum RollbackTarget {
     /// A number of tokens.
     Len(u32),

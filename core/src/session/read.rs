@@ -263,6 +263,9 @@ impl<B: Backend> Session<B> {
         }
         self.workspace.stretch(backend, model.config(), self.sequence.stretched())?;
         self.workspace.upload_rows(backend, model.config(), input.ids(), tokens)?;
+        if let (Some(distances), Some(biases)) = (&model.decoder().distances, &self.workspace.biases) {
+            distances.upload(backend, biases, tokens)?;
+        }
         let timing = &self.timing;
         let mut to = |op, operands: &[Operand<'_, B>]| timing.run(backend, &op, operands);
         let embedded = matches!(input, Input::Embeddings(..));

@@ -7,7 +7,14 @@ use crate::error::Result;
 use crate::model::decoder::Stream;
 use crate::model::workspace::take;
 use crate::send::MaybeSend;
+use crate::weights::BoxFuture;
 use std::mem;
+
+/// Takes rows of a session; an error ends the reading.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) type Rows<'a> = dyn FnMut(&[f32]) -> Result<()> + Send + 'a;
+#[cfg(target_arch = "wasm32")]
+pub(super) type Rows<'a> = dyn FnMut(&[f32]) -> Result<()> + 'a;
 
 impl<B: Backend> Session<B> {
     /// Reads `tokens` and gives the logits after each of them, `[rows, vocab]` at a time.
@@ -20,11 +27,11 @@ impl<B: Backend> Session<B> {
 
     /// As [`logits`](Self::logits), after tokens or embeddings.
     pub async fn logits_after(&mut self, input: Input<'_>, mut rows: impl FnMut(&[f32]) + MaybeSend) -> Result<()> {
-        let rows = |given: &[f32]| {
+        let mut rows = |given: &[f32]| {
             rows(given);
             Ok(())
         };
-        self.rows(input, true, rows).await
+        self.rows(input, true, &mut rows).await
     }
 
     /// Reads `input` and gives what the final norm makes of each of its rows, `[rows, dim]` at a time.
@@ -32,11 +39,11 @@ impl<B: Backend> Session<B> {
     /// # Errors
     /// As [`next`](Session::next).
     pub async fn hidden(&mut self, input: Input<'_>, mut rows: impl FnMut(&[f32]) + MaybeSend) -> Result<()> {
-        let rows = |given: &[f32]| {
+        let mut rows = |given: &[f32]| {
             rows(given);
             Ok(())
         };
-        self.rows(input, false, rows).await
+        self.rows(input, false, &mut rows).await
     }
 
     /// Reads `tokens` and returns their hidden states behind the final norm, `[tokens, dim]`, and the logits after the last
@@ -99,26 +106,24 @@ impl<B: Backend> Session<B> {
     }
 
     /// Reads `input` and gives logits (`head`) or what the final norm makes of each row; an error of `rows` ends it.
-    pub(super) async fn rows(
-        &mut self,
-        input: Input<'_>,
+    // The future is boxed, so that a crate that asks for rows calls this function and does not compile the step again.
+    pub(super) fn rows<'a>(
+        &'a mut self,
+        input: Input<'a>,
         head: bool,
-        rows: impl FnMut(&[f32]) -> Result<()> + MaybeSend,
-    ) -> Result<()> {
-        self.admit(input)?;
-        self.stretch(input)?;
-        let step = Unfinished::new(self);
-        step.session.all_rows(input, head, rows).await?;
-        step.finish();
-        Ok(())
+        rows: &'a mut Rows<'a>,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            self.admit(input)?;
+            self.stretch(input)?;
+            let step = Unfinished::new(self);
+            step.session.all_rows(input, head, rows).await?;
+            step.finish();
+            Ok(())
+        })
     }
 
-    async fn all_rows(
-        &mut self,
-        input: Input<'_>,
-        head: bool,
-        mut rows: impl FnMut(&[f32]) -> Result<()> + MaybeSend,
-    ) -> Result<()> {
+    async fn all_rows(&mut self, input: Input<'_>, head: bool, rows: &mut Rows<'_>) -> Result<()> {
         let model = self.model.clone();
         let (decoder, backend, dim) = (model.decoder(), model.backend(), model.config().dim);
         let width = u64::from(if head { model.config().vocab } else { dim });
@@ -156,12 +161,7 @@ impl<B: Backend> Session<B> {
     }
 
     /// As [`all_rows`](Self::all_rows), of a text that is read in one step.
-    async fn rows_of_whole(
-        &mut self,
-        input: Input<'_>,
-        head: bool,
-        mut rows: impl FnMut(&[f32]) -> Result<()> + MaybeSend,
-    ) -> Result<()> {
+    async fn rows_of_whole(&mut self, input: Input<'_>, head: bool, rows: &mut Rows<'_>) -> Result<()> {
         let (model, timing) = (self.model.clone(), self.timing.clone());
         let (decoder, backend, dim) = (model.decoder(), model.backend(), model.config().dim);
         let shared = self.workspace.turn();

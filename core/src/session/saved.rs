@@ -37,7 +37,7 @@ impl<B: Backend> Session<B> {
         let backend = self.model.backend();
         for (layer, (keys, values)) in self.pool.layers().zip(&saved.layers) {
             let needed = sequence.needed(layer.windowed);
-            for ((buffer, row), mut bytes) in layer.sides().into_iter().zip([&keys[..], &values[..]]) {
+            for ((buffer, row), mut bytes) in layer.sides().zip([&keys[..], &values[..]]) {
                 for &(at, rows) in &needed {
                     let (page, rest) = bytes.split_at(rows as usize * row as usize);
                     backend.upload(buffer, u64::from(at) * row, page)?;

@@ -5,24 +5,32 @@ use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::sample::{Likelihood, likelihood};
 use crate::send::MaybeSend;
+use crate::settable::settable;
 use foveate_kernels::sample::choosable;
 
-/// The windows that a long text is scored in. Every window is read on its own, BOS first.
-///
-/// If windows overlap, each token counts once: in the first window that holds it. This is the strided perplexity of
-/// transformers' documentation ("Perplexity of fixed-length models"), as an exact mean over the tokens that count.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Windows {
-    /// Tokens of a window, BOS included.
-    pub length: u32,
-    /// Tokens from the begin of a window to that of the next. At most what a window holds besides BOS; `None` is that: then
-    /// no windows overlap.
-    pub stride: Option<u32>,
-    /// The token that every window begins with.
-    pub bos: Option<u32>,
+settable! {
+    /// The windows that a long text is scored in. Every window is read on its own, BOS first.
+    ///
+    /// If windows overlap, each token counts once: in the first window that holds it. This is the strided perplexity of
+    /// transformers' documentation ("Perplexity of fixed-length models"), as an exact mean over the tokens that count.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct Windows {
+        /// Tokens of a window, BOS included.
+        pub length: u32,
+        /// Tokens from the begin of a window to that of the next. At most what a window holds besides BOS; `None` is that: then
+        /// no windows overlap.
+        pub stride: Option<u32>,
+        /// The token that every window begins with.
+        pub bos: Option<u32>,
+    }
 }
 
 impl Windows {
+    /// Windows of `length` tokens that do not overlap and have no token in front.
+    pub fn new(length: u32) -> Self {
+        Self { length, stride: None, bos: None }
+    }
+
     /// Tokens of the text in a window, and from one window to the next.
     fn sizes(&self) -> Result<(usize, usize)> {
         let refused = |reason: String| Err(Error::Config { reason });
@@ -68,14 +76,14 @@ impl<B: Backend> Session<B> {
         let vocab = self.model.config().vocab as usize;
         let (mut measured, mut targets) = (Vec::new(), targets.iter());
         let mut position = u64::from(self.sequence.len());
-        let score = |logits: &[f32]| {
+        let mut score = |logits: &[f32]| {
             for (row, &target) in logits.chunks_exact(vocab).zip(targets.by_ref()) {
                 position += 1;
                 measured.push(of(row, target).ok_or(Error::NotFinite { position })?);
             }
             Ok(())
         };
-        self.rows(Input::Tokens(tokens), true, score).await?;
+        self.rows(Input::Tokens(tokens), true, &mut score).await?;
         Ok(measured)
     }
 

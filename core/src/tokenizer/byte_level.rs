@@ -8,13 +8,15 @@ use tokenizers::decoders::byte_level::ByteLevel;
 use tokenizers::models::bpe::{BPE, Merges, Vocab};
 use tokenizers::normalizers::unicode::NFC;
 
+use super::around::{Pair, put_around};
 use super::gguf::{around, ends, special};
 use super::pre::Rule;
-use super::{Model, Tokenizer};
+use super::{Around, Model, Tokenizer};
 use crate::error::{Error, Result, one_line};
 use crate::weights::gguf::{Metadata, Strings};
 
 /// The kinds of `tokenizer.ggml.token_type` that are found in a text before it is split.
+const UNKNOWN: i64 = 2;
 const CONTROL: i64 = 3;
 const USER_DEFINED: i64 = 4;
 
@@ -27,7 +29,7 @@ pub(super) fn build(metadata: &Metadata) -> Result<Tokenizer> {
     let ids = ids(tokens)?;
     let merges = merges(list("tokenizer.ggml.merges")?, &ids)?;
     let special = special(metadata, ids.len(), |token| ids.get(token).copied())?;
-    let around = around(metadata, rule.add_bos, special)?;
+    let mut around = around(metadata, rule.add_bos, special)?;
     let added = added(metadata, tokens)?;
 
     let mut vocab = Vocab::default();
@@ -39,11 +41,16 @@ pub(super) fn build(metadata: &Metadata) -> Result<Tokenizer> {
     }
     inner.with_pre_tokenizer(Some(rule.steps()?)).with_decoder(Some(ByteLevel::default()));
     inner.add_tokens(added).map_err(Error::tokenizer)?;
+    // An encoder's, which reads pairs of texts, too.
+    if let Around { bos: Some(bos), eos: Some(eos) } = around {
+        put_around(&mut inner, [Some(bos), Some(eos)], Pair { types: false, twice: rule.twice })?;
+        around = Around::default();
+    }
     let ends = ends(metadata)?;
     Ok(Tokenizer { model: Model::Library(Arc::new(inner)), around, special, ends })
 }
 
-fn ids(tokens: &Strings) -> Result<HashMap<&str, u32>> {
+pub(super) fn ids(tokens: &Strings) -> Result<HashMap<&str, u32>> {
     let mut ids = HashMap::with_capacity(tokens.len());
     for (token, id) in tokens.iter().zip(0u32..) {
         if ids.insert(token, id).is_some() {
@@ -57,7 +64,7 @@ fn ids(tokens: &Strings) -> Result<HashMap<&str, u32>> {
 }
 
 /// Pairs in the order of their rank. Both sides and their union must be tokens: the library relies on it.
-fn merges(lines: &Strings, ids: &HashMap<&str, u32>) -> Result<Merges> {
+pub(super) fn merges(lines: &Strings, ids: &HashMap<&str, u32>) -> Result<Merges> {
     let mut merges = Merges::with_capacity(lines.len());
     for line in lines.iter() {
         // A side is never empty, so that a side may begin with a space.
@@ -73,13 +80,13 @@ fn merges(lines: &Strings, ids: &HashMap<&str, u32>) -> Result<Merges> {
     Ok(merges)
 }
 
-fn added(metadata: &Metadata, tokens: &Strings) -> Result<Vec<AddedToken>> {
+pub(super) fn added(metadata: &Metadata, tokens: &Strings) -> Result<Vec<AddedToken>> {
     let Some(types) = metadata.array("tokenizer.ggml.token_type") else { return Ok(Vec::new()) };
     if types.len() != tokens.len() {
         return Err(Error::tokenizer(format!("{} tokens have {} types", tokens.len(), types.len())));
     }
     let added = tokens.iter().enumerate().filter_map(|(index, token)| match types.integer(index) {
-        Some(CONTROL) => Some(AddedToken::from(token, true).normalized(false)),
+        Some(UNKNOWN | CONTROL) => Some(AddedToken::from(token, true).normalized(false)),
         Some(USER_DEFINED) => Some(AddedToken::from(token, false).normalized(false)),
         _ => None,
     });

@@ -7,7 +7,7 @@ use super::{Model, Tokenizer};
 use crate::error::{Error, Result};
 
 /// The character that stands for a space in vocabularies of SentencePiece.
-const SPACE: char = '\u{2581}';
+pub(super) const SPACE: char = '\u{2581}';
 
 /// What a token adds to a text.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -10,7 +10,7 @@ const END_OF_TURN: [&str; 7] =
 
 /// Keys below `tokenizer.ggml` that are read here or by the tokenizers, and those that change nothing that is run: roles
 /// that no text has, and settings of kinds of tokenizers that are refused.
-const KNOWN: [&str; 41] = [
+const KNOWN: [&str; 42] = [
     "model",
     "pre",
     "tokens",
@@ -19,6 +19,7 @@ const KNOWN: [&str; 41] = [
     "merges",
     "add_bos_token",
     "add_eos_token",
+    "add_sep_token",
     "add_space_prefix",
     "bos_token_id",
     "eos_token_id",

@@ -2,11 +2,13 @@
 //!
 //! A tokenizer comes from a `tokenizer.json`, or is rebuilt from the metadata of a GGUF file.
 
+mod around;
 mod byte_level;
 mod bytes;
 mod ends;
 mod gguf;
 mod json;
+mod pieces;
 mod pre;
 mod sentencepiece;
 mod settings;
@@ -85,9 +87,14 @@ impl Tokenizer {
             Some("gpt2") => byte_level::build(metadata),
             Some("llama") => sentencepiece::build(metadata),
             Some("rwkv") => world::build(metadata),
+            Some("bert") => pieces::word_piece(metadata),
+            Some("t5") => pieces::unigram(metadata),
+            Some("gemma4") => pieces::pairs(metadata),
             Some(model) => {
                 let model = crate::error::one_line(model);
-                Err(Error::tokenizer(format!("model {model} is not supported, gpt2, llama and rwkv are")))
+                Err(Error::tokenizer(format!(
+                    "model {model} is not supported, gpt2, llama, bert, t5, gemma4 and rwkv are"
+                )))
             }
             None => Err(Error::tokenizer("the file does not describe one")),
         }
@@ -135,8 +142,8 @@ impl Tokenizer {
     /// belongs to. With `most`, the second text is cut at its end to so many ids in all.
     ///
     /// # Errors
-    /// As [`encode`](Self::encode); [`Error::Tokenizer`] for tokenizers of GGUF files, which do not say what stands between
-    /// two texts, and if the first text leaves no room.
+    /// As [`encode`](Self::encode); [`Error::Tokenizer`] for tokenizers of language models in GGUF files, which do not say
+    /// what stands between two texts, and if the first text leaves no room.
     pub fn encode_pair(&self, first: &str, second: &str, most: Option<u32>) -> Result<(Vec<u32>, Vec<u32>)> {
         let Model::Library(library) = &self.model else {
             return Err(Error::tokenizer("that of a GGUF file does not say what stands between two texts"));

@@ -23,6 +23,8 @@ pub(super) struct Rule {
     pub(super) add_bos: bool,
     /// The text is brought to Unicode's form C before.
     pub(super) nfc: bool,
+    /// Two tokens that end a text stand between two texts.
+    pub(super) twice: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -86,7 +88,7 @@ const DEEPSEEK_CODER: &[Cut] = &[
 ];
 
 const fn rule(cuts: &'static [Cut]) -> Rule {
-    Rule { cuts, ignore_merges: false, add_bos: false, nfc: false }
+    Rule { cuts, ignore_merges: false, add_bos: false, nfc: false, twice: false }
 }
 
 impl Rule {
@@ -101,6 +103,7 @@ impl Rule {
             | "mellum" | "modern-bert" | "mpt" | "olmo" | "jais" | "exaone4" | "trillion" | "granite-docling" => {
                 rule(GPT2)
             }
+            "roberta-bpe" => Rule { twice: true, ..rule(GPT2) },
             "smollm" | "starcoder" | "refact" | "command-r" | "codeshell" | "exaone" | "minerva-7b" | "mellum2" => {
                 rule(DIGITS_GPT2)
             }

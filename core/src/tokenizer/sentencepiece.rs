@@ -1,8 +1,8 @@
 //! SentencePiece's byte pair encoding, from the metadata of a GGUF file.
 //!
-//! Spaces are spelled U+2581. Control and user-defined tokens are cut out of the text first, at each place the longest;
-//! then the neighbours whose union has the best score are merged until no union is a token, the leftmost first where
-//! scores are equal. What is no token after that is spelled in byte tokens. A heap of candidates makes it
+//! Spaces are spelled U+2581. Control, user-defined and unknown tokens are cut out of the text first, at each place the
+//! longest; then the neighbours whose union has the best score are merged until no union is a token, the leftmost first
+//! where scores are equal. What is no token after that is spelled in byte tokens. A heap of candidates makes it
 //! `O(n log n)` look-ups for `n` characters.
 //!
 //! Sources: `bpe_model.cc` of SentencePiece; where the two differ (a space before each piece of text that follows a token
@@ -67,7 +67,7 @@ pub(super) fn build(metadata: &Metadata) -> Result<Tokenizer> {
     for (id, (token, kind)) in (0u32..).zip(tokens.iter().zip(&kinds)) {
         match kind {
             Kind::Byte(byte) => bytes[usize::from(*byte)] = Some(id),
-            Kind::Control | Kind::UserDefined if !token.is_empty() => cut.push((spelled(token), id)),
+            Kind::Control | Kind::UserDefined | Kind::Unknown if !token.is_empty() => cut.push((spelled(token), id)),
             _ => {}
         }
     }

@@ -26,6 +26,7 @@ impl std::fmt::Display for Stored {
 
 /// The name, type, shape and byte range of a tensor. The range `offset..offset + bytes` is inside the file.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct TensorInfo {
     /// The name in the file.
     pub name: String,

@@ -17,7 +17,7 @@ fn text(model: &Model<Any>, seed: u32, n: u32) -> Vec<u32> {
 
 fn settings(index: usize) -> Sampling {
     // Every other session draws with a penalty of what was seen.
-    let drawn = Sampling { temperature: 0.8, repetition_penalty: 1.3, seed: index as u64, ..Sampling::default() };
+    let drawn = Sampling::default().temperature(0.8).repetition_penalty(1.3).seed(index as u64);
     if index % 2 == 1 { drawn } else { Sampling::default() }
 }
 

@@ -79,6 +79,44 @@ fn sequences_step_together_as_each_alone() {
     }
 }
 
+/// Latents: one row a token, whatever the number of heads.
+#[test]
+fn latents_are_cached_once_and_read_in_any_pieces() {
+    for family in ["deepseek_v2", "deepseek_v3", "glm4_moe_lite", "minicpm3", "mistral4"] {
+        let Some(model) = model(family) else { return };
+        let config = model.config();
+        let row =
+            |layer: &foveate_core::config::Layer| layer.mixer.attention().and_then(|a| a.latent).expect("latents");
+        let rows: u64 = config.layers.iter().map(row).map(|latent| u64::from(latent.rank + latent.shared)).sum();
+        let bytes = |format| Pool::<Any>::page_bytes(config, format).expect("a format of keys");
+        assert_eq!([bytes(DType::F32), bytes(DType::F16)], [[64 * 4 * rows, 0], [64 * 2 * rows, 0]], "{family}");
+        for format in [DType::F32, DType::F16] {
+            let text = text(140);
+            let open = || roomy(&model, format).expect("room");
+            let mut whole = open();
+            let wanted = logits(&mut whole, Input::Tokens(&text));
+            for piece in [1, 3, 7, 64, 100] {
+                let (mut session, mut got) = (open(), Vec::new());
+                for part in text.chunks(piece) {
+                    got.extend(logits(&mut session, Input::Tokens(part)));
+                    // A fork that goes its own way, and a way back.
+                    let len = session.tokens().len() as u32;
+                    let mut fork = session.fork().expect("a fork");
+                    decode(&mut fork, &[3], 2);
+                    session.read(Input::Tokens(&[5, 6])).expect("it reads");
+                    session.rollback(RollbackTarget::Len(len)).expect("it was that long");
+                }
+                // Rows rounded to f16 may differ by a bit where sums were added in another order.
+                let bound = if format == DType::F32 { 2e-4 } else { 2e-2 };
+                let scale = wanted.iter().map(|x| f32::from_bits(*x).abs()).fold(0.0, f32::max);
+                let off = got.iter().zip(&wanted).map(|(a, b)| (f32::from_bits(*a) - f32::from_bits(*b)).abs());
+                let off = off.fold(0.0, f32::max);
+                assert!(off <= bound * scale, "{family}: {format} in pieces of {piece} is off by {off} of {scale}");
+            }
+        }
+    }
+}
+
 /// Embeddings that belong to no token have the vectors of padding in Gemma 4, and of no token in Gemma 3n.
 #[test]
 fn embeddings_of_no_token_have_vectors() {

@@ -39,8 +39,8 @@ fn models() -> Vec<Arc<Model<Any>>> {
 }
 
 fn samplers() -> [Sampler; 3] {
-    let drawn = Sampling { temperature: 1.0, seed: 3, ..Sampling::default() };
-    [Sampling::default(), drawn, Sampling { repetition_penalty: 1.2, ..drawn }]
+    let drawn = Sampling::default().temperature(1.0).seed(3);
+    [Sampling::default(), drawn, drawn.repetition_penalty(1.2)]
         .map(|sampling| Sampler::new(sampling).expect("settings in range"))
 }
 
@@ -132,7 +132,7 @@ fn score_names_the_first_position_that_nothing_predicts() {
         assert!(losses.len() == 22 && losses.iter().all(|loss| loss.is_finite()), "{losses:?}");
         for (bos, position) in [(None, 24), (Some(1), 25)] {
             for stride in [None, Some(4)] {
-                let windows = Windows { length: 10, stride, bos };
+                let windows = Windows::new(10).stride(stride).bos(bos);
                 let scored = block_on(session(&model).score_windows(&text, windows));
                 assert!(names(&model, &scored, position), "{windows:?}: {scored:?}, not {position}");
             }

@@ -51,7 +51,7 @@ fn score_windows_follow_the_published_recipe() {
             let text = text(&model, tokens);
             for (length, bos) in [(16, None), (16, Some(1)), (80, Some(1))] {
                 for stride in [None, Some(5), Some(15), Some(16)] {
-                    let windows = Windows { length, stride, bos };
+                    let windows = Windows::new(length).stride(stride).bos(bos);
                     if stride.is_some_and(|stride| stride > length - u32::from(bos.is_some())) {
                         let refused = block_on(session.score_windows(&text, windows));
                         assert!(matches!(refused, Err(Error::Config { .. })), "{refused:?}");
@@ -77,7 +77,7 @@ fn score_refuses_windows_that_predict_nothing() {
     for model in everywhere("llama") {
         let mut session = roomy(&model, DType::F32).expect("room");
         for (length, stride) in [(0, None), (1, None), (8, Some(0)), (8, Some(9)), (8, Some(u32::MAX))] {
-            let refused = block_on(session.score_windows(&[1, 2, 3], Windows { length, stride, bos: None }));
+            let refused = block_on(session.score_windows(&[1, 2, 3], Windows::new(length).stride(stride)));
             assert!(matches!(refused, Err(Error::Config { .. })), "{length} {stride:?}: {refused:?}");
         }
     }

@@ -68,7 +68,7 @@ pub(crate) fn adapter() -> Option<Any> {
         println!("ignored: no adapter was found");
         return None;
     };
-    let options = gpu::Options { baseline: false, software: true };
+    let options = gpu::Options::default().software(true);
     Some(Any::Gpu(pollster::block_on(Gpu::from_adapter(&adapter, options)).expect("a device")))
 }
 

@@ -107,7 +107,7 @@ fn chat_calls_the_tool_that_it_must_call_and_takes_the_result() {
     let parameters = json!({"type": "object", "properties": {"a": {"enum": ["the", "and"]}}, "required": ["a"],
         "additionalProperties": false});
     let tool = |name: &str| json!({"type": "function", "function": {"name": name, "parameters": parameters}});
-    chat.set_inputs(Inputs { tools: Some(vec![tool("f"), tool("g")]), ..Inputs::prompt() });
+    chat.set_inputs(Inputs::prompt().tools(Some(vec![tool("f"), tool("g")])));
     chat.set_tool_choice(ToolChoice::Named("missing".into()));
     let error = chat.send("the king", &drawn()).err();
     assert!(

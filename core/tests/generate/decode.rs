@@ -1,6 +1,6 @@
 use super::{drawn, model, start, tiny};
 use foveate_core::coprocessor::Cancel;
-use foveate_core::generate::{Finish, Generation, Generator, Piece, Prompt, Usage};
+use foveate_core::generate::{Finish, Generation, Generator, Piece, Prompt};
 use foveate_core::kernels::dtype::DType;
 use foveate_core::session::{Buffered, Observed, Observer, Session};
 use foveate_core::{Any, Error};
@@ -155,7 +155,8 @@ fn usage_and_timing_are_figures_of_the_loop() {
     let mut generator = start(vec![10u32; 30], &drawn().max_tokens(5).clock(clock));
     let pieces = generator.by_ref().filter(|piece| piece.as_ref().is_ok_and(|p| p.token.is_some())).count();
     assert_eq!(pieces, 5);
-    assert_eq!(generator.usage(), Usage { prompt_tokens: 30, cached_tokens: 0, generated_tokens: 5 });
+    let usage = generator.usage();
+    assert_eq!((usage.prompt_tokens, usage.cached_tokens, usage.generated_tokens), (30, 0, 5));
     let timing = generator.timing();
     // One tick as it begins, and one behind each token.
     assert_eq!((timing.first_token, timing.prompt_rate, timing.decode_rate), (Some(1.0), Some(30.0), Some(1.0)));
@@ -194,9 +195,31 @@ fn replayed_tokens_are_as_if_they_had_been_chosen() {
 fn options_out_of_range_are_refused_by_name() {
     let refused = |options: Generation| Generator::start(model(), "a", tiny::CONTEXT, DType::F32, &options).err();
     let message = |options| refused(options).map(|error: Error| error.to_string()).unwrap_or_default();
-    assert!(message(drawn().stop([""])).contains("stop string"));
-    assert!(message(drawn().temperature(-1.0)).contains("temperature"));
-    assert!(message(drawn().top_p(7.0)).contains("top_p"));
+    let none = "must be a text of at least one character, got \"\"";
+    assert_eq!(message(drawn().stop([""])), format!("stop {none}"));
+    assert_eq!(message(drawn().temperature(-1.0)), "temperature must be a finite number, 0 or more, got -1");
+    assert_eq!(message(drawn().temperature(f32::INFINITY)), "temperature must be a finite number, 0 or more, got inf");
+    assert_eq!(message(drawn().top_p(7.0)), "top-p must be 0 to 1, got 7");
+    assert_eq!(message(drawn().min_p(f32::NAN)), "min-p must be 0 to 1, got NaN");
+    let penalty = "repetition-penalty must be a finite number above 0, got 0";
+    assert_eq!(message(drawn().repetition_penalty(0.0)), penalty);
+    let vocab = model().config().vocab;
+    for (name, value, expected) in [
+        ("frequency-penalty", "nan", "a finite number, got NaN"),
+        ("ban", "", none.trim_start_matches("must be ")),
+        ("typical", "2", "0 to 1, got 2"),
+        ("mirostat", "3", "1 or 2, got 3"),
+        ("logit-bias", "7=inf", "ID=X with a finite number X, or -inf, which excludes the token, got 7=inf"),
+        (
+            "logit-bias",
+            &format!("{vocab}=1"),
+            &format!("ID=X with an ID below {vocab}, the size of the vocabulary, got {vocab}=1"),
+        ),
+    ] {
+        let mut options = drawn();
+        options.samplers.set(name, value).expect("a sampler");
+        assert_eq!(message(options), format!("{name} must be {expected}"));
+    }
 }
 
 #[test]

@@ -40,9 +40,11 @@ fn files() -> Files {
 }
 
 fn load() -> Arc<Model<Any>> {
-    let mut report = |_| Ok(());
-    let model = Model::load(Any::Host(HostBackend::cpu(1)), files(), &mut report);
-    Arc::new(pollster::block_on(model).expect("it loads"))
+    load_on(HostBackend::cpu(1))
+}
+
+fn load_on(host: HostBackend) -> Arc<Model<Any>> {
+    Arc::new(pollster::block_on(Model::load(Any::Host(host), files(), &mut |_| Ok(()))).expect("it loads"))
 }
 
 fn model() -> Arc<Model<Any>> {

@@ -176,11 +176,8 @@ fn guided(options: &Generation) -> Result<Outcome> {
 }
 
 fn beams(options: &Generation) -> Result<Outcome> {
-    let (found, _) = block_on(beam_search(
-        begun(&model(), &prompt(), 6, 100),
-        options,
-        &BeamSearch { beams: 3, ..BeamSearch::default() },
-    ))?;
+    let (found, _) =
+        block_on(beam_search(begun(&model(), &prompt(), 6, 100), options, &BeamSearch::default().beams(3)))?;
     assert!(!found.is_empty());
     Ok(Outcome {
         ids: shown(&found[0].ids, &found[0].finish),
@@ -212,7 +209,7 @@ fn drawn(options: &Generation) -> Result<Outcome> {
 }
 
 fn cautiously(options: &Generation) -> Result<Outcome> {
-    let settings = Cautious { trials: 3, longest: 6, ..Cautious::default() };
+    let settings = Cautious::default().trials(3).longest(6);
     let found = block_on(cautious(begun(&model(), &prompt(), 5, 100), options, &settings))?.draw;
     Ok(Outcome {
         ids: shown(&found.ids, &found.finish),
@@ -306,12 +303,12 @@ fn one_beam_under_a_constraint_is_greedy() {
         let options = Generation::new().max_tokens(40).constraint(constraint);
         let expected = plain(&options).expect("it runs");
         let text = begun(&model(), &prompt(), 2, 100);
-        let one = BeamSearch { beams: 1, ..BeamSearch::default() };
+        let one = BeamSearch::default().beams(1);
         let found = block_on(beam_search(text, &options, &one)).expect("it runs").0.remove(0);
         assert_eq!((shown(&found.ids, &found.finish), &found.text), (expected.ids, &expected.text));
         assert_eq!(Some(found.finish), expected.finish);
         let text = begun(&model(), &prompt(), 3, 100);
-        let alone = ContrastiveSearch { top_k: 1, alpha: 0.6 };
+        let alone = ContrastiveSearch::default().top_k(1).alpha(0.6);
         let found = block_on(contrastive_search(text, &options, &alone)).expect("it runs").0;
         assert_eq!(found.text, expected.text);
         // Draws are those of generations of their own.

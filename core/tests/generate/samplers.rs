@@ -114,7 +114,7 @@ fn random(rng: &mut Rng) -> Vec<f32> {
 }
 
 fn settings(samplers: Samplers, temperature: f32) -> Chain {
-    Chain::new(Sampling { temperature, ..Sampling::default() }, samplers, &[], None).expect("in range")
+    Chain::new(Sampling::default().temperature(temperature), samplers, &[], None).expect("in range")
 }
 
 fn law_of(chain: &Chain, logits: &[f32]) -> Law {
@@ -204,7 +204,7 @@ fn worked_examples_of_the_filters_hold() {
     let ordered = |order: &str| {
         let mut samplers = Samplers::default();
         samplers.set("order", order).expect("filters");
-        let sampling = Sampling { temperature: 2.0, min_p: 0.2, ..Sampling::default() };
+        let sampling = Sampling::default().temperature(2.0).min_p(0.2);
         let chain = Chain::new(sampling, samplers, &[], None).expect("in range");
         law_of(&chain, &logits(&[0.5, 0.3, 0.12, 0.05, 0.03])).len()
     };
@@ -216,14 +216,13 @@ fn chain_chooses_what_the_op_chooses() {
     let mut rng = Rng::new(11);
     for case in 0..2000u64 {
         let logits = random(&mut rng);
-        let sampling = Sampling {
-            temperature: [0.0, 0.7, 1.0, 1.5][rng.below(4) as usize],
-            top_k: rng.below(6),
-            top_p: [1.0, 0.5, 0.9][rng.below(3) as usize],
-            min_p: [0.0, 0.1][rng.below(2) as usize],
-            repetition_penalty: [1.0, 1.3][rng.below(2) as usize],
-            seed: case,
-        };
+        let sampling = Sampling::default()
+            .temperature([0.0, 0.7, 1.0, 1.5][rng.below(4) as usize])
+            .top_k(rng.below(6))
+            .top_p([1.0, 0.5, 0.9][rng.below(3) as usize])
+            .min_p([0.0, 0.1][rng.below(2) as usize])
+            .repetition_penalty([1.0, 1.3][rng.below(2) as usize])
+            .seed(case);
         let seen: Vec<u32> = (0..rng.below(8)).map(|_| rng.below(logits.len() as u32)).collect();
         let spec: Spec = Sampler::new(sampling).expect("in range").next(logits.len() as u32);
         let mut bits = vec![0u32; logits.len().div_ceil(32)];
@@ -284,7 +283,7 @@ fn mirostat_keeps_the_surprise_at_its_target() {
     // Zipf's law with exponent 1.1 over 10,000 tokens.
     let logits: Vec<f32> = (1..=10_000).map(|rank| -1.1 * (rank as f32).ln()).collect();
     for (version, tau) in [(1, 3.0), (1, 5.0), (2, 3.0), (2, 5.0)] {
-        let sampling = Sampling { temperature: 1.0, seed: 9, ..Sampling::default() };
+        let sampling = Sampling::default().temperature(1.0).seed(9);
         let samplers = foveate_core::generate::Generation::new().mirostat(version, tau, 0.1).samplers;
         let mut chain = Chain::new(sampling, samplers, &[], None).expect("in range");
         let mut bits = 0.0;
@@ -341,8 +340,8 @@ fn penalties_count_in_their_windows() {
     // Without a window, of the answer: 1 and 2.
     assert_eq!(with(&[("frequency-penalty", "0.5"), ("presence-penalty", "1")]), [0.0, -1.5, -1.5, 0.0]);
     assert_eq!(with(&[("frequency-penalty", "0.5"), ("penalty-window", "3")]), [0.0, -1.0, -0.5, 0.0]);
-    let window = Samplers { penalty_window: Some(1), ..Samplers::default() };
-    let sampling = Sampling { temperature: 1.0, repetition_penalty: 2.0, ..Sampling::default() };
+    let window = Samplers::default().penalty_window(Some(1));
+    let sampling = Sampling::default().temperature(1.0).repetition_penalty(2.0);
     let mut row = [1.0, 1.0, 1.0, -1.0];
     let chain = Chain::new(sampling, window, &[], None).expect("in range");
     chain.distribution(&mut row, past, None).expect("tokens are left");
@@ -354,7 +353,7 @@ fn ngrams_bans_biases_and_masks_exclude_tokens() {
     let excluded =
         |row: &[f32]| (0..).zip(row).filter(|(_, z)| **z == f32::NEG_INFINITY).map(|t| t.0).collect::<Vec<u32>>();
     let with = |n: u32, tokens: &[u32]| {
-        let samplers = Samplers { no_repeat_ngram: n, ..Samplers::default() };
+        let samplers = Samplers::default().no_repeat_ngram(n);
         excluded(&edited(samplers, &[0.0; 5], Past { tokens, generated: 0 }))
     };
     assert_eq!(with(2, &[1, 2, 3, 1, 4, 1]), [2, 4]);
@@ -362,8 +361,7 @@ fn ngrams_bans_biases_and_masks_exclude_tokens() {
     assert_eq!(with(1, &[1, 3]), [1, 3]);
     assert!(with(4, &[1, 2]).is_empty());
     // The end of a text waits for the minimum.
-    let samplers =
-        Samplers { min_tokens: 2, logit_bias: vec![(0, f32::NEG_INFINITY), (9, 1.0)], ..Samplers::default() };
+    let samplers = Samplers::default().min_tokens(2).logit_bias(vec![(0, f32::NEG_INFINITY), (9, 1.0)]);
     let mut chain = Chain::new(Sampling::default(), samplers, &[2], None).expect("in range");
     let mut at = |generated, allowed: Option<&[u32]>| {
         chain.choose(&mut [5.0, 0.0, 3.0, 1.0], Past { tokens: &[], generated }, allowed).map(|choice| choice.id)
@@ -371,7 +369,7 @@ fn ngrams_bans_biases_and_masks_exclude_tokens() {
     assert_eq!((at(1, None), at(2, None)), (Ok(3), Ok(2)));
     assert_eq!(at(2, Some(&[0b0010])), Ok(1));
     assert_eq!(at(1, Some(&[0b0101])), Err(Error::NoToken { position: 0 }));
-    let overflows = Samplers { logit_bias: vec![(0, f32::MAX)], ..Samplers::default() };
+    let overflows = Samplers::default().logit_bias(vec![(0, f32::MAX)]);
     let mut chain = Chain::new(Sampling::default(), overflows, &[], None).expect("in range");
     assert_eq!(chain.choose(&mut [f32::MAX, 0.0], NOTHING, None), Err(Error::NotFinite { position: 0 }));
     let nan = [f32::NAN, 0.0];
@@ -401,7 +399,7 @@ fn off_values_leave_a_distribution_as_it_is() {
     }
     assert_eq!(Filter::ORDER.to_vec(), Samplers::default().order);
     let spec = |draws: Draws| {
-        let sampling = Sampling { temperature: 1.0, ..Sampling::default() };
+        let sampling = Sampling::default().temperature(1.0);
         Sampler::new(sampling).expect("in range").with_draws(draws).next(4).draw.map(|draw: Draw| draw.uniform)
     };
     assert_eq!(spec(Draws::new(0)), Some(Draws::new(0).choice(0)));

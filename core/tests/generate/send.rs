@@ -19,7 +19,7 @@ fn sessions<B: Backend>(mut session: Session<B>, mut sampler: Sampler, snapshot:
     send(&session.logits(&[1], |_| {}));
     send(&session.hidden(Input::Tokens(&[1]), |_| {}));
     send(&session.score(&[1]));
-    send(&session.score_windows(&[1], Windows { length: 2, stride: None, bos: None }));
+    send(&session.score_windows(&[1], Windows::new(2)));
     send(&session.embeddings(&[1]));
     send(&session.save());
     send(&session.restore(Vec::new()));

@@ -68,19 +68,19 @@ fn draws_that_end_by_themselves_do_not_hold_up_the_others() {
 #[test]
 fn one_trial_is_plain_decoding() {
     let options = drawn().max_tokens(30);
-    let one = Cautious { trials: 1, ..Cautious::default() };
+    let one = Cautious::default().trials(1);
     let found = block_on(cautious(begun(3), &options, &one)).expect("it runs");
     same(&found.draw, &plain(&options));
     assert!(found.trials.is_empty());
     // No entropy reaches the lower bound.
-    let calm = Cautious { low: 90.0, high: 91.0, ..Cautious::default() };
+    let calm = Cautious::default().low(90.0).high(91.0);
     same(&block_on(cautious(begun(12), &options, &calm)).expect("it runs").draw, &plain(&options));
 }
 
 #[test]
 fn cautious_decoding_keeps_the_least_surprising_trial() {
     let options = drawn().max_tokens(50);
-    let settings = Cautious { trials: 6, longest: 9, ..Cautious::default() };
+    let settings = Cautious::default().trials(6).longest(9);
     let found = block_on(cautious(begun(8), &options, &settings)).expect("it runs");
     assert!(found.trials.len() > 2, "{:?}", found.trials);
     for trial in &found.trials {
@@ -95,7 +95,7 @@ fn cautious_decoding_keeps_the_least_surprising_trial() {
     assert!((sum - found.draw.logprob).abs() < 1e-2, "{sum} and {}", found.draw.logprob);
     assert_eq!(found.draw.ids.len(), 50);
     assert!(found.cost.tokens > 50 && found.cost.steps < found.cost.tokens);
-    let refused = block_on(cautious(begun(8), &options, &Cautious { trials: 0, ..settings }));
+    let refused = block_on(cautious(begun(8), &options, &settings.trials(0)));
     assert!(refused.expect_err("it was taken").to_string().contains("at least 1 trial"));
 }
 

@@ -120,7 +120,7 @@ fn executors_agree_with_the_reference() {
         };
         agree(cpu());
         for adapter in adapters.iter().filter(|_| chosen.contains(&i)) {
-            let options = gpu::Options { baseline: true, software: true };
+            let options = gpu::Options::default().baseline(true).software(true);
             agree(Any::Gpu(pollster::block_on(Gpu::from_adapter(adapter, options)).expect("a device")));
         }
     }

@@ -44,7 +44,7 @@ fn backends() -> Vec<Any> {
     let adapters = pollster::block_on(gpu::adapters());
     let required = std::env::var("REQUIRE_GPU").is_ok_and(|v| v == "1");
     assert!(!adapters.is_empty() || !required, "no adapter was found");
-    let options = gpu::Options { baseline: true, software: true };
+    let options = gpu::Options::default().baseline(true).software(true);
     let device = |adapter| Any::Gpu(pollster::block_on(Gpu::from_adapter(adapter, options)).expect("a device"));
     [Any::Host(HostBackend::reference()), cpu()].into_iter().chain(adapters.iter().map(device)).collect()
 }

@@ -1,7 +1,9 @@
 //! The golden folders as GGUF files: converted here by llama.cpp's conventions, each must give the folder's logits.
 
+use super::gguf_encoders;
 use super::gguf_experts;
 use super::gguf_file::{Gguf, Value, Value::*};
+use super::gguf_gemma;
 use super::gguf_hybrid;
 use super::gguf_latent;
 use super::{golden, source};
@@ -104,17 +106,31 @@ pub(crate) const ALL: &[Conversion] = &[
     of("glm4_moe_lite", "deepseek2", &[ByHeads]),
     of("mistral4", "mistral4", &[ByHeads]),
     of("minicpm3", "minicpm3", &[]),
+    of("kimi_linear", "kimi-linear", &[ByHeads]),
+    of("gemma3n", "gemma3n", &[]),
+    of("gemma4", "gemma4", &[]),
+    of("gemma4_dense", "gemma4", &[]),
+    of("gemma4_moe", "gemma4", &[]),
+    of("bert", "bert", &[]),
+    of("roberta", "bert", &[]),
+    of("xlm_roberta", "bert", &[Qkv]),
+    of("distilbert", "bert", &[]),
+    of("nomic_bert", "nomic-bert", &[Qkv]),
+    of("modernbert", "modern-bert", &[Qkv, GateUp]),
+    of("eurobert", "eurobert", &[]),
+    of("embeddinggemma", "gemma-embedding", &[PlusOne]),
 ];
 
-const OUTSIDE: [(Role, &str); 5] = [
+const OUTSIDE: [(Role, &str); 6] = [
     (Role::Embedding, "token_embd"),
     (Role::EmbedNorm, "token_embd_norm"),
     (Role::Positions, "position_embd"),
+    (Role::TokenTypes, "token_types"),
     (Role::FinalNorm, "output_norm"),
     (Role::Head, "output"),
 ];
 
-const INSIDE: [(Role, &str); 17] = [
+const INSIDE: [(Role, &str); 19] = [
     (Role::InputNorm, "attn_norm"),
     (Role::Query, "attn_q"),
     (Role::Key, "attn_k"),
@@ -132,6 +148,8 @@ const INSIDE: [(Role, &str); 17] = [
     (Role::Up, "ffn_up"),
     (Role::Down, "ffn_down"),
     (Role::MlpNorm, "post_ffw_norm"),
+    (Role::MixedSumNorm, "attn_output_norm"),
+    (Role::MlpSumNorm, "layer_output_norm"),
 ];
 
 /// Values and their shape, outermost dimension first.
@@ -146,7 +164,9 @@ impl Folder {
     /// The rows of a place that the files have.
     pub(crate) fn read(&self, place: &Place) -> Result<Option<Tensor>, Failed> {
         let bare = place.name.split_once('.').map_or("", |(_, rest)| rest);
-        let names = [place.name.clone(), format!("model.language_model.{bare}")];
+        // Kimi's first layer.
+        let dense = place.name.replace(".mlp.", ".block_sparse_moe.");
+        let names = [place.name.clone(), format!("model.language_model.{bare}"), dense, bare.to_owned()];
         let Some(tensor) = names.iter().find_map(|name| self.weights.get(name)) else { return Ok(None) };
         let all: Vec<f32> = bytemuck::pod_collect_to_vec(&block_on(self.weights.read(tensor, 0, tensor.bytes))?);
         let (mut shape, width) = (tensor.shape.clone(), tensor.shape[1..].iter().product::<u64>() as usize);
@@ -196,7 +216,7 @@ fn metadata(config: &Config, conversion: &Conversion) -> Vec<(String, Value)> {
     let architecture = conversion.architecture;
     let none = Attention::new(1, 1, 1);
     let (a, layer) = (attention(config).unwrap_or(&none), &config.layers[0]);
-    let norm = config.final_norm.expect("they all have one");
+    let norm = config.final_norm.or(config.embed_norm).expect("they all have one");
     let mut all = vec![
         ("context_length", U32(config.context)),
         ("embedding_length", U32(config.dim)),
@@ -248,6 +268,8 @@ fn metadata(config: &Config, conversion: &Conversion) -> Vec<(String, Value)> {
         }
     }
     all.extend(gguf_experts::metadata(config, architecture));
+    all.extend(gguf_encoders::metadata(config, architecture));
+    all.extend(gguf_gemma::metadata(config, architecture));
     match architecture {
         "minicpm3" => all.extend([
             ("embedding_scale", F32(config.embed_scale)),
@@ -279,9 +301,10 @@ fn metadata(config: &Config, conversion: &Conversion) -> Vec<(String, Value)> {
 }
 
 fn frequencies(config: &Config) -> Option<Frequencies> {
-    let mut ropes = config.layers.iter().filter_map(|layer| layer.mixer.attention()?.rope.as_ref());
+    let attentions = config.layers.iter().filter_map(|layer| layer.mixer.attention()).filter(|a| a.rope.is_some());
     // Layers without a window are those that may be stretched.
-    ropes.next_back().map(|rope| rope.frequencies.clone())
+    let (windows, full): (Vec<_>, Vec<_>) = attentions.partition(|a| a.window.is_some());
+    full.last().or(windows.last())?.rope.as_ref().map(|rope| rope.frequencies.clone())
 }
 
 pub(crate) fn convert(folder: &Folder, conversion: &Conversion) -> Result<Gguf, Failed> {
@@ -303,6 +326,7 @@ pub(crate) fn convert(folder: &Folder, conversion: &Conversion) -> Result<Gguf, 
             let own = &config.layers[layer];
             let without = (role == Role::InputNorm && own.input_norm.is_none())
                 || (role == Role::PostNorm && own.post_norm.is_none())
+                || (role == Role::Head && config.bidirectional())
                 || (role == Role::Output && own.mixer.attention().is_none())
                 || (matches!(role, Role::Key | Role::Value) && attention(config).is_some_and(|a| a.latent.is_some()))
                 || (matches!(role, Role::Gate | Role::Up | Role::Down) && own.mlp.experts().is_some());
@@ -320,6 +344,10 @@ pub(crate) fn convert(folder: &Folder, conversion: &Conversion) -> Result<Gguf, 
                 tensor.1.iter_mut().for_each(|w| *w += 1.0);
             }
             if role == Role::Positions {
+                // Files begin at the first position.
+                let first = config.position_offset as usize + usize::from(config.padding.is_some());
+                drop(tensor.1.drain(..first * config.dim as usize));
+                tensor.1.truncate((config.context * config.dim) as usize);
                 tensor.0[0] = config.context.into();
             }
             match role {
@@ -333,6 +361,9 @@ pub(crate) fn convert(folder: &Folder, conversion: &Conversion) -> Result<Gguf, 
             folder.add_latent(layer, has(ByHeads), &mut file)?;
         }
         folder.add_convolved(layer, kind, &mut file)?;
+        if kind == "weight" {
+            folder.add_more(layer, conversion.architecture, &mut file)?;
+        }
         for (name, parts) in [("attn_qkv", queries), ("ffn_up", gates)] {
             if !parts.is_empty() {
                 file.tensors.insert(format!("blk.{layer}.{name}.{kind}"), joined(parts));
@@ -358,8 +389,13 @@ pub(crate) fn convert(folder: &Folder, conversion: &Conversion) -> Result<Gguf, 
                 file.tensors.insert(format!("{name}.weight"), (vec![values.len() as u64], values.to_vec()));
             }
         }
+        Some(Frequencies { divisors: Some(divisors), .. }) => {
+            // Pairs that do not turn.
+            let divisors: Vec<f32> = divisors.iter().map(|by| by.min(1e30)).collect();
+            file.tensors.insert("rope_freqs.weight".into(), (vec![divisors.len() as u64], divisors));
+        }
         Some(f) if matches!(f.scaling, Scaling::Llama3 { .. }) => {
-            let plain = Frequencies { scaling: Scaling::None, ..f.clone() };
+            let plain = f.clone().with_scaling(Scaling::None);
             let divisors: Vec<f32> = plain.inverse(1).iter().zip(f.inverse(1)).map(|(a, b)| a / b).collect();
             file.tensors.insert("rope_freqs.weight".into(), (vec![divisors.len() as u64], divisors));
         }
@@ -379,10 +415,24 @@ fn renamed(config: &Config, architecture: &str, name: &str) -> String {
     }
 }
 
+fn open(family: &str) -> Result<Folder, Failed> {
+    let path = golden().join("families").join(family);
+    let weights = block_on(Checkpoint::safetensors(vec![source(&path.join("model.safetensors"))?]))?;
+    Ok(Folder { family: Family::from_json(&std::fs::read(path.join("config.json"))?)?, weights })
+}
+
+/// The GGUF file of a folder.
+pub(crate) fn converted(family: &str) -> Result<Gguf, Failed> {
+    let conversion = ALL.iter().find(|conversion| conversion.family == family).ok_or("no such conversion")?;
+    convert(&open(family)?, conversion)
+}
+
 pub(crate) fn run(backend: Any, conversion: &Conversion) -> Result<(), Failed> {
     let path = golden().join("families").join(conversion.family);
-    let weights = block_on(Checkpoint::safetensors(vec![source(&path.join("model.safetensors"))?]))?;
-    let folder = Folder { family: Family::from_json(&std::fs::read(path.join("config.json"))?)?, weights };
+    let folder = open(conversion.family)?;
+    if folder.family.config.bidirectional() {
+        return gguf_encoders::run(&folder, conversion);
+    }
     let bytes = convert(&folder, conversion)?.bytes();
     let weights = block_on(Checkpoint::gguf(Box::new(Memory::new("model.gguf", bytes))))?;
     let family = Family::from_gguf(weights.gguf_metadata().expect("a GGUF file has metadata"))?;

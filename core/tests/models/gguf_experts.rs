@@ -31,7 +31,8 @@ pub(crate) fn metadata(config: &Config, architecture: &str) -> Vec<(&'static str
     all.extend(experts.shared.map(|mlp| ("expert_shared_feed_forward_length", U32(mlp.inner))));
     let dense = config.layers.iter().take_while(|layer| layer.mlp.experts().is_none()).count() as u32;
     match architecture {
-        "deepseek2" | "mistral4" => all.extend([
+        "gemma4" => all.truncate(3),
+        "deepseek2" | "mistral4" | "kimi-linear" => all.extend([
             ("leading_dense_block_count", U32(dense)),
             ("expert_gating_func", U32(if experts.choice.bias { 2 } else { 1 })),
             ("expert_weights_norm", Bool(experts.choice.normalize)),

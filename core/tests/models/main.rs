@@ -3,13 +3,18 @@
 mod adapters;
 mod fused;
 mod gguf;
+mod gguf_encoders;
 mod gguf_experts;
 #[path = "../gguf_file/mod.rs"]
 mod gguf_file;
+mod gguf_gemma;
 mod gguf_hybrid;
 mod gguf_latent;
+mod made;
+mod outer;
 mod reports;
 mod table;
+mod variants;
 
 use foveate_core::cache::{Kind, Pool};
 use foveate_core::gpu::{self, Gpu};
@@ -215,6 +220,28 @@ fn judge(backend: Any, files: Files, path: &Path, tolerance: Tolerance) -> Resul
     }
 }
 
+/// The logits behind the last token, read at once and token by token.
+fn judge_logits(
+    backend: Any,
+    files: Files,
+    tokens: &[u32],
+    wanted: &[f32],
+    tolerance: Tolerance,
+) -> Result<(), Failed> {
+    let model = Arc::new(pollster::block_on(Model::load(backend, files, &mut |_| Ok(())))?);
+    for piece in [tokens.len(), 1] {
+        let (mut session, mut rows) = (Session::new(model.clone(), tokens.len() as u32)?, Vec::new());
+        for part in tokens.chunks(piece) {
+            pollster::block_on(session.logits(part, |more| rows.extend_from_slice(more)))?;
+        }
+        let difference = compare(&rows[rows.len() - wanted.len()..], wanted, tolerance);
+        if !difference.within {
+            return Err(format!("in pieces of {piece}: {difference}").into());
+        }
+    }
+    Ok(())
+}
+
 /// Older files of SmolVLM call it by the name of the model that it began from.
 fn idefics3() -> Result<(), Failed> {
     let path = golden().join("families/vlm_smolvlm");
@@ -395,8 +422,17 @@ fn main() {
     for family in FAMILIES {
         let reference = move || run(Any::Host(HostBackend::reference()), family, Tolerance::MODEL_REFERENCE);
         trials.push(Trial::test(format!("reference::{family}"), reference).with_ignored_flag(missing));
-        let cpu = move || run(Any::Host(HostBackend::cpu(2)), family, Tolerance::MODEL_EXECUTOR);
+        // As `foveate check` runs folders.
+        let cpu = move || run(Any::Host(HostBackend::exact_cpu(2)), family, Tolerance::MODEL_EXECUTOR);
         trials.push(Trial::test(format!("cpu::{family}"), cpu).with_ignored_flag(missing));
+    }
+    for name in made::names() {
+        let (reference, cpu) = (format!("reference::made/{name}"), format!("cpu::made/{name}"));
+        let case = name.clone();
+        let run = move || made::run(Any::Host(HostBackend::reference()), &case, Tolerance::MODEL_REFERENCE);
+        trials.push(Trial::test(reference, run));
+        let run = move || made::run(Any::Host(HostBackend::cpu(2)), &name, Tolerance::MODEL_EXECUTOR);
+        trials.push(Trial::test(cpu, run));
     }
     for family in FAMILIES
         .iter()
@@ -405,6 +441,14 @@ fn main() {
         let trial = Trial::test(format!("cpu::{family} in pieces"), move || pieces(family));
         trials.push(trial.with_ignored_flag(missing));
     }
+    for name in variants::ALL {
+        let reference = || variants::run(Any::Host(HostBackend::reference()), name, Tolerance::MODEL_REFERENCE);
+        trials.push(Trial::test(format!("reference::variants/{name}"), reference));
+        let cpu = || variants::run(Any::Host(HostBackend::cpu(2)), name, Tolerance::MODEL_EXECUTOR);
+        trials.push(Trial::test(format!("cpu::variants/{name}"), cpu));
+    }
+    trials.push(Trial::test("cpu::outer", outer::run).with_ignored_flag(missing));
+    trials.push(Trial::test("settings_of_folders", variants::settings).with_ignored_flag(missing));
     for (family, word) in REFUSED {
         trials
             .push(Trial::test(format!("refused::{family}"), move || refuses(family, word)).with_ignored_flag(missing));
@@ -420,6 +464,7 @@ fn main() {
         let name = format!("cpu::gguf/{}", conversion.family);
         trials.push(Trial::test(name, cpu).with_ignored_flag(missing));
     }
+    trials.push(Trial::test("cpu::gguf, heads that judge texts", gguf_encoders::heads).with_ignored_flag(missing));
     for family in adapters::families() {
         let name = format!("cpu::adapters/{family}");
         let cpu = move || adapters::run(Any::Host(HostBackend::cpu(2)), &family);
@@ -438,7 +483,7 @@ fn main() {
         for kind in ["full", "gpu", "baseline"] {
             let name = adapter.get_info().name.split_whitespace().next().unwrap_or("gpu").to_lowercase();
             let open = move |adapter: &wgpu::Adapter| -> Result<Any, Failed> {
-                let options = gpu::Options { baseline: kind == "baseline", software: true };
+                let options = gpu::Options::default().baseline(kind == "baseline").software(true);
                 let gpu = pollster::block_on(Gpu::from_adapter(adapter, options))?;
                 Ok(Any::Gpu(if kind == "full" { gpu } else { gpu.as_gpu() }))
             };
@@ -454,6 +499,15 @@ fn main() {
                 let trial = Trial::test(format!("gpu::{name}::{kind}::{family}"), gpu);
                 trials.push(trial.with_ignored_flag(missing));
             }
+            for case in made::names().into_iter().filter(|_| unusual) {
+                let (adapter, serial) = (adapter.clone(), serial.clone());
+                let name = format!("gpu::{name}::{kind}::made/{case}");
+                let gpu = move || {
+                    let _one = serial.lock().unwrap_or_else(|p| p.into_inner());
+                    made::run(open(&adapter)?, &case, Tolerance::MODEL_EXECUTOR)
+                };
+                trials.push(Trial::test(name, gpu));
+            }
             for family in adapters::families() {
                 let (adapter, serial) = (adapter.clone(), serial.clone());
                 let name = format!("gpu::{name}::{kind}::adapters/{family}");
@@ -462,6 +516,14 @@ fn main() {
                     adapters::run(open(&adapter)?, &family)
                 };
                 trials.push(Trial::test(name, gpu).with_ignored_flag(missing));
+            }
+            for name in variants::ALL.into_iter().filter(|_| unusual) {
+                let (adapter, serial) = (adapter.clone(), serial.clone());
+                let gpu = move || {
+                    let _one = serial.lock().unwrap_or_else(|p| p.into_inner());
+                    variants::run(open(&adapter)?, name, Tolerance::MODEL_EXECUTOR)
+                };
+                trials.push(Trial::test(format!("gpu::variants/{name}"), gpu));
             }
             for report in reports::ALL.iter().filter(|_| kind == "full") {
                 let (adapter, serial) = (adapter.clone(), serial.clone());

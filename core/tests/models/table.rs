@@ -32,7 +32,12 @@ fn table() -> Result<String, Failed> {
         ["delta_net", "gated_deltanet", "routing_transformer", "rwkv7"].map(|name| (name, "core/tests/hybrid"));
     // Classes of models that are those of another family, or that hold one.
     let same = [
+        ("albert", "variants/albert"),
         ("camembert", "roberta"),
+        ("electra", "variants/electra"),
+        ("electra", "variants/electra_narrow"),
+        ("jina_embeddings_v3", "variants/jina_embeddings_v3"),
+        ("mpnet", "variants/mpnet"),
         ("gemma3n", "gemma3n"),
         ("idefics3", "vlm_smolvlm"),
         ("lfm3_vl", "vlm_lfm2"),
@@ -40,6 +45,12 @@ fn table() -> Result<String, Failed> {
     ];
     for (family, case) in same.into_iter().chain(hybrid) {
         cases.entry(family.into()).or_default().push(case);
+    }
+    for (family, _) in super::outer::ALL.into_iter().chain([("llama4", "")]) {
+        cases.entry(family.into()).or_default().push("core/tests/models/outer");
+    }
+    for kind in super::made::kinds() {
+        cases.entry(kind).or_default().push("core/tests/data/made.json");
     }
     let mut files: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for conversion in gguf::ALL {

@@ -88,6 +88,13 @@ fn models() -> Vec<(&'static str, Value)> {
         ),
         ("hy_v3", with(json!({"num_experts_per_tok": 5, "router_scaling_factor": 1.5}))),
         (
+            "deepseek_v2",
+            with(json!({
+                "num_experts_per_tok": 3, "n_group": 3, "topk_group": 2, "topk_method": "group_limited_greedy",
+                "routed_scaling_factor": 1.5, "rope_parameters": stretched.clone()
+            })),
+        ),
+        (
             "deepseek_v3",
             with(json!({
                 "num_experts_per_tok": 3, "routed_scaling_factor": 1.5, "norm_topk_prob": false,
@@ -145,6 +152,8 @@ const ALSO_DESCRIBES: &[(&str, &str, &str)] = &[
     ("glm4_moe", "num_nextn_predict_layers", "of layers that draft tokens"),
     ("gpt_oss", "hidden_act", "the bounded activation is none of these"),
     ("hy_v3", "enable_moe_fp32_combine", "sums are in f32 in any case"),
+    ("deepseek_v2", "head_dim", "the class computes it"),
+    ("deepseek_v2", "norm_topk_prob", "the class never divides by the sum"),
     ("deepseek_v3", "head_dim", "the class computes it"),
     ("mistral4", "head_dim", "the class computes it"),
     ("kimi_linear", "head_dim", "the class computes it"),

@@ -121,6 +121,9 @@ fn models() -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// Keys whose null is not the class's default.
+const NULL_COUNTS: [(&str, &str); 1] = [("families/deepseek_v2", "q_lora_rank")];
+
 pub(super) struct Folder {
     pub(super) config: Value,
     pub(super) weights: Vec<u8>,
@@ -133,7 +136,7 @@ impl Folder {
         let mut config: Value = serde_json::from_slice(&std::fs::read(folder.join("config.json")).ok()?).ok()?;
         let object = config.as_object_mut()?;
         object.extend(changes.as_object()?.clone());
-        object.retain(|_, value| !value.is_null());
+        object.retain(|key, value| !value.is_null() || NULL_COUNTS.contains(&(name, key.as_str())));
         Some(Self { config, weights: std::fs::read(folder.join("model.safetensors")).ok()? })
     }
 
@@ -232,6 +235,7 @@ fn changed(value: &Value) -> Value {
             _ => "other",
         }),
         Value::Array(items) => items.iter().map(changed).collect(),
+        Value::Null => json!(8),
         other => other.clone(),
     }
 }
@@ -362,6 +366,58 @@ fn keys_that_may_change_results_are_refused_by_name() {
             key => key,
         };
         assert!(message.contains(word), "{key}: {message}");
+    }
+}
+
+/// Keys of files on the hub that classes of transformers do not read: the model's own values change nothing, others are
+/// refused where they say that something else is computed.
+#[test]
+fn keys_that_classes_do_not_read_say_what_is_computed() {
+    let cases = [
+        ("llama", json!({"_flash_attn_2_enabled": true, "mlp_dropout": 0.1, "layerdrop": 0.1}), None),
+        ("qwen2", json!({"dual_chunk_attention_config": {"chunk_size": 8, "local_size": 2}}), None),
+        ("qwen3", json!({"use_qk_norm": true}), Some(("use_qk_norm", json!(false)))),
+        ("qwen3_moe", json!({"use_qk_norm": true, "qkv_bias": false}), Some(("use_qk_norm", json!(false)))),
+        ("phi4_mini", json!({"full_attn_mod": 1, "interpolate_factor": 1}), Some(("full_attn_mod", json!(2)))),
+        (
+            "cohere2",
+            json!({
+                "layer_switch": 4, "order_of_interleaved_layers": "local_attn_first", "use_parallel_block": true,
+                "position_embedding_type": "rope_gptj", "rotary_pct": 1.0, "use_gated_activation": true,
+                "use_embedding_sharing": true, "use_parallel_embedding": true
+            }),
+            Some(("rotary_pct", json!(0.5))),
+        ),
+        ("gptj", json!({"scale_attn_weights": true}), Some(("scale_attn_weights", json!(false)))),
+        (
+            "starcoder2",
+            json!({"activation_function": "gelu", "layer_norm_epsilon": 1e-5, "scale_attn_weights": true}),
+            None,
+        ),
+        ("nemotron", json!({"kv_channels": 16, "rope_percent": 0.5}), None),
+        ("smollm3", json!({"max_window_layers": 28}), None),
+        (
+            "hunyuan_moe",
+            json!({"norm_type": "hf_rms", "mask_init_id": 12, "num_media_embeds": 257}),
+            Some(("norm_type", json!("layer"))),
+        ),
+        ("falcon40b", json!({"ff_factor": 4}), Some(("ff_factor", json!(2)))),
+        ("ernie4_5", json!({"use_rmsnorm": true, "compression_ratio": 1.0}), Some(("compression_ratio", json!(2.0)))),
+        ("gemma2", json!({"sliding_window_size": 4096}), None),
+        ("bloom", json!({"pretraining_tp": 4}), Some(("slow_but_exact", json!(true)))),
+    ];
+    for (family, keys, other) in cases {
+        let Some(plain) = Folder::open(&format!("families/{family}"), &json!({})) else { return };
+        let folder = Folder::open(&format!("families/{family}"), &keys).expect("it was opened before");
+        let base = outcome(plain.files(&plain.config));
+        assert!(base.is_ok(), "{family}: {base:?}");
+        assert_eq!(outcome(folder.files(&folder.config)), base, "{family}");
+        if let Some((key, value)) = other {
+            let mut config = folder.config.clone();
+            config[key] = value;
+            let message = outcome(folder.files(&config)).expect_err("another value");
+            assert!(message.contains(key), "{family}: {message}");
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! GGUF files of every architecture, with settings that are none of the defaults.
 
+mod encoders;
 mod experts;
 
 use super::gguf_file::{Gguf, Value, Value::*};
@@ -26,6 +27,7 @@ impl Value {
             Bool(value) => Bool(!value),
             Text("yarn") => Text("linear"),
             Text("linear") => Text("none"),
+            Text("silu") => Text("gelu"),
             Text(_) => Text("other"),
             Texts(count) => Texts(count + 1),
             Bools(all) => Bools(all.iter().map(|value| !value).collect()),
@@ -197,7 +199,7 @@ fn models() -> Vec<(&'static str, Gguf)> {
 
 /// Those of dense models, and those with experts.
 fn all_models() -> Vec<(&'static str, Gguf)> {
-    [models(), experts::models(), vec![("rwkv7", super::rwkv::gguf())]].concat()
+    [models(), encoders::models(), experts::models(), vec![("rwkv7", super::rwkv::gguf())]].concat()
 }
 
 /// Without gates, and with numbers of its activation for each layer.

@@ -13,9 +13,10 @@ mod options;
 mod rwkv;
 
 use foveate_core::Any;
+use foveate_core::embedding::{Embedder, Options, Recipe};
 use foveate_core::host::HostBackend;
 use foveate_core::model::{Files, Model};
-use foveate_core::session::Session;
+use foveate_core::session::{Input, Session};
 use std::sync::Arc;
 
 /// Longer than windows and original lengths of the models here.
@@ -32,7 +33,16 @@ fn outcome(files: Result<Files, foveate_core::Error>) -> Result<Outcome, String>
         let (context, stops) = (model.config().context, model.config().stops.clone());
         let ids: Vec<u32> = (0..TOKENS).map(|i| (7 * i + i * i) % 32).collect();
         let mut logits = Vec::new();
-        Session::new(model, TOKENS)?.logits(&ids, |rows| logits.extend_from_slice(rows)).await?;
+        let mut session = Session::new(model.clone(), TOKENS)?;
+        match session.logits(&ids, |rows| logits.extend_from_slice(rows)).await {
+            // Some files hold none: hidden states, and the vector that they become.
+            Err(error) if error.to_string().contains("no output product") => {
+                session.hidden(Input::Tokens(&ids), |rows| logits.extend_from_slice(rows)).await?;
+                let mut embedder = Embedder::new(model.clone(), Arc::new(Recipe::of(None, &model)))?;
+                logits.extend(embedder.embed_tokens(&ids, 0, &Options::new()).await?);
+            }
+            other => other?,
+        }
         Ok::<_, foveate_core::Error>((logits, context, stops))
     };
     pollster::block_on(run).map_err(|error| error.to_string())

@@ -80,7 +80,7 @@ fn template_that_does_not_compile_is_kept_with_its_error() {
     let broken = Template::from_named([("default", "{% if %}"), ("tool_use", "tools")], []).unwrap();
     assert!(matches!(broken.check(), Err(Error::Template { reason }) if reason.contains("syntax error")));
     assert!(broken.render(&[], false).is_err());
-    let inputs = Inputs { tools: Some(Vec::new()), ..Inputs::default() };
+    let inputs = Inputs::default().tools(Some(Vec::new()));
     assert_eq!(broken.render_with(&[], &inputs).unwrap(), "tools");
 }
 
@@ -89,9 +89,9 @@ fn template_is_chosen_by_name_and_by_tools() {
     let named = Template::from_named([("default", "d"), ("tool_use", "t"), ("rag", "r")], []).unwrap();
     let with = |inputs: Inputs| named.render_with(&[], &inputs);
     assert_eq!(with(Inputs::default()).unwrap(), "d");
-    assert_eq!(with(Inputs { tools: Some(Vec::new()), ..Inputs::default() }).unwrap(), "t");
-    assert_eq!(with(Inputs { template: Some("rag".into()), ..Inputs::default() }).unwrap(), "r");
-    let missing = with(Inputs { template: Some("x".into()), ..Inputs::default() });
+    assert_eq!(with(Inputs::default().tools(Some(Vec::new()))).unwrap(), "t");
+    assert_eq!(with(Inputs::default().template(Some("rag".into()))).unwrap(), "r");
+    let missing = with(Inputs::default().template(Some("x".into())));
     assert!(matches!(missing, Err(Error::Template { reason }) if reason.contains("default, tool_use, rag")));
     assert!(Template::from_named([("a", "a"), ("b", "b")], []).unwrap().check().is_err());
 
@@ -107,7 +107,7 @@ fn template_is_chosen_by_name_and_by_tools() {
     ];
     let template = Template::from_gguf(&Metadata::from_iter(entries)).unwrap();
     assert_eq!(template.render(&[], false).unwrap(), "d<s>");
-    let tools = Inputs { tools: Some(Vec::new()), ..Inputs::default() };
+    let tools = Inputs::default().tools(Some(Vec::new()));
     assert_eq!(template.render_with(&[], &tools).unwrap(), "t<pad>");
 }
 
@@ -145,11 +145,11 @@ fn message_is_an_object_with_a_role() {
 fn last_message_is_continued_where_it_ends() {
     let source = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}<end>{% endfor %}";
     let template = Template::from_source(source, None, None).unwrap();
-    let on = Inputs { continue_final_message: true, ..Inputs::default() };
+    let on = Inputs::default().continue_final_message(true);
     let messages = [Message::new("user", "hi"), Message::new("assistant", "I am ")];
     assert_eq!(template.render_with(&messages, &on).unwrap(), "<user>hi<end><assistant>I am");
     assert!(template.render_with(&[], &on).is_err());
-    let both = Inputs { add_generation_prompt: true, ..on.clone() };
+    let both = on.clone().add_generation_prompt(true);
     assert!(template.render_with(&messages, &both).is_err());
     let drops = Template::from_source("{{ messages[0].content }}", None, None).unwrap();
     assert!(drops.render_with(&messages, &on).is_err());

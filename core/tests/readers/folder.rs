@@ -88,7 +88,7 @@ fn templates_come_from_whichever_file_has_them() {
         let template = files.template.as_ref().unwrap();
         template.render_with(&[Message::new("user", "hi")], inputs).unwrap()
     };
-    let tools = Inputs { tools: Some(Vec::new()), ..Inputs::default() };
+    let tools = Inputs::default().tools(Some(Vec::new()));
     let named = json!({"chat_template": [{"name": "default", "template": "d{{ image_token }}"},
         {"name": "tool_use", "template": "t"}], "image_token": "<i>"});
     let files = open(named.clone(), Hub::default()).unwrap();

@@ -10,6 +10,7 @@ mod files;
 mod folder;
 mod gguf;
 mod golden;
+mod pieces;
 mod safetensors;
 mod sentencepiece;
 mod tokenizer;

@@ -100,6 +100,8 @@ fn sentencepiece_cuts_out_the_longest_special_token() {
     assert_eq!((tokenizer.vocab_size(), tokenizer.id("<tag>")), (TOKENS.len() + 256, Some(id("<tag>"))));
     assert_eq!((tokenizer.token(4).as_deref(), tokenizer.token(9999)), (Some("  "), None));
     assert_eq!(tokenizer.decode(&[9999], false).unwrap(), "");
+    // The token for what is unknown is special, too, where a text spells it.
+    assert_eq!(tokenizer.encode("a<unk>b", false).unwrap(), [id("a"), id("<unk>"), id("b")]);
 }
 
 #[test]

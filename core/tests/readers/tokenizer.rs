@@ -79,7 +79,7 @@ fn tokenizer_puts_special_tokens_around_when_asked() {
 fn tokenizer_refuses_what_contradicts_itself() {
     let text = |text: &str| Some(Value::String(text.into()));
     assert!(refused("tokenizer.ggml.model", None).contains("does not describe"));
-    assert!(refused("tokenizer.ggml.model", text("t5")).contains("t5 is not supported"));
+    assert!(refused("tokenizer.ggml.model", text("plamo2")).contains("plamo2 is not supported"));
     assert!(refused("tokenizer.ggml.model", text("llama")).contains("scores is missing"));
     assert!(refused("tokenizer.ggml.pre", text("new")).contains("rule new is not supported"));
     assert!(refused("tokenizer.ggml.tokens", None).contains("tokens is missing"));

@@ -57,7 +57,7 @@ fn expressions_come_out_as_in_transformers() {
     let messages: Vec<Message> = serde_json::from_value(take("messages")).unwrap();
     let tools = serde_json::from_value(take("tools")).unwrap();
     assert_eq!(take("add_generation_prompt"), true);
-    let inputs = Inputs { tools, variables, ..Inputs::prompt() };
+    let inputs = Inputs::prompt().tools(tools).variables(variables);
     let mut wrong = Vec::new();
     let all = json("expressions.json");
     let all = all.as_array().unwrap();

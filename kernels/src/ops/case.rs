@@ -7,6 +7,7 @@ use alloc::string::String;
 
 /// A named spec with its tolerance on an executor; the name carries the shape.
 #[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
 pub struct Case {
     /// The name in reports.
     pub id: String,

@@ -24,6 +24,7 @@ impl Access {
 
 /// One argument of an op.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Arg {
     /// The name in case files, in Rust and in WGSL.
     pub name: &'static str,

@@ -42,6 +42,7 @@ use alloc::vec::Vec;
 
 /// The passes of an op on a device.
 #[derive(Clone, PartialEq, Debug, Default)]
+#[non_exhaustive]
 pub struct Plan {
     /// The dispatches, in order; each sees what those before it have written.
     pub passes: Vec<Pass>,

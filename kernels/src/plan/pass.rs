@@ -18,6 +18,7 @@ pub enum Memory {
 
 /// One storage buffer of a pass, at group 0 and the binding of its position.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub struct Binding {
     /// The variable's name in the shader.
     pub name: &'static str,
@@ -33,6 +34,7 @@ pub struct Binding {
 
 /// A member of the pass's `struct Params`, four bytes each, in order.
 #[derive(Clone, Copy, PartialEq, Debug)]
+#[non_exhaustive]
 pub struct Param {
     /// The member's name.
     pub name: &'static str,
@@ -60,6 +62,7 @@ pub enum Value {
 
 /// One dispatch.
 #[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
 pub struct Pass {
     /// The shader.
     pub shader: Shader,

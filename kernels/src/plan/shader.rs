@@ -108,6 +108,7 @@ pub enum Const {
 
 /// The optional WebGPU features that a shader needs; each is an `enable` line of the header.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
 pub struct Features {
     /// Half precision, `shader-f16`.
     pub f16: bool,
@@ -117,6 +118,7 @@ pub struct Features {
 
 /// A variant of a kernel: its identity is all of these fields, and pipelines are cached by it. The entry point is `main`.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub struct Shader {
     /// `op` or `op.form`, for labels and reports.
     pub name: &'static str,
@@ -132,6 +134,7 @@ pub struct Shader {
 
 /// A linked shader: its text, and where each part begins in it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Linked {
     /// The WGSL text.
     pub source: String,

@@ -36,8 +36,8 @@ pub fn draw_inputs(op: &Op, seed: u64) -> Result<Tensors> {
 /// let want = run_reference(&op, &inputs.views())?;
 ///
 /// // A kernel of one's own: of one key, attention is its value.
-/// let got = inputs.f32("v").unwrap();
-/// assert_close("out", &got, &want.f32("out").unwrap(), Tolerance::EXECUTOR);
+/// let got = inputs.f32("v").expect("v is drawn in f32");
+/// assert_close("out", &got, &want.f32("out").expect("out is f32"), Tolerance::EXECUTOR);
 /// # Ok(())
 /// # }
 /// ```
@@ -102,7 +102,7 @@ mod tests {
         let inputs = draw_inputs(&op, 3).unwrap();
         let mut views = inputs.views();
         views.reverse();
-        let want = inputs.f32("v").unwrap();
+        let want = inputs.f32("v").expect("v is drawn in f32");
         assert_eq!(run_reference(&op, &views).unwrap().f32("out"), Some(want));
         assert!(matches!(run_reference(&op, &views[1..]), Err(Error::Operand { problem: "is missing", .. })));
         let short = [("q", &[0u8; 4][..]), views[1], views[0]];

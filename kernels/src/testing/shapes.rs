@@ -59,6 +59,11 @@ pub fn shapes() -> Vec<(String, Op)> {
         let paged = Some(Pages { pages: 32, page: 64, width: 32 });
         let causal = attention::Spec::causal(1, tokens, 1024, 9, 3, 64);
         add("attention s1024", attention::Spec { paged, q_stride: 960, ..causal }.into());
+        // A layer of DeepSeek-V2-Lite: latents as keys of one head, and queries brought to their width.
+        let latents = attention::Spec::causal(1, tokens, 1024, 16, 1, 576).with_value_dim(512).with_prefix(true);
+        add("attention latents s1024", attention::Spec { paged, kv: DType::F16, ..latents }.into());
+        let heads_of = expert_linear::Spec::new(tokens, [16; 2], 128, 512, DType::BF16);
+        add("expert_linear bf16 128x512 of heads", heads_of.with_each(true).with_x_stride(192).into());
         // A layer of Qwen3.5: queries, keys and values of 16 heads.
         let part = |channels| conv::Part { channels, activation: conv::Activation::Silu };
         let parts = [part(2048), part(2048), part(2048)];

@@ -1,7 +1,7 @@
 use super::{Threads, run};
 use foveate_kernels::ops::Op;
 use foveate_kernels::rng::Rng;
-use foveate_kernels::selected_attention::{Combine, Keys, Own, Spec};
+use foveate_kernels::selected_attention::{Combine, Keys, Spec};
 use foveate_kernels::testing::u32_bytes;
 
 /// Routing 3 on every unit: how a list is multiplied does not depend on who comes into it later, to the bit.
@@ -9,25 +9,11 @@ use foveate_kernels::testing::u32_bytes;
 fn cpu_lists_do_not_see_what_follows() {
     let (tokens, width) = (300, 3 * 40);
     for (host, save) in Threads::all().into_iter().flat_map(|host| [(host, false), (host, true)]) {
-        let spec = Spec {
-            batch: 1,
-            tokens,
-            heads: 3,
-            dim: 40,
-            value_dim: 40,
-            clusters: 1,
-            entries: tokens,
-            keys: Keys::Shared { normalize: true },
-            scale: 0.2,
-            causal: true,
-            expires: false,
-            offset: false,
-            paged: None,
-            own: Own::Included,
-            memory: 0,
-            combine: Combine::Mean { eps: 0.0 },
-            save,
-        };
+        let spec = Spec::new(1, tokens, 3, 40, 1, tokens)
+            .with_keys(Keys::Shared { normalize: true })
+            .with_scale(0.2)
+            .with_combine(Combine::Mean { eps: 0.0 })
+            .with_save(save);
         let op = Op::from(spec);
         let args = op.kernel().args();
         let out = |inputs: &[Vec<u8>]| run(&args, inputs, &|args| op.kernel().cpu(&host, args)).swap_remove(4);

@@ -50,8 +50,7 @@ fn rows(x: &[f32], sequences: u32, range: std::ops::Range<usize>, row: usize) ->
 /// `out` and `lse` of segments `(out, lse)`.
 fn merged(form: Form, segments: &[Attended]) -> Attended {
     let rows = segments[0].1.len();
-    let spec =
-        merge::Spec { segments: segments.len() as u32, rows: rows as u32, dim: (segments[0].0.len() / rows) as u32 };
+    let spec = merge::Spec::new(segments.len() as u32, rows as u32, (segments[0].0.len() / rows) as u32);
     let of = |part: fn(&Attended) -> &Vec<f32>| bytes(&segments.iter().flat_map(part).copied().collect::<Vec<_>>());
     let mut memory = vec![of(|s| &s.0), of(|s| &s.1), vec![0xff; 4 * segments[0].0.len()], vec![0xff; 4 * rows]];
     run_in_place(form, &Op::from(spec), &mut memory);
@@ -104,7 +103,7 @@ proptest! {
 
     #[test]
     fn attention_ignores_the_order_of_keys(spec in spec(), seed: u64, turn in 0u32..70) {
-        let spec = Spec { causal: false, lse: true, ..spec };
+        let spec = spec.with_causal(false).with_lse(true);
         let qkv = draw(&spec, &mut Rng::new(seed));
         let mut turned = qkv.clone();
         for operand in &mut turned[1..] {
@@ -123,7 +122,7 @@ proptest! {
     fn attention_with_a_window_of_all_keys_has_none(spec in spec(), seed: u64, beyond in 0u32..3) {
         let qkv = draw(&spec, &mut Rng::new(seed));
         for form in FORMS {
-            let windowed = Spec { window: Some(spec.keys + beyond), ..spec };
+            let windowed = spec.with_window(Some(spec.keys + beyond));
             let (a, b) = (attend(form, windowed, &inputs(&qkv)).0, attend(form, spec, &inputs(&qkv)).0);
             assert_close(&a, &b, 1e-5);
         }
@@ -133,7 +132,7 @@ proptest! {
     fn attention_with_no_key_ahead_is_causal_and_with_all_of_them_is_not(spec in spec(), seed: u64, beyond in 0u32..3) {
         let qkv = draw(&spec, &mut Rng::new(seed));
         for form in FORMS {
-            let of = |causal, ahead| attend(form, Spec { causal, ahead, ..spec }, &inputs(&qkv)).0;
+            let of = |causal, ahead| attend(form, spec.with_causal(causal).with_ahead(ahead), &inputs(&qkv)).0;
             assert_close(&of(false, Some(0)), &of(true, None), 1e-5);
             assert_close(&of(false, Some(spec.queries + spec.keys + beyond)), &of(false, None), 1e-5);
         }
@@ -142,7 +141,7 @@ proptest! {
     #[test]
     fn attention_of_grouped_heads_is_that_of_repeated_keys(spec in spec(), seed: u64) {
         let qkv = draw(&spec, &mut Rng::new(seed));
-        let repeated = Spec { kv_heads: spec.heads, ..spec };
+        let repeated = spec.with_kv_heads(spec.heads);
         let repeat = |x: &[f32]| -> Vec<f32> {
             let times = (spec.heads / spec.kv_heads) as usize;
             x.chunks(spec.dim as usize).flat_map(|head| head.repeat(times)).collect()
@@ -156,7 +155,7 @@ proptest! {
 
     #[test]
     fn attention_of_one_query_is_a_row_of_that_of_many(spec in spec(), seed: u64) {
-        let spec = Spec { batch: 1, queries: spec.keys, ..spec };
+        let spec = spec.with_batch(1).with_queries(spec.keys);
         let qkv = draw(&spec, &mut Rng::new(seed));
         let [q, k, v] = &qkv;
         let kv_row = (spec.kv_heads * spec.dim) as usize;
@@ -164,7 +163,7 @@ proptest! {
         for form in FORMS {
             let all = attend(form, spec, &inputs(&qkv)).0;
             for t in [0, spec.keys as usize / 2, spec.keys as usize - 1] {
-                let one = Spec { queries: 1, keys: t as u32 + 1, ..spec };
+                let one = spec.with_queries(1).with_keys(t as u32 + 1);
                 let seen = (t + 1) * kv_row;
                 let part = [q[t * row..][..row].to_vec(), k[..seen].to_vec(), v[..seen].to_vec()];
                 assert_close(&attend(form, one, &inputs(&part)).0, &all[t * row..][..row], 1e-5);
@@ -178,7 +177,7 @@ proptest! {
         let page = 1 << page;
         let width = spec.keys.div_ceil(page);
         let pages = Pages { pages: spec.batch * width + 1, page, width };
-        let spec = Spec { lengths: true, paged: Some(pages), lse: true, ..spec };
+        let spec = spec.with_lengths(true).with_paged(Some(pages)).with_lse(true);
         // Pages in reverse; the first of the pool belongs to no sequence.
         let table: Vec<u32> = (0..spec.batch * width).rev().map(|p| p + 1).collect();
         let lengths: Vec<u32> = (0..spec.batch).map(|_| rng.below(spec.keys + 1)).collect();
@@ -209,7 +208,7 @@ proptest! {
 
     #[test]
     fn attention_turns_with_its_queries(spec in spec(), seed: u64, turn in 0usize..20) {
-        let spec = Spec { causal: false, lse: true, ..spec };
+        let spec = spec.with_causal(false).with_lse(true);
         let qkv = draw(&spec, &mut Rng::new(seed));
         let tokens = spec.queries as usize;
         let turned = |x: &[f32]| -> Vec<f32> {
@@ -230,7 +229,7 @@ proptest! {
     #[test]
     fn attention_is_blind_to_a_shift_of_all_logits(spec in spec(), seed: u64, shift in -20f32..20.0) {
         // One more dimension, which is 1 in every query and `shift` in every key.
-        let wide = Spec { dim: spec.dim + 1, q_stride: spec.heads * (spec.dim + 1), lse: true, ..spec };
+        let wide = spec.with_dim(spec.dim + 1).with_q_stride(spec.heads * (spec.dim + 1)).with_lse(true);
         let [q, k, v] = draw(&spec, &mut Rng::new(seed));
         let with = |x: &[f32], last: f32| -> Vec<f32> {
             x.chunks(spec.dim as usize).flat_map(|row| row.iter().copied().chain([last])).collect()
@@ -265,7 +264,7 @@ proptest! {
         let [q, k, v] = draw(&spec, &mut Rng::new(seed));
         let scaled: Vec<f32> = q.iter().map(|q| q * factor).collect();
         for form in FORMS {
-            let folded = Spec { scale: spec.scale / factor, ..spec };
+            let folded = spec.with_scale(spec.scale / factor);
             let a = attend(form, spec, &inputs(&[q.clone(), k.clone(), v.clone()])).0;
             assert_close(&attend(form, folded, &inputs(&[scaled.clone(), k.clone(), v.clone()])).0, &a, 1e-5);
         }
@@ -273,7 +272,7 @@ proptest! {
 
     #[test]
     fn attention_with_a_window_of_one_gives_the_value_itself(spec in spec(), seed: u64) {
-        let spec = Spec { queries: spec.keys, window: Some(1), kv_heads: spec.heads, ..spec };
+        let spec = spec.with_queries(spec.keys).with_window(Some(1)).with_kv_heads(spec.heads);
         let qkv = draw(&spec, &mut Rng::new(seed));
         for form in FORMS {
             assert_close(&attend(form, spec, &inputs(&qkv)).0, &qkv[2], 1e-6);
@@ -286,15 +285,15 @@ proptest! {
         let (low, flat) = (vec![-1e30; spec.heads as usize], vec![0.0; spec.heads as usize]);
         for form in FORMS {
             let plain = attend(form, spec, &inputs(&qkv)).0;
-            let capped = attend(form, Spec { softcap: Some(1e4), ..spec }, &inputs(&qkv)).0;
+            let capped = attend(form, spec.with_softcap(Some(1e4)), &inputs(&qkv)).0;
             assert_close(&capped, &plain, 1e-4);
-            for (spec, vector) in [(Spec { sinks: true, ..spec }, &low), (Spec { alibi: true, ..spec }, &flat)] {
+            for (spec, vector) in [(spec.with_sinks(true), &low), (spec.with_alibi(true), &flat)] {
                 let given = [inputs(&qkv), vec![bytes(vector)]].concat();
                 assert_close(&attend(form, spec, &given).0, &plain, 1e-5);
             }
             // A sink above everything leaves nothing to the values.
             let given = [inputs(&qkv), vec![bytes(&vec![1e6; spec.heads as usize])]].concat();
-            let (out, lse) = attend(form, Spec { sinks: true, lse: true, ..spec }, &given);
+            let (out, lse) = attend(form, spec.with_sinks(true).with_lse(true), &given);
             prop_assert!(out.iter().all(|x| *x == 0.0) && lse.iter().all(|l| *l == 1e6));
         }
     }
@@ -302,7 +301,7 @@ proptest! {
     #[test]
     fn attention_gives_a_sink_its_share(spec in spec(), seed: u64, sink in -3f32..3.0) {
         // Values of 1 become 1 - p, where the sink's weight is p = exp(sink - lse).
-        let spec = Spec { sinks: true, lse: true, causal: false, ..spec };
+        let spec = spec.with_sinks(true).with_lse(true).with_causal(false);
         let mut qkv = draw(&spec, &mut Rng::new(seed));
         qkv[2].fill(1.0);
         for form in FORMS {
@@ -316,7 +315,7 @@ proptest! {
 
     #[test]
     fn attention_softcap_bounds_logits(spec in spec(), seed: u64, cap in 0.1f32..5.0) {
-        let spec = Spec { causal: false, softcap: Some(cap), lse: true, ..spec };
+        let spec = spec.with_causal(false).with_softcap(Some(cap)).with_lse(true);
         let mut qkv = draw(&spec, &mut Rng::new(seed));
         qkv[0].iter_mut().for_each(|q| *q *= 100.0);
         let keys = (spec.keys as f32).ln();
@@ -328,7 +327,7 @@ proptest! {
 
     #[test]
     fn attention_holds_where_logits_are_huge(spec in spec(), seed: u64) {
-        let spec = Spec { scale: 1.0, causal: false, lse: true, ..spec };
+        let spec = spec.with_scale(1.0).with_causal(false).with_lse(true);
         let mut qkv = draw(&spec, &mut Rng::new(seed));
         qkv[0].iter_mut().for_each(|q| *q *= 1e4);
         for form in FORMS {
@@ -340,7 +339,7 @@ proptest! {
 
     #[test]
     fn attention_lse_is_that_of_the_logits(spec in spec(), seed: u64) {
-        let spec = Spec { batch: 1, causal: false, lse: true, ..spec };
+        let spec = spec.with_batch(1).with_causal(false).with_lse(true);
         let qkv = draw(&spec, &mut Rng::new(seed));
         let [q, k, _] = &qkv;
         let (dim, heads, kv_heads) = (spec.dim as usize, spec.heads as usize, spec.kv_heads as usize);
@@ -372,7 +371,7 @@ proptest! {
         let (cu_q, cu_k) = (offsets(|l| l.0), offsets(|l| l.1));
         let (kv_heads, group) = heads;
         let of = Spec::causal_packed(&cu_q, &cu_k, kv_heads * group, kv_heads, dim).expect("offsets rise");
-        let spec = Spec { causal, window, lse: true, ..of };
+        let spec = of.with_causal(causal).with_window(window).with_lse(true);
         let qkv = draw(&spec, &mut Rng::new(seed));
         let given = [inputs(&qkv), vec![u32_bytes(&cu_q), u32_bytes(&cu_k)]].concat();
         let (q_row, kv_row) = ((spec.heads * dim) as usize, (kv_heads * dim) as usize);
@@ -381,7 +380,10 @@ proptest! {
             // What no sequence has is left alone.
             prop_assert!(out[..front as usize * q_row].iter().all(|x| x.is_nan()));
             for (b, &(queries, keys)) in lengths.iter().enumerate() {
-                let one = Spec { causal, window, lse: true, ..Spec::causal(1, queries, keys, spec.heads, kv_heads, dim) };
+                let one = Spec::causal(1, queries, keys, spec.heads, kv_heads, dim)
+                    .with_causal(causal)
+                    .with_window(window)
+                    .with_lse(true);
                 let part = |x: &[f32], from: u32, len: u32, row: usize| x[from as usize * row..][..len as usize * row].to_vec();
                 let [q, k, v] = &qkv;
                 let parts = [part(q, cu_q[b], queries, q_row), part(k, cu_k[b], keys, kv_row), part(v, cu_k[b], keys, kv_row)];
@@ -395,9 +397,7 @@ proptest! {
     #[test]
     fn attention_holds_any_offsets(offsets: [u32; 8], small: bool, seed: u64) {
         let sizes = offsets.map(|o| if small { o % 12 } else { o });
-        let spec = Spec {
-            packed: Some(Packed { queries: 9, keys: 11 }), lse: true, ..Spec::causal(3, 5, 7, 2, 1, 8)
-        };
+        let spec = Spec::causal(3, 5, 7, 2, 1, 8).with_packed(Some(Packed { queries: 9, keys: 11 })).with_lse(true);
         let given = [inputs(&draw(&spec, &mut Rng::new(seed))), vec![u32_bytes(&sizes[..4]), u32_bytes(&sizes[4..])]].concat();
         for form in FORMS {
             // Every row is the attention of some sequence, or untouched.
@@ -412,7 +412,7 @@ proptest! {
     #[test]
     fn attention_of_stored_keys_is_that_of_their_numbers(spec in spec(), seed: u64, blocks: bool) {
         let (kv, dim) = if blocks { (DType::Q8_0, 32) } else { (DType::F16, spec.dim) };
-        let spec = Spec { dim, value_dim: dim, q_stride: spec.heads * dim, lse: true, ..spec };
+        let spec = spec.with_dim(dim).with_value_dim(dim).with_q_stride(spec.heads * dim).with_lse(true);
         let [q, k, v] = draw(&spec, &mut Rng::new(seed));
         let stored = |x: &[f32]| {
             let mut bytes = vec![0; kv.bytes(x.len() as u64).expect("whole blocks") as usize];
@@ -428,7 +428,7 @@ proptest! {
         let len = (spec.batch * spec.keys * spec.kv_heads * dim) as usize;
         let plain = [bytes(&q), bytes(&numbers(&k, len)), bytes(&numbers(&v, len))];
         for form in FORMS {
-            let a = attend(form, Spec { kv, ..spec }, &[bytes(&q), k.clone(), v.clone()]);
+            let a = attend(form, spec.with_kv(kv), &[bytes(&q), k.clone(), v.clone()]);
             let b = attend(form, spec, &plain);
             assert_close(&a.0, &b.0, 1e-5);
             assert_close(&a.1, &b.1, 1e-5);
@@ -438,8 +438,8 @@ proptest! {
     #[test]
     fn attention_bias_of_a_row_shifts_its_lse(spec in spec(), seed: u64, own: [bool; 2]) {
         let mut rng = Rng::new(seed);
-        let spec = Spec { lse: true, ..spec };
-        let with = Spec { bias: Some(Bias { batch: own[0], heads: own[1] }), ..spec };
+        let spec = spec.with_lse(true);
+        let with = spec.with_bias(Some(Bias { batch: own[0], heads: own[1] }));
         let qkv = draw(&spec, &mut rng);
         let [planes_b, planes_h] = [if own[0] { spec.batch } else { 1 }, if own[1] { spec.heads } else { 1 }];
         let shifts = rng.normals((planes_b * planes_h * spec.queries) as usize, 3.0);
@@ -472,8 +472,8 @@ proptest! {
                 bias.extend((0..spec.keys).map(|j| if j as f32 > position { mask } else { slope * (j as f32 - position) }));
             }
         }
-        let by_bias = Spec { causal: false, bias: Some(Bias { batch: false, heads: true }), lse: true, ..spec };
-        let by_options = Spec { alibi: true, lse: true, ..spec };
+        let by_bias = spec.with_causal(false).with_bias(Some(Bias { batch: false, heads: true })).with_lse(true);
+        let by_options = spec.with_alibi(true).with_lse(true);
         for form in FORMS {
             let a = attend(form, by_bias, &[inputs(&qkv), vec![bytes(&bias)]].concat());
             let b = attend(form, by_options, &[inputs(&qkv), vec![bytes(&slopes)]].concat());
@@ -486,7 +486,7 @@ proptest! {
     fn merge_of_any_cut_is_the_whole(
         spec in spec(), seed: u64, cuts in prop::collection::vec(0f32..1.0, 0..5), order: u64,
     ) {
-        let spec = Spec { causal: false, lse: true, ..spec };
+        let spec = spec.with_causal(false).with_lse(true);
         let [q, k, v] = draw(&spec, &mut Rng::new(seed));
         let mut ends: Vec<usize> = cuts.iter().map(|c| (c * spec.keys as f32) as usize).collect();
         ends.extend([0, spec.keys as usize]);
@@ -497,7 +497,7 @@ proptest! {
                 .windows(2)
                 .map(|cut| {
                     let part = |x: &[f32]| rows(x, spec.batch, cut[0]..cut[1], row);
-                    let part_spec = Spec { keys: (cut[1] - cut[0]) as u32, ..spec };
+                    let part_spec = spec.with_keys((cut[1] - cut[0]) as u32);
                     let mut found = attend(form, part_spec, &inputs(&[q.clone(), part(&k), part(&v)]));
                     if cut[0] == cut[1] {
                         // What stands beside no keys is never read.
@@ -547,7 +547,7 @@ fn attention_refuses_offsets_that_decrease() {
 
 #[test]
 fn attention_without_visible_keys_is_zero() {
-    let spec = Spec { lse: true, ..Spec::causal(1, 5, 2, 2, 1, 8) };
+    let spec = Spec::causal(1, 5, 2, 2, 1, 8).with_lse(true);
     let qkv = draw(&spec, &mut Rng::new(1));
     for form in FORMS {
         let (out, lse) = attend(form, spec, &inputs(&qkv));

@@ -19,7 +19,7 @@ struct Given {
 
 impl Given {
     fn draw(spec: Spec, rng: &mut Rng) -> Self {
-        let spec = Spec { lse: true, ..spec };
+        let spec = spec.with_lse(true);
         let args = spec.args();
         let offsets = |rows: u32, rng: &mut Rng| {
             let mut all: Vec<u32> = (0..=spec.batch).map(|_| rng.below(rows + 1)).collect();
@@ -85,7 +85,7 @@ impl Given {
 
     /// `dq`, `dk`, `dv` and, with sinks and a bias, `dsinks` and `dbias`.
     fn gradients(&self, form: Form) -> Vec<Vec<f32>> {
-        let op = Op::from(attention_backward::Spec { forward: self.spec });
+        let op = Op::from(attention_backward::Spec::new(self.spec));
         let mut memory = self.attend(form);
         memory.push(bytes(&self.dout));
         let first = memory.len();
@@ -107,7 +107,7 @@ fn unsigned_zeros(values: &[f32]) -> Vec<u32> {
 /// Sizes with grouped heads: batch, queries, keys, heads, kv_heads, dim, value_dim.
 fn spec() -> impl Strategy<Value = Spec> {
     (1u32..3, 1u32..20, 1u32..40, 1u32..4, 1u32..3, 1u32..12, 1u32..12)
-        .prop_map(|(b, t, s, grouped, g, d, v)| Spec { value_dim: v, ..Spec::causal(b, t, s, grouped * g, g, d) })
+        .prop_map(|(b, t, s, grouped, g, d, v)| Spec::causal(b, t, s, grouped * g, g, d).with_value_dim(v))
 }
 
 /// With any of the options.
@@ -116,7 +116,13 @@ fn optioned() -> impl Strategy<Value = Spec> {
         |(spec, [causal, capped, alibi, sinks, lengths], window, [biased, batch, heads])| {
             let softcap = capped.then_some(1.5);
             let bias = biased.then_some(Bias { batch, heads });
-            Spec { causal, softcap, alibi, sinks, lengths, window, bias, ..spec }
+            spec.with_causal(causal)
+                .with_softcap(softcap)
+                .with_alibi(alibi)
+                .with_sinks(sinks)
+                .with_lengths(lengths)
+                .with_window(window)
+                .with_bias(bias)
         },
     )
 }
@@ -128,7 +134,7 @@ proptest! {
     fn attention_backward_is_the_slope_of_the_loss(
         spec in optioned(), packed in proptest::option::of((0u32..30, 0u32..60)), seed: u64,
     ) {
-        let spec = Spec { packed: packed.map(|(queries, keys)| Packed { queries, keys }), ..spec };
+        let spec = spec.with_packed(packed.map(|(queries, keys)| Packed { queries, keys }));
         let mut rng = Rng::new(seed);
         let given = Given::draw(spec, &mut rng);
         let of = ["q", "k", "v", "sinks", "bias"].into_iter().filter(|name| given.input(name).is_some());
@@ -157,7 +163,10 @@ proptest! {
         spec in optioned(), rows in (0u32..40, 0u32..90), seed: u64,
     ) {
         let packed = Some(Packed { queries: rows.0, keys: rows.1 });
-        let mut given = Given::draw(Spec { packed, lengths: false, batch: 3 * spec.batch, ..spec }, &mut Rng::new(seed));
+        let mut given = Given::draw(spec
+            .with_packed(packed)
+            .with_lengths(false)
+            .with_batch(3 * spec.batch), &mut Rng::new(seed));
         let sequences = given.rows();
         let (q_row, k_row) = ((spec.heads * spec.dim) as usize, (spec.kv_heads * spec.dim) as usize);
         let (out_row, v_row) = ((spec.heads * spec.value_dim) as usize, (spec.kv_heads * spec.value_dim) as usize);
@@ -187,14 +196,12 @@ proptest! {
             let mut wanted: Vec<Vec<f32>> = gradients.iter().map(|gradient| vec![0.0; gradient.len()]).collect();
             for (b, [queries, keys]) in sequences.iter().enumerate() {
                 let part = |values: &[f32], at: &Range<usize>, row: usize| values[at.start * row..at.end * row].to_vec();
-                let alone = Spec {
-                    packed: None,
-                    batch: 1,
-                    queries: queries.len() as u32,
-                    keys: keys.len() as u32,
-                    bias: own.map(|own| Bias { batch: false, ..own }),
-                    ..given.spec
-                };
+                let alone = given.spec
+                    .with_packed(None)
+                    .with_batch(1)
+                    .with_queries(queries.len() as u32)
+                    .with_keys(keys.len() as u32)
+                    .with_bias(own.map(|own| Bias { batch: false, ..own }));
                 let mut one = Given::draw(alone, &mut Rng::new(0));
                 one.set("q", &part(&given.get("q"), queries, q_row));
                 one.set("k", &part(&given.get("k"), keys, k_row));
@@ -229,7 +236,9 @@ proptest! {
     fn attention_backward_holds_any_offsets(offsets: [u32; 8], small: bool, seed: u64) {
         let offsets = offsets.map(|o| if small { o % 12 } else { o });
         let packed = Some(Packed { queries: 9, keys: 11 });
-        let mut given = Given::draw(Spec { packed, sinks: true, ..Spec::causal(3, 5, 7, 2, 1, 8) }, &mut Rng::new(seed));
+        let mut given = Given::draw(Spec::causal(3, 5, 7, 2, 1, 8)
+            .with_packed(packed)
+            .with_sinks(true), &mut Rng::new(seed));
         for (name, offsets) in [("cu_q", &offsets[..4]), ("cu_k", &offsets[4..])] {
             let index = given.input(name).expect("offsets");
             given.inputs[index] = u32_bytes(offsets);
@@ -243,7 +252,7 @@ proptest! {
     fn attention_backward_of_grouped_heads_is_the_sum_of_repeated_keys(spec in spec(), seed: u64) {
         let given = Given::draw(spec, &mut Rng::new(seed));
         let (group, heads) = ((spec.heads / spec.kv_heads) as usize, spec.heads as usize);
-        let mut repeated = Given { spec: Spec { kv_heads: spec.heads, ..given.spec }, ..given.clone() };
+        let mut repeated = Given { spec: given.spec.with_kv_heads(spec.heads), ..given.clone() };
         for (name, dim) in [("k", spec.dim), ("v", spec.value_dim)] {
             let rows: Vec<f32> = given.get(name).chunks(dim as usize).flat_map(|head| head.repeat(group)).collect();
             repeated.set(name, &rows);
@@ -266,7 +275,7 @@ proptest! {
     /// gives.
     #[test]
     fn attention_backward_of_a_row_adds_up_to_nothing(spec in spec(), seed: u64, sinks: bool) {
-        let spec = Spec { batch: 1, queries: 1, kv_heads: spec.heads, sinks, ..spec };
+        let spec = spec.with_batch(1).with_queries(1).with_kv_heads(spec.heads).with_sinks(sinks);
         let given = Given::draw(spec, &mut Rng::new(seed));
         let row = (spec.heads * spec.dim) as usize;
         let q = given.get("q");
@@ -281,7 +290,7 @@ proptest! {
 
     #[test]
     fn attention_backward_does_not_see_the_future(spec in spec(), seed: u64, cut in 0f32..1.0, window in 1u32..50) {
-        let spec = Spec { window: (window < 40).then_some(window), ..spec };
+        let spec = spec.with_window((window < 40).then_some(window));
         let mut rng = Rng::new(seed);
         let given = Given::draw(spec, &mut rng);
         // Keys from `first` on change, and queries that stand before it.
@@ -329,7 +338,7 @@ proptest! {
 
     #[test]
     fn attention_backward_never_reads_behind_a_length(spec in optioned(), seed: u64) {
-        let given = Given::draw(Spec { lengths: true, ..spec }, &mut Rng::new(seed));
+        let given = Given::draw(spec.with_lengths(true), &mut Rng::new(seed));
         let lengths = given.words("lengths");
         let behind = |row: usize| row as u32 % spec.keys >= lengths[row / spec.keys as usize];
         let mut poisoned = given.clone();
@@ -357,7 +366,7 @@ proptest! {
 #[test]
 fn attention_backward_of_queries_without_keys_is_zero() {
     for sinks in [false, true] {
-        let given = Given::draw(Spec { sinks, ..Spec::causal(1, 5, 2, 2, 1, 8) }, &mut Rng::new(1));
+        let given = Given::draw(Spec::causal(1, 5, 2, 2, 1, 8).with_sinks(sinks), &mut Rng::new(1));
         for form in FORMS {
             let gradients = given.gradients(form);
             assert!(gradients.iter().flatten().all(|x| x.is_finite()));
@@ -369,7 +378,7 @@ fn attention_backward_of_queries_without_keys_is_zero() {
 
 #[test]
 fn attention_backward_of_large_logits_is_finite() {
-    let mut given = Given::draw(Spec { sinks: true, ..Spec::causal(1, 9, 20, 2, 1, 16) }, &mut Rng::new(2));
+    let mut given = Given::draw(Spec::causal(1, 9, 20, 2, 1, 16).with_sinks(true), &mut Rng::new(2));
     let large: Vec<f32> = given.get("q").iter().map(|x| 1e4 * x).collect();
     given.set("q", &large);
     for form in FORMS {
@@ -383,12 +392,11 @@ fn attention_backward_refuses_what_it_has_no_gradient_of() {
     use foveate_kernels::dtype::DType;
     use foveate_kernels::error::Error;
     let spec = Spec::causal(1, 2, 16, 1, 1, 8);
-    let refused =
-        [Spec { paged: Some(Pages { pages: 1, page: 16, width: 1 }), ..spec }, Spec { kv: DType::F16, ..spec }];
+    let refused = [spec.with_paged(Some(Pages { pages: 1, page: 16, width: 1 })), spec.with_kv(DType::F16)];
     for forward in refused {
-        let error = attention_backward::Spec { forward }.validate();
+        let error = attention_backward::Spec::new(forward).validate();
         assert!(matches!(error, Err(Error::Unsupported { op: attention_backward::NAME, .. })), "{forward:?}");
     }
-    let wrong = attention_backward::Spec { forward: Spec { window: Some(0), ..spec } };
+    let wrong = attention_backward::Spec::new(spec.with_window(Some(0)));
     assert!(matches!(wrong.validate(), Err(Error::Shape { op: attention_backward::NAME, arg: "window", .. })));
 }

@@ -9,18 +9,7 @@ use proptest::prelude::*;
 const UPDATES: [Update; 4] = [Update::Counted, Update::Sums, Update::Unit, Update::Smoothed];
 
 fn spec(tokens: u32, clusters: u32, update: Update) -> Spec {
-    Spec {
-        batch: 2,
-        tokens,
-        heads: 2,
-        dim: 6,
-        clusters,
-        norm: Norm::Layer,
-        update,
-        decay: 0.8,
-        commitment: None,
-        lengths: false,
-    }
+    Spec::new(2, tokens, 2, 6, clusters).with_norm(Norm::Layer).with_update(update).with_decay(0.8)
 }
 
 /// The arguments of a spec after it ran on `memory`, by name.
@@ -62,7 +51,7 @@ proptest! {
             let own = spec(tokens, clusters, update);
             let memory = own.inputs(&mut Rng::new(seed));
             let before = floats(&memory[position(&own, "centroids")]);
-            let (frozen, moved) = (Spec { decay: 1.0, ..own }, run(form, own, memory.clone()));
+            let (frozen, moved) = (own.with_decay(1.0), run(form, own, memory.clone()));
             if update != Update::Smoothed {
                 prop_assert_eq!(&run(form, frozen, memory.clone())("centroids"), &before);
                 for (i, (new, old)) in moved("centroids").chunks(6).zip(before.chunks(6)).enumerate() {
@@ -77,7 +66,7 @@ proptest! {
     #[test]
     fn centroids_with_a_decay_of_0_are_what_their_tokens_are(tokens in 8u32..40, seed: u64) {
         for (update, form) in UPDATES.into_iter().flat_map(|u| FORMS.map(|form| (u, form))) {
-            let own = Spec { decay: 0.0, ..spec(tokens, 3, update) };
+            let own = spec(tokens, 3, update).with_decay(0.0);
             let memory = own.inputs(&mut Rng::new(seed));
             let centroids = run(form, own, memory.clone())("centroids");
             for (i, got) in centroids.chunks(6).enumerate() {
@@ -107,14 +96,14 @@ proptest! {
         let (centroids, counts) = (floats(&memory[3]), floats(&memory[4]));
         let means: Vec<f32> = centroids.iter().enumerate().map(|(i, c)| c * counts[i / 6]).collect();
         let smoothed = [memory.clone(), vec![f32_bytes(&means)]].concat();
-        let want = run(Form::Reference, Spec { update: Update::Smoothed, ..counted }, smoothed)("centroids");
+        let want = run(Form::Reference, counted.with_update(Update::Smoothed), smoothed)("centroids");
         assert_close(&run(Form::Cpu, counted, memory)("centroids"), &want, 1e-3);
     }
 
     /// Routing 10, of tokens in no list.
     #[test]
     fn centroids_do_not_move_by_tokens_in_no_list(tokens in 8u32..40, seed: u64) {
-        let own = Spec { commitment: Some(0.5), ..spec(tokens, 4, Update::Counted) };
+        let own = spec(tokens, 4, Update::Counted).with_commitment(Some(0.5));
         let mut rng = Rng::new(seed);
         let memory = own.inputs(&mut rng);
         let mut padded = memory.clone();
@@ -134,11 +123,11 @@ proptest! {
     /// Routing 10, of tokens behind the lengths.
     #[test]
     fn centroids_do_not_move_by_what_stands_behind_the_lengths(tokens in 1u32..40, update in 0usize..4, seed: u64) {
-        let own = Spec { commitment: Some(0.5), lengths: true, ..spec(tokens, 4, UPDATES[update]) };
+        let own = spec(tokens, 4, UPDATES[update]).with_commitment(Some(0.5)).with_lengths(true);
         let memory = own.inputs(&mut Rng::new(seed));
         let lengths: Vec<u32> = bytemuck::pod_collect_to_vec(&memory[position(&own, "lengths")]);
         // Lists that end there, and no lengths.
-        let (mut cut, plain) = (memory.clone(), Spec { lengths: false, ..own });
+        let (mut cut, plain) = (memory.clone(), own.with_lengths(false));
         let [members, ranges]: [Vec<u32>; 2] = [1, 2].map(|i| bytemuck::pod_collect_to_vec(&memory[i]));
         let shorter = ranges.chunks_exact(2).enumerate().flat_map(|(list, range)| {
             let (unit, [begin, end]) = (list / 4, [range[0], range[1]]);
@@ -164,7 +153,7 @@ proptest! {
     #[test]
     fn centroids_loss_has_the_slope_that_dx_says(seed: u64, norm in 0usize..3) {
         let norm = [Norm::None, Norm::L2, Norm::Layer][norm];
-        let own = Spec { norm, commitment: Some(3.0), ..spec(11, 3, Update::Counted) };
+        let own = spec(11, 3, Update::Counted).with_norm(norm).with_commitment(Some(3.0));
         let mut rng = Rng::new(seed);
         let memory = own.inputs(&mut rng);
         let x = floats(&memory[0]);
@@ -200,7 +189,7 @@ proptest! {
 /// Routing 9: the loss is 0 where `x` is its centroid.
 #[test]
 fn centroids_have_no_loss_where_tokens_stand_on_them() {
-    let own = Spec { batch: 1, heads: 1, norm: Norm::None, commitment: Some(1.0), ..spec(5, 1, Update::Counted) };
+    let own = spec(5, 1, Update::Counted).with_batch(1).with_heads(1).with_norm(Norm::None).with_commitment(Some(1.0));
     let mut memory = own.inputs(&mut Rng::new(1));
     memory[0] = bytes(&floats(&memory[3]).repeat(5));
     for form in FORMS {
@@ -230,15 +219,15 @@ fn centroids_are_found_where_tokens_gather() {
 fn centroids_refuse_specs_that_mean_nothing() {
     let own = spec(4, 2, Update::Counted);
     for bad in [
-        Spec { clusters: 0, ..own },
-        Spec { tokens: 0, ..own },
-        Spec { dim: 0, ..own },
-        Spec { dim: 257, ..own },
-        Spec { decay: 1.5, ..own },
-        Spec { decay: f32::NAN, ..own },
-        Spec { commitment: Some(-1.0), ..own },
-        Spec { commitment: Some(f32::INFINITY), ..own },
-        Spec { tokens: u32::MAX, ..own },
+        own.with_clusters(0),
+        own.with_tokens(0),
+        own.with_dim(0),
+        own.with_dim(257),
+        own.with_decay(1.5),
+        own.with_decay(f32::NAN),
+        own.with_commitment(Some(-1.0)),
+        own.with_commitment(Some(f32::INFINITY)),
+        own.with_tokens(u32::MAX),
     ] {
         assert!(bad.validate().is_err(), "{bad:?}");
     }

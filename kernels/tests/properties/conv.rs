@@ -10,7 +10,7 @@ use proptest::prelude::*;
 const CHANNELS: u32 = 5;
 
 fn spec(tokens: u32, window: u32) -> Spec {
-    Spec { initial: true, last: true, ..Spec::new(1, tokens, CHANNELS, window, Activation::Silu) }
+    Spec::new(1, tokens, CHANNELS, window, Activation::Silu).with_initial(true).with_last(true)
 }
 
 /// Output and state after `x` from `state`.
@@ -86,7 +86,7 @@ proptest! {
         let states = Rng::new(seed ^ 1).normals(history * lengths.len(), 1.0);
         let mut cu = vec![0u32];
         lengths.iter().for_each(|n| cu.push(cu[cu.len() - 1] + n));
-        let packed = Spec { packed: Some(lengths.len() as u32), ..spec(tokens, window) };
+        let packed = spec(tokens, window).with_packed(Some(lengths.len() as u32));
         for form in FORMS {
             let blank = vec![0xff; x.len() * 4];
             let mut memory =
@@ -106,7 +106,7 @@ proptest! {
     #[test]
     fn conv_leaves_other_slots_alone(seed: u64, tokens in 0u32..9, window in 2u32..6) {
         let [x, weight, state] = draw(seed, tokens, window);
-        let pooled = Spec { initial: false, last: false, pool: Some(3), ..spec(tokens, window) };
+        let pooled = spec(tokens, window).with_initial(false).with_last(false).with_pool(Some(3));
         let pool = Rng::new(seed ^ 1).normals(3 * state.len(), 1.0);
         for form in FORMS {
             let blank = vec![0xff; x.len() * 4];
@@ -126,14 +126,16 @@ proptest! {
         let mut rng = Rng::new(seed);
         let parts = [(3, Activation::Silu), (2, Activation::EluPlusOne), (4, Activation::Relu)];
         let parts = parts.map(|(channels, activation)| Part { channels, activation });
-        let spec = Spec { parts, stride: 11, bias: true, ..Spec::new(1, tokens, 9, window, Activation::None) };
+        let spec = Spec::new(1, tokens, 9, window, Activation::None).with_parts(parts).with_stride(11).with_bias(true);
         let memory = spec.inputs(&mut rng);
         let (x, weight, bias) = (floats(&memory[0]), floats(&memory[1]), floats(&memory[2]));
         for form in FORMS {
             let whole = run(form, spec, &memory[..3], (tokens * 9) as usize);
             let mut first = 0;
             for part in parts {
-                let alone = Spec { stride: 11, bias: true, ..Spec::new(1, tokens, part.channels, window, part.activation) };
+                let alone = Spec::new(1, tokens, part.channels, window, part.activation)
+                    .with_stride(11)
+                    .with_bias(true);
                 let (c, n) = (part.channels as usize, (part.channels * tokens) as usize);
                 let weight = &weight[first * window as usize..][..c * window as usize];
                 let inputs = [bytes(&x[first..]), bytes(weight), bytes(&bias[first..][..c])];
@@ -149,8 +151,8 @@ proptest! {
         let parts = [(3, Activation::Silu), (2, Activation::EluPlusOne), (1, Activation::None)];
         let parts = parts.map(|(channels, activation)| Part { channels, activation });
         let packed = packed.then_some(2);
-        let forward = Spec { parts, stride: 6, bias: true, packed, ..spec(tokens, window) };
-        let (op, spec) = (Op::from(forward), conv_backward::Spec { forward });
+        let forward = spec(tokens, window).with_parts(parts).with_stride(6).with_bias(true).with_packed(packed);
+        let (op, spec) = (Op::from(forward), conv_backward::Spec::new(forward));
         let mut rng = Rng::new(seed);
         let given = spec.inputs(&mut rng);
         let args = spec.args();
@@ -187,7 +189,7 @@ proptest! {
     #[test]
     fn delta_gates_keep_a_state_from_growing(seed: u64, rows in 1u32..9, heads in 1u32..5, negative: bool) {
         let decay = Some(delta_gates::Decay { channels: 1, stride: heads });
-        let spec = delta_gates::Spec { rows, heads, negative, stride: heads, decay };
+        let spec = delta_gates::Spec::new(rows, heads).with_negative(negative).with_decay(decay);
         let most = if negative { 2.0 } else { 1.0 };
         for form in FORMS {
             let mut memory = spec.inputs(&mut Rng::new(seed));
@@ -201,7 +203,7 @@ proptest! {
 #[test]
 fn delta_gates_stay_finite_at_the_ends() {
     let decay = Some(delta_gates::Decay { channels: 1, stride: 4 });
-    let spec = delta_gates::Spec { rows: 1, heads: 4, negative: false, stride: 4, decay };
+    let spec = delta_gates::Spec::new(1, 4).with_decay(decay);
     for form in FORMS {
         let x = bytes(&[-1e30, -100.0, 100.0, 1e30]);
         let (ones, zeros) = (bytes(&[0.0; 4]), bytes(&[0.0; 4]));

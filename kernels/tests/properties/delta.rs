@@ -65,7 +65,7 @@ impl Run {
 
     /// Tokens `from..to` of every tensor that has tokens, of one sequence.
     fn part(&self, from: u32, to: u32, state0: Option<&[f32]>) -> Self {
-        let spec = Spec { tokens: to - from, initial: state0.is_some() || self.spec.initial, ..self.spec };
+        let spec = self.spec.with_tokens(to - from).with_initial(state0.is_some() || self.spec.initial);
         let mut part = Run::new(spec, 1);
         let tokens = self.spec.tokens as usize;
         for (memory, arg) in part.memory.iter_mut().zip(spec.args()) {
@@ -94,14 +94,14 @@ pub(crate) fn gate() -> impl Strategy<Value = Gate> {
 
 pub(crate) fn spec() -> impl Strategy<Value = Spec> {
     (1u32..90, 1u32..3, 1u32..4, 1u32..40, 1u32..70, gate(), any::<bool>(), any::<bool>(), chunk()).prop_map(
-        |(tokens, heads, group, key_dim, value_dim, gate, normalize, initial, chunk)| Spec {
-            value_heads: heads * group,
-            gate,
-            normalize,
-            initial,
-            last: true,
-            chunk,
-            ..Spec::new(1, tokens, heads, key_dim, value_dim)
+        |(tokens, heads, group, key_dim, value_dim, gate, normalize, initial, chunk)| {
+            Spec::new(1, tokens, heads, key_dim, value_dim)
+                .with_value_heads(heads * group)
+                .with_gate(gate)
+                .with_normalize(normalize)
+                .with_initial(initial)
+                .with_last(true)
+                .with_chunk(chunk)
         },
     )
 }
@@ -135,7 +135,7 @@ proptest! {
     #[test]
     fn delta_in_chunks_of_any_size_is_that_token_by_token(spec in spec(), seed: u64, chunk in 2u32..65) {
         let [steps, chunks] = [1, chunk].map(|chunk| {
-            Run::new(Spec { chunk: Some(chunk), ..spec }, seed).run(Form::Cpu)
+            Run::new(spec.with_chunk(Some(chunk)), seed).run(Form::Cpu)
         });
         close(&chunks.f32("out"), &steps.f32("out"));
         close(&chunks.f32("state"), &steps.f32("state"));
@@ -144,7 +144,7 @@ proptest! {
     /// (6) All that values and states give is a sum.
     #[test]
     fn delta_is_linear_in_values_and_states(spec in spec(), seed: u64) {
-        let spec = Spec { initial: true, ..spec };
+        let spec = spec.with_initial(true);
         for form in FORMS {
             let [one, other] = [seed, seed ^ 1].map(|seed| Run::new(spec, seed));
             let mut sum = one.clone();
@@ -166,7 +166,7 @@ proptest! {
     /// (14) Tokens with `k`, `beta` and `g` of 0 write nothing, wherever they stand.
     #[test]
     fn delta_does_not_see_tokens_of_nothing(spec in spec(), seed: u64, at in 0f32..1.0) {
-        let spec = Spec { gate: Gate::Head, ..spec };
+        let spec = spec.with_gate(Gate::Head);
         let at = (at * spec.tokens as f32) as usize;
         for form in FORMS {
             let mut run = Run::new(spec, seed);
@@ -174,7 +174,7 @@ proptest! {
                 let row = run.f32(name).len() / spec.tokens as usize;
                 run.change(name, |(i, x)| if i / row == at { *x = 0.0 });
             }
-            let without = Run::new(Spec { tokens: spec.tokens - 1, ..spec }, seed);
+            let without = Run::new(spec.with_tokens(spec.tokens - 1), seed);
             let values = ["q", "k", "v", "beta", "g"].map(|name| {
                 let (all, row) = (run.f32(name), run.f32(name).len() / spec.tokens as usize);
                 (name, [&all[..at * row], &all[(at + 1) * row..]].concat())
@@ -196,7 +196,7 @@ proptest! {
     #[test]
     fn delta_of_packed_sequences_is_that_of_each(spec in spec(), seed: u64, sequences in 1u32..5) {
         // Which form is chosen depends on the length of sequences.
-        let spec = Spec { packed: Some(sequences), initial: true, chunk: spec.chunk.or(Some(16)), ..spec };
+        let spec = spec.with_packed(Some(sequences)).with_initial(true).with_chunk(spec.chunk.or(Some(16)));
         for form in FORMS {
             let packed = Run::new(spec, seed).run(form);
             let cu: Vec<u32> = bytemuck::pod_collect_to_vec(&packed.memory[packed.at("cu")]);
@@ -204,7 +204,7 @@ proptest! {
             let size = ends.len() / sequences as usize;
             let row = (spec.value_heads * spec.value_dim) as usize;
             let mut out = vec![0.0; packed.f32("out").len()];
-            let alone = packed.with(Spec { packed: None, ..spec }, &[("state0", &states[..size])]);
+            let alone = packed.with(spec.with_packed(None), &[("state0", &states[..size])]);
             for n in 0..sequences as usize {
                 let part = alone.part(cu[n], cu[n + 1], Some(&states[n * size..][..size])).run(form);
                 out[cu[n] as usize * row..cu[n + 1] as usize * row].copy_from_slice(&part.f32("out"));
@@ -236,14 +236,14 @@ proptest! {
         let dim = spec.key_dim as usize;
         let wide = |x: &[f32], n: usize| -> Vec<f32> { x.iter().flat_map(|x| vec![*x; n]).collect() };
         for form in FORMS {
-            let head = Run::new(Spec { gate: Gate::Head, ..spec }, seed);
+            let head = Run::new(spec.with_gate(Gate::Head), seed);
             let (g, beta) = (head.f32("g"), head.f32("beta"));
-            let channel = head.with(Spec { gate: Gate::Channel, ..spec }, &[("g", &wide(&g, dim)), ("beta", &beta)]);
+            let channel = head.with(spec.with_gate(Gate::Channel), &[("g", &wide(&g, dim)), ("beta", &beta)]);
             let (erase, write) = (wide(&beta, dim), wide(&beta, spec.value_dim as usize));
             let gates: [(&str, &[f32]); 3] = [("g", &wide(&g, dim)), ("erase", &erase), ("write", &write)];
-            let both = channel.with(Spec { gate: Gate::EraseWrite, ..spec }, &gates);
-            let none = head.with(Spec { gate: Gate::None, ..spec }, &[]);
-            let still = head.with(Spec { gate: Gate::Head, ..spec }, &[("g", &vec![0.0; g.len()])]);
+            let both = channel.with(spec.with_gate(Gate::EraseWrite), &gates);
+            let none = head.with(spec.with_gate(Gate::None), &[]);
+            let still = head.with(spec.with_gate(Gate::Head), &[("g", &vec![0.0; g.len()])]);
             let [head, channel, both, none, still] = [head, channel, both, none, still].map(|run| run.run(form));
             for name in ["out", "state"] {
                 close(&channel.f32(name), &head.f32(name));
@@ -256,18 +256,18 @@ proptest! {
     /// (11) A matrix that takes keys out of the decayed state is the delta rule, and one of rank 0 erases nothing.
     #[test]
     fn delta_of_rank_one_reduces_to_other_gates(spec in spec(), seed: u64) {
-        let spec = Spec { normalize: false, heads: spec.value_heads, ..spec };
+        let spec = spec.with_normalize(false).with_heads(spec.value_heads);
         let (dim, width) = (spec.key_dim as usize, spec.value_dim as usize);
         for form in FORMS {
-            let channel = Run::new(Spec { gate: Gate::Channel, ..spec }, seed);
+            let channel = Run::new(spec.with_gate(Gate::Channel), seed);
             let [k, g, beta, v] = ["k", "g", "beta", "v"].map(|name| channel.f32(name));
             let a: Vec<f32> = (0..k.len()).map(|i| -beta[i / dim] * g[i].exp() * k[i]).collect();
             let written: Vec<f32> = (0..v.len()).map(|i| beta[i / width] * v[i]).collect();
-            let one = Spec { gate: Gate::RankOne, ..spec };
+            let one = spec.with_gate(Gate::RankOne);
             let reads = channel.with(one, &[("a", &a), ("b", &k), ("v", &written)]).run(form);
             let none = channel.with(one, &[("a", &a), ("b", &vec![0.0; k.len()]), ("v", &written)]).run(form);
             let gates: [(&str, &[f32]); 2] = [("erase", &vec![0.0; k.len()]), ("write", &vec![1.0; v.len()])];
-            let writes = channel.with(Spec { gate: Gate::EraseWrite, ..spec }, &gates);
+            let writes = channel.with(spec.with_gate(Gate::EraseWrite), &gates);
             let writes = writes.with(writes.spec, &[("v", &written)]).run(form);
             let channel = channel.run(form);
             for name in ["out", "state"] {
@@ -287,7 +287,7 @@ proptest! {
         for form in FORMS {
             let run = Run::new(spec, seed);
             let (q, k) = (repeated(run.f32("q")), repeated(run.f32("k")));
-            let alone = run.with(Spec { heads: spec.value_heads, ..spec }, &[("q", &q), ("k", &k)]);
+            let alone = run.with(spec.with_heads(spec.value_heads), &[("q", &q), ("k", &k)]);
             prop_assert_eq!(run.run(form).f32("out"), alone.run(form).f32("out"));
         }
     }
@@ -308,7 +308,7 @@ proptest! {
     /// (10) A decay of nearly 0 begins anew.
     #[test]
     fn delta_forgets_what_was_before_a_reset(spec in spec(), seed: u64, at in 0f32..1.0) {
-        let spec = Spec { gate: Gate::Channel, initial: true, ..spec };
+        let spec = spec.with_gate(Gate::Channel).with_initial(true);
         let (at, width) = ((at * spec.tokens as f32) as usize, (spec.value_heads * spec.key_dim) as usize);
         for form in FORMS {
             let mut run = Run::new(spec, seed);
@@ -325,7 +325,7 @@ proptest! {
     /// (19) Other slots keep their bits.
     #[test]
     fn delta_writes_no_slot_that_no_sequence_has(spec in spec(), seed: u64) {
-        let spec = Spec { batch: 3, pool: Some(5), initial: false, last: false, ..spec };
+        let spec = spec.with_batch(3).with_pool(Some(5)).with_initial(false).with_last(false);
         for form in FORMS {
             let mut run = Run::new(spec, seed);
             let slots = run.at("slots");
@@ -344,9 +344,9 @@ proptest! {
 /// (4) (5) Orthonormal keys with `beta` of 1 are recalled exactly, and a key written twice holds the last value.
 #[test]
 fn delta_recalls_what_it_wrote() {
-    let spec = Spec { last: true, ..Spec::new(1, 9, 1, 8, 5) };
+    let spec = Spec::new(1, 9, 1, 8, 5).with_last(true);
     for (form, chunk) in FORMS.into_iter().flat_map(|form| [1, 4, 16].map(|chunk| (form, chunk))) {
-        let spec = Spec { chunk: Some(chunk), ..spec };
+        let spec = spec.with_chunk(Some(chunk));
         let mut run = Run::new(spec, 4);
         let mut keys = vec![0.0; 72];
         (0..9).for_each(|t| keys[t * 8 + t % 8] = 1.0);
@@ -364,7 +364,8 @@ fn delta_recalls_what_it_wrote() {
 fn delta_stays_finite_where_nothing_is_left() {
     let gates = [Gate::Head, Gate::Channel, Gate::EraseWrite, Gate::RankOne];
     for (gate, chunk) in gates.into_iter().flat_map(|gate| [1, 16, 64].map(|chunk| (gate, chunk))) {
-        let spec = Spec { gate, last: true, initial: true, chunk: Some(chunk), ..Spec::new(1, 150, 1, 20, 20) };
+        let spec =
+            Spec::new(1, 150, 1, 20, 20).with_gate(gate).with_last(true).with_initial(true).with_chunk(Some(chunk));
         for (form, g) in FORMS.into_iter().flat_map(|form| [-5.0, -320.0, -1e4].map(|g| (form, g))) {
             let mut run = Run::new(spec, 4);
             run.change("g", |(_, x)| *x = g);
@@ -378,18 +379,21 @@ fn delta_stays_finite_where_nothing_is_left() {
 fn delta_refuses_what_it_does_not_define() {
     let spec = Spec::new(1, 4, 2, 8, 8);
     for (wrong, arg) in [
-        (Spec { heads: 0, ..spec }, "heads"),
-        (Spec { value_heads: 3, ..spec }, "value_heads"),
-        (Spec { value_heads: 0, ..spec }, "value_heads"),
-        (Spec { key_dim: 257, ..spec }, "key_dim"),
-        (Spec { value_dim: 0, ..spec }, "value_dim"),
-        (Spec { chunk: Some(0), ..spec }, "chunk"),
-        (Spec { chunk: Some(65), ..spec }, "chunk"),
-        (Spec { scale: f32::NAN, ..spec }, "scale"),
-        (Spec { batch: 2, packed: Some(2), ..spec }, "batch"),
-        (Spec { pool: Some(2), last: true, ..spec }, "pool"),
-        (Spec { tokens: u32::MAX, ..spec }, "k"),
-        (Spec { packed: Some(u32::MAX), key_dim: 1, value_dim: 1, value_heads: 1, heads: 1, ..spec }, "packed"),
+        (spec.with_heads(0), "heads"),
+        (spec.with_value_heads(3), "value_heads"),
+        (spec.with_value_heads(0), "value_heads"),
+        (spec.with_key_dim(257), "key_dim"),
+        (spec.with_value_dim(0), "value_dim"),
+        (spec.with_chunk(Some(0)), "chunk"),
+        (spec.with_chunk(Some(65)), "chunk"),
+        (spec.with_scale(f32::NAN), "scale"),
+        (spec.with_batch(2).with_packed(Some(2)), "batch"),
+        (spec.with_pool(Some(2)).with_last(true), "pool"),
+        (spec.with_tokens(u32::MAX), "k"),
+        (
+            spec.with_packed(Some(u32::MAX)).with_key_dim(1).with_value_dim(1).with_value_heads(1).with_heads(1),
+            "packed",
+        ),
     ] {
         assert!(matches!(wrong.validate(), Err(Error::Shape { arg: found, .. }) if found == arg), "{wrong:?}");
     }

@@ -50,7 +50,7 @@ proptest! {
     /// (3) Without updates and decays the state stays, and every query reads it.
     #[test]
     fn delta_that_writes_nothing_reads_the_state(spec in spec(), seed: u64) {
-        let spec = Spec { initial: true, normalize: false, gate: Gate::Head, ..spec };
+        let spec = spec.with_initial(true).with_normalize(false).with_gate(Gate::Head);
         let [heads, group] = [spec.value_heads, spec.value_heads / spec.heads].map(|x| x as usize);
         let [key_dim, value_dim] = [spec.key_dim, spec.value_dim].map(|x| x as usize);
         for form in FORMS {
@@ -75,7 +75,7 @@ proptest! {
     /// (5) A key and value written twice in a row with `beta` of 1 are written once.
     #[test]
     fn delta_written_again_is_written_once(spec in spec(), seed: u64, at in 0f32..1.0) {
-        let spec = Spec { gate: Gate::None, tokens: spec.tokens + 1, ..spec };
+        let spec = spec.with_gate(Gate::None).with_tokens(spec.tokens + 1);
         let at = (at * (spec.tokens - 1) as f32) as usize;
         for form in FORMS {
             let mut twice = Run::new(spec, seed);
@@ -97,7 +97,7 @@ proptest! {
                 (name, x)
             });
             let once = once.each_ref().map(|(name, x)| (*name, &x[..]));
-            let once = twice.with(Spec { tokens: spec.tokens - 1, ..spec }, &once).run(form);
+            let once = twice.with(spec.with_tokens(spec.tokens - 1), &once).run(form);
             let (mut out, row) = (twice.clone().run(form).f32("out"), row(&twice, "out"));
             out.drain(at * row..(at + 1) * row);
             close(&out, &once.f32("out"));
@@ -108,7 +108,7 @@ proptest! {
     /// (7) Where all channels decay alike, rotating keys, queries and states changes no output.
     #[test]
     fn delta_does_not_see_rotations(spec in spec(), seed: u64, gated: bool, reflections in 1usize..5) {
-        let spec = Spec { gate: if gated { Gate::Head } else { Gate::None }, initial: true, ..spec };
+        let spec = spec.with_gate(if gated { Gate::Head } else { Gate::None }).with_initial(true);
         let [key_dim, value_dim] = [spec.key_dim, spec.value_dim].map(|x| x as usize);
         let mut rng = Rng::new(seed);
         let normals: Vec<Vec<f32>> = (0..reflections).map(|_| rng.normals(key_dim, 1.0)).collect();
@@ -132,14 +132,14 @@ proptest! {
     /// (7) With any gate, the order of channels is that of the state's rows and nothing else.
     #[test]
     fn delta_does_not_see_the_order_of_channels(spec in spec(), seed: u64, gate in gate()) {
-        let spec = Spec { gate, initial: true, ..spec };
+        let spec = spec.with_gate(gate).with_initial(true);
         let of = shuffled(spec.key_dim as usize, &mut Rng::new(seed));
         let channels: &[&str] = match gate {
             Gate::None | Gate::Head => &["q", "k"],
             Gate::Channel => &["q", "k", "g"],
             Gate::EraseWrite => &["q", "k", "g", "erase"],
             Gate::RankOne => &["q", "k", "g", "a", "b"],
-            Gate::Write => unreachable!("it is not drawn"),
+            other => unreachable!("{other:?} is not drawn"),
         };
         for form in FORMS {
             let run = Run::new(spec, seed);
@@ -156,7 +156,7 @@ proptest! {
     /// (8) The order of value columns is that of outputs and of the state's columns.
     #[test]
     fn delta_keeps_the_order_of_columns(spec in spec(), seed: u64) {
-        let spec = Spec { initial: true, ..spec };
+        let spec = spec.with_initial(true);
         let of = shuffled(spec.value_dim as usize, &mut Rng::new(seed));
         for form in FORMS {
             let run = Run::new(spec, seed);
@@ -174,7 +174,7 @@ proptest! {
     /// (8) Sequences and heads are computed each for itself, whatever stands beside it.
     #[test]
     fn delta_keeps_the_order_of_sequences_and_heads(spec in spec(), seed: u64, batch in 1u32..4) {
-        let spec = Spec { batch, initial: true, ..spec };
+        let spec = spec.with_batch(batch).with_initial(true);
         let [batch, heads, tokens] = [batch, spec.heads, spec.tokens].map(|x| x as usize);
         let group = spec.value_heads as usize / heads;
         let mut rng = Rng::new(seed);
@@ -204,7 +204,7 @@ proptest! {
     /// (12) Reflections keep the length of a state, and what `beta` and decays do besides can only shrink it.
     #[test]
     fn delta_without_values_lengthens_no_state(spec in spec(), seed: u64, beta in 0f32..2.0) {
-        let spec = Spec { gate: Gate::Head, initial: true, ..spec };
+        let spec = spec.with_gate(Gate::Head).with_initial(true);
         let square = |x: &[f32]| x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
         for form in FORMS {
             let mut run = Run::new(spec, seed);
@@ -228,7 +228,10 @@ proptest! {
         n in 1usize..40, dim in 1usize..20, chunk in 1u32..65, gate in 0usize..3, seed: u64,
     ) {
         let gate = [Gate::None, Gate::Head, Gate::Channel][gate];
-        let spec = Spec { gate, last: true, chunk: Some(chunk), ..Spec::new(1, n as u32, 1, (dim + n) as u32, n as u32) };
+        let spec = Spec::new(1, n as u32, 1, (dim + n) as u32, n as u32)
+            .with_gate(gate)
+            .with_last(true)
+            .with_chunk(Some(chunk));
         let width = dim + n;
         let mut rng = Rng::new(seed);
         let mut run = Run::new(spec, seed);
@@ -275,7 +278,7 @@ proptest! {
 fn delta_grows_where_keys_are_too_long() {
     for (gate, square, grows) in [(1.0, 1.9, false), (1.0, 2.1, true), (0.5, 3.9, false), (0.5, 4.1, true)] {
         for (form, chunk) in FORMS.into_iter().flat_map(|form| [1, 16].map(|chunk| (form, chunk))) {
-            let spec = Spec { initial: true, last: true, chunk: Some(chunk), ..Spec::new(1, 60, 1, 4, 3) };
+            let spec = Spec::new(1, 60, 1, 4, 3).with_initial(true).with_last(true).with_chunk(Some(chunk));
             let mut run = Run::new(spec, 4);
             run.change("k", |(i, x)| *x = if i % 4 == 0 { f32::sqrt(square) } else { 0.0 });
             run.change("beta", |(_, x)| *x = gate);
@@ -292,10 +295,10 @@ fn delta_grows_where_keys_are_too_long() {
 /// Value heads have gates of their own, and gates of channels count each.
 #[test]
 fn delta_checks_the_keys_of_every_gate() {
-    let spec = Spec { value_heads: 2, ..Spec::new(1, 2, 1, 2, 2) };
+    let spec = Spec::new(1, 2, 1, 2, 2).with_value_heads(2);
     let keys = [1.0, 0.0, 0.0, 2.0];
     assert_eq!(check_keys(&spec, &keys, &[0.5, 1.0, 0.25, 0.75]), 3.0);
-    let spec = Spec { gate: Gate::EraseWrite, value_heads: 1, ..spec };
+    let spec = spec.with_gate(Gate::EraseWrite).with_value_heads(1);
     assert_eq!(check_keys(&spec, &keys, &[0.5, 1.0, 0.25, 0.75]), 3.0);
-    assert_eq!(check_keys(&Spec { tokens: 0, ..spec }, &[], &[]), 0.0);
+    assert_eq!(check_keys(&spec.with_tokens(0), &[], &[]), 0.0);
 }

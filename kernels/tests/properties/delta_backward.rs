@@ -27,7 +27,7 @@ fn run(form: Form, op: impl Into<Op>, given: &Named) -> Named {
 }
 
 fn draw(forward: Spec, rng: &mut Rng) -> Named {
-    let spec = delta_backward::Spec { forward };
+    let spec = delta_backward::Spec::new(forward);
     let inputs = spec.inputs(rng);
     spec.args().iter().zip(inputs).map(|(arg, bytes)| (arg.name, floats(&bytes))).collect()
 }
@@ -45,7 +45,13 @@ fn spec() -> impl Strategy<Value = Spec> {
     (sizes, gate, any::<[bool; 3]>(), proptest::option::of(0u32..4)).prop_map(
         |((b, t, h, grouped, k, v), gate, [normalize, initial, last], packed)| {
             let batch = if packed.is_some() { 1 } else { b };
-            Spec { value_heads: h * grouped, gate, normalize, initial, last, packed, ..Spec::new(batch, t, h, k, v) }
+            Spec::new(batch, t, h, k, v)
+                .with_value_heads(h * grouped)
+                .with_gate(gate)
+                .with_normalize(normalize)
+                .with_initial(initial)
+                .with_last(last)
+                .with_packed(packed)
         },
     )
 }
@@ -67,7 +73,7 @@ proptest! {
             }
         }
         for form in FORMS {
-            let gradients = run(form, delta_backward::Spec { forward: spec }, &given);
+            let gradients = run(form, delta_backward::Spec::new(spec), &given);
             for name in ["q", "k", "v", "beta", "g", "erase", "write", "state0"] {
                 let at = get(&given, name).to_vec();
                 let gradient = get(&gradients, &format!("d{name}"));
@@ -96,10 +102,10 @@ proptest! {
         for (_, x) in repeated.iter_mut().filter(|(name, _)| ["q", "k"].contains(name)) {
             *x = x.chunks_exact(dim).flat_map(|row| row.repeat(group)).collect();
         }
-        let alone = Spec { heads: spec.value_heads, ..spec };
+        let alone = spec.with_heads(spec.value_heads);
         for form in FORMS {
-            let grouped = run(form, delta_backward::Spec { forward: spec }, &given);
-            let each = run(form, delta_backward::Spec { forward: alone }, &repeated);
+            let grouped = run(form, delta_backward::Spec::new(spec), &given);
+            let each = run(form, delta_backward::Spec::new(alone), &repeated);
             for (name, got) in grouped {
                 let mut want = get(&each, name).to_vec();
                 if ["dq", "dk"].contains(&name) {
@@ -116,9 +122,9 @@ proptest! {
     /// (16) Chunks of any size.
     #[test]
     fn delta_backward_in_chunks_is_that_token_by_token(spec in spec(), seed: u64, tokens in 0u32..140) {
-        let spec = Spec { tokens, ..spec };
+        let spec = spec.with_tokens(tokens);
         let given = draw(spec, &mut Rng::new(seed));
-        let of = |chunk| run(Form::Cpu, delta_backward::Spec { forward: Spec { chunk: Some(chunk), ..spec } }, &given);
+        let of = |chunk| run(Form::Cpu, delta_backward::Spec::new(spec.with_chunk(Some(chunk))), &given);
         let alone = of(1);
         for chunk in [5, 16, 32, 64] {
             for ((name, got), (_, want)) in of(chunk).iter().zip(&alone).filter(|((name, _), _)| name.starts_with('d')) {
@@ -133,7 +139,7 @@ proptest! {
     #[test]
     fn delta_backward_of_packed_sequences_is_that_of_each(spec in spec(), seed: u64, lengths in [0u32..40, 0u32..9, 0u32..20]) {
         let tokens = lengths.iter().sum();
-        let spec = Spec { batch: 1, tokens, packed: Some(3), initial: true, last: true, ..spec };
+        let spec = spec.with_batch(1).with_tokens(tokens).with_packed(Some(3)).with_initial(true).with_last(true);
         let mut given = draw(spec, &mut Rng::new(seed));
         let cu = [0, lengths[0], lengths[0] + lengths[1], tokens];
         let words = cu.iter().map(|at| f32::from_bits(*at)).collect::<Vec<_>>();
@@ -150,10 +156,10 @@ proptest! {
             all.iter().filter(|(name, _)| *name != "cu").map(|(name, x)| (*name, part(name, x))).collect()
         };
         for form in FORMS {
-            let packed = run(form, delta_backward::Spec { forward: spec }, &given);
+            let packed = run(form, delta_backward::Spec::new(spec), &given);
             for (n, &tokens) in lengths.iter().enumerate() {
-                let forward = Spec { tokens, packed: None, ..spec };
-                let alone = run(form, delta_backward::Spec { forward }, &cut(&given, n));
+                let forward = spec.with_tokens(tokens).with_packed(None);
+                let alone = run(form, delta_backward::Spec::new(forward), &cut(&given, n));
                 for ((_, got), (_, want)) in cut(&packed, n).iter().zip(&alone).filter(|((name, _), _)| name.starts_with('d')) {
                     assert_close(got, want, 1e-6);
                 }
@@ -164,13 +170,13 @@ proptest! {
     /// (16) Without values, what comes out is linear in the state before.
     #[test]
     fn delta_backward_of_states_is_the_adjoint(spec in spec(), seed: u64) {
-        let spec = Spec { initial: true, ..spec };
+        let spec = spec.with_initial(true);
         let mut given = draw(spec, &mut Rng::new(seed));
         given.iter_mut().filter(|(name, _)| *name == "v").for_each(|(_, x)| x.fill(0.0));
         let wanted = loss(spec, &given);
         let state0 = get(&given, "state0");
         for form in FORMS {
-            let of = run(form, delta_backward::Spec { forward: spec }, &given);
+            let of = run(form, delta_backward::Spec::new(spec), &given);
             let terms = get(&of, "dstate0").iter().zip(state0).map(|(a, b)| f64::from(*a) * f64::from(*b));
             let (sum, size) = terms.fold((0.0, 0.0), |(sum, size), x| (sum + x, size + x.abs()));
             prop_assert!((sum - wanted).abs() <= 1e-4 * (1.0 + size), "{}, not {} on {:?}", sum, wanted, form);
@@ -180,7 +186,12 @@ proptest! {
     #[test]
     fn delta_backward_does_not_see_what_a_reset_hides(spec in spec(), seed: u64, gate in any::<bool>()) {
         let gate = if gate { Gate::Head } else { Gate::Channel };
-        let spec = Spec { gate, packed: None, last: true, initial: true, tokens: spec.tokens.max(1), ..spec };
+        let spec = spec
+            .with_gate(gate)
+            .with_packed(None)
+            .with_last(true)
+            .with_initial(true)
+            .with_tokens(spec.tokens.max(1));
         let mut given = draw(spec, &mut Rng::new(seed));
         let last = (spec.tokens - 1) as usize;
         for (_, x) in given.iter_mut().filter(|(name, _)| *name == "g") {
@@ -193,7 +204,7 @@ proptest! {
             tokens.filter(|(t, _)| t % (last + 1) != last).for_each(|(_, token)| token.fill(0.0));
         }
         for form in FORMS {
-            let of = run(form, delta_backward::Spec { forward: spec }, &given);
+            let of = run(form, delta_backward::Spec::new(spec), &given);
             prop_assert!(get(&of, "dstate0").iter().all(|x| x.abs() < 1e-6));
             prop_assert!(of.iter().all(|(name, x)| !name.starts_with('d') || x.iter().all(|x| x.is_finite())));
         }
@@ -202,6 +213,6 @@ proptest! {
 
 #[test]
 fn delta_backward_refuses_a_pool() {
-    let forward = Spec { pool: Some(2), ..Spec::new(1, 1, 1, 4, 4) };
-    assert!(delta_backward::Spec { forward }.validate().is_err());
+    let forward = Spec::new(1, 1, 1, 4, 4).with_pool(Some(2));
+    assert!(delta_backward::Spec::new(forward).validate().is_err());
 }

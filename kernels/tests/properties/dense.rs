@@ -20,7 +20,7 @@ proptest! {
         let elements = (rows * dim) as usize;
         let x = Rng::new(seed).normals(elements, 1.0);
         for form in FORMS {
-            let spec = add::Spec { rows, dim };
+            let spec = add::Spec::new(rows, dim);
             let add = |x: &[f32], y: &[f32]| {
                 let mut memory = [bytes(x), bytes(y)];
                 run_in_place(form, &spec.into(), &mut memory);
@@ -72,7 +72,7 @@ proptest! {
     fn linear_leaves_the_gaps_of_its_output(seed: u64, tokens in 1u32..9, outputs in 1u32..20, gap in 0u32..5) {
         let mut rng = Rng::new(seed);
         for form in FORMS {
-            let spec = linear::Spec { y_stride: outputs + gap, ..linear::Spec::new(tokens, 32, outputs, DType::Q8_0) };
+            let spec = linear::Spec::new(tokens, 32, outputs, DType::Q8_0).with_y_stride(outputs + gap);
             let op = Op::from(spec);
             let mut memory = op.kernel().inputs(&mut rng);
             run_in_place(form, &op, &mut memory);
@@ -94,15 +94,13 @@ proptest! {
                 let normed = run(form, norm::Spec::rms(tokens, inputs, eps), &[bytes(&x), bytes(&g)], x.len());
                 let product = linear::Spec::new(tokens, inputs, rows, format);
                 let products = run(form, product, &[bytes(&normed), weight.clone()], (tokens * rows) as usize);
-                let activation = activation::Spec { gated, stride: rows, ..activation::Spec::new(tokens, outputs, kind) };
+                let activation = activation::Spec::new(tokens, outputs, kind).with_gated(gated).with_stride(rows);
                 let branch = run(form, activation, &[bytes(&products)], y.len());
                 let want: Vec<f32> = branch.iter().zip(&y).map(|(branch, y)| branch + y).collect();
-                let spec = fused_linear::Spec {
-                    norm: Some(fused_linear::Norm { eps, one_plus: false }),
-                    activation: Some(fused_linear::Activation { kind, gated }),
-                    residual: true,
-                    ..linear::Spec::new(tokens, inputs, outputs, format).into()
-                };
+                let spec = fused_linear::Spec::new(tokens, inputs, outputs, format)
+                    .with_norm(Some(fused_linear::Norm { eps, one_plus: false }))
+                    .with_activation(Some(fused_linear::Activation { kind, gated }))
+                    .with_residual(true);
                 let mut memory = [bytes(&x), weight, bytes(&g), bytes(&y)];
                 run_in_place(form, &Op::from(spec), &mut memory);
                 assert_close(&floats(&memory[3]), &want, 2e-4);
@@ -119,7 +117,7 @@ proptest! {
                 let stored = weights(format, (vocab * dim) as usize, &mut rng);
                 let values = decoded(format, &stored, (vocab * dim) as usize);
                 let ids: Vec<u32> = (0..tokens).map(|_| rng.below(vocab + 1)).collect();
-                let spec = embed::Spec { tokens, vocab, dim, format, scale: 1.0, accumulate: false };
+                let spec = embed::Spec::new(tokens, vocab, dim, format);
                 let out = run(form, spec, &[u32_bytes(&ids), stored], (tokens * dim) as usize);
                 for (row, id) in out.chunks(dim as usize).zip(&ids) {
                     match values.chunks(dim as usize).nth(*id as usize) {
@@ -136,7 +134,7 @@ proptest! {
         let mut rng = Rng::new(seed);
         for form in FORMS {
             let format = DType::F32;
-            let spec = append::Spec { tokens, pool, k_width: 5, v_width: 3, k_stride: 9, v_stride: 8, format, tail: None };
+            let spec = append::Spec::new(tokens, pool, 5, 3, format).with_k_stride(9).with_v_stride(8);
             let op = Op::from(spec);
             let mut memory = op.kernel().inputs(&mut rng);
             let before = memory.clone();
@@ -161,7 +159,7 @@ proptest! {
         for form in FORMS {
             let (k_width, pool, format) = (heads * own, 12, DType::F32);
             let tail = Some(append::Tail { heads, width, stride: width + 2 });
-            let spec = append::Spec { tokens, pool, k_width, v_width: 3, k_stride: k_width + 1, v_stride: 3, format, tail };
+            let spec = append::Spec::new(tokens, pool, k_width, 3, format).with_k_stride(k_width + 1).with_tail(tail);
             let op = Op::from(spec);
             let mut memory = op.kernel().inputs(&mut rng);
             let before = memory.clone();
@@ -185,7 +183,10 @@ proptest! {
         let (tokens, width) = (3u32, 64u32);
         for format in [DType::F32, DType::F16, DType::Q8_0] {
             let (k_width, k_stride, tail) = (width, width, None);
-            let spec = append::Spec { tokens, pool: 4, k_width, v_width: 32, k_stride, v_stride: 33, format, tail };
+            let spec = append::Spec::new(tokens, 4, k_width, 32, format)
+                .with_k_stride(k_stride)
+                .with_v_stride(33)
+                .with_tail(tail);
             let op = Op::from(spec);
             let k = rng.normals((tokens * width) as usize, scale);
             for form in FORMS {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 /// Ids and weights of a choice.
 fn choice(form: Form, spec: expert_choice::Spec, logits: &[f32], correction: Option<&[f32]>) -> (Vec<u32>, Vec<f32>) {
-    let op = Op::from(expert_choice::Spec { bias: correction.is_some(), ..spec });
+    let op = Op::from(spec.with_bias(correction.is_some()));
     let mut memory = vec![bytes(logits)];
     memory.extend(correction.map(bytes));
     memory.extend([(); 2].map(|()| vec![0xff; (spec.tokens * spec.chosen) as usize * 4]));
@@ -38,7 +38,7 @@ proptest! {
                 let x = rng.normals((tokens * inputs) as usize, 1.0);
                 let weight = weights(format, (inputs * outputs) as usize, &mut rng);
                 let logits = rng.normals(tokens as usize, 3.0);
-                let spec = expert_choice::Spec { normalize: true, ..expert_choice::Spec::new(tokens, 1, 1) };
+                let spec = expert_choice::Spec::new(tokens, 1, 1).with_normalize(true);
                 let (ids, factors) = choice(form, spec, &logits, None);
                 let spec = expert_linear::Spec::new(tokens, [1, 1], inputs, outputs, format);
                 let got = mixture(form, spec, &x, &ids, &weight, &factors);
@@ -53,7 +53,7 @@ proptest! {
         let (mut rng, inputs, outputs) = (Rng::new(seed), 32u32, 11u32);
         let chosen = experts.min(3);
         let scores = if sigmoid { Scores::Sigmoid } else { Scores::Softmax };
-        let spec = expert_choice::Spec { scores, normalize: true, ..expert_choice::Spec::new(tokens, experts, chosen) };
+        let spec = expert_choice::Spec::new(tokens, experts, chosen).with_scores(scores).with_normalize(true);
         let (logits, correction) = (rng.normals((tokens * experts) as usize, 1.0), rng.normals(experts as usize, 0.3));
         let x = rng.normals((tokens * inputs) as usize, 1.0);
         let weight = rng.normals((experts * outputs * inputs) as usize, 1.0);
@@ -85,7 +85,7 @@ proptest! {
         let x = rng.normals((tokens * inputs) as usize, 1.0);
         let weight = rng.normals((experts * outputs * inputs) as usize, 1.0);
         for form in FORMS {
-            let spec = expert_choice::Spec { normalize: true, ..expert_choice::Spec::new(tokens, experts, experts) };
+            let spec = expert_choice::Spec::new(tokens, experts, experts).with_normalize(true);
             let (ids, factors) = choice(form, spec, &logits, None);
             let linear = expert_linear::Spec::new(tokens, [experts, experts], inputs, outputs, DType::F32);
             let got = mixture(form, linear, &x, &ids, &bytes(&weight), &factors);
@@ -113,10 +113,10 @@ proptest! {
         correction[forced as usize] = 1e3;
         for scores in [Scores::Softmax, Scores::Sigmoid] {
             for form in FORMS {
-                let spec = expert_choice::Spec { scores, ..expert_choice::Spec::new(tokens, 8, 2) };
+                let spec = expert_choice::Spec::new(tokens, 8, 2).with_scores(scores);
                 let (ids, weights) = choice(form, spec, &logits, Some(&correction));
                 // Without the correction and with every expert chosen, each has its own score.
-                let (all, own) = choice(form, expert_choice::Spec { chosen: 8, ..spec }, &logits, None);
+                let (all, own) = choice(form, spec.with_chosen(8), &logits, None);
                 for (t, (ids, weights)) in ids.chunks(2).zip(weights.chunks(2)).enumerate() {
                     prop_assert_eq!(ids[0], forced);
                     for (id, weight) in ids.iter().zip(weights) {
@@ -132,9 +132,11 @@ proptest! {
     fn expert_choice_is_among_the_groups_that_are_kept(seed: u64, tokens in 1u32..9, group_best in 1u32..3, kept in 1u32..4) {
         let logits = Rng::new(seed).normals((tokens * 12) as usize, 1.0);
         for form in FORMS {
-            let spec = expert_choice::Spec {
-                scores: Scores::Sigmoid, groups: 4, kept, group_best, ..expert_choice::Spec::new(tokens, 12, 3)
-            };
+            let spec = expert_choice::Spec::new(tokens, 12, 3)
+                .with_scores(Scores::Sigmoid)
+                .with_groups(4)
+                .with_kept(kept)
+                .with_group_best(group_best);
             let (ids, _) = choice(form, spec, &logits, None);
             for (ids, logits) in ids.chunks(3).zip(logits.chunks(12)) {
                 let score = |g: &usize| {
@@ -159,7 +161,7 @@ proptest! {
             let equal = vec![1.0 / chosen as f32; chosen as usize];
             assert_close(&run(form, spec, &[bytes(&rows), bytes(&equal)], row.len()), &row, 1e-6);
             // The sigmoid of 0 is a half.
-            let spec = expert_sum::Spec { weighing: expert_sum::Weighing::Sigmoid, ..spec };
+            let spec = spec.with_weighing(expert_sum::Weighing::Sigmoid);
             let half: Vec<f32> = row.iter().map(|x| x * chosen as f32 / 2.0).collect();
             let zeros = vec![0.0; chosen as usize];
             assert_close(&run(form, spec, &[bytes(&rows), bytes(&zeros)], row.len()), &half, 1e-6);
@@ -173,7 +175,7 @@ proptest! {
         let weights = rng.normals((tokens * sums * chosen) as usize, 1.0);
         for form in FORMS {
             let one = expert_sum::Spec::new(tokens, chosen, dim);
-            let all = run(form, expert_sum::Spec { sums, ..one }, &[bytes(&y), bytes(&weights)], (tokens * sums * dim) as usize);
+            let all = run(form, one.with_sums(sums), &[bytes(&y), bytes(&weights)], (tokens * sums * dim) as usize);
             for s in 0..sums as usize {
                 let own = weights.chunks(chosen as usize).skip(s).step_by(sums as usize).flatten().copied();
                 let own: Vec<f32> = own.collect();
@@ -191,7 +193,7 @@ proptest! {
         let inside: Vec<f32> = rng.normals(2 * dim as usize, 1.0).iter().map(|x| x.clamp(-limit, limit)).collect();
         let beyond: Vec<f32> = inside.iter().map(|x| if *x == limit { limit + 5.0 } else { *x }).collect();
         for form in FORMS {
-            let spec = clamped_swiglu::Spec { rows: 1, dim, alpha: 1.702, limit };
+            let spec = clamped_swiglu::Spec::new(1, dim).with_alpha(1.702).with_limit(limit);
             let apply = |x: &[f32]| run(form, spec, &[bytes(x)], dim as usize);
             prop_assert_eq!(apply(&inside), apply(&beyond));
             let values = inside.iter().zip(&inside[dim as usize..]);

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 /// Queries rotated to `position`, one head.
 fn rotated(form: super::Form, pairing: Pairing, x: &[f32], position: u32) -> Vec<f32> {
     let (dim, positions) = (x.len() as u32, 600);
-    let spec = rope::Spec { tokens: 1, heads: 1, dim, rotary: dim, pairing, positions, stride: dim };
+    let spec = rope::Spec::new(1, 1, dim, positions).with_pairing(pairing).with_stride(dim);
     let table = Frequencies::new(10000.0, dim).table(positions);
     let mut memory = [u32_bytes(&[position]), bytes(&table), bytes(x)];
     run_in_place(form, &Op::from(spec), &mut memory);
@@ -41,7 +41,7 @@ proptest! {
         let mut rng = Rng::new(seed);
         for form in FORMS {
             let x: Vec<f32> = rng.normals(dim as usize, 1.0).iter().map(|x| x + shift).collect();
-            let spec = norm::Spec { kind: norm::Kind::Layer, ..norm::Spec::rms(1, dim, 0.0) };
+            let spec = norm::Spec::rms(1, dim, 0.0).with_kind(norm::Kind::Layer);
             let y = run(form, spec, &[bytes(&x), bytes(&vec![1.0; dim as usize])], x.len());
             let mean = y.iter().sum::<f32>() / dim as f32;
             let variance = y.iter().map(|y| (y - mean) * (y - mean)).sum::<f32>() / dim as f32;
@@ -57,7 +57,7 @@ proptest! {
             let (x, r, w) = (rng.normals(n, 1.0), rng.normals(n, 1.0), rng.normals(dim as usize, 1.0));
             let sum: Vec<f32> = x.iter().zip(&r).map(|(x, r)| x + r).collect();
             let want = run(form, norm::Spec::rms(rows, dim, 1e-5), &[bytes(&sum), bytes(&w)], n);
-            let spec = norm::Spec { residual: true, ..norm::Spec::rms(rows, dim, 1e-5) };
+            let spec = norm::Spec::rms(rows, dim, 1e-5).with_residual(true);
             let mut memory = [bytes(&x), bytes(&r), bytes(&w), vec![0xff; n * 4]];
             run_in_place(form, &Op::from(spec), &mut memory);
             prop_assert_eq!(floats(&memory[0]), sum);
@@ -71,13 +71,19 @@ proptest! {
         let width = (heads + 2 * kv_heads) * dim;
         for (form, pairing) in FORMS.into_iter().flat_map(|form| [(form, Pairing::Half), (form, Pairing::Interleaved)]) {
             let stride = width + 3;
-            let spec = rope_append::Spec { tokens, heads, kv_heads, dim, rotary, pairing, positions, pool, stride };
+            let spec = rope_append::Spec::new(tokens, heads, kv_heads, dim, positions, pool)
+                .with_rotary(rotary)
+                .with_pairing(pairing)
+                .with_stride(stride);
             let both = Op::from(spec);
             let mut memory = both.kernel().inputs(&mut rng);
             let [at, table, slots, mut turned, k_pool, v_pool] = <[Vec<u8>; 6]>::try_from(memory.clone()).expect("six");
             run_in_place(form, &both, &mut memory);
 
-            let rope = rope::Spec { tokens, heads: heads + kv_heads, dim, rotary, pairing, positions, stride };
+            let rope = rope::Spec::new(tokens, heads + kv_heads, dim, positions)
+                .with_rotary(rotary)
+                .with_pairing(pairing)
+                .with_stride(stride);
             let mut apart = [at, table, turned.clone()];
             run_in_place(form, &Op::from(rope), &mut apart);
             let (k_width, kv) = (kv_heads * dim, |row: &[f32], from: u32| row[from as usize..][..(kv_heads * dim) as usize].to_vec());
@@ -88,7 +94,10 @@ proptest! {
                 v.extend(kv(row, heads * dim + k_width));
             }
             let (v_width, k_stride, v_stride, format, tail) = (k_width, k_width, k_width, DType::F32, None);
-            let append = append::Spec { tokens, pool, k_width, v_width, k_stride, v_stride, format, tail };
+            let append = append::Spec::new(tokens, pool, k_width, v_width, format)
+                .with_k_stride(k_stride)
+                .with_v_stride(v_stride)
+                .with_tail(tail);
             let mut pools = [slots, bytes(&k), bytes(&v), k_pool, v_pool];
             run_in_place(form, &Op::from(append), &mut pools);
             prop_assert_eq!((&memory[4], &memory[5]), (&pools[3], &pools[4]));
@@ -150,8 +159,8 @@ proptest! {
         let mut rng = Rng::new(seed);
         for form in FORMS {
             let x = rng.normals((2 * rows * dim) as usize, 2.0);
-            let plain = activation::Spec { stride: 2 * dim, ..activation::Spec::new(rows, dim, Kind::Silu) };
-            let gated = activation::Spec { gated: true, ..plain };
+            let plain = activation::Spec::new(rows, dim, Kind::Silu).with_stride(2 * dim);
+            let gated = plain.with_gated(true);
             let n = (rows * dim) as usize;
             let (f, y) = (run(form, plain, &[bytes(&x)], n), run(form, gated, &[bytes(&x)], n));
             for i in 0..n {
@@ -168,11 +177,11 @@ fn norm_gates_multiply_what_it_gives() {
     let (x, weight, z) = (rng.normals(24, 1.0), rng.normals(4, 1.0), rng.normals(24, 3.0));
     for form in FORMS {
         for kind in [Kind::Silu, Kind::Sigmoid] {
-            let plain = norm::Spec { groups: 2, stride: 8, ..norm::Spec::rms(3, 4, 1e-6) };
-            let gated = norm::Spec { gate: Some(norm::Gate { kind, stride: 8 }), ..plain };
+            let plain = norm::Spec::rms(3, 4, 1e-6).with_groups(2).with_stride(8);
+            let gated = plain.with_gate(Some(norm::Gate { kind, stride: 8 }));
             let y = run(form, plain, &[bytes(&x), bytes(&weight)], 24);
             let got = run(form, gated, &[bytes(&x), bytes(&weight), bytes(&z)], 24);
-            let spec = activation::Spec { scales: true, ..activation::Spec::new(1, 24, kind) };
+            let spec = activation::Spec::new(1, 24, kind).with_scales(true);
             let mut memory = [bytes(&z), bytes(&y)];
             crate::run_in_place(form, &spec.into(), &mut memory);
             assert_close(&got, &crate::floats(&memory[1]), 1e-6);

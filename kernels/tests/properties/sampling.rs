@@ -6,13 +6,13 @@ use foveate_kernels::testing::u32_bytes;
 use proptest::prelude::*;
 
 fn choose(form: Form, logits: &[f32], draw: Option<Draw>) -> u32 {
-    let spec = Spec { vocab: logits.len() as u32, draw, penalty: 1.0 };
+    let spec = Spec::new(logits.len() as u32).with_draw(draw);
     let mut memory = [bytes(logits), vec![0xff; 4]];
     run_in_place(form, &Op::from(spec), &mut memory);
     bytemuck::pod_read_unaligned(&memory[1])
 }
 
-const PLAIN: Draw = Draw { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, uniform: 0.0 };
+const PLAIN: Draw = Draw::new(1.0, 0.0);
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
@@ -25,8 +25,8 @@ proptest! {
         let want = (0..vocab).fold(0, |best, i| if logits[i] > logits[best] { i } else { best }) as u32;
         for form in FORMS {
             prop_assert_eq!(choose(form, &logits, None), want);
-            for draw in [Draw { top_k: 1, ..PLAIN }, Draw { top_p: 0.0, ..PLAIN }] {
-                prop_assert_eq!(choose(form, &logits, Some(Draw { uniform, ..draw })), want);
+            for draw in [PLAIN.with_top_k(1), PLAIN.with_top_p(0.0)] {
+                prop_assert_eq!(choose(form, &logits, Some(draw.with_uniform(uniform))), want);
             }
         }
     }
@@ -41,7 +41,7 @@ proptest! {
         for form in FORMS {
             let mut counts = vec![0usize; vocab];
             for i in 0..GRID {
-                let draw = Draw { uniform: (i as f32 + 0.5) / GRID as f32, ..PLAIN };
+                let draw = PLAIN.with_uniform((i as f32 + 0.5) / GRID as f32);
                 counts[choose(form, &logits, Some(draw)) as usize] += 1;
             }
             for (count, z) in counts.iter().zip(&logits) {
@@ -58,9 +58,9 @@ proptest! {
         let max = logits.iter().copied().fold(f32::MIN, f32::max);
         let above = |z: f32| logits.iter().filter(|l| **l > z).count() as u32;
         for form in FORMS {
-            let id = choose(form, &logits, Some(Draw { top_k, uniform, ..PLAIN })) as usize;
+            let id = choose(form, &logits, Some(PLAIN.with_top_k(top_k).with_uniform(uniform))) as usize;
             prop_assert!(above(logits[id]) < top_k);
-            let id = choose(form, &logits, Some(Draw { min_p: 0.1, uniform, ..PLAIN })) as usize;
+            let id = choose(form, &logits, Some(PLAIN.with_min_p(0.1).with_uniform(uniform))) as usize;
             prop_assert!((logits[id] - max).exp() >= 0.0999);
         }
     }
@@ -72,7 +72,7 @@ proptest! {
             let words = vocab.div_ceil(32) as usize;
             let seen: Vec<u32> = (0..words).map(|_| rng.next_u64() as u32).collect();
             let mut memory = [bytes(&rng.normals(vocab as usize, 2.0)), u32_bytes(&seen), vec![0xff; 4]];
-            run_in_place(form, &Op::from(Spec { vocab, draw: None, penalty: 1.5 }), &mut memory);
+            run_in_place(form, &Op::from(Spec::new(vocab).with_penalty(1.5)), &mut memory);
             let (after, id): (Vec<u32>, u32) =
                 (bytemuck::pod_collect_to_vec(&memory[1]), bytemuck::pod_read_unaligned(&memory[2]));
             let mut want = seen;
@@ -94,7 +94,7 @@ fn sample_chooses_no_token_of_a_row_that_is_not_finite() {
         for row in rows {
             assert_eq!(choose(form, row, None), NOT_FINITE, "{form:?}, {row:?}");
             for uniform in [0.0, 0.2, 0.5, 0.99] {
-                let draw = Draw { uniform, ..PLAIN };
+                let draw = PLAIN.with_uniform(uniform);
                 assert_eq!(choose(form, row, Some(draw)), NOT_FINITE, "{form:?}, {row:?}, {uniform}");
             }
         }
@@ -107,7 +107,7 @@ fn sample_never_takes_a_masked_token() {
         let row = [f32::NEG_INFINITY, 1.0, f32::NEG_INFINITY, 2.0, f32::NEG_INFINITY];
         assert_eq!(choose(form, &row, None), 3);
         for uniform in [0.0, 0.2, 0.5, 0.99] {
-            let id = choose(form, &row, Some(Draw { uniform, ..PLAIN }));
+            let id = choose(form, &row, Some(PLAIN.with_uniform(uniform)));
             assert!(id == 1 || id == 3, "{form:?} took {id}");
         }
     }

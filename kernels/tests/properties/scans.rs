@@ -23,12 +23,12 @@ proptest! {
         let (dim, width) = (spec.key_dim as usize, spec.value_dim as usize);
         let wide = |x: &[f32], n: usize| -> Vec<f32> { x.iter().flat_map(|x| vec![*x; n]).collect() };
         for form in FORMS {
-            let scan = Run::new(delta::Spec { gate: Gate::Write, ..spec }, seed);
+            let scan = Run::new(spec.with_gate(Gate::Write), seed);
             let (g, beta) = (scan.f32("g"), scan.f32("beta"));
             let erase = vec![0.0; beta.len() * dim];
             let gates: [(&str, &[f32]); 3] =
                 [("g", &wide(&g, dim)), ("erase", &erase), ("write", &wide(&beta, width))];
-            let both = scan.with(delta::Spec { gate: Gate::EraseWrite, ..spec }, &gates);
+            let both = scan.with(spec.with_gate(Gate::EraseWrite), &gates);
             let (scan, both) = (scan.run(form), both.run(form));
             close(&scan.f32("out"), &both.f32("out"));
             close(&scan.f32("state"), &both.f32("state"));
@@ -37,7 +37,7 @@ proptest! {
 
     #[test]
     fn a_scan_without_decay_along_one_key_is_a_running_sum(tokens in 1u32..90, width in 1u32..20, seed: u64) {
-        let spec = delta::Spec { gate: Gate::Write, scale: 1.0, last: true, ..delta::Spec::new(1, tokens, 1, 4, width) };
+        let spec = delta::Spec::new(1, tokens, 1, 4, width).with_gate(Gate::Write).with_scale(1.0).with_last(true);
         let key: Vec<f32> = (0..tokens).flat_map(|_| [0.0, 1.0, 0.0, 0.0]).collect();
         for form in FORMS {
             let scan = Run::new(spec, seed);
@@ -66,13 +66,13 @@ proptest! {
                 rng.normals(heads as usize, 1.0),
                 rng.normals(heads as usize, 1.0),
             );
-            let spec = scan_gates::Spec { least: 0.2, most: 1.5, ..scan_gates::Spec::new(rows, heads) };
+            let spec = scan_gates::Spec::new(rows, heads).with_least(0.2).with_most(1.5);
             let [step, g] = steps(form, spec, &dt, &a_log, &bias);
             prop_assert!(step.iter().all(|step| (0.2..=1.5).contains(step)), "{step:?}");
             let wanted: Vec<f32> = step.iter().zip(a_log.iter().cycle()).map(|(step, a)| -a.exp() * step).collect();
             assert_close(&g, &wanted, 1e-5);
             // A factor of 0 leaves the bias alone.
-            let spec = scan_gates::Spec { factor: 0.0, ..scan_gates::Spec::new(rows, heads) };
+            let spec = scan_gates::Spec::new(rows, heads).with_factor(0.0);
             let [step, _] = steps(form, spec, &dt, &a_log, &bias);
             let wanted: Vec<f32> = (0..rows).flat_map(|_| bias.iter().map(|x| x.exp().ln_1p())).collect();
             assert_close(&step, &wanted, 1e-5);
@@ -87,15 +87,15 @@ proptest! {
                 let (n, each) = ((rows * heads * dim) as usize, (rows * heads) as usize);
                 let (x, s) = (rng.normals(n, 1.0), rng.normals(n, 1.0));
                 let (skip, gates) = (rng.normals(heads as usize, 1.0), rng.normals(each, 2.0));
-                let spec = gate::Spec { scale: 0.5, skip: Some(heads * dim), ..gate::Spec::new(rows, heads, dim, kind) };
+                let spec = gate::Spec::new(rows, heads, dim, kind).with_scale(0.5).with_skip(Some(heads * dim));
                 let inputs = |gates: &[f32]| [bytes(&x), bytes(&s), bytes(&skip), bytes(gates)];
                 let wide: Vec<f32> = gates.iter().flat_map(|gate| vec![*gate; dim as usize]).collect();
                 let elements = run(form, spec, &inputs(&wide), n);
                 let of_heads = Some(gate::Gate { kind, of_heads: true, factor: 1.0, stride: heads });
-                let heads = run(form, gate::Spec { gate: of_heads, ..spec }, &inputs(&gates), n);
+                let heads = run(form, spec.with_gate(of_heads), &inputs(&gates), n);
                 assert_close(&heads, &elements, 1e-6);
                 // What is added first is multiplied, too.
-                let plain = gate::Spec { skip: None, ..spec };
+                let plain = spec.with_skip(None);
                 let sum: Vec<f32> = (0..n)
                     .map(|i| x[i] + skip[i / dim as usize % skip.len()] * s[i])
                     .collect();

@@ -61,13 +61,13 @@ pub(super) struct Settings {
     #[arg(long)]
     ignore_eos: bool,
     /// Context length in tokens; the oldest turns beyond it are dropped [default: 4096, or the model's maximum].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     context: Option<u32>,
     /// Format of cached keys and values.
     #[arg(long, value_enum, default_value = "f32")]
     kv: Kv,
     /// Number of answers to each message, each with draws of its own; the conversation goes on with the first one.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = super::line::count::<u64>(1..=1024))]
     n: u64,
     /// Print one JSON object for each answer.
     #[arg(long)]
@@ -198,7 +198,7 @@ impl Settings {
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let options = arguments.settings.options()?;
     arguments.settings.inputs()?;
-    let model = arguments.model.load()?;
+    let model = arguments.model.load_for(&options)?;
     let (chat, options) = arguments.settings.chat(&model, &arguments.model.model, options)?;
     converse(chat, &arguments.settings, &options)?;
     Ok(ExitCode::SUCCESS)

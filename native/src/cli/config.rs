@@ -1,5 +1,6 @@
 //! A file of flags.
 
+use foveate::kernels::ops::settings::nearest;
 use foveate::{Error, Result};
 use std::ffi::OsString;
 use std::path::Path;
@@ -9,20 +10,26 @@ fn file(path: &Path, reason: impl ToString) -> Error {
     Error::File { path: path.display().to_string(), reason: reason.to_string() }
 }
 
-/// The flags of a file that are not given on the command line, as words of a command line.
+/// The flags of a file that are not given on the command line, as words of a line of `command`.
 ///
 /// # Errors
-/// `File` if it is no TOML, or holds what can't be a flag.
-pub(super) fn words(path: &Path, given: &[OsString]) -> Result<Vec<OsString>> {
+/// `File` if it is no TOML, or holds what is no flag of the command.
+pub(super) fn words(path: &Path, given: &[OsString], command: &clap::Command) -> Result<Vec<OsString>> {
     let text = super::read(Some(path))?;
     let table: Table = text.parse().map_err(|error: toml::de::Error| file(path, error.to_string().trim_end()))?;
     let is_given = |flag: &str| {
         let begins = |word: &OsString| word.to_str().is_some_and(|word| word.split('=').next() == Some(flag));
         given.iter().any(begins)
     };
+    let known = || command.get_arguments().filter_map(clap::Arg::get_long);
     let mut words = Vec::new();
     for (name, value) in &table {
-        let flag = format!("--{}", name.replace('_', "-"));
+        let long = name.replace('_', "-");
+        if !known().any(|flag| flag == long) {
+            let near = nearest(&long, known()).map(|near| format!(": did you mean {}?", near.replace('-', "_")));
+            return Err(file(path, format!("no flag is named {name}{}", near.unwrap_or_default())));
+        }
+        let flag = format!("--{long}");
         if flag == "--config" {
             return Err(file(path, "config is a flag of the command line"));
         }
@@ -59,6 +66,7 @@ pub(super) fn wrong(path: &Path, error: &clap::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::CommandFactory;
 
     #[test]
     fn flags_of_a_file_stand_behind_those_of_the_command_line() {
@@ -67,15 +75,23 @@ mod tests {
         let read = |text: &str, given: &[&str]| {
             std::fs::write(&path, text).expect("room on the disk");
             let given: Vec<OsString> = given.iter().map(OsString::from).collect();
-            words(&path, &given)
+            words(&path, &given, &super::super::Cli::command().find_subcommand("serve").expect("a command").clone())
         };
         let text =
             "port = 8081\nmodel = ['a', 'b c']\nno_batch_invariance = true\nbaseline = false\ntop_logprobs = 3\n";
         let found = read(text, &["--port", "1", "--top-logprobs=2"]).expect("flags");
         assert_eq!(found, ["--model=a", "--model=b c", "--no-batch-invariance"]);
-        for wrong in ["port = ", "port = {a = 1}", "config = 'x'", "model = [[1]]"] {
+        for (wrong, reason) in [
+            ("port = ", ""),
+            ("port = {a = 1}", "port must be a string"),
+            ("config = 'x'", "config is a flag"),
+            ("model = [[1]]", "model must be"),
+            ("prot = 8081", "no flag is named prot: did you mean port?"),
+            ("step_token = 1", "no flag is named step_token: did you mean step_tokens?"),
+            ("colour = 'red'", "no flag is named colour"),
+        ] {
             let error = read(wrong, &[]).expect_err(wrong).to_string();
-            assert!(error.contains("serve.toml"), "{error}");
+            assert!(error.contains("serve.toml") && error.contains(reason), "{error}");
         }
     }
 }

@@ -25,26 +25,31 @@ pub(super) struct ConstraintArguments {
 }
 
 impl ConstraintArguments {
-    /// The constraint, if there is one.
+    /// The constraint, if there is one, compiled once to find its mistakes.
     pub(super) fn constraint(&self) -> Result<Option<Constraint>> {
+        let file = self.json_schema.as_deref().or(self.grammar.as_deref());
+        let refused = |error: RuntimeError| match file {
+            Some(path) => of_file(path, named(error.into()).to_string()),
+            None => error.into(),
+        };
         let constraint = if let Some(path) = &self.json_schema {
             let schema = serde_json::from_str(&super::read(Some(path))?);
             let schema =
                 schema.map_err(|error| of_file(path, format!("--json-schema must name a file of JSON: {error}")));
-            Constraint::json_schema(schema?).map_err(|error| of_file(path, named(error.into()).to_string()))
+            Constraint::json_schema(schema?)
         } else if let Some(path) = &self.grammar {
-            let grammar = Constraint::grammar(super::read(Some(path))?);
-            grammar.map_err(|error| of_file(path, named(error.into()).to_string()))
+            Constraint::grammar(super::read(Some(path))?)
         } else if let Some(regex) = &self.regex {
-            Constraint::regex(regex).map_err(Error::from)
+            Constraint::regex(regex)
         } else if !self.choice.is_empty() {
-            Constraint::choices(&self.choice).map_err(Error::from)
+            Constraint::choices(&self.choice)
         } else if self.json_mode {
             Ok(Constraint::json())
         } else {
             return Ok(None);
         };
-        constraint.map(Some)
+        // Mistakes are found before the model is loaded.
+        constraint.and_then(|constraint| constraint.validate().map(|()| Some(constraint))).map_err(refused)
     }
 }
 
@@ -52,9 +57,13 @@ fn of_file(path: &Path, reason: String) -> Error {
     Error::File { path: path.display().to_string(), reason }
 }
 
-/// An error of a constraint with the name of its flag.
+/// An error of a constraint or of a setting with the name of its flag.
 pub(super) fn named(error: Error) -> Error {
     match error {
+        Error::Core(RuntimeError::OutOfRange { setting, expected, got }) => {
+            let flag = if super::line::is_flag(setting) { "--" } else { "--sampler " };
+            Error::Usage { reason: format!("{flag}{setting} must be {expected}, got {got}") }
+        }
         Error::Core(RuntimeError::Constraint { what, reason }) => {
             Error::Usage { reason: format!("--{what}: {reason}") }
         }

@@ -41,7 +41,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         print("no GPU adapter was found\n")?;
     }
     for (number, adapter) in adapters.into_iter().enumerate() {
-        let options = gpu::Options { baseline: arguments.baseline, software: true };
+        let options = gpu::Options::default().baseline(arguments.baseline).software(true);
         match wait(Gpu::from_adapter(&adapter, options)) {
             Ok(gpu) => {
                 let caps = *gpu.caps();
@@ -84,26 +84,16 @@ fn limits(caps: &Caps) -> String {
 fn step(tokens: u32) -> Vec<Op> {
     let (dim, inner, vocab, keys) = (576, 1536, 49152, 1024);
     let format = DType::Q4_1;
-    let attention = attention::Spec {
-        paged: Some(attention::Pages { pages: 16, page: 64, width: 16 }),
-        ..attention::Spec::causal(1, tokens, keys, 9, 3, 64)
-    };
-    let rope = rope::Spec {
-        tokens,
-        heads: 12,
-        dim: 64,
-        rotary: 64,
-        pairing: rope::Pairing::Half,
-        positions: keys,
-        stride: 960,
-    };
-    let activation = activation::Spec {
-        gated: true,
-        stride: 2 * inner,
-        ..activation::Spec::new(tokens, inner, activation::Kind::Silu)
-    };
+    let attention = attention::Spec::causal(1, tokens, keys, 9, 3, 64).with_paged(Some(attention::Pages {
+        pages: 16,
+        page: 64,
+        width: 16,
+    }));
+    let rope = rope::Spec::new(tokens, 12, 64, keys).with_stride(960);
+    let activation =
+        activation::Spec::new(tokens, inner, activation::Kind::Silu).with_gated(true).with_stride(2 * inner);
     vec![
-        embed::Spec { tokens, vocab, dim, format, scale: 1.0, accumulate: false }.into(),
+        embed::Spec::new(tokens, vocab, dim, format).into(),
         norm::Spec::rms(tokens, dim, 1e-5).into(),
         linear::Spec::new(tokens, dim, 960, format).into(),
         rope.into(),
@@ -111,7 +101,7 @@ fn step(tokens: u32) -> Vec<Op> {
         activation.into(),
         linear::Spec::new(tokens, inner, dim, format).into(),
         linear::Spec::new(1, dim, vocab, format).into(),
-        sample::Spec { vocab, draw: None, penalty: 1.0 }.into(),
+        sample::Spec::new(vocab).into(),
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use super::{DeviceArguments, LoraArguments, load};
 use clap::Args;
-use foveate::embedding::{Embedder, Options, Prompt, output};
+use foveate::embedding::{Embedder, Options, Prompt, Recipe, output};
 use foveate::{Any, Error, Result, wait};
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -34,7 +34,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     truncate: bool,
     /// Keep the first N elements of each vector.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     dim: Option<u32>,
     /// Divide each vector by its length, after --dim.
     #[arg(long)]
@@ -67,11 +67,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Err(Error::Usage { reason: format!("--similarity compares two texts, got {}", texts.len()) });
     }
     let recipe = foveate::recipe(&arguments.model)?;
-    if recipe.is_none() {
-        eprintln!("the model has no modules.json: vectors are the mean of all tokens");
-    }
     let model = load(&arguments.model, &arguments.lora, arguments.device)?;
-    let mut embedder: Embedder<Any> = Embedder::new(model, Arc::new(recipe.unwrap_or_default()))?;
+    if recipe.is_none() && model.config().pooled.is_none() {
+        eprintln!("the model has no modules.json and names no pooling: vectors are the mean of all tokens");
+    }
+    let recipe = Recipe::of(recipe, &model);
+    let mut embedder: Embedder<Any> = Embedder::new(model, Arc::new(recipe))?;
     let options = options(arguments);
     let mut vectors = Vec::new();
     for (at, text) in texts.iter().enumerate() {

@@ -21,10 +21,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TEXT", default_value = " ")]
     delimiter: String,
     /// Evaluate only the first N tasks.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = super::line::count::<usize>(1..1 << 32))]
     limit: Option<usize>,
     /// Tokens of a window; of longer contexts the end is kept [default: 2048, or the model's maximum].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     context: Option<u32>,
     /// Print one JSON object, with the result of each task.
     #[arg(long)]

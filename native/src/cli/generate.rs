@@ -35,7 +35,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     constraint: ConstraintArguments,
     /// Context length in tokens: prompt and generated text together [default: the model's maximum].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     context: Option<u32>,
     /// Format of cached keys and values.
     #[arg(long, value_enum, default_value = "f32")]
@@ -43,7 +43,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     augment: augment::AugmentArguments,
     /// Number of answers. They share the pages of the prompt, and each has draws of its own.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = super::line::count::<u64>(1..=1024))]
     n: u64,
     /// Stop before this text. Repeatable.
     #[arg(long, value_name = "TEXT")]
@@ -109,7 +109,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Err(foveate::RuntimeError::EmptyPrompt.into());
     }
     let loading = Instant::now();
-    let model = arguments.model.load()?;
+    let model = arguments.model.load_for(&options)?;
     let most = model.config().context;
     let context = arguments.context.unwrap_or(most);
     if !(1..=most).contains(&context) {

@@ -14,6 +14,7 @@ mod embed;
 mod eval;
 mod generate;
 mod interrupt;
+mod line;
 mod models;
 mod progress;
 mod pull;
@@ -28,9 +29,10 @@ mod shell;
 
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use foveate::embedding::Recipe;
 use foveate::kernels::dtype::DType;
 use foveate::model::{Files, Model};
-use foveate::{Any, Backend, Finish, Products, Result, Timing, Usage, catalogue};
+use foveate::{Any, Backend, Error, Finish, Generation, Products, Result, Timing, Usage, catalogue};
 use sampling::SamplingArguments;
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -202,8 +204,8 @@ struct DeviceArguments {
     #[arg(long)]
     baseline: bool,
     /// Threads on the processor; 0 uses one for each core.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    threads: usize,
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1024))]
+    threads: u32,
     /// Multiply in f32 on the processor. Without this flag, activations are rounded to 16 bits beside quantised weights, and
     /// larger products to 2^-16, if that is faster.
     #[arg(long)]
@@ -230,9 +232,8 @@ impl DeviceArguments {
             DeviceName::Cpu => foveate::Device::Cpu,
             DeviceName::Reference => foveate::Device::Reference,
         };
-        // A larger number is a typing error, and each thread costs memory.
-        let threads = self.threads.min(1024);
-        let options = foveate::Options { baseline: self.baseline, threads, products: self.products() };
+        let options = foveate::Options::default().threads(self.threads as usize);
+        let options = options.baseline(self.baseline).products(self.products());
         foveate::device_with(kind, options)
     }
 
@@ -246,7 +247,7 @@ impl DeviceArguments {
 
     /// The processor with a single thread, for what runs beside the decoder.
     fn one_thread(&self) -> Result<Any> {
-        let options = foveate::Options { threads: 1, products: self.products(), ..foveate::Options::default() };
+        let options = foveate::Options::default().threads(1).products(self.products());
         foveate::device_with(foveate::Device::Cpu, options)
     }
 }
@@ -282,13 +283,14 @@ struct LoraArguments {
 }
 
 impl LoraArguments {
-    /// The files of a model with these adapters.
-    fn add(&self, mut files: Files) -> Result<Files> {
-        for text in &self.lora {
+    /// The files that `open` returns, with these adapters, which are opened first: they are small.
+    fn add(&self, open: impl FnOnce() -> Result<Files>) -> Result<Files> {
+        let read = |text: &String| {
             let (path, scale) = adapter(text)?;
-            files = files.with_adapter(foveate::adapter(path)?, scale)?;
-        }
-        Ok(files)
+            Ok((foveate::adapter(path)?, scale))
+        };
+        let adapters = self.lora.iter().map(read).collect::<Result<Vec<_>>>()?;
+        adapters.into_iter().try_fold(open()?, |files, (adapter, scale)| Ok(files.with_adapter(adapter, scale)?))
     }
 }
 
@@ -296,13 +298,13 @@ impl LoraArguments {
 fn adapter(text: &str) -> Result<(&str, f32)> {
     let split = text.rsplit_once(':').filter(|_| !std::path::Path::new(text).exists());
     let Some((path, scale)) = split else { return Ok((text, 1.0)) };
-    match scale.parse() {
-        Ok(scale) => Ok((path, scale)),
+    match scale.parse::<f32>() {
+        Ok(scale) if scale.is_finite() => Ok((path, scale)),
         // A missing path with a colon, such as C:\adapter: opening it names it in the error.
         Err(_) if !std::path::Path::new(path).exists() => Ok((text, 1.0)),
-        Err(_) => {
-            let reason = format!("--lora must be PATH or PATH:SCALE with a number as scale, got {text:?}");
-            Err(foveate::Error::Usage { reason })
+        _ => {
+            let reason = format!("--lora must be PATH or PATH:SCALE with a finite number as scale, got {text:?}");
+            Err(Error::Usage { reason })
         }
     }
 }
@@ -322,6 +324,23 @@ impl ModelArguments {
     fn load(&self) -> Result<Arc<Model<Any>>> {
         load(&self.model, &self.lora, self.device)
     }
+
+    /// As [`load`](Self::load), of a model that these options are for.
+    fn load_for(&self, options: &Generation) -> Result<Arc<Model<Any>>> {
+        load_for(options, &self.model, &self.lora, self.device)
+    }
+}
+
+/// As [`load`]. Options that do not fit the model are refused before its tensors are read.
+fn load_for(
+    options: &Generation,
+    model: &OsStr,
+    lora: &LoraArguments,
+    device: DeviceArguments,
+) -> Result<Arc<Model<Any>>> {
+    let files = opened(model, lora)?;
+    options.samplers.validate_ids(files.family.config.vocab)?;
+    progress::load(device.open()?, files).map(Arc::new)
 }
 
 fn load(model: &OsStr, lora: &LoraArguments, device: DeviceArguments) -> Result<Arc<Model<Any>>> {
@@ -330,8 +349,23 @@ fn load(model: &OsStr, lora: &LoraArguments, device: DeviceArguments) -> Result<
 
 /// Opens a model and then the device, so that the error of a wrong path comes at once.
 fn load_model(model: &OsStr, lora: &LoraArguments, device: DeviceArguments) -> Result<Model<Any>> {
-    let files = lora.add(foveate::open_with(model, &mut progress::Bars::default().report())?)?;
+    let files = opened(model, lora)?;
     progress::load(device.open()?, files)
+}
+
+/// As [`load_model`], with the recipe of its vectors.
+fn load_with_recipe(name: &OsStr, lora: &LoraArguments, device: DeviceArguments) -> Result<foveate::Model> {
+    let recipe = foveate::recipe(name)?;
+    let model = load_model(name, lora, device)?;
+    let recipe = Recipe::of(recipe, &model);
+    Ok(foveate::Model::from(model).with_recipe(recipe))
+}
+
+fn opened(model: &OsStr, lora: &LoraArguments) -> Result<Files> {
+    if model.is_empty() {
+        return Err(Error::Usage { reason: "--model must be a path or a name, got \"\"".into() });
+    }
+    lora.add(|| foveate::open_with(model, &mut progress::Bars::default().report()))
 }
 
 /// The exit status of a program whose text ended so.
@@ -341,7 +375,7 @@ fn code(finish: &Finish) -> ExitCode {
 
 /// One line on what a text cost.
 fn summary(usage: Usage, timing: Timing, finish: &Finish) -> String {
-    let Usage { prompt_tokens, cached_tokens, generated_tokens } = usage;
+    let Usage { prompt_tokens, cached_tokens, generated_tokens, .. } = usage;
     let rate = |rate: Option<f64>| rate.map_or("-".into(), |rate| format!("{rate:.1}"));
     format!(
         "prompt: {prompt_tokens} tokens ({cached_tokens} cached) at {}/s; generated: {generated_tokens} at {}/s; stop: {}",

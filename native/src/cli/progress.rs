@@ -50,6 +50,7 @@ impl Bars {
                     bar.finish_and_clear();
                 }
             }
+            _ => {}
         }
     }
 }

@@ -57,7 +57,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let reason = "the prompt is empty: give a text in quotes, or none at all for a conversation".into();
         return Err(Error::Usage { reason });
     }
-    let model = super::load(OsStr::new(name), &arguments.lora, arguments.device)?;
+    let model = super::load_for(&options, OsStr::new(name), &arguments.lora, arguments.device)?;
     let settings = &arguments.settings;
     let path = OsStr::new(name);
     match prompt {

@@ -4,7 +4,7 @@ use super::progress;
 use clap::Args;
 use foveate::generate::{DraftModel, PredictorDraft, Speculation};
 use foveate::model::Model;
-use foveate::sampling::{Mirostat, Samplers, Sampling};
+use foveate::sampling::{Samplers, Sampling};
 use foveate::session::Session;
 use foveate::{Any, Error, Generation, Result, RuntimeError, wait};
 use std::ffi::OsStr;
@@ -15,19 +15,19 @@ use std::sync::Arc;
 pub(super) struct SamplingArguments {
     /// Sampling temperature; 0 takes the likeliest token [default: 0; in conversations, this and the four below are what the
     /// model's generation_config.json says].
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X")]
     temperature: Option<f32>,
     /// Sample among the N likeliest tokens; 0 sets no limit [default: 0].
     #[arg(long, value_name = "N")]
     top_k: Option<u32>,
     /// Sample among the likeliest tokens whose probabilities sum up to this [default: 1].
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X")]
     top_p: Option<f32>,
     /// Exclude tokens below this share of the likeliest token's probability [default: 0].
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X")]
     min_p: Option<f32>,
     /// Divide the logits of earlier tokens by this; 1 changes nothing [default: 1].
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X")]
     repetition_penalty: Option<f32>,
     /// Seed of the sampling; the same seed gives the same text.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -36,10 +36,10 @@ pub(super) struct SamplingArguments {
     #[arg(long, value_name = "1|2", value_parser = clap::value_parser!(u32).range(1..=2))]
     mirostat: Option<u32>,
     /// Mirostat's target surprise, in bits a token.
-    #[arg(long, value_name = "X", default_value_t = 5.0, requires = "mirostat", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", default_value_t = 5.0, requires = "mirostat")]
     mirostat_tau: f32,
     /// Mirostat's learning rate.
-    #[arg(long, value_name = "X", default_value_t = 0.1, requires = "mirostat", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", default_value_t = 0.1, requires = "mirostat")]
     mirostat_eta: f32,
     /// Set another sampler; --help lists them. Repeatable.
     #[arg(long, value_name = "NAME=VALUE", long_help = named_samplers())]
@@ -66,22 +66,24 @@ fn named_samplers() -> String {
 impl SamplingArguments {
     /// The options with these settings, if they are within their ranges.
     pub(super) fn apply(&self, options: Generation) -> Result<Generation> {
-        let sampling = self.sampling(Sampling::default());
-        let samplers = self.samplers()?;
-        foveate::sampling::Chain::new(sampling, Samplers { banned: Vec::new(), ..samplers.clone() }, &[], None)?;
-        Ok(options.sampling(sampling).samplers(samplers))
+        if self.speculate.as_deref() == Some("") {
+            let reason = "--speculate must be lookup, mtp, or the path or name of a model, got \"\"".into();
+            return Err(Error::Usage { reason });
+        }
+        let options = options.sampling(self.sampling(Sampling::default())).samplers(self.samplers()?);
+        options.validate()?;
+        Ok(options)
     }
 
     /// The settings that were given, and for the rest those of `others`.
     fn sampling(&self, others: Sampling) -> Sampling {
-        Sampling {
-            temperature: self.temperature.unwrap_or(others.temperature),
-            top_k: self.top_k.unwrap_or(others.top_k),
-            top_p: self.top_p.unwrap_or(others.top_p),
-            min_p: self.min_p.unwrap_or(others.min_p),
-            repetition_penalty: self.repetition_penalty.unwrap_or(others.repetition_penalty),
-            seed: self.seed,
-        }
+        Sampling::default()
+            .temperature(self.temperature.unwrap_or(others.temperature))
+            .top_k(self.top_k.unwrap_or(others.top_k))
+            .top_p(self.top_p.unwrap_or(others.top_p))
+            .min_p(self.min_p.unwrap_or(others.min_p))
+            .repetition_penalty(self.repetition_penalty.unwrap_or(others.repetition_penalty))
+            .seed(self.seed)
     }
 
     /// The options with what the model's makers say of settings that were not given.
@@ -101,7 +103,7 @@ impl SamplingArguments {
         }
         if let Some(version) = self.mirostat {
             let set = samplers.mirostat.unwrap_or_default();
-            samplers.mirostat = Some(Mirostat { version, tau: self.mirostat_tau, eta: self.mirostat_eta, ..set });
+            samplers.mirostat = Some(set.version(version).tau(self.mirostat_tau).eta(self.mirostat_eta));
         }
         for bias in &self.logit_bias {
             samplers.set("logit-bias", bias)?;

@@ -17,11 +17,11 @@ pub(super) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
     /// Score only the first N tokens.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = super::line::count::<usize>(1..1 << 32))]
     tokens: Option<usize>,
     /// Window length in tokens. Longer texts are scored in windows, each with BOS first if the model has one [default: 2048,
     /// or the model's maximum].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = super::line::count::<u32>(1..1 << 32))]
     context: Option<u32>,
     /// Tokens from one window to the next. If windows overlap, each token counts in the first window that holds it
     /// [default: no overlap].
@@ -56,7 +56,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let mut session = Session::new(model.clone(), context.min(ids.len() as u32))?;
     let started = Instant::now();
-    let windows = Windows { length: context, stride: arguments.stride, bos };
+    let windows = Windows::new(context).stride(arguments.stride).bos(bos);
     let scores = match arguments.json {
         true => wait(session.likelihoods_in_windows(&ids, windows))?,
         false => Vec::new(),

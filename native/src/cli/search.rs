@@ -19,10 +19,10 @@ use std::io::IsTerminal;
 #[command(next_help_heading = "Searches and trials")]
 pub(super) struct SearchArguments {
     /// Follow the N likeliest texts at a time (beam search), and take the best one; --n gives several.
-    #[arg(long, value_name = "N", group = "search", value_parser = clap::value_parser!(u64).range(1..=256))]
+    #[arg(long, value_name = "N", group = "search", value_parser = super::line::count::<u64>(1..=256))]
     num_beams: Option<u64>,
     /// The exponent of the length that a beam's score is divided by: above 0 favours long texts, 0 compares sums.
-    #[arg(long, value_name = "X", default_value_t = 1.0, requires = "num_beams", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", default_value_t = 1.0, requires = "num_beams")]
     length_penalty: f64,
     /// End a beam search once as many texts as beams are finished: true at once, false when no running beam looks better,
     /// never when none can become better.
@@ -30,22 +30,22 @@ pub(super) struct SearchArguments {
     early_stopping: Early,
     /// Contrastive search: of the --top-k likeliest tokens (4 unless given), take the one least like what was read before,
     /// with this weight, 0 to 1.
-    #[arg(long, value_name = "X", group = "search", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", group = "search")]
     penalty_alpha: Option<f64>,
     /// Classifier-free guidance: push the answer by this factor away from what follows the negative prompt; 1 is off.
-    #[arg(long, value_name = "X", group = "search", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", group = "search")]
     guidance: Option<f32>,
     /// The prompt to push away from [default: the last token of the prompt].
     #[arg(long, value_name = "TEXT", requires = "guidance")]
     negative_prompt: Option<String>,
     /// Draw N answers and give the --n of the highest mean log-probability.
-    #[arg(long, value_name = "N", group = "search", value_parser = clap::value_parser!(u64).range(1..=256))]
+    #[arg(long, value_name = "N", group = "search", value_parser = super::line::count::<u64>(1..=256))]
     best_of: Option<u64>,
     /// Where the model is unsure, draw up to N ways to the next punctuation mark and keep the least surprising.
-    #[arg(long, value_name = "N", group = "search", value_parser = clap::value_parser!(u64).range(1..=256))]
+    #[arg(long, value_name = "N", group = "search", value_parser = super::line::count::<u64>(1..=256))]
     cautious: Option<u64>,
     /// Draw N answers and give one with the result that they agree on.
-    #[arg(long, value_name = "N", group = "search", value_parser = clap::value_parser!(u64).range(1..=256))]
+    #[arg(long, value_name = "N", group = "search", value_parser = super::line::count::<u64>(1..=256))]
     consensus: Option<u64>,
     /// The weight of an answer: one vote (count), its probability, or its probability without the answers that are pruned as
     /// improbable.
@@ -110,17 +110,23 @@ impl SearchArguments {
                 Early::False => EarlyStopping::No,
                 Early::Never => EarlyStopping::Never,
             };
-            let beams = beams as usize;
-            Method::Beams(BeamSearch { beams, length_penalty: self.length_penalty, early_stopping })
+            let search = BeamSearch::default().beams(beams as usize).length_penalty(self.length_penalty);
+            search.validate()?;
+            Method::Beams(search.early_stopping(early_stopping))
         } else if let Some(alpha) = self.penalty_alpha {
             let top_k = sampling.top_k().map_or(ContrastiveSearch::default().top_k, |k| k as usize);
-            Method::Contrastive(ContrastiveSearch { top_k, alpha })
+            let search = ContrastiveSearch::default().top_k(top_k).alpha(alpha);
+            search.validate()?;
+            Method::Contrastive(search)
         } else if let Some(scale) = self.guidance {
+            if !scale.is_finite() {
+                return Err(Error::Usage { reason: format!("--guidance must be a finite number, got {scale}") });
+            }
             Method::Guided(scale, self.negative_prompt.clone())
         } else if let Some(draws) = self.best_of {
             Method::Best(draws)
         } else if let Some(trials) = self.cautious {
-            Method::Cautious(Cautious { trials: trials as u32, ..Cautious::default() })
+            Method::Cautious(Cautious::default().trials(trials as u32))
         } else if let Some(draws) = self.consensus {
             let weights = match self.weights {
                 WeightsName::Count => Weights::Count,

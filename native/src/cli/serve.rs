@@ -1,7 +1,7 @@
 //! `foveate serve`
 
 use super::{DeviceArguments, Kv, LoraArguments, config, print, progress};
-use clap::{Args, Parser, ValueEnum};
+use clap::{Args, CommandFactory, Parser, ValueEnum};
 use foveate::serve::http::{App, Connections, Hosted, Keys, Limits, Log, serve};
 use foveate::serve::{Engine, Options};
 use foveate::{Error, Model, Result, catalogue};
@@ -44,23 +44,23 @@ pub(super) struct Arguments {
     #[command(flatten)]
     device: DeviceArguments,
     /// Context length of a request in tokens [default: the model's maximum, as far as the cache goes].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     context: Option<u32>,
     /// Tokens in the cache of a model, of all requests and of the prefixes that are kept [default: room for --sequences of
     /// the model's context, 16384 at most or one context].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     cache_tokens: Option<u32>,
     /// Format of cached keys and values.
     #[arg(long, value_enum, default_value = "f32")]
     kv: Kv,
     /// Requests that run at a time.
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     sequences: u32,
     /// Requests that wait; more are refused with status 429.
-    #[arg(long, value_name = "N", default_value_t = 256)]
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = super::line::count::<usize>(1..1 << 32))]
     queue: usize,
     /// Tokens that a step decodes and reads of prompts.
-    #[arg(long, value_name = "N", default_value_t = 256)]
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
     step_tokens: u32,
     /// Sequences kept for prompts that begin alike; 0 keeps none.
     #[arg(long, value_name = "N", default_value_t = 64)]
@@ -82,7 +82,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     model_memory: Option<u64>,
     /// Seconds that a request may take, from the queue to the end of its answer; then it gets what there is.
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", value_parser = super::line::count::<u64>(1..1 << 32))]
     deadline: Option<u64>,
     /// Requests of a user per minute: users are told apart by their keys.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -91,7 +91,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     tokens_per_minute: Option<u32>,
     /// Likeliest tokens that log-probabilities may tell of at each token.
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = super::line::count::<u64>(0..=1000))]
     top_logprobs: u64,
     /// Tokens of a user per day with log-probabilities beside a logit_bias or a constraint, since enough of these give the
     /// model's last matrix away; 0 gives none.
@@ -101,7 +101,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ORIGIN", num_args = 1..)]
     cors: Vec<String>,
     /// Connections at a time.
-    #[arg(long, value_name = "N", default_value_t = 4096)]
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = super::line::count::<usize>(1..1 << 32))]
     connections: usize,
     /// Certificates for TLS, a PEM file with the server's own first; needs --tls-key.
     #[cfg(feature = "tls")]
@@ -150,7 +150,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let Some(path) = &arguments.config else { return start(arguments) };
     // The first argument is the program, and the next one that is no flag is the command.
     let given: Vec<OsString> = std::env::args_os().skip(1).skip_while(|word| word != "serve").skip(1).collect();
-    let words = config::words(path, &given)?;
+    let words = config::words(path, &given, &ArgumentLine::command())?;
     let line = ArgumentLine::try_parse_from(words.into_iter().chain(given));
     start(&line.map_err(|error| config::wrong(path, &error))?.arguments)
 }
@@ -247,6 +247,12 @@ fn served(arguments: &Arguments) -> Result<Vec<Served>> {
             lora: LoraArguments { lora: vec![adapter.into()] },
         });
     }
+    for (at, model) in all.iter().enumerate() {
+        if let Some(other) = all[..at].iter().find(|other| other.name == model.name) {
+            let [first, second] = [&other.model, &model.model].map(|path| path.to_string_lossy());
+            return usage(format!("--model: {first} and {second} are both called {:?}: rename one", model.name));
+        }
+    }
     Ok(all)
 }
 
@@ -260,8 +266,7 @@ fn host(arguments: &Arguments, served: Served) -> Result<Hosted> {
         Hosted::new(name, model, engine)
     } else {
         // Opening the files downloads a missing model at the start, and not while a request waits.
-        let files = foveate::open_with(&served.model, &mut progress::Bars::default().report())?;
-        let files = served.lora.add(files)?;
+        let files = super::opened(&served.model, &served.lora)?;
         let bytes = files.weights.tensors().map(|tensor| tensor.bytes).sum();
         let arguments = arguments.clone();
         Hosted::when_asked(name, bytes, move || load(&arguments, &served))
@@ -274,9 +279,7 @@ fn host(arguments: &Arguments, served: Served) -> Result<Hosted> {
 
 /// Loads a model and starts its engine.
 fn load(arguments: &Arguments, served: &Served) -> Result<(Model, Option<Engine>)> {
-    let recipe = foveate::recipe(&served.model)?.unwrap_or_default();
-    let model = super::load_model(&served.model, &served.lora, arguments.device)?;
-    let model = Model::from(model).with_recipe(recipe);
+    let model = super::load_with_recipe(&served.model, &served.lora, arguments.device)?;
     let mut options = Options::default();
     options.sequences = arguments.sequences;
     options.queue = arguments.queue;

@@ -8,7 +8,6 @@ use super::worker::{Command, Job, Worker};
 use crate::{Error, Model, RuntimeError};
 use foveate_core::cache::{PAGE, Pool};
 use foveate_core::kernels::dtype::DType;
-use foveate_core::sample::Sampler;
 use foveate_core::session::Session;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, mpsc};
@@ -156,8 +155,8 @@ impl Engine {
     /// See [`Refused`]; then nothing was queued.
     pub fn submit(&self, request: Request) -> Result<Answer, Refused> {
         let ids = request.prompt.ids(&self.model)?;
-        Sampler::new(request.options.sampling)?;
-        request.options.samplers.validate()?;
+        request.options.validate()?;
+        request.options.samplers.validate_ids(self.model.config().vocab)?;
         let options = &request.options;
         let refused = [
             ("speculation", options.speculate.is_some()),

@@ -49,7 +49,7 @@ pub(crate) fn ids(value: &Value) -> Vec<u32> {
 fn load(path: &Path, device: Device, exact: bool) -> Result<Arc<Model<Any>>, Failed> {
     let files = foveate::open(path)?;
     let products = if exact { Products::Exact } else { Products::Close };
-    let device = foveate::device_with(device, Options { products, ..Options::default() })?;
+    let device = foveate::device_with(device, Options::default().products(products))?;
     Ok(Arc::new(wait(Model::load(device, files, &mut |_| Ok(())))?))
 }
 

@@ -72,7 +72,53 @@ pub(super) fn batch_answers_every_row_once() -> Check {
     let texts = |all: &[Vec<Value>]| all.concat().iter().map(|row| row["text"].clone()).collect::<Vec<_>>();
     ensure(texts(&first) == texts(&second), || format!("{first:?} and {second:?}"))?;
     ensure(!folder.join("out").join(format!("{}.tmp", names[2])).exists(), || "half a shard was left".into())?;
-    refused(&batch(folder, &["--seed", "1"]).output()?, &["other settings", "--out"])
+    refused(&batch(folder, &["--seed", "1"]).output()?, &["other settings", "--out"])?;
+
+    // Two runs would write the same files.
+    let lock = std::fs::File::open(folder.join("out/.lock"))?;
+    lock.lock()?;
+    refused(&batch(folder, &[]).output()?, &["another run", "--out"])?;
+    drop(lock);
+    // The last shard would not have the new row.
+    let mut input = std::fs::OpenOptions::new().append(true).open(folder.join("rows.jsonl"))?;
+    input.write_all(b"\n{\"id\": 7, \"prompt\": \"a\"}\n")?;
+    refused(&batch(folder, &[]).output()?, &["other settings", "--out"])
+}
+
+/// Rows of a table have the answers of the same rows as JSON lines.
+pub(super) fn batch_reads_and_writes_parquet() -> Check {
+    let folder = folder()?;
+    let folder = folder.path();
+    let done = |input: &str, out: &str, more: &[&str]| -> Result<Vec<Value>, Failed> {
+        let mut command = foveate(&["batch", input, "--out", out, "--model", "model", "--device", "cpu"]);
+        command.args(["--threads", "1", "--max-tokens", "8", "--task", "generate"]).args(more).current_dir(folder);
+        let output = command.output()?;
+        ensure(output.status.success(), || shown(&output))?;
+        let mut files =
+            std::fs::read_dir(folder.join(out))?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, Failed>>()?;
+        files.sort();
+        let mut found = Vec::new();
+        for path in files.iter().filter(|path| path.extension().is_some_and(|extension| extension == "jsonl")) {
+            for line in std::fs::read_to_string(path)?.lines() {
+                found.push(serde_json::from_str(line)?);
+            }
+        }
+        Ok(found)
+    };
+    let wrong = done("rows.jsonl", "table", &["--format", "parquet"])?;
+    let reasons = wrong.iter().map(|row| row["error"]["message"].as_str().unwrap_or_default()).collect::<Vec<_>>();
+    ensure(wrong.len() == 4 && reasons[2].contains("--format jsonl"), || format!("{wrong:?}"))?;
+    let from_table = done("table/000-rows-000000.parquet", "a", &["--format", "jsonl", "--shard-rows", "1"])?;
+
+    let lines = done("rows.jsonl", "lines", &[])?;
+    let lines = lines.iter().filter(|row| row["text"].is_string()).map(Value::to_string).collect::<Vec<_>>();
+    std::fs::write(folder.join("again.jsonl"), lines.join("\n"))?;
+    let from_lines = done("again.jsonl", "b", &[])?;
+    let texts = |rows: &[Value]| rows.iter().map(|row| row["text"].clone()).collect::<Vec<_>>();
+    ensure(texts(&from_table) == texts(&from_lines), || format!("{from_table:?} and {from_lines:?}"))?;
+    let ids = from_table.iter().map(|row| row["id"].to_string()).collect::<Vec<_>>();
+    // A column has one type: ids of lines are texts in it.
+    ensure(ids == ["\"1\"", "\"6\""], || format!("{ids:?}"))
 }
 
 pub(super) fn batch_embeds_and_scores() -> Check {
@@ -143,5 +189,6 @@ pub(super) fn batch_refuses_inputs_without_rows() -> Check {
     std::fs::write(folder.path().join("rows.jsonl"), "\n\n")?;
     refused(&batch(folder.path(), &[]).output()?, &["no rows"])?;
     std::fs::remove_file(folder.path().join("rows.jsonl"))?;
-    refused(&batch(folder.path(), &[]).output()?, &["rows.jsonl"])
+    refused(&batch(folder.path(), &[]).output()?, &["rows.jsonl"])?;
+    refused(&batch(folder.path(), &["--temperature", "nan"]).output()?, &["--temperature must be 0 to 2, got NaN"])
 }

@@ -21,10 +21,6 @@ pub struct Exchange {
     pub(crate) constraint: Option<Constraint>,
 }
 
-fn read_inputs(inputs: &str) -> Result<Inputs> {
-    serde_json::from_str(inputs).map_err(|e| Error::Template { reason: format!("options: {e}") })
-}
-
 /// Reads `auto`, `strict`, `none`, `required`, or the name of a function behind `name:`.
 fn read_choice(choice: &str) -> Result<ToolChoice> {
     Ok(match (choice, choice.strip_prefix("name:")) {
@@ -43,7 +39,7 @@ fn read_choice(choice: &str) -> Result<ToolChoice> {
 /// The inputs of a template under a choice of tools; both are JSON of [`Inputs`].
 #[wasm_bindgen(js_name = templateInputs)]
 pub fn template_inputs(inputs: &str, choice: &str) -> Result<String, JsValue> {
-    let inputs = read_inputs(inputs).and_then(|inputs| Ok(Marks::inputs(&inputs, &read_choice(choice)?)));
+    let inputs = Inputs::from_json(inputs).and_then(|inputs| Ok(Marks::inputs(&inputs, &read_choice(choice)?)));
     inputs.map(|inputs| json!(inputs).to_string()).map_err(thrown)
 }
 
@@ -125,7 +121,7 @@ impl Exchange {
         constraint: Option<String>,
         prompt: &[u32],
     ) -> Result<Self> {
-        let (inputs, choice) = (read_inputs(inputs)?, read_choice(choice)?);
+        let (inputs, choice) = (Inputs::from_json(inputs)?, read_choice(choice)?);
         let marks = Marks::find(lexicon, &inputs)?;
         if inputs.tools.is_some() && !marks.has_calls() {
             let reason = "the model's template does not say how tools are called: leave tools out".into();

@@ -13,6 +13,8 @@ import { statistics, View } from "./view.js";
 
 /** Number of tokens from which on a speed is worth keeping. */
 const WORTH_KEEPING = 16;
+/** Time in ms after which a growing answer is written, so that it survives a reload of the page. */
+const WRITTEN_EVERY = 2000;
 
 export class Chat {
   conversation = begin();
@@ -26,7 +28,7 @@ export class Chat {
   #words = { of: undefined, texts: new Map() };
 
   /**
-   * `hooks` are `changed(conversation)`; `without()`, called if an answer needs a model and there is none; and
+   * `hooks` are `changed(conversation)`; `growing(conversation)`, called now and then while an answer grows; `without()`, called if an answer needs a model and there is none; and
    * `before(found, options)`, `token()` and `after(found)` around the tokens of an answer.
    */
   constructor(host, hooks) {
@@ -177,7 +179,7 @@ export class Chat {
     const options = { ...answerOptions(), signal };
     await this.#hooks.before(found, options);
     const earlier = node.statistics?.generated ?? 0;
-    const seen = { generated: 0, first: undefined };
+    const seen = { generated: 0, first: undefined, written: performance.now() };
     let frame;
     const show = () => {
       frame = undefined;
@@ -211,6 +213,10 @@ export class Chat {
           model: entry.name,
         };
         frame ??= requestAnimationFrame(show);
+        if (performance.now() - seen.written > WRITTEN_EVERY) {
+          seen.written = performance.now();
+          this.#hooks.growing(this.#running);
+        }
         await this.#hooks.token();
       }
     } finally {

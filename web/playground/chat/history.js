@@ -12,6 +12,8 @@ export class History {
   #all = [];
   #failed = false;
   #saving = new Map();
+  /** Ids of deleted conversations. One that is still being answered is not kept again when its answer ends. */
+  #deleted = new Set();
 
   /** `open(conversation)` shows a conversation, or a new one without an argument. */
   constructor(chat, open) {
@@ -43,11 +45,17 @@ export class History {
     return this.#all;
   }
 
-  /** Keeps a conversation. Changes within a moment are written together. */
+  /** Keeps a conversation, and lists it first. */
   save(conversation) {
-    if (Object.keys(conversation.nodes).length === 0) return;
+    if (Object.keys(conversation.nodes).length === 0 || this.#deleted.has(conversation.id)) return;
     this.#all = [conversation, ...this.#all.filter(({ id }) => id !== conversation.id)];
     this.draw();
+    this.write(conversation);
+  }
+
+  /** Writes a conversation. Changes within a moment are written together. */
+  write(conversation) {
+    if (this.#deleted.has(conversation.id)) return;
     clearTimeout(this.#saving.get(conversation.id));
     this.#saving.set(conversation.id, setTimeout(() => store.put(conversation).catch((error) => this.#fail(error)), 200));
   }
@@ -70,12 +78,14 @@ export class History {
 
   #delete(conversation) {
     clearTimeout(this.#saving.get(conversation.id));
+    this.#deleted.add(conversation.id);
     this.#all = this.#all.filter(({ id }) => id !== conversation.id);
     store.drop(conversation.id).catch((error) => this.#fail(error));
     if (this.#chat.conversation.id === conversation.id) this.open();
     this.draw();
     const undo = button("Undo", () => {
       notice();
+      this.#deleted.delete(conversation.id);
       this.save(conversation);
     });
     notice(`“${conversation.title}” was deleted.`, { actions: [undo] });

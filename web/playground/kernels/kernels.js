@@ -7,6 +7,7 @@ import { curve, SERIES } from "./curve.js";
 import { distance, said } from "./distance.js";
 import * as form from "./fields.js";
 import { metadata } from "./metadata.js";
+import * as plan from "./plan.js";
 import { range, sweep, timed } from "./sweep.js";
 
 const KINDS = [
@@ -48,13 +49,19 @@ function argument({ name, dtype, shape, access, bytes }) {
 
 let running = false;
 
+/** Shows the results, or what to do for some. */
+function results(shown) {
+  $("compared").hidden = !shown;
+  $("nothing").hidden = shown;
+}
+
 async function run() {
   const [name, set] = [op(), settings()];
   fail($("error"));
   running = true;
   update();
   $("results").replaceChildren();
-  $("nothing").hidden = true;
+  results(true);
   try {
     const exact = await open("reference");
     $("args").replaceChildren(...(await exact.arguments(name, set)).map(argument));
@@ -73,7 +80,7 @@ async function run() {
       }
     }
   } catch (error) {
-    $("results").replaceChildren();
+    results(false);
     fail($("error"), error);
   } finally {
     running = false;
@@ -144,20 +151,30 @@ function address() {
   history.replaceState(undefined, "", `#${query}`);
 }
 
+/** Shows the plan of the op with its present settings. */
+const planned = async () => plan.show(await open("reference"), op(), settings());
+
+function changed() {
+  address();
+  return planned();
+}
+
 /** Shows the op and the settings of the address. */
 function restore(ops) {
   const { op: asked = "attention", ...set } = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
   $("op").value = ops.includes(asked) ? asked : "attention";
-  const unknown = form.show(about(op()), ops.includes(asked) ? set : {}, address);
+  const unknown = form.show(about(op()), ops.includes(asked) ? set : {}, changed);
   const wrong = ops.includes(asked) ? Object.keys(unknown).map((name) => `${asked} has no setting ${name}`) : [`there is no op ${asked}`];
   fail($("error"), wrong.length > 0 ? new Error(`the link is not understood: ${wrong.join(", ")}`) : undefined);
+  planned();
 }
 
 $("op").addEventListener("change", () => {
-  form.show(about(op()), {}, address);
-  $("args").replaceChildren();
+  form.show(about(op()), {}, changed);
+  // Those of another op would be taken for its own.
+  results(false);
   fail($("error"));
-  address();
+  changed();
 });
 $("choose").addEventListener("submit", (event) => {
   event.preventDefault();

@@ -33,8 +33,8 @@ export function notice(text, { bad = false, actions = [] } = {}) {
   $("notice-actions").replaceChildren(...(text ? [...actions, close] : []));
 }
 
-/** Describes an error with its code. */
-export const described = (error) => (error.code ? `${error.message} (${error.code})` : String(error.message ?? error));
+/** Describes an error. */
+export const described = (error) => String(error.message ?? error);
 
 /** Copies text, and says so on the button for a moment. */
 export async function copy(text, from) {

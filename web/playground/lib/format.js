@@ -16,7 +16,7 @@ export function duration(ms) {
 }
 
 /** Formats a number of things, such as `1 token` or `2 tokens`. */
-export const count = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
+export const count = (n, what, plural = `${what}s`) => `${n.toLocaleString("en")} ${n === 1 ? what : plural}`;
 
 /** Formats a speed in tokens per second. */
 export const rate = (perSecond) => `${Number(perSecond.toPrecision(2))} tokens/s`;

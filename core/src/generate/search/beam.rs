@@ -17,22 +17,26 @@ use crate::constrain::Mask;
 use crate::error::{Error, Result};
 use crate::generate::progress::Progress;
 use crate::generate::{Finish, Generation};
-use crate::sample::{Chain, Past};
+use crate::sample::{Chain, Past, in_range};
 use crate::session::Buffered;
+use crate::settable::settable;
 
-/// The settings of a beam search.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct BeamSearch {
-    /// Texts that are followed at a time. 1 is greedy.
-    pub beams: usize,
-    /// The exponent of the length in the score: above 0 favours long texts, 0 compares plain sums, below 0 favours short ones.
-    pub length_penalty: f64,
-    /// The rule by which the search ends before every beam has.
-    pub early_stopping: EarlyStopping,
+settable! {
+    /// The settings of a beam search.
+    #[derive(Clone, Copy, PartialEq, Debug)]
+    pub struct BeamSearch {
+        /// Texts that are followed at a time. 1 is greedy.
+        pub beams: usize,
+        /// The exponent of the length in the score: above 0 favours long texts, 0 compares plain sums, below 0 favours short ones.
+        pub length_penalty: f64,
+        /// The rule by which the search ends before every beam has.
+        pub early_stopping: EarlyStopping,
+    }
 }
 
 /// The rule that ends a beam search once as many texts as beams are finished.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub enum EarlyStopping {
     /// Ends the search at once.
     Yes,
@@ -81,17 +85,18 @@ struct Continued {
 /// which are not normalised again. The pool of the session needs room for the prompt and twice as many sequences as beams.
 ///
 /// # Errors
-/// `Setting` for no beams, for a length penalty that is not finite, and for what a search does not combine with: ways to
+/// `OutOfRange` for no beams and for a length penalty that is not finite; `Setting` for what a search does not combine with: ways to
 /// draw, drafts, reports of each token, a reasoning budget and replayed tokens. As [`Decode`](crate::generate::Decode).
 pub async fn beam_search<B: Backend>(
     mut text: Buffered<B>,
     options: &Generation,
     search: &BeamSearch,
 ) -> Result<(Vec<Hypothesis>, Cost)> {
-    search.validate(options)?;
+    search.validate()?;
+    admit_search("a beam search", options)?;
     let model = text.session().model().clone();
     let ends: Vec<u32> = if options.ignore_eos { Vec::new() } else { model.end_tokens().to_vec() };
-    let chain = Chain::new(options.sampling, options.samplers.clone(), model.end_tokens(), model.tokenizer().ok())?;
+    let chain = options.chain(&model)?;
     prefill(&mut text)?;
     let room = u64::from(text.session().room());
     let most = options.max_tokens.min(room);
@@ -144,12 +149,13 @@ pub async fn beam_search<B: Backend>(
 }
 
 impl BeamSearch {
-    fn validate(&self, options: &Generation) -> Result<()> {
-        if self.beams == 0 || !self.length_penalty.is_finite() {
-            let reason = "a beam search needs at least 1 beam and a finite length penalty";
-            return Err(Error::Setting { reason: reason.into() });
+    /// # Errors
+    /// `OutOfRange` for no beams, and for a penalty that is not finite.
+    pub fn validate(&self) -> Result<()> {
+        if self.beams == 0 {
+            return Err(Error::out_of_range("num-beams", "1 or more", 0));
         }
-        admit_search("a beam search", options)
+        in_range("length-penalty", self.length_penalty as f32, f32::MIN, f32::MAX)
     }
 }
 

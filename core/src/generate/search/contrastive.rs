@@ -7,16 +7,19 @@ use crate::constrain::Mask;
 use crate::error::{Error, Result};
 use crate::generate::progress::Progress;
 use crate::generate::{Finish, Generation};
-use crate::sample::{Chain, Past, likeliest, likelihood};
+use crate::sample::{Past, in_range, likeliest, likelihood};
 use crate::session::Buffered;
+use crate::settable::settable;
 
-/// The settings of a contrastive search.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct ContrastiveSearch {
-    /// Tokens that are tried in each place: 4 to 8 are usual, 1 is greedy.
-    pub top_k: usize,
-    /// The weight of the penalty, 0 to 1: 0.6 is usual, 0 is greedy.
-    pub alpha: f64,
+settable! {
+    /// The settings of a contrastive search.
+    #[derive(Clone, Copy, PartialEq, Debug)]
+    pub struct ContrastiveSearch {
+        /// Tokens that are tried in each place: 4 to 8 are usual, 1 is greedy.
+        pub top_k: usize,
+        /// The weight of the penalty, 0 to 1: 0.6 is usual, 0 is greedy.
+        pub alpha: f64,
+    }
 }
 
 impl Default for ContrastiveSearch {
@@ -35,17 +38,18 @@ impl Default for ContrastiveSearch {
 /// log-probability of its tokens.
 ///
 /// # Errors
-/// `Setting` for settings out of their range, and for ways to draw, drafts, reports of each token, a reasoning budget and
+/// `OutOfRange` for settings out of their range; `Setting` for ways to draw, drafts, reports of each token, a reasoning budget and
 /// replayed tokens; `Config` for a model without logits. As [`Decode`](crate::generate::Decode).
 pub async fn contrastive_search<B: Backend>(
     mut text: Buffered<B>,
     options: &Generation,
     search: &ContrastiveSearch,
 ) -> Result<(Hypothesis, Cost)> {
-    search.validate(options)?;
+    search.validate()?;
+    admit_search("a contrastive search", options)?;
     text.hold_last()?;
     let model = text.session().model().clone();
-    let chain = Chain::new(options.sampling, options.samplers.clone(), model.end_tokens(), model.tokenizer().ok())?;
+    let chain = options.chain(&model)?;
     let mut progress = Progress::new(&model, options)?;
     let tokens = text.tokens();
     if text.pending().is_empty() || tokens.contains(&crate::cache::NO_TOKEN) {
@@ -132,12 +136,13 @@ impl<B: Backend> Read<B> {
 }
 
 impl ContrastiveSearch {
-    fn validate(&self, options: &Generation) -> Result<()> {
-        if self.top_k == 0 || !(0.0..=1.0).contains(&self.alpha) {
-            let reason = "contrastive search needs a top-k of at least 1 and an alpha of 0 to 1";
-            return Err(Error::Setting { reason: reason.into() });
+    /// # Errors
+    /// `OutOfRange` for no candidates, and for a weight outside of 0 to 1.
+    pub fn validate(&self) -> Result<()> {
+        if self.top_k == 0 {
+            return Err(Error::out_of_range("top-k", "1 or more in a contrastive search", 0));
         }
-        admit_search("a contrastive search", options)
+        in_range("penalty-alpha", self.alpha as f32, 0.0, 1.0)
     }
 }
 

@@ -5,6 +5,7 @@ use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::generate::admit::{DRAFTS, REASONING, REPLAY, admit};
 use crate::generate::{Decode, Finish, Generation, Piece, Timing, Usage};
+use crate::sample::in_range;
 use crate::session::Buffered;
 
 /// A generation that a second prompt pushes away: classifier-free guidance (2306.17806).
@@ -27,13 +28,11 @@ impl<B: Backend> Guided<B> {
     /// from what follows the last token of `text` alone, as in transformers. The pool of the session needs room for both.
     ///
     /// # Errors
-    /// `Setting` for a scale that is not finite, and for drafts, a reasoning budget and replayed tokens; as [`Decode::new`] and
+    /// `OutOfRange` for a scale that is not finite; `Setting` for drafts, a reasoning budget and replayed tokens; as [`Decode::new`] and
     /// [`Buffered::set_tokens`].
     pub fn new(mut text: Buffered<B>, negative: &[u32], scale: f32, options: &Generation) -> Result<Self> {
         admit("guidance", options, &[DRAFTS, REASONING, REPLAY])?;
-        if !scale.is_finite() {
-            return Err(Error::Setting { reason: format!("guidance must be a finite number, got {scale}") });
-        }
+        in_range("guidance", scale, f32::MIN, f32::MAX)?;
         let decode = Decode::new(&mut text, options)?;
         let tokens = text.tokens();
         let mut other = Buffered::new(text.session().fork()?);

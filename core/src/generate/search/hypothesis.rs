@@ -6,6 +6,7 @@ use crate::generate::{Finish, Generation};
 
 /// A text that a search has found.
 #[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
 pub struct Hypothesis {
     /// The generated tokens, the one that ended the text among them.
     pub ids: Vec<u32>,

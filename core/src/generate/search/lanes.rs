@@ -7,6 +7,7 @@ use crate::session::{Batch, Buffered, Turn};
 
 /// Steps and tokens that a search took.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
 pub struct Cost {
     /// Steps behind the prompt. A step reads the weights once, however many sequences are in it.
     pub steps: u64,

@@ -8,18 +8,21 @@ use crate::generate::search::{Cost, Lanes, prefill};
 use crate::generate::{Finish, Generation};
 use crate::sample::Draws;
 use crate::session::Buffered;
+use crate::settable::settable;
 
-/// The settings of cautious decoding: those of the authors' scripts by default.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Cautious {
-    /// The most trials in one place.
-    pub trials: u32,
-    /// The entropy, in nats, up to which one trial is made.
-    pub low: f64,
-    /// The entropy, in nats, from which on all trials are made.
-    pub high: f64,
-    /// The most tokens of a trial.
-    pub longest: u64,
+settable! {
+    /// The settings of cautious decoding: those of the authors' scripts by default.
+    #[derive(Clone, Copy, PartialEq, Debug)]
+    pub struct Cautious {
+        /// The most trials in one place.
+        pub trials: u32,
+        /// The entropy, in nats, up to which one trial is made.
+        pub low: f64,
+        /// The entropy, in nats, from which on all trials are made.
+        pub high: f64,
+        /// The most tokens of a trial.
+        pub longest: u64,
+    }
 }
 
 impl Default for Cautious {
@@ -51,6 +54,7 @@ impl Cautious {
 
 /// A place in which several continuations were tried.
 #[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
 pub struct Trial {
     /// Tokens of the answer in front of it.
     pub at: u64,
@@ -64,6 +68,7 @@ pub struct Trial {
 
 /// The text of cautious decoding.
 #[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
 pub struct CautiousText {
     /// The text that was kept.
     pub draw: Draw,

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 /// The weight of a text in the vote for its answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub enum Weights {
     /// Each text weighs 1: self-consistency.
     #[default]
@@ -19,6 +20,7 @@ pub enum Weights {
 
 /// The probability of a text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub enum TextProbability {
     /// `exp(mean ln p)` of its tokens, 1 over its perplexity, as in the authors' code.
     #[default]
@@ -29,6 +31,7 @@ pub enum TextProbability {
 
 /// An answer and its share of the vote.
 #[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
 pub struct Vote {
     /// The answer.
     pub answer: String,
@@ -40,6 +43,7 @@ pub struct Vote {
 
 /// The answers of texts, the one of the highest weight first; ties in the order of the texts.
 #[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
 pub struct Consensus {
     /// The answers, with the largest share first.
     pub votes: Vec<Vote>,

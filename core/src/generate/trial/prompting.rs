@@ -11,6 +11,7 @@ use crate::session::Session;
 
 /// The prompt that was chosen, and the perplexities that decided it.
 #[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
 pub struct PromptScore {
     /// The index of the prompt with the least perplexity.
     pub chosen: usize,

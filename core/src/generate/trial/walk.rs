@@ -47,8 +47,7 @@ pub(super) struct Walk<B: Backend> {
 impl<B: Backend> Walk<B> {
     pub(super) fn new(text: Buffered<B>, options: &Generation, sequence: u64) -> Result<Self> {
         let model = text.session().model().clone();
-        let chain = Chain::new(options.sampling, options.samplers.clone(), model.end_tokens(), model.tokenizer().ok())?
-            .with_draws(Draws::of_sequence(options.sampling.seed, sequence));
+        let chain = options.chain(&model)?.with_draws(Draws::of_sequence(options.sampling.seed, sequence));
         Ok(Self {
             chain,
             progress: Progress::new(&model, options)?,

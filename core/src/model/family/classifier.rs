@@ -6,7 +6,8 @@ use crate::error::{Error, Result, one_line};
 
 /// True for encoders, whose heads have names of their own; all others call it `score`.
 pub(super) fn of_encoder(architecture: &str) -> bool {
-    ["bert", "roberta", "xlm-roberta", "camembert", "distilbert", "modernbert"].contains(&architecture)
+    ["bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra", "modernbert", "mpnet"]
+        .contains(&architecture)
 }
 
 /// Puts such a head in the place of the output product.
@@ -17,6 +18,7 @@ pub(super) fn head(json: &Json, config: &mut Config) -> Result<()> {
     let refused = |reason: String| Err(Error::Config { reason });
     let dense = |kind, bias| Some(Pooler { kind, bias, norm: None });
     let (pooling, dense) = match &*config.architecture {
+        "electra" => (Pooled::First, dense(PoolerKind::Gelu, true)),
         "distilbert" => (Pooled::First, dense(PoolerKind::Relu, true)),
         "modernbert" => {
             let Some(transform) = config.transform else {

@@ -3,9 +3,12 @@
 use super::json::{bounded, layers};
 use super::names::Naming;
 use super::{Family, Place, Role, hub};
-use crate::config::{Attention, Config, FeedForward, Latent, Mixer, NormOver};
+use crate::config::{Attention, Config, FeedForward, Latent, Layer, Mixer, NormOver};
 use crate::error::{Error, Result};
 use foveate_kernels::activation::Kind;
+
+/// Most elements of a token's queries as wide as its latent's row.
+const MOST_WIDE: u64 = 1 << 22;
 
 /// Returns the place of a tensor, for the configuration, the role, the layer and `"weight"` or `"bias"`.
 type PlaceFn = dyn Fn(&Config, Role, usize, &str) -> Place + Send + Sync;
@@ -38,7 +41,8 @@ impl Family {
     /// use foveate_core::model::{Family, Place, Role};
     ///
     /// # fn main() -> Result<(), foveate_core::Error> {
-    /// let attention = Attention { rope: Some(Rope::new(10000.0, 16)), ..Attention::new(4, 2, 16) };
+    /// let mut attention = Attention::new(4, 2, 16);
+    /// attention.rope = Some(Rope::new(10000.0, 16));
     /// let mlp = Mlp::gated(96, activation::Kind::Silu);
     /// let layer = Layer::new(Norm::rms(1e-6), Mixer::Attention(attention), mlp);
     /// let config = Config::new("mine", 320, 64, 256, vec![layer; 3]);
@@ -59,7 +63,7 @@ impl Family {
     ) -> Result<Self> {
         check(&config)?;
         let place = Places::Custom(Box::new(place));
-        Ok(Self { config, place, by_tensors: false, fused: None, sampling: None, quantized: None, predicts: false })
+        Ok(Self::with(config, place))
     }
 }
 
@@ -136,6 +140,11 @@ fn whole(config: &Config) -> Result<()> {
     let sums = config.layers.iter().any(|layer| layer.sum_norm.is_some());
     if config.branch_scale != 1.0 && (sums || config.embed_norm.is_some()) {
         return refused("a branch_scale with norms of sums or of embeddings is not supported");
+    }
+    let heads = |layer: &Layer| layer.mixer.attention().filter(|a| !a.causal).map(|a| a.heads);
+    let first = config.layers.first().and_then(heads);
+    if config.distance_bias && (first.is_none() || config.layers.iter().any(|layer| heads(layer) != first)) {
+        return refused("distance_bias needs layers of attention that is not causal, all with as many heads");
     }
     if let Some(of) = &config.per_layer {
         bounded("per_layer.dim", of.dim)?;
@@ -292,6 +301,20 @@ fn shared(layer: usize, a: &Attention, latent: &Latent) -> Result<()> {
     let refused = |reason: &str| Err(Error::Config { reason: format!("layer {layer}: {reason}") });
     if a.kv_heads != a.heads {
         return refused("attention.latent needs as many kv_heads as heads");
+    }
+    let [most, most_values] = foveate_kernels::attention::WIDEST;
+    if latent.rank > most_values || latent.row() > most {
+        let (rank, shared) = (latent.rank, latent.shared);
+        return refused(&format!(
+            "latents of {rank} elements with {shared} shared ones of keys are not supported: at most {most_values}, and {most} \
+             together, are"
+        ));
+    }
+    if u64::from(a.heads) * u64::from(latent.row()) > MOST_WIDE {
+        let (heads, row) = (a.heads, latent.row());
+        return refused(&format!(
+            "{heads} heads with latents of {row} elements are not supported: {MOST_WIDE} elements are"
+        ));
     }
     let more = a.head_norm.is_some() || a.clip.is_some() || a.gated || a.head_gates;
     if more {

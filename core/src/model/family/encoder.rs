@@ -1,11 +1,12 @@
 //! Encoders: BERT and what followed it. Tokens see all of a text, or a window on both sides.
 
 use super::json::{Json, bounded, layers};
-use super::like::{each, must_be};
+use super::like::each;
 use super::llama::{activation, windows};
 use super::rope::{Rule, by_kind, frequencies_of};
 use crate::config::{Attention, Config, Layer, Mixer, Mlp, Norm, Rope, Transform};
 use crate::error::{Error, Result};
+use crate::model::distances::BUCKETS;
 use foveate_kernels::activation::Kind;
 use foveate_kernels::rope::{Frequencies, Pairing};
 
@@ -20,8 +21,7 @@ pub(super) fn both_sides(config: &mut Config, sees: impl Fn(u32) -> u32) {
 /// # Errors
 /// `Config` for BERT as a decoder, or with relative positions.
 fn plain(json: &Json) -> Result<()> {
-    must_be(json, "is_decoder", false)?;
-    must_be(json, "add_cross_attention", false)?;
+    json.only(&[("is_decoder", "false"), ("add_cross_attention", "false")])?;
     match json.str("position_embedding_type")? {
         None | Some("absolute") => Ok(()),
         Some(other) => {
@@ -49,40 +49,94 @@ fn post_norm(norm: Norm, attention: Attention, mlp: Mlp) -> Layer {
     Layer { input_norm: None, post_norm: None, sum_norm: Some(norm), ..layer }
 }
 
-/// BERT, RoBERTa, XLM-RoBERTa, DistilBERT and Nomic BERT.
+/// The families that [`bert`] reads.
+pub(super) const BERT: &[&str] = &[
+    "albert",
+    "bert",
+    "camembert",
+    "distilbert",
+    "electra",
+    "jina_embeddings_v3",
+    "mpnet",
+    "nomic_bert",
+    "roberta",
+    "xlm-roberta",
+];
+
+/// BERT, ALBERT, RoBERTa, XLM-RoBERTa, DistilBERT, ELECTRA, MPNet, Nomic BERT and Jina's third embeddings.
 pub(super) fn bert(json: &Json, kind: &str) -> Result<Config> {
     let distil = kind == "distilbert";
     let nomic = kind == "nomic_bert";
-    let key = |of_bert: &'static str, of_distil: &'static str| if distil { of_distil } else { of_bert };
-    let dim = json.size_or(key("hidden_size", "dim"), 768)?;
-    let heads = json.size_or(key("num_attention_heads", "n_heads"), 12)?;
-    let count = key("num_hidden_layers", "n_layers");
+    let mpnet = kind == "mpnet";
+    let jina = kind == "jina_embeddings_v3";
+    // The files of Nomic's own code have other keys than transformers' class.
+    let own = nomic && json.get("n_embd").is_some();
+    let key = |of_bert: &'static str, others: [&'static str; 2]| match (distil, own) {
+        (true, _) => others[0],
+        (_, true) => others[1],
+        _ => of_bert,
+    };
+    let keys = [key("hidden_size", ["dim", "n_embd"]), key("num_attention_heads", ["n_heads", "n_head"])];
+    let [dim, heads, inner] = match kind {
+        "albert" => [4096, 64, 16_384],
+        "electra" => [256, 4, 1024],
+        _ => [768, 12, 3072],
+    };
+    let (dim, heads) = (json.size_or(keys[0], dim)?, json.size_or(keys[1], heads)?);
+    let count = key("num_hidden_layers", ["n_layers", "n_layer"]);
     let count = layers(count, json.size_or(count, if distil { 6 } else { 12 })?)?;
-    let inner = json.size_or(key("intermediate_size", "hidden_dim"), 3072)?;
-    let given = json.str(key("hidden_act", "activation"))?;
-    let act = activation(given.unwrap_or(if nomic { "silu" } else { "gelu" }))?;
-    let eps = if distil { None } else { json.f64("layer_norm_eps")? };
-    let norm = Norm::layer(eps.unwrap_or(1e-12) as f32);
-    let context = json.size_or("max_position_embeddings", if nomic { 2048 } else { 512 })?;
+    let inner = json.size_or(key("intermediate_size", ["hidden_dim", "n_inner"]), inner)?;
+    let given = json.str(key("hidden_act", ["activation", "activation_function"]))?;
+    let given = given.map(|given| if own && given == "swiglu" { "silu" } else { given });
+    let act = activation(given.unwrap_or(match kind {
+        "nomic_bert" => "silu",
+        "albert" => "gelu_new",
+        _ => "gelu",
+    }))?;
+    let eps = if distil { None } else { json.f64(key("layer_norm_eps", ["", "layer_norm_epsilon"]))? };
+    let norm = Norm::layer(eps.unwrap_or(if jina { 1e-5 } else { 1e-12 }) as f32);
+    let context = json.size_or(
+        key("max_position_embeddings", ["max_position_embeddings", "n_positions"]),
+        match (nomic, jina) {
+            (true, _) => 2048,
+            (_, true) => 8194,
+            _ => 512,
+        },
+    )?;
     let mlp = match nomic {
         true => Mlp::gated(inner, act),
         false => Mlp { bias: true, ..Mlp::plain(inner, act) },
     };
     let width = match nomic.then(|| json.u32("head_dim")).transpose()?.flatten() {
         Some(width) => bounded("head_dim", width)?,
-        None => head_dim(dim, heads, [key("hidden_size", "dim"), key("num_attention_heads", "n_heads")])?,
+        None => head_dim(dim, heads, keys)?,
     };
     let mut attention = Attention { input_bias: !nomic, output_bias: !nomic, ..Attention::new(heads, heads, width) };
     if nomic {
-        let frequencies = frequencies_of(json, width, &Rule::theta(1000.0))?;
+        let theta = if own { json.f64("rotary_emb_base")? } else { None };
+        if own {
+            nomics_own(json)?;
+        }
+        let frequencies = frequencies_of(json, width, &Rule::theta(theta.unwrap_or(1000.0)))?;
+        attention.rope = Some(Rope { frequencies, pairing: Pairing::Half });
+    } else if jina {
+        let frequencies = frequencies_of(json, width, &Rule::theta(20_000.0))?;
         attention.rope = Some(Rope { frequencies, pairing: Pairing::Half });
     } else {
         plain(json)?;
+    }
+    if mpnet {
+        let buckets = json.u32("relative_attention_num_buckets")?.unwrap_or(BUCKETS);
+        if buckets != BUCKETS {
+            let reason = format!("relative_attention_num_buckets {buckets} is not supported: {BUCKETS} are");
+            return Err(Error::Config { reason });
+        }
     }
     if distil {
         // Such a table is stored like another one.
         json.understands(&["sinusoidal_pos_embds", "seq_classif_dropout", "qa_dropout"]);
     }
+    let narrow = narrow(json, kind, dim)?;
     json.understands(&["tie_word_embeddings", "classifier_dropout"]);
     let vocab = json.size_or(
         "vocab_size",
@@ -90,12 +144,20 @@ pub(super) fn bert(json: &Json, kind: &str) -> Result<Config> {
             30528
         } else if kind == "roberta" {
             50265
+        } else if mpnet {
+            30527
+        } else if kind == "albert" {
+            30000
         } else {
             30522
         },
     )?;
-    let counts = matches!(kind, "roberta" | "xlm-roberta" | "camembert");
-    let padding = if counts { Some(json.u32("pad_token_id")?.unwrap_or(1)) } else { None };
+    let padding = match kind {
+        "roberta" | "xlm-roberta" | "camembert" => Some(json.u32("pad_token_id")?.unwrap_or(1)),
+        // Its class does not read the key.
+        "mpnet" => Some(1),
+        _ => None,
+    };
     let context = match padding {
         // The first position stands behind the row of the padding token.
         Some(padding) => match context.checked_sub(padding.saturating_add(1)) {
@@ -112,10 +174,17 @@ pub(super) fn bert(json: &Json, kind: &str) -> Result<Config> {
     };
     let layers = (0..count).map(|_| post_norm(norm, attention.clone(), mlp)).collect();
     Ok(Config {
-        learned_positions: !nomic,
+        learned_positions: !(nomic || jina),
         position_offset: padding.unwrap_or(0),
         padding,
-        token_types: if distil { None } else { Some(json.size_or("type_vocab_size", 2)?) },
+        token_types: if distil || mpnet {
+            None
+        } else {
+            Some(json.size_or("type_vocab_size", if jina { 1 } else { 2 })?)
+        },
+        distance_bias: mpnet,
+        embed_dim: narrow,
+        narrow_input: narrow.is_some(),
         embed_norm: Some(norm),
         final_norm: None,
         transform: Some(Transform { kind: transform(kind, act), bias: true, norm }),
@@ -127,9 +196,45 @@ pub(super) fn bert(json: &Json, kind: &str) -> Result<Config> {
     })
 }
 
+/// The width of embeddings that a product widens for the layers, in ALBERT always, in ELECTRA if it is another one.
+fn narrow(json: &Json, kind: &str, dim: u32) -> Result<Option<u32>> {
+    if !matches!(kind, "albert" | "electra") {
+        return Ok(None);
+    }
+    if kind == "albert" {
+        // Layers of several groups have weights of their own.
+        json.only(&[("num_hidden_groups", "1"), ("inner_group_num", "1")])?;
+    }
+    let width = json.size_or("embedding_size", 128)?;
+    if width > dim {
+        let reason = format!("embedding_size {width} is not supported: it is at most hidden_size {dim}");
+        return Err(Error::Config { reason });
+    }
+    Ok(Some(width).filter(|width| kind == "albert" || *width != dim))
+}
+
+/// Refuses what Nomic's own code computes otherwise by keys that its text models do not use, and counts the rest as asked for.
+fn nomics_own(json: &Json) -> Result<()> {
+    json.only(&[
+        ("causal", "false"),
+        ("mlp_fc1_bias", "false"),
+        ("mlp_fc2_bias", "false"),
+        ("prenorm", "false"),
+        ("qkv_proj_bias", "false"),
+        ("rotary_emb_interleaved", "false"),
+        ("rotary_emb_fraction", "1"),
+    ])?;
+    json.understands(&["fused_bias_fc", "max_trained_positions", "scale_attn_weights", "use_flash_attn"]);
+    Ok(())
+}
+
 /// The nonlinearity of the head: RoBERTa's is fixed, the others take that of the layers.
 fn transform(kind: &str, layers: Kind) -> Kind {
-    if matches!(kind, "roberta" | "xlm-roberta" | "camembert") { Kind::Gelu } else { layers }
+    if matches!(kind, "roberta" | "xlm-roberta" | "camembert" | "electra" | "mpnet" | "jina_embeddings_v3") {
+        Kind::Gelu
+    } else {
+        layers
+    }
 }
 
 /// Tied unless the file says otherwise.

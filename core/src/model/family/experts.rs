@@ -3,12 +3,11 @@
 mod deepseek;
 
 use super::json::{Json, bounded};
-use super::like;
 use crate::config::{Config, Experts, FeedForward, Mlp};
 use crate::error::{Error, Result};
 use foveate_kernels::expert_choice::{Scores, Spec};
 
-pub(super) use deepseek::{Deepseek, deepseek_v2, deepseek_v3, kimi, mistral4};
+pub(super) use deepseek::{Deepseek, GLM4, Layers, ONE_GROUP, deepseek_v2, deepseek_v3, kimi, mistral4, sarvam};
 
 /// Keys of the loss of routers in training.
 const TRAINING: &[&str] = &["router_aux_loss_coef", "output_router_logits", "router_z_loss_coef"];
@@ -67,10 +66,8 @@ fn qwen_layers(json: &Json) -> Result<impl Fn(u32) -> bool + use<>> {
 
 /// Qwen2-MoE: an expert that all tokens share, with a gate.
 pub(super) fn qwen2(json: &Json, config: &mut Config) -> Result<()> {
-    let choice = Spec {
-        normalize: json.bool("norm_topk_prob")?.unwrap_or(false),
-        ..choice(json, (&["num_experts"], 60), ("num_experts_per_tok", 4))?
-    };
+    let choice = choice(json, (&["num_experts"], 60), ("num_experts_per_tok", 4))?
+        .with_normalize(json.bool("norm_topk_prob")?.unwrap_or(false));
     let inner = json.size_or("moe_intermediate_size", 1408)?;
     let shared = json.size_or("shared_expert_intermediate_size", 5632)?;
     put(config, qwen_layers(json)?, |mlp| shared_and_gated(choice, mlp, inner, shared));
@@ -86,18 +83,24 @@ fn shared_and_gated(choice: Spec, mlp: Mlp, inner: u32, shared: u32) -> Experts 
 }
 
 pub(super) fn qwen3(json: &Json, config: &mut Config) -> Result<()> {
-    let choice = Spec {
-        normalize: json.bool("norm_topk_prob")?.unwrap_or(false),
-        ..choice(json, (&["num_experts", "num_local_experts"], 128), ("num_experts_per_tok", 8))?
-    };
+    let choice = choice(json, (&["num_experts", "num_local_experts"], 128), ("num_experts_per_tok", 8))?
+        .with_normalize(json.bool("norm_topk_prob")?.unwrap_or(false));
     let inner = json.size_or("moe_intermediate_size", 768)?;
     put(config, qwen_layers(json)?, |mlp| Experts::new(choice, Mlp { inner, ..mlp }));
     Ok(())
 }
 
+/// Qwen3-VL: as Qwen3-MoE, with other defaults.
+pub(super) fn qwen3_vl(json: &Json, config: &mut Config) -> Result<()> {
+    let choice = choice(json, (&["num_experts", "num_local_experts"], 60), ("num_experts_per_tok", 4))?;
+    let inner = json.size_or("moe_intermediate_size", 1408)?;
+    put(config, qwen_layers(json)?, |mlp| Experts::new(choice.with_normalize(true), Mlp { inner, ..mlp }));
+    Ok(())
+}
+
 /// Qwen3.5-MoE: all layers are sparse, and weights are always divided by their sum.
 pub(super) fn qwen3_5(json: &Json, config: &mut Config) -> Result<()> {
-    let choice = Spec { normalize: true, ..choice(json, (&["num_experts"], 256), ("num_experts_per_tok", 8))? };
+    let choice = choice(json, (&["num_experts"], 256), ("num_experts_per_tok", 8))?.with_normalize(true);
     let inner = json.size_or("moe_intermediate_size", 512)?;
     let shared = json.size_or("shared_expert_intermediate_size", 512)?;
     put(config, |_| true, |mlp| shared_and_gated(choice, mlp, inner, shared));
@@ -106,30 +109,37 @@ pub(super) fn qwen3_5(json: &Json, config: &mut Config) -> Result<()> {
 
 /// Qwen3-Next: as Qwen2-MoE, with other defaults.
 pub(super) fn qwen3_next(json: &Json, config: &mut Config) -> Result<()> {
-    let choice = Spec {
-        normalize: json.bool("norm_topk_prob")?.unwrap_or(true),
-        ..choice(json, (&["num_experts"], 512), ("num_experts_per_tok", 10))?
-    };
+    let choice = choice(json, (&["num_experts"], 512), ("num_experts_per_tok", 10))?
+        .with_normalize(json.bool("norm_topk_prob")?.unwrap_or(true));
     let inner = json.size_or("moe_intermediate_size", 512)?;
     let shared = json.size_or("shared_expert_intermediate_size", 512)?;
     put(config, qwen_layers(json)?, |mlp| shared_and_gated(choice, mlp, inner, shared));
     Ok(())
 }
 
+/// Llama 4's choice of experts, and the layers that have them.
+pub(super) fn llama4(json: &Json, count: u32) -> Result<(Spec, Vec<u32>)> {
+    let keys: &[&str] = &["num_local_experts", "num_experts"];
+    let choice = choice(json, (keys, 16), ("num_experts_per_tok", 1))?.with_scores(Scores::Sigmoid);
+    json.understands(&["router_jitter_noise", "for_llm_compressor"]);
+    let step = json.size_or("interleave_moe_layer_step", 1)?;
+    let sparse = json.numbers("moe_layers")?;
+    Ok((choice, sparse.unwrap_or_else(|| (0..count).filter(|layer| (layer + 1).is_multiple_of(step)).collect())))
+}
+
 pub(super) fn mixtral(json: &Json, config: &mut Config) -> Result<()> {
     let keys: &[&str] = &["num_local_experts", "num_experts"];
-    let choice = Spec { normalize: true, ..choice(json, (keys, 8), ("num_experts_per_tok", 2))? };
+    let choice = choice(json, (keys, 8), ("num_experts_per_tok", 2))?.with_normalize(true);
     // Noise of training.
     json.understands(&["router_jitter_noise"]);
     put(config, |_| true, |mlp| Experts::new(choice, mlp));
     Ok(())
 }
 
-pub(super) fn olmoe(json: &Json, config: &mut Config) -> Result<()> {
-    let choice = Spec {
-        normalize: json.bool("norm_topk_prob")?.unwrap_or(false),
-        ..choice(json, (&["num_experts", "num_local_experts"], 64), ("num_experts_per_tok", 8))?
-    };
+/// OLMo's experts, with the defaults of their number and of a token's.
+pub(super) fn olmoe(json: &Json, config: &mut Config, [count, chosen]: [u32; 2]) -> Result<()> {
+    let choice = choice(json, (&["num_experts", "num_local_experts"], count), ("num_experts_per_tok", chosen))?
+        .with_normalize(json.bool("norm_topk_prob")?.unwrap_or(false));
     put(config, |_| true, |mlp| Experts::new(choice, mlp));
     Ok(())
 }
@@ -137,7 +147,7 @@ pub(super) fn olmoe(json: &Json, config: &mut Config) -> Result<()> {
 /// Granite's experts; with `shares`, `shared_intermediate_size` adds an MLP of all tokens, which 0 leaves out.
 pub(super) fn granite(json: &Json, config: &mut Config, shares: bool) -> Result<()> {
     let keys: &[&str] = &["num_local_experts", "num_experts"];
-    let choice = Spec { scores: Scores::Chosen, ..choice(json, (keys, 8), ("num_experts_per_tok", 2))? };
+    let choice = choice(json, (keys, 8), ("num_experts_per_tok", 2))?.with_scores(Scores::Chosen);
     let shared = if shares { json.u32("shared_intermediate_size")?.filter(|inner| *inner > 0) } else { None };
     let shared = shared.map(|inner| bounded("shared_intermediate_size", inner)).transpose()?;
     put(
@@ -160,7 +170,7 @@ pub(super) fn phi(json: &Json, config: &mut Config) -> Result<()> {
         let reason = format!("num_experts_per_tok {} is not supported: the router of phimoe chooses 2", choice.chosen);
         return Err(Error::Config { reason });
     }
-    let choice = Spec { scores: Scores::SparseMixer, near: (2.0 * noise) as f32, ..choice };
+    let choice = choice.with_scores(Scores::SparseMixer).with_near((2.0 * noise) as f32);
     // Noise of training.
     json.understands(&["input_jitter_noise"]);
     put(config, |_| true, |mlp| Experts::new(choice, mlp));
@@ -170,16 +180,10 @@ pub(super) fn phi(json: &Json, config: &mut Config) -> Result<()> {
 pub(super) fn ernie(json: &Json, config: &mut Config) -> Result<()> {
     let keys: &[&str] = &["moe_num_experts", "num_experts"];
     let least = json.f64("moe_norm_min")?.unwrap_or(1e-12) as f32;
-    let choice = Spec { bias: true, normalize: true, least, ..choice(json, (keys, 64), ("moe_k", 6))? };
-    // Of training, of layers that draft tokens, and of a kind of position that is one here.
+    let choice = choice(json, (keys, 64), ("moe_k", 6))?.with_bias(true).with_normalize(true).with_least(least);
+    // These keys say how experts are trained and how many layers draft tokens; neither is run.
     json.understands(&["moe_capacity", "num_nextn_predict_layers", "moe_use_aux_free"]);
-    must_be(json, "moe_gate", "topk")?;
-    match json.f64("compression_ratio")? {
-        Some(ratio) if ratio != 1.0 => {
-            return Err(Error::Config { reason: format!("compression_ratio {ratio} is not supported: 1 is") });
-        }
-        _ => {}
-    }
+    json.only(&[("moe_gate", "topk")])?;
     let inner = json.size_or("moe_intermediate_size", 1536)?;
     let shared = shared(json, "moe_num_shared_experts", 2, inner)?;
     let interval = json.size_or("moe_layer_interval", 1)?;
@@ -197,18 +201,6 @@ fn shared(json: &Json, key: &str, default: u32, inner: u32) -> Result<Option<u32
     let count = json.u32(key)?.unwrap_or(default);
     let width = (count > 0).then(|| bounded(key, count.saturating_mul(inner)));
     width.transpose()
-}
-
-/// # Errors
-/// `Config` if `key` is there and another word than the family's.
-fn must_be(json: &Json, key: &str, word: &str) -> Result<()> {
-    match json.str(key)?.filter(|other| *other != word) {
-        Some(other) => {
-            let other = crate::error::one_line(other);
-            Err(Error::Config { reason: format!("{key} {other} is not supported: {word} is") })
-        }
-        None => Ok(()),
-    }
 }
 
 /// Hunyuan's experts, whose number and choices may differ from layer to layer.
@@ -237,9 +229,8 @@ pub(super) fn hunyuan(json: &Json, config: &mut Config) -> Result<()> {
             });
         }
     }
-    like::must_be(json, "use_mixed_mlp_moe", true)?;
-    like::must_be(json, "norm_topk_prob", true)?;
-    must_be(json, "norm_type", "rms")?;
+    json.only(&[("use_mixed_mlp_moe", "true")])?;
+    json.only(&[("norm_topk_prob", "true")])?;
     json.understands(&["moe_random_routing_dropped_token", "moe_drop_tokens"]);
     let counts = of(&["num_experts", "num_local_experts"])?;
     let chosen = of(&["moe_topk", "num_experts_per_tok"])?;
@@ -249,7 +240,7 @@ pub(super) fn hunyuan(json: &Json, config: &mut Config) -> Result<()> {
         if chosen > experts {
             return Err(Error::Config { reason: format!("moe_topk {chosen} is more than num_experts {experts}") });
         }
-        let choice = Spec { normalize: true, ..Spec::new(1, experts, chosen) };
+        let choice = Spec::new(1, experts, chosen).with_normalize(true);
         layer.mlp = Experts { shared: Some(mlp), ..Experts::new(choice, mlp) }.into();
     }
     Ok(())
@@ -281,38 +272,73 @@ fn grouped_of(json: &Json, (keys, count): (&[&str], u32), default: u32, of: [u32
             format!("num_experts_per_tok {chosen} is more than the topk_group {kept} of n_group {groups} groups have");
         return Err(Error::Config { reason });
     }
-    Ok(Spec {
-        scores: Scores::Sigmoid,
-        bias: true,
-        groups,
-        kept,
-        group_best: 2,
-        normalize: json.bool("norm_topk_prob")?.unwrap_or(true),
-        eps: 1e-20,
-        scale: json.f64("routed_scaling_factor")?.unwrap_or(1.0) as f32,
-        ..choice(json, (keys, count), ("num_experts_per_tok", default))?
-    })
+    Ok(choice(json, (keys, count), ("num_experts_per_tok", default))?
+        .with_scores(Scores::Sigmoid)
+        .with_bias(true)
+        .with_groups(groups)
+        .with_kept(kept)
+        .with_group_best(2)
+        .with_normalize(json.bool("norm_topk_prob")?.unwrap_or(true))
+        .with_eps(1e-20)
+        .with_scale(json.f64("routed_scaling_factor")?.unwrap_or(1.0) as f32))
 }
 
-pub(super) fn glm4(json: &Json, config: &mut Config) -> Result<()> {
-    let choice = grouped(json, (&["n_routed_experts", "num_local_experts"], 128), 8)?;
+/// Sigmoids and a correction of the choice, with the defaults of the number of experts and of a token's.
+fn corrected(json: &Json, [count, chosen]: [u32; 2], scale: f64) -> Result<Spec> {
+    let keys: &[&str] = &["num_experts", "num_local_experts"];
+    Ok(choice(json, (keys, count), ("num_experts_per_tok", chosen))?
+        .with_scores(Scores::Sigmoid)
+        .with_bias(true)
+        .with_normalize(true)
+        .with_eps(1e-20)
+        .with_scale(scale as f32))
+}
+
+/// Sigmoids, a correction of the choice, and experts as wide as other MLPs.
+pub(super) fn minimax(json: &Json, config: &mut Config) -> Result<()> {
+    let choice = corrected(json, [256, 8], 1.0)?.with_eps(0.0);
+    put(config, |_| true, |mlp| Experts::new(choice, mlp));
+    Ok(())
+}
+
+/// Sigmoids without a correction, and an MLP of all tokens.
+pub(super) fn flint(json: &Json, config: &mut Config) -> Result<()> {
+    let choice = corrected(json, [256, 6], 1.0)?
+        .with_bias(false)
+        .with_eps(0.0)
+        .with_normalize(json.bool("norm_topk_prob")?.unwrap_or(true));
+    let inner = json.size_or("moe_intermediate_size", 512)?;
+    let shared = json.size_or("shared_expert_intermediate_size", 1024)?;
+    // Its class has two dense layers where the key is missing or null.
+    let dense = json.numbers("mlp_only_layers")?.unwrap_or(vec![0, 1]);
+    let step = json.size_or("decoder_sparse_step", 1)?;
+    let sparse = |index: u32| (index + 1).is_multiple_of(step) && !dense.contains(&index);
+    put(config, sparse, sharing(choice, inner, Some(shared)));
+    Ok(())
+}
+
+/// Mellum: Qwen3's, in the layers that `mlp_layer_types` says.
+pub(super) fn mellum(json: &Json, config: &mut Config) -> Result<()> {
+    let choice = choice(json, (&["num_experts", "num_local_experts"], 64), ("num_experts_per_tok", 8))?
+        .with_normalize(json.bool("norm_topk_prob")?.unwrap_or(true));
+    let inner = json.size_or("moe_intermediate_size", 896)?;
+    let sparse = sparse_types(json, config.layers.len())?;
+    let sparse = |index: u32| sparse.as_ref().is_none_or(|all| all[index as usize]);
+    put(config, sparse, |mlp| Experts::new(choice, Mlp { inner, ..mlp }));
+    Ok(())
+}
+
+pub(super) fn afmoe(json: &Json, config: &mut Config) -> Result<()> {
+    let choice = corrected(json, [64, 6], json.f64("route_scale")?.unwrap_or(1.0))?;
     let inner = json.size_or("moe_intermediate_size", 1408)?;
-    let shared = shared(json, "n_shared_experts", 1, inner)?;
-    let dense = json.u32("first_k_dense_replace")?.unwrap_or(1);
+    let shared = shared(json, "num_shared_experts", 2, inner)?;
+    let dense = json.u32("num_dense_layers")?.unwrap_or(1);
     put(config, |index| index >= dense, sharing(choice, inner, shared));
     Ok(())
 }
 
 pub(super) fn hy(json: &Json, config: &mut Config) -> Result<()> {
-    let keys: &[&str] = &["num_experts", "num_local_experts"];
-    let choice = Spec {
-        scores: Scores::Sigmoid,
-        bias: true,
-        normalize: true,
-        eps: 1e-20,
-        scale: json.f64("router_scaling_factor")?.unwrap_or(2.826) as f32,
-        ..choice(json, (keys, 192), ("num_experts_per_tok", 8))?
-    };
+    let choice = corrected(json, [192, 8], json.f64("router_scaling_factor")?.unwrap_or(2.826))?;
     let inner = json.size_or("moe_intermediate_size", 1536)?;
     let shared = shared(json, "num_shared_experts", 1, inner)?;
     // The precision of a sum.
@@ -349,7 +375,7 @@ pub(super) fn gpt_oss(json: &Json, config: &mut Config) -> Result<()> {
     let keys: &[&str] = &["num_local_experts", "num_experts"];
     // The older name of the second key says the same.
     json.understands(&["experts_per_token"]);
-    let choice = Spec { scores: Scores::Chosen, ..choice(json, (keys, 128), ("num_experts_per_tok", 4))? };
+    let choice = choice(json, (keys, 128), ("num_experts_per_tok", 4))?.with_scores(Scores::Chosen);
     let [alpha, limit] = [("swiglu_alpha", 1.702), ("swiglu_limit", 7.0)].map(|(key, default)| {
         let value = json.f64(key)?.unwrap_or(default);
         match value > 0.0 {
@@ -369,14 +395,12 @@ pub(super) fn gpt_oss(json: &Json, config: &mut Config) -> Result<()> {
 /// LFM2's experts: sigmoids, a correction of the choice, and first layers without experts.
 pub(super) fn lfm2(json: &Json, config: &mut Config) -> Result<()> {
     let normalize = json.bool("norm_topk_prob")?.unwrap_or(true);
-    let choice = Spec {
-        scores: Scores::Sigmoid,
-        bias: json.bool("use_expert_bias")?.unwrap_or(true),
-        normalize,
-        eps: 1e-6,
-        scale: json.f64("routed_scaling_factor")?.unwrap_or(1.0) as f32,
-        ..choice(json, (&["num_experts", "num_local_experts"], 32), ("num_experts_per_tok", 4))?
-    };
+    let choice = choice(json, (&["num_experts", "num_local_experts"], 32), ("num_experts_per_tok", 4))?
+        .with_scores(Scores::Sigmoid)
+        .with_bias(json.bool("use_expert_bias")?.unwrap_or(true))
+        .with_normalize(normalize)
+        .with_eps(1e-6)
+        .with_scale(json.f64("routed_scaling_factor")?.unwrap_or(1.0) as f32);
     let inner = json.size_or("moe_intermediate_size", 1792)?;
     let dense = json.u32("num_dense_layers")?.unwrap_or(2);
     put(config, |index| index >= dense, |mlp| Experts::new(choice, Mlp { inner, ..mlp }));

@@ -74,9 +74,7 @@ pub(super) fn config(json: &Json) -> Result<Config> {
         return Err(Error::Config { reason: format!("query_pre_attn_scalar must be positive, got {scalar}") });
     }
     let bidirectional = json.bool("use_bidirectional_attention")?.unwrap_or(false);
-    for key in ["final_logit_softcapping", "attn_logit_softcapping"] {
-        refuse_cap(key, json.f64(key)?)?;
-    }
+    refuse_cap("attn_logit_softcapping", json.f64("attn_logit_softcapping")?)?;
     let [period, older] = ["sliding_window_pattern", "_sliding_window_pattern"].map(|key| json.u32(key));
     let period = period?.or(older?).unwrap_or(PERIOD);
     let window = json.u32("sliding_window")?;
@@ -106,6 +104,7 @@ pub(super) fn config(json: &Json) -> Result<Config> {
     let layers = windows.into_iter().map(|window| shape.layer(window)).collect();
     let mut config = Config {
         embed_scale: embed_scale(dim),
+        logit_cap: json.f64("final_logit_softcapping")?.map(|cap| cap as f32),
         tied: Some(json.bool("tie_word_embeddings")?.unwrap_or(true)),
         stops: json.ids("eos_token_id")?,
         ..Config::new("gemma3", vocab, dim, context, layers)

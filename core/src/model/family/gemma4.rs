@@ -73,7 +73,8 @@ pub(super) fn config(json: &Json) -> Result<Config> {
     match json.get("use_bidirectional_attention").map(|value| (value.as_str(), value.as_bool())) {
         // These attend differently for tokens of pictures alone, which are not read here.
         None | Some((Some("vision"), _) | (_, Some(false))) => {}
-        Some((Some("all"), _)) => both_sides(&mut config, |window| window / 2 + 1),
+        // Half of the window and one more on each side, beside the token itself.
+        Some((Some("all"), _)) => both_sides(&mut config, |window| window / 2 + 2),
         Some(_) => return refused("use_bidirectional_attention must be null, \"vision\" or \"all\"".into()),
     }
     Ok(config)
@@ -105,6 +106,8 @@ fn shapes(json: &Json, windows: &[Option<u32>]) -> Result<Vec<Shape>> {
     };
     let mut all: Vec<Shape> = windows.iter().map(|_| Shape { dim, kv_heads }).collect();
     let Some(given) = json.object("per_layer_config")? else {
+        // Null is a model whose layers are all alike.
+        let windows = if json.has("per_layer_config") { &[] } else { windows };
         for (shape, _) in all.iter_mut().zip(windows).filter(|(_, window)| window.is_none()) {
             *shape = Shape { dim: global, kv_heads: global_heads };
         }
@@ -175,7 +178,7 @@ fn experts(json: &Json, kind: Kind, norm: Norm) -> Result<Option<Experts>> {
     if chosen > experts {
         return refused(format!("top_k_experts must be at most num_experts, {experts}, got {chosen}"));
     }
-    let choice = Spec { normalize: true, ..Spec::new(1, experts, chosen) };
+    let choice = Spec::new(1, experts, chosen).with_normalize(true);
     let each = Mlp::gated(json.size("moe_intermediate_size")?, kind);
     Ok(Some(Experts { apart: Some(norm), factors: true, ..Experts::new(choice, each) }))
 }

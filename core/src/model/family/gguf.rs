@@ -5,6 +5,8 @@
 //! weights stay where they are.
 
 use super::gemma3;
+use super::gguf_encoder as encoder;
+use super::gguf_gemma;
 use super::gguf_keys::Keys;
 use super::gguf_rows::{ROWS, Row};
 use super::json::{bounded, layers};
@@ -59,8 +61,14 @@ pub(super) fn config(metadata: &Metadata) -> Result<(Config, &'static Row)> {
     } else {
         read.must_be("attention.value_length", head_dim)?;
     }
-    if read.bool("attention.causal")? == Some(false) {
-        return read.refused("attention.causal", "false", "attention that sees later tokens is not supported");
+    match read.bool("attention.causal")? {
+        Some(true) if row.encoder => {
+            return read.refused("attention.causal", "true", "tokens of this architecture see those behind them");
+        }
+        Some(false) if !row.encoder => {
+            return read.refused("attention.causal", "false", "attention that sees later tokens is not supported");
+        }
+        _ => {}
     }
     let eps = match row.norm.kind {
         norm::Kind::Layer => "attention.layer_norm_epsilon",
@@ -73,7 +81,7 @@ pub(super) fn config(metadata: &Metadata) -> Result<(Config, &'static Row)> {
         None => None,
     };
     let window = read.u32("attention.sliding_window")?.filter(|window| *window > 0);
-    let slides = slides(&read, count, row.period, window.is_some())?;
+    let slides = slides(&read, count, row, window.is_some())?;
     let attention = Attention {
         rope,
         input_bias: row.input_bias,
@@ -101,6 +109,7 @@ pub(super) fn config(metadata: &Metadata) -> Result<(Config, &'static Row)> {
         stops: stops.into_iter().filter_map(stop).collect(),
         ..Config::new(architecture, vocab, dim, context, slides.iter().map(layer).collect())
     };
+    config.pooled = encoder::pooled(&read)?;
     (row.more)(&read, &mut config)?;
     let experts = config.layers.iter().any(|layer| layer.mlp.experts().is_some());
     if !experts && read.u32("expert_count")?.is_some_and(|n| n > 0) {
@@ -112,11 +121,11 @@ pub(super) fn config(metadata: &Metadata) -> Result<(Config, &'static Row)> {
     Ok((config, row))
 }
 
-/// Returns for each layer whether it has a window: those that the file names, or all but the last of each period.
-/// A period of 0 means all layers.
-fn slides(read: &Keys<'_>, count: u32, period: Option<u32>, windows: bool) -> Result<Vec<bool>> {
+/// Returns for each layer whether it has a window: those that the file names, or all but one of each period. A period of
+/// 0 means all layers.
+fn slides(read: &Keys<'_>, count: u32, row: &Row, windows: bool) -> Result<Vec<bool>> {
     const KEY: &str = "attention.sliding_window_pattern";
-    let Some(period) = period else { return Ok(vec![true; count as usize]) };
+    let Some(period) = row.period else { return Ok(vec![true; count as usize]) };
     if let Some(Value::Array(array)) = read.get(KEY) {
         return match array {
             Array::Bool(all) if all.len() == count as usize => Ok(all.clone()),
@@ -124,7 +133,11 @@ fn slides(read: &Keys<'_>, count: u32, period: Option<u32>, windows: bool) -> Re
         };
     }
     let period = if windows { read.u32(KEY)?.unwrap_or(period) } else { period };
-    Ok((0..count).map(|layer| gemma3::slides(layer, period)).collect())
+    let slides = |layer: u32| match row.full_first {
+        true => period == 0 || !layer.is_multiple_of(period),
+        false => gemma3::slides(layer, period),
+    };
+    Ok((0..count).map(slides).collect())
 }
 
 /// Refuses files that hold no model, and blocks of another version.
@@ -168,12 +181,12 @@ fn frequencies(read: &Keys<'_>, head_dim: u32, context: u32) -> Result<Frequenci
     read.must_be_one("rope.scaling.yarn_ext_factor")?;
     read.must_be_one("rope.scaling.yarn_attn_factor")?;
     read.understands(&["rope.scaling.finetuned"]);
-    let plain = Frequencies { magnitude: own, ..Frequencies::new(theta, rotary) };
+    let plain = Frequencies::new(theta, rotary).with_magnitude(own);
     // A factor without a type is linear.
     Ok(match read.str("rope.scaling.type")?.unwrap_or("linear") {
         "none" => plain,
         "linear" => match factor {
-            Some(factor) => Frequencies { scaling: Scaling::Linear { factor }, ..plain },
+            Some(factor) => plain.with_scaling(Scaling::Linear { factor }),
             None => plain,
         },
         "yarn" => {
@@ -183,7 +196,7 @@ fn frequencies(read: &Keys<'_>, head_dim: u32, context: u32) -> Result<Frequenci
             let factor = factor.unwrap_or(1.0);
             let magnitude = yarn_magnitude(factor, 1.0) / log.map_or(1.0, |log| yarn_magnitude(factor, log)) * own;
             let scaling = Scaling::Yarn { factor, fast, slow, original: original.into(), whole: true };
-            Frequencies { scaling, magnitude, ..plain }
+            plain.with_scaling(scaling).with_magnitude(magnitude)
         }
         "longrope" => {
             if let Some(factor) = factor.filter(|factor| *factor != 1.0) {
@@ -191,7 +204,7 @@ fn frequencies(read: &Keys<'_>, head_dim: u32, context: u32) -> Result<Frequenci
             }
             // The divisors are tensors, which are read with the weights.
             let none = || Vec::new().into();
-            Frequencies { scaling: Scaling::Long { short: none(), long: none(), original }, ..plain }
+            plain.with_scaling(Scaling::Long { short: none(), long: none(), original })
         }
         other => {
             let other = crate::error::one_line(other);
@@ -220,15 +233,26 @@ pub(super) fn place(config: &Config, role: Role, layer: usize, kind: &str) -> Pl
     {
         return place;
     }
+    if let Some(place) = gguf_gemma::place(config, role, layer, kind) {
+        return place;
+    }
+    let kimi = config.architecture == "kimi-linear";
     let inside = match role {
+        Role::MixedGate if kimi => "ssm_g_b",
+        Role::Decay if kimi => "ssm_f_b",
+        Role::QueryConv if kimi => "ssm_conv1d_q",
+        Role::KeyConv if kimi => "ssm_conv1d_k",
+        Role::ValueConv if kimi => "ssm_conv1d_v",
         Role::Embedding => return Place::plain(format!("token_embd.{kind}")),
         Role::Positions => return Place::plain(format!("position_embd.{kind}")),
         // The name of the norm of embeddings, which there is none of.
         Role::FinalNorm if shortconv(config) => return Place::plain(format!("token_embd_norm.{kind}")),
         Role::FinalNorm => return Place::plain(format!("output_norm.{kind}")),
         Role::TokenTypes => return Place::plain(format!("token_types.{kind}")),
-        Role::Transform => return Place::plain(format!("cls.{kind}")),
-        Role::TransformNorm => return Place::plain(format!("cls.norm.{kind}")),
+        Role::Distances => return Place::plain(format!("attn_rel_b.{kind}")),
+        // No file holds the layer in front of a head of tokens.
+        Role::Transform | Role::TransformNorm => return Place::plain(format!("output_transform.{kind}")),
+        Role::PooledDense => return Place::plain(format!("dense_{}.{kind}", layer + 2)),
         Role::Head => return Place::plain(format!("output.{kind}")),
         Role::RopeDivisors => return Place::plain(format!("rope_freqs.{kind}")),
         Role::RopeShort => return Place::plain(format!("rope_factors_short.{kind}")),
@@ -305,7 +329,6 @@ pub(super) fn place(config: &Config, role: Role, layer: usize, kind: &str) -> Pl
         Role::SharedOutputNorm => "post_ffw_norm_1",
         Role::ExpertFactor => return Place::plain(format!("blk.{layer}.ffn_down_exps.scale")),
         Role::Sinks => return Place::plain(format!("blk.{layer}.attn_sinks.{kind}")),
-        // No file of an architecture that is read here has them.
         Role::Pooler => return Place::plain(format!("cls.{kind}")),
         Role::PoolerNorm => return Place::plain(format!("cls.norm.{kind}")),
         Role::Classifier => return Place::plain(format!("cls.output.{kind}")),

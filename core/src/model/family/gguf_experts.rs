@@ -31,7 +31,7 @@ fn told(read: &Keys<'_>, choice: Spec) -> Result<Spec> {
         return read.refused("expert_weights_scale", scale, "it must be positive");
     }
     let normalize = read.bool("expert_weights_norm")?.unwrap_or(choice.normalize);
-    Ok(Spec { scores, normalize, scale: scale as f32, ..choice })
+    Ok(choice.with_scores(scores).with_normalize(normalize).with_scale(scale as f32))
 }
 
 /// The width of each expert, if its key is missing that of dense MLPs.
@@ -59,7 +59,7 @@ pub(super) fn mixtral(read: &Keys<'_>, config: &mut Config) -> Result<()> {
         read.understands(&["expert_used_count"]);
         return Ok(());
     }
-    let choice = Spec { normalize: true, ..choice(read)? };
+    let choice = choice(read)?.with_normalize(true);
     let inner = inner(read, width(config))?;
     put(config, |_| true, |mlp| Experts::new(choice, Mlp { inner, ..mlp }));
     Ok(())
@@ -83,7 +83,7 @@ pub(super) fn qwen2(read: &Keys<'_>, config: &mut Config) -> Result<()> {
 }
 
 pub(super) fn qwen3(read: &Keys<'_>, config: &mut Config) -> Result<()> {
-    let choice = Spec { normalize: true, ..choice(read)? };
+    let choice = choice(read)?.with_normalize(true);
     let inner = inner(read, width(config) / choice.chosen)?;
     put(config, |_| true, |mlp| Experts::new(choice, Mlp { inner, ..mlp }));
     Ok(())
@@ -100,7 +100,7 @@ pub(super) fn olmoe(read: &Keys<'_>, config: &mut Config) -> Result<()> {
 
 /// Biases everywhere, sinks, and every other layer slides.
 pub(super) fn gpt_oss(read: &Keys<'_>, config: &mut Config) -> Result<()> {
-    let choice = Spec { scores: Scores::Chosen, ..choice(read)? };
+    let choice = choice(read)?.with_scores(Scores::Chosen);
     let inner = inner(read, width(config))?;
     each(config, |attention| {
         (attention.sinks, attention.input_bias, attention.output_bias) = (true, true, true);
@@ -141,7 +141,7 @@ pub(super) fn granite(read: &Keys<'_>, config: &mut Config) -> Result<()> {
 
 /// As [`granite`], without the factors.
 pub(super) fn granite_experts(read: &Keys<'_>, config: &mut Config) -> Result<()> {
-    let choice = Spec { scores: Scores::Chosen, ..choice(read)? };
+    let choice = choice(read)?.with_scores(Scores::Chosen);
     let inner = inner(read, width(config))?;
     let shared = shared(read, inner)?;
     put(config, |_| true, sharing(choice, inner, shared));
@@ -150,7 +150,7 @@ pub(super) fn granite_experts(read: &Keys<'_>, config: &mut Config) -> Result<()
 
 /// The router of DeepSeek-V3 in GLM 4.5.
 pub(super) fn glm4(read: &Keys<'_>, config: &mut Config) -> Result<()> {
-    let choice = Spec { scores: Scores::Sigmoid, bias: true, normalize: true, eps: 1e-20, ..choice(read)? };
+    let choice = choice(read)?.with_scores(Scores::Sigmoid).with_bias(true).with_normalize(true).with_eps(1e-20);
     let choice = told(read, choice)?;
     // One group is none; blocks that draft tokens are no layers.
     read.must_be("expert_group_count", 1)?;
@@ -161,14 +161,31 @@ pub(super) fn glm4(read: &Keys<'_>, config: &mut Config) -> Result<()> {
     Ok(())
 }
 
+/// Gemma 4's, beside the MLP of all tokens.
+pub(super) fn gemma4(read: &Keys<'_>, config: &mut Config) -> Result<()> {
+    let choice = choice(read)?.with_normalize(true);
+    let (inner, apart) = (inner(read, width(config))?, config.final_norm);
+    put(
+        config,
+        |_| true,
+        |mlp| Experts { shared: Some(mlp), apart, factors: true, ..Experts::new(choice, Mlp { inner, ..mlp }) },
+    );
+    Ok(())
+}
+
 /// DeepSeek's routers: with sigmoids and a correction those of V3, and else those of V2, whose groups count by their best
 /// expert. Files without experts have none.
 pub(super) fn deepseek(read: &Keys<'_>, config: &mut Config) -> Result<()> {
+    deepseek_or(read, config, false)
+}
+
+/// As [`deepseek`]; `normalize` says whether weights are divided by their sum where the file does not.
+pub(super) fn deepseek_or(read: &Keys<'_>, config: &mut Config, normalize: bool) -> Result<()> {
     if read.u32("expert_count")?.unwrap_or(0) == 0 {
         read.understands(&["leading_dense_block_count", "expert_group_count", "expert_group_used_count"]);
         return Ok(());
     }
-    let told = told(read, choice(read)?)?;
+    let told = told(read, choice(read)?.with_normalize(normalize))?;
     let sigmoid = told.scores == Scores::Sigmoid;
     let [groups, kept] = [read.or("expert_group_count", 1)?, read.or("expert_group_used_count", 1)?];
     if kept > groups || !told.experts.is_multiple_of(groups) || told.chosen > kept * (told.experts / groups) {
@@ -176,7 +193,8 @@ pub(super) fn deepseek(read: &Keys<'_>, config: &mut Config) -> Result<()> {
         return read.refused("expert_group_count", groups, &reason);
     }
     let group_best = if sigmoid { 2 } else { 1 };
-    let choice = Spec { bias: sigmoid, groups, kept, group_best, eps: 1e-20, ..told };
+    let choice =
+        told.with_bias(sigmoid).with_groups(groups).with_kept(kept).with_group_best(group_best).with_eps(1e-20);
     let inner = inner(read, width(config))?;
     let (shared, dense) = (shared(read, inner)?, read.u32("leading_dense_block_count")?.unwrap_or(0));
     put(config, |index| index >= dense, sharing(choice, inner, shared));
@@ -184,7 +202,7 @@ pub(super) fn deepseek(read: &Keys<'_>, config: &mut Config) -> Result<()> {
 }
 
 pub(super) fn ernie(read: &Keys<'_>, config: &mut Config) -> Result<()> {
-    let choice = Spec { bias: true, normalize: true, least: 1e-12, ..choice(read)? };
+    let choice = choice(read)?.with_bias(true).with_normalize(true).with_least(1e-12);
     let inner = inner(read, width(config))?;
     let shared = shared(read, inner)?;
     let dense = read.u32("leading_dense_block_count")?.unwrap_or(0);
@@ -197,7 +215,7 @@ pub(super) fn ernie(read: &Keys<'_>, config: &mut Config) -> Result<()> {
 /// Norms of queries and keys follow their rotation.
 pub(super) fn hunyuan(read: &Keys<'_>, config: &mut Config) -> Result<()> {
     each(config, |attention| attention.norm_rotated = true);
-    let choice = Spec { normalize: true, ..choice(read)? };
+    let choice = choice(read)?.with_normalize(true);
     let inner = inner(read, width(config))?;
     let shared = shared(read, inner)?;
     put(config, |_| true, sharing(choice, inner, shared));
@@ -206,7 +224,7 @@ pub(super) fn hunyuan(read: &Keys<'_>, config: &mut Config) -> Result<()> {
 
 /// LFM2's experts, behind layers without any.
 pub(super) fn lfm2(read: &Keys<'_>, config: &mut Config) -> Result<()> {
-    let choice = Spec { scores: Scores::Sigmoid, bias: true, normalize: true, eps: 1e-6, ..choice(read)? };
+    let choice = choice(read)?.with_scores(Scores::Sigmoid).with_bias(true).with_normalize(true).with_eps(1e-6);
     let choice = told(read, choice)?;
     let inner = inner(read, width(config))?;
     let dense = read.u32("leading_dense_block_count")?.unwrap_or(0);

@@ -16,8 +16,8 @@ pub(super) struct Keys<'a> {
     asked: RefCell<BTreeSet<String>>,
 }
 
-/// Keys that change no logits: names of layouts, how a file was made, and how texts become vectors.
-const HARMLESS: [&str; 4] = ["vocab_size", "tensor_data_layout", "pooling_type", "rope.scaling.finetuned"];
+/// Keys that change no logits: names of layouts and of labels, and how a file was made.
+const HARMLESS: [&str; 4] = ["vocab_size", "tensor_data_layout", "classifier.output_labels", "rope.scaling.finetuned"];
 
 impl<'a> Keys<'a> {
     pub(super) fn new(metadata: &'a Metadata, architecture: &'a str) -> Self {
@@ -112,6 +112,19 @@ impl<'a> Keys<'a> {
             true => Ok(Some(all)),
             false => Err(wrong()),
         }
+    }
+
+    /// A list of numbers.
+    pub(super) fn floats(&self, name: &str) -> Option<&'a [f32]> {
+        match self.get(name)? {
+            Value::Array(Array::F32(all)) => Some(all),
+            _ => None,
+        }
+    }
+
+    /// The token that fills texts up.
+    pub(super) fn padding(&self) -> Option<u32> {
+        self.metadata.u64("tokenizer.ggml.padding_token_id").and_then(|id| u32::try_from(id).ok())
     }
 
     pub(super) fn str(&self, name: &str) -> Result<Option<&'a str>> {

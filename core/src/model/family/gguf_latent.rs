@@ -8,10 +8,10 @@ use super::gguf_experts as experts;
 use super::gguf_keys::Keys;
 use super::gguf_more as more;
 use super::json::bounded;
-use super::like::each;
+use super::like::{each, kimi_layer};
 use super::rope::yarn_magnitude;
 use crate::config::{Attention, Config, Latent, Mixer, Norm};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use foveate_kernels::rope::Scaling;
 
 /// Makes the attention of all layers one whose keys and values come from latents; `values` is the width of values if the
@@ -72,6 +72,26 @@ pub(super) fn deepseek(read: &Keys<'_>, config: &mut Config) -> Result<()> {
 pub(super) fn mistral4(read: &Keys<'_>, config: &mut Config) -> Result<()> {
     deepseek(read, config)?;
     more::mistral3(read, config)
+}
+
+/// Kimi's delta rule in layers without heads of keys, and latent attention without a rotation in the others.
+pub(super) fn kimi(read: &Keys<'_>, config: &mut Config) -> Result<()> {
+    let count = config.layers.len();
+    latent(read, config, 0)?;
+    // There is no rotation, whatever is said of one.
+    read.understands(&["rope.freq_base", "rope.scaling.type", "rope.scaling.factor"]);
+    let heads = config.layers.first().and_then(|layer| layer.mixer.attention()).map_or(1, |a| a.heads);
+    let (dim, window) = (read.size("kda.head_dim")?, read.size("ssm.conv_kernel")?);
+    let delta = kimi_layer(config, [heads, dim, window]);
+    let keys = "kda.head_dim, ssm.conv_kernel and attention.head_count";
+    delta.check().map_err(|error| Error::Config { reason: format!("{keys} do not fit: {error}") })?;
+    let attends = read.counts("attention.head_count_kv", count)?.unwrap_or_else(|| vec![1; count]);
+    for (layer, heads) in config.layers.iter_mut().zip(attends) {
+        if heads == 0 {
+            layer.mixer = Mixer::Delta(delta.clone());
+        }
+    }
+    experts::deepseek_or(read, config, true)
 }
 
 /// Files may leave out the factors of embeddings, branches and logits, which are then those of the one model that there is.

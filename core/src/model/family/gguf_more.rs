@@ -128,7 +128,7 @@ pub(super) fn smollm3(_: &Keys<'_>, config: &mut Config) -> Result<()> {
 pub(super) fn mistral3(read: &Keys<'_>, config: &mut Config) -> Result<()> {
     let Some(beta) = factor(read, "attention.temperature_scale")? else { return Ok(()) };
     let original = f64::from(read.or("rope.scaling.original_context_length", config.context)?);
-    each(config, |_, attention| attention.temperature = Some(Temperature { beta, original }));
+    each(config, |_, attention| attention.temperature = Some(Temperature { beta, original, ahead: 0 }));
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 //! The architectures of GGUF files as rows of a table.
 
+use super::gguf_encoder as encoder;
 use super::gguf_experts as experts;
+use super::gguf_gemma as gemma;
 use super::gguf_hybrid as hybrid;
 use super::gguf_keys::Keys;
 use super::gguf_latent as latent;
@@ -35,6 +37,10 @@ pub(super) struct Row {
     /// If the file does not name the layers with a window: the length of a period in which all but the last have one.
     /// `None` if all layers have one.
     pub(super) period: Option<u32>,
+    /// The layer of a period without a window is its first one.
+    pub(super) full_first: bool,
+    /// Tokens see those behind them.
+    pub(super) encoder: bool,
     /// All else, on the finished configuration.
     pub(super) more: fn(&Keys<'_>, &mut Config) -> Result<()>,
 }
@@ -52,6 +58,8 @@ const PLAIN: Row = Row {
     activation: Kind::Silu,
     gated: true,
     period: None,
+    full_first: false,
+    encoder: false,
     more: |_, _| Ok(()),
 };
 
@@ -64,7 +72,8 @@ const GPT: Row = Row { norm: Norm::layer(1e-5), activation: Kind::Gelu, gated: f
 const BARE: Norm = Norm { bias: false, ..Norm::layer(1e-5) };
 
 /// Every row.
-pub(super) static ROWS: [&[Row]; 7] = [EXACT, LIKE_LLAMA, WITH_NORMS, WITH_EXPERTS, LIKE_GPT, HYBRIDS, LATENT];
+pub(super) static ROWS: [&[Row]; 8] =
+    [EXACT, LIKE_LLAMA, WITH_NORMS, WITH_EXPERTS, LIKE_GPT, HYBRIDS, LATENT, ENCODERS];
 
 /// Architectures whose files never leave open what they have.
 static EXACT: &[Row] = &[
@@ -164,6 +173,24 @@ static HYBRIDS: &[Row] = &[
     Row { name: "mamba2", norm: Norm::rms(1e-5), pairing: None, hybrid: true, more: hybrid::mamba2, ..PLAIN },
     Row { name: "granitehybrid", hybrid: true, more: hybrid::granite, ..INTERLEAVED },
     Row { name: "falcon-h1", norm: Norm::rms(1e-5), hybrid: true, more: hybrid::falcon_h1, ..PLAIN },
+    Row {
+        name: "gemma3n",
+        head_norm: true,
+        hybrid: true,
+        activation: Kind::GeluTanh,
+        period: Some(5),
+        more: gemma::gemma3n,
+        ..PLAIN
+    },
+    Row {
+        name: "gemma4",
+        head_norm: true,
+        hybrid: true,
+        activation: Kind::GeluTanh,
+        period: Some(6),
+        more: gemma::gemma4,
+        ..PLAIN
+    },
     Row { name: "rwkv7", by_tensors: false, pairing: None, hybrid: true, more: rwkv::gguf, ..GPT },
 ];
 
@@ -171,6 +198,44 @@ static LATENT: &[Row] = &[
     Row { name: "deepseek2", latent: true, more: latent::deepseek, ..INTERLEAVED },
     Row { name: "mistral4", latent: true, more: latent::mistral4, ..INTERLEAVED },
     Row { name: "minicpm3", norm: Norm::rms(1e-5), latent: true, more: latent::minicpm3, ..PLAIN },
+    Row {
+        name: "kimi-linear",
+        norm: Norm::rms(1e-5),
+        pairing: None,
+        hybrid: true,
+        latent: true,
+        more: latent::kimi,
+        ..PLAIN
+    },
+];
+
+/// BERT's norms have a smaller epsilon than those of others.
+const BERT: Row = Row { norm: Norm::layer(1e-12), encoder: true, ..GPT };
+
+static ENCODERS: &[Row] = &[
+    Row { name: "bert", pairing: None, more: encoder::bert, ..BERT },
+    Row { name: "nomic-bert", activation: Kind::Silu, gated: true, more: encoder::nomic, ..BERT },
+    Row {
+        name: "modern-bert",
+        norm: BARE,
+        gated: true,
+        encoder: true,
+        period: Some(3),
+        full_first: true,
+        more: encoder::modern,
+        ..GPT
+    },
+    Row { name: "eurobert", norm: Norm::rms(1e-5), encoder: true, more: encoder::euro, ..PLAIN },
+    Row {
+        name: "gemma-embedding",
+        head_norm: true,
+        by_tensors: false,
+        activation: Kind::GeluTanh,
+        period: Some(6),
+        encoder: true,
+        more: encoder::gemma,
+        ..PLAIN
+    },
 ];
 
 /// Returns the names of all architectures.

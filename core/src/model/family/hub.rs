@@ -118,10 +118,12 @@ pub(super) fn llama(config: &Config, role: Role, layer: usize, kind: &str) -> Pl
         Role::Pooler => return Place::plain(format!("head.dense.{kind}")),
         Role::PoolerNorm => return Place::plain(format!("head.norm.{kind}")),
         Role::Classifier => return Place::plain(format!("score.{kind}")),
+        // Folders have these in files of their own.
+        Role::PooledDense => return Place::plain(format!("pooled_dense.{layer}.{kind}")),
         Role::ExpertsIn => "mlp.fc1_latent_proj",
         Role::ExpertsOut => "mlp.fc2_latent_proj",
         // Configurations hold them, not tensors.
-        Role::RopeDivisors | Role::RopeShort | Role::RopeLong => "self_attn.rotary_emb",
+        Role::Distances | Role::RopeDivisors | Role::RopeShort | Role::RopeLong => "self_attn.rotary_emb",
     };
     Place::plain(format!("model.layers.{layer}.{inside}.{kind}"))
 }

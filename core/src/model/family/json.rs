@@ -1,11 +1,12 @@
 //! Reading a configuration: typed, with the key in every message, and keeping count of the keys that were asked for.
 
+use super::defaults::{self, Sizes};
 use super::known;
 use crate::error::{Error, Result, one_line};
 use crate::weights::foreign;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
 /// An object of a configuration.
@@ -14,6 +15,10 @@ pub(super) struct Json {
     /// The keys that lead to it, each with a dot behind it.
     path: String,
     asked: RefCell<BTreeSet<String>>,
+    /// The sizes of the family's class, for keys that are missing.
+    class: Cell<Option<&'static Sizes>>,
+    /// The keys for which they counted, with their sizes.
+    defaults: RefCell<Vec<String>>,
 }
 
 /// Parses JSON as Python writes it: with `NaN`, `Infinity` and `-Infinity`, each of which becomes the object that newer
@@ -64,8 +69,35 @@ fn float(value: &Value) -> Option<&str> {
 impl Json {
     pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
         match parse("config.json", bytes)? {
-            Value::Object(map) => Ok(Self { map, path: String::new(), asked: RefCell::default() }),
+            Value::Object(map) => Ok(Self::of(map, String::new())),
             _ => Err(Error::Config { reason: "config.json is no JSON object".into() }),
+        }
+    }
+
+    fn of(map: Map<String, Value>, path: String) -> Self {
+        Self { map, path, asked: RefCell::default(), class: Cell::default(), defaults: RefCell::default() }
+    }
+
+    /// Lets missing sizes be those of the class of a `model_type`.
+    pub(super) fn of_class(&self, kind: &str) {
+        self.class.set(defaults::find(kind));
+    }
+
+    /// Returns the class's size for a key that is missing; null says nothing else.
+    pub(super) fn default(&self, key: &str) -> Option<u32> {
+        let size = self.class.get().filter(|_| !self.has(key)).and_then(|sizes| sizes.of(key))?;
+        self.defaults.borrow_mut().push(format!("{key} {size}"));
+        Some(size)
+    }
+
+    /// An error of a configuration, with the sizes that are missing in it: they may be its cause.
+    pub(super) fn explained(&self, error: Error) -> Error {
+        let defaults = self.defaults.borrow().join(", ");
+        match error {
+            Error::Config { reason } if !defaults.is_empty() => Error::Config {
+                reason: format!("{reason} (sizes that are missing have their class's default: {defaults})"),
+            },
+            other => other,
         }
     }
 
@@ -112,10 +144,11 @@ impl Json {
         self.get(key).map(|v| small(v).ok_or_else(|| self.wrong(key, "a whole number below 2^32", v))).transpose()
     }
 
-    /// A dimension that must be there, from 1 to 2^24: no model is larger, and products of two fit 64 bits.
+    /// A dimension that must be there, unless its class has a default, from 1 to 2^24: no model is larger, and products of
+    /// two fit 64 bits.
     pub(super) fn size(&self, key: &str) -> Result<u32> {
         let missing = || Error::Config { reason: format!("{}{key} is missing", self.path) };
-        bounded(key, self.u32(key)?.ok_or_else(missing)?)
+        bounded(key, self.u32(key)?.or(self.default(key)).ok_or_else(missing)?)
     }
 
     /// A dimension that has a default.
@@ -127,7 +160,7 @@ impl Json {
         let path = format!("{}{key}.", self.path);
         let object = |v: &Value| {
             let map = v.as_object().cloned().ok_or_else(|| self.wrong(key, "an object", v))?;
-            Ok(Json { map, path, asked: RefCell::default() })
+            Ok(Json::of(map, path))
         };
         self.get(key).map(object).transpose()
     }
@@ -170,6 +203,26 @@ impl Json {
     /// Counts keys as asked for: others read them, or they change nothing in this family.
     pub(super) fn understands(&self, keys: &[&str]) {
         self.asked.borrow_mut().extend(keys.iter().map(|key| (*key).into()));
+    }
+
+    /// Checks keys that a family does not read: their values must say what it computes in any case.
+    ///
+    /// # Errors
+    /// `Config` for a key whose value is none of the words that stand behind it, separated by bars.
+    pub(super) fn only(&self, keys: &[(&str, &str)]) -> Result<()> {
+        for (key, words) in keys {
+            let Some(value) = self.get(key) else { continue };
+            let text = match (value.as_str(), value.as_f64()) {
+                (Some(text), _) => text.into(),
+                (None, Some(number)) => number.to_string(),
+                (None, None) => value.to_string(),
+            };
+            if !words.split('|').any(|word| word == text) {
+                let reason = format!("{key} {} is not supported: {words} is", one_line(&text));
+                return Err(Error::Config { reason });
+            }
+        }
+        Ok(())
     }
 
     /// Refuses keys that nobody asked for and that may change results.

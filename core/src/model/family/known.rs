@@ -5,25 +5,17 @@
 
 use serde_json::Value;
 
-/// Keys whose names speak of computing and that change nothing here: dropout and initialisation, what training and
-/// Python's classes read, and other tasks' heads.
+/// Keys whose names speak of computing and that change nothing here: initialisation, what training and Python's classes
+/// read, and other tasks' heads.
 const HARMLESS: &[&str] = &[
     "_attn_implementation",
     "_attn_implementation_autoset",
-    "attention_dropout",
-    "attention_probs_dropout_prob",
     "attn_implementation",
-    "attn_pdrop",
     "chunk_size_feed_forward",
-    "embd_pdrop",
-    "embedding_dropout",
-    "hidden_dropout",
-    "hidden_dropout_prob",
     "initializer_range",
     "mamba_ssm_dtype",
     "output_attentions",
     "output_hidden_states",
-    "resid_pdrop",
     "rope_theta",
     "num_beam_groups",
     "num_beams",
@@ -34,6 +26,9 @@ const HARMLESS: &[&str] = &[
     // Of GPT-2: scores in f32, as they always are here.
     "reorder_and_upcast_attn",
 ];
+
+/// Parts of names of keys that change nothing: special tokens, dropout, and which kernel computes attention.
+const UNREAD: &[&str] = &["token", "drop", "flash"];
 
 /// Beginnings of keys of parts that are not run: what sees or hears, what drafts tokens, and a head that sums up.
 const APART: &[&str] = &[
@@ -120,7 +115,9 @@ const COMPUTES: &[&str] = &[
 pub(super) fn matters(key: &str, value: &Value) -> bool {
     let key = key.to_ascii_lowercase();
     let computes = COMPUTES.iter().any(|part| key.contains(part));
-    let harmless = HARMLESS.contains(&&*key) || key.contains("token") || APART.iter().any(|part| key.starts_with(part));
+    let harmless = HARMLESS.contains(&&*key)
+        || UNREAD.iter().any(|part| key.contains(part))
+        || APART.iter().any(|part| key.starts_with(part));
     computes && !harmless && !off(&key, value)
 }
 
@@ -172,6 +169,9 @@ mod tests {
             ("num_local_experts", json!(0)),
             ("use_qk_norm", json!(false)),
             ("attention_dropout", json!(0.1)),
+            ("resid_pdrop", json!(0.1)),
+            ("layerdrop", json!(0.1)),
+            ("_flash_attn_2_enabled", json!(true)),
             ("vision_feature_layer", json!(-1)),
             ("transformers_version", json!("5")),
             ("_name_or_path", json!("a/b")),

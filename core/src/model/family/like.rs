@@ -4,8 +4,10 @@ use super::json::{Json, bounded, layers};
 use super::llama::{activation, windows};
 use super::names::Naming;
 use super::rope::{Rule, frequencies_of};
-use crate::config::{Attention, Config, Layer, Mixer, Mlp, Norm, Rope};
+use crate::config::{Attention, Config, Decay, Delta, Layer, Mixer, Mlp, Norm, OutputGate, Rope};
 use crate::error::{Error, Result};
+use foveate_kernels::activation::Kind;
+use foveate_kernels::conv;
 use foveate_kernels::norm;
 use foveate_kernels::rope::Pairing;
 
@@ -122,7 +124,9 @@ fn first(json: &Json, keys: &[&str]) -> Result<Option<u32>> {
 
 fn size(json: &Json, keys: &[&str]) -> Result<u32> {
     let missing = || Error::Config { reason: format!("{} is missing", keys.join(" or ")) };
-    bounded(keys.first().unwrap_or(&""), first(json, keys)?.ok_or_else(missing)?)
+    let default =
+        || if keys.iter().any(|key| json.has(key)) { None } else { keys.iter().find_map(|key| json.default(key)) };
+    bounded(keys.first().unwrap_or(&""), first(json, keys)?.or_else(default).ok_or_else(missing)?)
 }
 
 /// Reads a configuration by the row of its family.
@@ -182,6 +186,24 @@ pub(super) fn each(config: &mut Config, mut change: impl FnMut(u32, &mut Attenti
     }
 }
 
+/// The delta rule of Kimi Linear, whose gates have as many ranks as a head has elements.
+pub(super) fn kimi_layer(config: &Config, [heads, dim, window]: [u32; 3]) -> Delta {
+    Delta {
+        heads,
+        value_heads: heads,
+        key_dim: dim,
+        value_dim: dim,
+        window,
+        conv_bias: false,
+        activation: conv::Activation::Silu,
+        normalize: true,
+        decay: Some(Decay::Channel(dim)),
+        negative: false,
+        norm: norm_of(config),
+        gate: Some(OutputGate { kind: Kind::Sigmoid, rank: Some(dim) }),
+    }
+}
+
 /// The norm of all layers.
 pub(super) fn norm_of(config: &Config) -> Norm {
     config.final_norm.unwrap_or(Norm::rms(1e-6))
@@ -190,13 +212,4 @@ pub(super) fn norm_of(config: &Config) -> Norm {
 /// A layer norm with the default of its epsilon.
 pub(super) const fn layer_norm(eps: f32, bias: bool) -> Norm {
     Norm { kind: norm::Kind::Layer, eps, one_plus: false, bias, weight: true }
-}
-
-/// # Errors
-/// `Config` if `key` is there and not what the family computes, naming both.
-pub(super) fn must_be(json: &Json, key: &str, on: bool) -> Result<()> {
-    match json.bool(key)? {
-        Some(other) if other != on => Err(Error::Config { reason: format!("{key} {other} is not supported: {on} is") }),
-        _ => Ok(()),
-    }
 }

@@ -44,8 +44,11 @@ pub(super) fn config(json: &Json, kind: &str) -> Result<Config> {
         _ => 32_768,
     };
     let layers = windows_of(json, kind, count)?.into_iter().map(layer).collect();
-    if kind == "qwen2" {
-        json.understands(&["attention_bias"]);
+    match kind {
+        // The second key says how some engines read very long texts; the class does not read it.
+        "qwen2" => json.understands(&["attention_bias", "dual_chunk_attention_config"]),
+        "qwen3" => json.only(&[("use_qk_norm", "true")])?,
+        _ => {}
     }
     let context = json.size_or("max_position_embeddings", context)?;
     Ok(Config {

@@ -152,6 +152,26 @@ pub(super) const POST_NORM: Names = Names {
     order: Order::ByKind,
 };
 
+pub(super) const HYPERCLOVAX: Names = Names {
+    names: &[(Role::MixedNorm, "model.layers.{n}.post_norm1"), (Role::MlpNorm, "model.layers.{n}.post_norm2")],
+    order: Order::ByKind,
+};
+
+pub(super) const PERSIMMON: Names = Names {
+    names: &[
+        (Role::FinalNorm, "model.final_layernorm"),
+        (Role::Query, "model.layers.{n}.self_attn.query_key_value"),
+        (Role::Key, "model.layers.{n}.self_attn.query_key_value"),
+        (Role::Value, "model.layers.{n}.self_attn.query_key_value"),
+        (Role::Output, "model.layers.{n}.self_attn.dense"),
+        (Role::QueryNorm, "model.layers.{n}.self_attn.q_layernorm"),
+        (Role::KeyNorm, "model.layers.{n}.self_attn.k_layernorm"),
+        (Role::Up, "model.layers.{n}.mlp.dense_h_to_4h"),
+        (Role::Down, "model.layers.{n}.mlp.dense_4h_to_h"),
+    ],
+    order: Order::ByGroup,
+};
+
 pub(super) const STARCODER2: Names = Names {
     names: &[(Role::Up, "model.layers.{n}.mlp.c_fc"), (Role::Down, "model.layers.{n}.mlp.c_proj")],
     order: Order::ByKind,

@@ -1,5 +1,6 @@
 //! Names of tensors of encoders.
 
+use super::encoder;
 use super::names::{Names, Naming, Order};
 use super::{Place, Role};
 use crate::config::Config;
@@ -7,8 +8,12 @@ use crate::config::Config;
 /// The names of a `model_type`.
 pub(super) fn of(kind: &str) -> Naming {
     match kind {
+        "albert" => Naming::Function(albert),
         "bert" => Naming::Function(bert),
         "distilbert" => Naming::Table(&DISTILBERT),
+        "electra" => Naming::Function(electra),
+        "jina_embeddings_v3" => Naming::Function(jina),
+        "mpnet" => Naming::Function(mpnet),
         "nomic_bert" => Naming::Function(nomic),
         "modernbert" => Naming::Table(&MODERN),
         "modernbert-decoder" => Naming::Table(&MODERN_DECODER),
@@ -24,20 +29,30 @@ fn own_bias(config: &Config) -> bool {
 /// True for tensors of an encoder that are not run: heads of other tasks, a table of positions that counts up, and the one
 /// of two biases of the output product that is not used.
 pub(super) fn apart(config: &Config, tensor: &str) -> bool {
-    let encoder = ["bert", "roberta", "xlm-roberta", "camembert", "distilbert", "nomic_bert"];
-    let tensor = ["bert.", "roberta.", "distilbert.", "nomic_bert."]
+    let tensor = ["albert.", "bert.", "roberta.", "distilbert.", "electra.", "mpnet.", "nomic_bert."]
         .iter()
         .find_map(|word| tensor.strip_prefix(word))
         .unwrap_or(tensor);
     let unused = match own_bias(config) {
-        true => ["cls.predictions.bias", "lm_head.bias"],
-        false => ["cls.predictions.decoder.bias", "lm_head.decoder.bias"],
+        true => ["cls.predictions.bias", "lm_head.bias", "predictions.bias"],
+        false => ["cls.predictions.decoder.bias", "lm_head.decoder.bias", "predictions.decoder.bias"],
     };
-    encoder.contains(&&*config.architecture)
-        && (tensor.starts_with("pooler.dense.") && config.classifier.is_none()
+    encoder::BERT.contains(&&*config.architecture)
+        && ((tensor.starts_with("pooler.dense.") || matches!(tensor, "pooler.weight" | "pooler.bias"))
+            && config.classifier.is_none()
             || tensor.starts_with("cls.seq_relationship.")
+            || tensor.starts_with("sop_classifier.")
+            || tensor.starts_with("discriminator_predictions.")
             || tensor == "embeddings.position_ids"
             || unused.contains(&tensor))
+}
+
+/// All layers of ALBERT have the same weights.
+fn albert(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+    match (role, kind) {
+        (Role::Head, "bias") if !own_bias(config) => Place::plain("predictions.bias".into()),
+        _ => ALBERT.place(config, role, layer, kind),
+    }
 }
 
 /// BERT's bias of the output product stands beside it.
@@ -59,6 +74,51 @@ fn roberta(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
         _ => BERT.place(config, role, layer, kind),
     };
     Place { name: place.name.replacen("bert.", "roberta.", 1), ..place }
+}
+
+fn electra(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+    let name = match role {
+        Role::ProjectIn => "electra.embeddings_project",
+        Role::Head => "generator_lm_head",
+        Role::Transform => "generator_predictions.dense",
+        Role::TransformNorm => "generator_predictions.LayerNorm",
+        _ => {
+            let place = roberta(config, role, layer, kind);
+            return Place { name: place.name.replacen("roberta.", "electra.", 1), ..place };
+        }
+    };
+    Place::plain(format!("{name}.{kind}"))
+}
+
+/// The layers of Nomic BERT under other names, and RoBERTa's heads.
+fn jina(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+    let own = match role {
+        Role::Up => "mlp.fc1",
+        Role::EmbedNorm => return Place::plain(format!("roberta.emb_ln.{kind}")),
+        Role::Query | Role::Key | Role::Value | Role::Output | Role::Down | Role::MixedSumNorm | Role::MlpSumNorm => {
+            let place = NOMIC.place(config, role, layer, kind);
+            let name = place.name.replacen("nomic_bert.", "roberta.", 1).replacen(".attn.", ".mixer.", 1);
+            return Place { name, ..place };
+        }
+        _ => return roberta(config, role, layer, kind),
+    };
+    Place::plain(format!("roberta.encoder.layers.{layer}.{own}.{kind}"))
+}
+
+fn mpnet(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+    let inside = match role {
+        Role::Query => "attention.attn.q",
+        Role::Key => "attention.attn.k",
+        Role::Value => "attention.attn.v",
+        Role::Output => "attention.attn.o",
+        Role::MixedSumNorm => "attention.LayerNorm",
+        Role::Distances => return Place::plain("mpnet.encoder.relative_attention_bias.weight".into()),
+        _ => {
+            let place = roberta(config, role, layer, kind);
+            return Place { name: place.name.replacen("roberta.", "mpnet.", 1), ..place };
+        }
+    };
+    Place::plain(format!("mpnet.encoder.layer.{layer}.{inside}.{kind}"))
 }
 
 fn nomic(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
@@ -87,6 +147,28 @@ const BERT: Names = Names {
         (Role::Head, "cls.predictions.decoder"),
         (Role::Pooler, "bert.pooler.dense"),
         (Role::Classifier, "classifier"),
+    ],
+    order: Order::ByKind,
+};
+
+const ALBERT: Names = Names {
+    names: &[
+        (Role::Embedding, "albert.embeddings.word_embeddings"),
+        (Role::Positions, "albert.embeddings.position_embeddings"),
+        (Role::TokenTypes, "albert.embeddings.token_type_embeddings"),
+        (Role::EmbedNorm, "albert.embeddings.LayerNorm"),
+        (Role::ProjectIn, "albert.encoder.embedding_hidden_mapping_in"),
+        (Role::Query, "albert.encoder.albert_layer_groups.0.albert_layers.0.attention.query"),
+        (Role::Key, "albert.encoder.albert_layer_groups.0.albert_layers.0.attention.key"),
+        (Role::Value, "albert.encoder.albert_layer_groups.0.albert_layers.0.attention.value"),
+        (Role::Output, "albert.encoder.albert_layer_groups.0.albert_layers.0.attention.dense"),
+        (Role::MixedSumNorm, "albert.encoder.albert_layer_groups.0.albert_layers.0.attention.LayerNorm"),
+        (Role::Up, "albert.encoder.albert_layer_groups.0.albert_layers.0.ffn"),
+        (Role::Down, "albert.encoder.albert_layer_groups.0.albert_layers.0.ffn_output"),
+        (Role::MlpSumNorm, "albert.encoder.albert_layer_groups.0.albert_layers.0.full_layer_layer_norm"),
+        (Role::Transform, "predictions.dense"),
+        (Role::TransformNorm, "predictions.LayerNorm"),
+        (Role::Head, "predictions.decoder"),
     ],
     order: Order::ByKind,
 };

@@ -26,6 +26,68 @@ pub(super) fn mixtral(config: &Config, role: Role, layer: usize, kind: &str) -> 
     within(layer, inside, kind)
 }
 
+/// Llama 4 holds the tensors of all experts as `[experts, in, out]`.
+pub(super) fn llama4(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+    let all = |name: &str| Place {
+        transposed: true,
+        ..Place::plain(format!("model.layers.{layer}.feed_forward.experts.{name}"))
+    };
+    let inside = match role {
+        Role::Gate => "feed_forward.gate_proj",
+        Role::Up => "feed_forward.up_proj",
+        Role::Down => "feed_forward.down_proj",
+        Role::Router => "feed_forward.router",
+        Role::SharedGate => "feed_forward.shared_expert.gate_proj",
+        Role::SharedUp => "feed_forward.shared_expert.up_proj",
+        Role::SharedDown => "feed_forward.shared_expert.down_proj",
+        Role::ExpertGateUp => return all("gate_up_proj"),
+        Role::ExpertsDown => return all("down_proj"),
+        _ => return hub::llama(config, role, layer, kind),
+    };
+    within(layer, inside, kind)
+}
+
+pub(super) fn minimax(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+    match role {
+        Role::Correction => Place::plain(format!("model.layers.{layer}.block_sparse_moe.e_score_correction_bias")),
+        _ => mixtral(config, role, layer, kind),
+    }
+}
+
+pub(super) fn exaone(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+    match role {
+        Role::Correction => Place::plain(format!("model.layers.{layer}.mlp.e_score_correction_bias")),
+        _ => hub::llama(config, role, layer, kind),
+    }
+}
+
+pub(super) fn mimo(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+    match role {
+        Role::Sinks => Place::plain(format!("model.layers.{layer}.self_attn.attention_sink_bias")),
+        _ => hub::llama(config, role, layer, kind),
+    }
+}
+
+pub(super) fn flint(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+    match role {
+        Role::Sinks => Place::plain(format!("model.layers.{layer}.self_attn.softmax_offset")),
+        _ => qwen(config, role, layer, kind),
+    }
+}
+
+pub(super) fn sarvam(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+    let inside = match role {
+        Role::Embedding => return Place::plain(format!("model.word_embeddings.{kind}")),
+        Role::Correction => return Place::plain(format!("model.layers.{layer}.mlp.gate.expert_bias")),
+        Role::Query | Role::Key | Role::Value => "attention.query_key_value",
+        Role::QueryNorm => "attention.query_layernorm",
+        Role::KeyNorm => "attention.key_layernorm",
+        Role::Output => "attention.dense",
+        _ => return hub::llama(config, role, layer, kind),
+    };
+    Place { part: hub::fused(config, role, layer), ..within(layer, inside, kind) }
+}
+
 /// Qwen2-MoE and Qwen3.5-MoE have one shared expert.
 pub(super) fn qwen(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
     let inside = match role {
@@ -75,6 +137,17 @@ pub(super) fn granite(config: &Config, role: Role, layer: usize, kind: &str) -> 
     within(layer, inside, kind)
 }
 
+/// Granite's with windows has the experts' tensors under transformers' own names.
+pub(super) fn granite_swa(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+    let inside = match role {
+        Role::Router => return within(layer, "block_sparse_moe.router", kind),
+        Role::ExpertGateUp => "block_sparse_moe.experts.gate_up_proj",
+        Role::ExpertsDown => "block_sparse_moe.experts.down_proj",
+        _ => return granite(config, role, layer, kind),
+    };
+    Place::plain(format!("model.layers.{layer}.{inside}"))
+}
+
 pub(super) fn ernie(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
     match role {
         Role::Correction => Place::plain(format!("model.layers.{layer}.mlp.moe_statics.e_score_correction_bias")),
@@ -102,6 +175,18 @@ pub(super) fn hy(config: &Config, role: Role, layer: usize, kind: &str) -> Place
         Role::SharedGate | Role::SharedUp | Role::SharedDown => hunyuan(config, role, layer, kind),
         _ => hub::llama(config, role, layer, kind),
     }
+}
+
+/// AFMoE has norms around both parts of a layer, and its experts as HY has them.
+pub(super) fn afmoe(config: &Config, role: Role, layer: usize, kind: &str) -> Place {
+    let inside = match role {
+        Role::MixedNorm => "post_attention_layernorm",
+        Role::PostNorm => "pre_mlp_layernorm",
+        Role::MlpNorm => "post_mlp_layernorm",
+        Role::SharedGate | Role::SharedUp | Role::SharedDown => return hub::llama(config, role, layer, kind),
+        _ => return hy(config, role, layer, kind),
+    };
+    within(layer, inside, kind)
 }
 
 /// gpt-oss holds `[experts, in, out]`, with gates in the even and values in the odd outputs.

@@ -38,8 +38,7 @@ impl Family {
             let bare = bare.strip_prefix("language_model.").unwrap_or(bare);
             Place { name: format!("{TENSORS}{bare}"), ..of }
         }));
-        let quantized = self.quantized;
-        Ok(Self { config, place, by_tensors: false, fused: None, sampling: None, quantized, predicts: true })
+        Ok(Self { quantized: self.quantized, predicts: true, ..Self::with(config, place) })
     }
 
     /// The first tensor that was read in the place of one that a prediction head lacks, by the head's name for it: files

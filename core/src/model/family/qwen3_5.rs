@@ -21,7 +21,8 @@ pub(super) fn config(json: &Json, kind: &str) -> Result<Config> {
         _ => json.size_or("intermediate_size", 5632)?,
     };
     let mlp = Mlp::gated(inner, activation(json.str("hidden_act")?.unwrap_or("silu"))?);
-    let (attention, delta) = (attention(json, norm)?, delta(json)?);
+    let kv_heads = if kind == "qwen3_5_text" { 4 } else { 2 };
+    let (attention, delta) = (attention(json, norm, kv_heads)?, delta(json)?);
     let layer = |full| {
         let mixer = if full { Mixer::Attention(attention.clone()) } else { Mixer::Delta(delta.clone()) };
         Layer::new(norm, mixer, mlp)
@@ -63,11 +64,12 @@ fn full(json: &Json, count: u32) -> Result<Vec<bool>> {
     types.into_iter().map(kind).collect()
 }
 
-fn attention(json: &Json, norm: Norm) -> Result<Attention> {
+/// Attention with `kv_heads` heads of keys, unless their key says otherwise.
+fn attention(json: &Json, norm: Norm, kv_heads: u32) -> Result<Attention> {
     let heads = json.size("num_attention_heads")?;
     let dim = bounded("head_dim", json.u32("head_dim")?.unwrap_or(256))?;
     let bias = json.bool("attention_bias")?.unwrap_or(false);
-    let kv_heads = bounded("num_key_value_heads", json.u32("num_key_value_heads")?.unwrap_or(heads))?;
+    let kv_heads = json.size_or("num_key_value_heads", kv_heads)?;
     Ok(Attention {
         rope: Some(Rope { frequencies: frequencies(json, dim, Partial::Default(0.25))?, pairing: Pairing::Half }),
         head_norm: Some(norm),

@@ -14,6 +14,8 @@ pub enum Role {
     Positions,
     /// Token types, `[types, dim]`.
     TokenTypes,
+    /// The biases of scores by distance, `[buckets, heads]`.
+    Distances,
     /// The norm in front of the head.
     FinalNorm,
     /// The product of the layer in front of the output product.
@@ -223,6 +225,8 @@ pub enum Role {
     PoolerNorm,
     /// The output product of a head that judges a whole text.
     Classifier,
+    /// A product of the vector that a text's hidden states become; the layer is its number.
+    PooledDense,
     /// The product that narrows the stream for experts that read fewer elements than it has.
     ExpertsIn,
     /// The product that widens the sum of such experts.

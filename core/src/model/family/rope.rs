@@ -197,9 +197,10 @@ pub(super) fn by_kind(
     let of = |kind: &str, theta: f64, scaling: Option<&Json>, plain: bool| {
         let inside = kinds.as_ref().map(|kinds| kinds.object(kind)).transpose()?.flatten();
         let rope = scaling.filter(|scaling| !scaling.is_empty()).or(inside.as_ref()).or(flat.filter(|_| !plain));
-        let own = inside.as_ref().or(flat).map(|rope| rope.f64("rope_theta")).transpose()?.flatten();
+        let own = |key: &str| inside.as_ref().or(flat).map(|rope| rope.f64(key)).transpose().map(Option::flatten);
         json.get("original_max_position_embeddings");
-        rotation(head_dim, own.unwrap_or(theta), rule.partial, share, rope, json)
+        let (theta, share) = (own("rope_theta")?.unwrap_or(theta), own("partial_rotary_factor")?.or(share));
+        rotation(head_dim, theta, rule.partial, share, rope, json)
     };
     let both = (of("full_attention", theta, scaling.as_ref(), false)?, of("sliding_attention", local, None, true)?);
     if let Some(kinds) = kinds.as_ref().filter(|_| flat.is_none()) {
@@ -223,8 +224,12 @@ fn kind(rope: &Json) -> Result<&str> {
         Some(kind) => kind,
         None => rope.str("type")?.unwrap_or("default"),
     };
-    // Positions in several dimensions, which are one for texts.
-    Ok(if kind == "mrope" { "default" } else { kind })
+    Ok(match kind {
+        // Positions in several dimensions, which are one for texts.
+        "mrope" => "default",
+        "deepseek_yarn" => "yarn",
+        kind => kind,
+    })
 }
 
 /// The frequencies, stretched.
@@ -253,14 +258,14 @@ fn scaling(rope: &Json, json: &Json, plain: Frequencies) -> Result<Frequencies> 
     let rotary = plain.rotary;
     Ok(match kind(rope)? {
         "default" => plain,
-        "linear" => Frequencies { scaling: Scaling::Linear { factor: need("factor")? }, ..plain },
+        "linear" => plain.with_scaling(Scaling::Linear { factor: need("factor")? }),
         "llama3" => {
             let original = original()?;
             let (low, high) = (need("low_freq_factor")?, need("high_freq_factor")?);
             if high <= low {
                 return Err(refused("high_freq_factor must be above low_freq_factor"));
             }
-            Frequencies { scaling: Scaling::Llama3 { factor: need("factor")?, low, high, original }, ..plain }
+            plain.with_scaling(Scaling::Llama3 { factor: need("factor")?, low, high, original })
         }
         "yarn" => {
             let original = original()?;
@@ -278,7 +283,7 @@ fn scaling(rope: &Json, json: &Json, plain: Frequencies) -> Result<Frequencies> 
                 _ => yarn_magnitude(factor, 1.0),
             };
             let whole = rope.bool("truncate")?.unwrap_or(true);
-            Frequencies { scaling: Scaling::Yarn { factor, fast, slow, original, whole }, magnitude, ..plain }
+            plain.with_scaling(Scaling::Yarn { factor, fast, slow, original, whole }).with_magnitude(magnitude)
         }
         "longrope" | "su" => {
             let original = original()?;
@@ -294,10 +299,10 @@ fn scaling(rope: &Json, json: &Json, plain: Frequencies) -> Result<Frequencies> 
                 // Its class has magnitudes of both lengths, and the divisors of short ones for both.
                 let [magnitude, more] = [need("short_mscale")?, need("long_mscale")?];
                 let scaling = Scaling::Long { short: short.clone(), long: short, original: original as u32 };
-                return Ok(Frequencies { scaling, magnitude, long_magnitude: Some(more), ..plain });
+                return Ok(plain.with_scaling(scaling).with_magnitude(magnitude).with_long_magnitude(Some(more)));
             }
             let scaling = Scaling::Long { short, long, original: original as u32 };
-            Frequencies { scaling, magnitude, ..plain }
+            plain.with_scaling(scaling).with_magnitude(magnitude)
         }
         "dynamic" => {
             // Up to that many tokens it is no scaling; see `dynamic`.
@@ -330,7 +335,7 @@ pub(super) fn proportional(head_dim: u32, theta: f64, share: f64, factor: f64) -
     let turning = (share * f64::from(head_dim) / 2.0) as usize;
     let divisor = |pair| if pair < turning { factor as f32 } else { f32::INFINITY };
     let divisors: Vec<f32> = (0..head_dim as usize / 2).map(divisor).collect();
-    Ok(Frequencies { divisors: Some(divisors.into()), ..Frequencies::new(theta, head_dim) })
+    Ok(Frequencies::new(theta, head_dim).with_divisors(Some(divisors.into())))
 }
 
 /// Returns the factor by which YaRN multiplies cosines and sines.

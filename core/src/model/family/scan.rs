@@ -206,8 +206,8 @@ pub(super) fn nemotron_h(json: &Json) -> Result<Config> {
         )
     };
     let scan = checked(scan, &KEYS)?;
-    // Of older files, which its class does not read.
-    json.understands(&["rms_norm_eps", "norm_eps", "time_step_rank"]);
+    // The class does not read the first three, which older files have. The others are second names of keys that are read.
+    json.understands(&["rms_norm_eps", "norm_eps", "time_step_rank", "conv_kernel", "n_groups", "use_conv_bias"]);
     let heads = json.size_or("num_attention_heads", 32)?;
     let kv_heads = json.u32("num_key_value_heads")?;
     let kv_heads = if json.has("num_key_value_heads") { kv_heads.unwrap_or(heads) } else { 8 };

@@ -99,12 +99,23 @@ impl<B: Backend> Loader<'_, B> {
             false => None,
         };
         let (mut weight, mut bias) = (Vec::new(), Vec::new());
-        for (role, rows) in [(Role::QueryConv, keys), (Role::KeyConv, keys), (Role::ValueConv, values)] {
+        // Transformers writes the convolution of OLMo-Hybrid as three tensors of as many rows, whatever keys and values have.
+        let third = (2 * keys + values).div_ceil(3);
+        let thirds = !self.family.is_gguf() && self.count(Role::QueryConv, index) == Some(third);
+        let [k, v] = if thirds { [third, 2 * keys + values - 2 * third] } else { [keys, values] };
+        for (role, rows) in [(Role::QueryConv, k), (Role::KeyConv, k), (Role::ValueConv, v)] {
             if d.window == 1 {
                 weight.extend(std::iter::repeat_n(1.0, rows as usize));
                 continue;
             }
-            weight.extend(self.values(&self.family.weight(role, index), rows, &[1, d.window]).await?);
+            let place = self.family.weight(role, index);
+            weight.extend(match place.part {
+                Some(_) => self.values(&place, rows, &[1, d.window]).await?,
+                // GGUF files have a dimension more, or fewer.
+                None => {
+                    self.shaped(&place, &[&[rows, 1, d.window], &[1, rows, 1, d.window], &[rows, d.window]]).await?
+                }
+            });
             if d.conv_bias {
                 bias.extend(self.values(&self.family.bias(role, index), rows, &[]).await?);
             }
@@ -114,7 +125,11 @@ impl<B: Backend> Loader<'_, B> {
         let decay = match d.decay {
             Some(_) => {
                 let place = self.family.weight(Role::DecayRate, index);
-                let rate = self.shaped(&place, &[&[d.value_heads], &[1, 1, d.value_heads, 1]]).await?;
+                let shapes: [&[u32]; 3] = [&[d.value_heads], &[1, 1, d.value_heads, 1], &[d.value_heads, 1]];
+                let mut rate = self.shaped(&place, &shapes).await?;
+                if self.family.holds_rates(&place) {
+                    rate.iter_mut().for_each(|x| *x = (-*x).ln());
+                }
                 let bias = self.values(&self.family.weight(Role::DecayBias, index), d.decays(), &[]).await?;
                 Some((self.store("decay", &rate)?, self.store("decay", &bias)?))
             }

@@ -20,7 +20,7 @@ impl<B: Backend> Loader<'_, B> {
             let matrix = self.matrix(&up, dim).await?;
             self.adapted(matrix, &up)?
         };
-        let plain = activation::Spec { gated: mlp.gated, ..activation::Spec::new(0, mlp.inner, mlp.kind) };
+        let plain = activation::Spec::new(0, mlp.inner, mlp.kind).with_gated(mlp.gated);
         let activation = match mlp.kind {
             activation::Kind::Xielu => self.xielu(plain, mlp.numbers, index).await?,
             _ => plain,
@@ -67,12 +67,10 @@ impl<B: Backend> Loader<'_, B> {
             let reason = format!("xIELU with alpha_p {p}, alpha_n {n}, beta {beta} and eps {eps} is not supported");
             return Err(Error::format(place.name, reason));
         }
-        Ok(activation::Spec {
-            positive: positive as f32,
-            negative: negative as f32,
-            linear: beta as f32,
-            limit: -eps as f32,
-            ..plain
-        })
+        Ok(plain
+            .with_positive(positive as f32)
+            .with_negative(negative as f32)
+            .with_linear(beta as f32)
+            .with_limit(-eps as f32))
     }
 }

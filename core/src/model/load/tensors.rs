@@ -89,15 +89,7 @@ impl<'a, B: Backend> Loader<'a, B> {
     pub(super) async fn matrix(&mut self, places: &[(Place, Option<Place>, u32)], cols: u32) -> Result<Matrix<B>> {
         let mut all = Vec::new();
         for (place, _, rows) in places {
-            let stored = place.stored(*rows);
-            let shape = if place.transposed { [cols.into(), stored] } else { [stored, cols.into()] };
-            let tensor = self.find(&place.name, &shape)?;
-            let format = tensor.dtype()?;
-            if !format.is_weight() {
-                let dtype = format.name().into();
-                return Err(Error::UnsupportedTensorType { tensor: tensor.name.clone(), dtype });
-            }
-            all.push(Rows { tensor, format, place: place.clone(), rows: *rows, cols });
+            all.push(self.rows_at(place, *rows, cols)?);
         }
         let mut parts = Vec::new();
         let adopted: Option<Vec<_>> = all.iter().map(|rows| self.adopt(rows)).collect();
@@ -129,10 +121,29 @@ impl<'a, B: Backend> Loader<'a, B> {
         Ok(Matrix { parts, inputs: cols, bias, adapter: None })
     }
 
-    /// The matrices `[rows, cols]` of so many heads, one behind the other.
-    pub(super) async fn heads_of(&mut self, place: &Place, [heads, rows, cols]: [u32; 3]) -> Result<Part<B>> {
-        let tensor = self.weights_of(place, [heads, rows, cols])?;
-        let all = Rows { tensor, format: tensor.dtype()?, place: place.clone(), rows: heads * rows, cols };
+    /// The rows `[rows, cols]` of a place, as its file holds them.
+    fn rows_at(&mut self, place: &Place, rows: u32, cols: u32) -> Result<Rows<'a>> {
+        let stored = place.stored(rows);
+        let shape = if place.transposed { [cols.into(), stored] } else { [stored, cols.into()] };
+        let tensor = match self.stacked(place, shape) {
+            Some(shape) => self.find(&place.name, &shape)?,
+            None => self.find(&place.name, &shape)?,
+        };
+        let format = tensor.dtype()?;
+        if !format.is_weight() {
+            let dtype = format.name().into();
+            return Err(Error::UnsupportedTensorType { tensor: tensor.name.clone(), dtype });
+        }
+        Ok(Rows { tensor, format, place: place.clone(), rows, cols })
+    }
+
+    /// The matrix `[rows, cols]` of a place.
+    pub(super) async fn rows_of(&mut self, place: &Place, rows: u32, cols: u32) -> Result<Part<B>> {
+        let all = self.rows_at(place, rows, cols)?;
+        self.part_of(all).await
+    }
+
+    async fn part_of(&mut self, all: Rows<'a>) -> Result<Part<B>> {
         match self.adopt(&all) {
             Some(buffer) => {
                 self.advance(all.row_bytes()? * u64::from(all.rows))?;
@@ -142,24 +153,48 @@ impl<'a, B: Backend> Loader<'a, B> {
         }
     }
 
-    /// As [`heads_of`](Self::heads_of), of matrices that are stored `[cols, rows]`. Blocks run along the rows, so they are
-    /// decoded to f32.
-    pub(super) async fn transposed_heads(&mut self, place: &Place, [heads, cols, rows]: [u32; 3]) -> Result<Part<B>> {
-        let tensor = self.weights_of(place, [heads, cols, rows])?;
-        let (format, [heads, cols, rows]) = (tensor.dtype()?, [heads, cols, rows].map(|n| n as usize));
-        let data = self.files.read(tensor, 0, tensor.bytes).await?;
-        let mut stored = vec![0.0; heads * cols * rows];
-        quant::decode(format, &data, &mut stored);
-        let mut values = Vec::with_capacity(stored.len());
-        for head in stored.chunks(cols * rows) {
-            values.extend((0..rows).flat_map(|row| (0..cols).map(move |col| head[col * rows + row])));
+    /// The shape of a tensor that holds several matrices, one of which is meant.
+    fn stacked(&self, place: &Place, [rows, cols]: [u64; 2]) -> Option<[u64; 3]> {
+        let tensor = self.files.get(&known(self.files, &place.name)?)?;
+        match (&place.part, &tensor.shape[..]) {
+            (Some(_), &[count, each, width]) if count * each == rows && width == cols => Some([count, each, width]),
+            _ => None,
         }
-        let buffer = self.backend.alloc_rows("weight", (heads * rows) as u64, cols as u64 * 4)?;
-        if !self.hollow {
-            self.backend.upload(&buffer, 0, bytemuck::cast_slice(&values))?;
+    }
+
+    /// The matrices `[rows, cols]` of so many heads, one behind the other.
+    pub(super) async fn heads_of(&mut self, place: &Place, [heads, rows, cols]: [u32; 3]) -> Result<Part<B>> {
+        let tensor = self.weights_of(place, [heads, rows, cols])?;
+        let all = Rows { tensor, format: tensor.dtype()?, place: place.clone(), rows: heads * rows, cols };
+        self.part_of(all).await
+    }
+
+    /// The matrices `[cols, rows]` of so many heads, one behind the other, of a place that holds them `[rows, cols]`. Blocks
+    /// run along the rows, so they are decoded to f32.
+    pub(super) async fn transposed_heads(&mut self, place: &Place, [heads, rows, cols]: [u32; 3]) -> Result<Part<B>> {
+        let all = self.rows_at(place, heads * rows, cols)?;
+        let (row_bytes, mut format) = (all.row_bytes()?, all.format);
+        let mut data = Vec::new();
+        for (first, count) in place.runs(heads * rows).into_iter().filter(|_| !self.hollow) {
+            data.extend(self.files.read(all.tensor, first * row_bytes, count * row_bytes).await?);
         }
-        self.advance(tensor.bytes)?;
-        Ok(Part { buffer, rows: (heads * rows) as u32, format: DType::F32 })
+        self.advance(row_bytes * u64::from(heads * rows))?;
+        if format.block_len() > 1 {
+            let mut values = vec![0.0f32; data.len() / format.block_bytes() as usize * format.block_len() as usize];
+            quant::decode(format, &data, &mut values);
+            (data, format) = (bytemuck::cast_slice(&values).to_vec(), DType::F32);
+        }
+        let (size, [rows, cols]) = (format.block_bytes() as usize, [rows, cols].map(|n| n as usize));
+        let mut turned = Vec::with_capacity(data.len());
+        for head in data.chunks(rows * cols * size) {
+            for at in (0..cols).flat_map(|col| (0..rows).map(move |row| (row * cols + col) * size)) {
+                turned.extend_from_slice(&head[at..at + size]);
+            }
+        }
+        let count = heads * cols as u32;
+        let buffer = self.backend.alloc_rows("weight", count.into(), (rows * size) as u64)?;
+        self.backend.upload(&buffer, 0, &turned)?;
+        Ok(Part { buffer, rows: count, format })
     }
 
     /// The tensor of a place and a shape, which holds weights.

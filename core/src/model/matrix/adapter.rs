@@ -34,10 +34,10 @@ impl<B: Backend> Adapter<B> {
             let part = &matrix.parts[0];
             let plain = linear::Spec::new(tokens, matrix.inputs, part.rows, part.format);
             let operands = [Operand::at(inner, from), Operand::new(&part.buffer), Operand::at(out, at)];
-            to(linear::Spec { x_stride, y_stride, ..plain }.into(), &operands)?;
+            to(plain.with_x_stride(x_stride).with_y_stride(y_stride).into(), &operands)?;
             from += u64::from(matrix.inputs) * 4;
             at += u64::from(part.rows) * 4;
         }
-        to(add::Spec { rows: tokens, dim: y_stride }.into(), &[out, y].map(Operand::new))
+        to(add::Spec::new(tokens, y_stride).into(), &[out, y].map(Operand::new))
     }
 }

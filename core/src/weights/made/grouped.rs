@@ -6,7 +6,8 @@
 //! | 2, 3, and 4 with a zero of 8 | f16 | `Q4_0` |
 //! | 4 | f16 | `Q5_0`, from -16 to 15 |
 //! | 8 with a zero of 128 | f16 | `Q8_0` |
-//! | 2 to 8 | bf16, f32 | `Q8F` |
+//! | 2 to 4, 8 with a zero of 128 | bf16, f32 | `Q8F` |
+//! | 8 with zeros of their own | any | f32 |
 //! | any, in groups that are no whole blocks or not in order | any | f32 |
 
 use super::{Recipe, ScaleType, push_q8_f};
@@ -53,6 +54,8 @@ impl Grouped {
         let half = self.scales == ScaleType::Known(DType::F16);
         match self.bits {
             _ if self.order.is_some() || !whole => DType::F32,
+            // Differences from -255 to 255.
+            8 if !self.symmetric => DType::F32,
             _ if !half => DType::Q8F,
             2 | 3 => DType::Q4_0,
             4 if self.symmetric => DType::Q4_0,
@@ -271,9 +274,6 @@ mod tests {
             for (symmetric, less, half, ordered) in
                 [(true, 1, true, true), (false, 1, true, true), (false, 0, false, true), (false, 1, true, false)]
             {
-                if bits == 8 && !symmetric {
-                    continue;
-                }
                 let words = transposed(&packed(outputs, inputs, bits, |o, i| number(o * inputs + i, bits)));
                 let zeros = packed(groups, outputs, bits, |g, o| match symmetric {
                     true => (1 << (bits - 1)) - less,
@@ -299,6 +299,7 @@ mod tests {
                 };
                 let format = match (bits, ordered, half) {
                     (_, false, _) => DType::F32,
+                    (8, ..) if !symmetric => DType::F32,
                     (.., false) => DType::Q8F,
                     (8, ..) => DType::Q8_0,
                     (4, ..) if !symmetric => DType::Q5_0,

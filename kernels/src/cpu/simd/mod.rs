@@ -28,10 +28,6 @@ macro_rules! has {
     }};
 }
 
-#[cfg_attr(
-    all(target_arch = "wasm32", target_feature = "simd128"),
-    allow(dead_code, reason = "no unit of wasm takes packed weights")
-)]
 mod bytes;
 mod delta;
 mod lanes;

@@ -3,12 +3,16 @@
 mod codes;
 
 use super::lanes::Lanes;
+use super::{Bytes, Simd};
 use crate::dtype::DType;
 use crate::quant;
+use alloc::vec;
 use codes::{F8, IQ4NL, IQ4XS, MXFP4, NF4, Q2K, Q3K, Q8F};
 
 /// A weight row in its storage format, read in groups of 32 elements.
 trait Format {
+    /// True for a format that [`Bytes::takes`].
+    const INTEGERS: bool = true;
     /// Bytes of a block.
     const BYTES: usize;
     /// Groups of 32 elements in a block.
@@ -42,6 +46,7 @@ struct Q5K;
 struct Q6K;
 
 impl Format for F32 {
+    const INTEGERS: bool = false;
     const BYTES: usize = 128;
 
     #[inline(always)]
@@ -52,6 +57,7 @@ impl Format for F32 {
 }
 
 impl Format for F16 {
+    const INTEGERS: bool = false;
     const BYTES: usize = 64;
 
     #[inline(always)]
@@ -61,6 +67,7 @@ impl Format for F16 {
 }
 
 impl Format for BF16 {
+    const INTEGERS: bool = false;
     const BYTES: usize = 64;
 
     #[inline(always)]
@@ -313,6 +320,10 @@ fn decode_blocks<L: Lanes, F: Format>(l: L, bytes: &[u8], out: &mut [f32]) {
     }
 }
 
+/// True in WebAssembly, where [`dots`] decodes the rows of formats that [`Bytes`] multiplies. Models multiply these formats in
+/// integers; only exact products take f32, and an f32 product for each format would be a part of every download.
+const DECODED: bool = cfg!(all(target_arch = "wasm32", target_feature = "simd128"));
+
 /// Computes the dot products; the sizes are tokens (1 to 4), elements of a row, and the token stride of `x`.
 #[inline(always)]
 pub(super) fn dots<L: Lanes>(
@@ -325,6 +336,13 @@ pub(super) fn dots<L: Lanes>(
     out: &mut [f32],
 ) {
     let x: [&[f32]; 4] = core::array::from_fn(|t| &x[t.min(tokens - 1) * stride..][..inputs]);
+    if DECODED && Bytes::takes(format) {
+        let mut decoded = vec![0.0; out.len() / tokens * inputs];
+        for (row, decoded) in rows.chunks_exact(row_bytes).zip(decoded.chunks_exact_mut(inputs)) {
+            Simd::detect().decode(format, row, decoded);
+        }
+        return format_dots::<L, F32>(l, bytemuck::cast_slice(&decoded), 4 * inputs, x, tokens, out);
+    }
     by_format!(format, format_dots::<L>(l, rows, row_bytes, x, tokens, out));
     // Only formats without blocks have rows that end within a group.
     let whole = inputs / GROUP * GROUP;
@@ -353,6 +371,7 @@ fn format_dots<L: Lanes, F: Format>(
     out: &mut [f32],
 ) {
     match tokens {
+        _ if DECODED && F::INTEGERS => unreachable!("decoded"),
         1 => token_dots::<L, F, 1>(l, rows, row_bytes, [x[0]], tokens, out),
         2 => token_dots::<L, F, 2>(l, rows, row_bytes, [x[0], x[1]], tokens, out),
         _ => token_dots::<L, F, 4>(l, rows, row_bytes, x, tokens, out),
@@ -424,6 +443,22 @@ fn row_dots<L: Lanes, F: Format, const R: usize, const T: usize>(
     for r in 0..R {
         for t in 0..T {
             sums[r][t] = l.sum(acc[r][t]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn integers<T, F: Format>(_: &T) -> bool {
+        F::INTEGERS
+    }
+
+    #[test]
+    fn simd_formats_know_whether_integers_multiply_them() {
+        for format in DType::WEIGHTS {
+            assert_eq!(by_format!(format, integers::<DType>(&format)), Bytes::takes(format), "{format}");
         }
     }
 }

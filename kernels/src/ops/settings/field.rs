@@ -5,6 +5,7 @@ use alloc::{format, string::String};
 
 /// One setting of an op.
 #[derive(Clone, Copy, PartialEq, Debug)]
+#[non_exhaustive]
 pub struct Field {
     /// The name in settings and in `Spec`.
     pub name: &'static str,
@@ -100,6 +101,7 @@ pub enum Type {
 
 /// Values that `validate` admits, as far as they do not depend on other fields than those named here.
 #[derive(Clone, Copy, PartialEq, Debug)]
+#[non_exhaustive]
 pub enum Range {
     /// Every value of the type.
     Any,

@@ -32,6 +32,33 @@ macro_rules! named {
 }
 pub(crate) use named;
 
+/// A struct that may get more fields, with a setter `with_field` for each.
+macro_rules! settable {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident { $($(#[doc = $doc:literal])+ pub $field:ident: $type:ty,)* }
+    ) => {
+        $(#[$meta])*
+        #[non_exhaustive]
+        pub struct $name { $($(#[doc = $doc])+ pub $field: $type,)* }
+
+        pastey::paste! {
+            impl $name {
+                $(
+                    #[doc = concat!("Sets `", stringify!($field), "`.")]
+                    #[doc = ""]
+                    $(#[doc = $doc])+
+                    pub const fn [<with_ $field>](mut self, $field: $type) -> Self {
+                        self.$field = $field;
+                        self
+                    }
+                )*
+            }
+        }
+    };
+}
+pub(crate) use settable;
+
 /// An op's `Spec` with the table of its settings and of its arguments.
 ///
 /// An entry is one of three:
@@ -44,6 +71,8 @@ pub(crate) use named;
 /// An argument is `access name: type [sizes] if setting | ...;` with one form or several, of which the first with as many
 /// sizes and its setting set is the one that holds. A size is the name of a setting, a number, `(2 * setting)`,
 /// `(setting + 1)`, `(flag ? setting)` for 1 where the flag is not set, or any other formula in parentheses.
+///
+/// Each field has a setter; see `settable`. Constructors, which take what a spec can't do without, are written by hand.
 ///
 /// A spec whose settings are another's has one field, `pub forward: attention::Spec`, perhaps with other defaults, and the
 /// pairs of arguments `(x, dx)` that are shaped alike.
@@ -58,9 +87,17 @@ macro_rules! spec {
     ) => {
         $(#[doc = $summary])+
         #[derive($($derive),*)]
+        #[non_exhaustive]
         pub struct Spec {
             $(#[doc = $doc])+
             pub $field: $of::Spec,
+        }
+
+        impl Spec {
+            /// Builds the spec whose settings are those of another op.
+            pub const fn new($field: $of::Spec) -> Self {
+                Self { $field }
+            }
         }
 
         /// The settings of the op.
@@ -178,8 +215,7 @@ macro_rules! spec {
     (
         @entry $reader:ident [$($meta:tt)*] [$($fields:tt)*] [$($table:tt)*] [$($lets:tt)*] [$($names:ident)*]
     ) => {
-        $($meta)*
-        pub struct Spec { $($fields)* }
+        $crate::ops::settings::settable! { $($meta)* pub struct Spec { $($fields)* } }
 
         pub(crate) const FIELDS: &[$crate::ops::settings::Field] = &[$($table)*];
 

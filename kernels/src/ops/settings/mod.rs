@@ -13,7 +13,7 @@ mod text;
 
 pub use error::SettingError;
 pub use field::{Field, Range, Setting, Type, Value};
-pub(crate) use macros::{named, spec};
+pub(crate) use macros::{named, settable, spec};
 
 pub use render::{help, list, reference, typescript};
 pub use shapes::{Argument, Form, Sizes, evaluate};
@@ -23,6 +23,7 @@ use crate::ops::Op;
 use alloc::{string::ToString, vec::Vec};
 
 /// An op's settings and arguments as data.
+#[non_exhaustive]
 pub struct Table {
     /// The name of the op.
     pub op: &'static str,

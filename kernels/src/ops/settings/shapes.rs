@@ -6,6 +6,7 @@ use alloc::{string::String, vec::Vec};
 
 /// An argument of an op as its table describes it.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Argument {
     /// The name in case files, in Rust and in WGSL.
     pub name: &'static str,
@@ -19,6 +20,7 @@ pub struct Argument {
 
 /// A shape of an argument.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Form {
     /// Names of settings, numbers and formulas.
     pub sizes: &'static [&'static str],

@@ -1,7 +1,7 @@
 //! Settings as text: `T=1024,heads=8`.
 
 use super::{Field, Request, SettingError, Source, Table, Type, Value};
-use alloc::{format, vec::Vec};
+use alloc::{format, vec, vec::Vec};
 
 /// Settings as pairs of names, or letters, and values.
 pub struct Text<'a> {
@@ -63,8 +63,8 @@ pub fn parse(table: &Table, field: &Field, name: &str, text: &str) -> Result<Val
 
 /// Returns the name that a mistyped one is nearest to, if one is near: the same in another case, or at a distance of a third
 /// of its letters.
-pub fn nearest(name: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
-    let near = |other: &&'static str| {
+pub fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near = |other: &&'a str| {
         let most = name.len().min(other.len()) / 3;
         let distance = if name.eq_ignore_ascii_case(other) { 0 } else { distance(name, other) };
         (distance <= most).then_some(distance)
@@ -75,17 +75,21 @@ pub fn nearest(name: &str, names: impl Iterator<Item = &'static str>) -> Option<
         .map(|(_, name)| name)
 }
 
-/// Returns how many bytes must be put in, left out or replaced to make one name the other (Levenshtein's distance).
+/// Returns how many bytes must be put in, left out or replaced, or swapped with the next one, to make one name the other
+/// (Levenshtein's distance with transpositions, in which no byte is edited twice).
 fn distance(a: &str, b: &str) -> usize {
-    // `row[j]`: the distance of what was read of `a` and the first `j` bytes of `b`.
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = core::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.bytes().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    // `rows[0][j]`: the distance of what was read of `a` and the first `j` bytes of `b`; behind it, the rows before.
+    let mut rows = [(0..=b.len()).collect::<Vec<usize>>(), vec![0; b.len() + 1], vec![0; b.len() + 1]];
+    for i in 0..a.len() {
+        rows.rotate_right(1);
+        rows[0][0] = i + 1;
+        for j in 0..b.len() {
+            let replaced = rows[1][j] + usize::from(a[i] != b[j]);
+            let edited = replaced.min(rows[1][j + 1] + 1).min(rows[0][j] + 1);
+            let swaps = i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j];
+            rows[0][j + 1] = if swaps { edited.min(rows[2][j - 1] + 1) } else { edited };
         }
     }
-    row[b.len()]
+    rows[0][b.len()]
 }

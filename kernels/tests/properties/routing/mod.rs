@@ -22,18 +22,7 @@ const SELECTIONS: [Selection; 3] = [Selection::Balanced, Selection::Prefix, Sele
 const CAUSAL: [Selection; 2] = [Selection::Prefix, Selection::Nearest];
 
 fn spec(tokens: u32, clusters: u32, window: u32, selection: Selection) -> route::Spec {
-    route::Spec {
-        batch: 1,
-        tokens,
-        heads: 1,
-        dim: 8,
-        clusters,
-        window,
-        norm: Norm::L2,
-        selection,
-        scores: false,
-        lengths: false,
-    }
+    route::Spec::new(1, tokens, 1, 8, clusters, window).with_selection(selection)
 }
 
 /// What an op writes, from its inputs in order.
@@ -72,25 +61,18 @@ impl Lists {
 }
 
 fn attending(route: &route::Spec) -> selected_attention::Spec {
-    selected_attention::Spec {
-        batch: route.batch,
-        tokens: route.tokens,
-        heads: route.heads,
-        dim: route.dim,
-        value_dim: route.dim,
-        clusters: route.clusters,
-        entries: route.entries().expect("few places"),
-        keys: Keys::Shared { normalize: false },
-        scale: 0.35,
-        causal: true,
-        expires: route.expires(),
-        offset: false,
-        paged: None,
-        own: Own::Included,
-        memory: 0,
-        combine: Combine::Mean { eps: 0.0 },
-        save: false,
-    }
+    selected_attention::Spec::new(
+        route.batch,
+        route.tokens,
+        route.heads,
+        route.dim,
+        route.clusters,
+        route.entries().expect("few places"),
+    )
+    .with_keys(Keys::Shared { normalize: false })
+    .with_scale(0.35)
+    .with_expires(route.expires())
+    .with_combine(Combine::Mean { eps: 0.0 })
 }
 
 /// Routes `x`, and attends it to itself with the values `v`.

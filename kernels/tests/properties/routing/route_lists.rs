@@ -70,7 +70,7 @@ proptest! {
         let [x, scaled] = [64.0, 4096.0].map(|size| x.iter().map(|x| x * size).collect::<Vec<_>>());
         let turned: Vec<f32> = centroids.chunks(8).rev().flatten().copied().collect();
         for (selection, norm) in SELECTIONS.into_iter().flat_map(|s| [Norm::L2, Norm::Layer].map(|norm| (s, norm))) {
-            let spec = route::Spec { norm, ..spec(tokens, 4, window, selection) };
+            let spec = spec(tokens, 4, window, selection).with_norm(norm);
             let lists = Lists::of(Form::Cpu, spec, &x, &centroids);
             prop_assert_eq!(&lists, &Lists::of(Form::Cpu, spec, &scaled, &centroids));
             let turned = Lists::of(Form::Cpu, spec, &x, &turned);
@@ -89,7 +89,7 @@ proptest! {
             x[n.min(8 * length as usize)..].fill(f32::NAN);
         }
         for (selection, form) in SELECTIONS.into_iter().flat_map(|s| FORMS.map(|form| (s, form))) {
-            let own = route::Spec { batch: 3, lengths: true, scores: true, ..spec(tokens, 3, window, selection) };
+            let own = spec(tokens, 3, window, selection).with_batch(3).with_lengths(true).with_scores(true);
             let all = outputs(form, own, &[bytes(&x), bytes(&centroids), u32_bytes(&lengths)]);
             let words = |i: usize| -> Vec<u32> { bytemuck::pod_collect_to_vec(&all[i]) };
             let (members, ranges, scores) = (words(0), words(1), floats(&all[all.len() - 1]));
@@ -114,10 +114,11 @@ proptest! {
                 continue;
             }
             // The lists of `route` are those of `centroids`, which hold no such token.
-            let update = centroids::Spec {
-                batch: 3, tokens, heads: 1, dim: 8, clusters: 3, norm: own.norm, update: centroids::Update::Sums,
-                decay: 0.5, commitment: Some(1.0), lengths: false,
-            };
+            let update = centroids::Spec::new(3, tokens, 1, 8, 3)
+                .with_norm(own.norm)
+                .with_update(centroids::Update::Sums)
+                .with_decay(0.5)
+                .with_commitment(Some(1.0));
             let moved = |x: &[f32]| {
                 let mut memory = vec![bytes(x), all[0].clone(), all[1].clone(), bytes(&centroids)];
                 memory.extend(update.args()[4..].iter().map(|arg| vec![0xff; arg.bytes() as usize]));

@@ -16,12 +16,12 @@ proptest! {
             let var = row.iter().map(|x| (x - mean) * (x - mean)).sum::<f32>() / 8.0;
             row.iter_mut().for_each(|x| *x = (*x - mean) / (var + route::EPS).sqrt());
         }
-        let full = attention::Spec { scale: 0.35, causal, ..attention::Spec::causal(1, tokens, tokens, 1, 1, 8) };
+        let full = attention::Spec::causal(1, tokens, tokens, 1, 1, 8).with_scale(0.35).with_causal(causal);
         let want = floats(&outputs(Form::Reference, full, &[bytes(&x), bytes(&x), bytes(&v)])[0]);
         let route = spec(tokens, 1, tokens + 3, Selection::Balanced);
         let Lists([members, ranges, _]) = Lists::of(Form::Cpu, route, &x, &centroids);
         for combine in [Combine::Mean { eps: 0.0 }, Combine::Weighted] {
-            let spec = selected_attention::Spec { causal, combine, ..attending(&route) };
+            let spec = attending(&route).with_causal(causal).with_combine(combine);
             let inputs = [bytes(&x), bytes(&v), u32_bytes(&members), u32_bytes(&ranges)];
             FORMS.iter().for_each(|&form| assert_close(&floats(&outputs(form, spec, &inputs)[0]), &want, 1e-5));
         }
@@ -71,7 +71,7 @@ proptest! {
         let Lists([members, ranges, _]) = Lists::of(Form::Cpu, route, &x, &centroids);
         let inputs = [bytes(&x), bytes(&v), u32_bytes(&members), u32_bytes(&ranges)];
         for form in FORMS {
-            let saved = outputs(form, selected_attention::Spec { save: true, ..attending(&route) }, &inputs);
+            let saved = outputs(form, attending(&route).with_save(true), &inputs);
             let (saved_out, blocks) = (floats(&saved[0]), floats(&saved[1]));
             // With blocks that are stored and without.
             let out = floats(&outputs(form, attending(&route), &inputs)[0]);
@@ -110,7 +110,7 @@ proptest! {
         let (x, centroids, v) = (rng.normals(3 * n, 1.0), rng.normals(24, 1.0), rng.normals(3 * n, 1.0));
         for selection in SELECTIONS {
             let one = spec(tokens, 3, window, selection);
-            let all = attend(Form::Cpu, route::Spec { batch: 3, ..one }, &x, &centroids, &v);
+            let all = attend(Form::Cpu, one.with_batch(3), &x, &centroids, &v);
             for b in 0..3 {
                 let part = b * n..(b + 1) * n;
                 let own = attend(Form::Cpu, one, &x[part.clone()], &centroids, &v[part.clone()]);
@@ -124,12 +124,14 @@ proptest! {
         let mut rng = Rng::new(seed);
         let keys = [Keys::Shared { normalize: true }, Keys::Shared { normalize: false }, Keys::Separate { tokens: 9, entries: 14 }];
         let own = [Own::Included, Own::LastResort(-5e4), Own::Excluded];
-        let forward = selected_attention::Spec {
-            batch: 2, tokens: 11, heads: 2, dim: 5, value_dim: 3, clusters: 3, entries: 15, keys: keys[kind], scale: 0.4,
-            causal: true, expires: false, offset: false,
-        paged: None, own: own[kind], memory: if kind == 2 { 2 } else { 0 },
-            combine: if weighted { Combine::Weighted } else { Combine::Mean { eps: 0.5 } }, save: true,
-        };
+        let forward = selected_attention::Spec::new(2, 11, 2, 5, 3, 15)
+            .with_value_dim(3)
+            .with_keys(keys[kind])
+            .with_scale(0.4)
+            .with_own(own[kind])
+            .with_memory(if kind == 2 { 2 } else { 0 })
+            .with_combine(if weighted { Combine::Weighted } else { Combine::Mean { eps: 0.5 } })
+            .with_save(true);
         let given = Kernel::inputs(&forward, &mut rng);
         let args = forward.args();
         let given: Vec<Vec<u8>> = given.into_iter().zip(&args).filter(|(_, a)| a.access == Access::Read).map(|(b, _)| b).collect();
@@ -140,7 +142,7 @@ proptest! {
             out.iter().zip(&dout).map(|(o, d)| f64::from(*o) * f64::from(*d)).sum()
         };
         let all: Vec<Vec<u8>> = given.iter().chain(&saved).cloned().chain([bytes(&dout)]).collect();
-        let backward = selected_attention_backward::Spec { forward };
+        let backward = selected_attention_backward::Spec::new(forward);
         let gradients = outputs(Form::Cpu, backward, &all);
         for (name, gradient) in backward.args()[all.len()..].iter().map(|a| a.name).zip(&gradients) {
             let of = args.iter().position(|a| name[1..] == *a.name).expect("a gradient of an input");
@@ -168,7 +170,7 @@ fn selected_attention_of_one_list_with_an_eps_is_that_much_less() {
     let Lists([members, ranges, _]) = Lists::of(Form::Cpu, route, &x, &centroids);
     let inputs = [bytes(&x), bytes(&v), u32_bytes(&members), u32_bytes(&ranges)];
     let [want, out] = [0.0, 1e-2].map(|eps| {
-        let spec = selected_attention::Spec { combine: Combine::Mean { eps }, ..attending(&route) };
+        let spec = attending(&route).with_combine(Combine::Mean { eps });
         floats(&outputs(Form::Cpu, spec, &inputs)[0])
     });
     assert_close(&out, &want.iter().map(|x| x / 1.01).collect::<Vec<_>>(), 1e-6);

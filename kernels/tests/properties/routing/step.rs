@@ -13,7 +13,7 @@ struct Cache {
 
 impl Cache {
     fn new(form: Form, route: route::Spec, centroids: &[f32]) -> Self {
-        let words = route.heads * route.clusters * route_step::Spec { route }.state();
+        let words = route.heads * route.clusters * route_step::Spec::new(route).state();
         Self { form, route, centroids: centroids.to_vec(), seen: 0, state: vec![0; 4 * words as usize] }
     }
 
@@ -21,7 +21,7 @@ impl Cache {
     fn step(&mut self, tokens: u32, x: &[f32], v: &[f32]) -> Vec<f32> {
         let width = (self.route.heads * self.route.dim) as usize;
         let own = &x[self.seen as usize * width..][..tokens as usize * width];
-        let spec = route_step::Spec { route: route::Spec { tokens, ..self.route } };
+        let spec = route_step::Spec::new(self.route.with_tokens(tokens));
         let first = u32_bytes(&[self.seen]);
         let mut memory = vec![bytes(own), bytes(&self.centroids), first.clone(), self.state.clone()];
         memory.extend(spec.args()[4..].iter().map(|arg| vec![0xff; arg.bytes() as usize]));
@@ -30,14 +30,12 @@ impl Cache {
         self.state = memory.remove(3);
         self.seen += tokens;
         let [entries, key_entries] = spec.entries().expect("few places");
-        let attend = selected_attention::Spec {
-            tokens,
-            entries,
-            keys: Keys::Separate { tokens: self.seen, entries: key_entries },
-            expires: true,
-            offset: true,
-            ..attending(&spec.route)
-        };
+        let attend = attending(&spec.route)
+            .with_tokens(tokens)
+            .with_entries(entries)
+            .with_keys(Keys::Separate { tokens: self.seen, entries: key_entries })
+            .with_expires(true)
+            .with_offset(true);
         let (keys, values) = (&x[..self.seen as usize * width], &v[..self.seen as usize * width]);
         let inputs = [vec![bytes(own), bytes(keys), bytes(values)], lists.clone(), vec![first.clone()]].concat();
         let out = floats(&outputs(self.form, attend, &inputs)[0]);
@@ -48,8 +46,7 @@ impl Cache {
             rows.resize(4 * pages as usize * width, f32::NAN);
             bytes(&rows.chunks_exact(4 * width).rev().flatten().copied().collect::<Vec<_>>())
         };
-        let attend =
-            selected_attention::Spec { paged: Some(attention::Pages { pages, page: 4, width: pages }), ..attend };
+        let attend = attend.with_paged(Some(attention::Pages { pages, page: 4, width: pages }));
         let table = u32_bytes(&(0..pages).rev().collect::<Vec<_>>());
         let inputs = [vec![bytes(own), paged(keys), paged(values)], lists, vec![first, table]].concat();
         assert_eq!(floats(&outputs(self.form, attend, &inputs)[0]), out);
@@ -58,7 +55,7 @@ impl Cache {
 
     /// The positions that centroid `c` of the first head has.
     fn at(&self, c: usize) -> Vec<u32> {
-        let words = route_step::Spec { route: self.route }.state() as usize;
+        let words = route_step::Spec::new(self.route).state() as usize;
         let state: Vec<u32> = bytemuck::pod_collect_to_vec(&self.state[4 * c * words..][..4 * words]);
         state[1..1 + state[0] as usize].to_vec()
     }
@@ -79,7 +76,7 @@ proptest! {
         // Some tokens come twice.
         (3..tokens as usize).step_by(4).for_each(|t| x.copy_within(8 * (t / 2)..8 * (t / 2 + 1), 8 * t));
         for (selection, form) in CAUSAL.into_iter().flat_map(|s| FORMS.map(|form| (s, form))) {
-            let whole = route::Spec { norm, ..spec(tokens, clusters, window, selection) };
+            let whole = spec(tokens, clusters, window, selection).with_norm(norm);
             let lists = Lists::of(Form::Reference, whole, &x, &centroids);
             let want = attend(Form::Reference, whole, &x, &centroids, &v);
             let mut cache = Cache::new(form, whole, &centroids);

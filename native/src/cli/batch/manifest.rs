@@ -2,9 +2,11 @@
 //! then moved, so it is there as a whole or not at all; a shard counts once the manifest names it.
 
 use super::file;
+use super::input::Input;
 use foveate::{Error, Result};
 use serde_json::{Map, Value, json};
-use std::io::{BufRead, BufReader, Write};
+use std::fs::{File, TryLockError};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 const NAME: &str = "manifest.json";
@@ -22,12 +24,7 @@ pub(super) struct Shard {
 pub(super) fn shards(inputs: &[PathBuf], rows: u64) -> Result<Vec<Shard>> {
     let mut shards = Vec::new();
     for (number, input) in inputs.iter().enumerate() {
-        let opened = std::fs::File::open(input).map_err(|error| file(input, error))?;
-        let mut count = 0u64;
-        for line in BufReader::new(opened).split(b'\n') {
-            let line = line.map_err(|error| file(input, error))?;
-            count += u64::from(!line.trim_ascii().is_empty());
-        }
+        let count = Input::open(input)?.rows()?;
         let stem = input.file_stem().unwrap_or_default().to_string_lossy();
         for first in (0..count).step_by(usize::try_from(rows).unwrap_or(usize::MAX)) {
             // Inputs of one name may come from several folders.
@@ -41,14 +38,31 @@ pub(super) fn shards(inputs: &[PathBuf], rows: u64) -> Result<Vec<Shard>> {
     }
 }
 
+/// Locks a folder of results until the file is closed, at the latest by the end of the process.
+///
+/// # Errors
+/// `Usage` if another run has the lock. File systems without locks are not locked.
+pub(super) fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join(".lock");
+    let lock = File::create(&path).map_err(|error| file(&path, error))?;
+    match lock.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            let reason = format!("another run writes to {}: wait for it, or give another --out", folder.display());
+            Err(Error::Usage { reason })
+        }
+        Err(TryLockError::Error(error)) if error.kind() != std::io::ErrorKind::Unsupported => Err(file(&path, error)),
+        _ => Ok(lock),
+    }
+}
+
 /// Writes a file in the place of another: whoever looks sees either of them whole.
-pub(super) fn replace(path: &Path, text: &str) -> Result<()> {
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut temporary = path.to_owned().into_os_string();
     temporary.push(".tmp");
     let temporary = PathBuf::from(temporary);
     let write = || {
-        let mut new = std::fs::File::create(&temporary)?;
-        new.write_all(text.as_bytes())?;
+        let mut new = File::create(&temporary)?;
+        new.write_all(bytes)?;
         new.sync_all()?;
         std::fs::rename(&temporary, path)
     };
@@ -98,6 +112,6 @@ impl Manifest {
     pub(super) fn add(&mut self, shard: &str, rows: usize, errors: usize) -> Result<()> {
         self.shards.insert(shard.into(), json!({"rows": rows, "errors": errors}));
         let text = json!({"settings": self.settings, "shards": self.shards});
-        replace(&self.path, &format!("{text:#}\n"))
+        replace(&self.path, format!("{text:#}\n").as_bytes())
     }
 }

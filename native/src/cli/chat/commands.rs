@@ -138,9 +138,8 @@ fn set(assignment: &str, options: &mut Generation) -> Result<()> {
         "max-tokens" => changed.max_tokens = count()?,
         _ => changed.samplers.set(&name, value)?,
     }
-    // The chain checks the ranges of all values, so that a wrong one is refused now and not in the next answer.
-    let samplers = Samplers { banned: Vec::new(), ..changed.samplers.clone() };
-    foveate::sampling::Chain::new(changed.sampling, samplers, &[], None)?;
+    // A wrong value is refused now, and not in the next answer.
+    changed.validate()?;
     *options = changed;
     Ok(())
 }

@@ -110,10 +110,15 @@ impl From<RuntimeError> for Failure {
             | RuntimeError::Tokenizer { .. }
             | RuntimeError::Template { .. }
             | RuntimeError::Config { .. }
+            | RuntimeError::OutOfRange { .. }
             | RuntimeError::Setting { .. }
             | RuntimeError::Constraint { .. }
             | RuntimeError::Embeddings { .. }
+            | RuntimeError::NoToken { .. }
             | RuntimeError::Kernel(_) => wrong(),
+            RuntimeError::NotFinite { .. } => {
+                Failure::new(StatusCode::INTERNAL_SERVER_ERROR, message).coded("logits_not_finite")
+            }
             RuntimeError::OutOfPages { .. } | RuntimeError::OutOfMemory { .. } => {
                 Failure::new(StatusCode::SERVICE_UNAVAILABLE, message)
             }

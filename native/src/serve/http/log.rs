@@ -8,6 +8,7 @@ use std::time::Instant;
 
 /// Content of the request log.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
 pub enum Log {
     /// Nothing.
     #[default]

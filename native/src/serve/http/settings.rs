@@ -147,12 +147,10 @@ impl Settings {
 /// Penalties, biases, and the fewest tokens.
 fn samplers(fields: &Fields, vocab: u32) -> Result<Samplers> {
     let penalty = |name| Ok::<_, Failure>(fields.number(name, -2.0, 2.0)?.unwrap_or(0.0) as f32);
-    let mut samplers = Samplers {
-        frequency_penalty: penalty("frequency_penalty")?,
-        presence_penalty: penalty("presence_penalty")?,
-        min_tokens: fields.integer("min_tokens", 0, u64::from(u32::MAX))?.unwrap_or(0),
-        ..Samplers::default()
-    };
+    let mut samplers = Samplers::default()
+        .frequency_penalty(penalty("frequency_penalty")?)
+        .presence_penalty(penalty("presence_penalty")?)
+        .min_tokens(fields.integer("min_tokens", 0, u64::from(u32::MAX))?.unwrap_or(0));
     let wrong = || {
         let most = format!("at most {BIASES} ids, as strings, to numbers from -100 to 100");
         Failure::field("logit_bias", format!("logit_bias must map {most}; ids are below {vocab}"))

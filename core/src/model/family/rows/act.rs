@@ -19,6 +19,11 @@ const NEMOTRON: Like = Like {
     activation: "relu2",
     gated: false,
     context: 4096,
+    more: |json, _| {
+        // Names of the training's code beside the ones that its class reads.
+        json.understands(&["kv_channels", "rope_percent"]);
+        Ok(())
+    },
     ..LLAMA
 };
 

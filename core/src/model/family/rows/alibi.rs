@@ -4,7 +4,7 @@ use super::parallel::one_norm;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::model::family::json::{Json, bounded};
-use crate::model::family::like::{Flag, KEYS, Keys, LLAMA, Like, each, layer_norm, must_be, norm_of};
+use crate::model::family::like::{Flag, KEYS, Keys, LLAMA, Like, each, layer_norm, norm_of};
 use crate::model::family::names::Naming;
 use crate::model::family::names_gpt;
 use crate::model::family::rope::{Rule, frequencies_of};
@@ -70,6 +70,7 @@ fn falcon(json: &Json, config: &mut Config) -> Result<()> {
         }
     };
     json.understands(&["rope_parameters", "rope_scaling", "n_head_kv", "num_kv_heads"]);
+    json.only(&[("ff_factor", "4")])?;
     if alibi {
         // Falcon scales the slopes with the scores, and keeps them in bfloat16.
         with_slopes(config, |slope, scale| (f64::from(bfloat16(slope)) * f64::from(scale)) as f32);
@@ -123,7 +124,11 @@ const BLOOM: Like = Like {
     gated: false,
     tied: true,
     more: |json, config| {
-        must_be(json, "apply_residual_connection_post_layernorm", false)?;
+        json.only(&[("apply_residual_connection_post_layernorm", "false")])?;
+        if json.u32("pretraining_tp")?.unwrap_or(1) > 1 {
+            // The class would then add the products of parts and leave their biases out.
+            json.only(&[("slow_but_exact", "false")])?;
+        }
         config.embed_norm = Some(norm_of(config));
         with_slopes(config, |slope, _| slope as f32);
         // How the training's kernels were run.
@@ -181,7 +186,7 @@ fn mpt(json: &Json, config: &mut Config) -> Result<()> {
     let refused = |key: &str, got: String, only: &str| {
         Err(Error::Config { reason: format!("{key} {got} is not supported: {only} is") })
     };
-    must_be(json, "no_bias", true)?;
+    json.only(&[("no_bias", "true")])?;
     match json.f64("expansion_ratio")? {
         Some(other) if other != 4.0 => return refused("expansion_ratio", other.to_string(), "4"),
         _ => {}
@@ -194,9 +199,7 @@ fn mpt(json: &Json, config: &mut Config) -> Result<()> {
     // Learned positions are an alternative to slopes; the others say how parameters were made.
     json.understands(&["learned_pos_emb", "embedding_fraction", "emb_pdrop", "init_config", "ffn_config"]);
     let Some(inside) = json.object("attn_config")? else { return Ok(()) };
-    for (key, only) in [("alibi", true), ("qk_ln", false), ("prefix_lm", false)] {
-        must_be(&inside, key, only)?;
-    }
+    inside.only(&[("alibi", "true"), ("qk_ln", "false"), ("prefix_lm", "false")])?;
     match inside.f64("alibi_bias_max")? {
         Some(other) if other != 8.0 => return refused("attn_config.alibi_bias_max", other.to_string(), "8"),
         _ => {}

@@ -3,7 +3,7 @@
 use crate::config::{Config, Norm};
 use crate::error::{Error, Result, one_line};
 use crate::model::family::json::Json;
-use crate::model::family::like::{Flag, KEYS, Keys, LLAMA, Like, each, layer_norm, must_be, norm_of};
+use crate::model::family::like::{Flag, KEYS, Keys, LLAMA, Like, each, layer_norm, norm_of};
 use crate::model::family::names::{self, Naming};
 use crate::model::family::names_gpt;
 
@@ -125,7 +125,7 @@ const GPT_BIGCODE: Like = Like {
                 attention.scale = 1.0;
             }
         });
-        must_be(json, "add_cross_attention", false)?;
+        json.only(&[("add_cross_attention", "false")])?;
         // How kernels are run, and what `multi_query` says already.
         json.understands(&[
             "attention_softmax_in_fp32",

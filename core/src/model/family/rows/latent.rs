@@ -1,18 +1,17 @@
 //! Families with multi-head latent attention.
 
-use crate::config::{Attention, Config, Decay, Delta, Latent, Mixer, Norm, OutputGate, Rope, Temperature};
+use crate::config::{Attention, Config, Delta, Latent, Mixer, Norm, Rope, Temperature};
 use crate::error::{Error, Result, one_line};
-use crate::model::family::experts::{self, Deepseek};
+use crate::model::family::experts::{self, Deepseek, Layers, ONE_GROUP};
 use crate::model::family::json::{Json, bounded};
-use crate::model::family::like::{Flag, KEYS, Keys, LLAMA, Like, each, norm_of};
+use crate::model::family::like::{Flag, KEYS, Keys, LLAMA, Like, each, kimi_layer};
 use crate::model::family::names::Naming;
 use crate::model::family::names_experts;
 use crate::model::family::rope::{Partial, Rule, frequencies_of, yarn_magnitude};
-use foveate_kernels::activation::Kind;
-use foveate_kernels::conv;
-use foveate_kernels::rope::{Frequencies, Pairing, Scaling};
+use foveate_kernels::rope::{Pairing, Scaling};
 
-pub(super) const ALL: &[&Like] = &[&DEEPSEEK_V2, &DEEPSEEK_V3, &GLM4_MOE_LITE, &MINICPM3, &MISTRAL4, &KIMI_LINEAR];
+pub(super) const ALL: &[&Like] =
+    &[&DEEPSEEK_V2, &DEEPSEEK_V3, &GLM4_MOE_LITE, &MINICPM3, &MISTRAL4, &KIMI_LINEAR, &YOUTU, &SARVAM_MLA];
 
 /// Defaults of keys that are missing.
 struct Sizes {
@@ -36,7 +35,7 @@ const DEEPSEEK_V2: Like = Like {
     more: |json, config| {
         latent(json, config, &DEEPSEEK)?;
         rotate(json, config, Pairing::Interleaved, &Rule::LLAMA)?;
-        let class = Deepseek { experts: 64, chosen: 1, groups: [1, 1], inner: 1407, shared: 2, scale: 1.0, dense: 0 };
+        let class = Deepseek { experts: 64, chosen: 1, inner: 1407, shared: 2, scale: 1.0, dense: 0, ..ONE_GROUP };
         experts::deepseek_v2(json, config, &class)
     },
     ..LLAMA
@@ -50,10 +49,22 @@ const DEEPSEEK_V3: Like = Like {
         latent(json, config, &DEEPSEEK)?;
         rotate(json, config, pairing(json)?, &Rule::LLAMA)?;
         drafting(json);
-        let class = Deepseek { experts: 256, chosen: 8, groups: [8, 4], inner: 2048, shared: 1, scale: 2.5, dense: 3 };
-        experts::deepseek_v3(json, config, &class)
+        experts::deepseek_v3(json, config, &Deepseek::V3)
     },
     ..DEEPSEEK_V2
+};
+
+/// DeepSeek-V3 with its own defaults, and the keys of its older files.
+const SARVAM_MLA: Like = Like {
+    name: "sarvam_mla",
+    more: |json, config| {
+        latent(json, config, &Sizes { query_rank: None, ..DEEPSEEK })?;
+        rotate(json, config, pairing(json)?, &Rule::LLAMA)?;
+        drafting(json);
+        json.understands(&["q_head_dim"]);
+        experts::sarvam(json, config, Deepseek { experts: 128, dense: 1, ..ONE_GROUP })
+    },
+    ..DEEPSEEK_V3
 };
 
 const GLM4_MOE_LITE: Like = Like {
@@ -64,7 +75,8 @@ const GLM4_MOE_LITE: Like = Like {
         latent(json, config, &Sizes { query_rank: Some(768), own: 192, values: 256, ..DEEPSEEK })?;
         rotate(json, config, pairing(json)?, &Rule::LLAMA)?;
         drafting(json);
-        let class = Deepseek { experts: 64, chosen: 4, groups: [1, 1], inner: 1536, shared: 1, scale: 1.8, dense: 1 };
+        let class =
+            Deepseek { experts: 64, chosen: 4, inner: 1536, scale: 1.8, dense: 1, layers: Layers::Types, ..ONE_GROUP };
         experts::deepseek_v3(json, config, &class)
     },
     ..DEEPSEEK_V3
@@ -93,6 +105,20 @@ const MINICPM3: Like = Like {
     ..LLAMA
 };
 
+/// DeepSeek-V3 without experts.
+const YOUTU: Like = Like {
+    name: "youtu",
+    context: 131_072,
+    tied: true,
+    more: |json, config| {
+        latent(json, config, &DEEPSEEK)?;
+        rotate(json, config, pairing(json)?, &Rule::LLAMA)?;
+        json.understands(&["embedding_initializer_range"]);
+        Ok(())
+    },
+    ..DEEPSEEK_V3
+};
+
 const MISTRAL4: Like = Like {
     name: "mistral4",
     mlp_bias: Flag::Is(false),
@@ -112,15 +138,15 @@ const MISTRAL4: Like = Like {
             return Err(Error::Config { reason });
         }
         each(config, |_, attention| {
-            attention.temperature = (beta > 0.0).then_some(Temperature { beta, original });
+            attention.temperature = (beta > 0.0).then_some(Temperature { beta, original, ahead: 0 });
             if let (None, Some(turn)) = (&rope, &mut attention.rope) {
                 // The class's own.
                 let scaling = Scaling::Yarn { factor: 128.0, fast: 32.0, slow: 1.0, original, whole: true };
-                turn.frequencies = Frequencies { scaling, ..turn.frequencies.clone() };
+                turn.frequencies = turn.frequencies.clone().with_scaling(scaling);
                 attention.scale *= yarn_magnitude(128.0, 1.0).powi(2) as f32;
             }
         });
-        let class = Deepseek { experts: 128, chosen: 4, groups: [1, 1], inner: 2048, shared: 1, scale: 1.0, dense: 0 };
+        let class = Deepseek { experts: 128, chosen: 4, scale: 1.0, dense: 0, ..ONE_GROUP };
         experts::mistral4(json, config, &class)
     },
     ..DEEPSEEK_V3
@@ -254,20 +280,7 @@ fn kimi_delta(json: &Json, config: &Config) -> Result<Delta> {
     };
     let heads = size("num_heads", "linear_num_heads", 32)?;
     let dim = size("head_dim", "linear_head_dim", 128)?;
-    let delta = Delta {
-        heads,
-        value_heads: heads,
-        key_dim: dim,
-        value_dim: dim,
-        window: size("short_conv_kernel_size", "linear_conv_kernel_dim", 4)?,
-        conv_bias: false,
-        activation: conv::Activation::Silu,
-        normalize: true,
-        decay: Some(Decay::Channel(dim)),
-        negative: false,
-        norm: norm_of(config),
-        gate: Some(OutputGate { kind: Kind::Sigmoid, rank: Some(dim) }),
-    };
+    let delta = kimi_layer(config, [heads, dim, size("short_conv_kernel_size", "linear_conv_kernel_dim", 4)?]);
     let named = |error| refused(format!("linear_num_heads and linear_head_dim do not fit: {error}"));
     delta.check().map_err(named)?;
     match json.str("hidden_act")?.unwrap_or("silu") {

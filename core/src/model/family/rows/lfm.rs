@@ -71,7 +71,7 @@ const LFM2_MOE: Like = Like {
 
 const LFM3: Like = Like {
     name: "lfm3",
-    keys: &Keys { eps: &["norm_eps", "rms_norm_eps"], activation: &[], ..KEYS },
+    keys: &Keys { eps: &["rms_norm_eps", "norm_eps"], activation: &[], ..KEYS },
     kv_heads: 4,
     head_dim: 128,
     // The rotation differs by the kind of layer.
@@ -171,8 +171,8 @@ fn convolutions<'a>(
             }
         }
     }
-    // The older name of the flag, which counts where it is there.
-    if let Some(tied) = json.bool("tie_embedding")? {
+    // The older name of the flag. LFM2 reads it, LFM3 does not.
+    if let Some(tied) = json.bool("tie_embedding")?.filter(|_| !slides) {
         config.tied = Some(tied);
     }
     Ok(kinds)

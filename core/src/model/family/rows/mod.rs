@@ -5,13 +5,16 @@ mod alibi;
 mod encoder;
 mod gpt;
 mod granite;
+mod kin;
 mod latent;
 mod lfm;
+mod llama4;
 pub(super) mod moe;
 mod olmo_hybrid;
 mod parallel;
 mod plain;
 mod scans;
+mod sigmoid;
 mod slides;
 
 use super::like::Like;
@@ -32,6 +35,9 @@ pub(super) const ALL: &[&[&Like]] = &[
     scans::ALL,
     olmo_hybrid::ALL,
     latent::ALL,
+    kin::ALL,
+    sigmoid::ALL,
+    llama4::ALL,
 ];
 
 /// The row of a `model_type`.

@@ -1,7 +1,8 @@
 //! Families with mixtures of experts.
 
 use super::granite::multipliers;
-use super::plain::{ERNIE, HUNYUAN, head_norms};
+use super::plain::{ERNIE, ERNIE_KEYS, HUNYUAN, head_norms};
+use super::slides::{rotate_by_kind, window};
 use crate::config::{Config, Norm, NormOver, Rope};
 use crate::error::{Error, Result};
 use crate::model::family::json::Json;
@@ -10,7 +11,7 @@ use crate::model::family::llama::windows;
 use crate::model::family::names::Naming;
 use crate::model::family::rope::{Partial, Rule, yarn_magnitude};
 use crate::model::family::{experts, names_experts, qwen3_5};
-use foveate_kernels::rope::{Frequencies, Pairing, Scaling};
+use foveate_kernels::rope::{Pairing, Scaling};
 
 pub(super) const ALL: &[&Like] = &[
     &MIXTRAL,
@@ -25,6 +26,9 @@ pub(super) const ALL: &[&Like] = &[
     &GLM4_MOE,
     &GPT_OSS,
     &HY_V3,
+    &MELLUM,
+    &QWEN3_VL_MOE,
+    &GLM4V_MOE,
 ];
 
 /// Every layer has the window of `sliding_window`, if there is one.
@@ -73,8 +77,9 @@ const QWEN3_MOE: Like = Like {
     mlp_bias: Flag::Is(false),
     context: 32_768,
     windows: |json, count| {
-        // Of dense models.
-        json.understands(&["max_window_layers"]);
+        // The first is a key of dense models. The second says how some engines read very long texts; the class does not
+        // read it.
+        json.understands(&["max_window_layers", "dual_chunk_attention_config"]);
         let on = json.bool("use_sliding_window")?.unwrap_or(false);
         let given = json.u32("sliding_window")?;
         let window = if json.has("sliding_window") { given } else { Some(4096) };
@@ -82,6 +87,7 @@ const QWEN3_MOE: Like = Like {
     },
     more: |json, config| {
         head_norms(json, config)?;
+        json.only(&[("use_qk_norm", "true")])?;
         experts::qwen3(json, config)
     },
     ..LLAMA
@@ -103,7 +109,7 @@ const OLMOE: Like = Like {
             attention.norm_over = NormOver::All;
             (attention.clip, attention.clip_normed) = (clip.map(|clip| clip as f32), true);
         });
-        experts::olmoe(json, config)
+        experts::olmoe(json, config, [64, 8])
     },
     ..LLAMA
 };
@@ -153,6 +159,7 @@ const ERNIE_MOE: Like = Like {
     head_dim: 0,
     more: |json, config| {
         config.head_bias = json.bool("use_bias")?.unwrap_or(false);
+        json.only(ERNIE_KEYS)?;
         experts::ernie(json, config)
     },
     ..ERNIE
@@ -169,7 +176,7 @@ const HUNYUAN_MOE: Like = Like {
     ..HUNYUAN
 };
 
-const GLM4_MOE: Like = Like {
+pub(super) const GLM4_MOE: Like = Like {
     name: "glm4_moe",
     norm: Norm::rms(1e-5),
     kv_heads: 8,
@@ -183,9 +190,18 @@ const GLM4_MOE: Like = Like {
         }
         // Of layers that draft tokens.
         json.understands(&["num_nextn_predict_layers", "num_mtp_layers"]);
-        experts::glm4(json, config)
+        experts::deepseek_v3(json, config, &experts::GLM4)
     },
     ..LLAMA
+};
+
+/// The text model of GLM 4.5V.
+const GLM4V_MOE: Like = Like {
+    name: "glm4v_moe_text",
+    input_bias: Flag::Key(&["attention_bias"], true),
+    context: 65_536,
+    more: |json, config| experts::deepseek_v3(json, config, &experts::GLM4),
+    ..GLM4_MOE
 };
 
 /// Sinks in every head, and every other layer slides.
@@ -213,7 +229,7 @@ const GPT_OSS: Like = Like {
             attention.sinks = true;
             if let (false, Some(Rope { frequencies, .. })) = (stretched, &mut attention.rope) {
                 let magnitude = yarn_magnitude(32.0, 1.0);
-                *frequencies = Frequencies { scaling: scaling.clone(), magnitude, ..frequencies.clone() };
+                *frequencies = frequencies.clone().with_scaling(scaling.clone()).with_magnitude(magnitude);
             }
         });
         // The older name of the context that is stretched, which the rotation says.
@@ -237,6 +253,38 @@ const HY_V3: Like = Like {
         experts::hy(json, config)
     },
     ..LLAMA
+};
+
+/// The text model of Qwen3-VL with experts, whose weights are always divided by their sum.
+const QWEN3_VL_MOE: Like = Like {
+    name: "qwen3_vl_moe_text",
+    kv_heads: 16,
+    rope: Some(Rule::theta(500_000.0)),
+    context: 128_000,
+    tied: true,
+    windows: none,
+    more: |json, config| {
+        head_norms(json, config)?;
+        json.only(&[("norm_topk_prob", "true")])?;
+        experts::qwen3_vl(json, config)
+    },
+    ..QWEN3_MOE
+};
+
+/// Qwen3-MoE with windows, and a rotation for each kind of layer.
+const MELLUM: Like = Like {
+    name: "mellum",
+    head_dim: 128,
+    rope: None,
+    context: 131_072,
+    windows: |json, count| windows(json, window(json, 1024)?, count, |_| false),
+    more: |json, config| {
+        head_norms(json, config)?;
+        rotate_by_kind(json, config, &Rule::theta(500_000.0), Some(10_000.0))?;
+        json.understands(&["num_nextn_predict_layers", "num_mtp_layers"]);
+        experts::mellum(json, config)
+    },
+    ..QWEN3_MOE
 };
 
 /// Experts in the place of Qwen3.5's and Qwen3-Next's MLPs.

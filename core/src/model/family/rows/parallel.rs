@@ -20,7 +20,7 @@ pub(super) fn one_norm(config: &mut Config) {
     }
 }
 
-const LAYER_NORM_EPS: Keys = Keys { eps: &["layer_norm_eps"], ..KEYS };
+pub(super) const LAYER_NORM_EPS: Keys = Keys { eps: &["layer_norm_eps"], ..KEYS };
 
 const STABLELM: Like = Like {
     name: "stablelm",
@@ -105,10 +105,26 @@ const COHERE2: Like = Like {
         let window = json.u32("sliding_window")?;
         let window = if json.has("sliding_window") { window } else { Some(4096) };
         let period = layers("sliding_window_pattern", json.u32("sliding_window_pattern")?.unwrap_or(4))?;
+        // The older name, which its class does not read.
+        if let Some(other) = json.u32("layer_switch")?.filter(|other| *other != period) {
+            return Err(Error::Config {
+                reason: format!("layer_switch {other} is not supported: sliding_window_pattern, {period}, is"),
+            });
+        }
         windows(json, window, count, |layer| slides(layer, period))
     },
     more: |json, config| {
         (COHERE.more)(json, config)?;
+        // Older files have these keys. The class does not read them and computes what these values say.
+        json.only(&[
+            ("order_of_interleaved_layers", "local_attn_first"),
+            ("position_embedding_type", "rope_gptj"),
+            ("rotary_pct", "1"),
+            ("use_embedding_sharing", "true"),
+            ("use_gated_activation", "true"),
+            ("use_parallel_block", "true"),
+        ])?;
+        json.understands(&["use_parallel_embedding"]);
         each(config, |_, attention| {
             if attention.window.is_none() {
                 attention.rope = None;
@@ -165,7 +181,7 @@ const GPTJ: Like = Like {
         config.head_bias = true;
         one_norm(config);
         json.understands(&["n_ctx", "rotary"]);
-        Ok(())
+        json.only(&[("scale_attn_weights", "true")])
     },
     ..LLAMA
 };

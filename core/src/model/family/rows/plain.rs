@@ -3,7 +3,7 @@
 use crate::config::{Config, Norm, Temperature};
 use crate::error::{Error, Result};
 use crate::model::family::json::Json;
-use crate::model::family::like::{Flag, KEYS, Keys, LLAMA, Like, each, must_be};
+use crate::model::family::like::{Flag, KEYS, Keys, LLAMA, Like, each};
 use crate::model::family::llama::windows;
 use crate::model::family::names::{self, Naming};
 use crate::model::family::names_gpt;
@@ -21,7 +21,9 @@ pub(super) const ALL: &[&Like] = &[
     &MINISTRAL3,
     &PHI3,
     &QWEN2_5_VL,
+    &QWEN2_VL,
     &QWEN3_VL,
+    &PADDLEOCR_VL,
     &HUNYUAN,
 ];
 
@@ -40,6 +42,7 @@ const SMOLLM3: Like = Like {
     },
     more: |json, config| {
         let plain = without_rope(json, config.layers.len() as u32)?;
+        json.understands(&["max_window_layers"]);
         each(config, |layer, attention| {
             if plain[layer as usize] {
                 attention.rope = None;
@@ -90,8 +93,13 @@ pub(super) const ERNIE: Like = Like {
     mlp_bias: Flag::Key(&["use_bias"], false),
     context: 131_072,
     tied: true,
+    more: |json, _| json.only(ERNIE_KEYS),
     ..LLAMA
 };
+
+/// Keys of older files, with the values that the class computes.
+pub(super) const ERNIE_KEYS: &[(&str, &str)] =
+    &[("use_rmsnorm", "true"), ("compression_ratio", "1"), ("weight_share_add_bias", "true")];
 
 const HELIUM: Like = Like {
     name: "helium",
@@ -181,7 +189,7 @@ const MINISTRAL3: Like = Like {
             return Err(Error::Config { reason });
         }
         each(config, |_, attention| {
-            attention.temperature = (beta > 0.0).then_some(Temperature { beta, original });
+            attention.temperature = (beta > 0.0).then_some(Temperature { beta, original, ahead: 0 });
         });
         Ok(())
     },
@@ -202,7 +210,8 @@ const PHI3: Like = Like {
     more: |json, _| {
         // Its class has none, whatever a file says.
         json.understands(&["attention_bias"]);
-        Ok(())
+        // Files of Phi-4-mini have these keys.
+        json.only(&[("full_attn_mod", "1"), ("interpolate_factor", "1")])
     },
     ..LLAMA
 };
@@ -225,6 +234,11 @@ const QWEN2_5_VL: Like = Like {
     },
     ..LLAMA
 };
+
+const QWEN2_VL: Like = Like { name: "qwen2_vl_text", ..QWEN2_5_VL };
+
+/// ERNIE 4.5, whose pairs are halves apart.
+const PADDLEOCR_VL: Like = Like { name: "paddleocr_vl_text", pairing: Pairing::Half, ..ERNIE };
 
 const QWEN3_VL: Like = Like {
     name: "qwen3_vl_text",
@@ -260,10 +274,10 @@ pub(super) const HUNYUAN: Like = Like {
             }
             _ => {}
         }
-        must_be(json, "use_qk_norm", true)?;
-        must_be(json, "use_cla", false)?;
-        must_be(json, "use_rotary_pos_emb", true)?;
-        json.understands(&["cla_share_factor"]);
+        let norms = ("norm_type", "rms|hf_rms");
+        json.only(&[("use_qk_norm", "true"), ("use_cla", "false"), ("use_rotary_pos_emb", "true"), norms])?;
+        // The first counts only if layers share keys; the others belong to vision models.
+        json.understands(&["cla_share_factor", "mask_init_id", "num_media_embeds"]);
         head_norms(json, config)?;
         each(config, |_, attention| attention.norm_rotated = true);
         Ok(())

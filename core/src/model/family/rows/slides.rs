@@ -1,7 +1,7 @@
 //! Families in which some layers see a window.
 
 use super::plain::{GLM, head_norms};
-use crate::config::{Norm, NormOver};
+use crate::config::{Config, Norm, NormOver, Rope};
 use crate::error::{Error, Result};
 use crate::model::family::gemma3::{self, slides};
 use crate::model::family::json::Json;
@@ -11,10 +11,10 @@ use crate::model::family::names::{self, Naming};
 use crate::model::family::rope::{Rule, by_kind};
 use foveate_kernels::rope::Pairing;
 
-pub(super) const ALL: &[&Like] = &[&CWM, &GEMMA, &GEMMA2, &STARCODER2, &OLMO2, &OLMO3, &EXAONE4, &GLM4];
+pub(super) const ALL: &[&Like] = &[&CWM, &GEMMA, &GEMMA2, &STARCODER2, &OLMO2, &OLMO3, &EXAONE4, &GLM4, &GLM4V];
 
 /// A window whose key has a default.
-fn window(json: &Json, default: u32) -> Result<Option<u32>> {
+pub(super) fn window(json: &Json, default: u32) -> Result<Option<u32>> {
     let window = json.u32("sliding_window")?;
     Ok(if json.has("sliding_window") { window } else { Some(default) })
 }
@@ -73,7 +73,7 @@ pub(super) const GEMMA: Like = Like {
 };
 
 /// Norms on both sides of every branch, bounded scores and logits, and every other layer slides.
-const GEMMA2: Like = Like {
+pub(super) const GEMMA2: Like = Like {
     name: "gemma2",
     naming: Naming::Function(crate::model::family::hub::gemma3),
     kv_heads: 4,
@@ -81,6 +81,8 @@ const GEMMA2: Like = Like {
     more: |json, config| {
         (GEMMA.more)(json, config)?;
         let scalar = json.f64("query_pre_attn_scalar")?.unwrap_or(256.0);
+        // The older name of the window, beside the newer.
+        json.understands(&["sliding_window_size"]);
         let [score, logit] = [("attn_logit_softcapping", 50.0), ("final_logit_softcapping", 30.0)].map(
             |(key, default)| -> Result<Option<f32>> {
                 let cap = json.f64(key)?;
@@ -123,14 +125,23 @@ const STARCODER2: Like = Like {
     tied: true,
     windows: |json, count| windows(json, json.u32("sliding_window")?, count, |_| true),
     more: |json, _| {
-        json.understands(&["residual_dropout", "mlp_type", "norm_type"]);
+        // Its class reads none of these: two are older names, the others say how kernels are run.
+        json.understands(&[
+            "activation_function",
+            "attention_softmax_in_fp32",
+            "layer_norm_epsilon",
+            "mlp_type",
+            "norm_type",
+            "scale_attention_softmax_in_fp32",
+            "scale_attn_weights",
+        ]);
         Ok(())
     },
     ..LLAMA
 };
 
 /// Norms of branches alone, and of all queries and all keys.
-const OLMO2: Like = Like {
+pub(super) const OLMO2: Like = Like {
     name: "olmo2",
     naming: Naming::Table(&names::POST_NORM),
     norm: Norm::rms(1e-5),
@@ -144,7 +155,7 @@ const OLMO2: Like = Like {
     ..LLAMA
 };
 
-fn post_norms(config: &mut crate::config::Config) {
+fn post_norms(config: &mut Config) {
     let norm = norm_of(config);
     for layer in &mut config.layers {
         (layer.input_norm, layer.post_norm, layer.branch_norm) = (None, None, Some(norm));
@@ -158,19 +169,24 @@ const OLMO3: Like = Like {
     windows: |json, count| windows(json, window(json, 4096)?, count, |layer| slides(layer, 4)),
     more: |json, config| {
         (OLMO2.more)(json, config)?;
-        let head_dim = config.layers[0].mixer.attention().map_or(0, |a| a.dim);
-        let (full, local) = by_kind(json, head_dim, &Rule::theta(500_000.0), None)?;
-        each(config, |_, attention| {
-            let frequencies = if attention.window.is_some() { &local } else { &full }.clone();
-            attention.rope = Some(crate::config::Rope { frequencies, pairing: Pairing::Half });
-        });
-        Ok(())
+        rotate_by_kind(json, config, &Rule::theta(500_000.0), None)
     },
     ..OLMO2
 };
 
+/// Rotates layers that see all and those with a window, each by parameters of their own; see [`by_kind`].
+pub(super) fn rotate_by_kind(json: &Json, config: &mut Config, rule: &Rule, local: Option<f64>) -> Result<()> {
+    let head_dim = config.layers[0].mixer.attention().map_or(0, |a| a.dim);
+    let (full, local) = by_kind(json, head_dim, rule, local)?;
+    each(config, |_, attention| {
+        let frequencies = if attention.window.is_some() { &local } else { &full }.clone();
+        attention.rope = Some(Rope { frequencies, pairing: Pairing::Half });
+    });
+    Ok(())
+}
+
 /// Norms of branches alone; where some layers slide, only those rotate.
-const EXAONE4: Like = Like {
+pub(super) const EXAONE4: Like = Like {
     name: "exaone4",
     naming: Naming::Table(&names::POST_NORM),
     norm: Norm::rms(1e-5),
@@ -216,6 +232,17 @@ fn pattern(json: &Json) -> Result<Option<Vec<bool>>> {
     let period = crate::model::family::json::layers(KEY, period)?;
     Ok(Some((0..period).map(|layer| slides(layer, period)).collect()))
 }
+
+/// The text model of GLM 4.1V, with widths of heads that follow from the stream's.
+const GLM4V: Like = Like {
+    name: "glm4v_text",
+    norm: Norm::rms(1e-5),
+    head_dim: 0,
+    rope: Some(Rule::partial(10000.0, 1.0)),
+    input_bias: Flag::Is(true),
+    context: 32_768,
+    ..GLM4
+};
 
 /// GLM with norms on both sides of every branch.
 const GLM4: Like = Like {

@@ -5,21 +5,18 @@
 #![allow(clippy::needless_range_loop, reason = "counted loops over registers unroll")]
 
 use super::formats::{Bytes32, Format, Scales, by_format, each_block};
-use super::panel::pack_rows;
+use super::groups::{Transpose, pack_groups};
 use super::{BLOCK, GROUP, LARGEST, Panel, Rounded, Row, RowMut, SMALLEST, TOGETHER};
-use crate::cpu::Tile;
 use crate::dtype::DType;
 use core::arch::x86_64::*;
 use core::ops::Range;
 
-/// Tokens of one register tile: eight integer sums of a block, four words of weights and two of activations are registers.
-const TOKENS: usize = 4;
+mod tiles;
+
+pub(super) use tiles::multiply;
+
 /// Bytes that [`dots`] prefetches ahead.
 const AHEAD: usize = 2048;
-/// In place of the number of products that [`pair_sums`] adds in 16 bits: activations are words.
-const WORDS: usize = 0;
-/// In its place: activations are bytes and weights have a sign.
-const SIGNED: usize = 1;
 
 impl Bytes32 for __m256i {
     #[inline(always)]
@@ -145,8 +142,54 @@ define_dots!("avx2,fma,f16c");
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn pack(format: DType, rows: &[u8], row_bytes: usize, panel: &mut Panel) {
-    // SAFETY: this function enables the instructions of the bytes.
-    unsafe { by_format!(format, pack_rows::<_, __m256i>(rows, row_bytes, 0, panel)) }
+    // SAFETY: this function enables the instructions of the bytes and of the transposition.
+    unsafe { by_format!(format, pack_groups::<_, __m256i, __m256i>(rows, row_bytes, panel)) }
+}
+
+impl Transpose for __m256i {
+    #[inline(always)]
+    unsafe fn transpose<F: Format, const G: usize>(at: [*const u8; GROUP], words: &mut [u32; 8 * GROUP]) {
+        // SAFETY: the caller's promise.
+        unsafe { transpose::<F, G>(at, words) }
+    }
+}
+
+/// Implements [`Transpose`]: eight outputs by eight dwords, twice.
+///
+/// # Safety
+/// As there.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn transpose<F: Format, const G: usize>(at: [*const u8; GROUP], words: &mut [u32; 8 * GROUP]) {
+    let flip = _mm256_set1_epi8(if F::SIGNED { -128 } else { 0 });
+    for first in [0, 8] {
+        // `fours[k][j]` has dwords `j` and `j + 4` of outputs `4 k` to `4 k + 3`.
+        let mut fours = [[_mm256_setzero_si256(); 4]; 2];
+        for k in 0..2 {
+            // SAFETY: the caller's promise.
+            let row = |n: usize| unsafe { F::integers::<__m256i, G>(at[first + 4 * k + n]) };
+            let [a, b, c, d] = [0, 1, 2, 3].map(|n| _mm256_xor_si256(row(n), flip));
+            let low = [_mm256_unpacklo_epi32(a, b), _mm256_unpacklo_epi32(c, d)];
+            let high = [_mm256_unpackhi_epi32(a, b), _mm256_unpackhi_epi32(c, d)];
+            fours[k] = [
+                _mm256_unpacklo_epi64(low[0], low[1]),
+                _mm256_unpackhi_epi64(low[0], low[1]),
+                _mm256_unpacklo_epi64(high[0], high[1]),
+                _mm256_unpackhi_epi64(high[0], high[1]),
+            ];
+        }
+        for j in 0..4 {
+            let both = [
+                _mm256_permute2x128_si256::<0x20>(fours[0][j], fours[1][j]),
+                _mm256_permute2x128_si256::<0x31>(fours[0][j], fours[1][j]),
+            ];
+            for (half, both) in both.into_iter().enumerate() {
+                let out = &mut words[(4 * half + j) * GROUP + first..][..8];
+                // SAFETY: stores eight dwords.
+                unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), both) };
+            }
+        }
+    }
 }
 
 /// Writes `out[t] = row . x[t]`.
@@ -273,195 +316,4 @@ fn words(bytes: __m256i) -> [__m256i; 2] {
 #[target_feature(enable = "avx2")]
 fn signed_pairs(w: __m256i, q: __m256i) -> __m256i {
     _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(q, w))
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn multiply(panel: &Panel, x: &Rounded, y: &mut Tile<'_>) {
-    assert_eq!(panel.blocks, x.blocks, "rows as long as those of the panel");
-    match (panel.halves, x.coarse.then_some(panel.bits)) {
-        (false, None) => format_multiply::<false, WORDS>(panel, x, y),
-        (true, None) => format_multiply::<true, WORDS>(panel, x, y),
-        (false, Some(..=4)) => format_multiply::<false, 8>(panel, x, y),
-        (false, Some(5)) => format_multiply::<false, 4>(panel, x, y),
-        (false, Some(6)) => format_multiply::<false, 2>(panel, x, y),
-        (true, Some(..=5)) => format_multiply::<true, 4>(panel, x, y),
-        (true, Some(6)) => format_multiply::<true, 2>(panel, x, y),
-        (false, Some(_)) => format_multiply::<false, SIGNED>(panel, x, y),
-        (true, Some(_)) => format_multiply::<true, SIGNED>(panel, x, y),
-    }
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-fn format_multiply<const HALVES: bool, const SUM: usize>(panel: &Panel, x: &Rounded, y: &mut Tile<'_>) {
-    let tokens = y.shape()[0];
-    for g in 0..panel.outputs.div_ceil(GROUP) {
-        for t in (0..tokens).step_by(TOKENS) {
-            if tokens - t >= TOKENS {
-                tile::<HALVES, SUM, TOKENS>(panel, x, g, t, y);
-            } else {
-                for t in t..tokens {
-                    tile::<HALVES, SUM, 1>(panel, x, g, t, y);
-                }
-            }
-        }
-    }
-}
-
-/// Multiplies `T` tokens from `token` on with group `g` of outputs.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn tile<const HALVES: bool, const SUM: usize, const T: usize>(
-    panel: &Panel,
-    x: &Rounded,
-    g: usize,
-    token: usize,
-    y: &mut Tile<'_>,
-) {
-    let mut row = [x.row(token); T];
-    for t in 1..T {
-        row[t] = x.row(token + t);
-    }
-    let (width, words) = (panel.width(), panel.group(g));
-    let block = if SUM == WORDS { 2 * BLOCK } else { BLOCK };
-    let mut sums = [[_mm256_setzero_ps(); 2]; T];
-    for b in 0..panel.blocks {
-        // SAFETY: a block of a panel has `width` words; a row has eight dwords of a coarse block or sixteen of another, a
-        // scale and two sums.
-        unsafe {
-            let words = words.as_ptr().add(b * width);
-            let q = row.map(|row| row.q.as_ptr().add(b * block).cast::<i32>());
-            for half in 0..if HALVES { 2 } else { 1 } {
-                let dots = match SUM {
-                    WORDS => word_sums::<HALVES, T>(words, q, half),
-                    SIGNED => signed_sums::<HALVES, T>(words, q, half),
-                    _ => pair_sums::<HALVES, SUM, T>(words, q, half),
-                };
-                let scales: *const f32 = words.add((8 + 2 * half) * GROUP).cast();
-                // The panel holds bytes and `m` of signed formats moved up by 128, and `signed_sums` moves its bytes back.
-                let up = _mm256_set1_ps(if SUM == SIGNED { 128.0 } else { 0.0 });
-                for t in 0..T {
-                    let scale = _mm256_set1_ps(*row[t].scale.get_unchecked(b));
-                    let sum = |half| *row[t].sum.get_unchecked(super::place(b, half));
-                    let sum = _mm256_set1_ps(if HALVES { sum(half) } else { sum(0) + sum(1) });
-                    for n in 0..2 {
-                        let (d, mut m) =
-                            (_mm256_loadu_ps(scales.add(8 * n)), _mm256_loadu_ps(scales.add(GROUP + 8 * n)));
-                        if SUM == SIGNED {
-                            m = _mm256_fmadd_ps(up, d, m);
-                        }
-                        sums[t][n] = _mm256_fmadd_ps(m, sum, sums[t][n]);
-                        let dots = _mm256_mul_ps(_mm256_cvtepi32_ps(dots[t][n]), d);
-                        sums[t][n] = _mm256_fmadd_ps(dots, scale, sums[t][n]);
-                    }
-                }
-            }
-        }
-    }
-    let from = g * GROUP;
-    for t in 0..T {
-        let mut all = [0.0; GROUP];
-        for n in 0..2 {
-            // SAFETY: eight of sixteen elements.
-            unsafe { _mm256_storeu_ps(all.as_mut_ptr().add(8 * n), sums[t][n]) };
-        }
-        let count = (panel.outputs - from).min(GROUP);
-        y.row(token + t)[from..from + count].copy_from_slice(&all[..count]);
-    }
-}
-
-/// Sums of a block, or of a half of it: `[tokens, 2]` registers of eight outputs.
-type Sums<const T: usize> = [[__m256i; 2]; T];
-
-/// Multiplies words of activations.
-///
-/// # Safety
-/// `words` points to a block of a panel, and each `q` to sixteen dwords.
-#[inline]
-#[target_feature(enable = "avx2")]
-unsafe fn word_sums<const HALVES: bool, const T: usize>(words: *const u32, q: [*const i32; T], half: usize) -> Sums<T> {
-    // A number that the compiler does not know: an unrolled loop over the dwords of a block would not fit into registers.
-    let dwords = core::hint::black_box(if HALVES { 4 } else { 8 });
-    let mut dots = [[_mm256_setzero_si256(); 2]; T];
-    for j in half * dwords..(half + 1) * dwords {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let w = [0, 8].map(|n| self::words(_mm256_loadu_si256(words.add(j * GROUP + n).cast())));
-            for t in 0..T {
-                let even = _mm256_set1_epi32(q[t].add(j).read_unaligned());
-                let odd = _mm256_set1_epi32(q[t].add(8 + j).read_unaligned());
-                for n in 0..2 {
-                    dots[t][n] = _mm256_add_epi32(dots[t][n], _mm256_madd_epi16(w[n][0], even));
-                    dots[t][n] = _mm256_add_epi32(dots[t][n], _mm256_madd_epi16(w[n][1], odd));
-                }
-            }
-        }
-    }
-    dots
-}
-
-/// Multiplies bytes of activations by weights without sign, and adds `SUM` products of pairs in 16 bits.
-///
-/// # Safety
-/// `words` points to a block of a panel, and each `q` to eight dwords.
-#[inline]
-#[target_feature(enable = "avx2")]
-unsafe fn pair_sums<const HALVES: bool, const SUM: usize, const T: usize>(
-    words: *const u32,
-    q: [*const i32; T],
-    half: usize,
-) -> Sums<T> {
-    let (dwords, ones) = (if HALVES { 4 } else { 8 }, _mm256_set1_epi16(1));
-    let mut dots = [[_mm256_setzero_si256(); 2]; T];
-    for first in (half * dwords..(half + 1) * dwords).step_by(SUM) {
-        let mut pairs = [[_mm256_setzero_si256(); 2]; T];
-        // As in `word_sums`.
-        for j in first..first + core::hint::black_box(SUM) {
-            // SAFETY: the caller's promise.
-            unsafe {
-                let w = [0, 8].map(|n| _mm256_loadu_si256(words.add(j * GROUP + n).cast()));
-                for t in 0..T {
-                    let q = _mm256_set1_epi32(q[t].add(j).read_unaligned());
-                    for n in 0..2 {
-                        pairs[t][n] = _mm256_add_epi16(pairs[t][n], _mm256_maddubs_epi16(w[n], q));
-                    }
-                }
-            }
-        }
-        for t in 0..T {
-            for n in 0..2 {
-                dots[t][n] = _mm256_add_epi32(dots[t][n], _mm256_madd_epi16(pairs[t][n], ones));
-            }
-        }
-    }
-    dots
-}
-
-/// Multiplies bytes of activations by weights with a sign.
-///
-/// # Safety
-/// `words` points to a block of a panel, and each `q` to eight dwords.
-#[inline]
-#[target_feature(enable = "avx2")]
-unsafe fn signed_sums<const HALVES: bool, const T: usize>(
-    words: *const u32,
-    q: [*const i32; T],
-    half: usize,
-) -> Sums<T> {
-    let dwords = core::hint::black_box(if HALVES { 4 } else { 8 });
-    let (ones, up) = (_mm256_set1_epi16(1), _mm256_set1_epi8(-128));
-    let mut dots = [[_mm256_setzero_si256(); 2]; T];
-    for j in half * dwords..(half + 1) * dwords {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let w = [0, 8].map(|n| _mm256_xor_si256(_mm256_loadu_si256(words.add(j * GROUP + n).cast()), up));
-            for t in 0..T {
-                let q = _mm256_set1_epi32(q[t].add(j).read_unaligned());
-                for n in 0..2 {
-                    let pairs = signed_pairs(w[n], q);
-                    dots[t][n] = _mm256_add_epi32(dots[t][n], _mm256_madd_epi16(pairs, ones));
-                }
-            }
-        }
-    }
-    dots
 }

@@ -76,6 +76,8 @@ macro_rules! define_multiply {
 #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
 mod avx2;
 mod formats;
+#[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
+mod groups;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 mod neon;
 mod panel;
@@ -88,6 +90,7 @@ mod wasm;
 
 pub(crate) use panel::Panel;
 
+use crate::cpu::Tile;
 use crate::dtype::DType;
 use alloc::{vec, vec::Vec};
 
@@ -137,6 +140,8 @@ pub(crate) struct Rounded {
     /// Scale times the sum of the integers of each half of a block: for [`TOGETHER`] blocks the first halves, then the
     /// second halves.
     sum: Vec<f32>,
+    /// Scale times the sum of all integers of a block.
+    total: Vec<f32>,
 }
 
 /// One row of [`Rounded`].
@@ -148,6 +153,7 @@ struct Row<'a> {
     q: &'a [i8],
     scale: &'a [f32],
     sum: &'a [f32],
+    total: &'a [f32],
 }
 
 /// One row of [`Rounded`] to be filled by one task.
@@ -156,6 +162,7 @@ pub(crate) struct RowMut<'a> {
     q: &'a mut [i8],
     scale: &'a mut [f32],
     sum: &'a mut [f32],
+    total: &'a mut [f32],
 }
 
 impl Row<'_> {
@@ -166,6 +173,17 @@ impl Row<'_> {
         let whole = self.q.len() >= blocks.next_multiple_of(2) * 2 * BLOCK;
         assert!(whole && self.scale.len() >= padded && self.sum.len() >= 2 * padded, "a row of x");
     }
+
+    /// Returns scale times the sum of the integers of block `b`, or with `HALVES` of one half of it.
+    ///
+    /// # Safety
+    /// The row has this block.
+    #[inline(always)]
+    #[allow(dead_code, reason = "targets without a unit for packed weights do not call it")]
+    unsafe fn sum<const HALVES: bool>(&self, b: usize, half: usize) -> f32 {
+        // SAFETY: the caller's promise.
+        unsafe { if HALVES { *self.sum.get_unchecked(place(b, half)) } else { *self.total.get_unchecked(b) } }
+    }
 }
 
 impl RowMut<'_> {
@@ -173,9 +191,11 @@ impl RowMut<'_> {
     #[inline(always)]
     fn set(&mut self, b: usize, scale: f32, sums: [i32; 2]) {
         self.scale[b] = scale;
+        let sums = sums.map(|sum| scale * sum as f32);
         for (half, sum) in sums.into_iter().enumerate() {
-            self.sum[place(b, half)] = scale * sum as f32;
+            self.sum[place(b, half)] = sum;
         }
+        self.total[b] = sums[0] + sums[1];
     }
 }
 
@@ -195,6 +215,7 @@ impl Rounded {
             q: vec![0; rows * blocks.next_multiple_of(2) * 2 * BLOCK],
             scale: vec![0.0; rows * padded],
             sum: vec![0.0; rows * 2 * padded],
+            total: vec![0.0; rows * padded],
         }
     }
 
@@ -209,15 +230,18 @@ impl Rounded {
             q: &self.q[t * width..][..width],
             scale: &self.scale[t * padded..][..padded],
             sum: &self.sum[t * 2 * padded..][..2 * padded],
+            total: &self.total[t * padded..][..padded],
         }
     }
 
     /// Returns every row, to be filled.
     pub(crate) fn rows_mut(&mut self) -> impl Iterator<Item = RowMut<'_>> {
         let (width, padded) = (self.width().max(1), self.blocks.next_multiple_of(TOGETHER).max(1));
-        let scales = self.scale.chunks_exact_mut(padded).zip(self.sum.chunks_exact_mut(2 * padded));
+        let sums = self.sum.chunks_exact_mut(2 * padded).zip(self.total.chunks_exact_mut(padded));
+        let scales = self.scale.chunks_exact_mut(padded).zip(sums);
         let coarse = self.coarse;
-        self.q.chunks_exact_mut(width).zip(scales).map(move |(q, (scale, sum))| RowMut { coarse, q, scale, sum })
+        let row = move |(q, (scale, (sum, total)))| RowMut { coarse, q, scale, sum, total };
+        self.q.chunks_exact_mut(width).zip(scales).map(row)
     }
 }
 
@@ -252,7 +276,8 @@ impl Bytes {
     }
 
     /// Rounds activations to one byte instead of two: an error of 4e-3 of each block's largest activation. Products of many
-    /// tokens take half of the time with VNNI and with Arm's dot products, and with AVX2 for weights of up to 5 bits.
+    /// tokens take half of the time with VNNI and with Arm's dot products, and with AVX2 for weights of up to 5 bits. On a
+    /// tile unit, `linear` rounds both sides of such products to bf16: an error of 2^-8 of each number.
     pub fn coarse(self) -> Self {
         Self { coarse: true, ..self }
     }
@@ -335,76 +360,22 @@ impl Bytes {
     pub(crate) fn unpacked(self) -> usize {
         match self.unit {
             #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
-            Unit::Vnni => 4,
+            Unit::Avx2 | Unit::Vnni => 4,
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Unit::Simd128 => 1,
             #[allow(unreachable_patterns, reason = "some processors have no other")]
             _ => 8,
         }
     }
 
-    /// Returns the unit's products of packed weights, for many tokens, if they are faster than those in f32.
-    pub(crate) fn packing(self) -> Option<Packing> {
-        match self.unit {
-            #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-            Unit::Portable => Some(Packing::Portable),
-            #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
-            Unit::Avx2 => Some(Packing::Avx2),
-            #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
-            Unit::Vnni => Some(Packing::Vnni),
-            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
-            Unit::Neon => Some(Packing::Neon),
-            #[allow(unreachable_patterns, reason = "some processors have no other")]
-            _ => None,
-        }
-    }
-}
-
-/// A unit that can also multiply packed weights.
-#[derive(Clone, Copy)]
-pub(crate) enum Packing {
-    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-    Portable,
-    #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
-    Avx2,
-    #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
-    Vnni,
-    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
-    Neon,
-}
-
-#[cfg_attr(all(target_arch = "wasm32", target_feature = "simd128"), allow(unused_variables, reason = "there is none"))]
-impl Packing {
     /// Packs rows of weights of `row_bytes` each into a panel, at most as many rows as it was created for.
     pub(crate) fn pack(self, format: DType, rows: &[u8], row_bytes: usize, panel: &mut Panel) {
-        match self {
-            #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-            Packing::Portable => portable::pack(format, rows, row_bytes, panel),
-            // SAFETY: a unit exists only if its features have been detected.
-            #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
-            Packing::Avx2 => unsafe { avx2::pack(format, rows, row_bytes, panel) },
-            // SAFETY: as above.
-            #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
-            Packing::Vnni => unsafe { vnni::pack(format, rows, row_bytes, panel) },
-            // SAFETY: as above.
-            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
-            Packing::Neon => unsafe { neon::pack(format, rows, row_bytes, panel) },
-        }
+        on!(self.unit, pack(format, rows, row_bytes, panel));
     }
 
     /// Writes `y[t, n] = x[t] . w[n]` for every row of `y` and every output of the panel.
-    pub(crate) fn multiply(self, panel: &Panel, x: &Rounded, y: &mut crate::cpu::Tile<'_>) {
-        match self {
-            #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-            Packing::Portable => portable::multiply(panel, x, y),
-            // SAFETY: a unit exists only if its features have been detected.
-            #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
-            Packing::Avx2 => unsafe { avx2::multiply(panel, x, y) },
-            // SAFETY: as above.
-            #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
-            Packing::Vnni => unsafe { vnni::multiply(panel, x, y) },
-            // SAFETY: as above.
-            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
-            Packing::Neon => unsafe { neon::multiply(panel, x, y) },
-        }
+    pub(crate) fn multiply(self, panel: &Panel, x: &Rounded, y: &mut Tile<'_>) {
+        on!(self.unit, multiply(panel, x, y));
     }
 }
 

@@ -301,8 +301,7 @@ fn tile<const HALVES: bool, const BYTES: usize, const T: usize>(
                 let scales: *const f32 = words.add((8 + 2 * part) * GROUP).cast();
                 for t in 0..T {
                     let scale = *row[t].scale.get_unchecked(b);
-                    let sum = |half| *row[t].sum.get_unchecked(super::place(b, half));
-                    let sum = if HALVES { sum(part) } else { sum(0) + sum(1) };
+                    let sum = row[t].sum::<HALVES>(b, part);
                     for n in 0..VECTORS {
                         let (d, m) = (vld1q_f32(scales.add(4 * n)), vld1q_f32(scales.add(GROUP + 4 * n)));
                         let dots = vcvtq_f32_s32(vaddq_s32(vshlq_n_s32::<8>(high[t][n]), low[t][n]));

@@ -12,6 +12,7 @@ pub(crate) struct Panel {
     pub(super) outputs: usize,
     pub(super) halves: bool,
     /// Bits of an integer of the format.
+    #[allow(dead_code, reason = "only AVX2 multiplies formats of few bits otherwise")]
     pub(super) bits: u32,
     words: Vec<u32>,
 }

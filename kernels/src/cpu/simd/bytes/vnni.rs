@@ -1,8 +1,8 @@
 //! AVX-512 VNNI byte products: 64 byte products per instruction, summed in fours.
 #![allow(clippy::needless_range_loop, reason = "counted loops over registers unroll")]
 
-use super::formats::{Format, Scales, by_format, each_block};
-use super::panel::pack_rows;
+use super::formats::{Format, Scales, by_format};
+use super::groups::{Transpose, pack_groups, tokens_near};
 use super::{BLOCK, GROUP, LARGEST, Panel, Rounded, Row, RowMut, SMALLEST, TOGETHER};
 use crate::cpu::Tile;
 use crate::dtype::DType;
@@ -12,8 +12,6 @@ use core::ops::Range;
 /// Tokens and groups of one register tile: 12 integer sums of a block and 12 f32 sums of the row stay in registers.
 const TOKENS: usize = 6;
 const GROUPS: usize = 2;
-/// Bytes of activations that stay in the second-level cache, beside two groups of a panel.
-const NEAR: usize = 1 << 18;
 /// Bytes that [`dots`] prefetches ahead.
 const AHEAD: usize = 2048;
 
@@ -72,7 +70,7 @@ define_multiply!("avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c");
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
 fn format_multiply<const HALVES: bool, const BYTES: usize>(panel: &Panel, x: &Rounded, y: &mut Tile<'_>) {
     let tokens = y.shape()[0];
-    let together = (NEAR / (panel.blocks * 2 * BLOCK)).max(1).next_multiple_of(TOKENS);
+    let together = tokens_near(panel, TOKENS);
     for first in (0..tokens).step_by(together) {
         multiply_tokens::<HALVES, BYTES>(panel, x, first..tokens.min(first + together), y);
     }
@@ -171,8 +169,7 @@ fn tile<const HALVES: bool, const BYTES: usize, const G: usize, const T: usize>(
                     let m = _mm512_loadu_ps(words[g].add((9 + 2 * half) * GROUP).cast());
                     for t in 0..T {
                         let scale = _mm512_mul_ps(d, _mm512_set1_ps(*row[t].scale.get_unchecked(b)));
-                        let sum = |half| *row[t].sum.get_unchecked(super::place(b, half));
-                        let sum = _mm512_set1_ps(if HALVES { sum(half) } else { sum(0) + sum(1) });
+                        let sum = _mm512_set1_ps(row[t].sum::<HALVES>(b, half));
                         sums[t][g] = _mm512_fmadd_ps(m, sum, sums[t][g]);
                         sums[t][g] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[t][g]), scale, sums[t][g]);
                     }
@@ -197,63 +194,31 @@ define_dots!("avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c");
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
 pub(super) fn pack(format: DType, rows: &[u8], row_bytes: usize, panel: &mut Panel) {
-    by_format!(format, pack_panel::<_>(rows, row_bytes, panel));
+    // SAFETY: this function enables the instructions of the bytes and of the transposition.
+    unsafe { by_format!(format, pack_groups::<_, __m256i, __m512i>(rows, row_bytes, panel)) }
 }
 
-/// Packs whole groups of outputs by transposing their blocks in registers, and the outputs left by themselves.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
-fn pack_panel<F: Format>(rows: &[u8], row_bytes: usize, panel: &mut Panel) {
-    assert!(row_bytes >= panel.blocks / F::GROUPS * F::BYTES, "whole rows");
-    let whole = rows.len() / row_bytes / GROUP;
-    for (g, rows) in rows.chunks_exact(GROUP * row_bytes).enumerate() {
-        let (blocks, width) = (panel.blocks, panel.width());
-        let words = panel.group_mut(g);
-        for first in (0..blocks).step_by(TOGETHER) {
-            let count = (blocks - first).min(TOGETHER);
-            let words = &mut words[first * width..][..count * width];
-            let mut at = [rows.as_ptr(); GROUP];
-            for (n, at) in at.iter_mut().enumerate() {
-                *at = rows[n * row_bytes + first / F::GROUPS * F::BYTES..].as_ptr();
-            }
-            // SAFETY: each row has `count` blocks from `first` on, and `words` has room for them.
-            unsafe {
-                for (n, at) in at.iter().enumerate() {
-                    // The rows of the next group: sixteen streams are more than a processor recognises.
-                    for line in (0..TOGETHER / F::GROUPS * F::BYTES).step_by(64) {
-                        _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(GROUP * row_bytes + line).cast());
-                    }
-                    let [d, m] = F::scales::<__m256i>(*at, count);
-                    for b in 0..count {
-                        for half in 0..if F::HALVES { 2 } else { 1 } {
-                            let (d, m) = (d[half * TOGETHER + b], m[half * TOGETHER + b]);
-                            let place = b * width + (8 + 2 * half) * GROUP + n;
-                            words[place] = d.to_bits();
-                            words[place + GROUP] = if F::SIGNED { m - 128.0 * d } else { m }.to_bits();
-                        }
-                    }
-                }
-                each_block!(F, count, pack_blocks::<F>(&at, words, width));
-            }
-        }
+impl Transpose for __m512i {
+    #[inline(always)]
+    unsafe fn transpose<F: Format, const G: usize>(at: [*const u8; GROUP], words: &mut [u32; 8 * GROUP]) {
+        // SAFETY: the caller's promise.
+        unsafe { transpose::<F, G>(at, words) }
     }
-    // SAFETY: this function enables the instructions of the bytes.
-    unsafe { pack_rows::<F, __m256i>(rows, row_bytes, whole * GROUP, panel) };
 }
 
-/// Stores the bytes of block `b` of each of [`GROUP`] outputs, `[8, GROUP, 4]`: a transposition of dwords.
+/// Implements [`Transpose`].
 ///
 /// # Safety
-/// Each of `at` points to blocks up to block `b`.
+/// As there.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
-unsafe fn pack_blocks<F: Format, const G: usize>(b: usize, at: &[*const u8; GROUP], words: &mut [u32], width: usize) {
-    let words = &mut words[b * width..][..8 * GROUP];
+unsafe fn transpose<F: Format, const G: usize>(at: [*const u8; GROUP], words: &mut [u32; 8 * GROUP]) {
     // Lane `l` of `halves[h][k]` has dwords `4 h` to `4 h + 3` of output `k + 4 l`.
     let mut halves = [[_mm512_setzero_si512(); 4]; 2];
     for k in 0..4 {
         // SAFETY: the caller's promise.
         let two = |i: usize| unsafe {
-            let [a, b] = [i, i + 4].map(|n| F::integers::<__m256i, G>(at[n].add(b / F::GROUPS * F::BYTES)));
+            let [a, b] = [i, i + 4].map(|n| F::integers::<__m256i, G>(at[n]));
             _mm512_inserti64x4::<1>(_mm512_castsi256_si512(a), b)
         };
         let (a, b) = (two(k), two(k + 8));

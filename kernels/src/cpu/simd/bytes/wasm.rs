@@ -5,10 +5,15 @@
 #![allow(clippy::needless_range_loop, reason = "counted loops over registers unroll")]
 
 use super::formats::{Bytes32, Format, Scales, by_format, each_block};
-use super::{BLOCK, LARGEST, Rounded, Row, RowMut, SMALLEST, TOGETHER};
+use super::panel::pack_rows;
+use super::{BLOCK, LARGEST, Panel, Rounded, Row, RowMut, SMALLEST, TOGETHER};
 use crate::dtype::DType;
 use core::arch::wasm32::*;
 use core::ops::Range;
+
+mod tiles;
+
+pub(super) use tiles::multiply;
 
 fn sum(v: v128) -> i32 {
     let v = i32x4_add(v, i32x4_shuffle::<2, 3, 0, 1>(v, v));
@@ -112,103 +117,87 @@ impl Bytes32 for Bytes {
     }
 }
 
+pub(super) fn pack(format: DType, rows: &[u8], row_bytes: usize, panel: &mut Panel) {
+    // SAFETY: wasm has no instructions to enable.
+    unsafe { by_format!(format, pack_rows::<_, Bytes>(rows, row_bytes, 0, panel)) }
+}
+
 pub(super) fn dots(format: DType, rows: &[u8], row_bytes: usize, x: &Rounded, tokens: Range<usize>, out: &mut [f32]) {
     by_format!(format, format_dots::<_>(rows, row_bytes, x, tokens, out));
 }
 
-/// Computes two or three tokens as four and discards the extra results:
-/// specialised versions would cost more code than they save time.
+/// Multiplies token by token: two tokens or more are faster with packed weights.
 fn format_dots<F: Format>(rows: &[u8], row_bytes: usize, x: &Rounded, tokens: Range<usize>, out: &mut [f32]) {
-    let row = |t: usize| x.row((tokens.start + t).min(tokens.end - 1));
-    match tokens.len() {
-        1 => token_dots::<F, 1>(rows, row_bytes, [row(0)], 1, out),
-        n => token_dots::<F, 4>(rows, row_bytes, [row(0), row(1), row(2), row(3)], n, out),
+    for (row, out) in rows.chunks_exact(row_bytes).zip(out.chunks_exact_mut(tokens.len())) {
+        for (t, out) in tokens.clone().zip(out) {
+            *out = row_dot::<F>(row, x.row(t));
+        }
     }
 }
 
-fn token_dots<F: Format, const T: usize>(
-    rows: &[u8],
-    row_bytes: usize,
-    x: [Row<'_>; T],
-    tokens: usize,
-    out: &mut [f32],
-) {
-    for (row, out) in rows.chunks_exact(row_bytes).zip(out.chunks_exact_mut(tokens)) {
-        out.copy_from_slice(&row_dots::<F, T>(row, x)[..tokens]);
-    }
-}
-
-/// Returns `row . x[t]` for each token.
+/// Returns `row . x`.
 #[inline(always)]
-fn row_dots<F: Format, const T: usize>(row: &[u8], x: [Row<'_>; T]) -> [f32; T] {
+fn row_dot<F: Format>(row: &[u8], x: Row<'_>) -> f32 {
     let blocks = row.len() / F::BYTES * F::GROUPS;
-    for x in &x {
-        x.holds(blocks);
-    }
-    let mut sums = [f32x4_splat(0.0); T];
+    x.holds(blocks);
+    let mut dot = f32x4_splat(0.0);
     for first in (0..blocks).step_by(TOGETHER) {
         let count = if F::GROUPS == TOGETHER { TOGETHER } else { (blocks - first).min(TOGETHER) };
-        // SAFETY: reads `count` blocks of the row from `first` on, the same blocks of each row of `x`, and that row's
-        // scales and sums, which are padded.
+        // SAFETY: reads `count` blocks of the row from `first` on, the same blocks of `x`, and its scales and sums, which
+        // are padded.
         unsafe {
             let at = row.as_ptr().add(first / F::GROUPS * F::BYTES);
             let [d, m] = F::scales::<Bytes>(at, count);
-            let mut scales = [[0.0f32; 2 * TOGETHER]; T];
-            for t in 0..T {
-                for i in (0..2 * TOGETHER).step_by(4) {
-                    let scale = v128_load(x[t].scale.as_ptr().add(first + i % TOGETHER).cast());
-                    let sum = v128_load(x[t].sum.as_ptr().add(2 * first + i).cast());
-                    let (d, m) = (v128_load(d.as_ptr().add(i).cast()), v128_load(m.as_ptr().add(i).cast()));
-                    sums[t] = f32x4_add(sums[t], f32x4_mul(m, sum));
-                    v128_store(scales[t].as_mut_ptr().add(i).cast(), f32x4_mul(d, scale));
-                }
+            let mut scales = [0.0f32; 2 * TOGETHER];
+            for i in (0..2 * TOGETHER).step_by(4) {
+                let scale = v128_load(x.scale.as_ptr().add(first + i % TOGETHER).cast());
+                let sum = v128_load(x.sum.as_ptr().add(2 * first + i).cast());
+                let (d, m) = (v128_load(d.as_ptr().add(i).cast()), v128_load(m.as_ptr().add(i).cast()));
+                dot = f32x4_add(dot, f32x4_mul(m, sum));
+                v128_store(scales.as_mut_ptr().add(i).cast(), f32x4_mul(d, scale));
             }
-            each_block!(F, count, block_dots::<F, T>(at, first, &x, &scales, &mut sums));
+            each_block!(F, count, block_dot::<F>(at, first, x, &scales, &mut dot));
         }
     }
-    sums.map(|v| {
-        let v = f32x4_add(v, i32x4_shuffle::<2, 3, 0, 1>(v, v));
-        f32x4_extract_lane::<0>(v) + f32x4_extract_lane::<1>(v)
-    })
+    let dot = f32x4_add(dot, i32x4_shuffle::<2, 3, 0, 1>(dot, dot));
+    f32x4_extract_lane::<0>(dot) + f32x4_extract_lane::<1>(dot)
 }
 
 /// Adds the products of block `b` behind block `first`.
 ///
 /// # Safety
-/// `at` points to blocks up to block `b`, and the rows of `x` are as long.
+/// `at` points to blocks up to block `b`, and `x` is as long.
 #[inline(always)]
-unsafe fn block_dots<F: Format, const T: usize, const G: usize>(
+unsafe fn block_dot<F: Format, const G: usize>(
     b: usize,
     at: *const u8,
     first: usize,
-    x: &[Row<'_>; T],
-    scales: &[Scales; T],
-    sums: &mut [v128; T],
+    x: Row<'_>,
+    scales: &Scales,
+    dot: &mut v128,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
         let bytes: Bytes = F::integers::<Bytes, G>(at.add(b / F::GROUPS * F::BYTES));
-        // The even bytes of each half, then the odd ones.
-        let w = bytes.0.map(|half| {
-            if F::SIGNED {
-                [i16x8_shr(i16x8_shl(half, 8), 8), i16x8_shr(half, 8)]
+        let q: *const v128 = x.q.as_ptr().add((first + b) * 2 * BLOCK).cast();
+        let mut dots = [i32x4_splat(0); 2];
+        for half in 0..2 {
+            // The even bytes, then the odd ones.
+            let w = bytes.0[half];
+            let w = if F::SIGNED {
+                [i16x8_shr(i16x8_shl(w, 8), 8), i16x8_shr(w, 8)]
             } else {
-                [v128_and(half, u16x8_splat(0xff)), u16x8_shr(half, 8)]
-            }
-        });
-        for t in 0..T {
-            let q: *const v128 = x[t].q.as_ptr().add((first + b) * 2 * BLOCK).cast();
-            let dots = [0, 1].map(|half| {
-                let even = i32x4_dot_i16x8(w[half][0], v128_load(q.add(2 * half)));
-                i32x4_add(even, i32x4_dot_i16x8(w[half][1], v128_load(q.add(2 * half + 1))))
-            });
-            let scale = scales[t].as_ptr().add(b);
-            let add = |sum, dots, scale| f32x4_add(sum, f32x4_mul(f32x4_convert_i32x4(dots), f32x4_splat(scale)));
-            sums[t] = if F::HALVES {
-                add(add(sums[t], dots[0], *scale), dots[1], *scale.add(TOGETHER))
-            } else {
-                add(sums[t], i32x4_add(dots[0], dots[1]), *scale)
+                [v128_and(w, u16x8_splat(0xff)), u16x8_shr(w, 8)]
             };
+            let even = i32x4_dot_i16x8(w[0], v128_load(q.add(2 * half)));
+            dots[half] = i32x4_add(even, i32x4_dot_i16x8(w[1], v128_load(q.add(2 * half + 1))));
         }
+        let scale = scales.as_ptr().add(b);
+        let add = |sum, dots, scale| f32x4_add(sum, f32x4_mul(f32x4_convert_i32x4(dots), f32x4_splat(scale)));
+        *dot = if F::HALVES {
+            add(add(*dot, dots[0], *scale), dots[1], *scale.add(TOGETHER))
+        } else {
+            add(*dot, i32x4_add(dots[0], dots[1]), *scale)
+        };
     }
 }

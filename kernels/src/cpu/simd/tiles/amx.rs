@@ -60,29 +60,32 @@ fn store(line: &mut Uninit, bits: __m512i) {
     line.write(Line(unsafe { core::mem::transmute::<__m512i, [u16; 32]>(bits) }));
 }
 
+/// `height` is the number of lines of a step: 32, or 16 without low halves.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-pub(super) fn split_rows(x: Matrix<'_>, to: &mut [Uninit]) {
+pub(super) fn split_rows(x: Matrix<'_>, height: usize, to: &mut [Uninit]) {
     let ([rows, terms], [next_row, next_term]) = (x.shape(), x.strides());
     assert_eq!(next_term, 1, "the terms of a row lie together");
-    for (step, lines) in to.chunks_exact_mut(32).enumerate() {
+    for (step, lines) in to.chunks_exact_mut(height).enumerate() {
         let here = step * STEP..terms.min((step + 1) * STEP);
         for i in 0..16 {
-            let [high, low] = match i < rows {
+            let halves = match i < rows {
                 true => halves(load(&x.data()[i * next_row..][here.clone()])),
                 false => [_mm512_setzero_si512(); 2],
             };
-            store(&mut lines[i], high);
-            store(&mut lines[16 + i], low);
+            for (lines, half) in lines.chunks_exact_mut(16).zip(halves) {
+                store(&mut lines[i], half);
+            }
         }
     }
 }
 
+/// `height` is as for [`split_rows`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-pub(super) fn split_columns(b: Matrix<'_>, to: &mut [Uninit]) {
+pub(super) fn split_columns(b: Matrix<'_>, height: usize, to: &mut [Uninit]) {
     let [terms, columns] = b.shape();
     let [next_term, next_column] = b.strides();
     assert!(next_term == 1 || next_column == 1, "rows or columns lie together");
-    for (step, lines) in to.chunks_exact_mut(32).enumerate() {
+    for (step, lines) in to.chunks_exact_mut(height).enumerate() {
         let here = step * STEP..terms.min((step + 1) * STEP);
         if next_term == 1 {
             // Terms of a column are contiguous: transposing pairs of terms yields the layout of pairs.
@@ -90,8 +93,8 @@ pub(super) fn split_columns(b: Matrix<'_>, to: &mut [Uninit]) {
             for n in 0..columns {
                 [rows[0][n], rows[1][n]] = halves(load(&b.data()[n * next_column..][here.clone()]));
             }
-            for (part, rows) in rows.iter().enumerate() {
-                for (line, bits) in lines[16 * part..].iter_mut().zip(transpose(rows)) {
+            for (lines, rows) in lines.chunks_exact_mut(16).zip(&rows) {
+                for (line, bits) in lines.iter_mut().zip(transpose(rows)) {
                     store(line, bits);
                 }
             }
@@ -104,8 +107,8 @@ pub(super) fn split_columns(b: Matrix<'_>, to: &mut [Uninit]) {
                 *x = load(&row[..columns])[0];
             }
             // The first term's numbers are in the lower half, the second term's in the upper half.
-            for (part, bits) in halves(x).into_iter().enumerate() {
-                store(&mut lines[16 * part + pair], turn(bits));
+            for (lines, bits) in lines.chunks_exact_mut(16).zip(halves(x)) {
+                store(&mut lines[pair], turn(bits));
             }
         }
     }
@@ -179,8 +182,10 @@ const CONFIGURATION: Configuration = {
 
 /// # Safety
 /// The system has granted the unit, and all lines of `a` and `b` have been written: whole blocks of `steps` steps.
-pub(super) unsafe fn multiply(a: &[Uninit], b: &[Uninit], steps: usize, c: &mut Tile<'_>, add: bool) {
+/// `coarse` says whether they have no low halves.
+pub(super) unsafe fn multiply([a, b]: [&[Uninit]; 2], steps: usize, coarse: bool, c: &mut Tile<'_>, add: bool) {
     let [rows, columns] = c.shape();
+    let (height, block) = if coarse { (16, rounded as Block) } else { (32, split as Block) };
     let mut edge = [[0.0f32; BLOCK]; BLOCK];
     // SAFETY: the system has granted the unit.
     unsafe { asm!("ldtilecfg [{}]", in(reg) &CONFIGURATION, options(nostack, readonly)) };
@@ -188,8 +193,8 @@ pub(super) unsafe fn multiply(a: &[Uninit], b: &[Uninit], steps: usize, c: &mut 
     for from in (0..rows).step_by(ROWS) {
         for n in (0..columns).step_by(BLOCK) {
             for m in (from..rows.min(from + ROWS)).step_by(BLOCK) {
-                let left = &a[m * steps * 2..][..BLOCK * steps * 2];
-                let right = &b[n * steps * 2..][..BLOCK * steps * 2];
+                let left = &a[m / 16 * steps * height..][..2 * steps * height];
+                let right = &b[n / 16 * steps * height..][..2 * steps * height];
                 if m + BLOCK <= rows && n + BLOCK <= columns {
                     let stride = c.stride();
                     // SAFETY: the block lies inside of the tile; all lines have been written.
@@ -214,76 +219,104 @@ pub(super) unsafe fn multiply(a: &[Uninit], b: &[Uninit], steps: usize, c: &mut 
 ///
 /// # Safety
 /// `left` and `right` have been written, `c` points to 32 rows of 32 numbers, and the tiles are configured.
-unsafe fn block(left: &[Uninit], right: &[Uninit], c: *mut f32, stride: usize, add: bool) {
-    let (half, bytes) = (left.len() / 2, stride * 4);
-    let steps = half / 32;
-    assert_eq!(left.len(), right.len(), "as many terms");
-    // SAFETY: both sides have the same number of steps; the caller promises the rest.
-    unsafe {
-        asm!(
-            "test {add:e}, {add:e}",
-            "jnz 2f",
-            "tilezero tmm0",
-            "tilezero tmm1",
-            "tilezero tmm2",
-            "tilezero tmm3",
-            "jmp 3f",
-            "2:",
-            "tileloadd tmm0, [{c0} + {bytes}]",
-            "tileloadd tmm1, [{c0} + {bytes} + 64]",
-            "tileloadd tmm2, [{c1} + {bytes}]",
-            "tileloadd tmm3, [{c1} + {bytes} + 64]",
-            "3:",
-            "test {steps}, {steps}",
-            "jz 5f",
-            "4:",
-            // high right, low left
-            "tileloadd tmm6, [{b0} + {line}]",
-            "tileloadd tmm4, [{a0} + {line} + 1024]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tileloadd tmm7, [{b1} + {line}]",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tileloadd tmm5, [{a1} + {line} + 1024]",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
-            // high right, high left
-            "tileloadd tmm4, [{a0} + {line}]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tileloadd tmm5, [{a1} + {line}]",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
-            // low right, high left
-            "tileloadd tmm6, [{b0} + {line} + 1024]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tileloadd tmm7, [{b1} + {line} + 1024]",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
-            "add {a0}, 2048",
-            "add {a1}, 2048",
-            "add {b0}, 2048",
-            "add {b1}, 2048",
-            "dec {steps}",
-            "jnz 4b",
-            "5:",
-            "tilestored [{c0} + {bytes}], tmm0",
-            "tilestored [{c0} + {bytes} + 64], tmm1",
-            "tilestored [{c1} + {bytes}], tmm2",
-            "tilestored [{c1} + {bytes} + 64], tmm3",
-            add = in(reg) u32::from(add),
-            a0 = inout(reg) left.as_ptr() => _,
-            a1 = inout(reg) left.as_ptr().add(half) => _,
-            b0 = inout(reg) right.as_ptr() => _,
-            b1 = inout(reg) right.as_ptr().add(half) => _,
-            c0 = in(reg) c,
-            c1 = in(reg) c.add(16 * stride),
-            bytes = in(reg) bytes,
-            line = in(reg) 64usize,
-            steps = inout(reg) steps => _,
-            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-            options(nostack),
-        );
-    }
+type Block = unsafe fn(left: &[Uninit], right: &[Uninit], c: *mut f32, stride: usize, add: bool);
+
+/// Defines a [`Block`] whose steps have `$height` lines, with the instructions of a step. These find the two halves of the
+/// rows at `{a0}` and `{a1}`, of the columns at `{b0}` and `{b1}`, and add to the tiles 0 to 3.
+macro_rules! define_block {
+    ($name:ident, $height:literal, $($instruction:literal),+ $(,)?) => {
+        unsafe fn $name(left: &[Uninit], right: &[Uninit], c: *mut f32, stride: usize, add: bool) {
+            let (half, bytes) = (left.len() / 2, stride * 4);
+            let steps = half / $height;
+            assert_eq!(left.len(), right.len(), "as many terms");
+            // SAFETY: both sides have the same number of steps; the caller promises the rest.
+            unsafe {
+                asm!(
+                    "test {add:e}, {add:e}",
+                    "jnz 2f",
+                    "tilezero tmm0",
+                    "tilezero tmm1",
+                    "tilezero tmm2",
+                    "tilezero tmm3",
+                    "jmp 3f",
+                    "2:",
+                    "tileloadd tmm0, [{c0} + {bytes}]",
+                    "tileloadd tmm1, [{c0} + {bytes} + 64]",
+                    "tileloadd tmm2, [{c1} + {bytes}]",
+                    "tileloadd tmm3, [{c1} + {bytes} + 64]",
+                    "3:",
+                    "test {steps}, {steps}",
+                    "jz 5f",
+                    "4:",
+                    $($instruction,)+
+                    "add {a0}, {step}",
+                    "add {a1}, {step}",
+                    "add {b0}, {step}",
+                    "add {b1}, {step}",
+                    "dec {steps}",
+                    "jnz 4b",
+                    "5:",
+                    "tilestored [{c0} + {bytes}], tmm0",
+                    "tilestored [{c0} + {bytes} + 64], tmm1",
+                    "tilestored [{c1} + {bytes}], tmm2",
+                    "tilestored [{c1} + {bytes} + 64], tmm3",
+                    add = in(reg) u32::from(add),
+                    a0 = inout(reg) left.as_ptr() => _,
+                    a1 = inout(reg) left.as_ptr().add(half) => _,
+                    b0 = inout(reg) right.as_ptr() => _,
+                    b1 = inout(reg) right.as_ptr().add(half) => _,
+                    c0 = in(reg) c,
+                    c1 = in(reg) c.add(16 * stride),
+                    bytes = in(reg) bytes,
+                    line = in(reg) 64usize,
+                    step = const 64 * $height,
+                    steps = inout(reg) steps => _,
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                    options(nostack),
+                );
+            }
+        }
+    };
 }
+
+define_block!(
+    split,
+    32,
+    // high right, low left
+    "tileloadd tmm6, [{b0} + {line}]",
+    "tileloadd tmm4, [{a0} + {line} + 1024]",
+    "tdpbf16ps tmm0, tmm4, tmm6",
+    "tileloadd tmm7, [{b1} + {line}]",
+    "tdpbf16ps tmm1, tmm4, tmm7",
+    "tileloadd tmm5, [{a1} + {line} + 1024]",
+    "tdpbf16ps tmm2, tmm5, tmm6",
+    "tdpbf16ps tmm3, tmm5, tmm7",
+    // high right, high left
+    "tileloadd tmm4, [{a0} + {line}]",
+    "tdpbf16ps tmm0, tmm4, tmm6",
+    "tdpbf16ps tmm1, tmm4, tmm7",
+    "tileloadd tmm5, [{a1} + {line}]",
+    "tdpbf16ps tmm2, tmm5, tmm6",
+    "tdpbf16ps tmm3, tmm5, tmm7",
+    // low right, high left
+    "tileloadd tmm6, [{b0} + {line} + 1024]",
+    "tdpbf16ps tmm0, tmm4, tmm6",
+    "tileloadd tmm7, [{b1} + {line} + 1024]",
+    "tdpbf16ps tmm1, tmm4, tmm7",
+    "tdpbf16ps tmm2, tmm5, tmm6",
+    "tdpbf16ps tmm3, tmm5, tmm7",
+);
+
+define_block!(
+    rounded,
+    16,
+    "tileloadd tmm6, [{b0} + {line}]",
+    "tileloadd tmm4, [{a0} + {line}]",
+    "tdpbf16ps tmm0, tmm4, tmm6",
+    "tileloadd tmm7, [{b1} + {line}]",
+    "tdpbf16ps tmm1, tmm4, tmm7",
+    "tileloadd tmm5, [{a1} + {line}]",
+    "tdpbf16ps tmm2, tmm5, tmm6",
+    "tdpbf16ps tmm3, tmm5, tmm7",
+);

@@ -5,14 +5,14 @@ pub(super) fn lent() -> bool {
     false
 }
 
-pub(super) unsafe fn split_rows(_: Matrix<'_>, _: &mut [Uninit]) {
+pub(super) unsafe fn split_rows(_: Matrix<'_>, _: usize, _: &mut [Uninit]) {
     unreachable!("no unit is lent")
 }
 
-pub(super) unsafe fn split_columns(_: Matrix<'_>, _: &mut [Uninit]) {
+pub(super) unsafe fn split_columns(_: Matrix<'_>, _: usize, _: &mut [Uninit]) {
     unreachable!("no unit is lent")
 }
 
-pub(super) unsafe fn multiply(_: &[Uninit], _: &[Uninit], _: usize, _: &mut Tile<'_>, _: bool) {
+pub(super) unsafe fn multiply(_: [&[Uninit]; 2], _: usize, _: bool, _: &mut Tile<'_>, _: bool) {
     unreachable!("no unit is lent")
 }

@@ -129,6 +129,7 @@ impl Format for Q8F {
 }
 
 impl Format for F8 {
+    const INTEGERS: bool = false;
     const BYTES: usize = 36;
 
     #[inline(always)]
@@ -154,6 +155,7 @@ impl Format for F8 {
 }
 
 impl Format for NF4 {
+    const INTEGERS: bool = false;
     const BYTES: usize = 20;
 
     #[inline(always)]

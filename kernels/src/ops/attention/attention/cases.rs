@@ -1,4 +1,4 @@
-use super::{Bias, Packed, Pages, Spec};
+use super::{Bias, KV, Packed, Pages, Spec};
 use crate::dtype::DType;
 use crate::ops::case::Case;
 use alloc::{format, vec::Vec};
@@ -16,6 +16,8 @@ pub(crate) fn cases() -> Vec<Case> {
         (2, 17, 40, 2, 2, 13),
         (1, 2, 300, 4, 2, 256),
         (1, 7, 31, 3, 1, 1),
+        (1, 33, 70, 4, 2, 512),
+        (1, 1, 300, 8, 1, 512),
     ];
     for (batch, queries, keys, heads, kv_heads, dim) in shapes {
         let spec = Spec::causal(batch, queries, keys, heads, kv_heads, dim);
@@ -121,6 +123,8 @@ pub(crate) fn cases() -> Vec<Case> {
             (DType::Q8_0, 64, 64),
             (DType::Q8_0, 32, 96),
             (DType::Q8_0, 256, 32),
+            (DType::F16, 512, 512),
+            (DType::Q8_0, 288, 512),
         ] {
             let spec = Spec { kv, value_dim, lse: true, ..Spec::causal(2, queries, keys, 4, 2, dim) };
             let pages = Some(Pages { pages: 21, page: 16, width: keys.div_ceil(16) });
@@ -133,6 +137,33 @@ pub(crate) fn cases() -> Vec<Case> {
             for (name, spec) in options {
                 all.push(Case::new(format!("attention_t{queries}_{kv}_d{dim}_v{value_dim}{name}"), spec));
             }
+        }
+    }
+    // Wide heads, and values that are the beginning of keys: latents of multi-head latent attention. The lengths are those
+    // of DeepSeek, of MiniCPM3, of small models, and some that fit nothing.
+    for (dim, value_dim, heads, prefix) in [
+        (576, 512, 16, true),
+        (288, 256, 5, true),
+        (40, 32, 4, true),
+        (13, 7, 3, true),
+        (64, 64, 2, true),
+        (261, 510, 3, false),
+        (257, 5, 2, true),
+        (300, 400, 1, false),
+    ] {
+        for (queries, keys) in [(1, 70), (3, 200), (40, 150)] {
+            let spec = Spec { value_dim, prefix, ..Spec::causal(2, queries, keys, heads, 1, dim) };
+            let pages = Some(Pages { pages: 27, page: 16, width: keys.div_ceil(16) });
+            let id = format!("attention_t{queries}_d{dim}_v{value_dim}{}", if prefix { "_prefix" } else { "" });
+            for kv in KV.into_iter().filter(|kv| [dim, value_dim].iter().all(|n| n.is_multiple_of(kv.block_len()))) {
+                let paged = Spec { paged: pages, lengths: true, kv, ..spec };
+                all.push(Case::new(format!("{id}_{kv}_paged"), paged));
+            }
+            let packed = Some(Packed { queries: 2 * queries, keys: 2 * keys - 9 });
+            let grouped = Spec { heads: 2 * heads, kv_heads: 2, q_stride: 2 * heads * dim + 4, ..spec };
+            all.push(Case::new(id.clone(), Spec { lse: true, ..spec }));
+            all.push(Case::new(format!("{id}_groups"), Spec { window: Some(60), sinks: true, ..grouped }));
+            all.push(Case::new(format!("{id}_packed"), Spec { packed, causal: false, softcap: Some(2.0), ..grouped }));
         }
     }
     // Packed sequences of very different lengths, many of them empty.

@@ -15,7 +15,7 @@
 //! |---|---|---|---|
 //! | `q` | `[B, T, H, D]`, packed `[Tq, H, D]` | f32 | tokens `q_stride` apart |
 //! | `k` | `[B, S, G, D]`, packed `[Tk, G, D]`, paged `[P, page, G, D]` | `kv` | f32, f16 or Q8_0; arithmetic is in f32 |
-//! | `v` | as `k` with `V` for `D` | `kv` | |
+//! | `v` | as `k` with `V` for `D` | `kv` | not with `prefix`: then a key's first `V` elements are its value |
 //! | `table` | `[B, width]` | u32 | paged: key `j` of sequence `b` is row `j % page` of page `table[b, j / page]` |
 //! | `cu_q` | `[B + 1]` | u32 | packed: sequence `b` has the rows `cu_q[b] .. cu_q[b + 1]` of `q` and `out`, at most `T` |
 //! | `cu_k` | `[B + 1]` | u32 | packed and not paged: the same of `k` and `v`, at most `S` |
@@ -34,14 +34,17 @@
 //! a sequence that ends before it begins is empty; a row of `out` that two sequences have, which only decreasing offsets
 //! give, is of no meaning.
 //!
-//! Errors: `Shape` for heads that do not divide, a dimension of 0 or above 256, a window of 0, keys ahead of a causal
-//! query, a soft-cap that is not positive, another format than those of `kv`, dimensions that are not whole blocks of it, a page length that is not a
-//! power of two, a table narrower than `S`, more than 2^32 - 1 elements; `Unsupported` where an executor lacks a form.
+//! Errors: `Shape` for heads that do not divide, a `D` of 0 or above 576, a `V` of 0 or above 512, a `V` above `D` with
+//! `prefix`, a window of 0, keys ahead of a causal query, a soft-cap that is not positive, another format than those of
+//! `kv`, dimensions that are not whole blocks of it, a page length that is not a power of two, a table narrower than `S`,
+//! more than 2^32 - 1 elements; `Unsupported` where an executor lacks a form.
 //!
 //! Cost: `2 B H T S (D + V)` flop, half of it if causal; memory linear in `T` and `S`. Where a device binds fewer buffers
 //! than the options need, the small vectors are copied into one first.
 //!
-//! Source: FlashAttention-2 (Dao, 2307.08691); bottom-right causal alignment, as in its code; sinks as in gpt-oss.
+//! Source: FlashAttention-2 (Dao, 2307.08691); bottom-right causal alignment, as in its code; sinks as in gpt-oss; `prefix`
+//! and the widest heads are the absorbed form of multi-head latent attention (DeepSeek-V2, 2405.04434): a latent of 512
+//! elements, which is the value, with 64 rotated ones behind it.
 
 pub(crate) mod cases;
 mod cpu;
@@ -82,6 +85,9 @@ pub struct Bias {
     /// Whether each head has rows of its own.
     pub heads: bool,
 }
+
+/// Most elements of a key, and of a value.
+pub const WIDEST: [u32; 2] = [576, 512];
 
 /// The formats of keys and values, here and in [`append`](crate::ops::cache::append).
 pub const KV: [DType; 3] = [DType::F32, DType::F16, DType::Q8_0];
@@ -134,6 +140,7 @@ impl Spec {
             kv_heads,
             dim,
             value_dim: dim,
+            prefix: false,
             scale: 1.0 / libm::sqrtf(dim as f32),
             causal: true,
             window: None,
@@ -226,8 +233,11 @@ impl Kernel for Spec {
     fn validate(&self) -> Result<()> {
         let divides = self.kv_heads > 0 && self.heads.is_multiple_of(self.kv_heads);
         require(divides, NAME, "heads", format!("a multiple of kv_heads ({})", self.kv_heads), self.heads)?;
-        require((1..=256).contains(&self.dim), NAME, "dim", "1 to 256", self.dim)?;
-        require((1..=256).contains(&self.value_dim), NAME, "value_dim", "1 to 256", self.value_dim)?;
+        for (arg, dim, most) in [("dim", self.dim, WIDEST[0]), ("value_dim", self.value_dim, WIDEST[1])] {
+            require((1..=most).contains(&dim), NAME, arg, format!("1 to {most}"), dim)?;
+        }
+        let within = !self.prefix || self.value_dim <= self.dim;
+        require(within, NAME, "value_dim", format!("at most dim ({}) with prefix", self.dim), self.value_dim)?;
         require(KV.contains(&self.kv), NAME, "kv", "f32, f16 or q8_0", self.kv)?;
         for (arg, dim) in [("dim", self.dim), ("value_dim", self.value_dim)] {
             let block = self.kv.block_len();
@@ -265,8 +275,10 @@ impl Kernel for Spec {
             read("q", DType::F32, &[&self.tokens()[..], &[self.heads, self.dim]].concat())
                 .spanning(self.q_span().unwrap_or(0)),
             read("k", self.kv, &self.kv_shape(self.dim)),
-            read("v", self.kv, &self.kv_shape(self.value_dim)),
         ];
+        if !self.prefix {
+            args.push(read("v", self.kv, &self.kv_shape(self.value_dim)));
+        }
         if let Some(p) = self.paged {
             args.push(read("table", DType::U32, &[self.batch, p.width]));
         }
@@ -317,9 +329,10 @@ impl Kernel for Spec {
 
     fn bytes(&self) -> u64 {
         let dims = u64::from(self.dim) + u64::from(self.value_dim);
+        let stored = if self.prefix { u64::from(self.dim) } else { dims };
         let keys = u64::from(self.batch) * u64::from(self.keys);
         let keys = self.packed_keys().map_or(keys, |rows| keys.min(rows.into()));
-        let kv = keys * u64::from(self.kv_heads) * dims / u64::from(self.kv.block_len());
+        let kv = keys * u64::from(self.kv_heads) * stored / u64::from(self.kv.block_len());
         kv * u64::from(self.kv.block_bytes()) + 4 * dims * self.rows() * u64::from(self.heads)
     }
 
@@ -347,6 +360,14 @@ impl Kernel for Spec {
                 "lengths" => {
                     vectors.push((arg.name, (0..self.batch).map(|_| rng.up_to(self.keys)).collect()));
                 }
+                "alibi" => {
+                    // Slopes are as models have them. With 1,000 keys ahead, a slope of 1 makes logits whose spacing in
+                    // f32 is above the tolerance.
+                    for slope in bytes.chunks_exact_mut(4) {
+                        slope.copy_from_slice(&(1.0 / (8 << rng.below(6)) as f32).to_le_bytes());
+                    }
+                    continue;
+                }
                 "bias" => {
                     // An eighth of the keys is hidden, in the ways that people do it.
                     for bias in bytes.chunks_exact_mut(4) {
@@ -361,7 +382,8 @@ impl Kernel for Spec {
             *bytes = vectors.last().map_or(Vec::new(), |(_, values)| u32_bytes(values));
         }
         let vector = |name: &str| vectors.iter().find(|v| v.0 == name).map(|v| &v.1[..]);
-        self.poison(&mut all[1..3], vector("table").unwrap_or_default(), Sequences::of(self, vector));
+        let kv = 1..if self.prefix { 2 } else { 3 };
+        self.poison(&mut all[kv], vector("table").unwrap_or_default(), Sequences::of(self, vector));
         all
     }
 }

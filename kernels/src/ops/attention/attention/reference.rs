@@ -13,7 +13,8 @@ fn decoded(format: DType, bytes: &[u8]) -> Vec<f32> {
 }
 
 pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
-    let (q, k, v) = (args.f32("q"), decoded(spec.kv, args.bytes("k")), decoded(spec.kv, args.bytes("v")));
+    let (q, k) = (args.f32("q"), decoded(spec.kv, args.bytes("k")));
+    let own = (!spec.prefix).then(|| decoded(spec.kv, args.bytes("v")));
     let table = spec.paged.map(|p| (p, args.u32("table")));
     let sequences = Sequences::new(spec, args);
     let (sinks, alibi, bias) = (args.optional("sinks"), args.optional("alibi"), args.optional("bias"));
@@ -21,6 +22,8 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
     let size = |n: u32| n as usize;
     let (heads, kv_heads, dim, value_dim) =
         (size(spec.heads), size(spec.kv_heads), size(spec.dim), size(spec.value_dim));
+    // Values, and the elements between the beginnings of two of them.
+    let (v, v_stride) = own.as_ref().map_or((&k, dim), |v| (v, value_dim));
     for b in 0..size(spec.batch) {
         let sequence = sequences.get(b);
         // Returns the row of key j in k and v.
@@ -62,7 +65,7 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
                 for (j, z) in logits {
                     let p = exp(z - max);
                     sum += p;
-                    let v = &v[(row(j) * kv_heads + g) * value_dim..][..value_dim];
+                    let v = &v[(row(j) * kv_heads + g) * v_stride..][..value_dim];
                     acc.iter_mut().zip(v).for_each(|(a, v)| *a += p * f64::from(*v));
                 }
                 let at = token * heads + h;

@@ -1,6 +1,6 @@
 //! The settings of [`attention`](super).
 
-use super::{Bias, Packed, Pages};
+use super::{Bias, Packed, Pages, WIDEST};
 use crate::dtype::DType;
 use crate::ops::settings::spec;
 
@@ -19,9 +19,11 @@ spec! {
         /// Heads of keys and values.
         pub kv_heads("G"): u32 = heads, Divides("heads");
         /// Elements of a query and a key.
-        pub dim("D"): u32 = 64, Counts(1, 256);
+        pub dim("D"): u32 = 64, Counts(1, WIDEST[0]);
         /// Elements of a value.
-        pub value_dim("V"): u32 = dim, Counts(1, 256);
+        pub value_dim("V"): u32 = dim, Counts(1, WIDEST[1]);
+        /// The first `V` elements of keys are the values: there is no `v`.
+        pub prefix: bool = false;
         /// The factor of the products of queries and keys, by default `1 / sqrt(D)`.
         pub scale: f32 = 1.0 / libm::sqrtf(dim as f32);
         /// Hides keys behind a query's own position.

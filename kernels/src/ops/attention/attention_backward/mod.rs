@@ -27,7 +27,8 @@
 //! have gradients of 0, and nothing there is read. Packed, so have rows that no sequence has; offsets that decrease give
 //! gradients of no meaning. Every sum has one order: results are the same bits in every run, on any number of threads.
 //!
-//! Errors: those of the forward; `Unsupported` for paged keys, keys ahead, and keys and values that are not f32.
+//! Errors: those of the forward; `Unsupported` for paged keys, keys ahead, keys and values that are not f32, values that
+//! are a part of keys, and heads of more than 256 elements.
 //!
 //! Cost: `2 B H T S (3 D + 2 V)` flop, half of it if causal, for the five products above; a GPU, which cannot add up floats
 //! of several workgroups in a fixed order, computes the weights a second time, `2 B H T S (4 D + 3 V)` in all, and clears
@@ -56,6 +57,9 @@ pub use spec::Spec;
 /// The op's name in settings and case files.
 pub const NAME: &str = "attention_backward";
 
+/// Most elements of a key or a value.
+const WIDEST: u32 = 256;
+
 impl Spec {
     fn saving(&self) -> attention::Spec {
         attention::Spec { lse: true, ..self.forward }
@@ -77,6 +81,10 @@ impl Kernel for Spec {
         match self.forward {
             attention::Spec { paged: Some(_), .. } => unsupported("paged keys"),
             attention::Spec { ahead: Some(_), .. } => unsupported("keys ahead"),
+            attention::Spec { prefix: true, .. } => unsupported("values that are a part of keys"),
+            attention::Spec { dim, value_dim, .. } if dim.max(value_dim) > WIDEST => {
+                unsupported(&format!("heads of more than {WIDEST} elements"))
+            }
             attention::Spec { kv, .. } if kv != DType::F32 => unsupported("rounded keys"),
             _ => Ok(()),
         }

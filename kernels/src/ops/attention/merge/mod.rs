@@ -43,6 +43,13 @@ pub use spec::Spec;
 /// The op's name in settings and case files.
 pub const NAME: &str = "merge";
 
+impl Spec {
+    /// Segments of attention over `rows` queries and heads.
+    pub const fn new(segments: u32, rows: u32, dim: u32) -> Self {
+        Self { segments, rows, dim }
+    }
+}
+
 impl Kernel for Spec {
     fn name(&self) -> &'static str {
         NAME

@@ -63,5 +63,18 @@ pub(crate) fn cases() -> Vec<Case> {
         let id = format!("append_{format}_tail_h{heads}_k{own}_w{width}");
         all.push(Case { tolerance: Tolerance::EXACT, ..Case::new(id, spec) });
     }
+    // Latents, which have no values beside them, and queries whose two parts are joined.
+    for (format, k_width, stride, tail) in [
+        (DType::F32, 576, 2112, None),
+        (DType::F32, 13, 17, None),
+        (DType::F16, 288, 1000, None),
+        (DType::Q8_0, 576, 577, None),
+        (DType::F32, 512, 512, Some(Tail { heads: 1, width: 64, stride: 192 })),
+        (DType::F32, 9, 9, Some(Tail { heads: 1, width: 3, stride: 5 })),
+    ] {
+        let spec = Spec { k_stride: stride, tail, ..Spec::new(37, 64, k_width, 0, format) };
+        let id = format!("append_{format}_keys{k_width}{}", if tail.is_some() { "_tail" } else { "" });
+        all.push(Case { tolerance: Tolerance::EXACT, ..Case::new(id, spec) });
+    }
     all
 }

@@ -9,13 +9,15 @@
 //! |---|---|---|---|
 //! | `slots` | `[tokens]` | u32 | row of the pool: `page * tokens of a page + offset` |
 //! | `k` | `[tokens, k_width]` | f32 | rows `k_stride` apart |
-//! | `v` | `[tokens, v_width]` | f32 | rows `v_stride` apart |
+//! | `v` | `[tokens, v_width]` | f32 | rows `v_stride` apart; not with a `v_width` of 0 |
 //! | `tail` | `[tokens, W]` | f32 | only with a tail; rows apart by its stride |
 //! | `k_pool` | `[pool, k_width]`, with a tail `[pool, k_width + heads W]` | `format` | only the named rows are written |
-//! | `v_pool` | `[pool, v_width]` | `format` | |
+//! | `v_pool` | `[pool, v_width]` | `format` | as `v` |
 //!
 //! f16 is rounded to the nearest, of two the even one. Q8_0 is GGML's: of each 32 elements `d = max |x| / 127`, stored as
 //! f16, and `q = x / d` to the nearest whole number, halves away from 0.
+//!
+//! Without values a row may hold all that a token has, as the latents of multi-head latent attention do.
 //!
 //! Edge values: a slot of `pool` or more is skipped. Of two tokens with one slot, either may win. Q8_0 of what is not
 //! finite is undefined, and where a GPU's division is not exact, a code may differ by one.
@@ -49,6 +51,11 @@ pub use spec::{Spec, Tail};
 pub const NAME: &str = "append";
 
 impl Spec {
+    /// Dense rows of keys and values, without a shared tail.
+    pub const fn new(tokens: u32, pool: u32, k_width: u32, v_width: u32, format: DType) -> Self {
+        Self { tokens, pool, k_width, v_width, k_stride: k_width, v_stride: v_width, format, tail: None }
+    }
+
     /// Elements of a token's keys in the pool.
     pub(crate) fn pool_width(&self) -> u32 {
         self.tail.map_or(self.k_width, |tail| self.k_width.saturating_add(tail.heads.saturating_mul(tail.width)))
@@ -87,13 +94,13 @@ impl Kernel for Spec {
         let mut args = alloc::vec![
             Arg::new("slots", DType::U32, &[self.tokens], Access::Read),
             rows("k", self.k_width, self.k_stride),
-            rows("v", self.v_width, self.v_stride),
         ];
+        let has_values = self.v_width > 0;
+        args.extend(has_values.then(|| rows("v", self.v_width, self.v_stride)));
         args.extend(self.tail.map(|tail| rows("tail", tail.width, tail.stride)));
-        args.extend([
-            Arg::new("k_pool", self.format, &[self.pool, self.pool_width()], Access::ReadWrite),
-            Arg::new("v_pool", self.format, &[self.pool, self.v_width], Access::ReadWrite),
-        ]);
+        let pool = |name, width| Arg::new(name, self.format, &[self.pool, width], Access::ReadWrite);
+        args.push(pool("k_pool", self.pool_width()));
+        args.extend(has_values.then(|| pool("v_pool", self.v_width)));
         args
     }
 

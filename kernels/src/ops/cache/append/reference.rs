@@ -4,9 +4,12 @@ use crate::quant::encode;
 use alloc::vec::Vec;
 
 pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
-    let (slots, k, v) = (args.u32("slots"), args.f32("k"), args.f32("v"));
+    let (slots, k) = (args.u32("slots"), args.f32("k"));
+    let values = spec.v_width > 0;
+    let v = if values { args.f32("v") } else { &[] };
     let tail = spec.tail.map(|tail| (tail, args.f32("tail")));
-    let (k_pool, v_pool) = (args.out_bytes("k_pool"), args.out_bytes("v_pool"));
+    let k_pool = args.out_bytes("k_pool");
+    let mut v_pool = values.then(|| args.out_bytes("v_pool"));
     let copy = |from: &[f32], pool: &mut [u8], slot: u32| {
         let row = pool.len() / spec.pool as usize;
         encode(spec.format, from, &mut pool[slot as usize * row..][..row]);
@@ -26,6 +29,8 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
             }
             None => copy(key, k_pool, slot),
         }
-        copy(&v[t * spec.v_stride as usize..][..spec.v_width as usize], v_pool, slot);
+        if let Some(v_pool) = &mut v_pool {
+            copy(&v[t * spec.v_stride as usize..][..spec.v_width as usize], v_pool, slot);
+        }
     }
 }

@@ -37,7 +37,7 @@ use crate::cpu::{Args, Host};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::ops::Kernel;
-use crate::ops::dense::rope::Frequencies;
+use crate::ops::dense::rope::{Frequencies, Pairing};
 use crate::plan::shape::{elements, require, strided};
 use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Plan};
@@ -49,6 +49,12 @@ pub use spec::Spec;
 pub const NAME: &str = "rope_append";
 
 impl Spec {
+    /// Dense rows whose heads are rotated whole, by halves; `positions` are the rows of the table.
+    pub const fn new(tokens: u32, heads: u32, kv_heads: u32, dim: u32, positions: u32, pool: u32) -> Self {
+        let stride = heads.saturating_add(kv_heads.saturating_mul(2)).saturating_mul(dim);
+        Self { tokens, heads, kv_heads, dim, rotary: dim, pairing: Pairing::Half, positions, pool, stride }
+    }
+
     /// Elements of a token's queries, keys and values.
     fn width(&self) -> u32 {
         (self.heads + 2 * self.kv_heads) * self.dim

@@ -274,7 +274,7 @@ impl Kernel for Spec {
 /// let spec = Spec::new(1, 2, 1, 2, 2);
 /// assert_eq!(check_keys(&spec, &[1.0, 0.0, 3.0, 4.0], &[1.0, 0.5]), 12.5);
 /// // With keys of length 1 the second token is harmless.
-/// let spec = Spec { normalize: true, ..spec };
+/// let spec = spec.with_normalize(true);
 /// assert!(check_keys(&spec, &[1.0, 0.0, 3.0, 4.0], &[1.0, 0.5]) <= 2.0);
 /// ```
 pub fn check_keys(spec: &Spec, k: &[f32], gate: &[f32]) -> f32 {

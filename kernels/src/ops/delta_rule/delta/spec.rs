@@ -5,6 +5,7 @@ use crate::ops::settings::{named, spec};
 named! {
     /// The factors of the state and of the updates besides `beta`.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+    #[non_exhaustive]
     pub enum Gate {
         /// DeltaNet.
         #[default]

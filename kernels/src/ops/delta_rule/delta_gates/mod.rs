@@ -46,6 +46,13 @@ pub use spec::{Decay, Spec};
 /// The op's name in settings and case files.
 pub const NAME: &str = "delta_gates";
 
+impl Spec {
+    /// `beta` alone, from dense rows, up to 1.
+    pub const fn new(rows: u32, heads: u32) -> Self {
+        Self { rows, heads, negative: false, stride: heads, decay: None }
+    }
+}
+
 impl Kernel for Spec {
     fn name(&self) -> &'static str {
         NAME

@@ -36,6 +36,13 @@ pub use spec::Spec;
 /// The op's name in settings and case files.
 pub const NAME: &str = "add";
 
+impl Spec {
+    /// Rows of `dim` elements.
+    pub const fn new(rows: u32, dim: u32) -> Self {
+        Self { rows, dim }
+    }
+}
+
 impl Kernel for Spec {
     fn name(&self) -> &'static str {
         NAME

@@ -39,6 +39,13 @@ pub use spec::Spec;
 /// The op's name in settings and case files.
 pub const NAME: &str = "embed";
 
+impl Spec {
+    /// Rows as they are stored, to a fresh output.
+    pub const fn new(tokens: u32, vocab: u32, dim: u32, format: DType) -> Self {
+        Self { tokens, vocab, dim, format, scale: 1.0, accumulate: false }
+    }
+}
+
 impl Kernel for Spec {
     fn name(&self) -> &'static str {
         NAME

@@ -63,6 +63,11 @@ impl From<linear::Spec> for Spec {
 }
 
 impl Spec {
+    /// The product alone, of dense rows.
+    pub fn new(tokens: u32, inputs: u32, outputs: u32, format: DType) -> Self {
+        linear::Spec::new(tokens, inputs, outputs, format).into()
+    }
+
     fn gated(&self) -> bool {
         self.activation.is_some_and(|a| a.gated)
     }

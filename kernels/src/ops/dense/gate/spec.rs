@@ -5,6 +5,7 @@ use crate::ops::settings::{named, spec};
 named! {
     /// The nonlinearity `f` of a gate.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+    #[non_exhaustive]
     pub enum Kind {
         /// The gate itself.
         #[default]

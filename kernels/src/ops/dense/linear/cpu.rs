@@ -1,10 +1,13 @@
 //! With few tokens, weights are decoded in registers and multiplied there, in parallel over outputs. With more,
 //! weights are decoded into panels that stay in the cache and are multiplied by the host's dense product, in parallel
-//! over panels. If the host provides byte products, both are done in integers.
+//! over panels. If the host provides byte products, both are done in integers; if it provides a tile unit, products of many
+//! tokens are done there.
+
+mod tiles;
 
 use super::Spec;
-use crate::cpu::simd::{GROUP, Panel, Split};
-use crate::cpu::{Args, Bytes, Host, Matrix, Shared, Tile, Tiles, split};
+use crate::cpu::simd::Panel;
+use crate::cpu::{Args, Bytes, Host, Matrix, Shared, Tile, split};
 use crate::dtype::DType;
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
@@ -47,13 +50,11 @@ pub(super) fn run(spec: &Spec, host: &dyn Host, args: &mut Args<'_>) {
     let alike = host.alike();
     if inputs > 0 {
         match (host.tiles(), host.bytes()) {
-            (Some(tiles), _) if tokens > UNPACKED.max(alike) => return run.tiles(tiles),
-            (_, Some(bytes))
-                if Bytes::takes(spec.format)
-                    && (tokens <= bytes.unpacked().max(alike) || bytes.packing().is_some()) =>
-            {
-                return run.integer(bytes);
+            (Some(tiles), bytes) if tokens > UNPACKED.max(alike) => {
+                let coarse = bytes.is_some_and(|bytes| bytes == bytes.coarse()) && Bytes::takes(spec.format);
+                return run.tiles(if coarse { tiles.coarse() } else { tiles });
             }
+            (_, Some(bytes)) if Bytes::takes(spec.format) => return run.integer(bytes),
             _ => {}
         }
     }
@@ -80,54 +81,36 @@ impl Run<'_> {
     fn integer(&self, bytes: Bytes) {
         let (spec, host) = (self.spec, self.host);
         let (tokens, inputs, outputs) = (spec.tokens as usize, spec.inputs as usize, spec.outputs as usize);
-        let mut x = bytes.rounded(tokens, inputs);
-        self.each_group(1, x.rows_mut(), |x, row| bytes.round(x.row(0).unwrap_or(&[]), row));
+        let (mut x, activations) = (bytes.rounded(tokens, inputs), self.activations());
+        self.each(x.rows_mut().enumerate(), inputs, |(t, row)| bytes.round(activations.row(t).unwrap_or(&[]), row));
         if tokens <= bytes.unpacked().max(host.alike()) {
             let least = TASK / (inputs * tokens);
             return split(host, outputs, least.max(16), &|range| {
                 self.each_16(range, |weight, t, dots| bytes.dots(spec.format, weight, self.row_bytes, &x, t, dots));
             });
         }
-        let Some(packing) = bytes.packing() else { unreachable!("so many tokens are multiplied in f32") };
         // Where few tokens read a panel, it goes from packing to the product within the first-level cache.
         let height = if tokens <= FEW { PAIR } else { self.height() };
         let new = || Panel::new(spec.format, height.min(outputs), inputs);
         self.each_panel(height, new, |panel, rows, y| {
-            packing.pack(spec.format, self.weight(&rows), self.row_bytes, panel);
-            packing.multiply(panel, &x, y);
+            bytes.pack(spec.format, self.weight(&rows), self.row_bytes, panel);
+            bytes.multiply(panel, &x, y);
         });
     }
 
-    /// Computes all outputs on a tile unit.
-    fn tiles(&self, tiles: Tiles) {
-        let (tokens, inputs) = (self.spec.tokens as usize, self.spec.inputs as usize);
-        let mut x = Split::new(tokens, inputs);
-        self.each_group(GROUP, x.groups_mut(), |x, group| tiles.split_rows(x, group));
-        self.each_panel(self.height(), Vec::new, |decoded, rows, y| {
-            let mut weight = Split::new(rows.len(), inputs);
-            for (i, group) in weight.groups_mut().enumerate() {
-                let rows = rows.start + i * GROUP..rows.end.min(rows.start + (i + 1) * GROUP);
-                let decoded = self.decoded(&rows, decoded);
-                tiles.split_columns(Matrix::new(decoded, [rows.len(), inputs], inputs).transposed(), group);
-            }
-            tiles.multiply(&x, &weight, y, false);
+    /// Calls `body` with every item, each of which takes `work` multiplications or as much time.
+    fn each<T: Send>(&self, items: impl Iterator<Item = T>, work: usize, body: impl Fn(T) + Sync) {
+        let mut items: Vec<_> = items.map(Some).collect();
+        let (count, shared) = (items.len(), Shared::new(&mut items));
+        split(self.host, count, (TASK / work.max(1)).max(1), &|range| {
+            // SAFETY: every item belongs to one task.
+            unsafe { shared.part(range) }.iter_mut().filter_map(Option::take).for_each(&body);
         });
     }
 
-    /// Calls `body` with every `size` rows of `x` and the corresponding item of `groups`.
-    fn each_group<T: Send>(&self, size: usize, groups: impl Iterator<Item = T>, body: impl Fn(Matrix<'_>, T) + Sync) {
-        let (tokens, inputs) = (self.spec.tokens as usize, self.spec.inputs as usize);
-        let x = Matrix::new(self.x, [tokens, inputs], self.spec.x_stride as usize);
-        let mut groups: Vec<_> = groups.map(Some).collect();
-        let (count, shared) = (groups.len(), Shared::new(&mut groups));
-        split(self.host, count, (TASK / (inputs * size)).max(1), &|range| {
-            for i in range {
-                // SAFETY: every group belongs to one task.
-                if let Some(group) = unsafe { shared.part(i..i + 1) }[0].take() {
-                    body(x.rows(i * size..tokens.min((i + 1) * size)), group);
-                }
-            }
-        });
+    /// Returns the activations.
+    fn activations(&self) -> Matrix<'_> {
+        Matrix::new(self.x, [self.spec.tokens as usize, self.spec.inputs as usize], self.spec.x_stride as usize)
     }
 
     /// Returns the outputs of a panel that many tokens read: four panels per thread, or more.
@@ -159,17 +142,19 @@ impl Run<'_> {
         });
     }
 
-    /// Returns weights as f32: in place if they are stored so, otherwise decoded to `memory`.
-    fn decoded<'m>(&'m self, rows: &Range<usize>, memory: &'m mut Vec<f32>) -> &'m [f32] {
-        let (format, inputs) = (self.spec.format, self.spec.inputs as usize);
+    /// Returns a range of the weights of some outputs as f32, which begins and ends between blocks: in place if weights are
+    /// stored so, otherwise decoded to `memory`.
+    fn decoded<'m>(&'m self, rows: &Range<usize>, inputs: Range<usize>, memory: &'m mut Vec<f32>) -> Matrix<'m> {
+        let (format, all, shape) = (self.spec.format, self.spec.inputs as usize, [rows.len(), inputs.len()]);
         if format == DType::F32 {
-            return bytemuck::cast_slice(self.weight(rows));
+            return Matrix::new(&bytemuck::cast_slice(self.weight(rows))[inputs.start..], shape, all);
         }
-        memory.resize(rows.len() * inputs, 0.0);
-        for (bytes, row) in self.weight(rows).chunks_exact(self.row_bytes).zip(memory.chunks_exact_mut(inputs)) {
-            self.host.simd().decode(format, bytes, row);
+        memory.resize(rows.len() * inputs.len(), 0.0);
+        let bytes = self.row_bytes * inputs.start / all..self.row_bytes * inputs.end / all;
+        for (row, to) in self.weight(rows).chunks_exact(self.row_bytes).zip(memory.chunks_exact_mut(inputs.len())) {
+            self.host.simd().decode(format, &row[bytes.clone()], to);
         }
-        memory
+        Matrix::new(memory, shape, inputs.len())
     }
 
     /// Returns the weights of a range of outputs.
@@ -215,11 +200,9 @@ impl Run<'_> {
         // SAFETY: every output of a token belongs to one panel.
         let mut y =
             unsafe { self.y.tile(tokens.start * spec.y_stride as usize + rows.start, shape, spec.y_stride as usize) };
-        let x =
-            Matrix::new(&self.x[tokens.start * spec.x_stride as usize..], [shape[0], inputs], spec.x_stride as usize);
+        let x = self.activations().rows(tokens);
         let mut decoded = vec![];
-        let weight = self.decoded(&rows, &mut decoded);
-        let weight = Matrix::new(weight, [rows.len(), inputs], inputs).transposed();
+        let weight = self.decoded(&rows, 0..inputs, &mut decoded).transposed();
         if let Some(bias) = self.bias {
             (0..shape[0]).for_each(|t| y.row(t).copy_from_slice(&bias[rows.clone()]));
         }

@@ -55,6 +55,7 @@ pub enum Scaling {
 
 /// `1 / theta^(2j / rotary)` for `j < rotary / 2`, divided by `divisors`, then scaled.
 #[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
 pub struct Frequencies {
     /// The base.
     pub theta: f64,
@@ -74,6 +75,36 @@ impl Frequencies {
     /// Returns plain frequencies: no scaling, no divisors, a magnitude of 1.
     pub fn new(theta: f64, rotary: u32) -> Self {
         Self { theta, rotary, scaling: Scaling::None, divisors: None, magnitude: 1.0, long_magnitude: None }
+    }
+
+    /// Sets the base.
+    pub fn with_theta(mut self, theta: f64) -> Self {
+        self.theta = theta;
+        self
+    }
+
+    /// Sets how frequencies are stretched.
+    pub fn with_scaling(mut self, scaling: Scaling) -> Self {
+        self.scaling = scaling;
+        self
+    }
+
+    /// Sets the divisor of each pair, `[rotary / 2]`.
+    pub fn with_divisors(mut self, divisors: Option<Arc<[f32]>>) -> Self {
+        self.divisors = divisors;
+        self
+    }
+
+    /// Sets the factor of cosines and sines.
+    pub fn with_magnitude(mut self, magnitude: f64) -> Self {
+        self.magnitude = magnitude;
+        self
+    }
+
+    /// Sets the factor of cosines and sines of tables longer than the `original` positions of [`Scaling::Long`].
+    pub fn with_long_magnitude(mut self, long_magnitude: Option<f64>) -> Self {
+        self.long_magnitude = long_magnitude;
+        self
     }
 
     /// Radians per position of each pair in a table of `positions`, rounded to f32 as the models' own code keeps them.

@@ -52,6 +52,14 @@ pub use spec::{Pairing, Spec};
 /// The op's name in settings and case files.
 pub const NAME: &str = "rope";
 
+impl Spec {
+    /// Dense rows whose heads are rotated whole, by halves; `positions` are the rows of the table.
+    pub const fn new(tokens: u32, heads: u32, dim: u32, positions: u32) -> Self {
+        let stride = heads.saturating_mul(dim);
+        Self { tokens, heads, dim, rotary: dim, pairing: Pairing::Half, positions, stride }
+    }
+}
+
 impl Kernel for Spec {
     fn name(&self) -> &'static str {
         NAME

@@ -5,6 +5,7 @@ use crate::ops::settings::{named, spec};
 named! {
     /// The two elements that are rotated together.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    #[non_exhaustive]
     pub enum Pairing {
         /// Element `i` with element `i + rotary / 2`.
         Half = "half",

@@ -38,6 +38,13 @@ pub use spec::Spec;
 /// The op's name in settings and case files.
 pub const NAME: &str = "clamped_swiglu";
 
+impl Spec {
+    /// The bounds of GPT-OSS: a factor of 1.702 inside of the sigmoid, inputs up to 7.
+    pub const fn new(rows: u32, dim: u32) -> Self {
+        Self { rows, dim, alpha: 1.702, limit: 7.0 }
+    }
+}
+
 impl Kernel for Spec {
     fn name(&self) -> &'static str {
         NAME

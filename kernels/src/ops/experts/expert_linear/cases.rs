@@ -19,7 +19,18 @@ pub(crate) fn cases() -> Vec<Case> {
             }
             let each = Spec { each: true, bias: true, y_stride: outputs + 3, ..spec };
             all.push(Case::new(format!("{name}_each"), each));
+            if [DType::F32, DType::F16, DType::Q8_0].contains(&format) {
+                for more in [3, 8] {
+                    let spec = Spec { x_stride: inputs + more, ..each };
+                    all.push(Case::new(format!("{name}_each_x{more}"), spec));
+                }
+            }
         }
+    }
+    // Heads of latent attention: each is an expert that every token has.
+    for (tokens, inputs, outputs, x_stride) in [(1, 128, 512, 192), (5, 512, 128, 512), (9, 10, 20, 16)] {
+        let spec = Spec { each: true, x_stride, ..Spec::new(tokens, [4, 4], inputs, outputs, DType::BF16) };
+        all.push(Case::new(format!("expert_linear_heads_t{tokens}_k{inputs}_n{outputs}"), spec));
     }
     for format in [DType::F32, DType::F16, DType::BF16] {
         for (tokens, inputs) in [(1, 13), (2, 12), (9, 1), (90, 20)] {

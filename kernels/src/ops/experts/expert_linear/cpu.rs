@@ -108,7 +108,7 @@ impl Run<'_> {
         };
         let x = |pair: usize| {
             let row = if spec.each { pair } else { pair / spec.chosen as usize };
-            &self.x[row * inputs..][..inputs]
+            &self.x[row * spec.x_stride as usize..][..inputs]
         };
         // SAFETY: every output of a pair belongs to one task.
         let y = |pair: usize| unsafe { self.y.part(pair * stride + rows.start..pair * stride + rows.end) };

@@ -7,7 +7,7 @@
 //!
 //! | argument | shape | type | note |
 //! |---|---|---|---|
-//! | `x` | `[tokens, inputs]`, with `each` `[tokens, chosen, inputs]` | f32 | dense |
+//! | `x` | `[tokens, inputs]`, with `each` `[tokens, chosen, inputs]` | f32 | rows `x_stride` apart |
 //! | `ids` | `[tokens, chosen]` | u32 | as [`expert_choice`](super::expert_choice) writes them |
 //! | `weight` | `[experts, outputs, inputs]` | `format` | any weight format, decoded on the way |
 //! | `bias` | `[experts, outputs]` | f32 | only with `bias` |
@@ -49,12 +49,18 @@ pub const NAME: &str = "expert_linear";
 impl Spec {
     /// One row of `x` for a token, dense `y`, no bias.
     pub fn new(tokens: u32, [experts, chosen]: [u32; 2], inputs: u32, outputs: u32, format: DType) -> Self {
-        Self { tokens, experts, chosen, each: false, inputs, outputs, format, bias: false, y_stride: outputs }
+        let (x_stride, y_stride) = (inputs, outputs);
+        Self { tokens, experts, chosen, each: false, inputs, outputs, format, bias: false, x_stride, y_stride }
     }
 
     /// Pairs of a token and one of its experts.
     pub(crate) fn pairs(&self) -> u32 {
         self.tokens * self.chosen
+    }
+
+    /// Rows of `x`, if there are not too many.
+    fn x_rows(&self) -> Result<u32> {
+        elements(NAME, "x", &self.x_shape()[..if self.each { 2 } else { 1 }])
     }
 
     /// The shape of `x`.
@@ -76,6 +82,7 @@ impl Kernel for Spec {
         check_weight(NAME, self.format, rows, self.inputs)?;
         let pairs = elements(NAME, "ids", &[self.tokens, self.chosen])?;
         elements(NAME, "x", &self.x_shape())?;
+        strided(NAME, "x", self.x_rows()?, self.x_stride, self.inputs)?;
         strided(NAME, "y", pairs, self.y_stride, self.outputs)?;
         Ok(())
     }
@@ -83,8 +90,9 @@ impl Kernel for Spec {
     fn args(&self) -> Vec<Arg> {
         let mut weight = Arg::new("weight", self.format, &[self.experts, self.outputs, self.inputs], Access::Read);
         weight.rows = self.format.bytes(self.inputs.into()).map(|bytes| (self.experts * self.outputs, bytes));
+        let x_span = strided(NAME, "x", self.x_rows().unwrap_or(0), self.x_stride, self.inputs).unwrap_or(0);
         let mut args = alloc::vec![
-            Arg::new("x", DType::F32, &self.x_shape(), Access::Read),
+            Arg::new("x", DType::F32, &self.x_shape(), Access::Read).spanning(x_span),
             Arg::new("ids", DType::U32, &[self.tokens, self.chosen], Access::Read),
             weight,
         ];

@@ -10,7 +10,7 @@ pub(super) fn run(spec: &Spec, args: &mut Args<'_>) {
     let row_bytes = weight.len() / (spec.experts as usize * outputs).max(1);
     let mut row = vec![0.0; inputs]; // [inputs]
     for (pair, &id) in ids.iter().enumerate() {
-        let x = &x[(if spec.each { pair } else { pair / spec.chosen as usize }) * inputs..][..inputs];
+        let x = &x[(if spec.each { pair } else { pair / spec.chosen as usize }) * spec.x_stride as usize..][..inputs];
         for n in 0..outputs {
             let y = &mut y[pair * spec.y_stride as usize + n];
             *y = 0.0;

@@ -23,6 +23,8 @@ spec! {
         pub format: DType = DType::F32;
         /// Adds a bias of the expert.
         pub bias: bool = false;
+        /// Elements between the beginnings of two rows of `x`.
+        pub x_stride: u32 = inputs, FromDefault;
         /// Elements between the beginnings of two rows of `y`.
         pub y_stride: u32 = outputs, FromDefault;
     }

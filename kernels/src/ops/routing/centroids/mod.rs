@@ -59,6 +59,7 @@ use crate::cpu::{Args, Host};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::ops::Kernel;
+use crate::ops::routing::route::Norm;
 use crate::plan::shape::{elements, require};
 use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Plan};
@@ -73,6 +74,12 @@ pub const NAME: &str = "centroids";
 pub const SMOOTHING: f32 = 1e-5;
 
 impl Spec {
+    /// Means counted over all tokens, with a decay of 0.999, without a commitment loss.
+    pub const fn new(batch: u32, tokens: u32, heads: u32, dim: u32, clusters: u32) -> Self {
+        let (norm, update) = (Norm::L2, Update::Counted);
+        Self { batch, tokens, heads, dim, clusters, norm, update, decay: 0.999, commitment: None, lengths: false }
+    }
+
     fn counts(&self) -> bool {
         matches!(self.update, Update::Counted | Update::Smoothed)
     }

@@ -82,6 +82,12 @@ impl Norm {
 }
 
 impl Spec {
+    /// Clusters of equal size, of vectors scaled to length 1.
+    pub const fn new(batch: u32, tokens: u32, heads: u32, dim: u32, clusters: u32, window: u32) -> Self {
+        let (norm, selection) = (Norm::L2, Selection::Balanced);
+        Self { batch, tokens, heads, dim, clusters, window, norm, selection, scores: false, lengths: false }
+    }
+
     /// Members that a centroid has at most.
     pub(crate) fn most(&self) -> u32 {
         self.window.min(self.tokens)

@@ -113,6 +113,29 @@ pub enum Combine {
 }
 
 impl Spec {
+    /// Causal attention within lists of the queries, whose means are taken, with the usual scale and no further option.
+    pub fn new(batch: u32, tokens: u32, heads: u32, dim: u32, clusters: u32, entries: u32) -> Self {
+        Self {
+            batch,
+            tokens,
+            heads,
+            dim,
+            value_dim: dim,
+            clusters,
+            entries,
+            keys: Keys::Shared { normalize: true },
+            scale: 1.0 / libm::sqrtf(dim.max(1) as f32),
+            causal: true,
+            expires: false,
+            offset: false,
+            paged: None,
+            own: Own::Included,
+            memory: 0,
+            combine: Combine::Mean { eps: 1e-5 },
+            save: false,
+        }
+    }
+
     /// `S`
     pub(crate) fn key_tokens(&self) -> u32 {
         match self.keys {

@@ -7,6 +7,7 @@ use crate::ops::settings::{named, spec};
 named! {
     /// The kinds of [`Own`].
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    #[non_exhaustive]
     pub enum OwnKind {
         /// The key counts as any other.
         Included = "included",

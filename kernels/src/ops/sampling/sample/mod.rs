@@ -41,6 +41,7 @@ use crate::cpu::{Args, Host};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::ops::Kernel;
+use crate::ops::settings::settable;
 use crate::plan::shape::require;
 use crate::plan::{Access, Arg};
 use crate::plan::{Caps, Plan};
@@ -65,22 +66,36 @@ pub fn choosable(row: &[f32]) -> bool {
     below_infinity && any
 }
 
-/// A random choice; without it the likeliest token is taken.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Draw {
-    /// The divisor of logits, above 0.
-    pub temperature: f32,
-    /// 0: no limit.
-    pub top_k: u32,
-    /// Keeps the likeliest tokens whose probabilities add up to this; 1: all.
-    pub top_p: f32,
-    /// Keeps tokens that have at least this part of the largest probability; 0: all.
-    pub min_p: f32,
-    /// The random number of this draw, `0 <= uniform < 1`.
-    pub uniform: f32,
+settable! {
+    /// A random choice; without it the likeliest token is taken.
+    #[derive(Clone, Copy, PartialEq, Debug)]
+    pub struct Draw {
+        /// The divisor of logits, above 0.
+        pub temperature: f32,
+        /// 0: no limit.
+        pub top_k: u32,
+        /// Keeps the likeliest tokens whose probabilities add up to this; 1: all.
+        pub top_p: f32,
+        /// Keeps tokens that have at least this part of the largest probability; 0: all.
+        pub min_p: f32,
+        /// The random number of this draw, `0 <= uniform < 1`.
+        pub uniform: f32,
+    }
+}
+
+impl Draw {
+    /// A draw from all tokens.
+    pub const fn new(temperature: f32, uniform: f32) -> Self {
+        Self { temperature, top_k: 0, top_p: 1.0, min_p: 0.0, uniform }
+    }
 }
 
 impl Spec {
+    /// The likeliest token, without a penalty.
+    pub const fn new(vocab: u32) -> Self {
+        Self { vocab, draw: None, penalty: 1.0 }
+    }
+
     fn penalised(&self) -> bool {
         self.penalty != 1.0
     }

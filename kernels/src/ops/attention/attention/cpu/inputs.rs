@@ -32,13 +32,19 @@ pub(super) struct Inputs<'a> {
 
 impl<'a> Inputs<'a> {
     pub(super) fn new(spec: &'a Spec, host: &'a dyn Host, args: &Args<'a>) -> Self {
+        let [dim, value_dim] = [spec.dim, spec.value_dim].map(|n| n as usize);
+        let k = Rows { format: spec.kv, bytes: args.bytes("k"), width: dim, stored: dim };
+        let v = match spec.prefix {
+            true => Rows { width: value_dim, ..k },
+            false => Rows { bytes: args.bytes("v"), width: value_dim, stored: value_dim, ..k },
+        };
         Self {
             spec,
             simd: host.simd(),
             tiles: host.tiles(),
             q: args.f32("q"),
-            k: Rows { format: spec.kv, bytes: args.bytes("k"), width: spec.dim as usize },
-            v: Rows { format: spec.kv, bytes: args.bytes("v"), width: spec.value_dim as usize },
+            k,
+            v,
             table: spec.paged.map(|p| (p, args.u32("table"))),
             sequences: Sequences::new(spec, args),
             alibi: args.optional("alibi"),
@@ -124,8 +130,8 @@ impl<'a> Inputs<'a> {
             self.decode(data, b, g, keys, gathered);
             return Matrix::new(gathered, [count, width], width);
         };
-        let stride = self.kv_heads * width;
-        let head = |row: usize| &plain[row * stride + g * width..];
+        let stride = self.kv_heads * data.stored;
+        let head = |row: usize| &plain[row * stride + g * data.stored..];
         let (row, end) = self.run(b, keys.start, keys.end);
         if end == keys.end {
             return Matrix::new(head(row), [count, width], stride);

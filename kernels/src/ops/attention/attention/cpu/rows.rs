@@ -1,12 +1,15 @@
 use crate::cpu::Simd;
 use crate::dtype::DType;
 
-/// Keys or values, `[rows, G, width]`, in their storage format.
+/// Keys or values, the beginnings of rows `[rows, G, stored]`, in their storage format.
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
     pub(super) format: DType,
     pub(super) bytes: &'a [u8],
+    /// Elements that are read of a head's row.
     pub(super) width: usize,
+    /// Elements of a head's row, at least `width`.
+    pub(super) stored: usize,
 }
 
 impl<'a> Rows<'a> {
@@ -17,7 +20,7 @@ impl<'a> Rows<'a> {
 
     /// Returns the bytes of one head's row.
     pub(super) fn row_bytes(&self) -> usize {
-        self.width / self.format.block_len() as usize * self.format.block_bytes() as usize
+        self.stored / self.format.block_len() as usize * self.format.block_bytes() as usize
     }
 
     /// Decodes `count` rows of head `g` from row `first` on to `out`, `[count, width]`.

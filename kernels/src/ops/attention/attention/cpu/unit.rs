@@ -80,7 +80,7 @@ impl Scratch {
             k: vec![0.0; tile * dim],
             v: vec![0.0; tile * value_dim],
             panel: vec![0.0; panel],
-            split: core::array::from_fn(|_| Split::new(0, 0)),
+            split: core::array::from_fn(|_| Split::new()),
         }
     }
 }
@@ -257,8 +257,9 @@ impl<'a> Unit<'a> {
             return self.simd.add_rows_to_several(&scratch.scores, &scratch.v, size, [value_dim, TILE], state.acc);
         };
         for (row, from, n) in self.runs(b, keys.clone()) {
-            let v = &v[(row * self.kv_heads + g) * value_dim..];
-            let (scores, strides) = (&scratch.scores[from - keys.start..], [self.kv_heads * value_dim, TILE]);
+            let stored = self.v.stored;
+            let v = &v[(row * self.kv_heads + g) * stored..];
+            let (scores, strides) = (&scratch.scores[from - keys.start..], [self.kv_heads * stored, TILE]);
             self.simd.add_rows_to_several(scores, v, [rows, value_dim, n], strides, state.acc);
         }
     }

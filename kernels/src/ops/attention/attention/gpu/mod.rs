@@ -196,7 +196,8 @@ impl Planner<'_> {
         let mut parts = vec![part!("ops/attention/attention/gpu/parts/state.wgsl")];
         parts.extend(self.input_parts());
         let inputs = ["q", "k", "v", "table", "cu_q", "cu_k", "lengths", "alibi", "bias"];
-        let mut bound: Vec<&'static str> = inputs.into_iter().filter(|arg| self.has(arg)).collect();
+        let prefix = |arg: &&str| spec.prefix && *arg == "v";
+        let mut bound: Vec<&'static str> = inputs.into_iter().filter(|arg| self.has(arg) || prefix(arg)).collect();
         if form.partial.is_some() {
             parts.push(part!("ops/attention/attention/gpu/parts/partial.wgsl"));
             bound.push("partial");
@@ -225,7 +226,7 @@ impl Planner<'_> {
             ("D4", Const::U32(vectors(spec.dim))),
             ("Q_WIDTH", Const::U32(spec.dim / unit)),
             ("K_WIDTH", Const::U32(self.kv_row(spec.dim))),
-            ("V_WIDTH", Const::U32(self.kv_row(spec.value_dim))),
+            ("V_WIDTH", Const::U32(self.kv_row(if spec.prefix { spec.dim } else { spec.value_dim }))),
         ]);
         consts.extend(self.row_consts(&bound));
         let (name, workgroup_bytes) = (form.name, form.workgroup_bytes);
@@ -239,6 +240,8 @@ impl Planner<'_> {
                     let index = plan.scratch.len() - 1;
                     pass.scratch(arg, index, plan.scratch[index], Access::Read)
                 }
+                // One more binding of the same rows spares a second form of the parts that load keys and values.
+                _ if prefix(&arg) => pass.arg_as(arg, "k"),
                 _ => pass.arg(arg),
             };
         }
@@ -298,7 +301,7 @@ impl Planner<'_> {
         for (name, arg, size) in [
             ("q_start", "q", 4 * unit),
             ("k_start", "k", self.kv_unit()),
-            ("v_start", "v", self.kv_unit()),
+            ("v_start", if spec.prefix { "k" } else { "v" }, self.kv_unit()),
             ("table_start", "table", 4),
             ("cu_q_start", "cu_q", 4),
             ("cu_k_start", "cu_k", 4),
@@ -358,6 +361,7 @@ impl Planner<'_> {
             ("CHUNK", Const::U32(tile.chunk)),
             ("STEP", Const::U32(tile.step)),
             ("TILE", Const::U32(tile.tile(self.spec))),
+            ("WHOLE", Const::Bool(tile.whole)),
             ("COLUMNS", Const::U32(tile.columns(self.spec))),
             ("WIDTH", Const::U32(tile.x)),
             ("SLOTS", Const::U32(tile.per)),

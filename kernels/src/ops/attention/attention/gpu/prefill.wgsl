@@ -23,8 +23,10 @@ const FLOOR = 0.5 * NONE;
 const AT_ONCE = GROUP / CHUNK;
 const LOADS = (KEYS + AT_ONCE - 1) / AT_ONCE;
 const V_PADDED = X * COLUMNS;
+// Vectors of a row in workgroup memory: the whole query, or a chunk of it.
+const Q4 = select(CHUNK, D4, WHOLE);
 
-var<workgroup> rows: array<vec4f, ROWS * D4>;
+var<workgroup> rows: array<vec4f, ROWS * Q4>;
 // Rows of the tile's keys, counted in heads.
 var<workgroup> key_rows: array<u32, KEYS>;
 
@@ -53,11 +55,10 @@ fn main(
     let x = lane % X;
     let y = lane / X;
 
-    for (var i = lane; i < ROWS * D4; i += GROUP) {
-        let row = min(first + i / D4, count - 1);
-        let token = token0 + row / GROUPED;
-        let at = params.q_start + token * params.q_stride + (g * GROUPED + row % GROUPED) * Q_WIDTH;
-        rows[i] = params.scale * load_q(at, i % D4);
+    if WHOLE {
+        for (var i = lane; i < ROWS * D4; i += GROUP) {
+            rows[i] = scaled_query(min(first + i / D4, count - 1), token0, g, i % D4);
+        }
     }
 
     var position: array<i32, PER>;
@@ -84,10 +85,10 @@ fn main(
     let j = lane / CHUNK;
     let key_to = (j / 4 + j % 4 * X) * STRIDE + d;
     for (var start = span.x / KEYS * KEYS; start < span.y; start += KEYS) {
-        if lane < KEYS {
+        for (var i = lane; i < KEYS; i += GROUP) {
             // Keys before the first and after the last are replaced by those two, which the mask then hides. Memory
             // outside of the range must not be read.
-            key_rows[lane] = key_row(b, min(max(start + lane, span.x), length - 1)) * params.kv_heads + g;
+            key_rows[i] = key_row(b, min(max(start + i, span.x), length - 1)) * params.kv_heads + g;
         }
         // Barrier: the key rows are stored, and the tile's previous contents are no longer in use.
         workgroupBarrier();
@@ -103,6 +104,13 @@ fn main(
             if chunk > 0 {
                 workgroupBarrier();
             }
+            if !WHOLE {
+                for (var i = lane; i < ROWS * CHUNK; i += GROUP) {
+                    if EVEN || chunk + i % CHUNK < D4 {
+                        rows[i] = scaled_query(min(first + i / CHUNK, count - 1), token0, g, chunk + i % CHUNK);
+                    }
+                }
+            }
             if (EVEN || chunk + d < D4) && (AT_ONCE <= KEYS || j < KEYS) {
                 for (var n = 0u; n < LOADS; n += 1) {
                     tile[key_to + n * (AT_ONCE / 4 * STRIDE)] = load_k(places[n], chunk + d);
@@ -113,7 +121,7 @@ fn main(
             for (var i = 0u; i < width; i += UNROLLED) {
                 for (var u = 0u; u < UNROLLED; u += 1) {
                     if EVEN || i + u < width {
-                        add_product(&score, x * STRIDE + i + u, y * PER * D4 + chunk + i + u);
+                        add_product(&score, x * STRIDE + i + u, y * PER * Q4 + select(0u, chunk, WHOLE) + i + u);
                     }
                 }
             }
@@ -205,6 +213,12 @@ fn main(
     }
 }
 
+// Returns vector `i` of a row's query, times the scale.
+fn scaled_query(row: u32, token0: u32, g: u32, i: u32) -> vec4f {
+    let at = params.q_start + (token0 + row / GROUPED) * params.q_stride + (g * GROUPED + row % GROUPED) * Q_WIDTH;
+    return params.scale * load_q(at, i);
+}
+
 // Adds the products of vector `q_at` of PER rows with the vectors of four keys, the first of them `k_at`.
 fn add_product(score: ptr<function, array<vec4f, PER>>, k_at: u32, q_at: u32) {
     let keys = transpose(mat4x4f(
@@ -214,7 +228,7 @@ fn add_product(score: ptr<function, array<vec4f, PER>>, k_at: u32, q_at: u32) {
         kept(k_at + 3 * X * STRIDE),
     ));
     for (var r = 0u; r < PER; r += 1) {
-        let q = rows[q_at + r * D4];
+        let q = rows[q_at + r * Q4];
         (*score)[r] = q.w * keys[3] + (q.z * keys[2] + (q.y * keys[1] + (q.x * keys[0] + (*score)[r])));
     }
 }

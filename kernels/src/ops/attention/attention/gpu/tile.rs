@@ -15,6 +15,9 @@ fn limit(needs: u32, has: u32) -> Error {
     Error::Limit { op: NAME, what: "bytes of workgroup memory", needs: needs.into(), has: has.into() }
 }
 
+/// Most elements of a head that is not wide. Workgroup memory holds whole queries of such heads.
+const WIDE: u32 = 256;
+
 /// Returns the number of vec4 in a row of `dim` elements.
 pub(super) fn vectors(dim: u32) -> u32 {
     dim.div_ceil(4)
@@ -26,9 +29,10 @@ pub(super) fn aligned(spec: &Spec) -> bool {
 }
 
 /// Returns whether keys and values are loaded as f16 instead of being unpacked from words. Excluded are values more
-/// than twice as long as keys, whose sums would leave RDNA 3 too few registers.
+/// than twice as long as keys, and queries in chunks, which would leave RDNA 3 too few registers.
 pub(super) fn halves(spec: &Spec, caps: &Caps) -> bool {
-    caps.shader_f16 && spec.kv == DType::F16 && aligned(spec) && spec.value_dim <= 2 * spec.dim
+    let fits = spec.value_dim <= 2 * spec.dim && spec.dim <= WIDE;
+    caps.shader_f16 && spec.kv == DType::F16 && aligned(spec) && fits
 }
 
 /// Returns the part through which adjacent lanes exchange values.
@@ -52,6 +56,8 @@ pub(super) struct Prefill {
     pub(super) chunk: u32,
     /// Keys per step of the values.
     pub(super) step: u32,
+    /// True if workgroup memory holds whole queries; otherwise they are loaded in chunks, as keys are.
+    pub(super) whole: bool,
     /// True if the lanes of a row are in one subgroup.
     pub(super) subgroups: bool,
     /// True if workgroup memory holds keys and values as f16.
@@ -77,7 +83,8 @@ impl Prefill {
     pub(super) fn bytes(&self, spec: &Spec) -> u32 {
         let shares = if self.subgroups { 0 } else { 4 * self.x };
         let (weights, vector) = if self.half { (16 * self.x, 8) } else { (0, 16) };
-        self.rows() * (16 * vectors(spec.dim) + shares + weights) + vector * self.tile(spec) + 4 * 4 * self.x
+        let query = if self.whole { vectors(spec.dim) } else { self.chunk };
+        self.rows() * (16 * query + shares + weights) + vector * self.tile(spec) + 4 * 4 * self.x
     }
 
     /// Chooses the most rows per lane that fit, and with those the longest chunks and steps.
@@ -87,7 +94,11 @@ impl Prefill {
     /// of about 25 instructions of softmax, and waits: 70% of peak. 32 words of value sums, 16 of scores and 32 of
     /// operands take about 100 registers. Least bytes: q, k, v and out once. Actual reads: k and v once for every
     /// `rows()` rows of their head. docs/benchmarks.md lists the compilers' results.
+    ///
+    /// Whole queries of 576 elements would fill 16 KiB with 4 rows. In chunks, 16 rows fit (15.3 KiB with `V = 512`), and a
+    /// tile of 64 keys loads 80 vectors in place of 64. Keys and values come from memory once for 16 rows.
     pub(super) fn choose(spec: &Spec, caps: &Caps) -> Result<Self> {
+        let whole = spec.dim <= WIDE;
         let rows = spec.queries.saturating_mul(spec.heads / spec.kv_heads);
         let mut smallest = u32::MAX;
         // Software drivers are bound by reads, which more rows per lane reduce. They hold the lanes of a subgroup in
@@ -103,16 +114,28 @@ impl Prefill {
             (64, 16, 2),
             (64, 8, 1),
             (64, 16, 1),
+            (32, 16, 1),
         ];
+        // With queries in chunks, more rows per lane exceed the scalar registers.
+        let tiles = tiles.into_iter().filter(|(_, x, per)| whole || (*x == 16 && *per <= 2));
         for (lanes, x, per) in software.into_iter().chain(tiles) {
-            let most = if per == 8 { caps.workgroup_bytes } else { caps.workgroup_bytes.min(LANE_BYTES * lanes) };
+            // Wide heads take what there is.
+            let long = spec.dim.max(spec.value_dim) > WIDE;
+            let most =
+                if per == 8 || long { caps.workgroup_bytes } else { caps.workgroup_bytes.min(LANE_BYTES * lanes) };
             for (chunk, step) in [(16, 16), (16, 8), (8, 16), (8, 8), (8, 4), (4, 8), (4, 4)] {
                 let chunk = vectors(spec.dim).next_power_of_two().min(chunk);
-                let subgroups = caps.subgroups && caps.subgroup_min >= x && !caps.software;
-                let choice = Self { lanes, x, per, chunk, step, subgroups, half: halves(spec, caps) };
+                // Queries in chunks leave too few scalar registers for shuffles.
+                let subgroups = caps.subgroups && caps.subgroup_min >= x && !caps.software && whole;
+                let choice = Self { lanes, x, per, chunk, step, whole, subgroups, half: halves(spec, caps) };
                 // More than 16 vectors of sums per lane exceed the registers of
                 // many GPUs. Workgroups of 128 lanes are only for many rows.
-                if lanes > caps.invocations || per * choice.columns(spec) > 16 || (lanes == 128 && rows <= 32) {
+                // All lanes together load whole groups of four keys.
+                if lanes > caps.invocations
+                    || lanes < 4 * chunk
+                    || per * choice.columns(spec) > 16
+                    || (lanes == 128 && rows <= 32)
+                {
                     continue;
                 }
                 smallest = smallest.min(choice.bytes(spec));
@@ -164,7 +187,8 @@ impl Decode {
     pub(super) fn choose(spec: &Spec, caps: &Caps) -> Result<Self> {
         let budget = caps.workgroup_bytes.min(LANE_BYTES / 2 * Self::LANES);
         let count = spec.queries.saturating_mul(spec.heads / spec.kv_heads);
-        let rows = count.min(8);
+        // Four rows of 576 elements are 9 of 16 KiB, and 64 keys fit beside them.
+        let rows = count.min(if spec.dim <= WIDE { 8 } else { 4 });
         let groups = u64::from(spec.batch) * u64::from(spec.kv_heads) * u64::from(count.div_ceil(rows));
         let most_splits = (Self::ENOUGH / groups).max(1) as u32;
         // With a window, only keys from the first query's window on are counted.

@@ -16,10 +16,11 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
         return Ok(Plan::default());
     }
     let unsupported = |what| Err(Error::Unsupported { op: NAME, what });
-    if spec.k_width == 0 || spec.v_width == 0 {
-        // A binding holds at least one element, so k and v cannot be bound empty.
-        return unsupported("keys without values, or values without keys".into());
+    if spec.k_width == 0 {
+        // A binding holds at least one element, so k cannot be bound empty.
+        return unsupported("values without keys".into());
     }
+    let values = spec.v_width > 0;
     let tail = spec.tail;
     let own = tail.map_or(0, |tail| spec.k_width / tail.heads);
     let all = [spec.k_stride, spec.v_stride, own].into_iter().chain(tail.iter().flat_map(|t| [t.width, t.stride]));
@@ -42,6 +43,10 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
         }
         _ => vec![part!("ops/cache/append/gpu/parts/copy.wgsl")],
     };
+    parts.push(match values {
+        true => part!("ops/cache/append/gpu/parts/values.wgsl"),
+        false => part!("ops/cache/append/gpu/parts/no_values.wgsl"),
+    });
     parts.push(match tail {
         Some(_) => part!("ops/cache/append/gpu/parts/tail.wgsl"),
         None => part!("ops/cache/append/gpu/parts/no_tail.wgsl"),
@@ -52,12 +57,16 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
         (DType::F32, _) => "f32",
         _ => "u32",
     };
-    let consts = vec![("GROUP", Const::U32(GROUP)), ("Element", Const::Alias(element))];
+    let mut consts = vec![("GROUP", Const::U32(GROUP)), ("Element", Const::Alias(element))];
+    consts.extend(tail.map(|_| ("TAIL_BINDING", Const::U32(if values { 5 } else { 3 }))));
     let shader = Shader { name: NAME, parts, consts, features: Features::default(), workgroup_bytes: 0 };
     let [k_width, v_width] = widths.map(|n| n / unit);
     let units = u64::from(spec.tokens) * (u64::from(k_width) + u64::from(v_width));
     let args = spec.args();
-    let mut pass = PassBuilder::new(&args, shader).arg("slots").arg("k").arg("v").arg("k_pool").arg("v_pool");
+    let mut pass = PassBuilder::new(&args, shader).arg("slots").arg("k").arg("k_pool");
+    if values {
+        pass = pass.arg("v").arg("v_pool");
+    }
     if tail.is_some() {
         pass = pass.arg("tail");
     }
@@ -73,10 +82,10 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
         .u32("tail_stride", tail.map_or(0, |tail| tail.stride / place))
         .start("slots_start", "slots", 4)
         .start("k_start", "k", 4 * place)
-        .start("v_start", "v", 4 * place)
+        .start_if_present("v_start", "v", 4 * place)
         .start_if_present("tail_start", "tail", 4 * place)
         .start("k_pool_start", "k_pool", 4 * place)
-        .start("v_pool_start", "v_pool", 4 * place)
+        .start_if_present("v_pool_start", "v_pool", 4 * place)
         .dispatch(NAME, caps, caps.grid(NAME, units.div_ceil(u64::from(GROUP)))?)?;
     Ok(Plan { passes: vec![pass], scratch: Vec::new() })
 }

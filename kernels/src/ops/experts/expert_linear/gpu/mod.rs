@@ -105,7 +105,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
     let Form { mut shader, workgroups, tiles } = if sorted { tiled(spec, caps) } else { one_by_one(spec, caps) };
     let (weight, weight_unit) = weight_parts(spec.format, spec.inputs);
     // Weights are read in units of 8, and x with them.
-    let (x, x_unit) = match spec.inputs.is_multiple_of(8) {
+    let (x, x_unit) = match spec.inputs.is_multiple_of(8) && spec.x_stride.is_multiple_of(4) {
         true => (part!("ops/dense/linear/gpu/parts/x_vec4.wgsl"), 16),
         false => (part!("ops/dense/linear/gpu/parts/x_scalar.wgsl"), 4),
     };
@@ -142,7 +142,7 @@ pub(super) fn plan(spec: &Spec, caps: &Caps) -> Result<Plan> {
             .u32("row0", row0)
             .u32("rows", rows)
             .u32("width", spec.inputs)
-            .u32("x_stride", spec.inputs)
+            .u32("x_stride", spec.x_stride)
             .u32("y_stride", spec.y_stride)
             .start("x_start", "x", x_unit)
             .start("weight_start", "weight", weight_unit);

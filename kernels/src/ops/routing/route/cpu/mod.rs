@@ -258,7 +258,7 @@ impl<'a> Head<'a> {
         let most = tokens.len().min(TILE);
         let (mut rows, mut panel) = (vec![0.0; most * dim], Vec::new());
         let mut tile = vec![0.0; c.len() * TILE];
-        let [mut left, mut right] = [0; 2].map(|_| Split::new(0, 0));
+        let [mut left, mut right] = [0; 2].map(|_| Split::new());
         let tiles = self.tiles.filter(|_| most >= FEW && self.margin.is_some());
         let centroids = &self.centroids[c.start * dim..c.end * dim];
         match tiles {

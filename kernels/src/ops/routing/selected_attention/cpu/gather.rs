@@ -231,7 +231,7 @@ pub(crate) struct Products {
 impl Products {
     pub(crate) fn new(of: &Inputs<'_>) -> Self {
         let panel = if of.tiles.is_some() { 0 } else { TILE * of.spec.dim.max(of.spec.value_dim) as usize };
-        Self { panel: vec![0.0; panel], split: [0; 2].map(|_| Split::new(0, 0)), out: vec![0.0; TILE * TILE] }
+        Self { panel: vec![0.0; panel], split: [0; 2].map(|_| Split::new()), out: vec![0.0; TILE * TILE] }
     }
 
     /// Computes `out[r, j] = a[r] . b[j]` for rows of `dim` elements with row stride `width`.

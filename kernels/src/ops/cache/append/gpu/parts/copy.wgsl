@@ -3,13 +3,11 @@
 const POOL = 1u;
 
 @group(0) @binding(1) var<storage, read> k: array<Element>;
-@group(0) @binding(2) var<storage, read> v: array<Element>;
-@group(0) @binding(3) var<storage, read_write> k_pool: array<Element>;
-@group(0) @binding(4) var<storage, read_write> v_pool: array<Element>;
+@group(0) @binding(2) var<storage, read_write> k_pool: array<Element>;
 
 fn append(values: bool, token: u32, to: u32, i: u32) {
     if values {
-        v_pool[to + i] = v[params.v_start + token * params.v_stride + i];
+        store_value(to + i, value(token, i));
     } else {
         k_pool[to + i] = key(token, i);
     }

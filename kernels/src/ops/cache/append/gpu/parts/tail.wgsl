@@ -1,6 +1,6 @@
 // Entry `n` of a token's keys: the own entries of each head, and behind them the tail that all heads share.
 
-@group(0) @binding(5) var<storage, read> tail: array<Element>;
+@group(0) @binding(TAIL_BINDING) var<storage, read> tail: array<Element>;
 
 fn key(token: u32, n: u32) -> Element {
     let head = n / (params.own + params.tail_width);

@@ -1,20 +1,18 @@
 // Rows of f32, loaded as bits (`Element` is u32), that are encoded to words of the pool.
 
 @group(0) @binding(1) var<storage, read> k: array<Element>;
-@group(0) @binding(2) var<storage, read> v: array<Element>;
-@group(0) @binding(3) var<storage, read_write> k_pool: array<u32>;
-@group(0) @binding(4) var<storage, read_write> v_pool: array<u32>;
+@group(0) @binding(2) var<storage, read_write> k_pool: array<u32>;
 
 fn element(values: bool, token: u32, n: u32) -> u32 {
     if values {
-        return v[params.v_start + token * params.v_stride + n];
+        return value(token, n);
     }
     return key(token, n);
 }
 
 fn store(values: bool, at: u32, word: u32) {
     if values {
-        v_pool[at] = word;
+        store_value(at, word);
     } else {
         k_pool[at] = word;
     }

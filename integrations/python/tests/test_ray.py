@@ -1,4 +1,4 @@
-"""Needs a model in $FOVEATE_MODEL, and the program in $FOVEATE or on the path."""
+"""`foveate.Engine` and `foveate.Generate` by themselves, and in Ray Data."""
 
 import os
 import signal
@@ -7,9 +7,8 @@ import time
 
 import foveate
 import pytest
+from common import FLAGS, MODEL
 
-MODEL = os.environ["FOVEATE_MODEL"]
-FLAGS = {"device": "cpu", "threads": 1, "context": 256, "sequences": 16}
 ROWS = 2000
 
 
