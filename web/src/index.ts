@@ -71,6 +71,7 @@ export type {
   BufferKernel,
   BufferOf,
   BufferTensor,
+  Capable,
   OwnBuffer,
   OwnDevice,
 } from "./buffers.js";
@@ -79,7 +80,7 @@ export type { DeltaState, Layer, RoutingState } from "./layers.js";
 export type { Abortable, FoveateErrorCode, FoveateErrorReason } from "./error.js";
 export * from "./session.js";
 export type { DeviceKind, Fallback, Message, ModelSource, OpTime, Part, Phase, Profile, Progress, Report, Segment };
-export type { AnswerPart, Timing, ToolCall, Usage } from "./methods.js";
+export type { AnswerPart, Pass, Timing, ToolCall, Usage } from "./methods.js";
 export type { SelfTest, SplicePolicy, Stats, TemplateOptions };
 export type { EngineOptions };
 export type { Fetch } from "./request.js";
