@@ -108,8 +108,12 @@ pub(in crate::model::family) fn mistral4(json: &Json, config: &mut Config, class
 
 /// DeepSeek-V3's, with one of two names for the number of experts that all tokens have.
 pub(in crate::model::family) fn sarvam(json: &Json, config: &mut Config, class: Deepseek) -> Result<()> {
-    let shared = if json.has("num_shared_experts") { "num_shared_experts" } else { class.keys.1 };
-    deepseek_v3(json, config, &Deepseek { keys: (class.keys.0, shared), ..class })
+    deepseek_v3(json, config, &Deepseek { keys: (class.keys.0, shared_key(json)), ..class })
+}
+
+/// The one of two keys in which a config has the number of experts that all tokens have.
+fn shared_key(json: &Json) -> &'static str {
+    if json.has("num_shared_experts") { "num_shared_experts" } else { "n_shared_experts" }
 }
 
 /// Puts experts into the layers that `mlp_layer_types` says, or else into those behind the first dense ones.
@@ -171,8 +175,7 @@ pub(in crate::model::family) fn kimi(json: &Json, config: &mut Config) -> Result
         return Err(Error::Config { reason: format!("moe_layer_freq {frequency} is not supported: 1 is") });
     }
     let inner = json.size_or("moe_intermediate_size", 2048)?;
-    let key = if json.has("num_shared_experts") { "num_shared_experts" } else { "n_shared_experts" };
-    let shared = shared(json, key, 1, inner)?;
+    let shared = shared(json, shared_key(json), 1, inner)?;
     let dense = json.u32("first_k_dense_replace")?.unwrap_or(1);
     let types = sparse_types(json, config.layers.len())?;
     put(
