@@ -40,6 +40,12 @@ impl Tokenizer {
         self.inner.template.as_ref().is_some_and(|template| template.check().is_ok())
     }
 
+    /// Tokens that end a text, as far as the tokenizer's own files say.
+    #[wasm_bindgen(getter, js_name = endTokens)]
+    pub fn end_tokens(&self) -> Vec<u32> {
+        self.inner.tokenizer.end_tokens()
+    }
+
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, JsValue> {
         self.inner.tokenizer.encode(text, add_special).map_err(thrown)
     }

@@ -141,7 +141,8 @@ export class LocalEngine implements Engine {
     this.#loaded = new Loaded(model, again);
     const { architecture, context, vocabSize, width, hasTokenizer, hasTemplate } = model;
     const { layers } = this.#loaded;
-    return { architecture, context, vocabSize, width, layers, hasTokenizer, hasTemplate, device: await describe(model) };
+    const endTokens = [...model.endTokens];
+    return { architecture, context, vocabSize, width, layers, hasTokenizer, hasTemplate, endTokens, device: await describe(model) };
   }
 
   async open(kind: Device | "plans", baseline: boolean, exact: boolean): Promise<{ name: string; ops: string[] }> {

@@ -122,6 +122,8 @@ export interface Info {
   readonly hasTokenizer: boolean;
   /** `false` if the model has no chat template: prompts must be texts or token ids. */
   readonly hasTemplate: boolean;
+  /** Tokens that end an answer, sorted: those that the model's files list, and those whose names are known. */
+  readonly endTokens: readonly number[];
   /** Executor and device, in one line. */
   readonly device: string;
 }

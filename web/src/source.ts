@@ -193,7 +193,7 @@ async function textOf(folder: Folder): Promise<JsFiles> {
     small("tokenizer_config.json"),
     small("chat_template.jinja"),
   ]);
-  const beside = await older(small, tokenizerConfig, template);
+  const beside = tokenizer && (await older(small, tokenizerConfig, template));
   return { tokenizer, tokenizerConfig, template: text(template), ...beside };
 }
 
@@ -203,8 +203,7 @@ async function older(
   tokenizerConfig: Uint8Array | undefined,
   template: Uint8Array | undefined,
 ): Promise<Pick<JsFiles, "specialTokensMap" | "addedTokens" | "templateJson">> {
-  const config = text(tokenizerConfig);
-  if (config === undefined) return {};
+  const config = text(tokenizerConfig) ?? "";
   const listed = config.includes('"added_tokens_decoder"');
   const written = template !== undefined || config.includes('"chat_template"');
   const [specialTokensMap, addedTokens, templateJson] = await Promise.all([

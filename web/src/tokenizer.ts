@@ -55,6 +55,11 @@ export class Tokenizer {
   readonly vocabSize: number;
   /** `false` if the files have no chat template: {@link render} throws. */
   readonly hasTemplate: boolean;
+  /**
+   * Tokens that end a text, sorted: those that the tokenizer's own files list, and those whose names are known. The model may
+   * have more, in `config.json` and `generation_config.json`: a loaded model has them all.
+   */
+  readonly endTokens: readonly number[];
   readonly #inner: WasmTokenizer;
 
   /** @internal */
@@ -62,6 +67,7 @@ export class Tokenizer {
     this.#inner = inner;
     this.vocabSize = inner.vocabSize;
     this.hasTemplate = inner.hasTemplate;
+    this.endTokens = [...inner.endTokens];
   }
 
   /** Returns the token ids of a text. `addSpecial` adds the special tokens that the model expects around a text. */

@@ -4,11 +4,13 @@ import assert from "node:assert/strict";
 import { openAsBlob, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { tokenizer } from "../dist/index.js";
+import { load, tokenizer } from "../dist/index.js";
 import { smallFolder } from "./small.mjs";
 import * as support from "./support.mjs";
 import { PLAIN } from "./talking.mjs";
 
+const fileOf = (name, value) => new File([JSON.stringify(value)], name);
+const EVERY_TOKEN = { single_word: false, lstrip: false, rstrip: false, normalized: false };
 const MESSAGES = [{ role: "user", content: "Name three fruits." }];
 
 test("SmolLM2's file gives the ids and the chat of transformers in Node.js", { skip: support.skipModel }, async () => {
@@ -41,6 +43,38 @@ test("a tokenizer.json is enough; with the files beside it, there is a template"
   const words = await tokenizer([json, new File([JSON.stringify({ chat_template: PLAIN })], "tokenizer_config.json")]);
   assert.equal(words.render(MESSAGES), "user: Name three fruits.\nassistant: ");
   assert.equal(words.count(MESSAGES), 36);
+});
+
+/** Tokens of published tokenizers and where their texts end, as core/tests/readers/ends.rs reads them. */
+const published = JSON.parse(readFileSync(new URL("../../core/tests/data/ends.json", import.meta.url)));
+
+for (const { name, eos_token, config, generation, special, added, plain, ends } of published) {
+  test(`a text ends at the tokens of the command line: ${name}`, async () => {
+    const list = (tokens, special) => Object.entries(tokens).map(([content, id]) => ({ ...EVERY_TOKEN, id, content, special }));
+    const added_tokens = [...list(special, true), ...list(added, false)].sort((a, b) => a.id - b.id);
+    const file = { version: "1.0", added_tokens, model: { type: "BPE", vocab: { ...special, ...added, ...plain }, merges: [] } };
+    const words = [fileOf("tokenizer.json", file), fileOf("tokenizer_config.json", { eos_token })];
+    const listed = new Set([config, generation].flat().filter((id) => id !== null));
+    const alone = await tokenizer(words);
+    assert.deepEqual([...new Set([...alone.endTokens, ...listed])].sort((a, b) => a - b), ends);
+    // The small model has 256 tokens: ids of lists need not be among them.
+    const folder = smallFolder(["attention"]);
+    const small = JSON.parse(readFileSync(join(folder, "config.json")));
+    const weights = new File([readFileSync(join(folder, "model.safetensors"))], "model.safetensors");
+    rmSync(folder, { recursive: true });
+    const files = [fileOf("config.json", { ...small, eos_token_id: config }), fileOf("generation_config.json", { eos_token_id: generation })];
+    const model = await load([...files, weights, ...words], { device: "cpu", threads: 1 });
+    assert.deepEqual(model.endTokens, ends);
+    model.dispose();
+  });
+}
+
+test("older files are read where there is no tokenizer_config.json", async () => {
+  const vocab = Object.fromEntries([..."ab"].map((token, id) => [token, id]));
+  const file = fileOf("tokenizer.json", { version: "1.0", added_tokens: [], model: { type: "BPE", vocab, merges: [] } });
+  const beside = [fileOf("special_tokens_map.json", { eos_token: "<z>" }), fileOf("chat_template.json", { chat_template: PLAIN })];
+  const words = await tokenizer([file, fileOf("added_tokens.json", { "<y>": 2, "<z>": 3 }), ...beside]);
+  assert.deepEqual([words.vocabSize, words.hasTemplate, words.endTokens], [4, true, [3]]);
 });
 
 test("what is no tokenizer is an error", { skip: support.skipGolden }, async () => {

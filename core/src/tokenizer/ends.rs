@@ -2,7 +2,7 @@
 
 use super::{Model, Tokenizer};
 
-/// Control tokens that end a turn or a text whatever the files say. Sources: the list of `llama-vocab.cpp` of llama.cpp,
+/// Tokens that end a turn or a text whatever the files say. Sources: the list of `llama-vocab.cpp` of llama.cpp,
 /// and the `eos_token` and `eot_token` of models' own tokenizers.
 const NAMES: [&str; 38] = [
     "<|endoftext|>",
@@ -52,10 +52,10 @@ const EXCEPTIONS: [(&str, &[&str]); 2] = [("<|end|>", &["<|return|>", "<|call|>"
 
 impl Tokenizer {
     /// Returns the tokens that end a text as far as the tokenizer knows, sorted: those with that role in its files, and
-    /// control tokens whose names are known. [`Model::end_tokens`](crate::model::Model::end_tokens) adds those that the
+    /// those whose names are known. [`Model::end_tokens`](crate::model::Model::end_tokens) adds those that the
     /// model's own files list.
     pub fn end_tokens(&self) -> Vec<u32> {
-        let named = NAMES.iter().filter_map(|name| self.id(name).filter(|id| self.is_control(*id)));
+        let named = NAMES.iter().filter_map(|name| self.id(name).filter(|id| self.is_apart(name, *id)));
         let inferred = named.chain(self.special.eot).filter(|id| !self.is_exception(*id));
         let mut ends: Vec<u32> = inferred.chain(self.special.eos).chain(self.ends.iter().copied()).collect();
         ends.sort_unstable();
@@ -70,6 +70,24 @@ impl Tokenizer {
                 library.get_added_vocabulary().get_added_tokens_decoder().get(&id).is_some_and(|token| token.special)
             }
             Model::SentencePiece(model) => model.is_control(id),
+            Model::World(model) => model.is_control(id),
+        }
+    }
+
+    /// True if a token of a known name is no piece of a text. Its file may not call it a control token: `tokenizer.json` says
+    /// `"special": false` of `<|fim_pad|>` (Qwen3) and `<|EOT|>` (DeepSeek-V3.1), which are control tokens in GGUF files of the
+    /// same models, and GGUF files of Gemma 4 say "user-defined" of `<|tool_response>`. `</s>` may be a tag of HTML.
+    fn is_apart(&self, name: &str, id: u32) -> bool {
+        let marked = [("<|", "|>"), ("<\u{ff5c}", "\u{ff5c}>")];
+        let marked = marked.iter().any(|(start, end)| name.starts_with(start) && name.ends_with(end));
+        marked || self.is_control(id) || (name != "</s>" && self.is_cut_out(id))
+    }
+
+    /// True if the token is found in a text before the text is split, control token or not.
+    fn is_cut_out(&self, id: u32) -> bool {
+        match &self.model {
+            Model::Library(library) => library.get_added_vocabulary().get_added_tokens_decoder().contains_key(&id),
+            Model::SentencePiece(model) => model.is_cut_out(id),
             Model::World(model) => model.is_control(id),
         }
     }

@@ -194,6 +194,10 @@ impl SentencePiece {
         self.kinds.get(id as usize) == Some(&Kind::Control)
     }
 
+    pub(super) fn is_cut_out(&self, id: u32) -> bool {
+        matches!(self.kinds.get(id as usize), Some(Kind::Control | Kind::UserDefined))
+    }
+
     pub(super) fn len(&self) -> usize {
         self.tokens.len()
     }

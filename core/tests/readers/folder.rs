@@ -63,6 +63,16 @@ fn tokens_of_tokenizer_config_are_added_in_their_order() {
 }
 
 #[test]
+fn ends_of_a_wrapper_and_of_its_text_model_both_count() {
+    let mut inner = config();
+    inner["eos_token_id"] = json!(3);
+    let outer = json!({"model_type": "mistral3", "text_config": inner, "eos_token_id": [258, 2]}).to_string();
+    let weights = open_safetensors(vec![safetensors("{}", 0)]).unwrap();
+    let files = Files::from_hub(weights, Hub { config: outer.as_bytes(), ..Hub::default() }).unwrap();
+    assert_eq!(files.end_tokens(), [2, 3, 258]);
+}
+
+#[test]
 fn switches_of_tokenizer_config_change_nothing_beside_a_tokenizer_json() {
     // transformers 5 takes the post-processor of tokenizer.json instead.
     let config = json!({"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "add_bos_token": true,

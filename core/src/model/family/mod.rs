@@ -348,10 +348,9 @@ const MASKED: [&str; 5] = ["gpt2", "gpt_neo", "gpt_neox", "gptj", "codegen"];
 fn around(outer: &json::Json, config: &mut Config) -> Result<()> {
     let flags = [config.tied, outer.bool("tie_word_embeddings")?];
     config.tied = flags.into_iter().flatten().reduce(|a, b| a || b);
-    let stops = outer.ids("eos_token_id")?;
-    if config.stops.is_empty() {
-        config.stops = stops;
-    }
+    config.stops.extend(outer.ids("eos_token_id")?);
+    config.stops.sort_unstable();
+    config.stops.dedup();
     Ok(())
 }
 
