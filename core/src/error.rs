@@ -285,7 +285,10 @@ impl fmt::Display for Error {
             }
             Error::OutOfMemory { needs, has } => write!(f, "out of memory: needs {needs} bytes, has {has}"),
             Error::ContextFull { tokens, context } => {
-                write!(f, "{tokens} tokens do not fit the context of {context}")
+                write!(
+                    f,
+                    "{tokens} tokens do not fit the context of {context}: shorten the text, or ask for a larger context"
+                )
             }
             Error::OutOfPages { needs, free } => write!(f, "out of pages: needs {needs}, {free} are free"),
             Error::Rollback { to, nearest, replay } => {

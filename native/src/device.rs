@@ -104,7 +104,7 @@ pub fn device_with(kind: Device, options: Options) -> Result<Any> {
         (Device::Adapter(index), _) => {
             let adapters = pollster::block_on(gpu::adapters());
             let count = adapters.len();
-            let none = || missing(format!("there is no GPU adapter {index}: {count} were found"));
+            let none = || missing(format!("there is no GPU adapter {index}, they count from 0 and are {count}"));
             open(adapters.get(index).ok_or_else(none)?)
         }
         (Device::Gpu | Device::Auto, Some(name)) => {

@@ -110,9 +110,17 @@ fn named(model: &str, _: Report<'_>) -> Result<PathBuf> {
 }
 
 /// Returns whether [`open`] would take this for a model: something that exists, a name of the
-/// [`catalogue`](crate::catalogue) or a hub id.
+/// [`catalogue`](crate::catalogue), a hub id, or what is written as the path of a file, which may be missing.
 pub fn is_model(model: &str) -> bool {
-    Path::new(model).exists() || crate::catalogue::find(model).is_some() || is_id(model)
+    Path::new(model).exists() || crate::catalogue::find(model).is_some() || is_id(model) || is_path(model)
+}
+
+/// True for one word that begins as a path does, or ends as a file of weights.
+fn is_path(model: &str) -> bool {
+    let lower = model.to_ascii_lowercase();
+    let begins = ["/", "./", "../"].iter().any(|start| model.starts_with(start));
+    let ends = [".gguf", ".safetensors"].iter().any(|end| lower.ends_with(end));
+    (begins || ends) && !model.contains(char::is_whitespace)
 }
 
 #[cfg(feature = "hub")]

@@ -85,6 +85,20 @@ fn errors_are_one_helpful_line() -> Check {
     refused(&run(&["pull", "no-such-model"])?, &["no-such-model", "smollm2-135m"])?;
     refused(&run(&["generate", "", "--model", "."])?, &["prompt has no tokens"])?;
     refused(&with_input(&["generate", "--model", "."], "\n")?, &["prompt has no tokens"])?;
+    // What is written as a model is not taken for a prompt.
+    refused(&run(&["run", "no-such.gguf"])?, &["no-such.gguf"])?;
+    refused(&with_input(&["run", "Cargo.toml"], "")?, &["Cargo.toml"])?;
+    refused(&run(&["run", "Cargo.toml", ""])?, &["the prompt is empty"])?;
+    refused(&with_input(&["embed", "."], "")?, &["there is no text", "--input"])?;
+    for (flag, value, parts) in [
+        ("--json-schema", "no-such.json", ["no-such.json", "--json-schema must name a file"]),
+        ("--grammar", "no-such.gbnf", ["no-such.gbnf", "--grammar must name a file"]),
+        ("--tools", "no-such.json", ["no-such.json", "--tools must name a file"]),
+        ("--tools", "Cargo.toml", ["Cargo.toml", "--tools must name a file with a JSON list of functions"]),
+        ("--regex", "(a", ["--regex: invalid regex \"(a\":", "unclosed group"]),
+    ] {
+        refused(&run(&["generate", "x", "--model", "no-such-model", flag, value])?, &parts)?;
+    }
     // A value out of its range is refused before the model is looked for, by flag, value and range.
     for (flag, value, expected) in [
         ("--temperature", "-1", "a finite number, 0 or more, got -1"),

@@ -131,6 +131,12 @@ impl Template {
         template.map(|template| template.source().to_owned()).unwrap_or_default()
     }
 
+    /// True if the template that these inputs use reads a variable, or if it does not compile and nobody can tell.
+    pub fn reads(&self, variable: &str, inputs: &Inputs) -> bool {
+        let template = self.name(inputs).ok().and_then(|name| self.environment.get_template(name).ok());
+        template.is_none_or(|template| template.undeclared_variables(false).contains(variable))
+    }
+
     /// Checks that the default template compiles.
     ///
     /// # Errors
@@ -151,11 +157,16 @@ impl Template {
     /// Writes a conversation with tools, documents and variables.
     ///
     /// # Errors
-    /// As [`render`](Self::render), and if there is no template of the name that is asked for.
+    /// As [`render`](Self::render), if there is no template of the name that is asked for, and for a variable that has one of
+    /// the names of the other inputs.
     pub fn render_with(&self, messages: &[Message], inputs: &Inputs) -> Result<String> {
         if inputs.add_generation_prompt && inputs.continue_final_message {
             let reason = "add_generation_prompt and continue_final_message exclude each other";
             return Err(Error::template(reason));
+        }
+        const OTHERS: [&str; 4] = ["messages", "tools", "documents", "add_generation_prompt"];
+        if let Some(name) = OTHERS.iter().find(|name| inputs.variables.contains_key(**name)) {
+            return Err(Error::template(format!("{name} is an input of its own: leave it out of the variables")));
         }
         let name = self.name(inputs)?;
         let mut messages = message::prepared(messages);

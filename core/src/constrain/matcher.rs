@@ -94,13 +94,11 @@ impl Matcher {
         let mut lines = text.lines();
         let first = located(lines.next().unwrap_or_default());
         let marked = lines.find_map(|line| line.trim().strip_prefix("error: "));
-        Error::constraint(
-            self.what,
-            match &*first {
-                "NoExtensionBias" => "no text can meet it".into(),
-                first => one_line(&[Some(first), marked].into_iter().flatten().collect::<Vec<_>>().join(" ")),
-            },
-        )
+        let reason = match &*first {
+            "NoExtensionBias" => "no text can meet it".into(),
+            first => one_line(&[Some(first), marked].into_iter().flatten().collect::<Vec<_>>().join(" ")),
+        };
+        Error::constraint(self.what, plain(self.what, reason))
     }
 }
 
@@ -137,6 +135,24 @@ fn grammar(form: &Form) -> Result<TopLevelGrammar, String> {
             let choices: Vec<String> = choices.iter().map(|choice| lark::quoted(choice)).collect();
             Ok(TopLevelGrammar::from_lark(format!("start: CHOICE\nCHOICE: {}\n", choices.join(" | "))))
         }
+    }
+}
+
+/// A mistake as its author finds it: without the place in the grammar that a regular expression became, and with what a schema
+/// may have instead.
+fn plain(what: &str, reason: String) -> String {
+    match what {
+        "regex" => match reason.find("invalid regex") {
+            Some(at) => reason[at..].replace(" (in regex): regex parse error", ""),
+            None => reason,
+        },
+        "json-schema" if reason.starts_with("Unimplemented keys") => {
+            format!("{reason}; docs/constrained.md lists the keywords of schemas that are read")
+        }
+        "json-schema" if reason.starts_with("Invalid type") => {
+            format!("{reason}; the types are null, boolean, integer, number, string, array and object")
+        }
+        _ => reason,
     }
 }
 

@@ -167,10 +167,9 @@ impl<B: Backend> Embedder<B> {
         };
         self.recipe.prompts.get(name).map(String::as_str).ok_or_else(|| {
             let names: Vec<&str> = self.recipe.prompts.keys().map(String::as_str).collect();
-            let names = if names.is_empty() { "none".into() } else { names.join(", ") };
-            Error::Config {
-                reason: format!("the model has no prompt named {}: it has {names}", crate::error::one_line(name)),
-            }
+            let has =
+                if names.is_empty() { "it has no prompts".into() } else { format!("it has {}", names.join(", ")) };
+            Error::Config { reason: format!("the model has no prompt named {}: {has}", crate::error::one_line(name)) }
         })
     }
 

@@ -156,8 +156,8 @@ fn gguf_refuses_damage_by_name() {
     assert!(damage(|file| file.entries[0].0 = b"nested".into()).contains("occurs twice"));
     assert!(damage(|file| file.entries[0].1 = vec![99, 0, 0, 0]).contains("type 99"));
     assert!(damage(|file| file.entries[0].1 = vec![7, 0, 0, 0, 2]).contains("truth value"));
-    assert!(damage(|file| file.tensors[0].offset = 1 << 40).contains("leaves the file"));
-    assert!(damage(|file| file.tensors[0].offset = u64::MAX - 31).contains("leaves the file"));
+    assert!(damage(|file| file.tensors[0].offset = 1 << 40).contains("behind the end of the file"));
+    assert!(damage(|file| file.tensors[0].offset = u64::MAX - 31).contains("behind the end of the file"));
     assert!(damage(|file| file.tensors[2].offset = 65).contains("aligned"));
     assert!(damage(|file| file.tensors[0].offset = 32).contains("overlaps"));
     assert!(damage(|file| file.tensors[0].dims = vec![9, 1]).contains("overlaps"));
@@ -166,7 +166,7 @@ fn gguf_refuses_damage_by_name() {
     assert!(damage(|file| file.tensors[0].dims = vec![1 << 62]).contains("overflows"));
     assert!(damage(|file| file.tensors[0].dims = vec![1; 9]).contains("9 dimensions"));
     assert!(damage(|file| file.tensors[1].dims = vec![16, 2]).contains("whole blocks"));
-    assert!(damage(|file| file.data.truncate(140)).contains("leaves the file"));
+    assert!(damage(|file| file.data.truncate(140)).contains("behind the end of the file"));
 }
 
 #[test]

@@ -8,13 +8,14 @@ use super::interrupt::{self, Answering};
 use super::{Kv, ModelArguments, SamplingArguments, print, progress, summary};
 use clap::{Args, ValueEnum};
 use commands::Next;
-use foveate::chat::Inputs;
+use foveate::chat::{Inputs, Template};
 use foveate::generate::{Chat, Reply};
 use foveate::model::Model;
 use foveate::parts::{Part, ToolCall, ToolChoice};
 use foveate::session::Session;
 use foveate::{Any, Cancel, Error, Finish, Generation, Message, Result, RuntimeError};
 use lines::{Line, Lines};
+use serde_json::Value;
 use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -98,8 +99,7 @@ impl TemplateArguments {
     pub(super) fn inputs(&self) -> Result<Inputs> {
         let mut inputs = Inputs::prompt();
         if let Some(thinking) = self.thinking {
-            // Templates use either name.
-            for name in ["enable_thinking", "thinking"] {
+            for name in THINKING {
                 inputs.variables.insert(name.into(), (thinking == Switch::On).into());
             }
         }
@@ -108,14 +108,40 @@ impl TemplateArguments {
             inputs.set(variable).map_err(wrong)?;
         }
         if let Some(path) = &self.tools {
-            let wrong = |reason: String| Error::File { path: path.display().to_string(), reason };
-            let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
-            let tools = serde_json::from_slice(&bytes);
-            inputs.tools = Some(tools.map_err(|e| wrong(format!("--tools must name a JSON list of functions: {e}")))?);
+            let text = super::read_of("--tools", path)?;
+            let wrong = |why: String| {
+                let reason = format!("--tools must name a file with a JSON list of functions: {why}");
+                Error::File { path: path.display().to_string(), reason }
+            };
+            let tools: Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+            let Value::Array(tools) = tools else { return Err(wrong("it is no list".into())) };
+            inputs.tools = Some(tools);
         }
         Ok(inputs)
     }
+
+    /// Says which of the flags the template does not read.
+    pub(super) fn note_unread(&self, template: &Template, inputs: &Inputs) {
+        let reads = |name: &str| template.reads(name, inputs);
+        if self.thinking.is_some() && !THINKING.iter().any(|name| reads(name)) {
+            let [a, b] = THINKING;
+            eprintln!("note: --thinking changes nothing: the model's chat template reads neither {a} nor {b}");
+        }
+        if self.tools.is_some() && !reads("tools") {
+            eprintln!("note: --tools changes nothing in the prompt: the model's chat template reads no tools");
+        }
+        let names = self.template_var.iter().filter_map(|variable| variable.split_once('='));
+        for (name, _) in names.filter(|(name, _)| !reads(name.trim())) {
+            eprintln!(
+                "note: --template-var {} changes nothing: the model's chat template does not read it",
+                name.trim()
+            );
+        }
+    }
 }
+
+/// Names by which templates know whether to think: each uses one of them.
+const THINKING: [&str; 2] = ["enable_thinking", "thinking"];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum Switch {
@@ -174,7 +200,9 @@ impl Settings {
     ) -> Result<(Session<Any>, Generation)> {
         let mut session = Session::with_format(model.clone(), self.tokens(model)?, self.kv.format())?;
         progress::prepare(&session)?;
-        let options = self.sampling.drafting(self.sampling.of_model(options, model), &mut session, path)?;
+        let options = self.sampling.of_model(options, model);
+        self.sampling.note_unused(&options);
+        let options = self.sampling.drafting(options, &mut session, path)?;
         Ok((session, options))
     }
 
@@ -185,10 +213,11 @@ impl Settings {
         path: &OsStr,
         options: Generation,
     ) -> Result<(Chat<Any>, Generation)> {
-        model.template()?;
+        let inputs = self.inputs()?;
+        self.template.note_unread(model.template()?, &inputs);
         let (session, options) = self.session(model, path, options)?;
         let mut chat = Chat::new(session)?;
-        chat.set_inputs(self.inputs()?);
+        chat.set_inputs(inputs);
         chat.set_tool_choice(self.tool_choice());
         chat.set_messages(Vec::from_iter(self.system.iter().map(|text| Message::new("system", text.clone()))));
         Ok((chat, options))

@@ -82,7 +82,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
             failed += tell(&path.display().to_string(), &findings.map_err(|error| error.to_string()))?;
         }
     }
-    print(&format!("{checked} cases on {}, {failed} failed\n", device.describe()))?;
+    print(&format!("cases checked on {}: {checked}, failed: {failed}\n", device.describe()))?;
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

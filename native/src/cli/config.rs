@@ -16,7 +16,10 @@ fn file(path: &Path, reason: impl ToString) -> Error {
 /// `File` if it is no TOML, or holds what is no flag of the command.
 pub(super) fn words(path: &Path, given: &[OsString], command: &clap::Command) -> Result<Vec<OsString>> {
     let text = super::read(Some(path))?;
-    let table: Table = text.parse().map_err(|error: toml::de::Error| file(path, error.to_string().trim_end()))?;
+    let table: Table = text.parse().map_err(|error: toml::de::Error| {
+        let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+        file(path, format!("line {line} is no TOML: {}", error.message().trim_end()))
+    })?;
     let is_given = |flag: &str| {
         let begins = |word: &OsString| word.to_str().is_some_and(|word| word.split('=').next() == Some(flag));
         given.iter().any(begins)

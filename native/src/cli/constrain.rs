@@ -33,12 +33,12 @@ impl ConstraintArguments {
             None => error.into(),
         };
         let constraint = if let Some(path) = &self.json_schema {
-            let schema = serde_json::from_str(&super::read(Some(path))?);
+            let schema = serde_json::from_str(&super::read_of("--json-schema", path)?);
             let schema =
                 schema.map_err(|error| of_file(path, format!("--json-schema must name a file of JSON: {error}")));
             Constraint::json_schema(schema?)
         } else if let Some(path) = &self.grammar {
-            Constraint::grammar(super::read(Some(path))?)
+            Constraint::grammar(super::read_of("--grammar", path)?)
         } else if let Some(regex) = &self.regex {
             Constraint::regex(regex)
         } else if !self.choice.is_empty() {

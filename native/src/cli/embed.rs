@@ -142,13 +142,19 @@ pub(super) fn texts(input: Option<&Path>, given: &[String]) -> Result<Vec<Text>>
         };
     }
     let given = if given.is_empty() { vec![super::piped()?] } else { given.to_vec() };
+    if given.iter().all(String::is_empty) {
+        return Err(Error::Usage { reason: "there is no text: give one in quotes, or a file with --input".into() });
+    }
     Ok(given.into_iter().enumerate().map(|(at, text)| Text { id: json!(at), text }).collect())
 }
 
 /// A line of JSON: a text, or an object that holds one.
 fn of_line(file: &str, at: usize, line: &str) -> Result<Text> {
     let wrong = |reason: String| Error::File { path: file.into(), reason: format!("line {}: {reason}", at + 1) };
-    let value: Value = serde_json::from_str(line).map_err(|error| wrong(error.to_string()))?;
+    let value: Value = serde_json::from_str(line).map_err(|error| {
+        let column = error.column();
+        wrong(format!("--input must name a file of JSON lines, and column {column} is where this is none"))
+    })?;
     let text = value.as_str().or_else(|| value.get("text")?.as_str());
     let text = text.ok_or_else(|| wrong("it must be a string, or an object with a \"text\"".into()))?;
     let id = value.get("id").cloned().unwrap_or(json!(at));

@@ -93,6 +93,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let mut options = arguments.sampling.apply(options)?;
     arguments.sampling.admit_answers(arguments.n)?;
+    if method.is_none() {
+        arguments.sampling.note_unused(&options);
+    }
     if matches!(method, Some(search::Method::Contrastive(_))) {
         // Contrastive search reads --top-k itself, as its number of candidates.
         options.sampling.top_k = 0;
@@ -123,6 +126,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let templated = arguments.template.are_given();
     if templated {
+        arguments.template.note_unread(model.template()?, &inputs);
         text = model.template()?.render_with(&[Message::from(text)], &inputs)?;
     }
     let ids = model.tokenizer()?.encode(&text, !templated)?;

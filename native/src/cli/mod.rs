@@ -403,6 +403,16 @@ fn print(text: &str) -> Result<()> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(foveate::Error::Output)
 }
 
+/// The file that a flag names, as text.
+fn read_of(flag: &str, path: &std::path::Path) -> Result<String> {
+    read(Some(path)).map_err(|error| match error {
+        foveate::Error::File { path, reason } => {
+            foveate::Error::File { path, reason: format!("{flag} must name a file of text: {reason}") }
+        }
+        other => other,
+    })
+}
+
 /// Standard input or a file as text.
 fn read(path: Option<&std::path::Path>) -> Result<String> {
     let (name, text) = match path {

@@ -47,17 +47,21 @@ impl Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let options = arguments.settings.options()?;
     arguments.settings.inputs()?;
-    let (name, prompt) = arguments.model_and_prompt();
-    let prompt = match prompt {
+    let (name, given) = arguments.model_and_prompt();
+    if given == Some("") {
+        let reason = "the prompt is empty: give a text in quotes, or none at all for a conversation".into();
+        return Err(Error::Usage { reason });
+    }
+    let prompt = match given {
         Some(prompt) => Some(prompt.to_owned()),
         None if std::io::stdin().is_terminal() => None,
         None => Some(super::piped()?),
     };
-    if prompt.as_deref().is_some_and(str::is_empty) {
-        let reason = "the prompt is empty: give a text in quotes, or none at all for a conversation".into();
+    let model = super::load_for(&options, OsStr::new(name), &arguments.lora, arguments.device)?;
+    if prompt.as_deref() == Some("") {
+        let reason = "standard input is empty: give a prompt in quotes, or start a conversation in a terminal".into();
         return Err(Error::Usage { reason });
     }
-    let model = super::load_for(&options, OsStr::new(name), &arguments.lora, arguments.device)?;
     let settings = &arguments.settings;
     let path = OsStr::new(name);
     match prompt {
@@ -123,6 +127,9 @@ mod tests {
         understood(&["gemma3-270m"], "gemma3-270m", None);
         understood(&["Qwen/Qwen3-0.6B"], "Qwen/Qwen3-0.6B", None);
         understood(&["Cargo.toml"], "Cargo.toml", None);
+        understood(&["missing.GGUF"], "missing.GGUF", None);
+        understood(&["./missing"], "./missing", None);
+        understood(&["What is missing.gguf"], "smollm2-135m", Some("What is missing.gguf"));
         understood(&["no-such-model", "x"], "no-such-model", Some("x"));
         understood(&["and/or", "--model", "gemma3-270m"], "gemma3-270m", Some("and/or"));
     }

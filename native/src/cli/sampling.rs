@@ -63,6 +63,20 @@ fn named_samplers() -> String {
     [intro.to_owned()].into_iter().chain(names).collect()
 }
 
+/// Samplers that choose among several tokens, or how likely they are.
+const FILTERS: [&str; 10] = [
+    "dynamic-temperature",
+    "epsilon",
+    "eta",
+    "order",
+    "tail-free",
+    "top-h",
+    "top-n-sigma",
+    "typical",
+    "xtc-probability",
+    "xtc-threshold",
+];
+
 impl SamplingArguments {
     /// The options with these settings, if they are within their ranges.
     pub(super) fn apply(&self, options: Generation) -> Result<Generation> {
@@ -91,6 +105,24 @@ impl SamplingArguments {
         match model.sampling() {
             Some(sampling) => options.sampling(self.sampling(sampling)),
             None => options,
+        }
+    }
+
+    /// Says which filters change nothing because the likeliest token is taken.
+    pub(super) fn note_unused(&self, options: &Generation) {
+        if options.sampling.temperature > 0.0 || options.samplers.mirostat.is_some() {
+            return;
+        }
+        let flags = [
+            ("--top-k", self.top_k.is_some_and(|k| k > 0)),
+            ("--top-p", self.top_p.is_some_and(|p| p < 1.0)),
+            ("--min-p", self.min_p.is_some_and(|p| p > 0.0)),
+        ];
+        let flags = flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag.to_owned());
+        let named = self.sampler.iter().filter_map(|setting| setting.split_once('='));
+        let named = named.filter(|(name, _)| FILTERS.contains(&name.trim()));
+        for filter in flags.chain(named.map(|(name, _)| format!("--sampler {}", name.trim()))) {
+            eprintln!("note: {filter} changes nothing at temperature 0: set --temperature");
         }
     }
 
@@ -140,7 +172,11 @@ impl SamplingArguments {
                 Speculation::with(PredictorDraft::new(predictor, session)?)
             }
             name => {
-                let files = foveate::open_with(name, &mut progress::Bars::default().report())?;
+                let files = foveate::open_with(name, &mut progress::Bars::default().report());
+                let files = files.map_err(|error| {
+                    let reason = format!("--speculate must be lookup, mtp, or the path or name of a model: {error}");
+                    Error::Usage { reason }
+                })?;
                 let drafter = Arc::new(wait(model.load_on_same_backend(files, &mut |_| Ok(())))?);
                 let context = session.context().min(drafter.config().context);
                 Speculation::with(DraftModel::new(Session::new(drafter, context)?, &model)?)

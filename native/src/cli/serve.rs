@@ -46,8 +46,8 @@ pub(super) struct Arguments {
     /// Context length of a request in tokens [default: the model's maximum, as far as the cache goes].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     context: Option<u32>,
-    /// Tokens in the cache of a model, of all requests and of the prefixes that are kept [default: room for --sequences of
-    /// the model's context, 16384 at most or one context].
+    /// Tokens in the cache of a model, of all requests and of the prefixes that are kept [default: --sequences
+    /// times the model's context, but at most 16384, or one context if that is more].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     cache_tokens: Option<u32>,
     /// Format of cached keys and values.

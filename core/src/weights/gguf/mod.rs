@@ -166,10 +166,11 @@ fn place(mut raw: Vec<RawTensor>, data_start: u64, alignment: u64, size: u64) ->
             Some(bytes) => bytes,
             None => next.unwrap_or(size).saturating_sub(start).max(1),
         };
-        let end = start
-            .checked_add(bytes)
-            .filter(|&end| end <= size)
-            .ok_or_else(|| bad(format!("of {bytes} bytes at {start} leaves the file of {size} bytes")))?;
+        let end = start.saturating_add(bytes);
+        if end > size {
+            let reason = format!("ends at byte {end}, behind the end of the file at {size}: download the whole file");
+            return Err(bad(reason));
+        }
         if next.is_some_and(|next| next < end) {
             return Err(bad("overlaps another".into()));
         }

@@ -130,7 +130,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         eprintln!("{}: {rows} of {all} rows, {rate:.1} rows/s, {:.0} s left", shard.name, (all - rows) as f64 / rate);
     }
     if bad > 0 {
-        eprintln!("{bad} rows were refused: the reasons are in {}/*.errors.jsonl", arguments.out.display());
+        eprintln!("rows that were refused: {bad}; the reasons are in {}/*.errors.jsonl", arguments.out.display());
     }
     Ok(ExitCode::SUCCESS)
 }
