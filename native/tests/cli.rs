@@ -245,7 +245,7 @@ fn run_continues_a_text_where_there_is_no_template() -> Check {
     ensure(!ids(&report).is_empty() && ids(&generated).starts_with(&ids(&report)), || {
         format!("{report} and {generated}")
     })?;
-    refused(&with_input(&["run", "--model", &path, "--device", "cpu"], "")?, &["prompt is empty"])?;
+    refused(&with_input(&["run", "--model", &path, "--device", "cpu"], "")?, &["standard input is empty"])?;
     refused(&run(&["chat", "--model", &path, "--device", "cpu"])?, &["chat template"])
 }
 
