@@ -8,6 +8,7 @@ mod delta;
 mod feed_forward;
 mod mixer;
 mod per_layer;
+mod recursion;
 mod routing;
 mod streams;
 mod time_mix;
@@ -20,6 +21,7 @@ pub use delta::{Decay, Delta, OutputGate};
 pub use feed_forward::{Clamp, Experts, FeedForward, Mlp};
 pub use mixer::Mixer;
 pub use per_layer::PerLayer;
+pub use recursion::{DepthRouter, Recursion};
 pub use routing::Routing;
 pub use streams::{LowRank, Streams};
 pub use time_mix::TimeMix;
@@ -66,6 +68,8 @@ pub struct Config {
     pub dynamic: Option<Dynamic>,
     /// Several residual streams.
     pub streams: Option<Streams>,
+    /// Layers that run several times, for each token as often as a router says.
+    pub recursion: Option<Recursion>,
     /// Tokens of the vocabulary from this one on stand for what is seen or heard, and are not read.
     pub first_unread: Option<u32>,
     /// Pairs of a token and of the one that is read in its place.
@@ -124,6 +128,7 @@ impl Config {
             per_layer: None,
             dynamic: None,
             streams: None,
+            recursion: None,
             first_unread: None,
             stand_ins: Vec::new(),
             embed_norm: None,
@@ -148,6 +153,11 @@ impl Config {
     /// it.
     pub fn bidirectional(&self) -> bool {
         self.layers.iter().any(|layer| layer.mixer.attention().is_some_and(|a| !a.causal))
+    }
+
+    /// True if some layer's keys have marks that hide them.
+    pub(crate) fn has_marks(&self) -> bool {
+        self.layers.iter().any(|layer| layer.mixer.attention().is_some_and(|a| a.marked))
     }
 
     /// The token that is read in place of `id`.

@@ -1,6 +1,6 @@
 //! A family that is defined outside of the crate computes what third-party code computed.
 
-use foveate_core::config::{Attention, Config, Layer, Mixer, Mlp, Norm, Temperature};
+use foveate_core::config::{Attention, Config, DepthRouter, Layer, Mixer, Mlp, Norm, Recursion, Temperature};
 use foveate_core::host::HostBackend;
 use foveate_core::kernels::activation;
 use foveate_core::model::{Family, Place, Role};
@@ -93,4 +93,52 @@ fn family_names_tensors_by_data_of_its_caller() {
     let family = family.expect("the config is accepted");
     assert_eq!(family.weight(Role::Down, 2).name, "mine.blocks.2.Down.weight");
     assert_eq!(family.bias(Role::Up, 0).name, "mine.blocks.0.Up.bias");
+}
+
+#[test]
+fn family_refuses_a_recursion_of_other_layers() {
+    let recursion =
+        Recursion { first: 0, depth: 1, steps: 2, router: DepthRouter::EachTanh, scale: 0.1, temperature: 1.0 };
+    let with = |recursion, change: &dyn Fn(&mut Config)| {
+        let attention = Mixer::Attention(Attention::new(4, 2, 16));
+        let layer = Layer::new(Norm::rms(1e-6), attention, Mlp::gated(96, activation::Kind::Silu));
+        let mut config = Config::new("mine", 320, 64, 256, vec![layer; 3]);
+        config.recursion = recursion;
+        if let Mixer::Attention(attention) = &mut config.layers[1].mixer {
+            attention.shared = Some(0);
+        }
+        change(&mut config);
+        Family::new(config, Place::llama).map(drop).map_err(|error| error.to_string())
+    };
+    let attention = |config: &mut Config, layer: usize, change: &dyn Fn(&mut Attention)| {
+        if let Mixer::Attention(attention) = &mut config.layers[layer].mixer {
+            change(attention);
+        }
+    };
+    assert_eq!(with(Some(recursion), &|_| ()), Ok(()));
+    let marked = |config: &mut Config| {
+        for layer in 0..2 {
+            attention(config, layer, &|a| (a.shared, a.marked) = (None, true));
+        }
+    };
+    assert_eq!(with(Some(recursion), &marked), Ok(()));
+    let refused = |recursion, change: &dyn Fn(&mut Config)| with(recursion, change).expect_err("it has no meaning");
+    let three = Some(Recursion { steps: 4, ..recursion });
+    assert!(refused(three, &|_| ()).contains("4 steps of 1 layers from layer 0 on are not in 3 layers"));
+    let infinite = Some(Recursion { scale: f32::INFINITY, ..recursion });
+    assert!(refused(infinite, &|_| ()).contains("scale inf"));
+    let all = Some(Recursion { steps: 3, ..recursion });
+    assert!(refused(all, &|_| ()).contains("layer 2 must read the keys of layer 0"));
+    let recursion = Some(recursion);
+    assert!(refused(recursion, &|config| config.layers[1].parallel = true).contains("layer 1 must be as layer 0"));
+    assert!(refused(recursion, &|config| config.layers[0].mixer = Mixer::None).contains("layer 0 is not one of"));
+    assert!(refused(recursion, &|config| config.branch_scale = 0.5).contains("branch_scale"));
+    assert!(refused(recursion, &|c| attention(c, 0, &|a| a.gated = true)).contains("latents or gates"));
+    assert!(refused(recursion, &|c| attention(c, 2, &|a| a.marked = true)).contains("a recursion that has the layer"));
+    assert!(refused(recursion, &|c| attention(c, 1, &|a| a.marked = true)).contains("keys of another layer"));
+    let capped = |config: &mut Config| {
+        marked(config);
+        (0..2).for_each(|layer| attention(config, layer, &|a| a.softcap = Some(3.0)));
+    };
+    assert!(refused(recursion, &capped).contains("softcap"));
 }

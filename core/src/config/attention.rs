@@ -43,6 +43,9 @@ pub struct Attention {
     pub tied_values: bool,
     /// The layer whose keys and values are read, where a layer has none of its own.
     pub shared: Option<u32>,
+    /// A mark behind each head's key hides it if the [recursion](super::Recursion) that the layer belongs to has stopped for
+    /// its token.
+    pub marked: bool,
     /// Queries, keys and values are kept between `-c` and `c`, before their norms.
     pub clip: Option<f32>,
     /// `clip` follows their norms instead of preceding them.
@@ -67,6 +70,9 @@ pub struct Attention {
 }
 
 impl Attention {
+    /// Elements of a mark, of which the first one counts: devices load four at a time.
+    pub(crate) const MARK: u32 = 4;
+
     /// Causal attention without rotation, window or biases; scores are scaled by `1 / sqrt(dim)`.
     pub fn new(heads: u32, kv_heads: u32, dim: u32) -> Self {
         Self {
@@ -87,6 +93,7 @@ impl Attention {
             value_norm: None,
             tied_values: false,
             shared: None,
+            marked: false,
             clip: None,
             clip_normed: false,
             temperature: None,
@@ -141,15 +148,17 @@ impl Attention {
     }
 
     /// Elements of what second products give for a token with a latent: queries; their own parts, and later outputs, as wide
-    /// as latents; queries as wide as what is cached.
+    /// as latents; queries as wide as what is cached, also without a latent if keys have marks.
     pub(crate) fn expanded(&self) -> [u32; 3] {
-        self.latent.map_or([0; 3], |latent| [self.q_width(), self.heads * latent.rank, self.heads * latent.row()])
+        let plain = [0, 0, if self.marked { self.heads * (self.dim + Self::MARK) } else { 0 }];
+        self.latent.map_or(plain, |latent| [self.q_width(), self.heads * latent.rank, self.heads * latent.row()])
     }
 
     /// Heads of the keys that are cached for a token, the elements of each, and those of values. Of a latent there is one
     /// head, the latent and the shared part of keys. The latent is the value as well, which has no row of its own.
     pub(crate) fn cached(&self) -> (u32, [u32; 2]) {
-        self.latent.map_or((self.kv_heads, [self.dim, self.value_dim]), |latent| (1, [latent.row(), 0]))
+        let dim = self.dim + if self.marked { Self::MARK } else { 0 };
+        self.latent.map_or((self.kv_heads, [dim, self.value_dim]), |latent| (1, [latent.row(), 0]))
     }
 
     /// Elements of what attention sums: values, or latents.

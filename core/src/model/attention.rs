@@ -4,6 +4,7 @@ use super::latent::Latent;
 use super::matrix::{Adapter, Input, Matrix, Then};
 use super::norm::Norm;
 use super::record::Record;
+use super::recursion;
 use super::workspace::{Step, Workspace};
 use crate::backend::{Backend, Operand};
 use crate::cache::Pool;
@@ -51,6 +52,17 @@ impl<B: Backend> Attention<B> {
         }
     }
 
+    /// The same memory under second handles for a layer with these settings, which may have no keys and values of its own.
+    pub(super) fn reading(&self, config: &config::Attention) -> Self {
+        let mut same = self.again();
+        same.config = config.clone();
+        if config.shared.is_some() {
+            same.input = self.input.beginning(config.q_width());
+            same.head_norms = same.head_norms.map(|(query, _)| (query, None));
+        }
+        same
+    }
+
     /// Records the layer from what its norm leaves to `w.mixed`; `layer` names its keys and values in `pool`.
     pub(super) fn record(
         &self,
@@ -75,7 +87,12 @@ impl<B: Backend> Attention<B> {
             }
             None => {
                 self.heads(to, w, pool, step, layer)?;
-                (&w.qkv, a.width(), &w.mixed)
+                if a.marked {
+                    self.seeing_marks(to, w, tokens)?;
+                    (&w.expanded[2], a.heads * dim, &w.mixed)
+                } else {
+                    (&w.qkv, a.width(), &w.mixed)
+                }
             }
         };
         let keys = a.shared.map_or(layer, |shared| shared as usize);
@@ -163,6 +180,7 @@ impl<B: Backend> Attention<B> {
             || a.temperature.is_some()
             || a.norm_rotated && self.head_norms.is_some()
             || a.tied_values
+            || a.marked
             || !own;
         if let (Some((rope, table)), DType::F32, false) = (rope, pool.format(), between) {
             let spec =
@@ -196,11 +214,26 @@ impl<B: Backend> Attention<B> {
             let append = append::Spec::new(tokens, layout.pages * layout.page, a.k_width(), a.v_width(), pool.format())
                 .with_k_stride(stride)
                 .with_v_stride(v_stride);
-            if own {
-                to(append.into(), &[slots, Operand::at(&w.qkv, q), v, k_to, v_to])?;
+            let k = Operand::at(&w.qkv, q);
+            if a.marked {
+                let [marks, _] = recursion::marks(w);
+                let append = append.with_tail(Some(tail(a.kv_heads)));
+                to(append.into(), &[slots, k, v, Operand::new(marks), k_to, v_to])?;
+            } else if own {
+                to(append.into(), &[slots, k, v, k_to, v_to])?;
             }
         }
         Ok(())
+    }
+
+    /// Records queries that read the marks of keys, in `w.expanded[2]`.
+    fn seeing_marks(&self, to: &mut Record<'_, B>, w: &Workspace<B>, tokens: u32) -> Result<()> {
+        let a = &self.config;
+        let ([_, ones], [_, rows]) = (recursion::marks(w), w.heads(a.heads));
+        let join = append::Spec::new(tokens, tokens, a.q_width(), 0, DType::F32)
+            .with_k_stride(a.width())
+            .with_tail(Some(tail(a.heads)));
+        to(join.into(), &[rows, Operand::new(&w.qkv), Operand::new(ones), Operand::new(&w.expanded[2])])
     }
 
     /// Records the bound of queries, keys and values, in place.
@@ -242,4 +275,10 @@ impl<B: Backend> Attention<B> {
         }
         Ok(())
     }
+}
+
+/// A mark behind each of so many heads, the same for all heads of a token.
+fn tail(heads: u32) -> append::Tail {
+    let width = config::Attention::MARK;
+    append::Tail { heads, width, stride: width }
 }

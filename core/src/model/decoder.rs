@@ -11,6 +11,7 @@ use super::mlp::Mlp;
 use super::norm::Norm;
 use super::per_layer::{Branch, Vectors};
 use super::record::Record;
+use super::recursion::Recursion;
 use super::streams::{LowRank, Streams, Updates};
 use super::time_mix::shift;
 use super::workspace::{Step, Workspace};
@@ -51,6 +52,7 @@ pub struct Decoder<B: Backend> {
     pub(crate) embed_norm: Option<Norm<B>>,
     pub(crate) per_layer: Option<Vectors<B>>,
     pub(crate) streams: Option<Streams<B>>,
+    pub(crate) recursion: Option<Recursion<B>>,
     pub(crate) layers: Vec<Layer<B>>,
     pub(crate) final_norm: Option<Norm<B>>,
     pub(crate) transform: Option<Transform<B>>,
@@ -128,11 +130,21 @@ impl<B: Backend> Decoder<B> {
             if let Some((streams, updates)) = self.streams.as_ref().zip(layer.updates.as_ref()) {
                 streams.predict(to, w, updates, step.tokens)?;
             }
+            let begins = self.recursion.as_ref().and_then(|of| Some((of, of.config.begins(i)?)));
+            if let Some((recursion, at)) = begins {
+                self.settle(to, w, &mut stream)?;
+                recursion.begin(to, w, at, step.tokens)?;
+            }
             stream = match layer.parallel {
                 true => self.parallel(to, w, pool, (step, i), stream)?,
                 false => self.sequential(to, w, pool, (step, i), stream)?,
             };
             self.behind(to, w, i, &mut stream)?;
+            let ends = self.recursion.as_ref().and_then(|of| Some((of, of.config.ends(i)?)));
+            if let Some((recursion, at)) = ends {
+                self.settle(to, w, &mut stream)?;
+                recursion.end(to, w, at, step.tokens)?;
+            }
             if step.observed.contains(&i) {
                 self.settle(to, w, &mut stream)?;
                 if let Some(streams) = &self.streams {

@@ -10,6 +10,7 @@ mod mixers;
 mod mlp;
 mod norms;
 mod per_layer;
+mod recursion;
 mod settle;
 mod streams;
 mod tensors;
@@ -135,9 +136,19 @@ impl<'a, B: Backend> Loader<'a, B> {
             Some(of) => Some(self.streams(&config, of).await?),
             None => None,
         };
+        let recursion = match config.recursion {
+            Some(of) => Some(self.recursion(&config, of).await?),
+            None => None,
+        };
+        let source = |index: usize| config.recursion.map_or(index, |of| of.source(index));
         let mut layers: Vec<Option<Layer<B>>> = config.layers.iter().map(|_| None).collect();
-        for index in self.order(layers.len()) {
+        for index in self.order(layers.len()).into_iter().filter(|index| source(*index) == *index) {
             layers[index] = Some(self.layer(&config, index).await?);
+        }
+        for index in 0..layers.len() {
+            if layers[index].is_none() {
+                layers[index] = layers[source(index)].as_ref().map(|layer| layer.again(&config.layers[index]));
+            }
         }
         let layers = layers.into_iter().flatten().collect();
         let final_norm = match config.final_norm {
@@ -191,6 +202,7 @@ impl<'a, B: Backend> Loader<'a, B> {
             embed_norm,
             per_layer,
             streams,
+            recursion,
             layers,
             final_norm,
             transform,

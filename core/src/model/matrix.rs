@@ -45,6 +45,20 @@ impl<B: Backend> Matrix<B> {
         self.share(self.bias.clone())
     }
 
+    /// The product of the first `rows` outputs under a second handle. An adapter has a range that ends there.
+    pub(super) fn beginning(&self, rows: u32) -> Self {
+        let (mut left, mut parts) = (rows, Vec::new());
+        for part in &self.parts {
+            let rows = part.rows.min(left);
+            left -= rows;
+            if rows > 0 {
+                parts.push(Part { buffer: part.buffer.clone(), rows, format: part.format });
+            }
+        }
+        let adapter = self.adapter.as_ref().map(|adapter| Arc::new(adapter.beginning(rows)));
+        Self { parts, inputs: self.inputs, bias: self.bias.clone(), adapter }
+    }
+
     fn outputs(&self) -> u32 {
         self.parts.iter().map(|p| p.rows).sum()
     }

@@ -18,6 +18,7 @@ mod norm;
 mod per_layer;
 mod predictor;
 mod record;
+mod recursion;
 mod routing;
 mod scan;
 mod short_conv;

@@ -1,8 +1,8 @@
-//! Buffers that only some models need: vectors for each layer, several streams, products of a low rank,
-//! blocks in front of scans, time mixes, and the numbers of heads with latents.
+//! Buffers that only some models need: vectors for each layer, several streams, steps of a recursion, products of a low
+//! rank, blocks in front of scans, time mixes, and the numbers of heads with latents.
 
 use crate::backend::Backend;
-use crate::config::{Config, TimeMix};
+use crate::config::{Attention, Config, TimeMix};
 use crate::error::{Error, Result};
 
 /// Memory for the vectors of a step.
@@ -73,6 +73,49 @@ impl<B: Backend> StreamBuffers<B> {
             first: marked(1.0, 0.0)?,
             others: marked(0.0, 1.0)?,
             ones: filled(&vec![1.0; n as usize - 1])?,
+        }))
+    }
+}
+
+/// Memory for the steps of layers that run several times, of rows for each token.
+pub(crate) struct RecursionBuffers<B: Backend> {
+    /// The residual stream in front of a step, then behind it, `[batch, dim]`.
+    pub(crate) stream: B::Buffer,
+    /// The router's logits, the number of the choice and its score.
+    pub(crate) logits: B::Buffer,
+    pub(crate) choice: B::Buffer,
+    pub(crate) scores: B::Buffer,
+    /// 1 for tokens of which a step counts, 0 for others; and by its own router alone.
+    pub(crate) counts: B::Buffer,
+    pub(crate) now: B::Buffer,
+    /// The weight of a step.
+    pub(crate) weights: B::Buffer,
+    /// Where keys have marks: those of a step, and 1 and zeros behind it, which read them.
+    pub(crate) marks: Option<[B::Buffer; 2]>,
+}
+
+impl<B: Backend> RecursionBuffers<B> {
+    /// For a model with a recursion.
+    pub(crate) fn new(
+        backend: &B,
+        config: &Config,
+        rows: impl Fn(&'static str, u32, u32) -> Result<B::Buffer>,
+        batch: u32,
+    ) -> Result<Option<Self>> {
+        let Some(of) = config.recursion else { return Ok(None) };
+        let number = || rows("steps", batch, 1);
+        let mut reads = [0.0; Attention::MARK as usize];
+        reads[0] = 1.0;
+        let marks = || Ok::<_, Error>([rows("marks", batch, Attention::MARK)?, filled(backend, &rows, batch, &reads)?]);
+        Ok(Some(Self {
+            stream: rows("stream", batch, config.dim)?,
+            logits: rows("router", batch, of.choice(1).experts)?,
+            choice: number()?,
+            scores: number()?,
+            counts: number()?,
+            now: number()?,
+            weights: number()?,
+            marks: config.has_marks().then(marks).transpose()?,
         }))
     }
 }
@@ -214,7 +257,7 @@ impl<B: Backend> TimeMixBuffers<B> {
     }
 }
 
-/// For each number of heads that layers with latents have, two lists with an entry for each head of each token: the head's
+/// For each number of heads that layers with latents or with marked keys have, two lists with an entry for each head of each token: the head's
 /// number within its token, and its number within the batch.
 pub(crate) type Heads<B> = Vec<(u32, [<B as Backend>::Buffer; 2])>;
 
@@ -226,7 +269,7 @@ pub(crate) fn heads<B: Backend>(
     batch: u32,
 ) -> Result<Heads<B>> {
     let mut all: Heads<B> = Vec::new();
-    for a in config.layers.iter().filter_map(|l| l.mixer.attention().filter(|a| a.latent.is_some())) {
+    for a in config.layers.iter().filter_map(|l| l.mixer.attention().filter(|a| a.latent.is_some() || a.marked)) {
         if all.iter().all(|(heads, _)| *heads != a.heads) {
             let list = |within: u32| -> Result<_> {
                 let buffer = rows("heads", batch, a.heads)?;

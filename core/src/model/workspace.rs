@@ -1,7 +1,7 @@
 //! The buffers that a step works in, made once for a session.
 
 use super::distances::Biases;
-use super::vectors::{self, BlockBuffers, Buffers, StreamBuffers, TimeMixBuffers};
+use super::vectors::{self, BlockBuffers, Buffers, RecursionBuffers, StreamBuffers, TimeMixBuffers};
 use crate::backend::{Backend, Operand};
 use crate::cache::{PAGE, Pool, Sequence};
 use crate::config::{Config, Experts, Mixer, Rope, Routing, Temperature};
@@ -77,6 +77,7 @@ pub(crate) struct Workspace<B: Backend> {
     pub(crate) mixture: Option<Arc<Mixture<B>>>,
     pub(crate) per_layer: Option<Arc<Buffers<B>>>,
     pub(crate) streams: Option<Arc<StreamBuffers<B>>>,
+    pub(crate) recursion: Option<Arc<RecursionBuffers<B>>>,
     /// The low-rank branch beside mixers: the vectors between its products, and its outputs.
     pub(crate) low_rank: Option<[B::Buffer; 2]>,
     pub(crate) blocks: Option<Arc<BlockBuffers<B>>>,
@@ -271,6 +272,7 @@ impl<B: Backend> Workspace<B> {
             mixture: Mixture::new(config, rows, batch)?.map(Arc::new),
             per_layer: Buffers::new(config, rows, batch)?.map(Arc::new),
             streams: StreamBuffers::new(backend, config, rows, batch)?.map(Arc::new),
+            recursion: RecursionBuffers::new(backend, config, rows, batch)?.map(Arc::new),
             low_rank: vectors::low_rank::<B>(config, rows, batch)?,
             blocks: BlockBuffers::new(backend, config, rows, batch)?.map(Arc::new),
             biases: Biases::new(config, rows, batch)?.map(Arc::new),
@@ -325,6 +327,7 @@ impl<B: Backend> Workspace<B> {
             mixture: self.mixture.clone(),
             per_layer: self.per_layer.clone(),
             streams: self.streams.clone(),
+            recursion: self.recursion.clone(),
             low_rank: self.low_rank.clone(),
             blocks: self.blocks.clone(),
             biases: self.biases.clone(),

@@ -1,7 +1,7 @@
 //! Sequences of different lengths that step together, against each by itself.
 
 use super::numeric::roomy;
-use super::support::{everywhere, routing_everywhere};
+use super::support::{everywhere, recursion_everywhere, routing_everywhere};
 use foveate_core::cache::Pool;
 use foveate_core::kernels::dtype::DType;
 use foveate_core::model::Model;
@@ -41,8 +41,8 @@ fn sequences_that_step_together_say_what_each_says_alone() {
     let convolved = ["lfm2_adjust", "mamba2", "falcon_h1", "kimi_linear"]
         .map(|name| everywhere(&format!("../families/{name}")))
         .concat();
-    let models =
-        [everywhere("llama"), everywhere("gemma3"), everywhere("qwen3_5"), routing_everywhere(), experts, convolved];
+    let known = ["llama", "gemma3", "qwen3_5"].map(everywhere).concat();
+    let models = [known, routing_everywhere(), recursion_everywhere(), experts, convolved];
     for model in models.concat() {
         let first = roomy(&model, DType::F32).expect("room");
         let mut batch = first.batch(4).expect("room for four");

@@ -1,6 +1,6 @@
 //! What models compute over the cache: bit for bit what they compute without forks, rollbacks and splices.
 
-use super::support::everywhere;
+use super::support::{everywhere, recursion_everywhere};
 use foveate_core::cache::{Kind, NO_TOKEN, PAGE, Pool};
 use foveate_core::config::Mixer;
 use foveate_core::kernels::dtype::DType;
@@ -46,7 +46,7 @@ pub(crate) fn decode(session: &mut Session<Any>, next: &[u32], count: usize) -> 
 
 #[test]
 fn forks_share_pages_and_leave_their_parent_alone() {
-    for model in everywhere("llama") {
+    for model in [everywhere("llama"), recursion_everywhere()].concat() {
         let all = ids(&model, 150);
         let pool = Pool::new(model.backend(), model.config(), DType::F32, 9 * PAGE).expect("memory");
         let mut parent = Session::in_pool(model.clone(), Arc::new(pool), 200).expect("room");
@@ -75,7 +75,7 @@ fn forks_share_pages_and_leave_their_parent_alone() {
 
 #[test]
 fn a_snapshot_goes_on_as_the_session_did() {
-    for model in everywhere("llama") {
+    for model in [everywhere("llama"), recursion_everywhere()].concat() {
         let all = ids(&model, 90);
         let mut session = Session::new(model.clone(), 200).expect("room");
         session.read(Input::Tokens(&all[..70])).expect("it reads");
@@ -89,7 +89,7 @@ fn a_snapshot_goes_on_as_the_session_did() {
 
 #[test]
 fn rollback_restores_versions_and_logits() {
-    for model in everywhere("llama") {
+    for model in [everywhere("llama"), recursion_everywhere()].concat() {
         let all = ids(&model, 120);
         let mut session = Session::new(model.clone(), 200).expect("room");
         session.read(Input::Tokens(&all[..60])).expect("it reads");
@@ -142,7 +142,7 @@ fn embeddings_of_tokens_are_read_as_the_tokens() {
 
 #[test]
 fn a_segment_that_is_taken_out_is_seen_no_more() {
-    for model in everywhere("llama") {
+    for model in [everywhere("llama"), recursion_everywhere()].concat() {
         let all = ids(&model, 150);
         let dim = model.config().dim as usize;
         let latents: Vec<f32> = (0..7 * dim).map(|i| (i as f32 * 0.7).sin()).collect();
@@ -174,7 +174,7 @@ fn a_segment_that_is_taken_out_is_seen_no_more() {
 
 #[test]
 fn out_of_pages_leaves_every_session_as_it_was() {
-    for model in everywhere("llama") {
+    for model in [everywhere("llama"), recursion_everywhere()].concat() {
         let all = ids(&model, 150);
         let [page, none] = Pool::<Any>::page_bytes(model.config(), DType::F32).expect("a format");
         assert_eq!(none, 0, "pages of windows that no layer has");
@@ -220,7 +220,7 @@ fn bad_embeddings_and_foreign_snapshots_are_refused() {
 
 #[test]
 fn keys_in_half_and_bytes_stay_near() {
-    for model in everywhere("llama") {
+    for model in [everywhere("llama"), recursion_everywhere()].concat() {
         let all = ids(&model, 80);
         let head = head_dim(&model);
         let mut plain = Session::new(model.clone(), 100).expect("room");

@@ -1,7 +1,7 @@
 //! Observers see what the layers leave, and change no bit.
 
 use super::numeric::{logits, roomy};
-use super::support::{everywhere, routing_everywhere};
+use super::support::{everywhere, recursion_everywhere, routing_everywhere};
 use foveate_core::backend::Copy;
 use foveate_core::kernels::dtype::DType;
 use foveate_core::model::Model;
@@ -59,7 +59,8 @@ fn tokens(model: &Model<Any>) -> Vec<u32> {
 
 #[test]
 fn observers_see_what_layers_leave_and_change_no_bit() {
-    let models = [everywhere("llama"), everywhere("gemma3"), everywhere("qwen3_5"), routing_everywhere()].concat();
+    let known = ["llama", "gemma3", "qwen3_5"].map(everywhere).concat();
+    let models = [known, routing_everywhere(), recursion_everywhere()].concat();
     for model in models {
         let (all, dim) = (tokens(&model), model.config().dim);
         let last = model.config().layers.len() - 1;

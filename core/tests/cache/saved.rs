@@ -1,7 +1,7 @@
 //! Caches as files: whole ones go on bit for bit, all others are refused.
 
 use super::numeric::logits;
-use super::support::{cpu, everywhere, files, folder, load};
+use super::support::{cpu, everywhere, files, folder, load, recursion_everywhere};
 use foveate_core::cache::{Kind, Saved};
 use foveate_core::kernels::dtype::DType;
 use foveate_core::model::Files;
@@ -25,7 +25,7 @@ fn some(model: &std::sync::Arc<foveate_core::model::Model<Any>>, format: DType) 
 
 #[test]
 fn a_restored_cache_goes_on_bit_for_bit() {
-    for model in everywhere("llama") {
+    for model in [everywhere("llama"), recursion_everywhere()].concat() {
         for format in [DType::F32, DType::F16] {
             let mut session = some(&model, format);
             // A segment that was taken out leaves a gap in the positions.

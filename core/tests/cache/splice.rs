@@ -1,7 +1,7 @@
 //! Jobs and what becomes of them.
 
 use super::numeric::{decode, logits};
-use super::support::{adapter, checkpoint, cpu, everywhere, files, load};
+use super::support::{adapter, checkpoint, cpu, everywhere, files, load, recursion_everywhere};
 use foveate_core::cache::{Kind, NO_TOKEN, Snapshot};
 use foveate_core::coprocessor::{Cancel, Coprocessor, Job, Policy, Splice, overlay};
 use foveate_core::kernels::dtype::DType;
@@ -95,7 +95,7 @@ fn without_latents_decoding_is_as_without_a_coprocessor() {
 
 #[test]
 fn latents_go_where_the_policy_says() {
-    for model in everywhere("llama") {
+    for model in [everywhere("llama"), recursion_everywhere()].concat() {
         let (text, dim) = (ids(&model, 100), model.config().dim as usize);
         let rows: Vec<f32> = (0..3 * dim).map(|i| (i as f32 * 0.37).sin()).collect();
         let latents = Input::Embeddings(Kind::Latent, &rows);

@@ -83,6 +83,13 @@ pub(crate) fn rwkv7_everywhere() -> Vec<Arc<Model<Any>>> {
     everywhere_of(&Folder::rwkv7(""))
 }
 
+/// As [`everywhere`], of small models whose layers run three times, as often as a router in front of each step says. The
+/// second has keys and values of each step.
+pub(crate) fn recursion_everywhere() -> Vec<Arc<Model<Any>>> {
+    let folder = || Folder::mor(1, 3, r#""type":"expert","expert":{"alpha":0.8}"#);
+    [folder(), folder().by_recursion()].iter().flat_map(everywhere_of).collect()
+}
+
 fn everywhere_of(folder: &Folder) -> Vec<Arc<Model<Any>>> {
     let backends = [Some(cpu()), adapter()];
     backends.into_iter().flatten().map(|b| load(b, folder.files().expect("a known family"))).collect()

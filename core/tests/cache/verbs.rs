@@ -290,3 +290,11 @@ fn a_model_that_routes_holds_what_a_list_holds() {
 fn a_model_with_latents_holds_what_a_list_holds() {
     play(files("../families/deepseek_v3"), 40..42);
 }
+
+#[test]
+fn a_model_whose_layers_run_several_times_holds_what_a_list_holds() {
+    let [expert, token] = [r#""type":"expert","expert":{"alpha":0.8}"#, r#""type":"token""#];
+    for folder in [Folder::mor(1, 3, expert), Folder::mor(1, 3, expert).by_recursion(), Folder::mor(1, 3, token)] {
+        play(Some(folder.files().expect("a known family")), 50..52);
+    }
+}

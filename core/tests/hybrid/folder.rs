@@ -342,6 +342,48 @@ impl Folder {
         folder
     }
 
+    /// The folder of a recursion whose steps have keys and values of their own.
+    pub(crate) fn by_recursion(mut self) -> Self {
+        assert!(self.flag("enable", true));
+        self.config = self.config.replace(r#""kv_sharing":{"enable":true"#, r#""kv_sharing":{"enable":false"#);
+        self
+    }
+
+    /// Mixture-of-Recursions: two layers run `steps` times, with a layer of its own at each end if `ends` is 1, and `mor` as
+    /// the router's settings. Four heads of eight share two of keys, and all steps those of the first.
+    pub(crate) fn mor(ends: usize, steps: usize, mor: &str) -> Self {
+        let (count, sharing) = (2 * ends + 2 * steps, if ends == 0 { "cycle" } else { "middle_cycle" });
+        let config = format!(
+            r#"{{"model_type":"mor","hidden_size":{DIM},"num_hidden_layers":{count},"vocab_size":{VOCAB},
+            "intermediate_size":{INNER},"num_attention_heads":4,"num_key_value_heads":2,"max_position_embeddings":256,
+            "rms_norm_eps":1e-6,"rope_theta":100,"tie_word_embeddings":true,"mor":{{{mor}}},
+            "recursive":{{"num_recursion":{steps},"sharing":"{sharing}"}},
+            "kv_sharing":{{"enable":true,"num_recursion":{steps},"sharing":"{sharing}"}}}}"#
+        );
+        let mut folder = Self { config, tensors: BTreeMap::new() };
+        let mut rng = Rng::new(16);
+        folder.add(&mut rng, "model.embed_tokens.weight", &[VOCAB, DIM]);
+        // Later steps have the weights of the first.
+        let last = (ends > 0).then_some(count - 1);
+        for layer in (0..ends + 2).chain(last) {
+            let heads = [("q", DIM, DIM), ("k", 16, DIM), ("v", 16, DIM), ("o", DIM, DIM)];
+            for (name, rows, cols) in heads {
+                let name = format!("model.layers.{layer}.self_attn.{name}_proj.weight");
+                folder.add(&mut rng, &name, &[rows, cols]);
+            }
+            for (name, shape) in AROUND {
+                folder.add(&mut rng, &format!("model.layers.{layer}.{name}"), shape);
+            }
+        }
+        let routers = if mor.contains("token") { 1..=1 } else { 1..=steps };
+        for router in routers {
+            let rows = if mor.contains("token") { steps } else { 1 };
+            folder.add(&mut rng, &format!("model.routers.{}.weight", router - 1), &[rows, DIM]);
+        }
+        folder.add(&mut rng, "model.norm.weight", &[DIM]);
+        folder
+    }
+
     /// A value of the configuration.
     pub(crate) fn number(&self, key: &str, otherwise: f64) -> f64 {
         let Some((_, rest)) = self.config.split_once(&format!(r#""{key}":"#)) else { return otherwise };

@@ -1,11 +1,12 @@
-//! Models with states: what flash-linear-attention saves, against its layers written out, and hybrids that are continued,
-//! read in pieces and rolled back.
+//! Models with states and with recursions: what flash-linear-attention saves, against its layers written out, and hybrids
+//! that are continued, read in pieces and rolled back.
 
 mod folder;
 #[path = "../gguf_file/mod.rs"]
 mod gguf_file;
 mod layers;
 mod predictor;
+mod recursion;
 mod routed;
 mod routing;
 mod rwkv;
@@ -126,12 +127,16 @@ fn executors_agree_with_the_reference() {
     }
 }
 
-/// Models with states of every kind.
-fn continued() -> [Folder; 7] {
+/// Models with states of every kind, and one whose layers run several times.
+fn continued() -> [Folder; 9] {
     let nearest = Folder::routing(&["routing"], r#""routing_selection":"nearest""#);
     let routing = Folder::routing(&routing::ALL, "");
     let [hybrid, delta] = [Folder::qwen3_5(), Folder::gated_deltanet("")];
-    [hybrid, delta, routing, nearest, Folder::lfm2(), Folder::falcon_h1(), Folder::rwkv7("")]
+    let new = || Folder::mor(1, 3, recursion::EXPERT);
+    let [recursion, own_keys] = [new(), new().by_recursion()];
+    let scans = [Folder::lfm2(), Folder::falcon_h1(), Folder::rwkv7("")];
+    let [lfm2, falcon_h1, rwkv7] = scans;
+    [hybrid, delta, routing, nearest, lfm2, falcon_h1, rwkv7, recursion, own_keys]
 }
 
 #[test]
@@ -224,8 +229,14 @@ impl Draft for Rehearsed {
 
 #[test]
 fn speculation_leaves_the_texts_of_models_with_states_as_they_are() {
-    let folders =
-        [Folder::qwen3_5(), Folder::lfm2(), Folder::falcon_h1(), Folder::gated_deltanet(""), Folder::rwkv7("")];
+    let folders = [
+        Folder::qwen3_5(),
+        Folder::lfm2(),
+        Folder::falcon_h1(),
+        Folder::gated_deltanet(""),
+        Folder::rwkv7(""),
+        Folder::mor(1, 3, recursion::EXPERT),
+    ];
     for folder in &folders {
         let model = model(folder, Any::Host(HostBackend::reference()));
         let generate = |options: Generation| {

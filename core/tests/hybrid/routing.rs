@@ -40,7 +40,7 @@ fn members(session: &Session<Any>, heads: usize, selection: &str) -> Vec<Vec<u32
     words.chunks_exact(each).map(|words| words[1..1 + words[0] as usize].to_vec()).collect()
 }
 
-fn backends() -> Vec<Any> {
+pub(crate) fn backends() -> Vec<Any> {
     let adapters = pollster::block_on(gpu::adapters());
     let required = std::env::var("REQUIRE_GPU").is_ok_and(|v| v == "1");
     assert!(!adapters.is_empty() || !required, "no adapter was found");

@@ -28,8 +28,8 @@ fn table() -> Result<String, Failed> {
             cases.entry(kind).or_default().push(folder);
         }
     }
-    let hybrid =
-        ["delta_net", "gated_deltanet", "routing_transformer", "rwkv7"].map(|name| (name, "core/tests/hybrid"));
+    let hybrid = ["delta_net", "gated_deltanet", "mor", "routing_transformer", "rwkv7"];
+    let hybrid = hybrid.map(|name| (name, "core/tests/hybrid"));
     // Classes of models that are those of another family, or that hold one.
     let same = [
         ("albert", "variants/albert"),

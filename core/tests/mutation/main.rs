@@ -9,6 +9,7 @@ mod gguf;
 mod gguf_file;
 #[path = "../golden_folder/mod.rs"]
 mod golden_folder;
+mod mor;
 mod options;
 mod rwkv;
 

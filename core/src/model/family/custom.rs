@@ -158,6 +158,11 @@ fn whole(config: &Config) -> Result<()> {
         return refused("a branch_scale with factors of layers or a low_rank is not supported");
     }
     several(config)?;
+    config.recursion.map_or(Ok(()), |of| of.check(config))?;
+    let marked = |index: usize| config.layers[index].mixer.attention().is_some_and(|a| a.marked);
+    if (0..config.layers.len()).any(|index| marked(index) && !config.recursion.is_some_and(|of| of.has(index))) {
+        return refused("attention.marked needs a recursion that has the layer");
+    }
     time_mixes(config)?;
     let warmed = config.layers.iter().any(|layer| layer.mixer.attention().is_some_and(|a| a.temperature.is_some()));
     if config.dynamic.is_some_and(|dynamic| dynamic.original == 0 || !positive(dynamic.factor as f32) || warmed) {
@@ -279,6 +284,9 @@ fn attention(layer: usize, a: &Attention) -> Result<()> {
     }
     if a.tied_values && (a.value_norm.is_none() || a.value_dim != a.dim) {
         return refused("attention.tied_values needs a value_norm, and values as wide as keys");
+    }
+    if a.marked && a.shared.is_some() {
+        return refused("attention.marked with the keys of another layer is not supported");
     }
     if a.latent.is_some() && (a.tied_values || a.value_norm.is_some() || a.shared.is_some()) {
         return refused(

@@ -353,6 +353,7 @@ pub(super) fn place(config: &Config, role: Role, layer: usize, kind: &str) -> Pl
         Role::LearningRate | Role::LearningRateLatent | Role::ValueShare | Role::ValueShareLatent => "time_mix",
         Role::TimeMix | Role::TimeMixShares | Role::Shift => "time_mix",
         Role::Routed | Role::RoutedValue | Role::Centroids | Role::RoutedOutput => "routing",
+        Role::DepthRouter => "router",
     };
     let part = match inside {
         "attn_qkv" => hub::fused(config, role, layer),

@@ -74,6 +74,7 @@ pub(super) fn llama(config: &Config, role: Role, layer: usize, kind: &str) -> Pl
         Role::StreamPrediction => "altup.prediction_coefs",
         Role::StreamCorrection => "altup.correction_coefs",
         Role::StreamFactor => return Place::plain(format!("model.layers.{layer}.altup.correct_output_scale")),
+        Role::DepthRouter => return Place::plain(format!("model.routers.{layer}.{kind}")),
         Role::LowRankIn => "laurel.linear_left",
         Role::LowRankOut => "laurel.linear_right",
         Role::LowRankNorm => "laurel.post_laurel_norm",

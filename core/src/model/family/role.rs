@@ -137,6 +137,9 @@ pub enum Role {
     StreamCorrection,
     /// The numbers that multiply the stream for the branch of vectors.
     StreamFactor,
+    /// The product that gives the logit of a step of a recursion, or those of all steps; the number of the step is that of a
+    /// layer.
+    DepthRouter,
     /// The first product of a low rank beside the mixer.
     LowRankIn,
     /// The second product of a low rank beside the mixer.

@@ -16,6 +16,19 @@ pub(crate) struct Adapter<B: Backend> {
 }
 
 impl<B: Backend> Adapter<B> {
+    /// The ranges of the first `rows` outputs under second handles.
+    pub(super) fn beginning(&self, rows: u32) -> Self {
+        let (mut ranks, mut at, mut outputs) = (0, 0, Vec::new());
+        for matrix in self.outputs.iter().take_while(|matrix| {
+            at += matrix.outputs();
+            at <= rows
+        }) {
+            ranks += matrix.inputs;
+            outputs.push(matrix.again());
+        }
+        Self { inner: self.inner.beginning(ranks), outputs }
+    }
+
     /// Records the addition to dense rows `y`.
     pub(in crate::model) fn add(
         &self,

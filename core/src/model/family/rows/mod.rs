@@ -10,6 +10,7 @@ mod latent;
 mod lfm;
 mod llama4;
 pub(super) mod moe;
+mod mor;
 mod olmo_hybrid;
 mod parallel;
 mod plain;
@@ -38,6 +39,7 @@ pub(super) const ALL: &[&[&Like]] = &[
     kin::ALL,
     sigmoid::ALL,
     llama4::ALL,
+    mor::ALL,
 ];
 
 /// The row of a `model_type`.
