@@ -97,6 +97,7 @@ impl Model {
 
     /// Returns the vector of a text, as sentence-transformers computes it: with the pooling, the further modules and the
     /// prompts that the model's folder describes, with the pooling that a GGUF file names, or as the mean of all tokens.
+    /// It has the length 1 only if a module of the folder divides by the length or [`EmbedOptions::normalize`] asks for it.
     ///
     /// ```no_run
     /// use foveate::embedding::{Options, Prompt, Similarity};

@@ -149,6 +149,8 @@ fn key<'a, X: Ranged<ValueType = f64>, Y: Ranged<ValueType = f64>>(
 
 /// Tokens whose mean surprise is one point of a line.
 const SPAN: usize = 200;
+/// Tokens from one point to the next.
+const STEP: usize = 10;
 
 /// Surprise in bits of each token, as means of the last [`SPAN`] tokens.
 fn surprise(root: &Area<'_>, files: &[(String, Value)]) -> Result<()> {
@@ -157,7 +159,7 @@ fn surprise(root: &Area<'_>, files: &[(String, Value)]) -> Result<()> {
         let bits = |token: &Value| Ok(-number(token, "/logprob")? / std::f64::consts::LN_2);
         let bits: Vec<f64> = array(file, "/logprobs")?.iter().map(bits).collect::<Result<_>>()?;
         let means = bits.windows(SPAN).map(|span| span.iter().sum::<f64>() / SPAN as f64);
-        let points: Vec<(f64, f64)> = (SPAN..).map(|at| at as f64).zip(means).collect();
+        let points: Vec<(f64, f64)> = (SPAN..).map(|at| at as f64).zip(means).step_by(STEP).collect();
         lines.push((label, points));
     }
     let points = || lines.iter().flat_map(|(_, points)| points);

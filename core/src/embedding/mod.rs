@@ -103,7 +103,7 @@ impl<B: Backend> Embedder<B> {
         self.recipe.max_tokens.map_or(context, |most| most.min(context))
     }
 
-    /// Returns the vector of a text.
+    /// Returns the vector of a text, of the length 1 if the recipe has a module that normalises or the options ask for it.
     ///
     /// # Errors
     /// `Config` for a prompt or a number of elements that there is not; `ContextFull` for a text of too many tokens, unless it
