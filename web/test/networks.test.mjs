@@ -244,7 +244,7 @@ const CASES = [
     },
   },
   {
-    name: "The server says that a range is shorter than the file allows",
+    name: "`Content-Range` names a shorter file or range than before",
     sees: "`read`, reason `changed`; no mixture is kept",
     on: ({ range }) => (range && range !== "bytes=0-4194303" ? { short: 1000 } : undefined),
     async run({ add, kept }) {
@@ -263,7 +263,7 @@ const CASES = [
     },
   },
   {
-    name: "Of another origin, whose server exposes no headers",
+    name: "The file is on another origin, whose server exposes no headers",
     sees: "the model loads; its size comes from `Content-Length`",
     on: () => ({ expose: false }),
     async run({ add, same, load }) {
