@@ -8,15 +8,15 @@ import { gzipSync } from "node:zlib";
 import { device, FoveateError, load } from "../dist/index.js";
 import * as support from "./support.mjs";
 
-test("the wasm is at most 1.81 MB when gzipped, and with all scripts 1.89 MB", (t) => {
+test("the wasm is at most 1.82 MB when gzipped, and with all scripts 1.90 MB", (t) => {
   const gzipped = (path) => gzipSync(readFileSync(new URL(path, import.meta.url)), { level: 9 }).length;
   const later = ["ai-sdk.js", "prompt-api.js", "stateless.js", "add.js", "node.js", "nodethread.js", "tokenizer.js"];
   const scripts = readdirSync(new URL("../dist", import.meta.url)).filter((name) => name.endsWith(".js") && !later.includes(name));
   const paths = ["../pkg/foveate_bg.wasm", "../pkg/foveate.js", ...scripts.map((name) => `../dist/${name}`)];
   const total = paths.reduce((bytes, path) => bytes + gzipped(path), 0);
   t.diagnostic(`${gzipped(paths[0])} bytes of wasm, ${total} in all`);
-  assert.ok(gzipped(paths[0]) <= 1_810_000, `${gzipped(paths[0])} bytes`);
-  assert.ok(total <= 1_890_000, `${total} bytes`);
+  assert.ok(gzipped(paths[0]) <= 1_820_000, `${gzipped(paths[0])} bytes`);
+  assert.ok(total <= 1_900_000, `${total} bytes`);
 });
 
 test("modules that are loaded later are small when gzipped: parts 80 kB, constraints 490 kB, each interface 11 kB", (t) => {
