@@ -9,6 +9,9 @@ mod gguf;
 mod gguf_file;
 #[path = "../golden_folder/mod.rs"]
 mod golden_folder;
+#[expect(dead_code, reason = "another test uses more")]
+#[path = "../hybrid/folder.rs"]
+mod made;
 mod mor;
 mod options;
 mod rwkv;

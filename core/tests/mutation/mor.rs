@@ -1,12 +1,8 @@
 //! Mixture-of-Recursions as a folder.
 
 use super::folder::{DESCRIBES, each, files, header, spoiled};
-use super::{CHANGES, Change, Findings, outcome};
+use super::{CHANGES, Change, Findings, made, outcome};
 use serde_json::{Value, json};
-
-#[expect(dead_code, reason = "another test uses more")]
-#[path = "../hybrid/folder.rs"]
-mod made;
 
 /// Folders with both kinds of routers, in which no setting is a default.
 fn folders() -> [(made::Folder, Value); 2] {

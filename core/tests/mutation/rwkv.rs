@@ -2,12 +2,9 @@
 
 use super::folder::{DESCRIBES, each, files, header, spoiled};
 use super::gguf_file::{self, Gguf};
-use super::{CHANGES, Change, Findings, outcome};
+use super::{CHANGES, Change, Findings, made, outcome};
 use serde_json::Value;
 
-#[expect(dead_code, reason = "another test uses more")]
-#[path = "../hybrid/folder.rs"]
-mod made;
 #[path = "../hybrid/rwkv_gguf.rs"]
 mod rwkv_gguf;
 
