@@ -6,6 +6,8 @@
 mod targets;
 
 use foveate_core::cache::{Kind, Saved};
+use foveate_core::tokenizer::Tokenizer;
+use foveate_core::weights::{Checkpoint, Memory};
 use foveate_kernels::dtype::DType;
 use foveate_kernels::embed;
 use foveate_kernels::ops::Kernel;
@@ -75,20 +77,42 @@ fn golden(paths: &[&str]) -> Vec<Vec<u8>> {
     seeds
 }
 
+/// The files that libFuzzer begins with, in the order of their names.
+fn small(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/seeds")).join(target);
+    let mut paths: Vec<PathBuf> =
+        std::fs::read_dir(folder).expect("seeds").map(|entry| entry.expect("a seed").path()).collect();
+    paths.sort();
+    paths.iter().map(|path| std::fs::read(path).expect("a seed")).collect()
+}
+
 #[test]
 fn gguf_target_holds_on_changed_files() {
-    let seeds = golden(&["reports/gguf-eog/qwen.gguf", "reports/gguf-spm-no-bos/model.gguf"]);
-    run(targets::gguf, &seeds, 600);
+    run(targets::gguf, &golden(&["reports/gguf-eog/qwen.gguf", "reports/gguf-spm-no-bos/model.gguf"]), 600);
+    run(targets::gguf, &small("gguf"), 3000);
+}
+
+#[test]
+fn gguf_seeds_have_tokenizers_of_every_kind() {
+    for seed in small("gguf") {
+        let checkpoint =
+            pollster::block_on(Checkpoint::gguf(Box::new(Memory::new("seed", seed)))).expect("a sound file");
+        let metadata = checkpoint.gguf_metadata().expect("metadata");
+        let kind = metadata.str("tokenizer.ggml.model");
+        assert!(Tokenizer::from_gguf(metadata).is_ok(), "{kind:?}: {:?}", Tokenizer::from_gguf(metadata));
+    }
 }
 
 #[test]
 fn safetensors_target_holds_on_changed_files() {
     run(targets::safetensors, &golden(&["models/llama/golden.safetensors", "reports/nan/hf/model.safetensors"]), 2000);
+    run(targets::safetensors, &small("safetensors"), 3000);
 }
 
 #[test]
 fn tokenizer_json_target_holds_on_changed_files() {
     run(targets::tokenizer_json, &golden(&["reports/nan/hf/tokenizer.json"]), 600);
+    run(targets::tokenizer_json, &small("tokenizer_json"), 3000);
 }
 
 #[test]
@@ -104,18 +128,13 @@ fn saved_cache_target_holds_on_changed_files() {
     };
     let bytes = saved.write().expect("a consistent cache");
     assert!(pollster::block_on(Saved::read(bytes.clone())).is_ok());
+    assert_eq!(small("saved_cache")[0], bytes, "the seed is that cache");
     run(targets::saved_cache, &[bytes], 5000);
 }
 
 #[test]
 fn chat_template_target_holds_on_changed_templates() {
-    const SEEDS: [&str; 4] = [
-        "{%- for message in messages %}{{ '<|' + message['role'] + '|>' + message.content | trim }}{% endfor %}",
-        "{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{{ ns.n ~ m.content[::-1] }}{% endfor %}",
-        "{% macro f(a, b=2) %}{{ a * b }}{% endmacro %}{{ f('x') }}{{ messages | tojson }}{{ bos_token or '' }}",
-        "{% if not add_generation_prompt is defined %}{{ raise_exception('no') }}{% endif %}{{ range(9) | list | length }}",
-    ];
-    run(targets::chat_template, &SEEDS.map(|seed| seed.as_bytes().to_vec()), 4000);
+    run(targets::chat_template, &small("chat_template"), 4000);
 }
 
 #[test]

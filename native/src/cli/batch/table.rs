@@ -12,6 +12,7 @@ use parquet::record::reader::RowIter;
 use parquet::schema::parser::parse_message_type;
 use serde_json::Value;
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let opened = File::open(path).map_err(|error| super::file(path, error))?;
-        let reader = SerializedFileReader::new(opened).map_err(|error| damaged(path, &error))?;
+        let reader = guarded(path, || SerializedFileReader::new(opened).map_err(|error| damaged(path, &error)))?;
         Ok(Self { path: path.into(), reader })
     }
 
@@ -48,6 +49,10 @@ impl Table {
 
     /// Returns `rows` rows behind the first `first`, as objects of JSON. Row groups in front of them are not decoded.
     pub(super) fn read(&self, first: u64, rows: u64) -> Result<Vec<Value>> {
+        guarded(&self.path, || self.decode(first, rows))
+    }
+
+    fn decode(&self, first: u64, rows: u64) -> Result<Vec<Value>> {
         let wrong = |error: ParquetError| damaged(&self.path, &error);
         let (mut found, mut skip) = (Vec::new(), first);
         for group in 0..self.reader.num_row_groups() {
@@ -71,7 +76,16 @@ impl Table {
 }
 
 fn damaged(path: &Path, error: &ParquetError) -> Error {
-    Error::File { path: path.display().to_string(), reason: error.to_string() }
+    Error::File { path: path.display().to_string(), reason: format!("it is damaged: {error}") }
+}
+
+/// Runs the library on what a stranger's file says: it panics on some contradictions that it does not look for.
+fn guarded<T>(path: &Path, run: impl FnOnce() -> Result<T>) -> Result<T> {
+    let damaged = |_| {
+        let reason = "it is damaged: its parts contradict each other; write it again".into();
+        Err(Error::File { path: path.display().to_string(), reason })
+    };
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(damaged)
 }
 
 /// The type of a column of results.
@@ -166,10 +180,11 @@ fn lists(values: &[Option<&Value>]) -> (Vec<f32>, Vec<i16>, Vec<i16>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use foveate::kernels::rng::Rng;
     use serde_json::json;
 
-    #[test]
-    fn tables_are_read_as_they_were_written() {
+    /// Four rows with each kind of column, and what is read of them.
+    fn sample() -> (Vec<u8>, [Value; 4]) {
         let columns = [
             ("id", "/id", Kind::Whole),
             ("text", "/text", Kind::Text),
@@ -182,21 +197,63 @@ mod tests {
             json!({"id": -1, "text": ["x"], "scores": {"loss": null}, "vector": null}),
             json!({"id": 9, "vector": [3.0]}),
         ];
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("table.parquet");
-        std::fs::write(&path, write(&rows, &columns).expect("a table")).expect("a file");
-        let table = Table::open(&path).expect("a table");
-        assert_eq!(table.rows(), 4);
-        assert!(table.numbered());
         let expected = [
             json!({"id": 7, "text": "a\nb", "loss": 0.25, "vector": [1.0, -0.5]}),
             json!({"id": null, "text": null, "loss": null, "vector": []}),
             json!({"id": -1, "text": "[\"x\"]", "loss": null, "vector": null}),
             json!({"id": 9, "text": null, "loss": null, "vector": [3.0]}),
         ];
+        (write(&rows, &columns).expect("a table"), expected)
+    }
+
+    #[test]
+    fn tables_are_read_as_they_were_written() {
+        let (bytes, expected) = sample();
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("table.parquet");
+        std::fs::write(&path, bytes).expect("a file");
+        let table = Table::open(&path).expect("a table");
+        assert_eq!(table.rows(), 4);
+        assert!(table.numbered());
         assert_eq!(table.read(0, 4).expect("rows"), expected);
         assert_eq!(table.read(2, 1).expect("rows"), expected[2..3]);
         let lost = table.read(3, 2).map(|_| ()).expect_err("no such rows").to_string();
         assert!(lost.contains("table.parquet"), "{lost}");
+    }
+
+    #[test]
+    fn damaged_tables_are_read_or_refused_by_name() {
+        let (sound, _) = sample();
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("table.parquet");
+        let mut refused = 0;
+        for seed in 0..2000 {
+            let mut rng = Rng::new(seed);
+            let mut bytes = sound.clone();
+            for _ in 0..=rng.below(5) {
+                let at = rng.below(bytes.len() as u32) as usize;
+                match rng.below(4) {
+                    0 => bytes[at] ^= 1 << rng.below(8),
+                    1 => bytes[at] = [0, 0x7f, 0x80, 0xff][rng.below(4) as usize],
+                    2 => drop(bytes.drain(at..(at + rng.below(8) as usize).min(bytes.len()))),
+                    _ => bytes.insert(at, rng.next_u64() as u8),
+                }
+            }
+            std::fs::write(&path, &bytes).expect("a file");
+            let read = Table::open(&path).and_then(|table| {
+                // A damaged header may speak of any number of rows.
+                let rows = table.rows().min(100);
+                Ok((rows, table.read(0, rows)?.len() as u64))
+            });
+            match read {
+                Ok((rows, read)) => assert_eq!(rows, read, "seed {seed}"),
+                Err(error) => {
+                    refused += 1;
+                    let error = error.to_string();
+                    assert!(error.contains("table.parquet") && !error.contains('\n'), "seed {seed}: {error}");
+                }
+            }
+        }
+        assert!(refused > 1000, "{refused}");
     }
 }
