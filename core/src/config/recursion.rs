@@ -24,7 +24,7 @@ pub struct Recursion {
     pub depth: u32,
     /// Steps. Their layers stand one behind the other; those of later steps have the weights of the first step's.
     pub steps: u32,
-    /// Where and by which function `s` tokens are chosen.
+    /// The router, with its function `s`.
     pub router: DepthRouter,
     /// Multiplies what is added.
     pub scale: f32,
@@ -32,7 +32,8 @@ pub struct Recursion {
     pub temperature: f32,
 }
 
-/// Where a router chooses the steps of a token, and the function of its logits.
+/// A router: it chooses the steps of a token in front of each step, or of all steps in front of the first, by a function of
+/// its logits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum DepthRouter {

@@ -19,21 +19,22 @@ pub(crate) struct Recursion<B: Backend> {
     pub(super) dim: u32,
     /// A router in front of each step, with a second output of 0; or the one in front of the first, of an output for each.
     pub(super) routers: Vec<Matrix<B>>,
-    /// For each step 1 behind the number of the choice for which it counts, 0 behind all others.
+    /// A table of each step over the choices: 1 for the choice with which the step counts, 0 for all others.
     pub(super) counts: Vec<B::Buffer>,
-    /// Where keys have marks.
+    /// The weights of marks, if keys have marks.
     pub(super) marks: Option<Marks<B>>,
 }
 
-/// What marks the keys of tokens that have stopped.
+/// Weights that compute the marks of keys, which hide the tokens that have stopped.
 pub(crate) struct Marks<B: Backend> {
-    /// Where the entry chooses: for each step 1 behind the choices with which a token is in it, 0 behind the others.
+    /// Tables of a router in front of the first step, one for each step: 1 for the choices with which a token is in the step,
+    /// 0 for all others.
     pub(super) goes_on: Vec<B::Buffer>,
     /// Gives a mark of 0 for 1, and one that hides for 0.
     pub(super) mark: Matrix<B>,
 }
 
-/// Is added to the scores of keys that are hidden, multiplied by the scale of scores: far below all others, and finite as
+/// The mark of hidden keys, which is added to their scores, multiplied by the scale of scores: far below all others, and finite as
 /// an f16.
 pub(super) const HIDES: f32 = -30_000.0;
 
@@ -71,7 +72,7 @@ impl<B: Backend> Recursion<B> {
             }
         }
         let one = gate::Spec::new(tokens, 1, 1, gate::Kind::Identity);
-        // Where each step chooses, a token that has stopped does not go on.
+        // A token that has stopped does not go on, whatever the router of a later step chooses.
         let goes_on = if of.router.each() && step > 0 { &b.now } else { &b.counts };
         let counts = embed::Spec::new(tokens, choice.experts, 1, DType::F32);
         to(counts.into(), &[&b.choice, &self.counts[step], goes_on].map(Operand::new))?;

@@ -90,7 +90,7 @@ pub(crate) struct RecursionBuffers<B: Backend> {
     pub(crate) now: B::Buffer,
     /// The weight of a step.
     pub(crate) weights: B::Buffer,
-    /// Where keys have marks: those of a step, and 1 and zeros behind it, which read them.
+    /// The marks of a step's keys, and the elements behind queries that read them (1 and zeros), if keys have marks.
     pub(crate) marks: Option<[B::Buffer; 2]>,
 }
 

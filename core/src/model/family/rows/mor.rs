@@ -50,7 +50,7 @@ fn recursive(json: &Json) -> Result<(u32, u32)> {
         other => return refused("recursive.sharing", other, "cycle and middle_cycle are"),
     };
     of.only(&[("enable", "true"), ("ln_share", "true")])?;
-    // Where the weights of training began.
+    // The key says how training set the first weights.
     of.understands(&["initialization"]);
     let steps = of.size("num_recursion")?;
     of.finish_all().map(|()| (steps, ends))
@@ -60,7 +60,7 @@ fn recursive(json: &Json) -> Result<(u32, u32)> {
 fn mor(json: &Json) -> Result<Recursion> {
     let of = object(json, "mor")?;
     of.only(&[("enable", "true"), ("rand_router", "false"), ("router_type", "linear")])?;
-    // Of training: one token decides alone, whatever share of a text went on there.
+    // Training uses these keys. Here a token decides alone, whatever share of a text goes on.
     of.understands(&["capacity", "z_coeff", "z_loss"]);
     let kind = of.str("type")?.unwrap_or("expert");
     let (alpha, funcs): (_, [(&str, DepthRouter); 2]) = match kind {
@@ -79,7 +79,7 @@ fn mor(json: &Json) -> Result<Recursion> {
         }
         scale = own.f64("alpha")?.unwrap_or(alpha);
         own.only(&[("gating", "weighted"), ("sampling", "aux_loss"), ("balancing", "loss")])?;
-        // Of training.
+        // Training uses these keys.
         own.understands(&["bal_warmup_step", "cap_warmup_step", "coeff"]);
         own.finish_all()?;
     }
@@ -88,7 +88,7 @@ fn mor(json: &Json) -> Result<Recursion> {
     Ok(Recursion { first: 0, depth: 0, steps: 0, router, scale: scale as f32, temperature: temperature as f32 })
 }
 
-/// Whether all steps read the keys and values of the first one. Otherwise each step has those of its own tokens.
+/// Returns whether all steps read the keys and values of the first one. Otherwise each step has those of its own tokens.
 fn kv_sharing(json: &Json, steps: u32, ends: u32) -> Result<bool> {
     let Some(of) = json.object("kv_sharing")? else { return Ok(false) };
     of.only(&[
