@@ -1,10 +1,11 @@
 //! What plans say of their cost.
 
 use foveate_kernels::dtype::DType;
+use foveate_kernels::error::Error;
 use foveate_kernels::ops::{Kernel, Op};
 use foveate_kernels::plan::Caps;
 use foveate_kernels::testing::shapes;
-use foveate_kernels::{delta, linear, norm};
+use foveate_kernels::{delta, embed, linear, norm};
 
 #[test]
 fn plan_binds_at_least_what_its_op_must_move() {
@@ -25,6 +26,13 @@ fn plan_counts_what_is_read_and_written_twice() {
     assert_eq!(plan.scratch_bytes(), 0);
     let whole = Op::from(linear::Spec::new(1, 64, 1024, DType::F32));
     assert_eq!(whole.kernel().plan(&Caps::WEBGPU).expect("a small plan").bytes(), whole.bytes());
+}
+
+#[test]
+fn plans_of_weights_in_too_many_bindings_are_refused() {
+    let small = Caps::WEBGPU.with_binding_bytes(4096).with_buffer_bytes(4096);
+    let refused = embed::Spec::new(1, 1 << 24, 64, DType::F32).plan(&small);
+    assert!(matches!(refused, Err(Error::Limit { what: "bindings of a weight", .. })), "{refused:?}");
 }
 
 /// Which form is faster was measured: docs/benchmarks.md.

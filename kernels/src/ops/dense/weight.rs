@@ -67,8 +67,15 @@ pub(crate) fn weight_parts(format: DType, width: u32) -> (Vec<Part>, u32) {
     }
 }
 
+/// Pieces of a weight at most: half a terabyte in WebGPU's default bindings. A plan holds a pass for each piece.
+const PIECES: u32 = 4096;
+
 /// Divides a weight into pieces that fit into one binding each: `(first row, rows)`.
 pub(crate) fn pieces(op: &'static str, caps: &Caps, rows: u32, row_bytes: u64) -> Result<Vec<(u32, u32)>> {
     let most = caps.rows_per_binding(op, row_bytes)?;
-    Ok((0..rows.div_ceil(most)).map(|i| (i * most, most.min(rows - i * most))).collect())
+    let count = rows.div_ceil(most);
+    if count > PIECES {
+        return Err(Error::Limit { op, what: "bindings of a weight", needs: count.into(), has: PIECES.into() });
+    }
+    Ok((0..count).map(|i| (i * most, most.min(rows - i * most))).collect())
 }
